@@ -1,0 +1,242 @@
+"""The frozen types that pass between modules, and nothing that acts.
+
+They are `msgspec.Struct`s and not dataclasses: some six of them are made for each row, and a frozen
+slotted dataclass takes twelve times as long to build. `match` works on them all the same.
+
+Times are seconds, sizes are bytes, rates are per minute where a name says `rpm` or `tpm`. A `Usage` is a
+mapping from meter to count; absent means zero. Which meters exist is known to `endpoints` alone.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+
+Usage = Mapping[str, int]
+Body = dict[str, Any]
+
+NO_USAGE: Usage = {}
+
+
+def add_usage(*usages: Usage) -> dict[str, int]:
+    """The sum, meter by meter."""
+    total: dict[str, int] = {}
+    for usage in usages:
+        for meter, count in usage.items():
+            total[meter] = total.get(meter, 0) + count
+    return total
+
+
+class Kind(StrEnum):
+    """Why a row or a call failed, in a word that users filter by (`retry --kind timeout,overloaded`)."""
+
+    BAD_ROW = "bad_row"  # the line itself; never sent
+    INVALID_REQUEST = "invalid_request"  # the service refused a parameter
+    TOO_LONG = "too_long"  # prompt over the context window, or body over the size limit
+    BLOCKED = "blocked"  # moderation, of the prompt or of the answer
+    TRUNCATED = "truncated"  # finish_reason `length`, when the job says that it is a failure
+    EMPTY = "empty"  # an answer without content
+    BAD_REPLY = "bad_reply"  # a 200 that is not a usable answer
+    NOT_FOUND = "not_found"  # model, endpoint id, file or context
+    TIMEOUT = "timeout"
+    CONNECTION = "connection"
+    SERVER_ERROR = "server_error"
+    OVERLOADED = "overloaded"
+    RATE_LIMITED = "rate_limited"
+    AUTH = "auth"
+    DENIED = "denied"
+    BILLING = "billing"
+    QUOTA = "quota"
+
+
+class Row(Struct, frozen=True, gc=False):
+    """One input line that can be sent.
+
+    number: the line's number in the file, from 1; for people
+    offset: where the line begins in the uncompressed input; the same however a file is cut into shards
+    digest: 16 hex digits over the line's bytes, by which an edited input is recognised
+    body: the whole request, defaults filled in
+    before: what earlier sessions recorded of this row, when it is tried again
+    """
+
+    number: int
+    offset: int
+    digest: str
+    custom_id: str
+    endpoint: str
+    body: Body
+    before: "Before | None" = None
+
+
+class BadRow(Struct, frozen=True, gc=False):
+    """One input line that cannot be sent, and why; `text` is its beginning, for the person who mends it."""
+
+    number: int
+    offset: int
+    digest: str
+    custom_id: str
+    reason: str
+    text: str
+    before: "Before | None" = None
+
+
+class Before(Struct, frozen=True, gc=False):
+    """What the failure that is being tried again had recorded, carried into the record that replaces it.
+
+    It makes the fold of the journal independent of whether the replaced line is still in the file.
+    """
+
+    kind: str
+    code: str
+    model: str
+    endpoint: str
+    service_tier: str
+    attempts: int
+    usage: dict[str, int]
+
+
+class Call(Struct, frozen=True, gc=False):
+    """One HTTP request, ready to send.
+
+    client_id: the X-Client-Request-Id, derived from run, session, row and attempt
+    """
+
+    client_id: str
+    endpoint: str
+    path: str
+    body: bytes
+
+
+class Reply(Struct, frozen=True, gc=False):
+    """What came back, whole. `headers` has lower-case names."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+    seconds: float
+
+
+class Break(StrEnum):
+    """How an exchange ended without a whole reply."""
+
+    CONNECT = "connect"  # nothing was sent
+    TIMEOUT = "timeout"  # sent; no bytes for too long
+    DROPPED = "dropped"  # sent; the connection ended early
+    GARBLED = "garbled"  # what came was no HTTP, or could not be decoded
+    TOO_LARGE = "too_large"  # the reply passed the size limit
+
+
+class Broken(Struct, frozen=True, gc=False):
+    how: Break
+    detail: str
+    seconds: float = 0.0
+
+
+Response = Reply | Broken
+
+
+class Scope(StrEnum):
+    """What must give way before the row is tried again."""
+
+    ROW = "row"  # only this row waits; an attempt is spent
+    RATE = "rate"  # all wait: the rate is too high; no attempt is spent
+    CONCURRENCY = "concurrency"  # all wait: too many at once; no attempt is spent
+
+
+class Cause(Struct, frozen=True, gc=False):
+    """Why a call did not succeed. `code` is the service's own word, `advice` what a person can do."""
+
+    kind: Kind
+    code: str
+    message: str
+    advice: str = ""
+
+
+class Done(Struct, frozen=True, gc=False):
+    """The reply is a usable answer."""
+
+    usage: Usage
+    model: str = ""
+    service_tier: str = ""
+    finish_reason: str = ""
+
+
+class Again(Struct, frozen=True, gc=False):
+    """Worth another try. `after`: seconds the server asked for, None when it did not say.
+
+    `usage` is not empty when the service billed an answer that is thrown away.
+    """
+
+    cause: Cause
+    scope: Scope = Scope.ROW
+    after: float | None = None
+    usage: Usage = NO_USAGE
+    model: str = ""
+    service_tier: str = ""
+
+
+class Refused(Struct, frozen=True, gc=False):
+    """This row can never work."""
+
+    cause: Cause
+    usage: Usage = NO_USAGE
+    model: str = ""
+    service_tier: str = ""
+
+
+class Halt(Struct, frozen=True, gc=False):
+    """No row can work until someone acts; `cause.advice` says who and what."""
+
+    cause: Cause
+
+
+Verdict = Done | Again | Refused | Halt
+
+
+class Attempt(Struct, frozen=True, gc=False, omit_defaults=True):
+    """One call as the record keeps it. `verdict` is "done" or the kind of its cause."""
+
+    id: str
+    verdict: str
+    seconds: float
+    request_id: str = ""
+    status: int = 0
+    code: str = ""
+    tokens: Usage = NO_USAGE
+
+
+class Success(Struct, frozen=True, gc=False):
+    """How a row ended well. `usage` is over every billed attempt; `discarded` is the part thrown away."""
+
+    row: Row
+    reply: Reply
+    model: str
+    service_tier: str
+    attempts: int
+    calls: "list[Attempt]"
+    usage: Usage
+    discarded: Usage
+    seconds: float
+
+
+class Failure(Struct, frozen=True, gc=False):
+    """How a row was given up. `reply` is the last whole one, if any came."""
+
+    row: Row | BadRow
+    cause: Cause
+    reply: Reply | None
+    model: str
+    service_tier: str
+    attempts: int
+    calls: "list[Attempt]"
+    usage: Usage
+    seconds: float
+
+
+Outcome = Success | Failure
+
+
+def total_tokens(usages: Iterable[Usage]) -> int:
+    """Input and output tokens together, which is what a tokens-per-minute limit counts."""
+    return sum(usage.get("input", 0) + usage.get("output", 0) for usage in usages)

@@ -1,0 +1,1 @@
+"""Runs: brings decisions and adapters together."""
