@@ -1,1 +1,81 @@
-def main() -> None: ...
+"""The commands, one module each, imported only when called so that `--help` is quick.
+
+Only this floor reads argv, the environment and signals. A command module defines `command`, a click command.
+An `ArkbatchError` becomes one line on stderr and its exit code; any other exception is a bug and keeps
+its traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import NoReturn
+
+import click
+
+COMMANDS = {
+    "run": "Send every row of a prompt file; run it again to resume.",
+    "retry": "Send only the failed rows of a run again.",
+    "status": "Show how far a run is, what it used and what failed.",
+    "show": "Show everything about one row.",
+    "check": "Read every line of an input without sending anything.",
+    "init": "Write a commented job file and a small input to start from.",
+    "simulate": "Serve an Ark look-alike on this machine.",
+}
+
+
+class LazyCommands(click.Group):
+    """Lists the commands from the table above and imports one only when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"arkbatch.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(package_name="arkbatch")
+def arkbatch() -> None:
+    """Run large prompt files against Volcengine Ark (Doubao) or any OpenAI-compatible endpoint.
+
+    \b
+    Try it without a key:
+      arkbatch init demo
+      arkbatch run demo/job.toml --simulate
+    """
+
+
+def main() -> NoReturn:
+    """The entry point of the `arkbatch` command."""
+    from arkbatch.core.errors import ArkbatchError
+
+    try:
+        code = arkbatch.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.Abort:
+        code = 130
+    except click.ClickException as mistake:
+        mistake.show()
+        code = 2
+    except ArkbatchError as error:
+        click.echo(f"arkbatch: {error}", err=True)
+        code = error.exit_code
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -96,6 +96,20 @@ class Before(Struct, frozen=True, gc=False):
     usage: dict[str, int]
 
 
+class Size(Struct, frozen=True, gc=False):
+    """How large a request is before anybody counted its tokens.
+
+    narrow, wide: characters of one UTF-8 byte or two, and of three or four (Chinese and the like)
+    parts: images and other parts that are not text
+    ceiling: the most output tokens that the request allows, None when it sets no limit
+    """
+
+    narrow: int
+    wide: int
+    parts: int = 0
+    ceiling: int | None = None
+
+
 class Call(Struct, frozen=True, gc=False):
     """One HTTP request, ready to send.
 
