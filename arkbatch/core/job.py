@@ -1,0 +1,171 @@
+"""What was asked, resolved: the frozen types that a job file's sections become, and the `Job` they make.
+
+Each section is written down once. Its ranges and its sentence for the reader stand beside the field, because
+the job file's checks, its error messages and its JSON Schema all come from them. `Sections` is the list of
+sections that a job file and a `Job` have in common: a new one is one Struct and one line there. Ranges are
+checked where text becomes values (`adapters.jobfile`), not when code builds a policy.
+
+This module does not know where a value came from: flags, environment and files are merged before.
+"""
+
+from typing import Annotated, Any, Literal, NoReturn
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+OnEmpty = Literal["retry", "fail", "keep"]
+
+SIMULATOR = "simulator"
+
+
+class Secret:
+    """A key that no log, traceback or encoder can print; only `reveal` gives it away."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a Secret is not written to disk or sent to another process; pass reveal() on purpose"
+        )
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True):
+    """How much may be asked of the service at once and per minute."""
+
+    concurrency: Annotated[int, Meta(ge=1, le=100_000, description="Calls in flight at the same time.")] = 32
+    rpm: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="Requests a minute. Left out: as many as the server grants."),
+    ] = None
+    tpm: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(
+            description="Tokens a minute, input and output together. Left out: as many as the server grants."
+        ),
+    ] = None
+
+
+class RetryPolicy(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether and how long a row is tried again. Times are seconds."""
+
+    max_attempts: Annotated[
+        int, Meta(ge=1, le=1000, description="Calls that may fail before the row is given up.")
+    ] = 5
+    first_delay: Annotated[
+        float, Meta(gt=0, le=3600, description="Seconds before the second attempt; it doubles from there.")
+    ] = 1.0
+    max_delay: Annotated[
+        float, Meta(gt=0, le=86_400, description="The longest wait between two attempts, in seconds.")
+    ] = 60.0
+    patience: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="Seconds that a row may wait out rate and overload answers; they cost no attempt.",
+        ),
+    ] = 43_200.0
+
+    def __post_init__(self) -> None:
+        if self.max_delay < self.first_delay:
+            raise ValueError(f"first_delay {self.first_delay:g} is more than max_delay {self.max_delay:g}")
+
+
+class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
+    """Seconds. There is no limit on a whole call: thinking models take half an hour."""
+
+    connect: Annotated[float, Meta(gt=0, le=3600, description="Seconds to reach the server.")] = 10.0
+    read: Annotated[
+        float, Meta(gt=0, le=86_400, description="Seconds without a byte before a call is given up.")
+    ] = 1800.0
+
+
+class ReplyPolicy(Struct, frozen=True, forbid_unknown_fields=True):
+    """What to make of an answer that arrived but is not what was hoped for."""
+
+    retry_on_finish_reason: Annotated[
+        frozenset[str], Meta(description='Finish reasons that are worth another attempt, such as "length".')
+    ] = frozenset()
+    fail_on_finish_reason: Annotated[
+        frozenset[str], Meta(description="Finish reasons that make the row a failure.")
+    ] = frozenset({"content_filter"})
+    on_empty: Annotated[
+        OnEmpty,
+        Meta(description="An answer without content: retry it, fail the row, or keep it as a result."),
+    ] = "retry"
+
+
+class Template(Struct, frozen=True, forbid_unknown_fields=True):
+    """Turns a row's columns into a request: `{column}` is replaced, `{{` and `}}` stand for one brace."""
+
+    system: Annotated[str | None, Meta(description="The system message of each chat row.")] = None
+    user: Annotated[str | None, Meta(description="The user message of each chat row.")] = None
+    input: Annotated[str | None, Meta(description="The text of each embeddings row.")] = None
+
+
+class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The tables of a job file. A later section is added here, and nowhere else."""
+
+    defaults: Annotated[
+        dict[str, Any],
+        Meta(description="Request parameters for every row that does not set them itself; sent as they are."),
+    ] = field(default_factory=dict)
+    template: Annotated[Template | None, Meta(description="Builds the request from a row's columns.")] = None
+    limits: Limits = Limits()
+    retry: RetryPolicy = RetryPolicy()
+    timeouts: Timeouts = Timeouts()
+    replies: ReplyPolicy = ReplyPolicy()
+
+
+class Job(Sections, frozen=True, kw_only=True):
+    """Everything that a run needs to know, with nothing left to look up.
+
+    input: path of the rows, "-" for standard input
+    row_limit: stop after this many rows of the input, None for all
+    simulated: answers come from the simulator; the caller puts its address into `base_url`
+    """
+
+    input: str
+    run_dir: str
+    endpoint: str
+    model: str
+    base_url: str
+    api_key: Secret
+    request_id_prefix: str = ""
+    row_limit: int | None = None
+    simulated: bool = False
+
+
+def asked(job: Job) -> dict[str, Any]:
+    """The part of a job that decides what the answers are: a run refuses to mix two of them.
+
+    Plain JSON values in a stable order. Limits, retries and timeouts are free to change between sessions. The
+    simulator's address changes with each session, so its name stands for it.
+    """
+    said = {
+        "endpoint": job.endpoint,
+        "model": job.model,
+        "base_url": SIMULATOR if job.simulated else job.base_url,
+        "defaults": job.defaults,
+        "template": job.template,
+        "replies": job.replies,
+    }
+    plain: dict[str, Any] = msgspec.to_builtins(said, order="deterministic")
+    return plain
