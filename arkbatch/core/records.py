@@ -17,6 +17,7 @@ Usage = Mapping[str, int]
 Body = dict[str, Any]
 
 NO_USAGE: Usage = {}
+NO_HEADERS: Mapping[str, str] = {}
 
 
 def add_usage(*usages: Usage) -> dict[str, int]:
@@ -57,7 +58,7 @@ class Row(Struct, frozen=True, gc=False):
     offset: where the line begins in the uncompressed input; the same however a file is cut into shards
     digest: 16 hex digits over the line's bytes, by which an edited input is recognised
     body: the whole request, defaults filled in
-    before: what earlier sessions recorded of this row, when it is tried again
+    before: what earlier sessions recorded of this row, oldest first, when it is tried again
     """
 
     number: int
@@ -66,7 +67,7 @@ class Row(Struct, frozen=True, gc=False):
     custom_id: str
     endpoint: str
     body: Body
-    before: "Before | None" = None
+    before: "tuple[Before, ...]" = ()
 
 
 class BadRow(Struct, frozen=True, gc=False):
@@ -78,19 +79,19 @@ class BadRow(Struct, frozen=True, gc=False):
     custom_id: str
     reason: str
     text: str
-    before: "Before | None" = None
+    before: "tuple[Before, ...]" = ()
 
 
 class Before(Struct, frozen=True, gc=False):
-    """What the failure that is being tried again had recorded, carried into the record that replaces it.
+    """What one earlier record of a row had spent; a record that replaces it carries it along.
 
-    It makes the fold of the journal independent of whether the replaced line is still in the file.
+    So the journal adds up to the same, whether the replaced line is still in the file or not.
     """
 
     kind: str
     code: str
-    model: str
     endpoint: str
+    model: str
     service_tier: str
     attempts: int
     usage: dict[str, int]
@@ -120,6 +121,7 @@ class Call(Struct, frozen=True, gc=False):
     endpoint: str
     path: str
     body: bytes
+    headers: Mapping[str, str] = NO_HEADERS
 
 
 class Reply(Struct, frozen=True, gc=False):
@@ -221,31 +223,34 @@ class Attempt(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Success(Struct, frozen=True, gc=False):
-    """How a row ended well. `usage` is over every billed attempt; `discarded` is the part thrown away."""
+    """How a row ended well. `usage` is over every billed attempt; `discarded` is the part thrown away.
+
+    Both speak of this session; what earlier ones spent stands in `row.before`.
+    """
 
     row: Row
     reply: Reply
     model: str
     service_tier: str
     attempts: int
-    calls: "list[Attempt]"
+    calls: list[Attempt]
     usage: Usage
     discarded: Usage
     seconds: float
 
 
 class Failure(Struct, frozen=True, gc=False):
-    """How a row was given up. `reply` is the last whole one, if any came."""
+    """How a row was given up. `reply` is the last whole one, if any came; all of `usage` is thrown away."""
 
     row: Row | BadRow
     cause: Cause
-    reply: Reply | None
-    model: str
-    service_tier: str
-    attempts: int
-    calls: "list[Attempt]"
-    usage: Usage
-    seconds: float
+    reply: Reply | None = None
+    model: str = ""
+    service_tier: str = ""
+    attempts: int = 0
+    calls: list[Attempt] = []
+    usage: Usage = NO_USAGE
+    seconds: float = 0.0
 
 
 Outcome = Success | Failure

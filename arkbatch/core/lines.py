@@ -1,0 +1,212 @@
+"""The lines of `results.jsonl` and `failures.jsonl`: an outcome becomes bytes, bytes become an `Entry`.
+
+A line is the line of the OpenAI and Ark batch output files with our own fields beside, so that scripts written
+for those read it unchanged. The reply's body goes in as the bytes that came, so that fields we do not know and
+the digits of its numbers survive. What the lines add up to is known to `ledger`, where they are to `journal`.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import orjson
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from arkbatch.core.records import Attempt, BadRow, Before, Failure, Outcome, Reply, Success, Usage, add_usage
+
+_BODY_KEPT = 65_536  # bytes of a refused reply that a failure keeps
+
+
+class ErrorPart(Struct, omit_defaults=True):
+    code: str
+    message: str
+    kind: str = ""
+    advice: str = ""
+
+
+class ResponsePart(Struct):
+    status_code: int
+    request_id: str
+    body: Raw
+
+
+class RequestPart(Struct):
+    method: str
+    url: str
+    body: dict[str, Any]
+
+
+class _Line(Struct):
+    id: str
+    custom_id: str
+    response: ResponsePart | None
+    error: ErrorPart | None
+    row: int
+    offset: int
+    digest: str
+    endpoint: str
+    model: str
+    service_tier: str
+    attempts: int
+    calls: Sequence[Attempt]
+    seconds: float
+    usage: Usage
+    discarded: Usage | UnsetType
+    before: tuple[Before, ...] | UnsetType
+    finished_at: datetime
+    request: RequestPart | UnsetType | None = UNSET
+    line: str | UnsetType = UNSET
+
+
+class EntryError(Struct, gc=False):
+    code: str
+    message: str
+    kind: str = ""
+
+
+class Entry(Struct, gc=False):
+    """What the ledger needs of a line; decoding skips the rest without building it."""
+
+    row: int
+    endpoint: str
+    model: str
+    service_tier: str
+    attempts: int
+    usage: dict[str, int]
+    error: EntryError | None = None
+    discarded: dict[str, int] = {}
+    before: tuple[Before, ...] = ()
+
+
+class Located(Struct, gc=False):
+    """What is needed of a line to find its row again in an input that changed."""
+
+    row: int
+    offset: int
+    digest: str
+    custom_id: str
+
+
+class Retryable(Struct, gc=False):
+    """A failure line as `retry` reads it."""
+
+    row: int
+    offset: int
+    digest: str
+    custom_id: str
+    endpoint: str
+    model: str
+    service_tier: str
+    attempts: int
+    usage: dict[str, int]
+    error: EntryError
+    request: RequestPart | None = None
+    before: tuple[Before, ...] = ()
+
+
+_encode = msgspec.json.Encoder().encode
+decode_entry = msgspec.json.Decoder(Entry).decode
+decode_located = msgspec.json.Decoder(Located).decode
+decode_retryable = msgspec.json.Decoder(Retryable).decode
+
+
+def encode(outcome: Outcome, *, run_id: str, finished_at: float, url: str) -> bytes:
+    """One line, with its newline. `url` is the path of the row's endpoint, for the request of a failure."""
+    row = outcome.row
+    failed = isinstance(outcome, Failure)
+    line = _Line(
+        id=f"batch_req_{run_id}_{row.number}",
+        custom_id=row.custom_id,
+        response=_response(outcome.reply, judged=not failed),
+        error=_error(outcome) if isinstance(outcome, Failure) else None,
+        row=row.number,
+        offset=row.offset,
+        digest=row.digest,
+        endpoint="" if isinstance(row, BadRow) else row.endpoint,
+        model=outcome.model,
+        service_tier=outcome.service_tier,
+        attempts=outcome.attempts + sum(earlier.attempts for earlier in row.before),
+        calls=outcome.calls,
+        seconds=round(outcome.seconds, 3),
+        usage=_whole_usage(outcome),
+        discarded=outcome.discarded or UNSET if isinstance(outcome, Success) else UNSET,
+        before=row.before or UNSET,
+        finished_at=datetime.fromtimestamp(finished_at, UTC),
+    )
+    if isinstance(row, BadRow):
+        line.request, line.line = None, row.text
+    elif failed:
+        line.request = RequestPart("POST", url, row.body)
+    return _encode(line) + b"\n"
+
+
+def entry_of(outcome: Outcome) -> Entry:
+    """The same entry that decoding the encoded line gives, without the detour."""
+    row = outcome.row
+    cause = outcome.cause if isinstance(outcome, Failure) else None
+    return Entry(
+        row=row.number,
+        endpoint="" if isinstance(row, BadRow) else row.endpoint,
+        model=outcome.model,
+        service_tier=outcome.service_tier,
+        attempts=outcome.attempts + sum(earlier.attempts for earlier in row.before),
+        usage=dict(_whole_usage(outcome)),
+        error=EntryError(cause.code, cause.message, cause.kind.value) if cause else None,
+        discarded=dict(outcome.discarded) if isinstance(outcome, Success) else {},
+        before=row.before,
+    )
+
+
+def before_of(failure: Retryable) -> tuple[Before, ...]:
+    """What a row that is tried again has spent so far: the line's own part, after the parts it carries."""
+    own = dict(failure.usage)
+    for earlier in failure.before:
+        for meter, count in earlier.usage.items():
+            own[meter] -= count
+    attempts = failure.attempts - sum(earlier.attempts for earlier in failure.before)
+    part = Before(
+        failure.error.kind,
+        failure.error.code,
+        failure.endpoint,
+        failure.model,
+        failure.service_tier,
+        attempts,
+        own,
+    )
+    return (*failure.before, part)
+
+
+def _whole_usage(outcome: Outcome) -> Usage:
+    if not outcome.row.before:
+        return outcome.usage
+    return add_usage(outcome.usage, *(earlier.usage for earlier in outcome.row.before))
+
+
+def _error(failure: Failure) -> ErrorPart:
+    cause = failure.cause
+    return ErrorPart(cause.code, cause.message, cause.kind.value, cause.advice)
+
+
+def _response(reply: Reply | None, *, judged: bool) -> ResponsePart | None:
+    if reply is None:
+        return None
+    body = _compact(reply.body) if judged else _any_json(reply.body)
+    return ResponsePart(reply.status, reply.headers.get("x-request-id", ""), Raw(body))
+
+
+def _compact(body: bytes) -> bytes:
+    """JSON as it came, on one line; only a pretty-printed body has to be written anew."""
+    if b"\n" in body or b"\r" in body:
+        return orjson.dumps(orjson.loads(body))
+    return body
+
+
+def _any_json(body: bytes) -> bytes:
+    """The body if it is JSON and not too large to keep; else its beginning as a JSON string."""
+    try:
+        if len(body) <= _BODY_KEPT:
+            return orjson.dumps(orjson.loads(body))
+    except orjson.JSONDecodeError:
+        pass
+    return orjson.dumps(body[:_BODY_KEPT].decode("utf-8", "replace"))

@@ -1,0 +1,36 @@
+"""`usage.json`: the ledger's totals in the form that people and scripts read."""
+
+from typing import Any
+
+import orjson
+
+from arkbatch.core.ledger import Ledger, Marks, Tally
+from arkbatch.core.records import add_usage
+
+FORMAT = 1
+
+
+def usage_report(ledger: Ledger, marks: Marks) -> bytes:
+    """Totals over all, and by endpoint, model and service tier; `stands_for` names the bytes that were added up."""
+    report = {
+        "format": FORMAT,
+        "rows": {"succeeded": ledger.done.count, "failed": ledger.failed.count},
+        "usage": add_usage(*(tally.usage for tally in ledger.tallies)),
+        "discarded": add_usage(*(tally.discarded for tally in ledger.tallies)),
+        "by_model": [_by_model(tally) for tally in ledger.tallies],
+        "stands_for": {"results.jsonl": marks.results_end, "failures.jsonl": marks.failures_end},
+    }
+    return orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def _by_model(tally: Tally) -> dict[str, Any]:
+    return {
+        "endpoint": tally.endpoint,
+        "model": tally.model,
+        "service_tier": tally.service_tier,
+        "succeeded": tally.succeeded,
+        "failed": tally.failed,
+        "attempts": tally.attempts,
+        "usage": tally.usage,
+        "discarded": tally.discarded,
+    }

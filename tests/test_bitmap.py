@@ -1,0 +1,33 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arkbatch.core.bitmap import Bitmap
+
+NUMBERS = st.integers(min_value=0, max_value=5000)
+
+
+@given(st.lists(st.tuples(st.booleans(), NUMBERS)))
+def test_behaves_as_a_set_of_row_numbers(steps):
+    bitmap, model = Bitmap(), set()
+    for add, number in steps:
+        (bitmap.add if add else bitmap.discard)(number)
+        (model.add if add else model.discard)(number)
+    assert bitmap.count == len(model)
+    assert all((number in bitmap) == (number in model) for _, number in steps)
+
+
+@given(st.sets(NUMBERS))
+def test_survives_as_bytes(numbers):
+    bitmap = Bitmap()
+    for number in numbers:
+        bitmap.add(number)
+    again = Bitmap(bytes(bitmap))
+    assert again == bitmap
+    assert again.count == len(numbers)
+
+
+def test_ten_million_rows_stay_under_two_megabytes():
+    bitmap = Bitmap()
+    for number in range(0, 10_000_001, 9973):
+        bitmap.add(number)
+    assert len(bytes(bitmap)) < 1_600_000
