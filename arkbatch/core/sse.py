@@ -1,0 +1,102 @@
+"""Server-sent events, parsed while they arrive: bytes in, whole events out.
+
+It works on bytes and never decodes, so a character cut in two by a packet needs no care, and each byte is looked at
+once however long its line is. It knows the framing and the two habits of chat services that go beyond it: `[DONE]`
+ends the stream, and some servers forget the blank line between events. What stands inside an event is for `stream`.
+"""
+
+from msgspec import Struct
+
+_BOM = b"\xef\xbb\xbf"
+_DATA = b"data:"
+_DONE = b"[DONE]"
+
+
+class Event(Struct, frozen=True, gc=False):
+    """One event that carries data. `name` is empty unless the server gave one."""
+
+    data: bytes
+    name: str = ""
+
+
+class Parser:
+    """Feed it what comes, close it when the stream has ended in good order.
+
+    A stream that broke off should not be closed: its last line may be half a line.
+    """
+
+    def __init__(self) -> None:
+        self.done = False  # `[DONE]` was seen; what follows is ignored
+        self._tail: list[bytes] = []  # the parts of a line that has not ended
+        self._data: list[bytes] = []  # the data lines of an event that has not ended
+        self._name = ""
+        self._at_start = True
+        self._after_return = False  # the last byte was a CR, so a LF that follows belongs to it
+
+    def feed(self, packet: bytes) -> list[Event]:
+        """The events that this packet completes."""
+        if self.done or not packet:
+            return []
+        if self._after_return:
+            packet = packet.removeprefix(b"\n")
+            self._after_return = False
+        return self._parse(self._whole_lines(packet))
+
+    def close(self) -> list[Event]:
+        """What a last line or event without its line end still holds."""
+        last, self._tail = b"".join(self._tail), []
+        return [] if self.done else self._parse([last, b""])
+
+    def _whole_lines(self, packet: bytes) -> list[bytes]:
+        """The lines that have ended; the rest is kept as it is, for joining it each time would be quadratic."""
+        end = max(packet.rfind(b"\n"), packet.rfind(b"\r")) + 1
+        if end == 0:
+            self._tail.append(packet)
+            return []
+        self._after_return = packet.endswith(b"\r")
+        self._tail.append(packet[:end])
+        lines = b"".join(self._tail).splitlines()
+        self._tail = [packet[end:]] if end < len(packet) else []
+        return lines
+
+    def _parse(self, lines: list[bytes]) -> list[Event]:
+        if self._at_start and lines:
+            lines[0] = lines[0].removeprefix(_BOM)
+            self._at_start = False
+        events: list[Event] = []
+        for line in lines:
+            if not line:
+                self._finish(events)
+            elif line.startswith(_DATA):
+                self._add(line[6:] if line[5:6] == b" " else line[5:], events)
+                if self.done:
+                    break
+            else:
+                self._name = _event_name(line, self._name)
+        return events
+
+    def _add(self, value: bytes, events: list[Event]) -> None:
+        if value.startswith(_DONE):
+            self._finish(events)
+            self.done = True
+            return
+        # The forgotten blank line. It takes no guessing: inside one JSON text no line that ends with a brace can be
+        # followed by one that begins with a brace.
+        if self._data and value.startswith(b"{") and self._data[-1].rstrip().endswith(b"}"):
+            self._finish(events)
+        self._data.append(value)
+
+    def _finish(self, events: list[Event]) -> None:
+        data = self._data
+        if data:
+            whole = data[0] if len(data) == 1 else b"\n".join(data)
+            if whole:
+                events.append(Event(whole, self._name))
+            self._data = []
+        self._name = ""
+
+
+def _event_name(line: bytes, current: str) -> str:
+    """The name that an `event:` line gives; comments, `id:` and `retry:` mean nothing to us."""
+    field, _, value = line.partition(b":")
+    return value.removeprefix(b" ").decode(errors="replace") if field == b"event" else current
