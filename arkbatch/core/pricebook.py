@@ -1,0 +1,198 @@
+"""What models cost: the rows of the price book, and which of them a model's name means.
+
+A row is one family's list prices from one day on, as the price page has them: tiers by length of input and
+output, and in each tier the prices of a lane or service tier. Money is `Decimal`, per million tokens, in the
+currency it is billed in; nothing here converts currencies. Books lie over each other: what a user says goes over
+what the package ships, and a run's snapshot over both. This module does no arithmetic (`pricing`) and reads no
+file (`adapters.pricebook`); it exports itself as plain data so that a run can keep the rows it was priced by.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import date, time
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct, field, structs
+
+HOSTS = {
+    "volces.com": "ark",
+    "volcengineapi.com": "ark",
+    "bytepluses.com": "byteplus",
+    "byteplusapi.com": "byteplus",
+}
+_DATED = re.compile(r"-\d{6}$")  # the version, as in doubao-seed-1-6-250615
+_CURRENCY = re.compile(r"[A-Z]{3}")
+
+
+class Rates(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Price per million tokens of each meter. None: no price is known, which is not the same as 0."""
+
+    input: Decimal
+    output: Decimal
+    cached: Decimal | None = None
+    audio_input: Decimal | None = None
+    audio_cached: Decimal | None = None
+    image_input: Decimal | None = None
+
+
+class Tier(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The prices of requests up to and with these lengths, in k tokens; None is without end.
+
+    price: by lane or service tier: `online`, `batch`, `fast`, `low`, or `off_peak` (of `online`)
+    """
+
+    price: dict[str, Rates]
+    to_input: Decimal | None = None
+    to_output: Decimal | None = None
+
+
+class Peak(Struct, frozen=True, forbid_unknown_fields=True):
+    """When the peak price holds: ISO weekdays (Monday is 1) and spans of Beijing time, ends excluded."""
+
+    days: tuple[int, ...]
+    hours: tuple[tuple[time, time], ...]
+
+
+class PriceRow(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One family's prices, from one day on.
+
+    tiers: the first that holds a request prices all of its tokens. None at all: the price is known to have
+        changed, and the new one is not known
+    match: further model ids of the family, without the date at their end
+    provider: whose list it is; "" is a user's own row, good for any
+    k: how many tokens the tiers' "k" is
+    effective_from: the first day (Beijing), None for as far back as one asks
+    """
+
+    family: str
+    currency: str
+    tiers: tuple[Tier, ...] = field(name="tier")
+    match: tuple[str, ...] = ()
+    provider: str = ""
+    k: int = 1000
+    peak: Peak | None = None
+    effective_from: date | None = None
+    checked_on: date | None = None
+    source: str = ""
+    confidence: str = ""
+    note: str = ""
+
+    @property
+    def ids(self) -> frozenset[str]:
+        return frozenset(map(normal, (self.family, *self.match)))
+
+
+class PriceBook(Struct, frozen=True):
+    """Rows, and the user's own names for models (`ep-...` -> family)."""
+
+    rows: tuple[PriceRow, ...] = ()
+    names: dict[str, str] = field(default_factory=dict)
+
+    def find(self, model: str) -> tuple[PriceRow, ...]:
+        """The rows of the family that this model belongs to, oldest first; empty when it is not in the book.
+
+        A whole id, with its date, goes before the id without. Never a prefix: `doubao-seed-1-6` and
+        `doubao-seed-1-6-flash` are different models at different prices.
+        """
+        whole = normal(self.names.get(model, model))
+        for name in (whole, undated(whole)):
+            for row in self.rows:
+                if name in row.ids:
+                    return self._versions(row)
+        return ()
+
+    def _versions(self, row: PriceRow) -> tuple[PriceRow, ...]:
+        same = [one for one in self.rows if (one.provider, one.family) == (row.provider, row.family)]
+        return tuple(sorted(same, key=lambda one: one.effective_from or date.min))
+
+    def of(self, provider: str) -> "PriceBook":
+        """The rows that hold at this provider. The same id is another price at another provider."""
+        return PriceBook(tuple(row for row in self.rows if row.provider in {"", provider}), self.names)
+
+    def over(self, base: "PriceBook") -> "PriceBook":
+        """This book laid over another: where both know a model, this one is right.
+
+        A row that names a family of the base replaces it whole and, when it lists no ids, takes over the base's.
+        """
+        rows = tuple(_with_ids_of(row, base) for row in self.rows)
+        beneath = (_without_ids_of(rows, row) for row in base.rows)
+        return PriceBook(rows + tuple(row for row in beneath if row is not None), {**base.names, **self.names})
+
+    def plain(self) -> dict[str, Any]:
+        """The book as JSON values, decimals as strings so that no digit is lost; `from_plain` reverses it."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> Self:
+        """Raises msgspec.ValidationError when it is not what `plain` gave."""
+        return msgspec.convert(plain, cls)
+
+
+def normal(model: str) -> str:
+    """One spelling for `doubao-seed-1.6`, `Doubao-Seed-1-6` and `doubao_seed-1.6`."""
+    return model.strip().lower().replace(".", "-").replace("_", "-")
+
+
+def undated(name: str) -> str:
+    return _DATED.sub("", name)
+
+
+def provider_of(base_url: str) -> str:
+    """Whose price list holds at this address; "" when it is not one that we know."""
+    host = urlsplit(base_url).hostname or ""
+    return next((name for end, name in HOSTS.items() if host == end or host.endswith("." + end)), "")
+
+
+def faults(row: PriceRow) -> Iterator[str]:
+    """What is wrong with a row beyond its shape, in words for the person who wrote it."""
+    if not _CURRENCY.fullmatch(row.currency):
+        yield f"currency {row.currency!r} is not a code such as CNY"
+    if row.k < 1:
+        yield f"k is {row.k}"
+    for name, price in _prices(row):
+        if not price.is_finite() or price < 0:
+            yield f"{name} is {price}"
+    for earlier, later in pairwise(row.tiers):
+        if not _lengthens(earlier, later):
+            yield "the tiers do not go from short to long: a later one would never be used"
+
+
+def _prices(row: PriceRow) -> Iterator[tuple[str, Decimal]]:
+    for tier in row.tiers:
+        for edge in ("to_input", "to_output"):
+            if (length := getattr(tier, edge)) is not None:
+                yield edge, length
+        for column, rates in tier.price.items():
+            for meter, price in structs.asdict(rates).items():
+                if price is not None:
+                    yield f"price.{column}.{meter}", price
+
+
+def _lengthens(earlier: Tier, later: Tier) -> bool:
+    if earlier.to_input == later.to_input:
+        return earlier.to_output is not None and (later.to_output is None or earlier.to_output < later.to_output)
+    return earlier.to_input is not None and (later.to_input is None or earlier.to_input < later.to_input)
+
+
+def _with_ids_of(row: PriceRow, base: PriceBook) -> PriceRow:
+    if row.match:
+        return row
+    same = (one.match for one in base.rows if normal(one.family) == normal(row.family))
+    return structs.replace(row, match=tuple(dict.fromkeys(model for ids in same for model in ids)))
+
+
+def _without_ids_of(top: tuple[PriceRow, ...], row: PriceRow) -> PriceRow | None:
+    """The base's row as far as the book on top leaves it.
+
+    Rows on top are found first, so only ids with a date need to go: a date would beat the top's id without.
+    """
+    covering = [one for one in top if one.provider in {"", row.provider}]
+    if any(normal(one.family) == normal(row.family) for one in covering):
+        return None
+    taken = frozenset[str]().union(*(one.ids for one in covering))
+    return structs.replace(row, match=tuple(one for one in row.match if undated(normal(one)) not in taken))
