@@ -8,6 +8,7 @@ checked where text becomes values (`adapters.jobfile`), not when code builds a p
 This module does not know where a value came from: flags, environment and files are merged before.
 """
 
+from string import Formatter
 from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
@@ -16,6 +17,7 @@ from msgspec import Meta, Struct, field
 OnEmpty = Literal["retry", "fail", "keep"]
 
 SIMULATOR = "simulator"
+DOUBLE_BRACES = "a brace that is no placeholder is written twice: {{"
 
 
 class Secret:
@@ -42,9 +44,7 @@ class Secret:
         return hash(self._value)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "a Secret is not written to disk or sent to another process; pass reveal() on purpose"
-        )
+        raise TypeError("a Secret is not written to disk or sent to another process; pass reveal() on purpose")
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,18 +57,14 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     tpm: Annotated[
         Annotated[float, Meta(gt=0)] | None,
-        Meta(
-            description="Tokens a minute, input and output together. Left out: as many as the server grants."
-        ),
+        Meta(description="Tokens a minute, input and output together. Left out: as many as the server grants."),
     ] = None
 
 
 class RetryPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     """Whether and how long a row is tried again. Times are seconds."""
 
-    max_attempts: Annotated[
-        int, Meta(ge=1, le=1000, description="Calls that may fail before the row is given up.")
-    ] = 5
+    max_attempts: Annotated[int, Meta(ge=1, le=1000, description="Calls that may fail before the row is given up.")] = 5
     first_delay: Annotated[
         float, Meta(gt=0, le=3600, description="Seconds before the second attempt; it doubles from there.")
     ] = 1.0
@@ -92,9 +88,9 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds. There is no limit on a whole call: thinking models take half an hour."""
 
     connect: Annotated[float, Meta(gt=0, le=3600, description="Seconds to reach the server.")] = 10.0
-    read: Annotated[
-        float, Meta(gt=0, le=86_400, description="Seconds without a byte before a call is given up.")
-    ] = 1800.0
+    read: Annotated[float, Meta(gt=0, le=86_400, description="Seconds without a byte before a call is given up.")] = (
+        1800.0
+    )
 
 
 class ReplyPolicy(Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,12 +108,33 @@ class ReplyPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     ] = "retry"
 
 
+def pieces(text: str) -> list[tuple[str, str | None]]:
+    """A template's text cut into (literal, column that follows or None); ValueError when a brace is wrong."""
+    try:
+        cut = list(Formatter().parse(text))
+    except ValueError as error:
+        raise ValueError(f"{error} ({DOUBLE_BRACES})") from error
+    for _, column, form, conversion in cut:
+        if column is not None and (not column.strip() or form or conversion):
+            raise ValueError(f"{{{column}}} is not the name of a column ({DOUBLE_BRACES})")
+    return [(literal, column) for literal, column, _, _ in cut]
+
+
 class Template(Struct, frozen=True, forbid_unknown_fields=True):
     """Turns a row's columns into a request: `{column}` is replaced, `{{` and `}}` stand for one brace."""
 
     system: Annotated[str | None, Meta(description="The system message of each chat row.")] = None
     user: Annotated[str | None, Meta(description="The user message of each chat row.")] = None
     input: Annotated[str | None, Meta(description="The text of each embeddings row.")] = None
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            try:
+                pieces(getattr(self, name) or "")
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
+        if self.user is None and self.input is None:
+            raise ValueError("says neither user (for chat) nor input (for embeddings)")
 
 
 class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,0 +1,82 @@
+"""The resolved job: what never leaks, what a run may not mix, and the braces of a template."""
+
+import logging
+import pickle
+
+import msgspec
+import pytest
+
+from arkbatch.core.job import Job, Limits, ReplyPolicy, RetryPolicy, Secret, Template, asked, pieces
+
+
+def job(**changes):
+    said = {
+        "input": "rows.jsonl",
+        "run_dir": "rows.run",
+        "endpoint": "chat",
+        "model": "m",
+        "base_url": "https://ark.example/api/v3",
+        "api_key": Secret("sk-very-secret"),
+    }
+    return Job(**said | changes)
+
+
+def test_a_secret_shows_in_no_text_log_or_encoder(caplog):
+    whole = job()
+    logging.getLogger("test").warning("%s %r %s", whole, whole, f"{whole.api_key}")
+    assert "***" in caplog.text
+    assert "very" not in caplog.text
+    for leak in (msgspec.json.encode, pickle.dumps):
+        with pytest.raises(TypeError):
+            leak(whole)
+    assert whole.api_key.reveal() == "sk-very-secret"
+
+
+def test_secrets_compare_by_value():
+    assert Secret("a") == Secret("a") != Secret("b")
+    assert hash(Secret("a")) == hash(Secret("a"))
+    assert not Secret("")
+
+
+def test_what_decides_the_answers_is_plain_json_and_holds_no_key():
+    said = asked(job(defaults={"temperature": 0}, template=Template(user="{x}")))
+    assert list(said) == sorted(said)
+    assert said["template"] == {"input": None, "system": None, "user": "{x}"}
+    assert b"secret" not in msgspec.json.encode(said)
+
+
+def test_the_order_of_finish_reasons_does_not_change_what_was_asked():
+    one = job(replies=ReplyPolicy(retry_on_finish_reason=frozenset(["a", "b", "c", "d"])))
+    two = job(replies=ReplyPolicy(retry_on_finish_reason=frozenset(["d", "c", "b", "a"])))
+    assert msgspec.json.encode(asked(one)) == msgspec.json.encode(asked(two))
+
+
+@pytest.mark.parametrize(
+    "change", [{"limits": Limits(concurrency=1)}, {"retry": RetryPolicy(max_attempts=9)}, {"row_limit": 3}]
+)
+def test_pace_and_patience_may_change_between_sessions(change):
+    assert asked(job(**change)) == asked(job())
+
+
+def test_the_address_of_a_simulator_may_change_between_sessions():
+    one, two = (job(simulated=True, base_url=f"http://127.0.0.1:{port}") for port in (1, 2))
+    assert asked(one) == asked(two) != asked(job())
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("plain", [("plain", None)]),
+        ("{评论} of {a.b}", [("", "评论"), (" of ", "a.b")]),
+        ('{{"a": {b}}}', [("{", None), ('"a": ', "b"), ("}", None)]),
+        ("", []),
+    ],
+)
+def test_a_template_is_cut_at_its_columns(text, cut):
+    assert pieces(text) == cut
+
+
+@pytest.mark.parametrize("text", ["{", "}", "{}", "{ }", '{"a": 1}', "{a!r}", "{a:>3}", "{a{b}}"])
+def test_a_wrong_brace_is_refused_with_the_way_out(text):
+    with pytest.raises(ValueError, match=r"written twice: \{\{"):
+        Template(user=text)
