@@ -1,0 +1,197 @@
+"""Environment variables and `.env` files: which server is meant, and which key may be sent to it.
+
+The real environment wins over the `.env` beside the job, and that one over the `.env` of the working
+directory. Two providers are known by their variables: `ARK_API_KEY`, `ARK_BASE_URL`, `ARK_MODEL`, and, for
+anything else that speaks the OpenAI protocol, `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `MODEL_NAME`. The ARK
+variables speak first; the others choose the server only when no ARK key and no ARK address is set.
+
+**A key goes only to the address that it was given for**: to the origin of its own `..._BASE_URL`, or, while
+that is not set, to the hosts of its provider. It is the address that picks the key, so two keys in one
+environment never cross, and an address from a job file or a flag that belongs to nobody gets none. A server
+on this machine needs no key. And where one place sets both a key and an address, a different key from a
+stronger place is refused instead of being sent to that address.
+
+`os.environ` is neither read nor changed here; who calls passes it in.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from arkbatch.core.errors import UsageError
+from arkbatch.core.job import Secret
+
+NO_KEY = Secret("no-key-needed")
+CALL_PATHS = ("/chat/completions", "/completions", "/embeddings", "/responses")
+PORTS = {"http": 80, "https": 443}
+
+
+class Provider(NamedTuple):
+    """The variables of one provider, and the hosts that are its own (a leading dot covers what is below)."""
+
+    name: str
+    key: str
+    address: str
+    model: str
+    default: str
+    hosts: tuple[str, ...]
+
+
+ARK = Provider(
+    "Volcengine Ark",
+    "ARK_API_KEY",
+    "ARK_BASE_URL",
+    "ARK_MODEL",
+    "https://ark.cn-beijing.volces.com/api/v3",
+    (".volces.com", ".bytepluses.com"),
+)
+OPENAI = Provider(
+    "OpenAI",
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "MODEL_NAME",
+    "https://api.openai.com/v1",
+    ("api.openai.com",),
+)
+PROVIDERS = (ARK, OPENAI)
+
+
+class Place(NamedTuple):
+    """Where variables stand: the real environment, or one `.env` file."""
+
+    name: str
+    values: Mapping[str, str]
+
+    def get(self, name: str) -> str:
+        """The value, or "": an empty one counts as not set, as in a `.env.example` just copied."""
+        return self.values.get(name, "").strip()
+
+
+class Variables(NamedTuple):
+    """Places from strong to weak."""
+
+    places: Sequence[Place]
+
+    def place(self, name: str) -> Place | None:
+        return next((place for place in self.places if place.get(name)), None)
+
+    def get(self, name: str) -> str:
+        place = self.place(name)
+        return place.get(name) if place else ""
+
+    def address(self, provider: Provider) -> str:
+        text = self.get(provider.address)
+        return checked_url(text, provider.address) if text else ""
+
+
+class Server(Struct, frozen=True):
+    """Where the calls go.
+
+    key: None when there is none that may be sent there; `missing` then says what to do
+    model: what the environment says, "" for nothing
+    """
+
+    base_url: str
+    key: Secret | None
+    model: str
+    missing: str
+
+
+def read_variables(environ: Mapping[str, str], folders: Sequence[Path]) -> Variables:
+    """The environment and the `.env` of each folder, the first folder being the strongest."""
+    files = dict.fromkeys(folder / ".env" for folder in folders)
+    return Variables([Place("the environment", environ), *(_read(file) for file in files if file.is_file())])
+
+
+def _read(file: Path) -> Place:
+    from dotenv import dotenv_values
+
+    try:
+        # A key may contain a dollar sign, so nothing is interpolated.
+        values = dotenv_values(file, interpolate=False, encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} cannot be read: {error}") from error
+    return Place(str(file), {name: value for name, value in values.items() if value})
+
+
+def choose_server(variables: Variables, flag: str, file: str) -> Server:
+    """The address by flag, environment, job file and default, in this order; then the key that belongs to it."""
+    speaks = [one for one in PROVIDERS if variables.get(one.key) or variables.get(one.address)]
+    voice = speaks[0] if speaks else ARK
+    base_url = flag or variables.address(voice) or file or voice.default
+    owners = [one for one in PROVIDERS if _owns(one, variables.address(one), base_url)]
+    # Ark's address under the OPENAI names is common: there both own it, and one has a key.
+    owner = next((one for one in owners if variables.get(one.key)), owners[0] if owners else None)
+    key = _key(variables, owner) if owner else None
+    if key is None and is_local(base_url):
+        key = NO_KEY
+    return Server(base_url, key, variables.get(owner.model) if owner else "", _missing(owner, base_url))
+
+
+def _owns(provider: Provider, address: str, base_url: str) -> bool:
+    if address:
+        return origin(address) == origin(base_url)
+    scheme, host, _ = origin(base_url)
+    own = any(host.endswith(name) if name.startswith(".") else host == name for name in provider.hosts)
+    return own and scheme == "https"
+
+
+def _key(variables: Variables, provider: Provider) -> Secret | None:
+    """The provider's key, refused when the place of the address holds another one."""
+    place, source = variables.place(provider.key), variables.place(provider.address)
+    if place is None:
+        return None
+    key = place.get(provider.key)
+    if source and source.get(provider.key) not in {"", key}:
+        raise UsageError(
+            f"{provider.key} in {place.name} is not the one beside {provider.address} in {source.name}: "
+            "unset one of the two, so that no key goes to the wrong server"
+        )
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise UsageError(f"{provider.key} in {place.name} holds a space or a letter that no key has: copy it again")
+    return Secret(key)
+
+
+def _missing(owner: Provider | None, base_url: str) -> str:
+    scheme, host, _ = origin(base_url)
+    if owner:
+        return f"no API key for {host}: set {owner.key} in the environment or in .env, or try --simulate"
+    return (
+        f"no API key for {scheme}://{host}: a key is sent only to the address that it was given for, "
+        f"so set {OPENAI.key} and {OPENAI.address}={base_url} together, in the environment or in .env"
+    )
+
+
+def origin(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port: what must be equal for a key to be sent."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or PORTS.get(parts.scheme)
+
+
+def is_local(url: str) -> bool:
+    """Whether the server is on this machine, so that what is sent leaves it only by that server."""
+    host = origin(url)[1]
+    return host in {"localhost", "::1"} or host.startswith("127.")
+
+
+def checked_url(text: str, label: str, error: type[UsageError] = UsageError) -> str:
+    """A base URL without its last slash; `label` names who gave it when it is wrong."""
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError as wrong:
+        raise error(f"{label} = {text} is not a URL: {wrong}") from wrong
+    if parts.password is not None or parts.username is not None:
+        raise error(f"{label} has a user name or password in it: a key belongs into {ARK.key} or {OPENAI.key}")
+    if parts.scheme not in PORTS or not host:
+        raise error(f"{label} = {text} is not a URL: it begins with https://, such as {ARK.default}")
+    if parts.query or parts.fragment:
+        raise error(f"{label} = {text} is not a base URL: it has no ? and no #")
+    url = text.rstrip("/")
+    for path in CALL_PATHS:
+        if url.endswith(path):
+            raise error(f"{label} = {text} is too long: write {url.removesuffix(path)}, without {path}")
+    return url

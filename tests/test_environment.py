@@ -1,0 +1,175 @@
+"""Which server is meant, and that a key reaches only the address that it was given for."""
+
+import os
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arkbatch.adapters.environment import ARK, NO_KEY, OPENAI, checked_url, choose_server, read_variables
+from arkbatch.core.errors import UsageError
+
+DEEPSEEK = "https://api.deepseek.com/v1"
+
+
+def server(environ, flag="", file="", folders=()):
+    return choose_server(read_variables(environ, folders), flag, file)
+
+
+def key(*args, **kwargs):
+    found = server(*args, **kwargs)
+    return found.base_url, found.key and found.key.reveal()
+
+
+def test_with_nothing_said_it_is_ark_and_the_missing_key_is_named():
+    found = server({})
+    assert (found.base_url, found.key) == (ARK.default, None)
+    assert "ARK_API_KEY" in found.missing
+
+
+@pytest.mark.parametrize(
+    ("environ", "base_url", "sent"),
+    [
+        ({"ARK_API_KEY": "a"}, ARK.default, "a"),
+        ({"OPENAI_API_KEY": "o"}, OPENAI.default, "o"),
+        ({"ARK_API_KEY": "a", "OPENAI_API_KEY": "o"}, ARK.default, "a"),
+        ({"ARK_API_KEY": "a", "OPENAI_API_KEY": "o", "OPENAI_BASE_URL": DEEPSEEK}, ARK.default, "a"),
+        ({"OPENAI_API_KEY": "o", "OPENAI_BASE_URL": DEEPSEEK}, DEEPSEEK, "o"),
+        ({"OPENAI_API_KEY": "o", "OPENAI_BASE_URL": ARK.default}, ARK.default, "o"),
+        ({"ARK_API_KEY": "a", "ARK_BASE_URL": "https://gateway.example/v3"}, "https://gateway.example/v3", "a"),
+        ({"ARK_API_KEY": "", "OPENAI_API_KEY": "o"}, OPENAI.default, "o"),
+    ],
+)
+def test_the_variables_choose_server_and_key_together(environ, base_url, sent):
+    assert key(environ) == (base_url, sent)
+
+
+@pytest.mark.parametrize(
+    ("file", "sent"),
+    [
+        ("https://ark.ap-southeast.bytepluses.com/api/v3", "a"),
+        ("https://api.openai.com/v1", "o"),
+        (DEEPSEEK, None),
+        ("http://ark.cn-beijing.volces.com/api/v3", None),
+        ("https://volces.com.evil.example/api/v3", None),
+        ("https://evilvolces.com/api/v3", None),
+        ("https://ark.cn-beijing.volces.com:8443/api/v3", "a"),
+        ("http://localhost:8000/v1", NO_KEY.reveal()),
+    ],
+)
+def test_the_address_in_a_job_file_picks_the_key(file, sent):
+    assert key({"ARK_API_KEY": "a", "OPENAI_API_KEY": "o"}, file=file) == (file, sent)
+
+
+def test_a_key_with_an_address_of_its_own_goes_nowhere_else():
+    environ = {"OPENAI_API_KEY": "o", "OPENAI_BASE_URL": DEEPSEEK}
+    assert key(environ, flag="https://api.openai.com/v1") == ("https://api.openai.com/v1", None)
+    assert key(environ, flag="https://api.deepseek.com/beta") == ("https://api.deepseek.com/beta", "o")
+
+
+ADDRESSES = ["", ARK.default, OPENAI.default, DEEPSEEK, "http://127.0.0.1:1/v1"]
+
+
+@given(st.tuples(*[st.sampled_from(ADDRESSES)] * 4), st.booleans(), st.booleans())
+def test_whatever_is_set_no_key_reaches_a_host_of_the_other_provider(addresses, has_ark, has_openai):
+    ark, openai, flag, file = addresses
+    environ = {"ARK_BASE_URL": ark, "OPENAI_BASE_URL": openai}
+    environ |= {"ARK_API_KEY": "a"} if has_ark else {}
+    environ |= {"OPENAI_API_KEY": "o"} if has_openai else {}
+    base_url, sent = key(environ, flag, file)
+    host = urlsplit(base_url).hostname
+    allowed = {"a": ark or ARK.default, "o": openai or OPENAI.default}
+    assert sent in {None, NO_KEY.reveal()} or urlsplit(allowed[sent]).hostname == host
+
+
+def test_a_flag_wins_over_variables_and_they_over_the_job_file():
+    environ = {"ARK_BASE_URL": "https://env.example"}
+    assert server(environ, "https://flag.example", "https://file.example").base_url == "https://flag.example"
+    assert server(environ, "", "https://file.example").base_url == "https://env.example"
+    assert server({}, "", "https://file.example").base_url == "https://file.example"
+
+
+def test_the_model_comes_from_the_variables_of_the_server_that_is_used():
+    environ = {"ARK_API_KEY": "a", "ARK_MODEL": "doubao", "OPENAI_API_KEY": "o", "MODEL_NAME": "gpt"}
+    assert server(environ).model == "doubao"
+    assert server(environ, flag=OPENAI.default).model == "gpt"
+    assert server(environ, flag=DEEPSEEK).model == ""
+
+
+def test_a_key_for_nobody_says_how_to_pair_it():
+    assert f"OPENAI_BASE_URL={DEEPSEEK}" in server({"ARK_API_KEY": "a"}, flag=DEEPSEEK).missing
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for name in ("job", "cwd"):
+        (tmp_path / name).mkdir()
+    return tmp_path / "job", tmp_path / "cwd"
+
+
+def test_the_real_environment_wins_over_the_job_s_env_file_and_that_over_the_working_directory_s(folders):
+    job, cwd = folders
+    (job / ".env").write_text("ARK_MODEL=job\nARK_API_KEY=job\n")
+    (cwd / ".env").write_text("ARK_MODEL=cwd\nARK_API_KEY=cwd\nARK_BASE_URL=https://cwd.volces.com\n")
+    variables = read_variables({"ARK_API_KEY": "real"}, folders)
+    assert [variables.get(name) for name in ("ARK_API_KEY", "ARK_MODEL", "ARK_BASE_URL")] == [
+        "real",
+        "job",
+        "https://cwd.volces.com",
+    ]
+
+
+def test_an_env_file_is_read_as_written_and_changes_nothing_outside(folders):
+    (folders[0] / ".env").write_bytes("\ufeffexport ARK_API_KEY='a$HOME#b' # 密钥\r\nOPENAI_API_KEY=\r\n".encode())
+    before = dict(os.environ)
+    assert key({}, folders=folders) == (ARK.default, "a$HOME#b")
+    assert dict(os.environ) == before
+
+
+def test_a_key_from_the_shell_is_not_sent_to_the_address_that_an_env_file_gives_with_another_key(folders):
+    (folders[0] / ".env").write_text(f"OPENAI_API_KEY=sk-deepseek\nOPENAI_BASE_URL={DEEPSEEK}\n")
+    with pytest.raises(UsageError, match="no key goes to the wrong server") as caught:
+        server({"OPENAI_API_KEY": "sk-openai"}, folders=folders)
+    assert "sk-" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bad", ["sk-1 2", "sk-1\nX-Evil: 1", "密钥", "sk\x00"])
+def test_a_key_that_no_header_can_hold_is_refused_without_printing_it(bad):
+    with pytest.raises(UsageError, match="ARK_API_KEY in the environment") as caught:
+        server({"ARK_API_KEY": bad})
+    assert bad not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("ark.cn-beijing.volces.com/api/v3", "begins with https://"),
+        ("ftp://x.example", "begins with https://"),
+        ("https://x.example:port", "is not a URL"),
+        ("https://user:secret@x.example", "ARK_API_KEY"),
+        ("https://x.example/v1?key=1", "no [?]"),
+        ("https://x.example/v1/chat/completions", "write https://x.example/v1, without /chat/completions"),
+    ],
+)
+def test_a_wrong_address_is_explained(text, says):
+    with pytest.raises(UsageError, match=says) as caught:
+        checked_url(text, "--base-url")
+    assert "--base-url" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("end", ["", "/", "//"])
+def test_the_last_slash_does_not_matter(end):
+    assert checked_url(f"https://x.example/v1{end}", "x") == "https://x.example/v1"
+
+
+def test_a_wrong_address_in_a_variable_names_the_variable():
+    with pytest.raises(UsageError, match="OPENAI_BASE_URL = localhost"):
+        server({"OPENAI_BASE_URL": "localhost:8000"})
+
+
+def test_an_env_file_that_is_not_text_is_named(folders):
+    (folders[1] / ".env").write_bytes(b"ARK_API_KEY=\xff\n")
+    with pytest.raises(UsageError, match=r"\.env cannot be read"):
+        server({}, folders=folders)
