@@ -1,0 +1,112 @@
+"""From what the user typed to what the program needs: one frozen `Job` with nothing left to look up.
+
+Flags win over the environment (`adapters.environment`), the environment over the job file (`adapters.typed`),
+and the job file over the defaults that stand beside the fields in `core.job`. Paths in a job file are relative
+to it, paths in flags to the working directory. The input must exist, and is not opened here.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from arkbatch.adapters.environment import ARK, NO_KEY, Server, checked_url, choose_server, read_variables
+from arkbatch.adapters.typed import FLAG_PATHS, Typed, read
+from arkbatch.core.errors import JobError, UsageError
+from arkbatch.core.job import Job, Sections
+
+STDIN = "-"
+SIMULATED_MODEL = "simulated"
+INPUT_SUFFIXES = (".jsonl", ".ndjson", ".json")
+# Besides those of FLAG_PATHS, which stand for keys of the job file.
+OTHER_FLAGS = ("run_dir", "model", "base_url", "set", "limit", "simulate", "dry_run")
+
+
+def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd: str | Path) -> Job:
+    """One job, complete. `path` is a .toml, an input file, or "-" for standard input.
+
+    flags: by the names in FLAG_PATHS and OTHER_FLAGS; None means not given. `set` is a list of "key=value".
+    `simulate` and `dry_run` lift the need for a key, because nothing is sent to a service.
+    """
+    if unknown := set(flags) - {*FLAG_PATHS, *OTHER_FLAGS}:
+        raise TypeError(f"unknown flags: {', '.join(sorted(unknown))}")
+    given = {name: value for name, value in flags.items() if value is not None}
+    typed = read(path, given, Path(cwd))
+    server = _server(typed, given, environ, Path(cwd))
+    said = (given.get("model"), server.model or None, typed.file.model)
+    model = next((one for one in said if one is not None), None)
+    return Job(
+        **{name: getattr(typed.file, name) for name in Sections.__struct_fields__},
+        input=_input(path, typed, Path(cwd)),
+        run_dir=_run_dir(path, given.get("run_dir"), typed, Path(cwd)),
+        endpoint=typed.file.endpoint,
+        model=_no_model(typed, given) if model is None else model,
+        base_url=server.base_url,
+        api_key=server.key or NO_KEY,
+        request_id_prefix=typed.file.request_id_prefix,
+        row_limit=_row_limit(given.get("limit")),
+        simulated=bool(given.get("simulate")),
+    )
+
+
+def _server(typed: Typed, given: Mapping[str, Any], environ: Mapping[str, str], cwd: Path) -> Server:
+    flag, file = given.get("base_url"), typed.file.base_url
+    server = choose_server(
+        read_variables(environ, [typed.folder, cwd] if typed.folder else [cwd]),
+        checked_url(flag, "--base-url") if flag else "",
+        checked_url(file, f"{typed.label}: base_url", JobError) if file else "",
+    )
+    if given.get("simulate"):  # a real key has no business in a simulator
+        return msgspec.structs.replace(server, key=NO_KEY)
+    if server.key is None and not given.get("dry_run"):
+        raise UsageError(server.missing)
+    return server
+
+
+def _no_model(typed: Typed, given: Mapping[str, Any]) -> str:
+    if given.get("simulate"):
+        return SIMULATED_MODEL
+    if given.get("dry_run"):
+        return ""
+    place = f"write model in {typed.label}, " if typed.label else ""
+    raise UsageError(
+        f'no model: {place}give --model, or set {ARK.model} in the environment (--model "" if each row names its own)'
+    )
+
+
+def _input(path: str, typed: Typed, cwd: Path) -> str:
+    """The path of the rows, which must be there."""
+    if typed.folder is None:
+        if path == STDIN:
+            return STDIN
+        file, name = cwd / path, path
+    elif typed.file.input is None:
+        raise JobError(f'{typed.label}: no input: write input = "prompts.jsonl" (relative to the job file)')
+    elif typed.file.input == STDIN:
+        return STDIN
+    else:
+        file, name = typed.folder / typed.file.input, f"{typed.label}: input {typed.file.input}"
+    if not file.is_file():
+        raise UsageError(f"{name} {'is not a file' if file.exists() else 'does not exist'} (looked at {file})")
+    return str(file)
+
+
+def _run_dir(path: str, flag: str | None, typed: Typed, cwd: Path) -> str:
+    """By flag, by job file, or `<name>.run` beside what the user named."""
+    if flag:
+        return str(cwd / flag)
+    if typed.folder and typed.file.run_dir:
+        return str(typed.folder / typed.file.run_dir)
+    if path == STDIN:
+        return str(cwd / "stdin.run")
+    name = (cwd / path).name.removesuffix(".toml").removesuffix(".gz")
+    for suffix in INPUT_SUFFIXES:
+        name = name.removesuffix(suffix)
+    return str((cwd / path).with_name(f"{name}.run"))
+
+
+def _row_limit(rows: int | None) -> int | None:
+    if rows is not None and rows < 1:
+        raise UsageError(f"--limit {rows} is not allowed: it must be 1 or more")
+    return rows

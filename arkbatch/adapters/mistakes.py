@@ -1,0 +1,130 @@
+"""A mistake in a job file as one sentence: the key with its path, the value, what is allowed, the nearest key.
+
+msgspec finds the mistake and says where it is; what a person needs besides is read from the same types. Nothing
+here knows a section or a key by name, so a new section gets good messages for free.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+Path = tuple[str, ...]
+
+UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+WHERE = re.compile(r"(.*?)(?: - at `\$(.*)`)?", re.DOTALL)
+OWN_WORDS = re.compile(r"(?!Expected |Invalid enum |Object )")
+LONGEST = 60
+NEAR = 0.75  # difflib's own 0.6 takes `temperature` for `template`
+
+
+def explain(error: msgspec.ValidationError, raw: Mapping[str, Any], form: type, labels: Mapping[Path, str]) -> str:
+    """The sentence for what `msgspec.convert(raw, form)` complained of.
+
+    labels: how to call the values that did not come from the file, by path (`("limits", "rpm"): "--rpm"`)
+    """
+    said = WHERE.fullmatch(str(error))
+    what, where = (said[1], said[2] or "") if said else (str(error), "")
+    path = tuple(part for part in re.sub(r"\[.*", "", where).split(".") if part)
+    if unknown := UNKNOWN.fullmatch(what):
+        return _unknown((*path, unknown[1]), raw, form)
+    name = labels.get(path) or ".".join(path)
+    if OWN_WORDS.match(what):
+        return f"[{name}] {what}"
+    value = _value(raw, path)
+    kind = _kind(inspect.type_info(form), path)
+    choices = kind.values if isinstance(kind, inspect.LiteralType) else ()
+    near = difflib.get_close_matches(str(value), [str(choice) for choice in choices], 1)
+    hint = f'; did you mean "{near[0]}"?' if near else ""
+    return f"{name} = {shown(value)} is not allowed: it must be {allowed(kind)}{hint}"
+
+
+def shown(value: object) -> str:
+    """A value as it stands in a job file, shortened."""
+    try:
+        text = msgspec.json.encode(value).decode()
+    except (TypeError, msgspec.MsgspecError):
+        text = str(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def known_keys(form: type) -> list[Path]:
+    """The path of each key that the form knows, tables included."""
+    return list(_keys(inspect.type_info(form), ()))
+
+
+def _keys(kind: inspect.Type, path: Path) -> Iterator[Path]:
+    kind = _bare(kind)
+    if isinstance(kind, inspect.StructType):
+        for item in kind.fields:
+            yield (*path, item.encode_name)
+            yield from _keys(item.type, (*path, item.encode_name))
+
+
+def _unknown(path: Path, raw: Mapping[str, Any], form: type) -> str:
+    return f"{'.'.join(path)} = {shown(_value(raw, path))} is not a known key: {_hint(path, known_keys(form))}"
+
+
+def _hint(path: Path, keys: list[Path]) -> str:
+    """The same name elsewhere, or a near one in this table, or all that this table knows."""
+    for key in keys:
+        if key[-1] == path[-1]:
+            table = f"under [{'.'.join(key[:-1])}]" if key[:-1] else "at the top of the file"
+            return f"{key[-1]} belongs {table}"
+    beside = [key[-1] for key in keys if key[:-1] == path[:-1]]
+    if near := difflib.get_close_matches(path[-1], beside, 1, NEAR):
+        return f"did you mean {'.'.join((*path[:-1], near[0]))}?"
+    known = f"known here are {', '.join(beside)}"
+    return known if path[:-1] else f"{known}; request parameters such as temperature go under [defaults]"
+
+
+def _value(raw: Mapping[str, Any], path: Path) -> Any:
+    value: Any = raw
+    for part in path:
+        value = value[part]
+    return value
+
+
+def _bare(kind: inspect.Type) -> inspect.Type:
+    """Without what is said about it, and without the `None` of a key that may be left out."""
+    while isinstance(kind, inspect.Metadata | inspect.UnionType):
+        if isinstance(kind, inspect.Metadata):
+            kind = kind.type
+        else:
+            kind = next(one for one in kind.types if not isinstance(one, inspect.NoneType))
+    return kind
+
+
+def _kind(kind: inspect.Type, path: Path) -> inspect.Type:
+    """What stands at this path; the nearest known thing above it when a list or a free table hides the rest."""
+    kind = _bare(kind)
+    if not path or not isinstance(kind, inspect.StructType):
+        return kind
+    return _kind(next(item.type for item in kind.fields if item.encode_name == path[0]), path[1:])
+
+
+def allowed(kind: inspect.Type) -> str:
+    """What a value may be, for a person."""
+    match kind:
+        case inspect.IntType():
+            return f"a whole number{_range(kind)}"
+        case inspect.FloatType():
+            return f"a number{_range(kind)}"
+        case inspect.LiteralType(values=values):
+            return " or ".join(f'"{value}"' for value in values)
+        case inspect.StrType():
+            return f"text in quotes{f' that matches {kind.pattern}' if kind.pattern else ''}"
+        case inspect.BoolType():
+            return "true or false"
+        case inspect.SetType() | inspect.FrozenSetType() | inspect.ListType():
+            return 'a list of texts, such as ["length"]'
+        case _:
+            return "a table"
+
+
+def _range(kind: inspect.IntType | inspect.FloatType) -> str:
+    bounds = (("above", kind.gt), ("from", kind.ge), ("below", kind.lt), ("to", kind.le))
+    return "".join(f" {word} {bound:,g}".replace(",", "_") for word, bound in bounds if bound is not None)

@@ -1,0 +1,193 @@
+"""What the user typed: a job file with the flags laid over it, checked but not yet resolved.
+
+`JobFile` is all that may be typed, every key optional. A mistake is one line that names the key or the flag,
+the value and what is allowed. No parameter of the API is known by name: `[defaults]` passes through. What
+variables say, and where the paths lead, is decided in `adapters.jobfile`.
+"""
+
+import datetime as dt
+import math
+import re
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from arkbatch.adapters.mistakes import explain, shown
+from arkbatch.core.errors import JobError, UsageError
+from arkbatch.core.job import Sections
+
+Labels = dict[tuple[str, ...], str]
+
+# Flags that change a key of the file, and the path of that key.
+FLAG_PATHS = {
+    "endpoint": ("endpoint",),
+    "concurrency": ("limits", "concurrency"),
+    "rpm": ("limits", "rpm"),
+    "tpm": ("limits", "tpm"),
+    "max_attempts": ("retry", "max_attempts"),
+    "timeout": ("timeouts", "read"),
+}
+# Keys of a request that have a better place than [defaults].
+MISPLACED = {
+    "model": "write model at the top of the job file, or give --model",
+    "messages": "each row has its own, or [template] builds them",
+    "prompt": "each row has its own, or [template] builds it",
+    "input": "each row has its own, or [template] builds it",
+}
+
+
+class JobFile(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a job file may say."""
+
+    input: Annotated[str | None, Meta(description="The rows: .jsonl or .jsonl.gz, relative to this file.")] = None
+    run_dir: Annotated[
+        str | None, Meta(description="Where results go, relative to this file; by default <this file>.run.")
+    ] = None
+    endpoint: Annotated[Literal["chat", "embeddings"], Meta(description="For rows whose url does not choose one.")] = (
+        "chat"
+    )
+    model: Annotated[
+        str | None,
+        Meta(description='Model id or endpoint id (ep-...) of rows that name none; "" if each row names its own.'),
+    ] = None
+    base_url: Annotated[
+        str | None, Meta(description="Address of the API without the last path, by default Ark in Beijing.")
+    ] = None
+    request_id_prefix: Annotated[
+        str,
+        Meta(
+            pattern="^[A-Za-z0-9._-]{0,40}$",
+            description="Begins each X-Client-Request-Id, so that your calls are found in a server's log.",
+        ),
+    ] = ""
+
+
+class Typed(NamedTuple):
+    """A job file as read, how to call it, and the folder that its paths are relative to.
+
+    Without a job file, when the user named an input, `file` holds the flags alone and `folder` is None.
+    """
+
+    file: JobFile
+    label: str
+    folder: Path | None
+
+
+def read(path: str, given: Mapping[str, Any], cwd: Path) -> Typed:
+    """The job file with the flags laid over it; for an input file or standard input, the flags alone."""
+    is_job = path.endswith(".toml")
+    raw = _parse(cwd / path, path) if is_job else {}
+    label = path if is_job else ""
+    labels = _lay_over(raw, given)
+    if odd := _odd_value(raw, (), labels):
+        raise mistake(label, odd)
+    try:
+        file = msgspec.convert(raw, JobFile)
+    except msgspec.ValidationError as error:
+        raise mistake(label, explain(error, raw, JobFile, labels)) from error
+    _check_meaning(file, label)
+    return Typed(file, label, (cwd / path).parent if is_job else None)
+
+
+def mistake(label: str, text: str) -> UsageError:
+    """An error about the job file, unless the sentence begins with a flag: then the file is not to blame."""
+    return JobError(f"{label}: {text}") if label and not text.startswith("--") else UsageError(text)
+
+
+def _parse(file: Path, label: str) -> dict[str, Any]:
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"job file {label} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise JobError(f"{label}: not UTF-8 at byte {error.start}") from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise JobError(f"{label}: {error}{_line_of(text, str(error))}") from error
+
+
+def _line_of(text: str, message: str) -> str:
+    """The line that a TOML error names, because it says more than its number."""
+    where = re.search(r"at line (\d+), column", message)
+    lines = text.split("\n")[int(where[1]) - 1 :] if where else []
+    return f" in: {lines[0].strip()[:80]}" if lines else ""
+
+
+def _odd_value(value: Any, path: tuple[str, ...], labels: Labels) -> str:
+    """TOML has values that JSON has not, and no limit or parameter can be one of them."""
+    name = labels.get(path) or ".".join(path)
+    match value:
+        case dict():
+            return next(filter(None, (_odd_value(value[key], (*path, key), labels) for key in value)), "")
+        case list():
+            return next(filter(None, (_odd_value(item, path, labels) for item in value)), "")
+        case dt.date() | dt.time():
+            return f"{name} = {value} is a date or time: write it as text in quotes"
+        case float() if not math.isfinite(value):
+            return f"{name} = {value} is not a finite number"
+        case _:
+            return ""
+
+
+def _lay_over(raw: dict[str, Any], given: Mapping[str, Any]) -> Labels:
+    """Put the flags into the file's tables; returns what to call each value that a flag gave."""
+    labels = {}
+    for name, path in FLAG_PATHS.items():
+        if name in given:
+            _put(raw, path, given[name])
+            labels[path] = f"--{name.replace('_', '-')}"
+    for text in given.get("set", ()):
+        path, value = parse_setting(text)
+        _put(raw, ("defaults", *path), value)
+    return labels
+
+
+def parse_setting(text: str) -> tuple[tuple[str, ...], Any]:
+    """`temperature=0.2` or `thinking.type=disabled`: the value is JSON where it is JSON, else text."""
+    key, equals, value = text.partition("=")
+    path = tuple(part.strip() for part in key.split("."))
+    if not equals or not all(path):
+        raise UsageError(f"--set {text} is not key=value, such as temperature=0.2 or thinking.type=disabled")
+    try:
+        return path, msgspec.json.decode(value)
+    except msgspec.DecodeError:
+        return path, value
+
+
+def _put(raw: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    table = raw
+    for depth, part in enumerate(path[:-1]):
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            name = ".".join(path[: depth + 1])
+            raise UsageError(f"{'.'.join(path)} cannot be set: {name} = {shown(table)} is not a table")
+    table[path[-1]] = value
+
+
+def _check_meaning(file: JobFile, label: str) -> None:
+    """What no single field can see."""
+    for key, advice in MISPLACED.items():
+        if key in file.defaults:
+            raise mistake(label, f"defaults.{key} would stand in every row: {advice}")
+    if both := sorted(file.replies.retry_on_finish_reason & file.replies.fail_on_finish_reason):
+        raise mistake(label, f'"{both[0]}" is in retry_on_finish_reason and in fail_on_finish_reason: choose one')
+    wanted = "input" if file.endpoint == "embeddings" else "user"
+    if file.template and getattr(file.template, wanted) is None:
+        raise mistake(label, f'template.{wanted} is missing, and endpoint is "{file.endpoint}"')
+
+
+def schema() -> bytes:
+    """The JSON Schema of a job file, as it ships; `python -m arkbatch.adapters.typed > arkbatch/job.schema.json`."""
+    said = msgspec.json.schema(JobFile)
+    said = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "arkbatch job file", **said}
+    return msgspec.json.format(msgspec.json.encode(said, order="deterministic"), indent=2) + b"\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(schema())

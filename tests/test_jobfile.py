@@ -1,0 +1,254 @@
+"""A job file, flags and variables become one job; a mistake is one line that says how to mend it."""
+
+import typing
+
+import msgspec
+import pytest
+
+from arkbatch.adapters.environment import ARK, NO_KEY
+from arkbatch.adapters.jobfile import resolve
+from arkbatch.adapters.mistakes import known_keys
+from arkbatch.adapters.typed import FLAG_PATHS, JobFile, parse_setting
+from arkbatch.core.endpoints import ENDPOINTS
+from arkbatch.core.errors import JobError, UsageError
+from arkbatch.core.job import Limits, ReplyPolicy, RetryPolicy, Timeouts
+
+KEY = {"ARK_API_KEY": "sk-ark"}
+PLAIN = 'input = "rows.jsonl"\nmodel = "m"\n'
+
+
+@pytest.fixture
+def job(tmp_path):
+    """Resolves the text of a job file in the folder `jobs`, with `tmp_path` as the working directory."""
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "rows.jsonl").touch()
+    (tmp_path / "rows.jsonl").touch()
+
+    def resolved(text=PLAIN, environ=KEY, **flags):
+        (tmp_path / "jobs" / "night.toml").write_text(text, encoding="utf-8")
+        return resolve("jobs/night.toml", flags, environ, tmp_path)
+
+    return resolved
+
+
+@pytest.fixture
+def mistake(job):
+    """The one line that a wrong job file is answered with."""
+
+    def told(text, **flags):
+        with pytest.raises(UsageError) as caught:
+            job(text, **flags)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    return told
+
+
+def test_what_is_left_out_has_the_documented_default(job, tmp_path):
+    found = job()
+    assert (found.limits, found.retry) == (Limits(32, None, None), RetryPolicy(5, 1.0, 60.0, 43_200.0))
+    assert (found.timeouts, found.replies) == (Timeouts(10.0, 1800.0), ReplyPolicy())
+    assert (found.endpoint, found.base_url, found.defaults) == ("chat", ARK.default, {})
+    assert found.api_key.reveal() == "sk-ark"
+
+
+def test_paths_in_a_job_file_are_relative_to_it_and_flags_to_the_working_directory(job, tmp_path):
+    assert job().input == str(tmp_path / "jobs/rows.jsonl")
+    assert job().run_dir == str(tmp_path / "jobs/night.run")
+    assert job(PLAIN + 'run_dir = "out/x"').run_dir == str(tmp_path / "jobs/out/x")
+    assert job(PLAIN + 'run_dir = "out/x"', run_dir="y").run_dir == str(tmp_path / "y")
+
+
+@pytest.mark.parametrize(
+    ("name", "run_dir"),
+    [
+        ("rows.jsonl", "rows.run"),
+        ("a.b.jsonl.gz", "a.b.run"),
+        ("rows.ndjson", "rows.run"),
+        ("rows.csv", "rows.csv.run"),
+    ],
+)
+def test_an_input_alone_has_its_run_beside_it(tmp_path, name, run_dir):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / name).touch()
+    found = resolve(f"data/{name}", {"model": "m"}, KEY, tmp_path)
+    assert (found.input, found.run_dir) == (str(tmp_path / "data" / name), str(tmp_path / "data" / run_dir))
+
+
+def test_standard_input_has_its_run_in_the_working_directory(tmp_path):
+    found = resolve("-", {"model": "m"}, KEY, tmp_path)
+    assert (found.input, found.run_dir) == ("-", str(tmp_path / "stdin.run"))
+
+
+@pytest.mark.parametrize(("flag", "path"), FLAG_PATHS.items())
+def test_each_flag_wins_over_the_key_it_stands_for(job, flag, path):
+    values = {"endpoint": "embeddings"}
+    found = job(
+        PLAIN + "[limits]\nconcurrency = 3\nrpm = 3\n[retry]\nmax_attempts = 3\n", **{flag: values.get(flag, 7)}
+    )
+    for part in path:
+        found = getattr(found, part)
+    assert found == values.get(flag, 7)
+
+
+def test_flags_win_over_the_environment_and_that_over_the_job_file(job):
+    environ = KEY | {"ARK_MODEL": "env", "ARK_BASE_URL": "https://env.example"}
+    text = PLAIN + 'base_url = "https://ark.cn-beijing.volces.com/api/v3"'
+    assert job(text).model == "m"
+    assert job(text, environ).model == "env"
+    assert job(text, environ).base_url == "https://env.example"
+    assert job(text, environ, model="flag", base_url="https://env.example/x").model == "flag"
+    assert job(text, environ, base_url="https://env.example/x/").base_url == "https://env.example/x"
+
+
+def test_a_flag_not_given_changes_nothing(job):
+    assert job(rpm=None, model=None, set=None, limit=None) == job()
+
+
+def test_an_unknown_flag_is_a_bug_in_the_caller(job):
+    with pytest.raises(TypeError, match="tempo"):
+        job(tempo=3)
+
+
+def test_settings_lie_over_the_defaults_of_the_file(job):
+    text = PLAIN + '[defaults]\ntemperature = 0.9\n[defaults.thinking]\ntype = "enabled"\nbudget = 3\n'
+    found = job(text, set=["temperature=0.2", "thinking.type=disabled", 'stop=["。"]'])
+    assert found.defaults == {"temperature": 0.2, "thinking": {"type": "disabled", "budget": 3}, "stop": ["。"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "value"),
+    [
+        ("n=1", ("n",), 1),
+        ("user=u=1", ("user",), "u=1"),
+        ('user="007"', ("user",), "007"),
+        ("x=NaN", ("x",), "NaN"),
+        ("x=null", ("x",), None),
+        ("x=", ("x",), ""),
+        ("a.b.c=true", ("a", "b", "c"), True),
+    ],
+)
+def test_a_setting_is_json_where_it_is_json_and_else_text(text, path, value):
+    assert parse_setting(text) == (path, value)
+
+
+@pytest.mark.parametrize("text", ["temperature", "=1", "a..b=1", ""])
+def test_a_setting_without_key_and_value_is_refused(text):
+    with pytest.raises(UsageError, match="key=value"):
+        parse_setting(text)
+
+
+def test_a_setting_does_not_dig_into_a_value(mistake):
+    said = mistake(PLAIN + "[defaults]\nthinking = 3", set=["thinking.type=auto"])
+    assert "defaults.thinking = 3 is not a table" in said
+
+
+MISTAKES = [
+    ("[limits]\nrpm = 0", "limits.rpm = 0 is not allowed: it must be a number above 0"),
+    (
+        "[limits]\nconcurrency = 100001",
+        "limits.concurrency = 100001 is not allowed: it must be a whole number from 1 to",
+    ),
+    ('[limits]\nrpm = "600"', 'limits.rpm = "600" is not allowed: it must be a number above 0'),
+    ("[limits]\nconcurency = 8", "limits.concurency = 8 is not a known key: did you mean limits.concurrency?"),
+    ("limits = 5", "limits = 5 is not allowed: it must be a table"),
+    ("concurrency = 8", "concurrency = 8 is not a known key: concurrency belongs under [limits]"),
+    ("temperature = 1", "temperature = 1 is not a known key: known here are "),
+    ("max_tokens = 9", "[defaults]"),
+    ('[limits]\nmodel = "m"', "model belongs at the top"),
+    ("[limit]\nrpm = 5", 'limit = {"rpm":5} is not a known key: did you mean limits?'),
+    ('endpoint = "chatt"', 'it must be "chat" or "embeddings"; did you mean "chat"?'),
+    ("[timeouts]\nread = -1", "timeouts.read = -1 is not allowed"),
+    ("[timeouts]\nread = inf", "timeouts.read = inf is not a finite number"),
+    ("[retry]\nfirst_delay = 90", "[retry] first_delay 90 is more than max_delay 60"),
+    ('[replies]\non_empty = "ignore"', '"fail" or "keep" or "retry"'),
+    ("[replies]\nfail_on_finish_reason = [1]", "replies.fail_on_finish_reason = [1] is not allowed: it must be a list"),
+    ('[replies]\nretry_on_finish_reason = ["content_filter"]', "choose one"),
+    ('[template]\nuser = "{a"', "[template] user: expected '}' before end of string"),
+    ('[template]\nsystem = "x"', "[template] says neither user (for chat) nor input (for embeddings)"),
+    ('[template]\ninput = "{x}"', 'template.user is missing, and endpoint is "chat"'),
+    ('[defaults]\nmodel = "m"', "defaults.model would stand in every row: write model at the top"),
+    ("[defaults]\nafter = 2025-01-01", "defaults.after = 2025-01-01 is a date or time: write it as text in quotes"),
+    ("[defaults]\nstop = [[nan]]", "defaults.stop = nan is not a finite number"),
+    ('request_id_prefix = "a b"', "request_id_prefix"),
+    ('base_url = "ark.example"', "base_url = ark.example is not a URL"),
+]
+
+
+@pytest.mark.parametrize(("text", "says"), MISTAKES, ids=[text for text, _ in MISTAKES])
+def test_a_mistake_names_the_key_the_value_and_what_is_allowed(job, mistake, text, says):
+    said = mistake(text if text.startswith(("limits =",)) else PLAIN + text)
+    assert said.startswith("jobs/night.toml: ")
+    assert says in said
+    with pytest.raises(JobError):
+        job(PLAIN + text)
+
+
+def test_a_wrong_flag_is_named_as_the_flag(mistake):
+    assert mistake(PLAIN, rpm=0) == "--rpm = 0 is not allowed: it must be a number above 0"
+    assert mistake(PLAIN, max_attempts=0).startswith("--max-attempts = 0 is not allowed")
+    assert mistake(PLAIN, tpm=float("inf")) == "--tpm = inf is not a finite number"
+    assert "--limit 0" in mistake(PLAIN, limit=0)
+
+
+def test_bad_toml_is_shown_with_line_and_column(mistake):
+    said = mistake('input = "rows.jsonl"\nmodel = doubao\n')
+    assert "line 2, column 9" in said
+    assert said.endswith("in: model = doubao")
+
+
+def test_a_job_file_may_have_a_byte_order_mark(job):
+    assert job("\ufeff" + PLAIN).model == "m"
+
+
+def test_a_job_file_that_is_not_utf8_is_named(tmp_path):
+    (tmp_path / "x.toml").write_bytes(b'model = "\xff"')
+    with pytest.raises(JobError, match=r"x\.toml: not UTF-8 at byte 9"):
+        resolve("x.toml", {}, KEY, tmp_path)
+
+
+def test_what_is_missing_is_named_with_every_way_to_give_it(job, mistake, tmp_path):
+    assert 'input = "prompts.jsonl"' in mistake('model = "m"')
+    assert all(way in mistake('input = "rows.jsonl"') for way in ("night.toml", "--model", "ARK_MODEL"))
+    assert "ARK_API_KEY" in mistake(PLAIN, environ={})
+    with pytest.raises(UsageError, match=r"none\.jsonl does not exist"):
+        resolve("none.jsonl", {"model": "m"}, KEY, tmp_path)
+    with pytest.raises(UsageError, match="jobs is not a file"):
+        resolve("jobs", {"model": "m"}, KEY, tmp_path)
+    with pytest.raises(UsageError, match=r"none\.toml cannot be read"):
+        resolve("none.toml", {}, KEY, tmp_path)
+
+
+def test_an_empty_model_says_that_each_row_names_its_own(job):
+    assert job('input = "rows.jsonl"\nmodel = ""').model == ""
+    assert job(model="").model == ""
+
+
+def test_a_simulated_run_needs_no_key_and_takes_none_along(job):
+    assert job('input = "rows.jsonl"', environ={}, simulate=True).model == "simulated"
+    found = job(simulate=True)
+    assert found.simulated
+    assert found.api_key == NO_KEY
+
+
+def test_a_dry_run_needs_neither_key_nor_model(job):
+    assert job('input = "rows.jsonl"', environ={}, dry_run=True).model == ""
+
+
+def test_the_env_file_beside_the_job_wins_over_the_working_directory_s(job, tmp_path):
+    (tmp_path / ".env").write_text("ARK_API_KEY=cwd\nARK_MODEL=cwd")
+    (tmp_path / "jobs/.env").write_text("ARK_API_KEY=beside")
+    found = job(environ={})
+    assert (found.api_key.reveal(), found.model) == ("beside", "cwd")
+
+
+def test_every_section_key_has_a_description_for_editors():
+    schema = msgspec.json.schema(JobFile)["$defs"]
+    keys = {name: value for form in schema.values() for name, value in form["properties"].items()}
+    assert [name for name, value in keys.items() if not {"description", "$ref"} & set(value)] == []
+    assert ("limits", "rpm") in known_keys(JobFile)
+
+
+def test_the_job_file_knows_every_endpoint():
+    hint = typing.get_type_hints(JobFile)["endpoint"]
+    assert set(typing.get_args(hint)) == set(ENDPOINTS)
