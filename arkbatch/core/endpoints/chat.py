@@ -1,0 +1,185 @@
+"""`/chat/completions`: what Ark documents of its request and its reply.
+
+Ranges are those of Ark's reference (chat API, December 2025). Output tokens are bounded by
+`max_completion_tokens`, or else by `max_tokens`, which on a thinking model does not count the chain of thought: a
+ceiling that comes from it may be passed. Of several choices the first speaks for the reply's finish reason.
+"""
+
+from typing import Any
+
+import orjson
+
+from arkbatch.core.endpoints.checks import (
+    Check,
+    boolean,
+    first_problem,
+    integer,
+    mapping,
+    missing,
+    number,
+    objects,
+    of_type,
+    text,
+    word,
+    wrong,
+)
+from arkbatch.core.endpoints.meters import meters
+from arkbatch.core.endpoints.shape import Answer, Endpoint, Problem, lacking, misfit, said
+from arkbatch.core.endpoints.sizes import narrow_and_wide
+from arkbatch.core.records import Body, Size
+
+MESSAGES = "a list of at least one message"
+CONTENT = "a text or a list of parts"
+
+
+def _messages(name: str, value: object) -> str | None:
+    if type(value) is not list or not value:
+        return wrong(name, value, MESSAGES)
+    for place, message in enumerate(value):
+        if type(message) is not dict:
+            return wrong(f"{name}[{place}]", message, "an object with a role")
+        role = message.get("role")
+        if type(role) is not str or not role:
+            return wrong(f"{name}[{place}].role", role, "a text such as user, assistant, system or tool")
+        content = message.get("content")
+        if type(content) is not str and content is not None:
+            reason = _parts(f"{name}[{place}].content", content)
+            if reason is not None:
+                return reason
+    return None
+
+
+def _parts(name: str, value: object) -> str | None:
+    if type(value) is not list:
+        return wrong(name, value, CONTENT)
+    for place, part in enumerate(value):
+        if type(part) is not dict or type(part.get("type")) is not str:
+            return wrong(f"{name}[{place}]", part, "an object with a type, such as text or image_url")
+    return None
+
+
+def _stream(name: str, value: object) -> str | None:
+    if value is True:
+        return f"{name} is true; rows are sent without streaming for now, so leave it out"
+    return boolean(name, value)
+
+
+def _stop(name: str, value: object) -> str | None:
+    if type(value) is str:
+        return None
+    if type(value) is list and len(value) <= 4 and all(type(item) is str for item in value):
+        return None
+    return wrong(name, value, "a text or a list of at most 4 texts")
+
+
+def _logit_bias(name: str, value: object) -> str | None:
+    if type(value) is not dict:
+        return wrong(name, value, "an object of token ids and numbers")
+    for token, bias in value.items():
+        reason = _bias(f"{name}.{token}", bias)
+        if reason is not None:
+            return reason
+    return None
+
+
+_bias = number(-100, 100)
+
+CHECKS: dict[str, Check] = {
+    "messages": _messages,
+    "model": word,
+    "stream": _stream,
+    "stream_options": mapping,
+    "max_tokens": integer(1),
+    "max_completion_tokens": integer(0, 65_536),
+    "thinking": mapping,
+    "reasoning_effort": text,
+    "service_tier": text,
+    "stop": _stop,
+    "frequency_penalty": number(-2, 2),
+    "presence_penalty": number(-2, 2),
+    "temperature": number(0, 2),
+    "top_p": number(0, 1),
+    "logprobs": boolean,
+    "top_logprobs": integer(0, 20),
+    "logit_bias": _logit_bias,
+    "n": integer(1),
+    "tools": objects,
+    "parallel_tool_calls": boolean,
+    "tool_choice": of_type("a text or an object", str, dict),
+    "response_format": mapping,
+    "user": text,
+}
+
+
+def problem(body: Body) -> str | None:
+    reason = first_problem(body, CHECKS) or missing(body, "messages", "model")
+    if reason is None and body.get("max_tokens") is not None and body.get("max_completion_tokens") is not None:
+        return "max_tokens is set together with max_completion_tokens; allowed is one of the two"
+    return reason
+
+
+def size(body: Body) -> Size:
+    """For a body without a `problem`. Tool and schema definitions count as text: the model reads them."""
+    texts: list[str] = []
+    others = 0
+    for message in body["messages"]:
+        content = message.get("content")
+        if type(content) is str:
+            texts.append(content)
+        elif content:
+            others += _take_parts(content, texts)
+        if calls := message.get("tool_calls"):
+            texts.append(orjson.dumps(calls).decode())
+    schemas = [value for name in ("tools", "response_format") if (value := body.get(name))]
+    if schemas:
+        texts.append(orjson.dumps(schemas).decode())
+    narrow, wide = narrow_and_wide("".join(texts))
+    return Size(narrow, wide, others, _ceiling(body))
+
+
+def _take_parts(parts: list[dict[str, Any]], texts: list[str]) -> int:
+    """Adds the text parts to `texts`; the number of the others."""
+    others = 0
+    for part in parts:
+        words = part.get("text")
+        if type(words) is str:
+            texts.append(words)
+        else:
+            others += 1
+    return others
+
+
+def _ceiling(body: Body) -> int | None:
+    ceiling = body.get("max_completion_tokens")
+    if ceiling is None:
+        ceiling = body.get("max_tokens")
+    return None if ceiling is None else ceiling * (body.get("n") or 1)
+
+
+def read(parsed: object, body: Body | None = None) -> Answer | Problem:  # noqa: ARG001 - the same for all endpoints
+    if type(parsed) is not dict or parsed.get("error") is not None:
+        return misfit(parsed)
+    usage = meters(parsed.get("usage"))
+    model, tier = said(parsed.get("model")), said(parsed.get("service_tier"))
+    choices = parsed.get("choices")
+    if type(choices) is not list or not choices or not all(map(_has_message, choices)):
+        code = "no_choices" if not choices else "no_message"
+        return Problem(code, lacking(parsed, "choices"), usage, model, tier)
+    finish_reason = said(choices[0].get("finish_reason"))
+    return Answer(usage, model, tier, finish_reason, not any(map(_says_something, choices)))
+
+
+def _has_message(choice: object) -> bool:
+    return type(choice) is dict and type(choice.get("message")) is dict
+
+
+def _says_something(choice: dict[str, Any]) -> bool:
+    """White space alone is no content; a refusal in words and a call of a tool are answers."""
+    message = choice["message"]
+    content = message.get("content")
+    if content and not (type(content) is str and content.isspace()):
+        return True
+    return any(message.get(name) for name in ("tool_calls", "refusal", "function_call", "audio"))
+
+
+ENDPOINT = Endpoint("chat", "/chat/completions", "messages", problem, size, read)
