@@ -1,0 +1,104 @@
+"""`arkbatch simulate`: serves the simulator until Ctrl-C, and says how to point a client at it."""
+
+import asyncio
+import contextlib
+import ipaddress
+import signal
+from collections import Counter
+from typing import Any
+
+import click
+
+from arkbatch.core.errors import UsageError
+from arkbatch.simulator.faults import MENU
+from arkbatch.simulator.settings import Settings
+
+
+@click.command(epilog="What each fault does: arkbatch simulate --list-faults")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8321, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
+@click.option("--expose", is_flag=True, help="Allow a host that other machines can reach.")
+@click.option("--rpm", type=click.IntRange(1), help="Requests allowed in any 60 seconds, per model.")
+@click.option("--tpm", type=click.IntRange(1), help="Tokens allowed in any 60 seconds, per model.")
+@click.option("--rps", type=click.IntRange(1), help="Requests allowed in any second, per model.")
+@click.option("--max-inflight", type=click.IntRange(1), help="Calls at a time, per model.")
+@click.option("--retry-after", is_flag=True, help="Say Retry-After with each 429; Ark does not.")
+@click.option("--latency", default=0.0, metavar="SECONDS", help="Mean time to an answer.")
+@click.option("--fault", multiple=True, metavar="NAME=RATE", help="Such as overloaded=0.05; repeatable.")
+@click.option("--key", "keys", multiple=True, help="An accepted API key; repeatable. Without: any key.")
+@click.option("--model", "models", multiple=True, help="A known model; repeatable. Without: any but unknown-*.")
+@click.option("--seed", default=0, show_default=True, help="Another seed gives other answers and faults.")
+@click.option("--list-faults", is_flag=True, help="Print the fault menu and leave.")
+def command(host: str, port: int, expose: bool, list_faults: bool, fault: tuple[str, ...], **chosen: Any) -> None:
+    """Serve an Ark look-alike on this machine: chat and embeddings, no key, no cost.
+
+    \b
+    Examples:
+      arkbatch simulate
+      arkbatch simulate --rpm 300 --latency 0.5 --fault overloaded=0.05 --fault stall=0.001
+    """  # noqa: D301 - the \b is for click, which must see the character itself
+    if list_faults:
+        _print_menu()
+    elif expose or _is_loopback(host):
+        asyncio.run(_serve(Settings(faults=dict(map(_rate, fault)), **chosen), host, port))
+    else:
+        raise UsageError(f"{host} can be reached from other machines; add --expose if that is meant")
+
+
+async def _serve(settings: Settings, host: str, port: int) -> None:
+    from arkbatch.simulator.server import Counters, serve
+
+    counters = Counters()
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            url = await stack.enter_async_context(serve(settings, host, port, counters=counters))
+        except OSError as error:
+            raise UsageError(
+                f"cannot listen on {host} port {port} ({error.strerror}); choose another with --port"
+            ) from error
+        _greet(url, settings)
+        await _stopped()
+    _say_goodbye(counters.outcomes)
+
+
+async def _stopped() -> None:
+    """Returns on the first Ctrl-C or SIGTERM."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows: there Ctrl-C cancels us instead
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    await stopped.wait()
+
+
+def _greet(url: str, settings: Settings) -> None:
+    key = "<one of the keys given>" if settings.keys else "anything"
+    menu = click.wrap_text(", ".join(MENU), width=96, initial_indent="  ", subsequent_indent="  ")
+    click.echo(f"Simulating Ark at {url} until Ctrl-C. To point a client at it:", err=True)
+    click.echo(f"  export ARK_BASE_URL={url}", err=True)
+    click.echo(f"  export ARK_API_KEY={key}", err=True)
+    click.echo(f"Faults, by --fault NAME=RATE or by [[fault:NAME]] in a prompt:\n{menu}", err=True)
+
+
+def _say_goodbye(outcomes: Counter[str]) -> None:
+    parts = [f"{count} {outcome}" for outcome, count in outcomes.most_common()]
+    click.echo(f"Stopped after {outcomes.total()} calls: {', '.join(parts) or 'none came'}.", err=True)
+
+
+def _print_menu() -> None:
+    for name, fault in MENU.items():
+        click.echo(f"{name:16}{fault.about}")
+
+
+def _rate(written: str) -> tuple[str, float]:
+    name, _, rate = written.partition("=")
+    try:
+        return name, float(rate)
+    except ValueError:
+        raise UsageError(f"--fault {written}: expected NAME=RATE, such as overloaded=0.05") from None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

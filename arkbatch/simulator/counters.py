@@ -1,0 +1,67 @@
+"""What happened, for tests to look at and for the summary of `arkbatch simulate`. Counts and keeps, decides nothing;
+its memory is bounded: the last calls in full, and the attempts of as many requests as are ever in flight.
+"""
+
+from collections import Counter, OrderedDict, deque
+
+from msgspec import Struct
+
+_REQUESTS_KEPT = 65_536
+
+
+class Seen(Struct, frozen=True, gc=False):
+    """One call as the server saw it. `at` is in seconds of the loop's clock."""
+
+    at: float
+    request_id: str
+    client_request_id: str
+    path: str
+    model: str
+    attempt: int
+    outcome: str
+
+
+class Counters:
+    """Everything that is counted.
+
+    outcomes: how calls ended: "ok", an error code, the name of a fault, or "client_gone"
+    in_flight, most_in_flight: calls that are being handled, now and at the worst moment
+    most_spent: the fullest that a window of `rps`, `rpm` or `tpm` was; absent without such a limit
+    usage: tokens in and out, of all answers
+    recent: the last calls, oldest first
+    attempts: how often each request came, by fingerprint; identical requests are one
+    """
+
+    def __init__(self, recent: int = 10_000) -> None:
+        self.outcomes: Counter[str] = Counter()
+        self.usage: Counter[str] = Counter()
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self.most_spent: dict[str, int] = {}
+        self.recent: deque[Seen] = deque(maxlen=recent)
+        self.attempts: OrderedDict[bytes, int] = OrderedDict()
+
+    @property
+    def calls(self) -> int:
+        """Calls that have ended."""
+        return self.outcomes.total()
+
+    def entered(self) -> None:
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+
+    def left(self, seen: Seen) -> None:
+        self.in_flight -= 1
+        self.outcomes[seen.outcome] += 1
+        self.recent.append(seen)
+
+    def attempt(self, fingerprint: bytes) -> int:
+        """Which attempt of this request it is, from 1; a request not seen for long begins again."""
+        number = self.attempts.pop(fingerprint, 0) + 1
+        self.attempts[fingerprint] = number
+        if len(self.attempts) > _REQUESTS_KEPT:
+            self.attempts.popitem(last=False)
+        return number
+
+    def spent(self, window: str, used: int) -> None:
+        self.most_spent[window] = max(used, self.most_spent.get(window, 0))

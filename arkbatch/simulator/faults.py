@@ -1,0 +1,71 @@
+"""The fault menu, and which call gets which fault. What a fault does to the connection is known to `server`, what
+it does to an answer to `answers`; here is only its name, and the refusal if it is one.
+
+A fault comes by rate (`Settings.faults`) or by request: a marker such as `[[fault:content_filter]]` anywhere in the
+body strikes every attempt, `[[fault:server_error:2]]` the first two. With several markers the first that
+still applies wins, so `[[fault:rate_rpm:1]][[fault:stall:2]]` refuses, then stalls, then answers.
+"""
+
+import re
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from arkbatch.simulator import refusals
+from arkbatch.simulator.refusals import Refusal, invalid
+
+
+class Fault(Struct, frozen=True):
+    """One line of the menu. Without a refusal it concerns the connection or the content of an answer."""
+
+    about: str
+    refusal: Refusal | None = None
+
+
+MENU: Mapping[str, Fault] = {
+    "server_error": Fault("500 with a JSON error", refusals.INTERNAL),
+    "bad_gateway": Fault("502 with an HTML page, as a proxy in between gives it"),
+    "rate_rpm": Fault("429, requests a minute exceeded", refusals.MODEL_RPM),
+    "rate_tpm": Fault("429, tokens a minute exceeded", refusals.MODEL_TPM),
+    "overloaded": Fault("429, the service is busy", refusals.OVERLOADED),
+    "burst": Fault("429, the traffic grew too fast", refusals.BURST),
+    "inflight": Fault("429, too many calls at a time", refusals.INFLIGHT),
+    "drop_before": Fault("the connection closes before the first byte of the reply"),
+    "drop_inside": Fault("the connection closes in the middle of the body"),
+    "stall": Fault("no reply, ever"),
+    "garbled": Fault("200 with the first half of a JSON body"),
+    "error_in_200": Fault("200 whose body is an error"),
+    "no_choices": Fault("200 without choices (embeddings: without data)"),
+    "empty": Fault("an answer without content (chat)"),
+    "content_filter": Fault("an answer cut by moderation, finish_reason content_filter (chat)"),
+    "length": Fault("an answer cut short, finish_reason length (chat)"),
+    "refuse": Fault("400, a parameter is not valid", refusals.INVALID),
+    "sensitive": Fault("400, the prompt is refused by moderation", refusals.SENSITIVE),
+    "overdue": Fault("403, the account has an overdue balance", refusals.OVERDUE),
+    "not_open": Fault("404, the account has not activated the model", refusals.MODEL_NOT_OPEN),
+    "free_quota": Fault("429, the free trial quota is used up", refusals.FREE_QUOTA),
+    "set_limit": Fault("429, the user's own spending limit is reached", refusals.SET_LIMIT),
+}
+
+_MARKER = re.compile(rb"\[\[fault:([a-z0-9_]+)(?::(\d{1,6}))?\]\]")
+
+
+def asked_for(raw: bytes, attempt: int) -> str | Refusal | None:
+    """The fault that a marker in the body asks for at this attempt (the first is 1)."""
+    if b"[[fault:" not in raw:
+        return None
+    for name, times in _MARKER.findall(raw):
+        if name.decode() not in MENU:
+            return invalid("messages", f"there is no fault named {name.decode()}")
+        if not times or attempt <= int(times):
+            return str(name.decode())
+    return None
+
+
+def drawn(rates: Mapping[str, float], luck: float) -> str | None:
+    """The fault that falls on a number between 0 and 1: each name owns a stretch as long as its rate."""
+    for name, rate in rates.items():
+        if luck < rate:
+            return name
+        luck -= rate
+    return None

@@ -1,0 +1,33 @@
+"""Reading a request as far as every path reads it: the key, the JSON, the model."""
+
+from typing import Any
+
+import orjson
+
+from arkbatch.simulator import refusals
+from arkbatch.simulator.refusals import Refusal
+
+
+def key_refused(authorization: str, keys: tuple[str, ...]) -> Refusal | None:
+    scheme, _, key = authorization.partition(" ")
+    if not authorization:
+        return refusals.NO_KEY
+    if scheme != "Bearer" or not key.strip():
+        return refusals.BAD_KEY_FORMAT
+    return refusals.NO_KEY if keys and key.strip() not in keys else None
+
+
+def parsed(raw: bytes) -> dict[str, Any] | Refusal:
+    """The body as the service reads it, with a model; the official SDK sends what is not set as null."""
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return refusals.NOT_JSON
+    if not isinstance(body, dict):
+        return refusals.NOT_JSON
+    body = {name: value for name, value in body.items() if value is not None}
+    if "model" not in body:
+        return refusals.missing("model")
+    if not isinstance(body["model"], str) or not body["model"]:
+        return refusals.invalid("model", "it must be a string that is not empty")
+    return body

@@ -1,0 +1,120 @@
+"""Sliding windows of requests and tokens, and calls in flight: per model, whose versions share them.
+
+Times come in as arguments. A call is admitted in two steps, because failed calls count as requests too: `request`
+when the model is known, `tokens` when the body was found good. Output tokens are spent when they are known.
+"""
+
+from collections import deque
+
+from msgspec import Struct
+
+from arkbatch.simulator import refusals
+from arkbatch.simulator.counters import Counters
+from arkbatch.simulator.models import family
+from arkbatch.simulator.refusals import Refusal
+from arkbatch.simulator.settings import Settings
+
+
+class Window:
+    """What was spent within the last `seconds`."""
+
+    def __init__(self, limit: int, seconds: float) -> None:
+        self.limit = limit
+        self.used = 0
+        self._seconds = seconds
+        self._spent: deque[tuple[float, int]] = deque()
+
+    def wait(self, amount: int, now: float) -> float:
+        """Seconds until the amount fits. An empty window takes any amount, or a large one would never pass."""
+        self._forget(now)
+        excess = self.used + amount - self.limit
+        until = now
+        for at, spent in self._spent:
+            if excess <= 0:
+                break
+            excess -= spent
+            until = at + self._seconds
+        return until - now
+
+    def spend(self, amount: int, now: float) -> None:
+        self._forget(now)
+        self.used += amount
+        self._spent.append((now, amount))
+
+    def _forget(self, now: float) -> None:
+        while self._spent and self._spent[0][0] + self._seconds <= now:
+            self.used -= self._spent.popleft()[1]
+
+
+class TurnedAway(Struct, frozen=True, gc=False):
+    """A limit refused the call; it would be admitted after `seconds`, which are told if `say`."""
+
+    refusal: Refusal
+    seconds: float
+    say: bool
+
+
+_SECONDS = {"rps": 1.0, "rpm": 60.0, "tpm": 60.0}
+
+
+class Limits:
+    """All that one account may do."""
+
+    def __init__(self, settings: Settings, counters: Counters) -> None:
+        self._settings = settings
+        self._counters = counters
+        self._limits = {"rps": settings.rps, "rpm": settings.rpm, "tpm": settings.tpm}
+        self._windows: dict[tuple[str, str], Window] = {}
+        self._in_flight: dict[str, int] = {}
+
+    def request(self, model: str, now: float) -> TurnedAway | None:
+        """Counts one request and one call in flight, which `leave` gives back; or says why not."""
+        model, say = family(model), self._settings.retry_after
+        busy, allowed = self._in_flight.get(model, 0), self._settings.max_inflight
+        if allowed is not None and busy >= allowed:
+            return TurnedAway(refusals.INFLIGHT, 1.0, say)
+        if seconds := self._spend("rps", model, 1, now):
+            return TurnedAway(refusals.ENDPOINT_RPM, seconds, say=True)
+        if seconds := self._spend("rpm", model, 1, now):
+            return TurnedAway(refusals.MODEL_RPM, seconds, say)
+        self._in_flight[model] = busy + 1
+        return None
+
+    def tokens(self, model: str, amount: int, now: float) -> TurnedAway | None:
+        """Counts the tokens of a prompt, or says why not."""
+        if seconds := self._spend("tpm", family(model), amount, now):
+            return TurnedAway(refusals.MODEL_TPM, seconds, self._settings.retry_after)
+        return None
+
+    def output(self, model: str, amount: int, now: float) -> None:
+        """Counts the tokens of an answer; too late to refuse them."""
+        if window := self._window("tpm", family(model)):
+            self._take("tpm", window, amount, now)
+
+    def leave(self, model: str) -> None:
+        self._in_flight[family(model)] -= 1
+
+    def _spend(self, name: str, model: str, amount: int, now: float) -> float:
+        """Zero if the amount was spent, else the seconds until it could be."""
+        window = self._window(name, model)
+        if window is None:
+            return 0.0
+        wait = window.wait(amount, now)
+        if not wait:
+            self._take(name, window, amount, now)
+        elif self._settings.count_refused and name != "tpm":
+            window.spend(amount, now)
+        return wait
+
+    def _take(self, name: str, window: Window, amount: int, now: float) -> None:
+        window.spend(amount, now)
+        self._counters.spent(name, window.used)
+
+    def _window(self, name: str, model: str) -> Window | None:
+        limit = self._limits[name]
+        if limit is None:
+            return None
+        key = (name, model)
+        if key not in self._windows:
+            self._windows[key] = Window(limit, _SECONDS[name])
+        return self._windows[key]

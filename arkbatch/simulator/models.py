@@ -1,0 +1,65 @@
+"""What the name of a model tells: its family, its version, whether it thinks, what a request costs beside its text.
+
+Only names are read here; whether an account may use a model is a matter of `Settings.models`.
+"""
+
+import re
+from typing import Any
+
+_CHAT_BEHIND_ENDPOINT = "doubao-seed-1-6-251015"
+_VECTORS_BEHIND_ENDPOINT = "doubao-embedding-large-text-250515"
+_VERSION = re.compile(r"-\d{6}$")
+
+# Tokens of a request with almost no text, as measured by others on one day in 2026.
+_OVERHEAD = (
+    ("doubao-seed-1-6", 90),
+    ("doubao-seed-1-8", 57),
+    ("doubao-seed-2-0-pro", 58),
+    ("doubao-seed-2-0-code", 40),
+    ("doubao-seed-2-0", 43),
+    ("doubao-seed", 55),
+)
+_PLAIN_OVERHEAD = 14
+
+
+def exists(model: str, known: tuple[str, ...]) -> bool:
+    return model in known if known else not model.startswith("unknown-")
+
+
+def chat_model(asked: str) -> str:
+    """The model named in an answer: an endpoint id is resolved, a model id stays."""
+    return _CHAT_BEHIND_ENDPOINT if asked.startswith("ep-") else asked
+
+
+def vector_model(asked: str) -> str:
+    return _VECTORS_BEHIND_ENDPOINT if asked.startswith("ep-") else asked
+
+
+def family(model: str) -> str:
+    """The name without its version: limits are shared by all versions of a model."""
+    return _VERSION.sub("", model)
+
+
+def overhead(model: str) -> int:
+    """Tokens of a request beside its text."""
+    return next((count for prefix, count in _OVERHEAD if model.startswith(prefix)), _PLAIN_OVERHEAD)
+
+
+def effort(model: str, body: dict[str, Any]) -> str:
+    """How hard a model thinks about a request; "none" when it does not.
+
+    Seed models think unless told not to; other models only when told to.
+    """
+    asked = body.get("reasoning_effort")
+    wanted = body.get("thinking", {}).get("type")
+    if wanted == "disabled" or asked in {"minimal", "none"}:
+        return "none"
+    if wanted is None and asked is None and not _thinks_by_itself(model):
+        return "none"
+    return asked or "medium"
+
+
+def _thinks_by_itself(model: str) -> bool:
+    if model.startswith(("doubao-seed-translation", "doubao-seed-character")):
+        return False
+    return model.startswith("doubao-seed") or "thinking" in model or "deepseek-r1" in model

@@ -1,0 +1,76 @@
+"""The words of simulated answers, in the language of the prompt. Nobody should take them for a model's: the
+first words of each answer say so, and so does the last sentence.
+"""
+
+from random import Random
+
+from arkbatch.simulator import tokens
+
+_EXCERPT = 24  # characters of the prompt that an answer quotes
+
+_CHINESE = (
+    "先看结论，再看理由，最后看例外。",
+    "可以把它拆成三步：准备、执行、检查。",
+    "常见的做法不止一种，选最简单的那种往往就够了。",
+    "数据不多时直接试一试，比长时间推演更快。",
+    "需要注意边界情况，例如空值、重复和超长的输入。",
+    "如果时间有限，先保证正确，再考虑速度。",
+    "换一个角度：假如结果不对，最先该怀疑哪一步？",
+    "把假设写下来，日后回头核对会轻松许多。",
+)
+_ENGLISH = (
+    "Start with the conclusion, then the reasons, then the exceptions.",
+    "It comes in three steps: prepare, do, check.",
+    "There is more than one way; the simplest is often good enough.",
+    "With little data, trying it out beats a long argument.",
+    "Mind the edges: empty values, duplicates, very long inputs.",
+    "When time is short, get it right first and quick later.",
+    "Seen from the other side: if the result were wrong, which step would you doubt first?",
+    "Write the assumptions down; checking them later is then easy.",
+)
+_CHINESE_THOUGHTS = (
+    "用户想知道的重点是什么？",
+    "先确认题意，再列出已知条件。",
+    "这里有两种理解，取更常见的一种。",
+    "逐条核对一遍，没有发现矛盾。",
+    "答案可以简短，但要说明来由。",
+)
+_ENGLISH_THOUGHTS = (
+    "What is the question really after?",
+    "First the known facts, then what follows from them.",
+    "It can be read in two ways; the usual one fits.",
+    "Checked point by point, nothing contradicts it.",
+    "The answer may be short as long as it says why.",
+)
+
+
+def is_chinese(text: str) -> bool:
+    """Whether a fifth of the characters are; mixed prompts mostly want a Chinese answer."""
+    return tokens.wide(text) * 5 >= len(text) > 0
+
+
+def answer(prompt: str, chance: Random) -> str:
+    quote = _quoted(prompt)
+    count = 1 + int(5 * chance.random())
+    if is_chinese(prompt):
+        return f"【模拟回答】关于“{quote}”：{''.join(_some(_CHINESE, count, chance))}（由模拟器生成，没有调用模型。）"
+    said = " ".join(_some(_ENGLISH, count, chance))
+    return f"[simulated answer] On “{quote}”: {said} (Made by the simulator; no model was called.)"
+
+
+def thoughts(prompt: str, count: int, chance: Random) -> str:
+    """A chain of thought of so many sentences."""
+    if is_chinese(prompt):
+        return "（模拟思考）" + "".join(_some(_CHINESE_THOUGHTS, count, chance))
+    return "(simulated thinking) " + " ".join(_some(_ENGLISH_THOUGHTS, count, chance))
+
+
+def _some(sentences: tuple[str, ...], count: int, chance: Random) -> list[str]:
+    """So many sentences in a row, from anywhere in the list, round and round."""
+    first = int(len(sentences) * chance.random())
+    return [sentences[(first + k) % len(sentences)] for k in range(count)]
+
+
+def _quoted(prompt: str) -> str:
+    line = " ".join(prompt[: 4 * _EXCERPT].split())
+    return line if len(line) <= _EXCERPT else line[:_EXCERPT] + "…"

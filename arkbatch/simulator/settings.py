@@ -1,0 +1,61 @@
+"""What can be chosen about a simulator, and nothing of how it acts. A value that makes no sense is a `UsageError`
+when the simulator is made, not a surprise when the thousandth call arrives.
+"""
+
+from collections.abc import Mapping
+
+from msgspec import Struct, field
+
+from arkbatch.core.errors import UsageError
+from arkbatch.simulator.faults import MENU
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """All have defaults: a simulator without settings answers every call, at once.
+
+    seed: two simulators with the same seed give the same answers and the same faults
+    keys: accepted API keys; none means that any key which is not empty is accepted
+    models: known model and endpoint ids; none means all but those that begin with `unknown-`
+    rpm, tpm: requests and tokens allowed in any 60 seconds to one model (all its versions share them)
+    rps: requests allowed in any second; beyond it the 429 always says `Retry-After`
+    retry_after: whether the other 429s say it too; Ark documents none for online calls
+    count_refused: whether a call that a limit turned away counts towards that limit all the same
+    max_inflight: calls to one model at a time
+    latency: mean seconds to an answer; half of it is fixed, the other half spreads exponentially
+    faults: rate (0 to 1) by name of `faults.MENU`; together at most 1
+    shuffle: give embeddings in another order than the inputs
+    gzip: compress answers for clients that accept it
+    keepalive: seconds after which an idle connection is closed
+    """
+
+    seed: int = 0
+    keys: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    rpm: int | None = None
+    tpm: int | None = None
+    rps: int | None = None
+    retry_after: bool = False
+    count_refused: bool = False
+    max_inflight: int | None = None
+    latency: float = 0.0
+    faults: Mapping[str, float] = field(default_factory=dict)
+    shuffle: bool = False
+    gzip: bool = False
+    keepalive: float = 75.0
+
+
+def check(settings: Settings) -> None:
+    """Raises UsageError for the first value that makes no sense."""
+    for name in ("rpm", "tpm", "rps", "max_inflight"):
+        limit = getattr(settings, name)
+        if limit is not None and limit < 1:
+            raise UsageError(f"{name} is {limit}; it must be at least 1, or be left out for no limit")
+    if settings.latency < 0:
+        raise UsageError(f"latency is {settings.latency} seconds; it cannot be negative")
+    for name, rate in settings.faults.items():
+        if name not in MENU:
+            raise UsageError(f"there is no fault named {name!r}; the menu is {', '.join(MENU)}")
+        if not 0 <= rate <= 1:
+            raise UsageError(f"the rate of fault {name} is {rate}; it must lie between 0 and 1")
+    if sum(settings.faults.values()) > 1 + 1e-9:
+        raise UsageError("the rates of all faults together exceed 1")

@@ -1,0 +1,47 @@
+"""How many tokens a text has, roughly and always the same.
+
+Ark's tokenizer is not public. Rates as Chinese providers state them: 0.65 tokens a Chinese character, 0.28
+an English one. What a request costs beside its text is known to `models`.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+IMAGE = 1312  # the documented cap of an image at low detail
+VIDEO = 4096
+OTHER_PART = 512
+
+_PER_MESSAGE = 3
+
+
+def wide(text: str) -> int:
+    """How many characters of a text are Chinese, by what UTF-8 spends on them: quicker than looking at each."""
+    return (len(text.encode()) - len(text)) // 2
+
+
+def of_text(text: str) -> int:
+    if not text:
+        return 0
+    chinese = min(wide(text), len(text))
+    return max(1, round(chinese * 0.65 + (len(text) - chinese) * 0.28))
+
+
+def of_messages(messages: list[dict[str, Any]]) -> int:
+    return sum(_PER_MESSAGE + sum(_of_parts(message)) for message in messages)
+
+
+def _of_parts(message: dict[str, Any]) -> Iterator[int]:
+    content = message.get("content")
+    if isinstance(content, str):
+        yield of_text(content)
+    elif isinstance(content, list):
+        for part in content:
+            match part["type"]:
+                case "text":
+                    yield of_text(part["text"])
+                case "image_url":
+                    yield IMAGE
+                case "video_url":
+                    yield VIDEO
+                case _:
+                    yield OTHER_PART

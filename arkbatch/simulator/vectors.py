@@ -1,0 +1,67 @@
+"""What an embedding model says: for each text a unit vector that follows from text, model and seed alone, so that the
+same text has the same vector wherever it stands. The vectors carry no meaning: texts alike are not near.
+"""
+
+import math
+from array import array
+from base64 import b64encode
+from hashlib import shake_128
+from sys import byteorder
+from typing import Any
+
+from arkbatch.simulator import models, tokens
+from arkbatch.simulator.chance import luck
+
+DEFAULT_DIMENSIONS = 2048
+
+
+def texts(body: dict[str, Any]) -> list[str]:
+    """The inputs of a body that `checks.embeddings` let pass."""
+    return [body["input"]] if isinstance(body["input"], str) else body["input"]
+
+
+def input_tokens(body: dict[str, Any]) -> int:
+    return sum(map(tokens.of_text, texts(body)))
+
+
+def embeddings(
+    body: dict[str, Any], of: bytes, seed: int, request_id: str, created: int, *, shuffle: bool
+) -> dict[str, Any]:
+    """The answer to a body that `checks.embeddings` let pass. `of` is the request's fingerprint."""
+    model = models.vector_model(body["model"])
+    dimensions = body.get("dimensions", DEFAULT_DIMENSIONS)
+    packed = body.get("encoding_format") == "base64"
+    data: list[dict[str, Any]] = []
+    for index, text in enumerate(texts(body)):
+        vector = unit_vector(f"{seed}\0{model}\0{text}", dimensions)
+        written = base64(vector) if packed else vector.tolist()
+        data.append({"object": "embedding", "index": index, "embedding": written})
+    if shuffle:
+        luck(of).shuffle(data)
+    used = input_tokens(body)
+    return {
+        "created": created,
+        "data": data,
+        "id": request_id,
+        "model": model,
+        "object": "list",
+        "usage": {"prompt_tokens": used, "total_tokens": used},
+    }
+
+
+def unit_vector(what: str, dimensions: int) -> "array[float]":
+    """Single-precision numbers whose squares add up to one."""
+    drawn = array("H", shake_128(what.encode()).digest(2 * dimensions))
+    if byteorder == "big":
+        drawn.byteswap()
+    centred = [number - 32767.5 for number in drawn]  # never all zero: halves are not whole
+    length = math.sqrt(math.fsum(number * number for number in centred))
+    return array("f", [number / length for number in centred])
+
+
+def base64(vector: "array[float]") -> str:
+    """Little-endian float32, as the service packs them."""
+    if byteorder == "big":
+        vector = array("f", vector)
+        vector.byteswap()
+    return b64encode(vector).decode()

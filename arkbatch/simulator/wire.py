@@ -1,0 +1,55 @@
+"""How Ark writes things down: ids, headers and error bodies. Knows nothing of what is answered and why.
+
+An id is `02`, the time in milliseconds, 32 hex digits that look like the address of the serving host, and six more
+digits; the same one stands in the header `X-Request-Id`, in the body and at the end of an error message.
+"""
+
+from collections.abc import Callable
+
+import orjson
+
+from arkbatch.simulator.refusals import TYPES, Refusal
+
+JSON = "application/json; charset=utf-8"
+_HOST = "00000000000000000000ffff7f000001"  # ::ffff:127.0.0.1
+
+
+class Ids:
+    """Hands out request ids. `wall` gives epoch seconds."""
+
+    def __init__(self, wall: Callable[[], float]) -> None:
+        self._wall = wall
+        self._count = 0
+
+    def next(self) -> str:
+        """An id that no other of the last 16 million calls has: an odd factor permutes the 24-bit numbers."""
+        self._count += 1
+        tail = self._count * 0x9E3779 & 0xFFFFFF
+        return f"02{int(self._wall() * 1000):013d}{_HOST}{tail:06x}"
+
+
+def headers(request_id: str, client_id: str | None) -> dict[str, str]:
+    """What the production service was seen to send with a 200, and nothing about limits among it."""
+    result = {
+        "X-Request-Id": request_id,
+        "Content-Type": JSON,
+        "Server": "hertz",
+        "Vary": "Accept-Encoding",
+    }
+    if client_id is not None:
+        result["X-Client-Request-Id"] = client_id
+    return result
+
+
+def error(refusal: Refusal, model: str, request_id: str) -> bytes:
+    message = refusal.message.replace("{model}", model)
+    return orjson.dumps(
+        {
+            "error": {
+                "code": refusal.code,
+                "message": f"{message} Request id: {request_id}",
+                "param": refusal.param,
+                "type": TYPES[refusal.status],
+            }
+        }
+    )
