@@ -11,6 +11,7 @@ from arkbatch.core.complaint import LONGEST
 from arkbatch.core.endpoints import ENDPOINTS
 from arkbatch.core.job import ReplyPolicy
 from arkbatch.core.records import Again, Break, Broken, Done, Halt, Kind, Refused, Reply, Scope
+from arkbatch.core.rules import RULES
 from arkbatch.core.verdict import LONGEST_WAIT, judge
 
 CHAT, EMBEDDINGS = ENDPOINTS["chat"], ENDPOINTS["embeddings"]
@@ -132,6 +133,7 @@ TABLE = [
     (401, "invalid_api_key", "", HALT, Kind.AUTH),
     (429, "insufficient_quota", "", HALT, Kind.BILLING),
     (429, "rate_limit_exceeded", "", SLOWER, Kind.RATE_LIMITED),
+    (429, "rate_limit_exceeded", "Request too large for m: Limit 30000, Requested 50000", REFUSED, Kind.TOO_LONG),
     (404, "model_not_found", "", HALT, Kind.NOT_FOUND),
     (400, "context_length_exceeded", "", REFUSED, Kind.TOO_LONG),
     (400, "content_filter", "", REFUSED, Kind.BLOCKED),
@@ -170,6 +172,21 @@ def test_the_error_table(status, code, message, means, kind):
 def test_a_known_error_inside_a_200_means_the_same(status, code, message, means, kind):
     verdict = judged(200, error(code, message))
     assert (meaning(verdict), verdict.cause.kind) == (means, kind)
+
+
+def test_no_rule_stands_behind_one_that_always_matches():
+    by_key = {}
+    for rule in RULES:
+        for key in rule.keys:
+            by_key.setdefault(key, []).append(rule)
+    assert [key for key, rules in by_key.items() if not all(rule.says for rule in rules[:-1])] == []
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.advice], ids=lambda rule: str(rule.keys[0]))
+def test_advice_is_one_line_and_only_where_the_run_halts(rule):
+    assert rule.scope is None
+    assert "\n" not in rule.advice
+    assert len(rule.advice) < 180
 
 
 @pytest.mark.parametrize(

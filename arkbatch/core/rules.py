@@ -53,16 +53,16 @@ def halt(kind: Kind, advice: str, *keys: str | int, says: str = "") -> Rule:
 
 
 TOO_LONG = r"context (length|window)|maximum context|max message tokens|too many tokens|prompt is too long"
-KEY = "check the API key (ARK_API_KEY, or OPENAI_API_KEY for another service): whether it is whole, enabled and of this base URL's region"  # noqa: E501
+KEY = "check the API key (ARK_API_KEY, OPENAI_API_KEY): it must be whole, enabled and of the base URL's region"
 RECHARGE = "the account is out of money: recharge it in the billing centre of the console"
 PERMIT = "give the key's account access to this model: permissions and projects in the Ark console"
 ACTIVATE = "activate the model in the Ark console (model activation), or name another one with --model"
 MODEL = "check the model or endpoint id (--model or ARK_MODEL) and that the key may use it"
-ADDRESS = "check the base URL (ARK_BASE_URL): it ends before /chat/completions, as in https://ark.cn-beijing.volces.com/api/v3"
+ADDRESS = "check the base URL (ARK_BASE_URL); Ark's is https://ark.cn-beijing.volces.com/api/v3"
 GATEWAY = "check the address and the kind of key: the gateway before Ark did not know the request's signature"
 FREE = "the free quota of this model is used up: activate the paid service in the Ark console, or name another model"
 PLAN = "the quota of the plan is used up: wait until it resets, or use a key without the plan"
-CAP = 'the limit that you set for this model is reached: raise it or leave the "Safe Experience Mode" in the Ark console (model activation)'  # noqa: E501
+CAP = "your own limit for this model is reached: raise it in the Ark console, or leave its Safe Experience Mode"
 
 RULES: tuple[Rule, ...] = (
     # 400: the row
@@ -188,6 +188,7 @@ RULES: tuple[Rule, ...] = (
     ),
     refused(Kind.TOO_LONG, "context_length_exceeded", "string_above_max_length", "request_too_large"),
     refused(Kind.BLOCKED, "content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"),
+    refused(Kind.TOO_LONG, "rate_limit_exceeded", says=r"request too large"),  # over a minute's whole allowance
     slower(Kind.RATE_LIMITED, "rate_limit_exceeded", "rate_limit_error"),
     fewer(Kind.OVERLOADED, "overloaded_error", "engine_overloaded", "server_overloaded"),
     # Codes that nobody told us of, by status. 503 and 529 mean that the service is not up to it: that is waited out
