@@ -1,0 +1,210 @@
+"""Streamed answers: folded, they are what the same call returns without streaming; cut short, they say so."""
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arkbatch.core.sse import Event
+from arkbatch.core.stream import ErrorEvent, Folding, Garbled, Truncated, Whole
+
+HEAD = {"id": "0217", "created": 1, "model": "doubao-seed-1-6-251015", "service_tier": "default"}
+USAGE = {
+    "prompt_tokens": 1,
+    "completion_tokens": 2,
+    "total_tokens": 3,
+    "completion_tokens_details": {"reasoning_tokens": 1},
+}
+
+
+def chunk(delta=None, *, index=0, usage=None, **rest):
+    choices = [] if delta is None else [{"index": index, "delta": {"role": "assistant", **delta}, **rest}]
+    return {**HEAD, "object": "chat.completion.chunk", "choices": choices, "usage": usage}
+
+
+def fold(*chunks):
+    folding = Folding()
+    for each in chunks:
+        folding.add(Event(orjson.dumps(each)))
+    return folding.end()
+
+
+def message_of(ending):
+    assert isinstance(ending, Whole)
+    return ending.body["choices"][0]["message"]
+
+
+STOP = chunk({"content": ""}, finish_reason="stop")
+
+
+def test_a_thinking_answer_folds_into_the_object_of_a_call_without_streaming():
+    ending = fold(
+        chunk({"content": "", "reasoning_content": "想"}),
+        chunk({"content": "", "reasoning_content": "一想"}),
+        chunk({"content": "你"}),
+        chunk({"content": "好"}),
+        STOP,
+        chunk(usage=USAGE),
+    )
+    message = {"role": "assistant", "content": "你好", "reasoning_content": "想一想"}
+    choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+    assert ending == Whole({**HEAD, "object": "chat.completion", "usage": USAGE, "choices": choices})
+
+
+def call(index, **rest):
+    return chunk({"tool_calls": [{"index": index, **rest}]})
+
+
+def test_tool_calls_are_put_together_by_index():
+    start = {"type": "function"}
+    message = message_of(
+        fold(
+            call(1, id="b", function={"name": "g", "arguments": ""}, **start),
+            call(0, id="a", function={"name": "f", "arguments": ""}, **start),
+            call(0, function={"arguments": '{"x"'}),
+            call(1, function={"arguments": "{}"}),
+            call(0, id="", function={"name": None, "arguments": ":1}"}),
+            chunk({}, finish_reason="tool_calls"),
+        )
+    )
+    assert message["tool_calls"] == [
+        {"id": "a", "function": {"name": "f", "arguments": '{"x":1}'}, "type": "function"},
+        {"id": "b", "function": {"name": "g", "arguments": "{}"}, "type": "function"},
+    ]
+
+
+def test_whole_tool_calls_without_an_index_stand_in_their_order():
+    calls = [{"id": name, "type": "function", "function": {"name": name, "arguments": "{}"}} for name in "ab"]
+    ending = fold(chunk({"tool_calls": calls, "content": None}), chunk({}, finish_reason="tool_calls"))
+    assert message_of(ending) == {"role": "assistant", "tool_calls": calls, "content": None}
+
+
+def test_several_choices_are_kept_apart():
+    ending = fold(
+        chunk({"content": "b"}, index=1), chunk({"content": "a"}), chunk({}, index=1, finish_reason="stop"), STOP
+    )
+    assert [choice["message"]["content"] for choice in ending.body["choices"]] == ["a", "b"]
+
+
+def test_logprobs_grow():
+    tokens = [{"token": t, "bytes": None, "logprob": -0.5, "top_logprobs": []} for t in "abc"]
+    ending = fold(
+        chunk({"content": "a"}, logprobs=None),
+        chunk({"content": "a"}, logprobs={"content": tokens[:1]}),
+        chunk({"content": "bc"}, logprobs={"content": tokens[1:]}),
+        chunk({}, finish_reason="stop", logprobs=None),
+    )
+    assert ending.body["choices"][0]["logprobs"] == {"content": tokens}
+
+
+def test_fields_that_nobody_told_us_of_survive():
+    ending = fold(
+        {**chunk({"encrypted_content": "x", "notes": [1], "audio": {"data": "ab"}}), "service_status": {"a": 1}},
+        chunk({"encrypted_content": "y", "notes": [2], "audio": {"data": "cd"}}, moderation_hit_type="violence"),
+        chunk({}, finish_reason="stop", moderation_hit_type="violence"),
+    )
+    assert ending.body["service_status"] == {"a": 1}
+    assert ending.body["choices"][0]["moderation_hit_type"] == "violence"
+    assert message_of(ending) == {
+        "role": "assistant",
+        "encrypted_content": "xy",
+        "notes": [1, 2],
+        "audio": {"data": "abcd"},
+    }
+
+
+def test_usage_that_comes_with_every_chunk_is_not_added_up():
+    ending = fold(
+        chunk({"content": "a"}, usage={"total_tokens": 1}), chunk({}, finish_reason="stop", usage=USAGE), chunk()
+    )
+    assert ending.body["usage"] == USAGE
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [],
+        [chunk()],
+        [chunk({"content": "a"})],
+        [chunk({"content": "a"}), chunk(usage=USAGE)],
+        [chunk({"content": "a"}, index=1), STOP],
+    ],
+    ids=["nothing", "no choice", "no finish reason", "usage but no finish reason", "one of two choices finished"],
+)
+def test_an_answer_without_finish_reason_is_truncated(chunks):
+    assert isinstance(fold(*chunks), Truncated)
+
+
+def test_what_was_truncated_is_still_there_with_its_usage():
+    ending = fold(chunk({"content": "half"}, usage=USAGE))
+    assert ending.body["choices"][0]["message"]["content"] == "half"
+    assert ending.body["usage"] == USAGE
+
+
+ERROR = {"code": "ServerOverloaded", "message": "busy", "type": "TooManyRequests", "param": ""}
+
+
+@pytest.mark.parametrize("event", [Event(orjson.dumps({"error": ERROR})), Event(orjson.dumps(ERROR), "error")])
+def test_an_error_event_ends_the_answer_even_a_finished_one(event):
+    folding = Folding()
+    folding.add(Event(orjson.dumps(STOP)))
+    folding.add(event)
+    folding.add(Event(orjson.dumps(STOP)))
+    assert folding.end() == ErrorEvent({"error": ERROR})
+
+
+def test_an_error_of_null_is_no_error():
+    assert isinstance(fold({**STOP, "error": None}), Whole)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[]", b"1", b'{"choices":"x"}', b'{"choices":[1]}', b'{"choices":7}', b"\xff"]
+)
+def test_an_event_that_is_no_chunk_is_told(data):
+    folding = Folding()
+    folding.add(Event(data))
+    assert isinstance(folding.end(), Garbled)
+
+
+def test_the_answer_has_started_with_its_first_text():
+    folding = Folding()
+    seen = []
+    for delta in ({"content": ""}, {"reasoning_content": "想", "content": ""}, {"content": ""}):
+        folding.add(Event(orjson.dumps(chunk(delta))))
+        seen.append(folding.started)
+    assert seen == [False, True, True]
+
+
+@given(st.lists(st.text()), st.lists(st.text()), st.lists(st.text()))
+def test_how_the_service_cuts_the_answer_does_not_matter(content, reasoning, arguments):
+    message = message_of(
+        fold(
+            chunk({"content": "", "reasoning_content": ""}),
+            *(chunk({"reasoning_content": text}) for text in reasoning),
+            *(chunk({"content": text}) for text in content),
+            *(call(0, function={"arguments": text}) for text in ["", *arguments]),
+            STOP,
+        )
+    )
+    assert message["content"] == "".join(content)
+    assert message["reasoning_content"] == "".join(reasoning)
+    assert message["tool_calls"][0]["function"]["arguments"] == "".join(arguments)
+
+
+names = st.sampled_from(
+    ["index", "delta", "content", "tool_calls", "logprobs", "finish_reason", "role", "function", "x"]
+)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 3) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
+)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["choices", "usage", "error", "id"]), values)))
+def test_no_chunk_however_odd_raises(chunks):
+    fold(*chunks)
+
+
+@given(st.lists(st.lists(st.dictionaries(names, values), max_size=2), max_size=4))
+def test_no_choice_however_odd_raises(choices):
+    fold(*({"choices": each} for each in choices))
