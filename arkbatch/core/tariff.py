@@ -164,7 +164,7 @@ class Tariff(Struct, frozen=True):
 def version_edges(version: Version) -> tuple[tuple[int, ...], tuple[int, ...]]:
     given = {bracket.to_input for bracket in version.brackets[:-1]}
     answered = {bracket.to_output for bracket in version.brackets}
-    return tuple(sorted(given)), tuple(sorted(answered - {ENDLESS}))
+    return tuple(sorted(given - {ENDLESS})), tuple(sorted(answered - {ENDLESS}))
 
 
 def beijing(at: datetime) -> datetime:
