@@ -1,0 +1,134 @@
+"""`arkbatch prices`: what the price book knows, and how old that knowledge is."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from arkbatch.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from arkbatch.core.pricebook import PriceBook, PriceRow, Rates
+
+HEADINGS = (
+    "model",
+    "per million",
+    "lane",
+    "input k",
+    "output k",
+    "input",
+    "cached",
+    "output",
+    "audio, image",
+    "since",
+    "checked",
+    "conf.",
+)
+
+
+@click.command(name="prices")
+@click.argument("model", required=False)
+@click.option(
+    "--prices",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Prices of your own (TOML), over ours.",
+)
+@click.option("--provider", type=click.Choice(["ark", "byteplus"]), help="Only the list of this provider.")
+@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON, decimals as strings.")
+def command(model: str | None, file: Path | None, provider: str | None, as_json: bool) -> None:
+    """List the prices that costs are counted with, of all models or of MODEL.
+
+    MODEL is a model id, with or without its date, or a name from your own [map].
+    """
+    from arkbatch.adapters.pricebook import price_book
+
+    book = price_book(file)
+    if provider:
+        book = book.of(provider)
+    rows = book.rows if model is None else _rows_of(book, model)
+    click.echo(_json(rows) if as_json else "\n".join(_lines(rows, explained=model is not None)))
+
+
+def _rows_of(book: PriceBook, model: str) -> tuple[PriceRow, ...]:
+    """The model's rows at every provider, because each has its own price for the same id."""
+    providers = {row.provider for row in book.rows}
+    found = [row for provider in providers for row in book.of(provider).find(model)]
+    if not found:
+        raise UsageError(
+            f"{model} is not in the price book; `arkbatch prices` lists what is. Give its price with --prices FILE, "
+            "as [[model]] with family, currency and price.online = { input = ..., output = ... }"
+        )
+    return tuple(row for row in book.rows if row in found)
+
+
+def _json(rows: tuple[PriceRow, ...]) -> str:
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(rows), indent=2).decode()
+
+
+def _lines(rows: Iterable[PriceRow], *, explained: bool) -> Iterator[str]:
+    rows = tuple(rows)
+    yield from _table([HEADINGS, *(line for row in rows for line in _cells(row))])
+    for row in rows if explained else ():
+        yield ""
+        yield from _explanation(row)
+
+
+def _table(cells: list[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        yield "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+
+
+def _cells(row: PriceRow) -> Iterator[tuple[str, ...]]:
+    dates = str(row.effective_from or ""), str(row.checked_on or ""), row.confidence
+    if not row.tiers:
+        yield (row.family, row.currency, "not known", *[""] * 6, *dates)
+    for tier, spans in zip(row.tiers, _spans(row), strict=True):
+        for lane, rates in tier.price.items():
+            yield (row.family, row.currency, lane, *spans, *_prices(rates), *dates)
+
+
+def _spans(row: PriceRow) -> Iterator[tuple[str, str]]:
+    """Each tier's lengths of input and output. Tiers with one input edge share its span and divide the outputs."""
+    given = answered = shorter = Decimal(0)
+    for tier in row.tiers:
+        if tier.to_input != shorter:
+            given, answered, shorter = shorter, Decimal(0), tier.to_input or Decimal(0)
+        yield _span(given, tier.to_input), _span(answered, tier.to_output)
+        answered = tier.to_output or Decimal(0)
+
+
+def _span(start: Decimal, end: Decimal | None) -> str:
+    if end is None:
+        return f"over {start}" if start else "any"
+    return f"{start}-{end}"
+
+
+def _prices(rates: Rates) -> tuple[str, str, str, str]:
+    apart = (rates.audio_input, rates.audio_cached, rates.image_input)
+    named = zip(("audio", "cached audio", "image"), apart, strict=True)
+    others = ", ".join(f"{name} {price}" for name, price in named if price is not None)
+    return str(rates.input), "-" if rates.cached is None else str(rates.cached), str(rates.output), others
+
+
+def _explanation(row: PriceRow) -> Iterator[str]:
+    yield f"{row.family} at {row.provider or 'any provider'}, {row.currency} per million tokens, 1k = {row.k}"
+    yield f"  ids         {', '.join(sorted(row.ids))}, each with or without its date"
+    yield f"  since       {row.effective_from or 'not known'}"
+    yield f"  checked on  {row.checked_on or 'not said'}, confidence {row.confidence or 'not said'}"
+    if row.source:
+        yield f"  source      {row.source}"
+    if row.peak:
+        hours = ", ".join(f"{start:%H:%M}-{end:%H:%M}" for start, end in row.peak.hours)
+        yield f"  peak        weekdays {', '.join(map(str, row.peak.days))} (Monday is 1), {hours} in Beijing"
+    if row.note:
+        yield f"  note        {row.note}"
