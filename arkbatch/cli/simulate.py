@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import signal
 from collections import Counter
@@ -53,12 +54,16 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
         try:
             url = await stack.enter_async_context(serve(settings, host, port, counters=counters))
         except OSError as error:
-            raise UsageError(
-                f"cannot listen on {host} port {port} ({error.strerror}); choose another with --port"
-            ) from error
+            raise UsageError(_unusable(host, port, error)) from error
         _greet(url, settings)
         await _stopped()
     _say_goodbye(counters.outcomes)
+
+
+def _unusable(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} is taken on {host}; choose another with --port, or 0 for any free one"
+    return f"cannot listen on {host} port {port}: {error.strerror or error}"
 
 
 async def _stopped() -> None:

@@ -157,8 +157,8 @@ class Simulator:
 
     def _send(self, call: Call, body: bytes, status: int = 200) -> web.Response:
         response = web.Response(body=body, status=status, headers=call.headers())
-        if self._settings.gzip:
-            response.enable_compression()
+        if self._settings.gzip and "gzip" in call.http.headers.get("Accept-Encoding", ""):
+            response.enable_compression(web.ContentCoding.gzip)
         return response
 
     def _leave(self, call: Call) -> None:
