@@ -1,0 +1,332 @@
+"""Where a call waits its turn: for the requests and the tokens a minute that were given, and for the pace.
+
+First come, first served, with one exception that starves nobody: while the first in line is too large for what is
+left of the minute, smaller calls pass it, for `PATIENCE` times as long as the allowance takes to grant its own
+amount. So no line takes more than 1 + `PATIENCE` times as long as in strict order, and none where all calls are small
+takes longer at all. In strict order, rows between 0.1 and 30 % of a minute's tokens leave a tenth of the allowance
+unused, while the minute drains for the large ones.
+
+Everything that a turn takes is taken at one moment, without an `await` that yields: before it nothing is held, so
+a cancelled wait has nothing to give back. The gate keeps the order and the time; how much may be spent is the
+allowance's, how fast the server likes it the pace's.
+"""
+
+import asyncio
+import math
+from enum import StrEnum
+from itertools import islice
+from typing import Protocol
+
+from aiolimiter import AsyncLimiter
+from msgspec import Struct
+
+from arkbatch.core.budget import JITTER_SECONDS, WINDOW_SECONDS, Allowance, Window
+from arkbatch.core.records import Scope
+
+PATIENCE = 4.0  # for those rows: 0 uses 90 % of the allowance, 2 92 %, 3 97.0 %, 4 97.6 %
+LOOK_AHEAD = 100  # how many of those in line are asked whether they fit
+RECENT_SECONDS = 10.0
+# A timer may fire a rounding error early; asking again at once would spin.
+SHORTEST_WAIT = 0.001
+
+
+class Bound(StrEnum):
+    """What keeps a run from going faster."""
+
+    REQUESTS = "requests"  # the requests a minute that were given
+    TOKENS = "tokens"  # the tokens a minute that were given
+    SERVER = "server"  # the pace; its `reason` says more
+    CONCURRENCY = "concurrency"  # all places are taken by calls
+    INPUT = "input"  # places are free and nobody comes
+
+
+Obstacle = tuple[float, Bound | None]
+_NONE: Obstacle = (0.0, None)
+
+
+class Pace(Protocol):
+    """How fast the server takes it. Asked last, so that it is made to wait for by nothing but itself."""
+
+    @property
+    def reason(self) -> str: ...
+
+    def ready_in(self, now: float, in_flight: int) -> float:
+        """Seconds until a call may go; `math.inf` when only a call that ends can free a place."""
+        ...
+
+    def sent(self, now: float) -> None: ...
+
+    def answered(self, now: float) -> None: ...
+
+    def pushed_back(self, now: float, scope: Scope, after: float | None, sent_at: float | None) -> None: ...
+
+
+class Unpaced:
+    """A server that takes all we send."""
+
+    reason = "no pace is kept"
+
+    def ready_in(self, now: float, in_flight: int) -> float:  # noqa: ARG002
+        return 0.0
+
+    def sent(self, now: float) -> None: ...
+
+    def answered(self, now: float) -> None: ...
+
+    def pushed_back(self, now: float, scope: Scope, after: float | None, sent_at: float | None) -> None: ...
+
+
+class Turn(Struct, frozen=True, gc=False):
+    """Leave to send one call, given at this loop time for so many tokens."""
+
+    at: float
+    tokens: int
+
+
+class _Waiter:
+    __slots__ = ("bell", "tokens")
+
+    def __init__(self, tokens: int, bell: asyncio.Future[None]) -> None:
+        self.tokens = tokens
+        self.bell = bell
+
+
+class _Requests(AsyncLimiter):
+    """Requests a minute.
+
+    A bucket of `burst` calls that refills at `rate` grants at most burst + rate x t in any t seconds. For the
+    server's minute (ours and the jitter of arrival) to stay below rpm + 1, that is at rpm, the rate is
+    (rpm + 1 - burst) / 60.5 s. The burst is one call, without which none goes, and 1/200 of the minute, 0.3 s:
+    a worker that comes this much too late has lost nothing. It leaves (1 - 1/200) x 60 / 60.5 = 98.7 % to be used.
+    """
+
+    __slots__ = ("nap",)
+
+    def __init__(self, per_minute: int) -> None:
+        burst = 1 + per_minute / 200
+        rate = (per_minute + 1 - burst) / (WINDOW_SECONDS + JITTER_SECONDS)
+        super().__init__(burst, burst / rate)
+        # It does not tell when: ask again after a call's interval, but before the bucket runs over.
+        self.nap = min(1 / rate, 0.25)
+
+
+class Gate:
+    """The one gate of a run, or of a server's limits. Made and used inside a running loop.
+
+    A worker asks `admit` before each call, and after it tells `leave` in any case, then what came of it: `settle`
+    with the tokens it used, and `answered` or `push_back`. A call that is never settled counts as it was reserved.
+    """
+
+    def __init__(
+        self,
+        *,
+        concurrency: int,
+        requests_per_minute: int | None = None,
+        tokens: Allowance | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
+        now = self._opened_at = self._held_since = self._time()
+        self._concurrency = concurrency
+        self._requests = None if requests_per_minute is None else _Requests(requests_per_minute)
+        self._tokens = tokens
+        self._pace: Pace = Unpaced() if pace is None else pace
+        self._closed = False
+        self.in_flight = 0
+        self._line: dict[_Waiter, None] = {}  # in order of coming; a dict, to leave it from the middle
+        self._called: _Waiter | None = None  # whose bell rang and who has not come yet
+        self._first: _Waiter | None = None
+        self._patient_until = now
+        self._looking_soon = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._sent = Window(now, WINDOW_SECONDS, 1.0)
+        self._used = Window(now, WINDOW_SECONDS, 1.0)
+        self._held_by: Bound | None = None
+        self._held = {bound: Window(now, RECENT_SECONDS, 1.0) for bound in Bound}
+
+    # ---- what a worker asks and tells
+
+    async def admit(self, tokens: int) -> Turn | None:
+        """Wait for leave to send one call of so many tokens. None: the gate is closed, send nothing."""
+        if not self._line and not self._closed:
+            now = self._time()
+            if self._obstacle(now, tokens) is _NONE:
+                return await self._take(now, tokens)
+        return await self._stand_in_line(tokens)
+
+    def leave(self) -> None:
+        """A call ended, in whatever way; its place is free."""
+        self.in_flight -= 1
+        self._look_soon()
+
+    def settle(self, turn: Turn, used: int) -> None:
+        """So many tokens did the call use."""
+        now = self._time()
+        self._used.add(now, used)
+        if self._tokens is not None:
+            self._tokens.settle(now, turn.at, turn.tokens, used)
+            self._look_soon()
+
+    def answered(self) -> None:
+        """A call ended and nobody complained about the pace."""
+        self._pace.answered(self._time())
+        self._look_soon()
+
+    def push_back(self, scope: Scope, after: float | None, turn: Turn | None = None) -> None:
+        """A call was refused for the rate or the concurrency; `after`: seconds that the server asked for."""
+        self._pace.pushed_back(self._time(), scope, after, None if turn is None else turn.at)
+        self._look_soon()
+
+    def close(self) -> None:
+        """Let nobody through any more; all who wait come back at once, with None."""
+        self._closed = True
+        self._disarm()
+        for waiter in self._line:
+            _ring(waiter)
+
+    # ---- what an observer asks
+
+    @property
+    def reason(self) -> str:
+        """Why the pace is what it is."""
+        return self._pace.reason
+
+    @property
+    def waiting(self) -> int:
+        return len(self._line)
+
+    def requests_per_minute(self) -> float:
+        """Calls sent in the last minute; of a younger gate, at the rate so far."""
+        return self._per_minute(self._sent)
+
+    def tokens_per_minute(self) -> float:
+        """Tokens settled in the last minute; of a younger gate, at the rate so far."""
+        return self._per_minute(self._used)
+
+    def bound_by(self) -> Bound:
+        """What held calls back for most of the last seconds."""
+        now = self._time()
+        self._hold(now, self._held_by)
+        for held in self._held.values():
+            held.turn(now)
+        most = max(self._held, key=lambda bound: self._held[bound].total)
+        if self._held[most].total * 2 > min(now - self._opened_at, RECENT_SECONDS):
+            return most
+        return Bound.CONCURRENCY if self.in_flight >= self._concurrency * 0.9 else Bound.INPUT
+
+    def _per_minute(self, window: Window) -> float:
+        now = self._time()
+        window.turn(now)
+        return window.total * 60 / min(max(now - self._opened_at, 1.0), WINDOW_SECONDS + 0.5)
+
+    # ---- one turn
+
+    def _obstacle(self, now: float, tokens: int) -> Obstacle:
+        """Seconds to wait and what for; `_NONE` when a call of this size may go now."""
+        if self._tokens is not None and (wait := self._tokens.ready_in(now, tokens)) > 0:
+            return wait, Bound.TOKENS
+        if self._requests is not None and not self._requests.has_capacity():
+            return self._requests.nap, Bound.REQUESTS
+        if (wait := self._pace.ready_in(now, self.in_flight)) > 0:
+            return wait, Bound.CONCURRENCY if self.in_flight >= self._concurrency else Bound.SERVER
+        return _NONE
+
+    async def _take(self, now: float, tokens: int) -> Turn:
+        """Does not yield, so that what `_obstacle` said still holds, and all is taken or nothing."""
+        if self._requests is not None:
+            await self._requests.acquire()
+        if self._tokens is not None:
+            self._tokens.spend(now, tokens)
+        self._pace.sent(now)
+        self.in_flight += 1
+        self._sent.add(now, 1)
+        return Turn(now, tokens)
+
+    # ---- the line
+
+    async def _stand_in_line(self, tokens: int) -> Turn | None:
+        waiter = _Waiter(tokens, self._loop.create_future())
+        self._line[waiter] = None
+        try:
+            while not self._closed:
+                self._look()
+                await waiter.bell
+                waiter.bell = self._loop.create_future()
+                self._called = None
+                now = self._time()
+                if not self._closed and self._obstacle(now, tokens) is _NONE:
+                    return await self._take(now, tokens)
+            return None
+        finally:
+            del self._line[waiter]
+            if self._called is waiter:
+                self._called = None
+            self._look()
+
+    def _look_soon(self) -> None:
+        """After all that is told about a call that ended, look once."""
+        if self._line and not self._looking_soon:
+            self._looking_soon = True
+            self._loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        """Ring for the next who may go, or set the timer for when to look again."""
+        self._looking_soon = False
+        if self._called is not None or self._closed:
+            return
+        self._disarm()
+        now = self._time()
+        if not self._line:
+            self._hold(now, None)
+            return
+        waiter, wait = self._next(now)
+        if waiter is not None:
+            self._called = waiter
+            _ring(waiter)
+        elif wait < math.inf:
+            self._timer = self._loop.call_later(max(wait, SHORTEST_WAIT), self._look)
+
+    def _next(self, now: float) -> tuple[_Waiter | None, float]:
+        """Who may go now, or else in how many seconds somebody may."""
+        first = next(iter(self._line))
+        if first is not self._first:
+            self._first, self._patient_until = first, now
+            if self._tokens is not None:
+                self._patient_until += PATIENCE * self._tokens.seconds_for(first.tokens)
+        wait, bound = self._obstacle(now, first.tokens)
+        self._hold(now, bound)
+        if bound is None:
+            return first, 0.0
+        if bound is Bound.TOKENS and now < self._patient_until:
+            return self._next_smaller(now, first.tokens, wait)
+        return None, wait
+
+    def _next_smaller(self, now: float, too_large: int, wait: float) -> tuple[_Waiter | None, float]:
+        """The same among those that the first would let pass."""
+        for waiter in islice(self._line, 1, LOOK_AHEAD):
+            if waiter.tokens >= too_large:
+                continue
+            too_large = waiter.tokens
+            its_wait, bound = self._obstacle(now, too_large)
+            if bound is None:
+                return waiter, 0.0
+            wait = min(wait, its_wait)
+            if bound is not Bound.TOKENS:
+                break
+        return None, wait
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _hold(self, now: float, bound: Bound | None) -> None:
+        if self._held_by is not None:
+            self._held[self._held_by].add(now, now - self._held_since)
+        self._held_by, self._held_since = bound, now
+
+
+def _ring(waiter: _Waiter) -> None:
+    if not waiter.bell.done():  # a cancelled one leaves the line by itself, and looks for the next
+        waiter.bell.set_result(None)
