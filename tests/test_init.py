@@ -1,0 +1,107 @@
+"""`arkbatch init` writes a job that runs as it is, and overwrites nothing."""
+
+import re
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from arkbatch.adapters.jobfile import resolve
+from arkbatch.adapters.mistakes import known_keys
+from arkbatch.adapters.typed import JobFile
+from arkbatch.cli.init import STARTER, command
+from arkbatch.core.errors import UsageError
+from arkbatch.core.job import Sections
+from arkbatch.core.records import Row
+from arkbatch.core.rows import RowReader
+
+COMMENTED_KEY = re.compile(r"^# (?=\[\w+\]$|\w+ = )", re.MULTILINE)
+
+
+@pytest.fixture
+def demo(tmp_path):
+    result = CliRunner().invoke(command, [str(tmp_path / "my demo")], catch_exceptions=False)
+    assert result.exit_code == 0
+    return tmp_path / "my demo", result.output
+
+
+def test_it_writes_the_four_files_and_says_the_next_two_commands(demo):
+    folder, said = demo
+    assert {path.name for path in folder.iterdir()} == set(STARTER)
+    assert f"arkbatch run '{folder}/job.toml' --simulate -o '{folder}/trial.run'\n" in said
+    assert said.endswith(f"arkbatch run '{folder}/job.toml'\n")
+
+
+def test_the_job_it_writes_resolves_and_every_row_can_be_sent(demo):
+    job = resolve(str(demo[0] / "job.toml"), {}, {"ARK_API_KEY": "k"}, Path.cwd())
+    reader, lines = RowReader(job), Path(job.input).read_bytes().splitlines()
+    rows = [reader.read(number, 0, line) for number, line in enumerate(lines, 1)]
+    assert len(rows) == 10
+    assert all(isinstance(row, Row) for row in rows)
+
+
+def test_the_lines_behind_a_hash_are_the_defaults(demo):
+    """So that a reader may trust them; the ones marked as examples are left out."""
+    file = demo[0] / "job.toml"
+    before = resolve(str(file), {"simulate": True}, {}, demo[0])
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines(keepends=True) if "# example" not in line]
+    text = re.sub(r"^# \[template\](\n# .*)*", "", "".join(lines), flags=re.MULTILINE)
+    assert len(COMMENTED_KEY.findall(text)) > 12
+    file.write_text(COMMENTED_KEY.sub("", text), encoding="utf-8")
+    assert resolve(str(file), {"simulate": True}, {}, demo[0]) == before
+
+
+def test_the_examples_in_the_comments_are_valid_too(demo):
+    file = demo[0] / "job.toml"
+    file.write_text(COMMENTED_KEY.sub("", file.read_text(encoding="utf-8")), encoding="utf-8")
+    job = resolve(str(file), {"simulate": True}, {}, demo[0])
+    assert (job.limits.rpm, job.limits.tpm) == (3000, 500_000)
+    assert job.template.system == "You are an editor."
+
+
+def test_every_section_and_key_is_explained(demo):
+    text = (demo[0] / "job.toml").read_text(encoding="utf-8")
+    tables = [key[0] for key in known_keys(JobFile) if len(key) == 1 and key[0] in Sections.__struct_fields__]
+    assert [name for name in tables if f"[{name}]" not in text] == []
+    keys = [key[-1] for key in known_keys(JobFile) if key[-1] not in tables and key != ("template", "input")]
+    assert [key for key in keys if f"{key} = " not in text] == []
+
+
+def test_editors_find_the_schema(demo):
+    first = (demo[0] / "job.toml").read_text(encoding="utf-8").splitlines()[0]
+    schema = Path(urlsplit(first.removeprefix("#:schema ")).path.replace("%20", " "))
+    assert msgspec.json.decode(schema.read_bytes())["title"] == "arkbatch job file"
+
+
+def test_git_ignores_the_key_and_the_runs(demo):
+    folder = demo[0]
+    subprocess.run(["git", "init", "-q", folder], check=True)
+    said = subprocess.run(
+        ["git", "-C", folder, "check-ignore", ".env", "job.run/results.jsonl", ".env.example", "job.toml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.stdout.split() == [".env", "job.run/results.jsonl"]
+
+
+def test_nothing_is_overwritten_and_then_nothing_is_written(tmp_path):
+    (tmp_path / ".gitignore").write_text("mine")
+    (tmp_path / "job.toml").write_text("mine")
+    with pytest.raises(UsageError, match=r"already holds job\.toml and \.gitignore"):
+        CliRunner().invoke(command, [str(tmp_path)], catch_exceptions=False)
+    assert {path.name for path in tmp_path.iterdir()} == {".gitignore", "job.toml"}
+    assert (tmp_path / "job.toml").read_text() == "mine"
+
+
+def test_a_directory_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"cannot be written: Not a directory"):
+        CliRunner().invoke(command, [str(tmp_path / "file" / "demo")], catch_exceptions=False)
+
+
+def test_help_shows_an_example():
+    assert "arkbatch init demo" in CliRunner().invoke(command, ["--help"]).output
