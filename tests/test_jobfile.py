@@ -155,6 +155,9 @@ MISTAKES = [
     ("concurrency = 8", "concurrency = 8 is not a known key: concurrency belongs under [limits]"),
     ("temperature = 1", "temperature = 1 is not a known key: known here are "),
     ("max_tokens = 9", "[defaults]"),
+    ("temprature = 1", "[defaults]"),
+    ("[limits.burst]\nx = 1", "no table is known here"),
+    ("endpint = 'chat'", "did you mean endpoint?"),
     ('[limits]\nmodel = "m"', "model belongs at the top"),
     ("[limit]\nrpm = 5", 'limit = {"rpm":5} is not a known key: did you mean limits?'),
     ('endpoint = "chatt"', 'it must be "chat" or "embeddings"; did you mean "chat"?'),
@@ -182,6 +185,13 @@ def test_a_mistake_names_the_key_the_value_and_what_is_allowed(job, mistake, tex
     assert says in said
     with pytest.raises(JobError):
         job(PLAIN + text)
+
+
+@pytest.mark.parametrize("text", ['api_key = "sk-1"', '[defaults]\nAuthorization = "sk-1"', 'ark-api-key = "sk-1"'])
+def test_a_key_in_a_job_file_is_refused_and_not_shown(mistake, text):
+    said = mistake(PLAIN + text)
+    assert "set ARK_API_KEY in the environment" in said
+    assert "sk-1" not in said
 
 
 def test_a_wrong_flag_is_named_as_the_flag(mistake):

@@ -189,7 +189,8 @@ def checked_url(text: str, label: str, error: type[UsageError] = UsageError) -> 
     if parts.scheme not in PORTS or not host:
         raise error(f"{label} = {text} is not a URL: it begins with https://, such as {ARK.default}")
     if parts.query or parts.fragment:
-        raise error(f"{label} = {text} is not a base URL: it has no ? and no #")
+        # What follows may be a key, so it is not shown.
+        raise error(f"{label} has a ? or # in it: a base URL ends before that, {parts.scheme}://{host}{parts.path}")
     url = text.rstrip("/")
     for path in CALL_PATHS:
         if url.endswith(path):

@@ -18,7 +18,6 @@ UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 WHERE = re.compile(r"(.*?)(?: - at `\$(.*)`)?", re.DOTALL)
 OWN_WORDS = re.compile(r"(?!Expected |Invalid enum |Object )")
 LONGEST = 60
-NEAR = 0.75  # difflib's own 0.6 takes `temperature` for `template`
 
 
 def explain(error: msgspec.ValidationError, raw: Mapping[str, Any], form: type, labels: Mapping[Path, str]) -> str:
@@ -51,34 +50,37 @@ def shown(value: object) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
-def known_keys(form: type) -> list[Path]:
-    """The path of each key that the form knows, tables included."""
-    return list(_keys(inspect.type_info(form), ()))
+def known_keys(form: type) -> dict[Path, bool]:
+    """The path of each key that the form knows, and whether it is a table."""
+    return dict(_keys(inspect.type_info(form), ()))
 
 
-def _keys(kind: inspect.Type, path: Path) -> Iterator[Path]:
+def _keys(kind: inspect.Type, path: Path) -> Iterator[tuple[Path, bool]]:
     kind = _bare(kind)
+    if path:
+        yield path, isinstance(kind, inspect.StructType | inspect.DictType)
     if isinstance(kind, inspect.StructType):
         for item in kind.fields:
-            yield (*path, item.encode_name)
             yield from _keys(item.type, (*path, item.encode_name))
 
 
 def _unknown(path: Path, raw: Mapping[str, Any], form: type) -> str:
-    return f"{'.'.join(path)} = {shown(_value(raw, path))} is not a known key: {_hint(path, known_keys(form))}"
+    value = _value(raw, path)
+    hint = _hint(path, isinstance(value, dict), known_keys(form))
+    return f"{'.'.join(path)} = {shown(value)} is not a known key: {hint}"
 
 
-def _hint(path: Path, keys: list[Path]) -> str:
-    """The same name elsewhere, or a near one in this table, or all that this table knows."""
+def _hint(path: Path, table: bool, keys: Mapping[Path, bool]) -> str:
+    """The same name elsewhere, or a near one of its kind in this table, or all of its kind that are known here."""
     for key in keys:
         if key[-1] == path[-1]:
-            table = f"under [{'.'.join(key[:-1])}]" if key[:-1] else "at the top of the file"
-            return f"{key[-1]} belongs {table}"
-    beside = [key[-1] for key in keys if key[:-1] == path[:-1]]
-    if near := difflib.get_close_matches(path[-1], beside, 1, NEAR):
+            where = f"under [{'.'.join(key[:-1])}]" if key[:-1] else "at the top of the file"
+            return f"{key[-1]} belongs {where}"
+    beside = [key[-1] for key, is_table in keys.items() if key[:-1] == path[:-1] and is_table == table]
+    if near := difflib.get_close_matches(path[-1], beside, 1):
         return f"did you mean {'.'.join((*path[:-1], near[0]))}?"
-    known = f"known here are {', '.join(beside)}"
-    return known if path[:-1] else f"{known}; request parameters such as temperature go under [defaults]"
+    known = f"known here are {', '.join(beside)}" if beside else "no table is known here"
+    return known if table or path[:-1] else f"{known}; request parameters such as temperature go under [defaults]"
 
 
 def _value(raw: Mapping[str, Any], path: Path) -> Any:

@@ -39,6 +39,8 @@ MISPLACED = {
     "prompt": "each row has its own, or [template] builds it",
     "input": "each row has its own, or [template] builds it",
 }
+# Names under which people write a key, without _ and -. It would be stored with each run, and shared with the file.
+KEY_NAMES = {"apikey", "arkapikey", "openaiapikey", "accesskey", "secretkey", "secret", "password", "authorization"}
 
 
 class JobFile(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,6 +86,8 @@ def read(path: str, given: Mapping[str, Any], cwd: Path) -> Typed:
     raw = _parse(cwd / path, path) if is_job else {}
     label = path if is_job else ""
     labels = _lay_over(raw, given)
+    if said := _key_in(raw):
+        raise mistake(label, f"{said}: a key does not belong here, set ARK_API_KEY in the environment or in .env")
     if odd := _odd_value(raw, (), labels):
         raise mistake(label, odd)
     try:
@@ -117,6 +121,13 @@ def _line_of(text: str, message: str) -> str:
     where = re.search(r"at line (\d+), column", message)
     lines = text.split("\n")[int(where[1]) - 1 :] if where else []
     return f" in: {lines[0].strip()[:80]}" if lines else ""
+
+
+def _key_in(raw: Mapping[str, Any]) -> str:
+    """The path of an API key, whose value no message may show."""
+    tables = {"": raw} | {f"{name}.": table for name, table in raw.items() if isinstance(table, dict)}
+    names = ((prefix, name) for prefix, table in tables.items() for name in table)
+    return next((prefix + name for prefix, name in names if re.sub("[_-]", "", name.lower()) in KEY_NAMES), "")
 
 
 def _odd_value(value: Any, path: tuple[str, ...], labels: Labels) -> str:
