@@ -83,12 +83,12 @@ class Journal:
 
         return write
 
-    def close(self) -> None:
+    def close(self, resume_at: Position | None = None) -> None:
         """Make everything durable, and take the lines that no longer count out of the failures."""
         try:
             if self.ledger.replaced:
                 self._compact()
-            self.snapshot(self.resume_at)()
+            self.snapshot(resume_at or self.resume_at)()
         finally:
             self.abandon()
 

@@ -121,7 +121,7 @@ class RunDirectory:
     @contextmanager
     def locked(self, wall: Callable[[], float]) -> Iterator[None]:
         """Hold the run for writing. RunLocked: another process does."""
-        with disk(self.path / LOCK), (self.path / LOCK).open("a+", encoding="utf-8") as file:
+        with disk(self.path / LOCK), open(self.path / LOCK, "a+", encoding="utf-8", opener=private) as file:
             if not _try_lock(file.fileno()):
                 file.seek(0)
                 holder = file.read().strip() or "another process"
@@ -132,6 +132,11 @@ class RunDirectory:
             file.write(f"process {os.getpid()} on {platform.node()} since {since}\n")
             file.flush()
             yield
+
+
+def private(path: str, flags: int) -> int:
+    """An opener for files that only their owner may read."""
+    return os.open(path, flags, 0o600)
 
 
 def replace_file(path: Path, data: bytes) -> None:

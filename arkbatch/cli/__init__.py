@@ -44,9 +44,7 @@ class LazyCommands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(
-    cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
+@click.group(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="arkbatch")
 def arkbatch() -> None:
     """Run large prompt files against Volcengine Ark (Doubao) or any OpenAI-compatible endpoint.

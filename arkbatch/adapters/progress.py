@@ -1,0 +1,215 @@
+"""What a running session tells the outside: an `Observer` with empty methods, and those that print or log.
+
+The engine calls an observer and never asks it anything, so that a live page or metrics plug in without touching
+it. Progress goes to stderr: a bar on a terminal, a line a minute elsewhere. Nothing here decides.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO
+
+from tqdm import tqdm
+
+from arkbatch.adapters.rundir import disk, private
+from arkbatch.core.records import Again, Cause, Failure, Outcome, Response, Row, Verdict
+from arkbatch.core.standing import Found, Standing, seconds_left
+from arkbatch.core.words import duration, short
+
+_LINES_A_MINUTE = 200  # of the log; a million connection errors must not become a file of a gigabyte
+
+
+class Observer:
+    """Hears what happens. Overrides must be quick, and must not raise: they run between a reply and the next."""
+
+    def opened(self, found: Found) -> None:
+        """A session begins."""
+
+    def answered(self, row: Row, client_id: str, response: Response, verdict: Verdict) -> None:
+        """A call ended."""
+
+    def retrying(self, row: Row, client_id: str, verdict: Again, seconds: float) -> None:
+        """The row of that call will be tried again after so many seconds."""
+
+    def recorded(self, outcome: Outcome) -> None:
+        """A row has its record."""
+
+    def halted(self, cause: Cause) -> None:
+        """No row can work until someone acts."""
+
+    def stopping(self, in_flight: int) -> None:
+        """Someone asked for a stop; calls in flight are waited for."""
+
+    def stands(self, standing: Standing) -> None:
+        """How it goes; some times a second."""
+
+    def closed(self, ending: str) -> None:
+        """The session ended; its records are on disk."""
+
+
+class Several(Observer):
+    """Passes everything on to each."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = observers
+
+    def opened(self, found: Found) -> None:
+        for each in self._observers:
+            each.opened(found)
+
+    def answered(self, row: Row, client_id: str, response: Response, verdict: Verdict) -> None:
+        for each in self._observers:
+            each.answered(row, client_id, response, verdict)
+
+    def retrying(self, row: Row, client_id: str, verdict: Again, seconds: float) -> None:
+        for each in self._observers:
+            each.retrying(row, client_id, verdict, seconds)
+
+    def recorded(self, outcome: Outcome) -> None:
+        for each in self._observers:
+            each.recorded(outcome)
+
+    def halted(self, cause: Cause) -> None:
+        for each in self._observers:
+            each.halted(cause)
+
+    def stopping(self, in_flight: int) -> None:
+        for each in self._observers:
+            each.stopping(in_flight)
+
+    def stands(self, standing: Standing) -> None:
+        for each in self._observers:
+            each.stands(standing)
+
+    def closed(self, ending: str) -> None:
+        for each in self._observers:
+            each.closed(ending)
+
+
+class Bar(Observer):
+    """A progress bar on a terminal."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._bar: tqdm | None = None
+
+    def stands(self, standing: Standing) -> None:
+        if self._bar is None:
+            form = "{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} rows{postfix}"
+            self._bar = tqdm(file=self._stream, bar_format=form, dynamic_ncols=True, mininterval=0, leave=True)
+        self._bar.total = standing.total
+        self._bar.n = standing.done + standing.failed
+        self._bar.set_postfix_str(described(standing), refresh=False)
+        self._bar.refresh()
+
+    def stopping(self, in_flight: int) -> None:
+        self._say(f"Stopping: waiting for {in_flight} calls in flight. Ctrl-C again abandons them.")
+
+    def closed(self, ending: str) -> None:
+        del ending
+        if self._bar is not None:
+            self._bar.close()
+
+    def _say(self, text: str) -> None:
+        tqdm.write(text, file=self._stream)
+
+
+class LineAMinute(Observer):
+    """For a stream that is no terminal."""
+
+    def __init__(self, stream: TextIO | None = None, every: float = 60.0) -> None:
+        self._stream = stream or sys.stderr
+        self._every = every
+        self._next = every
+
+    def stands(self, standing: Standing) -> None:
+        if standing.seconds >= self._next:
+            self._next = standing.seconds + self._every
+            rows = f"{standing.done + standing.failed}/{standing.total} rows"
+            print(f"{rows}{', ' + text if (text := described(standing)) else ''}", file=self._stream, flush=True)
+
+    def stopping(self, in_flight: int) -> None:
+        print(f"Stopping: waiting for {in_flight} calls in flight.", file=self._stream, flush=True)
+
+
+def described(standing: Standing) -> str:
+    """The figures beside the bar."""
+    left = seconds_left(standing)
+    parts = [
+        f"{standing.failed} failed" if standing.failed else "",
+        f"{standing.retried} retries" if standing.retried else "",
+        f"{standing.in_flight} in flight",
+        _against(standing.rpm, standing.rpm_limit, "req/min"),
+        _against(standing.tpm, standing.tpm_limit, "tok/min"),
+        f"{duration(left)} left" if left is not None else "",
+        f"bound by {standing.bound_by}" if standing.bound_by else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _against(rate: float, limit: float | None, unit: str) -> str:
+    return f"{short(rate)}/{short(limit)} {unit}" if limit else f"{short(rate)} {unit}"
+
+
+class Log(Observer):
+    """`run.log`: what went wrong and what was done, with request ids. Never a key, a prompt or an answer."""
+
+    def __init__(self, path: Path, wall: Callable[[], float]) -> None:
+        self._wall = wall
+        with disk(path):
+            self._file = open(path, "a", encoding="utf-8", buffering=1, opener=private)
+        self._path = path
+        self._minute, self._written, self._dropped = 0, 0, 0
+
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._write(f"ended by {type(error).__name__}: {error}")
+        self._file.close()
+
+    def opened(self, found: Found) -> None:
+        self._write(f"session begins: {found.done} done, {found.failed} failed, {found.left} left")
+        for change in found.changes:
+            self._write(f"changed: {change}")
+
+    def retrying(self, row: Row, client_id: str, verdict: Again, seconds: float) -> None:
+        self._write(f"row {row.number} again in {seconds:.1f} s: {_said(verdict.cause)} id={client_id}")
+
+    def recorded(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Failure):
+            ids = "".join(f" id={call.id} request_id={call.request_id}" for call in outcome.calls[-1:])
+            self._write(f"row {outcome.row.number} failed: {_said(outcome.cause)}{ids}")
+
+    def halted(self, cause: Cause) -> None:
+        self._write(f"halted: {_said(cause)}. {cause.advice}")
+
+    def stopping(self, in_flight: int) -> None:
+        self._write(f"stop asked for; {in_flight} calls in flight")
+
+    def closed(self, ending: str) -> None:
+        self._write(f"session ends: {ending}")
+
+    def _write(self, text: str) -> None:
+        now = self._wall()
+        if int(now / 60) != self._minute:
+            dropped, self._dropped = self._dropped, 0
+            self._minute, self._written = int(now / 60), 0
+            if dropped:
+                self._write(f"{dropped} more lines in the last minute were left out")
+        self._written += 1
+        if self._written > _LINES_A_MINUTE:
+            self._dropped += 1
+            return
+        stamp = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
+        with disk(self._path):
+            self._file.write(f"{stamp} {' '.join(text.split())}\n")
+
+
+def _said(cause: Cause) -> str:
+    return " ".join(part for part in (cause.kind.value, cause.code, cause.message) if part)

@@ -1,0 +1,129 @@
+"""One HTTP exchange over aiohttp: a `Call` goes out, a `Reply` or a `Broken` comes back.
+
+It keeps no count, tries nothing twice and judges nothing. Redirects are not followed, since the key would go along.
+A timeout is one of silence, never of the whole call: thinking models answer after half an hour, and aiohttp's own
+limit of 300 seconds would throw their paid answers away. Replies are read up to a size limit, also after
+decompression.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Protocol
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from yarl import URL
+
+from arkbatch.core.job import Secret, Timeouts
+from arkbatch.core.records import Break, Broken, Call, Reply, Response
+
+LARGEST_REPLY = 128 << 20  # 256 embeddings of 4096 numbers take some 25 MB
+_IDLE_SECONDS = 5.0  # as the official SDK; a connection that rested longer may be gone without notice
+_CLIENT_ID = "X-Client-Request-Id"
+
+
+class Transport(Protocol):
+    """Sends one call. Wrappers (encryption, streaming) have the same one method."""
+
+    async def send(self, call: Call) -> Response: ...
+
+
+class HttpTransport:
+    """Over one aiohttp session. `authorization` is asked for each call, so that a key can be renewed."""
+
+    def __init__(self, session: aiohttp.ClientSession, base_url: str, api_key: Secret, proxy: str | None) -> None:
+        self._session = session
+        self._base_url = base_url.rstrip("/")
+        self._authorization = f"Bearer {api_key.reveal()}"
+        self._proxy = proxy
+        self._urls: dict[str, URL] = {}
+
+    async def send(self, call: Call) -> Response:
+        loop_time = self._session.loop.time
+        began = loop_time()
+        try:
+            async with self._session.post(
+                self._url(call.path),
+                data=call.body,
+                headers=self._headers(call),
+                proxy=self._proxy,
+                allow_redirects=False,
+            ) as response:
+                body = await _read(response)
+                if body is None:
+                    return Broken(Break.TOO_LARGE, f"the reply is over {LARGEST_REPLY >> 20} MB", loop_time() - began)
+                return Reply(response.status, body, response.headers, loop_time() - began)
+        except (aiohttp.ClientError, TimeoutError, ConnectionError, ValueError, OSError) as error:
+            return Broken(_how(error), _detail(error), loop_time() - began)
+
+    def _url(self, path: str) -> URL:
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = URL(self._base_url + path)
+        return url
+
+    def _headers(self, call: Call) -> Mapping[str, str]:
+        return {"Authorization": self._authorization, _CLIENT_ID: call.client_id, **call.headers}
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes | None:
+    """The whole body, None when it passes the limit."""
+    length = response.content_length
+    if length is not None and length > LARGEST_REPLY:
+        return None
+    if length is not None and "Content-Encoding" not in response.headers:
+        return await response.read()
+    parts, size = [], 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST_REPLY:
+            return None
+    return b"".join(parts)
+
+
+def _how(error: Exception) -> Break:
+    match error:
+        case aiohttp.ConnectionTimeoutError() | aiohttp.ClientConnectorError() | aiohttp.ClientProxyConnectionError():
+            return Break.CONNECT
+        case TimeoutError():
+            return Break.TIMEOUT
+        case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError() | ConnectionError():
+            return Break.DROPPED
+        case aiohttp.ClientOSError() | aiohttp.ClientConnectionError() | OSError():
+            return Break.DROPPED
+        case _:
+            return Break.GARBLED
+
+
+def _detail(error: Exception) -> str:
+    """The error in words. Its own text where it has one; it names hosts, never headers."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+@asynccontextmanager
+async def open_transport(
+    base_url: str, api_key: Secret, timeouts: Timeouts, concurrency: int
+) -> AsyncIterator[HttpTransport]:
+    """A transport with a pool as large as the concurrency, so that no call waits for a connection."""
+    connector = aiohttp.TCPConnector(limit=concurrency, keepalive_timeout=_IDLE_SECONDS, ttl_dns_cache=60)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=timeouts.read)
+    headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "arkbatch"}
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=timeout, headers=headers, cookie_jar=aiohttp.DummyCookieJar()
+    ) as session:
+        yield HttpTransport(session, base_url, api_key, proxy_for(base_url))
+
+
+def proxy_for(base_url: str) -> str | None:
+    """The proxy that the environment's variables name for this host.
+
+    Looked up once: aiohttp's `trust_env` reads the environment for each request, which costs as much as the rest of
+    a request, and takes keys from `.netrc` besides.
+    """
+    parts = urlsplit(base_url)
+    if not parts.hostname or proxy_bypass(parts.hostname):
+        return None
+    proxies = getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")

@@ -1,0 +1,39 @@
+"""`arkbatch run --dry-run`: the first requests as they would be sent, and where to."""
+
+import sys
+from itertools import islice
+from pathlib import Path
+
+import click
+import orjson
+
+from arkbatch.adapters.source import lines, survey
+from arkbatch.core.endpoints import ENDPOINTS
+from arkbatch.core.errors import ExitCode, UsageError
+from arkbatch.core.job import Job
+from arkbatch.core.records import Row
+from arkbatch.core.rows import RowReader
+
+_SHOWN = 3
+
+
+def show_plan(job: Job, *, as_json: bool) -> ExitCode:
+    """Print what the first rows become. Bad lines among them are shown with their reason."""
+    if job.input == "-":
+        raise UsageError("--dry-run reads the input twice: save standard input to a file first")
+    reader = RowReader(job)
+    rows = [reader.read(*line) for line in islice(lines(Path(job.input)), _SHOWN)]
+    for row in rows:
+        url = job.base_url + ENDPOINTS[row.endpoint].path if isinstance(row, Row) else None
+        shown = {"row": row.number, "custom_id": row.custom_id, "url": url}
+        shown |= {"body": row.body} if isinstance(row, Row) else {"error": row.reason}
+        click.echo(orjson.dumps(shown, option=0 if as_json else orjson.OPT_INDENT_2).decode())
+    limits = job.limits
+    said = [f"at most {limits.rpm:g} requests a minute" if limits.rpm else "", f"{limits.concurrency} calls at once"]
+    print(  # noqa: T201
+        f"Nothing was sent. {job.input} has {survey(Path(job.input)).rows:,} rows; they would go to {job.base_url}, "
+        f"{', '.join(part for part in said if part)}, into {job.run_dir}.\n"
+        f"Read every line:  arkbatch check {job.input}",
+        file=sys.stderr,
+    )
+    return ExitCode.OK

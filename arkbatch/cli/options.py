@@ -1,0 +1,58 @@
+"""The options that `run`, `retry` and `check` share, and what turns them into a `Job`."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from msgspec.structs import replace
+
+from arkbatch.core.job import Job
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_SENDING = (
+    click.option("--concurrency", type=int, metavar="N", help="Calls in flight at the same time (default 32)."),
+    click.option("--rpm", type=int, metavar="N", help="Requests a minute, at most."),
+    click.option("--tpm", type=int, metavar="N", help="Tokens a minute, at most, input and output together."),
+    click.option("--max-attempts", type=int, metavar="N", help="Attempts before a row is given up (default 5)."),
+    click.option("--timeout", type=float, metavar="S", help="Seconds of silence before a call is given up (1800)."),
+)
+_ASKING = (
+    click.option("--model", metavar="M", help="Model id or endpoint id (ep-...) for rows that name none."),
+    click.option("--set", "set_", multiple=True, metavar="KEY=VALUE", help="A request parameter: temperature=0.2."),
+    click.option("--base-url", metavar="U", help="Another OpenAI-compatible server."),
+)
+
+
+def sending(command: F) -> F:
+    """Options about how fast and how often."""
+    return _with(command, _SENDING)
+
+
+def asking(command: F) -> F:
+    """Options about what is asked."""
+    return _with(command, _ASKING)
+
+
+def _with(command: F, options: tuple[Callable[[F], F], ...]) -> F:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def job_from(path: str, flags: dict[str, Any]) -> Job:
+    """The job of a command line. Its paths are as short as they can be said from here."""
+    from arkbatch.adapters.jobfile import resolve
+
+    flags = dict(flags)
+    flags["set"] = list(flags.pop("set_", ())) or None
+    job = resolve(path, flags, os.environ, Path.cwd())
+    return replace(job, run_dir=short_path(job.run_dir), input=short_path(job.input))
+
+
+def short_path(path: str) -> str:
+    """Relative to the working directory where it lies below it."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") or path == "-" else relative

@@ -1,0 +1,124 @@
+"""Runs a session for `run` and `retry`: observers, signals, the simulator beside it, and what is printed at the end."""
+
+import asyncio
+import contextlib
+import shlex
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import click
+import orjson
+from msgspec.structs import replace
+
+from arkbatch.adapters.progress import Bar, LineAMinute, Observer
+from arkbatch.api import loop_factory
+from arkbatch.core.errors import ExitCode
+from arkbatch.core.job import Job, Secret
+from arkbatch.core.summary import Summary
+from arkbatch.engines.opening import OpenRun
+from arkbatch.engines.run import Session, summary_of
+from arkbatch.reports.text import found_line, summary_text
+
+SIMULATED_LATENCY = 0.5  # seconds, as a small model takes
+
+
+def carry_out(
+    job: Job,
+    open_run: Callable[[Job], OpenRun],
+    work: Callable[[Session, OpenRun], Awaitable[Summary]],
+    *,
+    as_json: bool,
+) -> ExitCode:
+    """Open, work, print. Whatever happens, a run that has begun can be continued by the same command."""
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        try:
+            return runner.run(_carry_out(job, open_run, work, as_json=as_json))
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            click.echo("Interrupted. What was recorded is safe.", err=True)
+            click.echo(f"Go on:  {this_command()}", err=True)
+            return ExitCode.INTERRUPTED
+
+
+async def _carry_out(
+    job: Job,
+    open_run: Callable[[Job], OpenRun],
+    work: Callable[[Session, OpenRun], Awaitable[Summary]],
+    *,
+    as_json: bool,
+) -> ExitCode:
+    async with _simulated(job) as ready:
+        with open_run(ready) as run:
+            click.echo(found_line(run.found), err=True)
+            if not run.found.left:
+                return _finish(summary_of(run, "nothing left", 0.0), as_json=as_json)
+            session = Session(run, [_progress()])
+            with _signals(session):
+                summary = await work(session, run)
+            return _finish(summary, as_json=as_json)
+
+
+@asynccontextmanager
+async def _simulated(job: Job) -> AsyncIterator[Job]:
+    """The job with the simulator's address in it, while the simulator runs; any other job as it is."""
+    if not job.simulated:
+        yield job
+        return
+    from arkbatch.simulator.server import serve
+    from arkbatch.simulator.settings import Settings
+
+    click.echo("Simulated: no request leaves this machine, and the answers mean nothing.", err=True)
+    async with serve(Settings(latency=SIMULATED_LATENCY)) as url:
+        yield replace(job, base_url=url, api_key=Secret("simulated"))
+
+
+def _progress() -> Observer:
+    return Bar() if sys.stderr.isatty() else LineAMinute()
+
+
+@contextlib.contextmanager
+def _signals(session: Session) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM lets calls in flight finish, the second abandons them."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    asked: list[float] = []
+
+    def interrupt() -> None:
+        asked.append(time.monotonic())
+        if len(asked) == 1:
+            session.stop()
+        elif task is not None:
+            task.cancel()
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    with contextlib.suppress(NotImplementedError):  # Windows: there Ctrl-C cancels the task at once
+        for number in numbers:
+            loop.add_signal_handler(number, interrupt)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(NotImplementedError):
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+
+def _finish(summary: Summary, *, as_json: bool) -> ExitCode:
+    if as_json or not sys.stdout.isatty():
+        click.echo(orjson.dumps(summary.to_builtins()).decode())
+    click.echo(summary_text(summary, _next_command(summary)), err=True)
+    return summary.exit_code
+
+
+def _next_command(summary: Summary) -> str:
+    """The last line that is printed: what goes on from here."""
+    if summary.left:
+        return f"Go on:  {this_command()}"
+    directory = shlex.quote(summary.run_dir)
+    if summary.failed:
+        return f"Send the failed rows again:  arkbatch retry {directory}"
+    return f"Read one answer:  arkbatch show {directory} 1"
+
+
+def this_command() -> str:
+    return shlex.join(["arkbatch", *sys.argv[1:]])

@@ -1,0 +1,119 @@
+"""What a row has been through in this session: its calls, what they cost, and how long it was kept waiting."""
+
+from arkbatch.core.records import (
+    Again,
+    Attempt,
+    BadRow,
+    Cause,
+    Done,
+    Failure,
+    Halt,
+    Refused,
+    Reply,
+    Response,
+    Row,
+    Success,
+    Verdict,
+    add_usage,
+)
+from arkbatch.core.retry import spends_attempt
+
+_CALLS_KEPT = 20  # a row that waits out a night of overload has thousands
+
+
+class History:
+    """Grows by one verdict a call, and ends as an outcome."""
+
+    __slots__ = (
+        "_calls",
+        "_discarded",
+        "_model",
+        "_reply",
+        "_seconds",
+        "_tier",
+        "refused_at",
+        "sent",
+        "spent",
+        "waited",
+    )
+
+    def __init__(self) -> None:
+        self._calls: list[Attempt] = []
+        self._discarded: dict[str, int] = {}
+        self._reply: Reply | None = None
+        self._model = self._tier = ""
+        self._seconds = 0.0
+        self.sent = 0  # calls made
+        self.spent = 0  # attempts used up; a rate answer uses none
+        self.waited = 0.0  # seconds kept waiting by answers that concern everyone
+        self.refused_at: float | None = None  # when the last such answer came
+
+    @property
+    def last_id(self) -> str:
+        return self._calls[-1].id if self._calls else ""
+
+    def goes_on(self, now: float) -> None:
+        """The row goes on; what passed since it was refused counts as waiting."""
+        if self.refused_at is not None:
+            self.waited += now - self.refused_at
+            self.refused_at = None
+
+    def add(self, client_id: str, response: Response, verdict: Verdict, now: float) -> None:
+        self._seconds += response.seconds
+        reply = response if isinstance(response, Reply) else None
+        self._reply = reply or self._reply
+        if len(self._calls) < _CALLS_KEPT:
+            self._calls.append(_attempt(client_id, response, reply, verdict))
+        else:
+            self._calls[-1] = _attempt(client_id, response, reply, verdict)
+        if isinstance(verdict, Again | Refused):
+            self._model, self._tier = verdict.model or self._model, verdict.service_tier or self._tier
+            if verdict.usage:
+                self._discarded = add_usage(self._discarded, verdict.usage)
+        if isinstance(verdict, Again) and not spends_attempt(verdict):
+            self.refused_at = now
+        else:
+            self.spent += 1
+
+    def success(self, row: Row, reply: Reply, done: Done) -> Success:
+        usage = add_usage(self._discarded, done.usage) if self._discarded else done.usage
+        return Success(
+            row=row,
+            reply=reply,
+            model=done.model,
+            service_tier=done.service_tier,
+            attempts=self.sent,
+            calls=self._calls,
+            usage=usage,
+            discarded=self._discarded,
+            seconds=self._seconds,
+        )
+
+    def failure(self, row: Row | BadRow, cause: Cause) -> Failure:
+        return Failure(
+            row=row,
+            cause=cause,
+            reply=self._reply,
+            model=self._model,
+            service_tier=self._tier,
+            attempts=self.sent,
+            calls=self._calls,
+            usage=self._discarded,
+            seconds=self._seconds,
+        )
+
+
+def _attempt(client_id: str, response: Response, reply: Reply | None, verdict: Verdict) -> Attempt:
+    match verdict:
+        case Done():
+            word, code = "done", ""
+        case Again(cause=cause) | Refused(cause=cause) | Halt(cause=cause):
+            word, code = cause.kind.value, cause.code
+    return Attempt(
+        id=client_id,
+        verdict=word,
+        seconds=round(response.seconds, 3),
+        request_id=reply.headers.get("x-request-id", "") if reply else "",
+        status=reply.status if reply else 0,
+        code=code,
+    )

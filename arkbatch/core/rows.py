@@ -1,0 +1,214 @@
+"""One input line becomes a `Row`, or a `BadRow` that says why it cannot be sent.
+
+Read are: Ark's `{"custom_id", "body"}`, OpenAI's with `method` and `url`, a bare request body, the short forms
+`{"prompt"}` and `{"input"}`, any columns through a template, and our own failure lines. What a row leaves out is
+filled from the job's defaults; everything else passes through untouched. Files and offsets are known to
+`adapters.source`, what a request may hold to `endpoints`.
+"""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from string import Formatter
+from typing import Any
+
+import msgspec
+import orjson
+from msgspec import Struct
+
+from arkbatch.core.endpoints import ENDPOINTS, by_body, by_url
+from arkbatch.core.job import Job, Template
+from arkbatch.core.records import BadRow, Body, Row
+
+_TEXT_KEPT = 2_000  # characters of a bad line, for the person who mends it
+_EXCLUSIVE = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+
+
+def digest_of(line: bytes) -> str:
+    """16 hex digits over the line without the white space around it.
+
+    The bytes are taken and not their meaning: an edit that only moves keys about looks like a change, which costs
+    one call, while every way of normalising would cost time on each row of each run.
+    """
+    return blake2b(line.strip(), digest_size=8).hexdigest()
+
+
+def custom_id_of(number: int, line: bytes) -> str:
+    """The id that a row of this line has, also when the line is otherwise bad."""
+    value = _parse(line.strip())
+    given = value.get("custom_id") if isinstance(value, dict) else None
+    return given if isinstance(given, str) and given else f"row-{number}"
+
+
+class _Draft(Struct):
+    """A line understood: its body, and the endpoint if the line itself names one."""
+
+    body: Body
+    endpoint: str | None = None
+
+
+class RowReader:
+    """Reads the lines of one job."""
+
+    def __init__(self, job: Job) -> None:
+        self._endpoint = job.endpoint
+        self._model = job.model
+        self._defaults = job.defaults
+        self._columns = Columns(job.template, job.endpoint) if job.template else None
+
+    def read(self, number: int, offset: int, line: bytes) -> Row | BadRow:
+        text = line.strip()
+        digest = digest_of(text)
+        custom_id = f"row-{number}"
+        value = _parse(text)
+        if isinstance(value, dict):
+            given = value.get("custom_id")
+            if given is not None and (not isinstance(given, str) or not given):
+                problem: str | Row = f"custom_id {shown(given)} is not a text of one character or more"
+            else:
+                custom_id = given or custom_id
+                problem = self._row(number, offset, digest, custom_id, value)
+            if isinstance(problem, Row):
+                return problem
+        else:
+            problem = value
+        excerpt = text[: _TEXT_KEPT * 4].decode("utf-8", "replace")[:_TEXT_KEPT]
+        return BadRow(number, offset, digest, custom_id, problem, excerpt)
+
+    def _row(self, number: int, offset: int, digest: str, custom_id: str, value: dict[str, Any]) -> Row | str:
+        draft = self._draft(value)
+        if isinstance(draft, str):
+            return draft
+        endpoint = draft.endpoint or by_body(draft.body) or self._endpoint
+        body = self._filled(draft.body, endpoint)
+        problem = ENDPOINTS[endpoint].problem(body)
+        if problem is None and not body.get("model"):
+            problem = "no model: give one in the row, in the job file (model), or with --model"
+        if problem is not None:
+            return problem
+        return Row(number, offset, digest, custom_id, endpoint, body)
+
+    def _draft(self, value: dict[str, Any]) -> _Draft | str:
+        if isinstance(value.get("request"), dict):
+            value = value["request"]  # one of our own failure lines
+        if "body" in value:
+            return _wrapped(value)
+        if self._columns is not None:
+            return self._columns.fill(value)
+        if "messages" in value or "input" in value:
+            return _Draft(_without_id(value))
+        if "prompt" in value:
+            return _prompt(_without_id(value), self._endpoint)
+        return (
+            'the line has none of "messages", "input", "prompt" and "body"; '
+            f"its columns ({_names(value)}) need a [template] in the job file"
+        )
+
+    def _filled(self, body: Body, endpoint: str) -> Body:
+        """The row wins over the defaults, which are meant for the job's own endpoint only."""
+        if endpoint == self._endpoint and self._defaults:
+            given = {name for name, value in body.items() if value is not None}
+            for name, default in self._defaults.items():
+                if name not in body and _EXCLUSIVE.get(name) not in given:
+                    body[name] = default
+        if not body.get("model") and self._model:
+            body["model"] = self._model
+        return body
+
+
+class Columns:
+    """A template, taken apart once. Missing columns and columns that are null make a bad row."""
+
+    def __init__(self, template: Template, endpoint: str) -> None:
+        self._endpoint = endpoint
+        self._parts = {
+            name: list(Formatter().parse(text)) for name, text in msgspec.structs.asdict(template).items() if text
+        }
+
+    def fill(self, columns: Mapping[str, Any]) -> _Draft | str:
+        filled: dict[str, str] = {}
+        for name, parts in self._parts.items():
+            text, missing = _fill(parts, columns)
+            if missing is not None:
+                return f"the template's {name} needs the column {missing!r}; the line has {_names(columns)}"
+            filled[name] = text
+        if self._endpoint == "embeddings":
+            return _Draft({"input": filled.get("input") or filled.get("user", "")}, self._endpoint)
+        roles = ("system", "user")
+        return _Draft({"messages": [{"role": role, "content": filled[role]} for role in roles if role in filled]})
+
+
+def _fill(parts: list[tuple[str, str | None, str | None, str | None]], columns: Mapping[str, Any]) -> tuple[str, Any]:
+    pieces = []
+    for literal, name, _, _ in parts:
+        pieces.append(literal)
+        if name is not None:
+            value = columns.get(name)
+            if value is None:
+                return "", name
+            pieces.append(value if isinstance(value, str) else orjson.dumps(value).decode())
+    return "".join(pieces), None
+
+
+def _parse(text: bytes) -> dict[str, Any] | str:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        return _why_no_json(text, error)
+    if not isinstance(value, dict):
+        return f"the line holds {_kind(value)}, not an object in braces"
+    return value
+
+
+def _why_no_json(text: bytes, error: orjson.JSONDecodeError) -> str:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError as broken:
+        return f"not valid UTF-8 at byte {broken.start + 1} of the line; save the file as UTF-8"
+    return f"not JSON: {error.msg} at column {error.colno}"
+
+
+def _wrapped(value: dict[str, Any]) -> _Draft | str:
+    """Ark's and OpenAI's form, the request under `body`."""
+    body, url, method = value["body"], value.get("url"), value.get("method", "POST")
+    if not isinstance(body, dict):
+        return f"body holds {_kind(body)}, not an object in braces"
+    if method != "POST":
+        return f"method {shown(method)} cannot be sent; only POST is"
+    if url is None:
+        return _Draft(body)
+    endpoint = by_url(url) if isinstance(url, str) else None
+    if endpoint is None:
+        known = ", ".join(entry.path for entry in ENDPOINTS.values())
+        return f"url {shown(url)} is no endpoint that arkbatch knows ({known})"
+    return _Draft(body, endpoint)
+
+
+def _prompt(value: dict[str, Any], endpoint: str) -> _Draft | str:
+    """`{"prompt": text, "system": text}`; what stands beside them is taken for request parameters."""
+    prompt, system = value.pop("prompt"), value.pop("system", None)
+    if not isinstance(prompt, str) or not isinstance(system, str | None):
+        return f"prompt and system must be text, not {_kind(prompt if not isinstance(prompt, str) else system)}"
+    if endpoint == "embeddings":
+        return _Draft(value | {"input": prompt})
+    first = [{"role": "system", "content": system}] if system is not None else []
+    return _Draft({"messages": [*first, {"role": "user", "content": prompt}], **value})
+
+
+def _without_id(value: dict[str, Any]) -> dict[str, Any]:
+    value.pop("custom_id", None)
+    return value
+
+
+def _names(columns: Mapping[str, Any]) -> str:
+    return ", ".join(list(columns)[:8]) or "no columns"
+
+
+def _kind(value: object) -> str:
+    names = {list: "a list", str: "text", int: "a number", float: "a number", bool: "true or false", dict: "an object"}
+    return names.get(type(value), "null")
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: JSON, shortened."""
+    text = orjson.dumps(value).decode()
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,73 @@
+"""Where a run stands at a moment, and how long the rest will take."""
+
+from msgspec import Struct
+
+
+class Found(Struct, frozen=True):
+    """What was in the run directory when a session opened it, and what changed since the last one."""
+
+    run_dir: str
+    done: int
+    failed: int
+    left: int
+    fresh: bool
+    changes: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        return self.done + self.failed + self.left
+
+
+class Standing(Struct, frozen=True, gc=False):
+    """One look at a running session. Rates are over the last minute; `left` is in rows, `seconds` since the start.
+
+    rows_per_minute: rows recorded in the last minute, or since the start if that is shorter
+    bound_by: what the run waits for, in words
+    """
+
+    done: int
+    failed: int
+    left: int
+    in_flight: int
+    retried: int
+    recorded: int
+    seconds: float
+    rows_per_minute: float
+    rpm: float
+    tpm: float
+    rpm_limit: float | None = None
+    tpm_limit: float | None = None
+    bound_by: str = ""
+
+    @property
+    def total(self) -> int:
+        return self.done + self.failed + self.left
+
+
+def seconds_left(standing: Standing) -> float | None:
+    """The slowest of: the pace of the last minute, and what the given limits allow at all. None: not known yet."""
+    if not standing.left:
+        return 0.0
+    if not standing.recorded or not standing.rows_per_minute:
+        return None
+    minutes = [standing.left / standing.rows_per_minute]
+    if standing.rpm_limit:
+        minutes.append(standing.left / standing.rpm_limit)
+    if standing.tpm_limit and standing.rpm:
+        minutes.append(standing.left * (standing.tpm / standing.rpm) / standing.tpm_limit)
+    return 60 * max(minutes)
+
+
+class Recent:
+    """Rows a minute over the last minute, from a count that is looked at now and then."""
+
+    def __init__(self, now: float) -> None:
+        self._looks: list[tuple[float, int]] = [(now, 0)]
+
+    def look(self, now: float, count: int) -> float:
+        """Rows a minute, given the count so far."""
+        self._looks.append((now, count))
+        while len(self._looks) > 2 and self._looks[1][0] <= now - 60:
+            self._looks.pop(0)
+        began, before = self._looks[0]
+        return 60 * (count - before) / (now - began) if now > began else 0.0

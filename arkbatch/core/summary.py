@@ -1,0 +1,83 @@
+"""What a session has to say when it ends; the JSON line on stdout is this, field by field."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from arkbatch.core.errors import ExitCode
+from arkbatch.core.histogram import Histogram
+from arkbatch.core.ledger import Ledger
+from arkbatch.core.records import Cause, add_usage
+
+
+class Summary(Struct, frozen=True):
+    """A session's end, and where the whole run stands.
+
+    ending: "finished", "stopped", "halted", or "nothing left" when there was nothing to send
+    usage: over the whole run, every billed attempt; discarded: the part of it that was thrown away
+    failures: rows that stand failed, by kind
+    p50, p95: seconds, over the answers of this session
+    """
+
+    ending: str
+    run_dir: str
+    simulated: bool
+    succeeded: int
+    failed: int
+    left: int
+    failures: dict[str, int]
+    usage: dict[str, int]
+    discarded: dict[str, int]
+    session: dict[str, int]
+    seconds: float
+    p50: float
+    p95: float
+    halt: Cause | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        if self.ending == "halted":
+            return ExitCode.HALTED
+        if self.ending == "stopped":
+            return ExitCode.INTERRUPTED
+        return ExitCode.FAILED_ROWS if self.failed else ExitCode.OK
+
+    def to_builtins(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
+
+
+def summarise(
+    ledger: Ledger,
+    latency: Histogram,
+    *,
+    ending: str,
+    run_dir: str,
+    simulated: bool,
+    total: int,
+    session: dict[str, int],
+    seconds: float,
+    halt: Cause | None = None,
+) -> Summary:
+    """`total`: rows that the run is to work off; `session`: counts of this session alone."""
+    failures: dict[str, int] = {}
+    for tally in ledger.failures:
+        failures[tally.kind] = failures.get(tally.kind, 0) + tally.rows
+    return Summary(
+        ending=ending,
+        run_dir=run_dir,
+        simulated=simulated,
+        succeeded=ledger.done.count,
+        failed=ledger.failed.count,
+        left=max(0, total - ledger.done.count - ledger.failed.count),
+        failures=failures,
+        usage=add_usage(*(tally.usage for tally in ledger.tallies)),
+        discarded=add_usage(*(tally.discarded for tally in ledger.tallies)),
+        session=session,
+        seconds=round(seconds, 3),
+        p50=round(latency.quantile(0.5), 3),
+        p95=round(latency.quantile(0.95), 3),
+        halt=halt,
+    )

@@ -1,0 +1,28 @@
+"""Numbers as people read them."""
+
+
+def count(number: int) -> str:
+    return f"{number:,}"
+
+
+def short(number: float) -> str:
+    """A count in a few characters: 940, 12.3k, 4.56M."""
+    if number < 10_000:
+        return f"{number:.0f}"
+    for size, mark in ((1e9, "G"), (1e6, "M")):
+        if number >= size:
+            return f"{number / size:.3g}{mark}"
+    return f"{number / 1e3:.3g}k" if number < 999_500 else "1M"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the two units that matter."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours} h {minutes:02} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"

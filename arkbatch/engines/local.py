@@ -1,0 +1,269 @@
+"""One process: workers pull rows from one iterator, call, and hand outcomes to the journal.
+
+`work_off` runs a slice of rows against a gate and a journal, and every other engine is to call it. Reading is
+back-pressured by being pulled; a row that waits for its retry keeps its worker. Between a reply and its record there
+is no `await`, so nothing can come between paying for an answer and keeping it. Memory depends on the number of
+workers and never on the number of rows.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import assert_never
+
+import orjson
+from msgspec import Struct
+
+from arkbatch.adapters.journal import Journal
+from arkbatch.adapters.progress import Observer
+from arkbatch.adapters.transport import Transport
+from arkbatch.core.endpoints import ENDPOINTS, Endpoint
+from arkbatch.core.errors import ArkbatchError
+from arkbatch.core.estimate import Estimator
+from arkbatch.core.histogram import Histogram
+from arkbatch.core.history import History
+from arkbatch.core.job import ReplyPolicy, RetryPolicy
+from arkbatch.core.ledger import Position
+from arkbatch.core.records import (
+    NO_USAGE,
+    Again,
+    BadRow,
+    Call,
+    Cause,
+    Done,
+    Failure,
+    Halt,
+    Kind,
+    Outcome,
+    Refused,
+    Reply,
+    Response,
+    Row,
+    Scope,
+    Size,
+    Usage,
+    Verdict,
+    total_tokens,
+)
+from arkbatch.core.retry import Delay, GiveUp, decide
+from arkbatch.core.stopper import Stopper
+from arkbatch.core.verdict import judge
+from arkbatch.engines.gate import Gate, Turn
+
+
+class Ending(StrEnum):
+    """How a session ended."""
+
+    FINISHED = "finished"
+    HALTED = "halted"
+    STOPPED = "stopped"
+
+
+class Tools(Struct, frozen=True):
+    """What the engine works with; every touch of the world is in here.
+
+    model: the job's model; call_prefix: begins each client request id, row and attempt follow
+    chance: evenly from [0, 1); wall: unix time
+    """
+
+    gate: Gate
+    transport: Transport
+    journal: Journal
+    observer: Observer
+    retry: RetryPolicy
+    replies: ReplyPolicy
+    model: str
+    call_prefix: str
+    chance: Callable[[], float]
+    wall: Callable[[], float]
+
+
+class Engine:
+    """One session over one iterator of rows.
+
+    halt: why no row can work, after a halt
+    recorded, retried: rows recorded, and calls made again, in this session
+    latency: of the calls that gave an answer
+    """
+
+    def __init__(self, rows: Iterator[Row | BadRow], tools: Tools) -> None:
+        self._rows = rows
+        self._tools = tools
+        self._open: dict[int, Position] = {}
+        self._last: Position | None = None
+        self._stopping = asyncio.Event()
+        self._stopper = Stopper()
+        self._estimators: dict[tuple[str, object], Estimator] = {}
+        self.latency = Histogram()
+        self.halt: Cause | None = None
+        self.recorded = 0
+        self.retried = 0
+
+    async def work_off(self, workers: int) -> Ending:
+        """Until the rows are used up, or a stop or a halt. ArkbatchError: the journal cannot be written."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(workers):
+                    group.create_task(self._worker())
+        except* ArkbatchError as errors:
+            raise errors.exceptions[0] from None
+        if self.halt is not None:
+            return Ending.HALTED
+        for failure in self._stopper.proven():
+            self._record(failure)
+        return Ending.STOPPED if self._stopping.is_set() else Ending.FINISHED
+
+    def stop(self) -> None:
+        """Let the calls in flight finish and send no more; rows that wait stay undone."""
+        self._stopping.set()
+        self._tools.gate.close()
+
+    @property
+    def in_flight(self) -> int:
+        return self._tools.gate.in_flight
+
+    def resume_at(self, before: Position) -> Position:
+        """A place in the input before which every row is recorded: the oldest row in work, or the last one read.
+
+        before: what held when the session began
+        """
+        return next(iter(self._open.values()), self._last or before)
+
+    async def _worker(self) -> None:
+        while not self._stopping.is_set():
+            row = next(self._rows, None)
+            if row is None:
+                return
+            self._last = self._open[row.number] = Position(row.number - 1, row.offset)
+            if isinstance(row, BadRow):
+                self._record(Failure(row, Cause(Kind.BAD_ROW, "", row.reason)))
+            else:
+                await self._work(row)
+
+    async def _work(self, row: Row) -> None:
+        """See one row through to its outcome. A row that is left undone stays open, so that a resume finds it."""
+        endpoint = ENDPOINTS[row.endpoint]
+        body = orjson.dumps(row.body)
+        size = endpoint.size(row.body)
+        estimator = self._estimator(row)
+        history = History()
+        gate = self._tools.gate
+        while turn := await gate.admit(sum(estimator.estimate(size))):
+            response, verdict = await self._call(row, endpoint, body, history)
+            self._settle(turn, size, estimator, verdict)
+            delay = self._conclude(row, response, verdict, history)
+            if delay is None or not await self._rest(delay):
+                return
+
+    async def _call(self, row: Row, endpoint: Endpoint, body: bytes, history: History) -> tuple[Response, Verdict]:
+        tools = self._tools
+        loop_time = asyncio.get_running_loop().time
+        history.goes_on(loop_time())
+        history.sent += 1
+        client_id = f"{tools.call_prefix}-{row.number}-{history.sent}"
+        try:
+            response = await tools.transport.send(Call(client_id, row.endpoint, endpoint.path, body))
+        finally:
+            tools.gate.leave()
+        verdict = judge(response, endpoint, tools.replies, wall=tools.wall(), body=row.body)
+        history.add(client_id, response, verdict, loop_time())
+        tools.observer.answered(row, client_id, response, verdict)
+        return response, verdict
+
+    def _settle(self, turn: Turn, size: Size, estimator: Estimator, verdict: Verdict) -> None:
+        """Tell the gate what the call cost and how the server took it."""
+        gate = self._tools.gate
+        usage = _usage(verdict)
+        if usage:
+            estimator.learn(size, usage)
+        gate.settle(turn, total_tokens([usage]) if usage else _assumed(turn.tokens, verdict))
+        if isinstance(verdict, Again) and verdict.scope is not Scope.ROW:
+            gate.push_back(verdict.scope, verdict.after, turn)
+        else:
+            gate.answered()
+
+    def _conclude(self, row: Row, response: Response, verdict: Verdict, history: History) -> float | None:
+        """Record what is final. Seconds until the next try, or None when there is none."""
+        match verdict:
+            case Done():
+                assert isinstance(response, Reply)
+                self.latency.add(response.seconds)
+                for failure in self._stopper.proven():
+                    self._record(failure)
+                self._record(history.success(row, response, verdict))
+            case Again():
+                return self._try_again(row, verdict, history)
+            case Refused(cause=cause):
+                self._refuse(history.failure(row, cause))
+            case Halt(cause=cause) if cause.kind is Kind.NOT_FOUND and row.body["model"] != self._tools.model:
+                # The row named a model of its own, so the other rows may well work.
+                self._refuse(history.failure(row, cause))
+            case Halt(cause=cause):
+                self._halt(cause)
+            case _:
+                assert_never(verdict)
+        return None
+
+    def _try_again(self, row: Row, verdict: Again, history: History) -> float | None:
+        tools = self._tools
+        match decide(tools.retry, history.spent, history.waited, verdict, tools.chance()):
+            case Delay(seconds):
+                self.retried += 1
+                tools.observer.retrying(row, history.last_id, verdict, seconds)
+                return seconds
+            case GiveUp(reason):
+                cause = verdict.cause
+                said = f"{cause.message} ({reason})" if cause.message else reason
+                self._record(history.failure(row, Cause(cause.kind, cause.code, said, cause.advice)))
+        return None
+
+    def _refuse(self, failure: Failure) -> None:
+        match self._stopper.refused(failure):
+            case Halt(cause=cause):
+                self._halt(cause)
+            case failures:
+                for each in failures:
+                    self._record(each)
+
+    def _halt(self, cause: Cause) -> None:
+        if self.halt is None:
+            self.halt = cause
+            self._tools.observer.halted(cause)
+        self.stop()
+
+    def _record(self, outcome: Outcome) -> None:
+        self._tools.journal.record(outcome)
+        self._open.pop(outcome.row.number, None)
+        self.recorded += 1
+        self._tools.observer.recorded(outcome)
+
+    async def _rest(self, seconds: float) -> bool:
+        """Wait for a retry; False when the run stops first."""
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return True
+        return False
+
+    def _estimator(self, row: Row) -> Estimator:
+        key = (row.endpoint, row.body.get("model"))
+        estimator = self._estimators.get(key)
+        if estimator is None:
+            estimator = self._estimators[key] = Estimator()
+        return estimator
+
+
+def _usage(verdict: Verdict) -> Usage:
+    match verdict:
+        case Done(usage=usage) | Again(usage=usage) | Refused(usage=usage):
+            return usage
+        case Halt():
+            return NO_USAGE
+        case _:
+            assert_never(verdict)
+
+
+def _assumed(reserved: int, verdict: Verdict) -> int:
+    """Tokens to charge for a call that reported none: all that was reserved when it may have been worked on."""
+    worked_on = isinstance(verdict, Again) and verdict.cause.kind in {Kind.TIMEOUT, Kind.CONNECTION, Kind.BAD_REPLY}
+    return reserved if worked_on else 0

@@ -1,0 +1,233 @@
+"""Opens a run directory for a session: finds what is there, and refuses what would mix two runs into one.
+
+An input that only grew is continued. One that changed otherwise, or a changed model or parameter, is refused with
+what differs, unless the caller says that it is meant (`rebase`, `mixed`). Nothing is sent from here.
+"""
+
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import msgspec
+from msgspec import Struct
+
+from arkbatch import __version__
+from arkbatch.adapters.journal import Journal
+from arkbatch.adapters.rebase import rebase, survey_edit
+from arkbatch.adapters.rundir import FORMAT, SPOOL, InputInfo, RunDirectory, RunInfo, SessionInfo
+from arkbatch.adapters.source import Change, compare, lines, spool, survey
+from arkbatch.core.changes import asked_digest, differences
+from arkbatch.core.endpoints import ENDPOINTS
+from arkbatch.core.errors import RunChanged, UsageError
+from arkbatch.core.job import Job, asked
+from arkbatch.core.ledger import Position
+from arkbatch.core.records import BadRow, Row
+from arkbatch.core.rows import RowReader
+from arkbatch.core.standing import Found
+
+STDIN = "-"
+
+
+class Wishes(Struct, frozen=True):
+    """What the user says is meant, where a run would otherwise be refused."""
+
+    rebase: bool = False
+    mixed: bool = False
+
+
+class OpenRun:
+    """A run that is locked, read and ready for a session. Use it as a context manager.
+
+    found: what was there, and what changed
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        wishes: Wishes = Wishes(),  # noqa: B008  it is frozen
+        *,
+        wall: Callable[[], float],
+        command: str = "run",
+        stdin: IO[bytes] | None = None,
+    ) -> None:
+        self.job = job
+        self.wall = wall
+        self._wishes = wishes
+        self._command = command
+        self._stdin = stdin
+        self._stack = ExitStack()
+        self._changes: list[str] = []
+        self.directory = RunDirectory(Path(job.run_dir))
+        self.input = self.directory / SPOOL if job.input == STDIN else Path(job.input)
+
+    def __enter__(self) -> "OpenRun":
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _open(self) -> None:
+        self.directory.create()
+        self._stack.enter_context(self.directory.locked(self.wall))
+        known = self.directory.read_info() if self.directory.exists else None
+        if self.job.input == STDIN:
+            self._spool(known)
+        self.fresh = known is None
+        self.info = self._begin() if known is None else self._resume(known)
+        self.journal = self._open_journal(self.info)
+        self._stack.callback(self.journal.abandon)
+        self.found = self._found()
+
+    def _open_journal(self, info: RunInfo) -> Journal:
+        return Journal(self.directory, info.run_id, self.wall, lambda name: ENDPOINTS[name].path)
+
+    def _begin(self) -> RunInfo:
+        said = asked(self.job)
+        info = RunInfo(
+            run_id=secrets.token_hex(4),
+            format=FORMAT,
+            created_at=self._now(),
+            simulated=self.job.simulated,
+            input=survey(self.input),
+            asked=said,
+            asked_digest=asked_digest(said),
+            row_limit=self.job.row_limit,
+        )
+        self.directory.write_info(info)
+        return info
+
+    def _resume(self, info: RunInfo) -> RunInfo:
+        self._check_asked(info)
+        self._check_input(info)
+        info.row_limit = self.job.row_limit
+        return info
+
+    def _check_asked(self, info: RunInfo) -> None:
+        said = asked(self.job)
+        changes = differences(info.asked, said)
+        if not changes:
+            return
+        if not self._wishes.mixed and self._holds_records():
+            listed = "; ".join(changes)
+            raise RunChanged(
+                f"{self.directory.path} was begun with other parameters: {listed}. "
+                "Take the change back, name another directory with -o, or say --mixed if the answers may differ in this."
+            )
+        self._changes += changes
+        info.asked, info.asked_digest, info.simulated = said, asked_digest(said), self.job.simulated
+
+    def _holds_records(self) -> bool:
+        from arkbatch.adapters.rundir import FAILURES, RESULTS
+
+        return any(
+            (self.directory / name).stat().st_size for name in (RESULTS, FAILURES) if (self.directory / name).exists()
+        )
+
+    def _check_input(self, info: RunInfo) -> None:
+        match compare(self.input, info.input):
+            case Change.SAME:
+                self._adopt(
+                    info,
+                    msgspec.structs.replace(info.input, path=str(self.input), mtime_ns=self.input.stat().st_mtime_ns),
+                )
+            case Change.GREW:
+                now = survey(self.input)
+                self._changes.append(f"the input grew by {now.rows - info.input.rows} rows")
+                self._adopt(info, now)
+            case Change.EDITED:
+                self._rebase(info)
+
+    def _rebase(self, info: RunInfo) -> None:
+        self._open_journal(info).close()  # so that no replaced line takes part
+        if not self._wishes.rebase and self._holds_records():
+            raise RunChanged(
+                f"The input {self.input} is not the one that {self.directory.path} began with: "
+                f"{survey_edit(self.directory, self.input)}. "
+                "Say --rebase to keep the results of unchanged rows and run the others, or name another directory with -o."
+            )
+        self._changes.append(f"the input was edited: {rebase(self.directory, self.input)}")
+        self._adopt(info, survey(self.input))
+
+    def _adopt(self, info: RunInfo, now: InputInfo) -> None:
+        if now != info.input:
+            info.input = now
+            self.directory.write_info(info)
+
+    def _spool(self, known: RunInfo | None) -> None:
+        """Keep standard input in the run directory. A later start may leave it empty, or give the same rows again."""
+        stream = self._stdin or sys.stdin.buffer
+        fresh = self.input.with_name(SPOOL + ".new")
+        if not (stream.isatty() and self.input.exists()):
+            spool(stream, fresh)
+            if fresh.stat().st_size or not self.input.exists():
+                self._check_spool(known, fresh)
+                fresh.replace(self.input)
+        fresh.unlink(missing_ok=True)
+        if not self.input.stat().st_size and known is None:
+            raise UsageError("Standard input is empty: pipe rows into it, or name an input file.")
+
+    def _check_spool(self, known: RunInfo | None, fresh: Path) -> None:
+        if known is not None and not self._wishes.rebase and compare(fresh, known.input) is Change.EDITED:
+            raise RunChanged(
+                f"Standard input is not the one that {self.directory.path} began with. "
+                "Say --rebase to keep the results of unchanged rows, or name another directory with -o."
+            )
+
+    def _found(self) -> Found:
+        ledger = self.journal.ledger
+        total = self.info.input.rows
+        if self.job.row_limit is not None:
+            total = min(total, self.job.row_limit)
+        return Found(
+            run_dir=str(self.directory.path),
+            done=ledger.done.count,
+            failed=ledger.failed.count,
+            left=max(0, total - ledger.done.count - ledger.failed.count),
+            fresh=self.fresh,
+            changes=tuple(self._changes),
+        )
+
+    def rows(self) -> Iterator[Row | BadRow]:
+        """The rows that have no record yet, in order. They are read as they are pulled."""
+        reader, ledger = RowReader(self.job), self.journal.ledger
+        limit, seen = self.job.row_limit, 0
+        # A limit counts rows from the top, so that the same command means the same rows each time.
+        start = Position() if limit is not None else self.journal.resume_at
+        for number, offset, line in lines(self.input, start):
+            if limit is not None and (seen := seen + 1) > limit:
+                return
+            if number not in ledger:
+                yield reader.read(number, offset, line)
+
+    def begin_session(self, limits: dict[str, Any]) -> SessionInfo:
+        """Note the session in `run.json`; its number is part of each request id."""
+        session = SessionInfo(
+            number=len(self.info.sessions) + 1,
+            command=self._command,
+            began_at=self._now(),
+            version=__version__,
+            limits=limits,
+            changes=list(self.found.changes),
+        )
+        self.info.sessions.append(session)
+        self.directory.write_info(self.info)
+        return session
+
+    def end_session(self, session: SessionInfo, ending: str, seconds: float) -> None:
+        session.ended_at, session.ending, session.seconds = self._now(), ending, round(seconds, 3)
+        self.directory.write_info(self.info)
+
+    def _now(self) -> str:
+        return datetime.fromtimestamp(self.wall(), UTC).isoformat(timespec="seconds")

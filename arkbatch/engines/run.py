@@ -1,0 +1,188 @@
+"""One session over an opened run, from the first call to the last fsync.
+
+Builds gate, transport and engine, keeps the journal durable beside them (a sync each second, a snapshot every ten),
+and tells the observers how it goes. Whoever holds the session may ask it to stop; cancelling it abandons the calls
+in flight. Either way the journal is closed in order and the run resumes.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from arkbatch.adapters.progress import Log, Observer, Several
+from arkbatch.adapters.rundir import LOG
+from arkbatch.adapters.transport import Transport, open_transport
+from arkbatch.core.budget import Budget
+from arkbatch.core.errors import StorageFull
+from arkbatch.core.histogram import Histogram
+from arkbatch.core.job import Job
+from arkbatch.core.ledger import Position
+from arkbatch.core.pace import Pace
+from arkbatch.core.records import BadRow, Row
+from arkbatch.core.standing import Recent, Standing
+from arkbatch.core.summary import Summary, summarise
+from arkbatch.engines.gate import Bound, Gate
+from arkbatch.engines.local import Engine, Tools
+from arkbatch.engines.opening import OpenRun
+
+SYNC_SECONDS = 1.0
+SNAPSHOT_EVERY = 10  # syncs
+TICK_SECONDS = 0.5
+
+ABANDONED = "abandoned"
+DISK_FULL = "disk full"
+
+_BOUND_BY = {
+    Bound.REQUESTS: "your limit of requests a minute",
+    Bound.TOKENS: "your limit of tokens a minute",
+    Bound.CONCURRENCY: "the concurrency",
+    Bound.INPUT: "the input",
+}
+
+
+class Session:
+    """One session of one run. `work` once; `stop` from a signal handler or an observer."""
+
+    def __init__(
+        self, run: OpenRun, observers: Sequence[Observer] = (), chance: Callable[[], float] = random.random
+    ) -> None:
+        self._run = run
+        self._observers = observers
+        self._observer = Observer()
+        self._chance = chance
+        self._engine: Engine | None = None
+
+    def stop(self) -> None:
+        """Send no more, and end when the calls in flight have ended."""
+        if self._engine is not None:
+            self._observer.stopping(self._engine.in_flight)
+            self._engine.stop()
+
+    async def work(self) -> Summary:
+        """Work off the rows that have no record yet."""
+        journal = self._run.journal
+        return await self._work(self._run.rows(), lambda engine: engine.resume_at(journal.resume_at))
+
+    async def work_again(self, rows: Iterator[Row | BadRow]) -> Summary:
+        """Work off rows that have a record: where the input is to be resumed does not move."""
+        unmoved = self._run.journal.resume_at
+        return await self._work(rows, lambda _: unmoved)
+
+    async def _work(self, rows: Iterator[Row | BadRow], resume_at: Callable[[Engine], Position]) -> Summary:
+        run, job = self._run, self._run.job
+        with Log(run.directory / LOG, run.wall) as log:
+            self._observer = Several([*self._observers, log])
+            self._observer.opened(run.found)
+            info = run.begin_session(msgspec.to_builtins(job.limits))
+            prefix = f"{job.request_id_prefix}{run.info.run_id}-{info.number}"
+            clock = asyncio.get_running_loop().time
+            began, ending = clock(), ABANDONED
+            gate = build_gate(job, began)
+            try:
+                async with open_transport(job.base_url, job.api_key, job.timeouts, job.limits.concurrency) as transport:
+                    engine = self._engine = Engine(rows, self._tools(gate, transport, prefix))
+                    async with _beside(self._keep_durable(engine, resume_at), self._keep_telling(engine, gate, began)):
+                        ending = (await engine.work_off(job.limits.concurrency)).value
+            except StorageFull:
+                ending = DISK_FULL
+                raise
+            finally:
+                self._observer.stands(self._standing(engine, gate, began, Recent(began)))
+                if ending != DISK_FULL:
+                    run.journal.close(resume_at(engine))
+                    run.end_session(info, ending, clock() - began)
+                self._observer.closed(ending)
+        return summary_of(run, ending, clock() - began, engine)
+
+    def _tools(self, gate: Gate, transport: Transport, prefix: str) -> Tools:
+        job = self._run.job
+        return Tools(
+            gate=gate,
+            transport=transport,
+            journal=self._run.journal,
+            observer=self._observer,
+            retry=job.retry,
+            replies=job.replies,
+            model=job.model,
+            call_prefix=prefix,
+            chance=self._chance,
+            wall=self._run.wall,
+        )
+
+    async def _keep_durable(self, engine: Engine, resume_at: Callable[[Engine], Position]) -> None:
+        journal, syncs = self._run.journal, 0
+        while True:
+            await asyncio.sleep(SYNC_SECONDS)
+            syncs += 1
+            if syncs % SNAPSHOT_EVERY:
+                await asyncio.to_thread(journal.sync)
+            else:
+                await asyncio.to_thread(journal.snapshot(resume_at(engine)))
+
+    async def _keep_telling(self, engine: Engine, gate: Gate, began: float) -> None:
+        recent = Recent(began)
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self._observer.stands(self._standing(engine, gate, began, recent))
+
+    def _standing(self, engine: Engine, gate: Gate, began: float, recent: Recent) -> Standing:
+        now = asyncio.get_running_loop().time()
+        ledger, limits, found = self._run.journal.ledger, self._run.job.limits, self._run.found
+        bound = gate.bound_by()
+        return Standing(
+            done=ledger.done.count,
+            failed=ledger.failed.count,
+            left=max(0, found.total - ledger.done.count - ledger.failed.count),
+            in_flight=gate.in_flight,
+            retried=engine.retried,
+            recorded=engine.recorded,
+            seconds=now - began,
+            rows_per_minute=recent.look(now, engine.recorded),
+            rpm=gate.requests_per_minute(),
+            tpm=gate.tokens_per_minute(),
+            rpm_limit=limits.rpm,
+            tpm_limit=limits.tpm,
+            bound_by=f"the server ({gate.reason})" if bound is Bound.SERVER else _BOUND_BY[bound],
+        )
+
+
+def build_gate(job: Job, now: float) -> Gate:
+    """The gate of a job: given limits are ceilings, the pace finds out what the server grants below them."""
+    limits = job.limits
+    return Gate(
+        concurrency=limits.concurrency,
+        requests_per_minute=limits.rpm,  # type: ignore[arg-type]
+        tokens=Budget(int(limits.tpm), now) if limits.tpm else None,
+        pace=Pace(now, concurrency=limits.concurrency, rate=limits.rpm),
+    )
+
+
+def summary_of(run: OpenRun, ending: str, seconds: float, engine: Engine | None = None) -> Summary:
+    """The summary of a session, also of one that had nothing to send."""
+    return summarise(
+        run.journal.ledger,
+        engine.latency if engine else Histogram(),
+        ending=ending,
+        run_dir=str(run.directory.path),
+        simulated=run.info.simulated,
+        total=run.found.total,
+        session={"recorded": engine.recorded, "retried": engine.retried} if engine else {"recorded": 0, "retried": 0},
+        seconds=seconds,
+        halt=engine.halt if engine else None,
+    )
+
+
+@asynccontextmanager
+async def _beside(*chores: "asyncio._CoroutineLike[None]") -> AsyncIterator[None]:
+    """Endless chores that run while the body does. One that fails ends the body with its error."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(chore) for chore in chores]
+            yield
+            for task in tasks:
+                task.cancel()
+    except* StorageFull as errors:
+        raise errors.exceptions[0] from None

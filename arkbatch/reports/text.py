@@ -1,0 +1,84 @@
+"""What a terminal shows: short tables and lines. It formats values and reads nothing."""
+
+from collections.abc import Sequence
+
+from arkbatch.core.standing import Found
+from arkbatch.core.summary import Summary
+from arkbatch.core.words import count, duration
+
+NAMES = {"input": "input", "cached": "of it cached", "output": "output", "reasoning": "of it reasoning"}
+
+
+def found_line(found: Found) -> str:
+    """What a session finds in its directory, before the first call."""
+    if found.fresh:
+        return f"New run in {found.run_dir}: {count(found.left)} rows."
+    changes = "".join(f"\n  changed: {change}" for change in found.changes)
+    return (
+        f"Resuming {found.run_dir}: {count(found.done)} rows done, {count(found.failed)} failed, "
+        f"{count(found.left)} left.{changes or ' Nothing changed since the last session.'}"
+    )
+
+
+def summary_text(summary: Summary, next_command: str) -> str:
+    """The short table at the end, whose last line is always the command that goes on."""
+    rows = [
+        ("rows", f"{count(summary.succeeded)} succeeded, {count(summary.failed)} failed, {count(summary.left)} left"),
+        ("failures", ", ".join(f"{count(rows)} {kind}" for kind, rows in summary.failures.items())),
+        ("tokens", tokens_text(summary.usage)),
+        ("thrown away", tokens_text(summary.discarded)),
+        ("time", f"{duration(summary.seconds)} ({count(summary.session['recorded'])} rows in this session)"),
+        ("latency", f"p50 {summary.p50:.2f} s, p95 {summary.p95:.2f} s" if summary.p50 else ""),
+        ("simulated", "yes: the answers come from arkbatch's own simulator" if summary.simulated else ""),
+        ("results", f"{summary.run_dir}/results.jsonl" if summary.succeeded else ""),
+        ("failed rows", f"{summary.run_dir}/failures.jsonl" if summary.failed else ""),
+    ]
+    lines = [headline(summary), *table([row for row in rows if row[1]])]
+    if summary.halt:
+        lines += [f"Halted: {summary.halt.message}", f"What to do: {summary.halt.advice}"]
+    return "\n".join([*lines, next_command])
+
+
+def headline(summary: Summary) -> str:
+    match summary.ending:
+        case "nothing left":
+            return "Nothing left to send: every row has its record."
+        case "finished":
+            return "Finished." if not summary.failed else "Finished, with failed rows."
+        case "halted":
+            return "Halted: no row can work until someone acts. Rows without a record stay undone."
+        case _:
+            return "Stopped. What was recorded is safe; the rest is undone."
+
+
+def tokens_text(usage: dict[str, int]) -> str:
+    """`12,345 input (2,000 cached), 678 output (300 reasoning)` and what other meters there are."""
+    if not usage:
+        return ""
+    parts = [_meter(usage, "input", "cached"), _meter(usage, "output", "reasoning")]
+    others = [f"{count(number)} {name}" for name, number in usage.items() if name not in NAMES and number]
+    return ", ".join([*parts, *others])
+
+
+def _meter(usage: dict[str, int], name: str, part: str) -> str:
+    inner = f" ({count(usage[part])} {part})" if usage.get(part) else ""
+    return f"{count(usage.get(name, 0))} {name}{inner}"
+
+
+def table(rows: Sequence[tuple[str, ...]], indent: str = "  ") -> list[str]:
+    """Lines with their columns aligned."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)] if rows else []
+    return [
+        indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+def printable(text: str) -> str:
+    """Text from outside, with control characters made visible, so that it cannot drive the terminal."""
+    return "".join(_visible(character) for character in text)
+
+
+def _visible(character: str) -> str:
+    if character in "\n\t" or character.isprintable():
+        return character
+    return f"\\x{ord(character):02x}" if ord(character) < 256 else f"\\u{ord(character):04x}"
