@@ -6,7 +6,6 @@ import errno
 import ipaddress
 import signal
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import click
@@ -42,20 +41,9 @@ def command(host: str, port: int, expose: bool, list_faults: bool, fault: tuple[
     if list_faults:
         _print_menu()
     elif expose or _is_loopback(host):
-        settings = Settings(faults=dict(map(_rate, fault)), **chosen)
-        with asyncio.Runner(loop_factory=_quickest_loop()) as runner:
-            runner.run(_serve(settings, host, port))
+        asyncio.run(_serve(Settings(faults=dict(map(_rate, fault)), **chosen), host, port))
     else:
         raise UsageError(f"{host} can be reached from other machines; add --expose if that is meant")
-
-
-def _quickest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's where there is one; None means asyncio's own."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 async def _serve(settings: Settings, host: str, port: int) -> None:
