@@ -1,0 +1,167 @@
+"""A minute's allowance: never exceeded in any sliding minute, spent evenly, and used up."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arkbatch.core.budget import CREDIT_SECONDS, Budget, Window
+
+LIMIT = 100_000
+START = 1_000.0
+
+
+def spend_all(budget, amounts, *, idle=(), start=START):
+    """Spend each amount as soon as it may go, after its own idle time; when each went."""
+    now, spent = start, []
+    for index, amount in enumerate(amounts):
+        now += idle[index] if index < len(idle) else 0.0
+        for _ in range(10):
+            wait = budget.ready_in(now, amount)
+            if wait == 0:
+                break
+            now += wait + 1e-9
+        assert wait == 0, "it never becomes ready"
+        budget.spend(now, amount)
+        spent.append((now, amount))
+    return spent
+
+
+def peak(spent, seconds=60.0):
+    """The most of any closed window of so many seconds."""
+    return max(sum(amount for at, amount in spent if end - seconds <= at <= end) for end, _ in spent)
+
+
+sizes = st.integers(0, LIMIT)
+mixed = st.one_of(
+    st.lists(sizes, min_size=1, max_size=60), st.lists(st.integers(0, LIMIT // 20), min_size=1, max_size=200)
+)
+
+
+@given(amounts=mixed, idle=st.lists(st.floats(0, 90), max_size=60))
+def test_no_sliding_minute_spends_more_than_the_limit(amounts, idle):
+    assert peak(spend_all(Budget(LIMIT, START), amounts, idle=idle)) <= LIMIT
+
+
+@given(amounts=st.lists(sizes, min_size=1, max_size=40))
+def test_every_amount_goes_in_the_end_and_the_whole_in_about_its_time(amounts):
+    """At worst each call waits for the draining of a whole window."""
+    spent = spend_all(Budget(LIMIT, START), amounts)
+    assert spent[-1][0] - START <= 61 * len(amounts)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.01, 0.05, 0.1, 0.25])
+def test_steady_demand_uses_97_percent(share):
+    amount = int(LIMIT * share)
+    spent = spend_all(Budget(LIMIT, START), [amount] * int(20 / share))
+    minutes = (spent[-1][0] - START) / 60
+    assert sum(amount for _, amount in spent[:-1]) >= 0.97 * LIMIT * minutes
+    assert peak(spent[-2000:]) <= LIMIT
+
+
+def test_large_and_small_in_turn_catch_up_what_the_draining_cost():
+    spent = spend_all(Budget(LIMIT, START), ([LIMIT // 20] + [LIMIT // 1000] * 50) * 40)
+    assert sum(amount for _, amount in spent) >= 0.97 * LIMIT * (spent[-1][0] - START) / 60
+
+
+@pytest.mark.parametrize("seconds", [1, 5, 20])
+def test_a_run_begins_without_a_burst(seconds):
+    spent = spend_all(Budget(LIMIT, START), [LIMIT // 1000] * 2000)
+    assert sum(amount for at, amount in spent if at < START + seconds) <= LIMIT * (seconds / 60 + 0.002)
+
+
+def test_after_idling_no_more_than_the_credit_goes_at_once():
+    spent = spend_all(Budget(LIMIT, START), [LIMIT // 1000] * 1000, idle=[3600])
+    assert peak(spent, seconds=0.1) <= LIMIT * (CREDIT_SECONDS / 60 + 0.005)
+
+
+def test_an_amount_above_the_limit_goes_alone_and_leaves_a_debt():
+    budget = Budget(LIMIT, START)
+    small, large, next_one = spend_all(budget, [10, 3 * LIMIT, 10])
+    assert large[0] - small[0] > 60
+    assert next_one[0] - large[0] > 180 - CREDIT_SECONDS
+
+
+def test_amounts_above_the_limit_take_their_time_on_average():
+    spent = spend_all(Budget(LIMIT, START), [3 * LIMIT, LIMIT // 2] * 20)
+    assert sum(amount for _, amount in spent[:-1]) <= LIMIT * (spent[-1][0] - START) / 60
+
+
+def test_a_refund_makes_room_at_once():
+    budget = Budget(LIMIT, START)
+    budget.spend(START, LIMIT)
+    assert budget.ready_in(START + 5, 1) > 50
+    budget.settle(START + 5, START, LIMIT, LIMIT // 100)
+    assert budget.ready_in(START + 5, LIMIT // 2) == 0
+
+
+def test_an_overrun_is_a_debt_until_its_own_minute_is_over():
+    budget = Budget(LIMIT, START)
+    budget.spend(START, 10)
+    budget.settle(START + 30, START, 10, LIMIT)
+    assert 30 < budget.ready_in(START + 30, 10) < 31
+    assert budget.ready_in(START + 62, 10) == 0
+
+
+def test_a_refund_ends_with_the_minute_of_its_call_and_is_not_given_twice():
+    budget = Budget(LIMIT, START)
+    budget.spend(START, LIMIT)
+    budget.settle(START + 50, START, LIMIT, 0)
+    budget.spend(START + 50, LIMIT)
+    assert budget.ready_in(START + 61, 1) > 40
+
+
+@pytest.mark.parametrize(("reserved", "used"), [(1000, 1200), (1200, 1000)])
+def test_calls_that_last_longer_than_the_window_use_the_limit_on_average(reserved, used):
+    """Their corrections come when the window has forgotten them, and count from then."""
+    budget, now, in_flight, done = Budget(LIMIT, START), START, [], 0
+    while now < START + 7200:
+        while in_flight and in_flight[0] + 100 <= now:
+            budget.settle(now, in_flight.pop(0), reserved, used)
+        if budget.ready_in(now, reserved) == 0:
+            budget.spend(now, reserved)
+            in_flight.append(now)
+            done += used if now > START + 600 else 0
+        else:
+            now += 0.05
+    assert 0.97 < done / (LIMIT * 110) < 1.01
+
+
+def test_a_pause_holds_everything_and_is_never_shortened():
+    budget = Budget(LIMIT, START)
+    budget.pause(START + 30)
+    budget.pause(START + 10)
+    assert budget.ready_in(START, 0) == 30
+    assert budget.ready_in(START + 30, 100) == 0
+
+
+def test_how_long_an_amount_takes():
+    assert Budget(LIMIT, START).seconds_for(LIMIT) == pytest.approx(60, rel=0.02)
+
+
+@given(steps=st.lists(st.tuples(st.floats(0, 4), st.integers(0, 9)), max_size=60))
+def test_a_window_forgets_after_its_seconds_and_before_a_slot_more(steps):
+    window, now, added = Window(START, 10, 0.5), START, []
+    for pause, amount in steps:
+        now += pause
+        window.add(now, amount)
+        added.append((now, amount))
+        sure = sum(amount for at, amount in added if at > now - 10)
+        assert sure <= window.total <= sum(amount for at, amount in added if at >= now - 10.5)
+
+
+@given(
+    amounts=st.lists(st.tuples(st.floats(0, 9), st.integers(1, 9)), min_size=1, max_size=30), floor=st.integers(0, 99)
+)
+def test_a_window_knows_when_it_will_have_fallen(amounts, floor):
+    window, now = Window(START, 10, 0.5), START + 9
+    for offset, amount in sorted(amounts):
+        window.add(START + offset, amount)
+    wait = window.falls_to(now, floor)
+    window.turn(now + wait)
+    assert window.total <= floor
+    if wait:
+        again = Window(START, 10, 0.5)
+        for offset, amount in sorted(amounts):
+            again.add(START + offset, amount)
+        again.turn(now + wait - 0.001)
+        assert again.total > floor
