@@ -16,9 +16,9 @@ OVERHEAD, NARROW, WIDE, PART = 40.0, 0.3, 0.65, 1000.0
 OUTPUT_PER_ROW = 400.0
 OUTPUT_PER_INPUT_TOKEN = 0.05
 
-# How far one reply moves the weights: as in a mean of all replies at first, of some last dozens later, so that
-# an input which changes its character on the way is followed.
-INPUT_MEMORY = 24
+# How far one reply moves the weights. What a text weighs is nearly fixed, so a quarter of the error is taken in; how
+# long an answer is varies, so it is a mean of all at first and of some last dozens later, which follows the input.
+INPUT_STEP = 0.25
 OUTPUT_MEMORY = 64
 
 
@@ -68,8 +68,8 @@ class Estimator:
         narrow, wide, part = self._narrow * size.narrow, self._wide * size.wide, self._part * size.parts
         error = truth - (overhead + narrow + wide + part)
         squares = overhead * overhead + narrow * narrow + wide * wide + part * part + 1.0
-        step = error / (squares * min(self._replies + 1, INPUT_MEMORY))
-        # No factor below is under 1/4: (sum of the terms) * term / squares is 3/2 at most, and the memory 2 at least.
+        step = INPUT_STEP * error / squares
+        # No factor is under 1/4, here and below: (sum of terms) x term / squares is 3/2 at most, and half of it is taken.
         self._overhead = overhead * (1 + step * overhead)
         self._narrow *= 1 + step * narrow
         self._wide *= 1 + step * wide
