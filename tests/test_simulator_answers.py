@@ -79,6 +79,19 @@ def test_who_thinks_and_when(model, more, effort):
     assert bool(answer.thought) == bool(answer.reasoning) == (effort != "none")
 
 
+@pytest.mark.parametrize(
+    ("model", "family"),
+    [
+        ("doubao-seed-1-6-251015", "doubao-seed-1-6"),
+        ("doubao-seed-1-6", "doubao-seed-1-6"),
+        ("doubao-1-5-pro-32k", "doubao-1-5-pro-32k"),
+        ("", ""),
+    ],
+)
+def test_a_family_is_a_name_without_its_version(model, family):
+    assert models.family(model) == family
+
+
 def test_more_effort_thinks_longer():
     low, high = (answered(chat_body(model=THINKING, reasoning_effort=effort)) for effort in ("low", "high"))
     assert low.reasoning < high.reasoning

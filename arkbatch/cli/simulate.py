@@ -37,7 +37,7 @@ def command(host: str, port: int, expose: bool, list_faults: bool, fault: tuple[
     Examples:
       arkbatch simulate
       arkbatch simulate --rpm 300 --latency 0.5 --fault overloaded=0.05 --fault stall=0.001
-    """  # noqa: D301 - the \b is for click, which must see the character itself
+    """
     if list_faults:
         _print_menu()
     elif expose or _is_loopback(host):
