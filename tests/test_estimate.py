@@ -64,8 +64,15 @@ def test_output_that_grows_with_the_input_is_learned_as_such():
     for size, truth in rows(300):
         estimator.learn(size, {"input": truth, "output": truth})
     estimates = [estimator.estimate(size) for size, _ in rows(300, seed=2)]
-    assert sum(output for _, output in estimates) == pytest.approx(sum(tokens for tokens, _ in estimates), rel=0.1)
-    assert estimator.estimate(Size(20_000, 0))[1] == pytest.approx(5_000, rel=0.2)
+    assert sum(output for _, output in estimates) == pytest.approx(sum(tokens for tokens, _ in estimates), rel=0.05)
+    assert estimator.estimate(Size(20_000, 0))[1] == pytest.approx(5_000, rel=0.05)
+
+
+def test_one_reply_is_believed_more_than_the_first_guess():
+    estimator = Estimator()
+    for _ in range(10):
+        estimator.learn(Size(500, 0), {"input": 200, "output": 2})
+    assert estimator.estimate(Size(500, 0))[1] < 20
 
 
 def test_the_ceiling_of_the_request_bounds_its_output():
@@ -73,7 +80,7 @@ def test_the_ceiling_of_the_request_bounds_its_output():
 
 
 def test_an_endpoint_without_output_reserves_none():
-    estimator = Estimator(output_per_row=0)
+    estimator = Estimator(output=0)
     estimator.learn(Size(100, 0), {"input": 60})
     assert estimator.estimate(Size(100_000, 0))[1] == 0
 
