@@ -136,7 +136,7 @@ def open_text(text: object, seal: Seal) -> str | Unfit:
         if found is None or len(found[0]) % 4:
             return Unfit("is not encrypted")
         try:
-            pieces.extend(_open_row(base64.b64decode(found[0], validate=True), seal))
+            pieces.extend(_open_row(binascii.a2b_base64(found[0], strict_mode=True), seal))
         except (binascii.Error, InvalidTag):
             return Unfit("cannot be decrypted with the key of this call")
         place = found.end()
