@@ -1,0 +1,313 @@
+"""The gate: in order, within the limits, nothing lost by those who give up, and closed at once."""
+
+import asyncio
+import math
+import random
+from collections import deque
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from virtual import run_virtual
+
+from arkbatch.core.budget import Budget
+from arkbatch.core.records import Scope
+from arkbatch.engines.gate import PATIENCE, Bound, Gate, Unpaced
+
+LIMIT = 100_000
+
+
+def now():
+    return asyncio.get_running_loop().time()
+
+
+def open_gate(*, rpm=None, tpm=None, pace=None, concurrency=100):
+    return Gate(
+        concurrency=concurrency,
+        requests_per_minute=rpm,
+        tokens=None if tpm is None else Budget(tpm, now()),
+        pace=pace,
+    )
+
+
+class Narrow(Unpaced):
+    """So many at once; like the real one, it is asked with the calls in flight."""
+
+    def __init__(self, width):
+        self.width = width
+        self.told = []
+
+    def ready_in(self, now, in_flight):
+        return 0.0 if in_flight < self.width else math.inf
+
+    def answered(self, now):
+        self.told.append("answered")
+
+    def pushed_back(self, now, scope, after, sent_at):
+        self.told.append((scope, after, now - sent_at))
+
+
+class Shut(Unpaced):
+    def __init__(self, until):
+        self.until = until
+
+    def ready_in(self, now, in_flight):
+        return max(self.until - now, 0.0)
+
+
+async def admit_all(gate, amounts):
+    """All ask at once, in this order; when each was let through."""
+    turns = await asyncio.gather(*(gate.admit(amount) for amount in amounts))
+    return [turn.at for turn in turns]
+
+
+def peak(times, amounts=None, seconds=60.0):
+    window, total, most = deque(), 0, 0
+    for at, amount in sorted(zip(times, amounts or [1] * len(times), strict=True)):
+        window.append((at, amount))
+        total += amount
+        while window[0][0] < at - seconds:
+            total -= window.popleft()[1]
+        most = max(most, total)
+    return most
+
+
+def test_an_open_gate_does_not_yield_to_the_loop():
+    async def main():
+        gate, others = open_gate(rpm=600, tpm=LIMIT), []
+        asyncio.get_running_loop().call_soon(others.append, "ran")
+        turn = await gate.admit(10)
+        return turn.at == now(), turn.tokens, list(others)
+
+    assert run_virtual(main()) == (True, 10, [])
+
+
+@pytest.mark.parametrize("rpm", [1, 2, 7, 60, 100, 500, 3_000])
+def test_requests_never_pass_their_limit_in_any_minute(rpm):
+    async def main():
+        return await admit_all(open_gate(rpm=rpm), [1] * (rpm * 3 if rpm < 1000 else 4000))
+
+    times = run_virtual(main())
+    assert peak(times, seconds=60.4) <= rpm
+    if rpm >= 100:
+        assert len(times) - 1 >= 0.97 * rpm * (times[-1] - times[0]) / 60
+
+
+@pytest.mark.parametrize("rpm", [100, 6_000])
+def test_a_minute_of_requests_is_not_a_burst(rpm):
+    async def main():
+        return await admit_all(open_gate(rpm=rpm), [1] * rpm)
+
+    times = run_virtual(main())
+    assert peak(times, seconds=1.0) <= 1 + rpm / 200 + rpm / 60 + 1
+
+
+@settings(deadline=None, max_examples=20)
+@given(amounts=st.lists(st.integers(1, LIMIT), min_size=1, max_size=30))
+def test_tokens_never_pass_their_limit_in_any_minute(amounts):
+    async def main():
+        return await admit_all(open_gate(tpm=LIMIT), amounts)
+
+    assert peak(run_virtual(main()), amounts) <= LIMIT
+
+
+def test_calls_of_one_size_are_served_in_the_order_of_coming():
+    async def main():
+        return await admit_all(open_gate(rpm=100, tpm=LIMIT), [1000] * 300)
+
+    times = run_virtual(main())
+    assert times == sorted(times)
+
+
+def test_smaller_calls_pass_a_large_one_that_does_not_fit_yet_but_not_for_ever():
+    async def main():
+        gate = open_gate(tpm=LIMIT)
+        await admit_all(gate, [LIMIT // 100] * 100)  # the minute is used up
+        began = now()
+        times = await admit_all(gate, [LIMIT // 10] + [LIMIT // 200] * 4000)
+        return times[0] - began, sum(time < times[0] for time in times)
+
+    waited, passed = run_virtual(main())
+    assert passed > 10
+    assert waited < PATIENCE * 6.1 + 7
+
+
+def test_rows_of_very_different_size_use_97_percent_and_none_starves():
+    """The line never takes more than 1 + PATIENCE times as long as in strict order."""
+
+    async def main():
+        gate, chance, waits, granted = open_gate(tpm=LIMIT), random.Random(1), [], []
+
+        async def worker():
+            while True:
+                amount, asked = round(math.exp(chance.uniform(math.log(100), math.log(30_000)))), now()
+                turn = await gate.admit(amount)
+                if turn is None:
+                    return
+                waits.append(turn.at - asked)
+                granted.append((turn.at, amount))
+                gate.leave()
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(60):
+                group.create_task(worker())
+            await asyncio.sleep(3600)
+            gate.close()
+        return waits, granted
+
+    waits, granted = run_virtual(main())
+    assert sum(amount for _, amount in granted) >= 0.97 * LIMIT * 60
+    assert peak(*zip(*granted, strict=True)) <= LIMIT
+    in_strict_order = 60 * 60 * 0.1  # s; so many in line, of 5 % of a minute on average, but the large ones gather
+    assert max(waits) < (1 + PATIENCE) * in_strict_order
+
+
+def test_who_gives_up_waiting_takes_nothing_along():
+    async def main():
+        gate = open_gate(tpm=LIMIT, pace=(pace := Narrow(1)))
+        await gate.admit(10)
+        lost, kept = (asyncio.ensure_future(gate.admit(amount)) for amount in (LIMIT, 20))
+        await asyncio.sleep(1)
+        lost.cancel()
+        gate.leave()
+        gate.answered()
+        turn = await kept
+        return turn.tokens, gate.in_flight, gate.waiting, pace.told
+
+    assert run_virtual(main()) == (20, 1, 0, ["answered"])
+
+
+def test_who_is_called_and_cancelled_in_the_same_step_passes_the_turn_on():
+    async def main():
+        gate = open_gate(pace=Narrow(1))
+        await gate.admit(1)
+        first, second = (asyncio.ensure_future(gate.admit(1)) for _ in range(2))
+        await asyncio.sleep(1)
+        gate.leave()
+        asyncio.get_running_loop().call_soon(first.cancel)  # after the gate rang, before the first has come
+        await asyncio.wait_for(second, 5)
+        return first.cancelled(), gate.in_flight
+
+    assert run_virtual(main()) == (True, 1)
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 10_000))
+def test_any_cancellations_lose_no_turn_and_no_place(seed):
+    async def main():
+        chance, gate = random.Random(seed), open_gate(rpm=3_000, tpm=LIMIT, pace=Narrow(5))
+
+        async def worker():
+            turn = await gate.admit(chance.randint(1, LIMIT // 20))
+            try:
+                await asyncio.sleep(chance.random())
+            finally:
+                gate.leave()
+            gate.settle(turn, chance.randint(0, LIMIT // 20))
+            gate.answered()
+
+        workers = [asyncio.ensure_future(worker()) for _ in range(40)]
+        for each in chance.sample(workers, 20):
+            await asyncio.sleep(chance.random() / 4)
+            each.cancel()
+        await asyncio.wait(workers, timeout=600)
+        return all(each.done() for each in workers), gate.in_flight, gate.waiting
+
+    assert run_virtual(main()) == (True, 0, 0)
+
+
+@pytest.mark.parametrize("kind", [{"rpm": 1}, {"tpm": 10}, {"pace": Narrow(0)}, {"pace": Shut(math.inf)}])
+def test_closing_sends_all_who_wait_back_at_once(kind):
+    async def main():
+        gate = open_gate(**kind)
+        if not isinstance(kind.get("pace"), Unpaced):
+            await gate.admit(10)
+        waiting = [asyncio.ensure_future(gate.admit(10)) for _ in range(20)]
+        await asyncio.sleep(0.1)
+        gate.close()
+        began = now()
+        turns = await asyncio.gather(*waiting)
+        return set(turns), now() - began, await gate.admit(1), gate.waiting
+
+    assert run_virtual(main()) == ({None}, 0, None, 0)
+
+
+def test_a_refund_lets_the_next_go_before_its_time():
+    async def main():
+        gate = open_gate(tpm=LIMIT)
+        turn = await gate.admit(LIMIT)
+        following = asyncio.ensure_future(gate.admit(LIMIT // 2))
+        await asyncio.sleep(2)
+        gate.leave()
+        gate.settle(turn, 100)
+        return (await following).at - turn.at
+
+    assert run_virtual(main()) == pytest.approx(2, abs=0.01)
+
+
+def test_the_pace_hears_what_became_of_each_call():
+    async def main():
+        gate = open_gate(pace=(pace := Narrow(9)))
+        turn = await gate.admit(1)
+        await asyncio.sleep(3)
+        gate.leave()
+        gate.push_back(Scope.RATE, 7.0, turn)
+        return pace.told
+
+    assert run_virtual(main()) == [(Scope.RATE, 7.0, 3.0)]
+
+
+def test_a_shut_pace_lets_through_when_its_time_is_over():
+    async def main():
+        began = now()
+        times = await admit_all(open_gate(pace=Shut(began + 30)), [1] * 50)
+        return {round(time - began, 2) for time in times}
+
+    assert run_virtual(main()) == {30.0}
+
+
+async def work(gate, workers, seconds, latency=1.0, rest=0.0):
+    """Workers for so long; what the gate says at the end."""
+
+    async def worker():
+        while turn := await gate.admit(1000):
+            await asyncio.sleep(latency)
+            gate.leave()
+            gate.settle(turn, 1000)
+            gate.answered()
+            await asyncio.sleep(rest)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(workers):
+            group.create_task(worker())
+        await asyncio.sleep(seconds)
+        said = gate.bound_by(), gate.requests_per_minute(), gate.tokens_per_minute()
+        gate.close()
+    return said
+
+
+@pytest.mark.parametrize(
+    ("gate", "rest", "bound"),
+    [
+        ({"rpm": 120, "tpm": 10**7}, 0, Bound.REQUESTS),
+        ({"rpm": 10_000, "tpm": 100_000}, 0, Bound.TOKENS),
+        ({"rpm": 10_000, "pace": Narrow(3)}, 0, Bound.SERVER),
+        ({"rpm": 10_000, "tpm": 10**7}, 0, Bound.CONCURRENCY),
+        ({"rpm": 10_000, "tpm": 10**7}, 3, Bound.INPUT),
+    ],
+)
+def test_it_knows_what_the_run_is_bound_by(gate, rest, bound):
+    async def main():
+        return (await work(open_gate(**gate, concurrency=10), 10, 45.5, rest=rest))[0]
+
+    assert run_virtual(main()) is bound
+
+
+@pytest.mark.parametrize("seconds", [20.5, 200.5])
+def test_it_knows_the_requests_and_tokens_of_the_last_minute(seconds):
+    async def main():
+        return await work(open_gate(), 10, seconds)
+
+    _, requests, tokens = run_virtual(main())
+    assert requests == pytest.approx(600, rel=0.06)
+    assert tokens == pytest.approx(600_000, rel=0.06)
