@@ -2,9 +2,9 @@
 
 First come, first served, with one exception that starves nobody: while the first in line is too large for what is
 left of the minute, smaller calls pass it, for `PATIENCE` times as long as the allowance takes to grant its own
-amount. So no line takes more than 1 + `PATIENCE` times as long as in strict order, and none where all calls are small
-takes longer at all. In strict order, rows between 0.1 and 30 % of a minute's tokens leave a tenth of the allowance
-unused, while the minute drains for the large ones.
+amount. So the line in front of anyone takes at most 1 + `PATIENCE` times as long as in strict order. In strict
+order, rows between 0.1 and 30 % of a minute's tokens leave a tenth of the allowance unused, while the minute
+drains for the large ones.
 
 Everything that a turn takes is taken at one moment, without an `await` that yields: before it nothing is held, so
 a cancelled wait has nothing to give back. The gate keeps the order and the time; how much may be spent is the
@@ -110,6 +110,41 @@ class _Requests(AsyncLimiter):
         self.nap = min(1 / rate, 0.25)
 
 
+class Watch:
+    """What went through lately, and what kept more from going.
+
+    sent, used: calls and tokens of the last minute
+    """
+
+    __slots__ = ("_held", "_held_by", "_held_since", "_opened_at", "sent", "used")
+
+    def __init__(self, now: float) -> None:
+        self._opened_at = self._held_since = now
+        self.sent = Window(now, WINDOW_SECONDS, 1.0)
+        self.used = Window(now, WINDOW_SECONDS, 1.0)
+        self._held_by: Bound | None = None
+        self._held = {bound: Window(now, RECENT_SECONDS, 1.0) for bound in Bound}
+
+    def held(self, now: float, bound: Bound | None) -> None:
+        """From now on this is what the first in line waits for; None: nobody waits."""
+        if self._held_by is not None:
+            self._held[self._held_by].add(now, now - self._held_since)
+        self._held_by, self._held_since = bound, now
+
+    def held_mostly_by(self, now: float) -> Bound | None:
+        """What somebody waited for during more than half of the last seconds."""
+        self.held(now, self._held_by)
+        for seconds in self._held.values():
+            seconds.turn(now)
+        most = max(self._held, key=lambda bound: self._held[bound].total)
+        return most if self._held[most].total * 2 > min(now - self._opened_at, RECENT_SECONDS) else None
+
+    def per_minute(self, window: Window, now: float) -> float:
+        """Of a watch younger than a minute, at the rate so far."""
+        window.turn(now)
+        return window.total * 60 / min(max(now - self._opened_at, 1.0), WINDOW_SECONDS + 0.5)
+
+
 class Gate:
     """The one gate of a run, or of a server's limits. Made and used inside a running loop.
 
@@ -127,7 +162,7 @@ class Gate:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
-        now = self._opened_at = self._held_since = self._time()
+        now = self._time()
         self._concurrency = concurrency
         self._requests = None if requests_per_minute is None else _Requests(requests_per_minute)
         self._tokens = tokens
@@ -140,10 +175,7 @@ class Gate:
         self._patient_until = now
         self._looking_soon = False
         self._timer: asyncio.TimerHandle | None = None
-        self._sent = Window(now, WINDOW_SECONDS, 1.0)
-        self._used = Window(now, WINDOW_SECONDS, 1.0)
-        self._held_by: Bound | None = None
-        self._held = {bound: Window(now, RECENT_SECONDS, 1.0) for bound in Bound}
+        self._watch = Watch(now)
 
     # ---- what a worker asks and tells
 
@@ -163,7 +195,7 @@ class Gate:
     def settle(self, turn: Turn, used: int) -> None:
         """So many tokens did the call use."""
         now = self._time()
-        self._used.add(now, used)
+        self._watch.used.add(now, used)
         if self._tokens is not None:
             self._tokens.settle(now, turn.at, turn.tokens, used)
             self._look_soon()
@@ -197,28 +229,17 @@ class Gate:
         return len(self._line)
 
     def requests_per_minute(self) -> float:
-        """Calls sent in the last minute; of a younger gate, at the rate so far."""
-        return self._per_minute(self._sent)
+        """Calls sent, over the last minute."""
+        return self._watch.per_minute(self._watch.sent, self._time())
 
     def tokens_per_minute(self) -> float:
-        """Tokens settled in the last minute; of a younger gate, at the rate so far."""
-        return self._per_minute(self._used)
+        """Tokens settled, over the last minute."""
+        return self._watch.per_minute(self._watch.used, self._time())
 
     def bound_by(self) -> Bound:
         """What held calls back for most of the last seconds."""
-        now = self._time()
-        self._hold(now, self._held_by)
-        for held in self._held.values():
-            held.turn(now)
-        most = max(self._held, key=lambda bound: self._held[bound].total)
-        if self._held[most].total * 2 > min(now - self._opened_at, RECENT_SECONDS):
-            return most
-        return Bound.CONCURRENCY if self.in_flight >= self._concurrency * 0.9 else Bound.INPUT
-
-    def _per_minute(self, window: Window) -> float:
-        now = self._time()
-        window.turn(now)
-        return window.total * 60 / min(max(now - self._opened_at, 1.0), WINDOW_SECONDS + 0.5)
+        busy = self.in_flight >= self._concurrency * 0.9
+        return self._watch.held_mostly_by(self._time()) or (Bound.CONCURRENCY if busy else Bound.INPUT)
 
     # ---- one turn
 
@@ -240,7 +261,7 @@ class Gate:
             self._tokens.spend(now, tokens)
         self._pace.sent(now)
         self.in_flight += 1
-        self._sent.add(now, 1)
+        self._watch.sent.add(now, 1)
         return Turn(now, tokens)
 
     # ---- the line
@@ -278,7 +299,7 @@ class Gate:
         self._disarm()
         now = self._time()
         if not self._line:
-            self._hold(now, None)
+            self._watch.held(now, None)
             return
         waiter, wait = self._next(now)
         if waiter is not None:
@@ -295,7 +316,7 @@ class Gate:
             if self._tokens is not None:
                 self._patient_until += PATIENCE * self._tokens.seconds_for(first.tokens)
         wait, bound = self._obstacle(now, first.tokens)
-        self._hold(now, bound)
+        self._watch.held(now, bound)
         if bound is None:
             return first, 0.0
         if bound is Bound.TOKENS and now < self._patient_until:
@@ -320,11 +341,6 @@ class Gate:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def _hold(self, now: float, bound: Bound | None) -> None:
-        if self._held_by is not None:
-            self._held[self._held_by].add(now, now - self._held_since)
-        self._held_by, self._held_since = bound, now
 
 
 def _ring(waiter: _Waiter) -> None:
