@@ -1,0 +1,64 @@
+"""`arkbatch check`: reads every line of an input as a run would, and sends nothing."""
+
+import shlex
+import sys
+from typing import Any
+
+import click
+
+from arkbatch.cli.options import asking, job_from
+
+
+@click.command(short_help="Read every line of an input without sending anything.")
+@click.argument("input_", metavar="INPUT.jsonl|JOB.toml")
+@click.option("--endpoint", type=click.Choice(["chat", "embeddings"]), help="What rows ask for if they do not say.")
+@asking
+@click.option("--json", "as_json", is_flag=True, help="Print all that was found as one JSON line.")
+def command(input_: str, *, as_json: bool, **flags: Any) -> int:
+    """Read every line of an input as a run would, and send nothing. No key is needed.
+
+    Tells bad lines with their numbers, custom_ids that stand on several lines, rows by endpoint and model, and
+    roughly how many tokens they take. INPUT may be .jsonl or .jsonl.gz.
+
+    The exit code is 0 when every row can be sent, and 3 when some cannot.
+
+    \b
+    Examples:
+      arkbatch check prompts.jsonl --model doubao-seed-1-6-251015
+      arkbatch check job.toml --json
+    """
+    import orjson
+
+    from arkbatch.core.errors import UsageError
+    from arkbatch.reports.inspection import inspect
+    from arkbatch.reports.inspection_text import inspection_text
+
+    job = job_from(input_, {**flags, "dry_run": True})
+    if job.input == "-":
+        raise UsageError("check reads the input twice: save standard input to a file first")
+    with _bar() as bar:
+        found = inspect(job, bar.reset, bar.update)
+    click.echo(orjson.dumps(found, default=_plain).decode() if as_json else inspection_text(found, _run(input_, flags)))
+    return found.exit_code
+
+
+def _bar() -> Any:
+    """A line of progress on a terminal, once the file has turned out to be large."""
+    from tqdm import tqdm
+
+    return tqdm(unit=" rows", unit_scale=True, delay=1, leave=False, disable=not sys.stderr.isatty())
+
+
+def _plain(value: object) -> object:
+    import msgspec
+
+    return msgspec.to_builtins(value)
+
+
+def _run(input_: str, flags: dict[str, Any]) -> str:
+    """The same command line, as a run."""
+    words = ["arkbatch", "run", input_]
+    for name in ("endpoint", "model", "base_url"):
+        if flags[name] is not None:
+            words += [f"--{name.replace('_', '-')}", flags[name]]
+    return shlex.join([*words, *(word for setting in flags["set_"] for word in ("--set", setting))])
