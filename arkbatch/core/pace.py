@@ -1,24 +1,21 @@
 """How fast and how many at once: finds what the service allows by listening to its refusals, and holds it.
 
 Pure: `now` comes in with each call, memory and time per call are constant. It does not know rows, tokens or
-sockets; `verdict` says what a refusal means, the gate asks `ready_in` and reports `sent`, `answered` and
+sockets; `verdict` says what a refusal means, the gate asks `ready_in` and tells `sent`, `answered` and
 `pushed_back`. Tokens per minute are `budget`'s; when those are refused, the rate of calls gives way here.
 
 The reasoning, in the order in which it happens:
 
-* **Unknown servers start at full speed**, only not with all calls at once: the width begins small and doubles
-  with the answers, at least once a second. What is lost to a fast server is some milliseconds; what is spared at
+* **Unknown servers start at full speed**, only not with all calls at once: the width begins small and grows
+  with the answers, and doubles each second. What is lost to a fast server is some milliseconds; what is spared at
   a slow one is a burst of refusals as large as the concurrency. Ark refuses steep ramps, so whoever builds a
   pace for Ark passes a `Ramp`; nothing here guesses it.
-* **A refusal shuts the gate for all.** Calls that were under way when it shut bring the same news again and
-  are not evidence. If the server named a time, it is kept; else single probes go out at growing intervals
-  until one is not refused, since refused calls count towards Ark's limits and a crowd that retries keeps
-  itself shut out.
-* **From one reopening to the next, granted calls / time is the true rate**: whatever the server's window is, it
-  was used up and has turned over. So the new rate is measured instead of halved, and a cut to a third is
-  answered in one step.
-* **Near the limit found, the pace is held**, evenly spaced: it begins a little under it, creeps up to it, rests there
-  and leaves it behind ever faster if nobody complains (`climb`). A refusal beyond it only proves that it stands.
+* **A refusal shuts the door for all** (`door`). Calls that were under way bring the same news again; that is no
+  new evidence.
+* **From one opening of the door to the next, granted calls / time is the true rate**: whatever the server's
+  window is, it was used up and has turned over. So the new rate is measured instead of halved, and a cut to a
+  third is answered in one step. Of the calls in flight likewise: those that were not refused are what it takes.
+* **Near the limit found, the pace is held** (`climb`), evenly spaced. A refusal beyond it only proves that it stands.
 * **Only what was the bottleneck may rise.** A rate that no row waited for has not been tried.
 """
 
@@ -26,20 +23,23 @@ import math
 
 from msgspec import Struct
 
-from arkbatch.core.climb import UNHURRIED, Climb, Recent
+from arkbatch.core.budget import Window
+from arkbatch.core.climb import UNLIMITED, Climb
+from arkbatch.core.door import Door
 from arkbatch.core.records import Scope
 
+MINUTE = 60.0  # s; limits are counted by the minute or shorter, so older calls prove nothing
+IDLE = 10.0  # s; without a call for so long, what was granted before is no measure
 SLACK = 0.02  # s; how late a timer may wake us without the slot being lost
-UNDER = 0.98  # where to go on after a refusal, as a share of the rate that it showed
-USER_MARGIN = 0.995  # of a given limit, so that a call which is a little late stays inside every window
-LOOK_BACK = 60.0  # s; limits are counted by the minute or shorter, so older calls prove nothing
-DEEPEST_CUT = 0.25  # a fixed window may be cut just after it began, and then looks like nothing at all
-FIRST_PAUSE = 2.0  # s; the pauses between probes when the server names no time
-PAUSE_GROWTH = 1.5
-LONGEST_PAUSE = 30.0
-PATIENCE = 1.0  # s; a probe that was not refused by then is taken for granted: refusals come at once
+USER_MARGIN = 0.995  # of a given rate, so that a call which is a little late stays inside every minute
+BEGIN = 0.985  # where to go on after a refusal, as a share of the limit that it showed
+NEAR = 0.9  # what was granted is this near to the rate: noise, and not a limit that was cut
+DEEPEST_CUT = 0.25  # a fixed window that is cut just after it began looks as if nothing were granted
+AFTER_OUTAGE = 0.5
+SHORT = 5.0  # s; a `Retry-After` up to here tells of a window of seconds
 FIRST_WIDTH = 10
-SHORT = 5.0  # s; a `Retry-After` up to here tells of a window of seconds, and its rounding matters
+WIDTH_BEGIN = 0.95
+ALONE = 0.1  # of the calls in flight; who refuses a call among so few does not mind their number
 
 
 class Start(Struct, frozen=True):
@@ -80,32 +80,6 @@ class Pace:
     memory: what an earlier session found, a better guess
     """
 
-    __slots__ = (
-        "_asked",
-        "_cut_at",
-        "_cycle_at",
-        "_due",
-        "_granted",
-        "_held_back",
-        "_in_flight",
-        "_last_refusal",
-        "_last_sent",
-        "_met_rpm",
-        "_pause",
-        "_probe_at",
-        "_rate",
-        "_recent",
-        "_scope",
-        "_shut_until",
-        "_told",
-        "_told_until",
-        "_widen_at",
-        "_width",
-        "_width_seen",
-        "concurrency",
-        "reason",
-    )
-
     def __init__(
         self,
         now: float,
@@ -117,37 +91,35 @@ class Pace:
         memory: Memory | None = None,
     ) -> None:
         self.concurrency = concurrency
-        self.reason = "as given" if rate is not None else "no limit met so far"
+        self.reason = "no limit met so far"
+        self._met_rpm = None if memory is None else memory.rpm
         self._rate = self._first_rate(rate, ramp, start, memory)
         self._width = Climb(min(FIRST_WIDTH, concurrency), ceiling=math.inf, most=concurrency)
         self._widen_at = now + 1.0
-        self._recent = Recent(now)
+        self._door = Door()
+        self._scope = Scope.RATE  # why the door is shut
+        self._minute = Window(now, MINUTE, 1.0)  # calls sent, less the refused
+        self._minute_at_refusal = 0.0
+        self._in_flight_at_refusal = 0
+        self._busy_since = now
+        self._cycle_at: float | None = None  # when a call first went through since the door opened
+        self._granted = 0  # calls since then, less the refused
         self._in_flight = 0
+        self._kept = 0  # calls that were in flight when the door shut, less the refused
         self._due = now  # when the next evenly spaced call may start
         self._last_sent = now
         self._held_back: Scope | None = None  # what made the next call wait, if anything did
-        self._cycle_at: float | None = None  # when a call first used the server since it opened
-        self._granted = 0  # calls since then, less the refused
-        self._scope: Scope | None = None  # why the gate is shut; None: it is open
-        self._cut_at = -math.inf  # when it shut last; calls sent before are old news
-        self._shut_until = -math.inf
-        self._asked = 0.0  # the seconds that the server asked for, 0 when it named none
-        self._last_refusal = -math.inf
-        self._pause = FIRST_PAUSE
-        self._probe_at: float | None = None
-        self._width_seen = 0
-        self._met_rpm = None if memory is None else memory.rpm
         self._told, self._told_until = math.inf, -math.inf
 
     def _first_rate(self, rate: float | None, ramp: Ramp | None, start: Start | None, memory: Memory | None) -> Climb:
         most = math.inf if rate is None else rate / 60 * USER_MARGIN
-        growth = UNHURRIED if ramp is None else ramp.growth
+        growth = UNLIMITED if ramp is None else ramp.growth
         ceiling = math.inf
         if memory is not None and memory.rpm is not None:
-            ceiling, self.reason = memory.rpm / 60, "found by an earlier session"
+            ceiling, self.reason = memory.rpm / 60, "limit found by an earlier session"
         elif start is not None and start.rpm is not None:
-            ceiling, self.reason = start.rpm / 60, "published default of the model"
-        begin = min(ceiling * 0.9, most) if ceiling < math.inf else most
+            ceiling, self.reason = start.rpm / 60, "published limit of the model"
+        begin = most if ceiling == math.inf else min(ceiling * 0.9, most)
         if ramp is not None:
             begin = min(begin, ramp.start_rpm / 60)
         return Climb(begin, ceiling=min(ceiling, most), most=most, growth=growth)
@@ -158,172 +130,182 @@ class Pace:
         """Seconds until another call may start; math.inf when only an ended call can make room."""
         if in_flight >= int(self._width.value):
             return self._crowded(now, in_flight)
-        wait = max(self._due, self._shut_until) - now
-        if wait <= 1e-6:  # a clock that jumps to a timer may stop a rounding error before it
+        shut = self._door.until
+        if self._due > shut:
+            wait = self._due - now
+            if wait > 1e-6:  # a clock that jumps to a timer may stop a rounding error before it
+                self._held_back = Scope.RATE
+                return wait
             return 0.0
-        if wait > self._shut_until - now:
-            self._held_back = Scope.RATE
-        return wait
+        return shut - now if shut - now > 1e-6 else 0.0
 
     def sent(self, now: float) -> None:
         """A call starts."""
-        if self._scope is not None:
-            self._try_door(now)
+        if self._door.is_shut:
+            opened_at = self._door.opened(now)
+            if opened_at is not None:
+                self._learn(now, opened_at)
+        elif self._held_back is None and now - self._last_sent > IDLE:
+            self._busy_since = now
         if self._cycle_at is None:
             self._cycle_at = now
         self._in_flight += 1
         self._granted += 1
-        self._recent.add(now)
-        self._rise(now)
+        self._minute.add(now, 1)
+        if self._held_back is not None:
+            self._rise(min(now - self._last_sent, 1.0))
+        self._last_sent = now
         rate = self._rate.value
         if now < self._told_until:
             rate = min(rate, self._told)
         self._due = max(self._due, now - SLACK) + 1.0 / rate
-        self._last_sent = now
 
     def answered(self, now: float) -> None:
         """A call ended, whatever its result, and nobody complained about pace."""
         self._in_flight -= 1
-        if self._width.ceiling == math.inf:
+        if self._width.ceiling == math.inf and self._width.value < self.concurrency:
             self._widen(now, self._width.value + 0.25)
 
     def pushed_back(self, now: float, scope: Scope, after: float | None = None, sent_at: float | None = None) -> None:
         """A call was refused for the rate or for the concurrency; `after` is the server's Retry-After.
 
-        sent_at: when that call started. Without it, what comes while the gate is shut counts as old news.
+        sent_at: when that call started. Without it, what comes while the door is shut counts as old news.
         """
+        door = self._door
         self._in_flight -= 1
         self._granted -= 1
-        self._recent.add(now if sent_at is None else sent_at, -1)
-        old = now < self._shut_until if sent_at is None else sent_at < self._cut_at
-        if old and self._scope is not None:
-            self._repeat(after)
-        elif not old:
-            self._shut(now, scope, after, now if sent_at is None else sent_at)
+        self._minute.correct(now, now if sent_at is None else sent_at, -1)
+        if door.knows(now, sent_at):
+            if door.is_shut:
+                self._kept -= 1
+                self._minute_at_refusal -= 1
+                door.hear_again(after)
+            return
+        if not door.is_shut:
+            self._scope, self._kept = scope, self._in_flight
+        door.shut(now, after, now if sent_at is None else sent_at)
+        self._minute_at_refusal = self._minute.total
+        self._in_flight_at_refusal = self._in_flight
 
     def told(self, now: float, remaining: int, reset: float) -> None:
         """The server's headers: so many more calls within `reset` seconds (`x-ratelimit-*-requests`)."""
         if reset > 0:
             self._told, self._told_until = max(remaining, 0.5) / reset, now + reset
 
-    @property
-    def memory(self) -> Memory:
-        """What to keep for the next session: only limits that were met, never a guess we began with."""
-        return Memory(rpm=self._met_rpm, concurrency=self.found.concurrency)
+    # ---- what the user is shown, and the next session told
 
     @property
     def found(self) -> Found:
-        rate, width = self._rate, self._width
+        rate, width = self._rate.value, self._width
         return Found(
-            rpm=None if rate.value == math.inf else rate.value * 60,
+            rpm=None if rate == math.inf else rate * 60,
             concurrency=None if width.ceiling == math.inf else int(width.value),
         )
+
+    @property
+    def memory(self) -> Memory:
+        """Only limits that were met, never a guess we began with."""
+        return Memory(rpm=self._met_rpm, concurrency=self.found.concurrency)
 
     # ---- rising
 
     def _crowded(self, now: float, in_flight: int) -> float:
         if in_flight >= self.concurrency:
             return math.inf
-        self._held_back = Scope.CONCURRENCY
         if self._width.ceiling < math.inf:
+            self._held_back = Scope.CONCURRENCY
             return math.inf
         if now >= self._widen_at:
             self._widen(now, self._width.value * 2.0)
         return max(self._widen_at - now, 0.0) if in_flight >= int(self._width.value) else 0.0
 
     def _widen(self, now: float, width: float) -> None:
-        """Before any complaint: a quarter more in each round of calls, for what is in flight is refused together."""
+        """Before any complaint: a quarter more in each round of calls, since what is in flight is refused together."""
         self._width.restart(width)
         self._widen_at = max(self._widen_at, now + 1.0)
 
-    def _rise(self, now: float) -> None:
-        endured = min(now - self._last_sent, 1.0)
+    def _rise(self, endured: float) -> None:
         if self._held_back is Scope.RATE:
             self._rate.endure(endured)
-        elif self._held_back is Scope.CONCURRENCY and self._width.ceiling < math.inf:
+        else:
             self._width.endure(endured)
         self._held_back = None
 
-    # ---- giving way
+    # ---- learning, when the door opens
 
-    def _shut(self, now: float, scope: Scope, after: float | None, sent_at: float) -> None:
-        if self._scope is None:
-            self._scope, self._pause = scope, FIRST_PAUSE
-            self._width_seen = self._in_flight
-        else:
-            self._pause = min(self._pause * PAUSE_GROWTH, LONGEST_PAUSE)
-        self._cut_at, self._last_refusal, self._probe_at = now, sent_at, None
-        self._asked = after or 0.0
-        self._shut_until = now + (self._asked or self._pause)
-
-    def _repeat(self, after: float | None) -> None:
-        """Old news; but if the server now asks for longer, it gets it."""
-        if self._scope is Scope.CONCURRENCY:
-            self._width_seen -= 1
-        if after is not None and after > self._asked:
-            self._shut_until += after - (self._asked or after)
-            self._asked = after
-
-    def _try_door(self, now: float) -> None:
-        """The pause is over. A server that named the time is believed; else one probe goes ahead."""
-        if self._asked:
-            self._reopen(now, self._last_refusal + self._asked)
-        elif self._probe_at is None:
-            self._probe_at, self._shut_until = now, now + PATIENCE
-        else:
-            self._reopen(now, (self._last_refusal + self._probe_at) / 2)
-
-    def _reopen(self, now: float, opened_at: float) -> None:
+    def _learn(self, now: float, opened_at: float) -> None:
         if self._scope is Scope.RATE:
-            self._measure_rate(opened_at)
+            self._learn_rate(now, opened_at)
         else:
-            self._measure_width()
-        self._scope, self._cycle_at, self._granted = None, None, 0
-        self._due = now
+            self._learn_width()
+        self._cycle_at, self._granted, self._due = None, 0, now
 
-    def _measure_rate(self, opened_at: float) -> None:
-        granted, seconds = self._cycle(opened_at)
-        rate = self._rate
-        if granted < 1.0:  # shut for longer than any window: an outage, which says nothing about the rate
-            rate.restart(min(rate.value, rate.ceiling) * 0.5 if rate.value < math.inf else rate.value)
-            self.reason = "the service was away"
-            return
-        measured = granted / seconds
-        if rate.value < math.inf:
-            measured = min(max(measured, rate.value * DEEPEST_CUT), rate.value)
+    def _learn_rate(self, now: float, opened_at: float) -> None:
+        """Set the ceiling, and where to begin below it.
+
+        What was granted is the least that the limit can be, the rate that was refused the most. They differ when
+        the rate was rising or the window is shorter than the minute over which we count.
+        """
+        rate, door = self._rate, self._door
+        used = door.refused_at - (opened_at if self._cycle_at is None else self._cycle_at)
+        if 0 < door.asked <= SHORT and used < 2 * door.asked:
+            least = most = self._short_window(max(used, 0.1))
+        else:
+            least = self._last_minute(now, opened_at)
+            if least == 0.0:  # shut for longer than any window: an outage, which says nothing about the limit
+                self._was_away()
+                return
+            if rate.value < math.inf:
+                least = min(max(least, rate.value * DEEPEST_CUT), rate.value)
+            # A window of a minute is measured exactly; who names short times may count by the second
+            tight = not door.asked and least < rate.value * NEAR
+            most = least if tight or rate.value == math.inf else rate.value
         if rate.beyond:
-            measured = max(measured, rate.ceiling)
-        rate.meet(measured, begin=UNDER)
-        self._met_rpm = measured * 60
-        self.reason = f"the service refused more than {measured * 60:.0f} calls a minute"
+            least, most = max(least, rate.ceiling), max(most, rate.ceiling)
+        ceiling = (least + most) / 2
+        rate.meet(ceiling, begin=min(least / ceiling, BEGIN))
+        self._met_rpm = ceiling * 60
+        self.reason = f"the service refused more than {ceiling * 60:.0f} calls a minute"
 
-    def _cycle(self, opened_at: float) -> tuple[float, float]:
-        """Calls granted from the last reopening to this one, and the seconds they took: at most a minute."""
-        begin = opened_at if self._cycle_at is None else self._cycle_at
-        used = max(self._last_refusal - begin, 0.1)
-        if 0 < self._asked <= SHORT and used < 2 * self._asked:
-            return self._short_cycle(used)
-        if opened_at - begin > LOOK_BACK:
-            return self._recent.between(opened_at - LOOK_BACK, opened_at), LOOK_BACK
-        return float(self._granted), opened_at - begin
+    def _last_minute(self, now: float, opened_at: float) -> float:
+        """Calls granted a second in the minute before the door opened, or since there are calls."""
+        granted = float(self._minute_at_refusal)
+        if self._door.tries_refused and not self._door.asked:
+            self._minute.turn(now)
+            granted = (granted + self._minute.total) / 2
+        return granted / max(min(opened_at - self._busy_since, MINUTE), 0.1) if granted >= 1.0 else 0.0
 
-    def _short_cycle(self, used: float) -> tuple[float, float]:
-        """The same where the server's window is so short that rounding `Retry-After` up to a second matters.
+    def _short_window(self, used: float) -> float:
+        """Calls a second where the window is so short that rounding `Retry-After` up to a second matters.
 
         Evenly spaced calls are counted by their spacing, since some that were granted after the refused one,
         before its news came, belong to the next window.
         """
-        rate = self._rate.value
+        rate, asked = self._rate.value, self._door.asked
         if rate == math.inf:
-            return max(self._granted, 1.0), max(1.0, math.floor(used + self._asked))
-        if used <= self._asked:
-            return rate * used, self._asked
+            return max(self._granted, 1) / max(1.0, math.floor(used + asked))
+        if used <= asked:
+            return rate * used / asked
         # A fixed window turned over meanwhile, who knows when: the limit lies between this and the rate
-        least = max(0.5, used / self._asked - 1.0)
-        return rate * (least + 1.0) / 2, 1.0
+        return rate * (max(0.5, used / asked - 1.0) + 1.0) / 2
 
-    def _measure_width(self) -> None:
-        width = self._width
-        kept = max(self._width_seen, width.value * 0.5, 1.0)
-        width.meet(min(kept, width.value), begin=0.9)
+    def _was_away(self) -> None:
+        """An outage says nothing about limits; but what comes back from one is not met with all calls at once."""
+        rate, width = self._rate, self._width
+        if rate.value < math.inf:
+            rate.restart(min(rate.value, rate.ceiling) * AFTER_OUTAGE)
+        width.restart(max(min(width.value, width.ceiling) * AFTER_OUTAGE, min(FIRST_WIDTH, self.concurrency)))
+        self.reason = "the service was away"
+
+    def _learn_width(self) -> None:
+        """What is in flight and was not refused is what the service takes, unless it refuses a call alone."""
+        width, rate = self._width, self._rate
+        if rate.value < math.inf:
+            rate.restart(min(rate.value, rate.ceiling))
+        tried = self._door.tries_refused > 0
+        if tried and self._in_flight_at_refusal <= self._kept * ALONE:
+            self._was_away()
+            return
+        kept = (self._in_flight_at_refusal + self._in_flight) / 2 if tried else self._kept
+        width.meet(min(max(kept, width.value * DEEPEST_CUT, 1.0), width.value), begin=WIDTH_BEGIN)
         self.reason = f"the service refused more than {kept:.0f} calls at once"
