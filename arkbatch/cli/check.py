@@ -27,7 +27,7 @@ def command(input_: str, *, as_json: bool, **flags: Any) -> int:
       arkbatch check prompts.jsonl --model doubao-seed-1-6-251015
       arkbatch check job.toml --json
     """
-    import orjson
+    import msgspec
 
     from arkbatch.core.errors import UsageError
     from arkbatch.reports.inspection import inspect
@@ -38,7 +38,7 @@ def command(input_: str, *, as_json: bool, **flags: Any) -> int:
         raise UsageError("check reads the input twice: save standard input to a file first")
     with _bar() as bar:
         found = inspect(job, bar.reset, bar.update)
-    click.echo(orjson.dumps(found, default=_plain).decode() if as_json else inspection_text(found, _run(input_, flags)))
+    click.echo(msgspec.json.encode(found).decode() if as_json else inspection_text(found, _run(input_, flags)))
     return found.exit_code
 
 
@@ -47,12 +47,6 @@ def _bar() -> Any:
     from tqdm import tqdm
 
     return tqdm(unit=" rows", unit_scale=True, delay=1, leave=False, disable=not sys.stderr.isatty())
-
-
-def _plain(value: object) -> object:
-    import msgspec
-
-    return msgspec.to_builtins(value)
 
 
 def _run(input_: str, flags: dict[str, Any]) -> str:

@@ -1,8 +1,11 @@
 """Tables with headings, as a terminal shows them: words to the left, numbers to the right."""
 
+import re
 from collections.abc import Sequence
 
 from arkbatch.reports.text import table
+
+_NUMBER = re.compile(r"([\d,.]+[kMG]?|-?)$")
 
 
 def grid(headings: Sequence[str], rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
@@ -16,7 +19,7 @@ def grid(headings: Sequence[str], rows: Sequence[Sequence[str]], indent: str = "
 
 
 def _aligned(cells: tuple[str, ...]) -> list[str]:
-    if not all(cell[:1].isdigit() or cell in {"", "-"} for cell in cells[1:]):
+    if not all(_NUMBER.match(cell) for cell in cells[1:]):
         return list(cells)
     width = max(map(len, cells))
     return [cell.rjust(width) for cell in cells]

@@ -1,0 +1,111 @@
+"""What `status` prints for people."""
+
+from collections.abc import Iterator
+
+from arkbatch.adapters.rundir import SessionInfo
+from arkbatch.core.ledger import Tally
+from arkbatch.core.words import count, duration, short
+from arkbatch.reports.status import FailureNote, Speed, Status
+from arkbatch.reports.tables import grid
+from arkbatch.reports.text import printable, table, tokens_text
+
+SHOWN = 10  # of sessions, and of kinds of failure
+_METERS = ("input", "cached", "output", "reasoning")
+_MODEL_HEADINGS = ("model", "endpoint", "tier", "done", "failed", "calls", *_METERS, "thrown away")
+
+
+def status_text(status: Status) -> str:
+    """Sentences and short tables; the last line is the command that goes on."""
+    return printable(
+        "\n".join(
+            [
+                _headline(status),
+                *table([row for row in _facts(status) if row[1]]),
+                *_section("Usage by model:", grid(_MODEL_HEADINGS, [_model(tally) for tally in status.models])),
+                *_section("Failed rows:", [line for note in status.failures[:SHOWN] for line in _failure(note)]),
+                *_more(len(status.failures) - SHOWN, "more kinds of failure, with --json"),
+                *_section("Sessions:", grid(_SESSION_HEADINGS, _sessions(status))),
+                *_more(len(status.sessions) - SHOWN, "earlier sessions, with --json"),
+                status.go_on,
+            ]
+        )
+    )
+
+
+def _headline(status: Status) -> str:
+    if status.writer:
+        return f"{status.run_dir}: running ({status.writer})."
+    if not status.left:
+        return f"{status.run_dir}: finished{', with failed rows' if status.failed else ''}."
+    why = f" Halted: {status.halt}" if status.halt else ""
+    return f"{status.run_dir}: not finished, and no session is running.{why}"
+
+
+def _facts(status: Status) -> Iterator[tuple[str, str]]:
+    of = f"{count(status.rows)}{' (--limit)' if status.row_limit is not None else ''}"
+    yield "rows", f"{count(status.done)} done, {count(status.failed)} failed, {count(status.left)} left of {of}"
+    yield "speed", _speed(status.speed) if status.speed else ""
+    yield "tokens", tokens_text(status.usage)
+    yield "thrown away", tokens_text(status.discarded)
+    yield "input", status.input + ("" if status.input_state == "as it was" else f" ({status.input_state})")
+    yield "asked", ", ".join(str(status.asked[name]) for name in ("endpoint", "model", "base_url"))
+    yield "limits", _limits(status.limits)
+    yield "simulated", "yes: the answers come from arkbatch's own simulator" if status.simulated else ""
+
+
+def _speed(speed: Speed) -> str:
+    if not speed.rows_per_minute:
+        return "no row has ended in the last minute"
+    left = f"; about {duration(speed.seconds_left)} left" if speed.seconds_left is not None else ""
+    return f"{short(speed.rows_per_minute)} rows and {short(speed.tokens_per_minute)} tokens a minute{left}"
+
+
+def _limits(limits: dict[str, float | None]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in limits.items() if value is not None)
+
+
+def _model(tally: Tally) -> tuple[str, ...]:
+    never_sent = not tally.endpoint
+    return (
+        "(bad lines, never sent)" if never_sent else tally.model or "(no answer)",
+        tally.endpoint,
+        tally.service_tier,
+        count(tally.succeeded),
+        count(tally.failed),
+        count(tally.attempts),
+        *(count(tally.usage[meter]) if tally.usage.get(meter) else "" for meter in _METERS),
+        count(thrown) if (thrown := tally.discarded.get("input", 0) + tally.discarded.get("output", 0)) else "",
+    )
+
+
+def _failure(note: FailureNote) -> Iterator[str]:
+    name = f"{note.kind} ({note.code})" if note.code else note.kind
+    sample = " ".join(note.sample.split())
+    yield f"  {count(note.rows)} {name}, such as row {note.sample_row}{f': {sample}' if sample else ''}"
+    yield f"      What to do: {note.advice}"
+
+
+_SESSION_HEADINGS = ("", "command", "began", "took", "ended")
+
+
+def _sessions(status: Status) -> list[tuple[str, ...]]:
+    return [_session(each, status) for each in status.sessions[-SHOWN:]]
+
+
+def _session(session: SessionInfo, status: Status) -> tuple[str, ...]:
+    running = status.writer is not None and session is status.sessions[-1]
+    return (
+        str(session.number),
+        session.command,
+        session.began_at.replace("T", " ").replace("+00:00", " UTC"),
+        duration(session.seconds) if session.ended_at else "",
+        session.ending or ("running" if running else "killed, or the disk was full"),
+    )
+
+
+def _section(title: str, lines: list[str]) -> list[str]:
+    return [title, *lines] if lines else []
+
+
+def _more(number: int, words: str) -> list[str]:
+    return [f"  and {count(number)} {words}"] if number > 0 else []
