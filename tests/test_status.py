@@ -144,8 +144,8 @@ def test_usage_is_shown_by_model_with_what_was_thrown_away(tmp_path):
 
     status = status_of(worked_off(job_of(prompts(tmp_path, *numbered(1))), outcome_of))
     assert status.discarded == {"input": 7, "output": 3}
-    row = next(line for line in status_text(status).splitlines() if line.startswith("  doubao-x  chat  default"))
-    assert row.split()[3:] == ["1", "0", "1", "1,000", "400", "50", "20"]
+    rows = [line.split() for line in status_text(status).splitlines() if "  doubao-x" in line]
+    assert rows[1] == ["doubao-x", "chat", "default", "1", "0", "1", "1,000", "400", "50", "20"]
     assert "thrown away  7 input, 3 output" in status_text(status)
 
 
