@@ -64,8 +64,13 @@ class Door:
         self.asked = after or 0.0
         self.until = now + (self.asked or self._pause)
 
-    def hear_again(self, after: float | None) -> None:
-        """Old news; but if the server asks for longer now, it gets it."""
+    def hear_again(self, after: float | None, sent_at: float | None, since: float) -> None:
+        """Old news; but if the server asks for longer now, it gets it.
+
+        News overtakes news, so the first refusal heard of need not be the first. Calls before `since` do not count.
+        """
+        if sent_at is not None and not self.tries_refused and since <= sent_at < self.refused_at:
+            self.refused_at = sent_at
         if after is not None and after > self.asked:
             self.until += after - (self.asked or self._pause)
             self.asked = after

@@ -37,7 +37,7 @@ NEAR = 0.9  # what was granted is this near to the rate: noise, and not a limit 
 DEEPEST_CUT = 0.25  # a fixed window that is cut just after it began looks as if nothing were granted
 AFTER_OUTAGE = 0.5
 SHORT = 5.0  # s; a `Retry-After` up to here tells of a window of seconds
-FIRST_WIDTH = 10
+FIRST_WIDTH = 13
 WIDTH_BEGIN = 0.95
 ALONE = 0.1  # of the calls in flight; who refuses a call among so few does not mind their number
 
@@ -179,7 +179,7 @@ class Pace:
             if door.is_shut:
                 self._kept -= 1
                 self._minute_at_refusal -= 1
-                door.hear_again(after)
+                door.hear_again(after, sent_at, now if self._cycle_at is None else self._cycle_at)
             return
         if not door.is_shut:
             self._scope, self._kept = scope, self._in_flight
