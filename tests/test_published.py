@@ -1,0 +1,56 @@
+"""The packaged table of published limits."""
+
+import pytest
+
+from arkbatch.adapters.published import entries, published, ramp_at
+from arkbatch.core.pricebook import normal
+
+ARK = "https://ark.cn-beijing.volces.com/api/v3"
+
+
+@pytest.mark.parametrize(
+    ("model", "rpm", "tpm"),
+    [
+        ("doubao-seed-2-1-pro-260915", 500, 1_000_000),
+        ("doubao-seed-2.0-lite-260428", 30_000, 5_000_000),
+        ("doubao-seed-1-6-250615", 30_000, 5_000_000),
+        ("doubao-seed-1-6-flash-250828", 30_000, 5_000_000),
+        ("doubao-seed-code-preview-251028", 5_000, 1_200_000),
+        ("deepseek-v3-2-251201", 15_000, 1_500_000),
+        ("doubao-embedding-large-text-250515", 1_000, 800_000),
+    ],
+)
+def test_a_model_has_the_limits_of_its_family(model, rpm, tpm):
+    start = published(model, ARK).start
+    assert (start.rpm, start.tpm) == (rpm, tpm)
+
+
+@pytest.mark.parametrize("model", ["ep-20260101000000-abcde", "doubao-seed-9-9-pro", "gpt-4o", ""])
+def test_what_is_not_published_is_not_guessed(model):
+    assert published(model, ARK) is None
+
+
+def test_the_same_name_elsewhere_has_other_limits():
+    assert published("deepseek-v3", "https://api.deepseek.com/v1") is None
+    assert published("deepseek-v3", ARK) is not None
+
+
+def test_each_entry_is_spelt_as_it_is_looked_up():
+    for entry in entries("ark"):
+        assert all(normal(name) == name for name in entry.models)
+        assert entry.rpm
+        assert entry.tpm
+
+
+@pytest.mark.parametrize(
+    ("base_url", "ramps"),
+    [
+        (ARK, True),
+        ("https://ark.ap-southeast.bytepluses.com/api/v3", True),
+        ("https://api.openai.com/v1", False),
+        ("http://127.0.0.1:8080/api/v3", False),
+        ("https://volces.com.example.org/v1", False),
+    ],
+)
+def test_only_ark_is_begun_slowly(base_url, ramps):
+    assert (ramp_at(base_url) is not None) is ramps
