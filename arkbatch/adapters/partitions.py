@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from arkbatch.adapters.rundir import disk
 
@@ -32,7 +33,7 @@ class Partitions:
         self._folder = folder
         self._stack = ExitStack()
 
-    def __enter__(self) -> "Partitions":
+    def __enter__(self) -> Self:
         with disk(self._folder or Path(tempfile.gettempdir())):
             self._files = [self._stack.enter_context(tempfile.TemporaryFile(dir=self._folder)) for _ in range(_FILES)]
         return self

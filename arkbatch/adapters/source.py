@@ -113,7 +113,7 @@ def survey(path: Path) -> InputInfo:
         hashing = _Hashing(raw)
         stream: IO[bytes] = io.BufferedReader(hashing, _BUFFER)
         last, count, rows = b"\n", 0, 0
-        for last in gzip.open(stream) if is_gzip(path) else stream:  # noqa: SIM115  closed with raw
+        for last in gzip.open(stream) if is_gzip(path) else stream:
             count += 1
             rows += not last.isspace()
         return InputInfo(

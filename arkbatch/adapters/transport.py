@@ -6,6 +6,7 @@ limit of 300 seconds would throw their paid answers away. Replies are read up to
 decompression.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -40,7 +41,7 @@ class HttpTransport:
         self._urls: dict[str, URL] = {}
 
     async def send(self, call: Call) -> Response:
-        loop_time = self._session.loop.time
+        loop_time = asyncio.get_running_loop().time
         began = loop_time()
         try:
             async with self._session.post(

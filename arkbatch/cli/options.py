@@ -14,8 +14,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _SENDING = (
     click.option("--concurrency", type=int, metavar="N", help="Calls in flight at the same time (default 32)."),
-    click.option("--rpm", type=int, metavar="N", help="Requests a minute, at most."),
-    click.option("--tpm", type=int, metavar="N", help="Tokens a minute, at most, input and output together."),
+    click.option("--rpm", type=float, metavar="N", help="Requests a minute, at most."),
+    click.option("--tpm", type=float, metavar="N", help="Tokens a minute, at most, input and output together."),
     click.option("--max-attempts", type=int, metavar="N", help="Attempts before a row is given up (default 5)."),
     click.option("--timeout", type=float, metavar="S", help="Seconds of silence before a call is given up (1800)."),
 )

@@ -110,7 +110,7 @@ class Budget:
 
     __slots__ = ("_limit", "_paid_off_at", "_paused_until", "_rate", "_window")
 
-    def __init__(self, per_minute: int, now: float) -> None:
+    def __init__(self, per_minute: float, now: float) -> None:
         seconds = WINDOW_SECONDS + JITTER_SECONDS
         self._limit = per_minute
         # As slow as the window, so that small calls flow evenly and do not clump at the edges of its slots.

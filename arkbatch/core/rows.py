@@ -8,7 +8,6 @@ filled from the job's defaults; everything else passes through untouched. Files 
 
 from collections.abc import Mapping
 from hashlib import blake2b
-from string import Formatter
 from typing import Any
 
 import msgspec
@@ -16,7 +15,7 @@ import orjson
 from msgspec import Struct
 
 from arkbatch.core.endpoints import ENDPOINTS, by_body, by_url
-from arkbatch.core.job import Job, Template
+from arkbatch.core.job import Job, Template, pieces
 from arkbatch.core.records import BadRow, Body, Row
 
 _TEXT_KEPT = 2_000  # characters of a bad line, for the person who mends it
@@ -120,9 +119,7 @@ class Columns:
 
     def __init__(self, template: Template, endpoint: str) -> None:
         self._endpoint = endpoint
-        self._parts = {
-            name: list(Formatter().parse(text)) for name, text in msgspec.structs.asdict(template).items() if text
-        }
+        self._parts = {name: pieces(text) for name, text in msgspec.structs.asdict(template).items() if text}
 
     def fill(self, columns: Mapping[str, Any]) -> _Draft | str:
         filled: dict[str, str] = {}
@@ -132,21 +129,22 @@ class Columns:
                 return f"the template's {name} needs the column {missing!r}; the line has {_names(columns)}"
             filled[name] = text
         if self._endpoint == "embeddings":
-            return _Draft({"input": filled.get("input") or filled.get("user", "")}, self._endpoint)
+            return _Draft({"input": filled["input"]}, self._endpoint)
         roles = ("system", "user")
         return _Draft({"messages": [{"role": role, "content": filled[role]} for role in roles if role in filled]})
 
 
-def _fill(parts: list[tuple[str, str | None, str | None, str | None]], columns: Mapping[str, Any]) -> tuple[str, Any]:
-    pieces = []
-    for literal, name, _, _ in parts:
-        pieces.append(literal)
+def _fill(parts: list[tuple[str, str | None]], columns: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The text, and the column that it lacks if it lacks one."""
+    texts = []
+    for literal, name in parts:
+        texts.append(literal)
         if name is not None:
             value = columns.get(name)
             if value is None:
                 return "", name
-            pieces.append(value if isinstance(value, str) else orjson.dumps(value).decode())
-    return "".join(pieces), None
+            texts.append(value if isinstance(value, str) else orjson.dumps(value).decode())
+    return "".join(texts), None
 
 
 def _parse(text: bytes) -> dict[str, Any] | str:

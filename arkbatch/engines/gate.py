@@ -6,12 +6,13 @@ amount. So the line in front of anyone takes at most 1 + `PATIENCE` times as lon
 order, rows between 0.1 and 30 % of a minute's tokens leave a tenth of the allowance unused, while the minute
 drains for the large ones.
 
-Everything that a turn takes is taken at one moment, without an `await` that yields: before it nothing is held, so
-a cancelled wait has nothing to give back. The gate keeps the order and the time; how much may be spent is the
-allowance's, how fast the server likes it the pace's.
+Everything that a turn takes is taken at one moment, when the turn is granted; a waiter that was cancelled between
+being granted its turn and hearing of it gives it back. The gate keeps the order and the time; how much may be spent
+is the allowance's, how fast the server likes it the pace's.
 """
 
 import asyncio
+import contextlib
 import math
 from enum import StrEnum
 from itertools import islice
@@ -86,7 +87,7 @@ class Turn(Struct, frozen=True, gc=False):
 class _Waiter:
     __slots__ = ("bell", "tokens")
 
-    def __init__(self, tokens: int, bell: asyncio.Future[None]) -> None:
+    def __init__(self, tokens: int, bell: asyncio.Future[Turn | None]) -> None:
         self.tokens = tokens
         self.bell = bell
 
@@ -102,12 +103,17 @@ class _Requests(AsyncLimiter):
 
     __slots__ = ("nap",)
 
-    def __init__(self, per_minute: int) -> None:
+    def __init__(self, per_minute: float) -> None:
         burst = 1 + per_minute / 200
         rate = (per_minute + 1 - burst) / (WINDOW_SECONDS + JITTER_SECONDS)
         super().__init__(burst, burst / rate)
         # It does not tell when: ask again after a call's interval, but before the bucket runs over.
         self.nap = min(1 / rate, 0.25)
+
+    def take(self) -> None:
+        """What `acquire` does when there is capacity: it does not wait, so its one step can be taken here."""
+        with contextlib.suppress(StopIteration):
+            self.acquire().send(None)
 
 
 class Watch:
@@ -156,7 +162,7 @@ class Gate:
         self,
         *,
         concurrency: int,
-        requests_per_minute: int | None = None,
+        requests_per_minute: float | None = None,
         tokens: Allowance | None = None,
         pace: Pace | None = None,
     ) -> None:
@@ -170,7 +176,6 @@ class Gate:
         self._closed = False
         self.in_flight = 0
         self._line: dict[_Waiter, None] = {}  # in order of coming; a dict, to leave it from the middle
-        self._called: _Waiter | None = None  # whose bell rang and who has not come yet
         self._first: _Waiter | None = None
         self._patient_until = now
         self._looking_soon = False
@@ -184,7 +189,7 @@ class Gate:
         if not self._line and not self._closed:
             now = self._time()
             if self._obstacle(now, tokens) is _NONE:
-                return await self._take(now, tokens)
+                return self._take(now, tokens)
         return await self._stand_in_line(tokens)
 
     def leave(self) -> None:
@@ -215,7 +220,9 @@ class Gate:
         self._closed = True
         self._disarm()
         for waiter in self._line:
-            _ring(waiter)
+            if not waiter.bell.done():
+                waiter.bell.set_result(None)
+        self._line.clear()
 
     # ---- what an observer asks
 
@@ -253,10 +260,10 @@ class Gate:
             return wait, Bound.CONCURRENCY if self.in_flight >= self._concurrency else Bound.SERVER
         return _NONE
 
-    async def _take(self, now: float, tokens: int) -> Turn:
-        """Does not yield, so that what `_obstacle` said still holds, and all is taken or nothing."""
+    def _take(self, now: float, tokens: int) -> Turn:
+        """All is taken at one moment, so that what `_obstacle` said still holds."""
         if self._requests is not None:
-            await self._requests.acquire()
+            self._requests.take()
         if self._tokens is not None:
             self._tokens.spend(now, tokens)
         self._pace.sent(now)
@@ -264,26 +271,30 @@ class Gate:
         self._watch.sent.add(now, 1)
         return Turn(now, tokens)
 
+    def _give_back(self, turn: Turn) -> None:
+        """A turn that was granted to somebody who was cancelled before hearing of it."""
+        self.leave()
+        self.settle(turn, 0)
+        self.answered()
+
     # ---- the line
 
     async def _stand_in_line(self, tokens: int) -> Turn | None:
+        if self._closed:
+            return None
         waiter = _Waiter(tokens, self._loop.create_future())
         self._line[waiter] = None
+        if len(self._line) == 1 or self._tokens is not None:
+            self._look_soon()
         try:
-            while not self._closed:
-                self._look()
-                await waiter.bell
-                waiter.bell = self._loop.create_future()
-                self._called = None
-                now = self._time()
-                if not self._closed and self._obstacle(now, tokens) is _NONE:
-                    return await self._take(now, tokens)
-            return None
-        finally:
-            del self._line[waiter]
-            if self._called is waiter:
-                self._called = None
-            self._look()
+            return await waiter.bell
+        except asyncio.CancelledError:
+            self._line.pop(waiter, None)
+            turn = None if waiter.bell.cancelled() else waiter.bell.result()
+            if turn is not None:
+                self._give_back(turn)
+            self._look_soon()
+            raise
 
     def _look_soon(self) -> None:
         """After all that is told about a call that ended, look once."""
@@ -292,19 +303,26 @@ class Gate:
             self._loop.call_soon(self._look)
 
     def _look(self) -> None:
-        """Ring for the next who may go, or set the timer for when to look again."""
+        """Grant turns to all who may go now, then set the timer for when to look again.
+
+        Granting them here, and not letting each find out when it wakes, keeps a line from living on by itself: one
+        waker a round of the loop is slower than calls end.
+        """
         self._looking_soon = False
-        if self._called is not None or self._closed:
-            return
         self._disarm()
+        if self._closed:
+            return
         now = self._time()
+        wait = math.inf
+        while self._line:
+            waiter, wait = self._next(now)
+            if waiter is None:
+                break
+            del self._line[waiter]
+            if not waiter.bell.done():  # else it was cancelled and has not left yet
+                waiter.bell.set_result(self._take(now, waiter.tokens))
         if not self._line:
             self._watch.held(now, None)
-            return
-        waiter, wait = self._next(now)
-        if waiter is not None:
-            self._called = waiter
-            _ring(waiter)
         elif wait < math.inf:
             self._timer = self._loop.call_later(max(wait, SHORTEST_WAIT), self._look)
 
@@ -341,8 +359,3 @@ class Gate:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _ring(waiter: _Waiter) -> None:
-    if not waiter.bell.done():  # a cancelled one leaves the line by itself, and looks for the next
-        waiter.bell.set_result(None)

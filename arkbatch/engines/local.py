@@ -249,7 +249,7 @@ class Engine:
         key = (row.endpoint, row.body.get("model"))
         estimator = self._estimators.get(key)
         if estimator is None:
-            estimator = self._estimators[key] = Estimator()
+            estimator = self._estimators[key] = Estimator(output=0) if row.endpoint == "embeddings" else Estimator()
         return estimator
 
 

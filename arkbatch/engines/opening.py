@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import msgspec
 from msgspec import Struct
@@ -19,7 +19,7 @@ from msgspec import Struct
 from arkbatch import __version__
 from arkbatch.adapters.journal import Journal
 from arkbatch.adapters.rebase import rebase, survey_edit
-from arkbatch.adapters.rundir import FORMAT, SPOOL, InputInfo, RunDirectory, RunInfo, SessionInfo
+from arkbatch.adapters.rundir import FAILURES, FORMAT, RESULTS, SPOOL, InputInfo, RunDirectory, RunInfo, SessionInfo
 from arkbatch.adapters.source import Change, compare, lines, spool, survey
 from arkbatch.core.changes import asked_digest, differences
 from arkbatch.core.endpoints import ENDPOINTS
@@ -65,7 +65,7 @@ class OpenRun:
         self.directory = RunDirectory(Path(job.run_dir))
         self.input = self.directory / SPOOL if job.input == STDIN else Path(job.input)
 
-    def __enter__(self) -> "OpenRun":
+    def __enter__(self) -> Self:
         try:
             self._open()
         except BaseException:
@@ -123,14 +123,12 @@ class OpenRun:
             listed = "; ".join(changes)
             raise RunChanged(
                 f"{self.directory.path} was begun with other parameters: {listed}. "
-                "Take the change back, name another directory with -o, or say --mixed if the answers may differ in this."
+                "Take the change back, name another directory with -o, or say --mixed if it is meant."
             )
         self._changes += changes
         info.asked, info.asked_digest, info.simulated = said, asked_digest(said), self.job.simulated
 
     def _holds_records(self) -> bool:
-        from arkbatch.adapters.rundir import FAILURES, RESULTS
-
         return any(
             (self.directory / name).stat().st_size for name in (RESULTS, FAILURES) if (self.directory / name).exists()
         )
@@ -155,7 +153,7 @@ class OpenRun:
             raise RunChanged(
                 f"The input {self.input} is not the one that {self.directory.path} began with: "
                 f"{survey_edit(self.directory, self.input)}. "
-                "Say --rebase to keep the results of unchanged rows and run the others, or name another directory with -o."
+                "Say --rebase to keep the results of unchanged rows and run the others, or name another with -o."
             )
         self._changes.append(f"the input was edited: {rebase(self.directory, self.input)}")
         self._adopt(info, survey(self.input))

@@ -154,8 +154,8 @@ def build_gate(job: Job, now: float) -> Gate:
     limits = job.limits
     return Gate(
         concurrency=limits.concurrency,
-        requests_per_minute=limits.rpm,  # type: ignore[arg-type]
-        tokens=Budget(int(limits.tpm), now) if limits.tpm else None,
+        requests_per_minute=limits.rpm,
+        tokens=Budget(limits.tpm, now) if limits.tpm else None,
         pace=Pace(now, concurrency=limits.concurrency, rate=limits.rpm),
     )
 
