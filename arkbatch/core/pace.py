@@ -38,7 +38,9 @@ DEEPEST_CUT = 0.25  # a fixed window that is cut just after it began looks as if
 AFTER_OUTAGE = 0.5
 SHORT = 5.0  # s; a `Retry-After` up to here tells of a window of seconds
 FIRST_WIDTH = 13
-WIDTH_BEGIN = 0.95
+SOON = 5.0  # s
+GIVE_WAY = 0.9
+SLOWEST_GROWTH = 0.001  # a second; +20 % in three minutes, which Ark never calls steep
 ALONE = 0.1  # of the calls in flight; who refuses a call among so few does not mind their number
 
 
@@ -101,6 +103,7 @@ class Pace:
         self._minute = Window(now, MINUTE, 1.0)  # calls sent, less the refused
         self._minute_at_refusal = 0.0
         self._in_flight_at_refusal = 0
+        self._in_flight_at_try = 0
         self._busy_since = now
         self._cycle_at: float | None = None  # when a call first went through since the door opened
         self._granted = 0  # calls since then, less the refused
@@ -109,6 +112,7 @@ class Pace:
         self._due = now  # when the next evenly spaced call may start
         self._last_sent = now
         self._held_back: Scope | None = None  # what made the next call wait, if anything did
+        self._rising = False  # the rate was the bottleneck of the last call that had one
         self._told, self._told_until = math.inf, -math.inf
 
     def _first_rate(self, rate: float | None, ramp: Ramp | None, start: Start | None, memory: Memory | None) -> Climb:
@@ -143,7 +147,9 @@ class Pace:
         """A call starts."""
         if self._door.is_shut:
             opened_at = self._door.opened(now)
-            if opened_at is not None:
+            if opened_at is None:
+                self._in_flight_at_try = self._in_flight + 1
+            else:
                 self._learn(now, opened_at)
         elif self._held_back is None and now - self._last_sent > IDLE:
             self._busy_since = now
@@ -225,7 +231,8 @@ class Pace:
         self._widen_at = max(self._widen_at, now + 1.0)
 
     def _rise(self, endured: float) -> None:
-        if self._held_back is Scope.RATE:
+        self._rising = self._held_back is Scope.RATE
+        if self._rising:
             self._rate.endure(endured)
         else:
             self._width.endure(endured)
@@ -299,13 +306,22 @@ class Pace:
 
     def _learn_width(self) -> None:
         """What is in flight and was not refused is what the service takes, unless it refuses a call alone."""
-        width, rate = self._width, self._rate
-        if rate.value < math.inf:
-            rate.restart(min(rate.value, rate.ceiling))
-        tried = self._door.tries_refused > 0
-        if tried and self._in_flight_at_refusal <= self._kept * ALONE:
+        door, width = self._door, self._width
+        if door.tries_refused and self._in_flight_at_refusal <= self._kept * ALONE:
             self._was_away()
             return
-        kept = (self._in_flight_at_refusal + self._in_flight) / 2 if tried else self._kept
-        width.meet(min(max(kept, width.value * DEEPEST_CUT, 1.0), width.value), begin=WIDTH_BEGIN)
+        self._rise_slower()
+        kept = float(self._kept)
+        if door.tries_refused:
+            kept = (self._in_flight_at_refusal + self._in_flight_at_try) / 2
+        if self._cycle_at is None or door.refused_at - self._cycle_at < SOON:
+            kept *= GIVE_WAY  # so it is not a number of calls that it keeps to, but it has too many
+        width.meet(min(max(kept, width.value * DEEPEST_CUT, 1.0), width.value), begin=1.0)
         self.reason = f"the service refused more than {kept:.0f} calls at once"
+
+    def _rise_slower(self) -> None:
+        """Ark refuses with the same codes who rises too steeply, whatever the number of calls."""
+        rate = self._rate
+        if rate.growth < UNLIMITED and self._rising and rate.value < rate.ceiling * NEAR:
+            rate.growth = max(rate.growth / 2, SLOWEST_GROWTH)
+            rate.restart(max(rate.value * 0.7, self._minute_at_refusal / MINUTE))
