@@ -14,7 +14,7 @@ from msgspec import Struct
 from arkbatch.adapters.rundir import FAILURES, RESULTS, RunDirectory
 
 MOST = 10  # rows that one name may find
-_BLOCK = 4 << 20
+_BLOCK = 64 << 10  # larger ones are mapped and unmapped each time, which takes longer than the search
 
 
 class Name(Struct, frozen=True):
