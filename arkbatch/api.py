@@ -41,7 +41,7 @@ async def arun(job: Job, observer: Observer | None = None, *, rebase: bool = Fal
     rebase: keep the results of unchanged rows of an edited input; mixed: go on with changed parameters
     """
     with OpenRun(job, Wishes(rebase, mixed), wall=time.time) as opened:
-        if not opened.found.left:
+        if not opened.found.to_send:
             return summary_of(opened, "nothing left", 0.0)
         return await Session(opened, [observer] if observer else []).work()
 

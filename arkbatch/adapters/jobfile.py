@@ -5,14 +5,14 @@ and the job file over the defaults that stand beside the fields in `core.job`. P
 to it, paths in flags to the working directory. The input must exist, and is not opened here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from arkbatch.adapters.environment import ARK, NO_KEY, Server, checked_url, choose_server, read_variables
-from arkbatch.adapters.typed import FLAG_PATHS, Typed, read
+from arkbatch.adapters.typed import FLAG_PATHS, Typed, complete, read
 from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job import Job, Sections
 
@@ -29,9 +29,7 @@ def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd
     flags: by the names in FLAG_PATHS and OTHER_FLAGS; None means not given. `set` is a list of "key=value".
     `simulate` and `dry_run` lift the need for a key, because nothing is sent to a service.
     """
-    if unknown := set(flags) - {*FLAG_PATHS, *OTHER_FLAGS}:
-        raise TypeError(f"unknown flags: {', '.join(sorted(unknown))}")
-    given = {name: value for name, value in flags.items() if value is not None}
+    given = _given(flags)
     typed = read(path, given, Path(cwd))
     server = _server(typed, given, environ, Path(cwd))
     said = (given.get("model"), server.model or None, typed.file.model)
@@ -48,6 +46,44 @@ def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd
         row_limit=_row_limit(given.get("limit")),
         simulated=bool(given.get("simulate")),
     )
+
+
+def resolve_again(
+    tables: Mapping[str, Any],
+    input_path: str,
+    run_dir: str,
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    folders: Sequence[str | Path],
+) -> Job:
+    """The job of a run that exists, for another try at its failed rows.
+
+    tables: what `core.job.written` gave; folders: where a `.env` is looked for.
+    The model is the run's and not the environment's, so that a retry asks what the run asked unless a flag says so.
+    """
+    given = _given(flags)
+    typed = complete(dict(tables), {name: value for name, value in given.items() if name != "set"})
+    url = checked_url(given["base_url"], "--base-url") if given.get("base_url") else typed.file.base_url or ""
+    server = choose_server(read_variables(environ, [Path(folder) for folder in folders]), url, "")
+    if server.key is None and not given.get("simulate"):
+        raise UsageError(server.missing)
+    return Job(
+        **{name: getattr(typed.file, name) for name in Sections.__struct_fields__},
+        input=input_path,
+        run_dir=run_dir,
+        endpoint=typed.file.endpoint,
+        model=given.get("model") or typed.file.model or "",
+        base_url=server.base_url,
+        api_key=server.key or NO_KEY,
+        request_id_prefix=typed.file.request_id_prefix,
+        simulated=bool(given.get("simulate")),
+    )
+
+
+def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
+    if unknown := set(flags) - {*FLAG_PATHS, *OTHER_FLAGS}:
+        raise TypeError(f"unknown flags: {', '.join(sorted(unknown))}")
+    return {name: value for name, value in flags.items() if value is not None}
 
 
 def _server(typed: Typed, given: Mapping[str, Any], environ: Mapping[str, str], cwd: Path) -> Server:

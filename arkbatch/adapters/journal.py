@@ -170,15 +170,15 @@ def read_entries(path: Path, start: int = 0) -> Iterator[Entry]:
             ) from error
 
 
-def read_lines(path: Path, start: int = 0) -> Iterator[tuple[int, bytes]]:
-    """Byte offset and bytes of each whole line."""
+def read_lines(path: Path, start: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """Byte offset and bytes of each whole line that begins before `end`."""
     if not path.exists():
         return
     with path.open("rb", buffering=_BUFFER) as file:
         file.seek(start)
         offset = start
         for line in file:
-            if not line.endswith(b"\n"):
+            if not line.endswith(b"\n") or (end is not None and offset >= end):
                 return
             yield offset, line
             offset += len(line)

@@ -100,7 +100,7 @@ class Bar(Observer):
             form = "{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} rows{postfix}"
             self._bar = tqdm(file=self._stream, bar_format=form, dynamic_ncols=True, mininterval=0, leave=True)
         self._bar.total = standing.total
-        self._bar.n = standing.done + standing.failed
+        self._bar.n = standing.total - standing.left
         self._bar.set_postfix_str(described(standing), refresh=False)
         self._bar.refresh()
 
@@ -127,7 +127,7 @@ class LineAMinute(Observer):
     def stands(self, standing: Standing) -> None:
         if standing.seconds >= self._next:
             self._next = standing.seconds + self._every
-            rows = f"{standing.done + standing.failed}/{standing.total} rows"
+            rows = f"{standing.total - standing.left}/{standing.total} rows"
             print(f"{rows}{', ' + text if (text := described(standing)) else ''}", file=self._stream, flush=True)
 
     def stopping(self, in_flight: int) -> None:
@@ -174,7 +174,7 @@ class Log(Observer):
         self._file.close()
 
     def opened(self, found: Found) -> None:
-        self._write(f"session begins: {found.done} done, {found.failed} failed, {found.left} left")
+        self._write(f"session begins: {found.done} done, {found.failed} failed, {found.to_send} to send")
         for change in found.changes:
             self._write(f"changed: {change}")
 

@@ -63,7 +63,10 @@ class SessionInfo(Struct, omit_defaults=True):
 
 
 class RunInfo(Struct):
-    """`run.json`: what was asked, and the sessions that worked on it."""
+    """`run.json`: what was asked, and the sessions that worked on it.
+
+    asked: what must not change between sessions; job: all of the job, as it was in the last one
+    """
 
     run_id: str
     format: int
@@ -72,6 +75,7 @@ class RunInfo(Struct):
     input: InputInfo
     asked: dict[str, Any]
     asked_digest: str
+    job: dict[str, Any]
     row_limit: int | None = None
     sessions: list[SessionInfo] = []
 

@@ -82,9 +82,13 @@ class Typed(NamedTuple):
 
 def read(path: str, given: Mapping[str, Any], cwd: Path) -> Typed:
     """The job file with the flags laid over it; for an input file or standard input, the flags alone."""
-    is_job = path.endswith(".toml")
-    raw = _parse(cwd / path, path) if is_job else {}
-    label = path if is_job else ""
+    if path.endswith(".toml"):
+        return complete(_parse(cwd / path, path), given, path, (cwd / path).parent)
+    return complete({}, given)
+
+
+def complete(raw: dict[str, Any], given: Mapping[str, Any], label: str = "", folder: Path | None = None) -> Typed:
+    """The tables of a job, with the flags laid over them, checked. `label`: what to call them in messages."""
     labels = _lay_over(raw, given)
     if said := _key_in(raw):
         raise mistake(label, f"{said}: a key does not belong here, set ARK_API_KEY in the environment or in .env")
@@ -95,7 +99,7 @@ def read(path: str, given: Mapping[str, Any], cwd: Path) -> Typed:
     except msgspec.ValidationError as error:
         raise mistake(label, explain(error, raw, JobFile, labels)) from error
     _check_meaning(file, label)
-    return Typed(file, label, (cwd / path).parent if is_job else None)
+    return Typed(file, label, folder)
 
 
 def mistake(label: str, text: str) -> UsageError:

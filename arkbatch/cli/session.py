@@ -17,6 +17,7 @@ from arkbatch.adapters.progress import Bar, LineAMinute, Observer
 from arkbatch.api import loop_factory
 from arkbatch.core.errors import ExitCode
 from arkbatch.core.job import Job, Secret
+from arkbatch.core.records import Kind
 from arkbatch.core.summary import Summary
 from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.run import Session, summary_of
@@ -52,7 +53,7 @@ async def _carry_out(
     async with _simulated(job) as ready:
         with open_run(ready) as run:
             click.echo(found_line(run.found), err=True)
-            if not run.found.left:
+            if not run.found.to_send:
                 return _finish(summary_of(run, "nothing left", 0.0), as_json=as_json)
             session = Session(run, [_progress()])
             with _signals(session):
@@ -115,6 +116,8 @@ def _next_command(summary: Summary) -> str:
     if summary.left:
         return f"Go on:  {this_command()}"
     directory = shlex.quote(summary.run_dir)
+    if set(summary.failures) == {Kind.BAD_ROW}:
+        return f"Mend the bad lines ({directory}/failures.jsonl says why), then run the input again with --rebase."
     if summary.failed:
         return f"Send the failed rows again:  arkbatch retry {directory}"
     return f"Read one answer:  arkbatch show {directory} 1"

@@ -31,3 +31,12 @@ def _shown(value: Any) -> str:
         return "not set"
     text = orjson.dumps(value).decode()
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def merged(body: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The body with the changes laid over it; tables are merged, everything else is replaced."""
+    result = dict(body)
+    for key, value in changes.items():
+        old = result.get(key)
+        result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result

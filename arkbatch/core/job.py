@@ -186,3 +186,10 @@ def asked(job: Job) -> dict[str, Any]:
     }
     plain: dict[str, Any] = msgspec.to_builtins(said, order="deterministic")
     return plain
+
+
+def written(job: Job) -> dict[str, Any]:
+    """A job as the tables of a job file, without paths and without the key: what `run.json` keeps of it."""
+    names = (*Sections.__struct_fields__, "endpoint", "model", "base_url", "request_id_prefix")
+    plain: dict[str, Any] = msgspec.to_builtins({name: getattr(job, name) for name in names})
+    return plain

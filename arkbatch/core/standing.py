@@ -4,30 +4,36 @@ from msgspec import Struct
 
 
 class Found(Struct, frozen=True):
-    """What was in the run directory when a session opened it, and what changed since the last one."""
+    """What was in the run directory when a session opened it, and what the session is to do.
+
+    left: rows of the run without a record; to_send: rows that this session sends
+    total: what the progress counts up to; unsent: chosen for a retry, but without a request
+    changes: what is not as it was in the last session
+    """
 
     run_dir: str
     done: int
     failed: int
     left: int
+    to_send: int
+    total: int
     fresh: bool
+    command: str = "run"
+    unsent: int = 0
     changes: tuple[str, ...] = ()
-
-    @property
-    def total(self) -> int:
-        return self.done + self.failed + self.left
 
 
 class Standing(Struct, frozen=True, gc=False):
-    """One look at a running session. Rates are over the last minute; `left` is in rows, `seconds` since the start.
+    """One look at a running session. Rates are over the last minute; `seconds` since the start.
 
+    left: rows that the session has still to send, of `total`
     rows_per_minute: rows recorded in the last minute, or since the start if that is shorter
     bound_by: what the run waits for, in words
     """
 
-    done: int
-    failed: int
+    total: int
     left: int
+    failed: int
     in_flight: int
     retried: int
     recorded: int
@@ -38,10 +44,6 @@ class Standing(Struct, frozen=True, gc=False):
     rpm_limit: float | None = None
     tpm_limit: float | None = None
     bound_by: str = ""
-
-    @property
-    def total(self) -> int:
-        return self.done + self.failed + self.left
 
 
 def seconds_left(standing: Standing) -> float | None:

@@ -24,7 +24,7 @@ from arkbatch.adapters.source import Change, compare, lines, spool, survey
 from arkbatch.core.changes import asked_digest, differences
 from arkbatch.core.endpoints import ENDPOINTS
 from arkbatch.core.errors import RunChanged, UsageError
-from arkbatch.core.job import Job, asked
+from arkbatch.core.job import Job, asked, written
 from arkbatch.core.ledger import Position
 from arkbatch.core.records import BadRow, Row
 from arkbatch.core.rows import RowReader
@@ -103,6 +103,7 @@ class OpenRun:
             input=survey(self.input),
             asked=said,
             asked_digest=asked_digest(said),
+            job=written(self.job),
             row_limit=self.job.row_limit,
         )
         self.directory.write_info(info)
@@ -111,7 +112,7 @@ class OpenRun:
     def _resume(self, info: RunInfo) -> RunInfo:
         self._check_asked(info)
         self._check_input(info)
-        info.row_limit = self.job.row_limit
+        info.row_limit, info.job = self.job.row_limit, written(self.job)
         return info
 
     def _check_asked(self, info: RunInfo) -> None:
@@ -188,11 +189,14 @@ class OpenRun:
         total = self.info.input.rows
         if self.job.row_limit is not None:
             total = min(total, self.job.row_limit)
+        left = max(0, total - ledger.done.count - ledger.failed.count)
         return Found(
             run_dir=str(self.directory.path),
             done=ledger.done.count,
             failed=ledger.failed.count,
-            left=max(0, total - ledger.done.count - ledger.failed.count),
+            left=left,
+            to_send=left,
+            total=total,
             fresh=self.fresh,
             changes=tuple(self._changes),
         )

@@ -16,7 +16,7 @@ from arkbatch.adapters.progress import Log, Observer, Several
 from arkbatch.adapters.rundir import LOG
 from arkbatch.adapters.transport import Transport, open_transport
 from arkbatch.core.budget import Budget
-from arkbatch.core.errors import StorageFull
+from arkbatch.core.errors import ArkbatchError, StorageFull
 from arkbatch.core.histogram import Histogram
 from arkbatch.core.job import Job
 from arkbatch.core.ledger import Position
@@ -133,9 +133,9 @@ class Session:
         ledger, limits, found = self._run.journal.ledger, self._run.job.limits, self._run.found
         bound = gate.bound_by()
         return Standing(
-            done=ledger.done.count,
+            total=found.total,
+            left=max(0, found.to_send - engine.recorded),
             failed=ledger.failed.count,
-            left=max(0, found.total - ledger.done.count - ledger.failed.count),
             in_flight=gate.in_flight,
             retried=engine.retried,
             recorded=engine.recorded,
@@ -168,7 +168,7 @@ def summary_of(run: OpenRun, ending: str, seconds: float, engine: Engine | None 
         ending=ending,
         run_dir=str(run.directory.path),
         simulated=run.info.simulated,
-        total=run.found.total,
+        total=run.found.done + run.found.failed + run.found.left,
         session={"recorded": engine.recorded, "retried": engine.retried} if engine else {"recorded": 0, "retried": 0},
         seconds=seconds,
         halt=engine.halt if engine else None,
@@ -184,5 +184,5 @@ async def _beside(*chores: "asyncio._CoroutineLike[None]") -> AsyncIterator[None
             yield
             for task in tasks:
                 task.cancel()
-    except* StorageFull as errors:
+    except* ArkbatchError as errors:
         raise errors.exceptions[0] from None

@@ -11,6 +11,8 @@ NAMES = {"input": "input", "cached": "of it cached", "output": "output", "reason
 
 def found_line(found: Found) -> str:
     """What a session finds in its directory, before the first call."""
+    if found.command == "retry":
+        return _retry_line(found)
     if found.fresh:
         return f"New run in {found.run_dir}: {count(found.left)} rows."
     changes = "".join(f"\n  changed: {change}" for change in found.changes)
@@ -18,6 +20,17 @@ def found_line(found: Found) -> str:
         f"Resuming {found.run_dir}: {count(found.done)} rows done, {count(found.failed)} failed, "
         f"{count(found.left)} left.{changes or ' Nothing changed since the last session.'}"
     )
+
+
+def _retry_line(found: Found) -> str:
+    changes = "".join(f"\n  changed: {change}" for change in found.changes)
+    unsent = (
+        f"\n  {count(found.unsent)} more were never sent, because their line is bad: "
+        "mend the input and run it again with --rebase."
+        if found.unsent
+        else ""
+    )
+    return f"Retrying {count(found.to_send)} of {count(found.failed)} failed rows in {found.run_dir}.{unsent}{changes}"
 
 
 def summary_text(summary: Summary, next_command: str) -> str:

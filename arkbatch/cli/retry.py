@@ -1,0 +1,83 @@
+"""`arkbatch retry`: sends the failed rows of a run again."""
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from arkbatch.core.job import Job
+
+from arkbatch.cli.options import asking, sending
+
+
+@click.command(short_help="Send only the failed rows of a run again.")
+@click.argument("run_dir")
+@click.option("--kind", default="", metavar="K,...", help="Only failures of these kinds: timeout,overloaded.")
+@click.option("--row", default="", metavar="N,...", help="Only these rows, by line number.")
+@asking
+@sending
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line also on a terminal.")
+def command(run_dir: str, *, kind: str, row: str, as_json: bool, **flags: Any) -> int:
+    """Send the failed rows of a run again. A row that succeeds moves out of the failures.
+
+    Each row is sent as it was, with what --set and --model change. Rows whose line is bad were never sent: mend the
+    input and run it again with --rebase.
+
+    \b
+    Examples:
+      arkbatch retry prompts.run
+      arkbatch retry prompts.run --kind timeout,overloaded --concurrency 8
+      arkbatch retry prompts.run --row 17,42 --set max_tokens=4096
+    """
+    from arkbatch.cli.session import carry_out
+    from arkbatch.engines.retrying import Choice, OpenRetry, chosen_kinds
+
+    changes = _changes(flags.pop("set_"), flags["model"])
+    choice = Choice(chosen_kinds(kind), _numbers(row), changes)
+    return carry_out(
+        _job(run_dir, flags),
+        lambda ready: OpenRetry(ready, choice, wall=time.time),
+        lambda session, run: session.work_again(run.rows()),
+        as_json=as_json,
+    )
+
+
+def _job(run_dir: str, flags: dict[str, Any]) -> "Job":
+    from arkbatch.adapters.jobfile import resolve_again
+    from arkbatch.engines.retrying import read_run
+
+    info = read_run(run_dir)
+    return resolve_again(
+        info.job,
+        info.input.path,
+        run_dir,
+        flags | {"simulate": info.simulated or None},
+        os.environ,
+        [Path(run_dir).parent, Path(info.input.path).parent, Path.cwd()],
+    )
+
+
+def _changes(settings: tuple[str, ...], model: str | None) -> dict[str, Any]:
+    """`("thinking.type=disabled",)` as `{"thinking": {"type": "disabled"}}`."""
+    from arkbatch.adapters.typed import parse_setting
+
+    changes: dict[str, Any] = {"model": model} if model else {}
+    for text in settings:
+        path, value = parse_setting(text)
+        table = changes
+        for name in path[:-1]:
+            table = table.setdefault(name, {})
+        table[path[-1]] = value
+    return changes
+
+
+def _numbers(text: str) -> frozenset[int]:
+    from arkbatch.core.errors import UsageError
+
+    try:
+        return frozenset(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise UsageError(f"--row {text} is not a list of line numbers, such as 17,42.") from None

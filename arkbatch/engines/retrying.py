@@ -1,0 +1,108 @@
+"""Opens a run for another try at its failed rows: which they are, and what is asked this time.
+
+The rows come from `failures.jsonl` alone, each with its request, so that neither the input nor the defaults are
+needed again. Lines that were never sent have no request; they are mended in the input and adopted with `--rebase`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from arkbatch.adapters.journal import read_lines
+from arkbatch.adapters.rundir import FAILURES, RunDirectory, RunInfo
+from arkbatch.core.changes import merged
+from arkbatch.core.endpoints import ENDPOINTS
+from arkbatch.core.errors import RunDirectoryError, UsageError
+from arkbatch.core.job import Job
+from arkbatch.core.lines import Retryable, before_of, decode_retryable
+from arkbatch.core.records import Kind, Row
+from arkbatch.core.standing import Found
+from arkbatch.engines.opening import OpenRun
+
+
+class Choice(Struct, frozen=True):
+    """Which failed rows, all where nothing is said; and what is asked differently.
+
+    changes: request parameters that replace the row's own, nested as in the request
+    """
+
+    kinds: frozenset[str] = frozenset()
+    rows: frozenset[int] = frozenset()
+    changes: Mapping[str, Any] = {}
+
+    def takes(self, failure: Retryable) -> bool:
+        return (not self.kinds or failure.error.kind in self.kinds) and (not self.rows or failure.row in self.rows)
+
+
+def chosen_kinds(names: str) -> frozenset[str]:
+    """`timeout,overloaded` as a set. UsageError: there is no such kind."""
+    known = [kind.value for kind in Kind]
+    chosen = frozenset(name.strip() for name in names.split(",") if name.strip())
+    for name in sorted(chosen - set(known)):
+        near = get_close_matches(name, known, 1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise UsageError(f"--kind {name} is not a kind of failure.{hint} Kinds are: {', '.join(known)}.")
+    return chosen
+
+
+class OpenRetry(OpenRun):
+    """A run opened for its failed rows."""
+
+    def __init__(self, job: Job, choice: Choice, *, wall: Callable[[], float]) -> None:
+        super().__init__(job, wall=wall, command="retry")
+        self._choice = choice
+
+    def _open(self) -> None:
+        if not self.directory.exists:
+            raise RunDirectoryError(f"{self.directory.path} is not a run directory. Name the one that `run` wrote.")
+        super()._open()
+
+    def _resume(self, info: RunInfo) -> RunInfo:
+        """What is asked now comes from the rows and the flags, so there is nothing to compare."""
+        return info
+
+    def _found(self) -> Found:
+        self._end = (self.directory / FAILURES).stat().st_size
+        chosen = unsent = 0
+        for failure in self._failures():
+            chosen += failure.request is not None
+            unsent += failure.request is None
+        found = super()._found()
+        changes = [f"{name}: {value}" for name, value in self._choice.changes.items()]
+        return msgspec.structs.replace(
+            found, command="retry", to_send=chosen, total=chosen, unsent=unsent, changes=tuple(changes)
+        )
+
+    def rows(self) -> Iterator[Row]:
+        """The chosen rows, with what was spent on them so far."""
+        for failure in self._failures():
+            if failure.request is not None:
+                body = merged(failure.request.body, self._choice.changes)
+                problem = ENDPOINTS[failure.endpoint].problem(body)
+                if problem is not None:
+                    raise UsageError(f"Row {failure.row} cannot be sent so: {problem}. Correct --set.")
+                yield Row(
+                    failure.row,
+                    failure.offset,
+                    failure.digest,
+                    failure.custom_id,
+                    failure.endpoint,
+                    body,
+                    before_of(failure),
+                )
+
+    def _failures(self) -> Iterator[Retryable]:
+        """Up to where the file ended when it was opened: a row that fails again is written behind."""
+        for _, line in read_lines(self.directory / FAILURES, end=self._end):
+            failure = decode_retryable(line)
+            if self._choice.takes(failure):
+                yield failure
+
+
+def read_run(run_dir: str) -> RunInfo:
+    """`run.json` of a run. RunDirectoryError: it is none."""
+    return RunDirectory(Path(run_dir)).read_info()

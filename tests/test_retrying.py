@@ -1,0 +1,111 @@
+"""Another try at the failed rows of a run."""
+
+import orjson
+import pytest
+from msgspec.structs import replace
+from virtual import run_virtual
+
+from arkbatch.adapters.rundir import FAILURES, RESULTS
+from arkbatch.core.errors import RunDirectoryError, UsageError
+from arkbatch.core.job import Job, RetryPolicy, Secret
+from arkbatch.engines.opening import OpenRun
+from arkbatch.engines.retrying import Choice, OpenRetry, chosen_kinds
+from arkbatch.engines.run import Session
+from arkbatch.simulator.server import serve
+from arkbatch.simulator.settings import Settings
+
+ROWS = [
+    {"prompt": "all is well"},
+    {"prompt": "it breaks [[fault:server_error:9]]"},
+    {"prompt": "blocked [[fault:content_filter]]"},
+    {"prompt": "refused [[fault:refuse]]"},
+]
+
+
+@pytest.fixture
+def job(tmp_path):
+    source = tmp_path / "rows.jsonl"
+    source.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in ROWS) + b"{oops\n")
+    return Job(
+        input=str(source),
+        run_dir=str(tmp_path / "rows.run"),
+        endpoint="chat",
+        model="doubao-seed-1-6-251015",
+        base_url="",
+        api_key=Secret("k"),
+        retry=RetryPolicy(max_attempts=3, first_delay=0.1),
+    )
+
+
+def work(job, *choices):
+    """A run, then a retry for each choice, against one simulator; the last summary."""
+
+    async def main():
+        async with serve(Settings(), wall=lambda: 0.0) as url:
+            ready = replace(job, base_url=url)
+            with OpenRun(ready, wall=lambda: 0.0) as run:
+                summary = await Session(run).work()
+            for choice in choices:
+                with OpenRetry(ready, choice, wall=lambda: 0.0) as again:
+                    summary = await Session(again).work_again(again.rows())
+            return summary
+
+    return run_virtual(main())
+
+
+def lines(job, name):
+    from pathlib import Path
+
+    return {line["row"]: line for line in map(orjson.loads, (Path(job.run_dir) / name).read_bytes().splitlines())}
+
+
+def test_a_success_moves_the_row_out_of_the_failures(job):
+    work(job, Choice(), Choice(), Choice())
+    assert set(lines(job, FAILURES)) == {3, 4, 5}
+    moved = lines(job, RESULTS)[2]
+    assert moved["attempts"] == 10  # nine failed in three sessions and a bit, the tenth answered
+    assert [part["attempts"] for part in moved["before"]] == [3, 3, 3]
+
+
+def test_only_the_chosen_kinds_are_sent(job):
+    summary = work(job, Choice(kinds=frozenset({"blocked"})))
+    assert summary.session["recorded"] == 1
+    assert lines(job, FAILURES)[3]["attempts"] == 2
+
+
+def test_only_the_chosen_rows_are_sent(job):
+    assert work(job, Choice(rows=frozenset({3, 4}))).session["recorded"] == 2
+
+
+def test_lines_that_were_never_sent_stay_as_they_are(job):
+    assert work(job, Choice(kinds=frozenset({"bad_row"}))).session["recorded"] == 0
+    assert lines(job, FAILURES)[5]["request"] is None
+
+
+def test_changes_replace_what_the_row_asked_and_keep_the_rest(job):
+    work(job, Choice(rows=frozenset({4}), changes={"max_tokens": 7, "thinking": {"type": "disabled"}}))
+    body = lines(job, FAILURES)[4]["request"]["body"]
+    assert (body["max_tokens"], body["thinking"], body["messages"][0]["role"]) == (7, {"type": "disabled"}, "user")
+
+
+def test_a_change_that_cannot_be_sent_names_the_row_and_the_flag(job):
+    with pytest.raises(UsageError, match=r"Row 2 cannot be sent so: temperature.*Correct --set"):
+        work(job, Choice(rows=frozenset({2}), changes={"temperature": 9}))
+
+
+def test_tokens_billed_in_earlier_sessions_stay_counted(job):
+    summary = work(job, Choice(kinds=frozenset({"blocked"})))
+    blocked = lines(job, FAILURES)[3]
+    assert blocked["usage"]["input"] == 2 * blocked["before"][0]["usage"]["input"]
+    assert summary.discarded["input"] == blocked["usage"]["input"]
+
+
+def test_a_directory_without_a_run_is_refused(job):
+    with pytest.raises(RunDirectoryError, match="not a run directory"), OpenRetry(job, Choice(), wall=lambda: 0.0):
+        pass
+
+
+def test_a_misspelt_kind_is_refused_with_the_nearest_one():
+    with pytest.raises(UsageError, match="Did you mean timeout"):
+        chosen_kinds("timeuot")
+    assert chosen_kinds("timeout, overloaded") == {"timeout", "overloaded"}
