@@ -135,6 +135,10 @@ def test_there_is_advice_for_every_kind_of_failure(kind):
     assert len(said) > 50
 
 
+def test_a_kind_that_a_newer_arkbatch_wrote_is_sent_again():
+    assert advice("odd", "a.run") == "see what the service said, then: arkbatch retry a.run --kind odd"
+
+
 def test_usage_is_shown_by_model_with_what_was_thrown_away(tmp_path):
     spent = [before(model="doubao-x", usage={"input": 7, "output": 3})]
 

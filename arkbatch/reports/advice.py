@@ -5,33 +5,33 @@ import shlex
 from arkbatch.core.records import Kind
 from arkbatch.core.rules import KEY, MODEL, PERMIT, RECHARGE
 
-# Whether sending the row again can help, and what to change before.
-_AGAIN = {
-    Kind.TIMEOUT: "it may be over by now; if the model thinks for long, give more time with --timeout S",
-    Kind.CONNECTION: "check the network, the proxy variables and the base URL",
-    Kind.SERVER_ERROR: "the service had a fault, which is often over later",
-    Kind.OVERLOADED: "the service was too busy; try later, or with a lower --concurrency",
-    Kind.RATE_LIMITED: "try later, or with a lower --rpm or --tpm",
-    Kind.BAD_REPLY: "check that the base URL is an API and no web page",
-    Kind.TRUNCATED: "the answer was cut off: allow more with --set max_tokens=N",
-    Kind.EMPTY: "the output allowance may be used up by thinking: raise --set max_tokens=N, or turn thinking off",
-    Kind.INVALID_REQUEST: "the service refused a parameter: change it with --set NAME=VALUE, or mend the row",
-    Kind.TOO_LONG: "name a model with a longer context with --model M, or shorten the row",
-    Kind.NOT_FOUND: MODEL,
-    Kind.AUTH: KEY,
-    Kind.DENIED: PERMIT,
-    Kind.BILLING: RECHARGE,
-    Kind.QUOTA: "a quota is used up: raise it in the console or wait until it resets, or name another --model M",
+# What to do before the rows are sent again, and what to change in them.
+_AGAIN: dict[str, tuple[str, str]] = {
+    Kind.TIMEOUT: ("it may be over by now; --timeout S gives a model more time to think", ""),
+    Kind.CONNECTION: ("check the network, the proxy variables and the base URL", ""),
+    Kind.SERVER_ERROR: ("the service had a fault, which is often over later", ""),
+    Kind.OVERLOADED: ("the service was too busy; later, or with a lower --concurrency, it may work", ""),
+    Kind.RATE_LIMITED: ("later, or with a lower --rpm or --tpm, it may work", ""),
+    Kind.BAD_REPLY: ("check that the base URL is that of an API and not of a web page", ""),
+    Kind.TRUNCATED: ("the answer was cut off: allow a longer one", "--set max_tokens=N"),
+    Kind.EMPTY: ("thinking may have used up the output: allow more, or turn thinking off", "--set max_tokens=N"),
+    Kind.INVALID_REQUEST: ("the service refused a parameter: change it", "--set NAME=VALUE"),
+    Kind.TOO_LONG: ("the row is too long for the model: name one with a longer context", "--model M"),
+    Kind.NOT_FOUND: (MODEL, "--model M"),
+    Kind.AUTH: (KEY, ""),
+    Kind.DENIED: (PERMIT, ""),
+    Kind.BILLING: (RECHARGE, ""),
+    Kind.QUOTA: ("a quota is used up: raise it in the console, or wait until it resets", ""),
 }
-_MEND = {
+_MEND: dict[str, str] = {
     Kind.BAD_ROW: "mend these lines in the input",
     Kind.BLOCKED: "moderation refused the text, and will again: change these rows in the input",
 }
 
 
 def advice(kind: str, run_dir: str) -> str:
-    """One sentence, with the command."""
+    """One sentence, with the command that follows."""
     if kind in _MEND:
-        return f"{_MEND[Kind(kind)]}, then run with --rebase, which keeps all other results"
-    retry = f"arkbatch retry {shlex.quote(run_dir)} --kind {kind}"
-    return f"{_AGAIN[Kind(kind)]}; then: {retry}" if kind in _AGAIN else retry
+        return f"{_MEND[kind]}, then run with --rebase, which keeps all other results"
+    sentence, flags = _AGAIN.get(kind, ("see what the service said", ""))
+    return f"{sentence}, then: {f'arkbatch retry {shlex.quote(run_dir)} --kind {kind} {flags}'.strip()}"
