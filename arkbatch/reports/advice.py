@@ -25,7 +25,7 @@ _AGAIN: dict[str, tuple[str, str]] = {
 }
 _MEND: dict[str, str] = {
     Kind.BAD_ROW: "mend these lines in the input",
-    Kind.BLOCKED: "moderation refused the text, and will again: change these rows in the input",
+    Kind.BLOCKED: "moderation refused the text, and most likely will again: change these rows in the input",
 }
 
 
