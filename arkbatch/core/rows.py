@@ -6,7 +6,7 @@ filled from the job's defaults; everything else passes through untouched. Files 
 `adapters.source`, what a request may hold to `endpoints`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Any
 
@@ -18,6 +18,8 @@ from arkbatch.core.endpoints import ENDPOINTS, by_body, by_url
 from arkbatch.core.job import Job, Template, pieces
 from arkbatch.core.records import BadRow, Body, Row
 
+_DEEPEST = 250  # braces within braces; orjson reads 1,024 and writes 254
+_NO_MODEL = "no model: give one in the row, in the job file (model), or with --model"
 _TEXT_KEPT = 2_000  # characters of a bad line, for the person who mends it
 _EXCLUSIVE = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
@@ -79,9 +81,7 @@ class RowReader:
             return draft
         endpoint = draft.endpoint or by_body(draft.body) or self._endpoint
         body = self._filled(draft.body, endpoint)
-        problem = ENDPOINTS[endpoint].problem(body)
-        if problem is None and not body.get("model"):
-            problem = "no model: give one in the row, in the job file (model), or with --model"
+        problem = _NO_MODEL if not body.get("model") else ENDPOINTS[endpoint].problem(body)
         if problem is not None:
             return problem
         return Row(number, offset, digest, custom_id, endpoint, body)
@@ -89,7 +89,7 @@ class RowReader:
     def _draft(self, value: dict[str, Any]) -> _Draft | str:
         if isinstance(value.get("request"), dict):
             value = value["request"]  # one of our own failure lines
-        if "body" in value:
+        if "body" in value and (self._columns is None or isinstance(value["body"], dict)):
             return _wrapped(value)
         if self._columns is not None:
             return self._columns.fill(value)
@@ -126,7 +126,8 @@ class Columns:
         for name, parts in self._parts.items():
             text, missing = _fill(parts, columns)
             if missing is not None:
-                return f"the template's {name} needs the column {missing!r}; the line has {_names(columns)}"
+                lack = "is null" if missing in columns else f"is not in the line, which has {_names(columns)}"
+                return f"the template's {name} needs the column {missing}, which {lack}"
             filled[name] = text
         if self._endpoint == "embeddings":
             return _Draft({"input": filled["input"]}, self._endpoint)
@@ -154,7 +155,23 @@ def _parse(text: bytes) -> dict[str, Any] | str:
         return _why_no_json(text, error)
     if not isinstance(value, dict):
         return f"the line holds {_kind(value)}, not an object in braces"
+    if text.count(b"[") + text.count(b"{") > _DEEPEST and _too_deep(value):
+        return f"the line is nested more than {_DEEPEST} levels deep"
     return value
+
+
+def _too_deep(value: object) -> bool:
+    """Whether it could be read and not be written again. Level by level, as recursion would end at 1,000."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [inner for outer in level for inner in _inside(outer) if isinstance(inner, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: object) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def _why_no_json(text: bytes, error: orjson.JSONDecodeError) -> str:

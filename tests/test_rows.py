@@ -1,0 +1,185 @@
+import re
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arkbatch.core.job import Job, Secret, Template
+from arkbatch.core.records import BadRow, Row
+from arkbatch.core.rows import RowReader, custom_id_of, digest_of
+
+ASK = [{"role": "user", "content": "hi"}]
+
+
+def job(**changes):
+    values = {"input": "in.jsonl", "run_dir": "r", "endpoint": "chat", "model": "doubao", "base_url": "http://x/v1"}
+    return Job(**(values | {"api_key": Secret("k")} | changes))
+
+
+def read(value, number=7, **changes):
+    line = value if isinstance(value, bytes) else orjson.dumps(value)
+    return RowReader(job(**changes)).read(number, 100, line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"custom_id": "a", "body": {"messages": ASK}},
+        {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {"messages": ASK}},
+        {"custom_id": "a", "messages": ASK},
+        {"custom_id": "a", "prompt": "hi"},
+        {"custom_id": "a", "id": "b", "row": 3, "error": {}, "request": {"method": "POST", "body": {"messages": ASK}}},
+    ],
+    ids=["ark", "openai", "bare", "prompt", "our own failure line"],
+)
+def test_every_form_of_line_becomes_the_same_request(line):
+    row = read(line)
+    assert row.body == {"messages": ASK, "model": "doubao"}
+    assert (row.number, row.offset, row.custom_id, row.endpoint) == (7, 100, "a", "chat")
+
+
+@pytest.mark.parametrize(
+    ("line", "endpoint"),
+    [
+        ({"input": ["a", "b"]}, "embeddings"),
+        ({"custom_id": "a", "url": "/v1/embeddings", "body": {"input": "a"}}, "embeddings"),
+        ({"body": {"input": "a"}}, "embeddings"),
+        ({"prompt": "a"}, "chat"),
+    ],
+)
+def test_the_line_chooses_its_endpoint(line, endpoint):
+    assert read(line).endpoint == endpoint
+
+
+def test_a_prompt_in_an_embeddings_job_is_its_input():
+    row = read({"prompt": "a"}, endpoint="embeddings")
+    assert row.body == {"input": "a", "model": "doubao"}
+
+
+def test_a_system_text_stands_before_the_prompt_and_other_columns_are_parameters():
+    row = read({"prompt": "hi", "system": "be brief", "temperature": 0.5})
+    assert [message["role"] for message in row.body["messages"]] == ["system", "user"]
+    assert row.body["temperature"] == 0.5
+
+
+def test_a_row_without_an_id_is_named_by_its_number():
+    assert read({"prompt": "hi"}).custom_id == "row-7"
+
+
+def test_the_row_wins_over_the_defaults():
+    row = read({"prompt": "hi", "temperature": 0.1}, defaults={"temperature": 0.9, "top_p": 0.5})
+    assert (row.body["temperature"], row.body["top_p"]) == (0.1, 0.5)
+
+
+def test_a_default_gives_way_to_a_parameter_that_excludes_it():
+    row = read({"prompt": "hi", "max_tokens": 5}, defaults={"max_completion_tokens": 9})
+    assert "max_completion_tokens" not in row.body
+
+
+def test_defaults_of_chat_do_not_reach_embeddings():
+    assert "temperature" not in read({"input": "a"}, defaults={"temperature": 0.9}).body
+
+
+def test_what_we_do_not_know_passes_untouched():
+    odd = {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "u"}}], "x": None}]}
+    odd |= {"tools": [{"type": "function", "function": {"name": "f"}}], "brand_new": {"a": [1.5, None]}}
+    assert read(odd).body == odd | {"model": "doubao"}
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"{oops", "not JSON: .* column"),
+        (b"", "not JSON"),
+        (b"[1]", "holds a list, not an object in braces"),
+        (b"null", "holds null"),
+        (b"\xff\xfe{}", "not valid UTF-8 at byte 1 of the line"),
+        (b'{"prompt": "caf\xe9"}', "not valid UTF-8 at byte 16"),
+        ({"prompt": 3}, "prompt and system must be text, not a number"),
+        ({"prompt": "a", "system": []}, "not a list"),
+        ({"question": "a", "n": 1}, r"its columns \(question, n\) need a \[template\]"),
+        ({}, "no columns"),
+        ({"custom_id": 5, "prompt": "a"}, "custom_id 5 is not a text"),
+        ({"custom_id": "", "prompt": "a"}, 'custom_id "" is not a text'),
+        ({"body": "text"}, "body holds text, not an object in braces"),
+        ({"body": {"messages": ASK}, "method": "GET"}, 'method "GET" cannot be sent'),
+        ({"body": {"messages": ASK}, "url": "/v1/images"}, 'url "/v1/images" is no endpoint .*/embeddings'),
+        ({"messages": []}, "messages"),
+        ({"prompt": "a", "temperature": 9}, "temperature is 9"),
+        ({"prompt": "a", "max_tokens": 1, "max_completion_tokens": 1}, "together"),
+    ],
+)
+def test_a_line_that_cannot_be_sent_says_why(line, reason):
+    row = read(line)
+    assert isinstance(row, BadRow)
+    assert (row.number, row.offset) == (7, 100)
+    assert re.search(reason, row.reason), row.reason
+
+
+def test_a_row_without_a_model_says_where_to_give_one():
+    assert "--model" in read({"prompt": "a"}, model="").reason
+
+
+def test_a_bad_line_keeps_its_beginning_only():
+    assert len(read(b"{" + b"x" * 100_000).text) == 2_000
+
+
+def test_a_bad_row_keeps_its_id_where_it_has_one():
+    assert read({"custom_id": "mine", "prompt": 3}).custom_id == "mine"
+
+
+@pytest.mark.parametrize("depth", [250, 400, 1_000])
+def test_a_body_nested_too_deeply_to_be_written_is_a_bad_row(depth):
+    """It can be parsed, but not encoded again: found out late it would end the run, each time anew."""
+    line = b'{"prompt": "a", "x": ' + b"[" * depth + b"]" * depth + b"}"
+    assert "nested" in read(line).reason
+
+
+def test_many_braces_side_by_side_are_no_depth():
+    assert isinstance(read({"prompt": "a", "x": [{}] * 1_000}), Row)
+
+
+class TestTemplate:
+    def read(self, columns, endpoint="chat", **texts):
+        return read(columns, template=Template(**texts), endpoint=endpoint)
+
+    def test_columns_fill_it(self):
+        row = self.read({"a": "x", "n": 3, "l": [1]}, system="S", user="{a}-{n}-{l}{{}}")
+        assert row.body["messages"] == [
+            {"role": "system", "content": "S"},
+            {"role": "user", "content": "x-3-[1]{}"},
+        ]
+
+    @pytest.mark.parametrize(
+        ("columns", "lack"), [({"b": 1}, "a, which is not in the line, which has b"), ({"a": None}, "a, which is null")]
+    )
+    def test_a_missing_column_is_a_bad_row(self, columns, lack):
+        row = self.read(columns, user="{a}")
+        assert isinstance(row, BadRow)
+        assert row.reason.endswith(f"needs the column {lack}")
+
+    def test_a_column_named_body_is_a_column_when_it_is_text(self):
+        row = self.read({"title": "T", "body": "B"}, user="{title}: {body}")
+        assert row.body["messages"][0]["content"] == "T: B"
+
+    def test_columns_named_like_our_short_forms_are_columns(self):
+        row = self.read({"prompt": "P", "input": "I"}, user="{input}/{prompt}")
+        assert row.body["messages"][0]["content"] == "I/P"
+
+    def test_embeddings_take_the_input_text(self):
+        assert self.read({"a": "x"}, endpoint="embeddings", input="<{a}>").body["input"] == "<x>"
+
+
+@given(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()), st.binary())
+def test_no_line_makes_the_reader_raise(value, raw):
+    for line in (raw, orjson.dumps(value)):
+        row = RowReader(job()).read(1, 0, line)
+        assert isinstance(row, Row | BadRow)
+        assert row.custom_id == custom_id_of(1, line)
+
+
+def test_the_digest_is_of_the_bytes_without_the_white_space_around():
+    assert digest_of(b'{"a": 1}') == digest_of(b'  {"a": 1}\r\n')
+    assert digest_of(b'{"a": 1}') != digest_of(b'{"a":1}')
+    assert len(digest_of(b"")) == 16
