@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
+from itertools import takewhile
 from typing import Any
 
 import orjson
+
+_SHOWN = 80  # characters of a value
+_LEAD = 20  # characters before the first that differs
 
 
 def asked_digest(asked: Mapping[str, Any]) -> str:
@@ -20,23 +24,24 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def _differences(prefix: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
-        if isinstance(old, dict) or isinstance(new, dict):
+        if isinstance(old, dict | None) and isinstance(new, dict | None):
             yield from _differences(f"{prefix}{key}.", old or {}, new or {})
         elif old != new:
-            yield f"{prefix}{key}: {_shown(old)} -> {_shown(new)}"
+            yield f"{prefix}{key}: {' -> '.join(_shown(old, new))}"
 
 
-def _shown(value: Any) -> str:
-    if value is None:
-        return "not set"
-    text = orjson.dumps(value).decode()
-    return text if len(text) <= 80 else text[:77] + "..."
+def _shown(old: Any, new: Any) -> tuple[str, str]:
+    """Both values; what long ones begin with in common is left out, or they would look the same."""
+    texts = _text(old), _text(new)
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(*texts, strict=False)))
+    skip = max(0, same - _LEAD) if max(map(len, texts)) > _SHOWN else 0
+    return _cut(texts[0], skip), _cut(texts[1], skip)
 
 
-def merged(body: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The body with the changes laid over it; tables are merged, everything else is replaced."""
-    result = dict(body)
-    for key, value in changes.items():
-        old = result.get(key)
-        result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return result
+def _text(value: Any) -> str:
+    return "not set" if value is None else orjson.dumps(value).decode()
+
+
+def _cut(text: str, skip: int) -> str:
+    rest = text[skip:]
+    return ("..." if skip else "") + (rest if len(rest) <= _SHOWN else rest[: _SHOWN - 3] + "...")
