@@ -7,17 +7,17 @@ def count(number: int) -> str:
 
 def short(number: float) -> str:
     """A count in a few characters: 940, 12.3k, 4.56M."""
-    if number < 10_000:
+    if round(number) < 10_000:
         return f"{number:.0f}"
-    for size, mark in ((1e9, "G"), (1e6, "M")):
-        if number >= size:
+    for size, mark in ((1e3, "k"), (1e6, "M")):
+        if number < 999.5 * size:
             return f"{number / size:.3g}{mark}"
-    return f"{number / 1e3:.3g}k" if number < 999_500 else "1M"
+    return f"{number / 1e9:.3g}G"
 
 
 def duration(seconds: float) -> str:
     """Seconds in the two units that matter."""
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
