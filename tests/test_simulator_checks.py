@@ -48,6 +48,7 @@ def with_part(part):
         ({"tools": [{"name": "f"}]}, "tools"),
         ({"tools": {}}, "tools"),
         ({"stream": "yes"}, "stream"),
+        ({"stream_options": True}, "stream_options"),
         ({"max_tokens": 1, "max_completion_tokens": 1}, "max_tokens"),
     ],
 )
@@ -78,11 +79,6 @@ def test_what_is_documented_or_unknown_passes(more):
 def test_some_parameters_are_not_for_a_model_that_thinks(more):
     assert code(chat_body(model=THINKING, **more)) == "InvalidParameter.UnsupportedParameter"
     assert code(chat_body(model=THINKING, thinking={"type": "disabled"}, **more)) is None
-
-
-def test_streaming_is_not_simulated():
-    assert code(chat_body(stream=True)) == "InvalidParameter.UnsupportedParameter"
-    assert code(chat_body(stream=False)) is None
 
 
 @pytest.mark.parametrize(

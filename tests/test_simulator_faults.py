@@ -23,6 +23,8 @@ REFUSALS = [
     ("set_limit", 429, "SetLimitExceeded", "TooManyRequests"),
 ]
 
+IN_STREAMS = {"truncated", "no_done", "split", "untidy"}  # tried in test_simulator_streams.py
+
 
 @pytest.mark.parametrize(("name", "status", "code", "type_"), REFUSALS)
 def test_refusals_carry_the_documented_status_code_and_type(name, status, code, type_):
@@ -34,7 +36,8 @@ def test_refusals_carry_the_documented_status_code_and_type(name, status, code, 
 
 def test_every_fault_of_the_menu_is_tried_in_this_file():
     tried = {name for name, *_ in REFUSALS} | {"bad_gateway", "drop_before", "drop_inside", "stall"}
-    tried |= {"garbled", "error_in_200", "no_choices", "empty", "content_filter", "length"}
+    tried |= {"garbled", "error_in_200", "no_choices", "empty", "content_filter", "length", "stall_inside"}
+    tried |= IN_STREAMS
     assert tried == set(faults.MENU)
 
 
@@ -61,9 +64,15 @@ def test_drop_inside_closes_in_the_middle_of_the_body():
         ask(chat_body(), faults={"drop_inside": 1})
 
 
-def test_a_stall_never_answers():
+@pytest.mark.parametrize("fault", ["stall", "stall_inside"])
+def test_a_stall_never_ends(fault):
     with pytest.raises(TimeoutError):
-        ask(chat_body(), faults={"stall": 1}, patience=40_000)
+        ask(chat_body(), faults={fault: 1}, patience=40_000)
+
+
+@pytest.mark.parametrize("fault", sorted(IN_STREAMS))
+def test_what_strikes_only_streams_leaves_other_answers_alone(fault):
+    assert ask(chat_body(), faults={fault: 1}).json["choices"] == ask(chat_body()).json["choices"]
 
 
 def test_a_stopping_server_does_not_wait_for_its_stalls():

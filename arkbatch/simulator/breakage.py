@@ -15,14 +15,18 @@ def hang_up(request: web.Request) -> web.Response:
     return web.Response()
 
 
-async def tear(request: web.Request, body: bytes, headers: dict[str, str]) -> web.StreamResponse:
+def close(request: web.Request) -> None:
+    """Closes the connection once what was written has been sent."""
+    if request.transport is not None:
+        request.transport.close()
+
+
+async def half(request: web.Request, body: bytes, headers: dict[str, str]) -> web.StreamResponse:
     """Promises a whole body and sends half."""
     response = web.StreamResponse(headers=headers)
     response.content_length = len(body)
     await response.prepare(request)
     await response.write(body[: len(body) // 2])
-    if request.transport is not None:
-        request.transport.close()
     return response
 
 

@@ -137,8 +137,6 @@ def _exclusions(body: Body) -> Iterator[Refusal]:
         yield invalid("reasoning_effort", f"{effort} cannot be combined with thinking disabled")
     if "top_logprobs" in body and not body.get("logprobs"):
         yield invalid("top_logprobs", "it needs logprobs")
-    if body.get("stream"):
-        yield unsupported("stream")
     if models.effort(models.chat_model(body["model"]), body) != "none":
         yield from (unsupported(name) for name in _NOT_WHILE_THINKING if body.get(name))
 
@@ -214,4 +212,5 @@ _SHAPES: dict[str, Callable[[Any], bool]] = {
     "tool_choice": _is_tool_choice,
     "tools": lambda value: isinstance(value, list),
     "stop": _is_stop,
+    "stream_options": lambda value: isinstance(value, dict),
 }

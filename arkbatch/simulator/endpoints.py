@@ -5,7 +5,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from arkbatch.simulator import answers, checks, vectors
+from arkbatch.simulator import answers, checks, chunks, vectors
+from arkbatch.simulator.chance import luck
 from arkbatch.simulator.refusals import Refusal
 from arkbatch.simulator.settings import Settings
 
@@ -18,31 +19,44 @@ class Asked(Struct, frozen=True):
     fault: str | None
 
 
+class Said(Struct, frozen=True):
+    """An answer ready to be written, with its tokens: a body, or the chunks of a stream."""
+
+    input: int
+    output: int
+    body: dict[str, Any] = {}
+    chunks: list[dict[str, Any]] = []
+
+
 class Endpoint(Struct, frozen=True):
-    """What one path does: which bodies it refuses, what a body costs, and the answer with its tokens."""
+    """What one path does: which bodies it refuses, what a body costs, the answer, and whether it can stream."""
 
     check: Callable[[dict[str, Any]], Refusal | None]
     input_tokens: Callable[[dict[str, Any]], int]
-    answer: Callable[[Asked, Settings, str, int], tuple[dict[str, Any], int]]
+    answer: Callable[[Asked, Settings, str, int], Said]
+    streams: bool = False
 
 
-def _chat(asked: Asked, settings: Settings, request_id: str, created: int) -> tuple[dict[str, Any], int]:
-    del settings
+def _chat(asked: Asked, settings: Settings, request_id: str, created: int) -> Said:
     answer = answers.struck(answers.chat(asked.body, asked.of), asked.fault)
+    if asked.body.get("stream"):
+        options = asked.body.get("stream_options", {})
+        parts = chunks.of(answer, request_id, created, options=options, chance=luck(asked.of), pieces=settings.chunks)
+        return Said(answer.input, answer.output, chunks=parts)
     completion = answers.completion(answer, request_id, created)
     if asked.fault == "no_choices":
         del completion["choices"]
-    return completion, answer.output
+    return Said(answer.input, answer.output, completion)
 
 
-def _embeddings(asked: Asked, settings: Settings, request_id: str, created: int) -> tuple[dict[str, Any], int]:
+def _embeddings(asked: Asked, settings: Settings, request_id: str, created: int) -> Said:
     reply = vectors.embeddings(asked.body, asked.of, settings.seed, request_id, created, shuffle=settings.shuffle)
     if asked.fault == "no_choices":
         reply["data"] = []
-    return reply, 0
+    return Said(reply["usage"]["prompt_tokens"], 0, reply)
 
 
 ENDPOINTS = {
-    "/chat/completions": Endpoint(checks.chat, answers.input_tokens, _chat),
+    "/chat/completions": Endpoint(checks.chat, answers.input_tokens, _chat, streams=True),
     "/embeddings": Endpoint(checks.embeddings, vectors.input_tokens, _embeddings),
 }

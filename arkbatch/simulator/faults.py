@@ -33,9 +33,14 @@ MENU: Mapping[str, Fault] = {
     "drop_before": Fault("the connection closes before the first byte of the reply"),
     "drop_inside": Fault("the connection closes in the middle of the body"),
     "stall": Fault("no reply, ever"),
-    "garbled": Fault("200 with the first half of a JSON body"),
-    "error_in_200": Fault("200 whose body is an error"),
+    "stall_inside": Fault("half a reply, then nothing more, ever"),
+    "garbled": Fault("200 with the first half of a JSON body; a stream with half an event"),
+    "error_in_200": Fault("200 whose body is an error; a stream with an error event in the middle"),
     "no_choices": Fault("200 without choices (embeddings: without data)"),
+    "truncated": Fault("a stream that ends well before the answer does"),
+    "no_done": Fault("a stream without [DONE] at its end"),
+    "split": Fault("a stream whose packets end inside characters"),
+    "untidy": Fault("a stream with comments, CRLF and no space after data:"),
     "empty": Fault("an answer without content (chat)"),
     "content_filter": Fault("an answer cut by moderation, finish_reason content_filter (chat)"),
     "length": Fault("an answer cut short, finish_reason length (chat)"),
@@ -46,6 +51,9 @@ MENU: Mapping[str, Fault] = {
     "free_quota": Fault("429, the free trial quota is used up", refusals.FREE_QUOTA),
     "set_limit": Fault("429, the user's own spending limit is reached", refusals.SET_LIMIT),
 }
+
+# What happens in place of an answer, streamed or not.
+BEFORE_ANSWERS = frozenset({"stall", "drop_before", "bad_gateway"})
 
 _MARKER = re.compile(rb"\[\[fault:([a-z0-9_]+)(?::(\d{1,6}))?\]\]")
 

@@ -24,6 +24,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     latency: mean seconds to an answer; half of it is fixed, the other half spreads exponentially
     faults: rate (0 to 1) by name of `faults.MENU`; together at most 1
     shuffle: give embeddings in another order than the inputs
+    chunks: pieces that a streamed text is cut into, all of one size; without, the pieces are short and uneven
     gzip: compress answers for clients that accept it
     keepalive: seconds after which an idle connection is closed
     """
@@ -40,16 +41,17 @@ class Settings(Struct, frozen=True, kw_only=True):
     latency: float = 0.0
     faults: Mapping[str, float] = field(default_factory=dict)
     shuffle: bool = False
+    chunks: int | None = None
     gzip: bool = False
     keepalive: float = 75.0
 
 
 def check(settings: Settings) -> None:
     """Raises UsageError for the first value that makes no sense."""
-    for name in ("rpm", "tpm", "rps", "max_inflight"):
+    for name in ("rpm", "tpm", "rps", "max_inflight", "chunks"):
         limit = getattr(settings, name)
         if limit is not None and limit < 1:
-            raise UsageError(f"{name} is {limit}; it must be at least 1, or be left out for no limit")
+            raise UsageError(f"{name} is {limit}; it must be at least 1, or be left out")
     if settings.latency < 0:
         raise UsageError(f"latency is {settings.latency} seconds; it cannot be negative")
     for name, rate in settings.faults.items():

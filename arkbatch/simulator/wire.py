@@ -28,11 +28,11 @@ class Ids:
         return f"02{int(self._wall() * 1000):013d}{_HOST}{tail:06x}"
 
 
-def headers(request_id: str, client_id: str | None) -> dict[str, str]:
+def headers(request_id: str, client_id: str | None, content_type: str = JSON) -> dict[str, str]:
     """What the production service was seen to send with a 200, and nothing about limits among it."""
     result = {
         "X-Request-Id": request_id,
-        "Content-Type": JSON,
+        "Content-Type": content_type,
         "Server": "hertz",
         "Vary": "Accept-Encoding",
     }

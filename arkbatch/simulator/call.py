@@ -1,0 +1,25 @@
+"""One HTTP request on its way through the simulator: what is known of it so far. Decides nothing."""
+
+from aiohttp import web
+from msgspec import Struct
+
+from arkbatch.simulator import wire
+
+
+class Call(Struct):
+    """`outcome` stands as it is here when the client leaves before the end."""
+
+    http: web.Request
+    id: str
+    at: float
+    model: str = ""
+    attempt: int = 0
+    admitted: bool = False
+    outcome: str = "client_gone"
+
+    @property
+    def client_id(self) -> str | None:
+        return self.http.headers.get("X-Client-Request-Id")
+
+    def headers(self, content_type: str = wire.JSON) -> dict[str, str]:
+        return wire.headers(self.id, self.client_id, content_type)

@@ -1,0 +1,96 @@
+"""An answer cut into the chunks of a stream. Where the cuts fall follows from the request's luck, never from time.
+
+Thoughts come first, then what is said, then tool calls in fragments, then the reason why it ended. Each delta has a
+role and a content, as Ark writes them. What `stream_options` asks for is here too; how chunks become bytes, and what
+may happen to those on the way, is known to `streaming`.
+"""
+
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+from msgspec.structs import replace
+
+from arkbatch.simulator.answers import Answer, usage
+
+_LONGEST = 12  # characters of a piece
+
+Delta = dict[str, Any]
+Chunk = dict[str, Any]
+
+
+def cut(text: str, chance: Random, pieces: int | None = None) -> list[str]:
+    """The text in pieces of 1 to 12 characters, or in so many pieces of one size; no piece is empty."""
+    if pieces is not None:
+        ends = [len(text) * (k + 1) // pieces for k in range(pieces)]
+        return [text[start:end] for start, end in zip([0, *ends], ends, strict=False) if start < end]
+    found = []
+    place = 0
+    while place < len(text):
+        size = 1 + int(_LONGEST * chance.random())
+        found.append(text[place : place + size])
+        place += size
+    return found
+
+
+def of(
+    answer: Answer, request_id: str, created: int, *, options: dict[str, Any], chance: Random, pieces: int | None
+) -> list[Chunk]:
+    """All chunks of one answer; folded, they are `answers.completion` of it."""
+    head = {
+        "id": request_id,
+        "object": "chat.completion.chunk",
+        "created": created,
+        "model": answer.model,
+        "service_tier": "default",
+    }
+    deltas = list(_deltas(answer, chance, pieces))
+    choices = [{"index": 0, "delta": delta, "logprobs": None} for delta in deltas]
+    choices.append(_last(answer))
+    always = bool(options.get("chunk_include_usage"))
+    result = [
+        {**head, "choices": [choice], "usage": _so_far(answer, place, len(deltas)) if always else None}
+        for place, choice in enumerate(choices)
+    ]
+    if options.get("include_usage"):
+        result.append({**head, "choices": [], "usage": usage(answer)})
+    return result
+
+
+def ends_answer(chunk: Chunk) -> bool:
+    """Whether the answer is complete with this chunk."""
+    return not chunk["choices"] or "finish_reason" in chunk["choices"][0]
+
+
+def _deltas(answer: Answer, chance: Random, pieces: int | None) -> Iterator[Delta]:
+    for piece in cut(answer.thought, chance, pieces):
+        yield {"role": "assistant", "content": "", "reasoning_content": piece}
+    for piece in cut(answer.content, chance, pieces):
+        yield {"role": "assistant", "content": piece}
+    for index, call in enumerate(answer.tool_calls):
+        for fragment in _fragments(call, chance, pieces):
+            yield {"role": "assistant", "content": "", "tool_calls": [{"index": index, **fragment}]}
+
+
+def _fragments(call: dict[str, Any], chance: Random, pieces: int | None) -> Iterator[dict[str, Any]]:
+    """The first has everything but the arguments, the others nothing else."""
+    yield {**call, "function": {"name": call["function"]["name"], "arguments": ""}}
+    for piece in cut(call["function"]["arguments"], chance, pieces):
+        yield {"function": {"arguments": piece}}
+
+
+def _last(answer: Answer) -> dict[str, Any]:
+    choice: dict[str, Any] = {
+        "index": 0,
+        "delta": {"role": "assistant", "content": ""},
+        "finish_reason": answer.finish,
+        "logprobs": None,
+    }
+    if answer.finish == "content_filter":
+        choice["moderation_hit_type"] = "severe_violation"
+    return choice
+
+
+def _so_far(answer: Answer, place: int, count: int) -> dict[str, Any]:
+    output = answer.output * place // max(1, count) if place < count else answer.output
+    return usage(replace(answer, output=output, reasoning=min(output, answer.reasoning)))
