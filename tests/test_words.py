@@ -5,8 +5,20 @@ from arkbatch.core.words import count, duration, short
 
 @pytest.mark.parametrize(
     ("number", "text"),
-    [(0, "0"), (940, "940"), (9_999, "9999"), (9_999.7, "10k"), (12_345, "12.3k"), (999_499, "999k"), (999_500, "1M")]
-    + [(4_560_000, "4.56M"), (999_600_000, "1G"), (1e9, "1G"), (12.4e9, "12.4G"), (0.4, "0")],
+    [
+        (0, "0"),
+        (940, "940"),
+        (9_999, "9999"),
+        (9_999.7, "10k"),
+        (12_345, "12.3k"),
+        (999_499, "999k"),
+        (999_500, "1M"),
+        (4_560_000, "4.56M"),
+        (999_600_000, "1G"),
+        (1e9, "1G"),
+        (12.4e9, "12.4G"),
+        (0.4, "0"),
+    ],
 )
 def test_a_count_in_a_few_characters(number, text):
     assert short(number) == text
@@ -14,8 +26,18 @@ def test_a_count_in_a_few_characters(number, text):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (3599.6, "1 h 00 min")]
-    + [(3_661, "1 h 01 min"), (172_799, "47 h 59 min"), (172_800, "2 d 0 h"), (300_000, "3 d 11 h")],
+    [
+        (0, "0.0 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (3599.6, "1 h 00 min"),
+        (3_661, "1 h 01 min"),
+        (172_799, "47 h 59 min"),
+        (172_800, "2 d 0 h"),
+        (300_000, "3 d 11 h"),
+    ],
 )
 def test_a_duration_in_the_two_units_that_matter(seconds, text):
     assert duration(seconds) == text
