@@ -8,7 +8,9 @@ import struct
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -31,10 +33,11 @@ class Partitions:
     def __init__(self, width: int, folder: Path | None = None) -> None:
         self._form = struct.Struct(f"<{width}Q")
         self._folder = folder
+        self._place = folder or Path(tempfile.gettempdir())
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        with disk(self._folder or Path(tempfile.gettempdir())):
+        with disk(self._place):
             self._files = [self._stack.enter_context(tempfile.TemporaryFile(dir=self._folder)) for _ in range(_FILES)]
         return self
 
@@ -44,11 +47,18 @@ class Partitions:
         self._stack.close()
 
     def add(self, *numbers: int) -> None:
-        with disk(self._folder or Path(tempfile.gettempdir())):
+        try:
             self._files[numbers[0] % _FILES].write(self._form.pack(*numbers))
+        except OSError:
+            with disk(self._place):
+                raise
 
-    def groups(self) -> Iterator[list[tuple[int, ...]]]:
-        """Tuples with the same key come in the same list, in the order in which they were added."""
+    def groups(self) -> Iterator[Iterator[tuple[int, ...]]]:
+        """Tuples with the same key come in the same group, in the order in which they were added.
+
+        Each group can be gone through once; it is read in parts, since all rows may have the same key.
+        """
         for file in self._files:
             file.seek(0)
-            yield list(self._form.iter_unpack(file.read()))
+            parts = iter(partial(file.read, self._form.size << 12), b"")
+            yield chain.from_iterable(map(self._form.iter_unpack, parts))

@@ -98,7 +98,7 @@ def _match(directory: RunDirectory, source: Path) -> tuple[Edit, list[_Moves]]:
     return edit, moves
 
 
-def _pair(group: list[tuple[int, ...]], moves: list[_Moves], edit: Edit) -> Iterator[tuple[int, int]]:
+def _pair(group: Iterator[tuple[int, ...]], moves: list[_Moves], edit: Edit) -> Iterator[tuple[int, int]]:
     """Give records their rows of the same digest; what finds no partner comes out as (file or new, custom_id)."""
     waiting: defaultdict[int, deque[tuple[int, int, int]]] = defaultdict(deque)
     for digest, which, custom_id, number, offset in group:
@@ -115,7 +115,7 @@ def _pair(group: list[tuple[int, ...]], moves: list[_Moves], edit: Edit) -> Iter
             yield which, custom_id
 
 
-def _count_rest(group: list[tuple[int, ...]], edit: Edit) -> None:
+def _count_rest(group: Iterator[tuple[int, ...]], edit: Edit) -> None:
     """A record and a row with the same custom_id but other content are one changed row."""
     old: defaultdict[int, int] = defaultdict(int)
     new: defaultdict[int, int] = defaultdict(int)

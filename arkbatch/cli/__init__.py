@@ -62,7 +62,7 @@ def main() -> NoReturn:
     from arkbatch.core.errors import ArkbatchError
 
     try:
-        code = arkbatch.main(standalone_mode=False)
+        code = arkbatch.main(prog_name="arkbatch", standalone_mode=False)
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.Abort:

@@ -17,8 +17,11 @@ from arkbatch.core.rows import RowReader
 _SHOWN = 3
 
 
-def show_plan(job: Job, *, as_json: bool) -> ExitCode:
-    """Print what the first rows become. Bad lines among them are shown with their reason."""
+def show_plan(job: Job, named: str, *, as_json: bool) -> ExitCode:
+    """Print what the first rows become. Bad lines among them are shown with their reason.
+
+    named: the job or input as the user named it
+    """
     if job.input == "-":
         raise UsageError("--dry-run reads the input twice: save standard input to a file first")
     reader = RowReader(job)
@@ -33,7 +36,7 @@ def show_plan(job: Job, *, as_json: bool) -> ExitCode:
     print(  # noqa: T201
         f"Nothing was sent. {job.input} has {survey(Path(job.input)).rows:,} rows; they would go to {job.base_url}, "
         f"{', '.join(part for part in said if part)}, into {job.run_dir}.\n"
-        f"Read every line:  arkbatch check {job.input}",
+        f"Read every line:  arkbatch check {named}",
         file=sys.stderr,
     )
     return ExitCode.OK

@@ -21,12 +21,16 @@ STARTER = {
 SCHEMA_HERE = "../../job.schema.json"
 
 
-@click.command(epilog="Example: arkbatch init demo")
+@click.command()
 @click.argument("directory", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 def command(directory: Path) -> None:
     """Write a commented job file, a small input, .env.example and .gitignore into DIR.
 
     Files that are already there are left alone: then nothing is written.
+
+    \b
+    Example:
+      arkbatch init demo
     """
     refuse_to_overwrite(directory)
     try:

@@ -46,6 +46,10 @@ def command(model: str | None, file: Path | None, provider: str | None, as_json:
     """List the prices that costs are counted with, of all models or of MODEL.
 
     MODEL is a model id, with or without its date, or a name from your own [map].
+
+    \b
+    Example:
+      arkbatch prices doubao-seed-1-6-251015
     """
     from arkbatch.adapters.pricebook import price_book
 

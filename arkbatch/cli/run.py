@@ -33,17 +33,19 @@ def command(input_: str, *, rebase: bool, mixed: bool, as_json: bool, **flags: A
       arkbatch run job.toml --simulate
       arkbatch run prompts.jsonl -o nightly.run --set temperature=0.2 --set thinking.type=disabled
     """
-    from arkbatch.cli.session import carry_out
+    from arkbatch.cli.session import carry_out, this_command
     from arkbatch.engines.opening import OpenRun, Wishes
 
     job = job_from(input_, flags)
     if flags["dry_run"]:
         from arkbatch.cli.dry_run import show_plan
 
-        return show_plan(job, as_json=as_json)
+        return show_plan(job, input_, as_json=as_json)
     return carry_out(
         job,
-        lambda ready: OpenRun(ready, Wishes(rebase, mixed), wall=time.time, command="run", stdin=sys.stdin.buffer),
+        lambda ready: OpenRun(
+            ready, Wishes(rebase, mixed), wall=time.time, command=this_command(), stdin=sys.stdin.buffer
+        ),
         lambda session, _: session.work(),
         as_json=as_json,
     )

@@ -100,7 +100,7 @@ class OpenRun:
             format=FORMAT,
             created_at=self._now(),
             simulated=self.job.simulated,
-            input=survey(self.input),
+            input=survey(self.input.absolute()),
             asked=said,
             asked_digest=asked_digest(said),
             job=written(self.job),
@@ -139,10 +139,12 @@ class OpenRun:
             case Change.SAME:
                 self._adopt(
                     info,
-                    msgspec.structs.replace(info.input, path=str(self.input), mtime_ns=self.input.stat().st_mtime_ns),
+                    msgspec.structs.replace(
+                        info.input, path=str(self.input.absolute()), mtime_ns=self.input.stat().st_mtime_ns
+                    ),
                 )
             case Change.GREW:
-                now = survey(self.input)
+                now = survey(self.input.absolute())
                 self._changes.append(f"the input grew by {now.rows - info.input.rows} rows")
                 self._adopt(info, now)
             case Change.EDITED:
@@ -157,7 +159,7 @@ class OpenRun:
                 "Say --rebase to keep the results of unchanged rows and run the others, or name another with -o."
             )
         self._changes.append(f"the input was edited: {rebase(self.directory, self.input)}")
-        self._adopt(info, survey(self.input))
+        self._adopt(info, survey(self.input.absolute()))
 
     def _adopt(self, info: RunInfo, now: InputInfo) -> None:
         if now != info.input:
