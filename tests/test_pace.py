@@ -3,12 +3,16 @@
 import heapq
 import math
 import random
-from collections import deque
+from collections import Counter, deque
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from arkbatch.core.pace import Pace
+from arkbatch.core.pace import Memory, Pace, Ramp, Start
 from arkbatch.core.records import Scope
+
+NEVER = 10**9
 
 
 class Granting:
@@ -18,6 +22,7 @@ class Granting:
         self.limit, self.window, self.sliding = limit, window, sliding
         self.offset, self.says_when = offset, says_when
         self.granted = deque()
+        self.taken = 0
         self.refused = 0
 
     def ask(self, now):
@@ -29,15 +34,60 @@ class Granting:
             self.granted.append(now)
             return None
         self.refused += 1
+        if not self.limit:
+            return 0
         opens = self.granted[0] + self.window if self.sliding else begin + self.window
         return math.ceil(opens - now) if self.says_when else 0
 
 
-def drive(pace, server, *, rows, concurrency, latency=(0.05, 0.3), seed=0, start=1000.0):
-    """Every row is sent until it is granted; returns the seconds it took."""
+class Places:
+    """A server that takes so many calls at once."""
+
+    def __init__(self, places):
+        self.places, self.taken, self.refused = places, 0, 0
+
+    def ask(self, now):
+        if self.taken >= self.places:
+            self.refused += 1
+            return 0
+        self.taken += 1
+        return None
+
+
+class Steep:
+    """A server that refuses more than 20 % above what it had three minutes ago, from 700 a minute on."""
+
+    def __init__(self):
+        self.calls, self.taken, self.refused = Counter(), 0, 0
+
+    def ask(self, now):
+        third = int(now // 20)
+        self.calls[third] += 1
+        if self.minute(third) <= max(700, 1.2 * self.minute(third - 9) + 50):
+            return None
+        self.refused += 1
+        return 0
+
+    def minute(self, third):
+        return sum(self.calls[third - back] for back in range(3))
+
+
+def drive(
+    pace,
+    server,
+    *,
+    rows=NEVER,
+    concurrency,
+    latency=(0.05, 0.3),
+    seed=0,
+    start=1000.0,
+    until=math.inf,
+    scope=Scope.RATE,
+):
+    """Every row is sent until it is granted, or until the time is over; returns the seconds it took."""
     chance = random.Random(seed)
     now, left, in_flight, ends, turn = start, rows, 0, [], 0
-    while left or in_flight:
+    while (left or in_flight) and now < until:
         wait = pace.ready_in(now, in_flight) if left and in_flight < concurrency else math.inf
         if wait == 0:
             pace.sent(now)
@@ -50,8 +100,9 @@ def drive(pace, server, *, rows, concurrency, latency=(0.05, 0.3), seed=0, start
             in_flight -= 1
             if verdict is None:
                 pace.answered(now)
+                server.taken -= 1
             else:
-                pace.pushed_back(now, Scope.RATE, verdict or None, sent_at)
+                pace.pushed_back(now, scope, verdict or None, sent_at)
                 left += 1
         else:
             now += wait
@@ -74,3 +125,204 @@ def test_a_server_that_never_complains_is_not_slowed():
     server = Granting(math.inf, sliding=False)
     seconds = drive(Pace(1000.0, concurrency=64), server, rows=5000, concurrency=64, latency=(0.002, 0.002))
     assert seconds < 1.25 * 5000 / 64 * 0.002
+
+
+def sent(pace, now, number=1):
+    for _ in range(number):
+        pace.sent(now)
+
+
+@pytest.mark.parametrize("latency", [0.1, 1.0, 60.0])
+def test_a_large_concurrency_is_open_within_seconds(latency):
+    """From 13 calls at once to 500 in twelve seconds, however long a call lasts."""
+    pace = Pace(1000.0, concurrency=500)
+    drive(pace, Granting(math.inf, sliding=False), concurrency=500, latency=(latency, latency), until=1012.0)
+    assert pace.ready_in(1012.1, 499) == 0
+
+
+@pytest.mark.parametrize("rpm", [7, 60, 600, 30_000])
+def test_a_given_rate_is_used_up_and_never_exceeded(rpm):
+    server = Granting(math.inf, window=60.0, sliding=True)
+    seconds = 6000.0 if rpm < 100 else 120.0
+    pace = Pace(1000.0, concurrency=1000, rate=rpm)
+    drive(pace, server, concurrency=1000, latency=(0.2, 0.4), until=1000.0 + seconds)
+    times = list(server.granted)
+    drive_window = [end for begin, end in zip(times, times[rpm:], strict=False) if end - begin < 60.0]
+    assert drive_window == []
+    assert len(times) >= 0.97 * min(rpm * seconds / 60, rpm)
+
+
+def test_a_refusal_shuts_everyone_out_for_as_long_as_the_server_says():
+    pace = Pace(1000.0, concurrency=8)
+    sent(pace, 1000.0, 5)
+    pace.pushed_back(1000.2, Scope.RATE, 7.0, 1000.0)
+    assert pace.ready_in(1000.3, 4) == pytest.approx(6.9)
+    assert pace.ready_in(1007.2, 4) == 0
+
+
+def test_calls_under_way_when_the_door_shut_are_no_new_evidence():
+    """Thirty refusals of one burst mean the same as one of them."""
+    one, thirty = Pace(1000.0, concurrency=64), Pace(1000.0, concurrency=64)
+    for pace, times in ((one, 1), (thirty, 30)):
+        sent(pace, 1000.0, 20)
+        sent(pace, 1000.1, times)
+        for step in range(times):
+            pace.pushed_back(1000.3 + step / 100, Scope.RATE, 1.0, 1000.1)
+        pace.sent(1001.4)
+    assert thirty.ready_in(1001.4, 1) == one.ready_in(1001.4, 1)
+    assert thirty.found.rpm == pytest.approx(one.found.rpm) == pytest.approx(20 * 60, rel=0.03)
+
+
+def test_but_a_longer_wait_that_one_of_them_asks_for_is_kept():
+    pace = Pace(1000.0, concurrency=8)
+    sent(pace, 1000.0, 2)
+    pace.pushed_back(1000.2, Scope.RATE, 1.0, 1000.0)
+    pace.pushed_back(1000.3, Scope.RATE, 30.0, 1000.0)
+    assert pace.ready_in(1001.0, 0) > 28
+
+
+def test_a_server_that_names_no_time_is_tried_with_one_call():
+    pace = Pace(1000.0, concurrency=8)
+    sent(pace, 1000.0, 3)
+    pace.pushed_back(1000.2, Scope.RATE, None, 1000.0)
+    assert pace.ready_in(1001.2, 2) == 0
+    pace.sent(1001.2)
+    assert pace.ready_in(1001.2, 3) > 0
+
+
+def test_a_cut_to_a_third_is_measured_not_halved():
+    """Over a sliding minute the first new rate is within a fifth of the new limit."""
+    server = Granting(600, window=60.0, sliding=True, says_when=False)
+    pace = Pace(1000.0, concurrency=200)
+    drive(pace, server, concurrency=200, until=1400.0)
+    server.limit = 200
+    drive(pace, server, concurrency=200, start=1400.0, until=1470.0)
+    assert pace.found.rpm == pytest.approx(200, rel=0.2)
+
+
+def test_a_raised_limit_is_found_within_five_minutes():
+    server = Granting(200, window=60.0, sliding=True, says_when=False)
+    pace = Pace(1000.0, concurrency=200)
+    drive(pace, server, concurrency=200, until=1400.0)
+    server.limit = 600
+    drive(pace, server, concurrency=200, start=1400.0, until=1700.0)
+    last_minute = sum(1640.0 <= time < 1700.0 for time in server.granted)
+    assert last_minute >= 0.9 * 600
+
+
+def test_a_rate_that_no_row_waited_for_does_not_rise():
+    """One call at a time cannot try a rate of 600 a minute, so nothing is known of more."""
+    pace = Pace(1000.0, concurrency=1, start=Start(rpm=600))
+    before = pace.found.rpm
+    drive(pace, Granting(math.inf, sliding=False), concurrency=1, latency=(2.0, 2.0), until=3000.0)
+    assert pace.found.rpm == before
+
+
+def test_calls_in_flight_that_were_not_refused_are_what_the_service_takes():
+    server = Places(50)
+    pace = Pace(1000.0, concurrency=300)
+    drive(pace, server, concurrency=300, latency=(5.0, 9.0), until=1060.0, scope=Scope.CONCURRENCY)
+    assert pace.found.concurrency == pytest.approx(50, abs=5)
+    assert pace.found.rpm is None
+
+
+def test_an_outage_says_nothing_about_the_limit():
+    """Half an hour of refusals costs half the rate for a minute, and a call every half minute."""
+    server = Granting(600, window=60.0, sliding=True, says_when=False)
+    pace = Pace(1000.0, concurrency=200)
+    drive(pace, server, concurrency=200, until=1400.0)
+    refused, server.limit = server.refused, 0
+    drive(pace, server, concurrency=200, start=1400.0, until=3200.0, scope=Scope.CONCURRENCY)
+    assert server.refused - refused < 90
+    server.limit = 600
+    drive(pace, server, concurrency=200, start=3200.0, until=3400.0)
+    assert sum(3340.0 <= time < 3400.0 for time in server.granted) >= 0.9 * 600
+
+
+def test_ark_is_begun_as_it_advises():
+    """Ten calls a second at first, and 10 % more every ten seconds."""
+    server = Granting(math.inf, window=NEVER, sliding=False)
+    pace = Pace(1000.0, concurrency=1000, ramp=Ramp(), start=Start(rpm=30_000))
+    drive(pace, server, concurrency=1000, until=1060.0)
+    first = sum(time < 1005.0 for time in server.granted)
+    last = sum(time >= 1055.0 for time in server.granted)
+    assert first == pytest.approx(52, abs=4)
+    assert last / first == pytest.approx(1.1**5.5, rel=0.1)
+
+
+def test_who_is_refused_for_rising_steeply_rises_slower():
+    """Twenty minutes at a service that takes +20 % in three minutes: on it goes, with few refusals."""
+    server = Steep()
+    pace = Pace(1000.0, concurrency=1000, ramp=Ramp())
+    drive(pace, server, concurrency=1000, latency=(2.0, 12.0), until=2200.0, scope=Scope.CONCURRENCY)
+    assert server.refused < 0.005 * sum(server.calls.values())
+    assert server.minute(2190 // 20) > 1.4 * 600
+
+
+@pytest.mark.parametrize(
+    ("age", "share"), [(60.0, 0.95), (3 * 3600.0, 0.7), (8 * 86_400.0, None)], ids=["fresh", "old", "forgotten"]
+)
+def test_what_an_earlier_session_found_is_where_the_next_begins(age, share):
+    pace = Pace(1000.0, concurrency=64, memory=Memory(rpm=1200, age=age))
+    assert pace.found.rpm == (None if share is None else pytest.approx(1200 * share))
+
+
+def test_a_fresh_memory_spares_the_ramp():
+    ramp, memory = Ramp(), Memory(rpm=3000, age=30.0)
+    assert Pace(1000.0, concurrency=64, ramp=ramp, memory=memory).found.rpm == pytest.approx(2850)
+    assert Pace(1000.0, concurrency=64, ramp=ramp, memory=Memory(rpm=3000, age=7200.0)).found.rpm == 600
+
+
+def test_only_limits_that_were_met_are_remembered():
+    assert Pace(1000.0, concurrency=64, start=Start(rpm=500)).memory() == Memory()
+    pace = Pace(1000.0, concurrency=64)
+    drive(pace, Granting(20, sliding=True), rows=60, concurrency=64)
+    assert pace.memory().rpm == pytest.approx(1200, rel=0.03)
+
+
+def test_limits_that_the_server_sends_are_kept():
+    """Six calls are left of this minute, and thirty seconds."""
+    pace = Pace(1000.0, concurrency=64)
+    pace.told(1000.0, remaining=6, reset=30.0)
+    server = Granting(math.inf, window=NEVER, sliding=False)
+    drive(pace, server, concurrency=64, until=1030.0)
+    assert 6 <= len(server.granted) <= 7
+
+
+def test_it_says_why():
+    pace = Pace(1000.0, concurrency=64)
+    assert pace.reason == "no limit met so far"
+    drive(pace, Granting(20, sliding=True), rows=60, concurrency=64)
+    assert pace.reason == "the service refused more than 1200 calls a minute"
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.floats(0.0, 40.0),
+        st.sampled_from(["send", "answer", "rate", "concurrency"]),
+        st.none() | st.floats(0.1, 90.0),
+    ),
+    max_size=60,
+)
+
+
+@given(STEPS, st.none() | st.integers(1, 6000), st.booleans())
+def test_it_never_locks_up_and_never_passes_its_ceilings(steps, rpm, ramps):
+    """Whatever happens, a call may start after a finite time when none is in flight."""
+    pace = Pace(0.0, concurrency=9, rate=rpm, ramp=Ramp() if ramps else None)
+    now, under_way = 0.0, []
+    for seconds, what, after in steps:
+        now += seconds
+        if what == "send" and len(under_way) < 9:
+            if pace.ready_in(now, len(under_way)) == 0:
+                pace.sent(now)
+                under_way.append(now)
+        elif under_way and what == "answer":
+            under_way.pop(0)
+            pace.answered(now)
+        elif under_way and what != "send":
+            pace.pushed_back(now, Scope(what), after, under_way.pop())
+        assert 0 <= pace.ready_in(now, 0) < 120 + 60 * 60
+        assert pace.ready_in(now, 9) == math.inf
+        assert rpm is None or pace.found.rpm <= rpm
+        assert (pace.found.concurrency or 1) in range(1, 10)
