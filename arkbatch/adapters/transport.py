@@ -9,17 +9,20 @@ decompression.
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from io import BytesIO
 from typing import Protocol
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
 from arkbatch.core.job import Secret, Timeouts
 from arkbatch.core.records import Break, Broken, Call, Reply, Response
 
 LARGEST_REPLY = 128 << 20  # 256 embeddings of 4096 numbers take some 25 MB
+_LARGE_BODY = 1 << 20  # from here on aiohttp warns of bytes, and sends a file in pieces
 _IDLE_SECONDS = 5.0  # as the official SDK; a connection that rested longer may be gone without notice
 _CLIENT_ID = "X-Client-Request-Id"
 
@@ -46,7 +49,7 @@ class HttpTransport:
         try:
             async with self._session.post(
                 self._url(call.path),
-                data=call.body,
+                data=call.body if len(call.body) < _LARGE_BODY else BytesIO(call.body),
                 headers=self._headers(call),
                 proxy=self._proxy,
                 allow_redirects=False,
@@ -90,6 +93,8 @@ def _how(error: Exception) -> Break:
             return Break.CONNECT
         case TimeoutError():
             return Break.TIMEOUT
+        case aiohttp.ClientPayloadError() if isinstance(error.__cause__, ContentEncodingError):
+            return Break.GARBLED
         case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError() | ConnectionError():
             return Break.DROPPED
         case aiohttp.ClientOSError() | aiohttp.ClientConnectionError() | OSError():
@@ -100,7 +105,7 @@ def _how(error: Exception) -> Break:
 
 def _detail(error: Exception) -> str:
     """The error in words. Its own text where it has one; it names hosts, never headers."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
 
 @asynccontextmanager
