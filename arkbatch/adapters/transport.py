@@ -18,6 +18,7 @@ import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
+from arkbatch.adapters.streamed import is_streamed, read_streamed
 from arkbatch.core.job import Secret, Timeouts
 from arkbatch.core.records import Break, Broken, Call, Reply, Response
 
@@ -54,6 +55,8 @@ class HttpTransport:
                 proxy=self._proxy,
                 allow_redirects=False,
             ) as response:
+                if call.stream and is_streamed(response):
+                    return await read_streamed(response, began, LARGEST_REPLY)
                 body = await _read(response)
                 if body is None:
                     return Broken(Break.TOO_LARGE, f"the reply is over {LARGEST_REPLY >> 20} MB", loop_time() - began)

@@ -31,6 +31,7 @@ FLAG_PATHS = {
     "tpm": ("limits", "tpm"),
     "max_attempts": ("retry", "max_attempts"),
     "timeout": ("timeouts", "read"),
+    "stream": ("stream",),
 }
 # Keys of a request that have a better place than [defaults].
 MISPLACED = {

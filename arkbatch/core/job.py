@@ -138,8 +138,11 @@ class Template(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The tables of a job file. A later section is added here, and nowhere else."""
+    """What a job file and a job have in common. A later section is added here, and nowhere else."""
 
+    stream: Annotated[
+        bool, Meta(description="Have chat answers streamed; what is recorded is the same. A row may say otherwise.")
+    ] = False
     defaults: Annotated[
         dict[str, Any],
         Meta(description="Request parameters for every row that does not set them itself; sent as they are."),

@@ -14,6 +14,7 @@ import orjson
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from arkbatch.core.records import Attempt, BadRow, Before, Failure, Outcome, Reply, Success, Usage, add_usage
+from arkbatch.core.speed import tokens_per_second
 
 _BODY_KEPT = 65_536  # bytes of a refused reply that a failure keeps
 
@@ -57,6 +58,8 @@ class _Line(Struct):
     finished_at: datetime
     request: RequestPart | UnsetType | None = UNSET
     line: str | UnsetType = UNSET
+    first_token_seconds: float | UnsetType = UNSET
+    tokens_per_second: float | UnsetType = UNSET
 
 
 class EntryError(Struct, gc=False):
@@ -138,7 +141,16 @@ def encode(outcome: Outcome, *, run_id: str, finished_at: float, url: str) -> by
         line.request, line.line = None, row.text
     elif failed:
         line.request = RequestPart("POST", url, row.body)
+    elif isinstance(outcome, Success) and outcome.reply.first_token is not None:
+        _tell_speed(line, outcome)
     return _encode(line) + b"\n"
+
+
+def _tell_speed(line: _Line, streamed: Success) -> None:
+    reply = streamed.reply
+    speed = tokens_per_second(reply, streamed.usage.get("output", 0) - streamed.discarded.get("output", 0))
+    line.first_token_seconds = round(reply.first_token or 0.0, 3)
+    line.tokens_per_second = UNSET if speed is None else round(speed, 1)
 
 
 def entry_of(outcome: Outcome) -> Entry:

@@ -115,6 +115,8 @@ class Call(Struct, frozen=True, gc=False):
     """One HTTP request, ready to send.
 
     client_id: the X-Client-Request-Id, derived from run, session, row and attempt
+    model: what the body asks for, since a key may be good for one model only
+    stream: the body asks for a stream, which comes back folded into one reply
     """
 
     client_id: str
@@ -122,15 +124,21 @@ class Call(Struct, frozen=True, gc=False):
     path: str
     body: bytes
     headers: Mapping[str, str] = NO_HEADERS
+    model: str = ""
+    stream: bool = False
 
 
 class Reply(Struct, frozen=True, gc=False):
-    """What came back, whole. `headers` has lower-case names."""
+    """What came back, whole. `headers` has lower-case names.
+
+    first_token: seconds until the answer began, when it was streamed
+    """
 
     status: int
     body: bytes
     headers: Mapping[str, str]
     seconds: float
+    first_token: float | None = None
 
 
 class Break(StrEnum):

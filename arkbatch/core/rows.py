@@ -54,6 +54,7 @@ class RowReader:
         self._endpoint = job.endpoint
         self._model = job.model
         self._defaults = job.defaults
+        self._stream = job.stream
         self._columns = Columns(job.template, job.endpoint) if job.template else None
 
     def read(self, number: int, offset: int, line: bytes) -> Row | BadRow:
@@ -111,7 +112,17 @@ class RowReader:
                     body[name] = default
         if not body.get("model") and self._model:
             body["model"] = self._model
+        if endpoint == "chat" and body.get("stream", self._stream) is True:
+            _ask_for_stream(body)
         return body
+
+
+def _ask_for_stream(body: Body) -> None:
+    """With the usage, which a stream leaves out unless it is asked for."""
+    options = body.get("stream_options")
+    body["stream"] = True
+    if options is None or isinstance(options, dict):
+        body["stream_options"] = {"include_usage": True, **(options or {})}
 
 
 class Columns:

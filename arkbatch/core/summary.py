@@ -9,6 +9,7 @@ from arkbatch.core.errors import ExitCode
 from arkbatch.core.histogram import Histogram
 from arkbatch.core.ledger import Ledger
 from arkbatch.core.records import Cause, add_usage
+from arkbatch.core.speed import Speeds
 
 
 class Summary(Struct, frozen=True):
@@ -18,6 +19,7 @@ class Summary(Struct, frozen=True):
     usage: over the whole run, every billed attempt; discarded: the part of it that was thrown away
     failures: rows that stand failed, by kind
     p50, p95: seconds, over the answers of this session
+    first_token_p50, first_token_p95, tokens_per_second_p50: of those that were streamed, 0 when none was
     """
 
     ending: str
@@ -33,6 +35,9 @@ class Summary(Struct, frozen=True):
     seconds: float
     p50: float
     p95: float
+    first_token_p50: float = 0.0
+    first_token_p95: float = 0.0
+    tokens_per_second_p50: float = 0.0
     halt: Cause | None = None
 
     @property
@@ -52,6 +57,7 @@ class Summary(Struct, frozen=True):
 def summarise(
     ledger: Ledger,
     latency: Histogram,
+    speeds: Speeds,
     *,
     ending: str,
     run_dir: str,
@@ -79,5 +85,8 @@ def summarise(
         seconds=round(seconds, 3),
         p50=round(latency.quantile(0.5), 3),
         p95=round(latency.quantile(0.95), 3),
+        first_token_p50=round(speeds.first_token.quantile(0.5), 3),
+        first_token_p95=round(speeds.first_token.quantile(0.95), 3),
+        tokens_per_second_p50=round(speeds.tokens_per_second.quantile(0.5), 1),
         halt=halt,
     )

@@ -46,6 +46,7 @@ from arkbatch.core.records import (
     total_tokens,
 )
 from arkbatch.core.retry import Delay, GiveUp, decide
+from arkbatch.core.speed import Speeds
 from arkbatch.core.stopper import Stopper
 from arkbatch.core.verdict import judge
 from arkbatch.engines.gate import Gate, Turn
@@ -83,7 +84,7 @@ class Engine:
 
     halt: why no row can work, after a halt
     recorded, retried: rows recorded, and calls made again, in this session
-    latency: of the calls that gave an answer
+    latency: of the calls that gave an answer; speeds: of those that were streamed
     """
 
     def __init__(self, rows: Iterator[Row | BadRow], tools: Tools) -> None:
@@ -95,6 +96,7 @@ class Engine:
         self._stopper = Stopper()
         self._estimators: dict[tuple[str, object], Estimator] = {}
         self.latency = Histogram()
+        self.speeds = Speeds()
         self.halt: Cause | None = None
         self.recorded = 0
         self.retried = 0
@@ -162,7 +164,7 @@ class Engine:
         history.sent += 1
         client_id = f"{tools.call_prefix}-{row.number}-{history.sent}"
         try:
-            response = await tools.transport.send(Call(client_id, row.endpoint, endpoint.path, body))
+            response = await tools.transport.send(_call_of(row, client_id, endpoint, body))
         finally:
             tools.gate.leave()
         verdict = judge(response, endpoint, tools.replies, wall=tools.wall(), body=row.body)
@@ -188,6 +190,7 @@ class Engine:
             case Done():
                 assert isinstance(response, Reply)
                 self.latency.add(response.seconds)
+                self.speeds.add(response, verdict.usage.get("output", 0))
                 for failure in self._stopper.proven():
                     self._record(failure)
                 self._record(history.success(row, response, verdict))
@@ -251,6 +254,11 @@ class Engine:
         if estimator is None:
             estimator = self._estimators[key] = Estimator(output=0) if row.endpoint == "embeddings" else Estimator()
         return estimator
+
+
+def _call_of(row: Row, client_id: str, endpoint: Endpoint, body: bytes) -> Call:
+    asked = row.body
+    return Call(client_id, row.endpoint, endpoint.path, body, model=asked["model"], stream=asked.get("stream") is True)
 
 
 def _usage(verdict: Verdict) -> Usage:

@@ -22,6 +22,7 @@ from arkbatch.core.job import Job
 from arkbatch.core.ledger import Position
 from arkbatch.core.pace import Pace
 from arkbatch.core.records import BadRow, Row
+from arkbatch.core.speed import Speeds
 from arkbatch.core.standing import Recent, Standing
 from arkbatch.core.summary import Summary, summarise
 from arkbatch.engines.gate import Bound, Gate
@@ -165,6 +166,7 @@ def summary_of(run: OpenRun, ending: str, seconds: float, engine: Engine | None 
     return summarise(
         run.journal.ledger,
         engine.latency if engine else Histogram(),
+        engine.speeds if engine else Speeds(),
         ending=ending,
         run_dir=str(run.directory.path),
         simulated=run.info.simulated,

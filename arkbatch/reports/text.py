@@ -42,6 +42,7 @@ def summary_text(summary: Summary, next_command: str) -> str:
         ("thrown away", tokens_text(summary.discarded)),
         ("time", f"{duration(summary.seconds)} ({count(summary.session['recorded'])} rows in this session)"),
         ("latency", f"p50 {summary.p50:.2f} s, p95 {summary.p95:.2f} s" if summary.p50 else ""),
+        ("streamed", _speeds_text(summary)),
         ("simulated", "yes: the answers come from arkbatch's own simulator" if summary.simulated else ""),
         ("results", f"{summary.run_dir}/results.jsonl" if summary.succeeded else ""),
         ("failed rows", f"{summary.run_dir}/failures.jsonl" if summary.failed else ""),
@@ -50,6 +51,14 @@ def summary_text(summary: Summary, next_command: str) -> str:
     if summary.halt:
         lines += [f"Halted: {summary.halt.message}", f"What to do: {summary.halt.advice}"]
     return "\n".join([*lines, next_command])
+
+
+def _speeds_text(summary: Summary) -> str:
+    if not summary.first_token_p50:
+        return ""
+    first = f"first token p50 {summary.first_token_p50:.2f} s, p95 {summary.first_token_p95:.2f} s"
+    speed = summary.tokens_per_second_p50
+    return f"{first}; then {speed:,.0f} tokens/s" if speed else first
 
 
 def headline(summary: Summary) -> str:

@@ -58,12 +58,6 @@ def _parts(name: str, value: object) -> str | None:
     return None
 
 
-def _stream(name: str, value: object) -> str | None:
-    if value is True:
-        return f"{name} is true; rows are sent without streaming for now, so leave it out"
-    return boolean(name, value)
-
-
 def _stop(name: str, value: object) -> str | None:
     if type(value) is str:
         return None
@@ -87,7 +81,7 @@ _bias = number(-100, 100)
 CHECKS: dict[str, Check] = {
     "messages": _messages,
     "model": word,
-    "stream": _stream,
+    "stream": boolean,
     "stream_options": mapping,
     "max_tokens": integer(1),
     "max_completion_tokens": integer(0, 65_536),

@@ -1,0 +1,77 @@
+"""Reads a streamed answer off its connection and hands it on as the reply that it would have been unstreamed.
+
+So whoever wraps or judges a reply never sees a stream. It reads raw chunks as they come, keeps the moment at which the
+answer began, and decides what an ending is worth: an answer whose finish reason came is whole, whatever became of the
+connection, for it was paid for; one without it was cut off, also when the stream ended in good order. A silence that is
+too long is the read timeout between two chunks, so a model may think for hours as long as it shows that it does.
+"""
+
+import asyncio
+import contextlib
+
+import aiohttp
+import orjson
+
+from arkbatch.core.records import Break, Broken, Reply, Response
+from arkbatch.core.sse import Parser
+from arkbatch.core.stream import Ending, ErrorEvent, Folding, Garbled, Truncated, Whole
+
+_LINGER_SECONDS = 1.0  # for the end of the body after `[DONE]`, so that the connection can be used again
+
+
+def is_streamed(response: aiohttp.ClientResponse) -> bool:
+    """A server that was asked to stream may answer in one piece all the same: errors do, and some gateways."""
+    return response.status == 200 and response.content_type != "application/json"
+
+
+async def read_streamed(response: aiohttp.ClientResponse, began: float, largest: int) -> Response:
+    """began: the loop time at which the call was sent; largest: bytes after which the stream is given up."""
+    loop_time = asyncio.get_running_loop().time
+    parser, folding = Parser(), Folding()
+    first: float | None = None
+    size = 0
+    torn: Exception | None = None
+    try:
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            if size > largest:
+                return Broken(Break.TOO_LARGE, f"the reply is over {largest >> 20} MB", loop_time() - began)
+            for event in parser.feed(chunk):
+                folding.add(event)
+            if first is None and folding.started:
+                first = loop_time() - began
+            if parser.done:
+                break
+        else:
+            for event in parser.close():
+                folding.add(event)
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        torn = error
+    ending, seconds = folding.end(), loop_time() - began
+    if torn is not None and not isinstance(ending, Whole | ErrorEvent):
+        raise torn
+    if torn is None:
+        await _use_up(response)
+    return _response(ending, response, seconds, first)
+
+
+def _response(ending: Ending, response: aiohttp.ClientResponse, seconds: float, first: float | None) -> Response:
+    match ending:
+        case Whole(body):
+            return Reply(200, orjson.dumps(body), response.headers, seconds, first)
+        case ErrorEvent(body):
+            return Reply(200, orjson.dumps(body), response.headers, seconds)
+        case Truncated():
+            return Broken(Break.DROPPED, "the stream ended before the answer did, without a finish reason", seconds)
+        case Garbled(detail):
+            return Broken(Break.GARBLED, detail, seconds)
+
+
+async def _use_up(response: aiohttp.ClientResponse) -> None:
+    """Read to the end of the body, or give the connection up: nothing more is wanted of it."""
+    if response.content.at_eof():
+        return
+    with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
+        async with asyncio.timeout(_LINGER_SECONDS):
+            async for _ in response.content.iter_any():
+                pass

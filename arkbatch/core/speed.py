@@ -1,0 +1,30 @@
+"""How fast a streamed answer was: when it began, and how many tokens a second it grew by from there."""
+
+from arkbatch.core.histogram import Histogram
+from arkbatch.core.records import Reply
+
+
+def tokens_per_second(reply: Reply, output: int) -> float | None:
+    """Output tokens by the time from the first of them to the end; None when it was not streamed or came at once."""
+    if reply.first_token is None or not output:
+        return None
+    growing = reply.seconds - reply.first_token
+    return output / growing if growing > 0 else None
+
+
+class Speeds:
+    """Of all the streamed answers of a session: seconds to the first token, and tokens a second after it."""
+
+    __slots__ = ("first_token", "tokens_per_second")
+
+    def __init__(self) -> None:
+        self.first_token = Histogram()
+        self.tokens_per_second = Histogram()
+
+    def add(self, reply: Reply, output: int) -> None:
+        if reply.first_token is None:
+            return
+        self.first_token.add(reply.first_token)
+        speed = tokens_per_second(reply, output)
+        if speed is not None:
+            self.tokens_per_second.add(speed)
