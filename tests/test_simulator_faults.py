@@ -17,6 +17,7 @@ REFUSALS = [
     ("inflight", 429, "InflightBatchsizeExceeded", "TooManyRequests"),
     ("refuse", 400, "InvalidParameter", "BadRequest"),
     ("sensitive", 400, "SensitiveContentDetected", "BadRequest"),
+    ("unauthorized", 401, "AuthenticationError", "Unauthorized"),
     ("overdue", 403, "AccountOverdueError", "Forbidden"),
     ("not_open", 404, "ModelNotOpen", "NotFound"),
     ("free_quota", 429, "QuotaExceeded", "TooManyRequests"),

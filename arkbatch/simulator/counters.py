@@ -28,6 +28,7 @@ class Counters:
     in_flight, most_in_flight: calls that are being handled, now and at the worst moment
     most_spent: the fullest that a window of `rps`, `rpm` or `tpm` was; absent without such a limit
     usage: tokens in and out, of all answers
+    control: how control plane calls ended: "ok" or an error code; they are no calls of the service
     recent: the last calls, oldest first
     attempts: how often each request came, by fingerprint; identical requests are one
     """
@@ -35,6 +36,7 @@ class Counters:
     def __init__(self, recent: int = 10_000) -> None:
         self.outcomes: Counter[str] = Counter()
         self.usage: Counter[str] = Counter()
+        self.control: Counter[str] = Counter()
         self.in_flight = 0
         self.most_in_flight = 0
         self.most_spent: dict[str, int] = {}

@@ -46,6 +46,7 @@ MENU: Mapping[str, Fault] = {
     "length": Fault("an answer cut short, finish_reason length (chat)"),
     "refuse": Fault("400, a parameter is not valid", refusals.INVALID),
     "sensitive": Fault("400, the prompt is refused by moderation", refusals.SENSITIVE),
+    "unauthorized": Fault("401, the key is not valid (any more)", refusals.NO_KEY),
     "overdue": Fault("403, the account has an overdue balance", refusals.OVERDUE),
     "not_open": Fault("404, the account has not activated the model", refusals.MODEL_NOT_OPEN),
     "free_quota": Fault("429, the free trial quota is used up", refusals.FREE_QUOTA),

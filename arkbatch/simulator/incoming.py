@@ -1,4 +1,4 @@
-"""Reading a request as far as every path reads it: the key, the JSON, the model."""
+"""Reading a request as far as every path reads it: the JSON and the model."""
 
 from typing import Any
 
@@ -6,15 +6,6 @@ import orjson
 
 from arkbatch.simulator import refusals
 from arkbatch.simulator.refusals import Refusal
-
-
-def key_refused(authorization: str, keys: tuple[str, ...]) -> Refusal | None:
-    scheme, _, key = authorization.partition(" ")
-    if not authorization:
-        return refusals.NO_KEY
-    if scheme != "Bearer" or not key.strip():
-        return refusals.BAD_KEY_FORMAT
-    return refusals.NO_KEY if keys and key.strip() not in keys else None
 
 
 def parsed(raw: bytes) -> dict[str, Any] | Refusal:

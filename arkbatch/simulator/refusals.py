@@ -31,6 +31,9 @@ class Refusal(Struct, frozen=True, gc=False):
 
 NO_KEY = Refusal(401, "AuthenticationError", "The API key or AK/SK in the request is missing or invalid.")
 BAD_KEY_FORMAT = Refusal(401, "AuthenticationError", "The API key format is incorrect.")
+NOT_ITS_KEY = Refusal(
+    403, "AccessDenied", "The request failed because you do not have access to the requested resource {model}."
+)
 
 NO_SUCH_MODEL = Refusal(
     404,

@@ -8,17 +8,21 @@ the wall clock.
 
 import asyncio
 from collections.abc import Callable
+from email.utils import formatdate
 from math import ceil
 from typing import Any
 
 import orjson
 from aiohttp import web
 
+from arkbatch.core import signing
 from arkbatch.simulator import breakage, faults, incoming, models, refusals, streaming, wire
 from arkbatch.simulator.call import Call
 from arkbatch.simulator.chance import fingerprint, luck
+from arkbatch.simulator.control import Complaint, ControlPlane, written
 from arkbatch.simulator.counters import Counters, Seen
 from arkbatch.simulator.endpoints import Asked, Endpoint, Said
+from arkbatch.simulator.keys import Keys
 from arkbatch.simulator.limits import Limits, TurnedAway
 from arkbatch.simulator.refusals import Refusal
 from arkbatch.simulator.settings import Settings
@@ -31,6 +35,8 @@ class Simulator:
         self._settings = settings
         self._counters = counters
         self._limits = Limits(settings, counters)
+        self._keys = Keys(settings)
+        self._control = ControlPlane(settings, self._keys, {})
         self._wall = wall
         self._ids = wire.Ids(wall)
         self._closing = asyncio.Event()
@@ -54,9 +60,19 @@ class Simulator:
         finally:
             self._leave(call)
 
+    async def control(self, request: web.Request) -> web.Response:
+        """A call to the control plane."""
+        sent = signing.Request(request.method, request.path, request.query, request.headers, await request.read())
+        answer = self._control.answer(sent, self._wall(), asyncio.get_running_loop().time())
+        status, outcome = (answer.status, answer.code) if isinstance(answer, Complaint) else (200, "ok")
+        self._counters.control[outcome] += 1
+        body = written(answer, request.query, self._ids.next_of_control())
+        headers = {"Content-Type": wire.JSON, "Date": formatdate(self._wall(), usegmt=True)}
+        return web.Response(body=body, status=status, headers=headers)
+
     async def _check(self, endpoint: Endpoint, call: Call) -> Asked | Refusal | TurnedAway:
         authorization = call.http.headers.get("Authorization", "")
-        if refusal := incoming.key_refused(authorization, self._settings.keys):
+        if refusal := self._keys.refused(authorization, self._wall()):
             return refusal
         try:
             raw = await call.http.read()
@@ -70,6 +86,8 @@ class Simulator:
         call.model = body["model"]
         if not models.exists(call.model, self._settings.models):
             return refusals.NO_SUCH_MODEL
+        if refusal := self._keys.refused_for(authorization, call.model):
+            return refusal
         return self._admit(endpoint, call, body, raw)
 
     def _admit(self, endpoint: Endpoint, call: Call, body: dict[str, Any], raw: bytes) -> Asked | Refusal | TurnedAway:

@@ -9,12 +9,18 @@ from msgspec import Struct, field
 from arkbatch.core.errors import UsageError
 from arkbatch.simulator.faults import MENU
 
+ACCESS_KEY = ("AKLTsimulated", "simulated-secret")  # the one that is known unless the settings name others
+
 
 class Settings(Struct, frozen=True, kw_only=True):
     """All have defaults: a simulator without settings answers every call, at once.
 
     seed: two simulators with the same seed give the same answers and the same faults
     keys: accepted API keys; none means that any key which is not empty is accepted
+    access_keys: secret by access key id; requests to the control plane are signed with one of them
+    powerless: access key ids that are known but lack the right to get a temporary key
+    key_seconds: longest life of a temporary key, whatever was asked for
+    key_rpm: control plane calls allowed in any 60 seconds
     models: known model and endpoint ids; none means all but those that begin with `unknown-`
     rpm, tpm: requests and tokens allowed in any 60 seconds to one model (all its versions share them)
     rps: requests allowed in any second; beyond it the 429 always says `Retry-After`
@@ -31,6 +37,10 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     seed: int = 0
     keys: tuple[str, ...] = ()
+    access_keys: Mapping[str, str] = field(default_factory=lambda: dict([ACCESS_KEY]))
+    powerless: tuple[str, ...] = ()
+    key_seconds: int | None = None
+    key_rpm: int | None = None
     models: tuple[str, ...] = ()
     rpm: int | None = None
     tpm: int | None = None
@@ -48,7 +58,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 def check(settings: Settings) -> None:
     """Raises UsageError for the first value that makes no sense."""
-    for name in ("rpm", "tpm", "rps", "max_inflight", "chunks"):
+    for name in ("rpm", "tpm", "rps", "max_inflight", "chunks", "key_seconds", "key_rpm"):
         limit = getattr(settings, name)
         if limit is not None and limit < 1:
             raise UsageError(f"{name} is {limit}; it must be at least 1, or be left out")

@@ -5,12 +5,14 @@ digits; the same one stands in the header `X-Request-Id`, in the body and at the
 """
 
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 
 import orjson
 
 from arkbatch.simulator.refusals import TYPES, Refusal
 
 JSON = "application/json; charset=utf-8"
+_BEIJING = timezone(timedelta(hours=8))
 _HOST = "00000000000000000000ffff7f000001"  # ::ffff:127.0.0.1
 
 
@@ -23,9 +25,16 @@ class Ids:
 
     def next(self) -> str:
         """An id that no other of the last 16 million calls has: an odd factor permutes the 24-bit numbers."""
+        return f"02{int(self._wall() * 1000):013d}{_HOST}{self._tail():06x}"
+
+    def next_of_control(self) -> str:
+        """An id as the control plane has them: the local time of Beijing, and 18 digits."""
+        stamp = datetime.fromtimestamp(self._wall(), _BEIJING).strftime("%Y%m%d%H%M%S")
+        return f"{stamp}{_HOST[-12:]}{self._tail():06x}".upper()
+
+    def _tail(self) -> int:
         self._count += 1
-        tail = self._count * 0x9E3779 & 0xFFFFFF
-        return f"02{int(self._wall() * 1000):013d}{_HOST}{tail:06x}"
+        return self._count * 0x9E3779 & 0xFFFFFF
 
 
 def headers(request_id: str, client_id: str | None, content_type: str = JSON) -> dict[str, str]:

@@ -1,0 +1,141 @@
+"""The control plane: who signed a request, whether they may, and what they get. It really verifies; what it checks
+with is `core.signing`, which the tests hold against signatures of the official SDK.
+
+    action -> signature readable -> clock -> access key -> signature -> rights -> limit -> parameters
+
+Time comes in as arguments: `now` by the wall clock, for signatures and keys, and `at` by the loop's, for the limit.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from msgspec import Struct
+
+from arkbatch.core import signing
+from arkbatch.simulator.keys import Keys
+from arkbatch.simulator.limits import Window
+from arkbatch.simulator.settings import Settings
+
+VERSION = "2024-01-01"
+RESOURCE_TYPES = ("endpoint", "presetendpoint", "bot")
+LONGEST_LIFE = 30 * 86_400  # seconds
+_DATE = "%Y%m%dT%H%M%SZ"
+_REALM = signing.Realm()
+
+
+class Complaint(Struct, frozen=True):
+    """An error of the control plane. `number` is None where the documentation gives none."""
+
+    status: int
+    number: int | None
+    code: str
+    message: str
+
+
+NO_ACTION = Complaint(404, 100008, "InvalidActionOrVersion", "Could not find operation for the action and version.")
+UNREADABLE = Complaint(400, None, "InvalidAuthorization", "The authorization header is missing or malformed.")
+ELSEWHERE = Complaint(400, None, "InvalidCredential", "The credential is not for this region and service.")
+BAD_CLOCK = Complaint(400, 100006, "InvalidTimestamp", "The X-Date of the request is not within 900 seconds of now.")
+NO_SUCH_KEY = Complaint(401, 100009, "InvalidAccessKey", "The access key does not exist or is disabled.")
+FORGED = Complaint(401, 100010, "SignatureDoesNotMatch", "The signature that was calculated does not match.")
+FORBIDDEN = Complaint(403, 100013, "AccessDenied", "User is not authorized to perform the action on the resource.")
+TOO_MANY = Complaint(429, 100018, "FlowLimitExceeded", "Request was rejected because the request speed is too high.")
+
+Result = dict[str, Any]
+Body = dict[str, Any]
+Action = Callable[[Body, float], Result | Complaint]
+
+
+class ControlPlane:
+    """`actions` are those beside GetApiKey, by name."""
+
+    def __init__(self, settings: Settings, keys: Keys, actions: Mapping[str, Action]) -> None:
+        self._settings = settings
+        self._keys = keys
+        self._actions = {"GetApiKey": self._key, **actions}
+        self._calls = Window(settings.key_rpm, 60.0) if settings.key_rpm else None
+
+    def answer(self, request: signing.Request, now: float, at: float) -> Result | Complaint:
+        """What the request gets, or why not."""
+        action = self._actions.get(request.query.get("Action", ""))
+        if action is None or request.query.get("Version") != VERSION:
+            return NO_ACTION
+        if complaint := self._unproven(request, now):
+            return complaint
+        if self._calls is not None:
+            if self._calls.wait(1, at):
+                return TOO_MANY
+            self._calls.spend(1, at)
+        try:
+            body = orjson.loads(request.body)
+        except orjson.JSONDecodeError:
+            body = None
+        return action(body, now) if isinstance(body, dict) else wrong("the body is not a JSON object")
+
+    def _unproven(self, request: signing.Request, now: float) -> Complaint | None:
+        """Why it is not known that somebody with the right to do so asks this, now."""
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        claim = signing.signer(headers.get("authorization", ""))
+        if claim is None:
+            return UNREADABLE
+        key_id, realm, _ = claim
+        if realm != _REALM:
+            return ELSEWHERE
+        if not _is_fresh(headers.get("x-date", ""), now):
+            return BAD_CLOCK
+        secret = self._settings.access_keys.get(key_id)
+        if secret is None:
+            return NO_SUCH_KEY
+        if not signing.is_genuine(request, secret):
+            return FORGED
+        return FORBIDDEN if key_id in self._settings.powerless else None
+
+    def _key(self, body: Body, now: float) -> Result | Complaint:
+        for name in ("DurationSeconds", "ResourceType", "ResourceIds"):
+            if body.get(name) is None:
+                return missing(name)
+        match body:
+            case {"DurationSeconds": int(seconds), "ResourceType": str(kind), "ResourceIds": [str(resource)]}:
+                pass
+            case _:
+                return wrong("DurationSeconds, ResourceType and one id in ResourceIds are expected")
+        if not 0 < seconds <= LONGEST_LIFE or kind not in RESOURCE_TYPES:
+            return wrong(f"at most {LONGEST_LIFE} seconds, and a type among {', '.join(RESOURCE_TYPES)}")
+        if kind == "presetendpoint" and not body.get("ProjectName"):
+            return missing("ProjectName")
+        expires = int(now + min(seconds, self._settings.key_seconds or seconds))
+        return {"ApiKey": self._keys.issue(resource, expires), "ExpiredTime": expires}
+
+
+def missing(name: str) -> Complaint:
+    return Complaint(400, 100002, "MissingParameter", f"The request is missing the parameter {name}.")
+
+
+def wrong(why: str) -> Complaint:
+    return Complaint(400, None, "InvalidParameter", f"A parameter is not valid: {why}.")
+
+
+def written(answer: Result | Complaint, query: Mapping[str, str], request_id: str) -> bytes:
+    """The answer as the control plane writes it."""
+    metadata: dict[str, Any] = {
+        "RequestId": request_id,
+        "Action": query.get("Action", ""),
+        "Version": query.get("Version", ""),
+        "Service": _REALM.service,
+        "Region": _REALM.region,
+    }
+    if not isinstance(answer, Complaint):
+        return orjson.dumps({"ResponseMetadata": metadata, "Result": answer})
+    number = {} if answer.number is None else {"CodeN": answer.number}
+    metadata["Error"] = {**number, "Code": answer.code, "Message": answer.message}
+    return orjson.dumps({"ResponseMetadata": metadata})
+
+
+def _is_fresh(date: str, now: float) -> bool:
+    try:
+        at = datetime.strptime(date, _DATE).replace(tzinfo=UTC)
+    except ValueError:
+        return False
+    return abs(at.timestamp() - now) <= signing.LIFETIME_S

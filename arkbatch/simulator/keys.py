@@ -1,0 +1,64 @@
+"""Who may call the data plane: the API keys of the settings, and the temporary keys that the control plane hands out.
+
+A temporary key carries what it opens and until when, under a seal that follows from the seed. So nothing has to be
+kept, and a simulator that was started again still knows its own.
+"""
+
+import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+import msgspec
+from msgspec import Struct
+
+from arkbatch.simulator import refusals
+from arkbatch.simulator.refusals import Refusal
+from arkbatch.simulator.settings import Settings
+
+_PREFIX = "sim-temporary-"
+
+
+class Grant(Struct, frozen=True, array_like=True):
+    """What a temporary key opens, until when (unix seconds)."""
+
+    resource: str
+    expires: int
+
+
+class Keys:
+    """Issues temporary keys, and judges what a call brings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._accepted = settings.keys
+        self._secret = f"simulator {settings.seed}".encode()
+
+    def issue(self, resource: str, expires: int) -> str:
+        payload = urlsafe_b64encode(msgspec.json.encode(Grant(resource, expires))).decode()
+        return f"{_PREFIX}{payload}.{self._seal(payload)}"
+
+    def refused(self, authorization: str, now: float) -> Refusal | None:
+        """Why the value of `Authorization` opens nothing; `now` is in unix seconds."""
+        scheme, _, key = authorization.partition(" ")
+        key = key.strip()
+        if not authorization:
+            return refusals.NO_KEY
+        if scheme != "Bearer" or not key:
+            return refusals.BAD_KEY_FORMAT
+        if key.startswith(_PREFIX):
+            grant = self._read(key)
+            return refusals.NO_KEY if grant is None or now >= grant.expires else None
+        return refusals.NO_KEY if self._accepted and key not in self._accepted else None
+
+    def refused_for(self, authorization: str, model: str) -> Refusal | None:
+        """A temporary key opens the one thing that it was made for; other keys open everything."""
+        grant = self._read(authorization.partition(" ")[2].strip())
+        return refusals.NOT_ITS_KEY if grant is not None and grant.resource != model else None
+
+    def _read(self, key: str) -> Grant | None:
+        """What a temporary key grants; None for any other key, and for one that was tampered with."""
+        payload, _, seal = key.removeprefix(_PREFIX).partition(".")
+        if not key.startswith(_PREFIX) or not hmac.compare_digest(self._seal(payload).encode(), seal.encode()):
+            return None
+        return msgspec.json.decode(urlsafe_b64decode(payload), type=Grant)
+
+    def _seal(self, payload: str) -> str:
+        return hmac.digest(self._secret, payload.encode(), "sha256").hex()

@@ -1,0 +1,152 @@
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+import orjson
+import pytest
+from simulating import chat_body, simulator
+from virtual import run_virtual
+
+from arkbatch.adapters import control_plane
+from arkbatch.core import signing
+from arkbatch.core.errors import Halted
+from arkbatch.simulator.control import LONGEST_LIFE
+from arkbatch.simulator.keys import Keys
+from arkbatch.simulator.server import Settings
+from arkbatch.simulator.settings import ACCESS_KEY
+
+ENDPOINT = "ep-20260101000000-abcde"
+QUERY = {"Action": "GetApiKey", "Version": "2024-01-01"}
+REALM = signing.Realm()
+WANTED = {"DurationSeconds": 604_800, "ResourceIds": [ENDPOINT], "ResourceType": "endpoint"}
+
+
+async def signed(client, body=WANTED, query=QUERY, key=ACCESS_KEY, realm=REALM, late=0.0, sent=None):
+    """The answer to one signed call; `sent` goes out in the place of what was signed."""
+    raw = orjson.dumps(body) if isinstance(body, dict) else body
+    root = client.url.removesuffix("api/v3")
+    host = root.removeprefix("http://").rstrip("/")
+    request = signing.Request("POST", "/", query, {"Content-Type": "application/json"}, raw)
+    now = datetime.now(UTC) + timedelta(seconds=late)
+    headers = signing.sign(request, host, signing.AccessKey(*key), realm, now)
+    async with client.session.post(root, params=query, data=sent or raw, headers=headers) as reply:
+        return reply.status, orjson.loads(await reply.read())
+
+
+def answered(settings=(), **how):
+    async def main():
+        async with simulator(**dict(settings)) as client:
+            return await signed(client, **how)
+
+    return run_virtual(main())
+
+
+def test_a_signed_call_gets_a_key_for_the_endpoint_and_for_the_time_that_was_asked_for():
+    status, answer = answered()
+    metadata, result = answer["ResponseMetadata"], answer["Result"]
+    assert status == 200
+    assert (metadata["Action"], metadata["Version"]) == ("GetApiKey", "2024-01-01")
+    assert (metadata["Service"], metadata["Region"]) == ("ark", "cn-beijing")
+    assert len(metadata["RequestId"]) == 32
+    assert result["ApiKey"]
+    assert result["ExpiredTime"] == pytest.approx(datetime.now(UTC).timestamp() + 604_800, abs=60)
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "number", "code"),
+    [
+        ({"query": {**QUERY, "Action": "GetApiKeys"}}, 404, 100008, "InvalidActionOrVersion"),
+        ({"query": {**QUERY, "Version": "2020-01-01"}}, 404, 100008, "InvalidActionOrVersion"),
+        ({"late": 905}, 400, 100006, "InvalidTimestamp"),
+        ({"late": -905}, 400, 100006, "InvalidTimestamp"),
+        ({"key": ("AKLTother", ACCESS_KEY[1])}, 401, 100009, "InvalidAccessKey"),
+        ({"key": (ACCESS_KEY[0], "wrong")}, 401, 100010, "SignatureDoesNotMatch"),
+        ({"sent": b"{}"}, 401, 100010, "SignatureDoesNotMatch"),
+        ({"settings": {"powerless": (ACCESS_KEY[0],)}}, 403, 100013, "AccessDenied"),
+        ({"realm": signing.Realm(region="cn-shanghai")}, 400, None, "InvalidCredential"),
+        ({"body": {**WANTED, "ResourceIds": None}}, 400, 100002, "MissingParameter"),
+        ({"body": {**WANTED, "ResourceType": "presetendpoint"}}, 400, 100002, "MissingParameter"),
+        ({"body": {**WANTED, "ResourceType": "model"}}, 400, None, "InvalidParameter"),
+        ({"body": {**WANTED, "DurationSeconds": LONGEST_LIFE + 1}}, 400, None, "InvalidParameter"),
+        ({"body": {**WANTED, "DurationSeconds": "long"}}, 400, None, "InvalidParameter"),
+        ({"body": b"[]"}, 400, None, "InvalidParameter"),
+        ({"body": b"{"}, 400, None, "InvalidParameter"),
+    ],
+)
+def test_what_is_wrong_has_the_documented_status_number_and_code(how, status, number, code):
+    got, answer = answered(**how)
+    error = answer["ResponseMetadata"]["Error"]
+    assert (got, error.get("CodeN"), error["Code"]) == (status, number, code)
+    assert error["Message"]
+    assert "Result" not in answer
+
+
+@pytest.mark.parametrize("late", [-890, 890])
+def test_a_clock_that_is_a_little_wrong_passes(late):
+    assert answered(late=late)[0] == 200
+
+
+def test_a_preset_endpoint_is_opened_with_its_project():
+    body = {**WANTED, "ResourceType": "presetendpoint", "ResourceIds": ["doubao-x"], "ProjectName": "default"}
+    assert answered(body=body)[0] == 200
+
+
+def test_without_a_signature_nothing_is_given():
+    async def main():
+        async with simulator() as client, client.session.post(client.url[:-6], params=QUERY, json=WANTED) as reply:
+            return reply.status, await reply.json()
+
+    status, answer = run_virtual(main())
+    assert (status, answer["ResponseMetadata"]["Error"]["Code"]) == (400, "InvalidAuthorization")
+
+
+def test_key_calls_are_limited_and_the_limit_passes():
+    async def main():
+        async with simulator(key_rpm=2) as client:
+            statuses = [(await signed(client))[0] for _ in range(3)]
+            await asyncio.sleep(61)
+            return [*statuses, (await signed(client))[0]], client.counters
+
+    statuses, counters = run_virtual(main())
+    assert statuses == [200, 200, 429, 200]
+    assert counters.control == {"ok": 3, "FlowLimitExceeded": 1}
+    assert counters.calls == 0
+
+
+def test_a_temporary_key_opens_its_endpoint_and_nothing_else():
+    async def main():
+        async with simulator(keys=("another",)) as client:
+            key = (await signed(client))[1]["Result"]["ApiKey"]
+            right = await client.chat(chat_body(model=ENDPOINT), key=key)
+            other = await client.chat(chat_body(), key=key)
+            forged = await client.chat(chat_body(model=ENDPOINT), key=key[:-1] + "x")
+            return right.status, (other.status, other.code), (forged.status, forged.code)
+
+    assert run_virtual(main()) == (200, (403, "AccessDenied"), (401, "AuthenticationError"))
+
+
+def test_a_temporary_key_runs_out_at_the_time_that_was_told():
+    keys = Keys(Settings())
+    key = "Bearer " + keys.issue(ENDPOINT, 1_000)
+    assert keys.refused(key, 999.9) is None
+    assert keys.refused(key, 1_000.0).status == 401
+    assert Keys(Settings()).refused(key, 0.0) is None, "a simulator that was started again knows its keys"
+    assert Keys(Settings(seed=1)).refused(key, 0.0) is not None
+
+
+def test_keys_can_be_made_short_lived():
+    _, answer = answered({"key_seconds": 60})
+    assert answer["Result"]["ExpiredTime"] == pytest.approx(datetime.now(UTC).timestamp() + 60, abs=30)
+
+
+def test_the_adapter_of_arkbatch_gets_its_key_here():
+    async def main(secret):
+        async with simulator() as client, aiohttp.ClientSession() as session:
+            key = signing.AccessKey(ACCESS_KEY[0], secret)
+            wall = lambda: datetime.now(UTC).timestamp()  # noqa: E731
+            plane = control_plane.ControlPlane(session, key, wall, url=client.url)
+            return await plane.call("GetApiKey", WANTED)
+
+    assert set(run_virtual(main(ACCESS_KEY[1]))) == {"ApiKey", "ExpiredTime"}
+    with pytest.raises(Halted, match="VOLC_SECRETKEY"):
+        run_virtual(main("wrong"))
