@@ -77,9 +77,35 @@ def test_only_the_chosen_rows_are_sent(job):
     assert work(job, Choice(rows=frozenset({3, 4}))).session["recorded"] == 2
 
 
-def test_lines_that_were_never_sent_stay_as_they_are(job):
-    assert work(job, Choice(kinds=frozenset({"bad_row"}))).session["recorded"] == 0
+def test_a_line_that_is_still_bad_stays_one_failure(job):
+    summary = work(job, Choice(kinds=frozenset({"bad_row"})), Choice(kinds=frozenset({"bad_row"})))
+    assert (summary.session["recorded"], summary.failures["bad_row"]) == (1, 1)
     assert lines(job, FAILURES)[5]["request"] is None
+
+
+def test_a_line_that_was_bad_for_want_of_a_model_is_sent_when_there_is_one(job):
+    """Its record was never sent, so it is read again from the input."""
+    from msgspec.structs import replace as changed
+
+    async def main():
+        async with serve(Settings(), wall=lambda: 0.0) as url:
+            ready = changed(job, base_url=url, model="")
+            with OpenRun(ready, wall=lambda: 0.0) as run:
+                first = await Session(run).work()
+            with OpenRetry(changed(ready, model="m"), Choice(rows=frozenset({1})), wall=lambda: 0.0) as again:
+                return first, await Session(again).work_again(again.rows())
+
+    first, last = run_virtual(main())
+    assert (first.failures, last.succeeded) == ({"bad_row": 5}, 1)
+
+
+def test_a_line_whose_input_changed_is_not_sent(job):
+    work(job)
+    with open(job.input, "ab") as file:
+        file.seek(0)
+        file.truncate(10)
+    with OpenRetry(job, Choice(), wall=lambda: 0.0) as again:
+        assert (again.found.to_send, again.found.unsent) == (3, 1)
 
 
 def test_changes_replace_what_the_row_asked_and_keep_the_rest(job):

@@ -23,8 +23,8 @@ from arkbatch.cli.options import asking, sending
 def command(run_dir: str, *, kind: str, row: str, as_json: bool, **flags: Any) -> int:
     """Send the failed rows of a run again. A row that succeeds moves out of the failures.
 
-    Each row is sent as it was, with what --set and --model change. Rows whose line is bad were never sent: mend the
-    input and run it again with --rebase.
+    Each row is sent as it was, with what --set and --model change. Lines that were bad are read again; if you mend
+    them in the input, use `arkbatch run INPUT --rebase` instead.
 
     \b
     Examples:

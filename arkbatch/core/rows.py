@@ -125,6 +125,16 @@ def _ask_for_stream(body: Body) -> None:
         body["stream_options"] = {"include_usage": True, **(options or {})}
 
 
+def problem_of_defaults(job: Job) -> str | None:
+    """Why no row of the job could be sent, whatever the row holds; None when nothing speaks against it."""
+    model = job.model or "any"
+    sample: dict[str, Body] = {
+        "chat": {"messages": [{"role": "user", "content": "any"}]},
+        "embeddings": {"input": "any"},
+    }
+    return ENDPOINTS[job.endpoint].problem({"model": model, **sample[job.endpoint], **job.defaults})
+
+
 class Columns:
     """A template, taken apart once. Missing columns and columns that are null make a bad row."""
 

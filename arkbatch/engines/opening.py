@@ -27,7 +27,7 @@ from arkbatch.core.errors import RunChanged, UsageError
 from arkbatch.core.job import Job, asked, written
 from arkbatch.core.ledger import Position
 from arkbatch.core.records import BadRow, Row
-from arkbatch.core.rows import RowReader
+from arkbatch.core.rows import RowReader, problem_of_defaults
 from arkbatch.core.standing import Found
 
 STDIN = "-"
@@ -79,6 +79,9 @@ class OpenRun:
         self._stack.close()
 
     def _open(self) -> None:
+        problem = problem_of_defaults(self.job)
+        if problem is not None:
+            raise UsageError(f"No row could be sent with these defaults: {problem}. Correct [defaults] or --set.")
         self.directory.create()
         self._stack.enter_context(self.directory.locked(self.wall))
         known = self.directory.read_info() if self.directory.exists else None

@@ -1,7 +1,8 @@
 """Opens a run for another try at its failed rows: which they are, and what is asked this time.
 
-The rows come from `failures.jsonl` alone, each with its request, so that neither the input nor the defaults are
-needed again. Lines that were never sent have no request; they are mended in the input and adopted with `--rebase`.
+The rows come from `failures.jsonl`, each with its request, so that neither the input nor the defaults are needed again.
+Lines that were never sent have no request. They are read again, since the job may have changed; if the lines
+themselves were mended, the input is another one, which `run --rebase` adopts.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,12 +15,15 @@ from msgspec import Struct
 
 from arkbatch.adapters.journal import read_lines
 from arkbatch.adapters.rundir import FAILURES, RunDirectory, RunInfo
+from arkbatch.adapters.source import Change, compare, lines
+from arkbatch.core.bitmap import Bitmap
 from arkbatch.core.changes import merged
 from arkbatch.core.endpoints import ENDPOINTS
 from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.job import Job
-from arkbatch.core.lines import Retryable, before_of, decode_retryable
-from arkbatch.core.records import Kind, Row
+from arkbatch.core.lines import RequestPart, Retryable, before_of, decode_retryable
+from arkbatch.core.records import BadRow, Before, Kind, Row
+from arkbatch.core.rows import RowReader
 from arkbatch.core.standing import Found
 from arkbatch.engines.opening import OpenRun
 
@@ -49,6 +53,10 @@ def chosen_kinds(names: str) -> frozenset[str]:
     return chosen
 
 
+# What the record of a bad line had spent.
+NEVER_SENT = Before(Kind.BAD_ROW.value, "", "", "", "", 0, {})
+
+
 class OpenRetry(OpenRun):
     """A run opened for its failed rows."""
 
@@ -67,33 +75,59 @@ class OpenRetry(OpenRun):
 
     def _found(self) -> Found:
         self._end = (self.directory / FAILURES).stat().st_size
-        chosen = unsent = 0
+        self._unsent = Bitmap()
+        chosen = 0
         for failure in self._failures():
-            chosen += failure.request is not None
-            unsent += failure.request is None
-        found = super()._found()
+            chosen += 1
+            if failure.request is None:
+                self._unsent.add(failure.row)
+        lost = self._unsent.count if self._unsent.count and not self._input_stands() else 0
         changes = [f"{name}: {value}" for name, value in self._choice.changes.items()]
         return msgspec.structs.replace(
-            found, command="retry", to_send=chosen, total=chosen, unsent=unsent, changes=tuple(changes)
+            super()._found(),
+            command="retry",
+            to_send=chosen - lost,
+            total=chosen - lost,
+            unsent=lost,
+            changes=tuple(changes),
         )
 
-    def rows(self) -> Iterator[Row]:
-        """The chosen rows, with what was spent on them so far."""
+    def _input_stands(self) -> bool:
+        """Whether the lines that were never sent still stand where they stood."""
+        return self.input.exists() and compare(self.input, self.info.input) is not Change.EDITED
+
+    def rows(self) -> Iterator[Row | BadRow]:
+        """The chosen rows: those with a request from their failure, the others from their line."""
         for failure in self._failures():
             if failure.request is not None:
-                body = merged(failure.request.body, self._choice.changes)
-                problem = ENDPOINTS[failure.endpoint].problem(body)
-                if problem is not None:
-                    raise UsageError(f"Row {failure.row} cannot be sent so: {problem}. Correct --set.")
-                yield Row(
-                    failure.row,
-                    failure.offset,
-                    failure.digest,
-                    failure.custom_id,
-                    failure.endpoint,
-                    body,
-                    before_of(failure),
-                )
+                yield self._row(failure, failure.request)
+        if self._unsent.count and not self.found.unsent:
+            yield from self._read_again()
+
+    def _row(self, failure: Retryable, request: RequestPart) -> Row:
+        body = merged(request.body, self._choice.changes)
+        problem = ENDPOINTS[failure.endpoint].problem(body)
+        if problem is not None:
+            raise UsageError(f"Row {failure.row} cannot be sent so: {problem}. Correct --set.")
+        return Row(
+            failure.row,
+            failure.offset,
+            failure.digest,
+            failure.custom_id,
+            failure.endpoint,
+            body,
+            before_of(failure),
+        )
+
+    def _read_again(self) -> Iterator[Row | BadRow]:
+        """Lines that were bad may be good by now: the model or the template of the job may have changed."""
+        reader = RowReader(self.job)
+        for number, offset, line in lines(self.input):
+            if number in self._unsent:
+                row = reader.read(number, offset, line)
+                if isinstance(row, Row):
+                    row = msgspec.structs.replace(row, body=merged(row.body, self._choice.changes))
+                yield msgspec.structs.replace(row, before=(NEVER_SENT,))
 
     def _failures(self) -> Iterator[Retryable]:
         """Up to where the file ended when it was opened: a row that fails again is written behind."""
