@@ -25,6 +25,7 @@ REFUSALS = [
 ]
 
 IN_STREAMS = {"truncated", "no_done", "split", "untidy"}  # tried in test_simulator_streams.py
+IN_SEALED_CALLS = {"reply_in_clear", "wrong_seal"}  # tried in test_simulator_sealed.py
 
 
 @pytest.mark.parametrize(("name", "status", "code", "type_"), REFUSALS)
@@ -38,7 +39,7 @@ def test_refusals_carry_the_documented_status_code_and_type(name, status, code, 
 def test_every_fault_of_the_menu_is_tried_in_this_file():
     tried = {name for name, *_ in REFUSALS} | {"bad_gateway", "drop_before", "drop_inside", "stall"}
     tried |= {"garbled", "error_in_200", "no_choices", "empty", "content_filter", "length", "stall_inside"}
-    tried |= IN_STREAMS
+    tried |= IN_STREAMS | IN_SEALED_CALLS
     assert tried == set(faults.MENU)
 
 
@@ -71,8 +72,8 @@ def test_a_stall_never_ends(fault):
         ask(chat_body(), faults={fault: 1}, patience=40_000)
 
 
-@pytest.mark.parametrize("fault", sorted(IN_STREAMS))
-def test_what_strikes_only_streams_leaves_other_answers_alone(fault):
+@pytest.mark.parametrize("fault", sorted(IN_STREAMS | IN_SEALED_CALLS))
+def test_what_strikes_only_streams_or_sealed_calls_leaves_other_answers_alone(fault):
     assert ask(chat_body(), faults={fault: 1}).json["choices"] == ask(chat_body()).json["choices"]
 
 

@@ -12,11 +12,12 @@ from arkbatch.simulator.settings import Settings
 
 
 class Asked(Struct, frozen=True):
-    """A request that passed every check. `of` is its fingerprint."""
+    """A request that passed every check. `of` is its fingerprint, `close` seals a text of the reply."""
 
     body: dict[str, Any]
     of: bytes
     fault: str | None
+    close: Callable[[str], str] | None = None
 
 
 class Said(Struct, frozen=True):
@@ -29,12 +30,13 @@ class Said(Struct, frozen=True):
 
 
 class Endpoint(Struct, frozen=True):
-    """What one path does: which bodies it refuses, what a body costs, the answer, and whether it can stream."""
+    """What one path does: which bodies it refuses, what a body costs, the answer, and how that may be delivered."""
 
     check: Callable[[dict[str, Any]], Refusal | None]
     input_tokens: Callable[[dict[str, Any]], int]
     answer: Callable[[Asked, Settings, str, int], Said]
     streams: bool = False
+    seals: bool = False
 
 
 def _chat(asked: Asked, settings: Settings, request_id: str, created: int) -> Said:
@@ -42,11 +44,24 @@ def _chat(asked: Asked, settings: Settings, request_id: str, created: int) -> Sa
     if asked.body.get("stream"):
         options = asked.body.get("stream_options", {})
         parts = chunks.of(answer, request_id, created, options=options, chance=luck(asked.of), pieces=settings.chunks)
+        for part in parts:
+            _seal(part["choices"], "delta", asked.close)
         return Said(answer.input, answer.output, chunks=parts)
     completion = answers.completion(answer, request_id, created)
+    if answer.content:
+        _seal(completion["choices"], "message", asked.close)
     if asked.fault == "no_choices":
         del completion["choices"]
     return Said(answer.input, answer.output, completion)
+
+
+def _seal(choices: list[dict[str, Any]], where: str, close: Callable[[str], str] | None) -> None:
+    """Seals the contents in place; reasoning, tool calls and what moderation cut off stay in clear."""
+    if close is None:
+        return
+    for choice in choices:
+        if choice.get("finish_reason") != "content_filter":
+            choice[where]["content"] = close(choice[where]["content"])
 
 
 def _embeddings(asked: Asked, settings: Settings, request_id: str, created: int) -> Said:
@@ -57,6 +72,6 @@ def _embeddings(asked: Asked, settings: Settings, request_id: str, created: int)
 
 
 ENDPOINTS = {
-    "/chat/completions": Endpoint(checks.chat, answers.input_tokens, _chat, streams=True),
+    "/chat/completions": Endpoint(checks.chat, answers.input_tokens, _chat, streams=True, seals=True),
     "/embeddings": Endpoint(checks.embeddings, vectors.input_tokens, _embeddings),
 }

@@ -44,6 +44,8 @@ MENU: Mapping[str, Fault] = {
     "empty": Fault("an answer without content (chat)"),
     "content_filter": Fault("an answer cut by moderation, finish_reason content_filter (chat)"),
     "length": Fault("an answer cut short, finish_reason length (chat)"),
+    "reply_in_clear": Fault("a sealed call answered in clear"),
+    "wrong_seal": Fault("a sealed call answered under another key"),
     "refuse": Fault("400, a parameter is not valid", refusals.INVALID),
     "sensitive": Fault("400, the prompt is refused by moderation", refusals.SENSITIVE),
     "unauthorized": Fault("401, the key is not valid (any more)", refusals.NO_KEY),

@@ -102,6 +102,9 @@ INTERNAL = Refusal(
     "InternalServiceError",
     "The service encountered an unexpected internal error. Please retry later.",
 )
+NO_ENCRYPTION = Refusal(
+    500, "InternalServiceError", "This simulator cannot encrypt; it needs: pip install 'arkbatch[seal]'."
+)
 
 
 def missing(name: str) -> Refusal:

@@ -30,6 +30,7 @@ def make_app(
     for base in BASES:
         for path, endpoint in ENDPOINTS.items():
             app.router.add_post(base + path, _handler(simulator, endpoint))
+        app.router.add_post(base + "/e2e/get/certificate", simulator.certificate)
     app.router.add_post("/", simulator.control)
     app.router.add_route("*", "/{rest:.*}", _no_such_path)
     return app

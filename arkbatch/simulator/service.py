@@ -1,27 +1,25 @@
-"""The order of the steps that a call goes through. What each step decides is known to the modules around it.
+"""The service behind the routes: a call is let in (`admission`) and answered (`delivery`), and counted either way.
+Beside it stand the control plane and the certificate.
 
-    key -> body -> model -> requests allowed -> parameters -> tokens allowed -> fault -> time passes -> answer
-
-All time is the running loop's, so that it works under a loop whose clock jumps; only `created` and ids show
-the wall clock.
+All time is the running loop's, so that it works under a loop whose clock jumps; only `created`, ids, keys and
+certificates go by the wall clock.
 """
 
 import asyncio
 from collections.abc import Callable
 from email.utils import formatdate
-from math import ceil
-from typing import Any
 
 import orjson
 from aiohttp import web
 
 from arkbatch.core import signing
-from arkbatch.simulator import breakage, faults, incoming, models, refusals, streaming, wire
+from arkbatch.simulator import wire
+from arkbatch.simulator.admission import Admission, Body
 from arkbatch.simulator.call import Call
-from arkbatch.simulator.chance import fingerprint, luck
-from arkbatch.simulator.control import Complaint, ControlPlane, written
+from arkbatch.simulator.control import Complaint, ControlPlane, Result, missing, written, wrong
 from arkbatch.simulator.counters import Counters, Seen
-from arkbatch.simulator.endpoints import Asked, Endpoint, Said
+from arkbatch.simulator.delivery import Delivery
+from arkbatch.simulator.endpoints import Asked, Endpoint
 from arkbatch.simulator.keys import Keys
 from arkbatch.simulator.limits import Limits, TurnedAway
 from arkbatch.simulator.refusals import Refusal
@@ -32,33 +30,46 @@ class Simulator:
     """Everything that lives as long as the server."""
 
     def __init__(self, settings: Settings, counters: Counters, wall: Callable[[], float]) -> None:
+        keys, self._limits = Keys(settings), Limits(settings, counters)
         self._settings = settings
         self._counters = counters
-        self._limits = Limits(settings, counters)
-        self._keys = Keys(settings)
-        self._control = ControlPlane(settings, self._keys, {})
         self._wall = wall
         self._ids = wire.Ids(wall)
-        self._closing = asyncio.Event()
+        self._admission = Admission(settings, counters, self._limits, keys, wall)
+        self._delivery = Delivery(settings, counters, self._limits, wall)
+        self._control = ControlPlane(settings, keys, {"GetEndpointCertificate": self._endpoint_certificate})
 
     async def close(self, app: web.Application) -> None:
-        """Ends the stalls, so that a stopping server does not wait for them."""
         del app
-        self._closing.set()
+        self._delivery.close()
 
     async def handle(self, endpoint: Endpoint, request: web.Request) -> web.StreamResponse:
-        call = Call(request, self._ids.next(), asyncio.get_running_loop().time())
+        """A call of the table in `endpoints`."""
+        call = self._call(request)
         self._counters.entered()
         try:
-            match await self._check(endpoint, call):
+            match await self._admission.asked(endpoint, call):
                 case Asked() as asked:
-                    return await self._answer(endpoint, call, asked)
+                    return await self._delivery.answer(endpoint, call, asked)
                 case Refusal() as refusal:
-                    return self._refuse(call, refusal)
+                    return self._delivery.refuse(call, refusal)
                 case TurnedAway(refusal=refusal, seconds=seconds, say=say):
-                    return self._refuse(call, refusal, seconds if say else None)
+                    return self._delivery.refuse(call, refusal, seconds if say else None)
         finally:
             self._leave(call)
+
+    async def certificate(self, request: web.Request) -> web.Response:
+        """The certificate that calls to a model are to be sealed with."""
+        call = self._call(request)
+        body = await self._admission.body(call)
+        if isinstance(body, Refusal):
+            return self._delivery.refuse(call, body)
+        pem = self._pem(confidential="type" in body)
+        if isinstance(pem, Refusal):
+            return self._delivery.refuse(call, pem)
+        refused = {"code": "CertificateNotFound", "message": f"There is no certificate for {call.model}."}
+        answer = {"Certificate": pem, "error": None} if pem else {"Certificate": "", "error": refused}
+        return self._delivery.send(call, orjson.dumps(answer))
 
     async def control(self, request: web.Request) -> web.Response:
         """A call to the control plane."""
@@ -70,107 +81,25 @@ class Simulator:
         headers = {"Content-Type": wire.JSON, "Date": formatdate(self._wall(), usegmt=True)}
         return web.Response(body=body, status=status, headers=headers)
 
-    async def _check(self, endpoint: Endpoint, call: Call) -> Asked | Refusal | TurnedAway:
-        authorization = call.http.headers.get("Authorization", "")
-        if refusal := self._keys.refused(authorization, self._wall()):
-            return refusal
-        try:
-            raw = await call.http.read()
-        except web.HTTPRequestEntityTooLarge:
-            return refusals.TOO_LARGE
-        except web.RequestPayloadError:  # such as a body that is not the gzip it says it is
-            return refusals.NOT_JSON
-        body = incoming.parsed(raw)
-        if isinstance(body, Refusal):
-            return body
-        call.model = body["model"]
-        if not models.exists(call.model, self._settings.models):
-            return refusals.NO_SUCH_MODEL
-        if refusal := self._keys.refused_for(authorization, call.model):
-            return refusal
-        return self._admit(endpoint, call, body, raw)
+    def _endpoint_certificate(self, body: Body, now: float) -> Result | Complaint:
+        """The same certificate, for who has an access key."""
+        del now
+        if not body.get("Id"):
+            return missing("Id")
+        pem = self._pem(confidential=body.get("Type") is not None)
+        if isinstance(pem, Refusal) or not pem:
+            return wrong("there is no certificate for this endpoint")
+        return {"PCAInstanceCertificate": pem}
 
-    def _admit(self, endpoint: Endpoint, call: Call, body: dict[str, Any], raw: bytes) -> Asked | Refusal | TurnedAway:
-        if turned_away := self._limits.request(call.model, call.at):
-            return turned_away
-        call.admitted = True
-        if refusal := endpoint.check(body):
-            return refusal
-        if turned_away := self._limits.tokens(call.model, endpoint.input_tokens(body), call.at):
-            return turned_away
-        of = fingerprint(body, self._settings.seed)
-        call.attempt = self._counters.attempt(of)
-        fault = faults.asked_for(raw, call.attempt)
-        if fault is None and self._settings.faults:
-            fault = faults.drawn(self._settings.faults, luck(of, call.attempt).random())
-        return fault if isinstance(fault, Refusal) else Asked(body, of, fault)
+    def _pem(self, *, confidential: bool) -> str | Refusal:
+        """Empty when the settings say that it is refused."""
+        vault = self._admission.vault
+        if isinstance(vault, Refusal) or self._settings.certificate == "refused":
+            return vault if isinstance(vault, Refusal) else ""
+        return vault.certificate(self._wall(), confidential=confidential)
 
-    async def _answer(self, endpoint: Endpoint, call: Call, asked: Asked) -> web.StreamResponse:
-        refusal = faults.MENU[asked.fault].refusal if asked.fault else None
-        if refusal:
-            return self._refuse(call, refusal, 1 if self._settings.retry_after else None)
-        seconds = self._seconds(call, asked)
-        if endpoint.streams and asked.body.get("stream") and asked.fault not in faults.BEFORE_ANSWERS:
-            said = self._said(endpoint, call, asked)
-            script = streaming.script(said.chunks, asked.fault, call.model, call.id)
-            response = await streaming.send(call, script, seconds, self._closing)
-        else:
-            await asyncio.sleep(seconds)
-            response = await self._whole(endpoint, call, asked)
-        call.outcome = asked.fault or "ok"
-        return response
-
-    def _seconds(self, call: Call, asked: Asked) -> float:
-        """How long the answer takes: half is fixed, the other half spreads exponentially."""
-        chance = luck(asked.of, -call.attempt)
-        return self._settings.latency * (0.5 + 0.5 * chance.expovariate(1))
-
-    async def _whole(self, endpoint: Endpoint, call: Call, asked: Asked) -> web.StreamResponse:
-        """An answer that is no stream, or the fault that comes in its place."""
-        match asked.fault:
-            case "stall":
-                await self._closing.wait()
-                return breakage.hang_up(call.http)
-            case "drop_before":
-                return breakage.hang_up(call.http)
-            case "bad_gateway":
-                return breakage.bad_gateway()
-            case "error_in_200":
-                return self._send(call, wire.error(refusals.INTERNAL, call.model, call.id))
-        reply = orjson.dumps(self._said(endpoint, call, asked).body)
-        match asked.fault:
-            case "drop_inside":
-                response = await breakage.half(call.http, reply, call.headers())
-                breakage.close(call.http)
-                return response
-            case "stall_inside":
-                response = await breakage.half(call.http, reply, call.headers())
-                await self._closing.wait()
-                breakage.hang_up(call.http)
-                return response
-            case "garbled":
-                return self._send(call, reply[: len(reply) // 2])
-        return self._send(call, reply)
-
-    def _said(self, endpoint: Endpoint, call: Call, asked: Asked) -> Said:
-        said = endpoint.answer(asked, self._settings, call.id, int(self._wall()))
-        self._limits.output(call.model, said.output, asyncio.get_running_loop().time())
-        self._counters.usage["input"] += said.input
-        self._counters.usage["output"] += said.output
-        return said
-
-    def _refuse(self, call: Call, refusal: Refusal, retry_after: float | None = None) -> web.Response:
-        call.outcome = refusal.code
-        response = self._send(call, wire.error(refusal, call.model, call.id), refusal.status)
-        if retry_after is not None:
-            response.headers["Retry-After"] = str(max(1, ceil(retry_after)))
-        return response
-
-    def _send(self, call: Call, body: bytes, status: int = 200) -> web.Response:
-        response = web.Response(body=body, status=status, headers=call.headers())
-        if self._settings.gzip and "gzip" in call.http.headers.get("Accept-Encoding", ""):
-            response.enable_compression(web.ContentCoding.gzip)
-        return response
+    def _call(self, request: web.Request) -> Call:
+        return Call(request, self._ids.next(), asyncio.get_running_loop().time())
 
     def _leave(self, call: Call) -> None:
         if call.admitted:

@@ -11,6 +11,8 @@ from arkbatch.simulator.faults import MENU
 
 ACCESS_KEY = ("AKLTsimulated", "simulated-secret")  # the one that is known unless the settings name others
 
+CERTIFICATES = ("good", "expired", "wrong_curve", "refused")
+
 
 class Settings(Struct, frozen=True, kw_only=True):
     """All have defaults: a simulator without settings answers every call, at once.
@@ -31,6 +33,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     faults: rate (0 to 1) by name of `faults.MENU`; together at most 1
     shuffle: give embeddings in another order than the inputs
     chunks: pieces that a streamed text is cut into, all of one size; without, the pieces are short and uneven
+    certificate: which one sealed calls are told to use, one of CERTIFICATES; "refused" is an error in its place
+    blobs: sealed texts that an answer comes in, one directly after the other
     gzip: compress answers for clients that accept it
     keepalive: seconds after which an idle connection is closed
     """
@@ -52,18 +56,22 @@ class Settings(Struct, frozen=True, kw_only=True):
     faults: Mapping[str, float] = field(default_factory=dict)
     shuffle: bool = False
     chunks: int | None = None
+    certificate: str = "good"
+    blobs: int = 1
     gzip: bool = False
     keepalive: float = 75.0
 
 
 def check(settings: Settings) -> None:
     """Raises UsageError for the first value that makes no sense."""
-    for name in ("rpm", "tpm", "rps", "max_inflight", "chunks", "key_seconds", "key_rpm"):
+    for name in ("rpm", "tpm", "rps", "max_inflight", "chunks", "key_seconds", "key_rpm", "blobs"):
         limit = getattr(settings, name)
         if limit is not None and limit < 1:
             raise UsageError(f"{name} is {limit}; it must be at least 1, or be left out")
     if settings.latency < 0:
         raise UsageError(f"latency is {settings.latency} seconds; it cannot be negative")
+    if settings.certificate not in CERTIFICATES:
+        raise UsageError(f"there is no certificate {settings.certificate!r}, only {', '.join(CERTIFICATES)}")
     for name, rate in settings.faults.items():
         if name not in MENU:
             raise UsageError(f"there is no fault named {name!r}; the menu is {', '.join(MENU)}")

@@ -1,0 +1,109 @@
+"""The way in: from an HTTP request to what was asked, or to why it is not answered.
+
+    key -> body -> model -> requests allowed -> seal -> parameters -> tokens allowed -> fault
+
+What each step decides is known to the modules around it; here is their order.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from aiohttp import web
+
+from arkbatch.simulator import faults, incoming, models, refusals
+from arkbatch.simulator.call import Call
+from arkbatch.simulator.chance import fingerprint, luck
+from arkbatch.simulator.counters import Counters
+from arkbatch.simulator.endpoints import Asked, Endpoint
+from arkbatch.simulator.keys import Keys
+from arkbatch.simulator.limits import Limits, TurnedAway
+from arkbatch.simulator.refusals import Refusal
+from arkbatch.simulator.settings import Settings
+
+if TYPE_CHECKING:
+    from arkbatch.core.sealing import Seal
+    from arkbatch.simulator.sealed import Vault
+
+Body = dict[str, Any]
+
+
+class Admission:
+    """Judges calls. `wall` gives unix seconds, for keys run out by the calendar."""
+
+    def __init__(
+        self, settings: Settings, counters: Counters, limits: Limits, keys: Keys, wall: Callable[[], float]
+    ) -> None:
+        self._settings = settings
+        self._counters = counters
+        self._limits = limits
+        self._keys = keys
+        self._wall = wall
+
+    async def asked(self, endpoint: Endpoint, call: Call) -> Asked | Refusal | TurnedAway:
+        body = await self.body(call)
+        if isinstance(body, Refusal):
+            return body
+        if turned_away := self._limits.request(call.model, call.at):
+            return turned_away
+        call.admitted = True
+        raw, seal = await call.http.read(), None
+        if call.http.headers.get("x-is-encrypted") == "true":
+            opened = self._opened(endpoint, call, body)
+            if isinstance(opened, Refusal):
+                return opened
+            body, seal = opened
+            raw = orjson.dumps(body)
+        if refusal := endpoint.check(body):
+            return refusal
+        if turned_away := self._limits.tokens(call.model, endpoint.input_tokens(body), call.at):
+            return turned_away
+        return self._with_fault(call, body, raw, seal)
+
+    async def body(self, call: Call) -> Body | Refusal:
+        """What was sent, if it came with a key and names a model that exists."""
+        authorization = call.http.headers.get("Authorization", "")
+        if refusal := self._keys.refused(authorization, self._wall()):
+            return refusal
+        try:
+            body = incoming.parsed(await call.http.read())
+        except web.HTTPRequestEntityTooLarge:
+            return refusals.TOO_LARGE
+        except web.RequestPayloadError:  # such as a body that is not the gzip it says it is
+            return refusals.NOT_JSON
+        if isinstance(body, Refusal):
+            return body
+        call.model = body["model"]
+        if not models.exists(call.model, self._settings.models):
+            return refusals.NO_SUCH_MODEL
+        return self._keys.refused_for(authorization, call.model) or body
+
+    @cached_property
+    def vault(self) -> "Vault | Refusal":
+        """The service's key for encryption."""
+        try:
+            from arkbatch.simulator.sealed import Vault
+        except ModuleNotFoundError:
+            return refusals.NO_ENCRYPTION
+        return Vault(self._settings.seed, self._settings.certificate)
+
+    def _opened(self, endpoint: Endpoint, call: Call, body: Body) -> "tuple[Body, Seal] | Refusal":
+        if not endpoint.seals:
+            return refusals.unsupported("x-is-encrypted")
+        return self.vault if isinstance(self.vault, Refusal) else self.vault.opened(body, call.http.headers)
+
+    def _with_fault(self, call: Call, body: Body, raw: bytes, seal: "Seal | None") -> Asked | Refusal:
+        of = fingerprint(body, self._settings.seed)
+        call.attempt = self._counters.attempt(of)
+        fault = faults.asked_for(raw, call.attempt)
+        if fault is None and self._settings.faults:
+            fault = faults.drawn(self._settings.faults, luck(of, call.attempt).random())
+        if isinstance(fault, Refusal):
+            return fault
+        return Asked(body, of, fault, None if seal is None else self._closing(seal, fault))
+
+    def _closing(self, seal: "Seal", fault: str | None) -> Callable[[str], str]:
+        from arkbatch.simulator.sealed import closing
+
+        return closing(seal, self._settings.blobs, fault)

@@ -1,0 +1,105 @@
+"""The way out: an answer, a refusal or a fault, written to the connection.
+
+Everything takes the time that `latency` gives it, by the loop's clock. What stands in an answer is known to the
+endpoints; what a fault does to a stream, to `streaming`.
+"""
+
+import asyncio
+from collections.abc import Callable
+from math import ceil
+
+import orjson
+from aiohttp import web
+
+from arkbatch.simulator import breakage, faults, refusals, streaming, wire
+from arkbatch.simulator.call import Call
+from arkbatch.simulator.chance import luck
+from arkbatch.simulator.counters import Counters
+from arkbatch.simulator.endpoints import Asked, Endpoint, Said
+from arkbatch.simulator.limits import Limits
+from arkbatch.simulator.refusals import Refusal
+from arkbatch.simulator.settings import Settings
+
+
+class Delivery:
+    """Answers calls. `wall` gives unix seconds, for `created`."""
+
+    def __init__(self, settings: Settings, counters: Counters, limits: Limits, wall: Callable[[], float]) -> None:
+        self._settings = settings
+        self._counters = counters
+        self._limits = limits
+        self._wall = wall
+        self._closing = asyncio.Event()
+
+    def close(self) -> None:
+        """Ends the stalls, so that a stopping server does not wait for them."""
+        self._closing.set()
+
+    async def answer(self, endpoint: Endpoint, call: Call, asked: Asked) -> web.StreamResponse:
+        fault = faults.MENU[asked.fault] if asked.fault else None
+        if fault is not None and fault.refusal is not None:
+            return self.refuse(call, fault.refusal, 1 if self._settings.retry_after else None)
+        seconds = self._seconds(call, asked)
+        if endpoint.streams and asked.body.get("stream") and asked.fault not in faults.BEFORE_ANSWERS:
+            said = self._said(endpoint, call, asked)
+            script = streaming.script(said.chunks, asked.fault, call.model, call.id)
+            response = await streaming.send(call, script, seconds, self._closing)
+        else:
+            await asyncio.sleep(seconds)
+            response = await self._whole(endpoint, call, asked)
+        call.outcome = asked.fault or "ok"
+        return response
+
+    def refuse(self, call: Call, refusal: Refusal, retry_after: float | None = None) -> web.Response:
+        """`retry_after` is in seconds; whole ones are said."""
+        call.outcome = refusal.code
+        response = self.send(call, wire.error(refusal, call.model, call.id), refusal.status)
+        if retry_after is not None:
+            response.headers["Retry-After"] = str(max(1, ceil(retry_after)))
+        return response
+
+    def send(self, call: Call, body: bytes, status: int = 200) -> web.Response:
+        response = web.Response(body=body, status=status, headers=call.headers())
+        if self._settings.gzip and "gzip" in call.http.headers.get("Accept-Encoding", ""):
+            response.enable_compression(web.ContentCoding.gzip)
+        return response
+
+    def _seconds(self, call: Call, asked: Asked) -> float:
+        """How long the answer takes: half is fixed, the other half spreads exponentially."""
+        if not self._settings.latency:
+            return 0.0
+        return self._settings.latency * (0.5 + 0.5 * luck(asked.of, -call.attempt).expovariate(1))
+
+    async def _whole(self, endpoint: Endpoint, call: Call, asked: Asked) -> web.StreamResponse:
+        """An answer that is no stream, or the fault that comes in its place."""
+        match asked.fault:
+            case "stall":
+                await self._closing.wait()
+                return breakage.hang_up(call.http)
+            case "drop_before":
+                return breakage.hang_up(call.http)
+            case "bad_gateway":
+                return breakage.bad_gateway()
+            case "error_in_200":
+                return self.send(call, wire.error(refusals.INTERNAL, call.model, call.id))
+        reply = orjson.dumps(self._said(endpoint, call, asked).body)
+        match asked.fault:
+            case "drop_inside" | "stall_inside":
+                return await self._half(call, reply, hang=asked.fault == "stall_inside")
+            case "garbled":
+                return self.send(call, reply[: len(reply) // 2])
+        return self.send(call, reply)
+
+    async def _half(self, call: Call, reply: bytes, *, hang: bool) -> web.StreamResponse:
+        response = await breakage.half(call.http, reply, call.headers())
+        if hang:
+            await self._closing.wait()
+        breakage.close(call.http)
+        return response
+
+    def _said(self, endpoint: Endpoint, call: Call, asked: Asked) -> Said:
+        said = endpoint.answer(asked, self._settings, call.id, int(self._wall()))
+        self._limits.output(call.model, said.output, asyncio.get_running_loop().time())
+        self._counters.usage["input"] += said.input
+        self._counters.usage["output"] += said.output
+        return said
