@@ -1,0 +1,46 @@
+"""`arkbatch report`: what happened in a run, as one HTML file that needs nothing else."""
+
+import time
+import webbrowser
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Write what happened in a run as one HTML page.")
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.option("-o", "output", metavar="FILE", help="Where to write it (default: report.html in the run directory).")
+@click.option("--open", "open_", is_flag=True, help="Show it in the browser.")
+@click.option("--json", "as_json", is_flag=True, help="Print what the page shows as one JSON line, and write no file.")
+def command(run_dir: str, output: str | None, *, open_: bool, as_json: bool) -> None:
+    """Write one HTML file: rows, failures, tokens, rates against limits, latency, retries, sessions.
+
+    The file holds all it needs and asks no server for anything. It holds the beginnings of prompts that failed, so
+    only you may read it, as you alone may read the run directory. A session may be running meanwhile.
+
+    \b
+    Examples:
+      arkbatch report prompts.run --open
+      arkbatch report prompts.run -o /tmp/night.html
+    """
+    import msgspec
+
+    from arkbatch.adapters.rundir import RunDirectory, replace_file
+    from arkbatch.reports.page.page import page_data, render
+    from arkbatch.reports.page.timeline import Follower
+    from arkbatch.reports.places import readable
+    from arkbatch.reports.status import read_status
+
+    status = read_status(run_dir, time.time)
+    follower = Follower(RunDirectory(Path(run_dir)))
+    with readable(Path(run_dir)):
+        follower.read_on()
+    data = page_data(status, follower.timeline, time.time)
+    if as_json:
+        click.echo(msgspec.json.encode(data).decode())
+        return
+    path = Path(output or Path(run_dir) / "report.html")
+    replace_file(path, render(data).encode())
+    click.echo(f"Wrote {path}.")
+    if open_ and not webbrowser.open(path.absolute().as_uri()):
+        click.echo("No browser was found to open it.", err=True)

@@ -1,0 +1,171 @@
+"""Puts the page together: what it shows, as data, and the one HTML file that shows it.
+
+Prompts, answers and messages of the service are untrusted. They go into the page as JSON in a block that no browser
+runs, with every `<` escaped so that nothing in them can end the block; the page's own script shows them as text. The
+content security policy names that script and the style by their hashes, so nothing else runs and nothing is fetched.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from arkbatch import __version__
+from arkbatch.adapters.rundir import SessionInfo
+from arkbatch.core.ledger import Tally
+from arkbatch.reports.page.series import Series, seconds, series_of
+from arkbatch.reports.page.timeline import LastFailure, Timeline
+from arkbatch.reports.status import FailureNote, Speed, Status
+
+_LISTED = 50  # of sessions, models and reasons; a report of a strange run must not grow without bound
+_MESSAGE_SHOWN = 300
+
+
+class Now(Struct, frozen=True):
+    """What only a session in this process knows about the moment."""
+
+    in_flight: int
+    bound_by: str
+    seconds_left: float | None
+    stopping: bool
+
+
+class PageData(Struct, frozen=True):
+    """Everything the page shows. Counts are the ledger's, the same as in `usage.json`.
+
+    state: running, halted, unfinished, failed (nothing left, with failed rows) or finished
+    reading: the lines have not all been read yet, so that the charts still grow
+    seconds: that sessions have worked; per_minute: rows, over these
+    next_command: what goes on from here, empty when the run does not tell
+    """
+
+    version: str
+    made_at: float
+    state: str
+    reading: bool
+    run_dir: str
+    run_id: str
+    simulated: bool
+    input: str
+    asked: dict[str, Any]
+    rows: int
+    done: int
+    failed: int
+    left: int
+    seconds: float
+    per_minute: float | None
+    speed: Speed | None
+    now: Now | None
+    usage: dict[str, int]
+    discarded: dict[str, int]
+    halt: str
+    next_command: str
+    models: list[Tally]
+    failures: list[FailureNote]
+    last_failures: list[LastFailure]
+    sessions: list[SessionInfo]
+    more_sessions: int
+    series: Series
+
+
+def page_data(
+    status: Status, timeline: Timeline, wall: Callable[[], float], *, reading: bool = False, now: Now | None = None
+) -> PageData:
+    made_at = wall()
+    running = status.writer is not None
+    worked = sum(_worked(session, status, made_at) for session in status.sessions)
+    return PageData(
+        version=__version__,
+        made_at=made_at,
+        state=_state(status),
+        reading=reading,
+        run_dir=status.run_dir,
+        run_id=status.run_id,
+        simulated=status.simulated,
+        input=status.input,
+        asked=status.asked,
+        rows=status.rows,
+        done=status.done,
+        failed=status.failed,
+        left=status.left,
+        seconds=round(worked, 1),
+        per_minute=round(60 * (status.done + status.failed) / worked, 1) if worked else None,
+        speed=status.speed,
+        now=now,
+        usage=status.usage,
+        discarded=status.discarded,
+        halt=status.halt,
+        next_command=_command(status.go_on),
+        models=sorted(status.models, key=lambda tally: -(tally.succeeded + tally.failed))[:_LISTED],
+        failures=[_short(note) for note in status.failures[:_LISTED]],
+        last_failures=list(reversed(timeline.last_failures)),
+        sessions=status.sessions[-_LISTED:],
+        more_sessions=max(0, len(status.sessions) - _LISTED),
+        series=series_of(timeline, status.sessions, made_at if running else None),
+    )
+
+
+def _state(status: Status) -> str:
+    if status.writer is not None:
+        return "running"
+    if status.left:
+        return "halted" if status.halt else "unfinished"
+    return "failed" if status.failed else "finished"
+
+
+def _worked(session: SessionInfo, status: Status, now: float) -> float:
+    if session.ended_at:
+        return session.seconds
+    running = status.writer is not None and session is status.sessions[-1]
+    return max(0.0, now - seconds(session.began_at)) if running else 0.0
+
+
+def _short(note: FailureNote) -> FailureNote:
+    return msgspec.structs.replace(note, sample=note.sample[:_MESSAGE_SHOWN])
+
+
+def _command(go_on: str) -> str:
+    """The command in a line such as `Go on:  arkbatch run job.toml`."""
+    command = go_on.rpartition(":  ")[2]
+    return command if command.startswith("arkbatch ") else ""
+
+
+def render(data: PageData | None) -> str:
+    """The whole file. Without data it is the live page, which asks the server that it came from."""
+    style = _text("uplot/uPlot.min.css") + _text("page.css")
+    script = _text("uplot/uPlot.iife.min.js") + _text("page.js")
+    pieces = {
+        "policy": policy(style, script, live=data is None),
+        "style": style,
+        "data": escaped(msgspec.json.encode(data)),
+        "script": script,
+    }
+    page = _text("template.html")
+    before, *parts = page.split("{{")
+    return before + "".join(pieces[name] + after for name, _, after in (part.partition("}}") for part in parts))
+
+
+def policy(style: str, script: str, *, live: bool) -> str:
+    """What the browser is told to allow: our own script and style, and for the live page our own server."""
+    connect = "'self'" if live else "'none'"
+    return (
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:; "
+        f"connect-src {connect}; base-uri 'none'; form-action 'none'"
+    )
+
+
+def escaped(data: bytes) -> str:
+    """JSON that can stand inside a script element: nothing in it can look like a tag or a comment."""
+    return data.decode().replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _text(name: str) -> str:
+    return files("arkbatch.reports.page").joinpath(name).read_text(encoding="utf-8")
