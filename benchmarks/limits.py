@@ -136,9 +136,7 @@ async def load(case: Case, minutes: float, seed: int = 1) -> tuple[Server, Waits
             await asyncio.sleep(chance.uniform(0, 0.3))
             server.take(tokens)
             await asyncio.sleep(chance.uniform(0.5, 20))
-            gate.leave()
-            gate.settle(turn, tokens)
-            gate.answered()
+            gate.answered(turn, tokens)
             if case.learned:
                 estimator.learn(size, {"input": 650, "output": tokens - 650})
 

@@ -165,12 +165,11 @@ def test_rows_of_very_different_size_use_97_percent_and_none_starves():
 def test_who_gives_up_waiting_takes_nothing_along():
     async def main():
         gate = open_gate(tpm=LIMIT, pace=(pace := Narrow(1)))
-        await gate.admit(10)
+        first = await gate.admit(10)
         lost, kept = (asyncio.ensure_future(gate.admit(amount)) for amount in (LIMIT, 20))
         await asyncio.sleep(1)
         lost.cancel()
-        gate.leave()
-        gate.answered()
+        gate.answered(first, 10)
         turn = await kept
         return turn.tokens, gate.in_flight, gate.waiting, pace.told
 
@@ -201,10 +200,10 @@ def test_any_cancellations_lose_no_turn_and_no_place(seed):
             turn = await gate.admit(chance.randint(1, LIMIT // 20))
             try:
                 await asyncio.sleep(chance.random())
-            finally:
+            except asyncio.CancelledError:
                 gate.leave()
-            gate.settle(turn, chance.randint(0, LIMIT // 20))
-            gate.answered()
+                raise
+            gate.answered(turn, chance.randint(0, LIMIT // 20))
 
         workers = [asyncio.ensure_future(worker()) for _ in range(40)]
         for each in chance.sample(workers, 20):
@@ -238,8 +237,7 @@ def test_a_refund_lets_the_next_go_before_its_time():
         turn = await gate.admit(LIMIT)
         following = asyncio.ensure_future(gate.admit(LIMIT // 2))
         await asyncio.sleep(2)
-        gate.leave()
-        gate.settle(turn, 100)
+        gate.answered(turn, 100)
         return (await following).at - turn.at
 
     assert run_virtual(main()) == pytest.approx(2, abs=0.01)
@@ -250,8 +248,7 @@ def test_the_pace_hears_what_became_of_each_call():
         gate = open_gate(pace=(pace := Narrow(9)))
         turn = await gate.admit(1)
         await asyncio.sleep(3)
-        gate.leave()
-        gate.push_back(Scope.RATE, 7.0, turn)
+        gate.push_back(turn, 0, Scope.RATE, 7.0)
         return pace.told
 
     assert run_virtual(main()) == [(Scope.RATE, 7.0, 3.0)]
@@ -272,9 +269,7 @@ async def work(gate, workers, seconds, latency=1.0, rest=0.0):
     async def worker():
         while turn := await gate.admit(1000):
             await asyncio.sleep(latency)
-            gate.leave()
-            gate.settle(turn, 1000)
-            gate.answered()
+            gate.answered(turn, 1000)
             await asyncio.sleep(rest)
 
     async with asyncio.TaskGroup() as group:

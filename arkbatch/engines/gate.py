@@ -12,7 +12,6 @@ is the allowance's, how fast the server likes it the pace's.
 """
 
 import asyncio
-import contextlib
 import math
 from enum import StrEnum
 from itertools import islice
@@ -111,9 +110,8 @@ class _Requests(AsyncLimiter):
         self.nap = min(1 / rate, 0.25)
 
     def take(self) -> None:
-        """What `acquire` does when there is capacity: it does not wait, so its one step can be taken here."""
-        with contextlib.suppress(StopIteration):
-            self.acquire().send(None)
+        """The one step of `acquire` where `has_capacity` was just asked; it would ask and read the clock again."""
+        self._level += 1
 
 
 class Watch:
@@ -154,8 +152,8 @@ class Watch:
 class Gate:
     """The one gate of a run, or of a server's limits. Made and used inside a running loop.
 
-    A worker asks `admit` before each call, and after it tells `leave` in any case, then what came of it: `settle`
-    with the tokens it used, and `answered` or `push_back`. A call that is never settled counts as it was reserved.
+    A worker asks `admit` before each call, and after it tells once what came of it: `answered` or `push_back`, with
+    the tokens it used, or `leave` when nobody will ever know.
     """
 
     def __init__(
@@ -193,27 +191,21 @@ class Gate:
         return await self._stand_in_line(tokens)
 
     def leave(self) -> None:
-        """A call ended, in whatever way; its place is free."""
+        """A call was abandoned: its place is free, and it counts as it was reserved."""
         self.in_flight -= 1
         self._look_soon()
 
-    def settle(self, turn: Turn, used: int) -> None:
-        """So many tokens did the call use."""
+    def answered(self, turn: Turn, used: int) -> None:
+        """A call ended, having used so many tokens, and nobody complained about the pace."""
         now = self._time()
-        self._watch.used.add(now, used)
-        if self._tokens is not None:
-            self._tokens.settle(now, turn.at, turn.tokens, used)
-            self._look_soon()
+        self._settle(now, turn, used)
+        self._pace.answered(now)
 
-    def answered(self) -> None:
-        """A call ended and nobody complained about the pace."""
-        self._pace.answered(self._time())
-        self._look_soon()
-
-    def push_back(self, scope: Scope, after: float | None, turn: Turn | None = None) -> None:
+    def push_back(self, turn: Turn, used: int, scope: Scope, after: float | None) -> None:
         """A call was refused for the rate or the concurrency; `after`: seconds that the server asked for."""
-        self._pace.pushed_back(self._time(), scope, after, None if turn is None else turn.at)
-        self._look_soon()
+        now = self._time()
+        self._settle(now, turn, used)
+        self._pace.pushed_back(now, scope, after, turn.at)
 
     def close(self) -> None:
         """Let nobody through any more; all who wait come back at once, with None."""
@@ -271,11 +263,17 @@ class Gate:
         self._watch.sent.add(now, 1)
         return Turn(now, tokens)
 
+    def _settle(self, now: float, turn: Turn, used: int) -> None:
+        """All that ends with a call in one step, since each step reads the clock and is taken for every row."""
+        self.in_flight -= 1
+        self._watch.used.add(now, used)
+        if self._tokens is not None:
+            self._tokens.settle(now, turn.at, turn.tokens, used)
+        self._look_soon()
+
     def _give_back(self, turn: Turn) -> None:
         """A turn that was granted to somebody who was cancelled before hearing of it."""
-        self.leave()
-        self.settle(turn, 0)
-        self.answered()
+        self.answered(turn, 0)
 
     # ---- the line
 

@@ -93,6 +93,7 @@ class Engine:
         self._open: dict[int, Position] = {}
         self._last: Position | None = None
         self._stopping = asyncio.Event()
+        self._time = asyncio.get_running_loop().time
         self._stopper = Stopper()
         self._estimators: dict[tuple[str, object], Estimator] = {}
         self.latency = Histogram()
@@ -151,38 +152,39 @@ class Engine:
         history = History()
         gate = self._tools.gate
         while turn := await gate.admit(sum(estimator.estimate(size))):
-            response, verdict = await self._call(row, endpoint, body, history)
+            response, verdict = await self._call(turn, row, endpoint, body, history)
             self._settle(turn, size, estimator, verdict)
             delay = self._conclude(row, response, verdict, history)
             if delay is None or not await self._rest(delay):
                 return
 
-    async def _call(self, row: Row, endpoint: Endpoint, body: bytes, history: History) -> tuple[Response, Verdict]:
+    async def _call(
+        self, turn: Turn, row: Row, endpoint: Endpoint, body: bytes, history: History
+    ) -> tuple[Response, Verdict]:
         tools = self._tools
-        loop_time = asyncio.get_running_loop().time
-        history.goes_on(loop_time())
+        history.goes_on(turn.at)
         history.sent += 1
         client_id = f"{tools.call_prefix}-{row.number}-{history.sent}"
         try:
             response = await tools.transport.send(_call_of(row, client_id, endpoint, body))
-        finally:
+        except BaseException:
             tools.gate.leave()
+            raise
         verdict = judge(response, endpoint, tools.replies, wall=tools.wall(), body=row.body)
-        history.add(client_id, response, verdict, loop_time())
+        history.add(client_id, response, verdict, self._time())
         tools.observer.answered(row, client_id, response, verdict)
         return response, verdict
 
     def _settle(self, turn: Turn, size: Size, estimator: Estimator, verdict: Verdict) -> None:
         """Tell the gate what the call cost and how the server took it."""
-        gate = self._tools.gate
         usage = _usage(verdict)
         if usage:
             estimator.learn(size, usage)
-        gate.settle(turn, total_tokens([usage]) if usage else _assumed(turn.tokens, verdict))
+        used = total_tokens((usage,)) if usage else _assumed(turn.tokens, verdict)
         if isinstance(verdict, Again) and verdict.scope is not Scope.ROW:
-            gate.push_back(verdict.scope, verdict.after, turn)
+            self._tools.gate.push_back(turn, used, verdict.scope, verdict.after)
         else:
-            gate.answered()
+            self._tools.gate.answered(turn, used)
 
     def _conclude(self, row: Row, response: Response, verdict: Verdict, history: History) -> float | None:
         """Record what is final. Seconds until the next try, or None when there is none."""
