@@ -126,7 +126,7 @@ def test_defaults_and_templates_of_a_job_file_count(tmp_path):
     found = found_in(tmp_path / "job.toml", model=None)
     assert [(group.model, group.rows, group.limited) for group in found.groups] == [("m", 1, 1)]
     assert found.bad_lines[0].line == 2
-    assert "'word'" in found.bad_lines[0].reason
+    assert "needs the column word" in found.bad_lines[0].reason
 
 
 def test_progress_is_told_to_the_last_row(tmp_path, monkeypatch):

@@ -152,7 +152,7 @@ class TestTemplate:
         ]
 
     @pytest.mark.parametrize(
-        ("columns", "lack"), [({"b": 1}, "a, which is not in the line, which has b"), ({"a": None}, "a, which is null")]
+        ("columns", "lack"), [({"b": 1}, "a, which the line lacks (it has b)"), ({"a": None}, "a, which is null")]
     )
     def test_a_missing_column_is_a_bad_row(self, columns, lack):
         row = self.read(columns, user="{a}")

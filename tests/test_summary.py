@@ -5,6 +5,7 @@ from arkbatch.core.histogram import Histogram
 from arkbatch.core.ledger import Ledger
 from arkbatch.core.lines import entry_of
 from arkbatch.core.records import Cause, Kind
+from arkbatch.core.speed import Speeds
 from arkbatch.core.summary import summarise
 
 
@@ -13,7 +14,7 @@ def summary(*outcomes, ending="finished", total=3, **more):
     for outcome in outcomes:
         ledger.fold(entry_of(outcome))
     values = {"ending": ending, "run_dir": "r", "simulated": False, "total": total, "session": {}, "seconds": 1.23456}
-    return summarise(ledger, Histogram(), **(values | more))
+    return summarise(ledger, Histogram(), speeds=Speeds(), **(values | more))
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ class Columns:
         for name, parts in self._parts.items():
             text, missing = _fill(parts, columns)
             if missing is not None:
-                lack = "is null" if missing in columns else f"is not in the line, which has {_names(columns)}"
+                lack = "is null" if missing in columns else f"the line lacks (it has {_names(columns)})"
                 return f"the template's {name} needs the column {missing}, which {lack}"
             filled[name] = text
         if self._endpoint == "embeddings":
