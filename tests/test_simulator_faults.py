@@ -39,8 +39,14 @@ def test_refusals_carry_the_documented_status_code_and_type(name, status, code, 
 def test_every_fault_of_the_menu_is_tried_in_this_file():
     tried = {name for name, *_ in REFUSALS} | {"bad_gateway", "drop_before", "drop_inside", "stall"}
     tried |= {"garbled", "error_in_200", "no_choices", "empty", "content_filter", "length", "stall_inside"}
+    tried |= {"overloaded_wait"}
     tried |= IN_STREAMS | IN_SEALED_CALLS
     assert tried == set(faults.MENU)
+
+
+def test_an_overloaded_service_may_say_how_long_to_wait():
+    reply = ask(chat_body(), faults={"overloaded_wait": 1})
+    assert (reply.status, reply.code, reply.headers["Retry-After"]) == (429, "ServerOverloaded", "5")
 
 
 def test_the_three_meanings_of_a_429_are_told_by_the_message():

@@ -1,6 +1,6 @@
 """The way in: from an HTTP request to what was asked, or to why it is not answered.
 
-    key -> body -> model -> requests allowed -> seal -> parameters -> tokens allowed -> fault
+    key -> body -> model -> lane -> requests allowed or place in line -> seal -> parameters -> tokens allowed -> fault
 
 What each step decides is known to the modules around it; here is their order.
 """
@@ -13,6 +13,7 @@ import orjson
 from aiohttp import web
 
 from arkbatch.simulator import faults, incoming, models, refusals
+from arkbatch.simulator.batch import BatchLine, misplaced
 from arkbatch.simulator.call import Call
 from arkbatch.simulator.chance import fingerprint, luck
 from arkbatch.simulator.counters import Counters
@@ -33,11 +34,19 @@ class Admission:
     """Judges calls. `wall` gives unix seconds, for keys run out by the calendar."""
 
     def __init__(
-        self, settings: Settings, counters: Counters, limits: Limits, keys: Keys, wall: Callable[[], float]
+        self,
+        settings: Settings,
+        counters: Counters,
+        limits: Limits,
+        line: BatchLine,
+        *,
+        keys: Keys,
+        wall: Callable[[], float],
     ) -> None:
         self._settings = settings
         self._counters = counters
         self._limits = limits
+        self._line = line
         self._keys = keys
         self._wall = wall
 
@@ -45,10 +54,11 @@ class Admission:
         body = await self.body(call)
         if isinstance(body, Refusal):
             return body
-        if turned_away := self._limits.request(call.model, call.at):
-            return turned_away
-        call.admitted = True
+        if refusal := misplaced(call.model, self._settings, batch=endpoint.batch):
+            return refusal
         raw, seal = await call.http.read(), None
+        if turned_away := self._turned_away(endpoint, call):
+            return turned_away
         if call.http.headers.get("x-is-encrypted") == "true":
             opened = self._opened(endpoint, call, body)
             if isinstance(opened, Refusal):
@@ -57,8 +67,8 @@ class Admission:
             raw = orjson.dumps(body)
         if refusal := endpoint.check(body):
             return refusal
-        if turned_away := self._limits.tokens(call.model, endpoint.input_tokens(body), call.at):
-            return turned_away
+        if call.admitted and (away := self._limits.tokens(call.model, endpoint.input_tokens(body), call.at)):
+            return away
         return self._with_fault(call, body, raw, seal)
 
     async def body(self, call: Call) -> Body | Refusal:
@@ -87,6 +97,14 @@ class Admission:
         except ModuleNotFoundError:
             return refusals.NO_ENCRYPTION
         return Vault(self._settings.seed, self._settings.certificate)
+
+    def _turned_away(self, endpoint: Endpoint, call: Call) -> TurnedAway | None:
+        """The limits of online calls mean nothing to the batch lane, which has a line instead."""
+        if endpoint.batch:
+            return self._line.turned_away()
+        turned_away = self._limits.request(call.model, call.at)
+        call.admitted = turned_away is None
+        return turned_away
 
     def _opened(self, endpoint: Endpoint, call: Call, body: Body) -> "tuple[Body, Seal] | Refusal":
         if not endpoint.seals:

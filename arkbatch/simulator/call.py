@@ -7,7 +7,9 @@ from arkbatch.simulator import wire
 
 
 class Call(Struct):
-    """`outcome` stands as it is here when the client leaves before the end."""
+    """`admitted`: it counts towards the limits of its model. `outcome` stays as it is here when the client leaves
+    before the end.
+    """
 
     http: web.Request
     id: str

@@ -4,6 +4,7 @@ exclude each other. Bodies come without nulls. Parameters that are not documente
 What passes here can be answered: `answers` and `vectors` rely on it.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +21,9 @@ MAX_INPUTS = 256
 MAX_INPUT_BYTES = 100_000
 MAX_INPUT_TOKENS = 4096
 MAX_DIMENSIONS = 4096
+MAX_IMAGE_BYTES = 10 * 1024 * 1024
+
+_IMAGE_DATA = re.compile(r"data:image/[a-z0-9.+-]+;base64,[A-Za-z0-9+/]")
 
 _RANGES = {
     "temperature": (0, 2),
@@ -93,17 +97,26 @@ def _part(part: Any) -> Iterator[Refusal]:
         case {"type": "text"}:
             yield invalid("messages", "a text part needs a text")
         case {"type": "image_url", "image_url": {"url": str(url)} as image}:
-            if not url:
-                yield Refusal(400, "InvalidImageURL.EmptyURL", "Empty base64 image url")
+            yield from _image(url)
             if image.get("detail") not in (None, *DETAILS):
                 detail = f"Invalid image detail: {image['detail']}"
                 yield Refusal(400, "InvalidArgumentError.InvalidImageDetail", detail)
         case {"type": "image_url"}:
-            yield Refusal(400, "InvalidImageURL.EmptyURL", "Empty base64 image url")
+            yield from _image("")
         case {"type": str(kind)} if kind in PARTS:
             return
         case _:
             yield invalid("messages", f"a part of content must be of type {', '.join(PARTS)}")
+
+
+def _image(url: str) -> Iterator[Refusal]:
+    if not url:
+        yield Refusal(400, "InvalidImageURL.EmptyURL", "Empty base64 image url")
+    if url.startswith("data:"):
+        if not _IMAGE_DATA.match(url):
+            yield Refusal(400, "InvalidImageURL.InvalidFormat", "Invalid base64 image url")
+        if len(url) * 3 // 4 > MAX_IMAGE_BYTES:
+            yield Refusal(400, "InvalidParameter.OversizedImage", "The image exceeds the limit of 10 MB.")
 
 
 def _numbers(body: Body) -> Iterator[Refusal]:
@@ -141,6 +154,11 @@ def _exclusions(body: Body) -> Iterator[Refusal]:
         yield from (unsupported(name) for name in _NOT_WHILE_THINKING if body.get(name))
 
 
+def batch_chat(body: Body) -> Refusal | None:
+    """The same without streaming, which the batch lane does not have."""
+    return unsupported("stream") if body.get("stream") is True else chat(body)
+
+
 def embeddings(body: Body) -> Refusal | None:
     """Why an embeddings body is refused, or None."""
     return next(_embeddings(body), None)
@@ -159,11 +177,66 @@ def _embeddings(body: Body) -> Iterator[Refusal]:
             yield invalid("input", "each input must be a string that is not empty")
         elif len(text.encode()) > MAX_INPUT_BYTES or tokens.of_text(text) > MAX_INPUT_TOKENS:
             yield invalid("input", f"an input is longer than {MAX_INPUT_BYTES} bytes or {MAX_INPUT_TOKENS} tokens")
-    if body.get("encoding_format", "float") not in ("float", "base64"):
-        yield invalid("encoding_format", "expected float or base64")
+    yield from _encoding(body)
     dimensions = body.get("dimensions", 1)
     if not _is_whole(dimensions) or not 1 <= dimensions <= MAX_DIMENSIONS:
         yield invalid("dimensions", f"expected an integer between 1 and {MAX_DIMENSIONS}")
+
+
+def multimodal(body: Body) -> Refusal | None:
+    """Why a body of multimodal embeddings is refused, or None."""
+    return next(_multimodal(body), None)
+
+
+def _multimodal(body: Body) -> Iterator[Refusal]:
+    parts = body.get("input")
+    if parts is None:
+        yield missing("input")
+    if not isinstance(parts, list) or not parts:
+        yield invalid("input", "expected a list of parts, with at least one")
+        return
+    for part in parts:
+        yield from _seen_or_read(part)
+    yield from _encoding(body)
+    if body.get("dimensions", 1024) not in (1024, 2048):
+        yield invalid("dimensions", "expected 1024 or 2048")
+    if not isinstance(body.get("instructions", ""), str):
+        yield invalid("instructions", "expected a string")
+    match body.get("sparse_embedding", {"type": "disabled"}):
+        case {"type": "disabled"}:
+            return
+        case {"type": "enabled"}:
+            if any(part["type"] != "text" for part in parts):
+                yield invalid("sparse_embedding", "only texts can have one")
+        case _:
+            yield invalid("sparse_embedding", "its type must be enabled or disabled")
+
+
+def _seen_or_read(part: Any) -> Iterator[Refusal]:
+    """One of the kinds of parts that have a vector, in good shape."""
+    match part:
+        case {"type": "text" | "image_url"}:
+            yield from _part(part)
+        case {"type": "video_url", "video_url": {"url": str(url)}} if url:
+            return
+        case _:
+            yield invalid("input", "a part must be a text, an image_url or a video_url")
+
+
+def tokenization(body: Body) -> Refusal | None:
+    """Why a tokenization body is refused, or None."""
+    text = body.get("text")
+    if text is None:
+        return missing("text")
+    texts = [text] if isinstance(text, str) else text
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text for text in texts):
+        return invalid("text", "expected a string or a list of strings, none of them empty")
+    return None
+
+
+def _encoding(body: Body) -> Iterator[Refusal]:
+    if body.get("encoding_format", "float") not in ("float", "base64"):
+        yield invalid("encoding_format", "expected float or base64")
 
 
 def _is_number(value: Any) -> bool:

@@ -12,6 +12,7 @@ import orjson
 from aiohttp import web
 
 from arkbatch.simulator import breakage, faults, refusals, streaming, wire
+from arkbatch.simulator.batch import BatchLine
 from arkbatch.simulator.call import Call
 from arkbatch.simulator.chance import luck
 from arkbatch.simulator.counters import Counters
@@ -24,10 +25,13 @@ from arkbatch.simulator.settings import Settings
 class Delivery:
     """Answers calls. `wall` gives unix seconds, for `created`."""
 
-    def __init__(self, settings: Settings, counters: Counters, limits: Limits, wall: Callable[[], float]) -> None:
+    def __init__(
+        self, settings: Settings, counters: Counters, limits: Limits, line: BatchLine, wall: Callable[[], float]
+    ) -> None:
         self._settings = settings
         self._counters = counters
         self._limits = limits
+        self._line = line
         self._wall = wall
         self._closing = asyncio.Event()
 
@@ -38,17 +42,11 @@ class Delivery:
     async def answer(self, endpoint: Endpoint, call: Call, asked: Asked) -> web.StreamResponse:
         fault = faults.MENU[asked.fault] if asked.fault else None
         if fault is not None and fault.refusal is not None:
-            return self.refuse(call, fault.refusal, 1 if self._settings.retry_after else None)
-        seconds = self._seconds(call, asked)
-        if endpoint.streams and asked.body.get("stream") and asked.fault not in faults.BEFORE_ANSWERS:
-            said = self._said(endpoint, call, asked)
-            script = streaming.script(said.chunks, asked.fault, call.model, call.id)
-            response = await streaming.send(call, script, seconds, self._closing)
-        else:
-            await asyncio.sleep(seconds)
-            response = await self._whole(endpoint, call, asked)
-        call.outcome = asked.fault or "ok"
-        return response
+            return self.refuse(call, fault.refusal, fault.retry_after or (1 if self._settings.retry_after else None))
+        if not endpoint.batch:
+            return await self._admitted(endpoint, call, asked)
+        async with self._line.turn(luck(asked.of, -call.attempt)):
+            return await self._admitted(endpoint, call, asked)
 
     def refuse(self, call: Call, refusal: Refusal, retry_after: float | None = None) -> web.Response:
         """`retry_after` is in seconds; whole ones are said."""
@@ -62,6 +60,18 @@ class Delivery:
         response = web.Response(body=body, status=status, headers=call.headers())
         if self._settings.gzip and "gzip" in call.http.headers.get("Accept-Encoding", ""):
             response.enable_compression(web.ContentCoding.gzip)
+        return response
+
+    async def _admitted(self, endpoint: Endpoint, call: Call, asked: Asked) -> web.StreamResponse:
+        seconds = self._seconds(call, asked)
+        if endpoint.streams and asked.body.get("stream") and asked.fault not in faults.BEFORE_ANSWERS:
+            said = self._said(endpoint, call, asked)
+            script = streaming.script(said.chunks, asked.fault, call.model, call.id)
+            response = await streaming.send(call, script, seconds, self._closing)
+        else:
+            await asyncio.sleep(seconds)
+            response = await self._whole(endpoint, call, asked)
+        call.outcome = asked.fault or "ok"
         return response
 
     def _seconds(self, call: Call, asked: Asked) -> float:
@@ -99,7 +109,8 @@ class Delivery:
 
     def _said(self, endpoint: Endpoint, call: Call, asked: Asked) -> Said:
         said = endpoint.answer(asked, self._settings, call.id, int(self._wall()))
-        self._limits.output(call.model, said.output, asyncio.get_running_loop().time())
+        if call.admitted:
+            self._limits.output(call.model, said.output, asyncio.get_running_loop().time())
         self._counters.usage["input"] += said.input
         self._counters.usage["output"] += said.output
         return said

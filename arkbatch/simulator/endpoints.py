@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from arkbatch.simulator import answers, checks, chunks, vectors
+from arkbatch.simulator import answers, checks, chunks, tokenizer, vectors
 from arkbatch.simulator.chance import luck
 from arkbatch.simulator.refusals import Refusal
 from arkbatch.simulator.settings import Settings
@@ -37,6 +38,7 @@ class Endpoint(Struct, frozen=True):
     answer: Callable[[Asked, Settings, str, int], Said]
     streams: bool = False
     seals: bool = False
+    batch: bool = False
 
 
 def _chat(asked: Asked, settings: Settings, request_id: str, created: int) -> Said:
@@ -71,7 +73,31 @@ def _embeddings(asked: Asked, settings: Settings, request_id: str, created: int)
     return Said(reply["usage"]["prompt_tokens"], 0, reply)
 
 
+def _multimodal(asked: Asked, settings: Settings, request_id: str, created: int) -> Said:
+    reply = vectors.multimodal(asked.body, settings.seed, request_id, created)
+    if asked.fault == "no_choices":
+        reply["data"] = {}
+    return Said(reply["usage"]["prompt_tokens"], 0, reply)
+
+
+def _tokenization(asked: Asked, settings: Settings, request_id: str, created: int) -> Said:
+    del settings
+    reply = tokenizer.tokenization(asked.body, request_id, created)
+    if asked.fault == "no_choices":
+        reply["data"] = []
+    return Said(0, 0, reply)
+
+
+_CHAT = Endpoint(checks.chat, answers.input_tokens, _chat, streams=True, seals=True)
+_EMBEDDINGS = Endpoint(checks.embeddings, vectors.input_tokens, _embeddings)
+_MULTIMODAL = Endpoint(checks.multimodal, vectors.multimodal_tokens, _multimodal)
+
 ENDPOINTS = {
-    "/chat/completions": Endpoint(checks.chat, answers.input_tokens, _chat, streams=True, seals=True),
-    "/embeddings": Endpoint(checks.embeddings, vectors.input_tokens, _embeddings),
+    "/chat/completions": _CHAT,
+    "/embeddings": _EMBEDDINGS,
+    "/embeddings/multimodal": _MULTIMODAL,
+    "/tokenization": Endpoint(checks.tokenization, lambda _: 0, _tokenization),
+    "/batch/chat/completions": replace(_CHAT, check=checks.batch_chat, streams=False, batch=True),
+    "/batch/embeddings": replace(_EMBEDDINGS, batch=True),
+    "/batch/embeddings/multimodal": replace(_MULTIMODAL, batch=True),
 }

@@ -20,6 +20,7 @@ class Fault(Struct, frozen=True):
 
     about: str
     refusal: Refusal | None = None
+    retry_after: int | None = None
 
 
 MENU: Mapping[str, Fault] = {
@@ -28,6 +29,7 @@ MENU: Mapping[str, Fault] = {
     "rate_rpm": Fault("429, requests a minute exceeded", refusals.MODEL_RPM),
     "rate_tpm": Fault("429, tokens a minute exceeded", refusals.MODEL_TPM),
     "overloaded": Fault("429, the service is busy", refusals.OVERLOADED),
+    "overloaded_wait": Fault("429, the service is busy and says Retry-After: 5", refusals.OVERLOADED, 5),
     "burst": Fault("429, the traffic grew too fast", refusals.BURST),
     "inflight": Fault("429, too many calls at a time", refusals.INFLIGHT),
     "drop_before": Fault("the connection closes before the first byte of the reply"),

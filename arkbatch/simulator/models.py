@@ -7,6 +7,7 @@ from typing import Any
 
 _CHAT_BEHIND_ENDPOINT = "doubao-seed-1-6-251015"
 _VECTORS_BEHIND_ENDPOINT = "doubao-embedding-large-text-250515"
+_VISION_BEHIND_ENDPOINT = "doubao-embedding-vision-250615"
 
 # Tokens of a request with almost no text, as measured by others on one day in 2026.
 _OVERHEAD = (
@@ -31,6 +32,10 @@ def chat_model(asked: str) -> str:
 
 def vector_model(asked: str) -> str:
     return _VECTORS_BEHIND_ENDPOINT if asked.startswith("ep-") else asked
+
+
+def vision_model(asked: str) -> str:
+    return _VISION_BEHIND_ENDPOINT if asked.startswith("ep-") else asked
 
 
 def family(model: str) -> str:

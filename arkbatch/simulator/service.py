@@ -15,6 +15,7 @@ from aiohttp import web
 from arkbatch.core import signing
 from arkbatch.simulator import wire
 from arkbatch.simulator.admission import Admission, Body
+from arkbatch.simulator.batch import BatchLine
 from arkbatch.simulator.call import Call
 from arkbatch.simulator.control import Complaint, ControlPlane, Result, missing, written, wrong
 from arkbatch.simulator.counters import Counters, Seen
@@ -30,13 +31,13 @@ class Simulator:
     """Everything that lives as long as the server."""
 
     def __init__(self, settings: Settings, counters: Counters, wall: Callable[[], float]) -> None:
-        keys, self._limits = Keys(settings), Limits(settings, counters)
+        keys, line, self._limits = Keys(settings), BatchLine(settings), Limits(settings, counters)
         self._settings = settings
         self._counters = counters
         self._wall = wall
         self._ids = wire.Ids(wall)
-        self._admission = Admission(settings, counters, self._limits, keys, wall)
-        self._delivery = Delivery(settings, counters, self._limits, wall)
+        self._admission = Admission(settings, counters, self._limits, line, keys=keys, wall=wall)
+        self._delivery = Delivery(settings, counters, self._limits, line, wall)
         self._control = ControlPlane(settings, keys, {"GetEndpointCertificate": self._endpoint_certificate})
 
     async def close(self, app: web.Application) -> None:

@@ -11,6 +11,10 @@ from arkbatch.simulator.faults import MENU
 
 ACCESS_KEY = ("AKLTsimulated", "simulated-secret")  # the one that is known unless the settings name others
 
+_AT_LEAST_ONE = (
+    *("rpm", "tpm", "rps", "max_inflight", "key_seconds", "key_rpm"),
+    *("batch_slots", "batch_retry_after", "chunks", "blobs"),
+)
 CERTIFICATES = ("good", "expired", "wrong_curve", "refused")
 
 
@@ -29,6 +33,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     retry_after: whether the other 429s say it too; Ark documents none for online calls
     count_refused: whether a call that a limit turned away counts towards that limit all the same
     max_inflight: calls to one model at a time
+    lanes: whether batch endpoints (`ep-bi-...`) exist on the batch lane only, and nothing else there
+    batch_hold: mean seconds that a call of the batch lane is worked on, beside the latency and spread like it
+    batch_slots: batch calls worked on at a time; the others wait, held open
+    batch_queue: batch calls that may wait; one more is 429 ServerOverloaded
+    batch_retry_after: whole seconds that this 429 tells the client to wait; without, it tells nothing
     latency: mean seconds to an answer; half of it is fixed, the other half spreads exponentially
     faults: rate (0 to 1) by name of `faults.MENU`; together at most 1
     shuffle: give embeddings in another order than the inputs
@@ -52,6 +61,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     retry_after: bool = False
     count_refused: bool = False
     max_inflight: int | None = None
+    lanes: bool = True
+    batch_hold: float = 0.0
+    batch_slots: int | None = None
+    batch_queue: int | None = None
+    batch_retry_after: int | None = None
     latency: float = 0.0
     faults: Mapping[str, float] = field(default_factory=dict)
     shuffle: bool = False
@@ -64,12 +78,13 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 def check(settings: Settings) -> None:
     """Raises UsageError for the first value that makes no sense."""
-    for name in ("rpm", "tpm", "rps", "max_inflight", "chunks", "key_seconds", "key_rpm", "blobs"):
+    for name in _AT_LEAST_ONE:
         limit = getattr(settings, name)
         if limit is not None and limit < 1:
             raise UsageError(f"{name} is {limit}; it must be at least 1, or be left out")
-    if settings.latency < 0:
-        raise UsageError(f"latency is {settings.latency} seconds; it cannot be negative")
+    for name in ("latency", "batch_hold", "batch_queue"):
+        if (getattr(settings, name) or 0) < 0:
+            raise UsageError(f"{name} is {getattr(settings, name)}; it cannot be negative")
     if settings.certificate not in CERTIFICATES:
         raise UsageError(f"there is no certificate {settings.certificate!r}, only {', '.join(CERTIFICATES)}")
     for name, rate in settings.faults.items():

@@ -35,13 +35,16 @@ def _of_parts(message: dict[str, Any]) -> Iterator[int]:
     if isinstance(content, str):
         yield of_text(content)
     elif isinstance(content, list):
-        for part in content:
-            match part["type"]:
-                case "text":
-                    yield of_text(part["text"])
-                case "image_url":
-                    yield IMAGE
-                case "video_url":
-                    yield VIDEO
-                case _:
-                    yield OTHER_PART
+        yield from map(of_part, content)
+
+
+def of_part(part: dict[str, Any]) -> int:
+    """Tokens of one part of a content."""
+    match part["type"]:
+        case "text":
+            return of_text(part["text"])
+        case "image_url":
+            return IMAGE
+        case "video_url":
+            return VIDEO
+    return OTHER_PART

@@ -5,11 +5,14 @@ same text has the same vector wherever it stands. The vectors carry no meaning: 
 import math
 from array import array
 from base64 import b64encode
+from collections import Counter
 from hashlib import shake_128
 from sys import byteorder
 from typing import Any
 
-from arkbatch.simulator import models, tokens
+import orjson
+
+from arkbatch.simulator import models, tokenizer, tokens
 from arkbatch.simulator.chance import luck
 
 DEFAULT_DIMENSIONS = 2048
@@ -47,6 +50,45 @@ def embeddings(
         "object": "list",
         "usage": {"prompt_tokens": used, "total_tokens": used},
     }
+
+
+def multimodal_tokens(body: dict[str, Any]) -> int:
+    return sum(_part_tokens(body).values())
+
+
+def multimodal(body: dict[str, Any], seed: int, request_id: str, created: int) -> dict[str, Any]:
+    """The answer to a body that `checks.multimodal` let pass: one vector for all parts together."""
+    model = models.vision_model(body["model"])
+    meaning = orjson.dumps([body["input"], body.get("instructions")], option=orjson.OPT_SORT_KEYS).decode()
+    vector = unit_vector(f"{seed}\0{model}\0{meaning}", body.get("dimensions", DEFAULT_DIMENSIONS))
+    packed = body.get("encoding_format") == "base64"
+    data: dict[str, Any] = {"object": "embedding", "embedding": base64(vector) if packed else vector.tolist()}
+    if body.get("sparse_embedding", {}).get("type") == "enabled":
+        data["sparse_embedding"] = _sparse(body["input"])
+    details = _part_tokens(body)
+    used = sum(details.values())
+    return {
+        "created": created,
+        "data": data,
+        "id": request_id,
+        "model": model,
+        "object": "list",
+        "usage": {"prompt_tokens": used, "total_tokens": used, "prompt_tokens_details": details},
+    }
+
+
+def _part_tokens(body: dict[str, Any]) -> dict[str, int]:
+    """What is no text counts as image."""
+    texts = sum(tokens.of_text(part["text"]) for part in body["input"] if part["type"] == "text")
+    return {"text_tokens": texts, "image_tokens": sum(map(tokens.of_part, body["input"])) - texts}
+
+
+def _sparse(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Weights of the words, by numbers that stand for them."""
+    counts = Counter(word for part in parts for word in part["text"].split())
+    found = {tokenizer.number(word): count for word, count in counts.items()}
+    most = max(counts.values(), default=1)
+    return [{"index": index, "value": round(found[index] / most, 4)} for index in sorted(found)]
 
 
 def unit_vector(what: str, dimensions: int) -> "array[float]":
