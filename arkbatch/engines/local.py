@@ -95,6 +95,7 @@ class Engine:
         self._stopping = asyncio.Event()
         self._time = asyncio.get_running_loop().time
         self._stopper = Stopper()
+        self._cleared = asyncio.Event()
         self._estimators: dict[tuple[str, object], Estimator] = {}
         self.latency = Histogram()
         self.speeds = Speeds()
@@ -112,13 +113,13 @@ class Engine:
             raise errors.exceptions[0] from None
         if self.halt is not None:
             return Ending.HALTED
-        for failure in self._stopper.proven():
-            self._record(failure)
+        self._clear_up()
         return Ending.STOPPED if self._stopping.is_set() else Ending.FINISHED
 
     def stop(self) -> None:
         """Let the calls in flight finish and send no more; rows that wait stay undone."""
         self._stopping.set()
+        self._cleared.set()
         self._tools.gate.close()
 
     @property
@@ -134,6 +135,9 @@ class Engine:
 
     async def _worker(self) -> None:
         while not self._stopping.is_set():
+            if self._stopper.doubtful:
+                await self._doubt()
+                continue
             row = next(self._rows, None)
             if row is None:
                 return
@@ -193,8 +197,8 @@ class Engine:
                 assert isinstance(response, Reply)
                 self.latency.add(response.seconds)
                 self.speeds.add(response, verdict.usage.get("output", 0))
-                for failure in self._stopper.proven():
-                    self._record(failure)
+                if not self._stopper.proven:
+                    self._clear_up()
                 self._record(history.success(row, response, verdict))
             case Again():
                 return self._try_again(row, verdict, history)
@@ -223,12 +227,23 @@ class Engine:
         return None
 
     def _refuse(self, failure: Failure) -> None:
-        match self._stopper.refused(failure):
-            case Halt(cause=cause):
-                self._halt(cause)
-            case failures:
-                for each in failures:
-                    self._record(each)
+        for each in self._stopper.refused(failure):
+            self._record(each)
+        if self._stopper.proven:
+            self._cleared.set()
+
+    async def _doubt(self) -> None:
+        """All was refused so far. The last worker to come here knows that nothing under way ended better."""
+        halt = self._stopper.verdict(len(self._open))
+        if halt is not None:
+            self._halt(halt.cause)
+        await self._cleared.wait()
+
+    def _clear_up(self) -> None:
+        """It is clear now that the refusals were the rows' own."""
+        for failure in self._stopper.release():
+            self._record(failure)
+        self._cleared.set()
 
     def _halt(self, cause: Cause) -> None:
         if self.halt is None:

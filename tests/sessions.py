@@ -1,0 +1,78 @@
+"""Whole sessions in virtual time: real files, a real journal, and the simulator or a scripted transport."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import orjson
+from msgspec import Struct
+from msgspec.structs import replace
+from runs import BEGAN
+from virtual import run_virtual
+
+from arkbatch.adapters.progress import Observer
+from arkbatch.adapters.rundir import FAILURES, RESULTS
+from arkbatch.core.job import Secret
+from arkbatch.core.summary import Summary
+from arkbatch.engines import run as run_module
+from arkbatch.engines.opening import OpenRun, Wishes
+from arkbatch.engines.run import Session
+from arkbatch.simulator.server import Counters, Settings, serve
+
+
+class Ended(Struct):
+    """What a session came to. `summary` is None when it was cancelled; `seconds` are virtual."""
+
+    summary: Summary | None
+    seconds: float
+    counters: Counters
+    observer: Observer
+
+
+async def _session(job, observer, wishes, meanwhile):
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    with OpenRun(job, wishes, wall=lambda: BEGAN + loop.time()) as run:
+        session = Session(run, [observer], chance=lambda: 0.5)
+        work = asyncio.ensure_future(session.work())
+        beside = asyncio.ensure_future(meanwhile(session, work)) if meanwhile else None
+        await asyncio.wait([work])
+        if beside:
+            await beside
+        return (None if work.cancelled() else work.result()), loop.time() - began
+
+
+def worked(job, *, meanwhile=None, observer=None, wishes=Wishes(), key="any-key", **settings):  # noqa: B008
+    """One session against a simulator of its own; `meanwhile(session, task)` runs beside it."""
+    counters, observer = Counters(), observer or Observer()
+
+    async def main():
+        async with serve(Settings(**settings), counters=counters) as url:
+            ready = replace(job, base_url=url, api_key=Secret(key))
+            return await _session(ready, observer, wishes, meanwhile)
+
+    return Ended(*run_virtual(main()), counters, observer)
+
+
+def scripted(job, transport, monkeypatch, *, meanwhile=None, observer=None, wishes=Wishes()):  # noqa: B008
+    """One session over a scripted transport."""
+
+    @asynccontextmanager
+    async def opened(*_):
+        yield transport
+
+    monkeypatch.setattr(run_module, "open_transport", opened)
+    return Ended(*run_virtual(_session(job, observer or Observer(), wishes, meanwhile)), Counters(), observer)
+
+
+def lines_of(run_dir, name):
+    path = run_dir / name
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+
+def results(job):
+    return lines_of(Path(job.run_dir), RESULTS)
+
+
+def failures(job):
+    return lines_of(Path(job.run_dir), FAILURES)
