@@ -8,6 +8,7 @@ in flight. Either way the journal is closed in order and the run resumes.
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -114,14 +115,16 @@ class Session:
         )
 
     async def _keep_durable(self, engine: Engine, resume_at: Callable[[Engine], Position]) -> None:
-        journal, syncs = self._run.journal, 0
-        while True:
-            await asyncio.sleep(SYNC_SECONDS)
-            syncs += 1
-            if syncs % SNAPSHOT_EVERY:
-                await asyncio.to_thread(journal.sync)
-            else:
-                await asyncio.to_thread(journal.snapshot(resume_at(engine)))
+        """A sync a second, in a thread. Cancelled, it waits for that: who closes the journal next is alone."""
+        journal, syncs, in_thread = self._run.journal, 0, asyncio.get_running_loop().run_in_executor
+        with ThreadPoolExecutor(1, "journal") as thread:
+            while True:
+                await asyncio.sleep(SYNC_SECONDS)
+                syncs += 1
+                if syncs % SNAPSHOT_EVERY:
+                    await in_thread(thread, journal.sync)
+                else:
+                    await in_thread(thread, journal.snapshot(resume_at(engine)))
 
     async def _keep_telling(self, engine: Engine, gate: Gate, began: float) -> None:
         recent = Recent(began)

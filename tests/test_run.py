@@ -1,0 +1,123 @@
+"""A session around its engine: what is made durable when, and what is left behind however it ends."""
+
+import asyncio
+import threading
+
+import orjson
+import pytest
+from fakes import FakeTransport, answer
+from runs import job_of, numbered, prompts
+from sessions import results, scripted, worked
+
+from arkbatch.adapters import journal as journal_module
+from arkbatch.adapters.journal import Journal
+from arkbatch.adapters.progress import Observer
+from arkbatch.adapters.rundir import LEDGER
+from arkbatch.core.errors import RunDirectoryError, StorageFull
+from arkbatch.engines import run as run_module
+
+
+def job(folder, count=50, **flags):
+    return job_of(prompts(folder, *numbered(count)), **flags)
+
+
+def run_json(folder):
+    return orjson.loads((folder / "a.run" / "run.json").read_bytes())
+
+
+class Looks(Observer):
+    def __init__(self):
+        self.looks = []
+
+    def stands(self, standing):
+        self.looks.append(standing)
+
+
+def test_progress_is_told_twice_a_second_and_at_the_end(tmp_path, monkeypatch):
+    observer = Looks()
+    transport = FakeTransport(lambda call, attempt: answer(seconds=1))
+    scripted(job(tmp_path, concurrency=5), transport, monkeypatch, observer=observer)
+    last = observer.looks[-1]
+    assert 18 <= len(observer.looks) <= 30
+    assert (last.left, last.recorded, last.total, last.in_flight) == (0, 50, 50, 0)
+    assert [look.left for look in observer.looks] == sorted((look.left for look in observer.looks), reverse=True)
+
+
+def test_the_bar_says_what_the_run_is_bound_by(tmp_path):
+    observer = Looks()
+    worked(job(tmp_path, 60, rpm=120.0), observer=observer)
+    assert "your limit of requests a minute" in {look.bound_by for look in observer.looks}
+    assert observer.looks[-1].rpm_limit == 120.0
+
+
+def test_a_given_limit_is_kept(tmp_path):
+    ended = worked(job(tmp_path, 240, rpm=120.0), rpm=120)
+    assert (ended.summary.succeeded, ended.counters.outcomes) == (240, {"ok": 240})
+    assert ended.seconds < 125
+
+
+def test_the_session_is_noted_with_its_ending(tmp_path, monkeypatch):
+    scripted(job(tmp_path), FakeTransport(), monkeypatch)
+    (session,) = run_json(tmp_path)["sessions"]
+    assert (session["ending"], session["command"]) == ("finished", "run")
+    assert session["limits"]["concurrency"] == 32
+
+
+def test_a_snapshot_that_is_being_written_is_waited_for(tmp_path, monkeypatch):
+    """Cancelled in the middle of it, closing the journal would write the same file at the same time."""
+    running, half_written, done = [], [], []
+    monkeypatch.setattr(run_module, "SNAPSHOT_EVERY", 1)
+    original = journal_module.replace_file
+
+    def slow(path, data):
+        if threading.current_thread() is threading.main_thread():
+            assert half_written == done
+        elif path.name == LEDGER:
+            half_written.append(path)
+            loop, task = running
+            loop.call_soon_threadsafe(task.cancel)
+            threading.Event().wait(0.1)
+            done.append(path)
+        original(path, data)
+
+    monkeypatch.setattr(journal_module, "replace_file", slow)
+
+    async def cancel(session, task):
+        running[:] = asyncio.get_running_loop(), task
+
+    transport = FakeTransport(lambda call, attempt: answer(seconds=60))
+    assert scripted(job(tmp_path), transport, monkeypatch, meanwhile=cancel).summary is None
+    assert done
+
+
+@pytest.mark.parametrize("error", [StorageFull("No space left"), RunDirectoryError("Cannot write")])
+@pytest.mark.parametrize("method", ["record", "sync"])
+def test_a_disk_that_refuses_ends_the_session_with_its_own_error(tmp_path, monkeypatch, method, error):
+    def refuse(*_):
+        raise error
+
+    ours = job(tmp_path)
+    transport = FakeTransport(lambda call, attempt: answer(seconds=2))
+    monkeypatch.setattr(Journal, method, refuse)
+    with pytest.raises(type(error), match=str(error)):
+        scripted(ours, transport, monkeypatch)
+    monkeypatch.undo()
+    assert worked(ours).summary.succeeded == 50
+    assert len(results(ours)) == 50
+
+
+def test_an_observer_may_stop_the_session(tmp_path, monkeypatch):
+    class Stops(Observer):
+        session = None
+
+        def recorded(self, outcome):
+            self.session.stop()
+
+    observer = Stops()
+
+    async def introduce(session, task):
+        observer.session = session
+
+    transport = FakeTransport()
+    ended = scripted(job(tmp_path, concurrency=2), transport, monkeypatch, observer=observer, meanwhile=introduce)
+    assert (ended.summary.ending, 2 <= ended.summary.succeeded < 10) == ("stopped", True)
