@@ -57,7 +57,6 @@ class Summary(Struct, frozen=True):
 def summarise(
     ledger: Ledger,
     latency: Histogram,
-    speeds: Speeds,
     *,
     ending: str,
     run_dir: str,
@@ -65,9 +64,11 @@ def summarise(
     total: int,
     session: dict[str, int],
     seconds: float,
+    speeds: Speeds | None = None,
     halt: Cause | None = None,
 ) -> Summary:
     """`total`: rows that the run is to work off; `session`: counts of this session alone."""
+    speeds = speeds or Speeds()
     failures: dict[str, int] = {}
     for tally in ledger.failures:
         failures[tally.kind] = failures.get(tally.kind, 0) + tally.rows

@@ -23,7 +23,6 @@ from arkbatch.core.job import Job
 from arkbatch.core.ledger import Position
 from arkbatch.core.pace import Pace
 from arkbatch.core.records import BadRow, Row
-from arkbatch.core.speed import Speeds
 from arkbatch.core.standing import Recent, Standing
 from arkbatch.core.summary import Summary, summarise
 from arkbatch.engines.gate import Bound, Gate
@@ -169,13 +168,13 @@ def summary_of(run: OpenRun, ending: str, seconds: float, engine: Engine | None 
     return summarise(
         run.journal.ledger,
         engine.latency if engine else Histogram(),
-        engine.speeds if engine else Speeds(),
         ending=ending,
         run_dir=str(run.directory.path),
         simulated=run.info.simulated,
         total=run.found.done + run.found.failed + run.found.left,
         session={"recorded": engine.recorded, "retried": engine.retried} if engine else {"recorded": 0, "retried": 0},
         seconds=seconds,
+        speeds=engine.speeds if engine else None,
         halt=engine.halt if engine else None,
     )
 
