@@ -179,33 +179,3 @@ def test_no_schema_breaks_the_fitting(schema):
 def test_a_schema_that_contains_itself_ends():
     tree = {"type": "array", "minItems": 8, "items": {"$ref": "#"}}
     assert len(orjson.dumps(shapes.fitting(tree, luck(b"x")))) < 1_000_000
-
-
-TOOL = {
-    "type": "function",
-    "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"enum": ["北京"]}}}},
-}
-
-
-@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])
-def test_a_required_tool_is_called_with_arguments_that_fit(choice):
-    answer = answered(chat_body(tools=[TOOL], tool_choice=choice))
-    [call] = answer.tool_calls
-    assert (answer.finish, answer.content) == ("tool_calls", "")
-    assert (call["type"], call["function"]["name"]) == ("function", "weather")
-    assert orjson.loads(call["function"]["arguments"]) == {"city": "北京"}
-    assert answer.output > 0
-
-
-def test_tools_are_called_now_and_then_unless_forbidden_or_just_answered():
-    def calls(**more):
-        return sum(bool(answered(chat_body(f"{n}", tools=[TOOL], **more)).tool_calls) for n in range(60))
-
-    assert 15 < calls() < 45
-    assert calls(tool_choice="none") == 0
-    body = chat_body(tools=[TOOL])
-    body["messages"] += [
-        {"role": "assistant", "tool_calls": []},
-        {"role": "tool", "content": "sunny", "tool_call_id": "x"},
-    ]
-    assert answered(body).tool_calls == []

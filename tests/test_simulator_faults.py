@@ -26,6 +26,7 @@ REFUSALS = [
 
 IN_STREAMS = {"truncated", "no_done", "split", "untidy"}  # tried in test_simulator_streams.py
 IN_SEALED_CALLS = {"reply_in_clear", "wrong_seal"}  # tried in test_simulator_sealed.py
+WITH_TOOLS = {"bad_arguments", "unknown_tool", "tool_loop"}  # tried in test_simulator_tools.py
 
 
 @pytest.mark.parametrize(("name", "status", "code", "type_"), REFUSALS)
@@ -40,7 +41,7 @@ def test_every_fault_of_the_menu_is_tried_in_this_file():
     tried = {name for name, *_ in REFUSALS} | {"bad_gateway", "drop_before", "drop_inside", "stall"}
     tried |= {"garbled", "error_in_200", "no_choices", "empty", "content_filter", "length", "stall_inside"}
     tried |= {"overloaded_wait"}
-    tried |= IN_STREAMS | IN_SEALED_CALLS
+    tried |= IN_STREAMS | IN_SEALED_CALLS | WITH_TOOLS
     assert tried == set(faults.MENU)
 
 
@@ -78,8 +79,8 @@ def test_a_stall_never_ends(fault):
         ask(chat_body(), faults={fault: 1}, patience=40_000)
 
 
-@pytest.mark.parametrize("fault", sorted(IN_STREAMS | IN_SEALED_CALLS))
-def test_what_strikes_only_streams_or_sealed_calls_leaves_other_answers_alone(fault):
+@pytest.mark.parametrize("fault", sorted(IN_STREAMS | IN_SEALED_CALLS | WITH_TOOLS))
+def test_what_strikes_only_streams_or_sealed_calls_or_tools_leaves_other_answers_alone(fault):
     assert ask(chat_body(), faults={fault: 1}).json["choices"] == ask(chat_body()).json["choices"]
 
 

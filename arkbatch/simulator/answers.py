@@ -10,7 +10,7 @@ import orjson
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arkbatch.simulator import models, phrases, shapes, tokens
+from arkbatch.simulator import models, phrases, shapes, tokens, toolcalls
 from arkbatch.simulator.chance import luck
 
 CACHE_FROM = 256  # a system prompt this long is taken to have been seen before
@@ -33,13 +33,15 @@ class Answer(Struct, frozen=True, gc=False):
     cached: int
 
 
-def chat(body: dict[str, Any], of: bytes) -> Answer:
-    """The answer to a body that `checks.chat` let pass. `of` is the request's fingerprint."""
+def chat(body: dict[str, Any], of: bytes, *, again: bool = False) -> Answer:
+    """The answer to a body that `checks.chat` let pass. `of` is the request's fingerprint; `again`: tools are called
+    although their results are there.
+    """
     chance = luck(of)
     model = models.chat_model(body["model"])
     prompt = last_words(body["messages"])
     thought = _thought(prompt, models.effort(model, body), chance)
-    calls = _tool_calls(body, chance)
+    calls = toolcalls.wanted(body, chance, again=again)
     content = "" if calls else _content(body, prompt, chance)
     spoken = tokens.of_text(content) + sum(tokens.of_text(str(call["function"])) for call in calls)
     answer = Answer(
@@ -69,6 +71,8 @@ def struck(answer: Answer, fault: str | None) -> Answer:
             return replace(answer, content="", tool_calls=[], output=answer.reasoning, finish="stop")
         case "content_filter":
             return replace(answer, content="", tool_calls=[], output=answer.reasoning, finish="content_filter")
+        case "bad_arguments" | "unknown_tool":
+            return replace(answer, tool_calls=[toolcalls.spoiled(call, fault) for call in answer.tool_calls])
         case "length":
             return _cut(answer, max(1, (answer.output - answer.reasoning) // 2))
         case _:
@@ -122,7 +126,7 @@ def _thought(prompt: str, effort: str, chance: Random) -> str:
 
 
 def _content(body: dict[str, Any], prompt: str, chance: Random) -> str:
-    text = phrases.answer(prompt, chance)
+    text = phrases.answer(prompt, toolcalls.results(body["messages"]), chance)
     wanted = body.get("response_format", {"type": "text"})
     if wanted["type"] == "json_object":
         return orjson.dumps({"simulated": True, "answer": text}).decode()
@@ -136,20 +140,6 @@ def _content(body: dict[str, Any], prompt: str, chance: Random) -> str:
 def _stops(body: dict[str, Any]) -> list[str]:
     stop = body.get("stop", [])
     return [word for word in ([stop] if isinstance(stop, str) else stop) if word]
-
-
-def _tool_calls(body: dict[str, Any], chance: Random) -> list[dict[str, Any]]:
-    """A call of the named tool, of some tool when one is required, or of the first one half of the time."""
-    tools, choice = body.get("tools") or [], body.get("tool_choice", "auto")
-    if not tools or choice == "none":
-        return []
-    if choice == "auto" and (body["messages"][-1]["role"] == "tool" or chance.random() < 0.5):
-        return []
-    named = choice["function"]["name"] if isinstance(choice, dict) else tools[0]["function"]["name"]
-    function = next((t["function"] for t in tools if t["function"]["name"] == named), {"name": named})
-    arguments = shapes.fitting(function.get("parameters", {"type": "object"}), chance)
-    call = {"name": named, "arguments": orjson.dumps(arguments).decode()}
-    return [{"id": f"call_{chance.getrandbits(96):024x}", "type": "function", "function": call}]
 
 
 def _cached(messages: list[dict[str, Any]]) -> int:

@@ -65,6 +65,7 @@ def _messages(body: Body) -> Iterator[Refusal]:
         return
     for message in messages:
         yield from _message(message)
+    yield from _tool_results(messages)
 
 
 def _message(message: Any) -> Iterator[Refusal]:
@@ -88,6 +89,19 @@ def _message(message: Any) -> Iterator[Refusal]:
             yield missing("messages.content")
         case _:
             yield invalid("messages", "content must be a string or a list of parts")
+
+
+def _tool_results(messages: list[Body]) -> Iterator[Refusal]:
+    """A result belongs to a call that was made before."""
+    made: set[str] = set()
+    for message in messages:
+        if message["role"] == "tool" and message.get("tool_call_id") not in made:
+            yield invalid("messages", "the tool_call_id of a tool message must be that of an earlier tool call")
+        calls = message.get("tool_calls") or []
+        if not isinstance(calls, list) or not all(map(_is_tool_call, calls)):
+            yield invalid("messages", "a tool call has an id, and a function with a name and arguments as a string")
+            return
+        made.update(call["id"] for call in calls)
 
 
 def _part(part: Any) -> Iterator[Refusal]:
@@ -140,6 +154,9 @@ def _choices(body: Body) -> Iterator[Refusal]:
             yield invalid(name, "expected true or false")
     if not all(map(_is_tool, body.get("tools", []))):
         yield invalid("tools", "each tool must be a function with a name")
+    match body.get("tool_choice"):
+        case {"function": {"name": name}} if name not in {t["function"]["name"] for t in body.get("tools", [])}:
+            yield invalid("tool_choice", f"there is no tool named {name}")
 
 
 def _exclusions(body: Body) -> Iterator[Refusal]:
@@ -256,6 +273,13 @@ def _is_stop(value: Any) -> bool:
 def _is_tool(tool: Any) -> bool:
     match tool:
         case {"type": "function", "function": {"name": str()}}:
+            return True
+    return False
+
+
+def _is_tool_call(call: Any) -> bool:
+    match call:
+        case {"id": str(), "function": {"name": str(), "arguments": str()}}:
             return True
     return False
 

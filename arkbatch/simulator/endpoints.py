@@ -42,7 +42,8 @@ class Endpoint(Struct, frozen=True):
 
 
 def _chat(asked: Asked, settings: Settings, request_id: str, created: int) -> Said:
-    answer = answers.struck(answers.chat(asked.body, asked.of), asked.fault)
+    answer = answers.chat(asked.body, asked.of, again=asked.fault == "tool_loop")
+    answer = answers.struck(answer, asked.fault)
     if asked.body.get("stream"):
         options = asked.body.get("stream_options", {})
         parts = chunks.of(answer, request_id, created, options=options, chance=luck(asked.of), pieces=settings.chunks)

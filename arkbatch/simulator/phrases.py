@@ -49,13 +49,17 @@ def is_chinese(text: str) -> bool:
     return tokens.wide(text) * 5 >= len(text) > 0
 
 
-def answer(prompt: str, chance: Random) -> str:
-    quote = _quoted(prompt)
+def answer(prompt: str, results: list[str], chance: Random) -> str:
+    """What is said to a prompt; `results` came from tools and are quoted."""
+    quote, told = _quoted(prompt), [f"“{_quoted(result)}”" for result in results]
     count = 1 + int(5 * chance.random())
     if is_chinese(prompt):
-        return f"【模拟回答】关于“{quote}”：{''.join(_some(_CHINESE, count, chance))}（由模拟器生成，没有调用模型。）"
+        heard = f"工具返回了{'、'.join(told)}。" if told else ""
+        said = "".join(_some(_CHINESE, count, chance))
+        return f"【模拟回答】关于“{quote}”：{heard}{said}（由模拟器生成，没有调用模型。）"
+    heard = f"The tools returned {', '.join(told)}. " if told else ""
     said = " ".join(_some(_ENGLISH, count, chance))
-    return f"[simulated answer] On “{quote}”: {said} (Made by the simulator; no model was called.)"
+    return f"[simulated answer] On “{quote}”: {heard}{said} (Made by the simulator; no model was called.)"
 
 
 def thoughts(prompt: str, count: int, chance: Random) -> str:

@@ -1,0 +1,62 @@
+"""When a model calls tools, which ones, and with what arguments; and what came back from them.
+
+One round is enough for it: once results follow the last thing that the user said, it answers.
+"""
+
+from random import Random
+from typing import Any
+
+import orjson
+
+from arkbatch.simulator import shapes
+
+_MOST = 2  # calls at a time
+
+Call = dict[str, Any]
+Messages = list[dict[str, Any]]
+
+
+def wanted(body: dict[str, Any], chance: Random, *, again: bool) -> list[Call]:
+    """Calls of the named tool, of some when one is required, or of some half of the time. `again`: always."""
+    tools, choice = body.get("tools") or [], body.get("tool_choice", "auto")
+    if not tools or choice == "none":
+        return []
+    if not again and (results(body["messages"]) or (choice == "auto" and chance.random() < 0.5)):
+        return []
+    functions = [tool["function"] for tool in tools]
+    if isinstance(choice, dict):
+        functions = [function for function in functions if function["name"] == choice["function"]["name"]]
+    most = _MOST if body.get("parallel_tool_calls", True) else 1
+    count = 1 + chance.randrange(min(most, len(functions)))
+    return [_call(function, chance) for function in functions[:count]]
+
+
+def results(messages: Messages) -> list[str]:
+    """What tools returned since the user spoke last."""
+    found: list[str] = []
+    for message in reversed(messages):
+        if message["role"] == "user":
+            break
+        if message["role"] == "tool":
+            found.insert(0, _words(message["content"]))
+    return found
+
+
+def spoiled(call: Call, fault: str) -> Call:
+    """The same call with arguments that are no JSON, or of a tool that nobody declared."""
+    function = call["function"]
+    if fault == "unknown_tool":
+        return {**call, "function": {**function, "name": "no_such_tool"}}
+    return {**call, "function": {**function, "arguments": function["arguments"][:-1] + ","}}
+
+
+def _call(function: dict[str, Any], chance: Random) -> Call:
+    arguments = shapes.fitting(function.get("parameters", {"type": "object"}), chance)
+    named = {"name": function["name"], "arguments": orjson.dumps(arguments).decode()}
+    return {"id": f"call_{chance.getrandbits(96):024x}", "type": "function", "function": named}
+
+
+def _words(content: str | list[dict[str, Any]]) -> str:
+    if isinstance(content, str):
+        return content
+    return " ".join(part["text"] for part in content if part["type"] == "text")
