@@ -19,6 +19,7 @@ COMMANDS = {
     "status": "Show how far a run is, what it used and what failed.",
     "show": "Show everything about one row.",
     "check": "Read every line of an input without sending anything.",
+    "watch": "Show a run in the browser while it goes on.",
     "report": "Write what happened in a run as one HTML page.",
     "prices": "List the prices that costs are counted with.",
     "init": "Write a commented job file and a small input to start from.",

@@ -39,6 +39,30 @@ def asking(command: F) -> F:
     return _with(command, _ASKING)
 
 
+class _Port(click.IntRange):
+    """A port that may be left out; the word behind the flag is then taken for it."""
+
+    name = "port"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, str) and not value.isdecimal():
+            self.fail(
+                f"{value!r} is no port; give --live after the input, or as --live=0 for any free port.", param, ctx
+            )
+        port: int = super().convert(value, param, ctx)
+        return port
+
+
+live = click.option(
+    "--live",
+    is_flag=False,
+    flag_value=0,
+    type=_Port(0, 65535),
+    metavar="[PORT]",
+    help="Show the run in the browser, with a button that stops it (default port: any free one).",
+)
+
+
 def _with(command: F, options: tuple[Callable[[F], F], ...]) -> F:
     for option in reversed(options):
         command = option(command)

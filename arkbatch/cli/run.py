@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from arkbatch.cli.options import asking, job_from, sending
+from arkbatch.cli.options import asking, job_from, live, sending
 
 
 @click.command(short_help="Send every row of a prompt file; run it again to resume.")
@@ -20,8 +20,9 @@ from arkbatch.cli.options import asking, job_from, sending
 @click.option("--dry-run", is_flag=True, default=None, help="Show what would be sent, and send nothing.")
 @click.option("--rebase", is_flag=True, help="The input was edited: keep unchanged rows' results, run the others.")
 @click.option("--mixed", is_flag=True, help="The model or a parameter changed, and that is meant.")
+@live
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line also on a terminal.")
-def command(input_: str, *, rebase: bool, mixed: bool, as_json: bool, **flags: Any) -> int:
+def command(input_: str, *, rebase: bool, mixed: bool, live: int | None, as_json: bool, **flags: Any) -> int:
     """Send every row of a prompt file to chat or embeddings, and record each answer.
 
     Run the same command again to resume: rows that have a record are not sent twice. INPUT may be .jsonl, .jsonl.gz
@@ -31,6 +32,7 @@ def command(input_: str, *, rebase: bool, mixed: bool, as_json: bool, **flags: A
     Examples:
       arkbatch run prompts.jsonl --model doubao-seed-1-6-251015 --rpm 600
       arkbatch run job.toml --simulate
+      arkbatch run job.toml --live
       arkbatch run prompts.jsonl -o nightly.run --set temperature=0.2 --set thinking.type=disabled
     """
     from arkbatch.cli.session import carry_out, this_command
@@ -48,4 +50,5 @@ def command(input_: str, *, rebase: bool, mixed: bool, as_json: bool, **flags: A
         ),
         lambda session, _: session.work(),
         as_json=as_json,
+        live=live,
     )

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import click
 import orjson
@@ -21,6 +21,7 @@ from arkbatch.core.records import Kind
 from arkbatch.core.summary import Summary
 from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.run import Session, summary_of
+from arkbatch.reports.live import Look, Moment, serve_page
 from arkbatch.reports.text import found_line, summary_text
 
 SIMULATED_LATENCY = 0.5  # seconds, as a small model takes
@@ -32,11 +33,15 @@ def carry_out(
     work: Callable[[Session, OpenRun], Awaitable[Summary]],
     *,
     as_json: bool,
+    live: int | None = None,
 ) -> ExitCode:
-    """Open, work, print. Whatever happens, a run that has begun can be continued by the same command."""
+    """Open, work, print. Whatever happens, a run that has begun can be continued by the same command.
+
+    live: a port for the report page, 0 for any free one; None serves none
+    """
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:
-            return runner.run(_carry_out(job, open_run, work, as_json=as_json))
+            return runner.run(_carry_out(job, open_run, work, as_json=as_json, live=live))
         except (KeyboardInterrupt, asyncio.CancelledError):
             click.echo("Interrupted. What was recorded is safe.", err=True)
             click.echo(f"Go on:  {this_command()}", err=True)
@@ -49,13 +54,20 @@ async def _carry_out(
     work: Callable[[Session, OpenRun], Awaitable[Summary]],
     *,
     as_json: bool,
+    live: int | None,
 ) -> ExitCode:
-    async with _simulated(job) as ready:
+    async with _simulated(job) as ready, AsyncExitStack() as page:
+        # The page goes last, so that it still shows how the run stands when it is closed.
         with open_run(ready) as run:
             click.echo(found_line(run.found), err=True)
             if not run.found.to_send:
                 return _finish(summary_of(run, "nothing left", 0.0), as_json=as_json)
-            session = Session(run, [_progress()])
+            moment = Moment()
+            session = Session(run, [_progress(), moment])
+            if live is not None:
+                look = Look(run.found.run_dir, time.time, moment.now)
+                url = await page.enter_async_context(serve_page(look, port=live, stop=session.stop))
+                click.echo(f"Live page:  {url}", err=True)
             with _signals(session):
                 summary = await work(session, run)
             return _finish(summary, as_json=as_json)

@@ -96,7 +96,7 @@
 
   let language = remembered() || (/^zh/i.test(navigator.language) ? "zh" : "en");
   let data = JSON.parse(document.getElementById("data").textContent);
-  let link = { live: data === null, can_stop: false, note: "", stopping: false };
+  let link = { live: data === null, can_stop: false, trouble: "", note: "", stopping: false };
   let view = null; // [from, to] in unix seconds when the reader looked closer
   let charts = [];
 
@@ -166,7 +166,7 @@
     charts = [];
     document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
     if (data === null) {
-      page.replaceChildren(make("p", "under", link.note || words().waiting));
+      page.replaceChildren(make("p", "under", link.note ? words()[link.note] : link.trouble || words().waiting));
       return;
     }
     const open = page.querySelector("details")?.open;
@@ -183,7 +183,7 @@
     const under = make("p", "under", facts, data.simulated ? " · " : "", data.simulated ? make("span", "badge", w.simulated) : "");
     const left = make("div", "", title, under);
     if (data.halt) left.append(make("p", "", data.halt));
-    const note = link.note ? w[link.note] : data.reading ? w.reading : "";
+    const note = link.note ? w[link.note] : link.trouble || (data.reading ? w.reading : "");
     if (note) left.append(named(make("p", "under", note), "note", link.note));
     const buttons = make("div", "buttons");
     if (link.can_stop && data.state === "running") {
@@ -227,7 +227,7 @@
     tile("failed", whole(data.failed), w.failedRows, data.failed ? share(data.failed, data.rows) : "", data.failed ? "red" : "");
     if (data.left) tile("left", whole(data.left), w.left, remaining());
     const speed = data.speed ? data.speed.rows_per_minute : data.per_minute;
-    if (speed !== null) tile("speed", short(speed), w.speed, data.seconds ? `${w.took} ${time(data.seconds)}` : "");
+    if (speed !== null && speed !== undefined) tile("speed", short(speed), w.speed, data.seconds ? `${w.took} ${time(data.seconds)}` : "");
     const usage = data.usage;
     tile("tokens", short((usage.input || 0) + (usage.output || 0)), w.tokens, `${short(usage.input || 0)} ${w.in} · ${short(usage.output || 0)} ${w.out}`);
     const thrown = (data.discarded.input || 0) + (data.discarded.output || 0);
@@ -449,7 +449,7 @@
   }
 
   function draw(card, options, columns, timed) {
-    const holder = make("div", "chart");
+    const holder = make("div", options.series.length > 2 ? "chart" : "chart single");
     card.append(holder);
     const cursor = { y: false, drag: { x: timed, y: false, setScale: false }, ...(timed ? { sync: { key: "run" } } : {}) };
     // Its width is known only when the card stands in the page.
@@ -486,7 +486,7 @@
     const source = new EventSource(`events?token=${encodeURIComponent(token)}`);
     source.addEventListener("message", (event) => {
       const heard = JSON.parse(event.data);
-      link = { ...link, can_stop: heard.can_stop, note: "" };
+      link = { ...link, can_stop: heard.can_stop, trouble: heard.trouble, note: "" };
       data = heard.page;
       if (!selecting()) show();
     });
@@ -511,7 +511,7 @@
   if (data && data.sessions.length > 1) {
     const last = data.sessions[data.sessions.length - 1], began = unix(last.began_at), ended = unix(last.ended_at) || data.made_at;
     const range = data.series.at.length ? extent() : [0, 0];
-    if (data.seconds < (range[1] - range[0]) / 5 && ended - began > data.series.width) view = [began, ended];
+    if (data.seconds !== null && data.seconds < (range[1] - range[0]) / 5 && ended - began > data.series.width) view = [began, ended];
   }
   show();
   if (link.live) listen();

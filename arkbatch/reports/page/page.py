@@ -39,7 +39,7 @@ class PageData(Struct, frozen=True):
 
     state: running, halted, unfinished, failed (nothing left, with failed rows) or finished
     reading: the lines have not all been read yet, so that the charts still grow
-    seconds: that sessions have worked; per_minute: rows, over these
+    seconds: that sessions have worked, None when one was killed; per_minute: rows, over these
     next_command: what goes on from here, empty when the run does not tell
     """
 
@@ -56,7 +56,7 @@ class PageData(Struct, frozen=True):
     done: int
     failed: int
     left: int
-    seconds: float
+    seconds: float | None
     per_minute: float | None
     speed: Speed | None
     now: Now | None
@@ -77,7 +77,7 @@ def page_data(
 ) -> PageData:
     made_at = wall()
     running = status.writer is not None
-    worked = sum(_worked(session, status, made_at) for session in status.sessions)
+    worked = _worked(status, made_at)
     return PageData(
         version=__version__,
         made_at=made_at,
@@ -92,7 +92,7 @@ def page_data(
         done=status.done,
         failed=status.failed,
         left=status.left,
-        seconds=round(worked, 1),
+        seconds=worked,
         per_minute=round(60 * (status.done + status.failed) / worked, 1) if worked else None,
         speed=status.speed,
         now=now,
@@ -117,11 +117,17 @@ def _state(status: Status) -> str:
     return "failed" if status.failed else "finished"
 
 
-def _worked(session: SessionInfo, status: Status, now: float) -> float:
-    if session.ended_at:
-        return session.seconds
-    running = status.writer is not None and session is status.sessions[-1]
-    return max(0.0, now - seconds(session.began_at)) if running else 0.0
+def _worked(status: Status, now: float) -> float | None:
+    """None when a session was killed, since nobody noted how long it had worked."""
+    worked = 0.0
+    for session in status.sessions:
+        if session.ended_at:
+            worked += session.seconds
+        elif status.writer is not None and session is status.sessions[-1]:
+            worked += max(0.0, now - seconds(session.began_at))
+        else:
+            return None
+    return round(worked, 1)
 
 
 def _short(note: FailureNote) -> FailureNote:
@@ -136,10 +142,9 @@ def _command(go_on: str) -> str:
 
 def render(data: PageData | None) -> str:
     """The whole file. Without data it is the live page, which asks the server that it came from."""
-    style = _text("uplot/uPlot.min.css") + _text("page.css")
-    script = _text("uplot/uPlot.iife.min.js") + _text("page.js")
+    style, script = _style(), _script()
     pieces = {
-        "policy": policy(style, script, live=data is None),
+        "policy": _policy(style, script, "'none'" if data else "'self'"),
         "style": style,
         "data": escaped(msgspec.json.encode(data)),
         "script": script,
@@ -149,9 +154,13 @@ def render(data: PageData | None) -> str:
     return before + "".join(pieces[name] + after for name, _, after in (part.partition("}}") for part in parts))
 
 
-def policy(style: str, script: str, *, live: bool) -> str:
-    """What the browser is told to allow: our own script and style, and for the live page our own server."""
-    connect = "'self'" if live else "'none'"
+def live_policy() -> str:
+    """The policy of the live page, for its header as well."""
+    return _policy(_style(), _script(), "'self'")
+
+
+def _policy(style: str, script: str, connect: str) -> str:
+    """What the browser is told to allow: our own script and style; the live page may ask its own server."""
     return (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:; "
         f"connect-src {connect}; base-uri 'none'; form-action 'none'"
@@ -161,6 +170,14 @@ def policy(style: str, script: str, *, live: bool) -> str:
 def escaped(data: bytes) -> str:
     """JSON that can stand inside a script element: nothing in it can look like a tag or a comment."""
     return data.decode().replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _style() -> str:
+    return _text("uplot/uPlot.min.css") + _text("page.css")
+
+
+def _script() -> str:
+    return _text("uplot/uPlot.iife.min.js") + _text("page.js")
 
 
 def _hash(text: str) -> str:

@@ -1,0 +1,45 @@
+"""`arkbatch watch`: the report page of a run in another process, kept up to date in the browser."""
+
+import asyncio
+import contextlib
+import signal
+import time
+
+import click
+
+
+@click.command(short_help="Show a run in the browser while it goes on.")
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.option("--port", default=0, type=click.IntRange(0, 65535), metavar="N", help="Default: any free one.")
+def command(run_dir: str, port: int) -> None:
+    """Serve the report page of a run to this machine alone, and keep it up to date until Ctrl-C.
+
+    The run may be working in another process, or be over, or begin again. It is only read: stop it where it runs.
+    The address holds a token, without which the page is not shown.
+
+    \b
+    Examples:
+      arkbatch watch prompts.run
+      arkbatch watch prompts.run --port 8380
+    """
+    from arkbatch.reports.status import read_status
+
+    read_status(run_dir, time.time)  # says so at once if this is no run directory
+    asyncio.run(_watch(run_dir, port))
+
+
+async def _watch(run_dir: str, port: int) -> None:
+    from arkbatch.reports.live import Look, serve_page
+
+    async with serve_page(Look(run_dir, time.time), port=port) as url:
+        click.echo(f"Watching {run_dir} until Ctrl-C:  {url}", err=True)
+        await _interrupted()
+
+
+async def _interrupted() -> None:
+    """Returns on the first Ctrl-C or SIGTERM."""
+    asked = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows: there Ctrl-C cancels us instead
+            asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    await asked.wait()
