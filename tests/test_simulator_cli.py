@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import arkbatch.cli.simulate
 import arkbatch.simulator
 from arkbatch.cli.simulate import command
 from arkbatch.core.errors import UsageError
@@ -26,9 +27,10 @@ def refused(*arguments):
 
 def test_it_serves_until_it_is_stopped_and_says_how_to_point_a_client_at_it():
     process = subprocess.Popen([*ARKBATCH, "--port", "0"], stderr=subprocess.PIPE, text=True, env={**os.environ})
-    said = [process.stderr.readline() for _ in range(3)]
+    said = [process.stderr.readline() for _ in range(5)]
     url = re.search(r"ARK_BASE_URL=(\S+/api/v3)", said[1])[1]
     assert "ARK_API_KEY=anything" in said[2]
+    assert "VOLC_ACCESSKEY=AKLTsimulated VOLC_SECRETKEY=simulated-secret" in said[4]
     body = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
     call = urllib.request.Request(url + "/chat/completions", body, {"Authorization": "Bearer x"})
     with urllib.request.urlopen(call) as reply:
@@ -61,6 +63,30 @@ def test_a_misspelled_fault_shows_the_menu():
 
 def test_a_fault_without_a_rate_is_refused():
     assert "NAME=RATE" in refused("--fault", "stall")
+
+
+@pytest.mark.parametrize("pair", ["AKLTmine", "AKLTmine:", ":secret"])
+def test_an_access_key_without_a_secret_is_refused(pair):
+    assert "ID:SECRET" in refused("--access-key", pair)
+
+
+def test_every_option_reaches_the_simulator(monkeypatch):
+    served = []
+
+    async def serve(settings, host, port):
+        served.append(settings)
+
+    monkeypatch.setattr(arkbatch.cli.simulate, "_serve", serve)
+    arguments = (
+        "--access-key AKLTmine:se:cret --key-seconds 60 --key-rpm 3 --batch-hold 2 --batch-slots 5 --batch-queue 0"
+    )
+    more = "--batch-retry-after 7 --certificate expired --blobs 2"
+    CliRunner().invoke(command, [*arguments.split(), *more.split()], standalone_mode=False, catch_exceptions=False)
+    [settings] = served
+    assert settings.access_keys == {"AKLTmine": "se:cret"}
+    assert (settings.key_seconds, settings.key_rpm, settings.batch_hold) == (60, 3, 2.0)
+    assert (settings.batch_slots, settings.batch_queue, settings.batch_retry_after) == (5, 0, 7)
+    assert (settings.certificate, settings.blobs) == ("expired", 2)
 
 
 def test_help_shows_an_example():

@@ -12,7 +12,7 @@ import click
 
 from arkbatch.core.errors import UsageError
 from arkbatch.simulator.faults import MENU
-from arkbatch.simulator.settings import Settings
+from arkbatch.simulator.settings import ACCESS_KEY, CERTIFICATES, Settings
 
 
 @click.command(epilog="What each fault does: arkbatch simulate --list-faults")
@@ -23,25 +23,47 @@ from arkbatch.simulator.settings import Settings
 @click.option("--tpm", type=click.IntRange(1), help="Tokens allowed in any 60 seconds, per model.")
 @click.option("--rps", type=click.IntRange(1), help="Requests allowed in any second, per model.")
 @click.option("--max-inflight", type=click.IntRange(1), help="Calls at a time, per model.")
-@click.option("--retry-after", is_flag=True, help="Say Retry-After with each 429; Ark does not.")
+@click.option("--retry-after", is_flag=True, help="Say Retry-After with each online 429; Ark does not.")
 @click.option("--latency", default=0.0, metavar="SECONDS", help="Mean time to an answer.")
 @click.option("--fault", multiple=True, metavar="NAME=RATE", help="Such as overloaded=0.05; repeatable.")
 @click.option("--key", "keys", multiple=True, help="An accepted API key; repeatable. Without: any key.")
 @click.option("--model", "models", multiple=True, help="A known model; repeatable. Without: any but unknown-*.")
+@click.option("--access-key", "pairs", multiple=True, metavar="ID:SECRET", help="A pair that may sign; repeatable.")
+@click.option("--key-seconds", type=click.IntRange(1), help="Longest life of a temporary key.")
+@click.option("--key-rpm", type=click.IntRange(1), help="Temporary keys handed out in any 60 seconds.")
+@click.option("--batch-hold", default=0.0, metavar="SECONDS", help="Mean time that a batch call is worked on.")
+@click.option("--batch-slots", type=click.IntRange(1), help="Batch calls worked on at a time; the rest wait in line.")
+@click.option("--batch-queue", type=click.IntRange(0), help="Batch calls that may wait; the next one is a 429.")
+@click.option("--batch-retry-after", type=click.IntRange(1), help="Seconds that this 429 says to wait.")
+@click.option("--certificate", type=click.Choice(CERTIFICATES), default="good", help="For encrypted calls.")
+@click.option("--blobs", default=1, type=click.IntRange(1), help="Encrypted texts in a row that an answer comes in.")
 @click.option("--seed", default=0, show_default=True, help="Another seed gives other answers and faults.")
 @click.option("--list-faults", is_flag=True, help="Print the fault menu and leave.")
-def command(host: str, port: int, expose: bool, list_faults: bool, fault: tuple[str, ...], **chosen: Any) -> None:
-    """Serve an Ark look-alike on this machine: chat and embeddings, no key, no cost.
+def command(
+    host: str,
+    port: int,
+    *,
+    expose: bool,
+    list_faults: bool,
+    fault: tuple[str, ...],
+    pairs: tuple[str, ...],
+    **chosen: Any,
+) -> None:
+    """Serve an Ark look-alike on this machine: no key, no cost. Chat (streaming, tools, encryption), embeddings,
+    tokenization, the batch lane and temporary keys.
 
     \b
     Examples:
       arkbatch simulate
       arkbatch simulate --rpm 300 --latency 0.5 --fault overloaded=0.05 --fault stall=0.001
+      arkbatch simulate --batch-hold 30 --batch-slots 100 --batch-queue 1000 --batch-retry-after 5
     """
     if list_faults:
         _print_menu()
     elif expose or _is_loopback(host):
-        asyncio.run(_serve(Settings(faults=dict(map(_rate, fault)), **chosen), host, port))
+        access_keys = dict(map(_pair, pairs)) or dict([ACCESS_KEY])
+        settings = Settings(faults=dict(map(_rate, fault)), access_keys=access_keys, **chosen)
+        asyncio.run(_serve(settings, host, port))
     else:
         raise UsageError(f"{host} can be reached from other machines; add --expose if that is meant")
 
@@ -77,10 +99,14 @@ async def _stopped() -> None:
 
 def _greet(url: str, settings: Settings) -> None:
     key = "<one of the keys given>" if settings.keys else "anything"
+    access_key, secret = next(iter(settings.access_keys.items()))
+    secret = secret if (access_key, secret) == ACCESS_KEY else "<its secret>"
     menu = click.wrap_text(", ".join(MENU), width=96, initial_indent="  ", subsequent_indent="  ")
     click.echo(f"Simulating Ark at {url} until Ctrl-C. To point a client at it:", err=True)
     click.echo(f"  export ARK_BASE_URL={url}", err=True)
     click.echo(f"  export ARK_API_KEY={key}", err=True)
+    click.echo(f"or, at {url.removesuffix('/api/v3')}/ as the control plane, with an access key:", err=True)
+    click.echo(f"  export VOLC_ACCESSKEY={access_key} VOLC_SECRETKEY={secret}", err=True)
     click.echo(f"Faults, by --fault NAME=RATE or by [[fault:NAME]] in a prompt:\n{menu}", err=True)
 
 
@@ -100,6 +126,13 @@ def _rate(written: str) -> tuple[str, float]:
         return name, float(rate)
     except ValueError:
         raise UsageError(f"--fault {written}: expected NAME=RATE, such as overloaded=0.05") from None
+
+
+def _pair(written: str) -> tuple[str, str]:
+    access_key, _, secret = written.partition(":")
+    if not access_key or not secret:
+        raise UsageError(f"--access-key {written.partition(':')[0]}: expected ID:SECRET")
+    return access_key, secret
 
 
 def _is_loopback(host: str) -> bool:
