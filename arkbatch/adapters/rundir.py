@@ -97,8 +97,9 @@ class RunDirectory:
         """Make the directory, for its owner only; one that exists must be empty or a run's."""
         with disk(self.path):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        known = {RESULTS, FAILURES, USAGE, LEDGER, LOG, LOCK, SPOOL}
-        strange = sorted(entry.name for entry in self.path.iterdir() if entry.name not in known)
+        # A process killed at its start leaves these, or a file that was to become one of them.
+        known = {RUN, RESULTS, FAILURES, USAGE, LEDGER, LOG, LOCK, SPOOL}
+        strange = sorted(entry.name for entry in self.path.iterdir() if entry.name.removesuffix(".new") not in known)
         if strange and not self.exists:
             raise RunDirectoryError(
                 f"{self.path} is not a run directory: it holds {strange[0]}. Name another with -o RUN_DIR."
