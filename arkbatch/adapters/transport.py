@@ -48,19 +48,17 @@ class HttpTransport:
         loop_time = asyncio.get_running_loop().time
         began = loop_time()
         try:
-            async with self._session.post(
+            response = await self._session.post(
                 self._url(call.path),
                 data=call.body if len(call.body) < _LARGE_BODY else BytesIO(call.body),
                 headers=self._headers(call),
                 proxy=self._proxy,
                 allow_redirects=False,
-            ) as response:
-                if call.stream and is_streamed(response):
-                    return await read_streamed(response, began, LARGEST_REPLY)
-                body = await _read(response)
-                if body is None:
-                    return Broken(Break.TOO_LARGE, f"the reply is over {LARGEST_REPLY >> 20} MB", loop_time() - began)
-                return Reply(response.status, body, response.headers, loop_time() - began)
+            )
+            if response.content.is_eof():
+                return await _taken(response, call, began)  # aiohttp let go of the connection already
+            async with response:
+                return await _taken(response, call, began)
         except (aiohttp.ClientError, TimeoutError, ConnectionError, ValueError, OSError) as error:
             return Broken(_how(error), _detail(error), loop_time() - began)
 
@@ -74,8 +72,22 @@ class HttpTransport:
         return {"Authorization": self._authorization, _CLIENT_ID: call.client_id, **call.headers}
 
 
+async def _taken(response: aiohttp.ClientResponse, call: Call, began: float) -> Response:
+    if call.stream and is_streamed(response):
+        return await read_streamed(response, began, LARGEST_REPLY)
+    body = await _read(response)
+    seconds = asyncio.get_running_loop().time() - began
+    if body is None:
+        return Broken(Break.TOO_LARGE, f"the reply is over {LARGEST_REPLY >> 20} MB", seconds)
+    return Reply(response.status, body, response.headers, seconds)
+
+
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:
     """The whole body, None when it passes the limit."""
+    if response.content.is_eof():
+        # Most replies come whole with their head. aiohttp's `read` takes ten times as long to find that out.
+        body = response.content.read_nowait()
+        return body if len(body) <= LARGEST_REPLY else None
     length = response.content_length
     if length is not None and length > LARGEST_REPLY:
         return None
