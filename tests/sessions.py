@@ -61,7 +61,7 @@ def scripted(job, transport, monkeypatch, *, meanwhile=None, observer=None, wish
     async def opened(*_):
         yield transport
 
-    monkeypatch.setattr(run_module, "open_transport", opened)
+    monkeypatch.setattr(run_module, "open_connection", opened)
     return Ended(*run_virtual(_session(job, observer or Observer(), wishes, meanwhile)), Counters(), observer)
 
 

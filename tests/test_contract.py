@@ -9,6 +9,7 @@ from fakes import SCRIPT, FakeTransport
 from simulating import THINKING, chat_body
 from virtual import run_virtual
 
+from arkbatch.adapters.auth import ApiKey
 from arkbatch.adapters.transport import open_transport
 from arkbatch.core.endpoints import ENDPOINTS
 from arkbatch.core.job import ReplyPolicy, Secret, Timeouts
@@ -43,7 +44,7 @@ BEHAVIOURS = [
 
 @asynccontextmanager
 async def real():
-    async with serve(Settings()) as url, open_transport(url, Secret("k"), Timeouts(read=30), 4) as transport:
+    async with serve(Settings()) as url, open_transport(url, ApiKey(Secret("k")), Timeouts(read=30), 4) as transport:
         yield transport
 
 

@@ -10,6 +10,7 @@ from runs import job_of, prompts
 from virtual import run_virtual
 
 from arkbatch.adapters.jobfile import resolve
+from arkbatch.adapters.auth import ApiKey
 from arkbatch.adapters.transport import open_transport
 from arkbatch.api import arun
 from arkbatch.core.job import Secret, Timeouts
@@ -67,7 +68,7 @@ def sent(*steps, calls=1, read=60.0, **how):
     async def main():
         async with (
             streaming(*steps, **how) as url,
-            open_transport(url, Secret("k"), Timeouts(read=read), 4) as transport,
+            open_transport(url, ApiKey(Secret("k")), Timeouts(read=read), 4) as transport,
         ):
             return [await transport.send(CALL) for _ in range(calls)][-1]
 
@@ -171,7 +172,7 @@ def test_a_server_that_answers_in_one_piece_although_a_stream_was_asked_for_is_u
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
-        async with open_transport(url, Secret("k"), Timeouts(), 4) as transport:
+        async with open_transport(url, ApiKey(Secret("k")), Timeouts(), 4) as transport:
             response = await transport.send(CALL)
         await runner.cleanup()
         return response

@@ -10,6 +10,7 @@ from servers import OK, Raw, chunked, closed_port, gzipped, served, whole
 from virtual import run_virtual
 
 from arkbatch.adapters import transport
+from arkbatch.adapters.auth import ApiKey
 from arkbatch.adapters.transport import HttpTransport, open_transport, proxy_for
 from arkbatch.core.job import Secret, Timeouts
 from arkbatch.core.records import Break, Broken, Call, Reply
@@ -22,7 +23,7 @@ def send_to(handler, call=CALL, key="sk-secret"):
     """The response of one call to a server of our own."""
 
     async def main():
-        async with served(handler) as url, open_transport(url, Secret(key), TIMEOUTS, 4) as http:
+        async with served(handler) as url, open_transport(url, ApiKey(Secret(key)), TIMEOUTS, 4) as http:
             return await http.send(call)
 
     return run_virtual(main())
@@ -30,7 +31,7 @@ def send_to(handler, call=CALL, key="sk-secret"):
 
 def send_nowhere(url, timeouts=TIMEOUTS):
     async def main():
-        async with open_transport(url, Secret("k"), timeouts, 4) as http:
+        async with open_transport(url, ApiKey(Secret("k")), timeouts, 4) as http:
             return await http.send(CALL)
 
     return run_virtual(main())
@@ -99,7 +100,7 @@ def test_nobody_listening_is_told_before_anything_was_sent():
 def test_a_plain_port_behind_an_https_address_is_no_connection():
     async def main():
         plain = served(Raw(b"HTTP/1.1 400 Bad\r\n\r\n"))
-        async with plain as url, open_transport(url.replace("http", "https"), Secret("k"), TIMEOUTS, 1) as http:
+        async with plain as url, open_transport(url.replace("http", "https"), ApiKey(Secret("k")), TIMEOUTS, 1) as http:
             return await http.send(CALL)
 
     assert run_virtual(main()).how is Break.CONNECT
@@ -132,7 +133,10 @@ def test_a_redirect_is_not_followed_and_the_key_stays_here():
         other = Raw(whole())
         async with served(other) as elsewhere:
             head = b"HTTP/1.1 307 Temporary Redirect\r\nLocation: " + elsewhere.encode() + b"\r\n"
-            async with served(Raw(whole(b"", head))) as url, open_transport(url, Secret("k"), TIMEOUTS, 1) as http:
+            async with (
+                served(Raw(whole(b"", head))) as url,
+                open_transport(url, ApiKey(Secret("k")), TIMEOUTS, 1) as http,
+            ):
                 return await http.send(CALL), other.heard
 
     reply, heard = run_virtual(main())
@@ -169,7 +173,7 @@ def test_connections_are_used_again_and_cookies_are_not_kept():
         await server(reader, writer)
 
     async def main():
-        async with served(counting) as url, open_transport(url, Secret("k"), TIMEOUTS, 4) as http:
+        async with served(counting) as url, open_transport(url, ApiKey(Secret("k")), TIMEOUTS, 4) as http:
             for _ in range(3):
                 await http.send(CALL)
 
@@ -180,7 +184,10 @@ def test_connections_are_used_again_and_cookies_are_not_kept():
 
 def test_the_pool_is_as_large_as_the_concurrency():
     async def main():
-        async with served(Raw(whole(), silent=10)) as url, open_transport(url, Secret("k"), TIMEOUTS, 150) as http:
+        async with (
+            served(Raw(whole(), silent=10)) as url,
+            open_transport(url, ApiKey(Secret("k")), TIMEOUTS, 150) as http,
+        ):
             began = asyncio.get_running_loop().time()
             await asyncio.gather(*(http.send(CALL) for _ in range(150)))
             return asyncio.get_running_loop().time() - began
@@ -190,7 +197,10 @@ def test_the_pool_is_as_large_as_the_concurrency():
 
 def test_cancelling_a_call_is_no_reply():
     async def main():
-        async with served(Raw(whole(), silent=10)) as url, open_transport(url, Secret("k"), TIMEOUTS, 1) as http:
+        async with (
+            served(Raw(whole(), silent=10)) as url,
+            open_transport(url, ApiKey(Secret("k")), TIMEOUTS, 1) as http,
+        ):
             task = asyncio.ensure_future(http.send(CALL))
             await asyncio.sleep(1)
             task.cancel()
@@ -212,7 +222,7 @@ def mocked_send(url="http://x.test/v1/", **answer):
         with aioresponses() as mocked:
             mocked.post("http://x.test/v1/chat/completions", response_class=Answer, **answer)
             async with aiohttp.ClientSession() as session:
-                return await HttpTransport(session, url, Secret("sk-secret"), None).send(CALL)
+                return await HttpTransport(session, url, ApiKey(Secret("sk-secret")), None).send(CALL)
 
     return run_virtual(main())
 

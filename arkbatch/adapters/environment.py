@@ -21,10 +21,13 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from arkbatch.adapters.control_plane import CONTROL_PLANE
 from arkbatch.core.errors import UsageError
-from arkbatch.core.job import Secret
+from arkbatch.core.job import Access, Secret
 
 NO_KEY = Secret("no-key-needed")
+ACCESS_KEY, SECRET_KEY = "VOLC_ACCESSKEY", "VOLC_SECRETKEY"
+CONTROL_PLANE_URL = "ARK_CONTROL_PLANE"
 CALL_PATHS = ("/chat/completions", "/completions", "/embeddings", "/responses")
 PORTS = {"http": 80, "https": 443}
 
@@ -92,12 +95,16 @@ class Server(Struct, frozen=True):
 
     key: None when there is none that may be sent there; `missing` then says what to do
     model: what the environment says, "" for nothing
+    access: an access key that buys keys for there, when there is no API key
+    is_ark: it is Ark, or takes its place, so that what is Ark's own can be asked of it
     """
 
     base_url: str
     key: Secret | None
     model: str
     missing: str
+    access: Access | None = None
+    is_ark: bool = False
 
 
 def read_variables(environ: Mapping[str, str], folders: Sequence[Path]) -> Variables:
@@ -126,9 +133,25 @@ def choose_server(variables: Variables, flag: str, file: str) -> Server:
     # Ark's address under the OPENAI names is common: there both own it, and one has a key.
     owner = next((one for one in owners if variables.get(one.key)), owners[0] if owners else None)
     key = _key(variables, owner) if owner else None
-    if key is None and is_local(base_url):
+    is_ark = owner is ARK or is_local(base_url)
+    access = _access(variables, base_url) if key is None and is_ark else None
+    if key is None and access is None and is_local(base_url):
         key = NO_KEY
-    return Server(base_url, key, variables.get(owner.model) if owner else "", _missing(owner, base_url))
+    model = variables.get(owner.model) if owner else ""
+    return Server(base_url, key, model, _missing(owner, base_url), access, is_ark)
+
+
+def _access(variables: Variables, base_url: str) -> Access | None:
+    """The access key. A server on this machine is asked with one only where a control plane is named for it."""
+    names = [name for name in (ACCESS_KEY, SECRET_KEY) if variables.get(name)]
+    url = variables.get(CONTROL_PLANE_URL)
+    if not names or (is_local(base_url) and not url):
+        return None
+    if len(names) == 1:
+        missing = SECRET_KEY if names[0] == ACCESS_KEY else ACCESS_KEY
+        raise UsageError(f"{names[0]} is set and {missing} is not: an access key works only with its secret")
+    control_plane = checked_url(url, CONTROL_PLANE_URL) if url else CONTROL_PLANE
+    return Access(Secret(variables.get(ACCESS_KEY)), Secret(variables.get(SECRET_KEY)), control_plane)
 
 
 def _owns(provider: Provider, address: str, base_url: str) -> bool:
@@ -158,7 +181,8 @@ def _key(variables: Variables, provider: Provider) -> Secret | None:
 def _missing(owner: Provider | None, base_url: str) -> str:
     scheme, host, _ = origin(base_url)
     if owner:
-        return f"no API key for {host}: set {owner.key} in the environment or in .env, or try --simulate"
+        instead = f" (or {ACCESS_KEY} and {SECRET_KEY})" if owner is ARK else ""
+        return f"no API key for {host}: set {owner.key}{instead} in the environment or in .env, or try --simulate"
     return (
         f"no API key for {scheme}://{host}: a key is sent only to the address that it was given for, "
         f"so set {OPENAI.key} and {OPENAI.address}={base_url} together, in the environment or in .env"

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
+from arkbatch.adapters.auth import needs_project
 from arkbatch.adapters.environment import ARK, NO_KEY, Server, checked_url, choose_server, read_variables
-from arkbatch.adapters.typed import FLAG_PATHS, Typed, complete, read
+from arkbatch.adapters.typed import FLAG_PATHS, Typed, complete, mistake, read
 from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job import Job, Sections
 
@@ -34,6 +35,7 @@ def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd
     server = _server(typed, given, environ, Path(cwd))
     said = (given.get("model"), server.model or None, typed.file.model)
     model = next((one for one in said if one is not None), None)
+    _check_project(typed, server, model or "")
     return Job(
         **{name: getattr(typed.file, name) for name in Sections.__struct_fields__},
         input=_input(path, typed, Path(cwd)),
@@ -45,6 +47,7 @@ def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd
         request_id_prefix=typed.file.request_id_prefix,
         row_limit=_row_limit(given.get("limit")),
         simulated=bool(given.get("simulate")),
+        access=server.access,
     )
 
 
@@ -65,8 +68,11 @@ def resolve_again(
     typed = complete(dict(tables), {name: value for name, value in given.items() if name != "set"})
     url = checked_url(given["base_url"], "--base-url") if given.get("base_url") else typed.file.base_url or ""
     server = choose_server(read_variables(environ, [Path(folder) for folder in folders]), url, "")
-    if server.key is None and not given.get("simulate"):
+    if given.get("simulate"):
+        server = msgspec.structs.replace(server, key=NO_KEY, access=None)
+    if server.key is None and server.access is None:
         raise UsageError(server.missing)
+    _check_project(typed, server, given.get("model") or typed.file.model or "")
     return Job(
         **{name: getattr(typed.file, name) for name in Sections.__struct_fields__},
         input=input_path,
@@ -77,7 +83,18 @@ def resolve_again(
         api_key=server.key or NO_KEY,
         request_id_prefix=typed.file.request_id_prefix,
         simulated=bool(given.get("simulate")),
+        access=server.access,
     )
+
+
+def _check_project(typed: Typed, server: Server, model: str) -> None:
+    """Said before the first call, where the model is known; a row's own model is looked at when it is sent."""
+    if server.access is not None and model and needs_project(model) and not typed.file.project:
+        raise mistake(
+            typed.label,
+            f"an access key opens the plain model id {model} only together with its project: give project (--project), "
+            f"or an inference endpoint (ep-...) as the model, or an API key ({ARK.key})",
+        )
 
 
 def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,8 +111,8 @@ def _server(typed: Typed, given: Mapping[str, Any], environ: Mapping[str, str], 
         checked_url(file, f"{typed.label}: base_url", JobError) if file else "",
     )
     if given.get("simulate"):  # a real key has no business in a simulator
-        return msgspec.structs.replace(server, key=NO_KEY)
-    if server.key is None and not given.get("dry_run"):
+        return msgspec.structs.replace(server, key=NO_KEY, access=None)
+    if server.key is None and server.access is None and not given.get("dry_run"):
         raise UsageError(server.missing)
     return server
 

@@ -18,8 +18,9 @@ import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
+from arkbatch.adapters.auth import Credentials
 from arkbatch.adapters.streamed import is_streamed, read_streamed
-from arkbatch.core.job import Secret, Timeouts
+from arkbatch.core.job import Timeouts
 from arkbatch.core.records import Break, Broken, Call, Reply, Response
 
 LARGEST_REPLY = 128 << 20  # 256 embeddings of 4096 numbers take some 25 MB
@@ -35,23 +36,41 @@ class Transport(Protocol):
 
 
 class HttpTransport:
-    """Over one aiohttp session. `authorization` is asked for each call, so that a key can be renewed."""
+    """Over one aiohttp session. The credentials are asked for each call, so that a key can be renewed."""
 
-    def __init__(self, session: aiohttp.ClientSession, base_url: str, api_key: Secret, proxy: str | None) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, base_url: str, credentials: Credentials, proxy: str | None
+    ) -> None:
         self._session = session
         self._base_url = base_url.rstrip("/")
-        self._authorization = f"Bearer {api_key.reveal()}"
+        self._credentials = credentials
         self._proxy = proxy
         self._urls: dict[str, URL] = {}
 
     async def send(self, call: Call) -> Response:
+        """Sent twice only when a key was refused that can be had anew. Raises `Halted` when no key is to be had."""
+        authorization = await self._credentials.header(call.model)
+        if isinstance(authorization, Broken):
+            return authorization
+        response = await self._exchange(call, authorization)
+        if isinstance(response, Reply) and response.status == 401:
+            return await self._with_another_key(call, authorization, response)
+        return response
+
+    async def _with_another_key(self, call: Call, authorization: str, refusal: Reply) -> Response:
+        if not self._credentials.refused(call.model, authorization):
+            return refusal
+        another = await self._credentials.header(call.model)
+        return another if isinstance(another, Broken) else await self._exchange(call, another)
+
+    async def _exchange(self, call: Call, authorization: str) -> Response:
         loop_time = asyncio.get_running_loop().time
         began = loop_time()
         try:
             response = await self._session.post(
                 self._url(call.path),
                 data=call.body if len(call.body) < _LARGE_BODY else BytesIO(call.body),
-                headers=self._headers(call),
+                headers=self._headers(call, authorization),
                 proxy=self._proxy,
                 allow_redirects=False,
             )
@@ -68,8 +87,8 @@ class HttpTransport:
             url = self._urls[path] = URL(self._base_url + path)
         return url
 
-    def _headers(self, call: Call) -> Mapping[str, str]:
-        return {"Authorization": self._authorization, _CLIENT_ID: call.client_id, **call.headers}
+    def _headers(self, call: Call, authorization: str) -> Mapping[str, str]:
+        return {"Authorization": authorization, _CLIENT_ID: call.client_id, **call.headers}
 
 
 async def _taken(response: aiohttp.ClientResponse, call: Call, began: float) -> Response:
@@ -125,7 +144,7 @@ def _detail(error: Exception) -> str:
 
 @asynccontextmanager
 async def open_transport(
-    base_url: str, api_key: Secret, timeouts: Timeouts, concurrency: int
+    base_url: str, credentials: Credentials, timeouts: Timeouts, concurrency: int
 ) -> AsyncIterator[HttpTransport]:
     """A transport with a pool as large as the concurrency, so that no call waits for a connection."""
     connector = aiohttp.TCPConnector(limit=concurrency, keepalive_timeout=_IDLE_SECONDS, ttl_dns_cache=60)
@@ -134,7 +153,7 @@ async def open_transport(
     async with aiohttp.ClientSession(
         connector=connector, timeout=timeout, headers=headers, cookie_jar=aiohttp.DummyCookieJar()
     ) as session:
-        yield HttpTransport(session, base_url, api_key, proxy_for(base_url))
+        yield HttpTransport(session, base_url, credentials, proxy_for(base_url))
 
 
 def proxy_for(base_url: str) -> str | None:

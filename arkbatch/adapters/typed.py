@@ -32,6 +32,7 @@ FLAG_PATHS = {
     "max_attempts": ("retry", "max_attempts"),
     "timeout": ("timeouts", "read"),
     "stream": ("stream",),
+    "project": ("project",),
 }
 # Keys of a request that have a better place than [defaults].
 MISPLACED = {

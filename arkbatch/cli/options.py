@@ -17,6 +17,7 @@ _SENDING = (
     click.option("--rpm", type=float, metavar="N", help="Requests a minute, at most."),
     click.option("--tpm", type=float, metavar="N", help="Tokens a minute, at most, input and output together."),
     click.option("--max-attempts", type=int, metavar="N", help="Attempts before a row is given up (default 5)."),
+    click.option("--project", metavar="P", help="Project of plain model ids, when access keys are used."),
     click.option("--timeout", type=float, metavar="S", help="Seconds of silence before a call is given up (1800)."),
 )
 _ASKING = (

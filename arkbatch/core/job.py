@@ -47,6 +47,14 @@ class Secret:
         raise TypeError("a Secret is not written to disk or sent to another process; pass reveal() on purpose")
 
 
+class Access(Struct, frozen=True):
+    """An access key with its secret, and where it buys the keys for calls."""
+
+    id: Secret
+    secret: Secret
+    control_plane: str
+
+
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """How much may be asked of the service at once and per minute."""
 
@@ -143,6 +151,9 @@ class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stream: Annotated[
         bool, Meta(description="Have chat answers streamed; what is recorded is the same. A row may say otherwise.")
     ] = False
+    project: Annotated[
+        str, Meta(description="The project of plain model ids, which access keys need to be told; not for ep-... ids.")
+    ] = ""
     defaults: Annotated[
         dict[str, Any],
         Meta(description="Request parameters for every row that does not set them itself; sent as they are."),
@@ -160,6 +171,7 @@ class Job(Sections, frozen=True, kw_only=True):
     input: path of the rows, "-" for standard input
     row_limit: stop after this many rows of the input, None for all
     simulated: answers come from the simulator; the caller puts its address into `base_url`
+    access: the access key to use in the place of `api_key`, None when there is an API key
     """
 
     input: str
@@ -171,6 +183,7 @@ class Job(Sections, frozen=True, kw_only=True):
     request_id_prefix: str = ""
     row_limit: int | None = None
     simulated: bool = False
+    access: Access | None = None
 
 
 def asked(job: Job) -> dict[str, Any]:

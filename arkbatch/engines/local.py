@@ -18,7 +18,7 @@ from arkbatch.adapters.journal import Journal
 from arkbatch.adapters.progress import Observer
 from arkbatch.adapters.transport import Transport
 from arkbatch.core.endpoints import ENDPOINTS, Endpoint
-from arkbatch.core.errors import ArkbatchError
+from arkbatch.core.errors import ArkbatchError, Halted
 from arkbatch.core.estimate import Estimator
 from arkbatch.core.histogram import Histogram
 from arkbatch.core.history import History
@@ -28,6 +28,8 @@ from arkbatch.core.records import (
     NO_USAGE,
     Again,
     BadRow,
+    Break,
+    Broken,
     Call,
     Cause,
     Done,
@@ -171,6 +173,9 @@ class Engine:
         client_id = f"{tools.call_prefix}-{row.number}-{history.sent}"
         try:
             response = await tools.transport.send(_call_of(row, client_id, endpoint, body))
+        except Halted as halted:
+            tools.gate.leave()
+            return Broken(Break.CONNECT, str(halted)), Halt(Cause(Kind.AUTH, "", str(halted)))
         except BaseException:
             tools.gate.leave()
             raise

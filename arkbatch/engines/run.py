@@ -13,9 +13,10 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
+from arkbatch.adapters.connection import open_connection
 from arkbatch.adapters.progress import Log, Observer, Several
 from arkbatch.adapters.rundir import LOG
-from arkbatch.adapters.transport import Transport, open_transport
+from arkbatch.adapters.transport import Transport
 from arkbatch.core.budget import Budget
 from arkbatch.core.errors import ArkbatchError, StorageFull
 from arkbatch.core.histogram import Histogram
@@ -83,7 +84,7 @@ class Session:
             began, ending = clock(), ABANDONED
             gate = build_gate(job, began)
             try:
-                async with open_transport(job.base_url, job.api_key, job.timeouts, job.limits.concurrency) as transport:
+                async with open_connection(job, run.wall) as transport:
                     engine = self._engine = Engine(rows, self._tools(gate, transport, prefix))
                     async with _beside(self._keep_durable(engine, resume_at), self._keep_telling(engine, gate, began)):
                         ending = (await engine.work_off(job.limits.concurrency)).value

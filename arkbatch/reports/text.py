@@ -25,8 +25,7 @@ def found_line(found: Found) -> str:
 def _retry_line(found: Found) -> str:
     changes = "".join(f"\n  changed: {change}" for change in found.changes)
     unsent = (
-        f"\n  {count(found.unsent)} more were never sent, and the input has changed since: "
-        "run it again with --rebase."
+        f"\n  {count(found.unsent)} more were never sent, and the input has changed since: run it again with --rebase."
         if found.unsent
         else ""
     )
@@ -49,7 +48,8 @@ def summary_text(summary: Summary, next_command: str) -> str:
     ]
     lines = [headline(summary), *table([row for row in rows if row[1]])]
     if summary.halt:
-        lines += [f"Reason:     {printable(summary.halt.message)}", f"What to do: {summary.halt.advice}"]
+        lines.append(f"Reason:     {printable(summary.halt.message)}")
+        lines += [f"What to do: {summary.halt.advice}"] if summary.halt.advice else []
     return "\n".join([*lines, next_command])
 
 

@@ -1,0 +1,37 @@
+"""The transport that a job asks for: which credentials it shows, and whether what it carries is sealed.
+
+The one place where the parts of a connection are put together. Encryption is looked for only when it is asked for,
+because it needs a library that not everybody has.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import aiohttp
+
+from arkbatch.adapters.auth import AccessKeys, ApiKey, Credentials
+from arkbatch.adapters.control_plane import ControlPlane
+from arkbatch.adapters.transport import Transport, open_transport, proxy_for
+from arkbatch.core.job import Access, Job
+from arkbatch.core.signing import AccessKey
+
+
+@asynccontextmanager
+async def open_connection(job: Job, wall: Callable[[], float]) -> AsyncIterator[Transport]:
+    """wall: unix time, because keys run out by the calendar."""
+    async with AsyncExitStack() as stack:
+        credentials: Credentials = ApiKey(job.api_key)
+        if job.access is not None:
+            control = await stack.enter_async_context(_control_plane(job.access, wall))
+            credentials = await stack.enter_async_context(AccessKeys(control.call, wall, project=job.project))
+        yield await stack.enter_async_context(
+            open_transport(job.base_url, credentials, job.timeouts, job.limits.concurrency)
+        )
+
+
+@asynccontextmanager
+async def _control_plane(access: Access, wall: Callable[[], float]) -> AsyncIterator[ControlPlane]:
+    """Over a session of its own: it is another host, and must not wait for a place among the calls."""
+    key = AccessKey(access.id.reveal(), access.secret.reveal())
+    async with aiohttp.ClientSession(headers={"User-Agent": "arkbatch"}) as session:
+        yield ControlPlane(session, key, wall, url=access.control_plane, proxy=proxy_for(access.control_plane))
