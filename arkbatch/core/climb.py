@@ -5,15 +5,15 @@ when it may rise. It follows a curve like the one by which TCP CUBIC (RFC 9438) 
 to near the last known ceiling, flat for long around it, then ever faster into the unknown. A sawtooth that halves
 at every refusal gives away a quarter of the ceiling for ever; this one gives away a hundredth.
 
-The power is seven where CUBIC has three: it stays within 2 % of the ceiling for 140 seconds instead of 65, and is
+The power is seven where CUBIC has three: it stays within 2 % of the ceiling for 140 seconds instead of 70, and is
 nevertheless at three times the ceiling as soon. Each meeting with the ceiling costs some refused calls, so they
 should be rare; but a limit that was raised should be found within five minutes. Both numbers were chosen by
-`benchmarks/pace.py`, where 5 to 9 and 110 to 130 s give the same within half a percent.
+`benchmarks/pace.py`, where 5 to 9 and 110 to 140 s give the same within half a percent.
 """
 
 import math
 
-EAGERNESS = 120.0  # seconds from the ceiling to twice the ceiling, were it not there any more
+EAGERNESS = 125.0  # seconds from the ceiling to twice the ceiling, were it not there any more
 POWER = 7  # odd, so that the curve comes from below and leaves above
 UNLIMITED = 1e9  # a growth that limits nothing
 

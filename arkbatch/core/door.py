@@ -9,7 +9,7 @@ refused calls count towards Ark's limits, so a crowd that tries together keeps i
 
 import math
 
-FIRST_PAUSE = 1.0  # seconds between single tries, growing to the longest
+FIRST_PAUSE = 1.5  # seconds between single tries, growing to the longest
 PAUSE_GROWTH = 1.5
 LONGEST_PAUSE = 30.0
 FIRST_PATIENCE = 1.0  # how long a try must stay unrefused, while no refusal has shown how fast the news is

@@ -6,10 +6,10 @@ sockets; `verdict` says what a refusal means, the gate asks `ready_in` and tells
 
 The reasoning, in the order in which it happens:
 
-* **Unknown servers start at full speed**, only not with all calls at once: the width begins small and grows
-  with the answers, and doubles every two seconds. What is lost to a fast server is some milliseconds; what is spared at
-  a slow one is a burst of refusals as large as the concurrency. Ark refuses steep ramps, so whoever builds a
-  pace for Ark passes a `Ramp`; nothing here guesses it.
+* **Unknown servers start at full speed**, only not with all calls at once: the width begins small, grows with the
+  answers, and doubles every three seconds. What is lost to a fast server is some milliseconds; what is spared at a
+  slow one is a burst of refusals as large as the concurrency. Ark refuses steep ramps, so whoever builds a pace for
+  Ark passes a `Ramp`; nothing here guesses it.
 * **A refusal shuts the door for all** (`door`). Calls that were under way bring the same news again; that is no
   new evidence.
 * **What was granted until the door opens again is the limit** (`granted`). So it is measured instead of
@@ -31,9 +31,9 @@ from arkbatch.core.records import Scope
 SLACK = 0.02  # s; how late a timer may wake us without the slot being lost
 IDLE = 10.0  # s; without a call for so long, there were no rows
 USER_MARGIN = 0.995  # of a given rate, so that a call which is a little late stays inside every minute
-FIRST_WIDTH = 13  # calls at once to a server that we do not know
+FIRST_WIDTH = 12  # calls at once to a server that we do not know
 WIDEN = 0.25  # more with each answer: a quarter in each round of calls, since what is in flight is refused together
-DOUBLING = 2.0  # s; calls that last minutes must not keep the width small for minutes
+DOUBLING = 3.0  # s; calls that last minutes must not keep the width small for minutes
 BEGIN = 0.985  # where to go on after a refusal, as a share of the limit that it showed
 FRESH, FRESH_BEGIN = 600.0, 0.95  # s; a limit found so lately is still the limit, and traffic at it no steep rise
 OLD, OLD_BEGIN = 7 * 86_400.0, 0.7  # other users may have come since; after a week it is forgotten
@@ -104,7 +104,7 @@ class Pace:
         self._rate = self._first_rate(rate, ramp, start, memory)
         self._width = _first_width(concurrency, memory)
         self._width.growth = self._rate.growth
-        self._widen_at = now + DOUBLING
+        self._widened_at = now  # by time
         self._door = Door()
         self._scope = Scope.RATE  # why the door is shut
         self._granted = Granted(now)
@@ -135,6 +135,7 @@ class Pace:
 
     def ready_in(self, now: float, in_flight: int) -> float:
         """Seconds until another call may start; math.inf when only an ended call can make room."""
+        self._in_flight = in_flight  # calls that were abandoned are not told, so the gate's count is the right one
         if in_flight >= int(self._width.value):
             return self._crowded(now, in_flight)
         by_rate = self._due > self._door.until
@@ -210,15 +211,18 @@ class Pace:
     # ---- rising
 
     def _crowded(self, now: float, in_flight: int) -> float:
+        """All places are taken: those given, those found, or those of the beginning, which grow with time too."""
         if in_flight >= self.concurrency:
             return math.inf
         if self._width.ceiling < math.inf:
             self._held_back = Scope.CONCURRENCY
             return math.inf
-        if now >= self._widen_at:
-            self._width.restart(self._width.value * 2.0)
-            self._widen_at = now + DOUBLING
-        return 0.0 if in_flight < int(self._width.value) else self._widen_at - now
+        width = self._width
+        width.restart(width.value * 2.0 ** (min(now - self._widened_at, 0.5) / DOUBLING))
+        self._widened_at = now
+        if in_flight < int(width.value):
+            return 0.0
+        return max(DOUBLING * math.log2((in_flight + 1) / width.value), 0.001)
 
     def _rise(self, endured: float) -> None:
         climb = self._rate if self._held_back is Scope.RATE else self._width
