@@ -1,7 +1,8 @@
 """A run cut into stretches of time, never more than a fixed number of them.
 
 It starts with stretches of a second. When there are too many, neighbours are merged and all become longer, so that a
-night of ten million calls takes no more memory than a minute. It knows calls and tokens, and neither lines nor files.
+night of ten million calls takes no more memory than an hour. Stretches under a minute are few, because what happens in
+some seconds is mostly noise once it is scaled to a minute. It knows calls and tokens, and neither lines nor files.
 
 How many calls were in flight is found without touching every stretch a call lasted: a stretch keeps how many calls
 began and ended in it and the sums of these moments, from which the time spent inside follows exactly.
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from msgspec import Struct, field
 
 MOST = 600
+_MOST_SHORT = 100  # while they are shorter than a minute
 _SECOND_WIDTHS = (1, 5, 10, 30, 60, 300, 600, 1800, 3600, 10800, 21600, 43200, 86400)  # each divides the next
 
 
@@ -76,7 +78,7 @@ class Buckets:
         key = int(moment // self.width)
         bucket = self._buckets.get(key)
         if bucket is None:
-            while len(self._buckets) >= self._most:
+            while len(self._buckets) >= (self._most if self.width >= 60 else min(self._most, _MOST_SHORT)):
                 self._widen()
             bucket = self._buckets.setdefault(int(moment // self.width), Bucket())
         return bucket

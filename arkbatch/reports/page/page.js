@@ -15,9 +15,9 @@
       waiting: "Waiting for the run …", reading: "Still reading the records; the charts are not complete yet.",
       lost: "The connection is lost. The page shows the last state it heard of.", over: "The session has ended.",
       simulated: "simulated", from: "from", to: "to", updated: "as of",
-      done: "rows done", failedRows: "rows failed", left: "rows left", tokens: "tokens", thrown: "tokens thrown away",
-      thrownWhy: "billed, but the answer was no use", speed: "rows a minute", took: "worked for", latency: "median time of an answer",
-      retried: "calls without an answer", ofCalls: "by kind below", in: "in", out: "out", about: "about", rest: "left",
+      done: "rows done", failedRows: "rows failed", left: "rows left", tokens: "tokens", thrown: "thrown away",
+      thrownWhy: "billed, but the answer was no use", speed: "rows a minute", took: "worked for", latency: "median answer time",
+      retried: "calls in vain", in: "in", out: "out", about: "about", rest: "left",
       inFlight: "in flight", bound: "bound by", stop: "Stop", stopping: "Stopping …",
       sureStop: "Stop the run? Calls in flight are waited for, and the run can be continued later.",
       notStopped: "The stop was refused: open the address that the terminal shows.",
@@ -28,7 +28,7 @@
       failures: "Failed rows", such: "such as row", last: "The last failed rows", row: "row", id: "custom_id", why: "why", prompt: "prompt",
       when: "when", overTime: "Over time", zoom: "Drag over a chart to look closer; double-click to go back.", all: "Show everything",
       each: (w) => `Each step is ${time(w)}.`,
-      requests: "Requests a minute", tokensMinute: "Tokens a minute", concurrency: "Calls in flight", retries: "Calls without an answer, a minute",
+      requests: "Requests a minute", tokensMinute: "Tokens a minute", concurrency: "Calls in flight", retries: "Calls in vain (refused, failed, timed out), a minute",
       answers: "Time of an answer", firstToken: "Time to the first token", limit: "limit", value: "value", time: "time", count: "answers",
       none: "none",
       usage: "Tokens by model", model: "model", endpoint: "endpoint", tier: "tier", okay: "done", bad: "failed", calls: "calls",
@@ -36,7 +36,7 @@
       sessions: "Sessions", command: "command", began: "began", ended: "ended", limits: "limits", show: "Show",
       more: (n) => `and ${whole(n)} earlier sessions`,
       ending: { "": "killed, or the disk was full" }, now: "running", asked: "What was asked", input: "input", other: "中文",
-      kind: {}, advice: {}, others: "others",
+      kind: {}, advice: {}, meter: {}, others: "others",
     },
     zh: {
       state: {
@@ -49,9 +49,9 @@
       waiting: "正在等待运行数据……", reading: "仍在读取记录，图表尚不完整。",
       lost: "连接已断开，页面显示的是最后收到的状态。", over: "会话已结束。",
       simulated: "模拟", from: "从", to: "到", updated: "截至",
-      done: "成功行数", failedRows: "失败行数", left: "剩余行数", tokens: "Token 总数", thrown: "浪费的 Token",
+      done: "成功行数", failedRows: "失败行数", left: "剩余行数", tokens: "Token 总数", thrown: "浪费",
       thrownWhy: "已计费，但回答无法使用", speed: "行/分钟", took: "运行时长", latency: "回答耗时中位数",
-      retried: "未得到回答的请求", ofCalls: "分类见下图", in: "输入", out: "输出", about: "约", rest: "后完成",
+      retried: "无效请求", in: "输入", out: "输出", about: "约", rest: "后完成",
       inFlight: "个请求进行中", bound: "瓶颈：", stop: "停止", stopping: "正在停止……",
       sureStop: "停止运行？会等待进行中的请求结束，之后可以继续运行。",
       notStopped: "停止请求被拒绝：请打开终端里显示的地址。",
@@ -59,7 +59,7 @@
       failures: "失败的行", such: "例如第", last: "最近失败的行", row: "行", id: "custom_id", why: "原因", prompt: "提示词",
       when: "时间", overTime: "变化过程", zoom: "在图上拖动可放大，双击还原。", all: "显示全部",
       each: (w) => `每格为 ${time(w)}。`,
-      requests: "每分钟请求数", tokensMinute: "每分钟 Token 数", concurrency: "并发请求数", retries: "每分钟未得到回答的请求",
+      requests: "每分钟请求数", tokensMinute: "每分钟 Token 数", concurrency: "并发请求数", retries: "每分钟无效请求（被拒、失败、超时）",
       answers: "回答耗时", firstToken: "首 Token 耗时", limit: "上限", value: "数值", time: "时间", count: "回答数",
       none: "无",
       usage: "各模型 Token 用量", model: "模型", endpoint: "接口", tier: "服务等级", okay: "成功", bad: "失败", calls: "请求数",
@@ -71,6 +71,7 @@
         "nothing left": "没有剩余的行",
       },
       now: "运行中", asked: "请求参数", input: "输入文件", other: "English",
+      meter: { input: "输入", cached: "其中缓存", output: "输出", reasoning: "其中思考" },
       kind: {
         bad_row: "无效行", invalid_request: "参数无效", too_long: "内容过长", blocked: "内容审核拦截", truncated: "回答被截断",
         empty: "回答为空", bad_reply: "回复无法使用", not_found: "模型不存在", timeout: "超时", connection: "连接失败",
@@ -169,7 +170,7 @@
       page.replaceChildren(make("p", "under", link.note ? words()[link.note] : link.trouble || words().waiting));
       return;
     }
-    const open = page.querySelector("details")?.open;
+    const open = page.querySelector("details.last")?.open;
     document.title = `${words().state[data.state](data)} · ${data.run_dir}`;
     page.className = data.state;
     page.replaceChildren(head(), bar(), tiles(), next(), ...failures(open), ...overTime(), ...usage(), ...sessions(), ...asked());
@@ -228,10 +229,11 @@
     if (data.left) tile("left", whole(data.left), w.left, remaining());
     const speed = data.speed ? data.speed.rows_per_minute : data.per_minute;
     if (speed !== null && speed !== undefined) tile("speed", short(speed), w.speed, data.seconds ? `${w.took} ${time(data.seconds)}` : "");
-    const usage = data.usage;
-    tile("tokens", short((usage.input || 0) + (usage.output || 0)), w.tokens, `${short(usage.input || 0)} ${w.in} · ${short(usage.output || 0)} ${w.out}`);
-    const thrown = (data.discarded.input || 0) + (data.discarded.output || 0);
-    if (thrown) tile("thrown", short(thrown), w.thrown, w.thrownWhy);
+    const usage = data.usage, thrown = (data.discarded.input || 0) + (data.discarded.output || 0);
+    const parts = make("span", "", `${short(usage.input || 0)} ${w.in} · ${short(usage.output || 0)} ${w.out}`);
+    if (thrown) parts.append(make("span", "", `${short(thrown)} ${w.thrown}`));
+    parts.title = thrown ? w.thrownWhy : "";
+    tile("tokens", short((usage.input || 0) + (usage.output || 0)), w.tokens, parts);
     const latency = data.series.latency;
     if (latency) tile("latency", time(latency.p50), w.latency, `p95 ${time(latency.p95)}`);
     const retried = Object.entries(data.series.retried);
@@ -268,10 +270,11 @@
     for (const each of data.failures) card.append(reason(each));
     if (data.last_failures.length) {
       const rows = data.last_failures.map((each) => [
-        number(each.row), each.custom_id, clock(each.at, true), `${kindWord(each.kind)}${each.message ? `: ${each.message}` : ""}`, each.prompt,
-      ]);
+        number(each.row), each.custom_id, clock(each.at, true), `${kindWord(each.kind)}${each.message ? `: ${each.message}` : ""}`.trim(), each.prompt,
+      ].map((cell, column) => (column > 2 ? make("div", "clamp", cell) : cell)));
       const heads = [w.row, w.id, w.when, w.why, w.prompt];
       const details = make("details", "", make("summary", "", w.last), table(heads, rows, { words: [3, 4] }));
+      details.className = "last";
       details.open = open ?? link.live;
       card.append(details);
     }
@@ -314,7 +317,7 @@
     const meters = [...METERS.filter((name) => met.has(name)), ...[...met].filter((name) => !METERS.includes(name))];
     const thrownAway = data.models.some((each) => each.discarded.input || each.discarded.output);
     const tiers = data.models.some((each) => each.service_tier);
-    const heads = [w.model, w.endpoint, ...(tiers ? [w.tier] : []), w.okay, w.bad, w.calls, ...meters, ...(thrownAway ? [w.thrownShort] : [])];
+    const heads = [w.model, w.endpoint, ...(tiers ? [w.tier] : []), w.okay, w.bad, w.calls, ...meters.map((name) => w.meter[name] || name), ...(thrownAway ? [w.thrownShort] : [])];
     const row = (name, endpoint, tier, done, failed, calls, used, thrown) => [
       name, endpoint, ...(tiers ? [tier] : []), number(done), number(failed), number(calls), ...meters.map((meter) => number(used[meter] || 0)),
       ...(thrownAway ? [number((thrown.input || 0) + (thrown.output || 0))] : []),
@@ -325,6 +328,7 @@
     const calls = data.models.reduce((sum, each) => sum + each.attempts, 0);
     rows.push(row(w.total, "", "", data.done, data.failed, calls, data.usage, data.discarded));
     const list = table(heads, rows, { total: true });
+    list.querySelectorAll(".total .number").forEach((cell, index) => named(cell, "of", ["done", "failed", "calls", ...meters, "thrown"][index]));
     return [make("h2", "", w.usage), named(make("div", "card", list), "part", "usage")];
   }
 

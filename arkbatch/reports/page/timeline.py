@@ -25,7 +25,7 @@ from arkbatch.reports.page.buckets import Bucket, Buckets
 from arkbatch.reports.page.spread import Durations
 
 LAST_FAILURES = 20
-_PROMPT_SHOWN = 300  # characters
+_SHOWN = 300  # characters
 _DONE = "done"
 _OTHERS = "others"  # calls beyond those that a line lists
 
@@ -51,7 +51,7 @@ class _Line(Struct, gc=False):
     error: EntryError | None = None
     before: tuple[_Earlier, ...] = ()
     first_token_seconds: float | None = None
-    request: Raw | None = None
+    request: Raw = Raw(b"null")
 
 
 _decode = msgspec.json.Decoder(_Line).decode
@@ -124,21 +124,19 @@ def _own_tokens(line: _Line) -> int:
 
 
 def _last_failure(line: _Line, error: EntryError, at: float) -> LastFailure:
-    prompt = _prompt(line.request) if line.request is not None else ""
-    return LastFailure(line.row, line.custom_id, error.kind, error.code, error.message[:_PROMPT_SHOWN], prompt, at)
+    message, prompt = error.message[:_SHOWN], _prompt(line.request)
+    return LastFailure(line.row, line.custom_id, error.kind, error.code, message, prompt, at)
 
 
 def _prompt(request: Raw) -> str:
-    """The beginning of the last message, or of whatever else was sent."""
+    """The beginning of the last message, or of what else was sent; empty for a line that was never sent."""
     asked: Any = msgspec.json.decode(request)
-    body = asked.get("body") or {} if isinstance(asked, dict) else {}
-    messages = body.get("messages") if isinstance(body, dict) else None
-    if isinstance(messages, list) and messages and isinstance(messages[-1], dict):
-        content = messages[-1].get("content")
-    else:
-        content = body.get("input") if isinstance(body, dict) else None
+    body = asked["body"] if asked else {}
+    messages = body.get("messages")
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    content = last.get("content") if isinstance(last, dict) else body.get("input")
     text = content if isinstance(content, str) else msgspec.json.encode(content).decode() if content else ""
-    return text[:_PROMPT_SHOWN]
+    return text[:_SHOWN]
 
 
 class Follower:
