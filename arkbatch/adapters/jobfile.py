@@ -21,7 +21,7 @@ STDIN = "-"
 SIMULATED_MODEL = "simulated"
 INPUT_SUFFIXES = (".jsonl", ".ndjson", ".json")
 # Besides those of FLAG_PATHS, which stand for keys of the job file.
-OTHER_FLAGS = ("run_dir", "model", "base_url", "set", "limit", "simulate", "dry_run")
+OTHER_FLAGS = ("run_dir", "model", "base_url", "set", "limit", "simulate", "dry_run", "prices")
 
 
 def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd: str | Path) -> Job:
@@ -45,6 +45,7 @@ def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd
         base_url=server.base_url,
         api_key=server.key or NO_KEY,
         request_id_prefix=typed.file.request_id_prefix,
+        prices_file=given.get("prices", ""),
         row_limit=_row_limit(given.get("limit")),
         simulated=bool(given.get("simulate")),
         access=server.access,
@@ -82,6 +83,7 @@ def resolve_again(
         base_url=server.base_url,
         api_key=server.key or NO_KEY,
         request_id_prefix=typed.file.request_id_prefix,
+        prices_file=given.get("prices", ""),
         simulated=bool(given.get("simulate")),
         access=server.access,
     )

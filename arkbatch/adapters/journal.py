@@ -10,6 +10,7 @@ receiving a reply and recording it, no queue and no lock is needed.
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -24,6 +25,7 @@ from arkbatch.adapters.rundir import (
     sync_directory,
     write_all,
 )
+from arkbatch.core.bill import Bill, BilledEntry, decode_billed
 from arkbatch.core.bitmap import Bitmap
 from arkbatch.core.errors import RunDamaged
 from arkbatch.core.ledger import Ledger, Marks, Position, fold_lines
@@ -32,24 +34,36 @@ from arkbatch.core.records import Outcome
 from arkbatch.core.totals import usage_report
 
 _BUFFER = 1 << 20
+E = TypeVar("E", bound=Entry)
 
 
 class Journal:
     """Open for writing. Hold the directory's lock around it.
 
     url_of: the path of an endpoint, by name, for the request that a failure keeps
+    bill: adds up what the records cost; None where nobody asks
+    prices: the name of the price book that the bill goes by
     """
 
     def __init__(
-        self, directory: RunDirectory, run_id: str, wall: Callable[[], float], url_of: Callable[[str], str]
+        self,
+        directory: RunDirectory,
+        run_id: str,
+        wall: Callable[[], float],
+        url_of: Callable[[str], str],
+        bill: Bill | None = None,
+        *,
+        prices: str = "",
     ) -> None:
         self._directory = directory
         self._run_id = run_id
         self._wall = wall
         self._url_of = url_of
+        self.bill = bill
+        self._prices = prices
         self._results = _AppendOnly(directory / RESULTS)
         self._failures = _AppendOnly(directory / FAILURES)
-        self.ledger, self.resume_at = read_ledger(directory)
+        self.ledger, self.resume_at = read_ledger(directory, bill, prices)
         if self.ledger.replaced:
             self._compact()
 
@@ -57,9 +71,12 @@ class Journal:
         """Append one line and count its row. StorageFull: nothing was counted, and the file ends as before."""
         entry = entry_of(outcome)
         url = self._url_of(entry.endpoint) if entry.endpoint else ""
-        line = encode(outcome, run_id=self._run_id, finished_at=self._wall(), url=url)
+        now = self._wall()
+        line = encode(outcome, run_id=self._run_id, finished_at=now, url=url)
         (self._results if entry.error is None else self._failures).append(line)
         self.ledger.fold(entry)
+        if self.bill is not None:
+            self.bill.record(outcome, now)
 
     def sync(self) -> None:
         """Wait until all that was recorded is on disk. May run in a thread while `record` goes on."""
@@ -73,8 +90,10 @@ class Journal:
         """
         self.resume_at = resume_at
         marks = Marks(self._results.end, self._failures.end, resume_at)
+        if self.bill is not None:
+            self.ledger.bill = self.bill.to_bytes(self._prices)
         data = self.ledger.to_bytes(marks)
-        usage = usage_report(self.ledger, marks)
+        usage = usage_report(self.ledger, marks, self.bill)
 
         def write() -> None:
             self.sync()
@@ -144,25 +163,37 @@ class _AppendOnly:
             self._descriptor = -1
 
 
-def read_ledger(directory: RunDirectory) -> tuple[Ledger, Position]:
+def read_ledger(
+    directory: RunDirectory, bill: Bill | None = None, prices: str | None = None
+) -> tuple[Ledger, Position]:
     """What the two files add up to, and a place in the input before which every row is recorded.
 
     Reads only, so that it serves while another process writes. Without a usable `ledger.bin` it reads every line.
+    bill: filled with what the lines cost; prices: a saved bill of another price book is not used
     """
     ledger, marks = _cached(directory) or (Ledger(), Marks())
-    fold_lines(
-        ledger,
-        read_entries(directory / FAILURES, marks.failures_end),
-        read_entries(directory / RESULTS, marks.results_end),
-    )
+    if bill is not None and not bill.restore(ledger.bill, prices):
+        ledger, marks = Ledger(), Marks(input=marks.input)
+    failures, results = (directory / FAILURES, marks.failures_end), (directory / RESULTS, marks.results_end)
+    if bill is None:
+        fold_lines(ledger, read_entries(*failures, decode_entry), read_entries(*results, decode_entry))
+    else:
+        fold_lines(ledger, _billed(*failures, bill, ledger), _billed(*results, bill, ledger))
     return ledger, marks.input
 
 
-def read_entries(path: Path, start: int = 0) -> Iterator[Entry]:
+def _billed(path: Path, start: int, bill: Bill, ledger: Ledger) -> Iterator[BilledEntry]:
+    """Entries that are in the bill by the time that they are folded: the ledger still stands before each."""
+    for entry in read_entries(path, start, decode_billed):
+        bill.fold(entry, ledger)
+        yield entry
+
+
+def read_entries(path: Path, start: int, decode: Callable[[bytes], E]) -> Iterator[E]:
     """The whole lines from a byte offset on; a last line without a newline is not there yet."""
     for offset, line in read_lines(path, start):
         try:
-            yield decode_entry(line)
+            yield decode(line)
         except msgspec.DecodeError as error:
             raise RunDamaged(
                 f"{path} holds a line at byte {offset} that arkbatch did not write ({error}). "
@@ -232,7 +263,7 @@ def _write_live_lines(path: Path, fresh: Path, ledger: Ledger) -> int:
     that stands three times, after two sessions were killed, takes a second round by the caller.
     """
     seen, twice = Bitmap(), Bitmap()
-    for entry in read_entries(path):
+    for entry in read_entries(path, 0, decode_entry):
         (twice if entry.row in seen else seen).add(entry.row)
     kept = 0
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

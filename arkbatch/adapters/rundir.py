@@ -66,6 +66,7 @@ class RunInfo(Struct):
     """`run.json`: what was asked, and the sessions that worked on it.
 
     asked: what must not change between sessions; job: all of the job, as it was in the last one
+    prices: the rows of the price book that were used, so that a later price does not alter the past
     """
 
     run_id: str
@@ -77,6 +78,7 @@ class RunInfo(Struct):
     asked_digest: str
     job: dict[str, Any]
     row_limit: int | None = None
+    prices: dict[str, Any] | None = None
     sessions: list[SessionInfo] = []
 
 

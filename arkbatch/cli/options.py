@@ -23,6 +23,7 @@ _SENDING = (
 _ASKING = (
     click.option("--model", metavar="M", help="Model id or endpoint id (ep-...) for rows that name none."),
     click.option("--set", "set_", multiple=True, metavar="KEY=VALUE", help="A request parameter: temperature=0.2."),
+    click.option("--prices", metavar="FILE", help="Prices of your own (TOML), over those that arkbatch knows."),
     click.option("--base-url", metavar="U", help="Another OpenAI-compatible server."),
     click.option(
         "--stream/--no-stream", default=None, help="Have chat answers streamed; what is recorded is the same."

@@ -1,6 +1,7 @@
 """What a row has been through in this session: its calls, what they cost, and how long it was kept waiting."""
 
 from arkbatch.core.records import (
+    NO_USAGE,
     Again,
     Attempt,
     BadRow,
@@ -62,7 +63,7 @@ class History:
         self._seconds += response.seconds
         reply = response if isinstance(response, Reply) else None
         self._reply = reply or self._reply
-        if len(self._calls) < _CALLS_KEPT:
+        if len(self._calls) < _CALLS_KEPT or self._calls[-1].tokens:  # what was billed is never forgotten
             self._calls.append(_attempt(client_id, response, reply, verdict))
         else:
             self._calls[-1] = _attempt(client_id, response, reply, verdict)
@@ -104,10 +105,13 @@ class History:
 
 
 def _attempt(client_id: str, response: Response, reply: Reply | None, verdict: Verdict) -> Attempt:
+    tokens = NO_USAGE
     match verdict:
         case Done():
             word, code = "done", ""
-        case Again(cause=cause) | Refused(cause=cause) | Halt(cause=cause):
+        case Again(cause=cause, usage=usage) | Refused(cause=cause, usage=usage):
+            word, code, tokens = cause.kind.value, cause.code, usage
+        case Halt(cause=cause):
             word, code = cause.kind.value, cause.code
     return Attempt(
         id=client_id,
@@ -116,4 +120,5 @@ def _attempt(client_id: str, response: Response, reply: Reply | None, verdict: V
         request_id=reply.headers.get("x-request-id", "") if reply else "",
         status=reply.status if reply else 0,
         code=code,
+        tokens=tokens,
     )

@@ -163,12 +163,17 @@ class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retry: RetryPolicy = RetryPolicy()
     timeouts: Timeouts = Timeouts()
     replies: ReplyPolicy = ReplyPolicy()
+    prices: Annotated[
+        dict[str, Any],
+        Meta(description="Prices of your own, over those that arkbatch knows: [[prices.model]] and [prices.map]."),
+    ] = field(default_factory=dict)
 
 
 class Job(Sections, frozen=True, kw_only=True):
     """Everything that a run needs to know, with nothing left to look up.
 
     input: path of the rows, "-" for standard input
+    prices_file: a file of prices, over `prices`; "" for none
     row_limit: stop after this many rows of the input, None for all
     simulated: answers come from the simulator; the caller puts its address into `base_url`
     access: the access key to use in the place of `api_key`, None when there is an API key
@@ -181,6 +186,7 @@ class Job(Sections, frozen=True, kw_only=True):
     base_url: str
     api_key: Secret
     request_id_prefix: str = ""
+    prices_file: str = ""
     row_limit: int | None = None
     simulated: bool = False
     access: Access | None = None

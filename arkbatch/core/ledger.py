@@ -69,6 +69,7 @@ class _Saved(Struct):
     tallies: list[Tally]
     failures: list[FailureTally]
     replaced: int
+    bill: bytes = b""
 
 
 class Ledger:
@@ -76,12 +77,14 @@ class Ledger:
 
     done, failed: the rows whose record that counts is a success, a failure
     replaced: failure lines in the file that no longer count
+    bill: what the same lines cost, as it was saved; the ledger keeps it and does not look into it
     """
 
     def __init__(self) -> None:
         self.done = Bitmap()
         self.failed = Bitmap()
         self.replaced = 0
+        self.bill = b""
         self._tallies: dict[tuple[str, str, str], Tally] = {}
         self._failures: dict[tuple[str, str], FailureTally] = {}
 
@@ -169,6 +172,7 @@ class Ledger:
             list(self._tallies.values()),
             list(self._failures.values()),
             self.replaced,
+            self.bill,
         )
         packed = msgspec.msgpack.encode(saved)
         return _SEAL(packed).to_bytes(4, "big") + packed
@@ -186,7 +190,7 @@ class Ledger:
             return None
         ledger = cls()
         ledger.done, ledger.failed = Bitmap(saved.done), Bitmap(saved.failed)
-        ledger.replaced = saved.replaced
+        ledger.replaced, ledger.bill = saved.replaced, saved.bill
         ledger._tallies = {(t.endpoint, t.model, t.service_tier): t for t in saved.tallies}
         ledger._failures = {(t.kind, t.code): t for t in saved.failures}
         return ledger, saved.marks

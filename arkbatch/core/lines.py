@@ -91,6 +91,10 @@ class Located(Struct, gc=False):
     custom_id: str
 
 
+class _Tokens(Struct, gc=False):
+    tokens: dict[str, int] = {}
+
+
 class Retryable(Struct, gc=False):
     """A failure line as `retry` reads it."""
 
@@ -106,6 +110,8 @@ class Retryable(Struct, gc=False):
     error: EntryError
     request: RequestPart | None = None
     before: tuple[Before, ...] = ()
+    calls: list[_Tokens] = []
+    finished_at: datetime | None = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -185,8 +191,15 @@ def before_of(failure: Retryable) -> tuple[Before, ...]:
         failure.service_tier,
         attempts,
         own,
+        *_billed(failure, own),
     )
     return (*failure.before, part)
+
+
+def _billed(failure: Retryable, own: dict[str, int]) -> tuple[tuple[dict[str, int], ...], datetime | None]:
+    """The calls that its price tiers go by, and the day that its prices go by; nothing for what cost nothing."""
+    calls = tuple(call.tokens for call in failure.calls if call.tokens)
+    return calls if len(calls) > 1 else (), failure.finished_at if any(own.values()) else None
 
 
 def _whole_usage(outcome: Outcome) -> Usage:

@@ -8,6 +8,7 @@ mapping from meter to count; absent means zero. Which meters exist is known to `
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -82,10 +83,11 @@ class BadRow(Struct, frozen=True, gc=False):
     before: "tuple[Before, ...]" = ()
 
 
-class Before(Struct, frozen=True, gc=False):
+class Before(Struct, frozen=True, gc=False, omit_defaults=True):
     """What one earlier record of a row had spent; a record that replaces it carries it along.
 
     So the journal adds up to the same, whether the replaced line is still in the file or not.
+    calls: the usage of each billed call, when there were several; at: when the record was written
     """
 
     kind: str
@@ -95,6 +97,8 @@ class Before(Struct, frozen=True, gc=False):
     service_tier: str
     attempts: int
     usage: dict[str, int]
+    calls: tuple[dict[str, int], ...] = ()
+    at: datetime | None = None
 
 
 class Size(Struct, frozen=True, gc=False):
@@ -219,7 +223,10 @@ Verdict = Done | Again | Refused | Halt
 
 
 class Attempt(Struct, frozen=True, gc=False, omit_defaults=True):
-    """One call as the record keeps it. `verdict` is "done" or the kind of its cause."""
+    """One call as the record keeps it. `verdict` is "done" or the kind of its cause.
+
+    tokens: what it billed, if its answer was thrown away
+    """
 
     id: str
     verdict: str

@@ -5,9 +5,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from arkbatch.core.bill import Bill
 from arkbatch.core.errors import ExitCode
 from arkbatch.core.histogram import Histogram
 from arkbatch.core.ledger import Ledger
+from arkbatch.core.money import Money
 from arkbatch.core.records import Cause, add_usage
 from arkbatch.core.speed import Speeds
 
@@ -18,6 +20,7 @@ class Summary(Struct, frozen=True):
     ending: "finished", "stopped", "halted", or "nothing left" when there was nothing to send
     usage: over the whole run, every billed attempt; discarded: the part of it that was thrown away
     failures: rows that stand failed, by kind
+    cost, discarded_cost: the same in money; no_price_because: why a part of it has no price
     p50, p95: seconds, over the answers of this session
     first_token_p50, first_token_p95, tokens_per_second_p50: of those that were streamed, 0 when none was
     """
@@ -39,6 +42,9 @@ class Summary(Struct, frozen=True):
     first_token_p95: float = 0.0
     tokens_per_second_p50: float = 0.0
     halt: Cause | None = None
+    cost: Money | None = None
+    discarded_cost: Money | None = None
+    no_price_because: str = ""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -51,6 +57,8 @@ class Summary(Struct, frozen=True):
     def to_builtins(self) -> dict[str, Any]:
         """Plain JSON values."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
+        plain["cost"] = self.cost and self.cost.plain()
+        plain["discarded_cost"] = self.discarded_cost and self.discarded_cost.plain()
         return plain
 
 
@@ -66,6 +74,7 @@ def summarise(
     seconds: float,
     speeds: Speeds | None = None,
     halt: Cause | None = None,
+    bill: Bill | None = None,
 ) -> Summary:
     """`total`: rows that the run is to work off; `session`: counts of this session alone."""
     speeds = speeds or Speeds()
@@ -90,4 +99,7 @@ def summarise(
         first_token_p95=round(speeds.first_token.quantile(0.95), 3),
         tokens_per_second_p50=round(speeds.tokens_per_second.quantile(0.5), 1),
         halt=halt,
+        cost=bill.cost() if bill else None,
+        discarded_cost=bill.thrown() if bill else None,
+        no_price_because=bill.reason if bill else "",
     )

@@ -126,6 +126,11 @@ class Tariff(Struct, frozen=True):
         today = beijing(at).date()
         return next((one for one in reversed(self.versions) if one.since <= today), self.versions[0])
 
+    def charge(self, usage: Usage, bracket: Bracket) -> Cost | Unknown:
+        """Of the summed usage of calls that all lie in this bracket of the only version; not for peak prices."""
+        assert bracket.rates is not None
+        return self._charge(usage, bracket.rates, self.versions[0].row, at_most=False)
+
     def _charge(self, usage: Usage, rates: Rates, row: PriceRow, *, at_most: bool) -> Cost | Unknown:
         """Each token is counted once: what has a price of its own is taken out of the input that contains it."""
         cached, audio, audio_cached = usage.get("cached", 0), usage.get("audio_input", 0), usage.get("audio_cached", 0)

@@ -19,13 +19,16 @@ from msgspec import Struct
 from arkbatch import __version__
 from arkbatch.adapters.journal import Journal
 from arkbatch.adapters.rebase import rebase, survey_edit
+from arkbatch.adapters.run_prices import book_of_job, book_of_run, keep, name_of
 from arkbatch.adapters.rundir import FAILURES, FORMAT, RESULTS, SPOOL, InputInfo, RunDirectory, RunInfo, SessionInfo
 from arkbatch.adapters.source import Change, compare, lines, spool, survey
+from arkbatch.core.bill import Bill
 from arkbatch.core.changes import asked_digest, differences
 from arkbatch.core.endpoints import ENDPOINTS
 from arkbatch.core.errors import RunChanged, UsageError
 from arkbatch.core.job import Job, asked, written
 from arkbatch.core.ledger import Position
+from arkbatch.core.pricing import Pricer
 from arkbatch.core.records import BadRow, Row
 from arkbatch.core.rows import RowReader, problem_of_defaults
 from arkbatch.core.standing import Found
@@ -94,7 +97,14 @@ class OpenRun:
         self.found = self._found()
 
     def _open_journal(self, info: RunInfo) -> Journal:
-        return Journal(self.directory, info.run_id, self.wall, lambda name: ENDPOINTS[name].path)
+        pricer = Pricer(book_of_run(info, book_of_job(self.job)))
+
+        def keep_prices() -> None:
+            if keep(info, pricer):
+                self.directory.write_info(info)
+
+        bill, prices = Bill(pricer, self.job.model, keep_prices), name_of(pricer.book)
+        return Journal(self.directory, info.run_id, self.wall, lambda name: ENDPOINTS[name].path, bill, prices=prices)
 
     def _begin(self) -> RunInfo:
         said = asked(self.job)

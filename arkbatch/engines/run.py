@@ -177,6 +177,7 @@ def summary_of(run: OpenRun, ending: str, seconds: float, engine: Engine | None 
         seconds=seconds,
         speeds=engine.speeds if engine else None,
         halt=engine.halt if engine else None,
+        bill=run.journal.bill,
     )
 
 

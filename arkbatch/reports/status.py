@@ -14,7 +14,9 @@ import msgspec
 from msgspec import Struct
 
 from arkbatch.adapters.journal import read_ledger
+from arkbatch.adapters.run_prices import bill_of
 from arkbatch.adapters.rundir import FAILURES, LOG, RESULTS, RunDirectory, RunInfo, SessionInfo
+from arkbatch.core.bill import Bill
 from arkbatch.core.errors import RunDamaged
 from arkbatch.core.ledger import Ledger, Tally
 from arkbatch.core.records import add_usage, total_tokens
@@ -51,6 +53,7 @@ class Status(Struct, frozen=True):
     writer: the process that holds the run, None when no session is running; `speed` is known only then
     rows: that the run is to work off, which is fewer than the input has when --limit was given
     models: by endpoint, model and service tier; usage: over every billed attempt; discarded: its part thrown away
+    cost, discarded_cost: amounts by currency as decimal strings, and how many rows have no price, and why
     halt: why the last session halted, as the log has it
     go_on: the command that goes on from here, or how to find it
     """
@@ -76,6 +79,9 @@ class Status(Struct, frozen=True):
     sessions: list[SessionInfo]
     halt: str
     go_on: str
+    cost: dict[str, Any]
+    discarded_cost: dict[str, Any]
+    no_price_because: str
 
 
 def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
@@ -83,7 +89,8 @@ def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
     directory = RunDirectory(Path(run_dir))
     with readable(directory.path):
         info, writer = directory.read_info(), directory.writer()
-        ledger = _ledger(directory)
+        bill = bill_of(info)
+        ledger = _ledger(directory, bill)
         rows = info.input.rows if info.row_limit is None else min(info.input.rows, info.row_limit)
         left = max(0, rows - ledger.done.count - ledger.failed.count)
         last = info.sessions[-1] if info.sessions else None
@@ -109,15 +116,19 @@ def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
             sessions=info.sessions,
             halt=_halt(directory) if last and last.ending == "halted" else "",
             go_on=_go_on(run_dir, info, writer, left, ledger.failed.count),
+            cost=bill.cost().plain(),
+            discarded_cost=bill.thrown().plain(),
+            no_price_because=bill.reason,
         )
 
 
-def _ledger(directory: RunDirectory) -> Ledger:
+def _ledger(directory: RunDirectory, bill: Bill) -> Ledger:
     try:
-        return read_ledger(directory)[0]
+        return read_ledger(directory, bill)[0]
     except RunDamaged:
         # A session that ends or begins may have replaced the failures between two of our reads.
-        return read_ledger(directory)[0]
+        bill.forget()
+        return read_ledger(directory, bill)[0]
 
 
 def _input_state(directory: RunDirectory, info: RunInfo) -> InputState:

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from arkbatch.adapters.rundir import SessionInfo
 from arkbatch.core.ledger import Tally
+from arkbatch.core.money import Money
 from arkbatch.core.words import count, duration, short
 from arkbatch.reports.status import FailureNote, Speed, Status
 from arkbatch.reports.tables import grid
-from arkbatch.reports.text import printable, table, tokens_text
+from arkbatch.reports.text import cost_text, printable, table, tokens_text
 
 SHOWN = 10  # of sessions, and of kinds of failure
 _METERS = ("input", "cached", "output", "reasoning")
@@ -47,6 +48,8 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
     yield "speed", _speed(status.speed) if status.speed else ""
     yield "tokens", tokens_text(status.usage)
     yield "thrown away", tokens_text(status.discarded)
+    cost, thrown = Money.from_plain(status.cost), Money.from_plain(status.discarded_cost)
+    yield "cost", cost_text(cost, thrown, status.no_price_because)
     yield "input", status.input + ("" if status.input_state == "as it was" else f" ({status.input_state})")
     yield "asked", ", ".join(str(status.asked[name]) for name in ("endpoint", "model", "base_url"))
     yield "limits", _limits(status.limits)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from arkbatch.core.money import Money
 from arkbatch.core.standing import Found
 from arkbatch.core.summary import Summary
 from arkbatch.core.words import count, duration
@@ -39,6 +40,7 @@ def summary_text(summary: Summary, next_command: str) -> str:
         ("failures", ", ".join(f"{count(rows)} {kind}" for kind, rows in summary.failures.items())),
         ("tokens", tokens_text(summary.usage)),
         ("thrown away", tokens_text(summary.discarded)),
+        ("cost", cost_text(summary.cost, summary.discarded_cost, summary.no_price_because)),
         ("time", f"{duration(summary.seconds)} ({count(summary.session['recorded'])} rows in this session)"),
         ("latency", f"p50 {summary.p50:.2f} s, p95 {summary.p95:.2f} s" if summary.p50 else ""),
         ("streamed", _speeds_text(summary)),
@@ -59,6 +61,15 @@ def _speeds_text(summary: Summary) -> str:
     first = f"first token p50 {summary.first_token_p50:.2f} s, p95 {summary.first_token_p95:.2f} s"
     speed = summary.tokens_per_second_p50
     return f"{first}; then {speed:,.0f} tokens/s" if speed else first
+
+
+def cost_text(cost: Money | None, discarded: Money | None, reason: str) -> str:
+    """`12.40 CNY + 310 rows without a price (x is not in the price book), 0.31 CNY of it for thrown away answers`."""
+    if cost is None or not (cost.amounts or cost.unpriced):
+        return ""
+    why = f" ({reason})" if cost.unpriced and reason else ""
+    thrown = f", {discarded} of it for answers thrown away" if discarded and discarded.amounts else ""
+    return f"{cost}{why}{thrown}"
 
 
 def headline(summary: Summary) -> str:
