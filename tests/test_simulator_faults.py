@@ -40,7 +40,7 @@ def test_refusals_carry_the_documented_status_code_and_type(name, status, code, 
 def test_every_fault_of_the_menu_is_tried_in_this_file():
     tried = {name for name, *_ in REFUSALS} | {"bad_gateway", "drop_before", "drop_inside", "stall"}
     tried |= {"garbled", "error_in_200", "no_choices", "empty", "content_filter", "length", "stall_inside"}
-    tried |= {"overloaded_wait"}
+    tried |= {"overloaded_wait", "overloaded_in_200", "sensitive_in_200"}
     tried |= IN_STREAMS | IN_SEALED_CALLS | WITH_TOOLS
     assert tried == set(faults.MENU)
 
@@ -103,9 +103,20 @@ def test_a_garbled_reply_is_a_whole_response_with_half_a_json():
         _ = reply.json
 
 
-def test_an_error_can_come_with_status_200():
-    reply = ask(chat_body(), faults={"error_in_200": 1})
-    assert (reply.status, reply.code) == (200, "InternalServiceError")
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ("error_in_200", "InternalServiceError"),
+        ("overloaded_in_200", "ServerOverloaded"),
+        ("sensitive_in_200", "OutputTextSensitiveContentDetected"),
+    ],
+)
+def test_an_error_can_come_with_status_200_and_inside_a_stream(fault, code):
+    reply = ask(chat_body(), faults={fault: 1})
+    assert (reply.status, reply.code) == (200, code)
+    stream = ask(chat_body(stream=True), faults={fault: 1})
+    assert stream.status == 200
+    assert stream.raw.split(b"\n\n")[-2].startswith(b'data: {"error":{"code":"%b"' % code.encode())
 
 
 def test_no_choices_means_none_for_chat_and_no_data_for_embeddings():

@@ -117,7 +117,7 @@ def _say_goodbye(outcomes: Counter[str]) -> None:
 
 def _print_menu() -> None:
     for name, fault in MENU.items():
-        click.echo(f"{name:16}{fault.about}")
+        click.echo(f"{name:19}{fault.about}")
 
 
 def _rate(written: str) -> tuple[str, float]:

@@ -11,7 +11,7 @@ from math import ceil
 import orjson
 from aiohttp import web
 
-from arkbatch.simulator import breakage, faults, refusals, streaming, wire
+from arkbatch.simulator import breakage, faults, streaming, wire
 from arkbatch.simulator.batch import BatchLine
 from arkbatch.simulator.call import Call
 from arkbatch.simulator.chance import luck
@@ -90,8 +90,8 @@ class Delivery:
                 return breakage.hang_up(call.http)
             case "bad_gateway":
                 return breakage.bad_gateway()
-            case "error_in_200":
-                return self.send(call, wire.error(refusals.INTERNAL, call.model, call.id))
+        if asked.fault and (error := faults.MENU[asked.fault].inside):
+            return self.send(call, wire.error(error, call.model, call.id))
         reply = orjson.dumps(self._said(endpoint, call, asked).body)
         match asked.fault:
             case "drop_inside" | "stall_inside":

@@ -16,11 +16,14 @@ from arkbatch.simulator.refusals import Refusal, invalid
 
 
 class Fault(Struct, frozen=True):
-    """One line of the menu. Without a refusal it concerns the connection or the content of an answer."""
+    """One line of the menu: a refusal, which may say how long to wait; an error `inside` a reply with status 200; or
+    something that concerns the connection or the content of an answer.
+    """
 
     about: str
     refusal: Refusal | None = None
     retry_after: int | None = None
+    inside: Refusal | None = None
 
 
 MENU: Mapping[str, Fault] = {
@@ -37,7 +40,9 @@ MENU: Mapping[str, Fault] = {
     "stall": Fault("no reply, ever"),
     "stall_inside": Fault("half a reply, then nothing more, ever"),
     "garbled": Fault("200 with the first half of a JSON body; a stream with half an event"),
-    "error_in_200": Fault("200 whose body is an error; a stream with an error event in the middle"),
+    "error_in_200": Fault("200 whose body, or an event in whose stream, is a server error", inside=refusals.INTERNAL),
+    "overloaded_in_200": Fault("the same with the error of a busy service", inside=refusals.OVERLOADED),
+    "sensitive_in_200": Fault("the same, the answer was stopped by moderation", inside=refusals.SENSITIVE_ANSWER),
     "no_choices": Fault("200 without choices (embeddings: without data)"),
     "truncated": Fault("a stream that ends well before the answer does"),
     "no_done": Fault("a stream without [DONE] at its end"),

@@ -93,6 +93,11 @@ SENSITIVE = Refusal(
     "SensitiveContentDetected",
     "The request failed because the input text may contain sensitive information.",
 )
+SENSITIVE_ANSWER = Refusal(
+    400,
+    "OutputTextSensitiveContentDetected",
+    "The request failed because the output text may contain sensitive information.",
+)
 INVALID = Refusal(400, "InvalidParameter", "One or more parameters specified in the request are not valid.")
 NOT_JSON = Refusal(400, "InvalidParameter", "The request body is not a JSON object.")
 TOO_LONG = Refusal(400, "OutofContextError", "Total tokens of image and text exceed max message tokens.")

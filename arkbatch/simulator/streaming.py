@@ -11,7 +11,7 @@ import orjson
 from aiohttp import web
 from msgspec import Struct
 
-from arkbatch.simulator import breakage, chunks, refusals, wire
+from arkbatch.simulator import breakage, chunks, faults, wire
 from arkbatch.simulator.call import Call
 
 EVENTS = "text/event-stream"
@@ -31,6 +31,8 @@ def script(parts: list[chunks.Chunk], fault: str | None, model: str, request_id:
     events = [_event(part) for part in parts]
     before_end = sum(not chunks.ends_answer(part) for part in parts)
     half = events[: (before_end + 1) // 2]
+    if fault and (error := faults.MENU[fault].inside):
+        return Script([*half, b"data: " + wire.error(error, model, request_id) + b"\n\n"])
     match fault:
         case "drop_inside":
             return Script([*half, events[len(half)][:20]], "tear")
@@ -38,8 +40,6 @@ def script(parts: list[chunks.Chunk], fault: str | None, model: str, request_id:
             return Script(half, "hang")
         case "truncated":
             return Script(half)
-        case "error_in_200":
-            return Script([*half, b"data: " + wire.error(refusals.INTERNAL, model, request_id) + b"\n\n"])
         case "garbled":
             return Script([*half, events[len(half)][:20] + b"\n\n", _DONE])
         case "no_choices":
