@@ -28,3 +28,18 @@ def test_a_quantile_is_right_within_five_per_cent(durations, share):
 def test_durations_beyond_the_scale_are_counted_at_its_ends(seconds):
     assert filled([seconds]).count == 1
     assert filled([seconds]).quantile(0.5) > 0
+
+
+def test_bars_hold_every_duration_between_their_edges():
+    histogram = Histogram()
+    for seconds in (0.2, 0.21, 0.5, 3.0):
+        histogram.add(seconds)
+    edges, counts = histogram.bars(4)
+    assert len(edges) == len(counts) + 1
+    assert sum(counts) == 4
+    assert edges[0] <= 0.2 < edges[1]
+    assert edges[-2] <= 3.0 < edges[-1]
+
+
+def test_an_empty_histogram_has_no_bars():
+    assert Histogram().bars(4) == ([], [])

@@ -37,7 +37,7 @@ def test_rows_calls_and_tokens_are_counted(job):
     stretches = list(timeline.buckets.stretches())
     assert sum(each.bucket.done for each in stretches) == calls_of(timeline) == 6
     assert sum(each.bucket.tokens for each in stretches) == 6 * 15
-    assert timeline.latency.spread().count == 6
+    assert timeline.latency.count == 6
 
 
 def test_calls_in_vain_are_counted_by_kind(job):
@@ -86,7 +86,7 @@ def test_time_to_the_first_token_is_read_when_lines_carry_it(job):
     path = directory / RESULTS
     lines = [orjson.loads(line) | {"first_token_seconds": 0.25} for line in path.read_bytes().splitlines()]
     path.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
-    assert followed(directory).first_token.spread().p50 == pytest.approx(0.25, rel=0.05)
+    assert followed(directory).first_token.quantile(0.5) == pytest.approx(0.25, rel=0.05)
 
 
 def test_a_follower_reads_only_what_is_new(job):

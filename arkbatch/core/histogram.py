@@ -29,3 +29,12 @@ class Histogram:
             if count and left <= 0:
                 return float(_SMALLEST * math.exp((bucket + 0.5) * _GROWTH))
         return 0.0
+
+    def bars(self, together: int) -> tuple[list[float], list[int]]:
+        """Edges and counts for a chart: so many buckets in each bar, from the first in use to the last."""
+        used = [bucket for bucket, count in enumerate(self._counts) if count]
+        if not used:
+            return [], []
+        bars = range(used[0] // together, used[-1] // together + 1)
+        edges = [_SMALLEST * math.exp(bar * together * _GROWTH) for bar in range(bars.start, bars.stop + 1)]
+        return edges, [sum(self._counts[bar * together : (bar + 1) * together]) for bar in bars]

@@ -67,26 +67,28 @@ class Buckets:
         self.width = _SECOND_WIDTHS[0]
         self.first = self.last = 0.0
         self._most = most
-        self._origin: float | None = None
+        self._origin = 0.0  # the first moment; sums are counted from there, for their digits' sake
         self._buckets: dict[int, Bucket] = {}
 
     def at(self, moment: float) -> Bucket:
         """The bucket of a moment. Use it at once: the next call may merge it into another."""
-        if self._origin is None:
-            self._origin = self.first = self.last = moment
-        self.first, self.last = min(self.first, moment), max(self.last, moment)
-        key = int(moment // self.width)
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            while len(self._buckets) >= (self._most if self.width >= 60 else min(self._most, _MOST_SHORT)):
-                self._widen()
-            bucket = self._buckets.setdefault(int(moment // self.width), Bucket())
+        bucket = self._buckets.get(int(moment // self.width)) or self._new(moment)
+        if moment > self.last:
+            self.last = moment
+        elif moment < self.first:
+            self.first = moment
         return bucket
+
+    def _new(self, moment: float) -> Bucket:
+        if not self._buckets:
+            self._origin = self.first = self.last = moment
+        while len(self._buckets) >= (self._most if self.width >= 60 else min(self._most, _MOST_SHORT)):
+            self._widen()
+        return self._buckets.setdefault(int(moment // self.width), Bucket())
 
     def add_call(self, began: float, ended: float) -> Bucket:
         """Count a call; the bucket that it ended in."""
         start = self.at(began)
-        assert self._origin is not None
         start.begun += 1
         start.begun_sum += began - self._origin
         end = self.at(ended)
@@ -111,7 +113,6 @@ class Buckets:
 
     def _busy(self, bucket: Bucket, active: int, end: float) -> float:
         """Seconds spent inside calls. `active`: calls that were open when the stretch began."""
-        assert self._origin is not None
         inside = active * self.width - (bucket.begun_sum - bucket.ended_sum)
         return inside + (bucket.begun - bucket.ended) * (end - self._origin)
 

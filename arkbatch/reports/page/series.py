@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from arkbatch.adapters.rundir import SessionInfo
 from arkbatch.reports.page.buckets import Stretch
-from arkbatch.reports.page.spread import Spread
+from arkbatch.reports.page.spread import Spread, spread_of
 from arkbatch.reports.page.timeline import Timeline
 
 _KINDS_DRAWN = 5
@@ -68,8 +68,8 @@ def series_of(timeline: Timeline, sessions: list[SessionInfo], running_at: float
         in_flight_limit=[each.get("concurrency") for each in limits],
         retries={name: [_rate(each, _caused(each, name, names), width, ended) for each in stretches] for name in names},
         retried=dict(sorted(timeline.retried.items(), key=lambda item: -item[1])),
-        latency=timeline.latency.spread(),
-        first_token=timeline.first_token.spread(),
+        latency=spread_of(timeline.latency),
+        first_token=spread_of(timeline.first_token),
     )
 
 

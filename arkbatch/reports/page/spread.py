@@ -1,14 +1,10 @@
-"""How durations are spread: the bars of a chart and the quantiles, in constant memory."""
-
-import math
+"""How durations are spread, in the form that a chart draws."""
 
 from msgspec import Struct
 
 from arkbatch.core.histogram import Histogram
 
-_GROWTH = 1.25  # of the bars; the quantiles are finer
-_LOG = math.log(_GROWTH)
-_SMALLEST = 0.001  # seconds
+_TOGETHER = 4  # of the histogram's buckets, so that a bar is a fifth wider than the one before
 
 
 class Spread(Struct, frozen=True):
@@ -22,31 +18,16 @@ class Spread(Struct, frozen=True):
     counts: list[int]
 
 
-class Durations:
-    """Counts durations in seconds."""
-
-    def __init__(self) -> None:
-        self._fine = Histogram()
-        self._bars: dict[int, int] = {}
-
-    def add(self, seconds: float) -> None:
-        self._fine.add(seconds)
-        bar = int(math.log(seconds / _SMALLEST) / _LOG) if seconds > _SMALLEST else 0
-        self._bars[bar] = self._bars.get(bar, 0) + 1
-
-    def quantile(self, share: float) -> float:
-        return self._fine.quantile(share)
-
-    def spread(self) -> Spread | None:
-        """None when nothing was added."""
-        if not self._bars:
-            return None
-        bars = range(min(self._bars), max(self._bars) + 1)
-        return Spread(
-            count=self._fine.count,
-            p50=round(self.quantile(0.5), 3),
-            p95=round(self.quantile(0.95), 3),
-            p99=round(self.quantile(0.99), 3),
-            edges=[float(f"{_SMALLEST * _GROWTH**bar:.4g}") for bar in range(bars.start, bars.stop + 1)],
-            counts=[self._bars.get(bar, 0) for bar in bars],
-        )
+def spread_of(durations: Histogram) -> Spread | None:
+    """None when there are none."""
+    if not durations.count:
+        return None
+    edges, counts = durations.bars(_TOGETHER)
+    return Spread(
+        count=durations.count,
+        p50=round(durations.quantile(0.5), 3),
+        p95=round(durations.quantile(0.95), 3),
+        p99=round(durations.quantile(0.99), 3),
+        edges=[float(f"{edge:.4g}") for edge in edges],
+        counts=counts,
+    )

@@ -19,10 +19,9 @@ from msgspec import Raw, Struct
 from arkbatch.adapters.journal import read_lines
 from arkbatch.adapters.rundir import FAILURES, RESULTS, RunDirectory
 from arkbatch.core.errors import RunDamaged
+from arkbatch.core.histogram import Histogram
 from arkbatch.core.lines import EntryError
-from arkbatch.core.records import total_tokens
 from arkbatch.reports.page.buckets import Bucket, Buckets
-from arkbatch.reports.page.spread import Durations
 
 LAST_FAILURES = 20
 _SHOWN = 300  # characters
@@ -78,8 +77,8 @@ class Timeline:
 
     def __init__(self) -> None:
         self.buckets = Buckets()
-        self.latency = Durations()
-        self.first_token = Durations()
+        self.latency = Histogram()
+        self.first_token = Histogram()
         self.retried: dict[str, int] = {}
         self.last_failures: deque[LastFailure] = deque(maxlen=LAST_FAILURES)
 
@@ -101,7 +100,9 @@ class Timeline:
             self.last_failures.append(_last_failure(line, line.error, ended))
 
     def _add_calls(self, line: _Line, ended: float) -> None:
-        unlisted = line.attempts - len(line.calls) - sum(earlier.attempts for earlier in line.before)
+        unlisted = line.attempts - len(line.calls)
+        if line.before:
+            unlisted -= sum(earlier.attempts for earlier in line.before)
         if unlisted > 0:
             bucket = self.buckets.at(ended)
             bucket.calls += unlisted
@@ -120,7 +121,12 @@ class Timeline:
 
 def _own_tokens(line: _Line) -> int:
     """Without what the line carries from records that it replaced."""
-    return total_tokens([line.usage]) - total_tokens(earlier.usage for earlier in line.before)
+    tokens = _tokens(line.usage)
+    return tokens - sum(_tokens(earlier.usage) for earlier in line.before) if line.before else tokens
+
+
+def _tokens(usage: dict[str, int]) -> int:
+    return usage.get("input", 0) + usage.get("output", 0)
 
 
 def _last_failure(line: _Line, error: EntryError, at: float) -> LastFailure:
