@@ -12,7 +12,7 @@ class Bitmap:
 
     def __contains__(self, number: int) -> bool:
         index = number >> 3
-        return index < len(self._bits) and bool(self._bits[index] >> (number & 7) & 1)
+        return index < len(self._bits) and self._bits[index] & 1 << (number & 7) != 0
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Bitmap) and bytes(self).rstrip(b"\0") == bytes(other).rstrip(b"\0")
@@ -23,14 +23,13 @@ class Bitmap:
         return bytes(self._bits)
 
     def add(self, number: int) -> None:
-        if number in self:
-            return
-        index = number >> 3
+        index, bit = number >> 3, 1 << (number & 7)
         if index >= len(self._bits):
             # Growing by an eighth keeps the copying linear over a run without wasting memory.
             self._bits.extend(bytes(index + 1 - len(self._bits) + (index >> 3)))
-        self._bits[index] |= 1 << (number & 7)
-        self.count += 1
+        if not self._bits[index] & bit:
+            self._bits[index] |= bit
+            self.count += 1
 
     def discard(self, number: int) -> None:
         if number in self:

@@ -53,13 +53,14 @@ class Window:
     An amount stays for `seconds` at least and `seconds + slot` at most. `total` is as of the last `turn`.
     """
 
-    __slots__ = ("_amounts", "_count", "_newest", "_slot", "edge", "total")
+    __slots__ = ("_amounts", "_count", "_newest", "_place", "_slot", "edge", "total")
 
     def __init__(self, now: float, seconds: float, slot: float) -> None:
         self._slot = slot
         self._count = round(seconds / slot) + 1
         self._amounts = [0.0] * self._count
         self._newest = int(now // slot)
+        self._place = self._newest % self._count
         self.edge = (self._newest + 1) * slot
         self.total = 0.0
 
@@ -71,12 +72,13 @@ class Window:
             self._amounts[slot % self._count] = 0.0
         if newest > self._newest:
             self._newest = newest
+            self._place = newest % self._count
             self.edge = (newest + 1) * self._slot
 
     def add(self, now: float, amount: float) -> None:
         if now >= self.edge:
             self.turn(now)
-        self._amounts[self._newest % self._count] += amount
+        self._amounts[self._place] += amount
         self.total += amount
 
     def correct(self, now: float, when: float, amount: float) -> None:

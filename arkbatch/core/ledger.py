@@ -105,7 +105,8 @@ class Ledger:
             # Only a failure can follow here: the line that a success replaced, read when its file is read again.
             self.replaced += entry.error is not None
             return
-        self._replace(entry)
+        if entry.before or entry.row in self.failed:
+            self._replace(entry)
         tally = self._tally(entry.endpoint, entry.model, entry.service_tier)
         self._spend(tally, entry)
         if entry.error is None:
@@ -140,7 +141,8 @@ class Ledger:
         """Add the entry's own part; what it carries from earlier records is counted by `_replace`."""
         tally.attempts += entry.attempts
         _add(tally.usage, entry.usage)
-        _add(tally.discarded, entry.usage if entry.error else entry.discarded)
+        if wasted := entry.usage if entry.error else entry.discarded:
+            _add(tally.discarded, wasted)
         for earlier in entry.before:
             tally.attempts -= earlier.attempts
             _subtract(tally.usage, earlier.usage)

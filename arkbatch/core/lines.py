@@ -123,33 +123,40 @@ decode_retryable = msgspec.json.Decoder(Retryable).decode
 def encode(outcome: Outcome, *, run_id: str, finished_at: float, url: str) -> bytes:
     """One line, with its newline. `url` is the path of the row's endpoint, for the request of a failure."""
     row = outcome.row
-    failed = isinstance(outcome, Failure)
+    success = outcome if isinstance(outcome, Success) else None
     line = _Line(
         id=f"batch_req_{run_id}_{row.number}",
         custom_id=row.custom_id,
-        response=_response(outcome.reply, judged=not failed),
-        error=_error(outcome) if isinstance(outcome, Failure) else None,
+        response=_response(outcome.reply, judged=success is not None),
+        error=None,
         row=row.number,
         offset=row.offset,
         digest=row.digest,
         endpoint="" if isinstance(row, BadRow) else row.endpoint,
         model=outcome.model,
         service_tier=outcome.service_tier,
-        attempts=outcome.attempts + sum(earlier.attempts for earlier in row.before),
+        attempts=_all_attempts(outcome),
         calls=outcome.calls,
         seconds=round(outcome.seconds, 3),
         usage=_whole_usage(outcome),
-        discarded=outcome.discarded or UNSET if isinstance(outcome, Success) else UNSET,
+        discarded=(success and success.discarded) or UNSET,
         before=row.before or UNSET,
         finished_at=datetime.fromtimestamp(finished_at, UTC),
     )
-    if isinstance(row, BadRow):
-        line.request, line.line = None, row.text
-    elif failed:
-        line.request = RequestPart("POST", url, row.body)
-    elif isinstance(outcome, Success) and outcome.reply.first_token is not None:
+    if isinstance(outcome, Failure):
+        _tell_failure(line, outcome, url)
+    elif outcome.reply.first_token is not None:
         _tell_speed(line, outcome)
     return _encode(line) + b"\n"
+
+
+def _tell_failure(line: _Line, failure: Failure, url: str) -> None:
+    cause, row = failure.cause, failure.row
+    line.error = ErrorPart(cause.code, cause.message, cause.kind.value, cause.advice)
+    if isinstance(row, BadRow):
+        line.request, line.line = None, row.text
+    else:
+        line.request = RequestPart("POST", url, row.body)
 
 
 def _tell_speed(line: _Line, streamed: Success) -> None:
@@ -168,7 +175,7 @@ def entry_of(outcome: Outcome) -> Entry:
         endpoint="" if isinstance(row, BadRow) else row.endpoint,
         model=outcome.model,
         service_tier=outcome.service_tier,
-        attempts=outcome.attempts + sum(earlier.attempts for earlier in row.before),
+        attempts=_all_attempts(outcome),
         usage=dict(_whole_usage(outcome)),
         error=EntryError(cause.code, cause.message, cause.kind.value) if cause else None,
         discarded=dict(outcome.discarded) if isinstance(outcome, Success) else {},
@@ -202,15 +209,15 @@ def _billed(failure: Retryable, own: dict[str, int]) -> tuple[tuple[dict[str, in
     return calls if len(calls) > 1 else (), failure.finished_at if any(own.values()) else None
 
 
+def _all_attempts(outcome: Outcome) -> int:
+    before = outcome.row.before
+    return outcome.attempts + sum(earlier.attempts for earlier in before) if before else outcome.attempts
+
+
 def _whole_usage(outcome: Outcome) -> Usage:
     if not outcome.row.before:
         return outcome.usage
     return add_usage(outcome.usage, *(earlier.usage for earlier in outcome.row.before))
-
-
-def _error(failure: Failure) -> ErrorPart:
-    cause = failure.cause
-    return ErrorPart(cause.code, cause.message, cause.kind.value, cause.advice)
 
 
 def _response(reply: Reply | None, *, judged: bool) -> ResponsePart | None:
