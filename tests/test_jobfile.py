@@ -46,7 +46,7 @@ def mistake(job):
 
 def test_what_is_left_out_has_the_documented_default(job, tmp_path):
     found = job()
-    assert (found.limits, found.retry) == (Limits(32, None, None), RetryPolicy(5, 1.0, 60.0, 43_200.0))
+    assert (found.limits, found.retry) == (Limits(512, None, None), RetryPolicy(5, 1.0, 60.0, 43_200.0))
     assert (found.timeouts, found.replies) == (Timeouts(10.0, 1800.0), ReplyPolicy())
     assert (found.endpoint, found.base_url, found.defaults) == ("chat", ARK.default, {})
     assert found.api_key.reveal() == "sk-ark"

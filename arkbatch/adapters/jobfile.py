@@ -13,12 +13,14 @@ import msgspec
 
 from arkbatch.adapters.auth import needs_project
 from arkbatch.adapters.environment import ARK, NO_KEY, Server, checked_url, choose_server, read_variables
+from arkbatch.adapters.published import ramp_at
 from arkbatch.adapters.typed import FLAG_PATHS, Typed, complete, mistake, read
 from arkbatch.core.errors import JobError, UsageError
-from arkbatch.core.job import Job, Sections
+from arkbatch.core.job import Job, Limits, Sections
 
 STDIN = "-"
 SIMULATED_MODEL = "simulated"
+MOST_AT_ONCE = 512  # at a service whose limits are looked for: 30,000 calls a minute of a second each
 INPUT_SUFFIXES = (".jsonl", ".ndjson", ".json")
 # Besides those of FLAG_PATHS, which stand for keys of the job file.
 OTHER_FLAGS = ("run_dir", "model", "base_url", "set", "limit", "simulate", "dry_run", "prices")
@@ -37,7 +39,8 @@ def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd
     model = next((one for one in said if one is not None), None)
     _check_project(typed, server, model or "")
     return Job(
-        **{name: getattr(typed.file, name) for name in Sections.__struct_fields__},
+        **{name: getattr(typed.file, name) for name in Sections.__struct_fields__ if name != "limits"},
+        limits=_limits(typed, server.base_url, simulated=bool(given.get("simulate"))),
         input=_input(path, typed, Path(cwd)),
         run_dir=_run_dir(path, given.get("run_dir"), typed, Path(cwd)),
         endpoint=typed.file.endpoint,
@@ -117,6 +120,14 @@ def _server(typed: Typed, given: Mapping[str, Any], environ: Mapping[str, str], 
     if server.key is None and server.access is None and not given.get("dry_run"):
         raise UsageError(server.missing)
     return server
+
+
+def _limits(typed: Typed, base_url: str, *, simulated: bool) -> Limits:
+    """Ark's limits are far above what is polite to send to an unknown server at once, and the pace finds them."""
+    limits = typed.file.limits
+    if "concurrency" in typed.limits_said or simulated or ramp_at(base_url) is None:
+        return limits
+    return msgspec.structs.replace(limits, concurrency=MOST_AT_ONCE)
 
 
 def _no_model(typed: Typed, given: Mapping[str, Any]) -> str:

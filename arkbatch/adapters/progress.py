@@ -45,6 +45,12 @@ class Observer:
     def stands(self, standing: Standing) -> None:
         """How it goes; some times a second."""
 
+    def paced(self, reason: str) -> None:
+        """Why the pace has changed."""
+
+    def noted(self, text: str) -> None:
+        """Something happened that a person wants to know, such as an outage."""
+
     def closed(self, ending: str) -> None:
         """The session ended; its records are on disk."""
 
@@ -83,6 +89,14 @@ class Several(Observer):
         for each in self._observers:
             each.stands(standing)
 
+    def paced(self, reason: str) -> None:
+        for each in self._observers:
+            each.paced(reason)
+
+    def noted(self, text: str) -> None:
+        for each in self._observers:
+            each.noted(text)
+
     def closed(self, ending: str) -> None:
         for each in self._observers:
             each.closed(ending)
@@ -106,6 +120,9 @@ class Bar(Observer):
 
     def stopping(self, in_flight: int) -> None:
         self._say(f"Stopping: waiting for {in_flight} calls in flight. Ctrl-C again abandons them.")
+
+    def noted(self, text: str) -> None:
+        self._say(f"{text[:1].upper()}{text[1:]}.")
 
     def closed(self, ending: str) -> None:
         del ending
@@ -133,6 +150,9 @@ class LineAMinute(Observer):
     def stopping(self, in_flight: int) -> None:
         print(f"Stopping: waiting for {in_flight} calls in flight.", file=self._stream, flush=True)
 
+    def noted(self, text: str) -> None:
+        print(f"{text[:1].upper()}{text[1:]}.", file=self._stream, flush=True)
+
 
 def described(standing: Standing) -> str:
     """The figures beside the bar."""
@@ -141,7 +161,7 @@ def described(standing: Standing) -> str:
         f"{standing.failed} failed" if standing.failed else "",
         f"{standing.retried} retries" if standing.retried else "",
         f"{standing.in_flight} in flight",
-        _against(standing.rpm, standing.rpm_limit, "req/min"),
+        _against(standing.rpm, standing.rpm_found or standing.rpm_limit, "req/min"),
         _against(standing.tpm, standing.tpm_limit, "tok/min"),
         f"{duration(left)} left" if left is not None else "",
         f"bound by {standing.bound_by}" if standing.bound_by else "",
@@ -191,6 +211,12 @@ class Log(Observer):
 
     def stopping(self, in_flight: int) -> None:
         self._write(f"stop asked for; {in_flight} calls in flight")
+
+    def paced(self, reason: str) -> None:
+        self._write(f"pace: {reason}")
+
+    def noted(self, text: str) -> None:
+        self._write(text)
 
     def closed(self, ending: str) -> None:
         self._write(f"session ends: {ending}")

@@ -30,6 +30,7 @@ FLAG_PATHS = {
     "rpm": ("limits", "rpm"),
     "tpm": ("limits", "tpm"),
     "max_attempts": ("retry", "max_attempts"),
+    "give_up_after": ("retry", "give_up_after"),
     "timeout": ("timeouts", "read"),
     "stream": ("stream",),
     "project": ("project",),
@@ -75,11 +76,13 @@ class Typed(NamedTuple):
     """A job file as read, how to call it, and the folder that its paths are relative to.
 
     Without a job file, when the user named an input, `file` holds the flags alone and `folder` is None.
+    limits_said: which limits were given by the file or a flag
     """
 
     file: JobFile
     label: str
     folder: Path | None
+    limits_said: frozenset[str] = frozenset()
 
 
 def read(path: str, given: Mapping[str, Any], cwd: Path) -> Typed:
@@ -101,7 +104,7 @@ def complete(raw: dict[str, Any], given: Mapping[str, Any], label: str = "", fol
     except msgspec.ValidationError as error:
         raise mistake(label, explain(error, raw, JobFile, labels)) from error
     _check_meaning(file, label)
-    return Typed(file, label, folder)
+    return Typed(file, label, folder, frozenset(raw.get("limits", ())))
 
 
 def mistake(label: str, text: str) -> UsageError:

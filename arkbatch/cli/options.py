@@ -10,12 +10,25 @@ from msgspec.structs import replace
 
 from arkbatch.core.job import Job
 
+
+def span(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """A length of time in seconds, from `90`, `30m` or `12h`."""
+    from arkbatch.core.headers import seconds_of
+
+    if value is not None and seconds_of(value) is None:
+        raise click.BadParameter(f"{value} is no length of time, such as 90, 30m or 12h", ctx, param)
+    return None if value is None else seconds_of(value)
+
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 _SENDING = (
-    click.option("--concurrency", type=int, metavar="N", help="Calls in flight at the same time (default 32)."),
+    click.option("--concurrency", type=int, metavar="N", help="Calls in flight at once, at most (32; on Ark 512)."),
     click.option("--rpm", type=float, metavar="N", help="Requests a minute, at most."),
     click.option("--tpm", type=float, metavar="N", help="Tokens a minute, at most, input and output together."),
+    click.option(
+        "--give-up-after", callback=span, metavar="TIME", help="Wait so long for a service that is away (12h)."
+    ),
     click.option("--max-attempts", type=int, metavar="N", help="Attempts before a row is given up (default 5)."),
     click.option("--project", metavar="P", help="Project of plain model ids, when access keys are used."),
     click.option("--timeout", type=float, metavar="S", help="Seconds of silence before a call is given up (1800)."),

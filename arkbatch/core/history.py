@@ -1,5 +1,6 @@
 """What a row has been through in this session: its calls, what they cost, and how long it was kept waiting."""
 
+from arkbatch.core.outage import doubtful
 from arkbatch.core.records import (
     NO_USAGE,
     Again,
@@ -13,6 +14,7 @@ from arkbatch.core.records import (
     Reply,
     Response,
     Row,
+    Scope,
     Success,
     Verdict,
     add_usage,
@@ -32,6 +34,8 @@ class History:
         "_reply",
         "_seconds",
         "_tier",
+        "condemned",
+        "doubted_at",
         "refused_at",
         "sent",
         "spent",
@@ -48,6 +52,8 @@ class History:
         self.spent = 0  # attempts used up; a rate answer uses none
         self.waited = 0.0  # seconds kept waiting by answers that concern everyone
         self.refused_at: float | None = None  # when the last such answer came
+        self.doubted_at: float | None = None  # when the last attempt was spent that may have been the service's fault
+        self.condemned: Cause | None = None  # why the row is given up, unless that turns out to be so
 
     @property
     def last_id(self) -> str:
@@ -58,6 +64,11 @@ class History:
         if self.refused_at is not None:
             self.waited += now - self.refused_at
             self.refused_at = None
+
+    def forgive(self) -> None:
+        """The attempt spent last was the service's fault."""
+        self.spent -= 1
+        self.doubted_at = self.condemned = None
 
     def add(self, client_id: str, response: Response, verdict: Verdict, now: float) -> None:
         self._seconds += response.seconds
@@ -72,9 +83,10 @@ class History:
             if verdict.usage:
                 self._discarded = add_usage(self._discarded, verdict.usage)
         if isinstance(verdict, Again) and not spends_attempt(verdict):
-            self.refused_at = now
+            self.refused_at = now if verdict.scope is not Scope.SERVICE else None
         else:
             self.spent += 1
+            self.doubted_at = now if isinstance(verdict, Again) and doubtful(verdict.cause) else None
 
     def success(self, row: Row, reply: Reply, done: Done) -> Success:
         usage = add_usage(self._discarded, done.usage) if self._discarded else done.usage

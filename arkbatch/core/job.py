@@ -58,7 +58,14 @@ class Access(Struct, frozen=True):
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """How much may be asked of the service at once and per minute."""
 
-    concurrency: Annotated[int, Meta(ge=1, le=100_000, description="Calls in flight at the same time.")] = 32
+    concurrency: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000,
+            description="Calls in flight at the same time, at most. Left out: 32, and 512 at Ark.",
+        ),
+    ] = 32
     rpm: Annotated[
         Annotated[float, Meta(gt=0)] | None,
         Meta(description="Requests a minute. Left out: as many as the server grants."),
@@ -85,6 +92,10 @@ class RetryPolicy(Struct, frozen=True, forbid_unknown_fields=True):
             gt=0,
             description="Seconds that a row may wait out rate and overload answers; they cost no attempt.",
         ),
+    ] = 43_200.0
+    give_up_after: Annotated[
+        float,
+        Meta(gt=0, description="Seconds that the service may be away before the run halts; rows stay undone."),
     ] = 43_200.0
 
     def __post_init__(self) -> None:

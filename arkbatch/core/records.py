@@ -170,6 +170,7 @@ class Scope(StrEnum):
     ROW = "row"  # only this row waits; an attempt is spent
     RATE = "rate"  # all wait: the rate is too high; no attempt is spent
     CONCURRENCY = "concurrency"  # all wait: too many at once; no attempt is spent
+    SERVICE = "service"  # all wait: the service is away; no attempt is spent
 
 
 class Cause(Struct, frozen=True, gc=False):

@@ -29,6 +29,8 @@ class Standing(Struct, frozen=True, gc=False):
     left: rows that the session has still to send, of `total`
     rows_per_minute: rows recorded in the last minute, or since the start if that is shorter
     bound_by: what the run waits for, in words
+    rpm_found, concurrency_found: where the pace stands, None: it knows no limit
+    reason: why the pace last changed
     """
 
     total: int
@@ -44,6 +46,9 @@ class Standing(Struct, frozen=True, gc=False):
     rpm_limit: float | None = None
     tpm_limit: float | None = None
     bound_by: str = ""
+    rpm_found: float | None = None
+    concurrency_found: int | None = None
+    reason: str = ""
 
 
 def seconds_left(standing: Standing) -> float | None:

@@ -21,6 +21,7 @@ from aiolimiter import AsyncLimiter
 from msgspec import Struct
 
 from arkbatch.core.budget import JITTER_SECONDS, WINDOW_SECONDS, Allowance, Window
+from arkbatch.core.outage import Outage
 from arkbatch.core.records import Scope
 
 PATIENCE = 4.0  # for those rows: 0 uses 90 % of the allowance, 2 92 %, 3 97.0 %, 4 97.6 %
@@ -60,6 +61,8 @@ class Pace(Protocol):
 
     def pushed_back(self, now: float, scope: Scope, after: float | None, sent_at: float | None) -> None: ...
 
+    def told(self, now: float, remaining: int, reset: float) -> None: ...
+
 
 class Unpaced:
     """A server that takes all we send."""
@@ -74,6 +77,8 @@ class Unpaced:
     def answered(self, now: float) -> None: ...
 
     def pushed_back(self, now: float, scope: Scope, after: float | None, sent_at: float | None) -> None: ...
+
+    def told(self, now: float, remaining: int, reset: float) -> None: ...
 
 
 class Turn(Struct, frozen=True, gc=False):
@@ -163,6 +168,7 @@ class Gate:
         requests_per_minute: float | None = None,
         tokens: Allowance | None = None,
         pace: Pace | None = None,
+        outage: Outage | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
@@ -171,6 +177,7 @@ class Gate:
         self._requests = None if requests_per_minute is None else _Requests(requests_per_minute)
         self._tokens = tokens
         self._pace: Pace = Unpaced() if pace is None else pace
+        self.outage = outage or Outage(now, width=concurrency, give_up_after=math.inf, known=True)
         self._closed = False
         self.in_flight = 0
         self._line: dict[_Waiter, None] = {}  # in order of coming; a dict, to leave it from the middle
@@ -207,6 +214,10 @@ class Gate:
         self._settle(now, turn, used)
         self._pace.pushed_back(now, scope, after, turn.at)
 
+    def told(self, remaining: int, reset: float) -> None:
+        """The server says by itself that it takes so many more calls within `reset` seconds."""
+        self._pace.told(self._time(), remaining, reset)
+
     def close(self) -> None:
         """Let nobody through any more; all who wait come back at once, with None."""
         self._closed = True
@@ -221,7 +232,7 @@ class Gate:
     @property
     def reason(self) -> str:
         """Why the pace is what it is."""
-        return self._pace.reason
+        return self.outage.reason or self._pace.reason
 
     @property
     def waiting(self) -> int:
@@ -237,6 +248,8 @@ class Gate:
 
     def bound_by(self) -> Bound:
         """What held calls back for most of the last seconds."""
+        if self.outage.is_away:
+            return Bound.SERVER
         busy = self.in_flight >= self._concurrency * 0.9
         return self._watch.held_mostly_by(self._time()) or (Bound.CONCURRENCY if busy else Bound.INPUT)
 
@@ -244,6 +257,8 @@ class Gate:
 
     def _obstacle(self, now: float, tokens: int) -> Obstacle:
         """Seconds to wait and what for; `_NONE` when a call of this size may go now."""
+        if self.outage.is_away and (wait := self.outage.ready_in(now, self.in_flight)) > 0:
+            return wait, Bound.SERVER
         if self._tokens is not None and (wait := self._tokens.ready_in(now, tokens)) > 0:
             return wait, Bound.TOKENS
         if self._requests is not None and not self._requests.has_capacity():
@@ -259,6 +274,7 @@ class Gate:
         if self._tokens is not None:
             self._tokens.spend(now, tokens)
         self._pace.sent(now)
+        self.outage.sent(now)
         self.in_flight += 1
         self._watch.sent.add(now, 1)
         return Turn(now, tokens)

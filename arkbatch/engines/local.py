@@ -20,6 +20,7 @@ from arkbatch.adapters.transport import Transport
 from arkbatch.core.endpoints import ENDPOINTS, Endpoint
 from arkbatch.core.errors import ArkbatchError, Halted
 from arkbatch.core.estimate import Estimator
+from arkbatch.core.headers import allowance
 from arkbatch.core.histogram import Histogram
 from arkbatch.core.history import History
 from arkbatch.core.job import ReplyPolicy, RetryPolicy
@@ -52,6 +53,9 @@ from arkbatch.core.speed import Speeds
 from arkbatch.core.stopper import Stopper
 from arkbatch.core.verdict import judge
 from arkbatch.engines.gate import Gate, Turn
+
+_PACED = (Scope.RATE, Scope.CONCURRENCY)
+_GRACE = 2.0  # s, in which others may show that a row's last failure was the service's
 
 
 class Ending(StrEnum):
@@ -125,6 +129,11 @@ class Engine:
         self._tools.gate.close()
 
     @property
+    def seconds_away(self) -> float:
+        """How long the service was away in this session."""
+        return self._tools.gate.outage.seconds(asyncio.get_running_loop().time())
+
+    @property
     def in_flight(self) -> int:
         return self._tools.gate.in_flight
 
@@ -159,9 +168,9 @@ class Engine:
         gate = self._tools.gate
         while turn := await gate.admit(sum(estimator.estimate(size))):
             response, verdict = await self._call(turn, row, endpoint, body, history)
-            self._settle(turn, size, estimator, verdict)
+            self._settle(turn, size, estimator, response, verdict)
             delay = self._conclude(row, response, verdict, history)
-            if delay is None or not await self._rest(delay):
+            if delay is None or not await self._rest(delay) or self._ended(row, history):
                 return
 
     async def _call(
@@ -169,6 +178,7 @@ class Engine:
     ) -> tuple[Response, Verdict]:
         tools = self._tools
         history.goes_on(turn.at)
+        self._forgive(history)
         history.sent += 1
         client_id = f"{tools.call_prefix}-{row.number}-{history.sent}"
         try:
@@ -180,20 +190,23 @@ class Engine:
             tools.gate.leave()
             raise
         verdict = judge(response, endpoint, tools.replies, wall=tools.wall(), body=row.body)
+        verdict = tools.gate.outage.heard(self._time(), row.number, verdict, turn.at)
         history.add(client_id, response, verdict, self._time())
         tools.observer.answered(row, client_id, response, verdict)
         return response, verdict
 
-    def _settle(self, turn: Turn, size: Size, estimator: Estimator, verdict: Verdict) -> None:
+    def _settle(self, turn: Turn, size: Size, estimator: Estimator, response: Response, verdict: Verdict) -> None:
         """Tell the gate what the call cost and how the server took it."""
         usage = _usage(verdict)
         if usage:
             estimator.learn(size, usage)
         used = total_tokens((usage,)) if usage else _assumed(turn.tokens, verdict)
-        if isinstance(verdict, Again) and verdict.scope is not Scope.ROW:
+        if isinstance(verdict, Again) and verdict.scope in _PACED:
             self._tools.gate.push_back(turn, used, verdict.scope, verdict.after)
         else:
             self._tools.gate.answered(turn, used)
+        if isinstance(response, Reply) and (granted := allowance(response.headers)) is not None:
+            self._tools.gate.told(*granted)
 
     def _conclude(self, row: Row, response: Response, verdict: Verdict, history: History) -> float | None:
         """Record what is final. Seconds until the next try, or None when there is none."""
@@ -228,8 +241,29 @@ class Engine:
             case GiveUp(reason):
                 cause = verdict.cause
                 said = f"{cause.message} ({reason})" if cause.message else reason
-                self._record(history.failure(row, Cause(cause.kind, cause.code, said, cause.advice)))
+                given_up = Cause(cause.kind, cause.code, said, cause.advice)
+                if history.doubted_at is not None:
+                    history.condemned = given_up
+                    return _GRACE
+                self._record(history.failure(row, given_up))
         return None
+
+    def _forgive(self, history: History) -> None:
+        """Give an attempt back that was spent on what is now known to have been an outage."""
+        if history.doubted_at is not None and self._tools.gate.outage.covers(history.doubted_at):
+            history.forgive()
+
+    def _ended(self, row: Row, history: History) -> bool:
+        """Record a row that was given up, unless it has turned out meanwhile not to be its fault."""
+        self._forgive(history)
+        if history.condemned is None:
+            return False
+        self._record(history.failure(row, history.condemned))
+        return True
+
+    def give_up(self, cause: Cause) -> None:
+        """End the session as one that cannot go on; rows without a record stay undone."""
+        self._halt(cause)
 
     def _refuse(self, failure: Failure) -> None:
         for each in self._stopper.refused(failure):

@@ -14,7 +14,9 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from arkbatch.adapters.connection import open_connection
+from arkbatch.adapters.pacefile import read_pace, write_pace
 from arkbatch.adapters.progress import Log, Observer, Several
+from arkbatch.adapters.published import published, ramp_at
 from arkbatch.adapters.rundir import LOG
 from arkbatch.adapters.transport import Transport
 from arkbatch.core.budget import Budget
@@ -22,10 +24,13 @@ from arkbatch.core.errors import ArkbatchError, StorageFull
 from arkbatch.core.histogram import Histogram
 from arkbatch.core.job import Job
 from arkbatch.core.ledger import Position
-from arkbatch.core.pace import Pace
+from arkbatch.core.outage import Outage
+from arkbatch.core.pace import Memory, Pace
 from arkbatch.core.records import BadRow, Row
 from arkbatch.core.standing import Recent, Standing
 from arkbatch.core.summary import Summary, summarise
+from arkbatch.core.words import duration
+from arkbatch.engines.finding import Finding, address
 from arkbatch.engines.gate import Bound, Gate
 from arkbatch.engines.local import Engine, Tools
 from arkbatch.engines.opening import OpenRun
@@ -82,7 +87,10 @@ class Session:
             prefix = f"{job.request_id_prefix}{run.info.run_id}-{info.number}"
             clock = asyncio.get_running_loop().time
             began, ending = clock(), ABANDONED
-            gate = build_gate(job, began)
+            pace = build_pace(job, began, self._remembered())
+            outage = build_outage(job, began, known=run.journal.ledger.done.count > 0)
+            finding = self._finding = Finding(pace, outage, job, self._observer, run.wall)
+            gate = build_gate(job, began, pace, outage)
             try:
                 async with open_connection(job, run.wall) as transport:
                     engine = self._engine = Engine(rows, self._tools(gate, transport, prefix))
@@ -94,6 +102,7 @@ class Session:
             finally:
                 self._observer.stands(self._standing(engine, gate, began, Recent(began)))
                 if ending != DISK_FULL:
+                    write_pace(run.directory, finding.note(clock()))
                     run.journal.close(resume_at(engine))
                     run.end_session(info, ending, clock() - began)
                 self._observer.closed(ending)
@@ -125,17 +134,22 @@ class Session:
                     await in_thread(thread, journal.sync)
                 else:
                     await in_thread(thread, journal.snapshot(resume_at(engine)))
+                    note = self._finding.note(asyncio.get_running_loop().time())
+                    await in_thread(thread, write_pace, self._run.directory, note)
 
     async def _keep_telling(self, engine: Engine, gate: Gate, began: float) -> None:
         recent = Recent(began)
         while True:
             await asyncio.sleep(TICK_SECONDS)
+            self._finding.look(asyncio.get_running_loop().time())
+            if (cause := gate.outage.given_up(asyncio.get_running_loop().time())) is not None:
+                engine.give_up(cause)
             self._observer.stands(self._standing(engine, gate, began, recent))
 
     def _standing(self, engine: Engine, gate: Gate, began: float, recent: Recent) -> Standing:
         now = asyncio.get_running_loop().time()
         ledger, limits, found = self._run.journal.ledger, self._run.job.limits, self._run.found
-        bound = gate.bound_by()
+        bound, pace = gate.bound_by(), self._finding.pace
         return Standing(
             total=found.total,
             left=max(0, found.to_send - engine.recorded),
@@ -149,18 +163,53 @@ class Session:
             tpm=gate.tokens_per_minute(),
             rpm_limit=limits.rpm,
             tpm_limit=limits.tpm,
-            bound_by=f"the server ({gate.reason})" if bound is Bound.SERVER else _BOUND_BY[bound],
+            bound_by=_server(gate, now) if bound is Bound.SERVER else _BOUND_BY[bound],
+            rpm_found=pace.found.rpm,
+            concurrency_found=pace.found.concurrency,
+            reason=pace.reason,
         )
 
+    def _remembered(self) -> Memory | None:
+        """What an earlier session found about this model at this address."""
+        note, job = read_pace(self._run.directory), self._run.job
+        if note is None or (note.model, note.base_url) != (job.model, address(job)):
+            return None
+        return note.memory(self._run.wall())
 
-def build_gate(job: Job, now: float) -> Gate:
-    """The gate of a job: given limits are ceilings, the pace finds out what the server grants below them."""
+
+def build_pace(job: Job, now: float, memory: Memory | None = None) -> Pace:
+    """The pace of a job: given limits are ceilings, and it finds out what the service grants below them.
+
+    Without a given rate it begins, at Ark, from the published limit of the model and as slowly as Ark advises.
+    """
+    limits, entry = job.limits, None
+    ramp = ramp_at(job.base_url) if limits.rpm is None else None
+    if limits.rpm is None:
+        entry = published(job.model, job.base_url)
+    return Pace(
+        now,
+        concurrency=limits.concurrency,
+        rate=limits.rpm,
+        ramp=ramp,
+        start=entry.start if entry else None,
+        memory=memory,
+    )
+
+
+def build_outage(job: Job, now: float, *, known: bool) -> Outage:
+    """`known`: the service has answered before."""
+    return Outage(now, width=job.limits.concurrency, give_up_after=job.retry.give_up_after, known=known)
+
+
+def build_gate(job: Job, now: float, pace: Pace, outage: Outage) -> Gate:
+    """The gate of a job, with the given limits."""
     limits = job.limits
     return Gate(
         concurrency=limits.concurrency,
         requests_per_minute=limits.rpm,
         tokens=Budget(limits.tpm, now) if limits.tpm else None,
-        pace=Pace(now, concurrency=limits.concurrency, rate=limits.rpm),
+        pace=pace,
+        outage=outage,
     )
 
 
@@ -173,12 +222,22 @@ def summary_of(run: OpenRun, ending: str, seconds: float, engine: Engine | None 
         run_dir=str(run.directory.path),
         simulated=run.info.simulated,
         total=run.found.done + run.found.failed + run.found.left,
-        session={"recorded": engine.recorded, "retried": engine.retried} if engine else {"recorded": 0, "retried": 0},
+        session=_counted(engine) if engine else {"recorded": 0, "retried": 0},
         seconds=seconds,
         speeds=engine.speeds if engine else None,
         halt=engine.halt if engine else None,
         bill=run.journal.bill,
     )
+
+
+def _counted(engine: Engine) -> dict[str, int]:
+    counted = {"recorded": engine.recorded, "retried": engine.retried}
+    return counted | ({"seconds_away": away} if (away := round(engine.seconds_away)) else {})
+
+
+def _server(gate: Gate, now: float) -> str:
+    away = f" for {duration(gate.outage.lasts(now))}" if gate.outage.is_away else ""
+    return f"the server{away} ({gate.reason})"
 
 
 @asynccontextmanager

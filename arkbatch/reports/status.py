@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from arkbatch.adapters.journal import read_ledger
+from arkbatch.adapters.pacefile import PaceNote, read_pace
 from arkbatch.adapters.run_prices import bill_of
 from arkbatch.adapters.rundir import FAILURES, LOG, RESULTS, RunDirectory, RunInfo, SessionInfo
 from arkbatch.core.bill import Bill
@@ -52,6 +53,7 @@ class Status(Struct, frozen=True):
 
     writer: the process that holds the run, None when no session is running; `speed` is known only then
     rows: that the run is to work off, which is fewer than the input has when --limit was given
+    pace: what the last session found out about the service's limits
     models: by endpoint, model and service tier; usage: over every billed attempt; discarded: its part thrown away
     cost, discarded_cost: amounts by currency as decimal strings, and how many rows have no price, and why
     halt: why the last session halted, as the log has it
@@ -72,6 +74,7 @@ class Status(Struct, frozen=True):
     failed: int
     left: int
     speed: Speed | None
+    pace: PaceNote | None
     usage: dict[str, int]
     discarded: dict[str, int]
     models: list[Tally]
@@ -109,6 +112,7 @@ def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
             failed=ledger.failed.count,
             left=left,
             speed=_speed(directory, last, wall(), left) if writer and last else None,
+            pace=read_pace(directory),
             usage=add_usage(*(tally.usage for tally in ledger.tallies)),
             discarded=add_usage(*(tally.discarded for tally in ledger.tallies)),
             models=ledger.tallies,

@@ -1,7 +1,9 @@
 """What `status` prints for people."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
+from arkbatch.adapters.pacefile import PaceNote
 from arkbatch.adapters.rundir import SessionInfo
 from arkbatch.core.ledger import Tally
 from arkbatch.core.money import Money
@@ -53,6 +55,7 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
     yield "input", status.input + ("" if status.input_state == "as it was" else f" ({status.input_state})")
     yield "asked", ", ".join(str(status.asked[name]) for name in ("endpoint", "model", "base_url"))
     yield "limits", _limits(status.limits)
+    yield "pace", _pace(status.pace) if status.pace else ""
     yield "simulated", "yes: the answers come from arkbatch's own simulator" if status.simulated else ""
 
 
@@ -65,6 +68,15 @@ def _speed(speed: Speed) -> str:
 
 def _limits(limits: dict[str, float | None]) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in limits.items() if value is not None)
+
+
+def _pace(note: PaceNote) -> str:
+    """Where it stands, and why it last changed."""
+    rate = f"{short(note.rpm)} requests a minute" if note.rpm else "no limit of requests a minute found"
+    width = f", {note.concurrency} calls at once" if note.concurrency else ""
+    changed = datetime.fromtimestamp(note.changed_at, UTC).isoformat(" ", "minutes").replace("+00:00", " UTC")
+    away = f"; {note.away} ({duration(note.away_seconds)})" if note.away else ""
+    return f"{rate}{width}; since {changed}: {note.reason}{away}"
 
 
 def _model(tally: Tally) -> tuple[str, ...]:

@@ -42,6 +42,10 @@ def summary_text(summary: Summary, next_command: str) -> str:
         ("thrown away", tokens_text(summary.discarded)),
         ("cost", cost_text(summary.cost, summary.discarded_cost, summary.no_price_because)),
         ("time", f"{duration(summary.seconds)} ({count(summary.session['recorded'])} rows in this session)"),
+        (
+            "away",
+            f"the service was away for {duration(away)}" if (away := summary.session.get("seconds_away", 0)) else "",
+        ),
         ("latency", f"p50 {summary.p50:.2f} s, p95 {summary.p95:.2f} s" if summary.p50 else ""),
         ("streamed", _speeds_text(summary)),
         ("simulated", "yes: the answers come from arkbatch's own simulator" if summary.simulated else ""),

@@ -1,0 +1,194 @@
+"""Whether the service is away, and how it is found again: single probes, then more with each answer.
+
+Pure: `now` comes in, in seconds on the caller's clock. It hears every verdict and takes the blame off a row: a failure
+that is the service's gets `Scope.SERVICE`, which spends no attempt. It does not know how a row is tried again
+(`retry`) nor how fast (`pace`); the gate asks it `ready_in` and tells `sent`.
+
+The reasoning:
+
+* **An answer is a sign of life**, also a refusal.
+* **No connection is never the row's fault**: nothing was sent.
+* **Anything else (5xx, dropped, silence, garbage) may be the row's doing**: a row that breaks the server must not hold
+  up a run. So it takes failures of several different rows without an answer between them, more where more are under
+  way, to say that the service is away; or four failures in five calls, whatever the fifth says.
+* **What failed just before that was known is forgiven too**: see `covers`.
+* **While it is away one probe goes at a time**, at pauses that grow with the time lost, up to a minute. Rows take
+  turns at it, and one that failed too often answers for itself, since it may be all that is wrong.
+* **It opens slowly**: two at once, and one more with each answer. Failures that no answer contradicts shut it again.
+"""
+
+import math
+
+from msgspec import Struct
+
+from arkbatch.core.records import Again, Cause, Kind, Scope, Verdict
+from arkbatch.core.words import duration
+
+FEWEST_WITNESSES, MOST_WITNESSES = 3, 20
+WITNESSES_OF = 0.25  # of the calls under way; at one failure in five, eight in a row come once in 400,000 calls
+SHARE = 0.8  # of the last calls failed: it is as good as away
+MEMORY = 20  # calls, that the share is an average over
+FIRST_PAUSE = 2.0  # s
+PAUSE_GROWTH = 0.1  # of the time that it has been away
+LONGEST_PAUSE = 60.0  # s; what an outage costs beyond itself
+SLOW_PROBE = 60.0  # s without an answer to a probe, until another goes
+FIRST_WIDTH = 2
+EXCUSES, EXCUSES_OF_AN_ERROR = 20, 10  # failed probes of a row; an error in the service's own words may be about it
+NEVER_SEEN = 300.0  # s; a service that has never answered is rather a wrong address than away
+
+_UNREACHED = "connect"  # the code of a broken exchange in which nothing was sent
+_DOUBTFUL = {Kind.CONNECTION, Kind.TIMEOUT, Kind.SERVER_ERROR}
+_GARBAGE = {"garbled", "not_json"}  # a captive portal, or the page of a gateway
+
+
+class Away(Struct, frozen=True):
+    """An outage: since the last sign of life, noticed somewhat later. `cause`: of the last call that failed."""
+
+    since: float
+    noticed: float
+    cause: Cause
+
+
+class Outage:
+    """One for each service that a run talks to.
+
+    width: calls at once from which on it counts as open
+    give_up_after: seconds away after which nobody is to wait any more
+    known: the service has answered before, in an earlier session
+    """
+
+    def __init__(self, now: float, *, width: int, give_up_after: float, known: bool) -> None:
+        self._enough = width
+        self._give_up_after = give_up_after
+        self._known = known
+        self._last: Away | None = None
+        self.is_away = False
+        self._opening = 0  # calls at once while it opens, 0: it does not
+        self._seconds = 0.0  # away, in outages that are over
+        self._alive_at = now
+        self._under_way = 0
+        self._failing: dict[int, int] = {}  # failures of each row since the last sign of life
+        self._share = 0.0
+        self._probed_at = self._next_probe = now
+
+    # ---- what the gate asks and tells
+
+    def ready_in(self, now: float, in_flight: int) -> float:
+        """Seconds until another call may start; infinite when only an ended call can make room."""
+        if not self.is_away:
+            return 0.0
+        if self._opening:
+            return 0.0 if in_flight < self._opening else math.inf
+        return max(0.0, self._next_probe - now)
+
+    def sent(self, now: float) -> None:
+        """A call starts. While the service is away it is a probe."""
+        self._under_way += 1
+        if self.is_away:
+            self._probed_at, self._next_probe = now, now + SLOW_PROBE
+
+    # ---- what the engine tells and asks
+
+    def heard(self, now: float, row: int, verdict: Verdict, sent_at: float) -> Verdict:
+        """The verdict on a call of this row, with the blame where it belongs."""
+        self._under_way -= 1
+        if isinstance(verdict, Again):
+            if verdict.scope is Scope.CONCURRENCY:
+                return verdict  # busy is neither here nor away: the pace takes care of it
+            if verdict.scope is Scope.ROW and doubtful(verdict.cause):
+                if self._fails(now, row, verdict.cause, sent_at):
+                    return Again(verdict.cause, Scope.SERVICE, verdict.after)
+                return verdict
+        self._lives(now)
+        return verdict
+
+    def covers(self, failed_at: float) -> bool:
+        """Whether a failure that was put on a row at that time is now known to have been the service's."""
+        return self._last is not None and self._last.since <= failed_at <= self._last.noticed
+
+    def given_up(self, now: float) -> Cause | None:
+        """Why nobody is to wait any longer, if it is so."""
+        patience = self._give_up_after if self._known else min(self._give_up_after, NEVER_SEEN)
+        if self._last is None or not self.is_away or self.lasts(now) < patience:
+            return None
+        cause, lost = self._last.cause, duration(self.lasts(now))
+        said = f"the service has been away for {lost}" if self._known else f"the service has not answered in {lost}"
+        advice = "check the network and the base URL, then run it again; --give-up-after says how long to wait"
+        return Cause(cause.kind, cause.code, f"{said}: {cause.message}", advice)
+
+    # ---- what is shown
+
+    @property
+    def reason(self) -> str:
+        """What there is to say, empty when the service is there."""
+        if self._last is None or not self.is_away:
+            return ""
+        if self._opening:
+            return "the service is coming back"
+        return f"the service is away: {self._last.cause.message}"
+
+    def lasts(self, now: float) -> float:
+        """Seconds since the present outage began, 0 without one."""
+        return now - self._last.since if self._last and self.is_away else 0.0
+
+    def seconds(self, now: float) -> float:
+        """How long the service was away, all in all."""
+        return self._seconds + self.lasts(now)
+
+    # ---- life and failure
+
+    def _lives(self, now: float) -> None:
+        self._known, self._alive_at = True, now
+        self._failing.clear()
+        self._share -= self._share / MEMORY
+        if not self.is_away:
+            return
+        if not self._opening:
+            self._opening, self._share = FIRST_WIDTH, SHARE / 2
+        else:
+            self._opening += 1
+        if self._opening >= self._enough:
+            self._ends(now)
+
+    def _ends(self, now: float) -> None:
+        self._seconds += self.lasts(now)
+        self.is_away, self._opening, self._share = False, 0, 0.0
+
+    def _fails(self, now: float, row: int, cause: Cause, sent_at: float) -> bool:
+        """Note a failure and what follows for everyone; whether it is the service's."""
+        self._share += (1.0 - self._share) / MEMORY
+        failed = self._failing[row] = self._failing.get(row, 0) + 1
+        unreached = cause.code == _UNREACHED
+        witnesses = sum(self._failing.values()) if unreached else len(self._failing)
+        if witnesses >= self._needed or self._share > SHARE:
+            if not self.is_away:
+                self._begins(now, cause)
+            self._opening = 0
+        if not self.is_away:
+            return unreached
+        assert self._last is not None
+        self._last = Away(self._last.since, self._last.noticed, cause)
+        if sent_at >= self._probed_at and not self._opening:
+            self._next_probe = now + min(max(FIRST_PAUSE, PAUSE_GROWTH * self.lasts(now)), LONGEST_PAUSE)
+        return unreached or failed <= _excuses(cause)
+
+    def _begins(self, now: float, cause: Cause) -> None:
+        self.is_away, self._last = True, Away(self._alive_at, now, cause)
+        self._probed_at, self._next_probe = now, now + FIRST_PAUSE
+
+    @property
+    def _needed(self) -> float:
+        """Witnesses. While it opens two are enough."""
+        return (
+            FIRST_WIDTH if self.is_away else min(max(FEWEST_WITNESSES, self._under_way * WITNESSES_OF), MOST_WITNESSES)
+        )
+
+
+def doubtful(cause: Cause) -> bool:
+    """Whether a failure may be the service's as well as the row's."""
+    return cause.kind in _DOUBTFUL or cause.code in _GARBAGE
+
+
+def _excuses(cause: Cause) -> int:
+    own_words = cause.kind is Kind.SERVER_ERROR and not cause.code.startswith("http_")
+    return EXCUSES_OF_AN_ERROR if own_words else EXCUSES

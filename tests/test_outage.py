@@ -1,0 +1,135 @@
+"""When a service is away, whose fault a failure is, and how it is found again. Pure, so time is a number."""
+
+import math
+
+import pytest
+
+from arkbatch.core.outage import FIRST_PAUSE, LONGEST_PAUSE, SLOW_PROBE, Outage
+from arkbatch.core.records import Again, Cause, Done, Kind, Refused, Scope
+
+DROPPED = Again(Cause(Kind.CONNECTION, "dropped", "the connection ended early"))
+UNREACHED = Again(Cause(Kind.CONNECTION, "connect", "no connection"))
+DONE = Done({})
+
+
+def outage(width=16, give_up_after=1000.0, known=True):
+    return Outage(0.0, width=width, give_up_after=give_up_after, known=known)
+
+
+def call(one, now, row, verdict):
+    """A call of no duration."""
+    one.sent(now)
+    return one.heard(now, row, verdict, now)
+
+
+def away(now=10.0, **how):
+    one = outage(**how)
+    for row in range(1, 4):
+        call(one, now, row, DROPPED)
+    assert one.is_away
+    return one
+
+
+def test_different_rows_that_fail_without_an_answer_between_them_make_an_outage():
+    one = outage()
+    assert [call(one, 1.0, row, DROPPED).scope for row in (1, 2, 3, 4)] == [Scope.ROW, Scope.ROW, *[Scope.SERVICE] * 2]
+    assert one.is_away
+
+
+def test_one_row_alone_or_an_answer_in_between_makes_none():
+    one = outage()
+    for _ in range(10):
+        assert call(one, 1.0, 7, DROPPED).scope is Scope.ROW
+    assert not one.is_away
+    for row in range(10):
+        call(one, 2.0, row, DROPPED)
+        call(one, 2.0, 99, DONE)
+    assert not one.is_away
+
+
+@pytest.mark.parametrize("answer", [DONE, Refused(DROPPED.cause), Again(Cause(Kind.RATE_LIMITED, "", ""), Scope.RATE)])
+def test_every_answer_is_a_sign_of_life(answer):
+    one = away()
+    call(one, 20.0, 1, answer)
+    assert one.reason == "the service is coming back"
+
+
+def test_no_connection_is_never_the_rows_fault():
+    one = outage()
+    assert [call(one, 1.0, 1, UNREACHED).scope for _ in range(50)] == [Scope.SERVICE] * 50
+    assert one.is_away
+
+
+def test_more_calls_under_way_need_more_witnesses():
+    one = outage(width=64)
+    for _ in range(40):
+        one.sent(0.5)
+    for row in range(6):
+        assert one.heard(1.0, row, DROPPED, 0.5).scope is Scope.ROW
+    for row in range(6):
+        one.heard(1.0, row, DROPPED, 0.5)
+    assert not one.is_away  # the same rows again are no new witnesses
+
+
+def test_what_failed_just_before_is_covered_once_it_is_known():
+    one = outage()
+    call(one, 1.0, 9, DONE)
+    assert not one.covers(5.0)
+    for row in range(3):
+        call(one, 5.0, row, DROPPED)
+    assert one.covers(5.0)
+    assert not one.covers(0.5)
+    assert not one.covers(6.0)  # by then it was known, and what was put on a row was meant
+
+
+def test_a_row_that_fails_at_every_probe_answers_for_itself_in_the_end():
+    one = away()
+    scopes = [call(one, 20.0 + 60 * number, 77, DROPPED).scope for number in range(25)]
+    assert (scopes[19], scopes[20]) == (Scope.SERVICE, Scope.ROW)
+
+
+def test_probes_go_one_at_a_time_at_growing_pauses():
+    one, now, pauses = away(), 10.0, []
+    while now < 2000:
+        wait = one.ready_in(now, 0)
+        pauses.append(wait)
+        now += wait
+        one.sent(now)
+        assert one.ready_in(now, 1) == pytest.approx(SLOW_PROBE)
+        one.heard(now, 1, DROPPED, now)
+    assert pauses == pytest.approx(sorted(pauses))
+    assert (pauses[0], pauses[-1]) == (FIRST_PAUSE, pytest.approx(LONGEST_PAUSE))
+
+
+def test_it_opens_slowly_and_is_over_when_all_may_go_again():
+    one = away(width=6)
+    call(one, 100.0, 1, DONE)
+    assert (one.ready_in(100.0, 1), one.ready_in(100.0, 2)) == (0.0, math.inf)
+    for _ in range(4):
+        call(one, 101.0, 1, DONE)
+    assert not one.is_away
+    assert one.seconds(500.0) == 101.0  # since the last sign of life, at the beginning
+
+
+def test_failures_while_it_opens_shut_it_again():
+    one = away()
+    call(one, 100.0, 1, DONE)
+    call(one, 101.0, 2, DROPPED)
+    assert one.ready_in(101.0, 0) == 0.0
+    call(one, 101.0, 3, DROPPED)
+    assert one.ready_in(101.0, 0) == pytest.approx(10.1)
+
+
+def test_four_failures_in_five_calls_are_as_good_as_away():
+    one = outage(width=4)
+    for number in range(200):
+        call(one, number / 10, number, DONE if number % 10 == 9 else DROPPED)
+    assert one.seconds(20.0) > 10
+
+
+def test_waiting_ends_when_it_was_told_to_and_sooner_where_nobody_ever_answered():
+    one = away(give_up_after=1000.0)
+    assert one.given_up(900.0) is None
+    assert "away for 16 min 50 s" in one.given_up(1010.0).message
+    never = away(known=False)
+    assert "not answered" in never.given_up(301.0).message
