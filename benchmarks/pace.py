@@ -24,7 +24,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple, Protocol
 
-from arkbatch.core.pace import Pace, Ramp, Start
+from arkbatch.core.head_start import Ramp, Start
+from arkbatch.core.pace import Pace
 from arkbatch.core.records import Scope
 
 HOUR = 3600.0

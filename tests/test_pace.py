@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.core.pace import Memory, Pace, Ramp, Start
+from arkbatch.core.head_start import Memory, Ramp, Start
+from arkbatch.core.pace import Pace
 from arkbatch.core.records import Scope
 
 NEVER = 10**9
@@ -237,6 +238,20 @@ def test_an_outage_says_nothing_about_the_limit():
     server.limit = 600
     drive(pace, server, concurrency=200, start=3200.0, until=3400.0)
     assert sum(3340.0 <= time < 3400.0 for time in server.granted) >= 0.88 * 600
+
+
+def test_after_an_outage_a_small_number_of_places_is_not_exceeded():
+    server = Places(4)
+    pace = Pace(1000.0, concurrency=300)
+    drive(pace, server, concurrency=300, latency=(5.0, 9.0), until=1100.0, scope=Scope.CONCURRENCY)
+    found = pace.found.concurrency
+    for _ in range(found):
+        pace.sent(1200.0)
+    for now in range(1200, 1300):
+        if pace.ready_in(now, 0) == 0:
+            pace.sent(now)
+            pace.pushed_back(now + 0.1, Scope.CONCURRENCY, None, now)
+    assert pace.found.concurrency <= found
 
 
 def test_ark_is_begun_as_it_advises():

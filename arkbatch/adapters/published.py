@@ -14,7 +14,7 @@ from importlib.resources import files
 import msgspec
 from msgspec import Struct, field
 
-from arkbatch.core.pace import Ramp, Start
+from arkbatch.core.head_start import Ramp, Start
 from arkbatch.core.pricebook import normal, provider_of, undated
 
 TABLE = "limits-ark.toml"

@@ -23,50 +23,20 @@ import math
 
 from msgspec import Struct
 
-from arkbatch.core.climb import UNLIMITED, Climb
 from arkbatch.core.door import Door
 from arkbatch.core.granted import Granted
+from arkbatch.core.head_start import FIRST_WIDTH, Memory, Ramp, Start, first_rate, first_width
 from arkbatch.core.records import Scope
 
 SLACK = 0.02  # s; how late a timer may wake us without the slot being lost
 IDLE = 10.0  # s; without a call for so long, there were no rows
-USER_MARGIN = 0.995  # of a given rate, so that a call which is a little late stays inside every minute
-FIRST_WIDTH = 12  # calls at once to a server that we do not know
 WIDEN = 0.25  # more with each answer: a quarter in each round of calls, since what is in flight is refused together
 DOUBLING = 3.0  # s; calls that last minutes must not keep the width small for minutes
 BEGIN = 0.985  # where to go on after a refusal, as a share of the limit that it showed
-FRESH, FRESH_BEGIN = 600.0, 0.95  # s; a limit found so lately is still the limit, and traffic at it no steep rise
-OLD, OLD_BEGIN = 7 * 86_400.0, 0.7  # other users may have come since; after a week it is forgotten
-PUBLISHED_BEGIN = 0.9  # Ark's advice is to use 80 to 90 % of it
 AFTER_OUTAGE = 0.5  # what comes back from an outage is not met with all calls at once
 ALONE = 0.1  # of the calls in flight; who refuses a call among so few does not mind their number
 SOON, GIVE_WAY = 5.0, 0.9  # s; who refuses again so soon does not keep to a number, but has too many
 SLOWEST_GROWTH = 0.001  # a second; +20 % in three minutes, which Ark never calls steep
-
-
-class Start(Struct, frozen=True):
-    """The limits that the service publishes for a model, per minute; None where it publishes none.
-
-    `tpm` is not the pace's business; it is for who builds the budget of tokens.
-    """
-
-    rpm: float | None = None
-    tpm: float | None = None
-
-
-class Ramp(Struct, frozen=True):
-    """How steeply traffic may begin: Ark's own advice is 10 calls a second, then +5 to 10 % every 10 seconds."""
-
-    start_rpm: float = 600.0
-    growth: float = 0.01  # a second
-
-
-class Memory(Struct, frozen=True):
-    """What a session found, kept in the run directory for the next. `age` is in seconds, set by who loads it."""
-
-    rpm: float | None = None
-    concurrency: int | None = None
-    age: float = 0.0
 
 
 class Found(Struct, frozen=True):
@@ -80,9 +50,7 @@ class Pace:
     """One for each limit the service keeps, that is for each model.
 
     concurrency, rate: ceilings given by the user; `rate` is calls a minute
-    ramp: how steeply to begin, None for at once
-    start: published limits, a first guess of the ceiling
-    memory: what an earlier session found, a better guess
+    ramp, start, memory: where and how steeply to begin (`head_start`)
     reason: one phrase, why the pace is what it is
     """
 
@@ -96,14 +64,12 @@ class Pace:
         start: Start | None = None,
         memory: Memory | None = None,
     ) -> None:
-        memory = Memory() if memory is None or memory.age > OLD else memory
         self.concurrency = concurrency
-        self.reason = "no limit met so far"
+        memory = (memory or Memory()).if_not_forgotten
         self._met_rpm = memory.rpm
         self._ramp = ramp
-        self._rate = self._first_rate(rate, ramp, start, memory)
-        self._width = _first_width(concurrency, memory)
-        self._width.growth = self._rate.growth
+        self._rate, self.reason = first_rate(rate, ramp, start, memory)
+        self._width = first_width(concurrency, ramp, memory)
         self._widened_at = now  # by time
         self._door = Door()
         self._scope = Scope.RATE  # why the door is shut
@@ -116,20 +82,6 @@ class Pace:
         self._held_back: Scope | None = None  # what made the next call wait, if anything did
         self._bottleneck: Scope | None = None  # what made the last one wait that had to
         self._told, self._told_until = math.inf, -math.inf
-
-    def _first_rate(self, rate: float | None, ramp: Ramp | None, start: Start | None, memory: Memory) -> Climb:
-        most = math.inf if rate is None else rate / 60 * USER_MARGIN
-        ceiling, begin, fresh = math.inf, most, False
-        if memory.rpm is not None:
-            ceiling, fresh = memory.rpm / 60, memory.age <= FRESH
-            begin = ceiling * (FRESH_BEGIN if fresh else OLD_BEGIN)
-            self.reason = f"an earlier session found {memory.rpm:.0f} calls a minute"
-        elif start is not None and start.rpm is not None:
-            ceiling, begin = start.rpm / 60, start.rpm / 60 * PUBLISHED_BEGIN
-            self.reason = f"{start.rpm:.0f} calls a minute are published for the model"
-        if ramp is not None and not fresh:
-            begin = min(begin, ramp.start_rpm / 60)
-        return Climb(begin, ceiling=min(ceiling, most), most=most, growth=UNLIMITED if ramp is None else ramp.growth)
 
     # ---- what the gate asks and tells
 
@@ -288,13 +240,6 @@ class Pace:
         rate, width = self._rate, self._width
         if rate.value < math.inf:
             rate.restart(min(rate.value, rate.ceiling) * AFTER_OUTAGE)
-        half = min(width.value, width.ceiling) * AFTER_OUTAGE
-        width.restart(max(half, min(FIRST_WIDTH, self.concurrency)))
+        known = min(width.value, width.ceiling)
+        width.restart(max(known * AFTER_OUTAGE, min(known, FIRST_WIDTH)))
         self.reason = "the service was away"
-
-
-def _first_width(concurrency: int, memory: Memory) -> Climb:
-    if memory.concurrency is None:
-        return Climb(min(FIRST_WIDTH, concurrency), ceiling=math.inf, most=concurrency)
-    begin = memory.concurrency * (FRESH_BEGIN if memory.age <= FRESH else OLD_BEGIN)
-    return Climb(max(begin, 1.0), ceiling=min(memory.concurrency, concurrency), most=concurrency)
