@@ -82,7 +82,7 @@ def test_standard_input_has_its_run_in_the_working_directory(tmp_path):
 
 @pytest.mark.parametrize(("flag", "path"), FLAG_PATHS.items())
 def test_each_flag_wins_over_the_key_it_stands_for(job, flag, path):
-    values = {"endpoint": "embeddings", "stream": True, "project": "p"}
+    values = {"endpoint": "embeddings", "stream": True, "project": "p", "encrypt": True}
     found = job(
         PLAIN + "[limits]\nconcurrency = 3\nrpm = 3\n[retry]\nmax_attempts = 3\n", **{flag: values.get(flag, 7)}
     )

@@ -6,11 +6,12 @@ because it needs a library that not everybody has.
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import aiohttp
 
 from arkbatch.adapters.auth import AccessKeys, ApiKey, Credentials
-from arkbatch.adapters.control_plane import ControlPlane
+from arkbatch.adapters.control_plane import ControlPlane, fetch_certificate
 from arkbatch.adapters.transport import Transport, open_transport, proxy_for
 from arkbatch.core.job import Access, Job
 from arkbatch.core.signing import AccessKey
@@ -21,12 +22,27 @@ async def open_connection(job: Job, wall: Callable[[], float]) -> AsyncIterator[
     """wall: unix time, because keys run out by the calendar."""
     async with AsyncExitStack() as stack:
         credentials: Credentials = ApiKey(job.api_key)
+        control = None
         if job.access is not None:
             control = await stack.enter_async_context(_control_plane(job.access, wall))
             credentials = await stack.enter_async_context(AccessKeys(control.call, wall, project=job.project))
-        yield await stack.enter_async_context(
+        transport = await stack.enter_async_context(
             open_transport(job.base_url, credentials, job.timeouts, job.limits.concurrency)
         )
+        yield _sealed(transport, job, control, wall) if job.encrypt else transport
+
+
+def _sealed(transport: Transport, job: Job, control: ControlPlane | None, wall: Callable[[], float]) -> Transport:
+    """Certificates are the named one, or asked for with what the calls are made with."""
+    from arkbatch.adapters import sealed
+
+    if job.certificate:
+        certificate_of = sealed.from_text(job.certificate)
+    elif control is not None:
+        certificate_of = partial(fetch_certificate, control, confidential=job.confidential)
+    else:
+        certificate_of = sealed.from_service(transport, confidential=job.confidential)
+    return sealed.SealedTransport(transport, certificate_of, wall, confidential=job.confidential)
 
 
 @asynccontextmanager

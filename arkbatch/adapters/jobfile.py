@@ -5,6 +5,7 @@ and the job file over the defaults that stand beside the fields in `core.job`. P
 to it, paths in flags to the working directory. The input must exist, and is not opened here.
 """
 
+import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ SIMULATED_MODEL = "simulated"
 MOST_AT_ONCE = 512  # at a service whose limits are looked for: 30,000 calls a minute of a second each
 INPUT_SUFFIXES = (".jsonl", ".ndjson", ".json")
 # Besides those of FLAG_PATHS, which stand for keys of the job file.
-OTHER_FLAGS = ("run_dir", "model", "base_url", "set", "limit", "simulate", "dry_run", "prices")
+OTHER_FLAGS = ("run_dir", "model", "base_url", "set", "limit", "simulate", "dry_run", "prices", "certificate")
 
 
 def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd: str | Path) -> Job:
@@ -52,6 +53,7 @@ def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd
         row_limit=_row_limit(given.get("limit")),
         simulated=bool(given.get("simulate")),
         access=server.access,
+        certificate=_certificate(typed, server, given, Path(cwd)),
     )
 
 
@@ -89,7 +91,24 @@ def resolve_again(
         prices_file=given.get("prices", ""),
         simulated=bool(given.get("simulate")),
         access=server.access,
+        certificate=_certificate(typed, server, given, Path()),
     )
+
+
+def _certificate(typed: Typed, server: Server, given: Mapping[str, Any], cwd: Path) -> str:
+    """The text of the certificate that was named, after a look at whether encryption is possible at all."""
+    named = given.get("certificate")
+    if not typed.file.encrypt:
+        if named:
+            raise UsageError(f"--certificate {named} is for encryption: give --encrypt as well")
+        return ""
+    if not (server.is_ark or given.get("simulate")):
+        raise mistake(typed.label, f"encrypt = true is a way of Ark's own, and {server.base_url} is not Ark's address")
+    importlib.import_module("arkbatch.adapters.sealed")  # says what to install, before a run is begun
+    try:
+        return (cwd / named).read_text(encoding="ascii") if named else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--certificate {named} cannot be read: {error}") from error
 
 
 def _check_project(typed: Typed, server: Server, model: str) -> None:

@@ -125,7 +125,8 @@ def from_service(inner: Transport, *, confidential: bool = False) -> Certificate
         question = {"model": model, **({"type": AICC} if confidential else {})}
         headers = {"X-Session-Token": CERTIFICATE_PATH}
         client_id = f"certificate-{model}"
-        reply = await inner.send(Call(client_id, "certificate", CERTIFICATE_PATH, orjson.dumps(question), headers))
+        call = Call(client_id, "certificate", CERTIFICATE_PATH, orjson.dumps(question), headers, model)
+        reply = await inner.send(call)
         return reply if isinstance(reply, Broken) else _certificate_in(reply)
 
     return certificate_of

@@ -34,6 +34,7 @@ FLAG_PATHS = {
     "timeout": ("timeouts", "read"),
     "stream": ("stream",),
     "project": ("project",),
+    "encrypt": ("encrypt",),
 }
 # Keys of a request that have a better place than [defaults].
 MISPLACED = {
@@ -197,6 +198,10 @@ def _check_meaning(file: JobFile, label: str) -> None:
             raise mistake(label, f"defaults.{key} would stand in every row: {advice}")
     if both := sorted(file.replies.retry_on_finish_reason & file.replies.fail_on_finish_reason):
         raise mistake(label, f'"{both[0]}" is in retry_on_finish_reason and in fail_on_finish_reason: choose one')
+    if file.confidential and not file.encrypt:
+        raise mistake(label, "confidential = true is a way to encrypt: write encrypt = true as well")
+    if file.encrypt and file.endpoint != "chat":
+        raise mistake(label, f'encrypt = true works for chat only, and endpoint is "{file.endpoint}"')
     wanted = "input" if file.endpoint == "embeddings" else "user"
     if file.template and getattr(file.template, wanted) is None:
         raise mistake(label, f'template.{wanted} is missing, and endpoint is "{file.endpoint}"')

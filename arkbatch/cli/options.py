@@ -30,6 +30,8 @@ _SENDING = (
         "--give-up-after", callback=span, metavar="TIME", help="Wait so long for a service that is away (12h)."
     ),
     click.option("--max-attempts", type=int, metavar="N", help="Attempts before a row is given up (default 5)."),
+    click.option("--encrypt", is_flag=True, default=None, help="Encrypt what messages say; needs arkbatch[seal]."),
+    click.option("--certificate", metavar="PEM", help="With --encrypt: this certificate, not the service's own word."),
     click.option("--project", metavar="P", help="Project of plain model ids, when access keys are used."),
     click.option("--timeout", type=float, metavar="S", help="Seconds of silence before a call is given up (1800)."),
 )

@@ -162,6 +162,12 @@ class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stream: Annotated[
         bool, Meta(description="Have chat answers streamed; what is recorded is the same. A row may say otherwise.")
     ] = False
+    encrypt: Annotated[
+        bool, Meta(description="Encrypt what messages say, and refuse to send what cannot be encrypted. Ark only.")
+    ] = False
+    confidential: Annotated[
+        bool, Meta(description="With encrypt: in the flavour of Ark's confidential computing (AICC).")
+    ] = False
     project: Annotated[
         str, Meta(description="The project of plain model ids, which access keys need to be told; not for ep-... ids.")
     ] = ""
@@ -188,6 +194,7 @@ class Job(Sections, frozen=True, kw_only=True):
     row_limit: stop after this many rows of the input, None for all
     simulated: answers come from the simulator; the caller puts its address into `base_url`
     access: the access key to use in the place of `api_key`, None when there is an API key
+    certificate: the text of the certificate to encrypt with, "" to ask the service for one
     """
 
     input: str
@@ -201,6 +208,7 @@ class Job(Sections, frozen=True, kw_only=True):
     row_limit: int | None = None
     simulated: bool = False
     access: Access | None = None
+    certificate: str = ""
 
 
 def asked(job: Job) -> dict[str, Any]:
@@ -209,7 +217,7 @@ def asked(job: Job) -> dict[str, Any]:
     Plain JSON values in a stable order. Limits, retries and timeouts are free to change between sessions. The
     simulator's address changes with each session, so its name stands for it.
     """
-    said = {
+    said: dict[str, Any] = {
         "endpoint": job.endpoint,
         "model": job.model,
         "base_url": SIMULATOR if job.simulated else job.base_url,
@@ -217,6 +225,8 @@ def asked(job: Job) -> dict[str, Any]:
         "template": job.template,
         "replies": job.replies,
     }
+    if job.encrypt:  # a run that began encrypted is not to go on in clear by a forgotten flag
+        said["encrypt"] = True
     plain: dict[str, Any] = msgspec.to_builtins(said, order="deterministic")
     return plain
 

@@ -1,0 +1,183 @@
+"""Whole encrypted runs with a tap on the wire: whatever goes wrong, no prompt is among the bytes that left."""
+
+import asyncio
+import sys
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import orjson
+import pytest
+from msgspec.structs import replace
+from runs import prompts
+from virtual import run_virtual
+
+pytest.importorskip("cryptography")
+
+from arkbatch.adapters.jobfile import resolve, resolve_again
+from arkbatch.api import arun
+from arkbatch.core.errors import JobError, RunChanged, UsageError
+from arkbatch.core.job import written
+from arkbatch.simulator.server import Settings, serve
+from arkbatch.simulator.settings import ACCESS_KEY
+
+SECRET = "heliotrope"
+EP = "ep-20260101000000-abcde"
+ROW = {"prompt": f"Say nothing of {SECRET}.", "system": f"{SECRET} is a word"}
+
+
+@asynccontextmanager
+async def tapped(url, heard):
+    """The same server, with everything that the client sends it in `heard`."""
+    parts = urlsplit(url)
+
+    async def pump(reader, writer, tap=None):
+        try:
+            while data := await reader.read(65_536):
+                if tap is not None:
+                    tap += data
+                writer.write(data)
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    async def connect(reader, writer):
+        up_reader, up_writer = await asyncio.open_connection(parts.hostname, parts.port)
+        await asyncio.gather(pump(reader, up_writer, heard), pump(up_reader, writer))
+
+    server = await asyncio.start_server(connect, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{parts.path}"
+    finally:
+        server.close()
+
+
+def ran(folder, *rows, environ=(), settings=(), **flags):
+    """The summary of an encrypted run, and all that left for the server."""
+    heard = bytearray()
+
+    async def main():
+        path = prompts(folder, *(rows or (ROW,)))
+        async with serve(Settings(**dict(settings))) as direct, tapped(direct, heard) as url:
+            environment = {"ARK_CONTROL_PLANE": url.removesuffix("/api/v3"), **dict(environ)}
+            given = {"model": EP, "base_url": url, "encrypt": True, "max_attempts": 2, **flags}
+            return await arun(resolve(str(path), given, environment, folder))
+
+    summary = run_virtual(main())
+    return summary, bytes(heard)
+
+
+def content(folder):
+    line = orjson.loads((folder / "in.run/results.jsonl").read_bytes().splitlines()[0])
+    return line["response"]["body"]["choices"][0]["message"]["content"]
+
+
+@pytest.mark.parametrize("flags", [{}, {"stream": True}])
+@pytest.mark.parametrize("settings", [{}, {"blobs": 3}])
+def test_an_encrypted_run_gets_readable_answers_and_sends_no_readable_prompt(tmp_path, flags, settings):
+    summary, heard = ran(tmp_path, settings=settings, **flags)
+    assert (summary.succeeded, summary.failed) == (1, 0)
+    assert " " in content(tmp_path)
+    assert b"x-is-encrypted: true" in heard
+    assert SECRET.encode() not in heard
+
+
+def test_with_an_access_key_the_certificate_comes_from_the_control_plane(tmp_path):
+    access = dict(zip(("VOLC_ACCESSKEY", "VOLC_SECRETKEY"), ACCESS_KEY, strict=True))
+    summary, heard = ran(tmp_path, environ=access)
+    assert summary.succeeded == 1
+    assert b"Action=GetEndpointCertificate" in heard
+    assert SECRET.encode() not in heard
+
+
+FAULTS = (
+    *("server_error", "drop_before", "drop_inside", "garbled", "truncated", "error_in_200", "no_choices"),
+    *("unauthorized", "overdue", "refuse", "reply_in_clear", "wrong_seal"),
+)
+FAILURES = {
+    "an expired certificate": {"settings": {"certificate": "expired"}},
+    "a certificate on another curve": {"settings": {"certificate": "wrong_curve"}},
+    "no certificate": {"settings": {"certificate": "refused"}},
+    "a key that is refused": {"settings": {"keys": ("another",)}},
+    **{fault: {"settings": {"faults": {fault: 1.0}}} for fault in FAULTS},
+    **{f"{fault}, streamed": {"settings": {"faults": {fault: 1.0}}, "stream": True} for fault in FAULTS},
+}
+
+
+@pytest.mark.parametrize("how", FAILURES.values(), ids=FAILURES)
+def test_whatever_fails_no_prompt_leaves_in_clear(tmp_path, how):
+    _, heard = ran(tmp_path, **how)
+    assert heard
+    assert SECRET.encode() not in heard
+
+
+@pytest.mark.parametrize("fault", ["reply_in_clear", "wrong_seal"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_in_clear_or_under_another_key_is_an_error_and_never_an_empty_success(tmp_path, fault, stream):
+    summary, _ = ran(tmp_path, settings={"faults": {fault: 1.0}}, stream=stream)
+    assert (summary.succeeded, summary.failures) == (0, {"bad_reply": 1})
+
+
+UNSEALABLE = {
+    "sound": {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": SECRET}}]}]},
+    "an address that is none": {
+        "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": f"tos://{SECRET}"}}]}]
+    },
+    "an embedding": {
+        "custom_id": "e",
+        "method": "POST",
+        "url": "/v1/embeddings",
+        "body": {"model": EP, "input": SECRET},
+    },
+}
+
+
+@pytest.mark.parametrize("row", UNSEALABLE.values(), ids=UNSEALABLE)
+def test_a_row_that_cannot_be_encrypted_fails_and_nothing_of_it_is_sent(tmp_path, row):
+    summary, heard = ran(tmp_path, {"prompt": "a"}, row)
+    assert (summary.succeeded, summary.failures) == (1, {"invalid_request": 1})
+    assert SECRET.encode() not in heard
+    assert b"NotEncryptable" in (tmp_path / "in.run/failures.jsonl").read_bytes()
+
+
+def test_a_run_that_began_encrypted_does_not_go_on_in_clear_by_a_forgotten_flag(tmp_path):
+    ran(tmp_path, ROW)
+    with pytest.raises(RunChanged, match="encrypt"):
+        ran(tmp_path, ROW, {"prompt": "b"}, encrypt=None)
+
+
+def test_a_retry_is_encrypted_because_the_run_was(tmp_path):
+    job = resolve(str(prompts(tmp_path, ROW)), {"model": EP, "encrypt": True}, {"ARK_API_KEY": "k"}, tmp_path)
+    again = resolve_again(written(job), job.input, job.run_dir, {}, {"ARK_API_KEY": "k"}, [tmp_path])
+    assert again.encrypt
+    assert replace(again, model=EP).confidential is False
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"base_url": "https://api.openai.com/v1"}, r"Ark's own, and https://api\.openai\.com"),
+        ({"endpoint": "embeddings"}, "works for chat only"),
+        ({"encrypt": None, "certificate": "a.pem"}, "give --encrypt as well"),
+        ({"certificate": "absent.pem"}, r"--certificate absent\.pem cannot be read"),
+    ],
+)
+def test_what_cannot_be_encrypted_is_refused_before_a_run_begins(tmp_path, flags, said):
+    path = str(prompts(tmp_path, ROW))
+    keys = {"ARK_API_KEY": "k", "OPENAI_API_KEY": "k"}
+    with pytest.raises(UsageError, match=said):
+        resolve(path, {"model": EP, "encrypt": True, **flags}, keys, tmp_path)
+
+
+def test_without_the_library_it_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "arkbatch.adapters.sealed", raising=False)
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric", None)
+    with pytest.raises(UsageError, match=r"pip install 'arkbatch\[seal\]'"):
+        resolve(str(prompts(tmp_path, ROW)), {"model": EP, "encrypt": True}, {"ARK_API_KEY": "k"}, tmp_path)
+
+
+def test_confidential_alone_is_a_mistake(tmp_path):
+    prompts(tmp_path, ROW)
+    (tmp_path / "job.toml").write_text(f'input = "in.jsonl"\nmodel = "{EP}"\nconfidential = true\n')
+    with pytest.raises(JobError, match="encrypt = true as well"):
+        resolve(str(tmp_path / "job.toml"), {}, {"ARK_API_KEY": "k"}, tmp_path)
