@@ -80,13 +80,13 @@ def test_every_option_reaches_the_simulator(monkeypatch):
     arguments = (
         "--access-key AKLTmine:se:cret --key-seconds 60 --key-rpm 3 --batch-hold 2 --batch-slots 5 --batch-queue 0"
     )
-    more = "--batch-retry-after 7 --certificate expired --blobs 2"
+    more = "--batch-retry-after 7 --certificate expired --blobs 2 --chunks 20"
     CliRunner().invoke(command, [*arguments.split(), *more.split()], standalone_mode=False, catch_exceptions=False)
     [settings] = served
     assert settings.access_keys == {"AKLTmine": "se:cret"}
     assert (settings.key_seconds, settings.key_rpm, settings.batch_hold) == (60, 3, 2.0)
     assert (settings.batch_slots, settings.batch_queue, settings.batch_retry_after) == (5, 0, 7)
-    assert (settings.certificate, settings.blobs) == ("expired", 2)
+    assert (settings.certificate, settings.blobs, settings.chunks) == ("expired", 2, 20)
 
 
 def test_help_shows_an_example():

@@ -7,15 +7,17 @@ import pytest
 from simulating import chat_body, simulator
 from virtual import run_virtual
 
-from arkbatch.adapters import control_plane
+from arkbatch.adapters.auth import AccessKeys
+from arkbatch.adapters.control_plane import ControlPlane
 from arkbatch.core import signing
 from arkbatch.core.errors import Halted
 from arkbatch.simulator.control import LONGEST_LIFE
 from arkbatch.simulator.keys import Keys
-from arkbatch.simulator.server import Settings
+from arkbatch.simulator.server import Counters, Settings, serve
 from arkbatch.simulator.settings import ACCESS_KEY
 
 ENDPOINT = "ep-20260101000000-abcde"
+BATCH = "ep-bi-20260101000000-abcde"
 QUERY = {"Action": "GetApiKey", "Version": "2024-01-01"}
 REALM = signing.Realm()
 WANTED = {"DurationSeconds": 604_800, "ResourceIds": [ENDPOINT], "ResourceType": "endpoint"}
@@ -144,9 +146,32 @@ def test_the_adapter_of_arkbatch_gets_its_key_here():
         async with simulator() as client, aiohttp.ClientSession() as session:
             key = signing.AccessKey(ACCESS_KEY[0], secret)
             wall = lambda: datetime.now(UTC).timestamp()  # noqa: E731
-            plane = control_plane.ControlPlane(session, key, wall, url=client.url)
+            plane = ControlPlane(session, key, wall, url=client.url)
             return await plane.call("GetApiKey", WANTED)
 
     assert set(run_virtual(main(ACCESS_KEY[1]))) == {"ApiKey", "ExpiredTime"}
     with pytest.raises(Halted, match="VOLC_SECRETKEY"):
         run_virtual(main("wrong"))
+
+
+def test_a_week_on_the_batch_lane_is_one_test_with_a_new_key_each_day():
+    async def main():
+        loop, counters = asyncio.get_running_loop(), Counters()
+        wall = lambda: 1_700_000_000 + loop.time()  # noqa: E731
+        settings = Settings(key_seconds=86_400, keys=("no other key",), batch_hold=3_600)
+        patience = aiohttp.ClientTimeout(total=None)
+        async with (
+            serve(settings, counters=counters, wall=wall) as url,
+            aiohttp.ClientSession(timeout=patience) as session,
+            AccessKeys(ControlPlane(session, signing.AccessKey(*ACCESS_KEY), wall, url=url).call, wall) as keys,
+        ):
+            while loop.time() < 1_000 + 7 * 86_400:
+                headers = {"Authorization": await keys.header(BATCH)}
+                body = chat_body("still there?", BATCH)
+                async with session.post(url + "/batch/chat/completions", json=body, headers=headers) as reply:
+                    assert reply.status == 200
+        return counters
+
+    counters = run_virtual(main())
+    assert counters.outcomes.keys() == {"ok"}
+    assert 7 <= counters.control["ok"] <= 9

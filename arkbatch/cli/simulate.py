@@ -35,6 +35,7 @@ from arkbatch.simulator.settings import ACCESS_KEY, CERTIFICATES, Settings
 @click.option("--batch-slots", type=click.IntRange(1), help="Batch calls worked on at a time; the rest wait in line.")
 @click.option("--batch-queue", type=click.IntRange(0), help="Batch calls that may wait; the next one is a 429.")
 @click.option("--batch-retry-after", type=click.IntRange(1), help="Seconds that this 429 says to wait.")
+@click.option("--chunks", type=click.IntRange(1), help="Equal pieces of a streamed text. Without: short, uneven ones.")
 @click.option("--certificate", type=click.Choice(CERTIFICATES), default="good", help="For encrypted calls.")
 @click.option("--blobs", default=1, type=click.IntRange(1), help="Encrypted texts in a row that an answer comes in.")
 @click.option("--seed", default=0, show_default=True, help="Another seed gives other answers and faults.")
