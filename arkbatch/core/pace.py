@@ -28,6 +28,8 @@ from arkbatch.core.granted import Granted
 from arkbatch.core.head_start import FIRST_WIDTH, Memory, Ramp, Start, first_rate, first_width
 from arkbatch.core.records import Scope
 
+__all__ = ["Found", "Memory", "Pace", "Ramp", "Start"]
+
 SLACK = 0.02  # s; how late a timer may wake us without the slot being lost
 IDLE = 10.0  # s; without a call for so long, there were no rows
 WIDEN = 0.25  # more with each answer: a quarter in each round of calls, since what is in flight is refused together
