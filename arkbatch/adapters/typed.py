@@ -29,6 +29,8 @@ FLAG_PATHS = {
     "concurrency": ("limits", "concurrency"),
     "rpm": ("limits", "rpm"),
     "tpm": ("limits", "tpm"),
+    "max_cost": ("limits", "max_cost"),
+    "max_tokens": ("limits", "max_total_tokens"),
     "max_attempts": ("retry", "max_attempts"),
     "give_up_after": ("retry", "give_up_after"),
     "timeout": ("timeouts", "read"),

@@ -21,6 +21,7 @@ from arkbatch.core.records import Kind
 from arkbatch.core.summary import Summary
 from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.run import Session, summary_of
+from arkbatch.engines.spending import MAX_COST, MAX_TOKENS
 from arkbatch.reports.live import Look, Moment, serve_page
 from arkbatch.reports.text import found_line, summary_text
 
@@ -125,6 +126,8 @@ def _finish(summary: Summary, *, as_json: bool) -> ExitCode:
 
 def _next_command(summary: Summary) -> str:
     """The last line that is printed: what goes on from here."""
+    if summary.halt and summary.halt.code in {MAX_COST, MAX_TOKENS}:
+        return f"Go on with a larger budget:  {_larger('--' + summary.halt.code.replace('_', '-'))}"
     if summary.left:
         return f"Go on:  {this_command()}"
     directory = shlex.quote(summary.run_dir)
@@ -133,6 +136,17 @@ def _next_command(summary: Summary) -> str:
     if summary.failed:
         return f"Send the failed rows again:  arkbatch retry {directory}"
     return f"Read one answer:  arkbatch show {directory} 1"
+
+
+def _larger(flag: str) -> str:
+    """This command with twice the budget."""
+    words = sys.argv[1:]
+    place = next((number for number, word in enumerate(words) if word.partition("=")[0] == flag), len(words))
+    given = words[place].partition("=")[2] if place < len(words) else ""
+    value = given or (words[place + 1] if place + 1 < len(words) else "")
+    rest = words[place + (1 if given else 2) :]
+    more = f"{float(value) * 2:g}" if value else "N"
+    return shlex.join(["arkbatch", *words[:place], flag, more, *rest])
 
 
 def this_command() -> str:

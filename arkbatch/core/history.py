@@ -59,6 +59,11 @@ class History:
     def last_id(self) -> str:
         return self._calls[-1].id if self._calls else ""
 
+    @property
+    def billed(self) -> bool:
+        """Answers were billed and thrown away."""
+        return bool(self._discarded)
+
     def goes_on(self, now: float) -> None:
         """The row goes on; what passed since it was refused counts as waiting."""
         if self.refused_at is not None:

@@ -74,6 +74,14 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
         Annotated[float, Meta(gt=0)] | None,
         Meta(description="Tokens a minute, input and output together. Left out: as many as the server grants."),
     ] = None
+    max_cost: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="The most that the whole run may cost, in the currency of its model's price."),
+    ] = None
+    max_total_tokens: Annotated[
+        Annotated[int, Meta(gt=0)] | None,
+        Meta(description="The most tokens that the whole run may use, input and output together."),
+    ] = None
 
 
 class RetryPolicy(Struct, frozen=True, forbid_unknown_fields=True):

@@ -53,6 +53,7 @@ from arkbatch.core.speed import Speeds
 from arkbatch.core.stopper import Stopper
 from arkbatch.core.verdict import judge
 from arkbatch.engines.gate import Gate, Turn
+from arkbatch.engines.spending import Hold, Spending
 
 _PACED = (Scope.RATE, Scope.CONCURRENCY)
 _GRACE = 2.0  # s, in which others may show that a row's last failure was the service's
@@ -71,6 +72,7 @@ class Tools(Struct, frozen=True):
 
     model: the job's model; call_prefix: begins each client request id, row and attempt follow
     chance: evenly from [0, 1); wall: unix time
+    spending: keeps the budget, None when there is none
     """
 
     gate: Gate
@@ -83,6 +85,7 @@ class Tools(Struct, frozen=True):
     call_prefix: str
     chance: Callable[[], float]
     wall: Callable[[], float]
+    spending: Spending | None = None
 
 
 class Engine:
@@ -127,6 +130,8 @@ class Engine:
         self._stopping.set()
         self._cleared.set()
         self._tools.gate.close()
+        if self._tools.spending is not None:
+            self._tools.spending.close()
 
     @property
     def seconds_away(self) -> float:
@@ -165,13 +170,40 @@ class Engine:
         size = endpoint.size(row.body)
         estimator = self._estimator(row)
         history = History()
-        gate = self._tools.gate
-        while turn := await gate.admit(sum(estimator.estimate(size))):
+        gate, spending = self._tools.gate, self._tools.spending
+        hold = verdict = None
+        while True:
+            expected = estimator.estimate(size)
+            if spending is not None and (hold := await self._afford(spending, row, size, expected[1])) is None:
+                break
+            if (turn := await gate.admit(sum(expected))) is None:
+                break
             response, verdict = await self._call(turn, row, endpoint, body, history)
             self._settle(turn, size, estimator, response, verdict)
+            if spending is not None and hold is not None:
+                _pay(spending, hold, row, verdict)
             delay = self._conclude(row, response, verdict, history)
-            if delay is None or not await self._rest(delay) or self._ended(row, history):
+            if delay is None:
                 return
+            if not await self._rest(delay):
+                break
+            if self._ended(row, history):
+                return
+        if history.billed and isinstance(verdict, Again):
+            self._keep_bill(row, verdict.cause, history)
+
+    async def _afford(self, spending: Spending, row: Row, size: Size, expected: int) -> Hold | None:
+        """The budget's leave to send one call. None: the run ends here."""
+        hold = await spending.admit(row, size, expected)
+        if isinstance(hold, Cause):
+            self._halt(hold)
+            return None
+        return hold
+
+    def _keep_bill(self, row: Row, cause: Cause, history: History) -> None:
+        """The run stops between two tries of a row that was billed: without a record the money would be forgotten."""
+        said = f"{cause.message} (the run was stopped before the next try)"
+        self._record(history.failure(row, Cause(cause.kind, cause.code, said, cause.advice)))
 
     async def _call(
         self, turn: Turn, row: Row, endpoint: Endpoint, body: bytes, history: History
@@ -315,6 +347,12 @@ class Engine:
 def _call_of(row: Row, client_id: str, endpoint: Endpoint, body: bytes) -> Call:
     asked = row.body
     return Call(client_id, row.endpoint, endpoint.path, body, model=asked["model"], stream=asked.get("stream") is True)
+
+
+def _pay(spending: Spending, hold: Hold, row: Row, verdict: Verdict) -> None:
+    model, tier = ("", "") if isinstance(verdict, Halt) else (verdict.model, verdict.service_tier)
+    answered = isinstance(verdict, Done)
+    spending.settle(hold, row, _usage(verdict), model=model, service_tier=tier, answered=answered)
 
 
 def _usage(verdict: Verdict) -> Usage:

@@ -34,6 +34,7 @@ from arkbatch.engines.finding import Finding, address
 from arkbatch.engines.gate import Bound, Gate
 from arkbatch.engines.local import Engine, Tools
 from arkbatch.engines.opening import OpenRun
+from arkbatch.engines.spending import Spending, spending_of
 
 SYNC_SECONDS = 1.0
 SNAPSHOT_EVERY = 10  # syncs
@@ -80,6 +81,7 @@ class Session:
 
     async def _work(self, rows: Iterator[Row | BadRow], resume_at: Callable[[Engine], Position]) -> Summary:
         run, job = self._run, self._run.job
+        spending = spending_of(job, run.journal.ledger, run.journal.bill, run.wall)
         with Log(run.directory / LOG, run.wall) as log:
             self._observer = Several([*self._observers, log])
             self._observer.opened(run.found)
@@ -93,7 +95,7 @@ class Session:
             gate = build_gate(job, began, pace, outage)
             try:
                 async with open_connection(job, run.wall) as transport:
-                    engine = self._engine = Engine(rows, self._tools(gate, transport, prefix))
+                    engine = self._engine = Engine(rows, self._tools(gate, transport, prefix, spending))
                     async with _beside(self._keep_durable(engine, resume_at), self._keep_telling(engine, gate, began)):
                         ending = (await engine.work_off(job.limits.concurrency)).value
             except StorageFull:
@@ -108,7 +110,7 @@ class Session:
                 self._observer.closed(ending)
         return summary_of(run, ending, clock() - began, engine)
 
-    def _tools(self, gate: Gate, transport: Transport, prefix: str) -> Tools:
+    def _tools(self, gate: Gate, transport: Transport, prefix: str, spending: Spending | None) -> Tools:
         job = self._run.job
         return Tools(
             gate=gate,
@@ -121,6 +123,7 @@ class Session:
             call_prefix=prefix,
             chance=self._chance,
             wall=self._run.wall,
+            spending=spending,
         )
 
     async def _keep_durable(self, engine: Engine, resume_at: Callable[[Engine], Position]) -> None:

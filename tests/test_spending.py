@@ -1,0 +1,189 @@
+"""A budget ends a run before it is passed, and holds across sessions."""
+
+from decimal import Decimal
+
+import orjson
+import pytest
+from builders import row
+from click.testing import CliRunner
+from msgspec.structs import replace
+from runs import answered, job_of, numbered, prompts, worked_off
+from virtual import run_virtual
+
+from arkbatch.adapters.pricebook import packaged
+from arkbatch.api import arun
+from arkbatch.cli.run import command
+from arkbatch.cli.session import _larger
+from arkbatch.core.bill import Bill
+from arkbatch.core.errors import ExitCode, UsageError
+from arkbatch.core.ledger import Ledger
+from arkbatch.core.pricing import Pricer
+from arkbatch.core.records import Cause, Size
+from arkbatch.engines.spending import Spending, spending_of
+from arkbatch.reports.cost import read_costs
+from arkbatch.simulator.server import serve
+from arkbatch.simulator.settings import Settings
+
+SEED = "doubao-seed-1-6-251015"
+PLAIN = "doubao-1-5-pro-32k-250115"
+
+
+def session(job, **settings):
+    async def main():
+        async with serve(Settings(latency=2.0, **settings)) as url:
+            return await arun(replace(job, base_url=url))
+
+    return run_virtual(main())
+
+
+def budgeted(folder, count=600, *, parameters=("max_completion_tokens=500",), **flags):
+    path = folder / "in.jsonl"
+    if not path.exists():
+        prompts(folder, *numbered(count))
+    return job_of(path, model=SEED, concurrency=500, set=list(parameters), **flags)
+
+
+def spent(job):
+    return read_costs([job.run_dir]).cost.amounts["CNY"]
+
+
+def test_500_calls_of_unknown_length_under_a_ceiling_never_pass_the_budget(tmp_path):
+    job = budgeted(tmp_path, max_cost=0.2)
+    summary = session(job)
+    assert (summary.ending, summary.halt.code) == ("halted", "max_cost")
+    # No more is left unused than one call may cost at most: 500 tokens of output at 8, and its input.
+    assert Decimal("0.19") < spent(job) <= Decimal("0.2")
+    assert summary.left > 0
+    assert summary.exit_code is ExitCode.HALTED
+
+
+def test_it_holds_across_sessions_and_a_larger_one_goes_on(tmp_path):
+    job = budgeted(tmp_path, max_cost=0.1)
+    first = session(job)
+    again = session(job)
+    assert again.succeeded <= first.succeeded + 2
+    assert spent(job) <= Decimal("0.1")
+    more = session(budgeted(tmp_path, max_cost=0.2))
+    assert more.succeeded > first.succeeded
+    assert Decimal("0.1") < spent(job) <= Decimal("0.2")
+
+
+def test_without_a_ceiling_it_is_passed_by_no_more_than_answers_outdo_the_longest_so_far(tmp_path):
+    job = budgeted(tmp_path, parameters=(), max_cost=0.3)
+    session(job)
+    assert spent(job) <= Decimal("0.3") + Decimal("0.05")
+
+
+def test_tokens_are_kept_within_their_limit_too(tmp_path):
+    job = budgeted(tmp_path, max_tokens=60_000)
+    summary = session(job)
+    assert summary.halt.code == "max_tokens"
+    assert 50_000 < summary.usage["input"] + summary.usage["output"] <= 60_000
+
+
+def test_a_budget_that_is_large_enough_changes_nothing(tmp_path):
+    summary = session(budgeted(tmp_path, 40, max_cost=100))
+    assert (summary.ending, summary.succeeded) == ("finished", 40)
+
+
+def test_billed_answers_between_two_tries_are_recorded_when_the_budget_ends(tmp_path):
+    """Without that, the next session would not know of them."""
+    job = budgeted(tmp_path, 100, max_cost=0.03)
+    summary = session(job, faults={"empty": 0.5})
+    assert summary.halt.code == "max_cost"
+    assert spent(job) <= Decimal("0.03")
+
+
+def test_a_model_of_unknown_price_is_refused_before_anything_is_sent(tmp_path):
+    prompts(tmp_path, *numbered(2))
+    job = job_of(tmp_path / "in.jsonl", model="nobody-knows", max_cost=1)
+    with pytest.raises(UsageError, match=r"nobody-knows is not in the price book.*--prices FILE"):
+        session(job)
+    mine = tmp_path / "mine.toml"
+    mine.write_text('[map]\nnobody-knows = "doubao-1.5-pro-32k"\n')
+    known = job_of(tmp_path / "in.jsonl", model="nobody-knows", max_cost=1, prices=str(mine))
+    assert session(known).ending == "finished"
+
+
+def test_a_row_of_unknown_price_ends_the_run(tmp_path):
+    rows = [{"messages": [{"role": "user", "content": "x"}], "model": "nobody-knows"}]
+    job = job_of(prompts(tmp_path, *rows), model=SEED, max_cost=1)
+    summary = session(job)
+    assert (summary.halt.code, summary.left) == ("no_price", 1)
+
+
+def test_records_without_a_price_are_refused(tmp_path):
+    prompts(tmp_path, *numbered(2))
+    job = job_of(tmp_path / "in.jsonl", model=SEED, max_cost=1)
+    worked_off(job, lambda row: answered(row, model="nobody-knows") if row.number == 1 else None)
+    with pytest.raises(UsageError, match="1 row without a price"):
+        session(job)
+
+
+def keeper(**limits):
+    job = job_of_limits(**limits)
+    return Spending(job, Ledger(), Bill(Pricer(packaged().of("ark"))), lambda: 1.79e9)
+
+
+def job_of_limits(**limits):
+    from arkbatch.core.job import Job, Limits, Secret
+
+    return Job(
+        input="-",
+        run_dir="x",
+        endpoint="chat",
+        model=PLAIN,
+        base_url="http://localhost",
+        api_key=Secret("k"),
+        limits=Limits(**limits),
+    )
+
+
+def asking(**body):
+    return row(body={"model": PLAIN, "messages": [], **body})
+
+
+@pytest.mark.parametrize(
+    ("body", "ceiling", "tokens"),
+    [
+        ({"max_completion_tokens": 100}, 100, 100),
+        ({"max_tokens": 100, "thinking": {"type": "disabled"}}, 100, 100),
+        ({"max_tokens": 100}, 100, 4096),
+        ({"max_tokens": 9000}, 9000, 9000),
+        ({}, None, 4096),
+    ],
+)
+def test_what_a_call_may_answer_at_most(body, ceiling, tokens):
+    spending = keeper(max_total_tokens=10**6)
+    hold = run_virtual(spending.admit(asking(**body), Size(10, 10, 0, ceiling), 50))
+    assert hold.tokens == 500 + 10 + 30 + tokens
+
+
+def test_a_call_that_can_never_fit_says_what_is_spent():
+    cause = run_virtual(keeper(max_cost=0.0001).admit(asking(), Size(10, 0, 0, 100), 50))
+    assert isinstance(cause, Cause)
+    assert cause.message.startswith("the budget of 0.00010 CNY is used up: 0.00 CNY are spent")
+
+
+def test_no_budget_has_no_keeper():
+    assert spending_of(job_of_limits(), Ledger(), Bill(Pricer(packaged())), lambda: 0.0) is None
+
+
+def test_the_next_command_has_a_larger_budget(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["arkbatch", "run", "a b.jsonl", "--max-cost", "50", "--rpm", "9"])
+    assert _larger("--max-cost") == "arkbatch run 'a b.jsonl' --max-cost 100 --rpm 9"
+    monkeypatch.setattr("sys.argv", ["arkbatch", "run", "a.jsonl", "--max-tokens=1000"])
+    assert _larger("--max-tokens") == "arkbatch run a.jsonl --max-tokens 2000"
+    monkeypatch.setattr("sys.argv", ["arkbatch", "run", "job.toml"])
+    assert _larger("--max-cost") == "arkbatch run job.toml --max-cost N"
+
+
+def test_from_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("arkbatch.cli.session.SIMULATED_LATENCY", 0.0)
+    prompts(tmp_path, *numbered(50))
+    words = [str(tmp_path / "in.jsonl"), "--simulate", "--model", SEED, "--max-cost", "0.01", "--json"]
+    result = CliRunner().invoke(command, [*words, "--set", "max_completion_tokens=300"], standalone_mode=False)
+    assert result.return_value == ExitCode.HALTED, result.output
+    summary = orjson.loads(result.stdout.splitlines()[0])
+    assert Decimal(summary["cost"]["amounts"]["CNY"]) <= Decimal("0.01")
+    assert "Go on with a larger budget:" in result.stderr
