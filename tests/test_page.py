@@ -50,6 +50,18 @@ def test_counts_and_tokens_are_those_of_the_usage_file(tmp_path):
     assert [each["usage"] for each in data["models"]] == [each["usage"] for each in usage["by_model"]][::-1]
 
 
+def test_costs_are_those_of_the_usage_file_and_the_chart_ends_there(tmp_path):
+    """A model with a known price, and one without."""
+    job = job_of(prompts(tmp_path, *numbered(9)))
+    names = ["doubao-seed-1-6-251015", "doubao-seed-1-6-251015", "a-model-of-their-own"]
+    directory = worked_off(job, lambda row: answered(row, model=names[row.number % 3]))
+    data, usage = shown(page_of(directory)), orjson.loads((directory / USAGE).read_bytes())
+    assert data["cost"] == usage["cost"]
+    assert data["cost"]["unpriced"] == 3
+    assert [each["cost"] for each in data["charges"]] == [each["cost"] for each in usage["by_model"]]
+    assert data["series"]["cost"]["CNY"][-1] == pytest.approx(float(usage["cost"]["amounts"]["CNY"]), rel=1e-5)
+
+
 def test_untrusted_text_cannot_end_the_data_block(evil_run):
     html = page_of(evil_run)
     assert "pwned = 1</script>" not in html

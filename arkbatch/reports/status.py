@@ -17,7 +17,7 @@ from arkbatch.adapters.journal import read_ledger
 from arkbatch.adapters.pacefile import PaceNote, read_pace
 from arkbatch.adapters.run_prices import bill_of
 from arkbatch.adapters.rundir import FAILURES, LOG, RESULTS, RunDirectory, RunInfo, SessionInfo
-from arkbatch.core.bill import Bill
+from arkbatch.core.bill import Bill, Charge
 from arkbatch.core.errors import RunDamaged
 from arkbatch.core.ledger import Ledger, Tally
 from arkbatch.core.records import add_usage, total_tokens
@@ -56,6 +56,7 @@ class Status(Struct, frozen=True):
     pace: what the last session found out about the service's limits
     models: by endpoint, model and service tier; usage: over every billed attempt; discarded: its part thrown away
     cost, discarded_cost: amounts by currency as decimal strings, and how many rows have no price, and why
+    charges: the cost of each of `models` that was billed
     halt: why the last session halted, as the log has it
     go_on: the command that goes on from here, or how to find it
     """
@@ -84,6 +85,7 @@ class Status(Struct, frozen=True):
     go_on: str
     cost: dict[str, Any]
     discarded_cost: dict[str, Any]
+    charges: list[dict[str, Any]]
     no_price_because: str
 
 
@@ -122,6 +124,7 @@ def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
             go_on=_go_on(run_dir, info, writer, left, ledger.failed.count),
             cost=bill.cost().plain(),
             discarded_cost=bill.thrown().plain(),
+            charges=[_charge(charge) for charge in bill.charges],
             no_price_because=bill.reason,
         )
 
@@ -133,6 +136,11 @@ def _ledger(directory: RunDirectory, bill: Bill) -> Ledger:
         # A session that ends or begins may have replaced the failures between two of our reads.
         bill.forget()
         return read_ledger(directory, bill)[0]
+
+
+def _charge(charge: Charge) -> dict[str, Any]:
+    key = {"endpoint": charge.endpoint, "model": charge.model, "service_tier": charge.service_tier}
+    return key | {"cost": charge.cost.plain()}
 
 
 def _input_state(directory: RunDirectory, info: RunInfo) -> InputState:

@@ -31,7 +31,7 @@ FLAGS = [
     "--disable-sync",
 ]
 EVIL = "<script>window.pwned = 1</script></script><img src=x onerror='window.pwned = 2'><!--"
-CHARTS = {"requests", "tokens", "in_flight", "retries", "latency"}
+CHARTS = {"requests", "tokens", "in_flight", "cost", "retries", "latency"}
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def night(tmp_path):
         if row.number % 20 == 0:
             return failed(row, Kind.BLOCKED, EVIL, EVIL)
         calls = [Attempt("c-1", "overloaded", 1.0), Attempt("c-2", "done", 0.2 + row.number % 7)]
-        return answered(row, calls=calls, attempts=2, discarded={"input": 1})
+        return answered(row, model="doubao-seed-1-6-251015", calls=calls, attempts=2, discarded={"input": 1})
 
     return worked_off(job_of(prompts(tmp_path, *rows)), outcome, command=EVIL)
 
@@ -111,6 +111,7 @@ def test_numbers_are_those_of_the_usage_file(opened, night):
     assert text(page, '[data-of="failed"]') == f"{usage['rows']['failed']:,}"
     assert text(page, '[data-of="thrown"]') == f"{sum(usage['discarded'].values()):,}"
     assert text(page, '[data-tile="done"] b') == f"{usage['rows']['succeeded']:,}"
+    assert page.locator(".total [data-cost]").get_attribute("data-cost") == usage["cost"]["amounts"]["CNY"]
 
 
 def test_markup_in_prompts_ids_messages_and_commands_is_text(opened, night):

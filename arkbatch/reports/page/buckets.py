@@ -21,7 +21,7 @@ class Bucket(Struct):
     """What fell into one stretch.
 
     calls: that ended here; causes: those of them without a usable answer, by kind
-    tokens: input and output of the rows that ended here
+    tokens: input and output of the rows that ended here; cost: what they cost, by currency
     begun, ended: calls that began and ended here; the sums are of the moments, in seconds since the run's origin
     """
 
@@ -29,6 +29,7 @@ class Bucket(Struct):
     done: int = 0
     failed: int = 0
     tokens: int = 0
+    cost: dict[str, float] = field(default_factory=dict)
     causes: dict[str, int] = field(default_factory=dict)
     begun: int = 0
     begun_sum: float = 0.0
@@ -42,6 +43,8 @@ class Bucket(Struct):
         self.tokens += other.tokens
         for kind, count in other.causes.items():
             self.causes[kind] = self.causes.get(kind, 0) + count
+        for currency, amount in other.cost.items():
+            self.cost[currency] = self.cost.get(currency, 0.0) + amount
         self.begun += other.begun
         self.begun_sum += other.begun_sum
         self.ended += other.ended

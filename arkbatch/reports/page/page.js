@@ -16,8 +16,9 @@
       lost: "The connection is lost. The page shows the last state it heard of.", over: "The session has ended.",
       simulated: "simulated", from: "from", to: "to", updated: "as of",
       done: "rows done", failedRows: "rows failed", left: "rows left", tokens: "tokens", thrown: "thrown away",
-      thrownWhy: "billed, but the answer was no use", speed: "rows a minute", took: "worked for", latency: "median answer time",
-      retried: "calls in vain", in: "in", out: "out", about: "about", rest: "left",
+      thrownWhy: "billed, but the answer was no use", speed: "rows a minute", took: "worked for", latency: "usual answer time",
+      retried: "calls in vain", cost: "cost", unknown: "unknown", unpriced: "rows without a price", forAll: "for all rows about", listPrice: "at list prices",
+      ifReal: "if it had been real", costSoFar: "Cost so far", in: "in", out: "out", about: "about", rest: "left",
       inFlight: "in flight", bound: "bound by", stop: "Stop", stopping: "Stopping …",
       sureStop: "Stop the run? Calls in flight are waited for, and the run can be continued later.",
       notStopped: "The stop was refused: open the address that the terminal shows.",
@@ -31,7 +32,7 @@
       requests: "Requests a minute", tokensMinute: "Tokens a minute", concurrency: "Calls in flight", retries: "Calls in vain (refused, failed, timed out), a minute",
       answers: "Time of an answer", firstToken: "Time to the first token", limit: "limit", value: "value", time: "time", count: "answers",
       none: "none",
-      usage: "Tokens by model", model: "model", endpoint: "endpoint", tier: "tier", okay: "done", bad: "failed", calls: "calls",
+      usage: "Tokens and cost by model", model: "model", endpoint: "endpoint", tier: "tier", okay: "done", bad: "failed", calls: "calls",
       total: "all", thrownShort: "thrown away", never: "(bad lines, never sent)", noAnswer: "(no answer)",
       sessions: "Sessions", command: "command", began: "began", ended: "ended", limits: "limits", show: "Show",
       more: (n) => `and ${whole(n)} earlier sessions`,
@@ -51,7 +52,8 @@
       simulated: "模拟", from: "从", to: "到", updated: "截至",
       done: "成功行数", failedRows: "失败行数", left: "剩余行数", tokens: "Token 总数", thrown: "浪费",
       thrownWhy: "已计费，但回答无法使用", speed: "行/分钟", took: "运行时长", latency: "回答耗时中位数",
-      retried: "无效请求", in: "输入", out: "输出", about: "约", rest: "后完成",
+      retried: "无效请求", cost: "费用", unknown: "未知", unpriced: "行没有价格", forAll: "全部完成约", listPrice: "按目录价",
+      ifReal: "模拟运行，未实际计费", costSoFar: "累计费用", in: "输入", out: "输出", about: "约", rest: "后完成",
       inFlight: "个请求进行中", bound: "瓶颈：", stop: "停止", stopping: "正在停止……",
       sureStop: "停止运行？会等待进行中的请求结束，之后可以继续运行。",
       notStopped: "停止请求被拒绝：请打开终端里显示的地址。",
@@ -62,7 +64,7 @@
       requests: "每分钟请求数", tokensMinute: "每分钟 Token 数", concurrency: "并发请求数", retries: "每分钟无效请求（被拒、失败、超时）",
       answers: "回答耗时", firstToken: "首 Token 耗时", limit: "上限", value: "数值", time: "时间", count: "回答数",
       none: "无",
-      usage: "各模型 Token 用量", model: "模型", endpoint: "接口", tier: "服务等级", okay: "成功", bad: "失败", calls: "请求数",
+      usage: "各模型 Token 用量与费用", model: "模型", endpoint: "接口", tier: "服务等级", okay: "成功", bad: "失败", calls: "请求数",
       total: "合计", thrownShort: "浪费", never: "（无效行，未发送）", noAnswer: "（无回答）",
       sessions: "会话", command: "命令", began: "开始", ended: "结束", limits: "上限", show: "查看",
       more: (n) => `以及更早的 ${whole(n)} 个会话`,
@@ -114,7 +116,7 @@
   // Numbers and times as people read them.
   function whole(number) { return Math.round(number).toLocaleString("en-US"); }
   function short(number) {
-    if (number < 10 && number % 1) return String(+number.toFixed(number < 1 ? 2 : 1));
+    if (number < 10 && number % 1) return String(number < 1 ? +number.toPrecision(2) : +number.toFixed(1));
     for (const [size, mark] of [[1e9, "G"], [1e6, "M"], [1e4, "k"]]) {
       if (number >= size * 0.9995) return `${+(number / (mark === "k" ? 1e3 : size)).toPrecision(3)}${mark}`;
     }
@@ -234,14 +236,33 @@
     if (thrown) parts.append(make("span", "", `${short(thrown)} ${w.thrown}`));
     parts.title = thrown ? w.thrownWhy : "";
     tile("tokens", short((usage.input || 0) + (usage.output || 0)), w.tokens, parts);
+    if (Object.keys(data.cost.amounts).length || data.cost.unpriced) tile("cost", money(data.cost), w.cost, forecast());
     const latency = data.series.latency;
-    if (latency) tile("latency", time(latency.p50), w.latency, `p95 ${time(latency.p95)}`);
+    if (latency) tile("latency", time(latency.p50), w.latency, `p50 · p95 ${time(latency.p95)}`);
     const retried = Object.entries(data.series.retried);
     if (retried.length) {
       const all = retried.reduce((sum, [, count]) => sum + count, 0);
       tile("retried", whole(all), w.retried, `${kindWord(retried[0][0])} ${whole(retried[0][1])}`);
     }
     return grid;
+  }
+
+  // Amounts come as decimal strings and are shown by their own digits, two or as many as a small amount needs.
+  function amount(digits) {
+    const value = Number(digits);
+    return value && value < 0.1 ? String(+value.toPrecision(2)) : value.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+  }
+  function money(cost) {
+    const parts = Object.entries(cost.amounts).map(([currency, digits]) => `${amount(digits)} ${currency}`);
+    return (cost.at_most ? "≤ " : "") + (parts.join(" + ") || (cost.unpriced ? words().unknown : "0.00"));
+  }
+
+  function forecast() {
+    const w = words(), recorded = data.done + data.failed;
+    if (data.cost.unpriced) return `${whole(data.cost.unpriced)} ${w.unpriced}`;
+    if (!data.left || !recorded) return data.simulated ? w.ifReal : w.listPrice;
+    const all = Object.entries(data.cost.amounts).map(([currency, digits]) => `${amount(digits * data.rows / recorded)} ${currency}`);
+    return `${w.forAll} ${all.join(" + ")}`;
   }
 
   function remaining() {
@@ -306,7 +327,8 @@
       body.append(tr);
     });
     const numeric = (column) => rows.length && rows[0][column] !== null && typeof rows[0][column] === "object" && "number" in rows[0][column];
-    const header = make("tr", "", ...heads.map((text, column) => make("th", numeric(column) ? "number" : "", text)));
+    const priced = (column) => rows.some((row) => row[column] instanceof HTMLElement && "cost" in row[column].dataset);
+    const header = make("tr", "", ...heads.map((text, column) => make("th", numeric(column) || priced(column) ? "number" : "", text)));
     return make("div", "scroll", make("table", "list", make("thead", "", header), body));
   }
 
@@ -317,16 +339,19 @@
     const meters = [...METERS.filter((name) => met.has(name)), ...[...met].filter((name) => !METERS.includes(name))];
     const thrownAway = data.models.some((each) => each.discarded.input || each.discarded.output);
     const tiers = data.models.some((each) => each.service_tier);
-    const heads = [w.model, w.endpoint, ...(tiers ? [w.tier] : []), w.okay, w.bad, w.calls, ...meters.map((name) => w.meter[name] || name), ...(thrownAway ? [w.thrownShort] : [])];
-    const row = (name, endpoint, tier, done, failed, calls, used, thrown) => [
+    const heads = [w.model, w.endpoint, ...(tiers ? [w.tier] : []), w.okay, w.bad, w.calls, ...meters.map((name) => w.meter[name] || name), ...(thrownAway ? [w.thrownShort] : []), ...(data.charges.length ? [w.cost] : [])];
+    const priced = new Map(data.charges.map((each) => [JSON.stringify([each.endpoint, each.model, each.service_tier]), each.cost]));
+    const row = (name, endpoint, tier, done, failed, calls, used, thrown, cost) => [
       name, endpoint, ...(tiers ? [tier] : []), number(done), number(failed), number(calls), ...meters.map((meter) => number(used[meter] || 0)),
       ...(thrownAway ? [number((thrown.input || 0) + (thrown.output || 0))] : []),
+      ...(data.charges.length ? [cost ? named(make("span", "", money(cost)), "cost", Object.values(cost.amounts).join(" ")) : ""] : []),
     ];
     const rows = data.models.map((each) => row(
       each.endpoint ? each.model || w.noAnswer : w.never, each.endpoint, each.service_tier, each.succeeded, each.failed, each.attempts, each.usage, each.discarded,
+      priced.get(JSON.stringify([each.endpoint, each.model, each.service_tier])),
     ));
     const calls = data.models.reduce((sum, each) => sum + each.attempts, 0);
-    rows.push(row(w.total, "", "", data.done, data.failed, calls, data.usage, data.discarded));
+    rows.push(row(w.total, "", "", data.done, data.failed, calls, data.usage, data.discarded, data.cost));
     const list = table(heads, rows, { total: true });
     list.querySelectorAll(".total .number").forEach((cell, index) => named(cell, "of", ["done", "failed", "calls", ...meters, "thrown"][index]));
     return [make("h2", "", w.usage), named(make("div", "card", list), "part", "usage")];
@@ -370,6 +395,10 @@
     against("requests", w.requests, s.requests, s.requests_limit);
     against("tokens", w.tokensMinute, s.tokens, s.tokens_limit);
     against("in_flight", w.concurrency, s.in_flight, s.in_flight_limit);
+    const costs = Object.entries(s.cost);
+    if (costs.length) {
+      timeChart(grid, "cost", w.costSoFar, costs.map(([currency, values], index) => ({ label: currency, values, colour: COLOURS[(index + 4) % COLOURS.length], fill: true, small: true })));
+    }
     const retries = Object.entries(s.retries);
     if (retries.length) {
       timeChart(grid, "retries", w.retries, retries.map(([kind, values], index) => (
@@ -408,7 +437,7 @@
     grid.append(card);
     const highest = peak(near);
     draw(card, {
-      scales: { x: { time: true, range: () => view || extent() }, y: { range: () => [0, Math.max(1, highest * 1.08)] } },
+      scales: { x: { time: true, range: () => view || extent() }, y: { range: () => [0, near.some((line) => line.small) ? highest * 1.08 || 1 : Math.max(1, highest * 1.08)] } },
       axes: [axis({ values: (_, at, __, ___, step) => at.map((moment, index) => tick(moment, index ? at[index - 1] : null, step)) }), axis({ size: 54, values: (_, at) => at.map(short) })],
       series: [{ label: words().time, value: (_, moment) => (moment === null ? "–" : stamp(moment)) }, ...near.map((line) => ({
         label: line.label, stroke: colour(line.colour), width: line.limit ? 1.5 : 1.75, dash: line.dash, points: { show: false },

@@ -62,6 +62,8 @@ class PageData(Struct, frozen=True):
     now: Now | None
     usage: dict[str, int]
     discarded: dict[str, int]
+    cost: dict[str, Any]
+    charges: list[dict[str, Any]]
     halt: str
     next_command: str
     models: list[Tally]
@@ -98,6 +100,8 @@ def page_data(
         now=now,
         usage=status.usage,
         discarded=status.discarded,
+        cost=status.cost,
+        charges=status.charges[:_LISTED],
         halt=status.halt,
         next_command=_command(status.go_on),
         models=sorted(status.models, key=lambda tally: -(tally.succeeded + tally.failed))[:_LISTED],

@@ -5,6 +5,7 @@ in parallel; None is a hole in a line.
 """
 
 from datetime import datetime
+from itertools import accumulate
 
 from msgspec import Struct
 
@@ -23,6 +24,7 @@ class Series(Struct, frozen=True):
     """One value for each moment in `at` (unix seconds, the beginning of a stretch), by name.
 
     width: seconds that a stretch lasts
+    cost: so far, by currency
     rows, requests, tokens: a minute; in_flight: on average; each *_limit is None where there was no limit
     retries: calls without a usable answer, a minute, by kind; the rarest are put together
     retried: the same over the whole run, as a count
@@ -33,6 +35,7 @@ class Series(Struct, frozen=True):
     rows: Column
     requests: Column
     tokens: Column
+    cost: dict[str, list[float]]
     in_flight: Column
     requests_limit: Column
     tokens_limit: Column
@@ -60,6 +63,7 @@ def series_of(timeline: Timeline, sessions: list[SessionInfo], running_at: float
         rows=[_rate(each, each.bucket.done + each.bucket.failed, width, ended) for each in stretches],
         requests=[_rate(each, each.bucket.calls, width, ended) for each in stretches],
         tokens=[_rate(each, each.bucket.tokens, width, ended) for each in stretches],
+        cost={currency: _so_far(stretches, currency) for currency in _currencies(stretches)},
         in_flight=[
             None if settled is not None and each.begin > settled else round(each.in_flight, 1) for each in stretches
         ],
@@ -78,6 +82,15 @@ def _rate(stretch: Stretch, count: int, width: int, ended: float | None) -> floa
     if ended is not None and stretch.begin > ended:
         return None
     return round(60 * count / max(stretch.end - stretch.begin, width / 2), 2)
+
+
+def _currencies(stretches: list[Stretch]) -> list[str]:
+    return sorted({currency for each in stretches for currency in each.bucket.cost})
+
+
+def _so_far(stretches: list[Stretch], currency: str) -> list[float]:
+    sums = accumulate(each.bucket.cost.get(currency, 0.0) for each in stretches)
+    return [float(f"{amount:.6g}") for amount in sums]
 
 
 def _drawn(retried: dict[str, int]) -> list[str]:

@@ -9,15 +9,17 @@ told by the ledger alone.
 """
 
 from collections import deque
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, field
 
 from arkbatch.adapters.journal import read_lines
+from arkbatch.adapters.run_prices import bill_of
 from arkbatch.adapters.rundir import FAILURES, RESULTS, RunDirectory
+from arkbatch.core.bill import Bill, BilledCall, BilledEntry, spent_of
 from arkbatch.core.errors import RunDamaged
 from arkbatch.core.histogram import Histogram
 from arkbatch.core.lines import EntryError
@@ -29,26 +31,13 @@ _DONE = "done"
 _OTHERS = "others"  # calls beyond those that a line lists
 
 
-class _Call(Struct, gc=False):
-    verdict: str
-    seconds: float
+class _Call(BilledCall, gc=False):
+    seconds: float = 0.0
 
 
-class _Earlier(Struct, gc=False):
-    usage: dict[str, int]
-    attempts: int
-
-
-class _Line(Struct, gc=False):
-    row: int
-    custom_id: str
-    attempts: int
-    seconds: float
-    usage: dict[str, int]
-    finished_at: datetime
-    calls: list[_Call] = []
-    error: EntryError | None = None
-    before: tuple[_Earlier, ...] = ()
+class _Line(BilledEntry, gc=False):
+    custom_id: str = ""
+    calls: list[_Call] = field(default_factory=list)  # type: ignore[assignment]  # it is only read
     first_token_seconds: float | None = None
     request: Raw = Raw(b"null")
 
@@ -71,16 +60,18 @@ class LastFailure(Struct, frozen=True):
 class Timeline:
     """Folds lines.
 
+    new_bill: an empty bill of the run; without it no cost is counted
     latency: of the calls that gave an answer, in seconds; first_token: of those that were streamed
     retried: calls without a usable answer, by kind
     """
 
-    def __init__(self) -> None:
+    def __init__(self, new_bill: Callable[[], Bill] | None = None) -> None:
         self.buckets = Buckets()
         self.latency = Histogram()
         self.first_token = Histogram()
         self.retried: dict[str, int] = {}
         self.last_failures: deque[LastFailure] = deque(maxlen=LAST_FAILURES)
+        self._till = _Till(new_bill, self.buckets) if new_bill else None
 
     def fold(self, text: bytes) -> None:
         """Count one line. msgspec.DecodeError: it is none of ours."""
@@ -89,6 +80,8 @@ class Timeline:
         self._add_calls(line, ended)
         bucket = self.buckets.at(ended)
         bucket.tokens += _own_tokens(line)
+        if self._till:
+            self._till.add(line, ended)
         if line.error is None:
             bucket.done += 1
             if line.calls:
@@ -98,6 +91,11 @@ class Timeline:
         else:
             bucket.failed += 1
             self.last_failures.append(_last_failure(line, line.error, ended))
+
+    def settle(self) -> None:
+        """Put what was spent last into its bucket; call it before the buckets are read."""
+        if self._till:
+            self._till.settle()
 
     def _add_calls(self, line: _Line, ended: float) -> None:
         unlisted = line.attempts - len(line.calls)
@@ -117,6 +115,39 @@ class Timeline:
     def _count(self, bucket: Bucket, kind: str, calls: int) -> None:
         bucket.causes[kind] = bucket.causes.get(kind, 0) + calls
         self.retried[kind] = self.retried.get(kind, 0) + calls
+
+
+class _Till:
+    """Turns tokens into money by exact price tiers, a stretch at a time.
+
+    Lines come in order of time, so that one bill is open at once. Its sum is exact; only what the chart adds up is not.
+    """
+
+    def __init__(self, new_bill: Callable[[], Bill], buckets: Buckets) -> None:
+        self._new_bill = new_bill
+        self._buckets = buckets
+        self._bill: Bill | None = None
+        self._moment = 0.0
+
+    def add(self, line: _Line, moment: float) -> None:
+        spent = spent_of(line)
+        if spent is None:
+            return
+        width = self._buckets.width
+        if moment // width != self._moment // width:
+            self.settle()
+        if self._bill is None:
+            self._bill = self._new_bill()
+        self._moment = moment
+        self._bill.add(spent)
+
+    def settle(self) -> None:
+        if self._bill is None:
+            return
+        cost = self._buckets.at(self._moment).cost
+        for currency, amount in self._bill.cost().amounts.items():
+            cost[currency] = cost.get(currency, 0.0) + float(amount)
+        self._bill = None
 
 
 def _own_tokens(line: _Line) -> int:
@@ -153,8 +184,14 @@ class Follower:
         self._start_over()
 
     def _start_over(self) -> None:
-        self.timeline = Timeline()
+        self.timeline = Timeline(self._bills())
         self._files = [_Followed(self._directory / FAILURES), _Followed(self._directory / RESULTS)]
+
+    def _bills(self) -> Callable[[], Bill]:
+        """Makes bills of the run's prices, which are read once."""
+        info = self._directory.read_info()
+        first = bill_of(info)
+        return lambda: Bill(first.pricer, str(info.job.get("model", "")))
 
     def read_on(self, size: int | None = None) -> bool:
         """Read what was added, at most `size` bytes of it or all; whether everything has been read.
@@ -163,7 +200,9 @@ class Follower:
         """
         if any(file.replaced() for file in self._files):
             self._start_over()
-        return all(file.read_on(self.timeline, size) for file in self._files)
+        whole = all(file.read_on(self.timeline, size) for file in self._files)
+        self.timeline.settle()
+        return whole
 
 
 class _Followed:
