@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulating import PLAIN, THINKING, ask, chat_body
 
-from arkbatch.simulator import answers, checks, vectors
+from arkbatch.simulator import answers, checks, inputs, vectors
 from arkbatch.simulator.chance import fingerprint
 
 
@@ -133,7 +133,7 @@ def test_the_refusal_on_the_wire_names_the_gap():
     ],
 )
 def test_embedding_inputs_are_checked(body, wanted):
-    refusal = checks.embeddings({"model": "m", **body})
+    refusal = inputs.embeddings({"model": "m", **body})
     assert (refusal and refusal.code) == wanted
 
 
@@ -177,5 +177,5 @@ def test_every_body_is_either_refused_or_answered(fields, well_formed):
         body["messages"] = [{"role": "user", "content": "hi"}]
     if checks.chat(body) is None:
         orjson.dumps(answers.completion(answers.chat(body, fingerprint(body, 0)), "02", 0))
-    if checks.embeddings(body) is None:
+    if inputs.embeddings(body) is None:
         vectors.input_tokens(body)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulating import ask, chat_body
 
-from arkbatch.simulator import checks, tokenizer, tokens
+from arkbatch.simulator import checks, inputs, tokenizer, tokens
 from arkbatch.simulator.checks import MAX_IMAGE_BYTES
 
 MODEL = "doubao-embedding-vision-250615"
@@ -64,7 +64,7 @@ def test_words_can_be_weighed():
     ],
 )
 def test_multimodal_inputs_are_checked(body, wanted):
-    refusal = checks.multimodal({"model": MODEL, **body})
+    refusal = inputs.multimodal({"model": MODEL, **body})
     assert (refusal and refusal.code) == wanted
 
 

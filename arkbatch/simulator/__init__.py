@@ -11,7 +11,7 @@ How a call is handled, and who knows what:
     settings  what can be chosen, and which values make sense
     wire      ids, headers and the shape of an error body
     refusals  the documented errors, with their words
-    checks    which request bodies are refused
+    checks    which chat bodies are refused; `inputs` knows it of the other endpoints
     limits    sliding windows of requests and tokens, and calls in flight; `batch` has the line of the batch lane
     faults    the fault menu, and which call gets which fault; `breakage` has those of the connection
     answers   what a chat model says; `phrases` has the words, `shapes` fits JSON to a schema, `toolcalls` calls

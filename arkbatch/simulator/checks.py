@@ -1,7 +1,7 @@
-"""Which request bodies are refused, and with what words: gaps, wrong types, documented ranges, and parameters that
+"""Which chat bodies are refused, and with what words: gaps, wrong types, documented ranges, and parameters that
 exclude each other. Bodies come without nulls. Parameters that are not documented pass.
 
-What passes here can be answered: `answers` and `vectors` rely on it.
+What passes here can be answered: `answers` relies on it. Bodies of the other endpoints are judged in `inputs`.
 """
 
 import re
@@ -17,10 +17,6 @@ ROLES = ("system", "user", "assistant", "tool", "developer")
 PARTS = ("text", "image_url", "video_url", "input_audio", "file")
 DETAILS = ("auto", "low", "high", "xhigh")
 CONTEXT_TOKENS = 262_144
-MAX_INPUTS = 256
-MAX_INPUT_BYTES = 100_000
-MAX_INPUT_TOKENS = 4096
-MAX_DIMENSIONS = 4096
 MAX_IMAGE_BYTES = 10 * 1024 * 1024
 
 _IMAGE_DATA = re.compile(r"data:image/[a-z0-9.+-]+;base64,[A-Za-z0-9+/]")
@@ -82,7 +78,7 @@ def _message(message: Any) -> Iterator[Refusal]:
             return
         case list() as parts:
             for part in parts:
-                yield from _part(part)
+                yield from part_refused(part)
         case None if role == "assistant":
             return
         case None:
@@ -104,7 +100,8 @@ def _tool_results(messages: list[Body]) -> Iterator[Refusal]:
         made.update(call["id"] for call in calls)
 
 
-def _part(part: Any) -> Iterator[Refusal]:
+def part_refused(part: Any) -> Iterator[Refusal]:
+    """Why a part of a content is refused."""
     match part:
         case {"type": "text", "text": str()}:
             return
@@ -138,7 +135,7 @@ def _numbers(body: Body) -> Iterator[Refusal]:
         if name in body and not (_is_number(body[name]) and low <= body[name] <= high):
             yield invalid(name, f"expected a number between {low} and {high}")
     for name, (low, high) in _WHOLE_RANGES.items():
-        if name in body and not (_is_whole(body[name]) and low <= body[name] <= high):
+        if name in body and not (is_whole(body[name]) and low <= body[name] <= high):
             yield invalid(name, f"expected an integer between {low} and {high}")
     bias = body.get("logit_bias", {})
     if not isinstance(bias, dict) or not all(_is_number(b) and -100 <= b <= 100 for b in bias.values()):
@@ -176,91 +173,11 @@ def batch_chat(body: Body) -> Refusal | None:
     return unsupported("stream") if body.get("stream") is True else chat(body)
 
 
-def embeddings(body: Body) -> Refusal | None:
-    """Why an embeddings body is refused, or None."""
-    return next(_embeddings(body), None)
-
-
-def _embeddings(body: Body) -> Iterator[Refusal]:
-    if "input" not in body:
-        yield missing("input")
-        return
-    inputs = [body["input"]] if isinstance(body["input"], str) else body["input"]
-    if not isinstance(inputs, list) or not 1 <= len(inputs) <= MAX_INPUTS:
-        yield invalid("input", f"expected a string, or a list of 1 to {MAX_INPUTS} strings")
-        return
-    for text in inputs:
-        if not isinstance(text, str) or not text:
-            yield invalid("input", "each input must be a string that is not empty")
-        elif len(text.encode()) > MAX_INPUT_BYTES or tokens.of_text(text) > MAX_INPUT_TOKENS:
-            yield invalid("input", f"an input is longer than {MAX_INPUT_BYTES} bytes or {MAX_INPUT_TOKENS} tokens")
-    yield from _encoding(body)
-    dimensions = body.get("dimensions", 1)
-    if not _is_whole(dimensions) or not 1 <= dimensions <= MAX_DIMENSIONS:
-        yield invalid("dimensions", f"expected an integer between 1 and {MAX_DIMENSIONS}")
-
-
-def multimodal(body: Body) -> Refusal | None:
-    """Why a body of multimodal embeddings is refused, or None."""
-    return next(_multimodal(body), None)
-
-
-def _multimodal(body: Body) -> Iterator[Refusal]:
-    parts = body.get("input")
-    if parts is None:
-        yield missing("input")
-    if not isinstance(parts, list) or not parts:
-        yield invalid("input", "expected a list of parts, with at least one")
-        return
-    for part in parts:
-        yield from _seen_or_read(part)
-    yield from _encoding(body)
-    if body.get("dimensions", 1024) not in (1024, 2048):
-        yield invalid("dimensions", "expected 1024 or 2048")
-    if not isinstance(body.get("instructions", ""), str):
-        yield invalid("instructions", "expected a string")
-    match body.get("sparse_embedding", {"type": "disabled"}):
-        case {"type": "disabled"}:
-            return
-        case {"type": "enabled"}:
-            if any(part["type"] != "text" for part in parts):
-                yield invalid("sparse_embedding", "only texts can have one")
-        case _:
-            yield invalid("sparse_embedding", "its type must be enabled or disabled")
-
-
-def _seen_or_read(part: Any) -> Iterator[Refusal]:
-    """One of the kinds of parts that have a vector, in good shape."""
-    match part:
-        case {"type": "text" | "image_url"}:
-            yield from _part(part)
-        case {"type": "video_url", "video_url": {"url": str(url)}} if url:
-            return
-        case _:
-            yield invalid("input", "a part must be a text, an image_url or a video_url")
-
-
-def tokenization(body: Body) -> Refusal | None:
-    """Why a tokenization body is refused, or None."""
-    text = body.get("text")
-    if text is None:
-        return missing("text")
-    texts = [text] if isinstance(text, str) else text
-    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text for text in texts):
-        return invalid("text", "expected a string or a list of strings, none of them empty")
-    return None
-
-
-def _encoding(body: Body) -> Iterator[Refusal]:
-    if body.get("encoding_format", "float") not in ("float", "base64"):
-        yield invalid("encoding_format", "expected float or base64")
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_whole(value: Any) -> bool:
+def is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 

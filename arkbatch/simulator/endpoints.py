@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arkbatch.simulator import answers, checks, chunks, tokenizer, vectors
+from arkbatch.simulator import answers, checks, chunks, inputs, tokenizer, vectors
 from arkbatch.simulator.chance import luck
 from arkbatch.simulator.refusals import Refusal
 from arkbatch.simulator.settings import Settings
@@ -90,14 +90,14 @@ def _tokenization(asked: Asked, settings: Settings, request_id: str, created: in
 
 
 _CHAT = Endpoint(checks.chat, answers.input_tokens, _chat, streams=True, seals=True)
-_EMBEDDINGS = Endpoint(checks.embeddings, vectors.input_tokens, _embeddings)
-_MULTIMODAL = Endpoint(checks.multimodal, vectors.multimodal_tokens, _multimodal)
+_EMBEDDINGS = Endpoint(inputs.embeddings, vectors.input_tokens, _embeddings)
+_MULTIMODAL = Endpoint(inputs.multimodal, vectors.multimodal_tokens, _multimodal)
 
 ENDPOINTS = {
     "/chat/completions": _CHAT,
     "/embeddings": _EMBEDDINGS,
     "/embeddings/multimodal": _MULTIMODAL,
-    "/tokenization": Endpoint(checks.tokenization, lambda _: 0, _tokenization),
+    "/tokenization": Endpoint(inputs.tokenization, lambda _: 0, _tokenization),
     "/batch/chat/completions": replace(_CHAT, check=checks.batch_chat, streams=False, batch=True),
     "/batch/embeddings": replace(_EMBEDDINGS, batch=True),
     "/batch/embeddings/multimodal": replace(_MULTIMODAL, batch=True),

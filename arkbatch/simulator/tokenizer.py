@@ -11,7 +11,7 @@ VOCABULARY = 155_136
 
 
 def tokenization(body: dict[str, Any], request_id: str, created: int) -> dict[str, Any]:
-    """The answer to a body that `checks.tokenization` let pass."""
+    """The answer to a body that `inputs.tokenization` let pass."""
     texts = [body["text"]] if isinstance(body["text"], str) else body["text"]
     return {
         "created": created,

@@ -19,7 +19,7 @@ DEFAULT_DIMENSIONS = 2048
 
 
 def texts(body: dict[str, Any]) -> list[str]:
-    """The inputs of a body that `checks.embeddings` let pass."""
+    """The inputs of a body that `inputs.embeddings` let pass."""
     return [body["input"]] if isinstance(body["input"], str) else body["input"]
 
 
@@ -30,7 +30,7 @@ def input_tokens(body: dict[str, Any]) -> int:
 def embeddings(
     body: dict[str, Any], of: bytes, seed: int, request_id: str, created: int, *, shuffle: bool
 ) -> dict[str, Any]:
-    """The answer to a body that `checks.embeddings` let pass. `of` is the request's fingerprint."""
+    """The answer to a body that `inputs.embeddings` let pass. `of` is the request's fingerprint."""
     model = models.vector_model(body["model"])
     dimensions = body.get("dimensions", DEFAULT_DIMENSIONS)
     packed = body.get("encoding_format") == "base64"
@@ -57,7 +57,7 @@ def multimodal_tokens(body: dict[str, Any]) -> int:
 
 
 def multimodal(body: dict[str, Any], seed: int, request_id: str, created: int) -> dict[str, Any]:
-    """The answer to a body that `checks.multimodal` let pass: one vector for all parts together."""
+    """The answer to a body that `inputs.multimodal` let pass: one vector for all parts together."""
     model = models.vision_model(body["model"])
     meaning = orjson.dumps([body["input"], body.get("instructions")], option=orjson.OPT_SORT_KEYS).decode()
     vector = unit_vector(f"{seed}\0{model}\0{meaning}", body.get("dimensions", DEFAULT_DIMENSIONS))
