@@ -22,7 +22,6 @@ from arkbatch.core.summary import Summary
 from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.run import Session, summary_of
 from arkbatch.engines.spending import MAX_COST, MAX_TOKENS
-from arkbatch.reports.live import Look, Moment, serve_page
 from arkbatch.reports.text import found_line, summary_text
 
 SIMULATED_LATENCY = 0.5  # seconds, as a small model takes
@@ -63,15 +62,22 @@ async def _carry_out(
             click.echo(found_line(run.found), err=True)
             if not run.found.to_send:
                 return _finish(summary_of(run, "nothing left", 0.0), as_json=as_json)
-            moment = Moment()
-            session = Session(run, [_progress(), moment])
-            if live is not None:
-                look = Look(run.found.run_dir, time.time, moment.now)
-                url = await page.enter_async_context(serve_page(look, port=live, stop=session.stop))
-                click.echo(f"Live page:  {url}", err=True)
+            session = Session(run, [_progress()]) if live is None else await _shown(run, page, live)
             with _signals(session):
                 summary = await work(session, run)
             return _finish(summary, as_json=as_json)
+
+
+async def _shown(run: OpenRun, page: AsyncExitStack, port: int) -> Session:
+    """A session with its page. What serves pages is imported only here: it would make every start slower."""
+    from arkbatch.reports.live import Look, Moment, serve_page
+
+    moment = Moment()
+    session = Session(run, [_progress(), moment])
+    look = Look(run.found.run_dir, time.time, moment.now)
+    url = await page.enter_async_context(serve_page(look, port=port, stop=session.stop))
+    click.echo(f"Live page:  {url}", err=True)
+    return session
 
 
 @asynccontextmanager
