@@ -70,7 +70,7 @@ class Journal:
     def record(self, outcome: Outcome) -> None:
         """Append one line and count its row. StorageFull: nothing was counted, and the file ends as before."""
         entry = entry_of(outcome)
-        url = self._url_of(entry.endpoint) if entry.endpoint else ""
+        url = self._url_of(entry.endpoint) if entry.error is not None and entry.endpoint else ""
         now = self._wall()
         line = encode(outcome, run_id=self._run_id, finished_at=now, url=url)
         (self._results if entry.error is None else self._failures).append(line)
