@@ -13,7 +13,16 @@ from typing import Any
 import msgspec
 
 from arkbatch.adapters.auth import needs_project
-from arkbatch.adapters.environment import ARK, NO_KEY, Server, checked_url, choose_server, read_variables
+from arkbatch.adapters.environment import (
+    ARK,
+    NO_KEY,
+    Server,
+    checked_url,
+    choose_server,
+    is_local,
+    origin,
+    read_variables,
+)
 from arkbatch.adapters.published import ramp_at
 from arkbatch.adapters.typed import FLAG_PATHS, Typed, complete, mistake, read
 from arkbatch.core.errors import JobError, UsageError
@@ -24,7 +33,18 @@ SIMULATED_MODEL = "simulated"
 MOST_AT_ONCE = 512  # at a service whose limits are looked for: 30,000 calls a minute of a second each
 INPUT_SUFFIXES = (".jsonl", ".ndjson", ".json")
 # Besides those of FLAG_PATHS, which stand for keys of the job file.
-OTHER_FLAGS = ("run_dir", "model", "base_url", "set", "limit", "simulate", "dry_run", "prices", "certificate")
+OTHER_FLAGS = (
+    "run_dir",
+    "model",
+    "base_url",
+    "set",
+    "limit",
+    "simulate",
+    "dry_run",
+    "prices",
+    "certificate",
+    "insecure",
+)
 
 
 def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd: str | Path) -> Job:
@@ -79,6 +99,7 @@ def resolve_again(
     if server.key is None and server.access is None:
         raise UsageError(server.missing)
     _check_project(typed, server, given.get("model") or typed.file.model or "")
+    _check_secrecy(server, given)
     return Job(
         **{name: getattr(typed.file, name) for name in Sections.__struct_fields__},
         input=input_path,
@@ -138,6 +159,7 @@ def _server(typed: Typed, given: Mapping[str, Any], environ: Mapping[str, str], 
         return msgspec.structs.replace(server, key=NO_KEY, access=None)
     if server.key is None and server.access is None and not given.get("dry_run"):
         raise UsageError(server.missing)
+    _check_secrecy(server, given)
     return server
 
 
@@ -147,6 +169,15 @@ def _limits(typed: Typed, base_url: str, *, simulated: bool) -> Limits:
     if "concurrency" in typed.limits_said or simulated or ramp_at(base_url) is None:
         return limits
     return msgspec.structs.replace(limits, concurrency=MOST_AT_ONCE)
+
+
+def _check_secrecy(server: Server, given: Mapping[str, Any]) -> None:
+    """A key and prompts that leave this machine unencrypted are read by everyone on the way."""
+    if origin(server.base_url)[0] == "http" and not (is_local(server.base_url) or given.get("insecure")):
+        raise UsageError(
+            f"{server.base_url} would carry the key and the prompts unencrypted: write https://, "
+            "or say --insecure if that network is yours"
+        )
 
 
 def _no_model(typed: Typed, given: Mapping[str, Any]) -> str:

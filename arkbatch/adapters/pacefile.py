@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from arkbatch.adapters.rundir import RunDirectory, replace_file
-from arkbatch.core.pace import Memory
+from arkbatch.core.head_start import Memory
 
 PACE = "pace.json"
 

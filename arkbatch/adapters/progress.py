@@ -16,7 +16,7 @@ from tqdm import tqdm
 from arkbatch.adapters.rundir import disk, private
 from arkbatch.core.records import Again, Cause, Failure, Outcome, Response, Row, Verdict
 from arkbatch.core.standing import Found, Standing, seconds_left
-from arkbatch.core.words import duration, short
+from arkbatch.core.words import duration, printable, short
 
 _LINES_A_MINUTE = 200  # of the log; a million connection errors must not become a file of a gigabyte
 
@@ -130,7 +130,7 @@ class Bar(Observer):
             self._bar.close()
 
     def _say(self, text: str) -> None:
-        tqdm.write(text, file=self._stream)
+        tqdm.write(printable(text), file=self._stream)
 
 
 class LineAMinute(Observer):
@@ -151,7 +151,7 @@ class LineAMinute(Observer):
         print(f"Stopping: waiting for {in_flight} calls in flight.", file=self._stream, flush=True)
 
     def noted(self, text: str) -> None:
-        print(f"{text[:1].upper()}{text[1:]}.", file=self._stream, flush=True)
+        print(printable(f"{text[:1].upper()}{text[1:]}."), file=self._stream, flush=True)
 
 
 def described(standing: Standing) -> str:
@@ -164,7 +164,7 @@ def described(standing: Standing) -> str:
         _against(standing.rpm, standing.rpm_found or standing.rpm_limit, "req/min"),
         _against(standing.tpm, standing.tpm_limit, "tok/min"),
         f"{duration(left)} left" if left is not None else "",
-        f"bound by {standing.bound_by}" if standing.bound_by else "",
+        printable(f"bound by {standing.bound_by}") if standing.bound_by else "",
     ]
     return ", ".join(part for part in parts if part)
 

@@ -74,7 +74,9 @@ def main() -> NoReturn:
         mistake.show()
         code = 2
     except ArkbatchError as error:
-        click.echo(f"arkbatch: {error}", err=True)
+        from arkbatch.core.words import printable
+
+        click.echo(printable(f"arkbatch: {error}"), err=True)
         code = error.exit_code
     sys.exit(code if isinstance(code, int) else 0)
 

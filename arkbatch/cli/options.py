@@ -35,6 +35,7 @@ _SENDING = (
     click.option("--encrypt", is_flag=True, default=None, help="Encrypt what messages say; needs arkbatch[seal]."),
     click.option("--certificate", metavar="PEM", help="With --encrypt: this certificate, not the service's own word."),
     click.option("--project", metavar="P", help="Project of plain model ids, when access keys are used."),
+    click.option("--insecure", is_flag=True, default=None, help="Allow http:// to another machine."),
     click.option("--timeout", type=float, metavar="S", help="Seconds of silence before a call is given up (1800)."),
 )
 _ASKING = (

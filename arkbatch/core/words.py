@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers as people read them, and text from outside as a terminal may show it."""
 
 
 def count(number: int) -> str:
@@ -26,3 +26,14 @@ def duration(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60:02} s"
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours} h {minutes:02} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def printable(text: str) -> str:
+    """Text from outside, with control characters made visible, so that it cannot drive the terminal."""
+    return "".join(_visible(character) for character in text)
+
+
+def _visible(character: str) -> str:
+    if character in "\n\t" or character.isprintable():
+        return character
+    return f"\\x{ord(character):02x}" if ord(character) < 256 else f"\\u{ord(character):04x}"

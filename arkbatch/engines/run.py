@@ -21,11 +21,12 @@ from arkbatch.adapters.rundir import LOG
 from arkbatch.adapters.transport import Transport
 from arkbatch.core.budget import Budget
 from arkbatch.core.errors import ArkbatchError, StorageFull
+from arkbatch.core.head_start import Memory
 from arkbatch.core.histogram import Histogram
 from arkbatch.core.job import Job
 from arkbatch.core.ledger import Position
 from arkbatch.core.outage import Outage
-from arkbatch.core.pace import Memory, Pace
+from arkbatch.core.pace import Pace
 from arkbatch.core.records import BadRow, Row
 from arkbatch.core.standing import Recent, Standing
 from arkbatch.core.summary import Summary, summarise

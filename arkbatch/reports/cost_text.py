@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from arkbatch.core.money import EXACT, ZERO, Money, shown
-from arkbatch.core.words import count
+from arkbatch.core.words import count, printable
 from arkbatch.reports.cost import Costs, Line
 from arkbatch.reports.tables import grid
-from arkbatch.reports.text import cost_text, printable
+from arkbatch.reports.text import cost_text
 
 METERS = ("input", "cached", "output", "reasoning")
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from arkbatch.core.estimate import OUTPUT
-from arkbatch.core.words import count, short
+from arkbatch.core.words import count, printable, short
 from arkbatch.reports.inspection import NO_MODEL, Duplicate, Inspection
 from arkbatch.reports.tables import grid
-from arkbatch.reports.text import printable, table
+from arkbatch.reports.text import table
 
 SHOWN = 20
 _HEADINGS = ("rows", "endpoint", "model", "input tokens", "output tokens", "with max_tokens")

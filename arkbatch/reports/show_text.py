@@ -11,12 +11,12 @@ from msgspec import Struct
 
 from arkbatch.core.lines import ErrorPart
 from arkbatch.core.records import Attempt, Before
-from arkbatch.core.words import count, duration
+from arkbatch.core.words import count, duration, printable
 from arkbatch.reports.advice import advice
 from arkbatch.reports.answers import answer_lines
 from arkbatch.reports.show import UNDONE, Found, Shown
 from arkbatch.reports.tables import grid
-from arkbatch.reports.text import printable, table, tokens_text
+from arkbatch.reports.text import table, tokens_text
 
 _KEPT = 4_000  # characters of what the user wrote; answers are shown whole
 _CALL_HEADINGS = ("client request id", "server request id", "status", "verdict", "code", "seconds")

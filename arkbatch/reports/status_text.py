@@ -7,10 +7,10 @@ from arkbatch.adapters.pacefile import PaceNote
 from arkbatch.adapters.rundir import SessionInfo
 from arkbatch.core.ledger import Tally
 from arkbatch.core.money import Money
-from arkbatch.core.words import count, duration, short
+from arkbatch.core.words import count, duration, printable, short
 from arkbatch.reports.status import FailureNote, Speed, Status
 from arkbatch.reports.tables import grid
-from arkbatch.reports.text import cost_text, printable, table, tokens_text
+from arkbatch.reports.text import cost_text, table, tokens_text
 
 SHOWN = 10  # of sessions, and of kinds of failure
 _METERS = ("input", "cached", "output", "reasoning")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from arkbatch.core.money import Money
 from arkbatch.core.standing import Found
 from arkbatch.core.summary import Summary
-from arkbatch.core.words import count, duration
+from arkbatch.core.words import count, duration, printable
 
 NAMES = {"input": "input", "cached": "of it cached", "output": "output", "reasoning": "of it reasoning"}
 
@@ -108,14 +108,3 @@ def table(rows: Sequence[tuple[str, ...]], indent: str = "  ") -> list[str]:
     return [
         indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
-
-
-def printable(text: str) -> str:
-    """Text from outside, with control characters made visible, so that it cannot drive the terminal."""
-    return "".join(_visible(character) for character in text)
-
-
-def _visible(character: str) -> str:
-    if character in "\n\t" or character.isprintable():
-        return character
-    return f"\\x{ord(character):02x}" if ord(character) < 256 else f"\\u{ord(character):04x}"
