@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from msgspec import Struct, field
 
 MOST = 600
-_MOST_SHORT = 100  # while they are shorter than a minute
+_MOST_SHORT = 60  # while they are shorter than a minute
 _SECOND_WIDTHS = (1, 5, 10, 30, 60, 300, 600, 1800, 3600, 10800, 21600, 43200, 86400)  # each divides the next
 
 

@@ -244,6 +244,7 @@
       const all = retried.reduce((sum, [, count]) => sum + count, 0);
       tile("retried", whole(all), w.retried, `${kindWord(retried[0][0])} ${whole(retried[0][1])}`);
     }
+    if (grid.children.length > 7) grid.classList.add("many");
     return grid;
   }
 
@@ -438,7 +439,7 @@
     const highest = peak(near);
     draw(card, {
       scales: { x: { time: true, range: () => view || extent() }, y: { range: () => [0, near.some((line) => line.small) ? highest * 1.08 || 1 : Math.max(1, highest * 1.08)] } },
-      axes: [axis({ values: (_, at, __, ___, step) => at.map((moment, index) => tick(moment, index ? at[index - 1] : null, step)) }), axis({ size: 54, values: (_, at) => at.map(short) })],
+      axes: [axis({ space: 72, values: (_, at, __, ___, step) => at.map((moment, index) => tick(moment, index ? at[index - 1] : null, step)) }), axis({ size: 54, values: (_, at) => at.map(short) })],
       series: [{ label: words().time, value: (_, moment) => (moment === null ? "–" : stamp(moment)) }, ...near.map((line) => ({
         label: line.label, stroke: colour(line.colour), width: line.limit ? 1.5 : 1.75, dash: line.dash, points: { show: false },
         fill: line.fill ? `${colour(line.colour)}22` : undefined, paths: uPlot.paths.stepped({ align: 1 }), value: (_, value) => (value === null ? "–" : short(value)),
