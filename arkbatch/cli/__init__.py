@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "Read every line of an input without sending anything.",
     "watch": "Show a run in the browser while it goes on.",
     "report": "Write what happened in a run as one HTML page.",
+    "estimate": "Estimate tokens, cost and time before a run.",
     "cost": "Show what runs have cost, by model, day, hour or prefix.",
     "prices": "List the prices that costs are counted with.",
     "init": "Write a commented job file and a small input to start from.",

@@ -22,6 +22,10 @@ from arkbatch.core.summary import Summary
 from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.run import Session, summary_of
 from arkbatch.engines.spending import MAX_COST, MAX_TOKENS
+                return summary_of(run, "nothing left", 0.0)
+            if foretell and run.found.fresh:
+                click.echo(foretold(run.job, str(run.input), run.found.total, time.time()), err=True)
+            session = Session(run, [_progress()]) if live is None else await _shown(run, page, live)
 from arkbatch.reports.text import found_line, summary_text
 
 SIMULATED_LATENCY = 0.5  # seconds, as a small model takes
@@ -34,18 +38,21 @@ def carry_out(
     *,
     as_json: bool,
     live: int | None = None,
+    finish: Callable[[Summary], ExitCode] | None = None,
 ) -> ExitCode:
     """Open, work, print. Whatever happens, a run that has begun can be continued by the same command.
 
+    finish: what to do at the end instead of printing the summary
     live: a port for the report page, 0 for any free one; None serves none
     """
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:
-            return runner.run(_carry_out(job, open_run, work, as_json=as_json, live=live))
+            summary = runner.run(_carry_out(job, open_run, work, live=live, foretell=finish is None))
         except (KeyboardInterrupt, asyncio.CancelledError):
             click.echo("Interrupted. What was recorded is safe.", err=True)
             click.echo(f"Go on:  {this_command()}", err=True)
             return ExitCode.INTERRUPTED
+    return _finish(summary, as_json=as_json) if finish is None else finish(summary)
 
 
 async def _carry_out(
@@ -53,19 +60,30 @@ async def _carry_out(
     open_run: Callable[[Job], OpenRun],
     work: Callable[[Session, OpenRun], Awaitable[Summary]],
     *,
-    as_json: bool,
     live: int | None,
-) -> ExitCode:
+    foretell: bool,
+) -> Summary:
     async with _simulated(job) as ready, AsyncExitStack() as page:
         # The page goes last, so that it still shows how the run stands when it is closed.
         with open_run(ready) as run:
             click.echo(found_line(run.found), err=True)
             if not run.found.to_send:
+<<<<<<< HEAD
                 return _finish(summary_of(run, "nothing left", 0.0), as_json=as_json)
             session = Session(run, [_progress()]) if live is None else await _shown(run, page, live)
+=======
+                return summary_of(run, "nothing left", 0.0)
+            if foretell and run.found.fresh:
+                click.echo(foretold(run.job, str(run.input), run.found.total, time.time()), err=True)
+            moment = Moment()
+            session = Session(run, [_progress(), moment])
+            if live is not None:
+                look = Look(run.found.run_dir, time.time, moment.now)
+                url = await page.enter_async_context(serve_page(look, port=live, stop=session.stop))
+                click.echo(f"Live page:  {url}", err=True)
+>>>>>>> c9e1d9e (Estimate a job before it runs, from a few rows that become its first results)
             with _signals(session):
-                summary = await work(session, run)
-            return _finish(summary, as_json=as_json)
+                return await work(session, run)
 
 
 async def _shown(run: OpenRun, page: AsyncExitStack, port: int) -> Session:

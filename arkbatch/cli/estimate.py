@@ -1,0 +1,98 @@
+"""`arkbatch estimate`: what a job will take, before it is sent or from a few rows that are."""
+
+import shlex
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from arkbatch.cli.options import asking, job_from, sending
+
+if TYPE_CHECKING:
+    from arkbatch.core.job import Job
+    from arkbatch.core.summary import Summary
+
+
+@click.command(short_help="Estimate tokens, cost and time before a run.")
+@click.argument("input_", metavar="INPUT.jsonl|JOB.toml")
+@click.option("-o", "--run-dir", metavar="RUN_DIR", help="Where a sample's results go, as those of `run`.")
+@click.option("--endpoint", type=click.Choice(["chat", "embeddings"]), help="What rows ask for if they do not say.")
+@asking
+@sending
+@click.option("--limit", type=int, metavar="N", help="Only the first N rows of the input.")
+@click.option("--sample", type=click.IntRange(1), metavar="N", help="Send N rows, spread over the input, and measure.")
+@click.option("--simulate", is_flag=True, default=None, help="Answers from a simulator in this process; needs no key.")
+@click.option("--json", "as_json", is_flag=True, help="Print all that is known as one JSON line.")
+def command(input_: str, *, sample: int | None, as_json: bool, **flags: Any) -> int:
+    """Estimate the tokens, the cost and the time of a job. Nothing is sent, unless --sample says how many rows.
+
+    How long answers will be nobody knows before: without a sample there is a ceiling at best. With --sample 20 twenty
+    rows are sent for real and kept as the first results of the run; `run` does not send them again.
+
+    \b
+    Examples:
+      arkbatch estimate prompts.jsonl --model doubao-seed-1-6-251015
+      arkbatch estimate job.toml --sample 20
+    """
+    from arkbatch.core.errors import ExitCode, UsageError
+
+    job = job_from(input_, flags if sample else {**flags, "dry_run": True})
+    if job.input == "-":
+        raise UsageError("estimate reads the input twice: save standard input to a file first")
+    run = _run(input_, sys.argv[1:])
+    if sample is None:
+        _print(job, {}, run, as_json=as_json)
+        return ExitCode.OK
+    return _with_sample(job, sample, run, as_json=as_json)
+
+
+def _with_sample(job: "Job", count: int, run: str, *, as_json: bool) -> int:
+    from arkbatch.adapters.rundir import RunDirectory
+    from arkbatch.cli.session import carry_out, this_command
+    from arkbatch.core.errors import ExitCode, UsageError
+    from arkbatch.engines.opening import OpenRun
+    from arkbatch.engines.run import Session
+    from arkbatch.reports.forecast import measured, sample_of
+
+    async def work(session: Session, run: OpenRun) -> "Summary":
+        rows = sample_of(job, run.info.run_id, count)
+        return await session.work_again(row for row in rows if row.number not in run.journal.ledger)
+
+    def finish(summary: "Summary") -> ExitCode:
+        if summary.halt is not None:
+            raise UsageError(f"the sample could not be sent: {summary.halt.message}. {summary.halt.advice}")
+        directory = RunDirectory(Path(job.run_dir))
+        found = measured(job.run_dir, sample_of(job, directory.read_info().run_id, count))
+        if not found:
+            raise UsageError(f"no row of the sample succeeded; `arkbatch status {job.run_dir}` tells why")
+        _print(job, found, run, as_json=as_json)
+        return ExitCode.OK
+
+    return carry_out(
+        job, lambda ready: OpenRun(ready, wall=time.time, command=this_command()), work, as_json=as_json, finish=finish
+    )
+
+
+def _print(job: "Job", sample: dict[Any, Any], run: str, *, as_json: bool) -> None:
+    import msgspec
+
+    from arkbatch.reports.forecast import forecasts
+    from arkbatch.reports.forecast_text import forecasts_text
+
+    found = forecasts(job, datetime.now(UTC), sample)
+    click.echo(msgspec.json.encode(found).decode() if as_json else forecasts_text(found, f"Run it:  {run}"))
+
+
+def _run(input_: str, words: list[str]) -> str:
+    """This command as a run."""
+    kept = list(words)
+    for place, word in enumerate(words):
+        if word == "--sample":
+            kept[place : place + 2] = ["", ""]
+        elif word.startswith("--sample=") or word == "--json":
+            kept[place] = ""
+    said = [word for word in kept if word]
+    return shlex.join(["arkbatch", "run", *said[1:]] if said[:1] == ["estimate"] else ["arkbatch", "run", input_])
