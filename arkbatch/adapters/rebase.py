@@ -4,8 +4,9 @@ A row is the same when its digest is, wherever it stands now; of several equal r
 first. Records that no row of the new input claims move to `superseded.jsonl`: they were paid for, and nobody asked
 to destroy them. It costs 16 bytes of memory for each recorded row.
 
-Killed at any moment it can be done again: the new files are whole before the first is renamed, `run.json` names the
-old input until the last is, and matching goes by digest and never by the numbers that it changes.
+Killed at any moment it can be done again: both new files are whole before the first is put into place, whoever next
+locks the run puts the second one beside it, `run.json` names the old input until then, and matching goes by digest and
+never by the numbers that it changes.
 """
 
 import os
@@ -20,7 +21,7 @@ from msgspec import Raw, Struct
 
 from arkbatch.adapters.journal import read_lines
 from arkbatch.adapters.partitions import Partitions, key_of
-from arkbatch.adapters.rundir import FAILURES, LEDGER, RESULTS, SUPERSEDED, RunDirectory, disk, sync_directory
+from arkbatch.adapters.rundir import FAILURES, LEDGER, PENDING, RESULTS, SUPERSEDED, RunDirectory, disk
 from arkbatch.adapters.source import lines
 from arkbatch.core.lines import decode_located
 from arkbatch.core.rows import custom_id_of, digest_of
@@ -75,9 +76,7 @@ def rebase(directory: RunDirectory, source: Path) -> Edit:
         for name, moved in zip(_FILES, moves, strict=True):
             _rewrite(directory, name, moved)
         (directory / LEDGER).unlink(missing_ok=True)
-        for name in _FILES:
-            (directory / f"{name}.new").replace(directory / name)
-        sync_directory(directory.path)
+        directory.replace_both()
     return edit
 
 
@@ -129,7 +128,7 @@ def _count_rest(group: Iterator[tuple[int, ...]], edit: Edit) -> None:
 
 
 def _rewrite(directory: RunDirectory, name: str, moves: _Moves) -> None:
-    descriptor = os.open(directory / f"{name}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor = os.open(directory / f"{name}{PENDING}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     aside = os.open(directory / SUPERSEDED, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "wb") as kept, os.fdopen(aside, "ab") as superseded:
         for _, line in read_lines(directory / name):

@@ -30,6 +30,7 @@ LOG = "run.log"
 LOCK = "lock"
 SPOOL = "input.jsonl"
 SUPERSEDED = "superseded.jsonl"
+PENDING = ".rebased"  # a journal file that waits to be replaced together with the other one
 
 
 class InputInfo(Struct):
@@ -138,7 +139,23 @@ class RunDirectory:
             file.truncate()
             file.write(f"process {os.getpid()} on {platform.node()} since {since}\n")
             file.flush()
+            self._finish_replacing()
             yield
+
+    def replace_both(self) -> None:
+        """Put the pending journal files into place. Between the two nobody could read them: see `locked`."""
+        for name in (RESULTS, FAILURES):
+            (self.path / (name + PENDING)).replace(self.path / name)
+        sync_directory(self.path)
+
+    def _finish_replacing(self) -> None:
+        """What a process that was killed left: with the first in place the second follows, else both are void."""
+        results, failures = (self.path / (name + PENDING) for name in (RESULTS, FAILURES))
+        if failures.exists() and not results.exists():
+            failures.replace(self.path / FAILURES)
+            sync_directory(self.path)
+        results.unlink(missing_ok=True)
+        failures.unlink(missing_ok=True)
 
     def writer(self) -> str | None:
         """Who writes to the run now, None if nobody does. A lock that is free is taken for some microseconds."""
