@@ -114,8 +114,9 @@ def survey(path: Path) -> InputInfo:
         stream: IO[bytes] = io.BufferedReader(hashing, _BUFFER)
         last, count, rows = b"\n", 0, 0
         for last in gzip.open(stream) if is_gzip(path) else stream:
+            text = last if count else last.removeprefix(_BOM)
+            rows += bool(text) and not text.isspace()
             count += 1
-            rows += not last.isspace()
         return InputInfo(
             path=str(path),
             size=hashing.size,

@@ -1,0 +1,120 @@
+import gzip
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from arkbatch.adapters import source
+from arkbatch.adapters.source import Change, compare, lines, survey
+from arkbatch.core.errors import UsageError
+from arkbatch.core.ledger import Position
+
+
+def written(folder, data, name="in.jsonl"):
+    path = folder / name
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    return path
+
+
+@pytest.mark.parametrize("name", ["in.jsonl", "in.jsonl.gz"])
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b"", []),
+        (b"a\nb\n", [(1, 0, b"a\n"), (2, 2, b"b\n")]),
+        (b"a\nb", [(1, 0, b"a\n"), (2, 2, b"b")]),
+        (b"a\r\nb\r\n", [(1, 0, b"a\r\n"), (2, 3, b"b\r\n")]),
+        (b"\xef\xbb\xbfa\nb\n", [(1, 0, b"a\n"), (2, 5, b"b\n")]),
+        (b"\n \na\n\t\r\n", [(3, 3, b"a\n")]),
+        (b"\xef\xbb\xbf\na\n", [(2, 4, b"a\n")]),
+        (b"\xef\xbb\xbf", []),
+    ],
+    ids=["empty", "plain", "no last newline", "CRLF", "BOM", "blank lines", "BOM on a blank line", "only a BOM"],
+)
+def test_lines_have_numbers_and_offsets(tmp_path, name, data, found):
+    path = written(tmp_path, data, name)
+    assert list(lines(path)) == found
+    assert survey(path).rows == len(found)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.sampled_from([b"", b" ", b"a", b"bb", b"\xe4\xb8\xad", b"c\r"])), st.booleans(), st.booleans())
+def test_every_line_can_be_entered_at_its_place(tmp_path_factory, parts, ends_open, packed):
+    data = b"\n".join(parts) + (b"" if ends_open else b"\n")
+    path = written(tmp_path_factory.mktemp("f"), data, "in.jsonl.gz" if packed else "in.jsonl")
+    whole = list(lines(path))
+    for place, (number, offset, _) in enumerate(whole):
+        assert list(lines(path, Position(number - 1, offset))) == whole[place:]
+    assert survey(path).rows == len(whole)
+
+
+def test_a_line_over_the_limit_comes_cut_and_the_next_is_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(source, "LONGEST_LINE", 100)
+    path = written(tmp_path, b"x" * 350 + b"\nnext\n")
+    assert list(lines(path)) == [(1, 0, b"x" * 100), (2, 351, b"next\n")]
+
+
+@pytest.mark.parametrize("size", [99, 100, 101])
+def test_a_line_about_as_long_as_the_limit_hides_no_other(tmp_path, monkeypatch, size):
+    monkeypatch.setattr(source, "LONGEST_LINE", 100)
+    path = written(tmp_path, b"x" * size + b"\nnext\n", "in.jsonl.gz")
+    found = list(lines(path))
+    assert [number for number, _, _ in found] == [1, 2]
+    assert list(lines(path, Position(1, size + 1))) == found[1:]
+
+
+@pytest.mark.parametrize("damage", [b"this is no gzip", gzip.compress(b"a\n" * 999)[:-20], b"\x1f\x8b" + b"\0" * 40])
+def test_a_damaged_gzip_file_says_so(tmp_path, damage):
+    path = tmp_path / "in.jsonl.gz"
+    path.write_bytes(damage)
+    for read in (lambda: list(lines(path)), lambda: survey(path)):
+        with pytest.raises(UsageError, match=r"in.jsonl.gz is a damaged gzip file .* Compress it again"):
+            read()
+
+
+def test_a_missing_file_and_a_directory_are_usage_errors(tmp_path):
+    for path in (tmp_path / "missing.jsonl", tmp_path):
+        with pytest.raises(UsageError, match="Cannot read the input"):
+            survey(path)
+
+
+BEFORE = b'{"a": 1}\n{"b": 2}'
+
+
+@pytest.mark.parametrize(
+    ("now", "change"),
+    [
+        (BEFORE, Change.SAME),
+        (BEFORE + b"\n", Change.GREW),
+        (BEFORE + b'\n{"c": 3}\n', Change.GREW),
+        (BEFORE + b'\r\n{"c": 3}\n', Change.GREW),
+        (BEFORE + b" more", Change.EDITED),
+        (BEFORE[:-1], Change.EDITED),
+        (BEFORE[:9], Change.EDITED),
+        (b"", Change.EDITED),
+        (BEFORE.replace(b"1", b"9"), Change.EDITED),
+        (b'{"b": 2}\n{"a": 1}', Change.EDITED),
+    ],
+)
+def test_growth_is_told_from_every_other_change(tmp_path, now, change):
+    path = written(tmp_path, BEFORE)
+    known = survey(path)
+    path.write_bytes(now)
+    os.utime(path, (1, 1))
+    assert compare(path, known) is change
+
+
+def test_a_gzip_file_with_another_member_behind_it_grew(tmp_path):
+    path = written(tmp_path, b"a\n", "in.jsonl.gz")
+    known = survey(path)
+    path.write_bytes(path.read_bytes() + gzip.compress(b"b\n"))
+    assert compare(path, known) is Change.GREW
+    assert survey(path).rows == 2
+
+
+def test_a_file_of_the_same_size_and_time_is_not_read_again(tmp_path, monkeypatch):
+    path = written(tmp_path, BEFORE)
+    known = survey(path)
+    monkeypatch.setattr(source, "_sha256", None)
+    assert compare(path, known) is Change.SAME
