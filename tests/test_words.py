@@ -1,6 +1,6 @@
 import pytest
 
-from arkbatch.core.words import count, duration, short
+from arkbatch.core.words import count, counted, duration, short
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,8 @@ def test_a_duration_in_the_two_units_that_matter(seconds, text):
 
 def test_large_counts_are_grouped():
     assert count(1_234_567) == "1,234,567"
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 rows"), (1, "1 row"), (2_000, "2,000 rows")])
+def test_one_thing_is_no_many(number, text):
+    assert counted(number, "row") == text

@@ -5,6 +5,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def counted(number: int, thing: str) -> str:
+    """1 row, 2 rows."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def short(number: float) -> str:
     """A count in a few characters: 940, 12.3k, 4.56M."""
     if round(number) < 10_000:

@@ -32,6 +32,7 @@ from arkbatch.core.pricing import Pricer
 from arkbatch.core.records import BadRow, Row
 from arkbatch.core.rows import RowReader, problem_of_defaults
 from arkbatch.core.standing import Found
+from arkbatch.core.words import counted
 
 STDIN = "-"
 
@@ -158,7 +159,7 @@ class OpenRun:
                 )
             case Change.GREW:
                 now = survey(self.input.absolute())
-                self._changes.append(f"the input grew by {now.rows - info.input.rows} rows")
+                self._changes.append(f"the input grew by {counted(now.rows - info.input.rows, 'row')}")
                 self._adopt(info, now)
             case Change.EDITED:
                 self._rebase(info)
