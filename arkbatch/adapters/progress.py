@@ -16,7 +16,7 @@ from tqdm import tqdm
 from arkbatch.adapters.rundir import disk, private
 from arkbatch.core.records import Again, Cause, Failure, Outcome, Response, Row, Verdict
 from arkbatch.core.standing import Found, Standing, seconds_left
-from arkbatch.core.words import duration, printable, short
+from arkbatch.core.words import counted, duration, printable, short
 
 _LINES_A_MINUTE = 200  # of the log; a million connection errors must not become a file of a gigabyte
 
@@ -112,14 +112,15 @@ class Bar(Observer):
     def stands(self, standing: Standing) -> None:
         if self._bar is None:
             form = "{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} rows{postfix}"
-            self._bar = tqdm(file=self._stream, bar_format=form, dynamic_ncols=True, mininterval=0, leave=True)
+            whole = {"total": standing.total, "initial": standing.total - standing.left}
+            self._bar = tqdm(file=self._stream, bar_format=form, dynamic_ncols=True, mininterval=0, leave=True, **whole)
         self._bar.total = standing.total
         self._bar.n = standing.total - standing.left
         self._bar.set_postfix_str(described(standing), refresh=False)
         self._bar.refresh()
 
     def stopping(self, in_flight: int) -> None:
-        self._say(f"Stopping: waiting for {in_flight} calls in flight. Ctrl-C again abandons them.")
+        self._say(f"{_stopping(in_flight)} Ctrl-C again abandons {'it' if in_flight == 1 else 'them'}.")
 
     def noted(self, text: str) -> None:
         self._say(f"{text[:1].upper()}{text[1:]}.")
@@ -148,10 +149,14 @@ class LineAMinute(Observer):
             print(f"{rows}{', ' + text if (text := described(standing)) else ''}", file=self._stream, flush=True)
 
     def stopping(self, in_flight: int) -> None:
-        print(f"Stopping: waiting for {in_flight} calls in flight.", file=self._stream, flush=True)
+        print(_stopping(in_flight), file=self._stream, flush=True)
 
     def noted(self, text: str) -> None:
         print(printable(f"{text[:1].upper()}{text[1:]}."), file=self._stream, flush=True)
+
+
+def _stopping(in_flight: int) -> str:
+    return f"Stopping: waiting for {counted(in_flight, 'call')} in flight."
 
 
 def described(standing: Standing) -> str:
@@ -159,7 +164,7 @@ def described(standing: Standing) -> str:
     left = seconds_left(standing)
     parts = [
         f"{standing.failed} failed" if standing.failed else "",
-        f"{standing.retried} retries" if standing.retried else "",
+        f"{standing.retried} {'retry' if standing.retried == 1 else 'retries'}" if standing.retried else "",
         f"{standing.in_flight} in flight",
         _against(standing.rpm, standing.rpm_found or standing.rpm_limit, "req/min"),
         _against(standing.tpm, standing.tpm_limit, "tok/min"),
@@ -179,7 +184,8 @@ class Log(Observer):
     def __init__(self, path: Path, wall: Callable[[], float]) -> None:
         self._wall = wall
         with disk(path):
-            self._file = open(path, "a", encoding="utf-8", buffering=1, opener=private)
+            # Unbuffered: what a full disk refused must not come again when the file is closed.
+            self._file = open(path, "ab", buffering=0, opener=private)
         self._path = path
         self._minute, self._written, self._dropped = 0, 0, 0
 
@@ -189,14 +195,14 @@ class Log(Observer):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            self._write(f"ended by {type(error).__name__}: {error}")
-        self._file.close()
+        with self._file:
+            if error is not None:
+                self._tell(f"ended by {type(error).__name__}: {error}")
 
     def opened(self, found: Found) -> None:
-        self._write(f"session begins: {found.done} done, {found.failed} failed, {found.to_send} to send")
+        self._tell(f"session begins: {found.done} done, {found.failed} failed, {found.to_send} to send")
         for change in found.changes:
-            self._write(f"changed: {change}")
+            self._tell(f"changed: {change}")
 
     def retrying(self, row: Row, client_id: str, verdict: Again, seconds: float) -> None:
         self._write(f"row {row.number} again in {seconds:.1f} s: {_said(verdict.cause)} id={client_id}")
@@ -207,10 +213,10 @@ class Log(Observer):
             self._write(f"row {outcome.row.number} failed: {_said(outcome.cause)}{ids}")
 
     def halted(self, cause: Cause) -> None:
-        self._write(f"halted: {_said(cause)}. {cause.advice}")
+        self._tell(f"halted: {_said(cause)}. {cause.advice}")
 
     def stopping(self, in_flight: int) -> None:
-        self._write(f"stop asked for; {in_flight} calls in flight")
+        self._tell(f"stop asked for; {in_flight} calls in flight")
 
     def paced(self, reason: str) -> None:
         self._write(f"pace: {reason}")
@@ -219,22 +225,34 @@ class Log(Observer):
         self._write(text)
 
     def closed(self, ending: str) -> None:
-        self._write(f"session ends: {ending}")
+        self._tell(f"session ends: {ending}")
 
     def _write(self, text: str) -> None:
-        now = self._wall()
-        if int(now / 60) != self._minute:
-            dropped, self._dropped = self._dropped, 0
-            self._minute, self._written = int(now / 60), 0
-            if dropped:
-                self._write(f"{dropped} more lines in the last minute were left out")
-        self._written += 1
-        if self._written > _LINES_A_MINUTE:
+        """Of a row; the first so many in a minute."""
+        minute = int(self._wall() / 60)
+        if minute != self._minute:
+            self._tell_dropped()
+            self._minute, self._written = minute, 0
+        if self._written < _LINES_A_MINUTE:
+            self._written += 1
+            self._append(text)
+        else:
             self._dropped += 1
-            return
-        stamp = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
+
+    def _tell(self, text: str) -> None:
+        """Of the session; these are few and never left out."""
+        self._tell_dropped()
+        self._append(text)
+
+    def _tell_dropped(self) -> None:
+        dropped, self._dropped = self._dropped, 0
+        if dropped:
+            self._append(f"{dropped} more lines were left out here")
+
+    def _append(self, text: str) -> None:
+        stamp = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="milliseconds")
         with disk(self._path):
-            self._file.write(f"{stamp} {' '.join(text.split())}\n")
+            self._file.write(f"{stamp} {' '.join(text.split())}\n".encode("utf-8", "replace"))
 
 
 def _said(cause: Cause) -> str:

@@ -25,6 +25,7 @@ from arkbatch.adapters.rundir import FAILURES, LEDGER, PENDING, RESULTS, SUPERSE
 from arkbatch.adapters.source import lines
 from arkbatch.core.lines import decode_located
 from arkbatch.core.rows import custom_id_of, digest_of
+from arkbatch.core.words import counted
 
 _FILES = (RESULTS, FAILURES)
 _NEW = len(_FILES)  # stands where a record's file would, for a line of the new input
@@ -40,7 +41,7 @@ class Edit(Struct):
 
     def __str__(self) -> str:
         return (
-            f"{self.unchanged} recorded rows unchanged, {self.changed} changed, "
+            f"{counted(self.unchanged, 'recorded row')} unchanged, {self.changed} changed, "
             f"{self.new} new or not yet run, {self.removed} removed"
         )
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from arkbatch.core.money import Money
 from arkbatch.core.standing import Found
 from arkbatch.core.summary import Summary
-from arkbatch.core.words import count, duration, printable
+from arkbatch.core.words import count, counted, duration, printable
 
 NAMES = {"input": "input", "cached": "of it cached", "output": "output", "reasoning": "of it reasoning"}
 
@@ -15,10 +15,10 @@ def found_line(found: Found) -> str:
     if found.command == "retry":
         return _retry_line(found)
     if found.fresh:
-        return f"New run in {found.run_dir}: {count(found.left)} rows."
+        return f"New run in {found.run_dir}: {counted(found.left, 'row')}."
     changes = "".join(f"\n  changed: {change}" for change in found.changes)
     return (
-        f"Resuming {found.run_dir}: {count(found.done)} rows done, {count(found.failed)} failed, "
+        f"Resuming {found.run_dir}: {counted(found.done, 'row')} done, {count(found.failed)} failed, "
         f"{count(found.left)} left.{changes or ' Nothing changed since the last session.'}"
     )
 
@@ -41,7 +41,7 @@ def summary_text(summary: Summary, next_command: str) -> str:
         ("tokens", tokens_text(summary.usage)),
         ("thrown away", tokens_text(summary.discarded)),
         ("cost", cost_text(summary.cost, summary.discarded_cost, summary.no_price_because)),
-        ("time", f"{duration(summary.seconds)} ({count(summary.session['recorded'])} rows in this session)"),
+        ("time", f"{duration(summary.seconds)} ({counted(summary.session['recorded'], 'row')} in this session)"),
         (
             "away",
             f"the service was away for {duration(away)}" if (away := summary.session.get("seconds_away", 0)) else "",
