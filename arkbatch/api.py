@@ -12,6 +12,7 @@ purpose is an `arkbatch.core.errors.ArkbatchError`; rows that fail are counted i
 """
 
 import asyncio
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 
 from arkbatch.adapters.jobfile import resolve
 from arkbatch.adapters.progress import Observer
+from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Job
 from arkbatch.core.summary import Summary
 from arkbatch.engines.opening import OpenRun, Wishes
@@ -40,6 +42,11 @@ async def arun(job: Job, observer: Observer | None = None, *, rebase: bool = Fal
 
     rebase: keep the results of unchanged rows of an edited input; mixed: go on with changed parameters
     """
+    if job.simulated:
+        raise UsageError(
+            "Only the command starts a simulator: say arkbatch run --simulate, "
+            "or start one with arkbatch simulate and give its address as base_url."
+        )
     with OpenRun(job, Wishes(rebase, mixed), wall=time.time) as opened:
         if not opened.found.to_send:
             return summary_of(opened, "nothing left", 0.0)
@@ -48,6 +55,9 @@ async def arun(job: Job, observer: Observer | None = None, *, rebase: bool = Fal
 
 def run(job: Job, observer: Observer | None = None, *, rebase: bool = False, mixed: bool = False) -> Summary:
     """The same, from a program without an event loop."""
+    with contextlib.suppress(RuntimeError):
+        asyncio.get_running_loop()
+        raise UsageError("An event loop is running here, as in a notebook: say await arkbatch.arun(job) instead.")
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(arun(job, observer, rebase=rebase, mixed=mixed))
 
