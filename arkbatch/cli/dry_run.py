@@ -13,6 +13,7 @@ from arkbatch.core.errors import ExitCode, UsageError
 from arkbatch.core.job import Job
 from arkbatch.core.records import Row
 from arkbatch.core.rows import RowReader
+from arkbatch.core.words import counted
 
 _SHOWN = 3
 
@@ -25,7 +26,8 @@ def show_plan(job: Job, named: str, *, as_json: bool) -> ExitCode:
     if job.input == "-":
         raise UsageError("--dry-run reads the input twice: save standard input to a file first")
     reader = RowReader(job)
-    rows = [reader.read(*line) for line in islice(lines(Path(job.input)), _SHOWN)]
+    first = _SHOWN if job.row_limit is None else min(_SHOWN, job.row_limit)
+    rows = [reader.read(*line) for line in islice(lines(Path(job.input)), first)]
     for row in rows:
         url = job.base_url + ENDPOINTS[row.endpoint].path if isinstance(row, Row) else None
         shown = {"row": row.number, "custom_id": row.custom_id, "url": url}
@@ -34,9 +36,15 @@ def show_plan(job: Job, named: str, *, as_json: bool) -> ExitCode:
     limits = job.limits
     said = [f"at most {limits.rpm:g} requests a minute" if limits.rpm else "", f"{limits.concurrency} calls at once"]
     print(  # noqa: T201
-        f"Nothing was sent. {job.input} has {survey(Path(job.input)).rows:,} rows; they would go to {job.base_url}, "
+        f"Nothing was sent. {job.input} has {_which(survey(Path(job.input)).rows, job.row_limit)} would go to {job.base_url}, "
         f"{', '.join(part for part in said if part)}, into {job.run_dir}.\n"
         f"Read every line:  arkbatch check {named}",
         file=sys.stderr,
     )
     return ExitCode.OK
+
+
+def _which(rows: int, limit: int | None) -> str:
+    if limit is not None and limit < rows:
+        return f"{counted(rows, 'row')}, of which the first {limit:,}"
+    return f"{counted(rows, 'row')}; {'it' if rows == 1 else 'they'}"
