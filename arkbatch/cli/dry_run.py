@@ -35,8 +35,9 @@ def show_plan(job: Job, named: str, *, as_json: bool) -> ExitCode:
         click.echo(orjson.dumps(shown, option=0 if as_json else orjson.OPT_INDENT_2).decode())
     limits = job.limits
     said = [f"at most {limits.rpm:g} requests a minute" if limits.rpm else "", f"{limits.concurrency} calls at once"]
+    which = _which(survey(Path(job.input)).rows, job.row_limit)
     print(  # noqa: T201
-        f"Nothing was sent. {job.input} has {_which(survey(Path(job.input)).rows, job.row_limit)} would go to {job.base_url}, "
+        f"Nothing was sent. {job.input} has {which} would go to {job.base_url}, "
         f"{', '.join(part for part in said if part)}, into {job.run_dir}.\n"
         f"Read every line:  arkbatch check {named}",
         file=sys.stderr,
