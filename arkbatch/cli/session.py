@@ -22,10 +22,7 @@ from arkbatch.core.summary import Summary
 from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.run import Session, summary_of
 from arkbatch.engines.spending import MAX_COST, MAX_TOKENS
-                return summary_of(run, "nothing left", 0.0)
-            if foretell and run.found.fresh:
-                click.echo(foretold(run.job, str(run.input), run.found.total, time.time()), err=True)
-            session = Session(run, [_progress()]) if live is None else await _shown(run, page, live)
+from arkbatch.reports.forecast_text import foretold
 from arkbatch.reports.text import found_line, summary_text
 
 SIMULATED_LATENCY = 0.5  # seconds, as a small model takes
@@ -68,20 +65,10 @@ async def _carry_out(
         with open_run(ready) as run:
             click.echo(found_line(run.found), err=True)
             if not run.found.to_send:
-<<<<<<< HEAD
-                return _finish(summary_of(run, "nothing left", 0.0), as_json=as_json)
-            session = Session(run, [_progress()]) if live is None else await _shown(run, page, live)
-=======
                 return summary_of(run, "nothing left", 0.0)
             if foretell and run.found.fresh:
                 click.echo(foretold(run.job, str(run.input), run.found.total, time.time()), err=True)
-            moment = Moment()
-            session = Session(run, [_progress(), moment])
-            if live is not None:
-                look = Look(run.found.run_dir, time.time, moment.now)
-                url = await page.enter_async_context(serve_page(look, port=live, stop=session.stop))
-                click.echo(f"Live page:  {url}", err=True)
->>>>>>> c9e1d9e (Estimate a job before it runs, from a few rows that become its first results)
+            session = Session(run, [_progress()]) if live is None else await _shown(run, page, live)
             with _signals(session):
                 return await work(session, run)
 
