@@ -8,10 +8,9 @@ from msgspec.structs import replace
 from arkbatch.core.job import Job
 from arkbatch.core.money import Unknown
 from arkbatch.core.sampling import Estimate, Range
-from arkbatch.core.words import count, duration, short
+from arkbatch.core.words import count, duration, printable, short
 from arkbatch.reports.forecast import Forecast, forecasts
 from arkbatch.reports.tables import grid
-from arkbatch.reports.text import printable
 
 LOOKED_AT = 1000  # rows
 HEADINGS = ("", "low", "expected", "high")
