@@ -225,7 +225,7 @@
   function tiles() {
     const w = words(), grid = make("div", "tiles");
     const tile = (name, value, label, under, colour = "") =>
-      grid.append(named(make("div", `tile ${colour}`, make("span", "", label), make("b", "", value), make("span", "", under)), "tile", name));
+      grid.append(named(make("div", `tile ${colour}`, make("span", "", label), make("b", String(value).length > 9 ? "long" : "", value), make("span", "", under)), "tile", name));
     tile("done", whole(data.done), w.done, share(data.done, data.rows), data.done && !data.failed && !data.left ? "green" : "");
     tile("failed", whole(data.failed), w.failedRows, data.failed ? share(data.failed, data.rows) : "", data.failed ? "red" : "");
     if (data.left) tile("left", whole(data.left), w.left, remaining());
@@ -311,7 +311,7 @@
     const sentence = w.advice[each.kind] || each.advice.replace(/,? then: arkbatch retry .*$/, "");
     const box = make("div", "reason", make("b", "", whole(each.rows)));
     box.append(make("div", "", name, each.code ? ` (${each.code})` : "", make("span", "hint", sample)));
-    box.append(make("div", "", sentence[0].toUpperCase() + sentence.slice(1), command ? language === "zh" ? "：" : ": " : ".", command ? make("code", "", command[0]) : ""));
+    box.append(make("div", "", sentence[0].toUpperCase() + sentence.slice(1), command ? language === "zh" ? "：" : ": " : language === "zh" ? "。" : ".", command ? make("code", "", command[0]) : ""));
     return named(box, "kind", each.kind);
   }
 
