@@ -10,6 +10,7 @@ from arkbatch.adapters.jobfile import resolve
 from arkbatch.adapters.mistakes import known_keys
 from arkbatch.adapters.typed import FLAG_PATHS, JobFile, parse_setting
 from arkbatch.core.endpoints import ENDPOINTS
+from arkbatch.core.endpoints.batch import online_name
 from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job import Limits, ReplyPolicy, RetryPolicy, Timeouts
 
@@ -82,7 +83,7 @@ def test_standard_input_has_its_run_in_the_working_directory(tmp_path):
 
 @pytest.mark.parametrize(("flag", "path"), FLAG_PATHS.items())
 def test_each_flag_wins_over_the_key_it_stands_for(job, flag, path):
-    values = {"endpoint": "embeddings", "stream": True, "project": "p", "encrypt": True}
+    values = {"endpoint": "embeddings", "stream": True, "project": "p", "encrypt": True, "lane": "batch"}
     found = job(
         PLAIN + "[limits]\nconcurrency = 3\nrpm = 3\n[retry]\nmax_attempts = 3\n", **{flag: values.get(flag, 7)}
     )
@@ -261,4 +262,4 @@ def test_every_section_key_has_a_description_for_editors():
 
 def test_the_job_file_knows_every_endpoint():
     hint = typing.get_type_hints(JobFile)["endpoint"]
-    assert set(typing.get_args(hint)) == set(ENDPOINTS)
+    assert set(typing.get_args(hint)) == {online_name(name) for name in ENDPOINTS}

@@ -8,6 +8,7 @@ import pytest
 
 from arkbatch.adapters.jobfile import resolve
 from arkbatch.adapters.typed import schema
+from arkbatch.core.endpoints.batch import online_name
 from arkbatch.core.records import Row
 from arkbatch.core.rows import RowReader
 
@@ -26,7 +27,7 @@ def rows(file):
 def test_each_example_resolves_and_each_of_its_rows_can_be_sent(file):
     job, found = rows(file)
     assert [row for row in found if not isinstance(row, Row)] == []
-    assert {row.endpoint for row in found} == {job.endpoint}
+    assert {online_name(row.endpoint) for row in found} == {job.endpoint}
     assert len({row.custom_id for row in found}) == len(found)
 
 

@@ -25,6 +25,7 @@ from arkbatch.adapters.environment import (
 )
 from arkbatch.adapters.published import ramp_at
 from arkbatch.adapters.typed import FLAG_PATHS, Typed, complete, mistake, read
+from arkbatch.core.endpoints.batch import LANE, misplaced
 from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job import Job, Limits, Sections
 
@@ -59,6 +60,7 @@ def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd
     said = (given.get("model"), server.model or None, typed.file.model)
     model = next((one for one in said if one is not None), None)
     _check_project(typed, server, model or "")
+    _check_lane(typed, server, model or "", given)
     return Job(
         **{name: getattr(typed.file, name) for name in Sections.__struct_fields__ if name != "limits"},
         limits=_limits(typed, server.base_url, simulated=bool(given.get("simulate"))),
@@ -130,6 +132,14 @@ def _certificate(typed: Typed, server: Server, given: Mapping[str, Any], cwd: Pa
         return (cwd / named).read_text(encoding="ascii") if named else ""
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--certificate {named} cannot be read: {error}") from error
+
+
+def _check_lane(typed: Typed, server: Server, model: str, given: Mapping[str, Any]) -> None:
+    lane = typed.file.lane
+    if reason := misplaced(model, lane):
+        raise mistake(typed.label, reason)
+    if lane == LANE and not (server.is_ark or given.get("simulate")):
+        raise mistake(typed.label, f"lane = \"batch\" is Ark's own, and {server.base_url} is not Ark's address")
 
 
 def _check_project(typed: Typed, server: Server, model: str) -> None:

@@ -7,6 +7,7 @@ decompression.
 """
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from io import BytesIO
@@ -26,6 +27,7 @@ from arkbatch.core.records import Break, Broken, Call, Reply, Response
 LARGEST_REPLY = 128 << 20  # 256 embeddings of 4096 numbers take some 25 MB
 _LARGE_BODY = 1 << 20  # from here on aiohttp warns of bytes, and sends a file in pieces
 _IDLE_SECONDS = 5.0  # as the official SDK; a connection that rested longer may be gone without notice
+_KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 30, "TCP_KEEPCNT": 6}  # seconds, seconds, probes
 _CLIENT_ID = "X-Client-Request-Id"
 
 
@@ -142,12 +144,26 @@ def _detail(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
 
+def _kept_alive(address: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket that shows a sign of life each minute: routers forget connections that are held open in silence."""
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    made.setblocking(False)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE.items():
+        if hasattr(socket, name):  # not every platform has each
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return made
+
+
 @asynccontextmanager
 async def open_transport(
     base_url: str, credentials: Credentials, timeouts: Timeouts, concurrency: int
 ) -> AsyncIterator[HttpTransport]:
     """A transport with a pool as large as the concurrency, so that no call waits for a connection."""
-    connector = aiohttp.TCPConnector(limit=concurrency, keepalive_timeout=_IDLE_SECONDS, ttl_dns_cache=60)
+    connector = aiohttp.TCPConnector(
+        limit=concurrency, keepalive_timeout=_IDLE_SECONDS, ttl_dns_cache=60, socket_factory=_kept_alive
+    )
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=timeouts.read)
     headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "arkbatch"}
     async with aiohttp.ClientSession(

@@ -37,6 +37,13 @@ FLAG_PATHS = {
     "stream": ("stream",),
     "project": ("project",),
     "encrypt": ("encrypt",),
+    "lane": ("lane",),
+}
+# What is left out on the batch lane: calls are held open for up to three days there, and thousands at once are usual.
+BATCH_DEFAULTS: Mapping[str, Mapping[str, float]] = {
+    "limits": {"concurrency": 1000},
+    "timeouts": {"read": 259_200.0},
+    "retry": {"patience": 604_800.0},
 }
 # Keys of a request that have a better place than [defaults].
 MISPLACED = {
@@ -98,6 +105,8 @@ def read(path: str, given: Mapping[str, Any], cwd: Path) -> Typed:
 def complete(raw: dict[str, Any], given: Mapping[str, Any], label: str = "", folder: Path | None = None) -> Typed:
     """The tables of a job, with the flags laid over them, checked. `label`: what to call them in messages."""
     labels = _lay_over(raw, given)
+    if raw.get("lane") == "batch":
+        _lay_under(raw, BATCH_DEFAULTS)
     if said := _key_in(raw):
         raise mistake(label, f"{said}: a key does not belong here, set ARK_API_KEY in the environment or in .env")
     if odd := _odd_value(raw, (), labels):
@@ -108,6 +117,14 @@ def complete(raw: dict[str, Any], given: Mapping[str, Any], label: str = "", fol
         raise mistake(label, explain(error, raw, JobFile, labels)) from error
     _check_meaning(file, label)
     return Typed(file, label, folder, frozenset(raw.get("limits", ())))
+
+
+def _lay_under(raw: dict[str, Any], defaults: Mapping[str, Mapping[str, float]]) -> None:
+    """Values for keys that were left out."""
+    for table, values in defaults.items():
+        said = raw.setdefault(table, {})
+        if isinstance(said, dict):
+            raw[table] = {**values, **said}
 
 
 def mistake(label: str, text: str) -> UsageError:
@@ -200,6 +217,8 @@ def _check_meaning(file: JobFile, label: str) -> None:
             raise mistake(label, f"defaults.{key} would stand in every row: {advice}")
     if both := sorted(file.replies.retry_on_finish_reason & file.replies.fail_on_finish_reason):
         raise mistake(label, f'"{both[0]}" is in retry_on_finish_reason and in fail_on_finish_reason: choose one')
+    if file.stream and file.lane == "batch":
+        raise mistake(label, 'stream = true, and the batch lane does not stream: leave it out, or lane = "batch"')
     if file.confidential and not file.encrypt:
         raise mistake(label, "confidential = true is a way to encrypt: write encrypt = true as well")
     if file.encrypt and file.endpoint != "chat":

@@ -43,6 +43,7 @@ _ASKING = (
     click.option("--set", "set_", multiple=True, metavar="KEY=VALUE", help="A request parameter: temperature=0.2."),
     click.option("--prices", metavar="FILE", help="Prices of your own (TOML), over those that arkbatch knows."),
     click.option("--base-url", metavar="U", help="Another OpenAI-compatible server."),
+    click.option("--lane", type=click.Choice(["online", "batch"]), help="batch: half price, for ep-bi-... endpoints."),
     click.option(
         "--stream/--no-stream", default=None, help="Have chat answers streamed; what is recorded is the same."
     ),

@@ -115,9 +115,14 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds. There is no limit on a whole call: thinking models take half an hour."""
 
     connect: Annotated[float, Meta(gt=0, le=3600, description="Seconds to reach the server.")] = 10.0
-    read: Annotated[float, Meta(gt=0, le=86_400, description="Seconds without a byte before a call is given up.")] = (
-        1800.0
-    )
+    read: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=259_200,
+            description="Seconds without a byte before a call is given up; on the batch lane 259200 when left out.",
+        ),
+    ] = 1800.0
 
 
 class ReplyPolicy(Struct, frozen=True, forbid_unknown_fields=True):
@@ -170,6 +175,10 @@ class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stream: Annotated[
         bool, Meta(description="Have chat answers streamed; what is recorded is the same. A row may say otherwise.")
     ] = False
+    lane: Annotated[
+        Literal["online", "batch"],
+        Meta(description="batch: Ark's lane at half price, for ep-bi-... endpoints; calls are held open for hours."),
+    ] = "online"
     encrypt: Annotated[
         bool, Meta(description="Encrypt what messages say, and refuse to send what cannot be encrypted. Ark only.")
     ] = False
@@ -233,6 +242,8 @@ def asked(job: Job) -> dict[str, Any]:
         "template": job.template,
         "replies": job.replies,
     }
+    if job.lane != "online":
+        said["lane"] = job.lane
     if job.encrypt:  # a run that began encrypted is not to go on in clear by a forgotten flag
         said["encrypt"] = True
     plain: dict[str, Any] = msgspec.to_builtins(said, order="deterministic")

@@ -15,6 +15,7 @@ import orjson
 from msgspec import Struct
 
 from arkbatch.core.endpoints import ENDPOINTS, by_body, by_url
+from arkbatch.core.endpoints.batch import IN_BATCH, LANE, misplaced, online_name
 from arkbatch.core.job import Job, Template, pieces
 from arkbatch.core.records import BadRow, Body, Row
 
@@ -55,6 +56,7 @@ class RowReader:
         self._model = job.model
         self._defaults = job.defaults
         self._stream = job.stream
+        self._lane = job.lane
         self._columns = Columns(job.template, job.endpoint) if job.template else None
 
     def read(self, number: int, offset: int, line: bytes) -> Row | BadRow:
@@ -81,8 +83,14 @@ class RowReader:
         if isinstance(draft, str):
             return draft
         endpoint = draft.endpoint or by_body(draft.body) or self._endpoint
-        body = self._filled(draft.body, endpoint)
+        body = self._filled(draft.body, online_name(endpoint))
+        if self._lane == LANE:
+            endpoint = IN_BATCH.get(endpoint, endpoint)
+        elif endpoint in IN_BATCH.values():
+            return 'the url is one of the batch lane: give lane = "batch" (--lane batch)'
         problem = _NO_MODEL if not body.get("model") else ENDPOINTS[endpoint].problem(body)
+        if problem is None and body["model"].startswith("ep-"):
+            problem = misplaced(body["model"], self._lane)
         if problem is not None:
             return problem
         return Row(number, offset, digest, custom_id, endpoint, body)

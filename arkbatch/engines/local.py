@@ -340,7 +340,9 @@ class Engine:
         key = (row.endpoint, row.body.get("model"))
         estimator = self._estimators.get(key)
         if estimator is None:
-            estimator = self._estimators[key] = Estimator(output=0) if row.endpoint == "embeddings" else Estimator()
+            estimator = self._estimators[key] = (
+                Estimator(output=0) if row.endpoint.endswith("embeddings") else Estimator()
+            )
         return estimator
 
 

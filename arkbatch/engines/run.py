@@ -187,8 +187,9 @@ def build_pace(job: Job, now: float, memory: Memory | None = None) -> Pace:
     Without a given rate it begins, at Ark, from the published limit of the model and as slowly as Ark advises.
     """
     limits, entry = job.limits, None
-    ramp = ramp_at(job.base_url) if limits.rpm is None else None
-    if limits.rpm is None:
+    is_found = limits.rpm is None and job.lane == "online"  # the batch lane has a line and no rate
+    ramp = ramp_at(job.base_url) if is_found else None
+    if is_found:
         entry = published(job.model, job.base_url)
     return Pace(
         now,
