@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from arkbatch.adapters.progress import Bar, LineAMinute, Observer
 from arkbatch.api import loop_factory
+from arkbatch.cli.files import allow_files
 from arkbatch.core.errors import ExitCode
 from arkbatch.core.job import Job, Secret
 from arkbatch.core.records import Kind
@@ -60,6 +61,7 @@ async def _carry_out(
     live: int | None,
     foretell: bool,
 ) -> Summary:
+    allow_files(job.limits.concurrency * (2 if job.simulated else 1))
     async with _simulated(job) as ready, AsyncExitStack() as page:
         # The page goes last, so that it still shows how the run stands when it is closed.
         with open_run(ready) as run:
