@@ -15,7 +15,7 @@ import orjson
 from msgspec import Struct
 
 from arkbatch.core.endpoints import ENDPOINTS, by_body, by_url
-from arkbatch.core.endpoints.batch import IN_BATCH, LANE, misplaced, online_name
+from arkbatch.core.endpoints.batch import LANE, batch_name, misplaced, online_name
 from arkbatch.core.job import Job, Template, pieces
 from arkbatch.core.records import BadRow, Body, Row
 
@@ -85,8 +85,8 @@ class RowReader:
         endpoint = draft.endpoint or by_body(draft.body) or self._endpoint
         body = self._filled(draft.body, online_name(endpoint))
         if self._lane == LANE:
-            endpoint = IN_BATCH.get(endpoint, endpoint)
-        elif endpoint in IN_BATCH.values():
+            endpoint = batch_name(endpoint)
+        elif endpoint != online_name(endpoint):
             return 'the url is one of the batch lane: give lane = "batch" (--lane batch)'
         problem = _NO_MODEL if not body.get("model") else ENDPOINTS[endpoint].problem(body)
         if problem is None and body["model"].startswith("ep-"):

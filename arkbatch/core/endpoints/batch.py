@@ -4,11 +4,8 @@ Each lane has endpoint ids of its own (`ep-bi-...` here), and an id on the wrong
 only say that it does not exist. The batch lane does not stream.
 """
 
-from collections.abc import Mapping
-
 from msgspec.structs import replace
 
-from arkbatch.core.endpoints import chat, embeddings
 from arkbatch.core.endpoints.shape import Endpoint
 from arkbatch.core.records import Body
 
@@ -17,7 +14,9 @@ _PREFIX = "batch_"
 _BATCH_ID = "ep-bi-"
 
 
-def _problem_of(online: Endpoint) -> Endpoint:
+def on_batch_lane(online: Endpoint) -> Endpoint:
+    """The same API on the batch lane."""
+
     def problem(body: Body) -> str | None:
         if body.get("stream"):
             return "stream is true, and the batch lane does not stream; leave it out"
@@ -26,8 +25,9 @@ def _problem_of(online: Endpoint) -> Endpoint:
     return replace(online, name=_PREFIX + online.name, path=f"/{LANE}{online.path}", problem=problem)
 
 
-ENTRIES = (_problem_of(chat.ENDPOINT), _problem_of(embeddings.ENDPOINT))
-IN_BATCH: Mapping[str, str] = {entry.name.removeprefix(_PREFIX): entry.name for entry in ENTRIES}
+def batch_name(endpoint: str) -> str:
+    """What the endpoint is called on the batch lane."""
+    return endpoint if endpoint.startswith(_PREFIX) else _PREFIX + endpoint
 
 
 def online_name(endpoint: str) -> str:
