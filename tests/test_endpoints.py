@@ -31,7 +31,7 @@ def embed(asked, **parameters):
         ("https://example.com/compatible-mode/v1/chat/completions/", "chat"),
         ("/v1/embeddings?api-version=1", "embeddings"),
         ("/v1/responses", None),
-        ("/api/v3/batch/chat/completions", None),
+        ("/api/v3/batch/chat/completions", "batch_chat"),
         ("/api/v3/bots/chat/completions", None),
         ("", None),
     ],

@@ -20,7 +20,7 @@ ENDPOINTS: Mapping[str, Endpoint] = {entry.name: entry for entry in (*_ONLINE, *
 
 _BY_PATH = {entry.path: entry.name for entry in ENDPOINTS.values()}
 # The host, and all up to the version (`/v1`, `/api/v3`, `/compatible-mode/v1`); what follows has to match whole,
-# because `/batch/chat/completions` and `/bots/chat/completions` are other APIs.
+# because `/bots/chat/completions` is another API.
 _BEFORE_PATH = re.compile(r"(?:https?://[^/]+)?(?:.*/v\d+(?=/))?")
 
 
