@@ -13,6 +13,7 @@ from runs import answered, failed, job_of, numbered, prompts, worked_off
 
 from arkbatch.adapters.journal import Journal, read_ledger
 from arkbatch.adapters.pricebook import packaged
+from arkbatch.adapters.run_prices import name_of
 from arkbatch.adapters.rundir import LEDGER, RunDirectory
 from arkbatch.cli.cost import command
 from arkbatch.core.bill import Bill
@@ -270,3 +271,27 @@ def test_failed_rows_of_a_run_cost_nothing_when_nothing_was_billed(tmp_path):
     job = job_of(prompts(tmp_path, *numbered(2)))
     run = worked_off(job, failed)
     assert "nothing was billed" in invoke(run)
+
+
+def test_what_a_run_keeps_of_the_prices_does_not_make_its_saved_bill_another(tmp_path):
+    """Else each run of ten million rows would be read again when it is resumed."""
+    book = packaged().of("ark")
+    pricer = Pricer(book)
+    pricer.tariff(SEED, "online", "")
+    assert name_of(pricer.used().over(book)) == name_of(book)
+
+
+def test_a_killed_run_s_usage_json_is_what_the_records_add_up_to_where_it_ends(tmp_path):
+    journal = opened(tmp_path)
+    for number in range(1, 8):
+        journal.record(success(number, model=SEED, input=1000, output=100))
+        if number == 5:
+            journal.snapshot(Position())()
+    journal.abandon()
+    usage = orjson.loads((tmp_path / "usage.json").read_bytes())
+    part = (tmp_path / "results.jsonl").read_bytes()[: usage["stands_for"]["results.jsonl"]]
+    assert part.count(b"\n") == usage["rows"]["succeeded"] == 5
+    assert Decimal(usage["cost"]["amounts"]["CNY"]) == 5 * Decimal("0.001")
+    opened(tmp_path).close()
+    usage = orjson.loads((tmp_path / "usage.json").read_bytes())
+    assert Decimal(usage["cost"]["amounts"]["CNY"]) == 7 * Decimal("0.001")

@@ -11,7 +11,6 @@ from runs import answered, job_of, numbered, prompts, worked_off
 from virtual import run_virtual
 
 from arkbatch.adapters.pricebook import packaged
-from arkbatch.api import arun
 from arkbatch.cli.run import command
 from arkbatch.cli.session import _larger
 from arkbatch.core.bill import Bill
@@ -19,6 +18,8 @@ from arkbatch.core.errors import ExitCode, UsageError
 from arkbatch.core.ledger import Ledger
 from arkbatch.core.pricing import Pricer
 from arkbatch.core.records import Cause, Size
+from arkbatch.engines.opening import OpenRun
+from arkbatch.engines.run import Session
 from arkbatch.engines.spending import Spending, spending_of
 from arkbatch.reports.cost import read_costs
 from arkbatch.simulator.server import serve
@@ -31,7 +32,8 @@ PLAIN = "doubao-1-5-pro-32k-250115"
 def session(job, **settings):
     async def main():
         async with serve(Settings(latency=2.0, **settings)) as url:
-            return await arun(replace(job, base_url=url))
+            with OpenRun(replace(job, base_url=url), wall=lambda: 1.79e9) as run:
+                return await Session(run).work()
 
     return run_virtual(main())
 

@@ -63,5 +63,6 @@ def keep(info: RunInfo, pricer: Pricer) -> bool:
 
 
 def name_of(book: PriceBook) -> str:
-    """A digest, by which amounts are known to be of this book."""
-    return f"{crc32(msgspec.json.encode(book, order='deterministic')):08x}"
+    """A digest, by which amounts are known to be of this book; the same in whatever order its rows stand."""
+    rows = sorted(msgspec.json.encode(row, order="deterministic") for row in book.rows)
+    return f"{crc32(b''.join([*rows, msgspec.json.encode(book.names, order='deterministic')])):08x}"
