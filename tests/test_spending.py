@@ -164,7 +164,7 @@ def test_what_a_call_may_answer_at_most(body, ceiling, tokens):
 def test_a_call_that_can_never_fit_says_what_is_spent():
     cause = run_virtual(keeper(max_cost=0.0001).admit(asking(), Size(10, 0, 0, 100), 50))
     assert isinstance(cause, Cause)
-    assert cause.message.startswith("the budget of 0.00010 CNY is used up: 0.00 CNY are spent")
+    assert cause.message.startswith("the budget of 0.00010 CNY ends here: 0.00 CNY are spent")
 
 
 def test_no_budget_has_no_keeper():

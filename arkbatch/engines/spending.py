@@ -204,7 +204,7 @@ def _used_up(code: str, most: str, spent: str, next_call: str) -> Cause:
     return Cause(
         Kind.BILLING,
         code,
-        f"the budget of {most} is used up: {spent} are spent, and the next call may take {next_call}",
+        f"the budget of {most} ends here: {spent} are spent, and the next call may take up to {next_call}",
         f"Run the same command with a larger {flag}; what is recorded is not sent again.",
     )
 
