@@ -72,11 +72,15 @@ def _limits(limits: dict[str, float | None]) -> str:
 
 def _pace(note: PaceNote) -> str:
     """Where it stands, and why it last changed."""
-    rate = f"{short(note.rpm)} requests a minute" if note.rpm else "no limit of requests a minute found"
-    width = f", {note.concurrency} calls at once" if note.concurrency else ""
-    changed = datetime.fromtimestamp(note.changed_at, UTC).isoformat(" ", "minutes").replace("+00:00", " UTC")
     away = f"; {note.away} ({duration(note.away_seconds)})" if note.away else ""
-    return f"{rate}{width}; since {changed}: {note.reason}{away}"
+    found = [
+        f"{short(note.rpm)} requests a minute" if note.rpm else "",
+        f"{note.concurrency} calls at once" if note.concurrency else "",
+    ]
+    if not any(found):
+        return note.reason + away
+    changed = datetime.fromtimestamp(note.changed_at, UTC).isoformat(" ", "minutes").replace("+00:00", " UTC")
+    return f"{', '.join(filter(None, found))}; since {changed}: {note.reason}{away}"
 
 
 def _model(tally: Tally) -> tuple[str, ...]:
