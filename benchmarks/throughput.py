@@ -26,7 +26,8 @@ bodies = [line for line in open(path, "rb").read().splitlines()]
 async def main():
     left = iter(bodies)
     connector = aiohttp.TCPConnector(limit=concurrency)
-    async with aiohttp.ClientSession(connector=connector, headers={"Authorization": "Bearer k", "Content-Type": "application/json"}) as session:
+    headers = {"Authorization": "Bearer k", "Content-Type": "application/json"}
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
         async def worker():
             for body in left:
                 async with session.post(url, data=body) as reply:
@@ -41,7 +42,8 @@ ARKBATCH = """
 import json, sys, time
 import arkbatch
 base_url, path, run_dir, concurrency = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-job = arkbatch.load_job(path, base_url=base_url, run_dir=run_dir, model="doubao-seed-1-6-251015", concurrency=concurrency, rpm=100_000_000, tpm=100_000_000_000)
+limits = {"concurrency": concurrency, "rpm": 100_000_000, "tpm": 100_000_000_000}
+job = arkbatch.load_job(path, base_url=base_url, run_dir=run_dir, model="doubao-seed-1-6-251015", **limits)
 summary = arkbatch.run(job)
 assert summary.succeeded == summary.session["recorded"] and not summary.failed, summary
 print(summary.succeeded / summary.seconds)

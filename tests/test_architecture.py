@@ -43,9 +43,7 @@ def test_no_import_cycles():
     graph = {}
     for path in MODULES:
         name = ".".join(("arkbatch", *path.with_suffix("").parts)).removesuffix(".__init__")
-        graph[name] = {
-            target for target in imported(path) if target.startswith("arkbatch.") and target != name
-        }
+        graph[name] = {target for target in imported(path) if target.startswith("arkbatch.") and target != name}
 
     def reaches(start, goal, seen):
         for target in graph.get(start, ()):

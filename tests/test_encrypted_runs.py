@@ -148,7 +148,7 @@ def test_a_run_that_began_encrypted_does_not_go_on_in_clear_by_a_forgotten_flag(
 
 def test_a_retry_is_encrypted_because_the_run_was(tmp_path):
     job = resolve(str(prompts(tmp_path, ROW)), {"model": EP, "encrypt": True}, {"ARK_API_KEY": "k"}, tmp_path)
-    again = resolve_again(written(job), job.input, job.run_dir, {}, {"ARK_API_KEY": "k"}, [tmp_path])
+    again = resolve_again(written(job), {}, {"ARK_API_KEY": "k"}, [tmp_path], input_path=job.input, run_dir=job.run_dir)
     assert again.encrypt
     assert replace(again, model=EP).confidential is False
 

@@ -9,8 +9,8 @@ from aiohttp import web
 from runs import job_of, prompts
 from virtual import run_virtual
 
-from arkbatch.adapters.jobfile import resolve
 from arkbatch.adapters.auth import ApiKey
+from arkbatch.adapters.jobfile import resolve
 from arkbatch.adapters.transport import open_transport
 from arkbatch.api import arun
 from arkbatch.core.job import Secret, Timeouts

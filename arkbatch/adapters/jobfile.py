@@ -81,11 +81,12 @@ def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd
 
 def resolve_again(
     tables: Mapping[str, Any],
-    input_path: str,
-    run_dir: str,
     flags: Mapping[str, Any],
     environ: Mapping[str, str],
     folders: Sequence[str | Path],
+    *,
+    input_path: str,
+    run_dir: str,
 ) -> Job:
     """The job of a run that exists, for another try at its failed rows.
 

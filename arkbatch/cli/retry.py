@@ -52,11 +52,11 @@ def _job(run_dir: str, flags: dict[str, Any]) -> "Job":
     info = read_run(run_dir)
     return resolve_again(
         info.job,
-        info.input.path,
-        run_dir,
         flags | {"simulate": info.simulated or None},
         os.environ,
         [Path(run_dir).parent, Path(info.input.path).parent, Path.cwd()],
+        input_path=info.input.path,
+        run_dir=run_dir,
     )
 
 

@@ -5,6 +5,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -256,11 +257,29 @@ def test_a_full_disk_ends_the_session_cleanly_and_the_run_goes_on_when_there_is_
     assert each_row_once(tmp_path) == []
 
 
-def test_too_few_file_descriptors_cost_no_row(tmp_path):
+def few_files():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+
+
+def test_a_concurrency_beyond_the_open_files_is_refused_before_the_first_call(tmp_path):
+    prompts(tmp_path, *numbered(ROWS))
+    with canned() as (url, heard):
+        done = run(tmp_path, url, "--concurrency", 40, limits=few_files)
+    assert (done.returncode, heard) == (2, [])
+    assert b"lower --concurrency" in done.stderr
+
+
+def test_file_descriptors_that_run_out_cost_no_row(tmp_path):
+    """As a library, where nobody looks at the limit first."""
     prompts(tmp_path, *numbered(ROWS))
     with canned(latency=0.1) as (url, _):
-        done = run(
-            tmp_path, url, "--concurrency", 40, limits=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+        program = (
+            "import sys, arkbatch; flags = dict(model='m', base_url=sys.argv[1], run_dir='a.run', concurrency=40)\n"
+        )
+        program += "summary = arkbatch.run(arkbatch.load_job('in.jsonl', **flags)); sys.exit(summary.exit_code)"
+        command = [sys.executable, "-W", "error", "-c", program, url]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment(), capture_output=True, timeout=60, preexec_fn=few_files, check=False
         )
     assert done.returncode == 0, done.stderr.decode()
     assert each_row_once(tmp_path) == []
