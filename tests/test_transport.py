@@ -54,6 +54,12 @@ def test_an_error_status_is_a_reply_and_no_exception(status):
     assert (reply.status, reply.headers.get("retry-after")) == (int(status[:3]), "3")
 
 
+def test_a_key_that_a_refusal_repeats_is_not_kept():
+    refusal = b"HTTP/1.1 401 Unauthorized\r\n"
+    reply = send_to(Raw(whole(b"the key sk-secret-0123 is unknown", refusal)), key="sk-secret-0123")
+    assert (reply.status, reply.body) == (401, b"the key *** is unknown")
+
+
 def test_the_time_is_measured_to_the_last_byte():
     assert send_to(Raw(whole(), silent=12.5)).seconds == pytest.approx(12.5, abs=0.1)
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+import msgspec
 from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
@@ -29,6 +30,7 @@ _LARGE_BODY = 1 << 20  # from here on aiohttp warns of bytes, and sends a file i
 _IDLE_SECONDS = 5.0  # as the official SDK; a connection that rested longer may be gone without notice
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 30, "TCP_KEEPCNT": 6}  # seconds, seconds, probes
 _CLIENT_ID = "X-Client-Request-Id"
+_SHORTEST_KEY = 8  # a shorter one is a placeholder, and may be a word of the message
 
 
 class Transport(Protocol):
@@ -55,15 +57,20 @@ class HttpTransport:
         if isinstance(authorization, Broken):
             return authorization
         response = await self._exchange(call, authorization)
-        if isinstance(response, Reply) and response.status == 401:
-            return await self._with_another_key(call, authorization, response)
+        if isinstance(response, Reply) and response.status >= 400:
+            response = _without_key(response, authorization)
+            if response.status == 401:
+                return await self._with_another_key(call, authorization, response)
         return response
 
     async def _with_another_key(self, call: Call, authorization: str, refusal: Reply) -> Response:
         if not self._credentials.refused(call.model, authorization):
             return refusal
         another = await self._credentials.header(call.model)
-        return another if isinstance(another, Broken) else await self._exchange(call, another)
+        if isinstance(another, Broken):
+            return another
+        response = await self._exchange(call, another)
+        return _without_key(response, another) if isinstance(response, Reply) else response
 
     async def _exchange(self, call: Call, authorization: str) -> Response:
         loop_time = asyncio.get_running_loop().time
@@ -121,6 +128,14 @@ async def _read(response: aiohttp.ClientResponse) -> bytes | None:
         if size > LARGEST_REPLY:
             return None
     return b"".join(parts)
+
+
+def _without_key(refusal: Reply, authorization: str) -> Reply:
+    """Some servers say which key they refuse, and what a refusal says is kept in the failures and the log."""
+    key = authorization.removeprefix("Bearer ").encode()
+    if len(key) < _SHORTEST_KEY or key not in refusal.body:
+        return refusal
+    return msgspec.structs.replace(refusal, body=refusal.body.replace(key, b"***"))
 
 
 def _how(error: Exception) -> Break:
