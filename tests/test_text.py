@@ -1,8 +1,11 @@
+from decimal import Decimal
+
 import pytest
 from msgspec.structs import replace
 
 from arkbatch.core.histogram import Histogram
 from arkbatch.core.ledger import Ledger
+from arkbatch.core.money import Money
 from arkbatch.core.records import Cause, Kind
 from arkbatch.core.standing import Found
 from arkbatch.core.summary import summarise
@@ -76,6 +79,12 @@ def test_the_first_line_says_how_it_ended(ending, words):
 
 def test_simulated_answers_are_said_to_be():
     assert "simulator" in summary_text(summary(simulated=True), "")
+
+
+@pytest.mark.parametrize(("simulated", "words"), [(True, "0.50 CNY, had it been real"), (False, "0.50 CNY\n")])
+def test_what_simulated_answers_would_have_cost_was_not_spent(simulated, words):
+    spent = Money({"CNY": Decimal("0.50")})
+    assert words in summary_text(summary(simulated=simulated, cost=spent), "next")
 
 
 def test_columns_are_aligned():

@@ -40,7 +40,7 @@ def summary_text(summary: Summary, next_command: str) -> str:
         ("failures", ", ".join(f"{count(rows)} {kind}" for kind, rows in summary.failures.items())),
         ("tokens", tokens_text(summary.usage)),
         ("thrown away", tokens_text(summary.discarded)),
-        ("cost", cost_text(summary.cost, summary.discarded_cost, summary.no_price_because)),
+        ("cost", _cost(summary)),
         ("time", f"{duration(summary.seconds)} ({counted(summary.session['recorded'], 'row')} in this session)"),
         (
             "away",
@@ -74,6 +74,11 @@ def cost_text(cost: Money | None, discarded: Money | None, reason: str) -> str:
     why = f" ({reason})" if cost.unpriced and reason else ""
     thrown = f", {discarded} of it for answers thrown away" if discarded and discarded.amounts else ""
     return f"{cost}{why}{thrown}"
+
+
+def _cost(summary: Summary) -> str:
+    said = cost_text(summary.cost, summary.discarded_cost, summary.no_price_because)
+    return f"{said}, had it been real" if said and summary.simulated else said
 
 
 def headline(summary: Summary) -> str:
