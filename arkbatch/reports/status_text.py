@@ -10,7 +10,7 @@ from arkbatch.core.money import Money
 from arkbatch.core.words import count, duration, printable, short
 from arkbatch.reports.status import FailureNote, Speed, Status
 from arkbatch.reports.tables import grid
-from arkbatch.reports.text import cost_text, table, tokens_text
+from arkbatch.reports.text import cost_text, spent_text, table, tokens_text
 
 SHOWN = 10  # of sessions, and of kinds of failure
 _METERS = ("input", "cached", "output", "reasoning")
@@ -51,7 +51,8 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
     yield "tokens", tokens_text(status.usage)
     yield "thrown away", tokens_text(status.discarded)
     cost, thrown = Money.from_plain(status.cost), Money.from_plain(status.discarded_cost)
-    yield "cost", cost_text(cost, thrown, status.no_price_because)
+    said = cost_text(cost, thrown, status.no_price_because)
+    yield "cost", spent_text(said, simulated=status.simulated)
     yield "input", status.input + ("" if status.input_state == "as it was" else f" ({status.input_state})")
     yield "asked", ", ".join(str(status.asked[name]) for name in ("endpoint", "model", "base_url"))
     yield "limits", _limits(status.limits)

@@ -40,7 +40,7 @@ def summary_text(summary: Summary, next_command: str) -> str:
         ("failures", ", ".join(f"{count(rows)} {kind}" for kind, rows in summary.failures.items())),
         ("tokens", tokens_text(summary.usage)),
         ("thrown away", tokens_text(summary.discarded)),
-        ("cost", _cost(summary)),
+        ("cost", spent_text(_cost(summary), simulated=summary.simulated)),
         ("time", f"{duration(summary.seconds)} ({counted(summary.session['recorded'], 'row')} in this session)"),
         (
             "away",
@@ -76,9 +76,13 @@ def cost_text(cost: Money | None, discarded: Money | None, reason: str) -> str:
     return f"{cost}{why}{thrown}"
 
 
+def spent_text(said: str, *, simulated: bool) -> str:
+    """A cost, unless it was not spent: what simulated answers would have cost."""
+    return f"{said}, had it been real" if said and simulated else said
+
+
 def _cost(summary: Summary) -> str:
-    said = cost_text(summary.cost, summary.discarded_cost, summary.no_price_because)
-    return f"{said}, had it been real" if said and summary.simulated else said
+    return cost_text(summary.cost, summary.discarded_cost, summary.no_price_because)
 
 
 def headline(summary: Summary) -> str:
