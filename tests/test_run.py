@@ -121,3 +121,29 @@ def test_an_observer_may_stop_the_session(tmp_path, monkeypatch):
     transport = FakeTransport()
     ended = scripted(job(tmp_path, concurrency=2), transport, monkeypatch, observer=observer, meanwhile=introduce)
     assert (ended.summary.ending, 2 <= ended.summary.succeeded < 10) == ("stopped", True)
+
+
+def test_a_connection_that_cannot_be_opened_is_said_and_begins_no_session(tmp_path, monkeypatch):
+    """Such as encryption without the package that does it."""
+    from contextlib import asynccontextmanager
+
+    from virtual import run_virtual
+
+    from arkbatch.core.errors import UsageError
+    from arkbatch.core.job import Job, Secret
+    from arkbatch.engines.opening import OpenRun
+    from arkbatch.engines.run import Session
+
+    @asynccontextmanager
+    async def refused(job, wall):
+        raise UsageError("install arkbatch[seal]")
+        yield
+
+    monkeypatch.setattr("arkbatch.engines.run.open_connection", refused)
+    (tmp_path / "in.jsonl").write_text('{"prompt": "hi"}\n')
+    paths = {"input": str(tmp_path / "in.jsonl"), "run_dir": str(tmp_path / "in.run")}
+    job = Job(**paths, endpoint="chat", model="m", base_url="http://127.0.0.1:1", api_key=Secret("k"))
+    with OpenRun(job, wall=lambda: 0.0) as opened:
+        with pytest.raises(UsageError, match="seal"):
+            run_virtual(Session(opened).work())
+        assert opened.info.sessions == []

@@ -86,29 +86,30 @@ class Session:
         with Log(run.directory / LOG, run.wall) as log:
             self._observer = Several([*self._observers, log])
             self._observer.opened(run.found)
-            info = run.begin_session(msgspec.to_builtins(job.limits))
-            prefix = f"{job.request_id_prefix}{run.info.run_id}-{info.number}"
-            clock = asyncio.get_running_loop().time
-            began, ending = clock(), ABANDONED
-            pace = build_pace(job, began, self._remembered())
-            outage = build_outage(job, began, known=run.journal.ledger.done.count > 0)
-            finding = self._finding = Finding(pace, outage, job, self._observer, run.wall)
-            gate = build_gate(job, began, pace, outage)
-            try:
-                async with open_connection(job, run.wall) as transport:
-                    engine = self._engine = Engine(rows, self._tools(gate, transport, prefix, spending))
+            # First of all, since it may be refused: then no session has begun that would have to be ended.
+            async with open_connection(job, run.wall) as transport:
+                info = run.begin_session(msgspec.to_builtins(job.limits))
+                prefix = f"{job.request_id_prefix}{run.info.run_id}-{info.number}"
+                clock = asyncio.get_running_loop().time
+                began, ending = clock(), ABANDONED
+                pace = build_pace(job, began, self._remembered())
+                outage = build_outage(job, began, known=run.journal.ledger.done.count > 0)
+                finding = self._finding = Finding(pace, outage, job, self._observer, run.wall)
+                gate = build_gate(job, began, pace, outage)
+                engine = self._engine = Engine(rows, self._tools(gate, transport, prefix, spending))
+                try:
                     async with _beside(self._keep_durable(engine, resume_at), self._keep_telling(engine, gate, began)):
                         ending = (await engine.work_off(job.limits.concurrency)).value
-            except StorageFull:
-                ending = DISK_FULL
-                raise
-            finally:
-                self._observer.stands(self._standing(engine, gate, began, Recent(began)))
-                if ending != DISK_FULL:
-                    write_pace(run.directory, finding.note(clock()))
-                    run.journal.close(resume_at(engine))
-                    run.end_session(info, ending, clock() - began)
-                self._observer.closed(ending)
+                except StorageFull:
+                    ending = DISK_FULL
+                    raise
+                finally:
+                    self._observer.stands(self._standing(engine, gate, began, Recent(began)))
+                    if ending != DISK_FULL:
+                        write_pace(run.directory, finding.note(clock()))
+                        run.journal.close(resume_at(engine))
+                        run.end_session(info, ending, clock() - began)
+                    self._observer.closed(ending)
         return summary_of(run, ending, clock() - began, engine)
 
     def _tools(self, gate: Gate, transport: Transport, prefix: str, spending: Spending | None) -> Tools:
