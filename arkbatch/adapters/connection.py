@@ -12,6 +12,7 @@ import aiohttp
 
 from arkbatch.adapters.auth import AccessKeys, ApiKey, Credentials
 from arkbatch.adapters.control_plane import ControlPlane, fetch_certificate
+from arkbatch.adapters.open_files import connections
 from arkbatch.adapters.transport import Transport, open_transport, proxy_for
 from arkbatch.core.job import Access, Job
 from arkbatch.core.signing import AccessKey
@@ -27,7 +28,7 @@ async def open_connection(job: Job, wall: Callable[[], float]) -> AsyncIterator[
             control = await stack.enter_async_context(_control_plane(job.access, wall))
             credentials = await stack.enter_async_context(AccessKeys(control.call, wall, project=job.project))
         transport = await stack.enter_async_context(
-            open_transport(job.base_url, credentials, job.timeouts, job.limits.concurrency)
+            open_transport(job.base_url, credentials, job.timeouts, connections(job.limits.concurrency))
         )
         yield _sealed(transport, job, control, wall) if job.encrypt else transport
 

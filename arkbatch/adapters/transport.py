@@ -173,11 +173,11 @@ def _kept_alive(address: aiohttp.AddrInfoType) -> socket.socket:
 
 @asynccontextmanager
 async def open_transport(
-    base_url: str, credentials: Credentials, timeouts: Timeouts, concurrency: int
+    base_url: str, credentials: Credentials, timeouts: Timeouts, connections: int
 ) -> AsyncIterator[HttpTransport]:
-    """A transport with a pool as large as the concurrency, so that no call waits for a connection."""
+    """A transport with a pool of so many connections: as many as calls, where the open files allow it."""
     connector = aiohttp.TCPConnector(
-        limit=concurrency, keepalive_timeout=_IDLE_SECONDS, ttl_dns_cache=60, socket_factory=_kept_alive
+        limit=connections, keepalive_timeout=_IDLE_SECONDS, ttl_dns_cache=60, socket_factory=_kept_alive
     )
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=timeouts.read)
     headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "arkbatch"}

@@ -13,9 +13,9 @@ import click
 import orjson
 from msgspec.structs import replace
 
+from arkbatch.adapters.open_files import allow_files
 from arkbatch.adapters.progress import Bar, LineAMinute, Observer
 from arkbatch.api import loop_factory
-from arkbatch.cli.files import allow_files
 from arkbatch.core.errors import ExitCode
 from arkbatch.core.job import Job, Secret
 from arkbatch.core.records import Kind

@@ -283,6 +283,8 @@ def test_file_descriptors_that_run_out_cost_no_row(tmp_path):
         )
     assert done.returncode == 0, done.stderr.decode()
     assert each_row_once(tmp_path) == []
+    results = (tmp_path / "a.run" / "results.jsonl").read_bytes().splitlines()
+    assert {orjson.loads(line)["attempts"] for line in results} == {1}  # nobody was refused a connection
 
 
 def test_a_place_that_cannot_be_written_is_said_in_one_line(tmp_path):
