@@ -18,11 +18,12 @@ from arkbatch.adapters.rundir import LEDGER, RunDirectory
 from arkbatch.cli.cost import command
 from arkbatch.core.bill import Bill
 from arkbatch.core.errors import UsageError
-from arkbatch.core.ledger import Position
+from arkbatch.core.ledger import Ledger, Position
 from arkbatch.core.lines import before_of, decode_retryable, encode
 from arkbatch.core.money import Money
 from arkbatch.core.pricing import Pricer
 from arkbatch.core.records import Attempt, Kind, add_usage
+from arkbatch.core.spent import decode_billed
 from arkbatch.reports.cost import read_costs
 
 SEED = "doubao-seed-1-6-251015"
@@ -30,7 +31,9 @@ AT = 1_790_000_000.0
 
 
 def new_bill(**how):
-    return Bill(Pricer(packaged().of("ark")), **how)
+    book = packaged().of("ark")
+    book.names["ep-1"] = "doubao-1.5-pro-32k"  # what a reply of an unknown model is priced by, if the row asked for it
+    return Bill(Pricer(book), **how)
 
 
 def cost_of(*outcomes):
@@ -40,9 +43,12 @@ def cost_of(*outcomes):
     return bill.cost()
 
 
-def thrown(*usages, number=1, kind=Kind.EMPTY, model=SEED, **changes):
-    """A failure whose answers were all billed and thrown away."""
-    calls = [Attempt(f"c-{place}", str(kind), 0.1, tokens=usage) for place, usage in enumerate(usages)]
+def thrown(*usages, number=1, kind=Kind.EMPTY, model=SEED, served=(), **changes):
+    """A failure whose answers were all billed and thrown away. `served`: the models that gave them."""
+    calls = [
+        Attempt(f"c-{place}", str(kind), 0.1, tokens=usage, model=served[place] if served else None)
+        for place, usage in enumerate(usages)
+    ]
     return failure(
         number, kind=kind, usage=add_usage(*usages), calls=calls, model=model, service_tier="default", **changes
     )
@@ -104,7 +110,45 @@ def test_the_job_s_mapped_endpoint_prices_a_reply_of_unknown_model():
     book = packaged().of("ark")
     book.names["ep-1"] = "doubao-seed-1.6"
     bill = Bill(Pricer(book), "ep-1")
-    bill.record(success(model="ft-2026", input=1000, output=100), AT)
+    bill.record(success(model="ft-2026", input=1000, output=100, row=asking("ep-1")), AT)
+    assert bill.cost().amounts == {"CNY": Decimal("0.001")}
+
+
+def asking(model, number=1, **changes):
+    return row(number, body={"model": model, "messages": []}, **changes)
+
+
+def test_a_row_s_own_endpoint_is_priced_by_what_the_map_says_of_it_and_by_no_other():
+    book = packaged().of("ark")
+    book.names.update({"ep-job": "doubao-seed-1.6", "ep-row": "doubao-1.5-pro-32k"})
+    bill = Bill(Pricer(book), "ep-job")
+    for number, asked in enumerate(["ep-row", "ep-job", "ep-unmapped"], 1):
+        bill.record(success(number, model="ft-2026", input=1000, output=100, row=asking(asked, number)), AT)
+    assert bill.cost() == Money({"CNY": Decimal("0.001") + Decimal("0.001")}, unpriced=1)
+    assert [(charge.model, charge.cost.unpriced) for charge in bill.charges] == [("ft-2026", 1)]
+
+
+def test_a_thrown_away_answer_is_priced_by_the_model_that_gave_it():
+    """Fell back from seed-1.6 to a model at another price, as servers that reroute do."""
+    calls = [
+        Attempt("a", "empty", 0.1, tokens={"input": 1000, "output": 100}, model=SEED, service_tier="default"),
+        Attempt("b", "done", 0.1),
+    ]
+    usage, discarded = {"input": 2000, "output": 200}, {"input": 1000, "output": 100}
+    bill = new_bill()
+    bill.record(success(model="deepseek-v3-250324", calls=calls, usage=usage, discarded=discarded), AT)
+    assert bill.thrown().amounts["CNY"] == Decimal("0.001")
+    assert bill.cost().amounts["CNY"] == Decimal("0.001") + Decimal("0.0028")
+
+
+def test_a_line_without_the_asked_model_goes_by_the_job_s():
+    """Lines written before it was kept."""
+    line = orjson.loads(encode(success(model="ft-2026", input=1000, output=100), run_id="r", finished_at=AT, url=""))
+    del line["asked_model"]
+    book = packaged().of("ark")
+    book.names["ep-job"] = "doubao-seed-1.6"
+    bill = Bill(Pricer(book), "ep-job")
+    bill.fold(decode_billed(orjson.dumps(line)), Ledger())
     assert bill.cost().amounts == {"CNY": Decimal("0.001")}
 
 
@@ -119,27 +163,37 @@ MODELS = st.sampled_from([SEED, "doubao-1-5-pro-32k-250115", "deepseek-v4-pro", 
 
 @dataclass
 class Story:
-    """What happens to rows, one step at a time: a row fails with billed answers, or succeeds."""
+    """What happens to rows, one step at a time: a row fails with billed answers of several models, or succeeds."""
 
     steps: list
 
 
 STORIES = st.builds(
-    Story, st.lists(st.tuples(st.integers(1, 5), st.booleans(), st.lists(USAGES, min_size=1, max_size=3), MODELS))
+    Story,
+    st.lists(
+        st.tuples(
+            st.integers(1, 5),
+            st.booleans(),
+            st.lists(USAGES, min_size=1, max_size=3),
+            MODELS,
+            st.sampled_from(["ep-1", "ep-2", SEED]),
+            st.lists(st.one_of(st.none(), MODELS), min_size=3, max_size=3),
+        )
+    ),
 )
 
 
 def played(journal, story, cut):
     """Record the story, as sessions and retries would; a snapshot is taken at step `cut`."""
     last = {}
-    for step, (number, succeeds, usages, model) in enumerate(story.steps):
+    for step, (number, succeeds, usages, model, asked, served) in enumerate(story.steps):
         if number in journal.ledger.done:
             continue
         earlier = before_of(decode_retryable(last[number])) if number in last else ()
         outcome = (
-            success(number, usage=usages[0], model=model, row=row(number, before=earlier))
+            success(number, usage=usages[0], model=model, row=asking(asked, number, before=earlier))
             if succeeds
-            else thrown(*usages, number=number, model=model, row=row(number, before=earlier))
+            else thrown(*usages, number=number, model=model, served=served, row=asking(asked, number, before=earlier))
         )
         last[number] = encode(outcome, run_id="r", finished_at=AT, url="/chat")
         journal.record(outcome)

@@ -28,6 +28,17 @@ def test_a_success_carries_every_call_and_what_was_thrown_away():
     assert (outcome.attempts, outcome.seconds, outcome.model) == (2, 1.0, "m-2")
 
 
+def test_a_thrown_away_answer_keeps_who_gave_it_and_a_kept_one_adds_nothing():
+    empty, done = history_of((reply(), EMPTY), (reply(), DONE)).success(row(), reply(), DONE).calls
+    assert (empty.model, empty.service_tier) == ("m-1", "t")
+    assert (done.model, done.service_tier) == (None, None)
+
+
+def test_calls_know_how_long_after_the_first_they_were_sent():
+    outcome = history_of((reply(), SLOW), (reply(seconds=0.25), BROKEN), (reply(), DONE)).success(row(), reply(), DONE)
+    assert [call.after for call in outcome.calls] == [0.0, 1.25, 2.0]
+
+
 def test_all_that_a_failure_used_is_thrown_away():
     outcome = history_of((reply(), EMPTY), (reply(), EMPTY)).failure(row(), EMPTY.cause)
     assert outcome.usage == {"input": 20, "output": 4}

@@ -4,7 +4,7 @@ import pytest
 from builders import bad_row, before, failure, reply, row, success
 
 from arkbatch.core.lines import before_of, decode_entry, decode_retryable, encode, entry_of
-from arkbatch.core.records import Kind
+from arkbatch.core.records import Attempt, Kind
 
 
 def line_of(outcome):
@@ -71,3 +71,13 @@ def test_a_retry_carries_what_each_earlier_record_spent():
     line = line_of(failure(4, usage={"input": 9, "output": 1}, attempts=3, model="m", before=(first,)))
     parts = before_of(decode_retryable(line))
     assert [(part.attempts, part.usage) for part in parts] == [(2, {"input": 4}), (3, {"input": 9, "output": 1})]
+
+
+def test_a_retry_carries_who_gave_each_answer_only_where_that_differs():
+    alike = [Attempt("a", "empty", 0.1, tokens={"input": 4}, model="m", service_tier="default")]
+    other = [*alike, Attempt("b", "empty", 0.1, tokens={"input": 5}, model="n", service_tier="")]
+    for calls, served in ((alike, ()), (other, (("m", "default"), ("n", "")))):
+        usage = {"input": sum(call.tokens["input"] for call in calls)}
+        outcome = failure(4, usage=usage, calls=calls, model="m", service_tier="default")
+        (part,) = before_of(decode_retryable(line_of(outcome)))
+        assert (part.served, part.asked_model) == (served, "doubao")

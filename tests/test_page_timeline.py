@@ -47,6 +47,24 @@ def test_calls_in_vain_are_counted_by_kind(job):
     assert calls_of(timeline) == 18
 
 
+def begun(timeline):
+    return sorted(each.begin for each in timeline.buckets.stretches() if each.bucket.calls)
+
+
+def test_calls_are_drawn_where_they_were_sent(job):
+    """The row waited a minute between its two calls."""
+    calls = [Attempt("c-1", "overloaded", 1.0), Attempt("c-2", "done", 1.0, after=61.0)]
+    timeline = followed(worked_off(job, lambda row: answered(row, calls=calls, attempts=2)))
+    first, *_, last = begun(timeline)
+    assert last - first >= 60
+    assert sum(each.bucket.calls for each in timeline.buckets.stretches()) == 12
+
+
+def test_calls_of_a_line_without_their_beginnings_lie_back_to_back(job):
+    timeline = followed(worked_off(job, lambda row: answered(row, calls=tried("overloaded", "done"), attempts=2)))
+    assert max(begun(timeline)) - min(begun(timeline)) <= 10
+
+
 def test_calls_that_a_line_does_not_list_are_counted_as_others(job):
     timeline = followed(worked_off(job, lambda row: answered(row, calls=tried("done"), attempts=5)))
     assert timeline.retried == {"others": 24}

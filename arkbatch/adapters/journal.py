@@ -25,12 +25,13 @@ from arkbatch.adapters.rundir import (
     sync_directory,
     write_all,
 )
-from arkbatch.core.bill import Bill, BilledEntry, decode_billed
+from arkbatch.core.bill import Bill
 from arkbatch.core.bitmap import Bitmap
 from arkbatch.core.errors import RunDamaged
 from arkbatch.core.ledger import Ledger, Marks, Position, fold_lines
 from arkbatch.core.lines import Entry, decode_entry, encode, entry_of
 from arkbatch.core.records import Outcome
+from arkbatch.core.spent import BilledEntry, decode_billed
 from arkbatch.core.totals import usage_report
 
 _BUFFER = 1 << 20

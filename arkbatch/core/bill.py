@@ -4,11 +4,15 @@ A price tier is chosen by each call's own lengths, so costs are added up and nev
 one tier a cost is linear in the tokens, so plain calls are kept as sums of tokens by tier until somebody asks for the
 amount: that costs a microsecond a row, where exact decimals cost several, and the digits are the same.
 
-Which records count is the ledger's to say; what a call costs is `tariff`'s. The price of a whole record is that of
-the day on which it was written.
+Each call is priced by the model and service tier that its own reply named, also one whose answer was thrown away; its
+cost is counted with its row, under the model that the row ended with, as its tokens are. Only a model that is in no
+price book goes by what the request named, where the user's [map] says what that stands for.
+
+What a record billed is read by `spent`, which records count is the ledger's to say, what a call costs is `tariff`'s.
+The price of a whole record is that of the day on which it was written.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,99 +20,18 @@ import msgspec
 from msgspec import Struct, field
 
 from arkbatch.core.ledger import Ledger
-from arkbatch.core.lines import Entry
 from arkbatch.core.money import Cost, Money, Unknown
 from arkbatch.core.pricing import Pricer
-from arkbatch.core.records import Before, Outcome, Success, Usage
+from arkbatch.core.records import Outcome, Success, Usage
+from arkbatch.core.spent import BilledEntry, Spent, Thrown, new_in, spent_by
 from arkbatch.core.tariff import Tariff
 
 PLAIN = {"input", "output", "reasoning", "cached"}
 BATCH, ONLINE = "batch", "online"
 
 
-class BilledCall(Struct, gc=False):
-    """What is needed of a call in a record."""
-
-    verdict: str
-    tokens: dict[str, int] = {}
-
-
-class BilledEntry(Entry):
-    """A line as it is read for its cost."""
-
-    finished_at: datetime = datetime.fromtimestamp(0, UTC)
-    calls: list[BilledCall] = field(default_factory=list)
-
-
-decode_billed = msgspec.json.Decoder(BilledEntry).decode
-
-
-class Spent(Struct, frozen=True, gc=False):
-    """What one session billed for one row.
-
-    kept: of the answering call, None when there is none; thrown: of each call whose answer was thrown away
-    at: unix time of the record
-    """
-
-    endpoint: str
-    model: str
-    service_tier: str
-    at: float
-    kept: Usage | None
-    thrown: Sequence[Usage] = ()
-
-
-def spent_by(outcome: Outcome, at: float) -> Spent | None:
-    """The part of a fresh outcome that is its own; None when nothing was billed."""
-    if isinstance(outcome, Success):
-        usage, discarded = outcome.usage, outcome.discarded
-        thrown = _thrown(outcome.calls, discarded) if discarded else ()
-        kept = _less(usage, discarded) if discarded else usage
-        return Spent(outcome.row.endpoint, outcome.model, outcome.service_tier, at, kept, thrown)
-    if not outcome.usage:
-        return None
-    endpoint = getattr(outcome.row, "endpoint", "")
-    return Spent(endpoint, outcome.model, outcome.service_tier, at, None, _thrown(outcome.calls, outcome.usage))
-
-
-def spent_of(entry: BilledEntry) -> Spent | None:
-    """The same from a line read back."""
-    own = _less(entry.usage, *(earlier.usage for earlier in entry.before)) if entry.before else entry.usage
-    at = entry.finished_at.timestamp()
-    if entry.error is None:
-        thrown = _thrown(entry.calls, entry.discarded) if entry.discarded else ()
-        kept = _less(own, entry.discarded) if entry.discarded else own
-        return Spent(entry.endpoint, entry.model, entry.service_tier, at, kept, thrown)
-    if not any(own.values()):
-        return None
-    return Spent(entry.endpoint, entry.model, entry.service_tier, at, None, _thrown(entry.calls, own))
-
-
-def spent_before(earlier: Before) -> Spent | None:
-    """What an earlier record of the row billed, when that record is not in the files any more."""
-    if not any(earlier.usage.values()):
-        return None
-    at = earlier.at.timestamp() if earlier.at else 0.0
-    thrown = earlier.calls or (earlier.usage,)
-    return Spent(earlier.endpoint, earlier.model, earlier.service_tier, at, None, thrown)
-
-
-def _thrown(calls: Iterable[Any], together: Usage) -> Sequence[Usage]:
-    """The usages of the calls that were billed for nothing."""
-    each = [call.tokens for call in calls if call.tokens and call.verdict != "done"]
-    return each or (together,)
-
-
-def _less(usage: Usage, *parts: Usage) -> dict[str, int]:
-    left = dict(usage)
-    for part in parts:
-        for meter, count in part.items():
-            left[meter] = left.get(meter, 0) - count
-    return left
-
-
 class Charge(Struct):
-    """What one endpoint, model and service tier cost.
+    """What one endpoint, model and service tier cost, of the rows that asked for `asked_model`.
 
     thrown: the part of `cost` that bought answers which were thrown away
     reason: why a row has no price
@@ -121,6 +44,12 @@ class Charge(Struct):
     cost: Money = field(default_factory=Money)
     thrown: Money = field(default_factory=Money)
     reason: str = ""
+    asked_model: str = ""
+
+    def merge(self, other: "Charge") -> None:
+        self.cost.merge(other.cost)
+        self.thrown.merge(other.thrown)
+        self.reason = self.reason or other.reason
 
 
 class _Till:
@@ -135,11 +64,6 @@ class _Till:
         only = tariff.versions[0] if isinstance(tariff, Tariff) and len(tariff.versions) == 1 else None
         # Prices that depend on the day, the hour or a missing cached price are looked up for each call.
         self._plain = only and only.brackets if only and all(_timeless(one) for one in only.brackets) else ()
-
-    def add(self, spent: Spent) -> None:
-        kept = spent.kept
-        if kept is None or spent.thrown or not self.add_plain(kept):
-            self._add_each(spent)
 
     def add_plain(self, usage: Usage) -> bool:
         """Count a call whose price hangs on its lengths alone; False, and nothing counted, when it does not."""
@@ -159,28 +83,14 @@ class _Till:
                 return True
         return False
 
-    def _add_each(self, spent: Spent) -> None:
-        at = datetime.fromtimestamp(spent.at, UTC)
-        thrown = self._price(spent.thrown, at) if spent.thrown else None
-        cost = thrown if spent.kept is None else self._price((*spent.thrown, spent.kept), at)
-        if thrown is not None:
-            self.charge.thrown.add(thrown)
-        if cost is not None:
-            self.charge.cost.add(cost)
-        if isinstance(cost, Unknown):
-            self.charge.reason = self.charge.reason or cost.reason
-
-    def _price(self, calls: Iterable[Usage], at: datetime) -> Cost | Unknown:
-        total = Money()
-        last: Cost | Unknown = Unknown("nothing was billed")
-        for usage in calls:
-            last = self.tariff if isinstance(self.tariff, Unknown) else self.tariff.cost(usage, at)
-            if isinstance(last, Unknown):
-                return last
-            total.add(last)
-        if isinstance(last, Unknown):
-            return last
-        return Cost(total.amounts[last.currency], last.currency, last.row, total.at_most > 0)
+    def add_row(self, thrown: Sequence[Cost | Unknown], kept: Cost | Unknown | None) -> None:
+        """Count a row by what each of its calls cost."""
+        whole = thrown if kept is None else (*thrown, kept)
+        if thrown:
+            self.charge.thrown.merge(_of_row(thrown))
+        self.charge.cost.merge(_of_row(whole))
+        if not self.charge.reason:
+            self.charge.reason = next((cost.reason for cost in whole if isinstance(cost, Unknown)), "")
 
     def settle(self) -> Charge:
         """The charge with all that is pending in it."""
@@ -195,14 +105,28 @@ class _Till:
         return self.charge
 
 
+def _of_row(costs: Iterable[Cost | Unknown]) -> Money:
+    """A row's money: the sum of its calls, or a row without a price when one of them has none."""
+    total = Money()
+    for cost in costs:
+        if isinstance(cost, Unknown):
+            return Money(unpriced=1)
+        total.add(cost)
+    total.at_most = min(total.at_most, 1)
+    return total
+
+
 def _timeless(bracket: Any) -> bool:
     return bracket.rates is not None and bracket.rates.cached is not None and bracket.off_peak is None
+
+
+Key = tuple[str, str, str, str]
 
 
 class Bill:
     """Adds up what is spent.
 
-    asked: the job's model, which prices a reply whose own model is unknown when the user's [map] names it
+    asked: the job's model, taken for that of a request whose record does not name it
     opened: called when a model or tier is met for the first time, since it may have used new prices
     """
 
@@ -210,58 +134,77 @@ class Bill:
         self.pricer = pricer
         self._asked = asked
         self._opened = opened
-        self._tills: dict[tuple[str, str, str], _Till] = {}
+        self._tills: dict[Key, _Till] = {}
+        self._tariffs: dict[Key, Tariff | Unknown] = {}
 
     def record(self, outcome: Outcome, at: float) -> None:
         """Count a fresh outcome, recorded at this unix time."""
         if isinstance(outcome, Success) and not outcome.discarded:
-            till = self._tills.get((outcome.row.endpoint, outcome.model, outcome.service_tier))
+            row = outcome.row
+            till = self._tills.get((row.endpoint, outcome.model, outcome.service_tier, row.asked_model))
             if till is not None and till.add_plain(outcome.usage):
                 return
         if (spent := spent_by(outcome, at)) is not None:
             self.add(spent)
 
     def add(self, spent: Spent) -> None:
-        key = (spent.endpoint, spent.model, spent.service_tier)
+        key = (spent.endpoint, spent.model, spent.service_tier, spent.asked_model)
         till = self._tills.get(key)
         if till is None:
-            till = self._tills[key] = self._open(Charge(spent.endpoint, lane_of(spent.endpoint), *key[1:]))
-            self._opened()
-        till.add(spent)
+            charge = Charge(spent.endpoint, lane_of(spent.endpoint), *key[1:3], asked_model=spent.asked_model)
+            till = self._tills[key] = _Till(charge, self._tariff_of(key))
+        kept = spent.kept
+        if kept is None or spent.thrown or not till.add_plain(kept):
+            at = datetime.fromtimestamp(spent.at, UTC)
+            thrown = [_cost(self._tariff_of(_served(call, key)), call.usage, at) for call in spent.thrown]
+            till.add_row(thrown, None if kept is None else _cost(till.tariff, kept, at))
 
     def fold(self, entry: BilledEntry, ledger: Ledger) -> None:
         """Count one line that the ledger is about to fold."""
         for spent in new_in(entry, ledger):
             self.add(spent)
 
-    def _open(self, charge: Charge) -> _Till:
-        return _Till(charge, self.tariff(charge.model, charge.lane, charge.service_tier))
+    def _tariff_of(self, key: Key) -> Tariff | Unknown:
+        tariff = self._tariffs.get(key)
+        if tariff is None:
+            endpoint, model, service_tier, asked_model = key
+            tariff = self.tariff(model, lane_of(endpoint), service_tier, asked_model)
+            self._tariffs[key] = tariff
+            self._opened()
+        return tariff
 
-    def tariff(self, model: str, lane: str, service_tier: str) -> Tariff | Unknown:
-        tariff = self.pricer.tariff(model, lane, service_tier)
-        if isinstance(tariff, Unknown) and self._asked in self.pricer.book.names and not self.pricer.book.find(model):
-            return self.pricer.tariff(self._asked, lane, service_tier)
+    def tariff(self, model: str, lane: str, service_tier: str, asked_model: str = "") -> Tariff | Unknown:
+        tariff, asked_model = self.pricer.tariff(model, lane, service_tier), asked_model or self._asked
+        if isinstance(tariff, Unknown) and asked_model in self.pricer.book.names and not self.pricer.book.find(model):
+            return self.pricer.tariff(asked_model, lane, service_tier)
         return tariff
 
     @property
     def charges(self) -> list[Charge]:
-        charges = (till.settle() for till in list(self._tills.values()))
-        return sorted(charges, key=lambda charge: (charge.endpoint, charge.model, charge.service_tier))
+        """By endpoint, model and service tier."""
+        merged: dict[tuple[str, str, str], Charge] = {}
+        for each in self._settled():
+            key = (each.endpoint, each.model, each.service_tier)
+            merged.setdefault(key, Charge(each.endpoint, each.lane, each.model, each.service_tier)).merge(each)
+        return [merged[key] for key in sorted(merged)]
+
+    def _settled(self) -> list[Charge]:
+        return [till.settle() for till in list(self._tills.values())]
 
     def cost(self) -> Money:
-        return total(charge.cost for charge in self.charges)
+        return total(charge.cost for charge in self._settled())
 
     def thrown(self) -> Money:
-        return total(charge.thrown for charge in self.charges)
+        return total(charge.thrown for charge in self._settled())
 
     @property
     def reason(self) -> str:
         """Why some row has no price, "" when all have one."""
-        return next((charge.reason for charge in self.charges if charge.reason), "")
+        return next((charge.reason for charge in self._settled() if charge.reason), "")
 
     def to_bytes(self, prices: str) -> bytes:
         """`prices` names the book, so that `restore` can tell whether the amounts still hold."""
-        return msgspec.msgpack.encode((prices, self.charges))
+        return msgspec.msgpack.encode((prices, self._settled()))
 
     def forget(self) -> None:
         """Begin again."""
@@ -274,19 +217,27 @@ class Bill:
         known, charges = msgspec.msgpack.decode(data, type=tuple[str, list[Charge]])
         if prices is not None and prices != known:
             return False
-        self._tills = {(each.endpoint, each.model, each.service_tier): self._open(each) for each in charges}
+        self._tills.clear()
+        for each in charges:
+            key = (each.endpoint, each.model, each.service_tier, each.asked_model)
+            tariff = self.tariff(each.model, each.lane, each.service_tier, each.asked_model)
+            self._tills[key] = _Till(each, tariff)
         return True
 
 
-def new_in(entry: BilledEntry, ledger: Ledger) -> Iterator[Spent]:
-    """What a line adds that the lines which the ledger has folded did not have, by the ledger's own rules."""
-    if entry.row in ledger.done:
-        return
-    for earlier in () if entry.row in ledger.failed else entry.before:
-        if (spent := spent_before(earlier)) is not None:
-            yield spent
-    if (spent := spent_of(entry)) is not None:
-        yield spent
+def _cost(tariff: Tariff | Unknown, usage: Usage, at: datetime) -> Cost | Unknown:
+    return tariff if isinstance(tariff, Unknown) else tariff.cost(usage, at)
+
+
+def _served(call: Thrown, key: Key) -> Key:
+    """The key of a call whose reply may have named another model or tier than its row ended with."""
+    endpoint, model, service_tier, asked_model = key
+    return (
+        endpoint,
+        model if call.model is None else call.model,
+        service_tier if call.service_tier is None else call.service_tier,
+        asked_model,
+    )
 
 
 def lane_of(endpoint: str) -> str:

@@ -28,6 +28,7 @@ class History:
     """Grows by one verdict a call, and ends as an outcome."""
 
     __slots__ = (
+        "_began",
         "_calls",
         "_discarded",
         "_model",
@@ -48,6 +49,7 @@ class History:
         self._reply: Reply | None = None
         self._model = self._tier = ""
         self._seconds = 0.0
+        self._began = 0.0  # when the first call was sent
         self.sent = 0  # calls made
         self.spent = 0  # attempts used up; a rate answer uses none
         self.waited = 0.0  # seconds kept waiting by answers that concern everyone
@@ -79,10 +81,16 @@ class History:
         self._seconds += response.seconds
         reply = response if isinstance(response, Reply) else None
         self._reply = reply or self._reply
-        if len(self._calls) < _CALLS_KEPT or self._calls[-1].tokens:  # what was billed is never forgotten
-            self._calls.append(_attempt(client_id, response, reply, verdict))
+        after, began = 0.0, now - response.seconds
+        if self._calls:
+            after = round(began - self._began, 3)
         else:
-            self._calls[-1] = _attempt(client_id, response, reply, verdict)
+            self._began = began
+        call = _attempt(client_id, response, reply, verdict, after)
+        if len(self._calls) < _CALLS_KEPT or self._calls[-1].tokens:  # what was billed is never forgotten
+            self._calls.append(call)
+        else:
+            self._calls[-1] = call
         if isinstance(verdict, Again | Refused):
             self._model, self._tier = verdict.model or self._model, verdict.service_tier or self._tier
             if verdict.usage:
@@ -121,13 +129,15 @@ class History:
         )
 
 
-def _attempt(client_id: str, response: Response, reply: Reply | None, verdict: Verdict) -> Attempt:
-    tokens = NO_USAGE
+def _attempt(client_id: str, response: Response, reply: Reply | None, verdict: Verdict, after: float) -> Attempt:
+    tokens, model, service_tier = NO_USAGE, None, None
     match verdict:
         case Done():
             word, code = "done", ""
         case Again(cause=cause, usage=usage) | Refused(cause=cause, usage=usage):
             word, code, tokens = cause.kind.value, cause.code, usage
+            if usage:
+                model, service_tier = verdict.model, verdict.service_tier
         case Halt(cause=cause):
             word, code = cause.kind.value, cause.code
     return Attempt(
@@ -138,4 +148,7 @@ def _attempt(client_id: str, response: Response, reply: Reply | None, verdict: V
         status=reply.status if reply else 0,
         code=code,
         tokens=tokens,
+        model=model,
+        service_tier=service_tier,
+        after=after,
     )

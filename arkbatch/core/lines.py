@@ -47,6 +47,7 @@ class _Line(Struct):
     offset: int
     digest: str
     endpoint: str
+    asked_model: str
     model: str
     service_tier: str
     attempts: int
@@ -93,6 +94,8 @@ class Located(Struct, gc=False):
 
 class _Tokens(Struct, gc=False):
     tokens: dict[str, int] = {}
+    model: str | None = None
+    service_tier: str | None = None
 
 
 class Retryable(Struct, gc=False):
@@ -112,6 +115,7 @@ class Retryable(Struct, gc=False):
     before: tuple[Before, ...] = ()
     calls: list[_Tokens] = []
     finished_at: datetime | None = None
+    asked_model: str = ""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -133,6 +137,7 @@ def encode(outcome: Outcome, *, run_id: str, finished_at: float, url: str) -> by
         offset=row.offset,
         digest=row.digest,
         endpoint="" if isinstance(row, BadRow) else row.endpoint,
+        asked_model=row.asked_model,
         model=outcome.model,
         service_tier=outcome.service_tier,
         attempts=_all_attempts(outcome),
@@ -190,6 +195,9 @@ def before_of(failure: Retryable) -> tuple[Before, ...]:
         for meter, count in earlier.usage.items():
             own[meter] -= count
     attempts = failure.attempts - sum(earlier.attempts for earlier in failure.before)
+    billed = [call for call in failure.calls if call.tokens]
+    served = tuple((call.model, call.service_tier) for call in billed)
+    differs = not {*served} <= {(None, None), (failure.model, failure.service_tier)}
     part = Before(
         failure.error.kind,
         failure.error.code,
@@ -198,15 +206,13 @@ def before_of(failure: Retryable) -> tuple[Before, ...]:
         failure.service_tier,
         attempts,
         own,
-        *_billed(failure, own),
+        # The price tiers go by the calls, and the prices by the day; neither is needed of what cost nothing.
+        calls=tuple(call.tokens for call in billed) if len(billed) > 1 or differs else (),
+        at=failure.finished_at if any(own.values()) else None,
+        asked_model=failure.asked_model,
+        served=served if differs else (),
     )
     return (*failure.before, part)
-
-
-def _billed(failure: Retryable, own: dict[str, int]) -> tuple[tuple[dict[str, int], ...], datetime | None]:
-    """The calls that its price tiers go by, and the day that its prices go by; nothing for what cost nothing."""
-    calls = tuple(call.tokens for call in failure.calls if call.tokens)
-    return calls if len(calls) > 1 else (), failure.finished_at if any(own.values()) else None
 
 
 def _all_attempts(outcome: Outcome) -> int:

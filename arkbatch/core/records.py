@@ -10,7 +10,7 @@ mapping from meter to count; absent means zero. Which meters exist is known to `
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec import Struct
 
@@ -70,6 +70,12 @@ class Row(Struct, frozen=True, gc=False):
     body: Body
     before: "tuple[Before, ...]" = ()
 
+    @property
+    def asked_model(self) -> str:
+        """The model or endpoint id that the request names."""
+        model: str = self.body.get("model", "")
+        return model
+
 
 class BadRow(Struct, frozen=True, gc=False):
     """One input line that cannot be sent, and why; `text` is its beginning, for the person who mends it."""
@@ -81,6 +87,7 @@ class BadRow(Struct, frozen=True, gc=False):
     reason: str
     text: str
     before: "tuple[Before, ...]" = ()
+    asked_model: ClassVar[str] = ""
 
 
 class Before(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -88,6 +95,7 @@ class Before(Struct, frozen=True, gc=False, omit_defaults=True):
 
     So the journal adds up to the same, whether the replaced line is still in the file or not.
     calls: the usage of each billed call, when there were several; at: when the record was written
+    served: model and tier of each of `calls`, when one differs from those of the record
     """
 
     kind: str
@@ -99,6 +107,8 @@ class Before(Struct, frozen=True, gc=False, omit_defaults=True):
     usage: dict[str, int]
     calls: tuple[dict[str, int], ...] = ()
     at: datetime | None = None
+    asked_model: str = ""
+    served: tuple[tuple[str | None, str | None], ...] = ()
 
 
 class Size(Struct, frozen=True, gc=False):
@@ -226,7 +236,8 @@ Verdict = Done | Again | Refused | Halt
 class Attempt(Struct, frozen=True, gc=False, omit_defaults=True):
     """One call as the record keeps it. `verdict` is "done" or the kind of its cause.
 
-    tokens: what it billed, if its answer was thrown away
+    tokens: what it billed, if its answer was thrown away; model, service_tier: what that answer named
+    after: seconds from when the row's first call was sent to when this one was
     """
 
     id: str
@@ -236,6 +247,9 @@ class Attempt(Struct, frozen=True, gc=False, omit_defaults=True):
     status: int = 0
     code: str = ""
     tokens: Usage = NO_USAGE
+    model: str | None = None
+    service_tier: str | None = None
+    after: float = 0.0
 
 
 class Success(Struct, frozen=True, gc=False):

@@ -150,12 +150,13 @@ class Spending:
 
     def _tariff(self, row: Row) -> Tariff | Unknown:
         tier = row.body.get("service_tier")
-        return self._bill.tariff(row.body["model"], lane_of(row.endpoint), tier if isinstance(tier, str) else "")
+        tier = tier if isinstance(tier, str) else ""
+        return self._bill.tariff(row.asked_model, lane_of(row.endpoint), tier, row.asked_model)
 
     def _cost(self, hold: Hold, row: Row, usage: Usage, model: str, service_tier: str) -> Decimal:
         if self._most_cost is None:
             return ZERO
-        tariff = self._bill.tariff(model, lane_of(row.endpoint), service_tier)
+        tariff = self._bill.tariff(model, lane_of(row.endpoint), service_tier, row.asked_model)
         cost = tariff if isinstance(tariff, Unknown) else tariff.cost(usage, datetime.fromtimestamp(self._wall(), UTC))
         return cost.amount if isinstance(cost, Cost) and cost.currency == self.currency else hold.cost
 

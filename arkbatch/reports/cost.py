@@ -17,11 +17,12 @@ from msgspec import Struct, field
 from arkbatch.adapters.journal import read_entries, read_ledger
 from arkbatch.adapters.run_prices import bill_of, current_book
 from arkbatch.adapters.rundir import FAILURES, RESULTS, RunDirectory, RunInfo
-from arkbatch.core.bill import Bill, BilledEntry, Charge, Spent, new_in, total
+from arkbatch.core.bill import Bill, Charge, total
 from arkbatch.core.ledger import Ledger
 from arkbatch.core.money import Money
 from arkbatch.core.pricebook import PriceBook
 from arkbatch.core.records import add_usage
+from arkbatch.core.spent import BilledEntry, Spent, new_in
 from arkbatch.core.tariff import BEIJING
 from arkbatch.reports.places import readable
 
@@ -142,8 +143,8 @@ def _by_reading(directory: RunDirectory, by: By, new_bill: Callable[[], Bill]) -
 
 def _count(line: Line, spent: Spent) -> None:
     line.rows += spent.kept is not None
-    line.discarded = add_usage(line.discarded, *spent.thrown)
-    line.usage = add_usage(line.usage, *spent.thrown, spent.kept or {})
+    line.discarded = add_usage(line.discarded, *(call.usage for call in spent.thrown))
+    line.usage = add_usage(line.usage, *spent.usages)
 
 
 def _group(by: By, spent: Spent, entry: _Entry) -> str:

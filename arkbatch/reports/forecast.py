@@ -17,7 +17,7 @@ from arkbatch.adapters.journal import read_entries
 from arkbatch.adapters.run_prices import book_of_job
 from arkbatch.adapters.rundir import RESULTS, RunDirectory
 from arkbatch.adapters.source import lines
-from arkbatch.core.bill import BATCH, Bill, BilledEntry, lane_of, spent_of
+from arkbatch.core.bill import BATCH, Bill, lane_of
 from arkbatch.core.endpoints import ENDPOINTS
 from arkbatch.core.estimate import Estimator
 from arkbatch.core.job import Job
@@ -27,6 +27,7 @@ from arkbatch.core.records import Row, Size, Usage
 from arkbatch.core.rows import RowReader
 from arkbatch.core.sampling import Ceiling, Estimate, Measured, Pace, Price, from_sample, without_sample
 from arkbatch.core.sizes import Sizes, choose
+from arkbatch.core.spent import BilledEntry, spent_of
 from arkbatch.core.tariff import Tariff
 
 Key = tuple[str, str]  # endpoint and model

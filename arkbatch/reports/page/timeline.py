@@ -1,15 +1,15 @@
 """What happened when: reads the lines of a run once, in the order in which they stand, and keeps only sums.
 
-A line says when its row ended and how long each call took, but not when a row waited between two calls. So the calls of
-a row are taken to lie back to back before its end; a row that waited is shown as in flight a little late. Lines that a
-retry replaced count here as long as they are in the file, since their calls were made and billed; how rows stand is
-told by the ledger alone.
+A line says when its row ended, how long each call took and how long after the first one it was sent. The last call is
+taken to have ended with its row. Lines written before the beginnings were kept have their calls drawn back to back, so
+that a row that waited shows as in flight a little late. Lines that a retry replaced count here as long as they are in
+the file, since their calls were made and billed; how rows stand is told by the ledger alone.
 
 `Follower` reads on from where it stopped, in slices, so that a page can be kept up to date beside a running session.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from msgspec import Raw, Struct, field
 from arkbatch.adapters.journal import read_lines
 from arkbatch.adapters.run_prices import bill_of
 from arkbatch.adapters.rundir import FAILURES, RESULTS, RunDirectory
-from arkbatch.core.bill import Bill, BilledCall, BilledEntry, spent_of
+from arkbatch.core.bill import Bill
 from arkbatch.core.errors import RunDamaged
 from arkbatch.core.histogram import Histogram
 from arkbatch.core.lines import EntryError
+from arkbatch.core.spent import BilledCall, BilledEntry, spent_of
 from arkbatch.reports.page.buckets import Bucket, Buckets
 
 LAST_FAILURES = 20
@@ -33,6 +34,7 @@ _OTHERS = "others"  # calls beyond those that a line lists
 
 class _Call(BilledCall, gc=False):
     seconds: float = 0.0
+    after: float = 0.0
 
 
 class _Line(BilledEntry, gc=False):
@@ -105,12 +107,10 @@ class Timeline:
             bucket = self.buckets.at(ended)
             bucket.calls += unlisted
             self._count(bucket, _OTHERS, unlisted)
-        for call in reversed(line.calls):
-            began = ended - call.seconds
-            bucket = self.buckets.add_call(began, ended)
+        for call, began in _beginnings(line.calls, ended):
+            bucket = self.buckets.add_call(began, began + call.seconds)
             if call.verdict != _DONE:
                 self._count(bucket, call.verdict, 1)
-            ended = began
 
     def _count(self, bucket: Bucket, kind: str, calls: int) -> None:
         bucket.causes[kind] = bucket.causes.get(kind, 0) + calls
@@ -148,6 +148,17 @@ class _Till:
         for currency, amount in self._bill.cost().amounts.items():
             cost[currency] = cost.get(currency, 0.0) + float(amount)
         self._bill = None
+
+
+def _beginnings(calls: list[_Call], ended: float) -> Iterator[tuple[_Call, float]]:
+    """Each call with the moment at which it was sent."""
+    if calls and calls[-1].after:
+        first = ended - calls[-1].seconds - calls[-1].after
+        yield from ((call, first + call.after) for call in calls)
+        return
+    for call in reversed(calls):
+        ended -= call.seconds
+        yield call, ended
 
 
 def _own_tokens(line: _Line) -> int:
