@@ -65,9 +65,8 @@ def test_the_examples_in_the_comments_are_valid_too(demo):
 def test_every_section_and_key_is_explained(demo):
     text = (demo[0] / "job.toml").read_text(encoding="utf-8")
     plain = {name for name in Sections.__struct_fields__ if isinstance(getattr(JobFile(), name), bool | str)}
-    tables = [
-        key[0] for key in known_keys(JobFile) if len(key) == 1 and key[0] in {*Sections.__struct_fields__} - plain
-    ]
+    sections = {*Sections.__struct_fields__, "notify"} - plain
+    tables = [key[0] for key in known_keys(JobFile) if len(key) == 1 and key[0] in sections]
     assert [name for name in tables if f"[{name}]" not in text] == []
     keys = [key[-1] for key in known_keys(JobFile) if key[-1] not in tables and key != ("template", "input")]
     assert [key for key in keys if f"{key} = " not in text] == []

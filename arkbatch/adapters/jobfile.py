@@ -23,11 +23,12 @@ from arkbatch.adapters.environment import (
     origin,
     read_variables,
 )
+from arkbatch.adapters.messengers import VARIABLE, messengers, settled
 from arkbatch.adapters.published import ramp_at
 from arkbatch.adapters.typed import FLAG_PATHS, Typed, complete, mistake, read
 from arkbatch.core.endpoints.batch import LANE, misplaced
 from arkbatch.core.errors import JobError, UsageError
-from arkbatch.core.job import Job, Limits, Sections
+from arkbatch.core.job import Job, Limits, Notify, Sections
 
 STDIN = "-"
 SIMULATED_MODEL = "simulated"
@@ -76,6 +77,7 @@ def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd
         simulated=bool(given.get("simulate")),
         access=server.access,
         certificate=_certificate(typed, server, given, Path(cwd)),
+        notify=_notify(typed, given, environ, [typed.folder, Path(cwd)] if typed.folder else [Path(cwd)]),
     )
 
 
@@ -116,7 +118,26 @@ def resolve_again(
         simulated=bool(given.get("simulate")),
         access=server.access,
         certificate=_certificate(typed, server, given, Path()),
+        notify=_notify(typed, given, environ, [Path.cwd(), *(Path(folder) for folder in folders)]),
     )
+
+
+def resolve_notify(path: str | None, flags: Mapping[str, Any], environ: Mapping[str, str], cwd: str | Path) -> Notify:
+    """Who would be told, of a job file or of the flags and the environment alone."""
+    given, here = _given(flags), Path(cwd)
+    typed = complete({}, given) if path is None else read(path, given, here)
+    return _notify(typed, given, environ, [typed.folder, here] if typed.folder else [here])
+
+
+def _notify(typed: Typed, given: Mapping[str, Any], environ: Mapping[str, str], folders: Sequence[Path]) -> Notify:
+    """Who is told, after a look at whether they can be; nobody where nothing is sent."""
+    if given.get("dry_run"):
+        return Notify()
+    urls = [] if "notify" in given else read_variables(environ, folders).get(VARIABLE).split()
+    folder = None if "notify_command" in given else typed.folder
+    said = settled(typed.file.notify, urls, folder)
+    messengers(said, insecure=bool(given.get("insecure")))
+    return said
 
 
 def _certificate(typed: Typed, server: Server, given: Mapping[str, Any], cwd: Path) -> str:

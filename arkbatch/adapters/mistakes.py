@@ -121,6 +121,8 @@ def allowed(kind: inspect.Type) -> str:
             return f"text in quotes{f' that matches {kind.pattern}' if kind.pattern else ''}"
         case inspect.BoolType():
             return "true or false"
+        case inspect.ListType(item_type=inspect.LiteralType(values=values)):
+            return "a list of " + ", ".join(f'"{value}"' for value in values)
         case inspect.SetType() | inspect.FrozenSetType() | inspect.ListType():
             return 'a list of texts, such as ["length"]'
         case _:

@@ -19,7 +19,8 @@ from msgspec import Meta
 
 from arkbatch.adapters.mistakes import explain, shown
 from arkbatch.core.errors import JobError, UsageError
-from arkbatch.core.job import Sections
+from arkbatch.core.job import Notify, Secret, Sections
+from arkbatch.core.notice import MASK
 
 Labels = dict[tuple[str, ...], str]
 
@@ -38,6 +39,9 @@ FLAG_PATHS = {
     "project": ("project",),
     "encrypt": ("encrypt",),
     "lane": ("lane",),
+    "notify": ("notify", "urls"),
+    "notify_command": ("notify", "command"),
+    "notify_on": ("notify", "on"),
 }
 # What is left out on the batch lane: calls are held open for up to three days there, and thousands at once are usual.
 BATCH_DEFAULTS: Mapping[str, Mapping[str, float]] = {
@@ -80,6 +84,7 @@ class JobFile(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
             description="Begins each X-Client-Request-Id, so that your calls are found in a server's log.",
         ),
     ] = ""
+    notify: Notify = Notify()
 
 
 class Typed(NamedTuple):
@@ -112,11 +117,26 @@ def complete(raw: dict[str, Any], given: Mapping[str, Any], label: str = "", fol
     if odd := _odd_value(raw, (), labels):
         raise mistake(label, odd)
     try:
-        file = msgspec.convert(raw, JobFile)
+        file = msgspec.convert(raw, JobFile, dec_hook=_secret)
     except msgspec.ValidationError as error:
-        raise mistake(label, explain(error, raw, JobFile, labels)) from error
+        raise mistake(label, explain(error, _without_addresses(raw), JobFile, labels)) from None
     _check_meaning(file, label)
     return Typed(file, label, folder, frozenset(raw.get("limits", ())))
+
+
+def _secret(kind: type, value: Any) -> Secret:
+    assert kind is Secret
+    if not isinstance(value, str):
+        raise ValueError("an address is text in quotes")  # noqa: TRY004 - what msgspec makes a mistake of
+    return Secret(value)
+
+
+def _without_addresses(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a message may show: under [notify] there are tokens, also where the mistake is in the key's name."""
+    table = raw.get("notify")
+    if not isinstance(table, dict):
+        return {**raw, "notify": MASK} if "notify" in raw else raw
+    return {**raw, "notify": {key: value if key == "on" else MASK for key, value in table.items()}}
 
 
 def _lay_under(raw: dict[str, Any], defaults: Mapping[str, Mapping[str, float]]) -> None:
@@ -149,7 +169,7 @@ def _line_of(text: str, message: str) -> str:
     """The line that a TOML error names, because it says more than its number."""
     where = re.search(r"at line (\d+), column", message)
     lines = text.split("\n")[int(where[1]) - 1 :] if where else []
-    return f" in: {lines[0].strip()[:80]}" if lines else ""
+    return f" in: {re.sub(r'://.*', f'://{MASK}', lines[0].strip()[:80])}" if lines else ""
 
 
 def _key_in(raw: Mapping[str, Any]) -> str:

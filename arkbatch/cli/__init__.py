@@ -24,6 +24,7 @@ COMMANDS = {
     "estimate": "Estimate tokens, cost and time before a run.",
     "cost": "Show what runs have cost, by model, day, hour or prefix.",
     "prices": "List the prices that costs are counted with.",
+    "notify": "Send a trial message to where a run would tell how it ends.",
     "init": "Write a commented job file and a small input to start from.",
     "simulate": "Serve an Ark look-alike on this machine.",
 }

@@ -20,6 +20,24 @@ def span(ctx: click.Context, param: click.Parameter, value: str | None) -> float
     return None if value is None else seconds_of(value)
 
 
+def words(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
+    """A command line in its words, as a shell would cut it."""
+    import shlex
+
+    try:
+        return shlex.split(value) or None if value is not None else None
+    except ValueError as error:
+        raise click.BadParameter(f"{error} in the command", ctx, param) from error
+
+
+def listed(ctx: click.Context, param: click.Parameter, value: str | tuple[str, ...] | None) -> list[str] | None:
+    """What was given several times, or with commas; None when it was not given."""
+    del ctx, param
+    if isinstance(value, str):
+        value = tuple(word.strip() for word in value.split(",") if word.strip())
+    return list(value) if value else None
+
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 _SENDING = (
@@ -48,6 +66,23 @@ _ASKING = (
         "--stream/--no-stream", default=None, help="Have chat answers streamed; what is recorded is the same."
     ),
 )
+
+
+_NOTICING = (
+    click.option("--notify", multiple=True, callback=listed, metavar="URL", help="Tell this address how it ends."),
+    click.option("--notify-command", callback=words, metavar="CMD", help="Tell this program, on standard input."),
+    click.option("--notify-on", callback=listed, metavar="K,...", help="About end, halt, budget, outage (all), stop."),
+)
+
+
+def noticing(command: F) -> F:
+    """Options about who is told what happens."""
+    return _with(command, _NOTICING)
+
+
+def told(command: F) -> F:
+    """Options about who is told, and not about what."""
+    return _with(command, _NOTICING[:2])
 
 
 def sending(command: F) -> F:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from arkbatch.cli.options import asking, job_from, live, sending
+from arkbatch.cli.options import asking, job_from, live, noticing, sending
 
 
 @click.command(short_help="Send every row of a prompt file; run it again to resume.")
@@ -15,6 +15,7 @@ from arkbatch.cli.options import asking, job_from, live, sending
 @click.option("--endpoint", type=click.Choice(["chat", "embeddings"]), help="What rows ask for if they do not say.")
 @asking
 @sending
+@noticing
 @click.option("--limit", type=int, metavar="N", help="Only the first N rows of the input.")
 @click.option("--simulate", is_flag=True, default=None, help="Answers from a simulator in this process; needs no key.")
 @click.option("--dry-run", is_flag=True, default=None, help="Show what would be sent, and send nothing.")

@@ -18,6 +18,7 @@ from arkbatch.adapters.progress import Bar, LineAMinute, Observer
 from arkbatch.api import loop_factory
 from arkbatch.core.errors import ExitCode
 from arkbatch.core.job import Job, Secret
+from arkbatch.core.notice import without_addresses
 from arkbatch.core.records import Kind
 from arkbatch.core.summary import Summary
 from arkbatch.engines.opening import OpenRun
@@ -153,7 +154,7 @@ def _next_command(summary: Summary) -> str:
 
 def _larger(flag: str) -> str:
     """This command with twice the budget."""
-    words = sys.argv[1:]
+    words = without_addresses(sys.argv[1:])
     place = next((number for number, word in enumerate(words) if word.partition("=")[0] == flag), len(words))
     given = words[place].partition("=")[2] if place < len(words) else ""
     value = given or (words[place + 1] if place + 1 < len(words) else "")
@@ -163,4 +164,5 @@ def _larger(flag: str) -> str:
 
 
 def this_command() -> str:
-    return shlex.join(["arkbatch", *sys.argv[1:]])
+    """As it may be kept and shown: addresses of notices are secrets."""
+    return shlex.join(["arkbatch", *without_addresses(sys.argv[1:])])

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 OnEmpty = Literal["retry", "fail", "keep"]
+Worth = Literal["end", "halt", "budget", "outage", "stop"]
 
 SIMULATOR = "simulator"
 DOUBLE_BRACES = "a brace that is no placeholder is written twice: {{"
@@ -169,6 +170,29 @@ class Template(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("says neither user (for chat) nor input (for embeddings)")
 
 
+class Notify(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is told what happens to a run that nobody watches. Not kept with the run: the addresses hold tokens."""
+
+    urls: Annotated[
+        list[Annotated[Secret, Meta(extra_json_schema={"type": "string"})]],
+        Meta(description="Where messages go: an https address takes JSON, others go by Apprise. ARKBATCH_NOTIFY wins."),
+    ] = field(default_factory=list)
+    command: Annotated[
+        list[str],
+        Meta(description="A program with its arguments, which is given each message as JSON on standard input."),
+    ] = field(default_factory=list)
+    on: Annotated[
+        list[Worth],
+        Meta(description="What is worth a message; stop (Ctrl-C) is not, unless it is named."),
+    ] = field(default_factory=lambda: ["end", "halt", "budget", "outage"])
+    outage_after: Annotated[
+        float, Meta(gt=0, description="Seconds that the service is away before that is worth a message.")
+    ] = 600.0
+
+    def __bool__(self) -> bool:
+        return bool(self.urls or self.command)
+
+
 class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a job file and a job have in common. A later section is added here, and nowhere else."""
 
@@ -212,6 +236,7 @@ class Job(Sections, frozen=True, kw_only=True):
     simulated: answers come from the simulator; the caller puts its address into `base_url`
     access: the access key to use in the place of `api_key`, None when there is an API key
     certificate: the text of the certificate to encrypt with, "" to ask the service for one
+    notify: who is told; checked, so that each address can be sent to
     """
 
     input: str
@@ -226,6 +251,7 @@ class Job(Sections, frozen=True, kw_only=True):
     simulated: bool = False
     access: Access | None = None
     certificate: str = ""
+    notify: Notify = Notify()
 
 
 def asked(job: Job) -> dict[str, Any]:

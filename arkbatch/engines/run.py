@@ -34,6 +34,7 @@ from arkbatch.core.words import duration
 from arkbatch.engines.finding import Finding, address
 from arkbatch.engines.gate import Bound, Gate
 from arkbatch.engines.local import Engine, Tools
+from arkbatch.engines.noticing import Noticing
 from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.spending import Spending, spending_of
 
@@ -87,13 +88,14 @@ class Session:
             self._observer = Several([*self._observers, log])
             self._observer.opened(run.found)
             # First of all, since it may be refused: then no session has begun that would have to be ended.
-            async with open_connection(job, run.wall) as transport:
+            async with open_connection(job, run.wall) as transport, Noticing(run, self._observer) as noticing:
                 info = run.begin_session(msgspec.to_builtins(job.limits))
                 prefix = f"{job.request_id_prefix}{run.info.run_id}-{info.number}"
                 clock = asyncio.get_running_loop().time
                 began, ending = clock(), ABANDONED
                 pace = build_pace(job, began, self._remembered())
                 outage = build_outage(job, began, known=run.journal.ledger.done.count > 0)
+                self._noticing = noticing
                 finding = self._finding = Finding(pace, outage, job, self._observer, run.wall)
                 gate = build_gate(job, began, pace, outage)
                 engine = self._engine = Engine(rows, self._tools(gate, transport, prefix, spending))
@@ -110,7 +112,9 @@ class Session:
                         run.journal.close(resume_at(engine))
                         run.end_session(info, ending, clock() - began)
                     self._observer.closed(ending)
-        return summary_of(run, ending, clock() - began, engine)
+                summary = summary_of(run, ending, clock() - began, engine)
+                noticing.ended(summary)
+        return summary
 
     def _tools(self, gate: Gate, transport: Transport, prefix: str, spending: Spending | None) -> Tools:
         job = self._run.job
@@ -147,6 +151,7 @@ class Session:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             self._finding.look(asyncio.get_running_loop().time())
+            self._noticing.look(gate.outage.lasts(asyncio.get_running_loop().time()))
             if (cause := gate.outage.given_up(asyncio.get_running_loop().time())) is not None:
                 engine.give_up(cause)
             self._observer.stands(self._standing(engine, gate, began, recent))

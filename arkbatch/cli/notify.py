@@ -1,0 +1,68 @@
+"""`arkbatch notify`: a trial message, so that an address is known to work before the night."""
+
+import asyncio
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from arkbatch.cli.options import told
+
+if TYPE_CHECKING:
+    from arkbatch.adapters.messengers import Messenger
+
+
+@click.command(short_help="Send a trial message to where a run would tell how it ends.")
+@click.argument("job", metavar="[JOB.toml]", required=False)
+@told
+@click.option("--insecure", is_flag=True, default=None, help="Allow http:// to another machine.")
+@click.option("--json", "as_json", is_flag=True, help="Print what came of it as one JSON line.")
+def command(job: str | None, *, as_json: bool, **flags: Any) -> int:
+    """Send a trial message to each address that a run would tell how it ends, and say whether it arrived.
+
+    An https address is sent the message as JSON. With arkbatch[notify] installed, Apprise sends it to a hundred
+    services in their own form: feishu://TOKEN, dingtalk://TOKEN, wecombot://KEY, slack://..., mailtos://... Others see
+    a command line while it runs, so that ARKBATCH_NOTIFY, in the environment or in .env, is a better place for an
+    address: several may stand there with spaces between.
+
+    The exit code is 0 when every message was taken, and 2 when one was not.
+
+    \b
+    Examples:
+      arkbatch notify --notify https://hooks.example.com/T0K3N
+      arkbatch notify --notify-command ./tell-me.sh
+      arkbatch notify job.toml
+    """
+    import orjson
+
+    from arkbatch.adapters.jobfile import resolve_notify
+    from arkbatch.adapters.messengers import messengers
+    from arkbatch.core.errors import ExitCode, UsageError
+    from arkbatch.core.words import printable
+
+    notify = resolve_notify(job, flags, os.environ, Path.cwd())
+    if not notify:
+        raise UsageError("nobody is to be told: give --notify URL or --notify-command, or set ARKBATCH_NOTIFY")
+    asked = messengers(notify, insecure=True)
+    failed = asyncio.run(_send(asked))
+    if as_json:
+        click.echo(orjson.dumps({"asked": [each.name for each in asked], "failed": failed}).decode())
+    else:
+        lines = failed or [f"The message was taken by {', '.join(each.name for each in asked)}."]
+        click.echo(printable("\n".join(line[:1].upper() + line[1:] for line in lines)))
+    return ExitCode.USAGE if failed else ExitCode.OK
+
+
+async def _send(messengers: "list[Messenger]") -> list[str]:
+    from arkbatch.adapters.notify import Notifier
+    from arkbatch.core.notice import Event, Notice
+
+    failed: list[str] = []
+    notifier = Notifier(messengers, failed.append)
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    notifier.send(Notice(Event.TRIAL, "a trial message, as a run would send it", "", platform.node(), at))
+    await notifier.settle()
+    return failed
