@@ -13,6 +13,7 @@ import aiohttp
 from arkbatch.adapters.auth import AccessKeys, ApiKey, Credentials
 from arkbatch.adapters.control_plane import ControlPlane, fetch_certificate
 from arkbatch.adapters.open_files import connections
+from arkbatch.adapters.packed_vectors import PackedVectors
 from arkbatch.adapters.transport import Transport, open_transport, proxy_for
 from arkbatch.core.job import Access, Job
 from arkbatch.core.signing import AccessKey
@@ -27,9 +28,11 @@ async def open_connection(job: Job, wall: Callable[[], float]) -> AsyncIterator[
         if job.access is not None:
             control = await stack.enter_async_context(_control_plane(job.access, wall))
             credentials = await stack.enter_async_context(AccessKeys(control.call, wall, project=job.project))
-        transport = await stack.enter_async_context(
+        transport: Transport = await stack.enter_async_context(
             open_transport(job.base_url, credentials, job.timeouts, connections(job.limits.concurrency))
         )
+        if job.embeddings.vectors == "base64":
+            transport = PackedVectors(transport)
         yield _sealed(transport, job, control, wall) if job.encrypt else transport
 
 

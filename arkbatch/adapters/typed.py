@@ -67,9 +67,10 @@ class JobFile(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
     run_dir: Annotated[
         str | None, Meta(description="Where results go, relative to this file; by default <this file>.run.")
     ] = None
-    endpoint: Annotated[Literal["chat", "embeddings"], Meta(description="For rows whose url does not choose one.")] = (
-        "chat"
-    )
+    endpoint: Annotated[
+        Literal["chat", "embeddings", "multimodal_embeddings"],
+        Meta(description="For rows that do not say by their url or their form what they ask for."),
+    ] = "chat"
     model: Annotated[
         str | None,
         Meta(description='Model id or endpoint id (ep-...) of rows that name none; "" if each row names its own.'),
@@ -243,7 +244,7 @@ def _check_meaning(file: JobFile, label: str) -> None:
         raise mistake(label, "confidential = true is a way to encrypt: write encrypt = true as well")
     if file.encrypt and file.endpoint != "chat":
         raise mistake(label, f'encrypt = true works for chat only, and endpoint is "{file.endpoint}"')
-    wanted = "input" if file.endpoint == "embeddings" else "user"
+    wanted = "user" if file.endpoint == "chat" else "input"
     if file.template and getattr(file.template, wanted) is None:
         raise mistake(label, f'template.{wanted} is missing, and endpoint is "{file.endpoint}"')
 

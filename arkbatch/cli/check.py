@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from arkbatch.cli.options import asking, job_from
+from arkbatch.cli.options import ENDPOINTS, asking, job_from
 
 
 @click.command(short_help="Read every line of an input without sending anything.")
 @click.argument("input_", metavar="INPUT.jsonl|JOB.toml")
-@click.option("--endpoint", type=click.Choice(["chat", "embeddings"]), help="What rows ask for if they do not say.")
+@click.option("--endpoint", type=click.Choice(ENDPOINTS), help="What rows ask for if they do not say.")
 @asking
 @click.option("--json", "as_json", is_flag=True, help="Print all that was found as one JSON line.")
 def command(input_: str, *, as_json: bool, **flags: Any) -> int:

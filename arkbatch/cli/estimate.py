@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from arkbatch.cli.options import asking, job_from, sending
+from arkbatch.cli.options import ENDPOINTS, asking, job_from, sending
 
 if TYPE_CHECKING:
     from arkbatch.core.job import Job
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Estimate tokens, cost and time before a run.")
 @click.argument("input_", metavar="INPUT.jsonl|JOB.toml")
 @click.option("-o", "--run-dir", metavar="RUN_DIR", help="Where a sample's results go, as those of `run`.")
-@click.option("--endpoint", type=click.Choice(["chat", "embeddings"]), help="What rows ask for if they do not say.")
+@click.option("--endpoint", type=click.Choice(ENDPOINTS), help="What rows ask for if they do not say.")
 @asking
 @sending
 @click.option("--limit", type=int, metavar="N", help="Only the first N rows of the input.")

@@ -38,6 +38,8 @@ def listed(ctx: click.Context, param: click.Parameter, value: str | tuple[str, .
     return list(value) if value else None
 
 
+ENDPOINTS = ("chat", "embeddings", "multimodal_embeddings")
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 _SENDING = (

@@ -141,6 +141,15 @@ class ReplyPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     ] = "retry"
 
 
+class Embeddings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How rows of embeddings are asked for and kept."""
+
+    vectors: Annotated[
+        Literal["json", "base64"],
+        Meta(description="base64: record each vector as little-endian float32, a third as large as its numbers."),
+    ] = "json"
+
+
 def pieces(text: str) -> list[tuple[str, str | None]]:
     """A template's text cut into (literal, column that follows or None); ValueError when a brace is wrong."""
     try:
@@ -221,6 +230,7 @@ class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retry: RetryPolicy = RetryPolicy()
     timeouts: Timeouts = Timeouts()
     replies: ReplyPolicy = ReplyPolicy()
+    embeddings: Embeddings = Embeddings()
     prices: Annotated[
         dict[str, Any],
         Meta(description="Prices of your own, over those that arkbatch knows: [[prices.model]] and [prices.map]."),

@@ -14,7 +14,7 @@ import msgspec
 import orjson
 from msgspec import Struct
 
-from arkbatch.core.endpoints import ENDPOINTS, by_body, by_url
+from arkbatch.core.endpoints import ENDPOINTS, by_body, by_url, multimodal
 from arkbatch.core.endpoints.batch import LANE, batch_name, misplaced, online_name
 from arkbatch.core.job import Job, Template, pieces
 from arkbatch.core.records import BadRow, Body, Row
@@ -57,6 +57,7 @@ class RowReader:
         self._defaults = job.defaults
         self._stream = job.stream
         self._lane = job.lane
+        self._vectors = job.embeddings.vectors
         self._columns = Columns(job.template, job.endpoint) if job.template else None
 
     def read(self, number: int, offset: int, line: bytes) -> Row | BadRow:
@@ -82,7 +83,7 @@ class RowReader:
         draft = self._draft(value)
         if isinstance(draft, str):
             return draft
-        endpoint = draft.endpoint or by_body(draft.body) or self._endpoint
+        endpoint = draft.endpoint or by_body(draft.body, self._endpoint) or self._endpoint
         body = self._filled(draft.body, online_name(endpoint))
         if self._lane == LANE:
             endpoint = batch_name(endpoint)
@@ -103,13 +104,19 @@ class RowReader:
         if self._columns is not None:
             return self._columns.fill(value)
         if "messages" in value or "input" in value:
-            return _Draft(_without_id(value))
+            return self._bare(_without_id(value))
         if "prompt" in value:
             return _prompt(_without_id(value), self._endpoint)
         return (
             'the line has none of "messages", "input", "prompt" and "body"; '
             f"its columns ({_names(value)}) need a [template] in the job file"
         )
+
+    def _bare(self, body: Body) -> _Draft:
+        """A request body as it is; only a text as the whole input gets the form that the job's endpoint takes."""
+        if type(body.get("input")) is str:
+            body["input"] = _as_input(body["input"], self._endpoint)
+        return _Draft(body)
 
     def _filled(self, body: Body, endpoint: str) -> Body:
         """The row wins over the defaults, which are meant for the job's own endpoint only."""
@@ -120,6 +127,8 @@ class RowReader:
                     body[name] = default
         if not body.get("model") and self._model:
             body["model"] = self._model
+        if self._vectors == "base64" and endpoint.endswith("embeddings") and body.get("encoding_format") is None:
+            body["encoding_format"] = "base64"
         if endpoint == "chat" and body.get("stream", self._stream) is True:
             _ask_for_stream(body)
         return body
@@ -139,6 +148,7 @@ def problem_of_defaults(job: Job) -> str | None:
     sample: dict[str, Body] = {
         "chat": {"messages": [{"role": "user", "content": "any"}]},
         "embeddings": {"input": "any"},
+        multimodal.NAME: {"input": multimodal.in_parts("any")},
     }
     return ENDPOINTS[job.endpoint].problem({"model": model, **sample[job.endpoint], **job.defaults})
 
@@ -158,8 +168,8 @@ class Columns:
                 lack = "is null" if missing in columns else f"the line lacks (it has {_names(columns)})"
                 return f"the template's {name} needs the column {missing}, which {lack}"
             filled[name] = text
-        if self._endpoint == "embeddings":
-            return _Draft({"input": filled["input"]}, self._endpoint)
+        if self._endpoint != "chat":
+            return _Draft({"input": _as_input(filled["input"], self._endpoint)}, self._endpoint)
         roles = ("system", "user")
         return _Draft({"messages": [{"role": role, "content": filled[role]} for role in roles if role in filled]})
 
@@ -232,10 +242,14 @@ def _prompt(value: dict[str, Any], endpoint: str) -> _Draft | str:
     prompt, system = value.pop("prompt"), value.pop("system", None)
     if not isinstance(prompt, str) or not isinstance(system, str | None):
         return f"prompt and system must be text, not {_kind(prompt if not isinstance(prompt, str) else system)}"
-    if endpoint == "embeddings":
-        return _Draft(value | {"input": prompt})
+    if endpoint != "chat":
+        return _Draft(value | {"input": _as_input(prompt, endpoint)})
     first = [{"role": "system", "content": system}] if system is not None else []
     return _Draft({"messages": [*first, {"role": "user", "content": prompt}], **value})
+
+
+def _as_input(text: str, endpoint: str) -> Any:
+    return multimodal.in_parts(text) if endpoint == multimodal.NAME else text
 
 
 def _without_id(value: dict[str, Any]) -> dict[str, Any]:

@@ -100,7 +100,8 @@ class Tariff(Struct, frozen=True):
         return self._charge(usage, bracket.rates if in_peak(peak, at) else bracket.off_peak, row, at_most=False)
 
     def ceiling(self, given: int, answered: int, at: datetime) -> Cost | Unknown:
-        """The most that so much input can cost when it is answered with up to so much output; peak, uncached.
+        """The most that so much input can cost when it is answered with up to so much output; peak, uncached, and
+        all of it images where those are dearer.
 
         The output edges on the way are tried too, for a book in which the longer answer is the cheaper one.
         """
@@ -110,7 +111,8 @@ class Tariff(Struct, frozen=True):
             if bracket is None or bracket.rates is None:
                 return self._missing(version, given)
             for rates in (bracket.rates, bracket.off_peak or bracket.rates):
-                amount = EXACT.add(EXACT.multiply(rates.input, given), EXACT.multiply(rates.output, length))
+                dear = max(rates.input, rates.image_input or ZERO)
+                amount = EXACT.add(EXACT.multiply(dear, given), EXACT.multiply(rates.output, length))
                 if dearest is None or amount > dearest.amount:
                     dearest = Cost(amount, version.row.currency, version.row, at_most=True)
         return dearest or self._missing(version, given)

@@ -23,6 +23,8 @@ def answer_lines(body: Any) -> Iterator[str]:
             yield from _choice(choice, f" {number + 1}" if len(choices) > 1 else "")
     elif isinstance(data, list):
         yield from _vectors(data)
+    elif isinstance(data, dict) and "embedding" in data:
+        yield f"1 vector: {_numbers(data)}"
     else:
         yield "Reply:"
         yield orjson.dumps(body).decode()
@@ -55,10 +57,14 @@ def _text(content: Any) -> str:
 def _vectors(data: list[Any]) -> Iterator[str]:
     yield f"{count(len(data))} vector{'' if len(data) == 1 else 's'}:"
     for item in data[:_VECTORS]:
-        size, first = _beginning(item.get("embedding"))
-        yield f"  {item.get('index')}: {count(size)} numbers, {', '.join(f'{number:.6g}' for number in first)} ..."
+        yield f"  {item.get('index')}: {_numbers(item)}"
     if len(data) > _VECTORS:
         yield f"  and {count(len(data) - _VECTORS)} more, with --json"
+
+
+def _numbers(item: Any) -> str:
+    size, first = _beginning(item.get("embedding"))
+    return f"{count(size)} numbers, {', '.join(f'{number:.6g}' for number in first)} ..."
 
 
 def _beginning(embedding: Any) -> tuple[int, tuple[float, ...]]:

@@ -17,7 +17,7 @@ from arkbatch.adapters.rundir import RunDirectory, RunInfo
 from arkbatch.adapters.source import lines
 from arkbatch.core.endpoints import ENDPOINTS
 from arkbatch.core.errors import UsageError
-from arkbatch.core.job import Job, Secret, Template
+from arkbatch.core.job import Embeddings, Job, Secret, Template
 from arkbatch.core.ledger import Position
 from arkbatch.core.lines import Located, RequestPart, decode_located
 from arkbatch.core.records import Row
@@ -164,4 +164,5 @@ def _job(info: RunInfo) -> Job:
         api_key=Secret(""),
         defaults=asked["defaults"],
         template=msgspec.convert(asked["template"], Template | None),
+        embeddings=msgspec.convert(info.job.get("embeddings", {}), Embeddings),
     )

@@ -7,14 +7,14 @@ in this package sends, waits or decides what to do about a reply: see `transport
 import re
 from collections.abc import Mapping
 
-from arkbatch.core.endpoints import chat, embeddings
+from arkbatch.core.endpoints import chat, embeddings, multimodal
 from arkbatch.core.endpoints.batch import on_batch_lane
 from arkbatch.core.endpoints.shape import Answer, Endpoint, Problem
 from arkbatch.core.records import Body
 
 __all__ = ["ENDPOINTS", "Answer", "Endpoint", "Problem", "by_body", "by_url"]
 
-_ONLINE = (chat.ENDPOINT, embeddings.ENDPOINT)
+_ONLINE = (chat.ENDPOINT, embeddings.ENDPOINT, multimodal.ENDPOINT)
 
 ENDPOINTS: Mapping[str, Endpoint] = {entry.name: entry for entry in (*_ONLINE, *map(on_batch_lane, _ONLINE))}
 
@@ -30,8 +30,12 @@ def by_url(url: str) -> str | None:
     return _BY_PATH.get(path.rstrip("/"))
 
 
-def by_body(body: Body) -> str | None:
-    """The endpoint that a bare request body is meant for, or None."""
+def by_body(body: Body, preferred: str = "") -> str | None:
+    """The endpoint that a bare request body is meant for, or None. Two of them take the same key."""
+    if multimodal.has_parts(body):
+        return multimodal.NAME
+    if preferred and ENDPOINTS[preferred].key in body:
+        return preferred
     for entry in ENDPOINTS.values():
         if entry.key in body:
             return entry.name

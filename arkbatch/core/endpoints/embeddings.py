@@ -85,13 +85,13 @@ def _mismatch(data: list[object], asked: object) -> str | None:
 
 def _index(item: object) -> int | None:
     """The input that a vector belongs to, None for what is no vector or says no index."""
-    if not isinstance(item, dict) or not _is_vector(item.get("embedding")):
+    if not isinstance(item, dict) or not is_vector(item.get("embedding")):
         return None
     index = item.get("index")
     return index if type(index) is int else None
 
 
-def _is_vector(value: object) -> bool:
+def is_vector(value: object) -> bool:
     """The first number speaks for the rest: a look at each would cost more than the whole verdict."""
     if type(value) is list:
         return bool(value) and type(value[0]) in (float, int)

@@ -1,0 +1,55 @@
+"""The vectors of a reply as little-endian 32-bit floats, which is what base64 in a reply holds.
+
+Numbers are rounded to 32 bits on the way; the models compute with no more. What is no vector stays as it is, for the
+verdict to find. The vectors of a reply are a list, each with its index, or the one of multimodal embeddings.
+"""
+
+import re
+import struct
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+FLOAT = 4  # bytes
+
+_AS_NUMBERS = re.compile(rb'"embedding"\s*:\s*\[')
+
+
+def with_base64(reply: bytes) -> bytes:
+    """The body of a reply with its vectors in base64. It stays as it came if one of them cannot be packed."""
+    if _AS_NUMBERS.search(reply) is None:
+        return reply
+    try:
+        body = orjson.loads(reply)
+        for item in _items(body):
+            if isinstance(numbers := item["embedding"], list):
+                item["embedding"] = b64encode(_packed(numbers)).decode()
+    except (orjson.JSONDecodeError, struct.error, OverflowError):
+        return reply
+    return orjson.dumps(body)
+
+
+def vectors(body: Any) -> Iterator[tuple[int, bytes]]:
+    """The index and the floats of each vector of a reply. ValueError: one of them is none."""
+    for item in _items(body):
+        embedding, index = item["embedding"], item.get("index", 0)
+        try:
+            floats = _packed(embedding) if isinstance(embedding, list) else b64decode(embedding, validate=True)
+        except (TypeError, struct.error, OverflowError) as error:
+            raise ValueError(str(error)) from error
+        if not floats or len(floats) % FLOAT or not isinstance(index, int):
+            raise ValueError("it is empty, torn or without an index")
+        yield index, floats
+
+
+def _items(body: Any) -> Iterator[dict[str, Any]]:
+    data = body.get("data") if isinstance(body, dict) else None
+    for item in data if isinstance(data, list) else [data]:
+        if isinstance(item, dict) and "embedding" in item:
+            yield item
+
+
+def _packed(numbers: list[Any]) -> bytes:
+    return struct.pack(f"<{len(numbers)}f", *numbers)
