@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from arkbatch.core.job import Job
     from arkbatch.core.summary import Summary
     from arkbatch.reports.results import iter_results
+    from arkbatch.reports.vectors import iter_vectors
 
 _PUBLIC = {
     "Job": "arkbatch.core.job",
@@ -29,11 +30,12 @@ _PUBLIC = {
     "Summary": "arkbatch.core.summary",
     "arun": "arkbatch.api",
     "iter_results": "arkbatch.reports.results",
+    "iter_vectors": "arkbatch.reports.vectors",
     "load_job": "arkbatch.api",
     "run": "arkbatch.api",
 }
 
-__all__ = ["Job", "Observer", "Summary", "__version__", "arun", "iter_results", "load_job", "run"]
+__all__ = ["Job", "Observer", "Summary", "__version__", "arun", "iter_results", "iter_vectors", "load_job", "run"]
 
 
 def __getattr__(name: str) -> Any:

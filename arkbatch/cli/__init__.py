@@ -18,6 +18,7 @@ COMMANDS = {
     "retry": "Send only the failed rows of a run again.",
     "status": "Show how far a run is, what it used and what failed.",
     "show": "Show everything about one row.",
+    "vectors": "Write the vectors of a run as one numpy file.",
     "check": "Read every line of an input without sending anything.",
     "watch": "Show a run in the browser while it goes on.",
     "report": "Write what happened in a run as one HTML page.",
