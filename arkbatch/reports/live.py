@@ -1,13 +1,11 @@
 """Serves the report page of a run on this machine, and tells open pages by server-sent events how the run goes on.
 
 Prompts and messages are on the page, so other users of the machine must not see it: every request needs the token
-that only the terminal shows. The Host header is checked because a web page elsewhere can give its own name the address
-127.0.0.1 and would then be let in by the browser. Nothing is read from the run while no page is open. A look at the
+that only the terminal shows. Nothing is read from the run while no page is open. A look at the
 files that fails is shown on the page; it never ends the session that runs beside.
 """
 
 import asyncio
-import errno
 import hmac
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -20,16 +18,15 @@ from msgspec import Struct
 
 from arkbatch.adapters.progress import Observer
 from arkbatch.adapters.rundir import RunDirectory
-from arkbatch.core.errors import ArkbatchError, RunDirectoryError, UsageError
+from arkbatch.core.errors import ArkbatchError, RunDirectoryError
 from arkbatch.core.standing import Standing, seconds_left
+from arkbatch.reports.loopback import HOST, NAMES, listen
 from arkbatch.reports.page.page import Now, PageData, live_policy, page_data, render
 from arkbatch.reports.page.timeline import Follower
 from arkbatch.reports.places import readable
 from arkbatch.reports.status import read_status
 
-HOST = "127.0.0.1"
 TOKEN_HEADER = "X-Arkbatch-Token"  # noqa: S105  its name, not its value
-_NAMES = {HOST, "localhost"}
 _EVERY = 1.0  # seconds between looks
 _CATCHING_UP = 0.1  # the same while old lines are read: a session in this process needs the time between
 _SLICE = 4 << 20  # bytes of each file that one look reads
@@ -139,7 +136,7 @@ class _Site:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         name, _, port = request.host.partition(":")
-        if name not in _NAMES or (port or "80") != str(self.port):
+        if name not in NAMES or (port or "80") != str(self.port):
             raise web.HTTPForbidden(text="This page has another address.\n")
         given = request.query.get("token", "") if request.method == "GET" else request.headers.get(TOKEN_HEADER, "")
         if not hmac.compare_digest(given.encode(), self.token.encode()):
@@ -207,23 +204,12 @@ async def serve_page(
     runner = web.AppRunner(site.app(), access_log=None, handler_cancellation=True, shutdown_timeout=_FAREWELL)
     await runner.setup()
     try:
-        site.port = await _listen(runner, port)
+        site.port = await listen(runner, port)
         async with _beside(site.keep_looking()):
             yield f"http://{HOST}:{site.port}/?token={site.token}"
         await site.say_farewell()
     finally:
         await runner.cleanup()
-
-
-async def _listen(runner: web.AppRunner, port: int) -> int:
-    try:
-        await web.TCPSite(runner, HOST, port).start()
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise UsageError(f"Port {port} is taken; choose another, or 0 for any free one.") from error
-        raise UsageError(f"Cannot listen on {HOST} port {port}: {error.strerror or error}.") from error
-    bound: int = runner.addresses[0][1]
-    return bound
 
 
 @asynccontextmanager
