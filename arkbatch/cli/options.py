@@ -111,14 +111,27 @@ class _Port(click.IntRange):
         return port
 
 
-live = click.option(
-    "--live",
-    is_flag=False,
-    flag_value=0,
-    type=_Port(0, 65535),
-    metavar="[PORT]",
-    help="Show the run in the browser, with a button that stops it (default port: any free one).",
+_SERVING = (
+    click.option(
+        "--live",
+        is_flag=False,
+        flag_value=0,
+        type=_Port(0, 65535),
+        metavar="[PORT]",
+        help="Show the run in the browser, with a button that stops it (default port: any free one).",
+    ),
+    click.option(
+        "--metrics",
+        type=click.IntRange(0, 65535),
+        metavar="PORT",
+        help="Counters for Prometheus at http://127.0.0.1:PORT/metrics; needs arkbatch[metrics].",
+    ),
 )
+
+
+def serving(command: F) -> F:
+    """Options about what is served of a session on this machine."""
+    return _with(command, _SERVING)
 
 
 def _with(command: F, options: tuple[Callable[[F], F], ...]) -> F:

@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from arkbatch.core.job import Job
 
-from arkbatch.cli.options import asking, noticing, sending
+from arkbatch.cli.options import asking, noticing, sending, serving
 
 
 @click.command(short_help="Send only the failed rows of a run again.")
@@ -20,8 +20,11 @@ from arkbatch.cli.options import asking, noticing, sending
 @asking
 @sending
 @noticing
+@serving
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line also on a terminal.")
-def command(run_dir: str, *, kind: str, row: str, as_json: bool, **flags: Any) -> int:
+def command(
+    run_dir: str, *, kind: str, row: str, live: int | None, metrics: int | None, as_json: bool, **flags: Any
+) -> int:
     """Send the failed rows of a run again. A row that succeeds moves out of the failures.
 
     Each row is sent as it was, with what --set and --model change. Lines that were bad are read again; if you mend
@@ -33,6 +36,7 @@ def command(run_dir: str, *, kind: str, row: str, as_json: bool, **flags: Any) -
       arkbatch retry prompts.run --kind timeout,overloaded --concurrency 8
       arkbatch retry prompts.run --row 17,42 --set max_tokens=4096
     """
+    from arkbatch.cli.serving import Serving
     from arkbatch.cli.session import carry_out
     from arkbatch.engines.retrying import Choice, OpenRetry, chosen_kinds
 
@@ -43,6 +47,7 @@ def command(run_dir: str, *, kind: str, row: str, as_json: bool, **flags: Any) -
         lambda ready: OpenRetry(ready, choice, wall=time.time),
         lambda session, run: session.work_again(run.rows()),
         as_json=as_json,
+        serving=Serving(live, metrics),
     )
 
 

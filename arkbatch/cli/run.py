@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from arkbatch.cli.options import ENDPOINTS, asking, job_from, live, noticing, sending
+from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, sending, serving
 
 
 @click.command(short_help="Send every row of a prompt file; run it again to resume.")
@@ -21,9 +21,11 @@ from arkbatch.cli.options import ENDPOINTS, asking, job_from, live, noticing, se
 @click.option("--dry-run", is_flag=True, default=None, help="Show what would be sent, and send nothing.")
 @click.option("--rebase", is_flag=True, help="The input was edited: keep unchanged rows' results, run the others.")
 @click.option("--mixed", is_flag=True, help="The model or a parameter changed, and that is meant.")
-@live
+@serving
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line also on a terminal.")
-def command(input_: str, *, rebase: bool, mixed: bool, live: int | None, as_json: bool, **flags: Any) -> int:
+def command(
+    input_: str, *, rebase: bool, mixed: bool, live: int | None, metrics: int | None, as_json: bool, **flags: Any
+) -> int:
     """Send every row of a prompt file to chat or embeddings, and record each answer.
 
     Run the same command again to resume: rows that have a record are not sent twice. INPUT may be .jsonl, .jsonl.gz
@@ -36,6 +38,7 @@ def command(input_: str, *, rebase: bool, mixed: bool, live: int | None, as_json
       arkbatch run job.toml --live
       arkbatch run prompts.jsonl -o nightly.run --set temperature=0.2 --set thinking.type=disabled
     """
+    from arkbatch.cli.serving import Serving
     from arkbatch.cli.session import carry_out, this_command
     from arkbatch.engines.opening import OpenRun, Wishes
 
@@ -51,5 +54,5 @@ def command(input_: str, *, rebase: bool, mixed: bool, live: int | None, as_json
         ),
         lambda session, _: session.work(),
         as_json=as_json,
-        live=live,
+        serving=Serving(live, metrics),
     )

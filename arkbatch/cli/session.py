@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from arkbatch.adapters.open_files import allow_files
 from arkbatch.adapters.progress import Bar, LineAMinute, Observer
 from arkbatch.api import loop_factory
+from arkbatch.cli.serving import Serving, session_of
 from arkbatch.core.errors import ExitCode
 from arkbatch.core.job import Job, Secret
 from arkbatch.core.notice import without_addresses
@@ -36,17 +37,17 @@ def carry_out(
     work: Callable[[Session, OpenRun], Awaitable[Summary]],
     *,
     as_json: bool,
-    live: int | None = None,
+    serving: Serving = Serving(),
     finish: Callable[[Summary], ExitCode] | None = None,
 ) -> ExitCode:
     """Open, work, print. Whatever happens, a run that has begun can be continued by the same command.
 
     finish: what to do at the end instead of printing the summary
-    live: a port for the report page, 0 for any free one; None serves none
     """
+    serving.check()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:
-            summary = runner.run(_carry_out(job, open_run, work, live=live, foretell=finish is None))
+            summary = runner.run(_carry_out(job, open_run, work, serving=serving, foretell=finish is None))
         except (KeyboardInterrupt, asyncio.CancelledError):
             click.echo("Interrupted. What was recorded is safe.", err=True)
             click.echo(f"Go on:  {this_command()}", err=True)
@@ -59,11 +60,11 @@ async def _carry_out(
     open_run: Callable[[Job], OpenRun],
     work: Callable[[Session, OpenRun], Awaitable[Summary]],
     *,
-    live: int | None,
+    serving: Serving,
     foretell: bool,
 ) -> Summary:
     allow_files(job.limits.concurrency * (2 if job.simulated else 1))
-    async with _simulated(job) as ready, AsyncExitStack() as page:
+    async with _simulated(job) as ready, AsyncExitStack() as served:
         # The page goes last, so that it still shows how the run stands when it is closed.
         with open_run(ready) as run:
             click.echo(found_line(run.found), err=True)
@@ -71,21 +72,9 @@ async def _carry_out(
                 return summary_of(run, "nothing left", 0.0)
             if foretell and run.found.fresh:
                 click.echo(foretold(run.job, str(run.input), run.found.total, time.time()), err=True)
-            session = Session(run, [_progress()]) if live is None else await _shown(run, page, live)
+            session = await session_of(run, _progress(), serving, served)
             with _signals(session):
                 return await work(session, run)
-
-
-async def _shown(run: OpenRun, page: AsyncExitStack, port: int) -> Session:
-    """A session with its page. What serves pages is imported only here: it would make every start slower."""
-    from arkbatch.reports.live import Look, Moment, serve_page
-
-    moment = Moment()
-    session = Session(run, [_progress(), moment])
-    look = Look(run.found.run_dir, time.time, moment.now)
-    url = await page.enter_async_context(serve_page(look, port=port, stop=session.stop))
-    click.echo(f"Live page:  {url}", err=True)
-    return session
 
 
 @asynccontextmanager

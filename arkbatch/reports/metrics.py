@@ -56,6 +56,7 @@ class Described(Struct, frozen=True):
     model: str
     endpoint: str
     lane: str
+    simulated: str
 
 
 class Metrics(Observer):
@@ -76,15 +77,13 @@ class Metrics(Observer):
         self._discarded = Counter(
             "arkbatch_discarded_tokens", "Tokens billed for answers thrown away", ["meter"], registry=registry
         )
-        self._halts = Counter(
-            "arkbatch_halts", "Halts: no row can work until someone acts", ["kind"], registry=registry
-        )
+        self._halts = Counter("arkbatch_halts", "No row can work until someone acts", ["kind"], registry=registry)
         self._seconds = Histogram(
             "arkbatch_call_seconds", "Calls that gave an answer", buckets=_CALL_SECONDS, registry=registry
         )
         self._first_token = Histogram(
             "arkbatch_first_token_seconds",
-            "Until a streamed answer began",
+            "Until streamed answers began",
             buckets=_FIRST_TOKEN_SECONDS,
             registry=registry,
         )
