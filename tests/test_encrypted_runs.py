@@ -1,15 +1,14 @@
 """Whole encrypted runs with a tap on the wire: whatever goes wrong, no prompt is among the bytes that left."""
 
-import asyncio
 import sys
-from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
+import time
 
 import orjson
 import pytest
 from msgspec.structs import replace
 from runs import prompts
 from virtual import run_virtual
+from wiretap import Tap
 
 pytest.importorskip("cryptography")
 
@@ -17,6 +16,8 @@ from arkbatch.adapters.jobfile import resolve, resolve_again
 from arkbatch.api import arun
 from arkbatch.core.errors import JobError, RunChanged, UsageError
 from arkbatch.core.job import written
+from arkbatch.engines.retrying import read_run
+from arkbatch.simulator.sealed import Vault
 from arkbatch.simulator.server import Settings, serve
 from arkbatch.simulator.settings import ACCESS_KEY
 
@@ -25,46 +26,19 @@ EP = "ep-20260101000000-abcde"
 ROW = {"prompt": f"Say nothing of {SECRET}.", "system": f"{SECRET} is a word"}
 
 
-@asynccontextmanager
-async def tapped(url, heard):
-    """The same server, with everything that the client sends it in `heard`."""
-    parts = urlsplit(url)
-
-    async def pump(reader, writer, tap=None):
-        try:
-            while data := await reader.read(65_536):
-                if tap is not None:
-                    tap += data
-                writer.write(data)
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
-
-    async def connect(reader, writer):
-        up_reader, up_writer = await asyncio.open_connection(parts.hostname, parts.port)
-        await asyncio.gather(pump(reader, up_writer, heard), pump(up_reader, writer))
-
-    server = await asyncio.start_server(connect, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{parts.path}"
-    finally:
-        server.close()
-
-
 def ran(folder, *rows, environ=(), settings=(), **flags):
     """The summary of an encrypted run, and all that left for the server."""
-    heard = bytearray()
+    tap = Tap()
 
     async def main():
         path = prompts(folder, *(rows or (ROW,)))
-        async with serve(Settings(**dict(settings))) as direct, tapped(direct, heard) as url:
+        async with serve(Settings(**dict(settings))) as direct, tap.on(direct) as url:
             environment = {"ARK_CONTROL_PLANE": url.removesuffix("/api/v3"), **dict(environ)}
             given = {"model": EP, "base_url": url, "encrypt": True, "max_attempts": 2, **flags}
             return await arun(resolve(str(path), given, environment, folder))
 
     summary = run_virtual(main())
-    return summary, bytes(heard)
+    return summary, bytes(tap.raw)
 
 
 def content(folder):
@@ -167,6 +141,87 @@ def test_what_cannot_be_encrypted_is_refused_before_a_run_begins(tmp_path, flags
     keys = {"ARK_API_KEY": "k", "OPENAI_API_KEY": "k"}
     with pytest.raises(UsageError, match=said):
         resolve(path, {"model": EP, "encrypt": True, **flags}, keys, tmp_path)
+
+
+def pem(folder, name="own.pem"):
+    """The simulator's certificate, as a file."""
+    text = Vault(0, "good").certificate(time.time(), confidential=False)
+    (folder / name).write_text(text)
+    return text
+
+
+CHOSEN = {
+    "a flag": ({"certificate": "own.pem"}, {}),
+    "the variable of the SDK": ({}, {"E2E_CERTIFICATE_PATH": "own.pem"}),
+}
+
+
+@pytest.mark.parametrize(("flags", "environ"), CHOSEN.values(), ids=CHOSEN)
+def test_a_certificate_that_is_named_is_used_and_nobody_is_asked_for_one(tmp_path, flags, environ):
+    pem(tmp_path)
+    summary, heard = ran(tmp_path, settings={"certificate": "refused"}, environ=environ, **flags)
+    assert summary.succeeded == 1
+    assert b"certificate" not in heard
+
+
+def test_a_job_file_may_name_it_relative_to_itself(tmp_path):
+    prompts(tmp_path, ROW)
+    text = pem(tmp_path)
+    (tmp_path / "job.toml").write_text(f'input = "in.jsonl"\nmodel = "{EP}"\nencrypt = true\ncertificate = "own.pem"\n')
+    assert resolve(str(tmp_path / "job.toml"), {}, {"ARK_API_KEY": "k"}, "/").certificate == text
+
+
+def test_a_flag_goes_before_the_variable_and_that_before_the_job_file(tmp_path):
+    prompts(tmp_path, ROW)
+    (tmp_path / "job.toml").write_text('input = "in.jsonl"\nencrypt = true\nmodel = "m"\ncertificate = "c.pem"\n')
+    texts = {name: pem(tmp_path, f"{name}.pem") + name for name in "abc"}
+    for name, text in texts.items():
+        (tmp_path / f"{name}.pem").write_text(text)
+    environ = {"ARK_API_KEY": "k", "E2E_CERTIFICATE_PATH": "b.pem"}
+    chosen = [
+        resolve(str(tmp_path / "job.toml"), flags, said, tmp_path).certificate
+        for flags, said in (({"certificate": "a.pem"}, environ), ({}, environ), ({}, {"ARK_API_KEY": "k"}))
+    ]
+    assert chosen == list(texts.values())
+
+
+def test_a_retry_uses_the_certificate_of_the_run_though_its_file_is_gone(tmp_path):
+    text = pem(tmp_path)
+    ran(tmp_path, settings={"faults": {"refuse": 1.0}}, certificate="own.pem")
+    (tmp_path / "own.pem").unlink()
+    job = read_run(str(tmp_path / "in.run")).job
+    where = {"input_path": "in.jsonl", "run_dir": "in.run"}
+    assert resolve_again(job, {}, {"ARK_API_KEY": "k"}, [tmp_path], **where).certificate == text
+    other = tmp_path / "other.pem"
+    other.write_text(text + "other")
+    again = resolve_again(job, {"certificate": str(other)}, {"ARK_API_KEY": "k"}, [tmp_path], **where)
+    assert again.certificate == text + "other"
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "said"),
+    [
+        ({"certificate": ""}, {}, "--certificate  cannot be read"),
+        ({}, {"E2E_CERTIFICATE_PATH": "absent.pem"}, r"E2E_CERTIFICATE_PATH = absent\.pem cannot be read"),
+        ({}, {"E2E_CERTIFICATE_PATH": "in.jsonl"}, "holds no certificate"),
+        ({"encrypt": None}, {"VOLC_ARK_ENCRYPTION": "AICC"}, "the job is not encrypted"),
+        ({"encrypt": None}, {"VOLC_ARK_ENCRYPTION": "acci"}, "is no way to encrypt"),
+    ],
+)
+def test_whoever_believes_to_be_protected_and_is_not_is_told_before_a_run_begins(tmp_path, flags, environ, said):
+    path = str(prompts(tmp_path, ROW))
+    with pytest.raises(UsageError, match=said):
+        resolve(path, {"model": EP, "encrypt": True, **flags}, {"ARK_API_KEY": "k", **environ}, tmp_path)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_whole_run_in_confidential_computing(tmp_path, stream):
+    summary, heard = ran(tmp_path, environ={"VOLC_ARK_ENCRYPTION": "AICC"}, stream=stream)
+    assert (summary.succeeded, summary.failed) == (1, 0)
+    assert " " in content(tmp_path)
+    assert b'"type":"AICCv0.1"' in heard
+    assert b'"Version": "AICCv0.1", "KeyID": "simulated-key", "RingID": "simulated-ring"' in heard
+    assert SECRET.encode() not in heard
 
 
 def test_without_the_library_it_says_what_to_install(tmp_path, monkeypatch):

@@ -169,6 +169,27 @@ def test_a_wrong_address_in_a_variable_names_the_variable():
         server({"OPENAI_BASE_URL": "localhost:8000"})
 
 
+@pytest.mark.parametrize("name", ["VOLC_SESSION_TOKEN", "VOLC_SESSIONTOKEN"])
+def test_a_temporary_access_key_brings_its_token(name):
+    access = server({"VOLC_ACCESSKEY": "AKTP", "VOLC_SECRETKEY": "s", name: "the-token"}).access
+    assert access.token.reveal() == "the-token"
+    assert "the-token" not in repr(access)
+
+
+@pytest.mark.parametrize("value", ["aicc", "AICCv0.1", "true", "on"])
+def test_a_flavour_of_encryption_that_the_sdk_would_pass_over_is_refused(value):
+    with pytest.raises(UsageError, match=f"VOLC_ARK_ENCRYPTION = {value} is no way to encrypt"):
+        server({"ARK_API_KEY": "k", "VOLC_ARK_ENCRYPTION": value})
+
+
+def test_the_variables_of_the_sdk_mean_what_they_mean_there_and_nothing_at_another_server():
+    said = {"VOLC_ARK_ENCRYPTION": "AICC", "E2E_CERTIFICATE_PATH": "a.pem"}
+    found = server({"ARK_API_KEY": "k", **said})
+    assert (found.confidential, found.certificate) == (True, "a.pem")
+    found = server({"OPENAI_API_KEY": "k", **said})
+    assert (found.confidential, found.certificate) == (False, "")
+
+
 def test_an_env_file_that_is_not_text_is_named(folders):
     (folders[1] / ".env").write_bytes(b"ARK_API_KEY=\xff\n")
     with pytest.raises(UsageError, match=r"\.env cannot be read"):

@@ -1,92 +1,21 @@
 """The official SDK as the judge of the simulator: its clients must find there what they expect of the service.
 
-Runs only where the SDK (`volcengine-python-sdk[ark]`) is installed; arkbatch itself never needs it. The SDK brings its
-own faults along, and where one shows here it is named in the test.
+Runs only where the SDK is installed (`arkbatch[judge]`); arkbatch itself never needs it. The SDK brings its own faults
+along, and where one shows here it is named in the test.
 """
 
 import asyncio
 import threading
-from contextlib import contextmanager
 
 import pytest
+from judge import ASKED, BATCH, ENDPOINT, MODEL, TOOL, USAGE, here, home, runtime, site
+from volcenginesdkarkruntime import _exceptions
 
-pytest.importorskip("volcenginesdkarkruntime")
-
-import volcenginesdkarkruntime as runtime
-from volcenginesdkarkruntime import _client, _exceptions
-
-from arkbatch.simulator.server import Counters, Settings, serve
 from arkbatch.simulator.settings import ACCESS_KEY
 
+__all__ = ["here", "home"]  # fixtures
+
 pytestmark = pytest.mark.filterwarnings("ignore")  # the SDK's own
-
-MODEL = "doubao-seed-1-6-251015"
-ENDPOINT = "ep-20260101000000-abcde"
-BATCH = "ep-bi-20260101000000-abcde"
-ASKED = [{"role": "user", "content": "天空为什么这么蓝？"}]
-USAGE = {"include_usage": True}
-TOOL = {
-    "type": "function",
-    "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"enum": ["北京"]}}}},
-}
-
-
-class Site:
-    """A simulator that runs in a thread of its own, for the SDK blocks. `counters` are read after a call has ended."""
-
-    def __init__(self, settings):
-        self.settings, self.counters = settings, Counters()
-        self.up = threading.Event()
-
-    def run(self):
-        asyncio.run(self._serve())
-
-    async def _serve(self):
-        self.loop, self.over = asyncio.get_running_loop(), asyncio.Event()
-        async with serve(self.settings, counters=self.counters) as self.url:
-            self.up.set()
-            await self.over.wait()
-
-    def client(self, kind=runtime.Ark, **how):
-        return kind(base_url=self.url, **(how or {"api_key": "any"}))
-
-    def signing_client(self, secret=ACCESS_KEY[1], kind=runtime.Ark):
-        """A client with an access key. Its control plane is not configurable, so it is pointed here from inside."""
-        client = self.client(kind, ak=ACCESS_KEY[0], sk=secret)
-        client._sts_token_manager = _client.StsTokenManager(ACCESS_KEY[0], secret, "cn-beijing")
-        client._certificate_manager = _client.E2ECertificateManager(ACCESS_KEY[0], secret, "cn-beijing", self.url, None)
-        for manager in (client._sts_token_manager, client._certificate_manager):
-            configuration = manager.api_instance.api_client.configuration
-            configuration.host, configuration.schema = self.url.removeprefix("http://").removesuffix("/api/v3"), "http"
-            configuration.auto_retry = False
-        return client
-
-
-@contextmanager
-def site(**settings):
-    site = Site(Settings(**settings))
-    thread = threading.Thread(target=site.run)
-    thread.start()
-    assert site.up.wait(10)
-    try:
-        yield site
-    finally:
-        site.loop.call_soon_threadsafe(site.over.set)
-        thread.join(10)
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """The SDK keeps certificates under the home directory, and reads its keys from the environment."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("ARK_API_KEY", "VOLC_ACCESSKEY", "VOLC_SECRETKEY", "VOLC_ARK_ENCRYPTION", "E2E_CERTIFICATE_PATH"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(scope="module")
-def here():
-    with site() as found:
-        yield found
 
 
 def sealed():
@@ -231,12 +160,16 @@ def test_sealed_chat_without_content(here, fault):
     assert ask(here, marked(fault), extra_headers=sealed()).choices[0].message.content == ""
 
 
-def test_sealed_chat_in_confidential_computing_and_in_the_batch_lane(here, monkeypatch):
+def test_sealed_chat_in_the_batch_lane(here):
     create = here.client().batch.chat.completions.create
     opened = create(model=BATCH, messages=ASKED, extra_headers=sealed())
     assert whole(opened) == whole(create(model=BATCH, messages=ASKED))
+
+
+def test_sealed_chat_in_confidential_computing(monkeypatch):
     monkeypatch.setenv("VOLC_ARK_ENCRYPTION", "AICC")
-    assert whole(ask(here, extra_headers=sealed())) == whole(ask(here))
+    with site() as found:
+        assert whole(ask(found, extra_headers=sealed())) == whole(ask(found))
 
 
 def test_a_header_spelt_otherwise_sends_the_prompt_in_clear_and_is_refused_here(here):
@@ -256,6 +189,13 @@ def test_an_access_key_gets_one_key_for_each_endpoint_and_uses_it_for_everything
         assert found.counters.control == {"ok": 3}
         opened = client.chat.completions.create(model=ENDPOINT, messages=ASKED, extra_headers=sealed())
         assert whole(opened) == whole(completion)
+
+
+def test_a_temporary_access_key_needs_its_token():
+    with site(session_tokens={ACCESS_KEY[0]: "the-token"}) as found:
+        assert found.signing_client(token="the-token").chat.completions.create(model=ENDPOINT, messages=ASKED).choices
+        with pytest.raises(_exceptions.ArkAPIError, match="InvalidSecretToken"):
+            found.signing_client().chat.completions.create(model=ENDPOINT, messages=ASKED)
 
 
 @pytest.mark.parametrize(

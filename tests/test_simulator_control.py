@@ -35,6 +35,14 @@ async def signed(client, body=WANTED, query=QUERY, key=ACCESS_KEY, realm=REALM, 
         return reply.status, orjson.loads(await reply.read())
 
 
+@pytest.mark.parametrize(("token", "status"), [("the-token", 200), ("another", 401), ("", 401)])
+def test_a_temporary_access_key_opens_nothing_without_its_token(token, status):
+    settings = {"session_tokens": {ACCESS_KEY[0]: "the-token"}}
+    found, answer = answered(settings, key=(*ACCESS_KEY, token))
+    assert found == status
+    assert status == 200 or answer["ResponseMetadata"]["Error"]["Code"] == "InvalidSecretToken"
+
+
 def answered(settings=(), **how):
     async def main():
         async with simulator(**dict(settings)) as client:

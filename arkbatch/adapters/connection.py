@@ -52,6 +52,6 @@ def _sealed(transport: Transport, job: Job, control: ControlPlane | None, wall: 
 @asynccontextmanager
 async def _control_plane(access: Access, wall: Callable[[], float]) -> AsyncIterator[ControlPlane]:
     """Over a session of its own: it is another host, and must not wait for a place among the calls."""
-    key = AccessKey(access.id.reveal(), access.secret.reveal())
+    key = AccessKey(access.id.reveal(), access.secret.reveal(), access.token.reveal())
     async with aiohttp.ClientSession(headers={"User-Agent": "arkbatch"}) as session:
         yield ControlPlane(session, key, wall, url=access.control_plane, proxy=proxy_for(access.control_plane))

@@ -28,9 +28,15 @@ _BACKOFF_S = (1.0, 2.0, 4.0, 8.0)  # between the tries of one fetch
 
 _ADVICE = {
     "InvalidTimestamp": "this machine's clock is wrong; set it, for instance with NTP",
-    "InvalidAccessKey": "the access key is not known; check VOLC_ACCESSKEY, and that the key is enabled",
+    "InvalidAccessKey": (
+        "the access key is not known; check VOLC_ACCESSKEY, that the key is enabled, "
+        "and VOLC_SESSION_TOKEN if it is a temporary one"
+    ),
     "SignatureDoesNotMatch": "the secret does not belong to the access key; check VOLC_SECRETKEY",
-    "InvalidSecretToken": "the keys are temporary ones that have run out; use a permanent access key",
+    "InvalidSecretToken": (
+        "the access key is a temporary one whose token is wrong or has run out; "
+        "set a new VOLC_ACCESSKEY, VOLC_SECRETKEY and VOLC_SESSION_TOKEN together, or use a permanent access key"
+    ),
     "InvalidAuthorization": "check VOLC_ACCESSKEY and VOLC_SECRETKEY for stray characters",
     "InvalidCredential": "check VOLC_ACCESSKEY and VOLC_SECRETKEY, and the region",
     "AccessDenied": "the key's user lacks the right; grant ArkFullAccess or the action itself in the IAM console",
@@ -90,6 +96,8 @@ class ControlPlane:
             return result
         said = complaint(body)
         message = f"{said.code or f'HTTP {reply.status}'}: {said.message}".replace(self._key.id, "***")
+        if self._key.token:
+            message = message.replace(self._key.token, "***")
         if reply.status in {200, 429} or reply.status >= 500:
             return _unanswered(action, message)
         advice = _ADVICE.get(said.code, "check the access key, its rights and the address of the control plane")

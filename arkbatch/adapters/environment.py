@@ -3,7 +3,9 @@
 The real environment wins over the `.env` beside the job, and that one over the `.env` of the working
 directory. Two providers are known by their variables: `ARK_API_KEY`, `ARK_BASE_URL`, `ARK_MODEL`, and, for
 anything else that speaks the OpenAI protocol, `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `MODEL_NAME`. The ARK
-variables speak first; the others choose the server only when no ARK key and no ARK address is set.
+variables speak first; the others choose the server only when no ARK key and no ARK address is set. The variables of
+Ark's official SDK mean here what they mean there: `VOLC_ACCESSKEY`, `VOLC_SECRETKEY`, `E2E_CERTIFICATE_PATH`,
+`VOLC_ARK_ENCRYPTION`; but a value that the SDK would pass over is refused.
 
 **A key goes only to the address that it was given for**: to the origin of its own `..._BASE_URL`, or, while
 that is not set, to the hosts of its provider. It is the address that picks the key, so two keys in one
@@ -27,6 +29,9 @@ from arkbatch.core.job import Access, Secret
 
 NO_KEY = Secret("no-key-needed")
 ACCESS_KEY, SECRET_KEY = "VOLC_ACCESSKEY", "VOLC_SECRETKEY"
+SESSION_TOKENS = ("VOLC_SESSION_TOKEN", "VOLC_SESSIONTOKEN")  # both spellings are in use
+FLAVOUR, CONFIDENTIAL = "VOLC_ARK_ENCRYPTION", "AICC"
+CERTIFICATE_PATH = "E2E_CERTIFICATE_PATH"
 CONTROL_PLANE_URL = "ARK_CONTROL_PLANE"
 CALL_PATHS = ("/chat/completions", "/completions", "/embeddings", "/responses")
 PORTS = {"http": 80, "https": 443}
@@ -97,6 +102,8 @@ class Server(Struct, frozen=True):
     model: what the environment says, "" for nothing
     access: an access key that buys keys for there, when there is no API key
     is_ark: it is Ark, or takes its place, so that what is Ark's own can be asked of it
+    confidential: encryption is to be in the flavour of confidential computing
+    certificate: path of the certificate to encrypt with, "" for none
     """
 
     base_url: str
@@ -105,6 +112,8 @@ class Server(Struct, frozen=True):
     missing: str
     access: Access | None = None
     is_ark: bool = False
+    confidential: bool = False
+    certificate: str = ""
 
 
 def read_variables(environ: Mapping[str, str], folders: Sequence[Path]) -> Variables:
@@ -138,7 +147,19 @@ def choose_server(variables: Variables, flag: str, file: str) -> Server:
     if key is None and access is None and is_local(base_url):
         key = NO_KEY
     model = variables.get(owner.model) if owner else ""
-    return Server(base_url, key, model, _missing(owner, base_url), access, is_ark)
+    missing = _missing(owner, base_url)
+    if not is_ark:
+        return Server(base_url, key, model, missing)
+    confidential, certificate = _is_confidential(variables), variables.get(CERTIFICATE_PATH)
+    return Server(base_url, key, model, missing, access, is_ark, confidential, certificate)
+
+
+def _is_confidential(variables: Variables) -> bool:
+    """The SDK takes any other value for none at all, and who misspells it would believe to be protected."""
+    value = variables.get(FLAVOUR)
+    if value not in {"", CONFIDENTIAL}:
+        raise UsageError(f"{FLAVOUR} = {value} is no way to encrypt: the one that it can name is {CONFIDENTIAL}")
+    return bool(value)
 
 
 def _access(variables: Variables, base_url: str) -> Access | None:
@@ -151,7 +172,8 @@ def _access(variables: Variables, base_url: str) -> Access | None:
         missing = SECRET_KEY if names[0] == ACCESS_KEY else ACCESS_KEY
         raise UsageError(f"{names[0]} is set and {missing} is not: an access key works only with its secret")
     control_plane = checked_url(url, CONTROL_PLANE_URL) if url else CONTROL_PLANE
-    return Access(Secret(variables.get(ACCESS_KEY)), Secret(variables.get(SECRET_KEY)), control_plane)
+    token = next(filter(None, map(variables.get, SESSION_TOKENS)), "")
+    return Access(Secret(variables.get(ACCESS_KEY)), Secret(variables.get(SECRET_KEY)), control_plane, Secret(token))
 
 
 def _owns(provider: Provider, address: str, base_url: str) -> bool:

@@ -5,7 +5,6 @@ and the job file over the defaults that stand beside the fields in `core.job`. P
 to it, paths in flags to the working directory. The input must exist, and is not opened here.
 """
 
-import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import msgspec
 
 from arkbatch.adapters.auth import needs_project
+from arkbatch.adapters.encryption import certificate_text, with_flavour
 from arkbatch.adapters.environment import (
     ARK,
     NO_KEY,
@@ -28,7 +28,7 @@ from arkbatch.adapters.published import ramp_at
 from arkbatch.adapters.typed import FLAG_PATHS, Typed, complete, mistake, read
 from arkbatch.core.endpoints.batch import LANE, misplaced
 from arkbatch.core.errors import JobError, UsageError
-from arkbatch.core.job import Job, Limits, Notify, Sections
+from arkbatch.core.job import CERTIFICATE_TEXT, Job, Limits, Notify, Sections
 
 STDIN = "-"
 SIMULATED_MODEL = "simulated"
@@ -58,6 +58,7 @@ def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd
     given = _given(flags)
     typed = read(path, given, Path(cwd))
     server = _server(typed, given, environ, Path(cwd))
+    typed = with_flavour(typed, server, simulated=bool(given.get("simulate")))
     said = (given.get("model"), server.model or None, typed.file.model)
     model = next((one for one in said if one is not None), None)
     _check_project(typed, server, model or "")
@@ -76,7 +77,7 @@ def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd
         row_limit=_row_limit(given.get("limit")),
         simulated=bool(given.get("simulate")),
         access=server.access,
-        certificate=_certificate(typed, server, given, Path(cwd)),
+        certificate=certificate_text(typed, server, given, Path(cwd)),
         notify=_notify(typed, given, environ, [typed.folder, Path(cwd)] if typed.folder else [Path(cwd)]),
     )
 
@@ -96,13 +97,16 @@ def resolve_again(
     The model is the run's and not the environment's, so that a retry asks what the run asked unless a flag says so.
     """
     given = _given(flags)
-    typed = complete(dict(tables), {name: value for name, value in given.items() if name != "set"})
+    tables = dict(tables)
+    kept = tables.pop(CERTIFICATE_TEXT, "")
+    typed = complete(tables, {name: value for name, value in given.items() if name != "set"})
     url = checked_url(given["base_url"], "--base-url") if given.get("base_url") else typed.file.base_url or ""
     server = choose_server(read_variables(environ, [Path(folder) for folder in folders]), url, "")
     if given.get("simulate"):
         server = msgspec.structs.replace(server, key=NO_KEY, access=None)
     if server.key is None and server.access is None:
         raise UsageError(server.missing)
+    typed = with_flavour(typed, server, simulated=bool(given.get("simulate")))
     _check_project(typed, server, given.get("model") or typed.file.model or "")
     _check_secrecy(server, given)
     return Job(
@@ -117,7 +121,7 @@ def resolve_again(
         prices_file=given.get("prices", ""),
         simulated=bool(given.get("simulate")),
         access=server.access,
-        certificate=_certificate(typed, server, given, Path()),
+        certificate=certificate_text(typed, server, given, Path(), kept),
         notify=_notify(typed, given, environ, [Path.cwd(), *(Path(folder) for folder in folders)]),
     )
 
@@ -138,22 +142,6 @@ def _notify(typed: Typed, given: Mapping[str, Any], environ: Mapping[str, str], 
     said = settled(typed.file.notify, urls, folder)
     messengers(said, insecure=bool(given.get("insecure")))
     return said
-
-
-def _certificate(typed: Typed, server: Server, given: Mapping[str, Any], cwd: Path) -> str:
-    """The text of the certificate that was named, after a look at whether encryption is possible at all."""
-    named = given.get("certificate")
-    if not typed.file.encrypt:
-        if named:
-            raise UsageError(f"--certificate {named} is for encryption: give --encrypt as well")
-        return ""
-    if not (server.is_ark or given.get("simulate")):
-        raise mistake(typed.label, f"encrypt = true is a way of Ark's own, and {server.base_url} is not Ark's address")
-    importlib.import_module("arkbatch.adapters.sealed")  # says what to install, before a run is begun
-    try:
-        return (cwd / named).read_text(encoding="ascii") if named else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--certificate {named} cannot be read: {error}") from error
 
 
 def _check_lane(typed: Typed, server: Server, model: str, given: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ OnEmpty = Literal["retry", "fail", "keep"]
 Worth = Literal["end", "halt", "budget", "outage", "stop"]
 
 SIMULATOR = "simulator"
+CERTIFICATE_TEXT = "certificate_text"
 DOUBLE_BRACES = "a brace that is no placeholder is written twice: {{"
 
 
@@ -49,11 +50,12 @@ class Secret:
 
 
 class Access(Struct, frozen=True):
-    """An access key with its secret, and where it buys the keys for calls."""
+    """An access key with its secret, and where it buys the keys for calls. A temporary one has a token beside it."""
 
     id: Secret
     secret: Secret
     control_plane: str
+    token: Secret = Secret("")
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
@@ -245,7 +247,7 @@ class Job(Sections, frozen=True, kw_only=True):
     row_limit: stop after this many rows of the input, None for all
     simulated: answers come from the simulator; the caller puts its address into `base_url`
     access: the access key to use in the place of `api_key`, None when there is an API key
-    certificate: the text of the certificate to encrypt with, "" to ask the service for one
+    certificate: the text of the certificate to encrypt with, "" to ask the service for one; it is no secret
     notify: who is told; checked, so that each address can be sent to
     """
 
@@ -287,7 +289,10 @@ def asked(job: Job) -> dict[str, Any]:
 
 
 def written(job: Job) -> dict[str, Any]:
-    """A job as the tables of a job file, without paths and without the key: what `run.json` keeps of it."""
+    """A job as the tables of a job file, without paths and without the key: what `run.json` keeps of it.
+
+    In the place of a path to a certificate stands its text, for the file may be gone or another one by tomorrow.
+    """
     names = (*Sections.__struct_fields__, "endpoint", "model", "base_url", "request_id_prefix")
     plain: dict[str, Any] = msgspec.to_builtins({name: getattr(job, name) for name in names})
-    return plain
+    return plain | ({CERTIFICATE_TEXT: job.certificate} if job.certificate else {})

@@ -21,10 +21,11 @@ _ALSO_SIGNED = {"host", "content-type", "content-md5"}
 
 
 class AccessKey(Struct, frozen=True):
-    """An access key with its secret. Neither shows in a repr, for a repr ends up in logs."""
+    """An access key with its secret, and the token of a temporary one (STS). None of them shows in a repr."""
 
     id: str
     secret: str
+    token: str = ""
 
     def __repr__(self) -> str:
         return "AccessKey(…)"
@@ -57,6 +58,7 @@ def sign(request: Request, host: str, key: AccessKey, realm: Realm, now: datetim
         "Host": host,
         "X-Date": now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ"),
         "X-Content-Sha256": _sha256(request.body),
+        **({"X-Security-Token": key.token} if key.token else {}),
     }
     signed = {name: value for name, value in dated.items() if _is_signed(name.lower())}
     return dated | {"Authorization": authorization(request, signed, key, realm)}

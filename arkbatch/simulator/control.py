@@ -40,6 +40,7 @@ ELSEWHERE = Complaint(400, None, "InvalidCredential", "The credential is not for
 BAD_CLOCK = Complaint(400, 100006, "InvalidTimestamp", "The X-Date of the request is not within 900 seconds of now.")
 NO_SUCH_KEY = Complaint(401, 100009, "InvalidAccessKey", "The access key does not exist or is disabled.")
 FORGED = Complaint(401, 100010, "SignatureDoesNotMatch", "The signature that was calculated does not match.")
+NO_TOKEN = Complaint(401, None, "InvalidSecretToken", "The security token of the temporary key is wrong or expired.")
 FORBIDDEN = Complaint(403, 100013, "AccessDenied", "User is not authorized to perform the action on the resource.")
 TOO_MANY = Complaint(429, 100018, "FlowLimitExceeded", "Request was rejected because the request speed is too high.")
 
@@ -80,7 +81,7 @@ class ControlPlane:
         claim = signing.signer(headers.get("authorization", ""))
         if claim is None:
             return UNREADABLE
-        key_id, realm, _ = claim
+        key_id, realm, signed = claim
         if realm != _REALM:
             return ELSEWHERE
         if not _is_fresh(headers.get("x-date", ""), now):
@@ -90,6 +91,9 @@ class ControlPlane:
             return NO_SUCH_KEY
         if not signing.is_genuine(request, secret):
             return FORGED
+        token = headers.get("x-security-token", "") if "x-security-token" in signed else ""
+        if token != self._settings.session_tokens.get(key_id, ""):
+            return NO_TOKEN
         return FORBIDDEN if key_id in self._settings.powerless else None
 
     def _key(self, body: Body, now: float) -> Result | Complaint:

@@ -24,6 +24,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     seed: two simulators with the same seed give the same answers and the same faults
     keys: accepted API keys; none means that any key which is not empty is accepted
     access_keys: secret by access key id; requests to the control plane are signed with one of them
+    session_tokens: token by access key id, for those that are temporary ones
     powerless: access key ids that are known but lack the right to get a temporary key
     key_seconds: longest life of a temporary key, whatever was asked for
     key_rpm: control plane calls allowed in any 60 seconds
@@ -51,6 +52,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     seed: int = 0
     keys: tuple[str, ...] = ()
     access_keys: Mapping[str, str] = field(default_factory=lambda: dict([ACCESS_KEY]))
+    session_tokens: Mapping[str, str] = field(default_factory=dict)
     powerless: tuple[str, ...] = ()
     key_seconds: int | None = None
     key_rpm: int | None = None
