@@ -27,7 +27,7 @@ from arkbatch.core.job import Job
 from arkbatch.core.ledger import Position
 from arkbatch.core.outage import Outage
 from arkbatch.core.pace import Pace
-from arkbatch.core.records import BadRow, Row
+from arkbatch.core.records import BadRow, Outcome, Row
 from arkbatch.core.standing import Recent, Standing
 from arkbatch.core.summary import Summary, summarise
 from arkbatch.core.words import duration
@@ -41,6 +41,7 @@ from arkbatch.engines.spending import Spending, spending_of
 SYNC_SECONDS = 1.0
 SNAPSHOT_EVERY = 10  # syncs
 TICK_SECONDS = 0.5
+LONGEST_TICK_SECONDS = 60.0
 
 ABANDONED = "abandoned"
 DISK_FULL = "disk full"
@@ -85,7 +86,7 @@ class Session:
         run, job = self._run, self._run.job
         spending = spending_of(job, run.journal.ledger, run.journal.bill, run.wall)
         with Log(run.directory / LOG, run.wall) as log:
-            self._observer = Several([*self._observers, log])
+            self._observer = Several([*self._observers, log, unsynced := _Unsynced()])
             self._observer.opened(run.found)
             # First of all, since it may be refused: then no session has begun that would have to be ended.
             async with open_connection(job, run.wall) as transport, Noticing(run, self._observer) as noticing:
@@ -100,7 +101,9 @@ class Session:
                 gate = build_gate(job, began, pace, outage)
                 engine = self._engine = Engine(rows, self._tools(gate, transport, prefix, spending))
                 try:
-                    async with _beside(self._keep_durable(engine, resume_at), self._keep_telling(engine, gate, began)):
+                    async with _beside(
+                        self._keep_durable(engine, resume_at, unsynced), self._keep_telling(engine, gate, began)
+                    ):
                         ending = (await engine.work_off(job.limits.concurrency)).value
                 except StorageFull:
                     ending = DISK_FULL
@@ -132,12 +135,19 @@ class Session:
             spending=spending,
         )
 
-    async def _keep_durable(self, engine: Engine, resume_at: Callable[[Engine], Position]) -> None:
-        """A sync a second, in a thread. Cancelled, it waits for that: who closes the journal next is alone."""
+    async def _keep_durable(
+        self, engine: Engine, resume_at: Callable[[Engine], Position], unsynced: "_Unsynced"
+    ) -> None:
+        """A sync a second after a record, in a thread; none while calls are held open for hours.
+
+        Cancelled, it waits for the sync: who closes the journal next is alone.
+        """
         journal, syncs, in_thread = self._run.journal, 0, asyncio.get_running_loop().run_in_executor
         with ThreadPoolExecutor(1, "journal") as thread:
             while True:
+                await unsynced.told.wait()
                 await asyncio.sleep(SYNC_SECONDS)
+                unsynced.told.clear()
                 syncs += 1
                 if syncs % SNAPSHOT_EVERY:
                     await in_thread(thread, journal.sync)
@@ -148,8 +158,9 @@ class Session:
 
     async def _keep_telling(self, engine: Engine, gate: Gate, began: float) -> None:
         recent = Recent(began)
+        quiet = _Quiet(began)
         while True:
-            await asyncio.sleep(TICK_SECONDS)
+            await asyncio.sleep(quiet.pause(asyncio.get_running_loop().time(), (engine.recorded, gate.in_flight)))
             self._finding.look(asyncio.get_running_loop().time())
             self._noticing.look(gate.outage.lasts(asyncio.get_running_loop().time()))
             if (cause := gate.outage.given_up(asyncio.get_running_loop().time())) is not None:
@@ -249,6 +260,32 @@ def _counted(engine: Engine) -> dict[str, int]:
 def _server(gate: Gate, now: float) -> str:
     away = f" for {duration(gate.outage.lasts(now))}" if gate.outage.is_away else ""
     return f"the server{away} ({gate.reason})"
+
+
+class _Unsynced(Observer):
+    """Whether something was recorded since the last sync began."""
+
+    def __init__(self) -> None:
+        self.told = asyncio.Event()
+
+    def recorded(self, outcome: Outcome) -> None:
+        del outcome
+        self.told.set()
+
+
+class _Quiet:
+    """How long to look away: some times a second while things happen, and less often the longer nothing does.
+
+    A run that waits for days on the batch lane would else wake up a million times to say the same.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._changed, self._seen = now, (0, 0)
+
+    def pause(self, now: float, seen: tuple[int, int]) -> float:
+        if seen != self._seen:
+            self._changed, self._seen = now, seen
+        return min(max(TICK_SECONDS, (now - self._changed) / 5), LONGEST_TICK_SECONDS)
 
 
 @asynccontextmanager
