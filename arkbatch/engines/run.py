@@ -160,7 +160,9 @@ class Session:
         recent = Recent(began)
         quiet = _Quiet(began)
         while True:
-            await asyncio.sleep(quiet.pause(asyncio.get_running_loop().time(), (engine.recorded, gate.in_flight)))
+            seen = (engine.recorded, engine.retried, gate.in_flight)
+            pause = quiet.pause(asyncio.get_running_loop().time(), seen)
+            await asyncio.sleep(TICK_SECONDS if gate.outage.is_away else pause)
             self._finding.look(asyncio.get_running_loop().time())
             self._noticing.look(gate.outage.lasts(asyncio.get_running_loop().time()))
             if (cause := gate.outage.given_up(asyncio.get_running_loop().time())) is not None:
@@ -280,9 +282,9 @@ class _Quiet:
     """
 
     def __init__(self, now: float) -> None:
-        self._changed, self._seen = now, (0, 0)
+        self._changed, self._seen = now, (0, 0, 0)
 
-    def pause(self, now: float, seen: tuple[int, int]) -> float:
+    def pause(self, now: float, seen: tuple[int, int, int]) -> float:
         if seen != self._seen:
             self._changed, self._seen = now, seen
         return min(max(TICK_SECONDS, (now - self._changed) / 5), LONGEST_TICK_SECONDS)
