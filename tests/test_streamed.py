@@ -17,6 +17,8 @@ from arkbatch.core.job import Secret, Timeouts
 from arkbatch.core.records import Break, Broken, Call, Reply
 from arkbatch.core.rows import RowReader
 
+pytestmark = pytest.mark.usefixtures("either_way")
+
 
 def chunk(content="", *, reason=None, usage=None, **delta):
     choice = {"index": 0, "delta": {"role": "assistant", "content": content, **delta}, "finish_reason": reason}

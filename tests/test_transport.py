@@ -11,9 +11,12 @@ from virtual import run_virtual
 
 from arkbatch.adapters import transport
 from arkbatch.adapters.auth import ApiKey
+from arkbatch.adapters.posting import SessionPosts
 from arkbatch.adapters.transport import HttpTransport, open_transport, proxy_for
 from arkbatch.core.job import Secret, Timeouts
 from arkbatch.core.records import Break, Broken, Call, Reply
+
+pytestmark = pytest.mark.usefixtures("either_way")
 
 CALL = Call("run-1-7-1", "chat", "/chat/completions", b'{"model":"m"}')
 TIMEOUTS = Timeouts(connect=5, read=30)
@@ -228,7 +231,9 @@ def mocked_send(url="http://x.test/v1/", **answer):
         with aioresponses() as mocked:
             mocked.post("http://x.test/v1/chat/completions", response_class=Answer, **answer)
             async with aiohttp.ClientSession() as session:
-                return await HttpTransport(session, url, ApiKey(Secret("sk-secret")), None).send(CALL)
+                return await HttpTransport(
+                    SessionPosts(session, url.rstrip("/"), None), ApiKey(Secret("sk-secret"))
+                ).send(CALL)
 
     return run_virtual(main())
 

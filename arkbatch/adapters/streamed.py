@@ -12,6 +12,7 @@ import contextlib
 import aiohttp
 import orjson
 
+from arkbatch.adapters.posting import Incoming
 from arkbatch.core.records import Break, Broken, Reply, Response
 from arkbatch.core.sse import Parser
 from arkbatch.core.stream import Ending, ErrorEvent, Folding, Garbled, Truncated, Whole
@@ -19,12 +20,16 @@ from arkbatch.core.stream import Ending, ErrorEvent, Folding, Garbled, Truncated
 _LINGER_SECONDS = 1.0  # for the end of the body after `[DONE]`, so that the connection can be used again
 
 
-def is_streamed(response: aiohttp.ClientResponse) -> bool:
+def is_streamed(incoming: Incoming) -> bool:
     """A server that was asked to stream may answer in one piece all the same: errors do, and some gateways."""
-    return response.status == 200 and response.content_type != "application/json"
+    return incoming.status == 200 and not _is_json(incoming.headers.get("Content-Type", ""))
 
 
-async def read_streamed(response: aiohttp.ClientResponse, began: float, largest: int) -> Response:
+def _is_json(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() == "application/json"
+
+
+async def read_streamed(incoming: Incoming, began: float, largest: int) -> Response:
     """began: the loop time at which the call was sent; largest: bytes after which the stream is given up."""
     loop_time = asyncio.get_running_loop().time
     parser, folding = Parser(), Folding()
@@ -32,7 +37,7 @@ async def read_streamed(response: aiohttp.ClientResponse, began: float, largest:
     size = 0
     torn: Exception | None = None
     try:
-        async for chunk in response.content.iter_any():
+        async for chunk in incoming.content.iter_any():
             size += len(chunk)
             if size > largest:
                 return Broken(Break.TOO_LARGE, f"the reply is over {largest >> 20} MB", loop_time() - began)
@@ -51,27 +56,27 @@ async def read_streamed(response: aiohttp.ClientResponse, began: float, largest:
     if torn is not None and not isinstance(ending, Whole | ErrorEvent):
         raise torn
     if torn is None:
-        await _use_up(response)
-    return _response(ending, response, seconds, first)
+        await _use_up(incoming)
+    return _response(ending, incoming, seconds, first)
 
 
-def _response(ending: Ending, response: aiohttp.ClientResponse, seconds: float, first: float | None) -> Response:
+def _response(ending: Ending, incoming: Incoming, seconds: float, first: float | None) -> Response:
     match ending:
         case Whole(body):
-            return Reply(200, orjson.dumps(body), response.headers, seconds, first)
+            return Reply(200, orjson.dumps(body), incoming.headers, seconds, first)
         case ErrorEvent(body):
-            return Reply(200, orjson.dumps(body), response.headers, seconds)
+            return Reply(200, orjson.dumps(body), incoming.headers, seconds)
         case Truncated():
             return Broken(Break.DROPPED, "the stream ended before the answer did, without a finish reason", seconds)
         case Garbled(detail):
             return Broken(Break.GARBLED, detail, seconds)
 
 
-async def _use_up(response: aiohttp.ClientResponse) -> None:
+async def _use_up(incoming: Incoming) -> None:
     """Read to the end of the body, or give the connection up: nothing more is wanted of it."""
-    if response.content.at_eof():
+    if incoming.content.at_eof():
         return
     with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
         async with asyncio.timeout(_LINGER_SECONDS):
-            async for _ in response.content.iter_any():
+            async for _ in incoming.content.iter_any():
                 pass

@@ -8,28 +8,25 @@ decompression.
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from io import BytesIO
 from typing import Protocol
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
-from aiohttp.http_exceptions import ContentEncodingError
-from yarl import URL
+from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 
 from arkbatch.adapters.auth import Credentials
+from arkbatch.adapters.posting import Incoming, Posts, posts_for
 from arkbatch.adapters.streamed import is_streamed, read_streamed
 from arkbatch.core.job import Timeouts
 from arkbatch.core.records import Break, Broken, Call, Reply, Response
 
 LARGEST_REPLY = 128 << 20  # 256 embeddings of 4096 numbers take some 25 MB
-_LARGE_BODY = 1 << 20  # from here on aiohttp warns of bytes, and sends a file in pieces
 _IDLE_SECONDS = 5.0  # as the official SDK; a connection that rested longer may be gone without notice
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 30, "TCP_KEEPCNT": 6}  # seconds, seconds, probes
-_CLIENT_ID = "X-Client-Request-Id"
 _SHORTEST_KEY = 8  # a shorter one is a placeholder, and may be a word of the message
 
 
@@ -40,16 +37,11 @@ class Transport(Protocol):
 
 
 class HttpTransport:
-    """Over one aiohttp session. The credentials are asked for each call, so that a key can be renewed."""
+    """Over aiohttp. The credentials are asked for each call, so that a key can be renewed."""
 
-    def __init__(
-        self, session: aiohttp.ClientSession, base_url: str, credentials: Credentials, proxy: str | None
-    ) -> None:
-        self._session = session
-        self._base_url = base_url.rstrip("/")
+    def __init__(self, posts: Posts, credentials: Credentials) -> None:
+        self._posts = posts
         self._credentials = credentials
-        self._proxy = proxy
-        self._urls: dict[str, URL] = {}
 
     async def send(self, call: Call) -> Response:
         """Sent twice only when a key was refused that can be had anew. Raises `Halted` when no key is to be had."""
@@ -75,54 +67,34 @@ class HttpTransport:
     async def _exchange(self, call: Call, authorization: str) -> Response:
         loop_time = asyncio.get_running_loop().time
         began = loop_time()
+
+        async def take(incoming: Incoming) -> Response:
+            if call.stream and is_streamed(incoming):
+                return await read_streamed(incoming, began, LARGEST_REPLY)
+            body = await _read(incoming)
+            seconds = loop_time() - began
+            if body is None:
+                return Broken(Break.TOO_LARGE, f"the reply is over {LARGEST_REPLY >> 20} MB", seconds)
+            return Reply(incoming.status, body, incoming.headers, seconds)
+
         try:
-            response = await self._session.post(
-                self._url(call.path),
-                data=call.body if len(call.body) < _LARGE_BODY else BytesIO(call.body),
-                headers=self._headers(call, authorization),
-                proxy=self._proxy,
-                allow_redirects=False,
-            )
-            if response.content.is_eof():
-                return await _taken(response, call, began)  # aiohttp let go of the connection already
-            async with response:
-                return await _taken(response, call, began)
-        except (aiohttp.ClientError, TimeoutError, ConnectionError, ValueError, OSError) as error:
+            return await self._posts.post(call, authorization, take)
+        except (aiohttp.ClientError, HttpProcessingError, TimeoutError, ConnectionError, ValueError, OSError) as error:
             return Broken(_how(error), _detail(error), loop_time() - began)
 
-    def _url(self, path: str) -> URL:
-        url = self._urls.get(path)
-        if url is None:
-            url = self._urls[path] = URL(self._base_url + path)
-        return url
 
-    def _headers(self, call: Call, authorization: str) -> Mapping[str, str]:
-        return {"Authorization": authorization, _CLIENT_ID: call.client_id, **call.headers}
-
-
-async def _taken(response: aiohttp.ClientResponse, call: Call, began: float) -> Response:
-    if call.stream and is_streamed(response):
-        return await read_streamed(response, began, LARGEST_REPLY)
-    body = await _read(response)
-    seconds = asyncio.get_running_loop().time() - began
-    if body is None:
-        return Broken(Break.TOO_LARGE, f"the reply is over {LARGEST_REPLY >> 20} MB", seconds)
-    return Reply(response.status, body, response.headers, seconds)
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes | None:
+async def _read(incoming: Incoming) -> bytes | None:
     """The whole body, None when it passes the limit."""
-    if response.content.is_eof():
+    content = incoming.content
+    if content.is_eof():
         # Most replies come whole with their head. aiohttp's `read` takes ten times as long to find that out.
-        body = response.content.read_nowait()
+        body = content.read_nowait()
         return body if len(body) <= LARGEST_REPLY else None
-    length = response.content_length
-    if length is not None and length > LARGEST_REPLY:
+    length = incoming.headers.get("Content-Length", "")
+    if length.isdecimal() and int(length) > LARGEST_REPLY:
         return None
-    if length is not None and "Content-Encoding" not in response.headers:
-        return await response.read()
     parts, size = [], 0
-    async for part in response.content.iter_any():
+    async for part in content.iter_any():
         parts.append(part)
         size += len(part)
         if size > LARGEST_REPLY:
@@ -184,7 +156,7 @@ async def open_transport(
     async with aiohttp.ClientSession(
         connector=connector, timeout=timeout, headers=headers, cookie_jar=aiohttp.DummyCookieJar()
     ) as session:
-        yield HttpTransport(session, base_url, credentials, proxy_for(base_url))
+        yield HttpTransport(posts_for(session, base_url.rstrip("/"), proxy_for(base_url)), credentials)
 
 
 def proxy_for(base_url: str) -> str | None:

@@ -1,0 +1,133 @@
+"""How a call is posted with aiohttp: through its session, or on a connection of its pool.
+
+`ClientSession.post` makes a request, a writer, a task and a response for each call, which costs more than all that
+arkbatch does for a row. But two calls of a run differ in a request id and a body only. So `PooledPosts` lets aiohttp's
+`ClientRequest` make the head once, takes a connection from the connector for each call, writes, and reads what
+aiohttp's parser makes of the reply: well under half the work (`benchmarks/posting.py`). Pool, name resolution, TLS,
+HTTP parsing, decompression and timeouts stay aiohttp's.
+
+These inner parts may change with any minor version of aiohttp. `posts_for` takes them for the versions that they were
+tested with only, and else the session, which does the same at its own speed. So it does behind a proxy.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from io import BytesIO
+from typing import Protocol
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from msgspec import Struct
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from arkbatch.core.records import Call, Response
+
+TESTED = "3.14."
+_LARGE_BODY = 1 << 20  # from here on aiohttp warns of bytes, and sends a file in pieces
+_PER_CALL = {"CONTENT-LENGTH", "TRANSFER-ENCODING"}
+_CLIENT_ID = "X-Client-Request-Id"
+
+
+class Incoming(Struct, frozen=True, gc=False):
+    """A reply of which the head has come. What `content` has not been read, the connection still has to bring."""
+
+    status: int
+    headers: CIMultiDictProxy[str]
+    content: aiohttp.StreamReader
+
+
+Take = Callable[[Incoming], Awaitable[Response]]
+
+
+class Posts(Protocol):
+    """Posts a call and hands what comes to `take`, in which the connection is still open. Raises as aiohttp does."""
+
+    async def post(self, call: Call, authorization: str, take: Take) -> Response: ...
+
+
+class SessionPosts:
+    """Through the session, by what aiohttp documents."""
+
+    def __init__(self, session: aiohttp.ClientSession, base_url: str, proxy: str | None) -> None:
+        self._session = session
+        self._base_url = base_url
+        self._proxy = proxy
+
+    async def post(self, call: Call, authorization: str, take: Take) -> Response:
+        async with self._session.post(
+            URL(self._base_url + call.path),
+            data=call.body if len(call.body) < _LARGE_BODY else BytesIO(call.body),
+            headers={"Authorization": authorization, _CLIENT_ID: call.client_id, **call.headers},
+            proxy=self._proxy,
+            allow_redirects=False,
+        ) as response:
+            return await take(Incoming(response.status, response.headers, response.content))
+
+
+class PooledPosts:
+    """On a connection of the session's pool."""
+
+    def __init__(self, session: aiohttp.ClientSession, base_url: str) -> None:
+        assert session.connector is not None
+        self._session = session
+        self._connector = session.connector
+        self._base_url = base_url
+        self._through_session = SessionPosts(session, base_url, None)
+        self._targets: dict[str, tuple[aiohttp.ClientRequest, bytes]] = {}
+
+    async def post(self, call: Call, authorization: str, take: Take) -> Response:
+        if len(call.body) >= _LARGE_BODY:
+            return await self._through_session.post(call, authorization, take)
+        request, head = self._targets.get(call.path) or self._target(call.path)
+        own_head = _own_head(call, authorization)
+        try:
+            connection = await self._connector.connect(request, [], self._session.timeout)
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError(f"Connection timeout to host {request.url}") from error
+        try:
+            response = await take(await self._exchange(connection.protocol, (head, own_head, call.body)))
+        except BaseException:
+            connection.close()
+            raise
+        connection.release()  # aiohttp closes it when the reply has not been read to its end
+        return response
+
+    async def _exchange(self, protocol: ResponseHandler | None, parts: tuple[bytes, bytes, bytes]) -> Incoming:
+        assert protocol is not None
+        if protocol.transport is None:
+            raise aiohttp.ServerDisconnectedError
+        protocol.set_response_params(read_until_eof=True, read_timeout=self._session.timeout.sock_read)
+        protocol.transport.writelines(parts)
+        protocol.start_timeout()
+        while True:
+            message, content = await protocol.read()
+            if message.code >= 200:  # others only say that one is to come
+                return Incoming(message.code, message.headers, content)
+
+    def _target(self, path: str) -> tuple[aiohttp.ClientRequest, bytes]:
+        """What is the same for all calls to a path."""
+        url = URL(self._base_url + path)
+        headers = CIMultiDict(self._session.headers)
+        made = aiohttp.ClientRequest(
+            "POST", url, headers=headers, loop=asyncio.get_running_loop(), session=self._session
+        )
+        kept = "".join(f"{name}: {value}\r\n" for name, value in made.headers.items() if name.upper() not in _PER_CALL)
+        self._targets[path] = target = (made, f"POST {url.raw_path_qs} HTTP/1.1\r\n{kept}".encode())
+        return target
+
+
+def posts_for(session: aiohttp.ClientSession, base_url: str, proxy: str | None) -> Posts:
+    """The quickest way that is known to work."""
+    if proxy is None and aiohttp.__version__.startswith(TESTED):
+        return PooledPosts(session, base_url)
+    return SessionPosts(session, base_url, proxy)
+
+
+def _own_head(call: Call, authorization: str) -> bytes:
+    """The rest of the head, with the empty line. ValueError: a header would break out of its line."""
+    more = "".join([f"\r\n{name}: {value}" for name, value in call.headers.items()]) if call.headers else ""
+    lines = f"Authorization: {authorization}\r\n{_CLIENT_ID}: {call.client_id}{more}"
+    if lines.count("\n") != 1 + len(call.headers) or lines.count("\r") != 1 + len(call.headers):
+        raise ValueError("a request header holds a line break")
+    return f"{lines}\r\nContent-Length: {len(call.body)}\r\n\r\n".encode()
