@@ -68,16 +68,23 @@ class Journal:
         if self.ledger.replaced:
             self._compact()
 
-    def record(self, outcome: Outcome) -> None:
-        """Append one line and count its row. StorageFull: nothing was counted, and the file ends as before."""
-        entry = entry_of(outcome)
-        url = self._url_of(entry.endpoint) if entry.error is not None and entry.endpoint else ""
+    def record(self, *outcomes: Outcome) -> None:
+        """Append a line for each, then count their rows. StorageFull: none was counted, and the session has to end."""
         now = self._wall()
-        line = encode(outcome, run_id=self._run_id, finished_at=now, url=url)
-        (self._results if entry.error is None else self._failures).append(line)
-        self.ledger.fold(entry)
-        if self.bill is not None:
-            self.bill.record(outcome, now)
+        entries = [entry_of(outcome) for outcome in outcomes]
+        results: list[bytes] = []
+        failures: list[bytes] = []
+        for outcome, entry in zip(outcomes, entries, strict=True):
+            url = self._url_of(entry.endpoint) if entry.error is not None and entry.endpoint else ""
+            line = encode(outcome, run_id=self._run_id, finished_at=now, url=url)
+            (results if entry.error is None else failures).append(line)
+        for file, lines in ((self._results, results), (self._failures, failures)):
+            if lines:
+                file.append(b"".join(lines))
+        for outcome, entry in zip(outcomes, entries, strict=True):
+            self.ledger.fold(entry)
+            if self.bill is not None:
+                self.bill.record(outcome, now)
 
     def sync(self) -> None:
         """Wait until all that was recorded is on disk. May run in a thread while `record` goes on."""
@@ -143,6 +150,7 @@ class _AppendOnly:
             os.ftruncate(self._descriptor, self.end)
 
     def append(self, line: bytes) -> None:
+        """One line or more; all of them or, after an error, none."""
         written = 0
         try:
             written = os.write(self._descriptor, line)

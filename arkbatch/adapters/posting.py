@@ -98,7 +98,7 @@ class PooledPosts:
         if protocol.transport is None:
             raise aiohttp.ServerDisconnectedError
         protocol.set_response_params(read_until_eof=True, read_timeout=self._session.timeout.sock_read)
-        protocol.transport.writelines(parts)
+        protocol.transport.write(b"".join(parts))
         protocol.start_timeout()
         while True:
             message, content = await protocol.read()
