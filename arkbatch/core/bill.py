@@ -67,7 +67,9 @@ class _Till:
 
     def add_plain(self, usage: Usage) -> bool:
         """Count a call whose price hangs on its lengths alone; False, and nothing counted, when it does not."""
-        if not self._plain or not usage.keys() <= PLAIN:
+        if not self._plain:
+            return self._no_price(self.tariff)
+        if not usage.keys() <= PLAIN:
             return False
         given, answered, cached = usage.get("input", 0), usage.get("output", 0), usage.get("cached", 0)
         if not given + answered or cached > given:
@@ -91,6 +93,14 @@ class _Till:
         self.charge.cost.merge(_of_row(whole))
         if not self.charge.reason:
             self.charge.reason = next((cost.reason for cost in whole if isinstance(cost, Unknown)), "")
+
+    def _no_price(self, tariff: Tariff | Unknown) -> bool:
+        """Count a call whose price nobody knows; False when somebody does."""
+        if isinstance(tariff, Tariff):
+            return False
+        self.charge.cost.unpriced += 1
+        self.charge.reason = self.charge.reason or tariff.reason
+        return True
 
     def settle(self) -> Charge:
         """The charge with all that is pending in it."""
