@@ -40,7 +40,7 @@ def certificate_text(typed: Typed, server: Server, given: Mapping[str, Any], cwd
     if not typed.file.encrypt:
         if flag is not None:
             raise UsageError(f"--certificate {flag} is for encryption: give --encrypt as well")
-        if file is not None:
+        if file:
             raise mistake(typed.label, f'certificate = "{file}" is for encryption: write encrypt = true as well')
         return ""
     if flag is not None:
@@ -49,7 +49,7 @@ def certificate_text(typed: Typed, server: Server, given: Mapping[str, Any], cwd
         return kept
     if server.certificate:
         return _read(f"{CERTIFICATE_PATH} = {server.certificate}", cwd / server.certificate)
-    return "" if file is None else _read(f"{typed.label}: certificate {file}", (typed.folder or cwd) / file)
+    return _read(f"{typed.label}: certificate {file}", (typed.folder or cwd) / file) if file else ""
 
 
 def _read(name: str, path: Path) -> str:

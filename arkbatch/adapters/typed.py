@@ -79,9 +79,8 @@ class JobFile(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str | None, Meta(description="Address of the API without the last path, by default Ark in Beijing.")
     ] = None
     certificate: Annotated[
-        str | None,
-        Meta(description="With encrypt: the certificate's file, relative to this one; else the service is asked."),
-    ] = None
+        str, Meta(description="With encrypt: the certificate's file, relative to this one; else the service is asked.")
+    ] = ""
     request_id_prefix: Annotated[
         str,
         Meta(
