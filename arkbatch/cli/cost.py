@@ -1,4 +1,4 @@
-"""`arkbatch cost`: what runs have cost, to the last digit where the usage and the price are known."""
+"""`arkbatch cost`: what runs have cost, exact where usage and price are known, and beside what was billed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Show what runs have cost, by model, day, hour or prefix.")
 @click.argument("run_dirs", metavar="RUN_DIR...", nargs=-1, required=True)
-@click.option("--by", type=click.Choice(["model", "day", "hour", "prefix"]), default="model", help="How to group.")
+@click.option("--by", type=click.Choice(["model", "day", "hour", "prefix"]), help="How to group (default: model).")
 @click.option("--reprice", is_flag=True, help="By today's prices instead of those that each run was done at.")
 @click.option(
     "--prices",
@@ -23,15 +23,26 @@ if TYPE_CHECKING:
     help="With --reprice: prices of your own (TOML), over ours.",
 )
 @click.option("--compare", metavar="OTHER", help="Put another run beside, with the difference.")
+@click.option(
+    "--bill",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.csv",
+    help="Put the console's split bill beside, by endpoint or key and day.",
+)
+@click.option(
+    "--key", default="", metavar="apikey-...", help="With --bill: the key's item there that all calls went with."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print all that is known as one JSON line.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print a table for a sheet.")
 def command(
     run_dirs: tuple[str, ...],
     *,
-    by: By,
+    by: By | None,
     reprice: bool,
     file: Path | None,
     compare: str | None,
+    bill: Path | None,
+    key: str,
     as_json: bool,
     as_csv: bool,
 ) -> None:
@@ -47,17 +58,38 @@ def command(
       arkbatch cost *.run --by day --csv
       arkbatch cost nightly.run --reprice --prices mine.toml
       arkbatch cost monday.run --compare tuesday.run
+      arkbatch cost *.run --bill split-bill.csv
     """
-    import orjson
-
     from arkbatch.core.errors import UsageError
-    from arkbatch.reports.cost import read_costs
-    from arkbatch.reports.cost_text import compared_text, costs_csv, costs_text
 
     if file is not None and not reprice:
         raise UsageError("--prices changes nothing without --reprice: a run keeps the prices that it was done at")
     if as_csv and (as_json or compare):
         raise UsageError("--csv goes neither with --json nor with --compare: choose one")
+    if bill is not None and (by or compare):
+        raise UsageError("--bill goes by endpoint or key and day; it takes neither --by nor --compare")
+    if key and bill is None:
+        raise UsageError("--key says which key on a bill is yours: give the bill too, with --bill FILE.csv")
+    if bill is not None:
+        _print_reconciliation(run_dirs, bill, key, reprice, file, as_json=as_json, as_csv=as_csv)
+    else:
+        _print_costs(run_dirs, by or "model", compare, reprice, file, as_json=as_json, as_csv=as_csv)
+
+
+def _print_costs(
+    run_dirs: tuple[str, ...],
+    by: By,
+    compare: str | None,
+    reprice: bool,
+    file: Path | None,
+    *,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    import orjson
+
+    from arkbatch.reports.cost import read_costs
+    from arkbatch.reports.cost_text import compared_text, costs_csv, costs_text
 
     def costs_of(*directories: str) -> Costs:
         return read_costs(directories, by, reprice=reprice, prices=file)
@@ -71,3 +103,25 @@ def command(
         click.echo(orjson.dumps(costs.plain()).decode())
     else:
         click.echo(costs_csv(costs) if as_csv else costs_text(costs), nl=not as_csv)
+
+
+def _print_reconciliation(
+    run_dirs: tuple[str, ...],
+    bill: Path,
+    key: str,
+    reprice: bool,
+    file: Path | None,
+    *,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    import orjson
+
+    from arkbatch.reports.reconciliation import read_reconciliation
+    from arkbatch.reports.reconciliation_text import reconciliation_csv, reconciliation_text
+
+    found = read_reconciliation(run_dirs, bill, key, reprice=reprice, prices=file)
+    if as_json:
+        click.echo(orjson.dumps(found.plain()).decode())
+    else:
+        click.echo(reconciliation_csv(found) if as_csv else reconciliation_text(found), nl=not as_csv)

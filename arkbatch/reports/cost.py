@@ -6,10 +6,10 @@ never added.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct, field
@@ -64,11 +64,12 @@ class Costs(Struct, frozen=True):
         return plain
 
 
-class _Entry(BilledEntry):
+class CostEntry(BilledEntry):
     custom_id: str = ""
 
 
-_decode = msgspec.json.Decoder(_Entry).decode
+_decode = msgspec.json.Decoder(CostEntry).decode
+K = TypeVar("K", bound=Hashable)
 
 
 def read_costs(
@@ -112,7 +113,7 @@ def _of_run(
 
     if by == "model" and book is None:
         return _by_snapshot(directory, new_bill())
-    return _by_reading(directory, by, new_bill)
+    return (line for _, line in read_groups(directory, lambda spent, entry: _group(by, spent, entry), new_bill))
 
 
 def _by_snapshot(directory: RunDirectory, bill: Bill) -> Iterator[Line]:
@@ -125,20 +126,23 @@ def _by_snapshot(directory: RunDirectory, bill: Bill) -> Iterator[Line]:
             yield Line(_model(*key), tally.succeeded, tally.usage, tally.discarded, charge.cost, charge.thrown)
 
 
-def _by_reading(directory: RunDirectory, by: By, new_bill: Callable[[], Bill]) -> Iterator[Line]:
-    ledger, lines, bills = Ledger(), dict[str, Line](), dict[str, Bill]()
+def read_groups(
+    directory: RunDirectory, group_of: Callable[[Spent, CostEntry], K], new_bill: Callable[[], Bill]
+) -> Iterator[tuple[K, Line]]:
+    """What all records of a run cost, in groups of any kind."""
+    ledger, lines, bills = Ledger(), dict[K, Line](), dict[K, Bill]()
     for name in (FAILURES, RESULTS):
         for entry in read_entries(directory / name, 0, _decode):
             for spent in new_in(entry, ledger):
-                group = _group(by, spent, entry)
+                group = group_of(spent, entry)
                 if group not in bills:
-                    bills[group], lines[group] = new_bill(), Line(group)
+                    bills[group], lines[group] = new_bill(), Line(str(group))
                 bills[group].add(spent)
                 _count(lines[group], spent)
             ledger.fold(entry)
     for group, line in lines.items():
         line.cost, line.discarded_cost = bills[group].cost(), bills[group].thrown()
-        yield line
+        yield group, line
 
 
 def _count(line: Line, spent: Spent) -> None:
@@ -147,16 +151,21 @@ def _count(line: Line, spent: Spent) -> None:
     line.usage = add_usage(line.usage, *spent.usages)
 
 
-def _group(by: By, spent: Spent, entry: _Entry) -> str:
+def _group(by: By, spent: Spent, entry: CostEntry) -> str:
     match by:
         case "model":
             return _model(spent.endpoint, spent.model, spent.service_tier)
         case "day":
-            return f"{datetime.fromtimestamp(spent.at, BEIJING):%Y-%m-%d}"
+            return day_of(spent)
         case "hour":
             return f"{datetime.fromtimestamp(spent.at, BEIJING):%Y-%m-%d %H}:00"
         case "prefix":
             return _LAST_PART.sub("", entry.custom_id)
+
+
+def day_of(spent: Spent) -> str:
+    """As the bill has it, in Beijing."""
+    return f"{datetime.fromtimestamp(spent.at, BEIJING):%Y-%m-%d}"
 
 
 def _model(endpoint: str, model: str, service_tier: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from arkbatch.reports.text import table
 
-_NUMBER = re.compile(r"([\d,.]+[kMG]?|-?)$")
+_NUMBER = re.compile(r"([+-]?[\d,.]+[kMG]?|-?)$")
 
 
 def grid(headings: Sequence[str], rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
