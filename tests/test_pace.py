@@ -341,3 +341,74 @@ def test_it_never_locks_up_and_never_passes_its_ceilings(steps, rpm, ramps):
         assert pace.ready_in(now, 9) == math.inf
         assert rpm is None or pace.found.rpm <= rpm
         assert (pace.found.concurrency or 1) in range(1, 10)
+
+
+def calls_in(pace, begin, seconds, in_flight=1):
+    """How many calls may start one after the other, each answered at once."""
+    now, end, calls = begin, begin + seconds, 0
+    while now < end:
+        wait = pace.ready_in(now, in_flight)
+        if wait:
+            now += wait
+            continue
+        pace.sent(now)
+        pace.answered(now)
+        calls += 1
+        now += 0.001
+    return calls
+
+
+@pytest.mark.parametrize(("before", "after"), [(600.0, 60.0), (1.0, 600.0), (None, 120.0), (60.0, None)])
+def test_another_rate_holds_at_once(before, after):
+    pace = Pace(0.0, concurrency=1000, rate=before)
+    calls_in(pace, 0.0, 30.0)
+    pace.allow_rate(30.0, after)
+    allowed = math.inf if after is None else after / 6 * 0.995 + 2
+    assert 0.9 * min(allowed, 9_000) - 1 <= calls_in(pace, 30.0, 10.0) <= allowed
+
+
+def test_a_raised_rate_stays_below_what_the_service_refused():
+    pace = Pace(0.0, concurrency=1000, rate=600.0)
+    calls_in(pace, 0.0, 60.0)
+    pace.sent(60.0)
+    pace.pushed_back(60.0, Scope.RATE, 1.0, 60.0)
+    calls_in(pace, 61.0, 10.0)
+    found = pace.found.rpm
+    pace.allow_rate(71.0, 6_000.0)
+    assert pace.found.rpm == pytest.approx(found)
+
+
+def test_without_a_given_rate_it_climbs_where_the_service_minds_steep_traffic():
+    pace = Pace(0.0, concurrency=1000, rate=600.0)
+    calls_in(pace, 0.0, 30.0)
+    pace.allow_rate(30.0, None, Ramp())
+    calls_in(pace, 30.0, 10.0)
+    assert 600 < pace.found.rpm < 700
+
+
+def test_a_given_rate_goes_over_what_was_published():
+    pace = Pace(0.0, concurrency=1000, ramp=Ramp(), start=Start(rpm=500.0))
+    pace.allow_rate(0.0, 3_000.0)
+    assert pace.found.rpm == pytest.approx(3_000 * 0.995)
+
+
+def test_fewer_calls_at_once_hold_at_once_and_more_are_reached_by_and_by():
+    pace = Pace(0.0, concurrency=8)
+    calls_in(pace, 0.0, 1.0)
+    pace.allow_at_once(4)
+    assert pace.ready_in(1.0, 4) == math.inf
+    assert pace.ready_in(1.0, 3) == 0
+    pace.allow_at_once(100)
+    calls_in(pace, 1.0, 2.0)
+    assert pace.ready_in(3.0, 99) == 0
+
+
+def test_after_a_long_rest_the_ramp_begins_anew():
+    pace = Pace(0.0, concurrency=1000, ramp=Ramp(), start=Start(rpm=6_000.0))
+    calls_in(pace, 0.0, 200.0)
+    assert pace.found.rpm > 2_000
+    short = pace.found.rpm
+    pace.rested(260.0)
+    assert pace.found.rpm == short
+    pace.rested(4_000.0)
+    assert pace.found.rpm == 600

@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from arkbatch.core.door import Door
 from arkbatch.core.granted import Granted
-from arkbatch.core.head_start import FIRST_WIDTH, Memory, Ramp, Start, first_rate, first_width
+from arkbatch.core.head_start import FIRST_WIDTH, FRESH, USER_MARGIN, Memory, Ramp, Start, first_rate, first_width
 from arkbatch.core.records import Scope
 
 __all__ = ["Found", "Memory", "Pace", "Ramp", "Start"]
@@ -68,7 +68,7 @@ class Pace:
     ) -> None:
         self.concurrency = concurrency
         memory = (memory or Memory()).if_not_forgotten
-        self._met_rpm = memory.rpm
+        self._met_rpm, self._met_here = memory.rpm, False
         self._ramp = ramp
         self._rate, self.reason = first_rate(rate, ramp, start, memory)
         self._width = first_width(concurrency, ramp, memory)
@@ -147,6 +147,35 @@ class Pace:
         if reset > 0:
             self._told, self._told_until = max(remaining, 0.5) / reset, now + reset
 
+    def rested(self, now: float) -> None:
+        """Somebody held all calls back for a while; what was granted before is no measure, and begins anew."""
+        self._held_back = None
+        self._granted.pause_ended(now)
+        if self._ramp is not None and now - self._last_sent > FRESH:
+            self._rate.restart(min(self._rate.value, self._ramp.start_rpm / 60))
+
+    # ---- what the user changes
+
+    def allow_at_once(self, concurrency: int) -> None:
+        """Another ceiling of calls at once. A higher one is reached as at the beginning, with time and answers."""
+        self.concurrency = self._width.most = concurrency
+        self._width.restart(self._width.value)
+
+    def allow_rate(self, now: float, rate: float | None, ramp: Ramp | None = None) -> None:
+        """Another ceiling of calls a minute. Only a refusal that came keeps us below it, or no ceiling and a ramp."""
+        climb = self._rate
+        climb.most = math.inf if rate is None else rate / 60 * USER_MARGIN
+        if self._met_here:
+            climb.restart(climb.value)
+        else:
+            climb.ceiling = climb.most  # what was published or remembered only said where to begin
+            if rate is None and ramp is not None:
+                self._ramp, climb.growth = ramp, ramp.growth
+                climb.restart(climb.value)
+            else:
+                climb.restart(climb.most)
+        self._due = min(self._due, now + 1.0 / climb.value)
+
     # ---- what the user is shown, and the next session told
 
     @property
@@ -208,7 +237,7 @@ class Pace:
             least, most = max(least, rate.ceiling), max(most, rate.ceiling)
         ceiling = (least + most) / 2
         rate.meet(ceiling, begin=min(least / ceiling, BEGIN))
-        self._met_rpm = ceiling * 60
+        self._met_rpm, self._met_here = ceiling * 60, True
         self.reason = f"the service refused more than {ceiling * 60:.0f} calls a minute"
 
     def _learn_width(self) -> None:
