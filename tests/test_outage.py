@@ -133,3 +133,38 @@ def test_waiting_ends_when_it_was_told_to_and_sooner_where_nobody_ever_answered(
     assert "away for 16 min 50 s" in one.given_up(1010.0).message
     never = away(known=False)
     assert "not answered" in never.given_up(301.0).message
+
+
+def test_a_rest_is_no_time_in_which_the_service_was_away():
+    one = away(10.0)
+    one.rests(100.0)
+    assert one.given_up(5_000.0) is None
+    one.goes_on(5_000.0)
+    assert one.lasts(5_010.0) == one.seconds(5_010.0) == 110.0
+    assert one.given_up(5_901.0) is not None
+    assert one.ready_in(5_010.0, 0) == 0
+
+
+def test_a_rest_before_the_outage_was_known_is_taken_off_too():
+    """The last sign of life was before the rest, and what fails comes after it."""
+    one = outage()
+    call(one, 50.0, 1, DONE)
+    one.rests(60.0)
+    one.goes_on(4_060.0)
+    for row in (1, 2, 3):
+        call(one, 4_070.0, row, DROPPED)
+    assert one.lasts(4_070.0) == 20.0
+
+
+@pytest.mark.parametrize("answered_at", [80.0, 120.0])
+def test_a_rest_before_a_sign_of_life_does_not_count_twice(answered_at):
+    one = outage()
+    one.rests(60.0)
+    if answered_at < 100.0:  # of a call that was under way
+        call(one, answered_at, 1, DONE)
+    one.goes_on(100.0)
+    if answered_at > 100.0:
+        call(one, answered_at, 1, DONE)
+    for row in (1, 2, 3):
+        call(one, 140.0, row, DROPPED)
+    assert one.lasts(140.0) == (40.0 if answered_at < 100.0 else 20.0)

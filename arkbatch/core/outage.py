@@ -70,6 +70,8 @@ class Outage:
         self._failing: dict[int, int] = {}  # failures of each row since the last sign of life
         self._share = 0.0
         self._probed_at = self._next_probe = now
+        self._rests_since: float | None = None
+        self._rested = 0.0  # since the last sign of life, or in the present outage
 
     # ---- what the gate asks and tells
 
@@ -116,6 +118,13 @@ class Outage:
         advice = "check the network and the base URL, then run it again; --give-up-after says how long to wait"
         return Cause(cause.kind, cause.code, f"{said}: {cause.message}", advice)
 
+    def rests(self, now: float) -> None:
+        """From now on nothing is sent because somebody wants it so: that is no time in which the service was away."""
+        self._rests_since = now
+
+    def goes_on(self, now: float) -> None:
+        self._rested, self._rests_since = self._rest(now), None
+
     # ---- what is shown
 
     @property
@@ -128,8 +137,11 @@ class Outage:
         return f"the service is away: {self._last.cause.message}"
 
     def lasts(self, now: float) -> float:
-        """Seconds since the present outage began, 0 without one."""
-        return now - self._last.since if self._last and self.is_away else 0.0
+        """Seconds since the present outage began, less those in which we rested; 0 without one."""
+        return now - self._last.since - self._rest(now) if self._last and self.is_away else 0.0
+
+    def _rest(self, now: float) -> float:
+        return self._rested + (0.0 if self._rests_since is None else now - self._rests_since)
 
     def seconds(self, now: float) -> float:
         """How long the service was away, all in all."""
@@ -142,6 +154,7 @@ class Outage:
         self._failing.clear()
         self._share -= self._share / MEMORY
         if not self.is_away:
+            self._forget_rest(now)
             return
         if not self._opening:
             self._opening, self._share = FIRST_WIDTH, SHARE / 2
@@ -153,6 +166,12 @@ class Outage:
     def _ends(self, now: float) -> None:
         self._seconds += self.lasts(now)
         self.is_away, self._opening, self._share = False, 0, 0.0
+        self._forget_rest(now)
+
+    def _forget_rest(self, now: float) -> None:
+        self._rested = 0.0
+        if self._rests_since is not None:
+            self._rests_since = now
 
     def _fails(self, now: float, row: int, cause: Cause, sent_at: float) -> bool:
         """Note a failure and what follows for everyone; whether it is the service's."""
