@@ -306,3 +306,102 @@ def test_it_knows_the_requests_and_tokens_of_the_last_minute(seconds):
     _, requests, tokens = run_virtual(main())
     assert requests == pytest.approx(600, rel=0.06)
     assert tokens == pytest.approx(600_000, rel=0.06)
+
+
+def test_a_hold_lets_nobody_through_until_all_are_released():
+    async def main():
+        gate, went = open_gate(), []
+
+        async def call(number):
+            turn = await gate.admit(1)
+            went.append((number, turn.at))
+            gate.answered(turn, 1)
+
+        await call(0)
+        gate.hold("paused")
+        gate.hold("outside of 22:00-08:00")
+        async with asyncio.TaskGroup() as group:
+            for number in (1, 2, 3):
+                group.create_task(call(number))
+            await asyncio.sleep(100)
+            gate.release("paused")
+            await asyncio.sleep(50)
+            assert [number for number, _ in went] == [0]
+            assert (gate.bound_by(), gate.reason, gate.waiting) == (Bound.HELD, "outside of 22:00-08:00", 3)
+            gate.release("outside of 22:00-08:00")
+        return went[0][1], [at for _, at in went[1:]], gate.held(now()), dict(gate.holds)
+
+    began, after, held, holds = run_virtual(main())
+    assert after == [began + 150] * 3
+    assert (held, holds) == (150.0, {})
+
+
+def test_a_hold_that_is_held_twice_or_released_without_being_held_changes_nothing():
+    async def main():
+        gate = open_gate()
+        gate.hold("paused")
+        await asyncio.sleep(10)
+        gate.hold("paused")
+        gate.release("never held")
+        assert gate.holds == {"paused": now() - 10}
+        gate.release("paused")
+        gate.release("paused")
+        await asyncio.sleep(10)
+        return (await gate.admit(1)) is not None, gate.held(now())
+
+    assert run_virtual(main()) == (True, 10.0)
+
+
+def test_calls_in_flight_end_while_the_gate_is_held():
+    async def main():
+        gate = open_gate()
+        turn = await gate.admit(1)
+        gate.hold("paused")
+        gate.answered(turn, 1)
+        return gate.in_flight
+
+    assert run_virtual(main()) == 0
+
+
+def test_a_held_gate_can_be_closed():
+    async def main():
+        gate = open_gate()
+        gate.hold("paused")
+        waiting = asyncio.ensure_future(gate.admit(1))
+        await asyncio.sleep(5)
+        gate.close()
+        return await waiting
+
+    assert run_virtual(main()) is None
+
+
+def test_a_rest_is_told_to_the_pace_and_taken_off_an_outage():
+    class Told(Unpaced):
+        rests = ()
+
+        def rested(self, now):
+            self.rests += (now,)
+
+    async def main():
+        pace = Told()
+        gate = open_gate(pace=pace)
+        gate.hold("paused")
+        await asyncio.sleep(7)
+        gate.release("paused")
+        return pace.rests == (now(),), gate.outage.lasts(now())
+
+    assert run_virtual(main()) == (True, 0.0)
+
+
+@pytest.mark.parametrize("limit", [{"rpm": 120}, {"tpm": 6_000}])
+def test_what_a_hold_kept_back_is_not_caught_up_afterwards(limit):
+    async def main():
+        gate = open_gate(**limit)
+        waiting = [asyncio.ensure_future(gate.admit(50)) for _ in range(400)]
+        await asyncio.sleep(30)
+        gate.hold("paused")
+        await asyncio.sleep(90)
+        gate.release("paused")
+        return sorted(turn.at for turn in await asyncio.gather(*waiting))
+
+    assert peak(run_virtual(main())) <= 120

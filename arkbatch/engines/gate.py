@@ -13,6 +13,7 @@ is the allowance's, how fast the server likes it the pace's.
 
 import asyncio
 import math
+from collections.abc import Mapping
 from enum import StrEnum
 from itertools import islice
 from typing import Protocol
@@ -39,6 +40,7 @@ class Bound(StrEnum):
     SERVER = "server"  # the pace; its `reason` says more
     CONCURRENCY = "concurrency"  # all places are taken by calls
     INPUT = "input"  # places are free and nobody comes
+    HELD = "held"  # somebody wants it so; `reason` says why
 
 
 Obstacle = tuple[float, Bound | None]
@@ -63,6 +65,10 @@ class Pace(Protocol):
 
     def told(self, now: float, remaining: int, reset: float) -> None: ...
 
+    def rested(self, now: float) -> None:
+        """For a while no call was let through, for a reason of our own."""
+        ...
+
 
 class Unpaced:
     """A server that takes all we send."""
@@ -79,6 +85,8 @@ class Unpaced:
     def pushed_back(self, now: float, scope: Scope, after: float | None, sent_at: float | None) -> None: ...
 
     def told(self, now: float, remaining: int, reset: float) -> None: ...
+
+    def rested(self, now: float) -> None: ...
 
 
 class Turn(Struct, frozen=True, gc=False):
@@ -179,6 +187,9 @@ class Gate:
         self._pace: Pace = Unpaced() if pace is None else pace
         self.outage = outage or Outage(now, width=concurrency, give_up_after=math.inf, known=True)
         self._closed = False
+        self._holds: dict[str, float] = {}  # since when, by name
+        self._held_since = now
+        self._held_before = 0.0  # seconds, in holds that are over
         self.in_flight = 0
         self._line: dict[_Waiter, None] = {}  # in order of coming; a dict, to leave it from the middle
         self._first: _Waiter | None = None
@@ -227,12 +238,41 @@ class Gate:
                 waiter.bell.set_result(None)
         self._line.clear()
 
+    # ---- what others want
+
+    def hold(self, name: str) -> None:
+        """Let nobody through until this hold, and every other, is released. It is told by its name."""
+        now = self._time()
+        if not self._holds:
+            self._held_since = now
+            self.outage.rests(now)
+        self._holds.setdefault(name, now)
+
+    def release(self, name: str) -> None:
+        """Take one hold away; one that does not stand is none."""
+        if self._holds.pop(name, None) is None or self._holds:
+            return
+        now = self._time()
+        self._held_before += now - self._held_since
+        self.outage.goes_on(now)
+        self._pace.rested(now)
+        self._look_soon()
+
+    @property
+    def holds(self) -> Mapping[str, float]:
+        """The holds that stand, and since when."""
+        return self._holds
+
+    def held(self, now: float) -> float:
+        """Seconds that any hold stood so far. Nobody is to blame for these, and no patience runs out in them."""
+        return self._held_before + (now - self._held_since if self._holds else 0.0)
+
     # ---- what an observer asks
 
     @property
     def reason(self) -> str:
         """Why the pace is what it is."""
-        return self.outage.reason or self._pace.reason
+        return ", ".join(self._holds) or self.outage.reason or self._pace.reason
 
     @property
     def waiting(self) -> int:
@@ -247,7 +287,9 @@ class Gate:
         return self._watch.per_minute(self._watch.used, self._time())
 
     def bound_by(self) -> Bound:
-        """What held calls back for most of the last seconds."""
+        """What held calls back for most of the last seconds; a hold at once."""
+        if self._holds:
+            return Bound.HELD
         if self.outage.is_away:
             return Bound.SERVER
         busy = self.in_flight >= self._concurrency * 0.9
@@ -257,6 +299,8 @@ class Gate:
 
     def _obstacle(self, now: float, tokens: int) -> Obstacle:
         """Seconds to wait and what for; `_NONE` when a call of this size may go now."""
+        if self._holds:
+            return math.inf, Bound.HELD
         if self.outage.is_away and (wait := self.outage.ready_in(now, self.in_flight)) > 0:
             return wait, Bound.SERVER
         if self._tokens is not None and (wait := self._tokens.ready_in(now, tokens)) > 0:

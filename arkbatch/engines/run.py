@@ -51,6 +51,7 @@ _BOUND_BY = {
     Bound.TOKENS: "your limit of tokens a minute",
     Bound.CONCURRENCY: "the concurrency",
     Bound.INPUT: "the input",
+    Bound.HELD: "a pause",
 }
 
 
