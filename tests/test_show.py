@@ -226,6 +226,19 @@ def test_long_requests_are_cut_and_control_characters_made_visible(tmp_path):
     assert "\x1b" not in text
 
 
+def test_calls_say_when_they_were_sent_and_who_gave_an_answer_that_was_thrown_away(tmp_path):
+    calls = [
+        Attempt("c-1", "empty", 0.5, tokens={"input": 3}, model="doubao-other", service_tier="default"),
+        Attempt("c-2", "done", 0.5, after=61.25),
+    ]
+    job = job_of(prompts(tmp_path, *numbered(1)), model="ep-1")
+    said = text_of(worked_off(job, lambda row: answered(row, calls=calls, attempts=2)), "1").splitlines()
+    first, second = (line.split() for line in said if line.strip().startswith("c-"))
+    assert first[-1] == "doubao-other"
+    assert "61.25" in second
+    assert any(line.split() == ["asked", "for", "ep-1"] for line in said)
+
+
 def test_the_command_prints_the_answer(run):
     result = CliRunner().invoke(command, [str(run), "task-2"], catch_exceptions=False)
     assert result.stdout.endswith("Answer (finish reason stop):\nhello\n")

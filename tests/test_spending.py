@@ -114,6 +114,16 @@ def test_a_row_of_unknown_price_ends_the_run(tmp_path):
     assert (summary.halt.code, summary.left) == ("no_price", 1)
 
 
+def test_a_row_s_own_endpoint_is_not_held_at_the_price_of_the_job_s(tmp_path):
+    mine = tmp_path / "mine.toml"
+    mine.write_text('[map]\nep-1 = "doubao-1.5-pro-32k"\n')
+    rows = [{"messages": [{"role": "user", "content": "x"}], "model": model} for model in ("ep-1", "ep-2")]
+    job = job_of(prompts(tmp_path, *rows), model="ep-1", max_cost=1, concurrency=1, prices=str(mine))
+    summary = session(job)
+    assert (summary.succeeded, summary.halt.code, summary.left) == (1, "no_price", 1)
+    assert "ep-2 is not in the price book" in summary.halt.message
+
+
 def test_records_without_a_price_are_refused(tmp_path):
     prompts(tmp_path, *numbered(2))
     job = job_of(tmp_path / "in.jsonl", model=SEED, max_cost=1)

@@ -19,7 +19,7 @@ from arkbatch.reports.tables import grid
 from arkbatch.reports.text import table, tokens_text
 
 _KEPT = 4_000  # characters of what the user wrote; answers are shown whole
-_CALL_HEADINGS = ("client request id", "server request id", "status", "verdict", "code", "seconds")
+_CALL_HEADINGS = ("client request id", "server request id", "status", "verdict", "code", "sent after", "seconds", "by")
 
 
 class _Reply(Struct):
@@ -42,6 +42,7 @@ class _Record(Struct):
     error: ErrorPart | None = None
     discarded: dict[str, int] = {}
     before: tuple[Before, ...] = ()
+    asked_model: str = ""
 
 
 _decode = msgspec.json.Decoder(_Record).decode
@@ -80,6 +81,7 @@ def _state(row: Shown, record: _Record | None) -> str:
 
 def _facts(record: _Record) -> Iterator[tuple[str, str]]:
     yield "model", ", ".join(filter(None, (record.model, record.service_tier, record.endpoint)))
+    yield "asked for", record.asked_model if record.asked_model != record.model else ""
     yield "ended", record.finished_at.strftime("%Y-%m-%d %H:%M:%S UTC")
     yield "tokens", tokens_text(record.usage)
     yield "thrown away", tokens_text(record.usage if record.error else record.discarded)
@@ -109,7 +111,9 @@ def _call(call: Attempt) -> tuple[str, ...]:
         str(call.status) if call.status else "-",
         call.verdict,
         call.code or "-",
+        f"{call.after:.2f}" if call.after else "-",
         f"{call.seconds:.2f}",
+        call.model or "-",
     )
 
 
