@@ -49,3 +49,17 @@ def test_nothing_is_written(tmp_path, capsys):
 def test_standard_input_cannot_be_read_twice(tmp_path):
     with pytest.raises(UsageError, match="save standard input to a file"):
         show_plan(replace(job_of(prompts(tmp_path, *numbered(1))), input="-"), "-", as_json=True)
+
+
+def test_images_are_read_and_shown_by_their_names(tmp_path, capsys):
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "b.png").write_text("no image")
+    rows = [
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]}
+        for url in ("a.png", "b.png", "c.png")
+    ]
+    _, shown, _ = plan(job_of(prompts(tmp_path, *rows), images=str(tmp_path)), capsys)
+    assert "error" not in shown[0]
+    assert shown[0]["body"]["messages"][0]["content"][0]["image_url"]["url"] == "a.png"
+    assert "begins like no image" in shown[1]["error"]
+    assert "there is no such file" in shown[2]["error"]

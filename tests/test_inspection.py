@@ -198,3 +198,16 @@ def test_a_grid_aligns_numbers_to_the_right_and_drops_columns_of_nothing():
         "  a      1,000",
         "  bcdef     20",
     ]
+
+
+def test_files_that_are_not_there_are_bad_lines_and_counted_together(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(b"no image, but who looks")
+    urls = ["a.png", "gone.png", 'an "odd" one.png', "../a.png", "https://x/y.png"]
+    rows = [
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]} for url in urls
+    ]
+    found = found_in(written(tmp_path, *rows), images=str(tmp_path / "photos"))
+    assert (found.rows, found.bad) == (5, 3)
+    assert found.reasons[f"image file: there is no such file in {(tmp_path / 'photos').resolve()}"] == 2
+    assert [line.line for line in found.bad_lines] == [2, 3, 4]

@@ -83,7 +83,7 @@ def test_standard_input_has_its_run_in_the_working_directory(tmp_path):
 
 @pytest.mark.parametrize(("flag", "path"), [each for each in FLAG_PATHS.items() if each[0] != "notify"])
 def test_each_flag_wins_over_the_key_it_stands_for(job, flag, path):
-    values = {"endpoint": "embeddings", "stream": True, "project": "p", "encrypt": True, "lane": "batch"}
+    values = {"endpoint": "embeddings", "stream": True, "project": "p", "encrypt": True, "lane": "batch", "images": "/"}
     values |= {"notify_command": ["cat"], "notify_on": ["stop"]}
     found = job(
         PLAIN + "[limits]\nconcurrency = 3\nrpm = 3\n[retry]\nmax_attempts = 3\n", **{flag: values.get(flag, 7)}
@@ -264,3 +264,22 @@ def test_every_section_key_has_a_description_for_editors():
 def test_the_job_file_knows_every_endpoint():
     hint = typing.get_type_hints(JobFile)["endpoint"]
     assert set(typing.get_args(hint)) == {online_name(name) for name in ENDPOINTS}
+
+
+def test_the_directory_of_images_is_relative_to_who_named_it(job, tmp_path):
+    for folder in ("jobs/mine", "theirs"):
+        (tmp_path / folder).mkdir()
+    assert job('images = "mine"\n' + PLAIN).images == str(tmp_path / "jobs/mine")
+    assert job('images = "mine"\n' + PLAIN, images="theirs").images == str(tmp_path / "theirs")
+    assert job().images == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "words"),
+    [
+        ('images = "gone"\n', {}, 'jobs/night.toml: images = "gone" does not exist (looked at '),
+        ("", {"images": "rows.jsonl"}, "--images rows.jsonl is not a directory (looked at "),
+    ],
+)
+def test_a_directory_of_images_that_is_none_is_said_before_the_run(mistake, text, flags, words):
+    assert mistake(text + PLAIN, **flags).startswith(words)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.core.job import Job, Secret, Template
+from arkbatch.core.job import Embeddings, Job, Secret, Template
 from arkbatch.core.records import BadRow, Row
 from arkbatch.core.rows import RowReader, custom_id_of, digest_of
 
@@ -82,7 +82,9 @@ def test_defaults_of_chat_do_not_reach_embeddings():
 
 
 def test_what_we_do_not_know_passes_untouched():
-    odd = {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "u"}}], "x": None}]}
+    odd = {
+        "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "tos://u"}}], "x": None}]
+    }
     odd |= {"tools": [{"type": "function", "function": {"name": "f"}}], "brand_new": {"a": [1.5, None]}}
     assert read(odd).body == odd | {"model": "doubao"}
 
@@ -183,3 +185,44 @@ def test_the_digest_is_of_the_bytes_without_the_white_space_around():
     assert digest_of(b'{"a": 1}') == digest_of(b'  {"a": 1}\r\n')
     assert digest_of(b'{"a": 1}') != digest_of(b'{"a":1}')
     assert len(digest_of(b"")) == 16
+
+
+def seen(url, **changes):
+    return read(
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]}, **changes
+    )
+
+
+@pytest.mark.parametrize("url", ["a.png", "file:a.png", "/etc/passwd"])
+def test_a_file_without_its_directory_makes_a_bad_row_that_says_what_to_do(url):
+    row = seen(url)
+    assert isinstance(row, BadRow)
+    assert (
+        row.reason
+        == f'image "{url}": a file is read only if you name its directory: give --images DIR, or images in the job file'
+    )
+
+
+def test_a_file_below_the_directory_stays_a_name_in_the_row():
+    row = seen("more/a.png", images="/photos")
+    assert row.body["messages"][0]["content"][0]["image_url"] == {"url": "more/a.png"}
+
+
+@pytest.mark.parametrize("url", ["../a.png", "file:///etc/passwd", "C:\\a.png"])
+def test_a_path_that_leaves_the_directory_makes_a_bad_row(url):
+    assert isinstance(seen(url, images="/photos"), BadRow)
+
+
+@pytest.mark.parametrize("url", ["https://x/y.png", "data:image/png;base64,iVBORw0KGgo=", "tos://x/y.png"])
+def test_an_address_passes_with_and_without_a_directory(url):
+    assert seen(url).body == seen(url, images="/photos").body
+    assert seen(url).body["messages"][0]["content"][0]["image_url"] == {"url": url}
+
+
+def test_vectors_in_base64_are_asked_for_unless_the_row_or_the_job_says_otherwise():
+    base64 = Embeddings(vectors="base64")
+    assert read({"input": "a"}, embeddings=base64).body["encoding_format"] == "base64"
+    assert read({"input": [{"type": "text", "text": "a"}]}, embeddings=base64).body["encoding_format"] == "base64"
+    assert read({"input": "a", "encoding_format": "float"}, embeddings=base64).body["encoding_format"] == "float"
+    assert "encoding_format" not in read({"messages": ASK}, embeddings=base64).body
+    assert "encoding_format" not in read({"input": "a"}).body

@@ -64,7 +64,8 @@ def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd
     _check_project(typed, server, model or "")
     _check_lane(typed, server, model or "", given)
     return Job(
-        **{name: getattr(typed.file, name) for name in Sections.__struct_fields__ if name != "limits"},
+        **{name: getattr(typed.file, name) for name in Sections.__struct_fields__ if name not in {"limits", "images"}},
+        images=_images(typed, given, Path(cwd)),
         limits=_limits(typed, server.base_url, simulated=bool(given.get("simulate"))),
         input=_input(path, typed, Path(cwd)),
         run_dir=_run_dir(path, given.get("run_dir"), typed, Path(cwd)),
@@ -110,7 +111,8 @@ def resolve_again(
     _check_project(typed, server, given.get("model") or typed.file.model or "")
     _check_secrecy(server, given)
     return Job(
-        **{name: getattr(typed.file, name) for name in Sections.__struct_fields__},
+        **{name: getattr(typed.file, name) for name in Sections.__struct_fields__ if name != "images"},
+        images=_images(typed, given, Path()),
         input=input_path,
         run_dir=run_dir,
         endpoint=typed.file.endpoint,
@@ -142,6 +144,19 @@ def _notify(typed: Typed, given: Mapping[str, Any], environ: Mapping[str, str], 
     said = settled(typed.file.notify, urls, folder)
     messengers(said, insecure=bool(given.get("insecure")))
     return said
+
+
+def _images(typed: Typed, given: Mapping[str, Any], cwd: Path) -> str:
+    """The directory, complete; "" when none was named."""
+    named = typed.file.images
+    if not named:
+        return ""
+    folder = ((cwd if "images" in given else typed.folder or cwd) / named).absolute()
+    if not folder.is_dir():
+        what = "is not a directory" if folder.exists() else "does not exist"
+        where = f"--images {named}" if "images" in given else f'images = "{named}"'
+        raise mistake(typed.label, f"{where} {what} (looked at {folder})")
+    return str(folder)
 
 
 def _check_lane(typed: Typed, server: Server, model: str, given: Mapping[str, Any]) -> None:

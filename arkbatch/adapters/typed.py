@@ -39,6 +39,7 @@ FLAG_PATHS = {
     "project": ("project",),
     "encrypt": ("encrypt",),
     "lane": ("lane",),
+    "images": ("images",),
     "notify": ("notify", "urls"),
     "notify_command": ("notify", "command"),
     "notify_on": ("notify", "on"),

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 import orjson
 
+from arkbatch.adapters.images import Images
 from arkbatch.adapters.source import lines, survey
 from arkbatch.core.endpoints import ENDPOINTS
 from arkbatch.core.errors import ExitCode, UsageError
 from arkbatch.core.job import Job
-from arkbatch.core.records import Row
+from arkbatch.core.records import BadRow, Cause, Row
 from arkbatch.core.rows import RowReader
 from arkbatch.core.words import counted
 
@@ -28,10 +29,13 @@ def show_plan(job: Job, named: str, *, as_json: bool) -> ExitCode:
     reader = RowReader(job)
     first = _SHOWN if job.row_limit is None else min(_SHOWN, job.row_limit)
     rows = [reader.read(*line) for line in islice(lines(Path(job.input)), first)]
+    images = Images(job.images) if job.images else None
     for row in rows:
+        reason = _problem(row, images)
         url = job.base_url + ENDPOINTS[row.endpoint].path if isinstance(row, Row) else None
         shown = {"row": row.number, "custom_id": row.custom_id, "url": url}
-        shown |= {"body": row.body} if isinstance(row, Row) else {"error": row.reason}
+        shown |= {"body": row.body} if isinstance(row, Row) else {}
+        shown |= {"error": reason} if reason else {}
         click.echo(orjson.dumps(shown, option=0 if as_json else orjson.OPT_INDENT_2).decode())
     limits = job.limits
     said = [f"at most {limits.rpm:g} requests a minute" if limits.rpm else "", f"{limits.concurrency} calls at once"]
@@ -43,6 +47,14 @@ def show_plan(job: Job, named: str, *, as_json: bool) -> ExitCode:
         file=sys.stderr,
     )
     return ExitCode.OK
+
+
+def _problem(row: Row | BadRow, images: Images | None) -> str | None:
+    """Why a row cannot be sent. Its images are read, as they will be; shown are their names."""
+    if isinstance(row, BadRow):
+        return row.reason
+    encoded = images.encode(row.body) if images else b""
+    return encoded.message if isinstance(encoded, Cause) else None
 
 
 def _which(rows: int, limit: int | None) -> str:

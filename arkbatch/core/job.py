@@ -220,6 +220,10 @@ class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     confidential: Annotated[
         bool, Meta(description="With encrypt: in the flavour of Ark's confidential computing (AICC).")
     ] = False
+    images: Annotated[
+        str,
+        Meta(description="The directory of the images and videos that rows name as files; without it none is read."),
+    ] = ""
     project: Annotated[
         str, Meta(description="The project of plain model ids, which access keys need to be told; not for ep-... ids.")
     ] = ""
@@ -245,6 +249,7 @@ class Job(Sections, frozen=True, kw_only=True):
     input: path of the rows, "-" for standard input
     prices_file: a file of prices, over `prices`; "" for none
     row_limit: stop after this many rows of the input, None for all
+    images: complete, so that another try finds it from any directory
     simulated: answers come from the simulator; the caller puts its address into `base_url`
     access: the access key to use in the place of `api_key`, None when there is an API key
     certificate: the text of the certificate to encrypt with, "" to ask the service for one; it is no secret
@@ -289,7 +294,7 @@ def asked(job: Job) -> dict[str, Any]:
 
 
 def written(job: Job) -> dict[str, Any]:
-    """A job as the tables of a job file, without paths and without the key: what `run.json` keeps of it.
+    """A job as the tables of a job file, without input, run directory and key: what `run.json` keeps of it.
 
     In the place of a path to a certificate stands its text, for the file may be gone or another one by tomorrow.
     """

@@ -17,10 +17,12 @@ from msgspec import Struct
 from arkbatch.core.endpoints import ENDPOINTS, by_body, by_url, multimodal
 from arkbatch.core.endpoints.batch import LANE, batch_name, misplaced, online_name
 from arkbatch.core.job import Job, Template, pieces
+from arkbatch.core.parts import file_names
 from arkbatch.core.records import BadRow, Body, Row
 
 _DEEPEST = 250  # braces within braces; orjson reads 1,024 and writes 254
 _NO_MODEL = "no model: give one in the row, in the job file (model), or with --model"
+_NO_DIRECTORY = "a file is read only if you name its directory: give --images DIR, or images in the job file"
 _TEXT_KEPT = 2_000  # characters of a bad line, for the person who mends it
 _EXCLUSIVE = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
@@ -57,6 +59,7 @@ class RowReader:
         self._defaults = job.defaults
         self._stream = job.stream
         self._lane = job.lane
+        self._images = job.images
         self._vectors = job.embeddings.vectors
         self._columns = Columns(job.template, job.endpoint) if job.template else None
 
@@ -92,9 +95,19 @@ class RowReader:
         problem = _NO_MODEL if not body.get("model") else ENDPOINTS[endpoint].problem(body)
         if problem is None and body["model"].startswith("ep-"):
             problem = misplaced(body["model"], self._lane)
+        if problem is None:
+            problem = self._unreadable(body)
         if problem is not None:
             return problem
         return Row(number, offset, digest, custom_id, endpoint, body)
+
+    def _unreadable(self, body: Body) -> str | None:
+        """Why a file that the body names can never be read. Whether it is there is seen when it is sent."""
+        for name in file_names(body):
+            reason = name.problem if self._images else _NO_DIRECTORY
+            if reason is not None:
+                return name.unfit(reason)
+        return None
 
     def _draft(self, value: dict[str, Any]) -> _Draft | str:
         if isinstance(value.get("request"), dict):

@@ -15,6 +15,7 @@ from tempfile import gettempdir
 from msgspec import Struct
 from msgspec.structs import replace
 
+from arkbatch.adapters.images import Images
 from arkbatch.adapters.partitions import Partitions, key_of
 from arkbatch.adapters.source import lines, survey
 from arkbatch.core.endpoints import ENDPOINTS
@@ -36,6 +37,7 @@ _TOLD_EVERY = 2_000  # rows
 # What differs between two lines with the same mistake: where it is, and the value that is wrong.
 _PLACE = re.compile(r" at (?:column|byte) \d+(?: of the line)?|(?<=\[)\d+(?=\])")
 _VALUE = re.compile(r"^(\S+) is .*; (?=allowed is )", re.DOTALL)
+_FILE = re.compile(r'(?<=^(?:image|video) )"(?:[^"\\]|\\.)*"')
 
 
 class Group(Struct):
@@ -133,13 +135,22 @@ def inspect(job: Job, total: Callable[[int], None], read: Callable[[int], None])
 
 def _read_all(job: Job, path: Path, rows: "_Rows", ids: Partitions, read: Callable[[int], None]) -> None:
     reader = RowReader(replace(job, model=job.model or NO_MODEL))
+    images = Images(job.images) if job.images else None
     for number, offset, line in lines(path):
         row = reader.read(number, offset, line)
+        if images is not None and isinstance(row, Row):
+            row = _with_its_files(row, images)
         rows.add(row, len(line))
         ids.add(key_of(row.custom_id), number)
         if rows.count % _TOLD_EVERY == 0:
             read(_TOLD_EVERY)
     read(rows.count % _TOLD_EVERY)
+
+
+def _with_its_files(row: Row, images: Images) -> Row | BadRow:
+    """A row whose files are not there cannot be sent."""
+    reason = images.missing(row.body)
+    return row if reason is None else BadRow(row.number, row.offset, row.digest, row.custom_id, reason, "")
 
 
 class _Rows:
@@ -192,7 +203,7 @@ class _Rows:
 
 def sort_of(reason: str) -> str:
     """A reason without what differs from line to line, so that equal mistakes count together."""
-    return _VALUE.sub(r"\1: ", _PLACE.sub("", reason))
+    return _VALUE.sub(r"\1: ", _PLACE.sub("", _FILE.sub("file", reason)))
 
 
 class _Repeat(Struct):

@@ -164,5 +164,6 @@ def _job(info: RunInfo) -> Job:
         api_key=Secret(""),
         defaults=asked["defaults"],
         template=msgspec.convert(asked["template"], Template | None),
+        images=info.job.get("images", ""),
         embeddings=msgspec.convert(info.job.get("embeddings", {}), Embeddings),
     )
