@@ -15,6 +15,7 @@ from typing import assert_never
 import orjson
 from msgspec import Struct
 
+from arkbatch.adapters.images import Images
 from arkbatch.adapters.journal import Journal
 from arkbatch.adapters.progress import Observer
 from arkbatch.adapters.transport import Transport
@@ -74,6 +75,7 @@ class Tools(Struct, frozen=True):
     model: the job's model; call_prefix: begins each client request id, row and attempt follow
     chance: evenly from [0, 1); wall: unix time
     spending: keeps the budget, None when there is none
+    files: what rows may name in their requests, None when they may not
     """
 
     gate: Gate
@@ -87,6 +89,7 @@ class Tools(Struct, frozen=True):
     chance: Callable[[], float]
     wall: Callable[[], float]
     spending: Spending | None = None
+    files: Images | None = None
 
 
 class Engine:
@@ -177,7 +180,10 @@ class Engine:
     async def _work(self, row: Row) -> None:
         """See one row through to its outcome. A row that is left undone stays open, so that a resume finds it."""
         endpoint = ENDPOINTS[row.endpoint]
-        body = orjson.dumps(row.body)
+        files = self._tools.files
+        if files is not None and (cause := files.unfit(row.body)) is not None:
+            self._record(Failure(row, cause))
+            return
         size = endpoint.size(row.body)
         estimator = self._estimator(row)
         history = History()
@@ -189,7 +195,7 @@ class Engine:
                 break
             if (turn := await gate.admit(sum(expected))) is None:
                 break
-            response, verdict = await self._call(turn, row, endpoint, body, history)
+            response, verdict = await self._call(turn, row, endpoint, history)
             self._settle(turn, size, estimator, response, verdict)
             if spending is not None and hold is not None:
                 _pay(spending, hold, row, verdict)
@@ -216,10 +222,12 @@ class Engine:
         said = f"{cause.message} (the run was stopped before the next try)"
         self._record(history.failure(row, Cause(cause.kind, cause.code, said, cause.advice)))
 
-    async def _call(
-        self, turn: Turn, row: Row, endpoint: Endpoint, body: bytes, history: History
-    ) -> tuple[Response, Verdict]:
+    async def _call(self, turn: Turn, row: Row, endpoint: Endpoint, history: History) -> tuple[Response, Verdict]:
         tools = self._tools
+        # Encoded for each call, so that only rows on their way have their images in memory, and none that waits.
+        body = orjson.dumps(row.body) if tools.files is None else tools.files.encode(row.body)
+        if isinstance(body, Cause):
+            return Broken(Break.CONNECT, body.message), Refused(body)
         history.goes_on(turn.at)
         self._forgive(history)
         history.sent += 1

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from arkbatch.adapters.connection import open_connection
+from arkbatch.adapters.images import Images
 from arkbatch.adapters.pacefile import read_pace, write_pace
 from arkbatch.adapters.progress import Log, Observer, Several
 from arkbatch.adapters.published import published, ramp_at
@@ -134,6 +135,7 @@ class Session:
             chance=self._chance,
             wall=self._run.wall,
             spending=spending,
+            files=Images(job.images) if job.images else None,
         )
 
     async def _keep_durable(
