@@ -12,7 +12,6 @@ tested with only, and else the session, which does the same at its own speed. So
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from io import BytesIO
 from typing import Protocol
 
 import aiohttp
@@ -21,10 +20,10 @@ from msgspec import Struct
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from arkbatch.adapters.large_body import LARGE, payload
 from arkbatch.core.records import Call, Response
 
 TESTED = "3.14."
-_LARGE_BODY = 1 << 20  # from here on aiohttp warns of bytes, and sends a file in pieces
 _PER_CALL = {"CONTENT-LENGTH", "TRANSFER-ENCODING"}
 _CLIENT_ID = "X-Client-Request-Id"
 
@@ -57,7 +56,7 @@ class SessionPosts:
     async def post(self, call: Call, authorization: str, take: Take) -> Response:
         async with self._session.post(
             URL(self._base_url + call.path),
-            data=call.body if len(call.body) < _LARGE_BODY else BytesIO(call.body),
+            data=payload(call.body),
             headers={"Authorization": authorization, _CLIENT_ID: call.client_id, **call.headers},
             proxy=self._proxy,
             allow_redirects=False,
@@ -77,7 +76,7 @@ class PooledPosts:
         self._targets: dict[str, tuple[aiohttp.ClientRequest, bytes]] = {}
 
     async def post(self, call: Call, authorization: str, take: Take) -> Response:
-        if len(call.body) >= _LARGE_BODY:
+        if len(call.body) >= LARGE:
             return await self._through_session.post(call, authorization, take)
         request, head = self._targets.get(call.path) or self._target(call.path)
         own_head = _own_head(call, authorization)

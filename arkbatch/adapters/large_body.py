@@ -1,0 +1,41 @@
+"""A request body of many megabytes, written to the connection in pieces.
+
+aiohttp would copy it: bytes of that size it warns of, and a `BytesIO` it asks for a view, which makes Python give the
+`BytesIO` bytes of its own. Pieces are views of the one body, and each waits until the connection has taken those
+before it.
+"""
+
+from typing import Any
+
+from aiohttp import Payload
+from aiohttp.abc import AbstractStreamWriter
+
+LARGE = 1 << 20  # bytes, from which on aiohttp warns
+_PIECE = 1 << 16
+
+
+class LargeBody(Payload):
+    _value: bytes
+    _autoclose = True
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body, content_type="application/json")
+        self._size = len(body)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return self._value.decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        body = memoryview(self._value)
+        for start in range(0, len(body), _PIECE):
+            await writer.write(body[start : start + _PIECE])
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        """The length is that of the body, as nobody sets another."""
+        del content_length
+        await self.write(writer)
+
+
+def payload(body: bytes) -> Any:
+    """The body as aiohttp takes it."""
+    return body if len(body) < LARGE else LargeBody(body)
