@@ -1,23 +1,19 @@
 """What a run has cost: folds what each record billed into amounts by endpoint, model and service tier.
 
-A price tier is chosen by each call's own lengths, so costs are added up and never worked out from summed usage. Within
-one tier a cost is linear in the tokens, so plain calls are kept as sums of tokens by tier until somebody asks for the
-amount: that costs a microsecond a row, where exact decimals cost several, and the digits are the same.
+A price tier is chosen by each call's own lengths, so costs are added up and never worked out from summed usage.
 
 Each call is priced by the model and service tier that its own reply named, also one whose answer was thrown away; its
 cost is counted with its row, under the model that the row ended with, as its tokens are. Only a model that is in no
 price book goes by what the request named, where the user's [map] says what that stands for.
 
-What a record billed is read by `spent`, which records count is the ledger's to say, what a call costs is `tariff`'s.
-The price of a whole record is that of the day on which it was written.
+What a record billed is read by `spent`, which records count is the ledger's to say, what a call costs is `tariff`'s,
+and adding it up is left to `till`. The price of a whole record is that of the day on which it was written.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
-from msgspec import Struct, field
 
 from arkbatch.core.ledger import Ledger
 from arkbatch.core.money import Cost, Money, Unknown
@@ -25,112 +21,12 @@ from arkbatch.core.pricing import Pricer
 from arkbatch.core.records import Outcome, Success, Usage
 from arkbatch.core.spent import BilledEntry, Spent, Thrown, new_in, spent_by
 from arkbatch.core.tariff import Tariff
+from arkbatch.core.till import Charge, Till
 
-PLAIN = {"input", "output", "reasoning", "cached"}
 BATCH, ONLINE = "batch", "online"
 
-
-class Charge(Struct):
-    """What one endpoint, model and service tier cost, of the rows that asked for `asked_model`.
-
-    thrown: the part of `cost` that bought answers which were thrown away
-    reason: why a row has no price
-    """
-
-    endpoint: str
-    lane: str
-    model: str
-    service_tier: str
-    cost: Money = field(default_factory=Money)
-    thrown: Money = field(default_factory=Money)
-    reason: str = ""
-    asked_model: str = ""
-
-    def merge(self, other: "Charge") -> None:
-        self.cost.merge(other.cost)
-        self.thrown.merge(other.thrown)
-        self.reason = self.reason or other.reason
-
-
-class _Till:
-    """A charge with its tariff at hand, and the tokens that are not yet turned into money, by price tier."""
-
-    __slots__ = ("_pending", "_plain", "charge", "tariff")
-
-    def __init__(self, charge: Charge, tariff: Tariff | Unknown) -> None:
-        self.charge = charge
-        self.tariff = tariff
-        self._pending: dict[int, list[int]] = {}
-        only = tariff.versions[0] if isinstance(tariff, Tariff) and len(tariff.versions) == 1 else None
-        # Prices that depend on the day, the hour or a missing cached price are looked up for each call.
-        self._plain = only and only.brackets if only and all(_timeless(one) for one in only.brackets) else ()
-
-    def add_plain(self, usage: Usage) -> bool:
-        """Count a call whose price hangs on its lengths alone; False, and nothing counted, when it does not."""
-        if not self._plain:
-            return self._no_price(self.tariff)
-        if not usage.keys() <= PLAIN:
-            return False
-        given, answered, cached = usage.get("input", 0), usage.get("output", 0), usage.get("cached", 0)
-        if not given + answered or cached > given:
-            return False
-        for number, bracket in enumerate(self._plain):
-            if given <= bracket.to_input and answered <= bracket.to_output:
-                sums = self._pending.get(number)
-                if sums is None:
-                    sums = self._pending[number] = [0, 0, 0]
-                sums[0] += given
-                sums[1] += answered
-                sums[2] += cached
-                return True
-        return False
-
-    def add_row(self, thrown: Sequence[Cost | Unknown], kept: Cost | Unknown | None) -> None:
-        """Count a row by what each of its calls cost."""
-        whole = thrown if kept is None else (*thrown, kept)
-        if thrown:
-            self.charge.thrown.merge(_of_row(thrown))
-        self.charge.cost.merge(_of_row(whole))
-        if not self.charge.reason:
-            self.charge.reason = next((cost.reason for cost in whole if isinstance(cost, Unknown)), "")
-
-    def _no_price(self, tariff: Tariff | Unknown) -> bool:
-        """Count a call whose price nobody knows; False when somebody does."""
-        if isinstance(tariff, Tariff):
-            return False
-        self.charge.cost.unpriced += 1
-        self.charge.reason = self.charge.reason or tariff.reason
-        return True
-
-    def settle(self) -> Charge:
-        """The charge with all that is pending in it."""
-        for number, (given, answered, cached) in self._pending.items():
-            assert isinstance(self.tariff, Tariff)
-            bracket = self.tariff.versions[0].brackets[number]
-            usage = {"input": given, "output": answered, "cached": cached}
-            cost = self.tariff.charge(usage, bracket)
-            assert isinstance(cost, Cost)  # `_plain` holds no bracket that could say otherwise
-            self.charge.cost.add(cost)
-        self._pending.clear()
-        return self.charge
-
-
-def _of_row(costs: Iterable[Cost | Unknown]) -> Money:
-    """A row's money: the sum of its calls, or a row without a price when one of them has none."""
-    total = Money()
-    for cost in costs:
-        if isinstance(cost, Unknown):
-            return Money(unpriced=1)
-        total.add(cost)
-    total.at_most = min(total.at_most, 1)
-    return total
-
-
-def _timeless(bracket: Any) -> bool:
-    return bracket.rates is not None and bracket.rates.cached is not None and bracket.off_peak is None
-
-
 Key = tuple[str, str, str, str]
+"""Endpoint, model and service tier of the reply, and the model that was asked for."""
 
 
 class Bill:
@@ -144,7 +40,7 @@ class Bill:
         self.pricer = pricer
         self._asked = asked
         self._opened = opened
-        self._tills: dict[Key, _Till] = {}
+        self._tills: dict[Key, Till] = {}
         self._tariffs: dict[Key, Tariff | Unknown] = {}
 
     def record(self, outcome: Outcome, at: float) -> None:
@@ -162,7 +58,7 @@ class Bill:
         till = self._tills.get(key)
         if till is None:
             charge = Charge(spent.endpoint, lane_of(spent.endpoint), *key[1:3], asked_model=spent.asked_model)
-            till = self._tills[key] = _Till(charge, self._tariff_of(key))
+            till = self._tills[key] = Till(charge, self._tariff_of(key))
         kept = spent.kept
         if kept is None or spent.thrown or not till.add_plain(kept):
             at = datetime.fromtimestamp(spent.at, UTC)
@@ -231,7 +127,7 @@ class Bill:
         for each in charges:
             key = (each.endpoint, each.model, each.service_tier, each.asked_model)
             tariff = self.tariff(each.model, each.lane, each.service_tier, each.asked_model)
-            self._tills[key] = _Till(each, tariff)
+            self._tills[key] = Till(each, tariff)
         return True
 
 

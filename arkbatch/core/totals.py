@@ -4,9 +4,10 @@ from typing import Any
 
 import orjson
 
-from arkbatch.core.bill import Bill, Charge
+from arkbatch.core.bill import Bill
 from arkbatch.core.ledger import Ledger, Marks, Tally
 from arkbatch.core.records import add_usage
+from arkbatch.core.till import Charge
 
 FORMAT = 1
 

@@ -17,13 +17,14 @@ from msgspec import Struct, field
 from arkbatch.adapters.journal import read_entries, read_ledger
 from arkbatch.adapters.run_prices import bill_of, current_book
 from arkbatch.adapters.rundir import FAILURES, RESULTS, RunDirectory, RunInfo
-from arkbatch.core.bill import Bill, Charge, total
+from arkbatch.core.bill import Bill, total
 from arkbatch.core.ledger import Ledger
 from arkbatch.core.money import Money
 from arkbatch.core.pricebook import PriceBook
 from arkbatch.core.records import add_usage
 from arkbatch.core.spent import BilledEntry, Spent, new_in
 from arkbatch.core.tariff import BEIJING
+from arkbatch.core.till import Charge
 from arkbatch.reports.places import readable
 
 By = Literal["model", "day", "hour", "prefix"]

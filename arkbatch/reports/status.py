@@ -17,10 +17,11 @@ from arkbatch.adapters.journal import read_ledger
 from arkbatch.adapters.pacefile import PaceNote, read_pace
 from arkbatch.adapters.run_prices import bill_of
 from arkbatch.adapters.rundir import FAILURES, LOG, RESULTS, RunDirectory, RunInfo, SessionInfo
-from arkbatch.core.bill import Bill, Charge
+from arkbatch.core.bill import Bill
 from arkbatch.core.errors import RunDamaged
 from arkbatch.core.ledger import Ledger, Tally
 from arkbatch.core.records import add_usage, total_tokens
+from arkbatch.core.till import Charge
 from arkbatch.reports.advice import advice
 from arkbatch.reports.places import input_file, last_lines, readable
 
