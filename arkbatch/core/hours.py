@@ -1,0 +1,115 @@
+"""When calls may go: from one time of day to another, every day, as the clocks of some place show it.
+
+Pure: a moment is unix seconds, a place is a `tzinfo`, or None for the clock of this machine. A time of day is found on
+a day as RFC 5545 (3.3.5) reads it: one that a change of the clocks leaves out is as many hours after midnight as if
+they had not been changed, and of one that comes twice the first is meant. So each day has one window, longer or shorter
+by the hour that the night was. What a place is called, and what a run does outside its hours, is known elsewhere.
+"""
+
+import datetime as dt
+import re
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+ALWAYS = "always"
+_TIME = r"(\d{1,2}):(\d{2})"
+_WINDOW = re.compile(rf"{_TIME}\s*[-–—]\s*{_TIME}(?:\s+(\S+))?")
+_MOMENT = re.compile(rf"(?:(\d{{4}}-\d{{2}}-\d{{2}})[T\s]+)?{_TIME}(?:\s+(\S+))?")
+_DAY = dt.timedelta(days=1)
+_NEAR = 20 * 3600.0  # seconds; a time of day within them needs no date
+
+
+class Hours(Struct, frozen=True):
+    """The hours of every day in which calls may go. `closes` is on the next day when it is not after `opens`."""
+
+    opens: dt.time
+    closes: dt.time
+    zone: dt.tzinfo | None = None
+
+    def is_open(self, now: float) -> bool:
+        return any(opens <= now < closes for opens, closes in self._windows(now, 1))
+
+    def changes_at(self, now: float) -> float:
+        """When what `is_open` says will change."""
+        return min(moment for window in self._windows(now, 3) for moment in window if moment > now)
+
+    def open_seconds(self, begin: float, end: float) -> float:
+        """How long calls may go between two moments."""
+        days = int((end - begin) // 86_400) + 2
+        return sum(max(0.0, min(closes, end) - max(opens, begin)) for opens, closes in self._windows(begin, days))
+
+    def after(self, now: float, seconds: float) -> float:
+        """When calls will have been allowed to go for so many seconds."""
+        for opens, closes in self._windows(now, None):
+            seconds -= (room := max(0.0, closes - max(opens, now)))
+            if seconds <= 0 < room:
+                return closes + seconds
+        raise AssertionError("days do not end")
+
+    def _windows(self, now: float, days: int | None) -> Iterator[tuple[float, float]]:
+        """Those that begin from yesterday on, for so many days after; None: without an end."""
+        day = dt.datetime.fromtimestamp(now, self.zone).date() - _DAY
+        over_night = _DAY if self.closes <= self.opens else dt.timedelta()
+        number = 0
+        while days is None or number <= days:
+            window = moment_of(day, self.opens, self.zone), moment_of(day + over_night, self.closes, self.zone)
+            if window[0] < window[1]:  # a change of the clocks can swallow a short one
+                yield window
+            day, number = day + _DAY, number + 1
+
+
+class Due(Struct, frozen=True):
+    """When a run is to be done: at a time of day, on a day or on the next one that comes."""
+
+    time: dt.time
+    day: dt.date | None = None
+    zone: dt.tzinfo | None = None
+
+    def after(self, begin: float) -> float:
+        """The moment that is meant by who says it at `begin`."""
+        if self.day is not None:
+            return moment_of(self.day, self.time, self.zone)
+        today = dt.datetime.fromtimestamp(begin, self.zone).date()
+        days = (today + _DAY * number for number in range(3))
+        return next(moment for day in days if (moment := moment_of(day, self.time, self.zone)) > begin)
+
+
+def moment_of(day: dt.date, time: dt.time, zone: dt.tzinfo | None) -> float:
+    return dt.datetime.combine(day, time, zone).timestamp()
+
+
+def clock(moment: float, now: float, zone: dt.tzinfo | None) -> str:
+    """A moment as the clock shows it, with the date when it is not near."""
+    shown = dt.datetime.fromtimestamp(moment, zone)
+    return f"{shown:%H:%M}" if abs(moment - now) < _NEAR else f"{shown:%Y-%m-%d %H:%M}"
+
+
+def read_window(text: str) -> tuple[dt.time, dt.time, str]:
+    """`22:00-08:00 Asia/Shanghai`: from, to, and the name of the place, "" for here. ValueError: it is not that."""
+    found = _WINDOW.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f'window = "{text}" is no window: write it as 22:00-08:00 or 22:00-08:00 Asia/Shanghai')
+    opens, closes = _time(found[1], found[2]), _time(found[3], found[4])
+    if opens == closes:
+        raise ValueError(f'window = "{text}" begins when it ends: for the whole day write "{ALWAYS}"')
+    return opens, closes, found[5] or ""
+
+
+def read_due(text: str) -> tuple[dt.date | None, dt.time, str]:
+    """`08:00`, `2026-11-22 08:00`, each with a place behind it if wanted. ValueError: it is not that."""
+    found = _MOMENT.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(
+            f'finish_by = "{text}" is no time: write it as 08:00, as 2026-11-22 08:00, or as 08:00 Asia/Shanghai'
+        )
+    return dt.date.fromisoformat(found[1]) if found[1] else None, _time(found[2], found[3]), found[4] or ""
+
+
+def _time(hours: str, minutes: str) -> dt.time:
+    if (hours, minutes) == ("24", "00"):
+        return dt.time()
+    try:
+        return dt.time(int(hours), int(minutes))
+    except ValueError:
+        raise ValueError(f"{hours}:{minutes} is no time of day") from None
