@@ -83,7 +83,22 @@ def test_only_the_hours_in_which_calls_may_go_count():
 def test_what_was_due_before_it_began_is_late_by_all_rows():
     [(_, outlook)] = followed(Deadline(BEGAN - HOUR), lambda _: 1.0, 10_000)
     assert (outlook.is_late, outlook.faster) == (True, math.inf)
-    assert outlook.unfinished == 10_000 - 120
+    assert outlook.unfinished == 9_990
+
+
+def test_a_time_that_passes_before_anything_is_known_is_told_as_it_passes():
+    said_of_it = followed(Deadline(BEGAN + 60), lambda _: 1.0, 10_000, seconds=100)
+    [(worked, outlook)] = said_of_it
+    assert worked == 60
+    assert said(outlook, BEGAN + 60, dt.UTC) == "is late: it was due by 22:01, with 9,940 rows to go"
+
+
+def test_time_in_which_nothing_goes_makes_it_later():
+    deadline = Deadline(BEGAN + 10 * HOUR)
+    assert [outlook.is_late for _, outlook in followed(deadline, lambda _: 1.0, 30_000, seconds=600)] == [False]
+    assert deadline.look(BEGAN + HOUR, 600.0, 600, 29_400) is None
+    late = deadline.look(BEGAN + 3 * HOUR, 600.0, 600, 29_400)
+    assert (late.is_late, late.done_at) == (True, BEGAN + 3 * HOUR + 29_400)
 
 
 def test_the_window_stays_small_through_a_long_night():

@@ -153,7 +153,7 @@ def test_the_job_file_the_environment_and_flags_name_who_is_told_and_the_stronge
     assert found(two) == (["https://b.example/T", "https://c.example/T"], tell, ["halt"])
     assert found(two, notify=["https://d.example/T"])[0] == ["https://d.example/T"]
     assert found({}, notify_on=["end"], notify_command=["cat"])[1:] == (["cat"], ["end"])
-    assert found(two, dry_run=True) == ([], [], ["end", "halt", "budget", "outage"])
+    assert found(two, dry_run=True) == ([], [], ["end", "halt", "budget", "outage", "late"])
 
 
 def test_addresses_are_not_kept_with_the_run_and_a_retry_takes_them_from_its_own_command(tmp_path):

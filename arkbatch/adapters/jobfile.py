@@ -26,6 +26,7 @@ from arkbatch.adapters.environment import (
 from arkbatch.adapters.messengers import VARIABLE, messengers, settled
 from arkbatch.adapters.published import ramp_at
 from arkbatch.adapters.typed import FLAG_PATHS, Typed, complete, mistake, read
+from arkbatch.adapters.zones import due_of, hours_of
 from arkbatch.core.endpoints.batch import LANE, misplaced
 from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job import CERTIFICATE_TEXT, Job, Limits, Notify, Sections
@@ -62,6 +63,7 @@ def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd
     said = (given.get("model"), server.model or None, typed.file.model)
     model = next((one for one in said if one is not None), None)
     _check_project(typed, server, model or "")
+    _check_places(typed)
     _check_lane(typed, server, model or "", given)
     return Job(
         **{name: getattr(typed.file, name) for name in Sections.__struct_fields__ if name not in {"limits", "images"}},
@@ -109,6 +111,7 @@ def resolve_again(
         raise UsageError(server.missing)
     typed = with_flavour(typed, server, simulated=bool(given.get("simulate")))
     _check_project(typed, server, given.get("model") or typed.file.model or "")
+    _check_places(typed)
     _check_secrecy(server, given)
     return Job(
         **{name: getattr(typed.file, name) for name in Sections.__struct_fields__ if name != "images"},
@@ -175,6 +178,12 @@ def _check_project(typed: Typed, server: Server, model: str) -> None:
             f"an access key opens the plain model id {model} only together with its project: give project (--project), "
             f"or an inference endpoint (ep-...) as the model, or an API key ({ARK.key})",
         )
+
+
+def _check_places(typed: Typed) -> None:
+    """The hours may name a place whose time this machine does not know."""
+    hours_of(typed.file.hours)
+    due_of(typed.file.hours)
 
 
 def _given(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ class PaceNote(Struct, frozen=True, omit_defaults=True):
     met_rpm, met_concurrency: the limits that the service was seen to keep, None: none was met
     reason: why the pace last changed, at unix time `changed_at`
     away: what is wrong while the service is away; away_seconds: how long it was, in the session
+    waiting: what a run outside its hours waits for; outlook: whether it will be done in time, if that was asked
     """
 
     model: str
@@ -33,6 +34,8 @@ class PaceNote(Struct, frozen=True, omit_defaults=True):
     changed_at: float = 0.0
     away: str = ""
     away_seconds: float = 0.0
+    waiting: str = ""
+    outlook: str = ""
 
     def memory(self, now: float) -> Memory:
         return Memory(rpm=self.met_rpm, concurrency=self.met_concurrency, age=max(0.0, now - self.at))

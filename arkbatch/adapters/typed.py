@@ -40,6 +40,8 @@ FLAG_PATHS = {
     "encrypt": ("encrypt",),
     "lane": ("lane",),
     "images": ("images",),
+    "window": ("hours", "window"),
+    "finish_by": ("hours", "finish_by"),
     "notify": ("notify", "urls"),
     "notify_command": ("notify", "command"),
     "notify_on": ("notify", "on"),

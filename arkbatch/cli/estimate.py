@@ -40,7 +40,7 @@ def command(input_: str, *, sample: int | None, as_json: bool, **flags: Any) -> 
     from msgspec.structs import replace
 
     from arkbatch.core.errors import ExitCode, UsageError
-    from arkbatch.core.job import Notify
+    from arkbatch.core.job import Notify, Schedule
 
     job = job_from(input_, flags if sample else {**flags, "dry_run": True})
     if job.input == "-":
@@ -49,7 +49,7 @@ def command(input_: str, *, sample: int | None, as_json: bool, **flags: Any) -> 
     if sample is None:
         _print(job, {}, run, as_json=as_json)
         return ExitCode.OK
-    return _with_sample(replace(job, notify=Notify()), sample, run, as_json=as_json)
+    return _with_sample(replace(job, notify=Notify(), hours=Schedule()), sample, run, as_json=as_json)
 
 
 def _with_sample(job: "Job", count: int, run: str, *, as_json: bool) -> int:

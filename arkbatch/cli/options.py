@@ -71,11 +71,24 @@ _ASKING = (
 )
 
 
+_TIMING = (
+    click.option(
+        "--window", metavar="HOURS", help='Calls go only then: 22:00-08:00, "22:00-08:00 Asia/Shanghai"; always.'
+    ),
+    click.option("--finish-by", metavar="TIME", help="Say early if it will not be done by 08:00, or 2026-11-22 08:00."),
+)
 _NOTICING = (
     click.option("--notify", multiple=True, callback=listed, metavar="URL", help="Tell this address how it ends."),
     click.option("--notify-command", callback=words, metavar="CMD", help="Tell this program, on standard input."),
-    click.option("--notify-on", callback=listed, metavar="K,...", help="About end, halt, budget, outage (all), stop."),
+    click.option(
+        "--notify-on", callback=listed, metavar="K,...", help="About end, halt, budget, outage, late (all), stop."
+    ),
 )
+
+
+def timing(command: F) -> F:
+    """Options about when."""
+    return _with(command, _TIMING)
 
 
 def noticing(command: F) -> F:

@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from arkbatch.core.job import Job
 
-from arkbatch.cli.options import asking, noticing, sending, serving
+from arkbatch.cli.options import asking, noticing, sending, serving, timing
 
 
 @click.command(short_help="Send only the failed rows of a run again.")
@@ -19,6 +19,7 @@ from arkbatch.cli.options import asking, noticing, sending, serving
 @click.option("--row", default="", metavar="N,...", help="Only these rows, by line number.")
 @asking
 @sending
+@timing
 @noticing
 @serving
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line also on a terminal.")

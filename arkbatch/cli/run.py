@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, sending, serving
+from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, sending, serving, timing
 
 
 @click.command(short_help="Send every row of a prompt file; run it again to resume.")
@@ -15,6 +15,7 @@ from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, sending,
 @click.option("--endpoint", type=click.Choice(ENDPOINTS), help="What rows ask for if they do not say.")
 @asking
 @sending
+@timing
 @noticing
 @click.option("--limit", type=int, metavar="N", help="Only the first N rows of the input.")
 @click.option("--simulate", is_flag=True, default=None, help="Answers from a simulator in this process; needs no key.")

@@ -32,7 +32,7 @@ _LOOKS = 40  # kept of the window
 class Outlook(Struct, frozen=True):
     """What is to be expected.
 
-    done_at, due: unix seconds; unfinished: rows that are left when it is due
+    done_at, due: unix seconds, the first infinite when nobody knows; unfinished: rows that are left when it is due
     faster: how many times as fast the run would have to be; infinite when there is no time left
     """
 
@@ -58,13 +58,14 @@ class Means(Struct, frozen=True):
 
 def said(outlook: Outlook, now: float, zone: dt.tzinfo | None = None) -> str:
     """`will be late: done at about 10:10 and not by 08:00, when 12,300 rows will be left`."""
-    done, due = clock(outlook.done_at, now, zone), clock(outlook.due, now, zone)
+    due, to_go = clock(outlook.due, now, zone), counted(outlook.unfinished, "row")
+    if outlook.done_at == math.inf:
+        return f"is late: it was due by {due}, with {to_go} to go"
+    done = clock(outlook.done_at, now, zone)
     if not outlook.is_late:
         return f"will be in time: done at about {done}, due by {due}"
     late = duration(outlook.done_at - outlook.due)
-    return (
-        f"will be late by {late}: done at about {done}, due by {due}, with {counted(outlook.unfinished, 'row')} to go"
-    )
+    return f"will be late by {late}: done at about {done}, due by {due}, with {to_go} to go"
 
 
 def what_helps(outlook: Outlook, means: Means) -> str:
@@ -111,9 +112,9 @@ class Deadline:
         window = max(WINDOW, CALLS * call_seconds)
         self._keep(worked, recorded, window)
         rate = self._rate(worked, call_seconds)
-        if rate is None or not left:
+        if not left or (rate is None and now < self.due):
             return None
-        self.outlook = self._foresee(now, left, rate)
+        self.outlook = self._over(left) if rate is None else self._foresee(now, left, rate)
         if self.outlook.is_late == self._told:
             return None
         self._told = self.outlook.is_late
@@ -149,6 +150,10 @@ class Deadline:
             unfinished=max(0, math.ceil(left - rate * room)),
             faster=needed / room if room else math.inf,
         )
+
+    def _over(self, left: int) -> Outlook:
+        """It is due by now, and nobody knows how long the rest will take."""
+        return Outlook(is_late=True, done_at=math.inf, due=self.due, unfinished=left, faster=math.inf)
 
     def _room(self, now: float) -> float:
         """Seconds to work that are left until it is due."""

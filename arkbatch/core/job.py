@@ -14,8 +14,10 @@ from typing import Annotated, Any, Literal, NoReturn
 import msgspec
 from msgspec import Meta, Struct, field
 
+from arkbatch.core.hours import ALWAYS, read_due, read_window
+
 OnEmpty = Literal["retry", "fail", "keep"]
-Worth = Literal["end", "halt", "budget", "outage", "stop"]
+Worth = Literal["end", "halt", "budget", "outage", "late", "stop"]
 
 SIMULATOR = "simulator"
 CERTIFICATE_TEXT = "certificate_text"
@@ -195,13 +197,32 @@ class Notify(Struct, frozen=True, forbid_unknown_fields=True):
     on: Annotated[
         list[Worth],
         Meta(description="What is worth a message; stop (Ctrl-C) is not, unless it is named."),
-    ] = field(default_factory=lambda: ["end", "halt", "budget", "outage"])
+    ] = field(default_factory=lambda: ["end", "halt", "budget", "outage", "late"])
     outage_after: Annotated[
         float, Meta(gt=0, description="Seconds that the service is away before that is worth a message.")
     ] = 600.0
 
     def __bool__(self) -> bool:
         return bool(self.urls or self.command)
+
+
+class Schedule(Struct, frozen=True, forbid_unknown_fields=True):
+    """When calls may go, and when the run is to be done."""
+
+    window: Annotated[
+        str | None,
+        Meta(description="Hours in which calls go, each day: 22:00-08:00, local or with a place: ... Asia/Shanghai."),
+    ] = None
+    finish_by: Annotated[
+        str | None,
+        Meta(description="When it is to be done: 08:00 or 2026-11-22 08:00. It only says whether it will be."),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.window is not None and self.window != ALWAYS:
+            read_window(self.window)
+        if self.finish_by is not None:
+            read_due(self.finish_by)
 
 
 class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -233,6 +254,7 @@ class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = field(default_factory=dict)
     template: Annotated[Template | None, Meta(description="Builds the request from a row's columns.")] = None
     limits: Limits = Limits()
+    hours: Schedule = Schedule()
     retry: RetryPolicy = RetryPolicy()
     timeouts: Timeouts = Timeouts()
     replies: ReplyPolicy = ReplyPolicy()

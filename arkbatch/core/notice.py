@@ -27,6 +27,7 @@ class Event(StrEnum):
     HALT = "halt"
     BUDGET = "budget"
     OUTAGE = "outage"
+    LATE = "late"
     STOP = "stop"
     TRIAL = "trial"
 

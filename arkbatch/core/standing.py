@@ -31,6 +31,7 @@ class Standing(Struct, frozen=True, gc=False):
     bound_by: what the run waits for, in words
     rpm_found, concurrency_found: where the pace stands, None: it knows no limit
     reason: why the pace last changed
+    waiting: what a run outside its hours waits for, "" within them
     """
 
     total: int
@@ -49,6 +50,7 @@ class Standing(Struct, frozen=True, gc=False):
     rpm_found: float | None = None
     concurrency_found: int | None = None
     reason: str = ""
+    waiting: str = ""
 
 
 def seconds_left(standing: Standing) -> float | None:

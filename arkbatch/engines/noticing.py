@@ -31,6 +31,7 @@ class Noticing:
         self._on = notify.on
         self._outages = LongOutages(notify.outage_after)
         self._began = run.wall()
+        self._told_late = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -48,6 +49,12 @@ class Noticing:
         """`away`: seconds of the present outage, 0 without one."""
         if said := self._outages.look(away):
             self._tell(Event.OUTAGE, said, go_on=self._status)
+
+    def late(self, said: str, advice: str, *, is_late: bool) -> None:
+        """The run will not be done in time, or will after all."""
+        if is_late or self._told_late:
+            self._tell(Event.LATE, said, advice=advice, go_on=self._status)
+        self._told_late = is_late
 
     def ended(self, summary: Summary) -> None:
         event, said = _ending(summary)

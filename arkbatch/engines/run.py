@@ -15,12 +15,13 @@ import msgspec
 
 from arkbatch.adapters.connection import open_connection
 from arkbatch.adapters.images import Images
-from arkbatch.adapters.pacefile import read_pace, write_pace
+from arkbatch.adapters.pacefile import PaceNote, read_pace, write_pace
 from arkbatch.adapters.progress import Log, Observer, Several
 from arkbatch.adapters.published import published, ramp_at
 from arkbatch.adapters.rundir import LOG
 from arkbatch.adapters.transport import Transport
 from arkbatch.core.budget import Budget
+from arkbatch.core.deadline import Means
 from arkbatch.core.errors import ArkbatchError, StorageFull
 from arkbatch.core.head_start import Memory
 from arkbatch.core.histogram import Histogram
@@ -38,6 +39,7 @@ from arkbatch.engines.local import Engine, Tools
 from arkbatch.engines.noticing import Noticing
 from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.spending import Spending, spending_of
+from arkbatch.engines.timetable import Timetable
 
 SYNC_SECONDS = 1.0
 SNAPSHOT_EVERY = 10  # syncs
@@ -99,8 +101,10 @@ class Session:
                 pace = build_pace(job, began, self._remembered())
                 outage = build_outage(job, began, known=run.journal.ledger.done.count > 0)
                 self._noticing = noticing
-                finding = self._finding = Finding(pace, outage, job, self._observer, run.wall)
+                self._finding = Finding(pace, outage, job, self._observer, run.wall)
                 gate = build_gate(job, began, pace, outage)
+                self._timetable = Timetable(job.hours, gate, self._observer, noticing, wall=run.wall, now=began)
+                self._timetable.look(began)
                 engine = self._engine = Engine(rows, self._tools(gate, transport, prefix, spending))
                 try:
                     async with _beside(
@@ -113,7 +117,7 @@ class Session:
                 finally:
                     self._observer.stands(self._standing(engine, gate, began, Recent(began)))
                     if ending != DISK_FULL:
-                        write_pace(run.directory, finding.note(clock()))
+                        write_pace(run.directory, self._note(clock()))
                         run.journal.close(resume_at(engine))
                         run.end_session(info, ending, clock() - began)
                     self._observer.closed(ending)
@@ -156,8 +160,12 @@ class Session:
                     await in_thread(thread, journal.sync)
                 else:
                     await in_thread(thread, journal.snapshot(resume_at(engine)))
-                    note = self._finding.note(asyncio.get_running_loop().time())
+                    note = self._note(asyncio.get_running_loop().time())
                     await in_thread(thread, write_pace, self._run.directory, note)
+
+    def _note(self, now: float) -> PaceNote:
+        table = self._timetable
+        return msgspec.structs.replace(self._finding.note(now), waiting=table.waiting, outlook=table.outlook)
 
     async def _keep_telling(self, engine: Engine, gate: Gate, began: float) -> None:
         recent = Recent(began)
@@ -166,11 +174,21 @@ class Session:
             seen = (engine.recorded, engine.retried, gate.in_flight)
             pause = quiet.pause(asyncio.get_running_loop().time(), seen)
             await asyncio.sleep(TICK_SECONDS if gate.outage.is_away else pause)
+            self._timetable.look(asyncio.get_running_loop().time())
             self._finding.look(asyncio.get_running_loop().time())
             self._noticing.look(gate.outage.lasts(asyncio.get_running_loop().time()))
             if (cause := gate.outage.given_up(asyncio.get_running_loop().time())) is not None:
                 engine.give_up(cause)
-            self._observer.stands(self._standing(engine, gate, began, recent))
+            standing = self._standing(engine, gate, began, recent)
+            self._timetable.foresee(standing, self._means(gate), engine.latency.quantile(0.95))
+            self._observer.stands(standing)
+
+    def _means(self, gate: Gate) -> Means:
+        job = self._run.job
+        other_lane = job.lane == "online" and not job.simulated and ramp_at(job.base_url) is not None
+        limits = job.limits
+        bound = "" if gate.holds or gate.outage.is_away else gate.bound_by().value
+        return Means(bound, limits.concurrency, limits.rpm, limits.tpm, other_lane=other_lane)
 
     def _standing(self, engine: Engine, gate: Gate, began: float, recent: Recent) -> Standing:
         now = asyncio.get_running_loop().time()
@@ -193,6 +211,7 @@ class Session:
             rpm_found=pace.found.rpm,
             concurrency_found=pace.found.concurrency,
             reason=pace.reason,
+            waiting=self._timetable.waiting,
         )
 
     def _remembered(self) -> Memory | None:

@@ -59,6 +59,7 @@ class Status(Struct, frozen=True):
     cost, discarded_cost: amounts by currency as decimal strings, and how many rows have no price, and why
     charges: the cost of each of `models` that was billed
     halt: why the last session halted, as the log has it
+    waiting, outlook: what the session that is running waits for outside its hours; whether it will be done in time
     go_on: the command that goes on from here, or how to find it
     """
 
@@ -88,6 +89,8 @@ class Status(Struct, frozen=True):
     discarded_cost: dict[str, Any]
     charges: list[dict[str, Any]]
     no_price_because: str
+    waiting: str
+    outlook: str
 
 
 def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
@@ -100,6 +103,7 @@ def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
         rows = info.input.rows if info.row_limit is None else min(info.input.rows, info.row_limit)
         left = max(0, rows - ledger.done.count - ledger.failed.count)
         last = info.sessions[-1] if info.sessions else None
+        note = _note_of(last, read_pace(directory)) if writer and last else None
         return Status(
             run_dir=run_dir,
             run_id=info.run_id,
@@ -127,7 +131,15 @@ def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
             discarded_cost=bill.thrown().plain(),
             charges=[_charge(charge) for charge in bill.charges],
             no_price_because=bill.reason,
+            waiting=note.waiting if note else "",
+            outlook=note.outlook if note else "",
         )
+
+
+def _note_of(session: SessionInfo, note: PaceNote | None) -> PaceNote | None:
+    """What this session wrote, and not the one before it."""
+    fresh = note is not None and note.at >= datetime.fromisoformat(session.began_at).timestamp()
+    return note if fresh else None
 
 
 def _ledger(directory: RunDirectory, bill: Bill) -> Ledger:

@@ -47,7 +47,9 @@ def _headline(status: Status) -> str:
 def _facts(status: Status) -> Iterator[tuple[str, str]]:
     of = f"{count(status.rows)}{' (--limit)' if status.row_limit is not None else ''}"
     yield "rows", f"{count(status.done)} done, {count(status.failed)} failed, {count(status.left)} left of {of}"
-    yield "speed", _speed(status.speed) if status.speed else ""
+    yield "hours", status.waiting
+    yield "in time", status.outlook
+    yield "speed", _speed(status.speed) if status.speed and not status.waiting else ""
     yield "tokens", tokens_text(status.usage)
     yield "thrown away", tokens_text(status.discarded)
     cost, thrown = Money.from_plain(status.cost), Money.from_plain(status.discarded_cost)

@@ -185,7 +185,7 @@
     const facts = [data.run_dir, data.asked.model, span()].filter(Boolean).join(" · ");
     const under = make("p", "under", facts, data.simulated ? " · " : "", data.simulated ? make("span", "badge", w.simulated) : "");
     const left = make("div", "", title, under);
-    if (data.halt) left.append(make("p", "", data.halt));
+    for (const said of [data.halt, data.waiting, data.outlook]) if (said) left.append(make("p", "", said));
     const note = link.note ? w[link.note] : link.trouble || (data.reading ? w.reading : "");
     if (note) left.append(named(make("p", "under", note), "note", link.note));
     const buttons = make("div", "buttons");

@@ -65,6 +65,8 @@ class PageData(Struct, frozen=True):
     cost: dict[str, Any]
     charges: list[dict[str, Any]]
     halt: str
+    waiting: str
+    outlook: str
     next_command: str
     models: list[Tally]
     failures: list[FailureNote]
@@ -103,6 +105,8 @@ def page_data(
         cost=status.cost,
         charges=status.charges[:_LISTED],
         halt=status.halt,
+        waiting=status.waiting,
+        outlook=status.outlook,
         next_command=_command(status.go_on),
         models=sorted(status.models, key=lambda tally: -(tally.succeeded + tally.failed))[:_LISTED],
         failures=[_short(note) for note in status.failures[:_LISTED]],
