@@ -28,7 +28,7 @@ from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Notify, Secret
 from arkbatch.core.notice import MASK, Notice, masked, redacted
 
-SECONDS = 8.0  # that a delivery may take
+SECONDS = 6.0  # that a delivery may take
 VARIABLE = "ARKBATCH_NOTIFY"
 _WEB = ("http://", "https://")
 _ERROR_SHOWN = 200  # characters
