@@ -14,7 +14,7 @@ from virtual import run_virtual
 from arkbatch.adapters.jobfile import resolve, resolve_again
 from arkbatch.adapters.messengers import Undelivered
 from arkbatch.core.errors import StorageFull, UsageError
-from arkbatch.core.job import written
+from arkbatch.core.job import Schedule, written
 from arkbatch.engines import noticing, run
 
 MINUTE = 60.0
@@ -125,6 +125,15 @@ def test_a_long_outage_is_told_once_and_its_end_once(tmp_path, phone):
     away, back = (said for _, said in phone.said[:2])
     assert away.startswith("the service has been away for 10 min")
     assert back.startswith("the service is back after 2")
+
+
+def test_a_run_that_will_be_late_is_told_with_what_would_help(tmp_path, phone):
+    """The wall clock of the session begins at 14:13 UTC."""
+    job = replace(job_for(tmp_path, 120, concurrency=2), hours=Schedule(None, "14:30 UTC"))
+    night(job, latency=30.0)
+    assert [notice.event for notice in phone.heard] == ["late", "end"]
+    assert phone.heard[0].said.startswith("will be late by ")
+    assert phone.heard[0].advice.startswith("raise concurrency from 2 to about ")
 
 
 def test_a_message_that_does_not_arrive_is_noted_and_changes_nothing(tmp_path, phone):

@@ -156,7 +156,7 @@ class Session:
                 await asyncio.sleep(SYNC_SECONDS)
                 unsynced.told.clear()
                 syncs += 1
-                if syncs % SNAPSHOT_EVERY:
+                if syncs % SNAPSHOT_EVERY and not unsynced.take_news():
                     await in_thread(thread, journal.sync)
                 else:
                     await in_thread(thread, journal.snapshot(resume_at(engine)))
@@ -172,7 +172,7 @@ class Session:
         quiet = _Quiet(began)
         while True:
             seen = (engine.recorded, engine.retried, gate.in_flight)
-            pause = quiet.pause(asyncio.get_running_loop().time(), seen)
+            pause = min(quiet.pause(asyncio.get_running_loop().time(), seen), self._timetable.changes_in())
             await asyncio.sleep(TICK_SECONDS if gate.outage.is_away else pause)
             self._timetable.look(asyncio.get_running_loop().time())
             self._finding.look(asyncio.get_running_loop().time())
@@ -287,14 +287,24 @@ def _server(gate: Gate, now: float) -> str:
 
 
 class _Unsynced(Observer):
-    """Whether something was recorded since the last sync began."""
+    """Whether something was recorded since the last sync began, or noted, which `status` is to show."""
 
     def __init__(self) -> None:
         self.told = asyncio.Event()
+        self._news = False
 
     def recorded(self, outcome: Outcome) -> None:
         del outcome
         self.told.set()
+
+    def noted(self, text: str) -> None:
+        del text
+        self._news = True
+        self.told.set()
+
+    def take_news(self) -> bool:
+        news, self._news = self._news, False
+        return news
 
 
 class _Quiet:

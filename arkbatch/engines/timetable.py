@@ -5,6 +5,7 @@ slept, are noticed at once. Outside its hours the gate is held: calls in flight 
 let go again. What an hour is, and what follows from a rate, is decided in `core.hours` and `core.deadline`.
 """
 
+import math
 from collections.abc import Callable
 
 from arkbatch.adapters.progress import Observer
@@ -14,7 +15,7 @@ from arkbatch.core.hours import ALWAYS, clock
 from arkbatch.core.job import Schedule
 from arkbatch.core.standing import Standing
 from arkbatch.core.words import counted, duration
-from arkbatch.engines.gate import Gate
+from arkbatch.engines.gate import SHORTEST_WAIT, Gate
 from arkbatch.engines.noticing import Noticing
 
 HOLD = "outside its hours"
@@ -62,6 +63,13 @@ class Timetable:
             self._go_on(wall)
         elif not is_open:
             self._wait(wall, was_open=was_open)
+
+    def changes_in(self) -> float:
+        """Seconds until the hours begin or end, unless somebody sets the clock."""
+        if self._hours is None:
+            return math.inf
+        wall = self._wall()
+        return max(self._hours.changes_at(wall) - wall, SHORTEST_WAIT)
 
     def foresee(self, standing: Standing, means: Means, call_seconds: float) -> None:
         """Say whether it will be done in time, when that is new. `call_seconds`: that a long call takes."""
