@@ -11,11 +11,15 @@ from sessions import failures, results, scripted, worked
 from test_encrypted_runs import ran
 from test_images import PNG, as_url
 from test_parts import shows
+from virtual import run_virtual
 
 from arkbatch.adapters.images import Images
 from arkbatch.adapters.jobfile import resolve
-from arkbatch.engines.opening import Wishes
+from arkbatch.engines.opening import OpenRun, Wishes
+from arkbatch.engines.retrying import Choice, OpenRetry, chosen_kinds
+from arkbatch.engines.run import Session
 from arkbatch.reports.show import show
+from arkbatch.simulator.server import Settings, serve
 
 
 @pytest.fixture
@@ -80,7 +84,7 @@ def test_what_cannot_be_read_fails_with_its_row_before_a_byte_is_sent(folder, mo
     assert scripted(job, transport, monkeypatch).summary.failed == 2
     assert sent(transport) == [[content(folder, "a.png")]]
     gone, text = sorted(failures(job), key=lambda line: line["row"])
-    assert (gone["row"], gone["error"]["kind"], gone["attempts"], gone["response"]) == (1, "bad_row", 0, None)
+    assert (gone["row"], gone["error"]["kind"], gone["attempts"], gone["response"]) == (1, "bad_file", 0, None)
     assert 'image "gone.png": there is no such file' in gone["error"]["message"]
     assert (text["row"], text["request"]["body"]["messages"][0]["content"][1]) == (3, shows("text.png"))
 
@@ -91,7 +95,7 @@ def test_a_file_that_goes_away_behind_the_look_fails_its_row_as_well(folder, mon
     job = job_with(folder, seen("gone.png"), seen("a.png"), concurrency=1)
     summary = scripted(job, transport, monkeypatch).summary
     assert (summary.succeeded, summary.failed, len(transport.calls)) == (1, 1, 1)
-    assert failures(job)[0]["error"]["kind"] == "bad_row"
+    assert failures(job)[0]["error"]["kind"] == "bad_file"
 
 
 def test_it_takes_nothing_of_a_budget(folder, monkeypatch):
@@ -108,6 +112,22 @@ def test_a_line_of_the_failures_is_itself_an_input(folder, monkeypatch):
     transport = FakeTransport()
     assert scripted(again, transport, monkeypatch).summary.succeeded == 1
     assert sent(transport) == [[content(folder, "later.png")]]
+
+
+def test_a_file_that_was_put_into_its_place_is_sent_by_a_retry(folder):
+    job = job_with(folder, seen("later.png"), seen("a.png"))
+
+    async def main():
+        async with serve(Settings()) as url:
+            ready = replace(job, base_url=url)
+            with OpenRun(ready, wall=lambda: 0.0) as run:
+                assert (await Session(run).work()).failures == {"bad_file": 1}
+            (folder / "photos" / "later.png").write_bytes(PNG)
+            with OpenRetry(ready, Choice(chosen_kinds("bad_file")), wall=lambda: 0.0) as again:
+                return await Session(again).work_again(again.rows())
+
+    summary = run_virtual(main())
+    assert (summary.succeeded, summary.failed) == (2, 0)
 
 
 def test_an_attempt_that_is_repeated_reads_the_file_anew(folder, monkeypatch):

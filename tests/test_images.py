@@ -115,7 +115,7 @@ def test_what_cannot_be_sent_fails_its_row_with_the_reason(folder, url, words):
     (folder / "loop.png").symlink_to("loop.png")
     os.mkfifo(folder / "pipe.png")
     cause = refused(folder, shows("a.png"), shows(url))
-    assert cause.kind is Kind.BAD_ROW
+    assert cause.kind is Kind.BAD_FILE
     assert words in cause.message
     assert url[:100] in cause.message
 
@@ -155,7 +155,7 @@ def test_an_image_or_a_video_over_its_limit_is_not_read(folder):
     sparse(folder / "large.png", PNG, (10 << 20) + 1)
     sparse(folder / "long.mp4", MP4, (50 << 20) + 1)
     cause = refused(folder, shows("large.png"))
-    assert cause.kind is Kind.TOO_LONG
+    assert cause.kind is Kind.BAD_FILE
     assert "10,485,761 bytes; allowed are 10,485,760" in cause.message
     assert "allowed are 52,428,800" in refused(folder, shows("long.mp4", "video_url")).message
 
@@ -164,7 +164,7 @@ def test_a_body_over_its_limit_is_refused_before_an_image_is_read(folder, monkey
     sparse(folder / "large.png", PNG, 9 << 20)
     monkeypatch.setattr(module, "_append", None)
     cause = refused(folder, *[shows("large.png")] * 6)
-    assert cause.kind is Kind.TOO_LONG
+    assert cause.kind is Kind.BAD_FILE
     assert "allowed are 67,108,864" in cause.message
 
 

@@ -90,7 +90,7 @@ class Images:
         size = len(marked) + sum(len(beginning) + (file.size + 2) // 3 * 4 for file, beginning in urls)
         if urls and size > MOST_BODY:
             said = f"the request has {size:,} bytes with its images in it; allowed are {MOST_BODY:,}"
-            return Cause(Kind.TOO_LONG, "", said)
+            return Cause(Kind.BAD_FILE, "", said)
         return _Plan(marked, urls)
 
     def _find(self, name: FileName) -> _File | Cause:
@@ -110,12 +110,12 @@ class Images:
         if not found.st_size:
             return _unfit(name, "the file is empty")
         if found.st_size > (most := MOST_BYTES[name.kind]):
-            return _unfit(name, f"the file has {found.st_size:,} bytes; allowed are {most:,}", Kind.TOO_LONG)
+            return _unfit(name, f"the file has {found.st_size:,} bytes; allowed are {most:,}")
         return _File(name, path, found.st_size)
 
 
-def _unfit(name: FileName, reason: str, kind: Kind = Kind.BAD_ROW) -> Cause:
-    return Cause(kind, "", name.unfit(reason))
+def _unfit(name: FileName, reason: str) -> Cause:
+    return Cause(Kind.BAD_FILE, "", name.unfit(reason))
 
 
 def _beginning_of_url(file: _File) -> bytes | Cause:

@@ -34,6 +34,7 @@ class Kind(StrEnum):
     """Why a row or a call failed, in a word that users filter by (`retry --kind timeout,overloaded`)."""
 
     BAD_ROW = "bad_row"  # the line itself; never sent
+    BAD_FILE = "bad_file"  # an image or video that the row names is missing, too large or none; never sent
     INVALID_REQUEST = "invalid_request"  # the service refused a parameter
     TOO_LONG = "too_long"  # prompt over the context window, or body over the size limit
     BLOCKED = "blocked"  # moderation, of the prompt or of the answer

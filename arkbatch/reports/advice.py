@@ -16,6 +16,7 @@ _AGAIN: dict[str, tuple[str, str]] = {
     Kind.TRUNCATED: ("the answer was cut off: allow a longer one", "--set max_tokens=N"),
     Kind.EMPTY: ("thinking may have used up the output: allow more, or turn thinking off", "--set max_tokens=N"),
     Kind.INVALID_REQUEST: ("the service refused a parameter: change it", "--set NAME=VALUE"),
+    Kind.BAD_FILE: ("see that the file is in its place (--images DIR), is what it should be and not too large", ""),
     Kind.TOO_LONG: ("the row is too long for the model: name one with a longer context", "--model M"),
     Kind.NOT_FOUND: (MODEL, "--model M"),
     Kind.AUTH: (KEY, ""),

@@ -75,14 +75,14 @@
       now: "运行中", asked: "请求参数", input: "输入文件", other: "English",
       meter: { input: "输入", cached: "其中缓存", output: "输出", reasoning: "其中思考" },
       kind: {
-        bad_row: "无效行", invalid_request: "参数无效", too_long: "内容过长", blocked: "内容审核拦截", truncated: "回答被截断",
+        bad_row: "无效行", bad_file: "文件无效", invalid_request: "参数无效", too_long: "内容过长", blocked: "内容审核拦截", truncated: "回答被截断",
         empty: "回答为空", bad_reply: "回复无法使用", not_found: "模型不存在", timeout: "超时", connection: "连接失败",
         server_error: "服务端错误", overloaded: "服务过载", rate_limited: "触发限流", auth: "鉴权失败", denied: "没有权限",
         billing: "账户欠费", quota: "配额用尽",
       },
       advice: {
         bad_row: "修正输入文件中的这些行，再用 --rebase 运行，其他结果会保留", blocked: "修改输入中的这些行，再用 --rebase 运行，其他结果会保留",
-        invalid_request: "修改被拒绝的参数后重试", too_long: "换用上下文更长的模型后重试", truncated: "允许更长的回答后重试",
+        bad_file: "确认文件在 --images 指明的目录里、格式正确且不过大，然后重试", invalid_request: "修改被拒绝的参数后重试", too_long: "换用上下文更长的模型后重试", truncated: "允许更长的回答后重试",
         empty: "思考可能用完了输出长度：放宽长度或关闭思考后重试", bad_reply: "检查接口地址是否正确，然后重试",
         not_found: "检查模型或接入点 ID，然后重试", timeout: "可能是暂时的，可以重试；--timeout 可以延长等待时间",
         connection: "检查网络、代理和接口地址，然后重试", server_error: "服务端故障，通常稍后重试即可",
