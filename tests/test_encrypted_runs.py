@@ -7,38 +7,16 @@ import orjson
 import pytest
 from msgspec.structs import replace
 from runs import prompts
-from virtual import run_virtual
-from wiretap import Tap
+from sealed_runs import EP, ROW, SECRET, ran
 
 pytest.importorskip("cryptography")
 
 from arkbatch.adapters.jobfile import resolve, resolve_again
-from arkbatch.api import arun
 from arkbatch.core.errors import JobError, RunChanged, UsageError
 from arkbatch.core.job import written
 from arkbatch.engines.retrying import read_run
 from arkbatch.simulator.sealed import Vault
-from arkbatch.simulator.server import Settings, serve
 from arkbatch.simulator.settings import ACCESS_KEY
-
-SECRET = "heliotrope"
-EP = "ep-20260101000000-abcde"
-ROW = {"prompt": f"Say nothing of {SECRET}.", "system": f"{SECRET} is a word"}
-
-
-def ran(folder, *rows, environ=(), settings=(), **flags):
-    """The summary of an encrypted run, and all that left for the server."""
-    tap = Tap()
-
-    async def main():
-        path = prompts(folder, *(rows or (ROW,)))
-        async with serve(Settings(**dict(settings))) as direct, tap.on(direct) as url:
-            environment = {"ARK_CONTROL_PLANE": url.removesuffix("/api/v3"), **dict(environ)}
-            given = {"model": EP, "base_url": url, "encrypt": True, "max_attempts": 2, **flags}
-            return await arun(resolve(str(path), given, environment, folder))
-
-    summary = run_virtual(main())
-    return summary, bytes(tap.raw)
 
 
 def content(folder):
@@ -61,27 +39,6 @@ def test_with_an_access_key_the_certificate_comes_from_the_control_plane(tmp_pat
     summary, heard = ran(tmp_path, environ=access)
     assert summary.succeeded == 1
     assert b"Action=GetEndpointCertificate" in heard
-    assert SECRET.encode() not in heard
-
-
-FAULTS = (
-    *("server_error", "drop_before", "drop_inside", "garbled", "truncated", "error_in_200", "no_choices"),
-    *("unauthorized", "overdue", "refuse", "reply_in_clear", "wrong_seal"),
-)
-FAILURES = {
-    "an expired certificate": {"settings": {"certificate": "expired"}},
-    "a certificate on another curve": {"settings": {"certificate": "wrong_curve"}},
-    "no certificate": {"settings": {"certificate": "refused"}},
-    "a key that is refused": {"settings": {"keys": ("another",)}},
-    **{fault: {"settings": {"faults": {fault: 1.0}}} for fault in FAULTS},
-    **{f"{fault}, streamed": {"settings": {"faults": {fault: 1.0}}, "stream": True} for fault in FAULTS},
-}
-
-
-@pytest.mark.parametrize("how", FAILURES.values(), ids=FAILURES)
-def test_whatever_fails_no_prompt_leaves_in_clear(tmp_path, how):
-    _, heard = ran(tmp_path, **how)
-    assert heard
     assert SECRET.encode() not in heard
 
 

@@ -1,8 +1,8 @@
 """Whether a job is encrypted and with which certificate, from what the job, the flags and the environment say together.
 
-Each way to ask for encryption that does not lead to it is refused here, before a run begins: on another server than
-Ark's, without the library, with a certificate that cannot be read, with a flavour or a certificate named where nothing
-is to be encrypted. That nothing leaves in clear afterwards is kept by `adapters.sealed`.
+Each way to ask for encryption that does not lead to it is refused here, before a run begins: without the library, with
+a certificate that cannot be read, with a flavour or a certificate named where nothing is to be encrypted; what is not
+Ark, by `core.arks_own`. That nothing leaves in clear afterwards is kept by `adapters.sealed`.
 """
 
 import importlib
@@ -17,12 +17,9 @@ from arkbatch.adapters.typed import Typed, mistake
 from arkbatch.core.errors import UsageError
 
 
-def with_flavour(typed: Typed, server: Server, *, simulated: bool) -> Typed:
-    """What was typed, after a look at whether encryption is asked for in earnest, and in the flavour asked for."""
+def with_flavour(typed: Typed, server: Server) -> Typed:
+    """What was typed, in the flavour asked for, after a look at whether encryption is possible and meant."""
     if typed.file.encrypt:
-        if not (server.is_ark or simulated):
-            said = f"encrypt = true is a way of Ark's own, and {server.base_url} is not Ark's address"
-            raise mistake(typed.label, said)
         importlib.import_module("arkbatch.adapters.sealed")  # says what to install, before a run is begun
     elif server.confidential:
         # The SDK sends such calls in clear, for there too the variable chooses only how calls are encrypted that are.

@@ -101,7 +101,8 @@ class Server(Struct, frozen=True):
     key: None when there is none that may be sent there; `missing` then says what to do
     model: what the environment says, "" for nothing
     access: an access key that buys keys for there, when there is no API key
-    is_ark: it is Ark, or takes its place, so that what is Ark's own can be asked of it
+    is_ark: it is Ark, or a server on this machine that may take its place, so what is Ark's own can be asked of it
+    at_ark: it is Ark, or was named as Ark's address
     confidential: encryption is to be in the flavour of confidential computing
     certificate: path of the certificate to encrypt with, "" for none
     """
@@ -114,6 +115,7 @@ class Server(Struct, frozen=True):
     is_ark: bool = False
     confidential: bool = False
     certificate: str = ""
+    at_ark: bool = False
 
 
 def read_variables(environ: Mapping[str, str], folders: Sequence[Path]) -> Variables:
@@ -149,9 +151,11 @@ def choose_server(variables: Variables, flag: str, file: str) -> Server:
     model = variables.get(owner.model) if owner else ""
     missing = _missing(owner, base_url)
     if not is_ark:
+        if key is None and variables.get(ACCESS_KEY):
+            missing += f" ({ACCESS_KEY} is Ark's own and opens nothing there)"
         return Server(base_url, key, model, missing)
     confidential, certificate = _is_confidential(variables), variables.get(CERTIFICATE_PATH)
-    return Server(base_url, key, model, missing, access, is_ark, confidential, certificate)
+    return Server(base_url, key, model, missing, access, is_ark, confidential, certificate, owner is ARK)
 
 
 def _is_confidential(variables: Variables) -> bool:

@@ -27,7 +27,8 @@ from arkbatch.adapters.messengers import VARIABLE, messengers, settled
 from arkbatch.adapters.published import ramp_at
 from arkbatch.adapters.typed import FLAG_PATHS, Typed, complete, mistake, read
 from arkbatch.adapters.zones import due_of, hours_of
-from arkbatch.core.endpoints.batch import LANE, misplaced
+from arkbatch.core.arks_own import refusal
+from arkbatch.core.endpoints.batch import misplaced
 from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job import CERTIFICATE_TEXT, Job, Limits, Notify, Sections
 
@@ -59,12 +60,13 @@ def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd
     given = _given(flags)
     typed = read(path, given, Path(cwd))
     server = _server(typed, given, environ, Path(cwd))
-    typed = with_flavour(typed, server, simulated=bool(given.get("simulate")))
+    _check_server(typed, server, given)
+    typed = with_flavour(typed, server)
     said = (given.get("model"), server.model or None, typed.file.model)
     model = next((one for one in said if one is not None), None)
     _check_project(typed, server, model or "")
     _check_places(typed)
-    _check_lane(typed, server, model or "", given)
+    _check_lane(typed, model or "")
     return Job(
         **{name: getattr(typed.file, name) for name in Sections.__struct_fields__ if name not in {"limits", "images"}},
         images=_images(typed, given, Path(cwd)),
@@ -78,6 +80,7 @@ def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd
         request_id_prefix=typed.file.request_id_prefix,
         prices_file=given.get("prices", ""),
         row_limit=_row_limit(given.get("limit")),
+        at_ark=server.at_ark or bool(given.get("simulate")),
         simulated=bool(given.get("simulate")),
         access=server.access,
         certificate=certificate_text(typed, server, given, Path(cwd)),
@@ -109,7 +112,8 @@ def resolve_again(
         server = msgspec.structs.replace(server, key=NO_KEY, access=None)
     if server.key is None and server.access is None:
         raise UsageError(server.missing)
-    typed = with_flavour(typed, server, simulated=bool(given.get("simulate")))
+    _check_server(typed, server, given)
+    typed = with_flavour(typed, server)
     _check_project(typed, server, given.get("model") or typed.file.model or "")
     _check_places(typed)
     _check_secrecy(server, given)
@@ -124,6 +128,7 @@ def resolve_again(
         api_key=server.key or NO_KEY,
         request_id_prefix=typed.file.request_id_prefix,
         prices_file=given.get("prices", ""),
+        at_ark=server.at_ark or bool(given.get("simulate")),
         simulated=bool(given.get("simulate")),
         access=server.access,
         certificate=certificate_text(typed, server, given, Path(), kept),
@@ -162,12 +167,16 @@ def _images(typed: Typed, given: Mapping[str, Any], cwd: Path) -> str:
     return str(folder)
 
 
-def _check_lane(typed: Typed, server: Server, model: str, given: Mapping[str, Any]) -> None:
-    lane = typed.file.lane
-    if reason := misplaced(model, lane):
+def _check_server(typed: Typed, server: Server, given: Mapping[str, Any]) -> None:
+    if server.is_ark or given.get("simulate"):
+        return
+    if reason := refusal(typed.file, typed.file.endpoint, server.base_url):
         raise mistake(typed.label, reason)
-    if lane == LANE and not (server.is_ark or given.get("simulate")):
-        raise mistake(typed.label, f"lane = \"batch\" is Ark's own, and {server.base_url} is not Ark's address")
+
+
+def _check_lane(typed: Typed, model: str) -> None:
+    if reason := misplaced(model, typed.file.lane):
+        raise mistake(typed.label, reason)
 
 
 def _check_project(typed: Typed, server: Server, model: str) -> None:

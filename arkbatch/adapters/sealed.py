@@ -77,8 +77,11 @@ class SealedTransport:
         certificate = await self._certificate(body["model"])
         if not isinstance(certificate, Certificate):
             return certificate
-        seal = sealing.agree(certificate, ec.generate_private_key(ec.SECP256R1()))
-        sealed = seal_messages(body, seal.close)
+        try:
+            seal = sealing.agree(certificate, ec.generate_private_key(ec.SECP256R1()))
+            sealed = seal_messages(body, seal.close)
+        except (ValueError, OverflowError) as error:  # what the arithmetic has to say of what it cannot do
+            return _refusal(Unfit(f"the encryption failed ({type(error).__name__})"))
         if isinstance(sealed, Unfit):
             return _refusal(sealed)
         names = sealing.headers(certificate, seal, confidential=self._confidential)

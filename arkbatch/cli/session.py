@@ -17,6 +17,7 @@ from arkbatch.adapters.open_files import allow_files
 from arkbatch.adapters.progress import Bar, LineAMinute, Observer
 from arkbatch.api import loop_factory
 from arkbatch.cli.serving import Serving, session_of
+from arkbatch.core.arks_own import remarks
 from arkbatch.core.errors import ExitCode
 from arkbatch.core.job import Job, Secret
 from arkbatch.core.notice import without_addresses
@@ -68,6 +69,8 @@ async def _carry_out(
         # The page goes last, so that it still shows how the run stands when it is closed.
         with open_run(ready) as run:
             click.echo(found_line(run.found), err=True)
+            for remark in remarks(run.job):
+                click.echo(f"Note: {remark}.", err=True)
             if not run.found.to_send:
                 return summary_of(run, "nothing left", 0.0)
             if foretell and run.found.fresh:

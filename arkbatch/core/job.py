@@ -272,6 +272,7 @@ class Job(Sections, frozen=True, kw_only=True):
     prices_file: a file of prices, over `prices`; "" for none
     row_limit: stop after this many rows of the input, None for all
     images: complete, so that another try finds it from any directory
+    at_ark: what Ark documents of requests holds there, so that rows are checked by it
     simulated: answers come from the simulator; the caller puts its address into `base_url`
     access: the access key to use in the place of `api_key`, None when there is an API key
     certificate: the text of the certificate to encrypt with, "" to ask the service for one; it is no secret
@@ -287,6 +288,7 @@ class Job(Sections, frozen=True, kw_only=True):
     request_id_prefix: str = ""
     prices_file: str = ""
     row_limit: int | None = None
+    at_ark: bool = True
     simulated: bool = False
     access: Access | None = None
     certificate: str = ""

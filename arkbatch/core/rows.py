@@ -60,6 +60,7 @@ class RowReader:
         self._stream = job.stream
         self._lane = job.lane
         self._images = job.images
+        self._at_ark = job.at_ark
         self._vectors = job.embeddings.vectors
         self._columns = Columns(job.template, job.endpoint) if job.template else None
 
@@ -92,7 +93,7 @@ class RowReader:
             endpoint = batch_name(endpoint)
         elif endpoint != online_name(endpoint):
             return 'the url is one of the batch lane: give lane = "batch" (--lane batch)'
-        problem = _NO_MODEL if not body.get("model") else ENDPOINTS[endpoint].problem(body)
+        problem = _NO_MODEL if not body.get("model") else ENDPOINTS[endpoint].objection(body, at_ark=self._at_ark)
         if problem is None and body["model"].startswith("ep-"):
             problem = misplaced(body["model"], self._lane)
         if problem is None:
@@ -163,7 +164,8 @@ def problem_of_defaults(job: Job) -> str | None:
         "embeddings": {"input": "any"},
         multimodal.NAME: {"input": multimodal.in_parts("any")},
     }
-    return ENDPOINTS[job.endpoint].problem({"model": model, **sample[job.endpoint], **job.defaults})
+    body = {"model": model, **sample[job.endpoint], **job.defaults}
+    return ENDPOINTS[job.endpoint].objection(body, at_ark=job.at_ark)
 
 
 class Columns:

@@ -106,7 +106,7 @@ class OpenRetry(OpenRun):
 
     def _row(self, failure: Retryable, request: RequestPart) -> Row:
         body = merged(request.body, self._choice.changes)
-        problem = ENDPOINTS[failure.endpoint].problem(body)
+        problem = ENDPOINTS[failure.endpoint].objection(body, at_ark=self.job.at_ark)
         if problem is not None:
             raise UsageError(f"Row {failure.row} cannot be sent so: {problem}. Correct --set.")
         return Row(

@@ -22,7 +22,8 @@ def on_batch_lane(online: Endpoint) -> Endpoint:
             return "stream is true, and the batch lane does not stream; leave it out"
         return online.problem(body)
 
-    return replace(online, name=_PREFIX + online.name, path=f"/{LANE}{online.path}", problem=problem)
+    path = f"/{LANE}{online.path}"
+    return replace(online, name=_PREFIX + online.name, path=path, problem=problem, misshapen=problem)
 
 
 def batch_name(endpoint: str) -> str:

@@ -1,8 +1,9 @@
 """`/chat/completions`: what Ark documents of its request and its reply.
 
-Ranges are those of Ark's reference (chat API, December 2025). Output tokens are bounded by
-`max_completion_tokens`, or else by `max_tokens`, which on a thinking model does not count the chain of thought: a
-ceiling that comes from it may be passed. Of several choices the first speaks for the reply's finish reason.
+Ranges are those of Ark's reference (chat API, December 2025); what goes to another server is not held to them. Output
+tokens are bounded by `max_completion_tokens`, or else by `max_tokens`, which on a thinking model does not count the
+chain of thought: a ceiling that comes from it may be passed. Of several choices the first speaks for the reply's
+finish reason.
 """
 
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import orjson
 
 from arkbatch.core.endpoints.checks import (
+    SDK_ARGUMENTS,
     Check,
     boolean,
     first_problem,
@@ -79,6 +81,7 @@ def _logit_bias(name: str, value: object) -> str | None:
 _bias = number(-100, 100)
 
 CHECKS: dict[str, Check] = {
+    **SDK_ARGUMENTS,
     "messages": _messages,
     "model": word,
     "stream": boolean,
@@ -103,6 +106,17 @@ CHECKS: dict[str, Check] = {
     "response_format": mapping,
     "user": text,
 }
+
+# What has to hold at any server, for it is read here: types, and no documented ranges.
+SHAPES: dict[str, Check] = {
+    **SDK_ARGUMENTS,
+    **{name: CHECKS[name] for name in ("messages", "model", "stream", "stream_options", "n")},
+    **dict.fromkeys(("max_tokens", "max_completion_tokens"), integer(0)),
+}
+
+
+def misshapen(body: Body) -> str | None:
+    return first_problem(body, SHAPES) or missing(body, "messages", "model")
 
 
 def problem(body: Body) -> str | None:
@@ -176,4 +190,4 @@ def _says_something(choice: dict[str, Any]) -> bool:
     return any(message.get(name) for name in ("tool_calls", "refusal", "function_call", "audio"))
 
 
-ENDPOINT = Endpoint("chat", "/chat/completions", "messages", problem, size, read)
+ENDPOINT = Endpoint("chat", "/chat/completions", "messages", problem, misshapen, size, read)

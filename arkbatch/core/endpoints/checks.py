@@ -23,6 +23,22 @@ def wrong(name: str, value: object, allowed: str) -> str:
     return f"{name} is {shown}; allowed is {allowed}"
 
 
+def _of_the_sdk(advice: str) -> Check:
+    def check(name: str, value: object) -> str:
+        del value
+        return f"{name} is an argument of Ark's SDK and no parameter of the API, so it would change nothing: {advice}"
+
+    return check
+
+
+# Whoever writes these means something that would not happen; for a header that encrypts it would be a leak.
+SDK_ARGUMENTS: Mapping[str, Check] = {
+    "extra_headers": _of_the_sdk("encryption is asked for with encrypt = true in the job (--encrypt)"),
+    "extra_body": _of_the_sdk("write what it holds beside the other parameters"),
+    "extra_query": _of_the_sdk("leave it out"),
+}
+
+
 def first_problem(body: Body, checks: Mapping[str, Check]) -> str | None:
     for name, value in body.items():
         if value is not None and (check := checks.get(name)) is not None:

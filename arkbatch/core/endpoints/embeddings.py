@@ -4,7 +4,7 @@ A vector is a list of numbers or, with `encoding_format` `base64`, a text that h
 floats. It is checked to be one or the other, and kept as it came.
 """
 
-from arkbatch.core.endpoints.checks import Check, first_problem, integer, missing, text, word, wrong
+from arkbatch.core.endpoints.checks import SDK_ARGUMENTS, Check, first_problem, integer, missing, text, word, wrong
 from arkbatch.core.endpoints.meters import meters
 from arkbatch.core.endpoints.shape import Answer, Endpoint, Problem, lacking, misfit, said
 from arkbatch.core.endpoints.sizes import narrow_and_wide
@@ -12,6 +12,7 @@ from arkbatch.core.records import Body, Size
 
 MOST_INPUTS = 256
 MOST_BYTES = 100_000
+_IN_A_TOKEN = 4  # characters
 INPUT = f"a text or a list of 1 to {MOST_INPUTS} texts"
 
 
@@ -39,12 +40,31 @@ def _item(name: str, value: object) -> str | None:
 
 
 CHECKS: dict[str, Check] = {
+    **SDK_ARGUMENTS,
     "input": _input,
     "model": word,
     "encoding_format": text,
     "dimensions": integer(1),
     "user": text,
 }
+
+
+def _texts_or_tokens(name: str, value: object) -> str | None:
+    """What OpenAI's API takes: a text, texts, tokens, or lists of tokens; of a list, all of one kind."""
+    if type(value) is str and value:
+        return None
+    if type(value) is list and value and type(value[0]) in (str, int, list):
+        kind = type(value[0])
+        if all(type(item) is kind for item in value):
+            return None
+    return wrong(name, value, "a text, a list of texts, or tokens")
+
+
+def misshapen(body: Body) -> str | None:
+    return first_problem(body, SHAPES) or missing(body, "input", "model")
+
+
+SHAPES: dict[str, Check] = {**SDK_ARGUMENTS, "input": _texts_or_tokens, "model": word}
 
 
 def problem(body: Body) -> str | None:
@@ -54,6 +74,8 @@ def problem(body: Body) -> str | None:
 def size(body: Body) -> Size:
     """For a body without a `problem`. An embedding puts out no tokens."""
     asked = body["input"]
+    if type(asked) is not str and type(asked[0]) is not str:
+        return Size(_IN_A_TOKEN * sum(len(item) if type(item) is list else 1 for item in asked), 0, 0, 0)
     narrow, wide = narrow_and_wide(asked if type(asked) is str else "".join(asked))
     return Size(narrow, wide, 0, 0)
 
@@ -74,13 +96,18 @@ def read(parsed: object, body: Body | None = None) -> Answer | Problem:
 
 def _mismatch(data: list[object], asked: object) -> str | None:
     """Why the vectors are not one for each input, or None."""
-    expected = len(data) if asked is None else len(asked) if isinstance(asked, list) else 1
+    expected = len(data) if asked is None else _inputs(asked)
     if len(data) != expected:
         return f"{len(data)} vectors came for {expected} inputs"
     found = {_index(item) for item in data} - {None}
     if found != set(range(expected)):
         return f"of {expected} inputs, {len(found)} have a vector with an index of their own"
     return None
+
+
+def _inputs(asked: object) -> int:
+    """How many inputs these are. A list of numbers is one: the tokens of a text."""
+    return len(asked) if isinstance(asked, list) and type(asked[0]) is not int else 1
 
 
 def _index(item: object) -> int | None:
@@ -98,4 +125,4 @@ def is_vector(value: object) -> bool:
     return type(value) is str and len(value) > 0 and len(value) % 4 == 0
 
 
-ENDPOINT = Endpoint("embeddings", "/embeddings", "input", problem, size, read)
+ENDPOINT = Endpoint("embeddings", "/embeddings", "input", problem, misshapen, size, read)

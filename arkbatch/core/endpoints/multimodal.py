@@ -6,7 +6,17 @@ beside it. What images and videos take is counted apart in the usage, because it
 
 from typing import Any
 
-from arkbatch.core.endpoints.checks import Check, first_problem, integer, mapping, missing, text, word, wrong
+from arkbatch.core.endpoints.checks import (
+    SDK_ARGUMENTS,
+    Check,
+    first_problem,
+    integer,
+    mapping,
+    missing,
+    text,
+    word,
+    wrong,
+)
 from arkbatch.core.endpoints.embeddings import is_vector
 from arkbatch.core.endpoints.meters import meters
 from arkbatch.core.endpoints.shape import Answer, Endpoint, Problem, lacking, misfit, said
@@ -56,6 +66,7 @@ def _part(name: str, part: object) -> str | None:
 
 
 CHECKS: dict[str, Check] = {
+    **SDK_ARGUMENTS,
     "input": _input,
     "model": word,
     "encoding_format": text,
@@ -96,4 +107,4 @@ def read(parsed: object, body: Body | None = None) -> Answer | Problem:  # noqa:
     return Answer(usage, model, tier)
 
 
-ENDPOINT = Endpoint(NAME, "/embeddings/multimodal", "input", problem, size, read)
+ENDPOINT = Endpoint(NAME, "/embeddings/multimodal", "input", problem, problem, size, read)

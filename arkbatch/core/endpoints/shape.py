@@ -1,6 +1,6 @@
 """What an entry of `ENDPOINTS` offers, and the values that it gives back.
 
-An endpoint is a value with three functions in it and no base class: `problem` looks at a request before it is
+An endpoint is a value with functions in it and no base class: `problem` and `misshapen` look at a request before it is
 sent, `size` says how large it is, `read` says what a 200 body means. This module knows no endpoint.
 """
 
@@ -37,7 +37,8 @@ class Endpoint(Struct, frozen=True):
 
     path: below the base URL
     key: the key by which a bare request body is recognised
-    problem: why a body cannot be sent, in one line, or None
+    problem: why a body cannot be sent to Ark, in one line, or None
+    misshapen: why it cannot be sent to any server
     size: how large a request is, for the token estimate
     read: the meaning of a parsed 200 body; with the request body, also whether it answers all of it
     """
@@ -46,8 +47,13 @@ class Endpoint(Struct, frozen=True):
     path: str
     key: str
     problem: Callable[[Body], str | None]
+    misshapen: Callable[[Body], str | None]
     size: Callable[[Body], Size]
     read: Callable[[object, Body | None], Answer | Problem]
+
+    def objection(self, body: Body, *, at_ark: bool) -> str | None:
+        """Why a body cannot be sent there. What Ark documents of a request binds nobody else."""
+        return self.problem(body) if at_ark else self.misshapen(body)
 
 
 def said(value: object) -> str:
