@@ -1,6 +1,7 @@
 """When a service is away, whose fault a failure is, and how it is found again. Pure, so time is a number."""
 
 import math
+import random
 
 import pytest
 
@@ -117,7 +118,27 @@ def test_failures_while_it_opens_shut_it_again():
     call(one, 101.0, 2, DROPPED)
     assert one.ready_in(101.0, 0) == 0.0
     call(one, 101.0, 3, DROPPED)
-    assert one.ready_in(101.0, 0) == pytest.approx(10.1)
+    assert one.ready_in(101.0, 0) == pytest.approx(FIRST_PAUSE)
+
+
+def test_one_failure_in_eight_does_not_keep_a_wide_run_from_opening():
+    one, chance, now, under_way = away(width=256), random.Random(1), 100.0, 0
+    for number in range(2000):
+        if not under_way:
+            now += one.ready_in(now, 0)
+        while under_way < 256 and one.ready_in(now, under_way) == 0:
+            one.sent(now)
+            under_way += 1
+        under_way -= 1
+        one.heard(now, number, DROPPED if chance.random() < 0.125 else DONE, now)
+    assert not one.is_away
+    assert one.seconds(now) < 200
+
+
+def test_a_service_that_comes_back_is_not_given_up():
+    one = away(give_up_after=1000.0)
+    call(one, 990.0, 1, DONE)
+    assert one.given_up(2000.0) is None
 
 
 def test_four_failures_in_five_calls_are_as_good_as_away():

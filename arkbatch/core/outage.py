@@ -12,9 +12,11 @@ The reasoning:
   up a run. So it takes failures of several different rows without an answer between them, more where more are under
   way, to say that the service is away; or four failures in five calls, whatever the fifth says.
 * **What failed just before that was known is forgiven too**: see `covers`.
-* **While it is away one probe goes at a time**, at pauses that grow with the time lost, up to a minute. Rows take
+* **While it is away one probe goes at a time**, at pauses that grow with the silence, up to a minute. Rows take
   turns at it, and one that failed too often answers for itself, since it may be all that is wrong.
-* **It opens slowly**: two at once, and one more with each answer. Failures that no answer contradicts shut it again.
+* **It opens slowly**: two at once, and one more with each answer. Failures of half of the calls under way that no answer
+  contradicts shut it again; two alone would, where one call in eight fails for ever, keep a wide run from opening. The
+  pauses then grow anew, from the last answer.
 """
 
 import math
@@ -26,10 +28,11 @@ from arkbatch.core.words import duration
 
 FEWEST_WITNESSES, MOST_WITNESSES = 3, 20
 WITNESSES_OF = 0.25  # of the calls under way; at one failure in five, eight in a row come once in 400,000 calls
+RELAPSE_OF = 0.5  # of the calls under way, while it opens
 SHARE = 0.8  # of the last calls failed: it is as good as away
 MEMORY = 20  # calls, that the share is an average over
 FIRST_PAUSE = 2.0  # s
-PAUSE_GROWTH = 0.1  # of the time that it has been away
+PAUSE_GROWTH = 0.1  # of the time since the last sign of life
 LONGEST_PAUSE = 60.0  # s; what an outage costs beyond itself
 SLOW_PROBE = 60.0  # s without an answer to a probe, until another goes
 FIRST_WIDTH = 2
@@ -111,7 +114,7 @@ class Outage:
     def given_up(self, now: float) -> Cause | None:
         """Why nobody is to wait any longer, if it is so."""
         patience = self._give_up_after if self._known else min(self._give_up_after, NEVER_SEEN)
-        if self._last is None or not self.is_away or self.lasts(now) < patience:
+        if self._last is None or not self.is_away or self._opening or self.lasts(now) < patience:
             return None
         cause, lost = self._last.cause, duration(self.lasts(now))
         said = f"the service has been away for {lost}" if self._known else f"the service has not answered in {lost}"
@@ -188,7 +191,7 @@ class Outage:
         assert self._last is not None
         self._last = Away(self._last.since, self._last.noticed, cause)
         if sent_at >= self._probed_at and not self._opening:
-            self._next_probe = now + min(max(FIRST_PAUSE, PAUSE_GROWTH * self.lasts(now)), LONGEST_PAUSE)
+            self._next_probe = now + min(max(FIRST_PAUSE, PAUSE_GROWTH * (now - self._alive_at)), LONGEST_PAUSE)
         return unreached or failed <= _excuses(cause)
 
     def _begins(self, now: float, cause: Cause) -> None:
@@ -197,10 +200,9 @@ class Outage:
 
     @property
     def _needed(self) -> float:
-        """Witnesses. While it opens two are enough."""
-        return (
-            FIRST_WIDTH if self.is_away else min(max(FEWEST_WITNESSES, self._under_way * WITNESSES_OF), MOST_WITNESSES)
-        )
+        """Witnesses. While it opens two may be enough."""
+        fewest, share = (FIRST_WIDTH, RELAPSE_OF) if self.is_away else (FEWEST_WITNESSES, WITNESSES_OF)
+        return min(max(fewest, self._under_way * share), MOST_WITNESSES)
 
 
 def doubtful(cause: Cause) -> bool:
