@@ -1,19 +1,26 @@
-"""Rows through mixed faults in a real process: what comes out, and what it takes.
+"""Rows through mixed faults in real processes: what comes out, and what it takes.
 
-    python benchmarks/soak.py                 an hour's worth: 1,000,000 rows
-    python benchmarks/soak.py --rows 5000     the short form
+    python benchmarks/soak.py                               an hour, 1,000,000 rows
+    python benchmarks/soak.py --minutes 2 --rows 20000      the short form, as in the tests
 
-A simulator in a process of its own breaks one call in eight, in every way that a call can break and still be tried
-again. Printed at the end: rows, duplicates, losses, failures, calls, peak memory and most open files of the run.
+A simulator breaks one call in eight, in every way that a call can break and still be tried again, and now and then
+says that it is busy or that the rate is too high. Beside that it is killed and started again, the run is stopped for
+some seconds (SIGSTOP), killed (SIGKILL) and asked to end (SIGTERM), in turn; a run that ended goes on by the same
+command. The calls are made with temporary keys of five minutes' life. `--rpm` is set at each start so that the rows
+last as long as was asked. Printed at the end: rows, duplicates, losses, failures, whether the usage is what the
+records add up to, calls, peak memory and most open files of the run, and where a key was found.
 """
 
 import argparse
+import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 FAULTS = {
@@ -23,41 +30,196 @@ FAULTS = {
     "drop_inside": 0.02,
     "garbled": 0.01,
     "empty": 0.01,
-    "overloaded": 0.002,
     "no_choices": 0.01,
+    "error_in_200": 0.005,
+    "stall": 0.0005,
+    "stall_inside": 0.0005,
+    "overloaded": 0.00002,
+    "rate_rpm": 0.00002,
 }
+EVENTS = ("server", "freeze", "kill", "server", "freeze", "terminate")
 ARKBATCH = [sys.executable, "-m", "arkbatch.cli"]
+ACCESS_KEY, SECRET_KEY = "AKLT-of-the-soak-test", "secret-of-the-soak-test"
+SECRETS = (ACCESS_KEY, SECRET_KEY, "sim-temporary-")
+STEADY = 1.4  # times the rate that would do, for what faults and events take
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--concurrency", type=int, default=64)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--concurrency", type=int, default=256)
+    parser.add_argument("--latency", type=float, default=0.05, help="mean seconds to an answer")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        print(report(Path(folder), *soak(Path(folder), asked.rows, asked.concurrency), asked.rows))
+    with tempfile.TemporaryDirectory(prefix="arkbatch-soak-") as folder:
+        soak = Soak(Path(folder), asked)
+        soak.work()
+        print("\n".join(soak.report()), flush=True)
 
 
-def soak(folder, rows, concurrency):
-    """Run to the end; the exit code, seconds, peak memory in MiB and most open files."""
-    with (folder / "in.jsonl").open("w") as file:
+class Soak:
+    """One input, one run directory, and the processes that come and go."""
+
+    def __init__(self, folder, asked):
+        self.folder, self.asked = folder, asked
+        self.every = max(20.0, asked.minutes * 60 / 40)  # seconds from one event to the next
+        self.port, self.simulator, self.run = 0, None, None
+        self.peak = self.files = 0
+        self.codes, self.done = Counter(), Counter()
+        self.progress = Lines(folder / "in.run")
+        self.began = time.monotonic()
+
+    @property
+    def seconds(self):
+        return time.monotonic() - self.began
+
+    def work(self):
+        write_input(self.folder / "in.jsonl", self.asked.rows)
+        self.err = (self.folder / "err.txt").open("w")
+        self.out = (self.folder / "out.txt").open("w")
+        self.serve()
+        try:
+            self.start()
+            events, due = itertools.cycle(EVENTS), self.every
+            while not self.is_over():
+                if self.seconds > due and self.seconds < self.asked.minutes * 60:
+                    event = next(events)
+                    getattr(self, event)()
+                    self.done[event] += 1
+                    due = self.seconds + self.every
+        finally:
+            for process in (self.run, self.simulator):
+                process.kill()
+                process.wait()
+
+    def is_over(self):
+        """Look on for a moment; whether the run finished by itself. One that was ended is started again."""
+        code = self.run.poll()
+        if code is None:
+            self.files, self.peak = max(self.files, open_files(self.run.pid)), max(self.peak, memory(self.run.pid))
+            time.sleep(0.25)
+            return False
+        self.codes[code] += 1
+        if code in {130, -signal.SIGKILL}:
+            self.start()
+            return False
+        return True
+
+    # ---- processes
+
+    def start(self):
+        left = max(self.asked.rows - self.progress.count(), 1)
+        minutes = max(self.asked.minutes - self.seconds / 60, 0.5)
+        command = [*ARKBATCH, "run", "in.jsonl", "--model", "ep-soak", "--base-url", f"{self.url}/api/v3"]
+        command += ["--concurrency", str(self.asked.concurrency), "--rpm", f"{left / minutes * STEADY:.0f}"]
+        command += ["--max-attempts", "20", "--timeout", "5", "--set", "max_tokens=16", "--mixed", "--json"]
+        env = os.environ | {
+            "VOLC_ACCESSKEY": ACCESS_KEY,
+            "VOLC_SECRETKEY": SECRET_KEY,
+            "ARK_CONTROL_PLANE": self.url,
+            "ARK_BASE_URL": f"{self.url}/api/v3",
+            "NO_PROXY": "127.0.0.1",
+        }
+        self.run = subprocess.Popen(command, cwd=self.folder, env=env, stdout=self.out, stderr=self.err)
+
+    def serve(self):
+        faults = [word for name, rate in FAULTS.items() for word in ("--fault", f"{name}={rate}")]
+        how = ["--port", str(self.port), "--latency", str(self.asked.latency), "--key-seconds", "300"]
+        how += ["--access-key", f"{ACCESS_KEY}:{SECRET_KEY}"]
+        command = [*ARKBATCH, "simulate", *how, *faults]
+        self.simulator = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.url = self.simulator.stderr.readline().split(" at ")[1].split("/api/v3")[0]
+        self.port = int(self.url.rpartition(":")[2])
+
+    # ---- events
+
+    def server(self):
+        self.simulator.kill()
+        self.simulator.communicate()
+        time.sleep(2)
+        self.serve()
+
+    def freeze(self):
+        self.run.send_signal(signal.SIGSTOP)
+        time.sleep(5)
+        self.run.send_signal(signal.SIGCONT)
+
+    def kill(self):
+        self.run.kill()
+        self.run.wait()
+
+    def terminate(self):
+        self.run.terminate()
+        self.run.wait()
+
+    # ---- what came of it
+
+    def report(self):
+        rows, seconds = self.asked.rows, self.seconds
+        found = Records(self.folder / "in.run", rows)
+        counted = json.loads((self.folder / "in.run" / "usage.json").read_text())["usage"]
+        events = ", ".join(f"{count} {name}" for name, count in sorted(self.done.items()))
+        yield f"exit codes {dict(self.codes)}, {seconds:.0f} s, {rows / seconds:.0f} rows a second; events: {events}"
+        yield (
+            f"{found.rows:,} of {rows:,} rows recorded, {found.doubled} duplicates, {rows - found.rows} losses, "
+            f"{found.failed} failures"
+        )
+        yield f"usage {'equals' if found.usage == Counter(counted) else 'DIFFERS FROM'} what the records add up to"
+        yield f"{found.calls:,} calls, {found.calls / rows - 1:.1%} of them again"
+        yield f"peak memory {self.peak} MiB, at most {self.files} open files"
+        leaks = [path.name for path in sorted(self.folder.rglob("*")) if path.is_file() and holds(path, SECRETS)]
+        yield f"keys in {len(leaks)} files{': ' if leaks else ''}{', '.join(leaks)}"
+
+
+class Lines:
+    """How many records there are, without reading any twice."""
+
+    def __init__(self, run_dir):
+        self.places = {run_dir / name: [0, 0] for name in ("results.jsonl", "failures.jsonl")}
+
+    def count(self):
+        for path, place in self.places.items():
+            if path.exists():
+                with path.open("rb") as file:
+                    file.seek(place[0])
+                    while block := file.read(1 << 20):
+                        place[0] += len(block)
+                        place[1] += block.count(b"\n")
+        return sum(lines for _, lines in self.places.values())
+
+
+class Records:
+    """What the files of a run add up to."""
+
+    def __init__(self, run_dir, rows):
+        seen, self.usage = bytearray(rows + 1), Counter()
+        self.doubled = self.failed = self.calls = 0
+        for name in ("results.jsonl", "failures.jsonl"):
+            with (run_dir / name).open("rb") as lines:
+                for line in map(json.loads, lines):
+                    self.doubled += seen[line["row"]]
+                    seen[line["row"]] = 1
+                    self.failed += line["error"] is not None
+                    self.calls += line["attempts"]
+                    self.usage.update(line["usage"])
+        self.rows = sum(seen)
+
+
+def write_input(path, rows):
+    with path.open("w") as file:
         for number in range(1, rows + 1):
             file.write(f'{{"custom_id": "r{number}", "prompt": "question {number}"}}\n')
-    faults = [word for name, rate in FAULTS.items() for word in ("--fault", f"{name}={rate}")]
-    simulator = subprocess.Popen([*ARKBATCH, "simulate", "--port", "0", *faults], stderr=subprocess.PIPE, text=True)
-    url = simulator.stderr.readline().split(" at ")[1].split(" until ")[0]
-    command = [*ARKBATCH, "run", "in.jsonl", "--model", "m", "--base-url", url, "--concurrency", str(concurrency)]
-    command += ["--max-attempts", "20", "--json"]
-    began, files = time.monotonic(), 0
-    with (folder / "err.txt").open("w") as err:
-        run = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=err)
-        peak = 0
-        while run.poll() is None:
-            files, peak = max(files, open_files(run.pid)), max(peak, memory(run.pid))
-            time.sleep(0.5)
-    simulator.send_signal(signal.SIGTERM)
-    simulator.communicate()
-    return run.returncode, time.monotonic() - began, peak, files
+
+
+def holds(path, words):
+    """Whether one of the words stands in a file of any size."""
+    words, rest = [word.encode() for word in words], b""
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            if any(word in rest + block for word in words):
+                return True
+            rest = block[-100:]
+    return False
 
 
 def open_files(pid):
@@ -74,23 +236,6 @@ def memory(pid):
     except OSError:
         return 0
     return next((int(line.split()[1]) // 1024 for line in text.splitlines() if line.startswith("VmHWM")), 0)
-
-
-def report(folder, code, seconds, peak, files, rows):
-    seen, doubled, failed, calls = bytearray(rows + 1), 0, 0, 0
-    for name in ("results.jsonl", "failures.jsonl"):
-        with (folder / "in.run" / name).open("rb") as lines:
-            for line in map(json.loads, lines):
-                doubled += seen[line["row"]]
-                seen[line["row"]] = 1
-                failed += line["error"] is not None
-                calls += line["attempts"]
-    return (
-        f"exit code {code}, {seconds:.0f} s, {rows / seconds:.0f} rows a second\n"
-        f"{sum(seen):,} of {rows:,} rows recorded, {doubled} duplicates, {rows - sum(seen)} losses, {failed} failures\n"
-        f"{calls:,} calls, {calls / rows - 1:.1%} of them again\n"
-        f"peak memory {peak} MiB, at most {files} open files"
-    )
 
 
 if __name__ == "__main__":
