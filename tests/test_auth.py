@@ -22,6 +22,7 @@ EPOCH = 1_800_000_000
 
 
 def wall():
+    """The service's clock, and ours unless a test sets it."""
     return EPOCH + asyncio.get_running_loop().time()
 
 
@@ -53,7 +54,7 @@ def refusal(status, code, message="no"):
 
 
 @asynccontextmanager
-async def opened(service, *, project=""):
+async def opened(service, *, project="", wall=wall):
     app = web.Application()
     app.router.add_post("/", service.handle)
     runner = web.AppRunner(app)
@@ -293,6 +294,45 @@ def test_a_refused_key_is_replaced_once_for_all_workers():
     service = Service()
     assert play(service, scene) == (["Bearer key-2"] * 3, False, "Bearer key-2")
     assert len(service.asked) == 2
+
+
+class Ours:
+    """A clock of ours that goes wrong by so many seconds."""
+
+    wrong = 0.0
+
+    def __call__(self):
+        return wall() + self.wrong
+
+
+@pytest.mark.parametrize("wrong", [-3 * 86_400.0, 30 * 86_400.0])
+def test_a_clock_that_is_set_ends_no_key_and_asks_for_none(wrong):
+    ours = Ours()
+
+    async def scene(keys):
+        await keys.header("ep-1")
+        ours.wrong = wrong
+        await asyncio.sleep(86_400)
+        return await keys.header("ep-1")
+
+    service = Service()
+    assert play(service, scene, wall=ours) == "Bearer key-1"
+    assert len(service.asked) == 1
+
+
+@pytest.mark.parametrize("wrong", [-86_400.0, 86_400.0])
+def test_a_key_that_ran_out_by_the_services_clock_is_replaced_whatever_ours_shows(wrong):
+    ours = Ours()
+
+    async def scene(keys):
+        for _ in range(3):
+            old = await keys.header("ep-1")
+            ours.wrong += wrong
+            await asyncio.sleep(400)
+            assert keys.refused("ep-1", old)
+        return await keys.header("ep-1")
+
+    assert play(Service(), scene, wall=ours) == "Bearer key-4"
 
 
 def test_a_key_that_served_for_days_may_be_replaced_again():

@@ -292,6 +292,12 @@ def test_retry_after_is_seconds_or_a_date(header, after):
     assert judged(429, error("ServerOverloaded"), {"retry-after": header}).after == after
 
 
+def test_a_date_in_an_answer_is_by_the_servers_clock_where_it_tells_it():
+    """Ours may have been set wrong in the night."""
+    dates = {"retry-after": "Wed, 10 Jul 2030 08:00:30 GMT", "date": "Wed, 10 Jul 2030 08:00:00 GMT"}
+    assert judged(429, error("ServerOverloaded"), dates).after == 30.0
+
+
 @pytest.mark.parametrize(("status", "code"), [(429, "Odd"), (500, "InternalServiceError"), (200, "ServerOverloaded")])
 def test_retry_after_is_obeyed_whatever_the_error(status, code):
     assert judged(status, error(code), {"retry-after": "7"}).after == 7.0

@@ -4,7 +4,9 @@ An access key never goes to the data plane. It signs a `GetApiKey` call to the c
 temporary key for one resource. That call is allowed only rarely, so a key is shared by all workers and asked for once
 at a time; it is renewed in the background long before it runs out, and waited for only when it nearly has. How the
 control plane is asked is an argument (`ControlPlane.call`), and so is the wall clock, for a key runs out by the
-service's calendar. No key is ever part of a repr or a message.
+service's calendar. A wall clock may be set forward or back meanwhile, so the loop's counts too: a key is good while
+one of the two says so, for one that is not is refused, which costs one call. No key is ever part of a repr or a
+message.
 """
 
 import asyncio
@@ -53,22 +55,37 @@ class ApiKey:
         return False
 
 
+class _Moment(Struct, frozen=True):
+    """Now, by two clocks: unix seconds, and the loop's."""
+
+    wall: float
+    loop: float
+
+
 class _Key(Struct, frozen=True):
-    """A temporary key. The times are unix seconds; `replaces_refused`: it was fetched because of a 401."""
+    """A temporary key. `expires` in unix seconds; `replaces_refused`: it was fetched because of a 401."""
 
     header: str
-    fetched: float
+    fetched: _Moment
     expires: float
     replaces_refused: bool
 
     def __repr__(self) -> str:
         return f"_Key(expires={self.expires})"
 
-    def is_due(self, now: float) -> bool:
-        return self.expires - now < min(_ADVISORY_S, (self.expires - self.fetched) / 2)
+    @property
+    def life(self) -> float:
+        return self.expires - self.fetched.wall
 
-    def is_nearly_over(self, now: float) -> bool:
-        return self.expires - now < min(_MANDATORY_S, (self.expires - self.fetched) / 10)
+    def left(self, now: _Moment) -> float:
+        """Seconds."""
+        return max(self.expires - now.wall, self.life - (now.loop - self.fetched.loop))
+
+    def is_due(self, now: _Moment) -> bool:
+        return self.left(now) < min(_ADVISORY_S, self.life / 2)
+
+    def is_nearly_over(self, now: _Moment) -> bool:
+        return self.left(now) < min(_MANDATORY_S, self.life / 10)
 
 
 class AccessKeys:
@@ -97,22 +114,25 @@ class AccessKeys:
         await self._background.__aexit__(None, None, None)
 
     async def header(self, model: str) -> str | Broken:
-        key, now = self._keys.get(model), self._wall()
+        key, now = self._keys.get(model), self._now()
         if key is not None and not key.is_nearly_over(now):
-            if key.is_due(now) and now >= self._quiet_until.get(model, 0.0):
+            if key.is_due(now) and now.loop >= self._quiet_until.get(model, 0.0):
                 self._fetch(model)
             return key.header
-        return _usable(await asyncio.shield(self._fetch(model)), key, self._wall())
+        return _usable(await asyncio.shield(self._fetch(model)), key, self._now())
 
     def refused(self, model: str, header: str) -> bool:
         key = self._keys.get(model)
         if key is None or key.header != header:
             return True  # someone else has seen to it
-        if key.replaces_refused and self._wall() - key.fetched < _YOUNG_S:
+        if key.replaces_refused and self._now().loop - key.fetched.loop < _YOUNG_S:
             return False
         del self._keys[model]
         self._refused.add(model)
         return True
+
+    def _now(self) -> _Moment:
+        return _Moment(self._wall(), asyncio.get_running_loop().time())
 
     def _fetch(self, model: str) -> asyncio.Task[_Key | Broken | Halted]:
         """The fetch under way, or a new one. It belongs to nobody: a worker that gives up does not take it along."""
@@ -132,16 +152,16 @@ class AccessKeys:
         if isinstance(found, _Key):
             self._keys[model] = found
         else:
-            self._quiet_until[model] = self._wall() + _PAUSE_S
+            self._quiet_until[model] = self._now().loop + _PAUSE_S
         return found
 
     async def _new_key(self, model: str) -> _Key | Broken:
         result = await self._ask("GetApiKey", _question(model, self._project))
         if isinstance(result, Broken):
             return result
-        now = self._wall()
+        now = self._now()
         match result:
-            case {"ApiKey": str(key), "ExpiredTime": int(expires)} if key and expires > now:
+            case {"ApiKey": str(key), "ExpiredTime": int(expires)} if key and expires > now.wall:
                 replaces_refused = model in self._refused
                 self._refused.discard(model)
                 return _Key(f"Bearer {key}", now, expires, replaces_refused)
@@ -177,12 +197,12 @@ def _question(model: str, project: str) -> dict[str, Any]:
     }
 
 
-def _usable(found: _Key | Broken | Halted, old: _Key | None, now: float) -> str | Broken:
+def _usable(found: _Key | Broken | Halted, old: _Key | None, now: _Moment) -> str | Broken:
     match found:
         case _Key():
             return found.header
         case Halted():
             raise Halted(str(found))  # a new one for each waiter, for raising adds a traceback to it
-        case Broken() if old is not None and now < old.expires:
+        case Broken() if old is not None and old.left(now) > 0:
             return old.header
     return found

@@ -126,6 +126,9 @@ def _judge_error(said: Complaint, reply: Reply, wall: float) -> Verdict:
     cause = Cause(rule.kind, code, _message(said, reply), rule.advice)
     if not known and (wish := reply.headers.get("x-should-retry")) is not None:
         rule = _overruled(rule, wish)
+    wall = (
+        _http_date(reply.headers.get("date", "")) or wall
+    )  # dates in an answer are by the server's clock, not by ours
     after = _retry_after(reply.headers.get("retry-after"), wall)
     if rule.advice:
         return _halted(cause, wall)
