@@ -14,9 +14,9 @@ The reasoning:
 * **What failed just before that was known is forgiven too**: see `covers`.
 * **While it is away one probe goes at a time**, at pauses that grow with the silence, up to a minute. Rows take
   turns at it, and one that failed too often answers for itself, since it may be all that is wrong.
-* **It opens slowly**: two at once, and one more with each answer. Failures of half of the calls under way that no answer
-  contradicts shut it again; two alone would, where one call in eight fails for ever, keep a wide run from opening. The
-  pauses then grow anew, from the last answer.
+* **It opens slowly**: two at once, and one more with each answer. Failures that no answer contradicts, of half of the
+  calls under way, shut it again; two alone would, where one call in eight fails for ever, keep a wide run from
+  opening. The pauses then grow anew, from the last answer.
 """
 
 import math
@@ -131,13 +131,18 @@ class Outage:
     # ---- what is shown
 
     @property
+    def trouble(self) -> str:
+        """What is or was wrong in the last outage."""
+        return f"the service is away: {self._last.cause.message}" if self._last else ""
+
+    @property
     def reason(self) -> str:
         """What there is to say, empty when the service is there."""
         if self._last is None or not self.is_away:
             return ""
         if self._opening:
             return "the service is coming back"
-        return f"the service is away: {self._last.cause.message}"
+        return self.trouble
 
     def lasts(self, now: float) -> float:
         """Seconds since the present outage began, less those in which we rested; 0 without one."""
