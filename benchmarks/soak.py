@@ -51,6 +51,7 @@ def main():
     parser.add_argument("--concurrency", type=int, default=256)
     parser.add_argument("--latency", type=float, default=0.05, help="mean seconds to an answer")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     with tempfile.TemporaryDirectory(prefix="arkbatch-soak-") as folder:
         soak = Soak(Path(folder), asked)
         soak.work()

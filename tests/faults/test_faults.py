@@ -308,15 +308,17 @@ def test_a_run_directory_that_is_removed_ends_the_session_with_a_message(tmp_pat
 
 
 def test_a_second_writer_is_told_who_is_first(tmp_path):
-    prompts(tmp_path, *numbered(ROWS))
+    prompts(tmp_path, *numbered(1000))
     with canned(latency=0.3) as (url, _):
         process = start(tmp_path, url)
         until(lambda: size(tmp_path / "a.run" / "results.jsonl") > 0)
         second = run(tmp_path, url)
+        process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
-    assert second.returncode == 5
-    assert f"process {process.pid}".encode() in second.stderr
-    assert each_row_once(tmp_path) == []
+        assert second.returncode == 5
+        assert f"process {process.pid}".encode() in second.stderr
+        run(tmp_path, url, "--concurrency", 500)
+    assert each_row_once(tmp_path, 1000) == []
 
 
 def test_the_process_list_does_not_show_the_key_and_the_run_is_its_owners(tmp_path):
