@@ -135,6 +135,27 @@ def test_one_failure_in_eight_does_not_keep_a_wide_run_from_opening():
     assert one.seconds(now) < 200
 
 
+def test_where_one_call_in_eight_fails_anyway_chance_makes_no_outage():
+    """Of short calls, few are under way at a time, and three in a row fail every some seconds."""
+    one, chance = outage(width=256), random.Random(2)
+    for _ in range(8):
+        one.sent(0.0)
+    aways = 0
+    for number in range(100_000):
+        one.sent(number / 300)
+        one.heard(number / 300, number, DROPPED if chance.random() < 0.125 else DONE, number / 300)
+        aways += one.is_away
+    assert not one.is_away
+    assert aways < 500  # of which most are the first ones, when nothing was known
+
+
+def test_rows_that_all_fail_at_the_end_of_such_a_run_are_enough():
+    one = outage(width=256)
+    for number in range(1000):
+        call(one, number / 300, number, DROPPED if number % 8 == 0 else DONE)
+    assert [call(one, 10.0, row, DROPPED).scope for row in (1, 2, 3)][-1] is Scope.SERVICE
+
+
 def test_a_service_that_comes_back_is_not_given_up():
     one = away(give_up_after=1000.0)
     call(one, 990.0, 1, DONE)

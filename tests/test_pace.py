@@ -412,3 +412,34 @@ def test_after_a_long_rest_the_ramp_begins_anew():
     assert pace.found.rpm == short
     pace.rested(4_000.0)
     assert pace.found.rpm == 600
+
+
+@pytest.mark.parametrize("scope", [Scope.RATE, Scope.CONCURRENCY])
+def test_a_refusal_alone_among_thousands_of_calls_shows_no_limit(scope):
+    pace, refused = fast(4000, refuse={3000}, scope=scope)
+    assert (pace.found.concurrency, pace.found.rpm, refused) == (None, None, 1)
+
+
+@pytest.mark.parametrize("scope", [Scope.RATE, Scope.CONCURRENCY])
+def test_two_refusals_near_each_other_do(scope):
+    pace, refused = fast(4000, refuse={3000, 3700}, scope=scope)
+    assert refused == 2
+    assert (pace.found.concurrency if scope is Scope.CONCURRENCY else pace.found.rpm) is not None
+
+
+def fast(calls, *, refuse, scope):
+    """So many calls at 300 a second, each of a tenth of one; those of these numbers are refused."""
+    pace, now, under_way, refused = Pace(0.0, concurrency=256), 0.0, deque(), 0
+    for number in range(calls):
+        now += 1 / 300
+        while under_way and under_way[0][0] + 0.1 <= now:
+            sent_at, no = under_way.popleft()
+            if no in refuse:
+                pace.pushed_back(now, scope, None, sent_at)
+                refused += 1
+            else:
+                pace.answered(now)
+        now += pace.ready_in(now, len(under_way)) if pace.ready_in(now, len(under_way)) < math.inf else 0.0
+        pace.sent(now)
+        under_way.append((now, number))
+    return pace, refused

@@ -3,7 +3,8 @@
 From one opening of the door to the next, a server's window was used up and has turned over, so the calls it granted
 in that time are its limit, whatever its window is like. Here that sum is taken over the minute before the door
 opened, because limits are counted by the minute or shorter, and over the window itself where `Retry-After` shows
-that it is one of seconds. Nothing here decides: `pace` does, from the two bounds.
+that it is one of seconds. A single refusal among many calls that were taken, before and after it, shows no limit:
+services turn one call in many thousands away for reasons of their own. Nothing here decides: `pace` does.
 """
 
 import math
@@ -17,13 +18,26 @@ NEAR = 0.9  # what was granted is this near to the rate: noise, and not a limit 
 DEEPEST_CUT = 0.25  # a fixed window that is cut just after it began looks as if nothing were granted
 STEEP = 1.2  # times the average of the three minutes before; what Ark calls a burst
 MARK, MARKS = 30.0, 9  # s; so that the third last is from a minute ago and the first from four
+ALONE, TAKEN_AFTER = 2000, 10  # calls since the last refusal; calls sent before we knew of it, and not refused
 SHORT = 5.0  # s; a `Retry-After` up to here tells of a window of seconds
 
 
 class Granted:
     """Calls sent, less those refused. Times are seconds, rates are calls a second."""
 
-    __slots__ = ("_at_refusal", "_busy_since", "_count", "_history", "_mark_at", "_minute", "_opened_with", "since")
+    __slots__ = (
+        "_alone",
+        "_at_refusal",
+        "_busy_since",
+        "_count",
+        "_history",
+        "_last",
+        "_mark_at",
+        "_minute",
+        "_opened_with",
+        "_unrefused",
+        "since",
+    )
 
     def __init__(self, now: float) -> None:
         self._minute = Window(now, MINUTE, 1.0)
@@ -34,9 +48,14 @@ class Granted:
         self._count = 0
         self._opened_with = 0  # what it was when the door opened
         self.since: float | None = None  # the first call after that
+        self._last = deque[float](maxlen=TAKEN_AFTER)  # when they were sent
+        self._unrefused = 0  # calls since the last refusal
+        self._alone = False
 
     def sent(self, now: float) -> None:
         self._count += 1
+        self._unrefused += 1
+        self._last.append(now)
         self._minute.add(now, 1)
         if self.since is None:
             self.since = now
@@ -50,6 +69,8 @@ class Granted:
     def refused(self, now: float, sent_at: float, *, old_news: bool) -> None:
         self._count -= 1
         self._minute.correct(now, sent_at, -1)
+        self._alone = self._unrefused >= ALONE and self._last[0] > sent_at
+        self._unrefused = 0
         if old_news:
             self._at_refusal -= 1
         else:
@@ -62,6 +83,10 @@ class Granted:
     def per_second(self) -> float:
         """In the minute before the last refusal."""
         return self._at_refusal / MINUTE
+
+    def is_alone(self, door: Door) -> bool:
+        """Whether the last refusal says nothing about a limit."""
+        return self._alone and not door.asked and not door.tries_refused
 
     @property
     def steep(self) -> bool:

@@ -10,7 +10,8 @@ The reasoning:
 * **No connection is never the row's fault**: nothing was sent.
 * **Anything else (5xx, dropped, silence, garbage) may be the row's doing**: a row that breaks the server must not hold
   up a run. So it takes failures of several different rows without an answer between them, more where more are under
-  way, to say that the service is away; or four failures in five calls, whatever the fifth says.
+  way, and so many that chance would hardly do it where calls fail often; or four failures in five calls, whatever the
+  fifth says.
 * **What failed just before that was known is forgiven too**: see `covers`.
 * **While it is away one probe goes at a time**, at pauses that grow with the silence, up to a minute. Rows take
   turns at it, and one that failed too often answers for itself, since it may be all that is wrong.
@@ -28,6 +29,8 @@ from arkbatch.core.words import duration
 
 FEWEST_WITNESSES, MOST_WITNESSES = 3, 20
 WITNESSES_OF = 0.25  # of the calls under way; at one failure in five, eight in a row come once in 400,000 calls
+USUAL, CALLS = 0.01, 200  # of the calls fail where nothing is known; over so many the share is learnt
+CHANCE = 1e-6  # that so many in a row fail, each by itself
 RELAPSE_OF = 0.5  # of the calls under way, while it opens
 SHARE = 0.8  # of the last calls failed: it is as good as away
 MEMORY = 20  # calls, that the share is an average over
@@ -72,6 +75,7 @@ class Outage:
         self._under_way = 0
         self._failing: dict[int, int] = {}  # failures of each row since the last sign of life
         self._share = 0.0
+        self._usual = 0.0  # share of the calls that fail while the service is there
         self._probed_at = self._next_probe = now
         self._rests_since: float | None = None
         self._rested = 0.0  # since the last sign of life, or in the present outage
@@ -163,6 +167,7 @@ class Outage:
         self._share -= self._share / MEMORY
         if not self.is_away:
             self._forget_rest(now)
+            self._usual -= self._usual / CALLS
             return
         if not self._opening:
             self._opening, self._share = FIRST_WIDTH, SHARE / 2
@@ -192,6 +197,7 @@ class Outage:
                 self._begins(now, cause)
             self._opening = 0
         if not self.is_away:
+            self._usual += (1.0 - self._usual) / CALLS
             return unreached
         assert self._last is not None
         self._last = Away(self._last.since, self._last.noticed, cause)
@@ -205,9 +211,13 @@ class Outage:
 
     @property
     def _needed(self) -> float:
-        """Witnesses. While it opens two may be enough."""
-        fewest, share = (FIRST_WIDTH, RELAPSE_OF) if self.is_away else (FEWEST_WITNESSES, WITNESSES_OF)
-        return min(max(fewest, self._under_way * share), MOST_WITNESSES)
+        """Witnesses. While it opens two may be enough; so are a few where nobody is under way who could contradict."""
+        if self.is_away:
+            return min(max(FIRST_WIDTH, self._under_way * RELAPSE_OF), MOST_WITNESSES)
+        if not self._under_way:
+            return FEWEST_WITNESSES
+        by_chance = math.log(CHANCE) / math.log(max(self._usual, USUAL))
+        return min(max(FEWEST_WITNESSES, self._under_way * WITNESSES_OF, by_chance), MOST_WITNESSES)
 
 
 def doubtful(cause: Cause) -> bool:

@@ -11,7 +11,7 @@ The reasoning, in the order in which it happens:
   slow one is a burst of refusals as large as the concurrency. Ark refuses steep ramps, so whoever builds a pace for
   Ark passes a `Ramp`; nothing here guesses it.
 * **A refusal shuts the door for all** (`door`). Calls that were under way bring the same news again; that is no
-  new evidence.
+  new evidence. One refusal alone among thousands of calls is none of a limit.
 * **What was granted until the door opens again is the limit** (`granted`). So it is measured instead of
   halved, and a cut to a third is answered in one step. Of the calls in flight likewise: those that were not
   refused are what the service takes.
@@ -219,7 +219,9 @@ class Pace:
         if opened_at is None:
             self._in_flight_at_try = self._in_flight + 1
             return
-        if self._scope is Scope.RATE:
+        if self._granted.is_alone(self._door):
+            pass
+        elif self._scope is Scope.RATE:
             self._learn_rate(now, opened_at)
         else:
             self._learn_width()
