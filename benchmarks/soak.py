@@ -5,10 +5,11 @@
 
 A simulator breaks one call in eight, in every way that a call can break and still be tried again, and now and then
 says that it is busy or that the rate is too high. Beside that it is killed and started again, the run is stopped for
-some seconds (SIGSTOP), killed (SIGKILL) and asked to end (SIGTERM), in turn; a run that ended goes on by the same
-command. The calls are made with temporary keys of five minutes' life. `--rpm` is set at each start so that the rows
-last as long as was asked. Printed at the end: rows, duplicates, losses, failures, whether the usage is what the
-records add up to, calls, peak memory and most open files of the run, and where a key was found.
+some seconds (SIGSTOP), killed (SIGKILL) and asked to end (SIGTERM), in turn. A run that ended goes on by the same
+command; the rows that a SIGTERM found between two billed tries are sent by `retry` at the end. The calls are made
+with temporary keys of five minutes' life. `--rpm` is set at each start so that the rows last as long as was asked.
+Printed at the end: rows, duplicates, losses, failures, whether the usage is what the records add up to, calls, peak
+memory and most open files of the run, and where a key was found.
 """
 
 import argparse
@@ -66,7 +67,7 @@ class Soak:
         self.every = max(20.0, asked.minutes * 60 / 40)  # seconds from one event to the next
         self.port, self.simulator, self.run = 0, None, None
         self.peak = self.files = 0
-        self.codes, self.done = Counter(), Counter()
+        self.codes, self.done, self.again = Counter(), Counter(), 0
         self.progress = Lines(folder / "in.run")
         self.began = time.monotonic()
 
@@ -103,17 +104,28 @@ class Soak:
         self.codes[code] += 1
         if code in {130, -signal.SIGKILL}:
             self.start()
-            return False
-        return True
+        elif code == 3 and not self.again:
+            self.again = self.progress.count_failures()
+            self.retry()
+        else:
+            return True
+        return False
 
     # ---- processes
 
     def start(self):
+        """The run, from its beginning or from where it ended."""
         left = max(self.asked.rows - self.progress.count(), 1)
         minutes = max(self.asked.minutes - self.seconds / 60, 0.5)
-        command = [*ARKBATCH, "run", "in.jsonl", "--model", "ep-soak", "--base-url", f"{self.url}/api/v3"]
-        command += ["--concurrency", str(self.asked.concurrency), "--rpm", f"{left / minutes * STEADY:.0f}"]
-        command += ["--max-attempts", "20", "--timeout", "5", "--set", "max_tokens=16", "--mixed", "--json"]
+        self.launch("run", "in.jsonl", "--rpm", f"{left / minutes * STEADY:.0f}", "--mixed")
+
+    def retry(self):
+        self.launch("retry", "in.run")
+
+    def launch(self, *words):
+        command = [*ARKBATCH, *words, "--model", "ep-soak", "--base-url", f"{self.url}/api/v3", "--json"]
+        command += ["--concurrency", str(self.asked.concurrency), "--set", "max_tokens=16"]
+        command += ["--max-attempts", "20", "--timeout", "5"]
         env = os.environ | {
             "VOLC_ACCESSKEY": ACCESS_KEY,
             "VOLC_SECRETKEY": SECRET_KEY,
@@ -163,7 +175,7 @@ class Soak:
         yield f"exit codes {dict(self.codes)}, {seconds:.0f} s, {rows / seconds:.0f} rows a second; events: {events}"
         yield (
             f"{found.rows:,} of {rows:,} rows recorded, {found.doubled} duplicates, {rows - found.rows} losses, "
-            f"{found.failed} failures"
+            f"{found.failed} failures ({self.again} rows sent by retry)"
         )
         yield f"usage {'equals' if found.usage == Counter(counted) else 'DIFFERS FROM'} what the records add up to"
         yield f"{found.calls:,} calls, {found.calls / rows - 1:.1%} of them again"
@@ -187,6 +199,10 @@ class Lines:
                         place[0] += len(block)
                         place[1] += block.count(b"\n")
         return sum(lines for _, lines in self.places.values())
+
+    def count_failures(self):
+        self.count()
+        return next(lines for path, (_, lines) in self.places.items() if path.name == "failures.jsonl")
 
 
 class Records:
