@@ -28,6 +28,8 @@ from arkbatch.core.records import Body, Cause, Kind
 
 MOST_BYTES = {"image": 10 << 20, "video": 50 << 20}  # Ark: images under 10 MB, videos of up to 50
 MOST_BODY = 64 << 20
+# A link or a pipe that was put in a file's place is not followed and not waited for. Not every platform has each.
+_FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 _PIECE = 3 << 16  # bytes read at a time; a multiple of three, so that the pieces of base64 can be joined
 
 
@@ -130,8 +132,7 @@ def _beginning_of_url(file: _File) -> bytes | Cause:
 
 
 def _opened(file: _File) -> BinaryIO:
-    """What was looked at, and no link that has been put in its place."""
-    return open(os.open(file.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb", buffering=_PIECE)
+    return open(os.open(file.path, _FLAGS), "rb", buffering=_PIECE)
 
 
 def _written(plan: _Plan) -> bytes | Cause:

@@ -56,7 +56,7 @@ def file_names(body: Body) -> Iterator[FileName]:
     """The files that a request names, in the order of its parts."""
     for parts in _lists(body):
         for part in parts:
-            if (name := _file_name(part)) is not None:
+            if type(part) is dict and (name := _file_name(part)) is not None:
                 yield name
 
 
