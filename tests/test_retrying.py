@@ -8,8 +8,9 @@ from virtual import run_virtual
 from arkbatch.adapters.rundir import FAILURES, RESULTS
 from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.job import Job, RetryPolicy, Secret
+from arkbatch.core.kinds import chosen_kinds
 from arkbatch.engines.opening import OpenRun
-from arkbatch.engines.retrying import Choice, OpenRetry, chosen_kinds
+from arkbatch.engines.retrying import Choice, OpenRetry
 from arkbatch.engines.run import Session
 from arkbatch.simulator.server import serve
 from arkbatch.simulator.settings import Settings

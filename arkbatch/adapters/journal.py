@@ -224,6 +224,27 @@ def read_lines(path: Path, start: int = 0, end: int | None = None) -> Iterator[t
             offset += len(line)
 
 
+def read_lines_back(path: Path, end: int) -> Iterator[tuple[int, bytes]]:
+    """Byte offset and bytes of each line before `end`, where one ends, the last line first."""
+    with path.open("rb") as file:
+        place, offset = end, end + 1
+        rest: list[bytes] = []  # of a line whose beginning was not read yet, its end first
+        while place:
+            begin = max(0, place - _BUFFER)
+            file.seek(begin)
+            first, *more = file.read(place - begin).split(b"\n")
+            place = begin
+            for part in reversed(more):
+                line = b"".join([part, *reversed(rest)])
+                rest.clear()
+                offset -= len(line) + 1
+                if line:  # else it is what stands behind the last newline
+                    yield offset, line
+            rest.append(first)
+        if first_line := b"".join(reversed(rest)):
+            yield 0, first_line
+
+
 def end_of_lines(path: Path) -> int:
     """The offset behind the last newline."""
     with path.open("rb") as file:

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from arkbatch.core.errors import RunDamaged, RunDirectoryError, RunLocked, StorageFull
+from arkbatch.core.orders import Steered
 
 FORMAT = 1
 
@@ -29,6 +30,7 @@ LEDGER = "ledger.bin"
 LOG = "run.log"
 LOCK = "lock"
 SPOOL = "input.jsonl"
+SOCKET = "ctl.sock"
 SUPERSEDED = "superseded.jsonl"
 PENDING = ".rebased"  # a journal file that waits to be replaced together with the other one
 
@@ -50,7 +52,10 @@ class InputInfo(Struct):
 
 
 class SessionInfo(Struct, omit_defaults=True):
-    """One start of `run` or `retry` on this directory."""
+    """One start of `run` or `retry` on this directory.
+
+    limits: those it began with; steered: what was ordered while it worked, with the limits that were set
+    """
 
     number: int
     command: str
@@ -61,6 +66,7 @@ class SessionInfo(Struct, omit_defaults=True):
     seconds: float = 0.0
     limits: dict[str, Any] = {}
     changes: list[str] = []
+    steered: list[Steered] = []
 
 
 class RunInfo(Struct):
@@ -101,7 +107,7 @@ class RunDirectory:
         with disk(self.path):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         # A process killed at its start leaves these, or a file that was to become one of them.
-        known = {RUN, RESULTS, FAILURES, USAGE, LEDGER, LOG, LOCK, SPOOL}
+        known = {RUN, RESULTS, FAILURES, USAGE, LEDGER, LOG, LOCK, SPOOL, SOCKET}
         strange = sorted(entry.name for entry in self.path.iterdir() if entry.name.removesuffix(".new") not in known)
         if strange and not self.exists:
             raise RunDirectoryError(

@@ -39,7 +39,8 @@ def command(
     """
     from arkbatch.cli.serving import Serving
     from arkbatch.cli.session import carry_out
-    from arkbatch.engines.retrying import Choice, OpenRetry, chosen_kinds
+    from arkbatch.core.kinds import chosen_kinds
+    from arkbatch.engines.retrying import Choice, OpenRetry
 
     changes = _changes(flags.pop("set_"), flags["model"])
     choice = Choice(chosen_kinds(kind), _numbers(row), changes)

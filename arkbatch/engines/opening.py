@@ -28,6 +28,8 @@ from arkbatch.core.endpoints import ENDPOINTS
 from arkbatch.core.errors import RunChanged, UsageError
 from arkbatch.core.job import Job, asked, written
 from arkbatch.core.ledger import Position
+from arkbatch.core.lines import Retryable
+from arkbatch.core.orders import limits_after
 from arkbatch.core.pricing import Pricer
 from arkbatch.core.records import BadRow, Row
 from arkbatch.core.rows import RowReader, problem_of_defaults
@@ -35,6 +37,16 @@ from arkbatch.core.standing import Found
 from arkbatch.core.words import counted
 
 STDIN = "-"
+
+
+def over_again(info: RunInfo) -> list[str]:
+    """What somebody had set while the last session worked, which held for that one only."""
+    last = info.sessions[-1] if info.sessions else None
+    set_then = limits_after({}, last.steered) if last else {}
+    if not set_then:
+        return []
+    listed = ", ".join(f"{name} {'none' if value is None else f'{value:g}'}" for name, value in set_then.items())
+    return [f"limits that ctl set in the last session ({listed}) hold no more; the job's do"]
 
 
 class Wishes(Struct, frozen=True):
@@ -126,6 +138,7 @@ class OpenRun:
     def _resume(self, info: RunInfo) -> RunInfo:
         self._check_asked(info)
         self._check_input(info)
+        self._changes += over_again(info)
         info.row_limit, info.job = self.job.row_limit, written(self.job)
         return info
 
@@ -229,6 +242,10 @@ class OpenRun:
             if number not in ledger:
                 yield reader.read(number, offset, line)
 
+    def will_send(self, failure: Retryable, offset: int) -> bool:  # noqa: ARG002 - a retry sends such
+        """Whether the failed row of the line at this byte of the failures is one that `rows` gives or gave."""
+        return False
+
     def begin_session(self, limits: dict[str, Any]) -> SessionInfo:
         """Note the session in `run.json`; its number is part of each request id."""
         session = SessionInfo(
@@ -242,6 +259,10 @@ class OpenRun:
         self.info.sessions.append(session)
         self.directory.write_info(self.info)
         return session
+
+    def note_session(self) -> None:
+        """Write down what has become of the session so far."""
+        self.directory.write_info(self.info)
 
     def end_session(self, session: SessionInfo, ending: str, seconds: float) -> None:
         session.ended_at, session.ending, session.seconds = self._now(), ending, round(seconds, 3)

@@ -6,7 +6,6 @@ themselves were mended, the input is another one, which `run --rebase` adopts.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +39,6 @@ class Choice(Struct, frozen=True):
 
     def takes(self, failure: Retryable) -> bool:
         return (not self.kinds or failure.error.kind in self.kinds) and (not self.rows or failure.row in self.rows)
-
-
-def chosen_kinds(names: str) -> frozenset[str]:
-    """`timeout,overloaded` as a set. UsageError: there is no such kind."""
-    known = [kind.value for kind in Kind]
-    chosen = frozenset(name.strip() for name in names.split(",") if name.strip())
-    for name in sorted(chosen - set(known)):
-        near = get_close_matches(name, known, 1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise UsageError(f"--kind {name} is not a kind of failure.{hint} Kinds are: {', '.join(known)}.")
-    return chosen
 
 
 # What the record of a bad line had spent.
@@ -104,20 +92,15 @@ class OpenRetry(OpenRun):
         if self._unsent.count and not self.found.unsent:
             yield from self._read_again()
 
+    def will_send(self, failure: Retryable, offset: int) -> bool:
+        return offset < self._end and self._choice.takes(failure)
+
     def _row(self, failure: Retryable, request: RequestPart) -> Row:
         body = merged(request.body, self._choice.changes)
         problem = ENDPOINTS[failure.endpoint].objection(body, at_ark=self.job.at_ark)
         if problem is not None:
             raise UsageError(f"Row {failure.row} cannot be sent so: {problem}. Correct --set.")
-        return Row(
-            failure.row,
-            failure.offset,
-            failure.digest,
-            failure.custom_id,
-            failure.endpoint,
-            body,
-            before_of(failure),
-        )
+        return row_of(failure, body)
 
     def _read_again(self) -> Iterator[Row | BadRow]:
         """Lines that were bad may be good by now: the model or the template of the job may have changed."""
@@ -135,6 +118,19 @@ class OpenRetry(OpenRun):
             failure = decode_retryable(line)
             if self._choice.takes(failure):
                 yield failure
+
+
+def row_of(failure: Retryable, body: dict[str, Any]) -> Row:
+    """The failed row as it is sent again, with this body."""
+    return Row(
+        failure.row,
+        failure.offset,
+        failure.digest,
+        failure.custom_id,
+        failure.endpoint,
+        body,
+        before_of(failure),
+    )
 
 
 def read_run(run_dir: str) -> RunInfo:

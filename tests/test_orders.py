@@ -1,0 +1,114 @@
+"""The words of `arkbatch ctl`, and the lines that carry them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arkbatch.core.errors import UsageError
+from arkbatch.core.orders import (
+    LONGEST,
+    VERSION,
+    Answer,
+    Drain,
+    Look,
+    Order,
+    Pause,
+    Requeue,
+    Resume,
+    Set,
+    State,
+    decode_answer,
+    decode_order,
+    encoded,
+    order_of,
+)
+from arkbatch.core.records import Kind
+
+
+@pytest.mark.parametrize(
+    ("line", "deed"),
+    [
+        ("pause", Pause()),
+        ("resume", Resume()),
+        ("drain", Drain()),
+        ("status", Look()),
+        ("set rpm=600", Set(rpm=600.0)),
+        ("set tpm=2e6 concurrency=1_000", Set(tpm=2e6, concurrency=1000)),
+        ("set rpm=none", Set(rpm=None)),
+        ("requeue timeout,overloaded", Requeue((Kind.OVERLOADED, Kind.TIMEOUT))),
+        ("requeue timeout overloaded timeout", Requeue((Kind.OVERLOADED, Kind.TIMEOUT))),
+    ],
+)
+def test_a_command_line_becomes_an_order(line, deed):
+    action, *words = line.split()
+    assert order_of(action, words, "why") == Order(VERSION, deed, "why")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("paus", "paus is no order. Did you mean pause? Orders are: pause, resume,"),
+        ("pause now", "pause takes nothing behind it, and there is now."),
+        ("set", "set what? For example: set rpm=600 concurrency=40"),
+        ("set concurency=4", "concurency cannot be set. Did you mean concurrency? Known are: concurrency, rpm, tpm."),
+        ("set rpm", "rpm needs a value: rpm=600"),
+        ("set rpm=", "rpm needs a value"),
+        ("set rpm=1 rpm=2", "rpm is set twice."),
+        ("set rpm=0", "rpm=0 is not allowed: it must be a number above 0, or none."),
+        ("set rpm=fast", "rpm=fast is not allowed"),
+        ("set rpm=nan", "rpm=nan is not allowed"),
+        ("set tpm=inf", "tpm=inf is not allowed"),
+        ("set concurrency=2.5", "concurrency=2.5 is not allowed: it must be a whole number from 1 to 100,000."),
+        ("set concurrency=none", "concurrency=none is not allowed"),
+        ("requeue", "requeue what? Name kinds of failure"),
+        ("requeue timeot", "requeue timeot is not a kind of failure. Did you mean timeout?"),
+    ],
+)
+def test_a_wrong_order_is_told_with_what_is_allowed(line, said):
+    action, *words = line.split()
+    with pytest.raises(UsageError) as caught:
+        order_of(action, words)
+    assert str(caught.value).startswith(said)
+
+
+def test_a_reason_is_bounded():
+    with pytest.raises(UsageError, match="501 characters"):
+        order_of("pause", [], "x" * 501)
+
+
+@pytest.mark.parametrize("deed", [Pause(), Look(), Set(rpm=None), Set(concurrency=3, tpm=5.0), Requeue((Kind.EMPTY,))])
+def test_an_order_survives_its_line(deed):
+    order = Order(VERSION, deed, "because\nof \x1b[31mthis")
+    line = encoded(order)
+    assert line.index(b"\n") == len(line) - 1
+    assert decode_order(line) == order
+
+
+def test_an_answer_survives_its_line():
+    state = State(1, False, {"paused": "2026-01-01T00:00:00+00:00"}, {"rpm": 5.0}, {}, 3, 1.0, 2.0, 10, 1, 0, "a pause")
+    assert decode_answer(encoded(Answer(VERSION, "paused", state=state))) == Answer(VERSION, "paused", state=state)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b'{"v":2,"do":{"type":"pause"}}', "version 2 of the orders, the other side 1"),
+        (b'{"do":{"type":"pause"}}', "version None"),
+        (b'{"v":1,"do":{"type":"fly"}}', "This is no order"),
+        (b'{"v":1,"do":{"type":"set","rpm":-1}}', "This is no order"),
+        (b'{"v":1,"do":{"type":"set","rmp":1}}', "This is no order"),
+        (b'{"v":1,"do":{"type":"requeue","kinds":[]}}', "This is no order"),
+        (b"[" * LONGEST, "not one JSON object"),
+        (b'{"v":' + b"[" * LONGEST, "not one JSON object"),
+    ],
+)
+def test_a_line_that_is_no_order_is_refused(line, said):
+    with pytest.raises(UsageError, match=said):
+        decode_order(line)
+
+
+@given(line=st.binary(max_size=200))
+def test_garbage_is_refused_and_nothing_else_happens(line):
+    for decode in (decode_order, decode_answer):
+        with pytest.raises(UsageError):
+            decode(line)
