@@ -165,3 +165,60 @@ def test_a_window_knows_when_it_will_have_fallen(amounts, floor):
             again.add(START + offset, amount)
         again.turn(now + wait - 0.001)
         assert again.total > floor
+
+
+def spend_under_changes(changes, demand, seconds=400.0):
+    """Spend `demand` amounts one after the other while limits change; (when, amount, the limit at that time)."""
+    budget, now, spent = Budget(changes[0][1], START), START, []
+    coming = [(START + after, limit) for after, limit in changes[1:]]
+    limit, amounts = changes[0][1], iter(demand)
+    amount = next(amounts, None)
+    while amount is not None and now < START + seconds:
+        wait = budget.ready_in(now, min(amount, limit))
+        if coming and now + wait >= coming[0][0]:
+            now, limit = coming.pop(0)
+            budget.allow(now, limit)
+        elif wait:
+            now += wait + 1e-9
+        else:
+            budget.spend(now, min(amount, limit))
+            spent.append((now, min(amount, limit), limit))
+            amount = next(amounts, None)
+    return spent
+
+
+changes_of_a_limit = st.lists(st.tuples(st.floats(0, 300), st.integers(100, 20_000)), min_size=1, max_size=8).map(
+    sorted
+)
+
+
+@given(changes=changes_of_a_limit, demand=st.lists(st.integers(1, 3_000), min_size=1, max_size=150))
+def test_the_minute_before_any_call_holds_no_more_than_the_limit_of_its_time(changes, demand):
+    """Also across changes in the middle of a minute, in both directions."""
+    spent = spend_under_changes(changes, demand)
+    for now, _, limit in spent:
+        assert sum(amount for at, amount, _ in spent if now - 60 <= at <= now) <= limit
+
+
+def test_a_raised_limit_is_used_at_once():
+    spent = spend_under_changes([(0.0, 6_000), (90.0, 60_000)], [100] * 2_000, 152.0)
+    after = [at for at, _, _ in spent if at > START + 90]
+    assert after[0] - START < 90.2
+    assert len(after) * 100 > 0.95 * 60_000
+
+
+def test_a_lowered_limit_waits_until_the_minute_before_keeps_it():
+    spent = spend_under_changes([(0.0, 60_000), (90.0, 6_000)], [100] * 2_000, 300.0)
+    after = [at - START for at, _, _ in spent if at > START + 90]
+    assert 140 < after[0] < 151
+    assert sum(at > 180 for at in after) * 100 > 0.95 * 6_000 * 2
+
+
+def test_what_was_used_before_a_budget_began_counts_against_it():
+    used = Window(START, 60.5, 0.5)
+    for second in range(100):
+        used.add(START + second, LIMIT / 60)
+    budget = Budget.after(used, LIMIT, START + 99.5)
+    wait = budget.ready_in(START + 99.5, LIMIT // 2)
+    assert 29 < wait < 32
+    assert budget.ready_in(START + 99.5 + wait, LIMIT // 2) == 0

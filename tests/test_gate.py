@@ -146,7 +146,7 @@ def test_rows_of_very_different_size_use_97_percent_and_none_starves():
                     return
                 waits.append(turn.at - asked)
                 granted.append((turn.at, amount))
-                gate.leave()
+                gate.leave(turn)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(60):
@@ -179,10 +179,10 @@ def test_who_gives_up_waiting_takes_nothing_along():
 def test_who_is_called_and_cancelled_in_the_same_step_passes_the_turn_on():
     async def main():
         gate = open_gate(pace=Narrow(1))
-        await gate.admit(1)
+        turn = await gate.admit(1)
         first, second = (asyncio.ensure_future(gate.admit(1)) for _ in range(2))
         await asyncio.sleep(1)
-        gate.leave()
+        gate.leave(turn)
         asyncio.get_running_loop().call_soon(first.cancel)  # after the gate rang, before the first has come
         await asyncio.wait_for(second, 5)
         return first.cancelled(), gate.in_flight
@@ -201,7 +201,7 @@ def test_any_cancellations_lose_no_turn_and_no_place(seed):
             try:
                 await asyncio.sleep(chance.random())
             except asyncio.CancelledError:
-                gate.leave()
+                gate.leave(turn)
                 raise
             gate.answered(turn, chance.randint(0, LIMIT // 20))
 
@@ -405,3 +405,112 @@ def test_what_a_hold_kept_back_is_not_caught_up_afterwards(limit):
         return sorted(turn.at for turn in await asyncio.gather(*waiting))
 
     assert peak(run_virtual(main())) <= 120
+
+
+async def under_changes(gate, changes, seconds, *, amount=lambda: 1, rest=0.05, workers=30):
+    """Calls that are always there while limits change; (when, tokens) of each, in order."""
+    went = []
+
+    async def worker():
+        while True:
+            turn = await gate.admit(amount())
+            if turn is None:
+                return
+            went.append((turn.at, turn.tokens))
+            await asyncio.sleep(rest)
+            gate.answered(turn, turn.tokens)
+
+    async def change():
+        began = now()
+        for after, limits in changes:
+            await asyncio.sleep(max(began + after - now(), 0))
+            gate.allow(concurrency=100, **limits)
+        await asyncio.sleep(began + seconds - now())
+        gate.close()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(change())
+        for _ in range(workers):
+            group.create_task(worker())
+    return went
+
+
+def most_of_the_limit(went, changes, began, seconds=60.4):
+    """The largest share of its limit that the minute before any call holds, that call included."""
+    shares, window, total, most = list(changes), deque(), 0, 0.0
+    limit = math.inf
+    for at, amount in went:
+        while shares and began + shares[0][0] <= at:
+            limit = shares.pop(0)[1] or math.inf
+        window.append((at, amount))
+        total += amount
+        while window[0][0] < at - seconds:
+            total -= window.popleft()[1]
+        most = max(most, total / limit)
+    return most
+
+
+limits_in_time = st.lists(
+    st.tuples(st.floats(0, 200), st.one_of(st.none(), st.integers(1, 2_000))), min_size=1, max_size=6
+).map(lambda changes: [(0.0, 1_000), *sorted(changes, key=lambda change: change[0])])
+
+
+@settings(deadline=None, max_examples=12)
+@given(changes=limits_in_time)
+def test_requests_keep_their_limit_in_any_minute_across_changes_of_it(changes):
+    async def main():
+        began = now()
+        orders = [(after, {"requests_per_minute": limit}) for after, limit in changes]
+        return await under_changes(open_gate(), orders, 260, rest=0.8), began
+
+    went, began = run_virtual(main())
+    assert most_of_the_limit(went, changes, began) <= 1
+
+
+@settings(deadline=None, max_examples=15)
+@given(changes=limits_in_time, seed=st.integers(0, 1000))
+def test_tokens_keep_their_limit_in_any_minute_across_changes_of_it(changes, seed):
+    """Also when none was given at first, and with calls under way."""
+    chance = random.Random(seed)
+    first, last = None, min(limit or LIMIT for _, limit in changes) * 100 // 10
+    changes = [(after, None if limit is None else limit * 100) for after, limit in changes]
+
+    async def main():
+        began = now()
+        orders = [(after + 70, {"tokens_per_minute": limit}) for after, limit in changes]
+        gate = open_gate(tpm=first)
+        return await under_changes(gate, orders, 350, amount=lambda: chance.randint(1, last), rest=3.0), began
+
+    went, began = run_virtual(main())
+    assert most_of_the_limit(went, [(after + 70, limit) for after, limit in changes], began, 60.0) <= 1
+
+
+@pytest.mark.parametrize("name", ["requests_per_minute", "tokens_per_minute"])
+def test_another_limit_is_used_at_once_in_both_directions(name):
+    async def main():
+        began = now()
+        orders = [(0, {name: 600}), (90, {name: 6_000}), (180, {name: 600})]
+        went = await under_changes(open_gate(), orders, 400)
+        return [at - began for at, _ in went]
+
+    went = run_virtual(main())
+    assert sum(90 <= at < 92 for at in went) > 150
+    assert sum(90 <= at < 180 for at in went) > 0.95 * 9_000
+    first = next(at for at in went if at > 180.1)
+    assert 225 < first < 242
+    assert sum(300 <= at < 400 for at in went) > 0.95 * 1_000
+
+
+def test_the_gate_tells_when_a_lower_limit_lets_the_next_call_go():
+    async def main():
+        gate = open_gate(rpm=600)
+        await admit_all(gate, [1] * 300)
+        before = gate.allowed_in()
+        gate.allow(concurrency=100, requests_per_minute=60)
+        waits, asked = gate.allowed_in(), now()
+        turn = await gate.admit(1)
+        return before, waits, turn.at - asked
+
+    before, said, waited = run_virtual(main())
+    assert before < 1
+    assert 25 < said <= waited <= said + 1

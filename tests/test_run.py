@@ -135,7 +135,7 @@ def test_a_connection_that_cannot_be_opened_is_said_and_begins_no_session(tmp_pa
     from arkbatch.engines.run import Session
 
     @asynccontextmanager
-    async def refused(job, wall):
+    async def refused(*_):
         raise UsageError("install arkbatch[seal]")
         yield
 

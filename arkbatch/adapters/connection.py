@@ -14,14 +14,15 @@ from arkbatch.adapters.auth import AccessKeys, ApiKey, Credentials
 from arkbatch.adapters.control_plane import ControlPlane, fetch_certificate
 from arkbatch.adapters.open_files import connections
 from arkbatch.adapters.packed_vectors import PackedVectors
+from arkbatch.adapters.pool import Pool
 from arkbatch.adapters.transport import Transport, open_transport, proxy_for
 from arkbatch.core.job import Access, Job
 from arkbatch.core.signing import AccessKey
 
 
 @asynccontextmanager
-async def open_connection(job: Job, wall: Callable[[], float]) -> AsyncIterator[Transport]:
-    """wall: unix time, because keys run out by the calendar."""
+async def open_connection(job: Job, wall: Callable[[], float], pool: Pool) -> AsyncIterator[Transport]:
+    """wall: unix time, because keys run out by the calendar; pool: lets the number of connections be changed."""
     async with AsyncExitStack() as stack:
         credentials: Credentials = ApiKey(job.api_key)
         control = None
@@ -29,7 +30,7 @@ async def open_connection(job: Job, wall: Callable[[], float]) -> AsyncIterator[
             control = await stack.enter_async_context(_control_plane(job.access, wall))
             credentials = await stack.enter_async_context(AccessKeys(control.call, wall, project=job.project))
         transport: Transport = await stack.enter_async_context(
-            open_transport(job.base_url, credentials, job.timeouts, connections(job.limits.concurrency))
+            open_transport(job.base_url, credentials, job.timeouts, connections(job.limits.concurrency), pool)
         )
         if job.embeddings.vectors == "base64":
             transport = PackedVectors(transport)

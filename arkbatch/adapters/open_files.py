@@ -29,8 +29,11 @@ def allow_files(calls: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def connections(calls: int) -> int:
-    """How many connections so many calls may have, at least one, so that the journal can always be written."""
+def connections(calls: int, *, have: int = 0) -> int:
+    """How many connections so many calls may have, at least one, so that the journal can always be written.
+
+    have: connections that are open already
+    """
     try:
         import resource
     except ImportError:
@@ -38,7 +41,7 @@ def connections(calls: int) -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return calls
-    return max(1, min(calls, soft - _open_now() - KEPT_FREE))
+    return max(1, min(calls, soft - _open_now() + have - KEPT_FREE))
 
 
 def _open_now() -> int:

@@ -19,6 +19,7 @@ import msgspec
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 
 from arkbatch.adapters.auth import Credentials
+from arkbatch.adapters.pool import Connector, Pool
 from arkbatch.adapters.posting import Incoming, Posts, posts_for
 from arkbatch.adapters.streamed import is_streamed, read_streamed
 from arkbatch.core.job import Timeouts
@@ -145,12 +146,17 @@ def _kept_alive(address: aiohttp.AddrInfoType) -> socket.socket:
 
 @asynccontextmanager
 async def open_transport(
-    base_url: str, credentials: Credentials, timeouts: Timeouts, connections: int
+    base_url: str, credentials: Credentials, timeouts: Timeouts, connections: int, pool: Pool | None = None
 ) -> AsyncIterator[HttpTransport]:
-    """A transport with a pool of so many connections: as many as calls, where the open files allow it."""
-    connector = aiohttp.TCPConnector(
+    """A transport with a pool of so many connections: as many as calls, where the open files allow it.
+
+    pool: through which the number can be changed later
+    """
+    connector = Connector(
         limit=connections, keepalive_timeout=_IDLE_SECONDS, ttl_dns_cache=60, socket_factory=_kept_alive
     )
+    if pool is not None:
+        pool.connector = connector
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=timeouts.read)
     headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "arkbatch"}
     async with aiohttp.ClientSession(

@@ -9,6 +9,7 @@ to `CREDIT_SECONDS`, so that the time in which the window had to drain for a lar
 The amounts have no unit: tokens, input tokens, images. Nothing here knows who waits, or in what order.
 """
 
+from collections.abc import Iterator
 from typing import Protocol
 
 WINDOW_SECONDS = 60.0
@@ -91,6 +92,12 @@ class Window:
         self._amounts[slot % self._count] += amount
         self.total += amount
 
+    def slots(self, now: float) -> Iterator[tuple[float, float]]:
+        """When each slot ended, or now, and what it holds; the oldest first."""
+        self.turn(now)
+        for slot in range(self._newest - self._count + 1, self._newest + 1):
+            yield min((slot + 1) * self._slot, now), self._amounts[slot % self._count]
+
     def falls_to(self, now: float, total: float) -> float:
         """Seconds until the sum is no more than `total`, when nothing is added."""
         self.turn(now)
@@ -113,13 +120,28 @@ class Budget:
     __slots__ = ("_limit", "_paid_off_at", "_paused_until", "_rate", "_window")
 
     def __init__(self, per_minute: float, now: float) -> None:
-        seconds = WINDOW_SECONDS + JITTER_SECONDS
-        self._limit = per_minute
-        # As slow as the window, so that small calls flow evenly and do not clump at the edges of its slots.
-        self._rate = per_minute / (seconds + SLOT_SECONDS / 2)
-        self._window = Window(now, seconds, SLOT_SECONDS)
+        self._limit, self._rate = per_minute, _evenly(per_minute)
+        self._window = Window(now, WINDOW_SECONDS + JITTER_SECONDS, SLOT_SECONDS)
         self._paid_off_at = now  # and not earlier: a run does not begin with credit
         self._paused_until = now
+
+    @classmethod
+    def after(cls, used: Window, per_minute: float, now: float) -> "Budget":
+        """One that begins now, and has what was used before it counted against it."""
+        budget, seconds = cls(per_minute, now), WINDOW_SECONDS + JITTER_SECONDS
+        budget._window = Window(now - seconds - 1.0, seconds, SLOT_SECONDS)
+        for when, amount in used.slots(now):
+            budget._window.add(when, amount)
+        return budget
+
+    def allow(self, now: float, per_minute: float) -> None:
+        """Another limit from now on. What the last minute holds counts against it, so the promise stands: until a
+        lower one is kept by the minute that ends now, nothing is granted.
+        """
+        rate = _evenly(per_minute)
+        debt = max(self._paid_off_at - now, 0.0)  # of the last call; credit is time, and stays
+        self._paid_off_at += debt * (self._rate / rate - 1.0)
+        self._limit, self._rate = per_minute, rate
 
     def ready_in(self, now: float, amount: int) -> float:
         window = self._window
@@ -144,3 +166,8 @@ class Budget:
 
     def seconds_for(self, amount: int) -> float:
         return amount / self._rate
+
+
+def _evenly(per_minute: float) -> float:
+    """A second. As slow as the window, so that small calls flow evenly and do not clump at the edges of its slots."""
+    return per_minute / (WINDOW_SECONDS + JITTER_SECONDS + SLOT_SECONDS / 2)

@@ -125,6 +125,10 @@ class Outage:
         advice = "check the network and the base URL, then run it again; --give-up-after says how long to wait"
         return Cause(cause.kind, cause.code, f"{said}: {cause.message}", advice)
 
+    def widen(self, width: int) -> None:
+        """Another number of calls at once from which on it counts as open."""
+        self._enough = width
+
     def rests(self, now: float) -> None:
         """From now on nothing is sent because somebody wants it so: that is no time in which the service was away."""
         self._rests_since = now

@@ -158,8 +158,9 @@ class Pace:
 
     def allow_at_once(self, concurrency: int) -> None:
         """Another ceiling of calls at once. A higher one is reached as at the beginning, with time and answers."""
-        self.concurrency = self._width.most = concurrency
-        self._width.restart(self._width.value)
+        width = self._width
+        self.concurrency = width.most = concurrency
+        width.restart(width.value if width.ceiling < math.inf else max(width.value, FIRST_WIDTH))
 
     def allow_rate(self, now: float, rate: float | None, ramp: Ramp | None = None) -> None:
         """Another ceiling of calls a minute. Only a refusal that came keeps us below it, or no ceiling and a ramp."""

@@ -21,13 +21,14 @@ from typing import Protocol
 from aiolimiter import AsyncLimiter
 from msgspec import Struct
 
-from arkbatch.core.budget import JITTER_SECONDS, WINDOW_SECONDS, Allowance, Window
+from arkbatch.core.budget import JITTER_SECONDS, WINDOW_SECONDS, Allowance, Budget, Window
 from arkbatch.core.outage import Outage
 from arkbatch.core.records import Scope
 
 PATIENCE = 4.0  # for those rows: 0 uses 90 % of the allowance, 2 92 %, 3 97.0 %, 4 97.6 %
 LOOK_AHEAD = 100  # how many of those in line are asked whether they fit
 RECENT_SECONDS = 10.0
+SETTLED = WINDOW_SECONDS + JITTER_SECONDS + 1.0  # after a change; then all that counts was granted under it
 # A timer may fire a rounding error early; asking again at once would spin.
 SHORTEST_WAIT = 0.001
 
@@ -137,8 +138,7 @@ class Watch:
 
     def __init__(self, now: float) -> None:
         self._opened_at = self._held_since = now
-        self.sent = Window(now, WINDOW_SECONDS, 1.0)
-        self.used = Window(now, WINDOW_SECONDS, 1.0)
+        self.sent, self.used = (Window(now, WINDOW_SECONDS + JITTER_SECONDS, 0.5) for _ in range(2))
         self._held_by: Bound | None = None
         self._held = {bound: Window(now, RECENT_SECONDS, 1.0) for bound in Bound}
 
@@ -159,7 +159,7 @@ class Watch:
     def per_minute(self, window: Window, now: float) -> float:
         """Of a watch younger than a minute, at the rate so far."""
         window.turn(now)
-        return window.total * 60 / min(max(now - self._opened_at, 1.0), WINDOW_SECONDS + 0.5)
+        return window.total * 60 / min(max(now - self._opened_at, 1.0), WINDOW_SECONDS + JITTER_SECONDS + 0.25)
 
 
 class Gate:
@@ -182,6 +182,7 @@ class Gate:
         self._time = self._loop.time
         now = self._time()
         self._concurrency = concurrency
+        self._rpm, self._changed_at = requests_per_minute, -math.inf
         self._requests = None if requests_per_minute is None else _Requests(requests_per_minute)
         self._tokens = tokens
         self._pace: Pace = Unpaced() if pace is None else pace
@@ -191,6 +192,7 @@ class Gate:
         self._held_since = now
         self._held_before = 0.0  # seconds, in holds that are over
         self.in_flight = 0
+        self._reserved = 0  # tokens, for the calls in flight
         self._line: dict[_Waiter, None] = {}  # in order of coming; a dict, to leave it from the middle
         self._first: _Waiter | None = None
         self._patient_until = now
@@ -208,9 +210,10 @@ class Gate:
                 return self._take(now, tokens)
         return await self._stand_in_line(tokens)
 
-    def leave(self) -> None:
+    def leave(self, turn: Turn) -> None:
         """A call was abandoned: its place is free, and it counts as it was reserved."""
         self.in_flight -= 1
+        self._reserved -= turn.tokens
         self._look_soon()
 
     def answered(self, turn: Turn, used: int) -> None:
@@ -257,6 +260,45 @@ class Gate:
         self.outage.goes_on(now)
         self._pace.rested(now)
         self._look_soon()
+
+    def allow(
+        self, *, concurrency: int, requests_per_minute: float | None = None, tokens_per_minute: float | None = None
+    ) -> None:
+        """Other limits from now on. They hold for the minute before each call too, so that no minute passes the limit
+        of its end: after a lower one, nobody goes until that minute keeps it.
+        """
+        now = self._time()
+        self._concurrency = concurrency
+        self.outage.widen(concurrency)
+        if requests_per_minute != self._rpm:
+            self._rpm, self._changed_at = requests_per_minute, now
+            self._requests = None if requests_per_minute is None else _Requests(requests_per_minute)
+        self._allow_tokens(now, tokens_per_minute)
+        self._look_soon()
+
+    def _allow_tokens(self, now: float, per_minute: float | None) -> None:
+        if per_minute is None:
+            self._tokens = None
+        elif isinstance(self._tokens, Budget):
+            self._tokens.allow(now, per_minute)
+        else:
+            self._tokens = Budget.after(self._watch.used, per_minute, now)
+            self._tokens.spend(now, self._reserved)
+
+    def allowed_in(self) -> float:
+        """Seconds until the given limits allow a call of no tokens."""
+        now = self._time()
+        return max(
+            self._room_in(now) if self._requests is not None else 0.0,
+            self._tokens.ready_in(now, 1) if self._tokens is not None else 0.0,
+        )
+
+    def _room_in(self, now: float) -> float:
+        """The bucket knows nothing of the minute before a change; the window does."""
+        most = max(self._rpm or 0.0, 1.0) - 1
+        sent = self._watch.sent
+        sent.turn(now)
+        return sent.falls_to(now, most) if sent.total > most else 0.0
 
     @property
     def holds(self) -> Mapping[str, float]:
@@ -305,8 +347,11 @@ class Gate:
             return wait, Bound.SERVER
         if self._tokens is not None and (wait := self._tokens.ready_in(now, tokens)) > 0:
             return wait, Bound.TOKENS
-        if self._requests is not None and not self._requests.has_capacity():
-            return self._requests.nap, Bound.REQUESTS
+        if self._requests is not None:
+            if not self._requests.has_capacity():
+                return self._requests.nap, Bound.REQUESTS
+            if now < self._changed_at + SETTLED and (wait := self._room_in(now)) > 0:
+                return wait, Bound.REQUESTS
         if (wait := self._pace.ready_in(now, self.in_flight)) > 0:
             return wait, Bound.CONCURRENCY if self.in_flight >= self._concurrency else Bound.SERVER
         return _NONE
@@ -320,12 +365,14 @@ class Gate:
         self._pace.sent(now)
         self.outage.sent(now)
         self.in_flight += 1
+        self._reserved += tokens
         self._watch.sent.add(now, 1)
         return Turn(now, tokens)
 
     def _settle(self, now: float, turn: Turn, used: int) -> None:
         """All that ends with a call in one step, since each step reads the clock and is taken for every row."""
         self.in_flight -= 1
+        self._reserved -= turn.tokens
         self._watch.used.add(now, used)
         if self._tokens is not None:
             self._tokens.settle(now, turn.at, turn.tokens, used)

@@ -1,0 +1,25 @@
+"""The connections of a session, of which there may be another number while it goes on."""
+
+import aiohttp
+
+from arkbatch.adapters.open_files import connections
+
+
+class Connector(aiohttp.TCPConnector):
+    """aiohttp's, whose limit can be changed. More than a lower limit stay open until they are idle or break."""
+
+    def allow(self, calls: int) -> None:
+        """As many connections as calls, where the open files allow it; those that are open count as ours."""
+        idle = sum(len(waiting) for waiting in self._conns.values())
+        self._limit = connections(calls, have=len(self._acquired) + idle)
+
+
+class Pool:
+    """Whoever opens the transport puts the connector in; before that, and without one, there is nothing to change."""
+
+    def __init__(self) -> None:
+        self.connector: Connector | None = None
+
+    def allow(self, calls: int) -> None:
+        if self.connector is not None:
+            self.connector.allow(calls)
