@@ -14,6 +14,7 @@ from typing import Self, TextIO
 from tqdm import tqdm
 
 from arkbatch.adapters.rundir import disk, private
+from arkbatch.core.orders import Steered, told
 from arkbatch.core.records import Again, Cause, Failure, Outcome, Response, Row, Verdict
 from arkbatch.core.standing import Found, Standing, seconds_left
 from arkbatch.core.words import counted, duration, printable, short
@@ -50,6 +51,9 @@ class Observer:
 
     def noted(self, text: str) -> None:
         """Something happened that a person wants to know, such as an outage."""
+
+    def steered(self, steered: Steered) -> None:
+        """Somebody changed how the session goes on."""
 
     def closed(self, ending: str) -> None:
         """The session ended; its records are on disk."""
@@ -97,6 +101,10 @@ class Several(Observer):
         for each in self._observers:
             each.noted(text)
 
+    def steered(self, steered: Steered) -> None:
+        for each in self._observers:
+            each.steered(steered)
+
     def closed(self, ending: str) -> None:
         for each in self._observers:
             each.closed(ending)
@@ -124,6 +132,9 @@ class Bar(Observer):
 
     def noted(self, text: str) -> None:
         self._say(f"{text[:1].upper()}{text[1:]}.")
+
+    def steered(self, steered: Steered) -> None:
+        self._say(f"{told(steered)}.")
 
     def closed(self, ending: str) -> None:
         del ending
@@ -154,6 +165,9 @@ class LineAMinute(Observer):
     def noted(self, text: str) -> None:
         print(printable(f"{text[:1].upper()}{text[1:]}."), file=self._stream, flush=True)
 
+    def steered(self, steered: Steered) -> None:
+        print(printable(f"{told(steered)}."), file=self._stream, flush=True)
+
 
 def _stopping(in_flight: int) -> str:
     return f"Stopping: waiting for {counted(in_flight, 'call')} in flight."
@@ -169,7 +183,7 @@ def described(standing: Standing) -> str:
         _against(standing.rpm, standing.rpm_found or standing.rpm_limit, "req/min"),
         _against(standing.tpm, standing.tpm_limit, "tok/min"),
         f"{duration(left)} left" if left is not None else "",
-        standing.waiting or (printable(f"bound by {standing.bound_by}") if standing.bound_by else ""),
+        printable(standing.waiting or (f"bound by {standing.bound_by}" if standing.bound_by else "")),
     ]
     return ", ".join(part for part in parts if part)
 
@@ -223,6 +237,9 @@ class Log(Observer):
 
     def noted(self, text: str) -> None:
         self._write(text)
+
+    def steered(self, steered: Steered) -> None:
+        self._tell(told(steered))
 
     def closed(self, ending: str) -> None:
         self._tell(f"session ends: {ending}")

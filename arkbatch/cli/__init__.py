@@ -17,6 +17,7 @@ COMMANDS = {
     "run": "Send every row of a prompt file; run it again to resume.",
     "retry": "Send only the failed rows of a run again.",
     "status": "Show how far a run is, what it used and what failed.",
+    "ctl": "Pause, resume, end or hasten a run while it goes on.",
     "show": "Show everything about one row.",
     "vectors": "Write the vectors of a run as one numpy file.",
     "check": "Read every line of an input without sending anything.",

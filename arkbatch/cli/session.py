@@ -11,16 +11,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import click
 import orjson
+from msgspec import UNSET
 from msgspec.structs import replace
 
+from arkbatch.adapters.ctl_socket import HERE, listening
 from arkbatch.adapters.open_files import allow_files
 from arkbatch.adapters.progress import Bar, LineAMinute, Observer
 from arkbatch.api import loop_factory
 from arkbatch.cli.serving import Serving, session_of
 from arkbatch.core.arks_own import remarks
-from arkbatch.core.errors import ExitCode
+from arkbatch.core.errors import ExitCode, RunDirectoryError
 from arkbatch.core.job import Job, Secret
 from arkbatch.core.notice import without_addresses
+from arkbatch.core.orders import Answer, Order, Set
 from arkbatch.core.records import Kind
 from arkbatch.core.summary import Summary
 from arkbatch.engines.opening import OpenRun
@@ -77,7 +80,8 @@ async def _carry_out(
                 click.echo(foretold(run.job, str(run.input), run.found.total, time.time()), err=True)
             session = await session_of(run, _progress(), serving, served)
             with _signals(session):
-                return await work(session, run)
+                async with _orders(session, run):
+                    return await work(session, run)
 
 
 @asynccontextmanager
@@ -92,6 +96,24 @@ async def _simulated(job: Job) -> AsyncIterator[Job]:
     click.echo("Simulated: no request leaves this machine, and the answers mean nothing.", err=True)
     async with serve(Settings(latency=SIMULATED_LATENCY)) as url:
         yield replace(job, base_url=url, api_key=Secret("simulated"))
+
+
+@asynccontextmanager
+async def _orders(session: Session, run: OpenRun) -> AsyncIterator[None]:
+    """`arkbatch ctl` reaches the session meanwhile. Where it cannot, that is no reason not to run."""
+
+    def obey(order: Order) -> Answer:
+        if isinstance(order.do, Set) and order.do.concurrency is not UNSET:
+            allow_files(order.do.concurrency * (2 if run.job.simulated else 1))
+        return session.obey(order)
+
+    async with AsyncExitStack() as stack:
+        if HERE:
+            try:
+                await stack.enter_async_context(listening(run.directory, obey))
+            except RunDirectoryError as error:
+                click.echo(f"{error}.", err=True)
+        yield
 
 
 def _progress() -> Observer:

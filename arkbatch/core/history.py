@@ -53,7 +53,7 @@ class History:
         self.sent = 0  # calls made
         self.spent = 0  # attempts used up; a rate answer uses none
         self.waited = 0.0  # seconds kept waiting by answers that concern everyone
-        self.refused_at: float | None = None  # when the last such answer came
+        self.refused_at: float | None = None  # when the last such answer came, without what the run was held before
         self.doubted_at: float | None = None  # when the last attempt was spent that may have been the service's fault
         self.condemned: Cause | None = None  # why the row is given up, unless that turns out to be so
 
@@ -66,10 +66,13 @@ class History:
         """Answers were billed and thrown away."""
         return bool(self._discarded)
 
-    def goes_on(self, now: float) -> None:
-        """The row goes on; what passed since it was refused counts as waiting."""
+    def goes_on(self, now: float, held: float = 0.0) -> None:
+        """The row goes on; what passed since it was refused counts as waiting.
+
+        held: seconds so far in which the whole run was held back on purpose, which is no waiting
+        """
         if self.refused_at is not None:
-            self.waited += now - self.refused_at
+            self.waited += now - held - self.refused_at
             self.refused_at = None
 
     def forgive(self) -> None:
@@ -77,7 +80,7 @@ class History:
         self.spent -= 1
         self.doubted_at = self.condemned = None
 
-    def add(self, client_id: str, response: Response, verdict: Verdict, now: float) -> None:
+    def add(self, client_id: str, response: Response, verdict: Verdict, now: float, held: float = 0.0) -> None:
         self._seconds += response.seconds
         reply = response if isinstance(response, Reply) else None
         self._reply = reply or self._reply
@@ -96,7 +99,7 @@ class History:
             if verdict.usage:
                 self._discarded = add_usage(self._discarded, verdict.usage)
         if isinstance(verdict, Again) and not spends_attempt(verdict):
-            self.refused_at = now if verdict.scope is not Scope.SERVICE else None
+            self.refused_at = now - held if verdict.scope is not Scope.SERVICE else None
         else:
             self.spent += 1
             self.doubted_at = now if isinstance(verdict, Again) and doubtful(verdict.cause) else None

@@ -31,7 +31,7 @@ class Standing(Struct, frozen=True, gc=False):
     bound_by: what the run waits for, in words
     rpm_found, concurrency_found: where the pace stands, None: it knows no limit
     reason: why the pace last changed
-    waiting: what a run outside its hours waits for, "" within them
+    waiting: what a run waits for that is held: paused, or outside its hours
     """
 
     total: int

@@ -55,6 +55,7 @@ from arkbatch.core.speed import Speeds
 from arkbatch.core.stopper import Stopper
 from arkbatch.core.verdict import judge
 from arkbatch.engines.gate import Gate, Turn
+from arkbatch.engines.requeue import Requeued
 from arkbatch.engines.spending import Hold, Spending
 
 _PACED = (Scope.RATE, Scope.CONCURRENCY)
@@ -97,16 +98,19 @@ class Engine:
 
     halt: why no row can work, after a halt
     recorded, retried: rows recorded, and calls made again, in this session
+    requeued: failed rows that go again in this session
     latency: of the calls that gave an answer; speeds: of those that were streamed
     """
 
     def __init__(self, rows: Iterator[Row | BadRow], tools: Tools) -> None:
         self._rows = rows
         self._tools = tools
+        self.requeued = Requeued()
         self._open: dict[int, Position] = {}
         self._fresh: list[Outcome] = []  # in this round of the loop
         self._unwritable: ArkbatchError | None = None
-        self._workers: list[asyncio.Task[None]] = []
+        self._group: asyncio.TaskGroup | None = None
+        self._workers: set[asyncio.Task[None]] = set()
         self._last: Position | None = None
         self._stopping = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -123,20 +127,38 @@ class Engine:
     async def work_off(self, workers: int) -> Ending:
         """Until the rows are used up, or a stop or a halt. ArkbatchError: the journal cannot be written."""
         try:
-            async with asyncio.TaskGroup() as group:
-                self._workers = [group.create_task(self._worker()) for _ in range(workers)]
+            async with asyncio.TaskGroup() as self._group:
+                self.grow(workers)
         except* ArkbatchError as errors:
             raise errors.exceptions[0] from None
         finally:
-            self._write_down()
+            self.write_down()
         if self.halt is None:
             self._clear_up()
-            self._write_down()
+            self.write_down()
         if self._unwritable is not None:
             raise self._unwritable
         if self.halt is not None:
             return Ending.HALTED
         return Ending.STOPPED if self._stopping.is_set() else Ending.FINISHED
+
+    def grow(self, workers: int) -> None:
+        """Have so many workers at least; those beyond the gate's concurrency only wait."""
+        assert self._group is not None
+        for _ in range(workers - len(self._workers)):
+            worker = self._group.create_task(self._worker())
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
+
+    def requeue(self, rows: Iterator[Row], kinds: frozenset[str], count: int, workers: int) -> None:
+        """Send these failed rows again, before those that were not sent yet: some `count`, failed as these `kinds`."""
+        self.requeued.add(rows, kinds, count)
+        self.grow(workers)  # some may have ended for want of rows
+
+    @property
+    def is_over(self) -> bool:
+        """It only waits for what is under way, or has ended."""
+        return self._stopping.is_set() or not self._workers
 
     def stop(self) -> None:
         """Let the calls in flight finish and send no more; rows that wait stay undone."""
@@ -160,7 +182,7 @@ class Engine:
 
         before: what held when the session began
         """
-        self._write_down()
+        self.write_down()
         return next(iter(self._open.values()), self._last or before)
 
     async def _worker(self) -> None:
@@ -168,14 +190,22 @@ class Engine:
             if self._stopper.doubtful:
                 await self._doubt()
                 continue
-            row = next(self._rows, None)
+            row = self._next()
             if row is None:
                 return
-            self._last = self._open[row.number] = Position(row.number - 1, row.offset)
             if isinstance(row, BadRow):
                 self._record(Failure(row, Cause(Kind.BAD_ROW, "", row.reason)))
             else:
                 await self._work(row)
+
+    def _next(self) -> Row | BadRow | None:
+        """A failed row that goes again, or the next of the input. Only that one moves the place to resume at."""
+        if self.requeued and (again := self.requeued.next()) is not None:
+            return again
+        row = next(self._rows, None)
+        if row is not None:
+            self._last = self._open[row.number] = Position(row.number - 1, row.offset)
+        return row
 
     async def _work(self, row: Row) -> None:
         """See one row through to its outcome. A row that is left undone stays open, so that a resume finds it."""
@@ -228,21 +258,22 @@ class Engine:
         body = orjson.dumps(row.body) if tools.files is None else tools.files.encode(row.body)
         if isinstance(body, Cause):
             return Broken(Break.CONNECT, body.message), Refused(body)
-        history.goes_on(turn.at)
+        history.goes_on(turn.at, tools.gate.held(turn.at))
         self._forgive(history)
         history.sent += 1
         client_id = f"{tools.call_prefix}-{row.number}-{history.sent}"
         try:
             response = await tools.transport.send(_call_of(row, client_id, endpoint, body))
         except Halted as halted:
-            tools.gate.leave()
+            tools.gate.leave(turn)
             return Broken(Break.CONNECT, str(halted)), Halt(Cause(Kind.AUTH, "", str(halted)))
         except BaseException:
-            tools.gate.leave()
+            tools.gate.leave(turn)
             raise
         verdict = judge(response, endpoint, tools.replies, wall=tools.wall(), body=row.body)
         verdict = tools.gate.outage.heard(self._time(), row.number, verdict, turn.at)
-        history.add(client_id, response, verdict, self._time())
+        now = self._time()
+        history.add(client_id, response, verdict, now, tools.gate.held(now))
         tools.observer.answered(row, client_id, response, verdict)
         return response, verdict
 
@@ -324,7 +355,7 @@ class Engine:
 
     async def _doubt(self) -> None:
         """All was refused so far. The last worker to come here knows that nothing under way ended better."""
-        halt = self._stopper.verdict(len(self._open) - len(self._fresh))
+        halt = self._stopper.verdict(len(self._open) + len(self.requeued.rows) - len(self._fresh))
         if halt is not None:
             self._halt(halt.cause)
         await self._cleared.wait()
@@ -344,10 +375,11 @@ class Engine:
     def _record(self, outcome: Outcome) -> None:
         """At the end of this round of the loop, with all else that ends in it."""
         if not self._fresh:
-            self._loop.call_soon(self._write_down)
+            self._loop.call_soon(self.write_down)
         self._fresh.append(outcome)
 
-    def _write_down(self) -> None:
+    def write_down(self) -> None:
+        """What ended in this round of the loop. An error ends the session."""
         if not self._fresh:
             return
         fresh, self._fresh = self._fresh, []
@@ -360,7 +392,8 @@ class Engine:
             return
         self.recorded += len(fresh)
         for outcome in fresh:
-            self._open.pop(outcome.row.number, None)
+            if self._open.pop(outcome.row.number, None) is None:
+                self.requeued.ended(outcome.row.number)
             self._tools.observer.recorded(outcome)
 
     async def _rest(self, seconds: float) -> bool:

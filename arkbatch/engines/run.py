@@ -10,23 +10,26 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import msgspec
 
 from arkbatch.adapters.connection import open_connection
 from arkbatch.adapters.images import Images
 from arkbatch.adapters.pacefile import PaceNote, read_pace, write_pace
+from arkbatch.adapters.pool import Pool
 from arkbatch.adapters.progress import Log, Observer, Several
 from arkbatch.adapters.published import published, ramp_at
 from arkbatch.adapters.rundir import LOG
 from arkbatch.adapters.transport import Transport
 from arkbatch.core.budget import Budget
 from arkbatch.core.deadline import Means
-from arkbatch.core.errors import ArkbatchError, StorageFull
+from arkbatch.core.errors import ArkbatchError, StorageFull, UsageError
 from arkbatch.core.head_start import Memory
 from arkbatch.core.histogram import Histogram
-from arkbatch.core.job import Job
+from arkbatch.core.job import Job, Limits
 from arkbatch.core.ledger import Position
+from arkbatch.core.orders import Answer, Order
 from arkbatch.core.outage import Outage
 from arkbatch.core.pace import Pace
 from arkbatch.core.records import BadRow, Outcome, Row
@@ -39,6 +42,7 @@ from arkbatch.engines.local import Engine, Tools
 from arkbatch.engines.noticing import Noticing
 from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.spending import Spending, spending_of
+from arkbatch.engines.steering import PAUSED, Steering
 from arkbatch.engines.timetable import Timetable
 
 SYNC_SECONDS = 1.0
@@ -69,6 +73,17 @@ class Session:
         self._observer = Observer()
         self._chance = chance
         self._engine: Engine | None = None
+        self._steering: Steering | None = None
+
+    def obey(self, order: Order) -> Answer:
+        """Do what a person wants of the session while it works. ArkbatchError: why it was not done."""
+        if self._steering is None:
+            raise UsageError("The session is only beginning. Try again in a moment.")
+        return self._steering.obey(order)
+
+    @property
+    def _limits(self) -> Limits:
+        return self._steering.limits if self._steering else self._run.job.limits
 
     def stop(self) -> None:
         """Send no more, and end when the calls in flight have ended."""
@@ -93,7 +108,8 @@ class Session:
             self._observer = Several([*self._observers, log, unsynced := _Unsynced()])
             self._observer.opened(run.found)
             # First of all, since it may be refused: then no session has begun that would have to be ended.
-            async with open_connection(job, run.wall) as transport, Noticing(run, self._observer) as noticing:
+            pool = Pool()
+            async with open_connection(job, run.wall, pool) as transport, Noticing(run, self._observer) as noticing:
                 info = run.begin_session(msgspec.to_builtins(job.limits))
                 prefix = f"{job.request_id_prefix}{run.info.run_id}-{info.number}"
                 clock = asyncio.get_running_loop().time
@@ -106,6 +122,18 @@ class Session:
                 self._timetable = Timetable(job.hours, gate, self._observer, noticing, wall=run.wall, now=began)
                 self._timetable.look(began)
                 engine = self._engine = Engine(rows, self._tools(gate, transport, prefix, spending))
+                self._steering = Steering(
+                    run=run,
+                    session=info,
+                    engine=engine,
+                    gate=gate,
+                    pace=pace,
+                    pool=pool,
+                    observer=self._observer,
+                    clock=clock,
+                    look=lambda: self._standing(engine, gate, began, Recent(began)),
+                    stop=self.stop,
+                )
                 try:
                     async with _beside(
                         self._keep_durable(engine, resume_at, unsynced), self._keep_telling(engine, gate, began)
@@ -186,17 +214,19 @@ class Session:
     def _means(self, gate: Gate) -> Means:
         job = self._run.job
         other_lane = job.lane == "online" and not job.simulated and ramp_at(job.base_url) is not None
-        limits = job.limits
+        limits = self._limits
         bound = "" if gate.holds or gate.outage.is_away else gate.bound_by().value
         return Means(bound, limits.concurrency, limits.rpm, limits.tpm, other_lane=other_lane)
 
     def _standing(self, engine: Engine, gate: Gate, began: float, recent: Recent) -> Standing:
         now = asyncio.get_running_loop().time()
-        ledger, limits, found = self._run.journal.ledger, self._run.job.limits, self._run.found
+        ledger, found = self._run.journal.ledger, self._run.found
+        limits = self._limits
         bound, pace = gate.bound_by(), self._finding.pace
+        left = max(0, found.to_send + engine.requeued.added - engine.recorded)
         return Standing(
-            total=found.total,
-            left=max(0, found.to_send - engine.recorded),
+            total=max(found.total, left),
+            left=left,
             failed=ledger.failed.count,
             in_flight=gate.in_flight,
             retried=engine.retried,
@@ -211,8 +241,15 @@ class Session:
             rpm_found=pace.found.rpm,
             concurrency_found=pace.found.concurrency,
             reason=pace.reason,
-            waiting=self._timetable.waiting,
+            waiting=", ".join(filter(None, (self._paused(gate, now), self._timetable.waiting))),
         )
+
+    def _paused(self, gate: Gate, now: float) -> str:
+        since = gate.holds.get(PAUSED)
+        if since is None:
+            return ""
+        moment = datetime.fromtimestamp(self._run.wall() - (now - since), UTC)
+        return f"{PAUSED} since {moment:%H:%M} UTC"
 
     def _remembered(self) -> Memory | None:
         """What an earlier session found about this model at this address."""

@@ -55,7 +55,7 @@ class Moment(Observer):
         if self._standing is None or self._closed:
             return None
         standing = self._standing
-        return Now(standing.in_flight, standing.bound_by, seconds_left(standing), self._stopping)
+        return Now(standing.in_flight, standing.bound_by, seconds_left(standing), self._stopping, standing.waiting)
 
 
 class Look:

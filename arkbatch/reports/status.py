@@ -20,6 +20,7 @@ from arkbatch.adapters.rundir import FAILURES, LOG, RESULTS, RunDirectory, RunIn
 from arkbatch.core.bill import Bill
 from arkbatch.core.errors import RunDamaged
 from arkbatch.core.ledger import Ledger, Tally
+from arkbatch.core.orders import Steered, limits_after, pause_of
 from arkbatch.core.records import add_usage, total_tokens
 from arkbatch.core.till import Charge
 from arkbatch.reports.advice import advice
@@ -53,6 +54,8 @@ class Status(Struct, frozen=True):
     """Everything `status` says.
 
     writer: the process that holds the run, None when no session is running; `speed` is known only then
+    paused: the order to pause that the running session stands under
+    limits: of the last session, as they are now
     rows: that the run is to work off, which is fewer than the input has when --limit was given
     pace: what the last session found out about the service's limits
     models: by endpoint, model and service tier; usage: over every billed attempt; discarded: its part thrown away
@@ -67,6 +70,7 @@ class Status(Struct, frozen=True):
     run_id: str
     simulated: bool
     writer: str | None
+    paused: Steered | None
     input: str
     input_state: InputState
     asked: dict[str, Any]
@@ -109,10 +113,11 @@ def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
             run_id=info.run_id,
             simulated=info.simulated,
             writer=writer,
+            paused=pause_of(last.steered) if writer and last else None,
             input=info.input.path,
             input_state=_input_state(directory, info),
             asked=info.asked,
-            limits=last.limits if last else {},
+            limits=limits_after(last.limits, last.steered) if last else {},
             rows=rows,
             row_limit=info.row_limit,
             done=ledger.done.count,

@@ -7,6 +7,7 @@ from arkbatch.adapters.pacefile import PaceNote
 from arkbatch.adapters.rundir import SessionInfo
 from arkbatch.core.ledger import Tally
 from arkbatch.core.money import Money
+from arkbatch.core.orders import Steered
 from arkbatch.core.words import count, duration, printable, short
 from arkbatch.reports.status import FailureNote, Speed, Status
 from arkbatch.reports.tables import grid
@@ -29,6 +30,8 @@ def status_text(status: Status) -> str:
                 *_more(len(status.failures) - SHOWN, "more kinds of failure, with --json"),
                 *_section("Sessions:", grid(_SESSION_HEADINGS, _sessions(status))),
                 *_more(len(status.sessions) - SHOWN, "earlier sessions, with --json"),
+                *_section("Changed while the last session worked:", grid(_STEERED_HEADINGS, _steered(status))),
+                *_more(len(_last_steered(status)) - SHOWN, "earlier changes, with --json"),
                 status.go_on,
             ]
         )
@@ -36,6 +39,10 @@ def status_text(status: Status) -> str:
 
 
 def _headline(status: Status) -> str:
+    if status.writer and status.paused:
+        since = f" since {_moment(status.paused.at)}"
+        why = f": {' '.join(status.paused.reason.split())}" if status.paused.reason else ""
+        return f"{status.run_dir}: paused{since} by {status.paused.by}{why} ({status.writer})."
     if status.writer:
         return f"{status.run_dir}: running ({status.writer})."
     if not status.left:
@@ -57,7 +64,8 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
     yield "cost", spent_text(said, simulated=status.simulated)
     yield "input", status.input + ("" if status.input_state == "as it was" else f" ({status.input_state})")
     yield "asked", ", ".join(str(status.asked[name]) for name in ("endpoint", "model", "base_url"))
-    yield "limits", _limits(status.limits)
+    changed = any(each.limits for each in _last_steered(status))
+    yield "limits", _limits(status.limits) + (" (changed for that session only)" if changed else "")
     yield "pace", _pace(status.pace) if status.pace else ""
     yield "simulated", "yes: the answers come from arkbatch's own simulator" if status.simulated else ""
 
@@ -119,10 +127,28 @@ def _session(session: SessionInfo, status: Status) -> tuple[str, ...]:
     return (
         str(session.number),
         session.command,
-        session.began_at.replace("T", " ").replace("+00:00", " UTC"),
+        _moment(session.began_at),
         duration(session.seconds) if session.ended_at else "",
         session.ending or ("running" if running else "killed, or the disk was full"),
     )
+
+
+_STEERED_HEADINGS = ("", "when", "by", "what", "why")
+
+
+def _last_steered(status: Status) -> list[Steered]:
+    return status.sessions[-1].steered if status.sessions else []
+
+
+def _steered(status: Status) -> list[tuple[str, ...]]:
+    return [
+        (each.do, _moment(each.at), each.by, each.did, " ".join(each.reason.split()))
+        for each in _last_steered(status)[-SHOWN:]
+    ]
+
+
+def _moment(stamp: str) -> str:
+    return stamp.replace("T", " ").replace("+00:00", " UTC")
 
 
 def _section(title: str, lines: list[str]) -> list[str]:

@@ -72,6 +72,7 @@
         finished: "完成", stopped: "被停止", halted: "中止", abandoned: "被放弃", "disk full": "磁盘已满", "": "进程被终止或磁盘已满",
         "nothing left": "没有剩余的行",
       },
+      steered: "运行中的人工调整", by: "来源", what: "内容", marks: "点线表示人工调整。", paused: "暂停于",
       now: "运行中", asked: "请求参数", input: "输入文件", other: "English",
       meter: { input: "输入", cached: "其中缓存", output: "输出", reasoning: "其中思考" },
       kind: {
@@ -184,6 +185,7 @@
     const title = make("h1", "", make("span", "dot"), w.state[data.state](data));
     const facts = [data.run_dir, data.asked.model, span()].filter(Boolean).join(" · ");
     const under = make("p", "under", facts, data.simulated ? " · " : "", data.simulated ? make("span", "badge", w.simulated) : "");
+    if (data.paused) under.append(" · ", named(make("span", "badge", `${w.paused} ${stamp(unix(data.paused.at))}`), "note", "paused"));
     const left = make("div", "", title, under);
     for (const said of [data.halt, data.waiting, data.outlook]) if (said) left.append(make("p", "", said));
     const note = link.note ? w[link.note] : link.trouble || (data.reading ? w.reading : "");
@@ -275,7 +277,7 @@
   function next() {
     const w = words(), box = make("p", "next");
     if (data.now) {
-      const bound = data.now.bound_by ? ` · ${w.bound} ${data.now.bound_by}` : "";
+      const bound = data.now.waiting ? ` · ${data.now.waiting}` : data.now.bound_by ? ` · ${w.bound} ${data.now.bound_by}` : "";
       box.append(`${whole(data.now.in_flight)} ${w.inFlight}${bound}`);
     } else if (data.next_command && data.state !== "running") {
       box.append(w.next[data.state], " ", make("code", "", data.next_command));
@@ -374,7 +376,17 @@
     }).reverse();
     const card = make("div", "card", table(["#", w.command, w.began, w.took, w.limits, w.ended, ""], rows, { words: [1] }));
     if (data.more_sessions) card.append(make("p", "hint", w.more(data.more_sessions)));
-    return [make("h2", "", w.sessions), named(card, "part", "sessions")];
+    return [make("h2", "", w.sessions), named(card, "part", "sessions"), ...steered()];
+  }
+
+  // What somebody changed by hand, and when.
+  const orders = () => data.sessions.flatMap((each) => each.steered || []).slice(-200);
+
+  function steered() {
+    const w = words(), list = orders();
+    if (!list.length) return [];
+    const rows = list.map((each) => [stamp(unix(each.at)), each.by || "ctl", each.did, each.reason || ""]).reverse();
+    return [make("h2", "", w.steered), named(make("div", "card", table([w.when, w.by, w.what, w.why], rows, { words: [2, 3] })), "part", "steered")];
   }
 
   function asked() {
@@ -410,7 +422,7 @@
     const back = button("", w.all, () => look_at(null));
     back.hidden = !view;
     back.id = "all";
-    return [make("h2", "", w.overTime), grid, make("p", "hint", `${w.each(s.width)} ${w.zoom} `, back)];
+    return [make("h2", "", w.overTime), grid, make("p", "hint", `${w.each(s.width)} ${w.zoom} ${orders().length ? `${w.marks} ` : ""}`, back)];
   }
 
   function extent() {
@@ -444,12 +456,29 @@
         label: line.label, stroke: colour(line.colour), width: line.limit ? 1.5 : 1.75, dash: line.dash, points: { show: false },
         fill: line.fill ? `${colour(line.colour)}22` : undefined, paths: uPlot.paths.stepped({ align: 1 }), value: (_, value) => (value === null ? "–" : short(value)),
       }))],
-      hooks: { setSelect: [(plot) => {
+      hooks: { draw: [mark], setSelect: [(plot) => {
         const { left, width } = plot.select;
         if (width > 4) look_at(plot.posToVal(left, "x"), plot.posToVal(left + width, "x"));
         plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
       }] },
     }, [[...data.series.at, extent()[1]], ...near.map((line) => closed(line.values))], true);
+  }
+
+  function mark(plot) {
+    const { left, top, width, height } = plot.bbox, pen = plot.ctx;
+    pen.save();
+    pen.strokeStyle = colour("--d");
+    pen.lineWidth = devicePixelRatio;
+    pen.setLineDash([2 * devicePixelRatio, 3 * devicePixelRatio]);
+    for (const each of orders()) {
+      const x = plot.valToPos(unix(each.at), "x", true);
+      if (x < left || x > left + width) continue;
+      pen.beginPath();
+      pen.moveTo(x, top);
+      pen.lineTo(x, top + height);
+      pen.stroke();
+    }
+    pen.restore();
   }
 
   function peak(lines) {

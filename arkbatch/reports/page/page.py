@@ -17,6 +17,7 @@ from msgspec import Struct
 from arkbatch import __version__
 from arkbatch.adapters.rundir import SessionInfo
 from arkbatch.core.ledger import Tally
+from arkbatch.core.orders import Steered
 from arkbatch.reports.page.series import Series, seconds, series_of
 from arkbatch.reports.page.timeline import LastFailure, Timeline
 from arkbatch.reports.status import FailureNote, Speed, Status
@@ -32,11 +33,13 @@ class Now(Struct, frozen=True):
     bound_by: str
     seconds_left: float | None
     stopping: bool
+    waiting: str = ""
 
 
 class PageData(Struct, frozen=True):
     """Everything the page shows. Counts are the ledger's, the same as in `usage.json`.
 
+    paused: the order to pause that the running session stands under
     state: running, halted, unfinished, failed (nothing left, with failed rows) or finished
     reading: the lines have not all been read yet, so that the charts still grow
     seconds: that sessions have worked, None when one was killed; per_minute: rows, over these
@@ -46,6 +49,7 @@ class PageData(Struct, frozen=True):
     version: str
     made_at: float
     state: str
+    paused: Steered | None
     reading: bool
     run_dir: str
     run_id: str
@@ -86,6 +90,7 @@ def page_data(
         version=__version__,
         made_at=made_at,
         state=_state(status),
+        paused=status.paused,
         reading=reading,
         run_dir=status.run_dir,
         run_id=status.run_id,

@@ -4,12 +4,13 @@ Everything is a rate a minute or an average, so that stretches of any length can
 in parallel; None is a hole in a line.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import accumulate
 
 from msgspec import Struct
 
 from arkbatch.adapters.rundir import SessionInfo
+from arkbatch.core.orders import limits_after
 from arkbatch.reports.page.buckets import Stretch
 from arkbatch.reports.page.spread import Spread, spread_of
 from arkbatch.reports.page.timeline import Timeline
@@ -111,8 +112,12 @@ def _limits_at(sessions: list[SessionInfo], moment: float, width: int) -> dict[s
     for session in reversed(sessions):
         if seconds(session.began_at) < moment + width:
             over = session.ended_at and seconds(session.ended_at) + width < moment
-            return {} if over else session.limits
+            return {} if over else limits_after(session.limits, session.steered, stamp(moment + width))
     return {}
+
+
+def stamp(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
 
 def seconds(stamp: str) -> float:

@@ -1,0 +1,69 @@
+"""`arkbatch ctl`: gives an order to the session that works on a run, in whatever process it is."""
+
+import shlex
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from arkbatch.adapters.rundir import RunDirectory
+    from arkbatch.core.errors import RunDirectoryError
+
+
+@click.command(short_help="Pause, resume, end or hasten a run while it goes on.")
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.argument("action", metavar="ORDER")
+@click.argument("words", nargs=-1, metavar="[NAME=VALUE|KIND]...")
+@click.option("--reason", default="", metavar="TEXT", help="Why; it is kept in run.json and run.log.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON line.")
+def command(run_dir: str, action: str, words: tuple[str, ...], *, reason: str, as_json: bool) -> None:
+    """Give an order to the session that works on a run, without stopping it.
+
+    \b
+    pause            begin no call; those in flight finish, and the process stays
+    resume           go on
+    drain            end as with one Ctrl-C: the same command goes on later
+    set NAME=VALUE   rpm, tpm (or none) and concurrency, at once and for this session
+    requeue KIND,... send the rows that failed so again now, before the others
+    status           how it stands
+
+    The order goes through a socket in the run directory that only its owner can open. It is not there on Windows.
+
+    \b
+    Examples:
+      arkbatch ctl prompts.run pause --reason "the demo needs the quota"
+      arkbatch ctl prompts.run set rpm=600 concurrency=40
+      arkbatch ctl prompts.run requeue timeout,overloaded
+      arkbatch ctl prompts.run status --json
+    """
+    from pathlib import Path
+
+    from arkbatch.adapters.ctl_socket import NobodyThere, give
+    from arkbatch.adapters.rundir import RunDirectory
+    from arkbatch.core.errors import UsageError
+    from arkbatch.core.orders import encoded, order_of
+    from arkbatch.core.words import printable
+
+    order = order_of(action, words, reason)
+    directory = RunDirectory(Path(run_dir))
+    directory.read_info()
+    try:
+        answer = give(directory, order)
+    except NobodyThere as error:
+        raise _nobody(directory, run_dir, error) from None
+    if answer.error:
+        raise UsageError(answer.error)
+    click.echo(encoded(answer).decode().rstrip() if as_json else printable(answer.said))
+
+
+def _nobody(directory: "RunDirectory", run_dir: str, error: "RunDirectoryError") -> "RunDirectoryError":
+    """Why nobody answers, and the command that begins a session."""
+    import time
+
+    from arkbatch.core.errors import RunDirectoryError
+    from arkbatch.reports.status import read_status
+
+    if writer := directory.writer():
+        return RunDirectoryError(f"{error} It is being worked on by {writer}: stop it there.")
+    go_on = read_status(run_dir, time.time).go_on or f"Look:  arkbatch status {shlex.quote(run_dir)}"
+    return RunDirectoryError(f"Nobody works on {run_dir} now. {go_on}")

@@ -1,0 +1,414 @@
+"""Orders to a session at work: each holds at once, is remembered, and loses or doubles no row."""
+
+import asyncio
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+from fakes import SCRIPT, FakeTransport, answer, refusal
+from msgspec.structs import replace
+from runs import failed, job_of, numbered, prompts, worked_off
+from sessions import failures, lines_of, results, scripted, worked
+
+from arkbatch.adapters.journal import Journal
+from arkbatch.adapters.progress import Observer
+from arkbatch.adapters.rundir import FAILURES, LOG, RESULTS, RunDirectory
+from arkbatch.core.errors import RunDirectoryError, UsageError
+from arkbatch.core.job import RetryPolicy
+from arkbatch.core.orders import order_of
+from arkbatch.core.records import Kind
+from arkbatch.engines.opening import OpenRun
+from arkbatch.engines.retrying import Choice, OpenRetry
+
+
+def job(folder, count=50, **flags):
+    """At a service that minds no steep traffic."""
+    ours = job_of(prompts(folder, *numbered(count)), **{"concurrency": 5, **flags})
+    return replace(ours, base_url="http://127.0.0.1:1/v1")
+
+
+def tell(session, line, reason=""):
+    action, *words = line.split()
+    return session.obey(order_of(action, words, reason))
+
+
+def info(ours):
+    return RunDirectory(Path(ours.run_dir)).read_info()
+
+
+def each_row_once(ours, count):
+    rows = [line["row"] for line in results(ours)] + [line["row"] for line in failures(ours)]
+    return sorted(rows) == list(range(1, count + 1))
+
+
+class Looks(Observer):
+    """What the session told, and calls in flight at each look."""
+
+    def __init__(self):
+        self.told, self.looks = [], []
+
+    def steered(self, steered):
+        self.told.append(steered)
+
+    def stands(self, standing):
+        self.looks.append(standing)
+
+
+def test_a_paused_session_begins_no_call_until_it_goes_on(tmp_path, monkeypatch):
+    ours, observer, transport = job(tmp_path), Looks(), FakeTransport(lambda *_: answer(seconds=1))
+
+    async def meanwhile(session, task):
+        await asyncio.sleep(2.5)
+        assert tell(session, "pause", "the demo").said == "Paused: no call begins; 5 calls in flight finish."
+        await asyncio.sleep(600)
+        stands = tell(session, "status")
+        assert stands.said.startswith("Paused for 10 min 00 s: nothing is in flight; 35 rows left")
+        assert list(stands.state.held) == ["paused"]
+        assert tell(session, "pause").said == "It has been paused for 10 min 00 s."
+        assert tell(session, "resume").said == "Went on after 10 min 00 s."
+        assert tell(session, "resume").said == "It is not paused."
+
+    ended = scripted(ours, transport, monkeypatch, meanwhile=meanwhile, observer=observer)
+    began = [at - transport.began[0] for at in transport.began]
+    assert [at for at in began if 2.5 < at < 602.5] == []
+    assert (ended.summary.succeeded, 609 < ended.seconds < 612) == (50, True)
+    assert [(each.do, each.reason) for each in observer.told] == [("pause", "the demo"), ("resume", "")]
+    assert info(ours).sessions[0].steered == observer.told
+    waiting = {look.waiting for look in observer.looks}
+    assert any(text.startswith("paused since ") for text in waiting)
+    assert "By ctl: paused (the demo)" in (Path(ours.run_dir) / LOG).read_text()
+
+
+def test_a_pause_takes_nothing_from_the_patience_of_a_row(tmp_path, monkeypatch):
+    """It waits out a refusal of its rate when the pause begins."""
+    ours = replace(job(tmp_path, 1), retry=RetryPolicy(patience=100.0))
+    transport = FakeTransport(lambda call, attempt: SCRIPT["overloaded"] if attempt < 4 else answer())
+
+    async def meanwhile(session, task):
+        await asyncio.sleep(0.5)
+        tell(session, "pause")
+        await asyncio.sleep(3_600)
+        tell(session, "resume")
+
+    assert scripted(ours, transport, monkeypatch, meanwhile=meanwhile).summary.succeeded == 1
+
+
+def test_the_end_of_a_pause_is_no_end_of_patience_with_a_service_that_is_away(tmp_path, monkeypatch):
+    ours = replace(job(tmp_path, 20), retry=RetryPolicy(give_up_after=300.0))
+    transport = FakeTransport(
+        lambda *_: SCRIPT["drop_before"] if transport.began[-1] < transport.began[0] + 3_700 else answer()
+    )
+
+    async def meanwhile(session, task):
+        await asyncio.sleep(20)
+        tell(session, "pause")
+        await asyncio.sleep(3_600)
+        tell(session, "resume")
+
+    ended = scripted(ours, transport, monkeypatch, meanwhile=meanwhile)
+    assert (ended.summary.succeeded, ended.summary.halt) == (20, None)
+
+
+def test_more_and_fewer_calls_at_once_hold_at_once(tmp_path, monkeypatch):
+    ours, observer = job(tmp_path, 600), Looks()
+    transport = FakeTransport(lambda *_: answer(seconds=2))
+
+    async def meanwhile(session, task):
+        await asyncio.sleep(10)
+        tell(session, "set concurrency=40")
+        await asyncio.sleep(10)
+        before = observer.looks[-1].in_flight
+        tell(session, "set concurrency=3")
+        await asyncio.sleep(10)
+        assert (before, observer.looks[-1].in_flight) == (40, 3)
+        tell(session, "set concurrency=100")
+
+    ended = scripted(ours, transport, monkeypatch, meanwhile=meanwhile, observer=observer)
+    assert ended.summary.succeeded == 600
+    assert max(look.in_flight for look in observer.looks) == 100
+
+
+def test_a_rate_that_is_set_is_kept_in_the_minute_before_any_call(tmp_path, monkeypatch):
+    ours, transport = job(tmp_path, 1_100, rpm=600.0), FakeTransport(lambda *_: answer(seconds=0.1))
+    changes = [(0.0, 600), (40.0, 120), (130.0, 1_200), (160.0, 300), (165.0, math.inf)]
+
+    async def meanwhile(session, task):
+        now = asyncio.get_running_loop().time
+        began = now()
+        for after, rpm in changes[1:]:
+            await asyncio.sleep(began + after - now())
+            tell(session, f"set rpm={'none' if rpm == math.inf else rpm}")
+
+    scripted(ours, transport, monkeypatch, meanwhile=meanwhile)
+    began = transport.began[0]
+    for at in transport.began:
+        limit = [rpm for after, rpm in changes if began + after <= at + 1e-6][-1]
+        assert sum(at - 60.4 <= other <= at for other in transport.began) <= limit
+
+
+def test_what_is_set_holds_for_the_session_and_the_next_one_says_so(tmp_path, monkeypatch):
+    ours = job(tmp_path, rpm=600.0)
+
+    async def meanwhile(session, task):
+        await asyncio.sleep(0.2)
+        said = tell(session, "set rpm=1200 concurrency=5", "night").said
+        assert said.startswith("Set rpm 600 -> 1,200. This session only: the next one goes by the job (rpm 600).")
+        assert tell(session, "set rpm=1200").said == "Nothing to change: rpm 1,200 already."
+        state = tell(session, "status").state
+        assert (state.limits["rpm"], state.of_job) == (1200.0, {"rpm": 600.0})
+        tell(session, "drain")
+
+    scripted(ours, FakeTransport(lambda *_: answer(seconds=1)), monkeypatch, meanwhile=meanwhile)
+    session = info(ours).sessions[0]
+    assert (session.ending, session.limits["rpm"], session.steered[0].limits) == ("stopped", 600.0, {"rpm": 1200.0})
+    with OpenRun(ours, wall=lambda: 0.0) as run:
+        assert run.found.changes == ("limits that ctl set in the last session (rpm 1200) hold no more; the job's do",)
+
+
+def test_a_drained_session_ends_resumable(tmp_path, monkeypatch):
+    ours = job(tmp_path)
+
+    async def meanwhile(session, task):
+        await asyncio.sleep(1.5)
+        assert tell(session, "drain").said.startswith("Stopping: 5 calls in flight finish, and the rows left stay")
+        for order in ("drain", "pause", "set rpm=1", "requeue timeout"):
+            with pytest.raises(UsageError, match="ending"):
+                tell(session, order)
+        assert tell(session, "status").state.stopping
+
+    transport = FakeTransport(lambda *_: answer(seconds=1))
+    ended = scripted(ours, transport, monkeypatch, meanwhile=meanwhile)
+    assert (ended.summary.ending, ended.summary.succeeded) == ("stopped", 10)
+    assert worked(ours).summary.succeeded == 50
+
+
+def test_a_paused_session_can_be_drained(tmp_path, monkeypatch):
+    async def meanwhile(session, task):
+        await asyncio.sleep(1.5)
+        tell(session, "pause")
+        await asyncio.sleep(50)
+        tell(session, "drain")
+
+    ended = scripted(job(tmp_path), FakeTransport(lambda *_: answer(seconds=1)), monkeypatch, meanwhile=meanwhile)
+    assert ended.summary.ending == "stopped"
+
+
+def test_what_cannot_be_written_down_is_not_done(tmp_path, monkeypatch):
+    ours = job(tmp_path)
+
+    def refused(_):
+        raise RunDirectoryError("Cannot write run.json")
+
+    async def meanwhile(session, task):
+        await asyncio.sleep(1.5)
+        with monkeypatch.context() as patch:
+            patch.setattr(OpenRun, "note_session", refused)
+            for order in ("pause", "set rpm=1 concurrency=1"):
+                with pytest.raises(RunDirectoryError):
+                    tell(session, order)
+        state = tell(session, "status").state
+        assert (state.held, state.limits["rpm"], state.limits["concurrency"]) == ({}, None, 5)
+
+    ended = scripted(ours, FakeTransport(lambda *_: answer(seconds=1)), monkeypatch, meanwhile=meanwhile)
+    assert ended.summary.succeeded == 50
+    assert info(ours).sessions[0].steered == []
+
+
+def test_only_the_last_changes_are_kept_and_none_of_their_limits_is_lost(tmp_path, monkeypatch):
+    monkeypatch.setattr("arkbatch.engines.steering.KEPT", 3)
+    ours = job(tmp_path)
+
+    async def meanwhile(session, task):
+        await asyncio.sleep(1.5)
+        for order in ("set rpm=700", "pause", "resume", "pause", "resume"):
+            tell(session, order)
+
+    scripted(ours, FakeTransport(lambda *_: answer(seconds=1)), monkeypatch, meanwhile=meanwhile)
+    session = info(ours).sessions[0]
+    assert ([each.do for each in session.steered], session.limits["rpm"]) == (["resume", "pause", "resume"], 700.0)
+
+
+# ---- failed rows go again
+
+
+def mends(after):
+    """Rows whose number can be divided by five fail until so many calls were made; all calls take a second."""
+
+    def script(call, attempt):
+        number = int(call.client_id.split("-")[-2])
+        if number % 5 == 0 and len(script.calls) < after:
+            return refusal(400, "InputTextSensitiveContentDetected", seconds=1.0)
+        return answer(seconds=1.0)
+
+    return script
+
+
+def mending(after):
+    script = mends(after)
+    transport = FakeTransport(script)
+    script.calls = transport.calls
+    return transport
+
+
+def test_failed_rows_go_again_in_the_same_session_and_move_out_of_the_failures(tmp_path, monkeypatch):
+    ours, observer, transport = job(tmp_path, 60), Looks(), mending(21)
+
+    async def meanwhile(session, task):
+        await asyncio.sleep(4.5)
+        assert tell(session, "requeue timeout").said == "No row stands failed as timeout."
+        assert tell(session, "requeue blocked").said == "4 failed rows (blocked) go again, before the others."
+        assert tell(session, "status").state.again == 4
+
+    ended = scripted(ours, transport, monkeypatch, meanwhile=meanwhile, observer=observer)
+    assert (ended.summary.succeeded, ended.summary.failed, len(failures(ours))) == (60, 0, 0)
+    assert each_row_once(ours, 60)
+    assert len(transport.calls) == 64
+    again = [line for line in results(ours) if line["row"] in {5, 10, 15, 20}]
+    assert [(line["attempts"], line["before"][0]["kind"]) for line in again] == [(2, "blocked")] * 4
+    assert [look.left for look in observer.looks][-1] == 0
+    assert [each.did for each in observer.told] == ["sent 4 failed rows again (blocked)"]
+
+
+def test_rows_that_fail_again_go_again_as_often_as_they_are_asked_to(tmp_path, monkeypatch):
+    ours, transport = job(tmp_path, 60), mending(10**9)
+
+    async def meanwhile(session, task):
+        await asyncio.sleep(1.5)
+        for _ in range(3):
+            tell(session, "requeue blocked")
+            await asyncio.sleep(2.0)
+
+    scripted(ours, transport, monkeypatch, meanwhile=meanwhile)
+    assert each_row_once(ours, 60)
+    (line,) = (line for line in failures(ours) if line["row"] == 5)
+    assert (line["attempts"], len(line["before"])) == (4, 3)
+
+
+def test_rows_that_are_under_way_again_are_not_sent_a_third_time(tmp_path, monkeypatch):
+    ours, transport = job(tmp_path, 60), mending(21)
+
+    async def meanwhile(session, task):
+        await asyncio.sleep(4.5)
+        tell(session, "requeue blocked")
+        with pytest.raises(UsageError, match="4 rows of the requeue before"):
+            tell(session, "requeue blocked,timeout")
+        await asyncio.sleep(1.0)  # now they have gone
+        assert tell(session, "requeue blocked").said == "No row stands failed as blocked."
+
+    scripted(ours, transport, monkeypatch, meanwhile=meanwhile)
+    assert len(transport.calls) == 64
+
+
+def test_when_the_input_is_used_up_workers_come_back_for_failed_rows(tmp_path, monkeypatch):
+    ours, observer = job(tmp_path, 5, concurrency=5), Looks()
+    slow = answer(seconds=60.0)
+    wrong = refusal(400, "InputTextSensitiveContentDetected", seconds=1.0)
+    transport = FakeTransport(lambda call, attempt: slow if "-5-" in call.client_id else wrong)
+
+    async def meanwhile(session, task):
+        await asyncio.sleep(5)
+        tell(session, "requeue blocked")
+        await asyncio.sleep(0.1)
+        assert tell(session, "status").state.in_flight == 5
+
+    ended = scripted(ours, transport, monkeypatch, meanwhile=meanwhile, observer=observer)
+    assert (len(transport.calls), ended.summary.failed) == (9, 4)
+    assert each_row_once(ours, 5)
+
+
+def test_lines_that_were_never_sent_do_not_go_again(tmp_path, monkeypatch):
+    ours = job_of(prompts(tmp_path, *numbered(9), b"{oops\n"), concurrency=1)
+
+    async def meanwhile(session, task):
+        await asyncio.sleep(2.5)
+        with pytest.raises(UsageError, match="never sent"):
+            tell(session, "requeue bad_row")
+
+    scripted(ours, FakeTransport(lambda *_: answer(seconds=1)), monkeypatch, meanwhile=meanwhile)
+
+
+def test_a_requeue_does_not_move_the_place_to_resume_at(tmp_path, monkeypatch):
+    """A failed row at the end of the input is under way while rows at its beginning still wait."""
+    ours = job(tmp_path, 200, concurrency=2)
+    worked_off(ours, lambda row: failed(row) if row.number == 200 else None, ending="stopped")
+    slow = answer(seconds=1_000.0)
+
+    async def meanwhile(session, task):
+        await asyncio.sleep(0.15)
+        tell(session, "requeue timeout")
+        await asyncio.sleep(30)
+        task.cancel()
+
+    transport = FakeTransport(lambda call, attempt: slow if "-200-" in call.client_id else answer())
+    scripted(ours, transport, monkeypatch, meanwhile=meanwhile)
+    monkeypatch.undo()
+    worked(ours)
+    assert each_row_once(ours, 200)
+    assert len(results(ours)) == 199
+
+
+def test_a_retry_sends_each_of_its_rows_once_when_some_are_requeued(tmp_path, monkeypatch):
+    """What it is still going to send is left to it; what failed again in it goes again."""
+    ours, transport = job(tmp_path, 30, concurrency=2), mending(11)
+    worked_off(ours, lambda row: failed(row, Kind.BLOCKED if row.number % 2 else Kind.TIMEOUT))
+
+    def retry(job, *_, **how):
+        return OpenRetry(job, Choice(kinds=frozenset({"blocked"})), wall=how["wall"])
+
+    async def meanwhile(session, task):
+        await asyncio.sleep(4.5)
+        before = len(transport.calls)
+        assert before == 10
+        tell(session, "requeue blocked")
+        await asyncio.sleep(1.0)
+
+    import sessions
+
+    monkeypatch.setattr(sessions, "OpenRun", retry)
+    monkeypatch.setattr("arkbatch.engines.run.Session.work", lambda self: self.work_again(self._run.rows()))
+    scripted(ours, transport, monkeypatch, meanwhile=meanwhile)
+    sent = [int(call.client_id.split("-")[-2]) for call in transport.calls]
+    assert set(sent) == set(range(1, 31, 2))
+    assert each_row_once(ours, 30)
+    assert len(results(ours)) == 15
+
+
+class Photographs(Observer):
+    """How large both files were at each record, and what stood in them last."""
+
+    def __init__(self, ours):
+        self.directory, self.sizes = Path(ours.run_dir), []
+
+    def recorded(self, outcome):
+        self.sizes.append(tuple((self.directory / name).stat().st_size for name in (RESULTS, FAILURES)))
+        self.last = {name: (self.directory / name).read_bytes() for name in (RESULTS, FAILURES)}
+
+
+def test_a_process_killed_at_any_moment_of_a_requeue_loses_and_doubles_nothing(tmp_path, monkeypatch):
+    """Reopened from what stood in the files after each record; each call that was recorded is counted once."""
+    ours = job(tmp_path, 30)
+    observer = Photographs(ours)
+
+    async def meanwhile(session, task):
+        for _ in range(4):
+            await asyncio.sleep(1.7)
+            tell(session, "requeue blocked")
+
+    scripted(ours, mending(22), monkeypatch, meanwhile=meanwhile, observer=observer)
+    assert max(len(line.get("before", [])) for line in results(ours)) >= 2
+    for number, sizes in enumerate(observer.sizes):
+        left = RunDirectory(tmp_path / f"killed-{number}")
+        left.create()
+        shutil.copy(Path(ours.run_dir) / "run.json", left / "run.json")
+        for name, size in zip((RESULTS, FAILURES), sizes, strict=True):
+            (left / name).write_bytes(observer.last[name][:size])
+        Journal(left, "r", lambda: 0.0, lambda _: "").close()
+        done, lost = lines_of(left.path, RESULTS), lines_of(left.path, FAILURES)
+        rows = [line["row"] for line in done + lost]
+        assert len(rows) == len(set(rows))
+        journal = Journal(left, "r", lambda: 0.0, lambda _: "")
+        ledger = journal.ledger
+        journal.close()
+        assert (ledger.done.count, ledger.failed.count) == (len(done), len(lost))
+        assert sum(tally.attempts for tally in ledger.tallies) == sum(line["attempts"] for line in done + lost)
