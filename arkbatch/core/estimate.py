@@ -20,6 +20,11 @@ INPUT_STEP = 0.25
 OUTPUT_MEMORY = 64
 
 
+def by_characters(size: Size) -> float:
+    """The first guess at the input tokens of a request without the overhead."""
+    return NARROW * size.narrow + WIDE * size.wide + PART * size.parts
+
+
 class Estimator:
     """Tokens of a request before it is sent: the input that is expected, and a little more than the output.
 

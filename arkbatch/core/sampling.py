@@ -1,39 +1,31 @@
 """What a run will take in tokens, money and time, from the sizes of its rows and a measured few of them.
 
-Every row is counted as if it answered like each measured row in turn: its input by its own size, its answer as long
-as theirs (longer for a larger row where the sample shows that), through the price tiers by its own lengths. The mean
-over the measured rows is the expectation; no average is ever pushed through a tier's edge, where it is wrong. Low and
-high are 95 % bounds of that mean. A kind of row that the sample did not meet is in no bound: that is what the ceiling
-is for, every row at its longest allowed answer.
+What is recorded counts as it is. The rows that are left are counted as if they answered like each measured row in
+turn (`alike`); the mean of these totals is the expectation, and `bounds` says how far off it may be. A row that
+failed counts as one that takes nothing. Of rows that the sample did not meet, the low bound takes them to cost nothing
+and the high bound to be longer than the longest one met, by what the spread of the sample lets expect. Where each
+row has a limit to its answer there is a second high bound, for which they are as long as they may be: it holds
+whatever they are, unless the model passes its limits.
 
-How a size becomes tokens, and tokens money, is passed in. A run's own overheads (calls that are repeated, waiting
+How input is counted, and what tokens cost, is passed in. A run's own overheads (calls that are repeated, waiting
 out an overload) are not counted.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from math import ceil
-from typing import NamedTuple
 
 from msgspec import Struct
 
-from arkbatch.core.bounds import bounds_of_mean, growth
+from arkbatch.core.alike import Alike, Measured, Price, Prices
+from arkbatch.core.bounds import ENOUGH, Shares
 from arkbatch.core.money import Cost, Unknown
-from arkbatch.core.records import Size, Usage
 from arkbatch.core.sizes import Group, Sizes
 
-Price = Callable[[Usage], Cost | Unknown]  # of one request
 Ceiling = Callable[[int, int], Cost | Unknown]  # of so much input and at most so much output
 
-RULE_ERROR = 1.6  # rules by characters were seen 56 % off, on text full of digits
-OUTPUT_SIDE = {"output", "reasoning", "audio_output", "provisioned_output"}
-
-
-class Measured(Struct, frozen=True):
-    """One row that was sent: what its answering call used and how long that took."""
-
-    size: Size
-    usage: Usage
-    seconds: float
+UNLIMITED = Unknown("a row sets no limit to its answer")
+PASSED = Unknown("an answer was longer than its row's limit, which does not count the chain of thought")
 
 
 class Range(Struct, frozen=True):
@@ -52,172 +44,153 @@ class Pace(Struct, frozen=True):
     tpm: float | None = None
 
 
+class Recorded(Struct, frozen=True):
+    """Rows that have a record, and what they took."""
+
+    rows: int = 0
+    input: int = 0
+    output: int = 0
+    cost: float = 0.0
+
+
+class Counting(Struct, frozen=True):
+    """How the input was counted: a row's true input lies so far from its count, by a factor and by tokens."""
+
+    method: str
+    factor: float = 1.0
+    tokens: float = 0.0
+
+    def least(self, count: float) -> float:
+        return max(count / self.factor - self.tokens, 1.0)
+
+    def most(self, count: float) -> float:
+        return count * self.factor + self.tokens
+
+
+# Rules by characters were seen 56 % off, on text full of digits.
+BY_CHARACTERS = Counting("from characters, within a factor of 1.6", factor=1.6)
+
+
 class Estimate(Struct, frozen=True):
-    """Tokens, seconds, and money in `currency`.
+    """Tokens, seconds, and money in `currency`. Seconds are those still to come, all else is of the whole run.
 
     cost: the reason, when it cannot be known
+    surely: passed in one case of twenty at most, however long the answers are that the sample did not meet
     ceiling: the most it can cost when each row answers as long as it may
     at_most: the prices themselves are upper bounds
     """
 
     rows: int
+    recorded: int
     sampled: int
     input: Range
     output: Range
     seconds: Range
     cost: Range | Unknown
+    surely: float | Unknown
     ceiling: float | Unknown
     currency: str
     at_most: bool
     method: str
 
 
-class Totals(NamedTuple):
-    """What rows take when they behave like one measured row. `slot_seconds`: of all calls, added."""
-
-    input: float
-    output: float
-    tokens: float
-    slot_seconds: float
-    cost: float
-
-
-def from_sample(sizes: Sizes, sample: Sequence[Measured], price: Price, ceiling: Ceiling, pace: Pace) -> Estimate:
-    """The estimate once the sample was answered. Leave out rows that failed; at least one is needed."""
-    prices, left = _Prices(price), max(0.0, 1 - len(sample) / sizes.rows)
-    totals = _totals(sizes, sample, prices)
-    given, answered, tokens, slots, cost = (_range(column, left) for column in zip(*totals, strict=True))
-    most_given = max(one.usage.get("input", 0) / max(sizes.predict(one.size), 1.0) for one in sample)
+def from_sample(
+    left: Sizes,
+    recorded: Recorded,
+    sample: Sequence[Measured],
+    *,
+    price: Price,
+    ceiling: Ceiling,
+    pace: Pace,
+    chance: Callable[[], float],
+) -> Estimate:
+    """The estimate once the sample was answered, which is part of what is recorded. One row at least succeeded."""
+    prices = Prices(price)
+    alike = Alike(left, sample, prices)
+    likely, longest = alike.totals(), alike.beyond()
+    most = _ceiling(left.groups(), ceiling, alike.most_given) if alike.limits_hold else PASSED
+    shares, wider = Shares(len(sample), chance) if len(sample) >= ENOUGH else None, alike.wider()
+    ranges = partial(_range, shares)
+    given, answered, tokens, slots, cost = map(ranges, zip(*likely, strict=True), longest, wider)
+    surely = most if isinstance(most, Unknown) else ranges([one.cost for one in likely], most, wider.cost).high
     return Estimate(
-        rows=sizes.rows,
+        rows=left.rows + recorded.rows,
+        recorded=recorded.rows,
         sampled=len(sample),
-        input=given,
-        output=answered,
-        seconds=_time(sizes.rows, tokens, slots, pace),
-        cost=prices.unknown or cost,
-        ceiling=_ceiling(sizes.groups(), ceiling, most_given),
+        input=_plus(recorded.input, given),
+        output=_plus(recorded.output, answered),
+        seconds=_time(left.rows, tokens, slots, pace),
+        cost=prices.unknown or _plus(recorded.cost, cost),
+        surely=Unknown("too few rows were sent") if surely is None else _more(surely, recorded.cost),
+        ceiling=_more(most, recorded.cost),
         currency=prices.currency,
         at_most=prices.at_most,
-        method=(
-            f"{len(sample)} of {sizes.rows} rows were sent; every row is priced as if it answered like each of them in "
-            "turn; low and high are 95 % bounds of the mean, corrected for skew"
-        ),
+        method=_method(len(sample), left.rows + recorded.rows),
     )
 
 
-def without_sample(sizes: Sizes, price: Price, ceiling: Ceiling, pace: Pace) -> Estimate:
+def without_sample(
+    sizes: Sizes, price: Price, ceiling: Ceiling, pace: Pace, counted: Counting = BY_CHARACTERS
+) -> Estimate:
     """What can be said before anything is sent: input by the rule, and the ceiling. No answer's length is expected."""
-    groups, prices = list(sizes.groups()), _Prices(price)
-    tokens = sum(group.rows * group.tokens for group in groups)
-    least = sum(group.rows * prices.of({"input": ceil(group.tokens / RULE_ERROR), "output": 1}) for group in groups)
+    groups, prices = list(sizes.groups()), Prices(price)
+    given = Range(
+        sum(group.rows * counted.least(group.tokens) for group in groups),
+        sum(group.rows * group.tokens for group in groups),
+        sum(group.rows * counted.most(group.tokens) for group in groups),
+    )
+    least = sum(group.rows * prices.of({"input": ceil(counted.least(group.tokens)), "output": 1}) for group in groups)
     lengths = [group.rows * group.ceiling for group in groups if group.ceiling is not None]
     longest = float(sum(lengths)) if len(lengths) == len(groups) else None
-    most = _ceiling(groups, ceiling, RULE_ERROR)
-    everything = Range(tokens / RULE_ERROR, None, None if longest is None else tokens * RULE_ERROR + longest)
+    most = _ceiling(groups, ceiling, counted.most)
+    everything = Range(given.low, None, None if longest is None or given.high is None else given.high + longest)
     return Estimate(
         rows=sizes.rows,
+        recorded=0,
         sampled=0,
-        input=Range(tokens / RULE_ERROR, tokens, tokens * RULE_ERROR),
+        input=given,
         output=Range(None, None, longest),
         seconds=_time(sizes.rows, everything, Range(None, None, None), pace),
         cost=prices.unknown or Range(least, None, None if isinstance(most, Unknown) else most),
+        surely=most,
         ceiling=most,
         currency=prices.currency,
         at_most=prices.at_most,
-        method="nothing was sent: input from characters, within a factor of 1.6; output only by the rows' own limits",
+        method=f"nothing was sent: input {counted.method}; output only by the rows' own limits",
     )
 
 
-class _Prices:
-    """Prices many imagined requests, and remembers the first that has none."""
-
-    def __init__(self, price: Price) -> None:
-        self._price = price
-        self.unknown: Unknown | None = None
-        self.currency = ""
-        self.at_most = False
-
-    def of(self, usage: Usage) -> float:
-        if self.unknown is not None:
-            return 0.0
-        cost = self._price(usage)
-        if isinstance(cost, Unknown):
-            self.unknown = cost
-            return 0.0
-        self.currency = cost.currency
-        self.at_most = self.at_most or cost.at_most
-        return float(cost.amount)
+def _range(shares: Shares | None, likely: Sequence[float], most: float, wider: float) -> Range:
+    """Of what the rows that are left take together, from what they would take in the way of each sampled one."""
+    mean = sum(likely) / len(likely)
+    if shares is None:
+        return Range(None, mean, None)
+    bounds = shares.bounds(likely, 0.0, most)
+    return Range(max(0.0, mean - (mean - bounds.low) * wider), mean, mean + (bounds.high - mean) * wider)
 
 
-def _totals(sizes: Sizes, sample: Sequence[Measured], prices: _Prices) -> list[Totals]:
-    """For each measured row, what all rows take that behave like it.
-
-    The sample is estimated in the same way and compared with what it really took; that factor is applied to all.
-    It removes what a size does not tell (short rows that answer less for their size than long ones would otherwise
-    count too much), and where everything was measured it makes the estimate the sum.
-    """
-    measured = Sizes(sizes.predict)
-    for one in sample:
-        measured.add(one.size)
-    exponent = growth([(sizes.predict(one.size), one.usage.get("output", 0)) for one in sample])
-    alike = [_as_if_all(measured, one, exponent, prices) for one in sample]
-    truth = [_taken(one.usage, one.seconds, prices) for one in sample]
-    factors = [_factor(real, imagined) for real, imagined in zip(_columns(truth), _columns(alike), strict=True)]
-    totals = [_as_if_all(sizes, one, exponent, prices) for one in sample]
-    return [Totals(*(value * factor for value, factor in zip(each, factors, strict=True))) for each in totals]
+def _plus(known: float, found: Range) -> Range:
+    low, expected, high = (None if end is None else end + known for end in (found.low, found.expected, found.high))
+    return Range(low, expected, high)
 
 
-def _columns(totals: Sequence[Totals]) -> Iterator[tuple[float, ...]]:
-    return zip(*totals, strict=True)
+def _more(amount: float | Unknown, known: float) -> float | Unknown:
+    return amount if isinstance(amount, Unknown) else amount + known
 
 
-def _factor(real: Sequence[float], imagined: Sequence[float]) -> float:
-    """The sample's sum, over the mean of its imagined sums."""
-    return sum(real) * len(imagined) / sum(imagined) if sum(imagined) > 0 else 1.0
+def _method(sampled: int, rows: int) -> str:
+    return (
+        f"{sampled} of {rows} rows were sent, and every row is priced as if it answered like each of them in turn; "
+        "low and high hold in 9 of 10 samples"
+    )
 
 
-def _as_if_all(sizes: Sizes, one: Measured, exponent: float, prices: _Prices) -> Totals:
-    total, own, output = [0.0] * len(Totals._fields), max(sizes.predict(one.size), 1.0), one.usage.get("output", 0)
-    for group in sizes.groups():
-        larger = group.tokens / own
-        longer = larger**exponent
-        if group.ceiling is not None and output:
-            longer = min(longer, group.ceiling / output)
-        taken = _taken(_scaled(one.usage, larger, longer), one.seconds * longer, prices)
-        total = [before + group.rows * more for before, more in zip(total, taken, strict=True)]
-    return Totals(*total)
-
-
-def _taken(usage: Usage, seconds: float, prices: _Prices) -> Totals:
-    given, answered = usage.get("input", 0), usage.get("output", 0)
-    return Totals(given, answered, given + answered, seconds, prices.of(usage))
-
-
-def _scaled(usage: Usage, larger: float, longer: float) -> dict[str, int]:
-    """The usage of a row so many times larger, with an answer so many times longer. No part outgrows its whole."""
-    scaled = {meter: int(count * (longer if meter in OUTPUT_SIDE else larger)) for meter, count in usage.items()}
-    scaled["input"] = round(usage.get("input", 0) * larger)
-    scaled["output"] = round(usage.get("output", 0) * longer)
-    if audio_cached := usage.get("audio_cached", 0):
-        # Rounded up: it is taken off the sum of cached and audio, which must stay within the input.
-        scaled["audio_cached"] = min(ceil(audio_cached * larger), scaled["cached"], scaled["audio_input"])
-    return scaled
-
-
-def _range(values: Sequence[float], left: float) -> Range:
-    mean = sum(values) / len(values)
-    if not left:
-        return Range(mean, mean, mean)  # nothing is left to guess
-    low, high = bounds_of_mean(values, left) or (None, None)
-    return Range(low, mean, high)
-
-
-def _ceiling(groups: Iterable[Group], ceiling: Ceiling, larger: float) -> float | Unknown:
+def _ceiling(groups: Iterable[Group], ceiling: Ceiling, larger: Callable[[float], float]) -> float | Unknown:
     total = 0.0
     for group in groups:
         if group.ceiling is None:
-            return Unknown("a row sets no limit to its answer")
-        cost = ceiling(ceil(group.tokens * larger), group.ceiling)
+            return UNLIMITED
+        cost = ceiling(ceil(larger(group.tokens)), group.ceiling)
         if isinstance(cost, Unknown):
             return cost
         total += group.rows * float(cost.amount)

@@ -1,23 +1,20 @@
 """The rows of an input by size: how many there are of each, and which to measure.
 
-Rows are remembered as counts, by predicted tokens 2 % apart, so that ten million of them take no memory. How a size
-becomes tokens is passed in.
+Rows are remembered as counts, by tokens 4 % apart, so that ten million of them take no memory. How a row's tokens are
+counted, or guessed, is not known here.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from itertools import pairwise
 from math import ceil, log
 from typing import NamedTuple
 
-from arkbatch.core.records import Size
-
-Predict = Callable[[Size], float]  # tokens of input, by a rule
-
-STEP = log(1.02)
+STEP = log(1.04)
+WIDTH = log(1.5)  # of a stratum
 
 
 class Group(NamedTuple):
-    """Rows of about one size: the mean of their predicted inputs, and of their ceilings."""
+    """Rows of about one size: the mean of their input tokens, and of their ceilings."""
 
     rows: int
     tokens: float
@@ -25,34 +22,90 @@ class Group(NamedTuple):
 
 
 class Sizes:
-    """The rows of an input, as counts by predicted input and ceiling."""
+    """The rows of an input, as counts by input tokens and ceiling."""
 
-    def __init__(self, predict: Predict) -> None:
-        self.predict = predict
+    def __init__(self) -> None:
         self.rows = 0
+        self.tokens = 0.0
         self._sums: dict[tuple[int, int], list[float]] = {}
 
-    def add(self, size: Size) -> None:
-        tokens, ceiling = max(self.predict(size), 1.0), size.ceiling
+    def add(self, tokens: float, ceiling: int | None, rows: int = 1) -> None:
+        tokens = max(tokens, 1.0)
         key = int(log(tokens) / STEP), -1 if ceiling is None else int(log(ceiling + 1) / STEP)
         sums = self._sums.get(key)
         if sums is None:
             sums = self._sums[key] = [0, 0.0, 0.0]
-        sums[0] += 1
-        sums[1] += tokens
-        sums[2] += ceiling or 0
-        self.rows += 1
+        sums[0] += rows
+        sums[1] += tokens * rows
+        sums[2] += (ceiling or 0) * rows
+        self.rows += rows
+        self.tokens += tokens * rows
 
     def groups(self) -> Iterator[Group]:
         for (_, ceilings), (count, tokens, ceiling) in self._sums.items():
             yield Group(int(count), tokens / count, None if ceilings < 0 else ceil(ceiling / count))
 
+    def add_all(self, others: "Sizes", start: float = 0.0, slope: float = 1.0) -> None:
+        """The rows of others, their tokens moved along a line."""
+        for rows, tokens, ceiling in others.groups():
+            self.add(start + slope * tokens, ceiling, rows)
 
-def choose(rows: int, count: int, chance: Callable[[], float]) -> list[int]:
-    """Which rows to send, counted from 0: one by chance from each of `count` equal stretches of the file.
 
-    chance: a number from 0 to below 1 at each call
-    """
-    count = min(rows, count)
+class Place(NamedTuple):
+    """One row among those of its kind and of about its size, counted from 0 in the order of the file."""
+
+    kind: Hashable
+    size: int
+    number: int
+
+
+class Strata:
+    """Rows counted by kind and size, so that a few can be chosen that stand for all of them."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[Hashable, dict[int, int]] = {}
+
+    def add(self, kind: Hashable, tokens: float) -> Place:
+        """Count a row. The same rows in the same order have the same places."""
+        counts = self._kinds.setdefault(kind, {})
+        stratum = int(log(max(tokens, 1.0)) / WIDTH)
+        number = counts.get(stratum, 0)
+        counts[stratum] = number + 1
+        return Place(kind, stratum, number)
+
+    def choose(self, count: int, chance: Callable[[], float]) -> set[Place]:
+        """One row by chance from each of equal stretches of the rows, in order of their sizes and then of the file.
+
+        Each kind has its own stretches. Half of the sample is dealt out evenly among the kinds, half by their rows.
+        chance: a number from 0 to below 1 at each call
+        """
+        rows = {kind: sum(counts.values()) for kind, counts in self._kinds.items()}
+        chosen: set[Place] = set()
+        for kind, share in _dealt(rows, count).items():
+            ranks = _one_of_each_stretch(rows[kind], share, chance)
+            chosen.update(self._places(kind, ranks))
+        return chosen
+
+    def _places(self, kind: Hashable, ranks: list[int]) -> Iterator[Place]:
+        strata, before = iter(sorted(self._kinds[kind].items())), 0
+        stratum, rows = next(strata, (0, 0))
+        for rank in ranks:
+            while rank >= before + rows:
+                before += rows
+                stratum, rows = next(strata)
+            yield Place(kind, stratum, rank - before)
+
+
+def _dealt(rows: dict[Hashable, int], count: int) -> dict[Hashable, int]:
+    """How much of a sample each kind has; never more than its rows, and all of `count` if there are so many."""
+    total, dealt = sum(rows.values()), dict.fromkeys(rows, 0)
+    wanted = {kind: count / 2 / len(rows) + count / 2 * many / total for kind, many in rows.items()}
+    for _ in range(min(count, total)):
+        open_ = [kind for kind in rows if dealt[kind] < rows[kind]]
+        dealt[max(open_, key=lambda kind: wanted[kind] - dealt[kind])] += 1
+    return dealt
+
+
+def _one_of_each_stretch(rows: int, count: int, chance: Callable[[], float]) -> list[int]:
     edges = [stretch * rows // count for stretch in range(count + 1)] if count else []
     return [start + int(chance() * (end - start)) for start, end in pairwise(edges)]

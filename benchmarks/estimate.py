@@ -1,0 +1,223 @@
+"""How often a sample of 20 rows brackets what a job really costs, and how wide its bounds are, over kinds of jobs.
+
+    python benchmarks/estimate.py              the whole table
+    python benchmarks/estimate.py --seeds 40   quicker
+
+Each seed makes a job of 2,000 rows whose answers are drawn from a known distribution, chooses a sample as
+`estimate --sample` does, and compares low and high with the sum of the exact prices of all rows. A job is one
+independent trial: nothing of it but the sample is seen by the estimate.
+"""
+
+import argparse
+import random
+import statistics
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from arkbatch.adapters.pricebook import packaged
+from arkbatch.core.alike import Measured
+from arkbatch.core.bounds import line
+from arkbatch.core.pricing import Pricer
+from arkbatch.core.sampling import Estimate, Pace, Recorded, from_sample
+from arkbatch.core.sizes import Sizes, Strata
+
+AT = datetime(2026, 11, 21, tzinfo=UTC)
+PRICER = Pricer(packaged().of("ark"))
+PACE = Pace(concurrency=10)
+ROWS, SAMPLE = 2000, 20
+
+Chance = random.Random
+
+
+class Kind(NamedTuple):
+    """A kind of job. `output` is told the input tokens; it gives None for a row that fails and is not billed."""
+
+    about: str
+    input: Callable[[Chance], float]
+    output: Callable[[Chance, int], float | None]
+    model: str = "doubao-seed-1.6"
+    ceiling: int | None = 4096
+    promised: bool = True
+
+
+def _short(rng: Chance) -> float:
+    return rng.uniform(60, 900)
+
+
+def _either(rng: Chance, share: float, one: float, other: float) -> float:
+    return one if rng.random() < share else other
+
+
+KINDS = {
+    "labels": Kind("1 to 7 tokens", _short, lambda rng, _: rng.randrange(1, 8)),
+    "even": Kind("150 tokens, give or take 20, below an edge", _short, lambda rng, _: rng.gauss(150, 20)),
+    "on the edge": Kind("200 tokens, give or take 80; the edge is at 200", _short, lambda rng, _: rng.gauss(200, 80)),
+    "two kinds": Kind(
+        "70 % of 150, 30 % of 1,500 tokens",
+        _short,
+        lambda rng, _: _either(rng, 0.7, rng.gauss(150, 20), rng.gauss(1500, 200)),
+    ),
+    "one in ten over the edge": Kind(
+        "90 % of 120, 10 % of 400 tokens",
+        _short,
+        lambda rng, _: _either(rng, 0.9, rng.gauss(120, 25), rng.gauss(400, 80)),
+    ),
+    "lognormal 0.8": Kind("median 245 tokens", _short, lambda rng, _: rng.lognormvariate(5.5, 0.8)),
+    "lognormal 1.2": Kind("median 150 tokens", _short, lambda rng, _: rng.lognormvariate(5.0, 1.2), ceiling=None),
+    "thinking": Kind(
+        "half think, 1,200 tokens lognormal 0.9",
+        _short,
+        lambda rng, _: _either(rng, 0.5, rng.lognormvariate(4.5, 0.5), rng.lognormvariate(7.1, 0.9)),
+        model="doubao-seed-1.6-thinking",
+        ceiling=None,
+    ),
+    "long inputs": Kind(
+        "input lognormal over the edges at 32k and 128k, answers of 300",
+        lambda rng: min(rng.lognormvariate(9.5, 1.2), 220_000),
+        lambda rng, _: rng.lognormvariate(5.5, 0.5),
+    ),
+    "translation": Kind(
+        "an answer as long as its text, give or take a fifth",
+        lambda rng: rng.lognormvariate(6.5, 1.0),
+        lambda rng, given: given * rng.uniform(0.8, 1.2),
+        ceiling=None,
+    ),
+    "summaries": Kind(
+        "a tenth of a text of up to 60,000 tokens, lognormal 0.4",
+        lambda rng: min(rng.lognormvariate(8.5, 1.2), 60_000),
+        lambda rng, given: 20 + 0.1 * given * rng.lognormvariate(0, 0.4),
+    ),
+    "failures": Kind(
+        "one row in seven fails and costs nothing",
+        _short,
+        lambda rng, _: None if rng.random() < 0.15 else rng.lognormvariate(5.3, 0.5),
+    ),
+    "one in twenty, 20 times as dear": Kind(
+        "95 % of 100, 5 % of 2,000 tokens",
+        _short,
+        lambda rng, _: _either(rng, 0.95, rng.gauss(100, 20), rng.gauss(2000, 300)),
+        promised=False,
+    ),
+    "one in a thousand, 100 times as dear": Kind(
+        "99.9 % of 30, 0.1 % of 3,000 tokens",
+        _short,
+        lambda rng, _: _either(rng, 0.999, rng.gauss(30, 5), rng.gauss(3000, 300)),
+        promised=False,
+    ),
+}
+
+
+class Trial(NamedTuple):
+    true: float
+    found: Estimate
+
+
+def job(kind: Kind, seed: int, rows: int) -> list[Measured]:
+    """A job whose truth is known: sizes, and what each row uses."""
+    rng, made = Chance(f"{kind.about} {seed}"), []
+    for _ in range(rows):
+        given = max(int(kind.input(rng)), 1)
+        by_rule = given * rng.uniform(1.0, 1.15)  # characters tell tokens so well
+        answered = kind.output(rng, given)
+        if answered is not None:
+            answered = max(1, min(round(answered), kind.ceiling or 32_000))
+        usage = {} if answered is None else {"input": given + 55, "output": answered}
+        made.append(Measured(by_rule, kind.ceiling, usage, (answered or 0) / 50))
+    return made
+
+
+def trial(name: str, seed: int, rows: int = ROWS, sample: int = SAMPLE) -> Trial:
+    kind = KINDS[name]
+    all_rows = job(kind, seed, rows)
+    price, ceiling = prices(kind.model)
+    picked = chosen(all_rows, sample, Chance(seed))
+    sent = [all_rows[number] for number in sorted(picked)]
+    start, slope = line([(row.tokens, row.usage["input"]) for row in sent if row.usage])
+    measured = [replace(row, tokens=start + slope * row.tokens) for row in sent]
+    left = Sizes()
+    for number, row in enumerate(all_rows):
+        if number not in picked:
+            left.add(start + slope * row.tokens, row.ceiling)
+    costs = [float(price(row.usage).amount) if row.usage else 0.0 for row in all_rows]
+    recorded = Recorded(
+        len(measured),
+        sum(row.usage.get("input", 0) for row in measured),
+        sum(row.usage.get("output", 0) for row in measured),
+        sum(costs[number] for number in picked),
+    )
+    chance = Chance(seed).random
+    found = from_sample(left, recorded, measured, price=price, ceiling=ceiling, pace=PACE, chance=chance)
+    return Trial(sum(costs), found)
+
+
+def chosen(rows: list[Measured], count: int, chance: Chance) -> set[int]:
+    strata = Strata()
+    places = [strata.add("", row.tokens) for row in rows]
+    wanted = strata.choose(count, chance.random)
+    return {number for number, place in enumerate(places) if place in wanted}
+
+
+def prices(model: str):
+    question = {"model": model, "lane": "online", "service_tier": "", "at": AT}
+    return (
+        lambda usage: PRICER.cost(usage, **question),
+        lambda given, answered: PRICER.ceiling(**question, given=given, answered=answered),
+    )
+
+
+class Figures(NamedTuple):
+    """Shares of the trials, and medians over the true cost."""
+
+    held: float
+    below: float
+    above: float
+    low: float
+    high: float
+    surely: float
+    surely_held: float
+
+
+def figures(trials: list[Trial]) -> Figures:
+    costs = [(true, found.cost) for true, found in trials]
+    sure = [(true, found.surely) for true, found in trials if isinstance(found.surely, float)]
+    return Figures(
+        held=statistics.mean(cost.low <= true <= cost.high for true, cost in costs),
+        below=statistics.mean(true < cost.low for true, cost in costs),
+        above=statistics.mean(true > cost.high for true, cost in costs),
+        low=statistics.median(cost.low / true for true, cost in costs),
+        high=statistics.median(cost.high / true for true, cost in costs),
+        surely=statistics.median(most / true for true, most in sure) if sure else float("nan"),
+        surely_held=statistics.mean(true <= most for true, most in sure) if sure else float("nan"),
+    )
+
+
+def _all(name: str, seeds: int, sample: int) -> Figures:
+    return figures([trial(name, seed, sample=sample) for seed in range(seeds)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--sample", type=int, default=SAMPLE)
+    parser.add_argument("kinds", nargs="*")
+    asked = parser.parse_args()
+    print(f"{'':38}held  true is     median low-high     surely")
+    print(f"{'':38}      below above  of the true cost    at most  held")
+    with ProcessPoolExecutor() as pool:
+        names = asked.kinds or list(KINDS)
+        jobs = [pool.submit(_all, name, asked.seeds, asked.sample) for name in names]
+        for name, each in zip(names, jobs, strict=True):
+            f = each.result()
+            print(
+                f"{name:38}{f.held:4.0%} {f.below:5.0%} {f.above:5.0%}    {f.low:.2f} - {f.high:.2f}"
+                f"{f.surely:12.2f} {f.surely_held:7.0%}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
