@@ -21,8 +21,9 @@ from msgspec.structs import replace
 from arkbatch.adapters.pricebook import packaged
 from arkbatch.core.alike import Measured
 from arkbatch.core.bounds import line
+from arkbatch.core.money import Unknown
 from arkbatch.core.pricing import Pricer
-from arkbatch.core.sampling import Estimate, Pace, Recorded, from_sample
+from arkbatch.core.sampling import Estimate, Pace, Range, Recorded, from_sample, together
 from arkbatch.core.sizes import Sizes, Strata
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
@@ -111,9 +112,14 @@ KINDS = {
 }
 
 
+# Jobs of several kinds of rows: each is estimated by itself, and the costs are put together.
+MIXED = {"two models": {"lognormal 0.8": 0.8, "thinking": 0.2}}
+
+
 class Trial(NamedTuple):
     true: float
-    found: Estimate
+    cost: Range
+    surely: float | Unknown
 
 
 def job(kind: Kind, seed: int, rows: int) -> list[Measured]:
@@ -131,34 +137,45 @@ def job(kind: Kind, seed: int, rows: int) -> list[Measured]:
 
 
 def trial(name: str, seed: int, rows: int = ROWS, sample: int = SAMPLE) -> Trial:
-    kind = KINDS[name]
-    all_rows = job(kind, seed, rows)
+    """One job, a sample of it, and what is estimated from that."""
+    parts = {part: job(KINDS[part], seed, int(rows * share)) for part, share in MIXED.get(name, {name: 1.0}).items()}
+    picked = chosen(parts, sample, Chance(seed))
+    found = {part: estimate(KINDS[part], made, picked[part], seed) for part, made in parts.items()}
+    true = sum(sum(costs(KINDS[part], made)) for part, made in parts.items())
+    whole = together(list(found.values()))
+    assert whole is not None
+    return Trial(true, whole, next(iter(found.values())).surely if len(found) == 1 else Unknown("several kinds"))
+
+
+def estimate(kind: Kind, rows: list[Measured], picked: set[int], seed: int) -> Estimate:
     price, ceiling = prices(kind.model)
-    picked = chosen(all_rows, sample, Chance(seed))
-    sent = [all_rows[number] for number in sorted(picked)]
+    sent = [rows[number] for number in sorted(picked)]
     start, slope = line([(row.tokens, row.usage["input"]) for row in sent if row.usage])
     measured = [replace(row, tokens=start + slope * row.tokens) for row in sent]
     left = Sizes()
-    for number, row in enumerate(all_rows):
+    for number, row in enumerate(rows):
         if number not in picked:
             left.add(start + slope * row.tokens, row.ceiling)
-    costs = [float(price(row.usage).amount) if row.usage else 0.0 for row in all_rows]
     recorded = Recorded(
         len(measured),
         sum(row.usage.get("input", 0) for row in measured),
         sum(row.usage.get("output", 0) for row in measured),
-        sum(costs[number] for number in picked),
+        sum(costs(kind, sent)),
     )
     chance = Chance(seed).random
-    found = from_sample(left, recorded, measured, price=price, ceiling=ceiling, pace=PACE, chance=chance)
-    return Trial(sum(costs), found)
+    return from_sample(left, recorded, measured, price=price, ceiling=ceiling, pace=PACE, chance=chance)
 
 
-def chosen(rows: list[Measured], count: int, chance: Chance) -> set[int]:
+def costs(kind: Kind, rows: list[Measured]) -> list[float]:
+    price, _ = prices(kind.model)
+    return [float(price(row.usage).amount) if row.usage else 0.0 for row in rows]
+
+
+def chosen(parts: dict[str, list[Measured]], count: int, chance: Chance) -> dict[str, set[int]]:
     strata = Strata()
-    places = [strata.add("", row.tokens) for row in rows]
+    places = {part: [strata.add(part, row.tokens) for row in rows] for part, rows in parts.items()}
     wanted = strata.choose(count, chance.random)
-    return {number for number, place in enumerate(places) if place in wanted}
+    return {part: {number for number, place in enumerate(found) if place in wanted} for part, found in places.items()}
 
 
 def prices(model: str):
@@ -182,8 +199,8 @@ class Figures(NamedTuple):
 
 
 def figures(trials: list[Trial]) -> Figures:
-    costs = [(true, found.cost) for true, found in trials]
-    sure = [(true, found.surely) for true, found in trials if isinstance(found.surely, float)]
+    costs = [(true, cost) for true, cost, _ in trials]
+    sure = [(true, surely) for true, _, surely in trials if isinstance(surely, float)]
     return Figures(
         held=statistics.mean(cost.low <= true <= cost.high for true, cost in costs),
         below=statistics.mean(true < cost.low for true, cost in costs),
@@ -208,7 +225,7 @@ def main() -> None:
     print(f"{'':38}held  true is     median low-high     surely")
     print(f"{'':38}      below above  of the true cost    at most  held")
     with ProcessPoolExecutor() as pool:
-        names = asked.kinds or list(KINDS)
+        names = asked.kinds or [*KINDS, *MIXED]
         jobs = [pool.submit(_all, name, asked.seeds, asked.sample) for name in names]
         for name, each in zip(names, jobs, strict=True):
             f = each.result()

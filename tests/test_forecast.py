@@ -1,15 +1,23 @@
 """`arkbatch estimate` says what a job will take, and a sample's rows are the run's own."""
 
+from datetime import UTC, datetime
+from pathlib import Path
+
 import orjson
 import pytest
 from click.testing import CliRunner
 from runs import job_of, numbered, prompts
 
+from arkbatch.adapters.jobfile import resolve
 from arkbatch.cli import estimate, run
 from arkbatch.core.errors import ExitCode, UsageError
 from arkbatch.reports.cost import read_costs
-from arkbatch.reports.forecast import sample_of
+from arkbatch.reports.forecast import Question, bills_of, forecasts
+from arkbatch.reports.inputs import by_kind, sample_of
+from arkbatch.reports.recorded import read_records
 
+QUICKSTART = Path(__file__).parent.parent / "jobs" / "quickstart.toml"
+AT = datetime(2026, 11, 21, tzinfo=UTC)
 SEED = "doubao-seed-1-6-251015"
 
 
@@ -33,19 +41,22 @@ def test_without_a_sample_nothing_is_sent_and_only_the_ceiling_is_known(tmp_path
     said = invoke(estimate.command, varied(tmp_path), "--json")
     (found,) = orjson.loads(said.stdout)
     assert found["estimate"]["output"] == {"low": None, "expected": None, "high": 200 * 800}
-    assert found["batch"]["ceiling"] == pytest.approx(found["estimate"]["ceiling"] / 2)
+    assert (found["lane"], found["other_lane"]) == ("online", "batch")
+    assert found["other"]["ceiling"] == pytest.approx(found["estimate"]["ceiling"] / 2)
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
 
 
 def test_a_sample_is_part_of_the_run_and_its_input_is_the_run_s(tmp_path):
-    """No bound is asked for here: one answer in many is of a dearer tier, and a sample of 20 often meets none."""
     path = varied(tmp_path)
     (found,) = orjson.loads(invoke(estimate.command, path, "--sample", "20", "--json").stdout.splitlines()[-1])
     assert found["estimate"]["sampled"] == 20
     done = orjson.loads(invoke(run.command, path, "--json").stdout.splitlines()[0])
     assert (done["succeeded"], done["session"]["recorded"]) == (200, 180)
-    given = found["estimate"]["input"]
-    assert given["low"] * 0.95 <= done["usage"]["input"] <= given["high"] * 1.05
+    for name in ("input", "output"):
+        span = found["estimate"][name]
+        assert span["low"] <= done["usage"][name] <= span["high"]
+    cost = found["estimate"]["cost"]
+    assert cost["low"] <= float(done["cost"]["amounts"]["CNY"]) <= cost["high"]
 
 
 def test_a_sample_of_all_rows_is_the_cost_itself(tmp_path):
@@ -64,9 +75,77 @@ def test_asking_again_sends_nothing_and_says_the_same(tmp_path):
     assert (tmp_path / "in.run" / "results.jsonl").read_bytes() == records
 
 
-def test_the_sample_is_spread_over_the_file(tmp_path):
-    rows = sample_of(job_of(prompts(tmp_path, *numbered(100))), "abcd", 10)
-    assert [(row.number - 1) // 10 for row in rows] == list(range(10))
+def test_the_sample_is_spread_over_the_sizes_and_over_the_file(tmp_path):
+    alike = sample_of(job_of(prompts(tmp_path, *numbered(100))), "abcd", 10)
+    assert [(row.number - 1) // 10 for row in alike] == list(range(10))
+    long = [{"prompt": "why " * (1000 if number % 10 == 3 else 1)} for number in range(100)]
+    several = sample_of(job_of(prompts(tmp_path, *long)), "abcd", 10)
+    assert [row.number % 10 == 4 for row in several].count(True) == 1
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory):
+    """The quickstart job, all of it answered by the simulator."""
+    run_dir = tmp_path_factory.mktemp("quickstart") / "all.run"
+    where = [str(QUICKSTART), "--simulate", "-o", str(run_dir)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("arkbatch.cli.session.SIMULATED_LATENCY", 0.0)
+        CliRunner().invoke(run.command, where, standalone_mode=False, catch_exceptions=False)
+    return run_dir
+
+
+def sampled(quickstart, seed, folder):
+    """The estimate that a sample of 20 rows of the quickstart job gives, without asking the simulator again."""
+    job = resolve(str(QUICKSTART), {"simulate": True, "run_dir": str(folder)}, {}, folder)
+    numbers = {row.number for row in sample_of(job, seed, 20)}
+    lines = (quickstart / "results.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "results.jsonl").write_bytes(b"".join(line for line in lines if orjson.loads(line)["row"] in numbers))
+    records = read_records(str(folder), job.model, numbers, lambda kind: bills_of(job, kind))
+    (found,) = forecasts(Question(job, AT, records, seed=seed), by_kind(job, numbers, records.ledger))
+    return found.estimate
+
+
+def test_the_estimate_of_the_quickstart_job_brackets_its_cost_nine_times_of_ten(quickstart, tmp_path):
+    cost = float(read_costs([str(quickstart)]).cost.amounts["CNY"])
+    found = [sampled(quickstart, f"{seed}", tmp_path).cost for seed in range(6)]
+    assert sum(each.low <= cost <= each.high for each in found) >= 5
+    assert all(each.high < 2 * each.low for each in found)
+
+
+def test_a_run_of_the_quickstart_job_costs_what_its_sample_of_20_said(quickstart, tmp_path):
+    """The two commands, as the first page of the README has them."""
+    where = [str(QUICKSTART), "--simulate", "-o", str(tmp_path / "a.run")]
+    asked = [*where, "--sample", "20", "--json"]
+    said = CliRunner().invoke(estimate.command, asked, standalone_mode=False, catch_exceptions=False)
+    (found,) = orjson.loads(said.stdout.splitlines()[-1])
+    done = CliRunner().invoke(run.command, [*where, "--json"], standalone_mode=False, catch_exceptions=False)
+    cost = float(orjson.loads(done.stdout.splitlines()[0])["cost"]["amounts"]["CNY"])
+    assert found["estimate"]["cost"]["low"] <= cost <= found["estimate"]["cost"]["high"]
+    assert cost == float(read_costs([str(quickstart)]).cost.amounts["CNY"])
+
+
+def test_rows_that_were_sent_before_count_as_what_they_cost(tmp_path):
+    path = varied(tmp_path, 60)
+    invoke(run.command, path, "--limit", "50")
+    cost = float(read_costs([str(tmp_path / "in.run")]).cost.amounts["CNY"])
+    (found,) = orjson.loads(invoke(estimate.command, path, "--sample", "8", "--json").stdout.splitlines()[-1])
+    recorded = found["estimate"]["recorded"]
+    assert 50 <= recorded <= 58
+    assert found["estimate"]["cost"]["low"] >= cost
+    assert found["estimate"]["sampled"] == 8
+    assert found["other"]["cost"]["expected"] == pytest.approx(found["estimate"]["cost"]["expected"] / 2)
+
+
+def test_rows_of_the_sample_that_fail_lower_what_is_expected(tmp_path):
+    """A moderated prompt is refused by the simulator and costs nothing."""
+    rows = [{"prompt": f"[[fault:blocked]] {n}" if n % 2 else f"why {n}"} for n in range(40)]
+    (found,) = orjson.loads(
+        invoke(estimate.command, prompts(tmp_path, *rows), "--sample", "20", "--json").stdout.splitlines()[-1]
+    )
+    done = orjson.loads(invoke(run.command, tmp_path / "in.jsonl", "--json").stdout.splitlines()[0])
+    cost = found["estimate"]["cost"]
+    assert done["failed"] == 20
+    assert cost["low"] <= float(done["cost"]["amounts"]["CNY"]) <= cost["high"]
 
 
 def test_an_unknown_price_is_said_and_tokens_are_estimated_all_the_same(tmp_path):
@@ -80,6 +159,23 @@ def test_rows_of_several_models_are_estimated_apart(tmp_path):
     said = invoke(estimate.command, path).stdout
     assert "3 rows for doubao-seed-1-6-251015 (chat):" in said
     assert "1 rows for other (chat):" in said
+    assert "All of them:" not in said  # one of them has no price
+
+
+def test_the_cost_of_several_models_is_added(tmp_path):
+    other = {"messages": [{"role": "user", "content": "x"}], "model": "doubao-seed-1-6-flash-250828"}
+    path = prompts(tmp_path, *numbered(30), *[other] * 10)
+    assert "All of them:" in invoke(estimate.command, path).stdout
+    said = invoke(estimate.command, path, "--sample", "20", "--json").stdout.splitlines()[-1]
+    assert sum(each["estimate"]["sampled"] for each in orjson.loads(said)) == 20
+    assert min(each["estimate"]["sampled"] for each in orjson.loads(said)) >= 5
+
+
+def test_the_online_price_stands_beside_that_of_a_job_on_the_batch_lane(tmp_path):
+    said = invoke(estimate.command, varied(tmp_path), "--lane", "batch", model="ep-bi-1").stdout
+    assert "on the online lane" not in said  # an endpoint id has no price
+    said = invoke(estimate.command, varied(tmp_path), "--lane", "batch").stdout
+    assert "on the online lane (CNY)" in said
 
 
 def test_a_new_run_begins_with_a_line_of_it(tmp_path):

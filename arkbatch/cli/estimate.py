@@ -3,7 +3,9 @@
 import shlex
 import sys
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +49,7 @@ def command(input_: str, *, sample: int | None, as_json: bool, **flags: Any) -> 
         raise UsageError("estimate reads the input twice: save standard input to a file first")
     run = _run(input_, sys.argv[1:])
     if sample is None:
-        _print(job, {}, run, as_json=as_json)
+        _print(job, run, as_json=as_json)
         return ExitCode.OK
     return _with_sample(replace(job, notify=Notify(), hours=Schedule()), sample, run, as_json=as_json)
 
@@ -58,7 +60,7 @@ def _with_sample(job: "Job", count: int, run: str, *, as_json: bool) -> int:
     from arkbatch.core.errors import ExitCode, UsageError
     from arkbatch.engines.opening import OpenRun
     from arkbatch.engines.run import Session
-    from arkbatch.reports.forecast import measured, sample_of
+    from arkbatch.reports.inputs import sample_of
 
     async def work(session: Session, run: OpenRun) -> "Summary":
         rows = sample_of(job, run.info.run_id, count)
@@ -67,11 +69,8 @@ def _with_sample(job: "Job", count: int, run: str, *, as_json: bool) -> int:
     def finish(summary: "Summary") -> ExitCode:
         if summary.halt is not None:
             raise UsageError(f"the sample could not be sent: {summary.halt.message}. {summary.halt.advice}")
-        directory = RunDirectory(Path(job.run_dir))
-        found = measured(job.run_dir, sample_of(job, directory.read_info().run_id, count))
-        if not found:
-            raise UsageError(f"no row of the sample succeeded; `arkbatch status {job.run_dir}` tells why")
-        _print(job, found, run, as_json=as_json)
+        run_id = RunDirectory(Path(job.run_dir)).read_info().run_id
+        _print(job, run, {row.number for row in sample_of(job, run_id, count)}, run_id, as_json=as_json)
         return ExitCode.OK
 
     return carry_out(
@@ -79,13 +78,22 @@ def _with_sample(job: "Job", count: int, run: str, *, as_json: bool) -> int:
     )
 
 
-def _print(job: "Job", sample: dict[Any, Any], run: str, *, as_json: bool) -> None:
+def _print(job: "Job", run: str, sample: Collection[int] = (), run_id: str = "", *, as_json: bool) -> None:
+    """sample: the rows that were sent for it, in the run of that id."""
     import msgspec
 
-    from arkbatch.reports.forecast import forecasts
+    from arkbatch.core.errors import UsageError
+    from arkbatch.reports.forecast import Question, bills_of, forecasts
     from arkbatch.reports.forecast_text import forecasts_text
+    from arkbatch.reports.inputs import by_kind
+    from arkbatch.reports.recorded import read_records
 
-    found = forecasts(job, datetime.now(UTC), sample)
+    records = read_records(job.run_dir, job.model, sample, partial(bills_of, job)) if sample else None
+    if records is not None and not any(row.answered for row in records.sampled.values()):
+        raise UsageError(f"no row of the sample succeeded; `arkbatch status {job.run_dir}` tells why")
+    found = forecasts(
+        Question(job, datetime.now(UTC), records, seed=run_id), by_kind(job, sample, records.ledger if records else ())
+    )
     click.echo(msgspec.json.encode(found).decode() if as_json else forecasts_text(found, f"Run it:  {run}"))
 
 

@@ -26,7 +26,7 @@ TAIL = tuple(-log(1 - (part + 0.5) / 8) for part in range(8))
 # Of a normal distribution (of lengths on a log scale, as answers are spread) the mean way beyond its last
 # twentieth, in standard deviations. Some answers are longer by a third at least, however even those met are.
 BEYOND = 0.42
-LEAST_BEYOND = 0.3
+LEAST_BEYOND = 0.45
 
 
 class Measured(Struct, frozen=True):
@@ -94,18 +94,19 @@ class Alike:
         truth = [_taken(one.usage, one.seconds, self._prices) for one in sample]
         imagined = [self._imagined(one) for one in sample]
         self._factors = [*map(_factor, _columns(truth), _columns(imagined))]
+        self._each = [self._sums(sizes, one) for one in sample]
 
     def totals(self) -> list[Totals]:
         """For each measured row, what all rows take that behave like it."""
-        return [self._like(self._sizes, one) for one in self._sample]
+        return [self._corrected(sums) for sums, _ in self._each]
 
     def wider(self) -> Totals:
         """How much wider the bounds of a sum are than those of a mean, since which rows are left is chance as well.
 
         A few large rows weigh more in a sum than many small ones: counted are as many equal rows as vary as much.
         """
-        rows = [self._sums(self._sizes, one) for one in self._sample if one.usage]
-        both = [(_mean([sums for sums, _ in rows])), _mean([squares for _, squares in rows])]
+        answered = [both for both, one in zip(self._each, self._sample, strict=True) if one.usage]
+        both = _mean([sums for sums, _ in answered]), _mean([squares for _, squares in answered])
         n = len(self._sample)
         return Totals(*(sqrt(1 + n * square / whole**2) if whole else 1.0 for whole, square in zip(*both, strict=True)))
 
@@ -138,7 +139,9 @@ class Alike:
 
     def _like(self, sizes: Sizes, one: Measured, stretched: float = 1.0) -> Totals:
         """What these rows take, each with an answer like this one, stretched by a factor."""
-        sums, _ = self._sums(sizes, one, stretched)
+        return self._corrected(self._sums(sizes, one, stretched)[0])
+
+    def _corrected(self, sums: Totals) -> Totals:
         return Totals(*map(float.__mul__, sums, self._factors))
 
     def _sums(self, sizes: Sizes, one: Measured, stretched: float = 1.0) -> tuple[Totals, Totals]:

@@ -26,9 +26,9 @@ class Bounds(NamedTuple):
 class Shares:
     """Drawn once for a sample of n values, and used for each thing that was measured of it."""
 
-    def __init__(self, n: int, chance: Callable[[], float]) -> None:
+    def __init__(self, n: int, chance: Callable[[], float], draws: int = DRAWS) -> None:
         """Of `chance`, evenly from [0, 1)."""
-        self._draws = [_broken_stick(n + 1, chance) for _ in range(DRAWS)]
+        self._draws = [_broken_stick(n + 1, chance) for _ in range(draws)]
 
     def bounds(self, values: Sequence[float], least: float, most: float) -> Bounds:
         """Of the mean behind the values. least, most: what a value outside of the sample's can be."""
@@ -38,12 +38,12 @@ class Shares:
 
     def _quantile(self, ends: Sequence[float], share: float) -> float:
         means = sorted(sum(map(float.__mul__, draw, ends)) for draw in self._draws)
-        return means[min(int(share * DRAWS), DRAWS - 1)]
+        return means[min(int(share * len(means)), len(means) - 1)]
 
 
 def _broken_stick(parts: int, chance: Callable[[], float]) -> list[float]:
     lengths = [-log(1.0 - chance()) for _ in range(parts)]
-    whole = sum(lengths)
+    whole = sum(lengths) or 1.0
     return [length / whole for length in lengths]
 
 

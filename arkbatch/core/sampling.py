@@ -13,7 +13,7 @@ out an overload) are not counted.
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from math import ceil
+from math import ceil, hypot
 
 from msgspec import Struct
 
@@ -50,7 +50,7 @@ class Recorded(Struct, frozen=True):
     rows: int = 0
     input: int = 0
     output: int = 0
-    cost: float = 0.0
+    cost: float | Unknown = 0.0
 
 
 class Counting(Struct, frozen=True):
@@ -105,7 +105,7 @@ def from_sample(
     chance: Callable[[], float],
 ) -> Estimate:
     """The estimate once the sample was answered, which is part of what is recorded. One row at least succeeded."""
-    prices = Prices(price)
+    prices, spent = Prices(price), recorded.cost
     alike = Alike(left, sample, prices)
     likely, longest = alike.totals(), alike.beyond()
     most = _ceiling(left.groups(), ceiling, alike.most_given) if alike.limits_hold else PASSED
@@ -120,9 +120,9 @@ def from_sample(
         input=_plus(recorded.input, given),
         output=_plus(recorded.output, answered),
         seconds=_time(left.rows, tokens, slots, pace),
-        cost=prices.unknown or _plus(recorded.cost, cost),
-        surely=Unknown("too few rows were sent") if surely is None else _more(surely, recorded.cost),
-        ceiling=_more(most, recorded.cost),
+        cost=spent if isinstance(spent, Unknown) else prices.unknown or _plus(spent, cost),
+        surely=_sum(spent, Unknown("too few rows were sent") if surely is None else surely),
+        ceiling=_sum(spent, most),
         currency=prices.currency,
         at_most=prices.at_most,
         method=_method(len(sample), left.rows + recorded.rows),
@@ -174,8 +174,10 @@ def _plus(known: float, found: Range) -> Range:
     return Range(low, expected, high)
 
 
-def _more(amount: float | Unknown, known: float) -> float | Unknown:
-    return amount if isinstance(amount, Unknown) else amount + known
+def _sum(spent: float | Unknown, more: float | Unknown) -> float | Unknown:
+    if isinstance(spent, Unknown):
+        return spent
+    return more if isinstance(more, Unknown) else spent + more
 
 
 def _method(sampled: int, rows: int) -> str:
@@ -183,6 +185,27 @@ def _method(sampled: int, rows: int) -> str:
         f"{sampled} of {rows} rows were sent, and every row is priced as if it answered like each of them in turn; "
         "low and high hold in 9 of 10 samples"
     )
+
+
+def together(estimates: Sequence[Estimate]) -> Range | None:
+    """The cost of several kinds of rows, None where one is unknown. Their errors are independent of each other."""
+    ranges = [each.cost for each in estimates if isinstance(each.cost, Range)]
+    if len(ranges) < len(estimates) or len({each.currency for each in estimates}) > 1:
+        return None
+    low, expected, high = (_added([getattr(one, end) for one in ranges]) for end in Range.__struct_fields__)
+    if low is not None and expected is not None and high is not None:
+        low = expected - hypot(*((one.expected or 0.0) - (one.low or 0.0) for one in ranges))
+        high = expected + hypot(*((one.high or 0.0) - (one.expected or 0.0) for one in ranges))
+    return Range(low, expected, high)
+
+
+def _added(ends: Sequence[float | None]) -> float | None:
+    total = 0.0
+    for end in ends:
+        if end is None:
+            return None
+        total += end
+    return total
 
 
 def _ceiling(groups: Iterable[Group], ceiling: Ceiling, larger: Callable[[float], float]) -> float | Unknown:

@@ -1,112 +1,125 @@
 """What a job will take: its rows are sized, a few of them may be sent, and `core.sampling` does the arithmetic.
 
-Rows are grouped by endpoint and model, since each has prices of its own. The rows of a sample are chosen by the run's
-id, so that asking again means the same rows, which then have their records already and are not sent twice.
+Rows are grouped by endpoint and model, since each has prices of its own. The same rows are priced on the other lane as
+well, where it has a price: the batch lane beside the online one, and the other way round.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from datetime import datetime
-from itertools import islice
-from pathlib import Path
 from random import Random
 
-import msgspec
 from msgspec import Struct
 
-from arkbatch.adapters.journal import read_entries
 from arkbatch.adapters.run_prices import book_of_job
-from arkbatch.adapters.rundir import RESULTS, RunDirectory
-from arkbatch.adapters.source import lines
+from arkbatch.core.alike import Measured, Price
 from arkbatch.core.bill import BATCH, Bill, lane_of
-from arkbatch.core.endpoints import ENDPOINTS
-from arkbatch.core.estimate import Estimator
+from arkbatch.core.bounds import line
+from arkbatch.core.endpoints.batch import batch_name, online_name
+from arkbatch.core.estimate import OVERHEAD
 from arkbatch.core.job import Job
 from arkbatch.core.money import Cost, Unknown
 from arkbatch.core.pricing import Pricer
-from arkbatch.core.records import Row, Size, Usage
-from arkbatch.core.rows import RowReader
-from arkbatch.core.sampling import Ceiling, Estimate, Measured, Pace, Price, from_sample, without_sample
-from arkbatch.core.sizes import Sizes, choose
-from arkbatch.core.spent import BilledEntry, spent_of
+from arkbatch.core.records import Usage
+from arkbatch.core.sampling import (
+    BY_CHARACTERS,
+    Ceiling,
+    Counting,
+    Estimate,
+    Pace,
+    from_sample,
+    without_sample,
+)
+from arkbatch.core.sizes import Sizes
 from arkbatch.core.tariff import Tariff
-
-Key = tuple[str, str]  # endpoint and model
+from arkbatch.reports.inputs import Inputs
+from arkbatch.reports.recorded import Kind, Records, Sums
 
 
 class Forecast(Struct, frozen=True):
-    """The estimate of one endpoint's and model's rows; `batch`: the same on the batch lane, where it has a price."""
+    """The estimate of one endpoint's and model's rows on its own lane, and on the other one where that has a price.
+
+    lane, other_lane: online or batch
+    """
 
     endpoint: str
     model: str
+    lane: str
     estimate: Estimate
-    batch: Estimate | None
+    other_lane: str
+    other: Estimate | None
 
 
-def forecasts(job: Job, now: datetime, sample: dict[Key, list[Measured]], first: int | None = None) -> list[Forecast]:
-    """For each kind of row in the input. `first`: look at no more rows than these."""
-    groups: dict[Key, Sizes] = {}
-    for row in readable_rows(job, first):
-        groups.setdefault(key_of(row), Sizes(_input_tokens)).add(ENDPOINTS[row.endpoint].size(row.body))
-    return [_forecast(job, key, sizes, sample.get(key, []), now) for key, sizes in groups.items()]
+class Question(Struct, frozen=True):
+    """What all estimates of one job have in common.
+
+    records: what was sent of it; None when nothing was, or when that is not to be looked at
+    seed: the same for each question about a run
+    """
+
+    job: Job
+    now: datetime
+    records: Records | None = None
+    counting: Counting = BY_CHARACTERS
+    seed: str = ""
 
 
-def readable_rows(job: Job, first: int | None = None) -> Iterator[Row]:
-    """The rows that can be sent, in order."""
-    reader = RowReader(job)
-    found = (reader.read(*line) for line in islice(lines(Path(job.input)), first or job.row_limit))
-    return (row for row in found if isinstance(row, Row))
+def forecasts(question: Question, kinds: Mapping[Kind, Inputs]) -> list[Forecast]:
+    """For each kind of row in the input."""
+    return [_forecast(question, kind, inputs) for kind, inputs in kinds.items()]
 
 
-def key_of(row: Row) -> Key:
-    return row.endpoint, row.body["model"]
+def bills_of(job: Job, kind: Kind) -> dict[str, Bill]:
+    """Where records of this kind are added up: as what they are, and as rows of the other lane."""
+    return {endpoint: Bill(Pricer(book_of_job(job)), job.model) for endpoint in (kind[0], _other(kind[0]))}
 
 
-def sample_of(job: Job, run_id: str, count: int) -> list[Row]:
-    """The rows to measure: spread over the input, the same for each question about a run."""
-    total = sum(1 for _ in readable_rows(job))
-    chosen = set(choose(total, count, Random(run_id).random))  # noqa: S311  nothing to guess
-    return [row for place, row in enumerate(readable_rows(job)) if place in chosen]
+def _other(endpoint: str) -> str:
+    """The same API on the other lane."""
+    return online_name(endpoint) if lane_of(endpoint) == BATCH else batch_name(endpoint)
 
 
-class _Answered(BilledEntry):
-    seconds: float = 0.0
-
-
-_decode = msgspec.json.Decoder(_Answered).decode
-
-
-def measured(run_dir: str, rows: list[Row]) -> dict[Key, list[Measured]]:
-    """What the records say of these rows. Rows that failed are left out."""
-    by_number, found = {row.number: row for row in rows}, dict[Key, list[Measured]]()
-    for entry in read_entries(RunDirectory(Path(run_dir)) / RESULTS, 0, _decode):
-        row, spent = by_number.get(entry.row), spent_of(entry)
-        if row is not None and spent is not None and spent.kept:
-            seconds = entry.seconds / max(len(entry.calls), 1)
-            size = ENDPOINTS[row.endpoint].size(row.body)
-            found.setdefault(key_of(row), []).append(Measured(size, spent.kept, seconds))
-    return found
-
-
-def _input_tokens(size: Size) -> float:
-    return Estimator().estimate(size)[0]
-
-
-def _forecast(job: Job, key: Key, sizes: Sizes, sample: list[Measured], now: datetime) -> Forecast:
-    endpoint, model = key
+def _forecast(question: Question, kind: Kind, inputs: Inputs) -> Forecast:
+    endpoint, model = kind
+    other, job = _other(endpoint), question.job
     asked = job.defaults.get("service_tier")
     bill, tier = Bill(Pricer(book_of_job(job)), job.model), asked if isinstance(asked, str) else ""
-    limits = job.limits
+    beside = bill.tariff(model, lane_of(other), "")
+    own = _estimate(question, kind, inputs, endpoint, bill.tariff(model, lane_of(endpoint), tier))
+    return Forecast(
+        endpoint,
+        model,
+        lane_of(endpoint),
+        own,
+        lane_of(other),
+        None if isinstance(beside, Unknown) else _estimate(question, kind, inputs, other, beside),
+    )
+
+
+def _estimate(question: Question, kind: Kind, inputs: Inputs, endpoint: str, tariff: Tariff | Unknown) -> Estimate:
+    """The rows of this kind, priced as if they were sent to this endpoint."""
+    price, ceiling = _prices(tariff, question.now)
+    limits = question.job.limits
     pace = Pace(limits.concurrency, limits.rpm, limits.tpm)
+    sample, left = _measured(question.records, inputs)
+    if not any(one.usage for one in sample):
+        return without_sample(left, price, ceiling, pace, question.counting)
+    assert question.records is not None
+    sums = question.records.kinds.get(kind) or Sums(bills_of(question.job, kind))
+    recorded = sums.recorded(endpoint)
+    chance = Random(f"{question.seed} {kind}").random  # noqa: S311  nothing to guess
+    return from_sample(left, recorded, sample, price=price, ceiling=ceiling, pace=pace, chance=chance)
 
-    def estimate(tariff: Tariff | Unknown) -> Estimate:
-        price, ceiling = _prices(tariff, now)
-        return (
-            from_sample(sizes, sample, price, ceiling, pace) if sample else without_sample(sizes, price, ceiling, pace)
-        )
 
-    batch = bill.tariff(model, BATCH, "")
-    own = estimate(bill.tariff(model, lane_of(endpoint), tier))
-    return Forecast(endpoint, model, own, None if isinstance(batch, Unknown) else estimate(batch))
+def _measured(records: Records | None, inputs: Inputs) -> tuple[list[Measured], Sizes]:
+    """The sample, and the rows that are left: input is expected of both as the sample's turned out to be."""
+    went_of = {} if records is None else records.sampled
+    found = [(sent, went_of[sent.number]) for sent in inputs.sample if sent.number in went_of]
+    told = [(inputs.tokens_of(sent), went.usage["input"]) for sent, went in found if went.usage.get("input")]
+    start, slope = line(told) if told else (OVERHEAD, 1.0)
+    sample = [
+        Measured(start + slope * inputs.tokens_of(sent), sent.ceiling, went.usage, went.seconds) for sent, went in found
+    ]
+    return sample, inputs.left(start, slope)
 
 
 def _prices(tariff: Tariff | Unknown, now: datetime) -> tuple[Price, Ceiling]:
