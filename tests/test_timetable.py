@@ -5,7 +5,8 @@ import datetime as dt
 
 import pytest
 from msgspec.structs import replace
-from nights import KEY, Looks, job_for, recorded, records, simulated
+from nights import KEY, Looks, Proxy, job_for, recorded, records, simulated
+from runs import prompts
 from virtual import run_virtual
 
 from arkbatch.adapters.jobfile import resolve
@@ -16,6 +17,8 @@ from arkbatch.core.words import printable
 from arkbatch.engines import run
 from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.run import Session
+from arkbatch.reports.status import read_status
+from arkbatch.reports.status_text import status_text
 
 HOUR = 3600.0
 TEN_AT_NIGHT = dt.datetime(2026, 11, 21, 22, tzinfo=dt.UTC).timestamp()
@@ -119,8 +122,6 @@ def test_a_clock_that_is_set_is_noticed_within_a_minute(tmp_path):
 
 
 def test_a_service_that_is_away_when_the_hours_end_is_not_given_up_for_the_time_in_between(tmp_path):
-    from nights import Proxy
-
     looks = Looks()
 
     async def main():
@@ -149,13 +150,12 @@ def test_a_service_that_is_away_when_the_hours_end_is_not_given_up_for_the_time_
 
 
 def test_a_row_that_was_refused_when_the_hours_ended_has_not_waited_in_between(tmp_path):
-    """Its patience is shorter than the day."""
-    looks = Looks()
-    job = job_for(tmp_path, 60, concurrency=2)
+    """It is refused again in the evening, and its patience is shorter than the day."""
+    prompts(tmp_path, {"prompt": "[[fault:rate_rpm:2]] hello"})
+    job = job_for(tmp_path, concurrency=2)
     job = replace(job, hours=Schedule(NIGHT), retry=replace(job.retry, patience=HOUR))
-    settings = {"latency": 20.0, "rpm": 3}
-    summary, _ = nights(job, TEN_AT_NIGHT + 9 * HOUR + 3000, looks, **settings)
-    assert (summary.succeeded, summary.failed) == (60, 0)
+    summary, _ = nights(job, TEN_AT_NIGHT + 10 * HOUR - 1, latency=0.1)
+    assert (summary.succeeded, summary.failed) == (1, 0)
     assert summary.seconds > 14 * HOUR
 
 
@@ -172,9 +172,6 @@ def test_a_run_that_will_be_late_says_so_with_what_would_help(tmp_path):
 
 def test_what_is_due_can_be_read_while_it_works(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "SYNC_SECONDS", 120.0)
-    from arkbatch.reports.status import read_status
-    from arkbatch.reports.status_text import status_text
-
     seen = []
 
     async def look(_, wall):
@@ -193,8 +190,6 @@ def test_what_is_due_can_be_read_while_it_works(tmp_path, monkeypatch):
 
 
 def test_the_hours_are_those_of_the_flags_or_the_job_file_and_stay_with_the_run(tmp_path):
-    from runs import prompts
-
     prompts(tmp_path, {"prompt": "a"})
     (tmp_path / "job.toml").write_text('input = "in.jsonl"\n[hours]\nwindow = "22:00-08:00 Asia/Shanghai"\n')
 
@@ -216,8 +211,6 @@ def test_the_hours_are_those_of_the_flags_or_the_job_file_and_stay_with_the_run(
     ],
 )
 def test_hours_that_cannot_be_meant_are_refused_in_one_line(tmp_path, flags, said):
-    from runs import prompts
-
     path = prompts(tmp_path, {"prompt": "a"})
     with pytest.raises(UsageError) as caught:
         resolve(str(path), {"simulate": True, **flags}, {}, tmp_path)

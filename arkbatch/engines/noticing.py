@@ -40,9 +40,11 @@ class Noticing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """An error that the session cannot go on after, such as a full disk, is told as a halt."""
-        if isinstance(error, ArkbatchError):
-            self._tell(Event.HALT, "stopped by an error", reason=str(error), go_on=self._command)
-        if error is None or isinstance(error, ArkbatchError):
+        if isinstance(error, Exception):
+            # What we did not expect may say anything, such as a prompt.
+            reason = str(error) if isinstance(error, ArkbatchError) else f"{type(error).__name__}, a bug of arkbatch"
+            self._tell(Event.HALT, "stopped by an error", reason=reason, go_on=self._command)
+        if error is None or isinstance(error, Exception):
             await self._notifier.settle()
 
     def look(self, away: float) -> None:
