@@ -90,7 +90,7 @@ def test_a_time_that_passes_before_anything_is_known_is_told_as_it_passes():
     said_of_it = followed(Deadline(BEGAN + 60), lambda _: 1.0, 10_000, seconds=100)
     [(worked, outlook)] = said_of_it
     assert worked == 60
-    assert said(outlook, BEGAN + 60, dt.UTC) == "is late: it was due by 22:01, with 9,940 rows to go"
+    assert said(outlook, BEGAN + 60, dt.UTC) == "late: it was due by 22:01 UTC, with 9,940 rows to go"
 
 
 def test_time_in_which_nothing_goes_makes_it_later():
@@ -114,10 +114,10 @@ def outlook(**changes):
 
 def test_a_late_run_is_told_by_how_much_and_with_what_is_left():
     assert said(outlook(), BEGAN, dt.UTC) == (
-        "will be late by 2 h 00 min: done at about 10:00, due by 08:00, with 7,200 rows to go"
+        "will be late by 2 h 00 min: done at about 10:00 UTC, due by 08:00 UTC, with 7,200 rows to go"
     )
     assert said(outlook(is_late=False, done_at=BEGAN + HOUR), BEGAN, dt.UTC) == (
-        "will be in time: done at about 23:00, due by 08:00"
+        "will be in time: done at about 23:00 UTC, due by 08:00 UTC"
     )
 
 
@@ -141,5 +141,5 @@ def test_what_would_help_is_what_holds_it_back(means, helps):
     assert what_helps(outlook(), means) == helps
 
 
-def test_when_no_time_is_left_only_fewer_rows_help():
-    assert what_helps(outlook(faster=math.inf), Means("requests", 32, rpm=600.0)) == "send fewer rows (--limit)"
+def test_when_no_time_is_left_nothing_helps():
+    assert not what_helps(outlook(faster=math.inf), Means("requests", 32, rpm=600.0))

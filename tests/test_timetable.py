@@ -73,7 +73,7 @@ def test_three_nights_pass_and_every_row_ends_within_the_hours(tmp_path):
     assert 48 * HOUR < summary.seconds < 60 * HOUR
     waits = [text for text in looks.notes if text.startswith("outside its hours")]
     assert len(waits) == 2
-    assert "waiting for 22:00, in 14 h 00 min; 3 calls in flight end first" in waits[0]
+    assert "waiting for 22:00 UTC, in 14 h 00 min; 3 calls in flight end first" in waits[0]
 
 
 def test_a_start_outside_the_hours_waits_and_says_until_when(tmp_path):
@@ -81,13 +81,13 @@ def test_a_start_outside_the_hours_waits_and_says_until_when(tmp_path):
     job = replace(job_for(tmp_path, 40, concurrency=4), hours=Schedule(NIGHT))
     summary, _ = nights(job, TEN_AT_NIGHT - 3 * HOUR - 600, looks, latency=1.0)
     assert looks.notes == [
-        "outside its hours (22:00-08:00 UTC): waiting for 22:00, in 3 h 10 min; --window always begins at once",
-        "its hours have come: going on until 08:00",
+        "outside its hours (22:00-08:00 UTC): waiting for 22:00 UTC, in 3 h 10 min; --window always begins at once",
+        "its hours have come: going on until 08:00 UTC",
     ]
     assert summary.succeeded == 40
     assert 3 * HOUR + 600 <= summary.seconds < 3 * HOUR + 700
     waiting = [standing for standing in looks.standings if standing.waiting]
-    assert {standing.waiting for standing in waiting} == {"waiting for 22:00"}
+    assert {standing.waiting for standing in waiting} == {"waiting for 22:00 UTC"}
     assert {standing.recorded for standing in waiting} == {0}
 
 
@@ -184,8 +184,8 @@ def test_what_is_due_can_be_read_while_it_works(tmp_path, monkeypatch):
     nights(job, TEN_AT_NIGHT + HOUR, meanwhile=look, latency=600.0)
     working, resting = seen
     assert (working.waiting, working.outlook[:12]) == ("", "will be late")
-    assert resting.waiting == "waiting for 22:00"
-    assert "waiting for 22:00" in status_text(resting)
+    assert resting.waiting == "waiting for 22:00 UTC"
+    assert "waiting for 22:00 UTC" in status_text(resting)
     assert "will be late" in status_text(working)
 
 

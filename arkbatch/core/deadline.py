@@ -60,7 +60,7 @@ def said(outlook: Outlook, now: float, zone: dt.tzinfo | None = None) -> str:
     """`will be late: done at about 10:10 and not by 08:00, when 12,300 rows will be left`."""
     due, to_go = clock(outlook.due, now, zone), counted(outlook.unfinished, "row")
     if outlook.done_at == math.inf:
-        return f"is late: it was due by {due}, with {to_go} to go"
+        return f"late: it was due by {due}, with {to_go} to go"
     done = clock(outlook.done_at, now, zone)
     if not outlook.is_late:
         return f"will be in time: done at about {done}, due by {due}"
@@ -69,7 +69,9 @@ def said(outlook: Outlook, now: float, zone: dt.tzinfo | None = None) -> str:
 
 
 def what_helps(outlook: Outlook, means: Means) -> str:
-    """What makes a late run end in time; of what can be set, only what holds it back."""
+    """What makes a late run end in time; of what can be set, only what holds it back. Nothing once it is due."""
+    if outlook.faster == math.inf:
+        return ""
     ways = [_raise(outlook.faster, means)]
     if means.other_lane:
         ways.append("the batch lane has limits of its own, at half the price (--lane batch)")
@@ -81,7 +83,7 @@ def _raise(faster: float, means: Means) -> str:
     settings = {"requests": ("rpm", means.rpm), "tokens": ("tpm", means.tpm), "concurrency": ("concurrency", None)}
     if means.bound == "server":
         return "the service grants no more: ask it for a higher limit, or share the rows among models"
-    if means.bound not in settings or faster == math.inf:
+    if means.bound not in settings:
         return ""
     name, value = settings[means.bound]
     value = means.concurrency if name == "concurrency" else value

@@ -80,9 +80,10 @@ def moment_of(day: dt.date, time: dt.time, zone: dt.tzinfo | None) -> float:
 
 
 def clock(moment: float, now: float, zone: dt.tzinfo | None) -> str:
-    """A moment as the clock shows it, with the date when it is not near."""
+    """A moment as the clock of the place shows it, with the date when it is not near."""
     shown = dt.datetime.fromtimestamp(moment, zone)
-    return f"{shown:%H:%M}" if abs(moment - now) < _NEAR else f"{shown:%Y-%m-%d %H:%M}"
+    text = f"{shown:%H:%M}" if abs(moment - now) < _NEAR else f"{shown:%Y-%m-%d %H:%M}"
+    return text if zone is None else f"{text} {zone}"
 
 
 def read_window(text: str) -> tuple[dt.time, dt.time, str]:
