@@ -4,6 +4,7 @@ It looks and tells, and decides nothing about the run. Who is not told about som
 on`). A message that does not arrive is noted like everything else that happens, and changes nothing.
 """
 
+import contextlib
 import platform
 import shlex
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from typing import Self
 from arkbatch.adapters.messengers import messengers
 from arkbatch.adapters.notify import Notifier
 from arkbatch.adapters.progress import Observer
-from arkbatch.core.errors import ArkbatchError
+from arkbatch.core.errors import ArkbatchError, RunDirectoryError
 from arkbatch.core.notice import Event, LongOutages, Notice
 from arkbatch.core.summary import Summary
 from arkbatch.engines.opening import OpenRun
@@ -26,7 +27,8 @@ class Noticing:
     def __init__(self, run: OpenRun, observer: Observer) -> None:
         notify = run.job.notify
         # It was checked when the job was resolved; whether in clear is allowed, too.
-        self._notifier = Notifier(messengers(notify, insecure=True), observer.noted)
+        self._notifier = Notifier(messengers(notify, insecure=True), self._undelivered)
+        self._observer = observer
         self._run = run
         self._on = notify.on
         self._outages = LongOutages(notify.outage_after)
@@ -62,6 +64,10 @@ class Noticing:
         event, said = _ending(summary)
         reason, advice = (summary.halt.message, summary.halt.advice) if summary.halt else ("", "")
         self._tell(event, said, reason=reason, advice=advice, go_on=self._go_on(summary))
+
+    def _undelivered(self, text: str) -> None:
+        with contextlib.suppress(RunDirectoryError):  # the disk that is full is what the message was about
+            self._observer.noted(text)
 
     def _tell(self, event: Event, said: str, *, reason: str = "", advice: str = "", go_on: str = "") -> None:
         if event.value not in self._on:
