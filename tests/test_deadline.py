@@ -127,6 +127,10 @@ def test_a_late_run_is_told_by_how_much_and_with_what_is_left():
         (Means("concurrency", 32), "raise concurrency from 32 to about 39; send fewer rows (--limit)"),
         (Means("requests", 32, rpm=600.0), "raise rpm from 600 to about 720; send fewer rows (--limit)"),
         (Means("tokens", 32, tpm=812_345.0), "raise tpm from 812345 to about 980000; send fewer rows (--limit)"),
+        (
+            Means("requests", 32, rpm=600.0, run_dir="a.run"),
+            "raise rpm from 600 to about 720 (arkbatch ctl a.run set rpm=720); send fewer rows (--limit)",
+        ),
         (Means("input", 32), "send fewer rows (--limit)"),
         (
             Means("server", 32, other_lane=True),

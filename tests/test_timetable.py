@@ -166,7 +166,8 @@ def test_a_run_that_will_be_late_says_so_with_what_would_help(tmp_path):
     assert summary.succeeded == 400
     late = looks.notes[0]
     assert late.startswith("will be late by 2 h ")
-    assert "What would help: raise concurrency from 4 to about 8; send fewer rows (--limit)" in late
+    command = f"arkbatch ctl {tmp_path}/a.run set concurrency=8"
+    assert f"What would help: raise concurrency from 4 to about 8 ({command}); send fewer rows (--limit)" in late
     assert len(looks.notes) == 1
 
 

@@ -47,6 +47,7 @@ class Means(Struct, frozen=True):
     """What could be changed about a run. `bound` is the word of the gate for what holds it back most.
 
     other_lane: the service has a lane with limits of its own, and the run does not use it
+    run_dir: as a shell reads it, for the command that changes a limit while the run goes on
     """
 
     bound: str
@@ -54,6 +55,7 @@ class Means(Struct, frozen=True):
     rpm: float | None = None
     tpm: float | None = None
     other_lane: bool = False
+    run_dir: str = ""
 
 
 def said(outlook: Outlook, now: float, zone: dt.tzinfo | None = None) -> str:
@@ -87,7 +89,11 @@ def _raise(faster: float, means: Means) -> str:
         return ""
     name, value = settings[means.bound]
     value = means.concurrency if name == "concurrency" else value
-    return f"raise {name} from {value:.0f} to about {_roundly(value * faster)}" if value else ""
+    if not value:
+        return ""
+    wanted = _roundly(value * faster)
+    command = f" (arkbatch ctl {means.run_dir} set {name}={wanted})" if means.run_dir else ""
+    return f"raise {name} from {value:.0f} to about {wanted}{command}"
 
 
 def _roundly(number: float) -> str:

@@ -7,6 +7,7 @@ in flight. Either way the journal is closed in order and the run resumes.
 
 import asyncio
 import random
+import shlex
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -216,7 +217,8 @@ class Session:
         other_lane = job.lane == "online" and not job.simulated and ramp_at(job.base_url) is not None
         limits = self._limits
         bound = "" if gate.holds or gate.outage.is_away else gate.bound_by().value
-        return Means(bound, limits.concurrency, limits.rpm, limits.tpm, other_lane=other_lane)
+        run_dir = shlex.quote(str(self._run.directory.path))
+        return Means(bound, limits.concurrency, limits.rpm, limits.tpm, other_lane=other_lane, run_dir=run_dir)
 
     def _standing(self, engine: Engine, gate: Gate, began: float, recent: Recent) -> Standing:
         now = asyncio.get_running_loop().time()
