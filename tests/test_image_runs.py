@@ -15,8 +15,9 @@ from virtual import run_virtual
 
 from arkbatch.adapters.images import Images
 from arkbatch.adapters.jobfile import resolve
+from arkbatch.core.kinds import chosen_kinds
 from arkbatch.engines.opening import OpenRun, Wishes
-from arkbatch.engines.retrying import Choice, OpenRetry, chosen_kinds
+from arkbatch.engines.retrying import Choice, OpenRetry
 from arkbatch.engines.run import Session
 from arkbatch.reports.show import show
 from arkbatch.simulator.server import Settings, serve

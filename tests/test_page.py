@@ -165,3 +165,14 @@ def test_the_library_is_shipped_with_its_licence_and_version():
     version = orjson.loads(folder.joinpath("package.json").read_bytes())["version"]
     assert f"v{version}" in folder.joinpath("uPlot.iife.min.js").read_text()[:200]
     assert "MIT License" in folder.joinpath("LICENSE").read_text()
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_page_has_each_of_its_words_in_both_languages(language):
+    from importlib.resources import files
+
+    script = files("arkbatch.reports.page").joinpath("page.js").read_text(encoding="utf-8")
+    words = script.partition("const WORDS = {")[2].partition("const METERS")[0]
+    english, chinese = words.split("\n    zh: {")
+    known = set(re.findall(r"(?:^|[\s{,])(\w+):", english if language == "en" else chinese))
+    assert set(re.findall(r"\b(?:w|words\(\))\.(\w+)", script)) <= known

@@ -36,7 +36,7 @@
       total: "all", thrownShort: "thrown away", never: "(bad lines, never sent)", noAnswer: "(no answer)",
       sessions: "Sessions", command: "command", began: "began", ended: "ended", limits: "limits", show: "Show",
       more: (n) => `and ${whole(n)} earlier sessions`,
-      ending: { "": "killed, or the disk was full" }, now: "running", asked: "What was asked", input: "input", other: "中文",
+      ending: { "": "killed, or the disk was full" }, now: "running", steered: "Changed while it worked", by: "by", what: "what", marks: "Dotted lines mark changes by hand.", paused: "paused since", asked: "What was asked", input: "input", other: "中文",
       kind: {}, advice: {}, meter: {}, others: "others",
     },
     zh: {
