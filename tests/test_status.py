@@ -12,6 +12,7 @@ from runs import BEGAN, Told, answered, failed, job_of, numbered, prompts, worke
 from arkbatch.adapters.rundir import LOG, RunDirectory
 from arkbatch.cli.status import command
 from arkbatch.core.errors import ExitCode, RunDirectoryError
+from arkbatch.core.orders import Steered
 from arkbatch.core.records import Kind
 from arkbatch.reports.advice import advice
 from arkbatch.reports.places import last_lines
@@ -214,3 +215,38 @@ def test_what_cannot_be_read_is_a_one_line_error(tmp_path):
     (run / "results.jsonl").mkdir()
     with pytest.raises(RunDirectoryError, match=r"Cannot read .*results\.jsonl"):
         status_of(run)
+
+
+def steered(run, *orders):
+    """As if the last session had been given these orders."""
+    directory = RunDirectory(run)
+    info = directory.read_info()
+    info.sessions[-1].steered = [
+        Steered(f"2026-09-21T13:4{minute}:00+00:00", do, did, reason=reason, limits=limits)
+        for minute, (do, did, reason, limits) in enumerate(orders)
+    ]
+    directory.write_info(info)
+
+
+def test_a_paused_session_says_since_when_and_why(tmp_path):
+    run = some_done(tmp_path, ending="")
+    steered(run, ("pause", "paused", "the\n\x1b[31mdemo", {}))
+    with RunDirectory(run).locked(Told()):
+        text = status_text(status_of(run, now=BEGAN + 30))
+    assert ": paused since 2026-09-21 13:40:00 UTC by ctl: the \\x1b[31mdemo (process " in text.splitlines()[0]
+    assert status_of(run).paused is None, "it was killed"
+
+
+def test_a_session_that_went_on_is_running(tmp_path):
+    run = some_done(tmp_path, ending="")
+    steered(run, ("pause", "paused", "", {}), ("resume", "went on after 1 min 00 s", "", {}))
+    with RunDirectory(run).locked(Told()):
+        assert ": running (process " in status_text(status_of(run, now=BEGAN + 30))
+
+
+def test_limits_that_were_set_are_shown_with_the_changes(tmp_path):
+    run = some_done(tmp_path)
+    steered(run, ("set", "rpm 600 -> none", "night", {"rpm": None}), ("set", "tpm none -> 5", "", {"tpm": 5.0}))
+    text = status_text(status_of(run))
+    assert "concurrency 8, tpm 5 (changed for that session only)" in text
+    assert "set  2026-09-21 13:40:00 UTC  ctl  rpm 600 -> none  night" in text
