@@ -8,32 +8,17 @@ answer and keeping it. Memory depends on the number of workers and never on the 
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import assert_never
 
-import orjson
-from msgspec import Struct
-
-from arkbatch.adapters.images import Images
-from arkbatch.adapters.journal import Journal
-from arkbatch.adapters.progress import Observer
-from arkbatch.adapters.transport import Transport
-from arkbatch.core.endpoints import ENDPOINTS, Endpoint
-from arkbatch.core.errors import ArkbatchError, Halted
-from arkbatch.core.estimate import Estimator
-from arkbatch.core.headers import allowance
+from arkbatch.core.errors import ArkbatchError
 from arkbatch.core.histogram import Histogram
 from arkbatch.core.history import History
-from arkbatch.core.job import ReplyPolicy, RetryPolicy
 from arkbatch.core.ledger import Position
 from arkbatch.core.records import (
-    NO_USAGE,
     Again,
     BadRow,
-    Break,
-    Broken,
-    Call,
     Cause,
     Done,
     Failure,
@@ -44,21 +29,14 @@ from arkbatch.core.records import (
     Reply,
     Response,
     Row,
-    Scope,
-    Size,
-    Usage,
     Verdict,
-    total_tokens,
 )
 from arkbatch.core.retry import Delay, GiveUp, decide
 from arkbatch.core.speed import Speeds
 from arkbatch.core.stopper import Stopper
-from arkbatch.core.verdict import judge
-from arkbatch.engines.gate import Gate, Turn
+from arkbatch.engines.calls import Calls, Tools
 from arkbatch.engines.requeue import Requeued
-from arkbatch.engines.spending import Hold, Spending
 
-_PACED = (Scope.RATE, Scope.CONCURRENCY)
 _GRACE = 2.0  # s, in which others may show that a row's last failure was the service's
 
 
@@ -68,29 +46,6 @@ class Ending(StrEnum):
     FINISHED = "finished"
     HALTED = "halted"
     STOPPED = "stopped"
-
-
-class Tools(Struct, frozen=True):
-    """What the engine works with; every touch of the world is in here.
-
-    model: the job's model; call_prefix: begins each client request id, row and attempt follow
-    chance: evenly from [0, 1); wall: unix time
-    spending: keeps the budget, None when there is none
-    files: what rows may name in their requests, None when they may not
-    """
-
-    gate: Gate
-    transport: Transport
-    journal: Journal
-    observer: Observer
-    retry: RetryPolicy
-    replies: ReplyPolicy
-    model: str
-    call_prefix: str
-    chance: Callable[[], float]
-    wall: Callable[[], float]
-    spending: Spending | None = None
-    files: Images | None = None
 
 
 class Engine:
@@ -105,6 +60,7 @@ class Engine:
     def __init__(self, rows: Iterator[Row | BadRow], tools: Tools) -> None:
         self._rows = rows
         self._tools = tools
+        self._calls = Calls(tools)
         self.requeued = Requeued()
         self._open: dict[int, Position] = {}
         self._fresh: list[Outcome] = []  # in this round of the loop
@@ -114,10 +70,8 @@ class Engine:
         self._last: Position | None = None
         self._stopping = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._time = self._loop.time
         self._stopper = Stopper()
         self._cleared = asyncio.Event()
-        self._estimators: dict[tuple[str, object], Estimator] = {}
         self.latency = Histogram()
         self.speeds = Speeds()
         self.halt: Cause | None = None
@@ -209,26 +163,16 @@ class Engine:
 
     async def _work(self, row: Row) -> None:
         """See one row through to its outcome. A row that is left undone stays open, so that a resume finds it."""
-        endpoint = ENDPOINTS[row.endpoint]
-        files = self._tools.files
+        calls, files = self._calls, self._tools.files
         if files is not None and (cause := files.unfit(row.body)) is not None:
             self._record(Failure(row, cause))
             return
-        size = endpoint.size(row.body)
-        estimator = self._estimator(row)
-        history = History()
-        gate, spending = self._tools.gate, self._tools.spending
-        hold = verdict = None
-        while True:
-            expected = estimator.estimate(size)
-            if spending is not None and (hold := await self._afford(spending, row, size, expected[1])) is None:
+        asked, history, verdict = calls.asked(row), History(), None
+        while (made := await calls.make(asked, history)) is not None:
+            if isinstance(made, Cause):
+                self._halt(made)
                 break
-            if (turn := await gate.admit(sum(expected))) is None:
-                break
-            response, verdict = await self._call(turn, row, endpoint, history)
-            self._settle(turn, size, estimator, response, verdict)
-            if spending is not None and hold is not None:
-                _pay(spending, hold, row, verdict)
+            response, verdict = made
             delay = self._conclude(row, response, verdict, history)
             if delay is None:
                 return
@@ -239,56 +183,10 @@ class Engine:
         if history.billed and isinstance(verdict, Again):
             self._keep_bill(row, verdict.cause, history)
 
-    async def _afford(self, spending: Spending, row: Row, size: Size, expected: int) -> Hold | None:
-        """The budget's leave to send one call. None: the run ends here."""
-        hold = await spending.admit(row, size, expected)
-        if isinstance(hold, Cause):
-            self._halt(hold)
-            return None
-        return hold
-
     def _keep_bill(self, row: Row, cause: Cause, history: History) -> None:
         """The run stops between two tries of a row that was billed: without a record the money would be forgotten."""
         said = f"{cause.message} (the run was stopped before the next try)"
         self._record(history.failure(row, Cause(cause.kind, cause.code, said, cause.advice)))
-
-    async def _call(self, turn: Turn, row: Row, endpoint: Endpoint, history: History) -> tuple[Response, Verdict]:
-        tools = self._tools
-        # Encoded for each call, so that only rows on their way have their images in memory, and none that waits.
-        body = orjson.dumps(row.body) if tools.files is None else tools.files.encode(row.body)
-        if isinstance(body, Cause):
-            return Broken(Break.CONNECT, body.message), Refused(body)
-        history.goes_on(turn.at, tools.gate.held(turn.at))
-        self._forgive(history)
-        history.sent += 1
-        client_id = f"{tools.call_prefix}-{row.number}-{history.sent}"
-        try:
-            response = await tools.transport.send(_call_of(row, client_id, endpoint, body))
-        except Halted as halted:
-            tools.gate.leave(turn)
-            return Broken(Break.CONNECT, str(halted)), Halt(Cause(Kind.AUTH, "", str(halted)))
-        except BaseException:
-            tools.gate.leave(turn)
-            raise
-        verdict = judge(response, endpoint, tools.replies, wall=tools.wall(), body=row.body)
-        verdict = tools.gate.outage.heard(self._time(), row.number, verdict, turn.at)
-        now = self._time()
-        history.add(client_id, response, verdict, now, tools.gate.held(now))
-        tools.observer.answered(row, client_id, response, verdict)
-        return response, verdict
-
-    def _settle(self, turn: Turn, size: Size, estimator: Estimator, response: Response, verdict: Verdict) -> None:
-        """Tell the gate what the call cost and how the server took it."""
-        usage = _usage(verdict)
-        if usage:
-            estimator.learn(size, usage)
-        used = total_tokens((usage,)) if usage else _assumed(turn.tokens, verdict)
-        if isinstance(verdict, Again) and verdict.scope in _PACED:
-            self._tools.gate.push_back(turn, used, verdict.scope, verdict.after)
-        else:
-            self._tools.gate.answered(turn, used)
-        if isinstance(response, Reply) and (granted := allowance(response.headers)) is not None:
-            self._tools.gate.told(*granted)
 
     def _conclude(self, row: Row, response: Response, verdict: Verdict, history: History) -> float | None:
         """Record what is final. Seconds until the next try, or None when there is none."""
@@ -330,14 +228,9 @@ class Engine:
                 self._record(history.failure(row, given_up))
         return None
 
-    def _forgive(self, history: History) -> None:
-        """Give an attempt back that was spent on what is now known to have been an outage."""
-        if history.doubted_at is not None and self._tools.gate.outage.covers(history.doubted_at):
-            history.forgive()
-
     def _ended(self, row: Row, history: History) -> bool:
         """Record a row that was given up, unless it has turned out meanwhile not to be its fault."""
-        self._forgive(history)
+        self._calls.forgive(history)
         if history.condemned is None:
             return False
         self._record(history.failure(row, history.condemned))
@@ -403,39 +296,3 @@ class Engine:
         except TimeoutError:
             return True
         return False
-
-    def _estimator(self, row: Row) -> Estimator:
-        key = (row.endpoint, row.body.get("model"))
-        estimator = self._estimators.get(key)
-        if estimator is None:
-            estimator = self._estimators[key] = (
-                Estimator(output=0) if row.endpoint.endswith("embeddings") else Estimator()
-            )
-        return estimator
-
-
-def _call_of(row: Row, client_id: str, endpoint: Endpoint, body: bytes) -> Call:
-    asked = row.body
-    return Call(client_id, row.endpoint, endpoint.path, body, model=asked["model"], stream=asked.get("stream") is True)
-
-
-def _pay(spending: Spending, hold: Hold, row: Row, verdict: Verdict) -> None:
-    model, tier = ("", "") if isinstance(verdict, Halt) else (verdict.model, verdict.service_tier)
-    answered = isinstance(verdict, Done)
-    spending.settle(hold, row, _usage(verdict), model=model, service_tier=tier, answered=answered)
-
-
-def _usage(verdict: Verdict) -> Usage:
-    match verdict:
-        case Done(usage=usage) | Again(usage=usage) | Refused(usage=usage):
-            return usage
-        case Halt():
-            return NO_USAGE
-        case _:
-            assert_never(verdict)
-
-
-def _assumed(reserved: int, verdict: Verdict) -> int:
-    """Tokens to charge for a call that reported none: all that was reserved when it may have been worked on."""
-    worked_on = isinstance(verdict, Again) and verdict.cause.kind in {Kind.TIMEOUT, Kind.CONNECTION, Kind.BAD_REPLY}
-    return reserved if worked_on else 0

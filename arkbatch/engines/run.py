@@ -37,9 +37,10 @@ from arkbatch.core.records import BadRow, Outcome, Row
 from arkbatch.core.standing import Recent, Standing
 from arkbatch.core.summary import Summary, summarise
 from arkbatch.core.words import duration
+from arkbatch.engines.calls import Tools
 from arkbatch.engines.finding import Finding, address
 from arkbatch.engines.gate import Bound, Gate
-from arkbatch.engines.local import Engine, Tools
+from arkbatch.engines.local import Engine
 from arkbatch.engines.noticing import Noticing
 from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.spending import Spending, spending_of
