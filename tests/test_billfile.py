@@ -109,6 +109,7 @@ def test_titles_totals_and_lines_without_an_item_are_passed_over(tmp_path):
         ([], "lacks columns"),
         ([CONSOLE, CONSOLE_LINE.replace("1234567", "many")], "line 2: 'many' is no number"),
         ([CONSOLE, CONSOLE_LINE.replace("113.4500", "NaN")], "'NaN' is no number"),
+        ([CONSOLE, CONSOLE_LINE.replace("113.4500", "1e999999")], "'1e999999' is no number"),
         ([CONSOLE, CONSOLE_LINE.replace("2026-05-15", "May")], "line 2: 'May' is no day"),
     ],
 )

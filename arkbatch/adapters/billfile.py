@@ -37,6 +37,7 @@ _MONTH = re.compile(r"\d{4}[-/.年]?\d{1,2}月?")
 _TOKENS = re.compile(r"(百万|万|千|k|m)?tokens?")
 _TIMES = {None: 1, "千": 1000, "k": 1000, "万": 10_000, "百万": 1_000_000, "m": 1_000_000}
 _NONE = {"", "-", "--"}
+_DIGITS = 30  # before or behind the point; sums are exact and would not hold a number beyond all bounds
 _CURRENCIES = {"人民币": "CNY", "RMB": "CNY", "美元": "USD"}
 _SHELL = "\t '\"=\ufeff"  # what programs put around an id so that a sheet leaves its digits alone
 
@@ -141,7 +142,7 @@ def _number(text: str, where: str) -> Decimal:
         number = Decimal(re.sub(r"[,，\s¥￥]", "", text))
     except InvalidOperation:
         number = Decimal("NaN")
-    if not number.is_finite():
+    if not number.is_finite() or abs(number.adjusted()) > _DIGITS or len(text) > 2 * _DIGITS:
         raise UsageError(f"{where}: {printable(text)[:40]!r} is no number.")
     return number
 

@@ -10,6 +10,7 @@ The names are promised in the README. Needs `prometheus-client`, which the extra
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from typing import assert_never
 
 from aiohttp import web
 from msgspec import Struct
@@ -23,6 +24,7 @@ from arkbatch.core.records import (
     Cause,
     Done,
     Failure,
+    Halt,
     Kind,
     Outcome,
     Refused,
@@ -118,8 +120,10 @@ class Metrics(Observer):
                 self._calls.labels(cause.kind.value).inc()
                 _count(self._tokens, usage)
                 _count(self._discarded, usage)
+            case Halt(cause=cause):
+                self._calls.labels(cause.kind.value).inc()
             case _:
-                self._calls.labels(verdict.cause.kind.value).inc()
+                assert_never(verdict)
 
     def retrying(self, row: Row, client_id: str, verdict: Again, seconds: float) -> None:
         del row, client_id, seconds
