@@ -4,6 +4,10 @@ So whoever wraps or judges a reply never sees a stream. It reads raw chunks as t
 answer began, and decides what an ending is worth: an answer whose finish reason came is whole, whatever became of the
 connection, for it was paid for; one without it was cut off, also when the stream ended in good order. A silence that is
 too long is the read timeout between two chunks, so a model may think for hours as long as it shows that it does.
+
+An answer that was cut off may have been billed. What its chunks have counted by then goes along with the news of the
+break; a stream counts in its last chunk alone unless it is asked to do so in each (`chunk_include_usage`), and what
+was never said cannot be known.
 """
 
 import asyncio
@@ -12,8 +16,9 @@ import contextlib
 import aiohttp
 import orjson
 
+from arkbatch.adapters.breaks import detail, how
 from arkbatch.adapters.posting import Incoming
-from arkbatch.core.records import Break, Broken, Reply, Response
+from arkbatch.core.records import Body, Break, Broken, Reply, Response
 from arkbatch.core.sse import Parser
 from arkbatch.core.stream import Ending, ErrorEvent, Folding, Garbled, Truncated, Whole
 
@@ -54,7 +59,7 @@ async def read_streamed(incoming: Incoming, began: float, largest: int) -> Respo
         torn = error
     ending, seconds = folding.end(), loop_time() - began
     if torn is not None and not isinstance(ending, Whole | ErrorEvent):
-        raise torn
+        return Broken(how(torn), detail(torn), seconds, _billed(ending.body))
     if torn is None:
         await _use_up(incoming)
     return _response(ending, incoming, seconds, first)
@@ -66,10 +71,16 @@ def _response(ending: Ending, incoming: Incoming, seconds: float, first: float |
             return Reply(200, orjson.dumps(body), incoming.headers, seconds, first)
         case ErrorEvent(body):
             return Reply(200, orjson.dumps(body), incoming.headers, seconds)
-        case Truncated():
-            return Broken(Break.DROPPED, "the stream ended before the answer did, without a finish reason", seconds)
-        case Garbled(detail):
-            return Broken(Break.GARBLED, detail, seconds)
+        case Truncated(body):
+            said = "the stream ended before the answer did, without a finish reason"
+            return Broken(Break.DROPPED, said, seconds, _billed(body))
+        case Garbled(said, body):
+            return Broken(Break.GARBLED, said, seconds, _billed(body))
+
+
+def _billed(body: Body) -> bytes:
+    """What came of an answer, where it says what it cost: only then is it of use to anyone."""
+    return orjson.dumps(body) if body.get("usage") else b""
 
 
 async def _use_up(incoming: Incoming) -> None:

@@ -16,9 +16,10 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
-from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
+from aiohttp.http_exceptions import HttpProcessingError
 
 from arkbatch.adapters.auth import Credentials
+from arkbatch.adapters.breaks import detail, how
 from arkbatch.adapters.pool import Connector, Pool
 from arkbatch.adapters.posting import Incoming, Posts, posts_for
 from arkbatch.adapters.streamed import is_streamed, read_streamed
@@ -81,7 +82,7 @@ class HttpTransport:
         try:
             return await self._posts.post(call, authorization, take)
         except (aiohttp.ClientError, HttpProcessingError, TimeoutError, ConnectionError, ValueError, OSError) as error:
-            return Broken(_how(error), _detail(error), loop_time() - began)
+            return Broken(how(error), detail(error), loop_time() - began)
 
 
 async def _read(incoming: Incoming) -> bytes | None:
@@ -109,27 +110,6 @@ def _without_key(refusal: Reply, authorization: str) -> Reply:
     if len(key) < _SHORTEST_KEY or key not in refusal.body:
         return refusal
     return msgspec.structs.replace(refusal, body=refusal.body.replace(key, b"***"))
-
-
-def _how(error: Exception) -> Break:
-    match error:
-        case aiohttp.ConnectionTimeoutError() | aiohttp.ClientConnectorError() | aiohttp.ClientProxyConnectionError():
-            return Break.CONNECT
-        case TimeoutError():
-            return Break.TIMEOUT
-        case aiohttp.ClientPayloadError() if isinstance(error.__cause__, ContentEncodingError):
-            return Break.GARBLED
-        case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError() | ConnectionError():
-            return Break.DROPPED
-        case aiohttp.ClientOSError() | aiohttp.ClientConnectionError() | OSError():
-            return Break.DROPPED
-        case _:
-            return Break.GARBLED
-
-
-def _detail(error: Exception) -> str:
-    """The error in words. Its own text where it has one; it names hosts, never headers."""
-    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
 
 def _kept_alive(address: aiohttp.AddrInfoType) -> socket.socket:

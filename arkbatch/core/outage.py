@@ -23,6 +23,7 @@ The reasoning:
 import math
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from arkbatch.core.records import Again, Cause, Kind, Scope, Verdict
 from arkbatch.core.words import duration
@@ -106,7 +107,7 @@ class Outage:
                 return verdict  # busy is neither here nor away: the pace takes care of it
             if verdict.scope is Scope.ROW and doubtful(verdict.cause):
                 if self._fails(now, row, verdict.cause, sent_at):
-                    return Again(verdict.cause, Scope.SERVICE, verdict.after)
+                    return replace(verdict, scope=Scope.SERVICE)
                 return verdict
         self._lives(now)
         return verdict

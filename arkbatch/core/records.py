@@ -167,9 +167,12 @@ class Break(StrEnum):
 
 
 class Broken(Struct, frozen=True, gc=False):
+    """How an exchange failed. `body`: what came of a streamed answer, as JSON, where it says what was billed so far."""
+
     how: Break
     detail: str
     seconds: float = 0.0
+    body: bytes = b""
 
 
 Response = Reply | Broken

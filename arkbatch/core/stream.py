@@ -32,15 +32,19 @@ class Truncated(Struct, frozen=True, gc=False):
 
 
 class ErrorEvent(Struct, frozen=True, gc=False):
-    """The service gave up in the middle. `body` is the error as it stands in any other error reply."""
+    """The service gave up in the middle. `body` is the error as it stands in any other error reply.
+
+    If the chunks before it said what was billed so far, that stands beside it.
+    """
 
     body: Body
 
 
 class Garbled(Struct, frozen=True, gc=False):
-    """An event was no chunk at all."""
+    """An event was no chunk at all; `body` is what came before it."""
 
     detail: str
+    body: Body
 
 
 Ending = Whole | Truncated | ErrorEvent | Garbled
@@ -88,12 +92,16 @@ class Folding:
             if self._bad is None:
                 self._grow(chunk)
         except (orjson.JSONDecodeError, TypeError, AttributeError, KeyError):
-            self._bad = Garbled(f"an event that is no chunk: {event.data[:200].decode(errors='replace')}")
+            said = event.data[:200].decode(errors="replace")
+            self._bad = Garbled(f"an event that is no chunk: {said}", {})
 
     def end(self) -> Ending:
         """What has become of the answer, now that nothing more comes."""
-        if self._bad is not None:
-            return self._bad
+        match self._bad:
+            case ErrorEvent(body):
+                return ErrorEvent({**self._billed(), **body})
+            case Garbled(detail):
+                return Garbled(detail, self._body())
         return Whole(self._body()) if self._is_finished() else Truncated(self._body())
 
     def _is_finished(self) -> bool:
@@ -111,12 +119,21 @@ class Folding:
             self._choices[index].grow(choice)
             self.started = self.started or _says_something(choice.get("delta"))
 
+    def _billed(self) -> Body:
+        """What chunks with a count of their own (`chunk_include_usage`) have said, and what it is priced by."""
+        top = self._top
+        return {name: top[name] for name in ("model", "service_tier", "usage") if name in top} if _counts(top) else {}
+
     def _body(self) -> Body:
         choices = [choice.folded(index) for index, choice in sorted(self._choices.items())]
         body = {**self._top, "choices": choices}
         if "object" in body:
             body["object"] = "chat.completion"
         return body
+
+
+def _counts(body: Body) -> bool:
+    return bool(body.get("usage"))
 
 
 def _error_in(chunk: Any, name: str) -> ErrorEvent | None:

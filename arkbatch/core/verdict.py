@@ -11,9 +11,10 @@ empty.
 import re
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import assert_never
+from typing import Any, assert_never
 
 import orjson
+from msgspec.structs import replace
 
 from arkbatch.core.complaint import Complaint, complaint, of_json, one_line, plain_text
 from arkbatch.core.endpoints.shape import Answer, Endpoint, Problem
@@ -58,16 +59,28 @@ def judge(
                 return _judge_success(response, endpoint, policy, wall, body)
             return _judge_error(complaint(response.body), response, wall)
         case Broken():
-            return _judge_broken(response)
+            return _judge_broken(response, endpoint)
         case _:
             assert_never(response)
 
 
-def _judge_broken(broken: Broken) -> Verdict:
+def _judge_broken(broken: Broken, endpoint: Endpoint) -> Verdict:
     kind, words = _BREAKS[broken.how]
     detail = one_line(broken.detail)
     cause = Cause(kind, broken.how.value, f"{words}: {detail}" if detail else words)
-    return Refused(cause) if broken.how is Break.TOO_LARGE else Again(cause)
+    if broken.how is Break.TOO_LARGE:
+        return Refused(cause)
+    return _with_bill(Again(cause), orjson.loads(broken.body), endpoint) if broken.body else Again(cause)
+
+
+def _with_bill(verdict: Verdict, parsed: Any, endpoint: Endpoint) -> Verdict:
+    """What was counted of an answer that ended in an error or in nothing: it is thrown away, and was paid for."""
+    if not isinstance(parsed, dict):
+        return verdict
+    bill = endpoint.read({name: value for name, value in parsed.items() if name != "error"}, None)
+    if bill.usage and isinstance(verdict, Again | Refused):
+        return replace(verdict, usage=bill.usage, model=bill.model, service_tier=bill.service_tier)
+    return verdict
 
 
 def _judge_success(reply: Reply, endpoint: Endpoint, policy: ReplyPolicy, wall: float, body: Body | None) -> Verdict:
@@ -80,7 +93,7 @@ def _judge_success(reply: Reply, endpoint: Endpoint, policy: ReplyPolicy, wall: 
     if isinstance(answer, Answer):
         return _judge_answer(answer, policy)
     if not answer.usage and (said := of_json(parsed)) is not None:
-        return _judge_error(said, reply, wall)
+        return _with_bill(_judge_error(said, reply, wall), parsed, endpoint)
     return _judge_problem(answer)
 
 

@@ -138,9 +138,10 @@ class Calls:
     def _settle(self, turn: Turn, asked: Asked, response: Response, verdict: Verdict) -> None:
         """Tell the gate what the call cost and how the server took it."""
         usage = _usage(verdict)
-        if usage:
+        whole = isinstance(response, Reply)  # of an answer that was cut off, only the beginning was counted
+        if usage and whole:
             asked.estimator.learn(asked.size, usage)
-        used = total_tokens((usage,)) if usage else _assumed(turn.tokens, verdict)
+        used = total_tokens((usage,)) if usage and whole else _assumed(turn.tokens, verdict)
         if isinstance(verdict, Again) and verdict.scope in _PACED:
             self._tools.gate.push_back(turn, used, verdict.scope, verdict.after)
         else:
