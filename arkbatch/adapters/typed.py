@@ -71,7 +71,7 @@ class JobFile(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str | None, Meta(description="Where results go, relative to this file; by default <this file>.run.")
     ] = None
     endpoint: Annotated[
-        Literal["chat", "embeddings", "multimodal_embeddings"],
+        Literal["chat", "embeddings", "multimodal_embeddings", "tokenization"],
         Meta(description="For rows that do not say by their url or their form what they ask for."),
     ] = "chat"
     model: Annotated[

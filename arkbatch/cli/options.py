@@ -38,7 +38,7 @@ def listed(ctx: click.Context, param: click.Parameter, value: str | tuple[str, .
     return list(value) if value else None
 
 
-ENDPOINTS = ("chat", "embeddings", "multimodal_embeddings")
+ENDPOINTS = ("chat", "embeddings", "multimodal_embeddings", "tokenization")
 
 F = TypeVar("F", bound=Callable[..., Any])
 

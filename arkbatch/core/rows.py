@@ -14,7 +14,7 @@ import msgspec
 import orjson
 from msgspec import Struct
 
-from arkbatch.core.endpoints import ENDPOINTS, by_body, by_url, multimodal
+from arkbatch.core.endpoints import ENDPOINTS, by_body, by_url, multimodal, tokenization
 from arkbatch.core.endpoints.batch import LANE, batch_name, misplaced, online_name
 from arkbatch.core.job import Job, Template, pieces
 from arkbatch.core.parts import file_names
@@ -91,6 +91,8 @@ class RowReader:
         body = self._filled(draft.body, online_name(endpoint))
         if self._lane == LANE:
             endpoint = batch_name(endpoint)
+            if endpoint not in ENDPOINTS:
+                return f"{online_name(endpoint)} has no batch lane: leave lane (--lane) out"
         elif endpoint != online_name(endpoint):
             return 'the url is one of the batch lane: give lane = "batch" (--lane batch)'
         problem = _NO_MODEL if not body.get("model") else ENDPOINTS[endpoint].objection(body, at_ark=self._at_ark)
@@ -117,7 +119,7 @@ class RowReader:
             return _wrapped(value)
         if self._columns is not None:
             return self._columns.fill(value)
-        if "messages" in value or "input" in value:
+        if "messages" in value or "input" in value or ("text" in value and self._endpoint == tokenization.NAME):
             return self._bare(_without_id(value))
         if "prompt" in value:
             return _prompt(_without_id(value), self._endpoint)
@@ -163,6 +165,7 @@ def problem_of_defaults(job: Job) -> str | None:
         "chat": {"messages": [{"role": "user", "content": "any"}]},
         "embeddings": {"input": "any"},
         multimodal.NAME: {"input": multimodal.in_parts("any")},
+        tokenization.NAME: {"text": "any"},
     }
     body = {"model": model, **sample[job.endpoint], **job.defaults}
     return ENDPOINTS[job.endpoint].objection(body, at_ark=job.at_ark)
@@ -184,7 +187,7 @@ class Columns:
                 return f"the template's {name} needs the column {missing}, which {lack}"
             filled[name] = text
         if self._endpoint != "chat":
-            return _Draft({"input": _as_input(filled["input"], self._endpoint)}, self._endpoint)
+            return _Draft(_of_text(filled["input"], self._endpoint), self._endpoint)
         roles = ("system", "user")
         return _Draft({"messages": [{"role": role, "content": filled[role]} for role in roles if role in filled]})
 
@@ -258,9 +261,14 @@ def _prompt(value: dict[str, Any], endpoint: str) -> _Draft | str:
     if not isinstance(prompt, str) or not isinstance(system, str | None):
         return f"prompt and system must be text, not {_kind(prompt if not isinstance(prompt, str) else system)}"
     if endpoint != "chat":
-        return _Draft(value | {"input": _as_input(prompt, endpoint)})
+        return _Draft(value | _of_text(prompt, endpoint))
     first = [{"role": "system", "content": system}] if system is not None else []
     return _Draft({"messages": [*first, {"role": "user", "content": prompt}], **value})
+
+
+def _of_text(text: str, endpoint: str) -> Body:
+    """What asks an endpoint without messages about one text."""
+    return {"text": text} if endpoint == tokenization.NAME else {"input": _as_input(text, endpoint)}
 
 
 def _as_input(text: str, endpoint: str) -> Any:

@@ -16,6 +16,9 @@ from arkbatch.core.ledger import Ledger
 from arkbatch.core.lines import Entry
 from arkbatch.core.records import Before, Outcome, Success, Usage
 
+# Ark's price lists have no row for these, and their replies count nothing: nothing was billed.
+FREE = frozenset({"tokenization"})
+
 
 class BilledCall(Struct, gc=False):
     """What is needed of a call in a record."""
@@ -73,6 +76,8 @@ def spent_by(outcome: Outcome, at: float) -> Spent | None:
     """The part of a fresh outcome that is its own; None when nothing was billed."""
     row = outcome.row
     endpoint = getattr(row, "endpoint", "")
+    if endpoint in FREE:
+        return None
     if isinstance(outcome, Success):
         usage, discarded = outcome.usage, outcome.discarded
         thrown = _thrown(outcome.calls, discarded) if discarded else ()
@@ -86,6 +91,8 @@ def spent_by(outcome: Outcome, at: float) -> Spent | None:
 
 def spent_of(entry: BilledEntry) -> Spent | None:
     """The same from a line read back."""
+    if entry.endpoint in FREE:
+        return None
     own = _less(entry.usage, *(earlier.usage for earlier in entry.before)) if entry.before else entry.usage
     at = entry.finished_at.timestamp()
     if entry.error is None:

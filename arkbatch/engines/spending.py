@@ -24,6 +24,7 @@ from arkbatch.core.job import Job
 from arkbatch.core.ledger import Ledger
 from arkbatch.core.money import ZERO, Cost, Unknown, shown
 from arkbatch.core.records import Body, Cause, Kind, Row, Size, Usage, total_tokens
+from arkbatch.core.spent import FREE
 from arkbatch.core.tariff import Tariff
 
 FRAME = 500  # tokens around a request, and then some: at most 97 were seen
@@ -125,6 +126,8 @@ class Spending:
         return None
 
     def _most_of(self, row: Row, size: Size, expected: int) -> Hold | Cause:
+        if row.endpoint in FREE:
+            return Hold(ZERO, 0)
         given = FRAME + size.narrow + 3 * size.wide + PART * size.parts
         answered = self._longest_answer(row.body, size, expected)
         if self._most_cost is None:

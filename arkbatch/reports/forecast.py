@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from arkbatch.adapters.run_prices import book_of_job
 from arkbatch.core.alike import Measured, Price
-from arkbatch.core.bill import BATCH, Bill, lane_of
+from arkbatch.core.bill import BATCH, ONLINE, Bill, lane_of
 from arkbatch.core.bounds import line
 from arkbatch.core.endpoints.batch import batch_name, online_name
 from arkbatch.core.estimate import OVERHEAD
@@ -30,9 +30,14 @@ from arkbatch.core.sampling import (
     without_sample,
 )
 from arkbatch.core.sizes import Sizes
+from arkbatch.core.spent import FREE
 from arkbatch.core.tariff import Tariff
 from arkbatch.reports.inputs import Inputs
 from arkbatch.reports.recorded import Kind, Records, Sums
+
+NOTHING_BILLED = Unknown(
+    "Ark's price lists do not have it, and its replies count no tokens: nothing seems to be billed"
+)
 
 
 class Forecast(Struct, frozen=True):
@@ -81,6 +86,10 @@ def _other(endpoint: str) -> str:
 def _forecast(question: Question, kind: Kind, inputs: Inputs) -> Forecast:
     endpoint, model = kind
     other, job = _other(endpoint), question.job
+    if endpoint in FREE:
+        return Forecast(
+            endpoint, model, ONLINE, _estimate(question, kind, inputs, endpoint, NOTHING_BILLED), BATCH, None
+        )
     asked = job.defaults.get("service_tier")
     bill, tier = Bill(Pricer(book_of_job(job)), job.model), asked if isinstance(asked, str) else ""
     beside = bill.tariff(model, lane_of(other), "")

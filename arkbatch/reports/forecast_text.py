@@ -9,6 +9,7 @@ from arkbatch.core.bounds import MISSED
 from arkbatch.core.job import Job
 from arkbatch.core.money import Unknown
 from arkbatch.core.sampling import Estimate, Range, together
+from arkbatch.core.spent import FREE
 from arkbatch.core.words import count, duration, printable, short
 from arkbatch.reports.forecast import Forecast, Question, forecasts
 from arkbatch.reports.inputs import by_kind
@@ -57,7 +58,8 @@ def _text(forecast: Forecast) -> str:
     ]
     said = [f"{count(estimate.rows)} rows for {forecast.model} ({forecast.endpoint}):", *grid(HEADINGS, rows)]
     if isinstance(estimate.cost, Unknown):
-        said.append(f"  The cost is not known: {estimate.cost.reason}. Give a price with --prices FILE.")
+        advice = "" if forecast.endpoint in FREE else " Give a price with --prices FILE."
+        said.append(f"  The cost is not known: {estimate.cost.reason}.{advice}")
     else:
         said += _most(estimate)
     said.append(f"  How: {estimate.method}.")

@@ -7,7 +7,7 @@ in this package sends, waits or decides what to do about a reply: see `transport
 import re
 from collections.abc import Mapping
 
-from arkbatch.core.endpoints import chat, embeddings, multimodal
+from arkbatch.core.endpoints import chat, embeddings, multimodal, tokenization
 from arkbatch.core.endpoints.batch import on_batch_lane
 from arkbatch.core.endpoints.shape import Answer, Endpoint, Problem
 from arkbatch.core.records import Body
@@ -16,7 +16,9 @@ __all__ = ["ENDPOINTS", "Answer", "Endpoint", "Problem", "by_body", "by_url"]
 
 _ONLINE = (chat.ENDPOINT, embeddings.ENDPOINT, multimodal.ENDPOINT)
 
-ENDPOINTS: Mapping[str, Endpoint] = {entry.name: entry for entry in (*_ONLINE, *map(on_batch_lane, _ONLINE))}
+ENDPOINTS: Mapping[str, Endpoint] = {
+    entry.name: entry for entry in (*_ONLINE, tokenization.ENDPOINT, *map(on_batch_lane, _ONLINE))
+}
 
 _BY_PATH = {entry.path: entry.name for entry in ENDPOINTS.values()}
 # The host, and all up to the version (`/v1`, `/api/v3`, `/compatible-mode/v1`); what follows has to match whole,
