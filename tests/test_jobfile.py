@@ -162,7 +162,10 @@ MISTAKES = [
     ("endpint = 'chat'", "did you mean endpoint?"),
     ('[limits]\nmodel = "m"', "model belongs at the top"),
     ("[limit]\nrpm = 5", 'limit = {"rpm":5} is not a known key: did you mean limits?'),
-    ('endpoint = "chatt"', 'it must be "chat" or "embeddings" or "multimodal_embeddings" or "tokenization"; did you mean "chat"?'),
+    (
+        'endpoint = "chatt"',
+        'it must be "chat" or "embeddings" or "multimodal_embeddings" or "tokenization"; did you mean "chat"?',
+    ),
     ("[timeouts]\nread = -1", "timeouts.read = -1 is not allowed"),
     ("[timeouts]\nread = inf", "timeouts.read = inf is not a finite number"),
     ("[retry]\nfirst_delay = 90", "[retry] first_delay 90 is more than max_delay 60"),

@@ -35,9 +35,7 @@ from arkbatch.core.tariff import Tariff
 from arkbatch.reports.inputs import Inputs
 from arkbatch.reports.recorded import Kind, Records, Sums
 
-NOTHING_BILLED = Unknown(
-    "Ark's price lists do not have it, and its replies count no tokens: nothing seems to be billed"
-)
+NOTHING_BILLED = Unknown("no price list of Ark has it, and its replies count no tokens: nothing seems to be billed")
 
 
 class Forecast(Struct, frozen=True):
@@ -87,9 +85,8 @@ def _forecast(question: Question, kind: Kind, inputs: Inputs) -> Forecast:
     endpoint, model = kind
     other, job = _other(endpoint), question.job
     if endpoint in FREE:
-        return Forecast(
-            endpoint, model, ONLINE, _estimate(question, kind, inputs, endpoint, NOTHING_BILLED), BATCH, None
-        )
+        unbilled = _estimate(question, kind, inputs, endpoint, NOTHING_BILLED)
+        return Forecast(endpoint, model, ONLINE, unbilled, BATCH, None)
     asked = job.defaults.get("service_tier")
     bill, tier = Bill(Pricer(book_of_job(job)), job.model), asked if isinstance(asked, str) else ""
     beside = bill.tariff(model, lane_of(other), "")
