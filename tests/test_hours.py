@@ -80,6 +80,14 @@ def test_a_window_that_a_change_of_the_clocks_swallows_is_not_there_on_that_day(
     assert found.changes_at(now) == at("2026-03-09T02:30", NEW_YORK)
 
 
+def test_two_windows_that_a_change_of_the_clocks_lets_overlap_are_one():
+    """On that day 02:45 is at the moment of 03:45, when the next one has begun."""
+    found, now = hours("03:15-02:45", NEW_YORK), at("2026-03-08T01:00", NEW_YORK)
+    assert found.is_open(now)
+    assert found.changes_at(now) == at("2026-03-09T02:45", NEW_YORK)
+    assert found.open_seconds(now, now + 4 * HOUR) == 4 * HOUR
+
+
 def test_without_a_place_the_clock_of_the_machine_counts(monkeypatch):
     monkeypatch.setitem(os.environ, "TZ", "America/New_York")
     time.tzset()
@@ -96,7 +104,7 @@ def test_without_a_place_the_clock_of_the_machine_counts(monkeypatch):
 
 
 minutes = st.integers(0, 24 * 60 - 1)
-moments = st.floats(at("2026-01-01T00:00"), at("2028-01-01T00:00"))
+moments = st.integers(int(at("2026-01-01T00:00")), int(at("2028-01-01T00:00")))
 
 
 @given(minutes, minutes, moments, st.sampled_from([SHANGHAI, NEW_YORK, LORD_HOWE]))

@@ -7,6 +7,7 @@ by the hour that the night was. What a place is called, and what a run does outs
 """
 
 import datetime as dt
+import math
 import re
 from collections.abc import Iterator
 
@@ -48,6 +49,18 @@ class Hours(Struct, frozen=True):
         raise AssertionError("days do not end")
 
     def _windows(self, now: float, days: int | None) -> Iterator[tuple[float, float]]:
+        """The windows of some days, two as one where a change of the clocks moves an end beyond the next beginning."""
+        opens = closes = -math.inf
+        for next_opens, next_closes in self._days(now, days):
+            if next_opens <= closes:
+                closes = next_closes
+                continue
+            if closes > opens:
+                yield opens, closes
+            opens, closes = next_opens, next_closes
+        yield opens, closes
+
+    def _days(self, now: float, days: int | None) -> Iterator[tuple[float, float]]:
         """Those that begin from yesterday on, for so many days after; None: without an end."""
         day = dt.datetime.fromtimestamp(now, self.zone).date() - _DAY
         over_night = _DAY if self.closes <= self.opens else dt.timedelta()
