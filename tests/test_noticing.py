@@ -4,6 +4,7 @@ import asyncio
 
 import orjson
 import pytest
+from click.testing import CliRunner
 from msgspec.structs import replace
 from nights import Looks, Proxy, job_for, night, session_of, simulated
 from processes import arkbatch
@@ -13,6 +14,7 @@ from virtual import run_virtual
 
 from arkbatch.adapters.jobfile import resolve, resolve_again
 from arkbatch.adapters.messengers import Undelivered
+from arkbatch.cli.notify import command
 from arkbatch.core.errors import StorageFull, UsageError
 from arkbatch.core.job import Schedule, written
 from arkbatch.engines import noticing, run
@@ -208,16 +210,19 @@ def test_the_command_tells_and_leaves_the_address_nowhere(tmp_path):
     assert b"--notify '***' '--notify=***'" in (tmp_path / "in.run" / "run.json").read_bytes()
 
 
-def test_the_trial_says_what_arrived_and_what_did_not(tmp_path):
+def test_the_trial_says_what_arrived_and_what_did_not(monkeypatch):
+    def tried(*words, said=None):
+        monkeypatch.setenv("ARKBATCH_NOTIFY", said or "")
+        return CliRunner().invoke(command, words, standalone_mode=False)
+
     with receiver() as hook:
-        done = arkbatch("notify", "--notify", hook.url, cwd=tmp_path)
-        assert (done.returncode, done.stdout) == (0, b"The message was taken by http://127.0.0.1/***.\n")
+        done = tried("--notify", hook.url)
+        assert (done.return_value, done.output) == (0, "The message was taken by http://127.0.0.1/***.\n")
         assert hook.events == ["trial"]
-        env = {"ARKBATCH_NOTIFY": f"{hook.url}/x"}
-        broken = arkbatch("notify", "--notify-command", "sh -c 'exit 3'", "--json", cwd=tmp_path, env=env)
-    assert broken.returncode == 2
-    assert orjson.loads(broken.stdout) == {
+        broken = tried("--notify-command", "sh -c 'exit 3'", "--json", said=hook.url)
+    assert broken.return_value == 2
+    assert orjson.loads(broken.output) == {
         "asked": ["http://127.0.0.1/***", "sh"],
         "failed": ["could not notify sh: it ended with 3"],
     }
-    assert b"nobody is to be told" in arkbatch("notify", cwd=tmp_path).stderr
+    assert "nobody is to be told" in str(tried().exception)

@@ -2,10 +2,12 @@
 
 import asyncio
 import datetime as dt
+import signal
 
 import pytest
 from msgspec.structs import replace
 from nights import KEY, Looks, Proxy, job_for, recorded, records, simulated
+from processes import arkbatch, started
 from runs import prompts
 from virtual import run_virtual
 
@@ -217,3 +219,20 @@ def test_hours_that_cannot_be_meant_are_refused_in_one_line(tmp_path, flags, sai
         resolve(str(path), {"simulate": True, **flags}, {}, tmp_path)
     assert said in str(caught.value)
     assert str(caught.value) == printable(str(caught.value))
+
+
+def test_a_command_that_waits_for_its_hours_says_so_and_ends_at_ctrl_c(tmp_path):
+    prompts(tmp_path, {"prompt": "a"})
+    now = dt.datetime.now(dt.UTC)
+    window = f"{now + dt.timedelta(hours=2):%H:%M}-{now + dt.timedelta(hours=4):%H:%M} UTC"
+    process = started("run", "in.jsonl", "--simulate", "--window", window, cwd=tmp_path)
+    for line in process.stderr:
+        if b"waiting for" in line:
+            break
+    assert line.startswith(f"Outside its hours ({window}): waiting for ".encode())
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert f"--window '{window}'".encode() in said
+    again = arkbatch("run", "in.jsonl", "--simulate", "--window", "always", cwd=tmp_path)
+    assert again.returncode == 0
