@@ -67,6 +67,7 @@ def batch(model=BATCH, **more):
 
 
 TEXTS = {"model": "doubao-embedding-large-text-250515", "input": ["a", "b"], "encoding_format": "float"}
+SEEN = {"model": "doubao-embedding-vision-250615", "input": PARTS, "encoding_format": "float"}
 # The SDK's call, our row, our flags. A client that signs is used where `access` is set.
 CALLS = {
     "chat": (chat(), {"messages": ASKED}, {}),
@@ -79,6 +80,12 @@ CALLS = {
     "chat about images": (chat(messages=SHOWN), {"messages": SHOWN}, {}),
     "a stream": (streamed(), {"messages": ASKED}, {"stream": True}),
     "embeddings": (lambda client: client.embeddings.create(**TEXTS), TEXTS, {}),
+    "multimodal embeddings": (lambda client: client.multimodal_embeddings.create(**SEEN), SEEN, {}),
+    "batch multimodal embeddings": (
+        lambda client: client.batch.multimodal_embeddings.create(**{**SEEN, "model": BATCH}),
+        {**SEEN, "model": BATCH},
+        {"lane": "batch", "model": BATCH},
+    ),
     "batch chat": (batch(), {"messages": ASKED}, {"model": BATCH, "lane": "batch"}),
     "batch embeddings": (
         lambda client: client.batch.embeddings.create(**{**TEXTS, "model": BATCH}),
