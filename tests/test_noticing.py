@@ -167,6 +167,22 @@ def test_the_job_file_the_environment_and_flags_name_who_is_told_and_the_stronge
     assert found(two, dry_run=True) == ([], [], ["end", "halt", "budget", "outage", "late"])
 
 
+@pytest.mark.parametrize(
+    ("flags", "environ", "said"),
+    [
+        ({"notify": ["x://T0K3N"]}, {"ARKBATCH_NOTIFY": "y://T0K3N"}, "--notify x://***"),
+        ({}, {"ARKBATCH_NOTIFY": "y://T0K3N"}, "ARKBATCH_NOTIFY y://***"),
+        ({}, {}, "job.toml: notify.urls z://***"),
+    ],
+)
+def test_who_named_an_address_that_cannot_work_is_said(tmp_path, flags, environ, said):
+    prompts(tmp_path, {"prompt": "a"})
+    (tmp_path / "job.toml").write_text('input = "in.jsonl"\n[notify]\nurls = ["z://T0K3N"]\n')
+    with pytest.raises(UsageError) as caught:
+        resolve("job.toml", {"simulate": True, **flags}, environ, tmp_path)
+    assert str(caught.value).startswith(f"{said} is no address that Apprise knows")
+
+
 def test_addresses_are_not_kept_with_the_run_and_a_retry_takes_them_from_its_own_command(tmp_path):
     path = prompts(tmp_path, {"prompt": "a"})
     job = resolve(str(path), {"simulate": True, "notify": ["https://a.example/T0K3N"]}, {}, tmp_path)

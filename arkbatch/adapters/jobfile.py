@@ -150,7 +150,8 @@ def _notify(typed: Typed, given: Mapping[str, Any], environ: Mapping[str, str], 
     urls = [] if "notify" in given else read_variables(environ, folders).get(VARIABLE).split()
     folder = None if "notify_command" in given else typed.folder
     said = settled(typed.file.notify, urls, folder)
-    messengers(said, insecure=bool(given.get("insecure")))
+    said_by = "--notify" if "notify" in given else VARIABLE if urls else f"{typed.label}: notify.urls"
+    messengers(said, insecure=bool(given.get("insecure")), said_by=said_by)
     return said
 
 

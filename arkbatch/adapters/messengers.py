@@ -59,27 +59,32 @@ def settled(notify: Notify, urls: Sequence[str], folder: Path | None) -> Notify:
     return Notify([Secret(url) for url in urls] or notify.urls, command, notify.on, notify.outage_after)
 
 
-def messengers(notify: Notify, *, insecure: bool) -> list[Messenger]:
-    """Those that the job names. UsageError: one of them could never work; the line does not show the address."""
-    found = [_of_url(url.reveal(), insecure=insecure) for url in notify.urls]
+def messengers(notify: Notify, *, insecure: bool, said_by: str = "--notify") -> list[Messenger]:
+    """Those that the job names. UsageError: one of them could never work; the line does not show the address.
+
+    said_by: how to call what named the addresses
+    """
+    found = [_of_url(url.reveal(), said_by, insecure=insecure) for url in notify.urls]
     return [*found, Program(notify.command)] if notify.command else found
 
 
-def _of_url(url: str, *, insecure: bool) -> Messenger:
+def _of_url(url: str, said_by: str, *, insecure: bool) -> Messenger:
     """A web address that Apprise knows as some service's goes in that service's own form."""
     name = masked(url)
     if url.endswith(MASK):
-        raise UsageError(f"--notify {url} is masked, as it is wherever a command is shown: give the address again")
+        raise UsageError(f"{said_by} {url} is masked, as it is wherever a command is shown: give the address again")
     if "://" not in url:
-        raise UsageError(f"--notify {name} is no address: it begins with https://, or names a service as in feishu://")
+        raise UsageError(f"{said_by} {name} is no address: it begins with https://, or names a service as in feishu://")
     web, known = url.lower().startswith(_WEB), importlib.util.find_spec("apprise") is not None
     if not (web or known):
-        raise UsageError(f"--notify {name} {_HOW_TO_GET_APPRISE}")
+        raise UsageError(f"{said_by} {name} {_HOW_TO_GET_APPRISE}")
     service = _service(url) if known else None
     if service is None and not web:
-        raise UsageError(f"--notify {name} is no address that Apprise knows: see its list of services")
+        raise UsageError(f"{said_by} {name} is no address that Apprise knows: see its list of services")
     if not insecure and (_is_open(url) if service is None else _sends_openly(service, url)):
-        raise UsageError(f"--notify {name} would carry messages unencrypted: choose its secure form, or say --insecure")
+        raise UsageError(
+            f"{said_by} {name} would carry messages unencrypted: choose its secure form, or say --insecure"
+        )
     return Webhook(url) if service is None else ByApprise(service, url)
 
 
