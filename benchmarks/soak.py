@@ -35,14 +35,14 @@ FAULTS = {
     "error_in_200": 0.005,
     "stall": 0.0005,
     "stall_inside": 0.0005,
-    "overloaded": 0.00002,
-    "rate_rpm": 0.00002,
+    "overloaded": 0.00001,
+    "rate_rpm": 0.00001,
 }
 EVENTS = ("server", "freeze", "kill", "server", "freeze", "terminate")
 ARKBATCH = [sys.executable, "-m", "arkbatch.cli"]
 ACCESS_KEY, SECRET_KEY = "AKLT-of-the-soak-test", "secret-of-the-soak-test"
 SECRETS = (ACCESS_KEY, SECRET_KEY, "sim-temporary-")
-STEADY = 1.4  # times the rate that would do, for what faults and events take
+STEADY = 1.8  # times the rate that would do, for what faults and events take
 
 
 def main():

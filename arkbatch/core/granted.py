@@ -18,7 +18,7 @@ NEAR = 0.9  # what was granted is this near to the rate: noise, and not a limit 
 DEEPEST_CUT = 0.25  # a fixed window that is cut just after it began looks as if nothing were granted
 STEEP = 1.2  # times the average of the three minutes before; what Ark calls a burst
 MARK, MARKS = 30.0, 9  # s; so that the third last is from a minute ago and the first from four
-ALONE, TAKEN_AFTER = 2000, 10  # calls since the last refusal; calls sent before we knew of it, and not refused
+ALONE, TAKEN_AFTER = 2000, 3  # calls since the last refusal; calls sent before we knew of it, and not refused
 SHORT = 5.0  # s; a `Retry-After` up to here tells of a window of seconds
 
 
