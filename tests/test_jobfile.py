@@ -154,6 +154,7 @@ MISTAKES = [
     ('[limits]\nrpm = "600"', 'limits.rpm = "600" is not allowed: it must be a number above 0'),
     ("[limits]\nconcurency = 8", "limits.concurency = 8 is not a known key: did you mean limits.concurrency?"),
     ("limits = 5", "limits = 5 is not allowed: it must be a table"),
+    ('limits = "fast"', 'limits = "fast" is not allowed: it must be a table, or "auto"'),
     ("concurrency = 8", "concurrency = 8 is not a known key: concurrency belongs under [limits]"),
     ("temperature = 1", "temperature = 1 is not a known key: known here are "),
     ("max_tokens = 9", "[defaults]"),

@@ -30,6 +30,8 @@ FLAG_PATHS = {
     "concurrency": ("limits", "concurrency"),
     "rpm": ("limits", "rpm"),
     "tpm": ("limits", "tpm"),
+    "input_tpm": ("limits", "input_tpm"),
+    "output_tpm": ("limits", "output_tpm"),
     "max_cost": ("limits", "max_cost"),
     "max_tokens": ("limits", "max_total_tokens"),
     "max_attempts": ("retry", "max_attempts"),
@@ -52,6 +54,7 @@ BATCH_DEFAULTS: Mapping[str, Mapping[str, float]] = {
     "timeouts": {"read": 259_200.0},
     "retry": {"patience": 604_800.0},
 }
+AUTO = "auto"  # limits = "auto" says what saying nothing says: what the service grants is found out
 # Keys of a request that have a better place than [defaults].
 MISPLACED = {
     "model": "write model at the top of the job file, or give --model",
@@ -116,11 +119,15 @@ def read(path: str, given: Mapping[str, Any], cwd: Path) -> Typed:
 
 def complete(raw: dict[str, Any], given: Mapping[str, Any], label: str = "", folder: Path | None = None) -> Typed:
     """The tables of a job, with the flags laid over them, checked. `label`: what to call them in messages."""
+    if isinstance(said := raw.get("limits"), str):
+        if said != AUTO:
+            raise mistake(label, f'limits = {shown(said)} is not allowed: it must be a table, or "{AUTO}"')
+        raw = {name: table for name, table in raw.items() if name != "limits"}
     labels = _lay_over(raw, given)
     if raw.get("lane") == "batch":
         _lay_under(raw, BATCH_DEFAULTS)
-    if said := _key_in(raw):
-        raise mistake(label, f"{said}: a key does not belong here, set ARK_API_KEY in the environment or in .env")
+    if key := _key_in(raw):
+        raise mistake(label, f"{key}: a key does not belong here, set ARK_API_KEY in the environment or in .env")
     if odd := _odd_value(raw, (), labels):
         raise mistake(label, odd)
     try:

@@ -46,6 +46,8 @@ _SENDING = (
     click.option("--concurrency", type=int, metavar="N", help="Calls in flight at once, at most (32; on Ark 512)."),
     click.option("--rpm", type=float, metavar="N", help="Requests a minute, at most."),
     click.option("--tpm", type=float, metavar="N", help="Tokens a minute, at most, input and output together."),
+    click.option("--input-tpm", type=float, metavar="N", help="Input tokens a minute, at most."),
+    click.option("--output-tpm", type=float, metavar="N", help="Output tokens a minute, at most."),
     click.option(
         "--give-up-after", callback=span, metavar="TIME", help="Wait so long for a service that is away (12h)."
     ),

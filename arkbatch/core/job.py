@@ -79,6 +79,14 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
         Annotated[float, Meta(gt=0)] | None,
         Meta(description="Tokens a minute, input and output together. Left out: as many as the server grants."),
     ] = None
+    input_tpm: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="Input tokens a minute, where they have a limit of their own; cached ones count."),
+    ] = None
+    output_tpm: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="Output tokens a minute, where they have a limit of their own; reasoning counts."),
+    ] = None
     max_cost: Annotated[
         Annotated[float, Meta(gt=0)] | None,
         Meta(description="The most that the whole run may cost, in the currency of its model's price."),

@@ -39,8 +39,8 @@ from arkbatch.core.records import (
     Size,
     Usage,
     Verdict,
-    total_tokens,
 )
+from arkbatch.core.shares import Tokens
 from arkbatch.core.verdict import judge
 from arkbatch.engines.gate import Gate, Turn
 from arkbatch.engines.spending import Hold, Spending
@@ -102,7 +102,7 @@ class Calls:
             if leave is None or isinstance(leave, Cause):
                 return leave
             hold = leave
-        if (turn := await tools.gate.admit(sum(expected))) is None:
+        if (turn := await tools.gate.admit(Tokens.of(*expected))) is None:
             return None
         response, verdict = await self._send(turn, asked, history)
         self._settle(turn, asked, response, verdict)
@@ -141,7 +141,7 @@ class Calls:
         whole = isinstance(response, Reply)  # of an answer that was cut off, only the beginning was counted
         if usage and whole:
             asked.estimator.learn(asked.size, usage)
-        used = total_tokens((usage,)) if usage and whole else _assumed(turn.tokens, verdict)
+        used = _used(usage) if usage and whole else _assumed(turn.tokens, verdict)
         if isinstance(verdict, Again) and verdict.scope in _PACED:
             self._tools.gate.push_back(turn, used, verdict.scope, verdict.after)
         else:
@@ -183,6 +183,10 @@ def _usage(verdict: Verdict) -> Usage:
             return NO_USAGE
         case _:
             assert_never(verdict)
+
+
+def _used(usage: Usage) -> Tokens:
+    return Tokens.of(usage.get("input", 0), usage.get("output", 0))
 
 
 def _assumed(reserved: int, verdict: Verdict) -> int:

@@ -13,7 +13,7 @@ is the allowance's, how fast the server likes it the pace's.
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from itertools import islice
 from typing import Protocol
@@ -175,6 +175,7 @@ class Gate:
         concurrency: int,
         requests_per_minute: float | None = None,
         tokens: Allowance | None = None,
+        shares: Sequence[Allowance] = (),
         pace: Pace | None = None,
         outage: Outage | None = None,
     ) -> None:
@@ -185,6 +186,7 @@ class Gate:
         self._rpm, self._changed_at = requests_per_minute, -math.inf
         self._requests = None if requests_per_minute is None else _Requests(requests_per_minute)
         self._tokens = tokens
+        self._shares = shares  # of the same tokens: each has to let a call go too
         self._pace: Pace = Unpaced() if pace is None else pace
         self.outage = outage or Outage(now, width=concurrency, give_up_after=math.inf, known=True)
         self._closed = False
@@ -347,6 +349,9 @@ class Gate:
             return wait, Bound.SERVER
         if self._tokens is not None and (wait := self._tokens.ready_in(now, tokens)) > 0:
             return wait, Bound.TOKENS
+        for share in self._shares:
+            if (wait := share.ready_in(now, tokens)) > 0:
+                return wait, Bound.TOKENS
         if self._requests is not None:
             if not self._requests.has_capacity():
                 return self._requests.nap, Bound.REQUESTS
@@ -362,6 +367,8 @@ class Gate:
             self._requests.take()
         if self._tokens is not None:
             self._tokens.spend(now, tokens)
+        for share in self._shares:
+            share.spend(now, tokens)
         self._pace.sent(now)
         self.outage.sent(now)
         self.in_flight += 1
@@ -376,6 +383,8 @@ class Gate:
         self._watch.used.add(now, used)
         if self._tokens is not None:
             self._tokens.settle(now, turn.at, turn.tokens, used)
+        for share in self._shares:
+            share.settle(now, turn.at, turn.tokens, used)
         self._look_soon()
 
     def _give_back(self, turn: Turn) -> None:
@@ -389,7 +398,7 @@ class Gate:
             return None
         waiter = _Waiter(tokens, self._loop.create_future())
         self._line[waiter] = None
-        if len(self._line) == 1 or self._tokens is not None:
+        if len(self._line) == 1 or self._tokens is not None or self._shares:
             self._look_soon()
         try:
             return await waiter.bell
@@ -436,8 +445,7 @@ class Gate:
         first = next(iter(self._line))
         if first is not self._first:
             self._first, self._patient_until = first, now
-            if self._tokens is not None:
-                self._patient_until += PATIENCE * self._tokens.seconds_for(first.tokens)
+            self._patient_until += PATIENCE * self._seconds_for(first.tokens)
         wait, bound = self._obstacle(now, first.tokens)
         self._watch.held(now, bound)
         if bound is None:
@@ -445,6 +453,11 @@ class Gate:
         if bound is Bound.TOKENS and now < self._patient_until:
             return self._next_smaller(now, first.tokens, wait)
         return None, wait
+
+    def _seconds_for(self, tokens: int) -> float:
+        """How long the scarcest allowance takes to grant this much."""
+        limits = self._shares if self._tokens is None else (self._tokens, *self._shares)
+        return max((limit.seconds_for(tokens) for limit in limits), default=0.0)
 
     def _next_smaller(self, now: float, too_large: int, wait: float) -> tuple[_Waiter | None, float]:
         """The same among those that the first would let pass."""

@@ -23,7 +23,7 @@ from arkbatch.adapters.progress import Log, Observer, Several
 from arkbatch.adapters.published import published, ramp_at
 from arkbatch.adapters.rundir import LOG
 from arkbatch.adapters.transport import Transport
-from arkbatch.core.budget import Budget
+from arkbatch.core.budget import Allowance, Budget
 from arkbatch.core.deadline import Means
 from arkbatch.core.errors import ArkbatchError, StorageFull, UsageError
 from arkbatch.core.head_start import Memory
@@ -34,6 +34,7 @@ from arkbatch.core.orders import Answer, Order
 from arkbatch.core.outage import Outage
 from arkbatch.core.pace import Pace
 from arkbatch.core.records import BadRow, Outcome, Row
+from arkbatch.core.shares import Shares, Slope
 from arkbatch.core.standing import Recent, Standing
 from arkbatch.core.summary import Summary, summarise
 from arkbatch.core.words import duration
@@ -294,9 +295,22 @@ def build_gate(job: Job, now: float, pace: Pace, outage: Outage) -> Gate:
         concurrency=limits.concurrency,
         requests_per_minute=limits.rpm,
         tokens=Budget(limits.tpm, now) if limits.tpm else None,
+        shares=_shares(job, now),
         pace=pace,
         outage=outage,
     )
+
+
+def _shares(job: Job, now: float) -> list[Allowance]:
+    """What is kept beside the limit of all tokens."""
+    given, generated = job.limits.input_tpm, job.limits.output_tpm
+    shares: list[Allowance] = []
+    if given or generated:
+        parts = (Budget(limit, now) if limit else None for limit in (given, generated))
+        shares.append(Shares(*parts))
+    if job.lane == "online" and ramp_at(job.base_url) is not None:
+        shares.append(Slope(now))
+    return shares
 
 
 def summary_of(run: OpenRun, ending: str, seconds: float, engine: Engine | None = None) -> Summary:

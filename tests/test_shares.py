@@ -1,0 +1,100 @@
+"""Limits of input and of output tokens, and of how steeply traffic may rise."""
+
+import random
+from collections import deque
+
+import pytest
+from msgspec.structs import replace
+from nights import job_for, night, recorded, records
+from runs import prompts
+
+from arkbatch.adapters.jobfile import resolve
+from arkbatch.adapters.rundir import RESULTS
+from arkbatch.core.budget import Budget
+from arkbatch.core.job import Limits
+from arkbatch.core.shares import STEEPEST, Shares, Slope, Tokens
+from arkbatch.engines import run
+
+
+def spend_all(allowance, amounts, *, until=float("inf"), settle=lambda amount: amount):
+    """When each call went, one after the other as soon as it may, and settled a second later."""
+    now, went, open_calls = 1000.0, [], deque()
+    for amount in amounts:
+        while open_calls and open_calls[0][0] + 1 <= now:
+            at, reserved = open_calls.popleft()
+            allowance.settle(now, at, reserved, settle(reserved))
+        while (wait := allowance.ready_in(now, amount)) > 0:
+            now += wait + 1e-6
+        if now > until:
+            break
+        allowance.spend(now, amount)
+        open_calls.append((now, amount))
+        went.append((now, settle(amount)))
+    return went
+
+
+def busiest(went, part):
+    """The most of it that any sliding minute saw."""
+    return max(sum(part(t) for at, t in went if begin <= at < begin + 60) for begin, _ in went)
+
+
+@pytest.mark.parametrize(("given", "generated"), [(10_000, 2_000), (10_000, None), (None, 2_000)])
+def test_no_minute_passes_either_limit_and_the_scarcer_is_used(given, generated):
+    chance = random.Random(1)
+    calls = [Tokens.of(chance.randint(50, 150), chance.randint(10, 60)) for _ in range(900)]
+    shares = Shares(given and Budget(given, 1000.0), generated and Budget(generated, 1000.0))
+    went = spend_all(shares, calls)
+    used = [(busiest(went, lambda t: t.input), given), (busiest(went, lambda t: t - t.input), generated)]
+    assert all(most <= limit for most, limit in used if limit)
+    assert max(most / limit for most, limit in used if limit) > 0.95
+
+
+def test_what_was_reserved_is_settled_in_each_part():
+    shares = Shares(Budget(1000, 0.0), Budget(1000, 0.0))
+    shares.spend(0.0, Tokens.of(900, 900))
+    assert shares.ready_in(1.0, Tokens.of(500, 0)) > 30
+    shares.settle(1.0, 0.0, Tokens.of(900, 900), Tokens.of(100, 900))
+    assert shares.ready_in(7.0, Tokens.of(500, 0)) == 0
+    assert shares.ready_in(7.0, Tokens.of(500, 500)) > 30
+
+
+def test_a_call_that_was_never_sent_gives_all_back():
+    shares = Shares(Budget(1000, 0.0), Budget(1000, 0.0))
+    shares.spend(0.0, Tokens.of(900, 900))
+    shares.settle(0.0, 0.0, Tokens.of(900, 900), 0)
+    assert shares.ready_in(0.5, Tokens.of(900, 900)) == 0
+
+
+def test_traffic_rises_by_three_million_tokens_a_minute_and_no_faster():
+    went = spend_all(Slope(1000.0), [20_000] * 4_000, until=1300.0)
+    minutes = [sum(tokens for at, tokens in went if 1000 + 60 * n <= at < 1060 + 60 * n) for n in range(5)]
+    assert all(after <= before + STEEPEST for before, after in zip([0, *minutes], minutes, strict=False))
+    assert minutes[3] > 8_000_000
+
+
+def test_a_call_larger_than_the_rise_goes_alone():
+    assert Slope(0.0).ready_in(0.0, 10**9) == 0
+
+
+def test_ark_is_met_with_that_slope_and_others_are_not(tmp_path):
+    job = job_for(tmp_path, 1)
+    at_ark = replace(job, base_url="https://ark.cn-beijing.volces.com/api/v3")
+    assert [type(each) for each in run._shares(at_ark, 0.0)] == [Slope]
+    assert run._shares(job, 0.0) == run._shares(replace(at_ark, lane="batch"), 0.0) == []
+
+
+@pytest.mark.parametrize(("flag", "part"), [("input_tpm", "input"), ("output_tpm", "output")])
+def test_a_run_keeps_its_limit_of_a_part_in_every_minute(tmp_path, flag, part):
+    summary, _ = night(job_for(tmp_path, 300, concurrency=16, **{flag: 6000.0}), latency=0.5)
+    assert recorded(tmp_path) == [list(range(1, 301)), []]
+    total = sum(line["usage"][part] for line in records(tmp_path, RESULTS))
+    assert total / summary.seconds * 60 < 6000 * 1.05
+    assert total / summary.seconds * 60 > 6000 * 0.8
+
+
+def test_limits_auto_says_what_saying_nothing_says(tmp_path):
+    prompts(tmp_path, {"prompt": "a"})
+    file = tmp_path / "job.toml"
+    file.write_text('input = "in.jsonl"\nmodel = "m"\nlimits = "auto"\n')
+    assert resolve("job.toml", {"simulate": True}, {}, tmp_path).limits == Limits()
+    assert resolve("job.toml", {"simulate": True, "rpm": 60.0}, {}, tmp_path).limits == Limits(rpm=60.0)
