@@ -1,5 +1,7 @@
 """What a row has been through in this session: its calls, what they cost, and how long it was kept waiting."""
 
+from msgspec.structs import replace
+
 from arkbatch.core.outage import doubtful
 from arkbatch.core.records import (
     NO_USAGE,
@@ -79,6 +81,15 @@ class History:
         """The attempt spent last was the service's fault."""
         self.spent -= 1
         self.doubted_at = self.condemned = None
+
+    def passed_on(self, *, with_bill: bool) -> "History":
+        """What a part of a pack brings along from the whole: its calls, and for one of the parts what they billed."""
+        part = History()
+        part._calls = [each if with_bill else replace(each, tokens=NO_USAGE) for each in self._calls]
+        part._discarded = self._discarded if with_bill else {}
+        part._reply, part._model, part._tier = self._reply, self._model, self._tier
+        part._seconds, part._began, part.sent, part.waited = self._seconds, self._began, self.sent, self.waited
+        return part
 
     def add(self, client_id: str, response: Response, verdict: Verdict, now: float, held: float = 0.0) -> None:
         self._seconds += response.seconds

@@ -160,6 +160,13 @@ class Embeddings(Struct, frozen=True, forbid_unknown_fields=True):
         Literal["json", "base64"],
         Meta(description="base64: record each vector as little-endian float32, a third as large as its numbers."),
     ] = "json"
+    pack: Annotated[
+        int | Literal["auto"],
+        Meta(
+            description="How many texts of rows that follow one another go in one call: a number, at Ark 256 at most, "
+            "or auto for what the service advises, 4 at Ark and 64 elsewhere."
+        ),
+    ] = 1
 
 
 def pieces(text: str) -> list[tuple[str, str | None]]:

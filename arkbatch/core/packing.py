@@ -41,12 +41,12 @@ class Packing(Struct, frozen=True):
 
 
 def packing(pack: int | str, *, at_ark: bool) -> Packing | None:
-    """What a job's `pack` means; None when each row goes alone."""
+    """What a job's `pack` means; None when each row goes alone. More than Ark takes is what Ark takes."""
     if pack == 1:
         return None
     tokens = TOKENS_AT_ARK if at_ark else TOKENS
     if isinstance(pack, int):
-        return Packing(pack, max(tokens, pack * TOKENS_AT_ARK))
+        return Packing(min(pack, ARKS_MOST) if at_ark else pack, max(tokens, pack * TOKENS_AT_ARK))
     return Packing(ADVISED_AT_ARK if at_ark else ADVISED, tokens)
 
 

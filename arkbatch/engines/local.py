@@ -8,6 +8,7 @@ answer and keeping it. Memory depends on the number of workers and never on the 
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import assert_never
@@ -16,6 +17,7 @@ from arkbatch.core.errors import ArkbatchError
 from arkbatch.core.histogram import Histogram
 from arkbatch.core.history import History
 from arkbatch.core.ledger import Position
+from arkbatch.core.packing import Pack, apart, halves
 from arkbatch.core.records import (
     Again,
     BadRow,
@@ -59,6 +61,7 @@ class Engine:
 
     def __init__(self, rows: Iterator[Row | BadRow], tools: Tools) -> None:
         self._rows = rows
+        self._halved: deque[tuple[Row, History]] = deque()  # parts of packs that were refused
         self._tools = tools
         self._calls = Calls(tools)
         self.requeued = Requeued()
@@ -141,6 +144,9 @@ class Engine:
 
     async def _worker(self) -> None:
         while not self._stopping.is_set():
+            if self._halved:
+                await self._work(*self._halved.popleft())
+                continue
             if self._stopper.doubtful:
                 await self._doubt()
                 continue
@@ -150,7 +156,7 @@ class Engine:
             if isinstance(row, BadRow):
                 self._record(Failure(row, Cause(Kind.BAD_ROW, "", row.reason)))
             else:
-                await self._work(row)
+                await self._work(row, History())
 
     def _next(self) -> Row | BadRow | None:
         """A failed row that goes again, or the next of the input. Only that one moves the place to resume at."""
@@ -158,16 +164,17 @@ class Engine:
             return again
         row = next(self._rows, None)
         if row is not None:
-            self._last = self._open[row.number] = Position(row.number - 1, row.offset)
+            for each in row.rows if isinstance(row, Pack) else (row,):
+                self._last = self._open[each.number] = Position(each.number - 1, each.offset)
         return row
 
-    async def _work(self, row: Row) -> None:
+    async def _work(self, row: Row, history: History) -> None:
         """See one row through to its outcome. A row that is left undone stays open, so that a resume finds it."""
         calls, files = self._calls, self._tools.files
         if files is not None and (cause := files.unfit(row.body)) is not None:
             self._record(Failure(row, cause))
             return
-        asked, history, verdict = calls.asked(row), History(), None
+        asked, verdict = calls.asked(row), None
         while (made := await calls.make(asked, history)) is not None:
             if isinstance(made, Cause):
                 self._halt(made)
@@ -200,6 +207,8 @@ class Engine:
                 self._record(history.success(row, response, verdict))
             case Again():
                 return self._try_again(row, verdict, history)
+            case Refused() if isinstance(row, Pack):
+                self._halve(row, history)
             case Refused(cause=cause):
                 self._refuse(history.failure(row, cause))
             case Halt(cause=cause) if cause.kind is Kind.NOT_FOUND and row.body["model"] != self._tools.model:
@@ -225,15 +234,27 @@ class Engine:
                 if history.doubted_at is not None:
                     history.condemned = given_up
                     return _GRACE
-                self._record(history.failure(row, given_up))
+                self._fail(row, history, given_up)
         return None
+
+    def _fail(self, row: Row, history: History, cause: Cause) -> None:
+        """Give a row up. What failed together is tried apart: it may be the fault of one."""
+        if isinstance(row, Pack):
+            self._halve(row, history)
+        else:
+            self._record(history.failure(row, cause))
+
+    def _halve(self, pack: Pack, history: History) -> None:
+        first, second = halves(pack)
+        self._halved.append((first, history.passed_on(with_bill=True)))
+        self._halved.append((second, history.passed_on(with_bill=False)))
 
     def _ended(self, row: Row, history: History) -> bool:
         """Record a row that was given up, unless it has turned out meanwhile not to be its fault."""
         self._calls.forgive(history)
         if history.condemned is None:
             return False
-        self._record(history.failure(row, history.condemned))
+        self._fail(row, history, history.condemned)
         return True
 
     def give_up(self, cause: Cause) -> None:
@@ -269,7 +290,10 @@ class Engine:
         """At the end of this round of the loop, with all else that ends in it."""
         if not self._fresh:
             self._loop.call_soon(self.write_down)
-        self._fresh.append(outcome)
+        if isinstance(outcome.row, Pack):
+            self._fresh.extend(apart(outcome))
+        else:
+            self._fresh.append(outcome)
 
     def write_down(self) -> None:
         """What ended in this round of the loop. An error ends the session."""

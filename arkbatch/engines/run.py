@@ -33,6 +33,7 @@ from arkbatch.core.ledger import Position
 from arkbatch.core.orders import Answer, Order
 from arkbatch.core.outage import Outage
 from arkbatch.core.pace import Pace
+from arkbatch.core.packing import Packer, packing
 from arkbatch.core.records import BadRow, Outcome, Row
 from arkbatch.core.shares import Shares, Slope
 from arkbatch.core.standing import Recent, Standing
@@ -124,7 +125,7 @@ class Session:
                 gate = build_gate(job, began, pace, outage)
                 self._timetable = Timetable(job.hours, gate, self._observer, noticing, wall=run.wall, now=began)
                 self._timetable.look(began)
-                engine = self._engine = Engine(rows, self._tools(gate, transport, prefix, spending))
+                engine = self._engine = Engine(_packed(rows, job), self._tools(gate, transport, prefix, spending))
                 self._steering = Steering(
                     run=run,
                     session=info,
@@ -261,6 +262,12 @@ class Session:
         if note is None or (note.model, note.base_url) != (job.model, address(job)):
             return None
         return note.memory(self._run.wall())
+
+
+def _packed(rows: Iterator[Row | BadRow], job: Job) -> Iterator[Row | BadRow]:
+    """The rows, put together where the job wants it."""
+    most = packing(job.embeddings.pack, at_ark=job.at_ark)
+    return rows if most is None else Packer(rows, most)
 
 
 def build_pace(job: Job, now: float, memory: Memory | None = None) -> Pace:

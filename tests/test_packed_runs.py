@@ -1,0 +1,134 @@
+"""Whole sessions whose rows of embeddings go together in calls."""
+
+import asyncio
+
+import orjson
+import pytest
+from msgspec.structs import replace
+from runs import job_of, prompts
+from sessions import failures, results, worked
+from virtual import run_virtual
+
+from arkbatch.core.job import Embeddings
+from arkbatch.engines import run as run_module
+from arkbatch.engines.retrying import Choice, OpenRetry
+from arkbatch.engines.run import Session
+from arkbatch.simulator.server import Counters, Settings, serve
+
+MODEL = "doubao-embedding-large-text-250515"
+
+
+@pytest.fixture(autouse=True)
+def _syncs_are_rare(monkeypatch):
+    monkeypatch.setattr(run_module, "SYNC_SECONDS", 120.0)
+
+
+def job(folder, *texts, pack="auto", **flags):
+    rows = [{"custom_id": f"t-{number}", "input": text} for number, text in enumerate(texts, 1)]
+    made = job_of(prompts(folder, *rows), model=MODEL, endpoint="embeddings", set=("dimensions=64",), **flags)
+    return replace(made, embeddings=Embeddings(pack=pack))
+
+
+def numbers(lines):
+    return sorted(line["row"] for line in lines)
+
+
+def vectors(ours):
+    return {line["row"]: line["response"]["body"]["data"] for line in results(ours)}
+
+
+def usage(lines):
+    return sum(line["usage"].get("input", 0) for line in lines)
+
+
+def test_each_row_has_the_vectors_that_it_has_alone_in_a_quarter_of_the_calls(tmp_path):
+    (tmp_path / "alone").mkdir()
+    texts = [f"text {number}" for number in range(1, 41)]
+    alone, ours = job(tmp_path / "alone", *texts, pack=1), job(tmp_path, *texts)
+    one_by_one, together = worked(alone), worked(ours)
+    assert vectors(ours) == vectors(alone)
+    assert (one_by_one.counters.calls, together.counters.calls) == (40, 10)
+    assert usage(results(ours)) == together.counters.usage["input"] == together.summary.usage["input"]
+    assert all(line["response"]["body"]["usage"]["prompt_tokens"] == line["usage"]["input"] for line in results(ours))
+
+
+def test_the_row_for_which_a_call_is_refused_fails_alone(tmp_path):
+    texts = [f"text {number}" for number in range(1, 17)]
+    texts[5] += " [[fault:refuse]]"
+    ours = job(tmp_path, *texts, pack=8)
+    ended = worked(ours)
+    assert (numbers(results(ours)), numbers(failures(ours))) == ([*range(1, 6), *range(7, 17)], [6])
+    (failed,) = failures(ours)
+    assert (failed["error"]["code"], failed["request"]["body"]["input"]) == ("InvalidParameter", texts[5])
+    assert (failed["attempts"], len(failed["calls"]), ended.counters.calls) == (4, 4, 2 + 2 + 2 + 2)
+    assert len({call["id"] for line in [*results(ours), *failures(ours)] for call in line["calls"]}) == 8
+
+
+def test_where_each_row_is_refused_the_run_halts_and_leaves_them_undone(tmp_path):
+    ours = job(tmp_path, *(f"text {number} [[fault:refuse]]" for number in range(1, 61)))
+    ended = worked(ours)
+    assert (ended.summary.ending, results(ours), failures(ours)) == ("halted", [], [])
+
+
+@pytest.mark.parametrize("fault", ["server_error:2", "drop_inside:1", "garbled:1", "no_choices:1", "rate_rpm:3"])
+def test_a_passing_fault_strikes_all_of_a_call_and_none_is_lost(tmp_path, fault):
+    texts = [f"text {number}" for number in range(1, 9)]
+    texts[2] += f" [[fault:{fault}]]"
+    ours = job(tmp_path, *texts)
+    worked(ours)
+    assert (numbers(results(ours)), failures(ours)) == (list(range(1, 9)), [])
+
+
+def test_a_call_that_fails_for_ever_is_taken_apart_too(tmp_path):
+    texts = ["a", "b", "c [[fault:no_choices]]", "d"]
+    ours = job(tmp_path, *texts, max_attempts=2)
+    ended = worked(ours)
+    assert (numbers(results(ours)), numbers(failures(ours))) == ([1, 2, 4], [3])
+    assert usage([*results(ours), *failures(ours)]) == ended.counters.usage["input"]
+
+
+def test_a_stop_leaves_whole_rows_and_the_rest_is_done_on_resuming(tmp_path):
+    ours = job(tmp_path, *(f"text {number}" for number in range(1, 81)), concurrency=2)
+
+    async def stop(session, _):
+        await asyncio.sleep(3)
+        session.stop()
+
+    first = worked(ours, meanwhile=stop, latency=1.0)
+    assert 0 < first.summary.succeeded < 80
+    second = worked(ours)
+    assert numbers(results(ours)) == list(range(1, 81))
+    assert first.counters.calls + second.counters.calls == 20
+
+
+def test_rows_of_other_endpoints_go_alone_beside_them(tmp_path):
+    rows = [{"input": "a"}, {"input": "b"}, {"messages": [{"role": "user", "content": "c"}]}, {"input": "d"}]
+    path = prompts(tmp_path, *rows, b"{oops\n", {"input": ["e", "f"]})
+    ours = replace(job_of(path, model=MODEL, endpoint="embeddings"), embeddings=Embeddings(pack=3))
+    ended = worked(ours)
+    assert (numbers(results(ours)), numbers(failures(ours)), ended.counters.calls) == ([1, 2, 3, 4, 6], [5], 4)
+    by_row = {line["row"]: line["response"]["body"] for line in results(ours)}
+    assert len(by_row[6]["data"]) == 2
+
+
+def test_every_row_of_a_call_leads_to_it(tmp_path):
+    ours = job(tmp_path, "a", "b", "c", "d")
+    worked(ours)
+    assert len({orjson.dumps(line["calls"][0]["id"]) for line in results(ours)}) == 1
+    assert len({line["response"]["request_id"] for line in results(ours)}) == 1
+
+
+def test_failed_rows_go_together_again(tmp_path):
+    ours = job(tmp_path, *(f"text {number}" for number in range(1, 9)))
+    worked(ours, faults={"refuse": 1.0})
+    assert numbers(failures(ours)) == list(range(1, 9))
+    counters = Counters()
+
+    async def main():
+        async with serve(Settings(), counters=counters) as url:
+            with OpenRetry(replace(ours, base_url=url), Choice(), wall=lambda: 0.0) as again:
+                return await Session(again).work_again(again.rows())
+
+    run_virtual(main())
+    assert (numbers(results(ours)), failures(ours), counters.calls) == (list(range(1, 9)), [], 2)
+    assert {line["attempts"] for line in results(ours)} == {4}
