@@ -25,6 +25,7 @@ from arkbatch.adapters.environment import (
 )
 from arkbatch.adapters.messengers import VARIABLE, messengers, settled
 from arkbatch.adapters.published import ramp_at
+from arkbatch.adapters.schema import read_schema
 from arkbatch.adapters.typed import FLAG_PATHS, Typed, complete, mistake, read
 from arkbatch.adapters.zones import due_of, hours_of
 from arkbatch.core.arks_own import refusal
@@ -36,6 +37,7 @@ STDIN = "-"
 SIMULATED_MODEL = "simulated"
 MOST_AT_ONCE = 512  # at a service whose limits are looked for: 30,000 calls a minute of a second each
 INPUT_SUFFIXES = (".jsonl", ".ndjson", ".json")
+PLACES = {"images", "validate"}  # sections that name files, which are made complete here
 # Besides those of FLAG_PATHS, which stand for keys of the job file.
 OTHER_FLAGS = (
     "run_dir",
@@ -68,8 +70,9 @@ def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd
     _check_places(typed)
     _check_lane(typed, model or "")
     return Job(
-        **{name: getattr(typed.file, name) for name in Sections.__struct_fields__ if name not in {"limits", "images"}},
+        **{name: getattr(typed.file, name) for name in Sections.__struct_fields__ if name not in {"limits", *PLACES}},
         images=_images(typed, given, Path(cwd)),
+        **_validation(typed, given, Path(cwd)),
         limits=_limits(typed, server.base_url, simulated=bool(given.get("simulate"))),
         input=_input(path, typed, Path(cwd)),
         run_dir=_run_dir(path, given.get("run_dir"), typed, Path(cwd)),
@@ -118,8 +121,9 @@ def resolve_again(
     _check_places(typed)
     _check_secrecy(server, given)
     return Job(
-        **{name: getattr(typed.file, name) for name in Sections.__struct_fields__ if name != "images"},
+        **{name: getattr(typed.file, name) for name in Sections.__struct_fields__ if name not in PLACES},
         images=_images(typed, given, Path()),
+        **_validation(typed, given, Path()),
         input=input_path,
         run_dir=run_dir,
         endpoint=typed.file.endpoint,
@@ -166,6 +170,20 @@ def _images(typed: Typed, given: Mapping[str, Any], cwd: Path) -> str:
         where = f"--images {named}" if "images" in given else f'images = "{named}"'
         raise mistake(typed.label, f"{where} {what} (looked at {folder})")
     return str(folder)
+
+
+def _validation(typed: Typed, given: Mapping[str, Any], cwd: Path) -> dict[str, Any]:
+    """The section with its path complete, and the schema's text after a look at whether it is one."""
+    said = typed.file.validate
+    if not said.schema:
+        if "schema" in given:
+            raise UsageError("--schema names no file")
+        return {"validate": said}
+    path = ((cwd if "schema" in given else typed.folder or cwd) / said.schema).absolute()
+    name = f"--schema {said.schema}" if "schema" in given else f'validate.schema = "{said.schema}"'
+    name = f"{typed.label}: {name}" if typed.label and "schema" not in given else name
+    text = read_schema(path, name)
+    return {"validate": msgspec.structs.replace(said, schema=str(path)), "schema_text": text}
 
 
 def _check_server(typed: Typed, server: Server, given: Mapping[str, Any]) -> None:

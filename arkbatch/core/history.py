@@ -40,6 +40,7 @@ class History:
         "condemned",
         "doubted_at",
         "refused_at",
+        "rejected",
         "sent",
         "spent",
         "waited",
@@ -54,6 +55,7 @@ class History:
         self._began = 0.0  # when the first call was sent
         self.sent = 0  # calls made
         self.spent = 0  # attempts used up; a rate answer uses none
+        self.rejected = 0  # answers that were counted apart
         self.waited = 0.0  # seconds kept waiting by answers that concern everyone
         self.refused_at: float | None = None  # when the last such answer came, without what the run was held before
         self.doubted_at: float | None = None  # when the last attempt was spent that may have been the service's fault
@@ -76,6 +78,10 @@ class History:
         if self.refused_at is not None:
             self.waited += now - held - self.refused_at
             self.refused_at = None
+
+    def spent_on(self, verdict: Again) -> int:
+        """How many attempts it has spent of those that count for such a failure."""
+        return self.spent if verdict.most is None else self.rejected
 
     def forgive(self) -> None:
         """The attempt spent last was the service's fault."""
@@ -109,7 +115,10 @@ class History:
             self._model, self._tier = verdict.model or self._model, verdict.service_tier or self._tier
             if verdict.usage:
                 self._discarded = add_usage(self._discarded, verdict.usage)
-        if isinstance(verdict, Again) and not spends_attempt(verdict):
+        if isinstance(verdict, Again) and verdict.most is not None:
+            self.rejected += 1
+            self.doubted_at = None
+        elif isinstance(verdict, Again) and not spends_attempt(verdict):
             self.refused_at = now - held if verdict.scope is not Scope.SERVICE else None
         else:
             self.spent += 1

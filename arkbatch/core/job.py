@@ -153,6 +153,17 @@ class ReplyPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     ] = "retry"
 
 
+class Validate(Struct, frozen=True, forbid_unknown_fields=True):
+    """What chat answers must be. Rows of other endpoints are not looked at."""
+
+    schema: Annotated[
+        str, Meta(description="A JSON Schema, relative to this file, that the text of each chat answer must satisfy.")
+    ] = ""
+    attempts: Annotated[
+        int, Meta(ge=1, le=100, description="Answers that may be unfit before the row fails as invalid_output.")
+    ] = 3
+
+
 class Embeddings(Struct, frozen=True, forbid_unknown_fields=True):
     """How rows of embeddings are asked for and kept."""
 
@@ -273,6 +284,7 @@ class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retry: RetryPolicy = RetryPolicy()
     timeouts: Timeouts = Timeouts()
     replies: ReplyPolicy = ReplyPolicy()
+    validate: Validate = Validate()
     embeddings: Embeddings = Embeddings()
     prices: Annotated[
         dict[str, Any],
@@ -291,6 +303,7 @@ class Job(Sections, frozen=True, kw_only=True):
     simulated: answers come from the simulator; the caller puts its address into `base_url`
     access: the access key to use in the place of `api_key`, None when there is an API key
     certificate: the text of the certificate to encrypt with, "" to ask the service for one; it is no secret
+    schema_text: the schema of `validate`, which is complete as `images` is; "" for none
     notify: who is told; checked, so that each address can be sent to
     """
 
@@ -307,6 +320,7 @@ class Job(Sections, frozen=True, kw_only=True):
     simulated: bool = False
     access: Access | None = None
     certificate: str = ""
+    schema_text: str = ""
     notify: Notify = Notify()
 
 
@@ -328,6 +342,8 @@ def asked(job: Job) -> dict[str, Any]:
         said["lane"] = job.lane
     if job.encrypt:  # a run that began encrypted is not to go on in clear by a forgotten flag
         said["encrypt"] = True
+    if job.schema_text:
+        said["validate"] = {"schema": msgspec.json.decode(job.schema_text.removeprefix("\ufeff"))}
     plain: dict[str, Any] = msgspec.to_builtins(said, order="deterministic")
     return plain
 

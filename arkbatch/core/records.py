@@ -41,6 +41,7 @@ class Kind(StrEnum):
     TRUNCATED = "truncated"  # finish_reason `length`, when the job says that it is a failure
     EMPTY = "empty"  # an answer without content
     BAD_REPLY = "bad_reply"  # a 200 that is not a usable answer
+    INVALID_OUTPUT = "invalid_output"  # an answer that does not satisfy the job's schema
     NOT_FOUND = "not_found"  # model, endpoint id, file or context
     TIMEOUT = "timeout"
     CONNECTION = "connection"
@@ -208,7 +209,8 @@ class Done(Struct, frozen=True, gc=False):
 class Again(Struct, frozen=True, gc=False):
     """Worth another try. `after`: seconds the server asked for, None when it did not say.
 
-    `usage` is not empty when the service billed an answer that is thrown away.
+    `usage` is not empty when the service billed an answer that is thrown away. `most`: how many such answers a row
+    may give, when they are counted apart from its attempts.
     """
 
     cause: Cause
@@ -217,6 +219,7 @@ class Again(Struct, frozen=True, gc=False):
     usage: Usage = NO_USAGE
     model: str = ""
     service_tier: str = ""
+    most: int | None = None
 
 
 class Refused(Struct, frozen=True, gc=False):

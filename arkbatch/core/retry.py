@@ -12,7 +12,8 @@ spends nothing at all: the row only steps back for `first_delay`, since the gate
 
 In both, the server's `Retry-After` is a lower bound, also above `max_delay`, and no delay is under `FLOOR`: a loop
 without a delay is how one overload becomes an outage. An answer that was billed and thrown away (empty, cut off) costs
-money each time and tends to come back the same: it gets half of the attempts, rounded up.
+money each time and tends to come back the same: it gets half of the attempts, rounded up, unless the verdict says how
+many such answers there may be; those are counted apart.
 """
 
 from msgspec import Struct
@@ -41,7 +42,7 @@ def spends_attempt(verdict: Again) -> bool:
 def decide(policy: RetryPolicy, attempts_spent: int, waited: float, verdict: Again, chance: float) -> Delay | GiveUp:
     """What follows a verdict.
 
-    attempts_spent: how many attempts the row has spent, the one of this verdict included
+    attempts_spent: how many attempts the row has spent on such failures, the one of this verdict included
     waited: how long the row has waited because of refusals that concern everyone
     chance: evenly from [0, 1)
     """
@@ -51,7 +52,9 @@ def decide(policy: RetryPolicy, attempts_spent: int, waited: float, verdict: Aga
 
 
 def _after_failure(policy: RetryPolicy, attempts_spent: int, verdict: Again, chance: float) -> Delay | GiveUp:
-    allowed = (policy.max_attempts + 1) // 2 if verdict.usage else policy.max_attempts
+    allowed = verdict.most
+    if allowed is None:
+        allowed = (policy.max_attempts + 1) // 2 if verdict.usage else policy.max_attempts
     if attempts_spent >= allowed:
         return GiveUp(f"{attempts_spent} of {allowed} attempts spent")
     doublings = min(max(0, attempts_spent - 1), MOST_DOUBLINGS)
