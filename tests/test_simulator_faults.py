@@ -40,7 +40,7 @@ def test_refusals_carry_the_documented_status_code_and_type(name, status, code, 
 def test_every_fault_of_the_menu_is_tried_in_this_file():
     tried = {name for name, *_ in REFUSALS} | {"bad_gateway", "drop_before", "drop_inside", "stall"}
     tried |= {"garbled", "error_in_200", "no_choices", "empty", "content_filter", "length", "stall_inside"}
-    tried |= {"overloaded_wait", "overloaded_in_200", "sensitive_in_200"}
+    tried |= {"overloaded_wait", "overloaded_in_200", "sensitive_in_200", "off_schema"}
     tried |= IN_STREAMS | IN_SEALED_CALLS | WITH_TOOLS
     assert tried == set(faults.MENU)
 
@@ -139,6 +139,12 @@ def test_length_cuts_the_answer():
     assert choice["finish_reason"] == "length"
     assert whole["choices"][0]["message"]["content"].startswith(choice["message"]["content"])
     assert cut["usage"]["completion_tokens"] < whole["usage"]["completion_tokens"]
+
+
+def test_off_schema_answers_in_json_of_another_shape():
+    shape = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"properties": {"a": {}}}}}
+    content = ask(chat_body(response_format=shape), faults={"off_schema": 1}).json["choices"][0]["message"]["content"]
+    assert content == '{"off_schema": true}'
 
 
 def test_a_marker_in_the_prompt_asks_for_a_fault():

@@ -55,6 +55,7 @@ class Tools(Struct, frozen=True):
     chance: evenly from [0, 1); wall: unix time
     spending: keeps the budget, None when there is none
     files: what rows may name in their requests, None when they may not
+    check: a second look at a good reply, which may find it unfit, None when the first is enough
     """
 
     gate: Gate
@@ -69,6 +70,7 @@ class Tools(Struct, frozen=True):
     wall: Callable[[], float]
     spending: Spending | None = None
     files: Images | None = None
+    check: Callable[[Row, Reply, Done], Verdict] | None = None
 
 
 class Asked(Struct, frozen=True):
@@ -129,6 +131,8 @@ class Calls:
             tools.gate.leave(turn)
             raise
         verdict = judge(response, endpoint, tools.replies, wall=tools.wall(), body=row.body)
+        if tools.check is not None and isinstance(verdict, Done) and isinstance(response, Reply):
+            verdict = tools.check(row, response, verdict)
         verdict = tools.gate.outage.heard(self._time(), row.number, verdict, turn.at)
         now = self._time()
         history.add(client_id, response, verdict, now, tools.gate.held(now))

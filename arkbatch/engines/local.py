@@ -222,7 +222,7 @@ class Engine:
 
     def _try_again(self, row: Row, verdict: Again, history: History) -> float | None:
         tools = self._tools
-        match decide(tools.retry, history.spent, history.waited, verdict, tools.chance()):
+        match decide(tools.retry, history.spent_on(verdict), history.waited, verdict, tools.chance()):
             case Delay(seconds):
                 self.retried += 1
                 tools.observer.retrying(row, history.last_id, verdict, seconds)

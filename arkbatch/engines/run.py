@@ -22,6 +22,7 @@ from arkbatch.adapters.pool import Pool
 from arkbatch.adapters.progress import Log, Observer, Several
 from arkbatch.adapters.published import published, ramp_at
 from arkbatch.adapters.rundir import LOG
+from arkbatch.adapters.schema import misfit_of
 from arkbatch.adapters.transport import Transport
 from arkbatch.core.budget import Allowance, Budget
 from arkbatch.core.deadline import Means
@@ -38,6 +39,7 @@ from arkbatch.core.records import BadRow, Outcome, Row
 from arkbatch.core.shares import Shares, Slope
 from arkbatch.core.standing import Recent, Standing
 from arkbatch.core.summary import Summary, summarise
+from arkbatch.core.validation import Validation
 from arkbatch.core.words import duration
 from arkbatch.engines.calls import Tools
 from arkbatch.engines.finding import Finding, address
@@ -172,6 +174,7 @@ class Session:
             wall=self._run.wall,
             spending=spending,
             files=Images(job.images) if job.images else None,
+            check=Validation(misfit_of(job.schema_text), job.validate.attempts) if job.schema_text else None,
         )
 
     async def _keep_durable(

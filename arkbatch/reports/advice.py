@@ -13,6 +13,7 @@ _AGAIN: dict[str, tuple[str, str]] = {
     Kind.OVERLOADED: ("the service was too busy; later, or with a lower --concurrency, it may work", ""),
     Kind.RATE_LIMITED: ("later, or with a lower --rpm or --tpm, it may work", ""),
     Kind.BAD_REPLY: ("check that the base URL is that of an API and not of a web page", ""),
+    Kind.INVALID_OUTPUT: ("mend the schema, or ask for its shape with response_format", "--set NAME=VALUE"),
     Kind.TRUNCATED: ("the answer was cut off: allow a longer one", "--set max_tokens=N"),
     Kind.EMPTY: ("thinking may have used up the output: allow more, or turn thinking off", "--set max_tokens=N"),
     Kind.INVALID_REQUEST: ("the service refused a parameter: change it", "--set NAME=VALUE"),

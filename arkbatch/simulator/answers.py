@@ -71,6 +71,8 @@ def struck(answer: Answer, fault: str | None) -> Answer:
             return replace(answer, content="", tool_calls=[], output=answer.reasoning, finish="stop")
         case "content_filter":
             return replace(answer, content="", tool_calls=[], output=answer.reasoning, finish="content_filter")
+        case "off_schema" if answer.content:
+            return replace(answer, content='{"off_schema": true}')
         case "bad_arguments" | "unknown_tool":
             return replace(answer, tool_calls=[toolcalls.spoiled(call, fault) for call in answer.tool_calls])
         case "length":

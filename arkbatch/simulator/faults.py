@@ -51,6 +51,7 @@ MENU: Mapping[str, Fault] = {
     "empty": Fault("an answer without content (chat)"),
     "content_filter": Fault("an answer cut by moderation, finish_reason content_filter (chat)"),
     "length": Fault("an answer cut short, finish_reason length (chat)"),
+    "off_schema": Fault("JSON of another shape than the schema that was asked for (chat)"),
     "bad_arguments": Fault("tool calls whose arguments are no JSON (chat with tools)"),
     "unknown_tool": Fault("calls of a tool that was not declared (chat with tools)"),
     "tool_loop": Fault("tools are called again and again, whatever they return (chat with tools)"),
