@@ -15,6 +15,8 @@ from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job import Limits, ReplyPolicy, RetryPolicy, Timeouts
 
 KEY = {"ARK_API_KEY": "sk-ark"}
+# Flags with tests of their own.
+ELSEWHERE = {"notify", "schema", "tools"}
 PLAIN = 'input = "rows.jsonl"\nmodel = "m"\n'
 
 
@@ -81,7 +83,7 @@ def test_standard_input_has_its_run_in_the_working_directory(tmp_path):
     assert (found.input, found.run_dir) == ("-", str(tmp_path / "stdin.run"))
 
 
-@pytest.mark.parametrize(("flag", "path"), [each for each in FLAG_PATHS.items() if each[0] != "notify"])
+@pytest.mark.parametrize(("flag", "path"), [each for each in FLAG_PATHS.items() if each[0] not in ELSEWHERE])
 def test_each_flag_wins_over_the_key_it_stands_for(job, flag, path):
     values = {"endpoint": "embeddings", "stream": True, "project": "p", "encrypt": True, "lane": "batch", "images": "/"}
     values |= {"notify_command": ["cat"], "notify_on": ["stop"], "window": "22:00-08:00", "finish_by": "08:00"}
