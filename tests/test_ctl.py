@@ -1,6 +1,7 @@
 """`arkbatch ctl` at a real process: what it says, and what it returns."""
 
 import os
+import signal
 import socket
 import time
 
@@ -110,3 +111,21 @@ def test_a_running_process_is_paused_changed_and_ended(tmp_path, capsys):
     assert process.returncode == 130
     assert b"By ctl: paused (to look)." in error
     assert not os.path.lexists(tmp_path / "a.run" / SOCKET)
+
+
+def test_after_an_order_to_end_one_ctrl_c_abandons_the_calls(tmp_path, capsys):
+    prompts(tmp_path, *numbered(50))
+    with canned(latency=60) as (url, heard):
+        flags = ["--model", "doubao", "-o", "a.run", "--base-url", url]
+        process = started("run", "in.jsonl", *flags, cwd=tmp_path)
+        try:
+            until(lambda: heard)
+            told(capsys, tmp_path, "drain")
+            assert told(capsys, tmp_path, "status").startswith("Stopping: ")
+            process.send_signal(signal.SIGINT)
+            error = process.communicate(timeout=20)[1]
+        finally:
+            process.kill()
+            process.communicate()
+    assert process.returncode == 130
+    assert b"Interrupted. What was recorded is safe." in error

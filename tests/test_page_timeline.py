@@ -1,5 +1,7 @@
 """The timeline reads every line once, keeps sums, and goes on where it stopped."""
 
+from datetime import UTC, datetime
+
 import orjson
 import pytest
 from builders import before
@@ -8,6 +10,7 @@ from runs import BEGAN, answered, failed, job_of, numbered, prompts, worked_off
 
 from arkbatch.adapters.rundir import FAILURES, RESULTS, RunDirectory
 from arkbatch.core.errors import RunDamaged
+from arkbatch.core.orders import Steered
 from arkbatch.core.records import Attempt, Kind
 from arkbatch.reports.page.series import series_of
 from arkbatch.reports.page.timeline import Follower
@@ -178,3 +181,15 @@ def test_kinds_beyond_the_fifth_are_put_together(job):
     assert list(series.retries)[-1] == "others"
     assert len(series.retries) == 6
     assert sum(series.retried.values()) == sum(range(2, 8))
+
+
+def test_limits_that_were_set_while_a_session_worked_count_from_then_on(job):
+    directory = worked_off(job, answered)
+    sessions = RunDirectory(directory).read_info().sessions
+    timeline = followed(directory)
+    moments = series_of(timeline, sessions).at
+    middle = moments[len(moments) // 2]
+    at = datetime.fromtimestamp(middle, UTC).isoformat(timespec="seconds")
+    sessions[0].steered = [Steered(at, "set", "rpm 600 -> 1200", limits={"rpm": 1200.0})]
+    limits = series_of(timeline, sessions).requests_limit
+    assert (limits[-1], 600.0 in limits, limits == sorted(limits, key=lambda rpm: rpm or 0)) == (1200.0, True, True)

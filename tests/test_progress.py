@@ -42,6 +42,7 @@ class Clock:
         ({"retried": 7}, "7 retries, "),
         ({"rpm_limit": 500.0, "tpm_limit": 2e6}, "400/500 req/min, 123k/2M tok/min"),
         ({"bound_by": "the input"}, ", bound by the input"),
+        ({"bound_by": "x", "waiting": "paused since 14:02 UTC"}, "123k tok/min, paused since 14:02 UTC"),
     ],
 )
 def test_the_figures_beside_the_bar(changes, part):

@@ -122,13 +122,11 @@ def _progress() -> Observer:
 
 @contextlib.contextmanager
 def _signals(session: Session) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM lets calls in flight finish, the second abandons them."""
+    """The first Ctrl-C or SIGTERM lets calls in flight finish, as other ways to stop do; the next abandons them."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    asked: list[float] = []
 
     def interrupt() -> None:
-        asked.append(time.monotonic())
-        if len(asked) == 1:
+        if not session.is_stopping:
             session.stop()
         elif task is not None:
             task.cancel()

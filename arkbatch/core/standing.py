@@ -57,6 +57,8 @@ def seconds_left(standing: Standing) -> float | None:
     """The slowest of: the pace of the last minute, and what the given limits allow at all. None: not known yet."""
     if not standing.left:
         return 0.0
+    if standing.waiting:
+        return None
     if not standing.recorded or not standing.rows_per_minute:
         return None
     minutes = [standing.left / standing.rows_per_minute]

@@ -69,7 +69,10 @@ _BOUND_BY = {
 
 
 class Session:
-    """One session of one run. `work` once; `stop` from a signal handler or an observer."""
+    """One session of one run. `work` once; `stop` from a signal handler or an observer.
+
+    is_stopping: somebody asked for it
+    """
 
     def __init__(
         self, run: OpenRun, observers: Sequence[Observer] = (), chance: Callable[[], float] = random.random
@@ -78,6 +81,7 @@ class Session:
         self._observers = observers
         self._observer = Observer()
         self._chance = chance
+        self.is_stopping = False
         self._engine: Engine | None = None
         self._steering: Steering | None = None
 
@@ -93,6 +97,7 @@ class Session:
 
     def stop(self) -> None:
         """Send no more, and end when the calls in flight have ended."""
+        self.is_stopping = True
         if self._engine is not None:
             self._observer.stopping(self._engine.in_flight)
             self._engine.stop()
