@@ -3,7 +3,7 @@
 import shlex
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,9 @@ from arkbatch.cli.options import ENDPOINTS, asking, job_from, sending
 
 if TYPE_CHECKING:
     from arkbatch.core.job import Job
+    from arkbatch.core.sampling import Counting
     from arkbatch.core.summary import Summary
+    from arkbatch.reports.inputs import Kinds
 
 
 @click.command(short_help="Estimate tokens, cost and time before a run.")
@@ -26,38 +28,47 @@ if TYPE_CHECKING:
 @sending
 @click.option("--limit", type=int, metavar="N", help="Only the first N rows of the input.")
 @click.option("--sample", type=click.IntRange(1), metavar="N", help="Send N rows, spread over the input, and measure.")
+@click.option(
+    "--tokenize", is_flag=True, help="Count input exactly by Ark's tokenization: sends all prompts, to no model."
+)
 @click.option("--simulate", is_flag=True, default=None, help="Answers from a simulator in this process; needs no key.")
 @click.option("--json", "as_json", is_flag=True, help="Print all that is known as one JSON line.")
-def command(input_: str, *, sample: int | None, as_json: bool, **flags: Any) -> int:
-    """Estimate the tokens, the cost and the time of a job. Nothing is sent, unless --sample says how many rows.
+def command(input_: str, *, sample: int | None, tokenize: bool, as_json: bool, **flags: Any) -> int:
+    """Estimate the tokens, the cost and the time of a job. Nothing is sent without --sample or --tokenize.
 
     How long answers will be nobody knows before: without a sample there is a ceiling at best. With --sample 20 twenty
     rows are sent for real and kept as the first results of the run; `run` does not send them again.
+
+    Input is guessed from characters. --tokenize sends the text of every row to Ark's tokenization, which counts it and
+    is not billed, instead; images stay a guess, and so does what the service puts around a request, without a sample.
 
     \b
     Examples:
       arkbatch estimate prompts.jsonl --model doubao-seed-1-6-251015
       arkbatch estimate job.toml --sample 20
+      arkbatch estimate job.toml --sample 20 --tokenize
     """
     from msgspec.structs import replace
 
-    from arkbatch.core.errors import ExitCode, UsageError
+    from arkbatch.core.errors import UsageError
     from arkbatch.core.job import Notify, Schedule
 
-    job = job_from(input_, flags if sample else {**flags, "dry_run": True})
+    job = job_from(input_, flags if sample or tokenize else {**flags, "dry_run": True})
+    job = replace(job, notify=Notify(), hours=Schedule())
     if job.input == "-":
         raise UsageError("estimate reads the input twice: save standard input to a file first")
-    run = _run(input_, sys.argv[1:])
-    if sample is None:
-        _print(job, run, as_json=as_json)
-        return ExitCode.OK
-    return _with_sample(replace(job, notify=Notify(), hours=Schedule()), sample, run, as_json=as_json)
+    if tokenize:
+        from arkbatch.cli.tokenize import refuse_to_count
+
+        refuse_to_count(job)
+    tell = partial(_tell, job, _run(input_, sys.argv[1:]), tokenize=tokenize, as_json=as_json)
+    return tell() if sample is None else _with_sample(job, sample, tell, as_json=as_json)
 
 
-def _with_sample(job: "Job", count: int, run: str, *, as_json: bool) -> int:
+def _with_sample(job: "Job", count: int, tell: Callable[..., int], *, as_json: bool) -> int:
     from arkbatch.adapters.rundir import RunDirectory
     from arkbatch.cli.session import carry_out, this_command
-    from arkbatch.core.errors import ExitCode, UsageError
+    from arkbatch.core.errors import UsageError
     from arkbatch.engines.opening import OpenRun
     from arkbatch.engines.run import Session
     from arkbatch.reports.inputs import sample_of
@@ -66,35 +77,55 @@ def _with_sample(job: "Job", count: int, run: str, *, as_json: bool) -> int:
         rows = sample_of(job, run.info.run_id, count)
         return await session.work_again(row for row in rows if row.number not in run.journal.ledger)
 
-    def finish(summary: "Summary") -> ExitCode:
+    def finish(summary: "Summary") -> int:
         if summary.halt is not None:
             raise UsageError(f"the sample could not be sent: {summary.halt.message}. {summary.halt.advice}")
         run_id = RunDirectory(Path(job.run_dir)).read_info().run_id
-        _print(job, run, {row.number for row in sample_of(job, run_id, count)}, run_id, as_json=as_json)
-        return ExitCode.OK
+        return tell({row.number for row in sample_of(job, run_id, count)}, run_id)
 
     return carry_out(
         job, lambda ready: OpenRun(ready, wall=time.time, command=this_command()), work, as_json=as_json, finish=finish
     )
 
 
-def _print(job: "Job", run: str, sample: Collection[int] = (), run_id: str = "", *, as_json: bool) -> None:
-    """sample: the rows that were sent for it, in the run of that id."""
+def _tell(
+    job: "Job", run: str, sample: Collection[int] = (), run_id: str = "", *, tokenize: bool, as_json: bool
+) -> int:
+    """Print the estimate. sample: the rows that were sent for it, in the run of that id."""
     import msgspec
 
-    from arkbatch.core.errors import UsageError
+    from arkbatch.core.errors import ExitCode, UsageError
     from arkbatch.reports.forecast import Question, bills_of, forecasts
     from arkbatch.reports.forecast_text import forecasts_text
-    from arkbatch.reports.inputs import by_kind
+    from arkbatch.reports.inputs import Kinds
     from arkbatch.reports.recorded import read_records
 
     records = read_records(job.run_dir, job.model, sample, partial(bills_of, job)) if sample else None
     if records is not None and not any(row.answered for row in records.sampled.values()):
         raise UsageError(f"no row of the sample succeeded; `arkbatch status {job.run_dir}` tells why")
-    found = forecasts(
-        Question(job, datetime.now(UTC), records, seed=run_id), by_kind(job, sample, records.ledger if records else ())
-    )
+    kinds = Kinds(sample, records.ledger if records else ())
+    try:
+        counting = _counted(job, kinds, tokenize=tokenize)
+    except KeyboardInterrupt:
+        click.echo("Interrupted while counting; no estimate was made. What was recorded is safe.", err=True)
+        return ExitCode.INTERRUPTED
+    found = forecasts(Question(job, datetime.now(UTC), records, counting, run_id), kinds.found)
     click.echo(msgspec.json.encode(found).decode() if as_json else forecasts_text(found, f"Run it:  {run}"))
+    return ExitCode.OK
+
+
+def _counted(job: "Job", kinds: "Kinds", *, tokenize: bool) -> "Counting":
+    """Read the rows into `kinds`, and say how their input was counted."""
+    if tokenize:
+        from arkbatch.cli.tokenize import count_rows
+
+        return count_rows(job, kinds)
+    from arkbatch.core.sampling import BY_CHARACTERS
+    from arkbatch.reports.inputs import readable_rows
+
+    for row in kinds.wanted(readable_rows(job)):
+        kinds.add(row, None)
+    return BY_CHARACTERS
 
 
 def _run(input_: str, words: list[str]) -> str:
@@ -103,7 +134,7 @@ def _run(input_: str, words: list[str]) -> str:
     for place, word in enumerate(words):
         if word == "--sample":
             kept[place : place + 2] = ["", ""]
-        elif word.startswith("--sample=") or word == "--json":
+        elif word.startswith("--sample=") or word in {"--json", "--tokenize"}:
             kept[place] = ""
     said = [word for word in kept if word]
     return shlex.join(["arkbatch", "run", *said[1:]] if said[:1] == ["estimate"] else ["arkbatch", "run", input_])

@@ -42,8 +42,8 @@ def carry_out(
     *,
     as_json: bool,
     serving: Serving = Serving(),
-    finish: Callable[[Summary], ExitCode] | None = None,
-) -> ExitCode:
+    finish: Callable[[Summary], int] | None = None,
+) -> int:
     """Open, work, print. Whatever happens, a run that has begun can be continued by the same command.
 
     finish: what to do at the end instead of printing the summary
@@ -68,7 +68,7 @@ async def _carry_out(
     foretell: bool,
 ) -> Summary:
     allow_files(job.limits.concurrency * (2 if job.simulated else 1))
-    async with _simulated(job) as ready, AsyncExitStack() as served:
+    async with simulated(job) as ready, AsyncExitStack() as served:
         # The page goes last, so that it still shows how the run stands when it is closed.
         with open_run(ready) as run:
             click.echo(found_line(run.found), err=True)
@@ -85,7 +85,7 @@ async def _carry_out(
 
 
 @asynccontextmanager
-async def _simulated(job: Job) -> AsyncIterator[Job]:
+async def simulated(job: Job) -> AsyncIterator[Job]:
     """The job with the simulator's address in it, while the simulator runs; any other job as it is."""
     if not job.simulated:
         yield job

@@ -58,13 +58,14 @@ class Counting(Struct, frozen=True):
 
     method: str
     factor: float = 1.0
-    tokens: float = 0.0
+    fewer: float = 0.0
+    more: float = 0.0
 
     def least(self, count: float) -> float:
-        return max(count / self.factor - self.tokens, 1.0)
+        return max(count / self.factor - self.fewer, 1.0)
 
     def most(self, count: float) -> float:
-        return count * self.factor + self.tokens
+        return count * self.factor + self.more
 
 
 # Rules by characters were seen 56 % off, on text full of digits.
@@ -156,7 +157,7 @@ def without_sample(
         ceiling=most,
         currency=prices.currency,
         at_most=prices.at_most,
-        method=f"nothing was sent: input {counted.method}; output only by the rows' own limits",
+        method=f"no answer was asked for: input {counted.method}; output only by the rows' own limits",
     )
 
 

@@ -6,13 +6,12 @@ touched by is in `Tools`, so that a test can put in anything else.
 
 import asyncio
 from collections.abc import Callable
-from typing import assert_never
+from typing import Protocol, assert_never
 
 import orjson
 from msgspec import Struct
 
 from arkbatch.adapters.images import Images
-from arkbatch.adapters.journal import Journal
 from arkbatch.adapters.progress import Observer
 from arkbatch.adapters.transport import Transport
 from arkbatch.core.endpoints import ENDPOINTS, Endpoint
@@ -31,6 +30,7 @@ from arkbatch.core.records import (
     Done,
     Halt,
     Kind,
+    Outcome,
     Refused,
     Reply,
     Response,
@@ -48,6 +48,12 @@ from arkbatch.engines.spending import Hold, Spending
 _PACED = (Scope.RATE, Scope.CONCURRENCY)
 
 
+class Recorder(Protocol):
+    """What outcomes are handed to: a journal, as a rule. It is done with them when it returns."""
+
+    def record(self, *outcomes: Outcome) -> None: ...
+
+
 class Tools(Struct, frozen=True):
     """What the engine works with; every touch of the world is in here.
 
@@ -60,7 +66,7 @@ class Tools(Struct, frozen=True):
 
     gate: Gate
     transport: Transport
-    journal: Journal
+    journal: Recorder
     observer: Observer
     retry: RetryPolicy
     replies: ReplyPolicy

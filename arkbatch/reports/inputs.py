@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from arkbatch.adapters.source import lines
 from arkbatch.core.endpoints import ENDPOINTS
-from arkbatch.core.estimate import by_characters
+from arkbatch.core.estimate import PART, by_characters
 from arkbatch.core.job import Job
 from arkbatch.core.records import Row
 from arkbatch.core.rows import RowReader
@@ -74,12 +74,12 @@ class Inputs(Struct):
     rule: tuple[float, float] = (0.0, 0.0)
 
     def add(self, row: Row, counted: float | None, *, sent: bool, recorded: bool) -> None:
-        """counted: by the service, without what it adds for each request; None to go by the rule."""
+        """counted: its texts, by the service, without what is put around a request; None to go by the rule."""
         size = ENDPOINTS[row.endpoint].size(row.body)
         by_rule = max(by_characters(size), 1.0)
+        tokens = by_rule if counted is None else counted + PART * size.parts
         if counted is not None:
-            self.rule = self.rule[0] + by_rule, self.rule[1] + counted
-        tokens = by_rule if counted is None else counted
+            self.rule = self.rule[0] + by_rule, self.rule[1] + tokens
         if sent:
             self.sample.append(Sent(row.number, tokens, counted is not None, size.ceiling))
         if not recorded:
@@ -101,10 +101,32 @@ class Inputs(Struct):
         return counted / by_rule if by_rule else 1.0
 
 
+class Kinds:
+    """All rows of a job.
+
+    sample: those that were sent for the estimate; recorded: all that have a record
+    """
+
+    def __init__(self, sample: Numbers = (), recorded: Numbers = ()) -> None:
+        self._sample, self._recorded = sample, recorded
+        self.found: dict[Kind, Inputs] = {}
+
+    def wanted(self, rows: Iterator[Row]) -> Iterator[Row]:
+        """The rows whose tokens matter: a record tells those of the others. Each kind is noted as it comes."""
+        for row in rows:
+            self.found.setdefault(kind_of(row), Inputs())
+            if row.number in self._sample or row.number not in self._recorded:
+                yield row
+
+    def add(self, row: Row, counted: float | None) -> None:
+        """One of the wanted rows. `counted` as `Inputs` has it."""
+        inputs = self.found[kind_of(row)]
+        inputs.add(row, counted, sent=row.number in self._sample, recorded=row.number in self._recorded)
+
+
 def by_kind(job: Job, sample: Numbers = (), recorded: Numbers = (), first: int | None = None) -> dict[Kind, Inputs]:
     """All rows of a job, their tokens guessed. `first`: look at no more rows than these."""
-    kinds: dict[Kind, Inputs] = {}
-    for row in readable_rows(job, first):
-        inputs = kinds.setdefault(kind_of(row), Inputs())
-        inputs.add(row, None, sent=row.number in sample, recorded=row.number in recorded)
-    return kinds
+    kinds = Kinds(sample, recorded)
+    for row in kinds.wanted(readable_rows(job, first)):
+        kinds.add(row, None)
+    return kinds.found

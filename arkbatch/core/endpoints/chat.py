@@ -126,8 +126,8 @@ def problem(body: Body) -> str | None:
     return reason
 
 
-def size(body: Body) -> Size:
-    """For a body without a `problem`. Tool and schema definitions count as text: the model reads them."""
+def texts(body: Body) -> tuple[list[str], int]:
+    """What the model reads, and how many parts of it are no text. Tools and schemas count as text."""
     texts: list[str] = []
     others = 0
     for message in body["messages"]:
@@ -141,7 +141,13 @@ def size(body: Body) -> Size:
     schemas = [value for name in ("tools", "response_format") if (value := body.get(name))]
     if schemas:
         texts.append(orjson.dumps(schemas).decode())
-    narrow, wide = narrow_and_wide("".join(texts))
+    return texts, others
+
+
+def size(body: Body) -> Size:
+    """For a body without a `problem`."""
+    found, others = texts(body)
+    narrow, wide = narrow_and_wide("".join(found))
     return Size(narrow, wide, others, _ceiling(body))
 
 
