@@ -21,6 +21,13 @@ class Histogram:
         self._counts[min(bucket, _BUCKETS - 1)] += 1
         self.count += 1
 
+    def merged(self, other: "Histogram") -> "Histogram":
+        """Of both together."""
+        whole = Histogram()
+        whole._counts = [one + another for one, another in zip(self._counts, other._counts, strict=True)]
+        whole.count = self.count + other.count
+        return whole
+
     def quantile(self, share: float) -> float:
         """The duration that this share of all stayed under; 0 when nothing was added."""
         left = share * self.count

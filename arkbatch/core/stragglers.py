@@ -1,0 +1,174 @@
+"""Which calls take far longer than is usual, by what the run itself has seen.
+
+A call is compared with its peers: calls to the same endpoint and model, streamed or not, of about the same size, since
+a long text takes longer than a label. What is compared is silence: for an answer that comes in one piece that is all
+of its time, for a streamed one the longest time without a byte, so that a long answer which moves is no straggler.
+
+A straggler has been silent for `FACTOR` times as long as all but one in twenty of its peers ever were. One in a
+hundred would be nearer to what a straggler is, but where one call in a hundred is one, that quantile is the
+stragglers' own. Nothing is said of calls with too few peers, nor while more are under way than have ended: those that
+end first are the quick ones. Peers are forgotten after some thousand calls, so that a service that changed is followed.
+
+Pure: `now` comes in, in seconds on the caller's clock. What is done about a straggler is decided elsewhere.
+"""
+
+import math
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from arkbatch.core.histogram import Histogram
+from arkbatch.core.words import counted, duration
+
+QUANTILE = 0.95
+FACTOR = 3.0
+FLOOR = 5.0  # s; nobody minds less
+ENOUGH = 50  # calls that have ended, of which three are beyond the quantile
+GENERATION = 1000  # calls; one is remembered for one to two generations
+MOST_PEERS = 64  # groups of them, some 10 KB each
+SHARE = 0.05  # of the calls may be made once more
+FEWEST_SAVED = 2.0  # second calls that a run may always have saved up
+
+Key = tuple[str, str, bool, int]  # endpoint, model, streamed, doublings of the expected tokens
+
+
+class Straggler(Struct, frozen=True, gc=False):
+    """A call that is one, for people. since: unix time from which on it was silent; usual: seconds that most take."""
+
+    row: int
+    since: float
+    usual: float
+
+
+class Peers:
+    """How long calls that are alike were silent. `flying`: how many are under way."""
+
+    __slots__ = ("_limit", "_look_again_at", "_old", "_seen", "_usual", "_young", "flying")
+
+    def __init__(self) -> None:
+        self._old, self._young = Histogram(), Histogram()
+        self._seen = self._look_again_at = 0
+        self._limit = math.inf
+        self._usual = 0.0
+        self.flying = 0
+
+    def learn(self, seconds: float) -> None:
+        """One of them got its answer, and was silent for so long."""
+        self._young.add(seconds)
+        self._seen += 1
+        if self._young.count == GENERATION:
+            self._old, self._young = self._young, Histogram()
+
+    @property
+    def limit(self) -> float:
+        """Seconds of silence that make a straggler; infinite while that is not known."""
+        if self._seen < ENOUGH or self._seen < self.flying:
+            return math.inf
+        self._look_back()
+        return self._limit
+
+    @property
+    def usual(self) -> float:
+        """Seconds of silence of the middle one."""
+        self._look_back()
+        return self._usual
+
+    def _look_back(self) -> None:
+        """Not at each call: to go through the histograms takes as long as a hundred calls take to be added."""
+        if self._seen < self._look_again_at or not self._seen:
+            return
+        lately = self._old.merged(self._young)
+        self._limit = max(FLOOR, FACTOR * lately.quantile(QUANTILE))
+        self._usual = lately.quantile(0.5)
+        self._look_again_at = self._seen + max(1, lately.count // 20)
+
+
+class Flight(Struct, eq=False, gc=False):
+    """A call under way. heard_at: its last sign of life, at first when it was sent; told: it was said to straggle."""
+
+    row: int
+    sent_at: float
+    heard_at: float
+    peers: Peers
+    longest: float = 0.0
+    told: bool = False
+
+    def moved(self, now: float) -> None:
+        """A part of its answer came."""
+        self.longest = max(self.longest, now - self.heard_at)
+        self.heard_at = now
+
+    def silence(self, now: float) -> float:
+        """The longest so far."""
+        return max(self.longest, now - self.heard_at)
+
+
+class Flights:
+    """All calls under way, in the order in which they were sent. Used for each call of a run, so it does little."""
+
+    def __init__(self) -> None:
+        self._peers: dict[Key, Peers] = {}
+        self._flying: dict[Flight, None] = {}
+
+    def begin(self, now: float, row: int, key: Key) -> Flight:
+        peers = self._peers.get(key)
+        if peers is None:
+            peers = self._acquaint(key)
+        peers.flying += 1
+        flight = Flight(row, now, now, peers)
+        self._flying[flight] = None
+        return flight
+
+    def end(self, flight: Flight) -> None:
+        """It is over, however it ended."""
+        flight.peers.flying -= 1
+        del self._flying[flight]
+
+    def stragglers(self, now: float) -> list[Flight]:
+        """Those that are silent for too long, the longest under way first."""
+        return [flight for flight in self._flying if now - flight.heard_at > flight.peers.limit]
+
+    def next_in(self, now: float) -> float:
+        """Seconds until the next of the others may be one."""
+        waits = (flight.heard_at + flight.peers.limit - now for flight in self._flying)
+        return min((wait for wait in waits if wait >= 0), default=math.inf)
+
+    def _acquaint(self, key: Key) -> Peers:
+        if len(self._peers) >= MOST_PEERS:  # rows may name models as they like
+            del self._peers[next(iter(self._peers))]
+        peers = self._peers[key] = Peers()
+        return peers
+
+
+class Share:
+    """How many calls may be made once more: a share of those that were answered, saved up for a moment and no longer.
+
+    Without the bound on what is saved, a service that slows down after a long good time would be asked twice for all.
+    """
+
+    def __init__(self, width: int) -> None:
+        """`width`: calls at once."""
+        self._most = max(FEWEST_SAVED, width * SHARE)
+        self._saved = 0.0
+
+    def earn(self) -> None:
+        """A call was answered."""
+        self._saved = min(self._saved + SHARE, self._most)
+
+    def take(self) -> bool:
+        """Whether one more is allowed; then it is taken."""
+        if self._saved < 1.0:
+            return False
+        self._saved -= 1.0
+        return True
+
+
+def said(stragglers: Iterable[Straggler], now: float, number: int) -> str:
+    """`3 stragglers (row 17: 93 s, usually 2.1 s)`; "" without one. `now`: unix time; number: all there are."""
+    first = next(iter(stragglers), None)
+    return f"{counted(number, 'straggler')} ({described(first, now)})" if first else ""
+
+
+def described(straggler: Straggler, now: float) -> str:
+    silent = duration(max(0.0, now - straggler.since))
+    return f"row {straggler.row}: {silent}, usually {duration(straggler.usual)}"
