@@ -39,7 +39,7 @@ def test_refusals_carry_the_documented_status_code_and_type(name, status, code, 
 
 def test_every_fault_of_the_menu_is_tried_in_this_file():
     tried = {name for name, *_ in REFUSALS} | {"bad_gateway", "drop_before", "drop_inside", "stall"}
-    tried |= {"garbled", "error_in_200", "no_choices", "empty", "content_filter", "length", "stall_inside"}
+    tried |= {"garbled", "error_in_200", "no_choices", "empty", "content_filter", "length", "stall_inside", "slow"}
     tried |= {"overloaded_wait", "overloaded_in_200", "sensitive_in_200", "off_schema"}
     tried |= IN_STREAMS | IN_SEALED_CALLS | WITH_TOOLS
     assert tried == set(faults.MENU)
@@ -71,6 +71,12 @@ def test_drop_before_closes_without_a_reply():
 def test_drop_inside_closes_in_the_middle_of_the_body():
     with pytest.raises(aiohttp.ClientPayloadError):
         ask(chat_body(), faults={"drop_inside": 1})
+
+
+def test_a_slow_answer_takes_a_hundred_times_as_long_and_is_the_same():
+    usual, slow = ask(chat_body(), latency=1.0), ask(chat_body(), latency=1.0, faults={"slow": 1}, patience=None)
+    assert slow.json["choices"] == usual.json["choices"]
+    assert slow.at - 1_000 == pytest.approx(100 * (usual.at - 1_000), rel=0.01)  # the clock begins at 1,000
 
 
 @pytest.mark.parametrize("fault", ["stall", "stall_inside"])

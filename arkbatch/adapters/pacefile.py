@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from arkbatch.adapters.rundir import RunDirectory, replace_file
 from arkbatch.core.head_start import Memory
+from arkbatch.core.stragglers import Straggler
 
 PACE = "pace.json"
 
@@ -21,6 +22,7 @@ class PaceNote(Struct, frozen=True, omit_defaults=True):
     reason: why the pace last changed, at unix time `changed_at`
     away: what is wrong while the service is away; away_seconds: how long it was, in the session
     waiting: what a run outside its hours waits for; outlook: whether it will be done in time, if that was asked
+    straggling: how many calls take far longer than is usual; stragglers: some of them, those sent first
     """
 
     model: str
@@ -36,6 +38,8 @@ class PaceNote(Struct, frozen=True, omit_defaults=True):
     away_seconds: float = 0.0
     waiting: str = ""
     outlook: str = ""
+    straggling: int = 0
+    stragglers: tuple[Straggler, ...] = ()
 
     def memory(self, now: float) -> Memory:
         return Memory(rpm=self.met_rpm, concurrency=self.met_concurrency, age=max(0.0, now - self.at))

@@ -55,6 +55,9 @@ class Observer:
     def steered(self, steered: Steered) -> None:
         """Somebody changed how the session goes on."""
 
+    def straggles(self, text: str) -> None:
+        """A call takes far longer than is usual; "" when none does any more."""
+
     def closed(self, ending: str) -> None:
         """The session ended; its records are on disk."""
 
@@ -104,6 +107,10 @@ class Several(Observer):
     def steered(self, steered: Steered) -> None:
         for each in self._observers:
             each.steered(steered)
+
+    def straggles(self, text: str) -> None:
+        for each in self._observers:
+            each.straggles(text)
 
     def closed(self, ending: str) -> None:
         for each in self._observers:
@@ -180,6 +187,7 @@ def described(standing: Standing) -> str:
         f"{standing.failed} failed" if standing.failed else "",
         f"{standing.retried} {'retry' if standing.retried == 1 else 'retries'}" if standing.retried else "",
         f"{standing.in_flight} in flight",
+        standing.stragglers,
         _against(standing.rpm, standing.rpm_found or standing.rpm_limit, "req/min"),
         _against(standing.tpm, standing.tpm_limit, "tok/min"),
         f"{duration(left)} left" if left is not None else "",
@@ -240,6 +248,10 @@ class Log(Observer):
 
     def steered(self, steered: Steered) -> None:
         self._tell(told(steered))
+
+    def straggles(self, text: str) -> None:
+        if text:
+            self._write(f"straggler, {text}")
 
     def closed(self, ending: str) -> None:
         self._tell(f"session ends: {ending}")

@@ -12,6 +12,7 @@ was never said cannot be known.
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 import aiohttp
 import orjson
@@ -34,16 +35,22 @@ def _is_json(content_type: str) -> bool:
     return content_type.partition(";")[0].strip().lower() == "application/json"
 
 
-async def read_streamed(incoming: Incoming, began: float, largest: int) -> Response:
-    """began: the loop time at which the call was sent; largest: bytes after which the stream is given up."""
+async def read_streamed(
+    incoming: Incoming, began: float, largest: int, moved: Callable[[float], None] | None = None
+) -> Response:
+    """began: the loop time at which the call was sent; largest: bytes after which the stream is given up.
+
+    moved: told the loop time of each part that comes
+    """
     loop_time = asyncio.get_running_loop().time
-    parser, folding = Parser(), Folding()
+    parser, folding, tell = Parser(), Folding(), moved or _nobody
     first: float | None = None
     size = 0
     torn: Exception | None = None
     try:
         async for chunk in incoming.content.iter_any():
             size += len(chunk)
+            tell(loop_time())
             if size > largest:
                 return Broken(Break.TOO_LARGE, f"the reply is over {largest >> 20} MB", loop_time() - began)
             for event in parser.feed(chunk):
@@ -63,6 +70,10 @@ async def read_streamed(incoming: Incoming, began: float, largest: int) -> Respo
     if torn is None:
         await _use_up(incoming)
     return _response(ending, incoming, seconds, first)
+
+
+def _nobody(now: float) -> None:
+    """Who listens where nobody does."""
 
 
 def _response(ending: Ending, incoming: Incoming, seconds: float, first: float | None) -> Response:

@@ -72,7 +72,7 @@ class HttpTransport:
 
         async def take(incoming: Incoming) -> Response:
             if call.stream and is_streamed(incoming):
-                return await read_streamed(incoming, began, LARGEST_REPLY)
+                return await read_streamed(incoming, began, LARGEST_REPLY, call.moved)
             body = await _read(incoming)
             seconds = loop_time() - began
             if body is None:

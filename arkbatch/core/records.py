@@ -7,7 +7,7 @@ Times are seconds, sizes are bytes, rates are per minute where a name says `rpm`
 mapping from meter to count; absent means zero. Which meters exist is known to `endpoints` alone.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -133,6 +133,7 @@ class Call(Struct, frozen=True, gc=False):
     client_id: the X-Client-Request-Id, derived from run, session, row and attempt
     model: what the body asks for, since a key may be good for one model only
     stream: the body asks for a stream, which comes back folded into one reply
+    moved: to be told the loop time at which a part of the answer came
     """
 
     client_id: str
@@ -142,6 +143,7 @@ class Call(Struct, frozen=True, gc=False):
     headers: Mapping[str, str] = NO_HEADERS
     model: str = ""
     stream: bool = False
+    moved: Callable[[float], None] | None = None
 
 
 class Reply(Struct, frozen=True, gc=False):

@@ -32,6 +32,7 @@ class Standing(Struct, frozen=True, gc=False):
     rpm_found, concurrency_found: where the pace stands, None: it knows no limit
     reason: why the pace last changed
     waiting: what a run waits for that is held: paused, or outside its hours
+    stragglers: how many calls take far longer than is usual, and the longest of them
     """
 
     total: int
@@ -51,6 +52,7 @@ class Standing(Struct, frozen=True, gc=False):
     concurrency_found: int | None = None
     reason: str = ""
     waiting: str = ""
+    stragglers: str = ""
 
 
 def seconds_left(standing: Standing) -> float | None:

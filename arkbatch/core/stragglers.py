@@ -98,9 +98,9 @@ class Flight(Struct, eq=False, gc=False):
         self.longest = max(self.longest, now - self.heard_at)
         self.heard_at = now
 
-    def silence(self, now: float) -> float:
-        """The longest so far."""
-        return max(self.longest, now - self.heard_at)
+    def learn(self, now: float) -> None:
+        """It was answered, or given up: its peers are known better."""
+        self.peers.learn(max(self.longest, now - self.heard_at))
 
 
 class Flights:
@@ -164,11 +164,11 @@ class Share:
 
 
 def said(stragglers: Iterable[Straggler], now: float, number: int) -> str:
-    """`3 stragglers (row 17: 93 s, usually 2.1 s)`; "" without one. `now`: unix time; number: all there are."""
+    """`3 stragglers (row 17 for 93 s, usually 2.1 s)`; "" without one. `now`: unix time; number: all there are."""
     first = next(iter(stragglers), None)
     return f"{counted(number, 'straggler')} ({described(first, now)})" if first else ""
 
 
 def described(straggler: Straggler, now: float) -> str:
     silent = duration(max(0.0, now - straggler.since))
-    return f"row {straggler.row}: {silent}, usually {duration(straggler.usual)}"
+    return f"row {straggler.row} for {silent}, usually {duration(straggler.usual)}"

@@ -5,6 +5,7 @@ touched by is in `Tools`, so that a test can put in anything else.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Protocol, assert_never
 
@@ -21,6 +22,7 @@ from arkbatch.core.headers import allowance
 from arkbatch.core.history import History
 from arkbatch.core.job import ReplyPolicy, RetryPolicy
 from arkbatch.core.records import (
+    NO_HEADERS,
     NO_USAGE,
     Again,
     Break,
@@ -41,6 +43,7 @@ from arkbatch.core.records import (
     Verdict,
 )
 from arkbatch.core.shares import Tokens
+from arkbatch.core.stragglers import Flight, Flights
 from arkbatch.core.verdict import judge
 from arkbatch.engines.gate import Gate, Turn
 from arkbatch.engines.spending import Hold, Spending
@@ -62,6 +65,7 @@ class Tools(Struct, frozen=True):
     spending: keeps the budget, None when there is none
     files: what rows may name in their requests, None when they may not
     check: a second look at a good reply, which may find it unfit, None when the first is enough
+    flights: the calls under way, to find those that take too long; None where nothing is too long
     """
 
     gate: Gate
@@ -77,6 +81,7 @@ class Tools(Struct, frozen=True):
     spending: Spending | None = None
     files: Images | None = None
     check: Callable[[Row, Reply, Done], Verdict] | None = None
+    flights: Flights | None = None
 
 
 class Asked(Struct, frozen=True):
@@ -88,13 +93,29 @@ class Asked(Struct, frozen=True):
     estimator: Estimator
 
 
+class Leave(Struct, frozen=True, gc=False):
+    """What one call was given: its turn at the gate and its part of the budget, if there is one."""
+
+    turn: Turn
+    hold: Hold | None
+
+
+class Sent(Struct, frozen=True, gc=False):
+    """A call under way. `flight` is None where nobody minds how long it takes."""
+
+    leave: Leave
+    call: Call
+    flight: Flight | None
+
+
 class Calls:
-    """Makes the calls of a session."""
+    """Makes the calls of a session. pushed_back_at: when the service last asked for fewer of them."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._time = asyncio.get_running_loop().time
         self._estimators: dict[tuple[str, object], Estimator] = {}
+        self.pushed_back_at = -math.inf
 
     def asked(self, row: Row) -> Asked:
         endpoint = ENDPOINTS[row.endpoint]
@@ -102,62 +123,106 @@ class Calls:
 
     async def make(self, asked: Asked, history: History) -> tuple[Response, Verdict] | Cause | None:
         """Call once. None: no call is to be made any more; a cause: no row can be sent."""
-        tools, row, size = self._tools, asked.row, asked.size
-        expected = asked.estimator.estimate(size)
-        spending, hold = tools.spending, None
-        if spending is not None:
-            leave = await spending.admit(row, size, expected[1])
-            if leave is None or isinstance(leave, Cause):
-                return leave
-            hold = leave
-        if (turn := await tools.gate.admit(Tokens.of(*expected))) is None:
-            return None
-        response, verdict = await self._send(turn, asked, history)
-        self._settle(turn, asked, response, verdict)
-        if spending is not None and hold is not None:
-            _pay(spending, hold, row, verdict)
-        return response, verdict
+        leave = await self.admit(asked)
+        if not isinstance(leave, Leave):
+            return leave
+        sent = self.begin(leave, asked, history)
+        if isinstance(sent, Cause):
+            return self.unsendable(leave, asked, sent)
+        response, verdict = await self.exchange(sent, asked)
+        return self.end(sent, asked, history, response, verdict)
 
-    async def _send(self, turn: Turn, asked: Asked, history: History) -> tuple[Response, Verdict]:
-        tools, row, endpoint = self._tools, asked.row, asked.endpoint
+    # ---- the steps of it
+
+    async def admit(self, asked: Asked) -> Leave | Cause | None:
+        """Wait for leave to call once; None and a cause as above."""
+        spending, hold = self._tools.spending, None
+        expected = asked.estimator.estimate(asked.size)
+        if spending is not None:
+            may = await spending.admit(asked.row, asked.size, expected[1])
+            if may is None or isinstance(may, Cause):
+                return may
+            hold = may
+        turn = await self._tools.gate.admit(Tokens.of(*expected))
+        return None if turn is None else Leave(turn, hold)
+
+    def begin(self, leave: Leave, asked: Asked, history: History) -> Sent | Cause:
+        """Make the call ready. A cause: why it cannot be sent."""
+        tools, row, turn = self._tools, asked.row, leave.turn
         # Encoded for each call, so that only rows on their way have their images in memory, and none that waits.
         body = orjson.dumps(row.body) if tools.files is None else tools.files.encode(row.body)
         if isinstance(body, Cause):
-            return Broken(Break.CONNECT, body.message), Refused(body)
+            return body
         history.goes_on(turn.at, tools.gate.held(turn.at))
         self.forgive(history)
         history.sent += 1
         client_id = f"{tools.call_prefix}-{row.number}-{history.sent}"
-        try:
-            response = await tools.transport.send(_call_of(row, client_id, endpoint, body))
-        except Halted as halted:
-            tools.gate.leave(turn)
-            return Broken(Break.CONNECT, str(halted)), Halt(Cause(Kind.AUTH, "", str(halted)))
-        except BaseException:
-            tools.gate.leave(turn)
-            raise
-        verdict = judge(response, endpoint, tools.replies, wall=tools.wall(), body=row.body)
-        if tools.check is not None and isinstance(verdict, Done) and isinstance(response, Reply):
-            verdict = tools.check(row, response, verdict)
-        verdict = tools.gate.outage.heard(self._time(), row.number, verdict, turn.at)
-        now = self._time()
-        history.add(client_id, response, verdict, now, tools.gate.held(now))
-        tools.observer.answered(row, client_id, response, verdict)
+        model, stream = row.body["model"], row.body.get("stream") is True
+        flight = moved = None
+        if tools.flights is not None:
+            key = (row.endpoint, model, stream, turn.tokens.bit_length())
+            flight = tools.flights.begin(turn.at, row.number, key)
+            moved = flight.moved if stream else None
+        return Sent(
+            leave, Call(client_id, row.endpoint, asked.endpoint.path, body, NO_HEADERS, model, stream, moved), flight
+        )
+
+    def unsendable(self, leave: Leave, asked: Asked, cause: Cause) -> tuple[Response, Verdict]:
+        """Give the leave back: nothing is sent."""
+        response, verdict = Broken(Break.CONNECT, cause.message), Refused(cause)
+        self._settle(leave, asked, response, verdict)
         return response, verdict
 
-    def _settle(self, turn: Turn, asked: Asked, response: Response, verdict: Verdict) -> None:
-        """Tell the gate what the call cost and how the server took it."""
-        usage = _usage(verdict)
+    async def exchange(self, sent: Sent, asked: Asked) -> tuple[Response, Verdict]:
+        """Send it and judge what comes back. Whoever cancels this has left the gate."""
+        tools, flight = self._tools, sent.flight
+        try:
+            response = await tools.transport.send(sent.call)
+        except Halted as halted:
+            return Broken(Break.CONNECT, str(halted)), Halt(Cause(Kind.AUTH, "", str(halted)))
+        except BaseException:
+            tools.gate.leave(sent.leave.turn)
+            raise
+        finally:
+            if tools.flights is not None and flight is not None:
+                tools.flights.end(flight)
+        verdict = judge(response, asked.endpoint, tools.replies, wall=tools.wall(), body=asked.row.body)
+        if tools.check is not None and isinstance(verdict, Done) and isinstance(response, Reply):
+            verdict = tools.check(asked.row, response, verdict)
+        return response, verdict
+
+    def end(
+        self, sent: Sent, asked: Asked, history: History, response: Response, verdict: Verdict
+    ) -> tuple[Response, Verdict]:
+        """Tell everyone what came of it. The verdict comes back with the blame where it belongs."""
+        if isinstance(response, Broken) and isinstance(verdict, Halt):  # no key was to be had; the service said nothing
+            self._settle(sent.leave, asked, response, verdict)
+            return response, verdict
+        gate, row, turn, now = self._tools.gate, asked.row, sent.leave.turn, self._time()
+        verdict = gate.outage.heard(now, row.number, verdict, turn.at)
+        if sent.flight is not None and isinstance(verdict, Done):
+            sent.flight.learn(now)
+        history.add(sent.call.client_id, response, verdict, now, gate.held(now))
+        self._tools.observer.answered(row, sent.call.client_id, response, verdict)
+        self._settle(sent.leave, asked, response, verdict)
+        return response, verdict
+
+    def _settle(self, leave: Leave, asked: Asked, response: Response, verdict: Verdict) -> None:
+        """Tell the gate and the budget what the call cost, and how the server took it."""
+        turn, usage = leave.turn, _usage(verdict)
         whole = isinstance(response, Reply)  # of an answer that was cut off, only the beginning was counted
         if usage and whole:
             asked.estimator.learn(asked.size, usage)
         used = _used(usage) if usage and whole else _assumed(turn.tokens, verdict)
         if isinstance(verdict, Again) and verdict.scope in _PACED:
+            self.pushed_back_at = self._time()
             self._tools.gate.push_back(turn, used, verdict.scope, verdict.after)
         else:
             self._tools.gate.answered(turn, used)
         if isinstance(response, Reply) and (granted := allowance(response.headers)) is not None:
             self._tools.gate.told(*granted)
+        if self._tools.spending is not None and leave.hold is not None:
+            _pay(self._tools.spending, leave.hold, asked.row, verdict)
 
     def forgive(self, history: History) -> None:
         """Give an attempt back that was spent on what is now known to have been an outage."""
@@ -172,11 +237,6 @@ class Calls:
                 Estimator(output=0) if row.endpoint.endswith("embeddings") else Estimator()
             )
         return estimator
-
-
-def _call_of(row: Row, client_id: str, endpoint: Endpoint, body: bytes) -> Call:
-    asked = row.body
-    return Call(client_id, row.endpoint, endpoint.path, body, model=asked["model"], stream=asked.get("stream") is True)
 
 
 def _pay(spending: Spending, hold: Hold, row: Row, verdict: Verdict) -> None:

@@ -38,6 +38,7 @@ from arkbatch.core.packing import Packer, packing
 from arkbatch.core.records import BadRow, Outcome, Row
 from arkbatch.core.shares import Shares, Slope
 from arkbatch.core.standing import Recent, Standing
+from arkbatch.core.stragglers import Flights
 from arkbatch.core.summary import Summary, summarise
 from arkbatch.core.validation import Validation
 from arkbatch.core.words import duration
@@ -49,6 +50,7 @@ from arkbatch.engines.noticing import Noticing
 from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.spending import Spending, spending_of
 from arkbatch.engines.steering import PAUSED, Steering
+from arkbatch.engines.straggling import Straggling
 from arkbatch.engines.timetable import Timetable
 
 SYNC_SECONDS = 1.0
@@ -130,9 +132,13 @@ class Session:
                 self._noticing = noticing
                 self._finding = Finding(pace, outage, job, self._observer, run.wall)
                 gate = build_gate(job, began, pace, outage)
+                flights = Flights() if job.lane == "online" else None  # the batch lane holds calls for hours, by nature
+                self._straggling = Straggling(flights, self._observer, run.wall)
                 self._timetable = Timetable(job.hours, gate, self._observer, noticing, wall=run.wall, now=began)
                 self._timetable.look(began)
-                engine = self._engine = Engine(_packed(rows, job), self._tools(gate, transport, prefix, spending))
+                engine = self._engine = Engine(
+                    _packed(rows, job), self._tools(gate, transport, prefix, spending, flights)
+                )
                 self._steering = Steering(
                     run=run,
                     session=info,
@@ -154,6 +160,7 @@ class Session:
                     ending = DISK_FULL
                     raise
                 finally:
+                    self._straggling.look(clock())
                     self._observer.stands(self._standing(engine, gate, began, Recent(began)))
                     if ending != DISK_FULL:
                         write_pace(run.directory, self._note(clock()))
@@ -164,7 +171,9 @@ class Session:
                 noticing.ended(summary)
         return summary
 
-    def _tools(self, gate: Gate, transport: Transport, prefix: str, spending: Spending | None) -> Tools:
+    def _tools(
+        self, gate: Gate, transport: Transport, prefix: str, spending: Spending | None, flights: Flights | None
+    ) -> Tools:
         job = self._run.job
         return Tools(
             gate=gate,
@@ -180,6 +189,7 @@ class Session:
             spending=spending,
             files=Images(job.images) if job.images else None,
             check=Validation(misfit_of(job.schema_text), job.validate.attempts) if job.schema_text else None,
+            flights=flights,
         )
 
     async def _keep_durable(
@@ -204,18 +214,27 @@ class Session:
                     await in_thread(thread, write_pace, self._run.directory, note)
 
     def _note(self, now: float) -> PaceNote:
-        table = self._timetable
-        return msgspec.structs.replace(self._finding.note(now), waiting=table.waiting, outlook=table.outlook)
+        table, straggling = self._timetable, self._straggling
+        return msgspec.structs.replace(
+            self._finding.note(now),
+            waiting=table.waiting,
+            outlook=table.outlook,
+            straggling=straggling.number,
+            stragglers=straggling.longest,
+        )
 
     async def _keep_telling(self, engine: Engine, gate: Gate, began: float) -> None:
         recent = Recent(began)
         quiet = _Quiet(began)
         while True:
             seen = (engine.recorded, engine.retried, gate.in_flight)
-            pause = min(quiet.pause(asyncio.get_running_loop().time(), seen), self._timetable.changes_in())
+            now = asyncio.get_running_loop().time()
+            straggles_in = max(TICK_SECONDS, self._straggling.next_in(now))
+            pause = min(quiet.pause(now, seen), self._timetable.changes_in(), straggles_in)
             await asyncio.sleep(TICK_SECONDS if gate.outage.is_away else pause)
             self._timetable.look(asyncio.get_running_loop().time())
             self._finding.look(asyncio.get_running_loop().time())
+            self._straggling.look(asyncio.get_running_loop().time())
             self._noticing.look(gate.outage.lasts(asyncio.get_running_loop().time()))
             if (cause := gate.outage.given_up(asyncio.get_running_loop().time())) is not None:
                 engine.give_up(cause)
@@ -255,6 +274,7 @@ class Session:
             concurrency_found=pace.found.concurrency,
             reason=pace.reason,
             waiting=", ".join(filter(None, (self._paused(gate, now), self._timetable.waiting))),
+            stragglers=self._straggling.words,
         )
 
     def _paused(self, gate: Gate, now: float) -> str:
@@ -370,6 +390,9 @@ class _Unsynced(Observer):
         del text
         self._news = True
         self.told.set()
+
+    def straggles(self, text: str) -> None:
+        self.noted(text)
 
     def take_news(self) -> bool:
         news, self._news = self._news, False

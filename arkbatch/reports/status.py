@@ -22,6 +22,7 @@ from arkbatch.core.errors import RunDamaged
 from arkbatch.core.ledger import Ledger, Tally
 from arkbatch.core.orders import Steered, limits_after, pause_of
 from arkbatch.core.records import add_usage, total_tokens
+from arkbatch.core.stragglers import Straggler
 from arkbatch.core.till import Charge
 from arkbatch.reports.advice import advice
 from arkbatch.reports.places import input_file, last_lines, readable
@@ -50,6 +51,14 @@ class FailureNote(Struct, frozen=True):
     advice: str
 
 
+class StragglerNote(Struct, frozen=True):
+    """A call that is silent for so many `seconds`, where `usual` are usual."""
+
+    row: int
+    seconds: float
+    usual: float
+
+
 class Status(Struct, frozen=True):
     """Everything `status` says.
 
@@ -63,6 +72,7 @@ class Status(Struct, frozen=True):
     charges: the cost of each of `models` that was billed
     halt: why the last session halted, as the log has it
     waiting, outlook: what the session that is running waits for outside its hours; whether it will be done in time
+    straggling: calls of the running session that take far longer than is usual; stragglers: some of them
     go_on: the command that goes on from here, or how to find it
     """
 
@@ -95,6 +105,8 @@ class Status(Struct, frozen=True):
     no_price_because: str
     waiting: str
     outlook: str
+    straggling: int
+    stragglers: list[StragglerNote]
 
 
 def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
@@ -138,6 +150,8 @@ def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
             no_price_because=bill.reason,
             waiting=note.waiting if note else "",
             outlook=note.outlook if note else "",
+            straggling=note.straggling if note else 0,
+            stragglers=[_straggler(each, wall()) for each in note.stragglers] if note else [],
         )
 
 
@@ -145,6 +159,10 @@ def _note_of(session: SessionInfo, note: PaceNote | None) -> PaceNote | None:
     """What this session wrote, and not the one before it."""
     fresh = note is not None and note.at >= datetime.fromisoformat(session.began_at).timestamp()
     return note if fresh else None
+
+
+def _straggler(straggler: Straggler, now: float) -> StragglerNote:
+    return StragglerNote(straggler.row, round(now - straggler.since, 1), round(straggler.usual, 1))
 
 
 def _ledger(directory: RunDirectory, bill: Bill) -> Ledger:

@@ -57,6 +57,7 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
     yield "hours", status.waiting
     yield "in time", status.outlook
     yield "speed", _speed(status.speed) if status.speed and not status.waiting else ""
+    yield "slow calls", stragglers_text(status)
     yield "tokens", tokens_text(status.usage)
     yield "thrown away", tokens_text(status.discarded)
     cost, thrown = Money.from_plain(status.cost), Money.from_plain(status.discarded_cost)
@@ -68,6 +69,15 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
     yield "limits", _limits(status.limits) + (" (changed for that session only)" if changed else "")
     yield "pace", _pace(status.pace) if status.pace else ""
     yield "simulated", "yes: the answers come from arkbatch's own simulator" if status.simulated else ""
+
+
+def stragglers_text(status: Status) -> str:
+    """Those that are known by name, and how many more there are."""
+    said = [
+        f"row {each.row} for {duration(each.seconds)} (usually {duration(each.usual)})" for each in status.stragglers
+    ]
+    more = status.straggling - len(said)
+    return ", ".join([*said, f"{count(more)} more"] if more > 0 else said)
 
 
 def _speed(speed: Speed) -> str:

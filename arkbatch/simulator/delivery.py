@@ -21,6 +21,8 @@ from arkbatch.simulator.limits import Limits
 from arkbatch.simulator.refusals import Refusal
 from arkbatch.simulator.settings import Settings
 
+SLOWER = 100  # times as long as usual; what the fault `slow` does
+
 
 class Delivery:
     """Answers calls. `wall` gives unix seconds, for `created`."""
@@ -78,7 +80,8 @@ class Delivery:
         """How long the answer takes: half is fixed, the other half spreads exponentially."""
         if not self._settings.latency:
             return 0.0
-        return self._settings.latency * (0.5 + 0.5 * luck(asked.of, -call.attempt).expovariate(1))
+        usual = self._settings.latency * (0.5 + 0.5 * luck(asked.of, -call.attempt).expovariate(1))
+        return usual * SLOWER if asked.fault == "slow" else usual
 
     async def _whole(self, endpoint: Endpoint, call: Call, asked: Asked) -> web.StreamResponse:
         """An answer that is no stream, or the fault that comes in its place."""

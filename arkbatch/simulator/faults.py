@@ -37,6 +37,7 @@ MENU: Mapping[str, Fault] = {
     "inflight": Fault("429, too many calls at a time", refusals.INFLIGHT),
     "drop_before": Fault("the connection closes before the first byte of the reply"),
     "drop_inside": Fault("the connection closes in the middle of the body"),
+    "slow": Fault("an answer that takes a hundred times as long as the latency says"),
     "stall": Fault("no reply, ever"),
     "stall_inside": Fault("half a reply, then nothing more, ever"),
     "garbled": Fault("200 with the first half of a JSON body; a stream with half an event"),

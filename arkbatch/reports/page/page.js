@@ -31,7 +31,8 @@
       each: (w) => `Each step is ${time(w)}.`,
       requests: "Requests a minute", tokensMinute: "Tokens a minute", concurrency: "Calls in flight", retries: "Calls in vain (refused, failed, timed out), a minute",
       answers: "Time of an answer", firstToken: "Time to the first token", limit: "limit", value: "value", time: "time", count: "answers",
-      none: "none",
+      none: "none", slow: "Slow calls: ", comma: ", ", andMore: (n) => ` and ${n} more`,
+      straggler: (row, silent, usual) => `row ${row} for ${silent} (usually ${usual})`,
       usage: "Tokens and cost by model", model: "model", endpoint: "endpoint", tier: "tier", okay: "done", bad: "failed", calls: "calls",
       total: "all", thrownShort: "thrown away", never: "(bad lines, never sent)", noAnswer: "(no answer)",
       sessions: "Sessions", command: "command", began: "began", ended: "ended", limits: "limits", show: "Show",
@@ -63,7 +64,8 @@
       each: (w) => `每格为 ${time(w)}。`,
       requests: "每分钟请求数", tokensMinute: "每分钟 Token 数", concurrency: "并发请求数", retries: "每分钟无效请求（被拒、失败、超时）",
       answers: "回答耗时", firstToken: "首 Token 耗时", limit: "上限", value: "数值", time: "时间", count: "回答数",
-      none: "无",
+      none: "无", slow: "缓慢的请求：", comma: "，", andMore: (n) => `，另有 ${n} 个`,
+      straggler: (row, silent, usual) => `第 ${row} 行已等待 ${silent}（通常 ${usual}）`,
       usage: "各模型 Token 用量与费用", model: "模型", endpoint: "接口", tier: "服务等级", okay: "成功", bad: "失败", calls: "请求数",
       total: "合计", thrownShort: "浪费", never: "（无效行，未发送）", noAnswer: "（无回答）",
       sessions: "会话", command: "命令", began: "开始", ended: "结束", limits: "上限", show: "查看",
@@ -188,6 +190,7 @@
     if (data.paused) under.append(" · ", named(make("span", "badge", `${w.paused} ${stamp(unix(data.paused.at))}`), "note", "paused"));
     const left = make("div", "", title, under);
     for (const said of [data.halt, data.waiting, data.outlook]) if (said) left.append(make("p", "", said));
+    if (data.stragglers.length) left.append(named(make("p", "", slow()), "note", "stragglers"));
     const note = link.note ? w[link.note] : link.trouble || (data.reading ? w.reading : "");
     if (note) left.append(named(make("p", "under", note), "note", link.note));
     const buttons = make("div", "buttons");
@@ -272,6 +275,12 @@
     const w = words();
     const left = data.now && data.now.seconds_left !== null ? data.now.seconds_left : data.speed && data.speed.seconds_left;
     return left ? `${w.about} ${time(left)} ${w.rest}` : "";
+  }
+
+  function slow() {
+    const w = words(), more = data.straggling - data.stragglers.length;
+    const said = data.stragglers.map((each) => w.straggler(whole(each.row), time(each.seconds), time(each.usual)));
+    return `${w.slow}${said.join(w.comma)}${more > 0 ? w.andMore(whole(more)) : ""}`;
   }
 
   function next() {

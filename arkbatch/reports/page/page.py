@@ -20,7 +20,7 @@ from arkbatch.core.ledger import Tally
 from arkbatch.core.orders import Steered
 from arkbatch.reports.page.series import Series, seconds, series_of
 from arkbatch.reports.page.timeline import LastFailure, Timeline
-from arkbatch.reports.status import FailureNote, Speed, Status
+from arkbatch.reports.status import FailureNote, Speed, Status, StragglerNote
 
 _LISTED = 50  # of sessions, models and reasons; a report of a strange run must not grow without bound
 _MESSAGE_SHOWN = 300
@@ -71,6 +71,8 @@ class PageData(Struct, frozen=True):
     halt: str
     waiting: str
     outlook: str
+    straggling: int
+    stragglers: list[StragglerNote]
     next_command: str
     models: list[Tally]
     failures: list[FailureNote]
@@ -112,6 +114,8 @@ def page_data(
         halt=status.halt,
         waiting=status.waiting,
         outlook=status.outlook,
+        straggling=status.straggling,
+        stragglers=status.stragglers,
         next_command=_command(status.go_on),
         models=sorted(status.models, key=lambda tally: -(tally.succeeded + tally.failed))[:_LISTED],
         failures=[_short(note) for note in status.failures[:_LISTED]],
