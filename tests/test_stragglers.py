@@ -8,8 +8,8 @@ from arkbatch.core.stragglers import (
     ENOUGH,
     FACTOR,
     FLOOR,
-    GENERATION,
     MOST_PEERS,
+    REMEMBERED,
     Flights,
     Peers,
     Share,
@@ -54,9 +54,9 @@ def test_nobody_minds_a_few_seconds():
 
 
 def test_a_service_that_became_slower_is_followed_and_the_past_forgotten():
-    peers = known(*[2.0] * 3 * GENERATION)
+    peers = known(*[2.0] * 3 * REMEMBERED)
     assert known(*[40.0] * 200, peers=peers).limit == pytest.approx(FACTOR * 40, rel=0.05)
-    assert known(*[2.0] * 2 * GENERATION, peers=peers).limit == pytest.approx(FACTOR * 2, rel=0.05)
+    assert known(*[2.0] * 2 * REMEMBERED, peers=peers).limit == pytest.approx(FACTOR * 2, rel=0.05)
 
 
 def flying(count=100, seconds=2.0, key=KEY):

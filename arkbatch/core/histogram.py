@@ -8,33 +8,23 @@ _BUCKETS = 600  # up to some days
 
 
 class Histogram:
-    """Counts durations in seconds; a quantile is right to within five per cent.
+    """Counts durations in seconds; a quantile is right to within five per cent."""
 
-    counts: by bucket; count: of all
-    """
-
-    __slots__ = ("count", "counts")
+    __slots__ = ("_counts", "count")
 
     def __init__(self) -> None:
-        self.counts = [0] * _BUCKETS
+        self._counts = [0] * _BUCKETS
         self.count = 0
 
     def add(self, seconds: float) -> None:
         bucket = int(math.log(seconds / _SMALLEST) / _GROWTH) if seconds > _SMALLEST else 0
-        self.counts[min(bucket, _BUCKETS - 1)] += 1
+        self._counts[min(bucket, _BUCKETS - 1)] += 1
         self.count += 1
-
-    def merged(self, other: "Histogram") -> "Histogram":
-        """Of both together."""
-        whole = Histogram()
-        whole.counts = [one + another for one, another in zip(self.counts, other.counts, strict=True)]
-        whole.count = self.count + other.count
-        return whole
 
     def quantile(self, share: float) -> float:
         """The duration that this share of all stayed under; 0 when nothing was added."""
         left = share * self.count
-        for bucket, count in enumerate(self.counts):
+        for bucket, count in enumerate(self._counts):
             left -= count
             if count and left <= 0:
                 return float(_SMALLEST * math.exp((bucket + 0.5) * _GROWTH))
@@ -42,9 +32,9 @@ class Histogram:
 
     def bars(self, together: int) -> tuple[list[float], list[int]]:
         """Edges and counts for a chart: so many buckets in each bar, from the first in use to the last."""
-        used = [bucket for bucket, count in enumerate(self.counts) if count]
+        used = [bucket for bucket, count in enumerate(self._counts) if count]
         if not used:
             return [], []
         bars = range(used[0] // together, used[-1] // together + 1)
         edges = [_SMALLEST * math.exp(bar * together * _GROWTH) for bar in range(bars.start, bars.stop + 1)]
-        return edges, [sum(self.counts[bar * together : (bar + 1) * together]) for bar in bars]
+        return edges, [sum(self._counts[bar * together : (bar + 1) * together]) for bar in bars]

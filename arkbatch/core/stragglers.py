@@ -13,19 +13,19 @@ Pure: `now` comes in, in seconds on the caller's clock. What is done about a str
 """
 
 import math
+from collections import deque
 from collections.abc import Iterable
 
 from msgspec import Struct
 
-from arkbatch.core.histogram import Histogram
 from arkbatch.core.words import counted, duration
 
 QUANTILE = 0.95
 FACTOR = 3.0
 FLOOR = 5.0  # s; nobody minds less
 ENOUGH = 50  # calls that have ended, of which three are beyond the quantile
-GENERATION = 1000  # calls; one is remembered for one to two generations
-MOST_PEERS = 64  # groups of them, some 10 KB each
+REMEMBERED = 1000  # calls
+MOST_PEERS = 64  # groups of them, some 30 KB each
 SHARE = 0.05  # of the calls may be made once more
 FEWEST_SAVED = 2.0  # second calls that a run may always have saved up
 
@@ -41,12 +41,16 @@ class Straggler(Struct, frozen=True, gc=False):
 
 
 class Peers:
-    """How long calls that are alike were silent. `flying`: how many are under way."""
+    """How long calls that are alike were silent. `flying`: how many were under way when they were last counted.
 
-    __slots__ = ("_limit", "_look_again_at", "_old", "_seen", "_usual", "_young", "flying")
+    The last durations are kept as they are: to find their bucket in a histogram would take longer than all else that
+    is done for a call here.
+    """
+
+    __slots__ = ("_lately", "_limit", "_look_again_at", "_seen", "_usual", "flying")
 
     def __init__(self) -> None:
-        self._old, self._young = Histogram(), Histogram()
+        self._lately: deque[float] = deque(maxlen=REMEMBERED)
         self._seen = self._look_again_at = 0
         self._limit = math.inf
         self._usual = 0.0
@@ -54,10 +58,8 @@ class Peers:
 
     def learn(self, seconds: float) -> None:
         """One of them got its answer, and was silent for so long."""
-        self._young.add(seconds)
+        self._lately.append(seconds)
         self._seen += 1
-        if self._young.count == GENERATION:
-            self._old, self._young = self._young, Histogram()
 
     @property
     def limit(self) -> float:
@@ -74,13 +76,13 @@ class Peers:
         return self._usual
 
     def _look_back(self) -> None:
-        """Not at each call: to go through the histograms takes as long as a hundred calls take to be added."""
+        """Not at each call: a thousand durations take some while to be put in order."""
         if self._seen < self._look_again_at or not self._seen:
             return
-        lately = self._old.merged(self._young)
-        self._limit = max(FLOOR, FACTOR * lately.quantile(QUANTILE))
-        self._usual = lately.quantile(0.5)
-        self._look_again_at = self._seen + max(1, lately.count // 20)
+        lately = sorted(self._lately)
+        self._limit = max(FLOOR, FACTOR * lately[int(len(lately) * QUANTILE)])
+        self._usual = lately[len(lately) // 2]
+        self._look_again_at = self._seen + max(1, len(lately) // 20)
 
 
 class Flight(Struct, eq=False, gc=False):
@@ -114,18 +116,20 @@ class Flights:
         peers = self._peers.get(key)
         if peers is None:
             peers = self._acquaint(key)
-        peers.flying += 1
         flight = Flight(row, now, now, peers)
         self._flying[flight] = None
         return flight
 
     def end(self, flight: Flight) -> None:
         """It is over, however it ended."""
-        flight.peers.flying -= 1
         del self._flying[flight]
 
     def stragglers(self, now: float) -> list[Flight]:
         """Those that are silent for too long, the longest under way first."""
+        for peers in self._peers.values():
+            peers.flying = 0
+        for flight in self._flying:
+            flight.peers.flying += 1
         return [flight for flight in self._flying if now - flight.heard_at > flight.peers.limit]
 
     def next_in(self, now: float) -> float:
