@@ -87,7 +87,7 @@ def told(capsys, folder, *words):
 
 def test_a_running_process_is_paused_changed_and_ended(tmp_path, capsys):
     prompts(tmp_path, *numbered(3_000))
-    flags = ["--model", "doubao", "-o", "a.run", "--concurrency", 2, "--rpm", 6_000]
+    flags = ["--model", "doubao", "-o", "a.run", "--concurrency", 2, "--rpm", 600]
     with canned() as (url, heard):
         process = started("run", "in.jsonl", *flags, "--base-url", url, cwd=tmp_path)
         try:
@@ -99,8 +99,8 @@ def test_a_running_process_is_paused_changed_and_ended(tmp_path, capsys):
             assert "a.run: paused since " in status
             assert " by ctl: to look (process " in status
             assert len(heard) == quiet
-            said = told(capsys, tmp_path, "set", "concurrency=20", "rpm=none")
-            assert said.startswith("Set concurrency 2 -> 20, rpm 6,000 -> none. This session only")
+            said = told(capsys, tmp_path, "set", "concurrency=20", "rpm=1200")
+            assert said.startswith("Set concurrency 2 -> 20, rpm 600 -> 1,200. This session only")
             assert told(capsys, tmp_path, "resume").startswith("Went on after ")
             until(lambda: len(heard) > quiet + 20)
             assert "Go on later:  arkbatch run in.jsonl" in told(capsys, tmp_path, "drain")

@@ -95,15 +95,15 @@ def test_a_pause_takes_nothing_from_the_patience_of_a_row(tmp_path, monkeypatch)
 
 
 def test_the_end_of_a_pause_is_no_end_of_patience_with_a_service_that_is_away(tmp_path, monkeypatch):
-    ours = replace(job(tmp_path, 20), retry=RetryPolicy(give_up_after=300.0))
+    ours = replace(job(tmp_path, 20), retry=RetryPolicy(give_up_after=100.0))
     transport = FakeTransport(
-        lambda *_: SCRIPT["drop_before"] if transport.began[-1] < transport.began[0] + 3_700 else answer()
+        lambda *_: SCRIPT["drop_before"] if transport.began[-1] < transport.began[0] + 440 else answer()
     )
 
     async def meanwhile(session, task):
         await asyncio.sleep(20)
         tell(session, "pause")
-        await asyncio.sleep(3_600)
+        await asyncio.sleep(400)
         tell(session, "resume")
 
     ended = scripted(ours, transport, monkeypatch, meanwhile=meanwhile)

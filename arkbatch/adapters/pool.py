@@ -1,5 +1,7 @@
 """The connections of a session, of which there may be another number while it goes on."""
 
+import contextlib
+
 import aiohttp
 
 from arkbatch.adapters.open_files import connections
@@ -11,7 +13,8 @@ class Connector(aiohttp.TCPConnector):
     def allow(self, calls: int) -> None:
         """As many connections as calls, where the open files allow it; those that are open count as ours."""
         idle = sum(len(waiting) for waiting in self._conns.values())
-        self._limit = connections(calls, have=len(self._acquired) + idle)
+        with contextlib.suppress(OSError):  # no file is left to look at the open ones with: it stays as it is
+            self._limit = connections(calls, have=len(self._acquired) + idle)
 
 
 class Pool:
