@@ -1,19 +1,24 @@
 """Throughput of the whole path, from reading lines to a journal on disk, beside a bare aiohttp loop.
 
-    python benchmarks/throughput.py [--rows 20000] [--rounds 5]
+    python benchmarks/throughput.py [--rows 20000] [--rounds 5] [--kinds plain streamed sealed]
 
 Both post the same bodies to the same loopback server, a process of its own, in turns in one run; what counts is the
 ratio. The bare loop reads nothing and writes nothing. arkbatch runs with its limits on (set out of reach), in a fresh
 process like the bare loop. If the packages `openai` or `volcengine-ark-runtime` are installed they take part too.
+
+Of streamed answers (20 chunks) the bare loop decodes each chunk and folds nothing; sealed calls it encrypts and
+decrypts with `cryptography` itself. A table at the end puts the kinds side by side. `--beside DIR` also takes another
+checkout of arkbatch into the same turns, to see whether it has become slower.
 """
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
 from servers import canned_server
@@ -38,12 +43,53 @@ async def main():
 uvloop.run(main())
 """
 
+BARE_STREAMED = BARE.replace(
+    "await reply.read()",
+    """
+                    tail = b""
+                    async for part in reply.content.iter_any():
+                        *lines, tail = (tail + part).split(b"\\n")
+                        for line in lines:
+                            if line.startswith(b"data: {"):
+                                orjson.loads(line[6:])
+""",
+).replace("import aiohttp", "import orjson, aiohttp")
+
+SEALING = """
+from base64 import b64decode, b64encode
+import orjson
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+public = ec.derive_private_key(1, ec.SECP256R1()).public_key()
+X962, POINT = serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
+def sealed(body):
+    mine, call = ec.generate_private_key(ec.SECP256R1()), orjson.loads(body)
+    key = HKDF(hashes.SHA256(), 44, salt=None, info=None).derive(mine.exchange(ec.ECDH(), public))
+    cipher, nonce = AESGCM(key[:32]), key[32:]
+    for message in call["messages"]:
+        message["content"] = b64encode(cipher.encrypt(nonce, message["content"].encode(), None)).decode()
+    token = b64encode(mine.public_key().public_bytes(X962, POINT)).decode()
+    head = {"x-is-encrypted": "true", "X-Session-Token": token, "X-Encrypt-Info": '{"ExpireTime": 1829809966.0}'}
+    return orjson.dumps(call), head, lambda text: cipher.decrypt(nonce, b64decode(text), None).decode()
+"""
+
+BARE_SEALED = SEALING + BARE.replace(
+    "async with session.post(url, data=body) as reply:",
+    """
+                body, head, opened = sealed(body)
+                async with session.post(url, data=body, headers=head) as reply:
+""",
+).replace("await reply.read()", 'opened(orjson.loads(await reply.read())["choices"][0]["message"]["content"])')
+
 ARKBATCH = """
 import json, sys, time
 import arkbatch
 base_url, path, run_dir, concurrency = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 limits = {"concurrency": concurrency, "rpm": 100_000_000, "tpm": 100_000_000_000}
-job = arkbatch.load_job(path, base_url=base_url, run_dir=run_dir, model="doubao-seed-1-6-251015", **limits)
+kind = {"streamed": {"stream": True}, "sealed": {"encrypt": True}}.get(sys.argv[5], {})
+job = arkbatch.load_job(path, base_url=base_url, run_dir=run_dir, model="doubao-seed-1-6-251015", **limits, **kind)
 summary = arkbatch.run(job)
 assert summary.succeeded == summary.session["recorded"] and not summary.failed, summary
 print(summary.succeeded / summary.seconds)
@@ -70,13 +116,47 @@ ARK_SDK = OPENAI.replace("import openai", "import volcenginesdkarkruntime as ark
 )
 
 
-def measured(script: str, *arguments: object) -> float:
+LOOPS = {"plain": BARE, "streamed": BARE_STREAMED, "sealed": BARE_SEALED}
+
+
+def measured(script: str, *arguments: object, root: str = "") -> float:
+    """What the script prints last. `root`: the checkout in which it finds arkbatch."""
     command = [sys.executable, "-c", script, *map(str, arguments)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+    environ = {**os.environ, "PYTHONPATH": root} if root else None
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environ)
+    return float(done.stdout.split()[-1])
 
 
 def installed(package: str) -> bool:
     return subprocess.run([sys.executable, "-c", f"import {package}"], capture_output=True, check=False).returncode == 0
+
+
+def compare(kind: str, path: Path, concurrency: int, options: argparse.Namespace) -> dict[str, float]:
+    """Medians over the rounds: answers a second of each, and the ratio of what was measured next to each other."""
+    found: dict[str, list[float]] = {"bare": [], "arkbatch": [], "ratio": [], "beside": []}
+    with canned_server(kind) as base_url, tempfile.TemporaryDirectory() as folder:
+        ours_in = partial(measured, ARKBATCH, base_url, path)
+        for turn in range(options.rounds):
+            bare = measured(LOOPS[kind], f"{base_url}/chat/completions", path, concurrency)
+            ours = ours_in(f"{folder}/{turn}.run", concurrency, kind)
+            found["bare"].append(bare)
+            found["arkbatch"].append(ours)
+            found["ratio"].append(ours / bare)
+            said = f"bare {bare:,.0f}/s, arkbatch {ours:,.0f}/s, ratio {ours / bare:.2f}"
+            if options.beside:
+                other = ours_in(f"{folder}/{turn}.other", concurrency, kind, root=options.beside)
+                found["beside"].append(ours / other)
+                said += f", the other checkout {other:,.0f}/s"
+            print(f"{kind}, concurrency {concurrency}: {said}", flush=True)
+    return {name: statistics.median(values) for name, values in found.items() if values}
+
+
+def others(path: Path, concurrency: int) -> None:
+    with canned_server() as base_url:
+        for name, package, script in (("openai", "openai", OPENAI), ("Ark SDK", "volcenginesdkarkruntime", ARK_SDK)):
+            if installed(package):
+                rate = measured(script, base_url, path, concurrency)
+                print(f"plain, concurrency {concurrency}: {name} {rate:,.0f}/s", flush=True)
 
 
 def main() -> None:
@@ -84,34 +164,26 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--concurrency", type=int, nargs="*", default=[64, 500])
+    parser.add_argument("--kinds", nargs="*", choices=LOOPS, default=list(LOOPS))
+    parser.add_argument("--beside", metavar="DIR", default="")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, canned_server() as base_url:
-        path = Path(folder) / "rows.jsonl"
+    with tempfile.TemporaryDirectory() as folder:
+        path, few = Path(folder) / "rows.jsonl", Path(folder) / "few.jsonl"
         prompt = "Summarise the following paragraph in one sentence for a reader in a hurry. " * 4
-        with path.open("w") as file:
-            for number in range(options.rows):
-                messages = [{"role": "user", "content": f"{number} {prompt}"}]
-                file.write(json.dumps({"model": "doubao-seed-1-6-251015", "messages": messages}) + "\n")
-        few = Path(folder) / "few.jsonl"
-        few.write_text("".join(path.read_text().splitlines(keepends=True)[: max(1, options.rows // 10)]))
+        rows = ({"messages": [{"role": "user", "content": f"{number} {prompt}"}]} for number in range(options.rows))
+        lines = [json.dumps({"model": "doubao-seed-1-6-251015", **row}) for row in rows]
+        path.write_text("\n".join(lines))
+        few.write_text("\n".join(lines[: max(1, options.rows // 10)]))
+        table = {}
         for concurrency in options.concurrency:
-            ratios = []
-            for turn in range(options.rounds):
-                bare = measured(BARE, f"{base_url}/chat/completions", path, concurrency)
-                ours = measured(ARKBATCH, base_url, path, f"{folder}/{concurrency}-{turn}.run", concurrency)
-                ratios.append(ours / bare)
-                print(f"concurrency {concurrency}: bare {bare:,.0f}/s, arkbatch {ours:,.0f}/s, ratio {ours / bare:.2f}")
-            print(f"concurrency {concurrency}: median ratio {statistics.median(ratios):.2f}")
-            for name, package, script in (
-                ("openai", "openai", OPENAI),
-                ("Ark SDK", "volcenginesdkarkruntime", ARK_SDK),
-            ):
-                if installed(package):
-                    rate = measured(script, base_url, few, concurrency)
-                    print(
-                        f"concurrency {concurrency}: {name} {rate:,.0f}/s, arkbatch is {ours / rate:.1f} times as fast"
-                    )
-        time.sleep(0)
+            for kind in options.kinds:
+                table[kind, concurrency] = compare(kind, path, concurrency, options)
+            others(few, concurrency)
+    print(f"\n{'':>9} {'at once':>8} {'bare/s':>8} {'arkbatch/s':>11} {'ratio':>6}  (medians of {options.rounds})")
+    for (kind, concurrency), found in table.items():
+        figures = f"{found['bare']:>8,.0f} {found['arkbatch']:>11,.0f} {found['ratio']:>6.2f}"
+        more = f"  {found['beside']:.2f} of the other checkout" if options.beside else ""
+        print(f"{kind:>9} {concurrency:>8} {figures}{more}")
 
 
 if __name__ == "__main__":
