@@ -65,9 +65,9 @@ def test_the_whole_fault_menu(tmp_path, way):
 
 
 @pytest.mark.parametrize("fault", HALTING)
-@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize("way", ["plain", "AICC, streamed"])
 def test_what_halts_a_run(tmp_path, fault, way):
-    summary, heard = ran(tmp_path, secrets(), settings={"faults": {fault: 1.0}}, **way)
+    summary, heard = ran(tmp_path, secrets(), settings={"faults": {fault: 1.0}}, **WAYS[way])
     assert (summary.succeeded, summary.ending) == (0, "halted")
     assert leaked(heard) == []
 
@@ -113,7 +113,7 @@ UNUSABLE = {
     "not valid yet": lambda: pem(p256(), of=1, until=9, names=BOTH_NAMES),
     "P-384": lambda: pem(ec.generate_private_key(ec.SECP384R1()), names=BOTH_NAMES),
     "secp256k1": lambda: pem(ec.generate_private_key(ec.SECP256K1()), names=BOTH_NAMES),
-    "RSA": lambda: pem(rsa.generate_private_key(65537, 2048), names=BOTH_NAMES),
+    "RSA": lambda: pem(rsa.generate_private_key(65537, 1024), names=BOTH_NAMES),
     "Ed25519": lambda: pem(ed25519.Ed25519PrivateKey.generate(), names=BOTH_NAMES),
     "a point that is not on the curve": off_the_curve,
     "garbled": lambda: pem(p256())[:200] + "\n-----END CERTIFICATE-----\n",
