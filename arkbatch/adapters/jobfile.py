@@ -23,6 +23,7 @@ from arkbatch.adapters.environment import (
     origin,
     read_variables,
 )
+from arkbatch.adapters.functions import load, tools_of
 from arkbatch.adapters.messengers import VARIABLE, messengers, settled
 from arkbatch.adapters.published import ramp_at
 from arkbatch.adapters.schema import read_schema
@@ -37,7 +38,8 @@ STDIN = "-"
 SIMULATED_MODEL = "simulated"
 MOST_AT_ONCE = 512  # at a service whose limits are looked for: 30,000 calls a minute of a second each
 INPUT_SUFFIXES = (".jsonl", ".ndjson", ".json")
-PLACES = {"images", "validate"}  # sections that name files, which are made complete here
+# Sections that name files, which are made complete here, and what follows from these.
+PLACES = {"images", "validate", "tools", "defaults"}
 # Besides those of FLAG_PATHS, which stand for keys of the job file.
 OTHER_FLAGS = (
     "run_dir",
@@ -73,6 +75,7 @@ def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd
         **{name: getattr(typed.file, name) for name in Sections.__struct_fields__ if name not in {"limits", *PLACES}},
         images=_images(typed, given, Path(cwd)),
         **_validation(typed, given, Path(cwd)),
+        **_tools(typed, given, Path(cwd)),
         limits=_limits(typed, server.base_url, simulated=bool(given.get("simulate"))),
         input=_input(path, typed, Path(cwd)),
         run_dir=_run_dir(path, given.get("run_dir"), typed, Path(cwd)),
@@ -124,6 +127,7 @@ def resolve_again(
         **{name: getattr(typed.file, name) for name in Sections.__struct_fields__ if name not in PLACES},
         images=_images(typed, given, Path()),
         **_validation(typed, given, Path()),
+        **_tools(typed, given, Path()),
         input=input_path,
         run_dir=run_dir,
         endpoint=typed.file.endpoint,
@@ -184,6 +188,23 @@ def _validation(typed: Typed, given: Mapping[str, Any], cwd: Path) -> dict[str, 
     name = f"{typed.label}: {name}" if typed.label and "schema" not in given else name
     text = read_schema(path, name)
     return {"validate": msgspec.structs.replace(said, schema=str(path)), "schema_text": text}
+
+
+def _tools(typed: Typed, given: Mapping[str, Any], cwd: Path) -> dict[str, Any]:
+    """The section with its path complete. Rows that declare no tools get those of the module, by their signatures."""
+    said, defaults = typed.file.tools, typed.file.defaults
+    if not said.module:
+        return {"tools": said, "defaults": defaults}
+    name = f"--tools {said.module}" if "tools" in given else f'tools.module = "{said.module}"'
+    if typed.file.endpoint != "chat":
+        raise mistake(typed.label, f'{name} works for chat only, and endpoint is "{typed.file.endpoint}"')
+    path = ((cwd if "tools" in given else typed.folder or cwd) / said.module).absolute()
+    functions = load(path, f"{typed.label}: {name}" if typed.label and "tools" not in given else name)
+    return {
+        "tools": msgspec.structs.replace(said, module=str(path)),
+        "functions": tuple(functions),
+        "defaults": {"tools": list(tools_of(functions)), **defaults},
+    }
 
 
 def _check_server(typed: Typed, server: Server, given: Mapping[str, Any]) -> None:

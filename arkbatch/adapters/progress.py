@@ -34,6 +34,9 @@ class Observer:
     def retrying(self, row: Row, client_id: str, verdict: Again, seconds: float) -> None:
         """The row of that call will be tried again after so many seconds."""
 
+    def tool_failed(self, row: Row, name: str, trouble: str) -> None:
+        """A function that the model called went wrong, which the model was told."""
+
     def recorded(self, outcome: Outcome) -> None:
         """A row has its record."""
 
@@ -79,6 +82,10 @@ class Several(Observer):
     def retrying(self, row: Row, client_id: str, verdict: Again, seconds: float) -> None:
         for each in self._observers:
             each.retrying(row, client_id, verdict, seconds)
+
+    def tool_failed(self, row: Row, name: str, trouble: str) -> None:
+        for each in self._observers:
+            each.tool_failed(row, name, trouble)
 
     def recorded(self, outcome: Outcome) -> None:
         for each in self._observers:
@@ -228,6 +235,9 @@ class Log(Observer):
 
     def retrying(self, row: Row, client_id: str, verdict: Again, seconds: float) -> None:
         self._write(f"row {row.number} again in {seconds:.1f} s: {_said(verdict.cause)} id={client_id}")
+
+    def tool_failed(self, row: Row, name: str, trouble: str) -> None:
+        self._write(f"row {row.number}: tool {name}: {trouble}")
 
     def recorded(self, outcome: Outcome) -> None:
         if isinstance(outcome, Failure):

@@ -42,6 +42,7 @@ FLAG_PATHS = {
     "encrypt": ("encrypt",),
     "lane": ("lane",),
     "images": ("images",),
+    "tools": ("tools", "module"),
     "schema": ("validate", "schema"),
     "window": ("hours", "window"),
     "finish_by": ("hours", "finish_by"),

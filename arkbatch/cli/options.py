@@ -67,6 +67,7 @@ _ASKING = (
     click.option("--base-url", metavar="U", help="Another OpenAI-compatible server."),
     click.option("--lane", type=click.Choice(["online", "batch"]), help="batch: half price, for ep-bi-... endpoints."),
     click.option("--images", metavar="DIR", help="Rows may name images and videos in this directory as files."),
+    click.option("--tools", metavar="PY", help="Run the functions of this Python file when a model calls them."),
     click.option("--schema", metavar="FILE", help="Ask again where an answer does not satisfy this JSON Schema."),
     click.option(
         "--stream/--no-stream", default=None, help="Have chat answers streamed; what is recorded is the same."

@@ -49,7 +49,9 @@ def carry_out(
     finish: what to do at the end instead of printing the summary
     """
     serving.check()
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+    # What tools print is not to stand between the summary and who reads it.
+    quiet = contextlib.redirect_stdout(sys.stderr) if job.functions else contextlib.nullcontext()
+    with quiet, asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:
             summary = runner.run(_carry_out(job, open_run, work, serving=serving, foretell=finish is None))
         except (KeyboardInterrupt, asyncio.CancelledError):

@@ -45,7 +45,7 @@ class Bill:
 
     def record(self, outcome: Outcome, at: float) -> None:
         """Count a fresh outcome, recorded at this unix time."""
-        if isinstance(outcome, Success) and not outcome.discarded:
+        if isinstance(outcome, Success) and not outcome.discarded and outcome.messages is None:
             row = outcome.row
             till = self._tills.get((row.endpoint, outcome.model, outcome.service_tier, row.asked_model))
             if till is not None and till.add_plain(outcome.usage):
@@ -60,10 +60,13 @@ class Bill:
             charge = Charge(spent.endpoint, lane_of(spent.endpoint), *key[1:3], asked_model=spent.asked_model)
             till = self._tills[key] = Till(charge, self._tariff_of(key))
         kept = spent.kept
-        if kept is None or spent.thrown or not till.add_plain(kept):
+        if kept is None or spent.thrown or spent.rounds or not till.add_plain(kept):
             at = datetime.fromtimestamp(spent.at, UTC)
-            thrown = [_cost(self._tariff_of(_served(call, key)), call.usage, at) for call in spent.thrown]
-            till.add_row(thrown, None if kept is None else _cost(till.tariff, kept, at))
+            thrown, rounds = (
+                [_cost(self._tariff_of(_served(call, key)), call.usage, at) for call in calls]
+                for calls in (spent.thrown, spent.rounds)
+            )
+            till.add_row(thrown, rounds if kept is None else [*rounds, _cost(till.tariff, kept, at)])
 
     def fold(self, entry: BilledEntry, ledger: Ledger) -> None:
         """Count one line that the ledger is about to fold."""

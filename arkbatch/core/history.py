@@ -1,5 +1,7 @@
 """What a row has been through in this session: its calls, what they cost, and how long it was kept waiting."""
 
+from typing import Any
+
 from msgspec.structs import replace
 
 from arkbatch.core.outage import doubtful
@@ -35,12 +37,15 @@ class History:
         "_discarded",
         "_model",
         "_reply",
+        "_rounds",
         "_seconds",
         "_tier",
         "condemned",
         "doubted_at",
+        "messages",
         "refused_at",
         "rejected",
+        "rounds",
         "sent",
         "spent",
         "waited",
@@ -49,12 +54,15 @@ class History:
     def __init__(self) -> None:
         self._calls: list[Attempt] = []
         self._discarded: dict[str, int] = {}
+        self._rounds: dict[str, int] = {}  # billed by replies that called tools
         self._reply: Reply | None = None
         self._model = self._tier = ""
         self._seconds = 0.0
         self._began = 0.0  # when the first call was sent
         self.sent = 0  # calls made
         self.spent = 0  # attempts used up; a rate answer uses none
+        self.rounds = 0  # replies that called tools
+        self.messages: list[Any] | None = None  # what is sent since then
         self.rejected = 0  # answers that were counted apart
         self.waited = 0.0  # seconds kept waiting by answers that concern everyone
         self.refused_at: float | None = None  # when the last such answer came, without what the run was held before
@@ -67,8 +75,8 @@ class History:
 
     @property
     def billed(self) -> bool:
-        """Answers were billed and thrown away."""
-        return bool(self._discarded)
+        """Replies were billed, and none of them is the row's answer."""
+        return bool(self._discarded or self._rounds)
 
     def goes_on(self, now: float, held: float = 0.0) -> None:
         """The row goes on; what passed since it was refused counts as waiting.
@@ -115,7 +123,9 @@ class History:
             self._model, self._tier = verdict.model or self._model, verdict.service_tier or self._tier
             if verdict.usage:
                 self._discarded = add_usage(self._discarded, verdict.usage)
-        if isinstance(verdict, Again) and verdict.most is not None:
+        if isinstance(verdict, Done) and verdict.goes_on:
+            self._add_round(verdict)
+        elif isinstance(verdict, Again) and verdict.most is not None:
             self.rejected += 1
             self.doubted_at = None
         elif isinstance(verdict, Again) and not spends_attempt(verdict):
@@ -124,8 +134,16 @@ class History:
             self.spent += 1
             self.doubted_at = now if isinstance(verdict, Again) and doubtful(verdict.cause) else None
 
+    def _add_round(self, done: Done) -> None:
+        """The next round has all of the attempts."""
+        self.rounds += 1
+        self.spent = self.rejected = 0
+        self.doubted_at = None
+        self._model, self._tier = done.model or self._model, done.service_tier or self._tier
+        self._rounds = add_usage(self._rounds, done.usage)
+
     def success(self, row: Row, reply: Reply, done: Done) -> Success:
-        usage = add_usage(self._discarded, done.usage) if self._discarded else done.usage
+        usage = add_usage(self._discarded, self._rounds, done.usage) if self.billed else done.usage
         return Success(
             row=row,
             reply=reply,
@@ -136,6 +154,7 @@ class History:
             usage=usage,
             discarded=self._discarded,
             seconds=self._seconds,
+            messages=self.messages,
         )
 
     def failure(self, row: Row | BadRow, cause: Cause) -> Failure:
@@ -147,14 +166,17 @@ class History:
             service_tier=self._tier,
             attempts=self.sent,
             calls=self._calls,
-            usage=self._discarded,
+            usage=add_usage(self._discarded, self._rounds) if self._rounds else self._discarded,
             seconds=self._seconds,
+            messages=self.messages,
         )
 
 
 def _attempt(client_id: str, response: Response, reply: Reply | None, verdict: Verdict, after: float) -> Attempt:
     tokens, model, service_tier = NO_USAGE, None, None
     match verdict:
+        case Done(goes_on=True, usage=tokens):
+            word, code, model, service_tier = "tools", "", verdict.model, verdict.service_tier
         case Done():
             word, code = "done", ""
         case Again(cause=cause, usage=usage) | Refused(cause=cause, usage=usage):

@@ -164,6 +164,18 @@ class Validate(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 3
 
 
+class ToolUse(Struct, frozen=True, forbid_unknown_fields=True):
+    """The functions that chat models may call. Without a module, calls of tools are answers as any other."""
+
+    module: Annotated[
+        str, Meta(description="A Python file, relative to this one, whose functions are run when a model calls them.")
+    ] = ""
+    max_rounds: Annotated[
+        int, Meta(ge=1, le=1000, description="How often a row may call tools before it fails as unfinished.")
+    ] = 10
+    timeout: Annotated[float, Meta(gt=0, description="Seconds that one function may take.")] = 60.0
+
+
 class Embeddings(Struct, frozen=True, forbid_unknown_fields=True):
     """How rows of embeddings are asked for and kept."""
 
@@ -284,6 +296,7 @@ class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retry: RetryPolicy = RetryPolicy()
     timeouts: Timeouts = Timeouts()
     replies: ReplyPolicy = ReplyPolicy()
+    tools: ToolUse = ToolUse()
     validate: Validate = Validate()
     embeddings: Embeddings = Embeddings()
     prices: Annotated[
@@ -303,6 +316,7 @@ class Job(Sections, frozen=True, kw_only=True):
     simulated: answers come from the simulator; the caller puts its address into `base_url`
     access: the access key to use in the place of `api_key`, None when there is an API key
     certificate: the text of the certificate to encrypt with, "" to ask the service for one; it is no secret
+    functions: the names in the module of `tools`, which is complete as `images` is
     schema_text: the schema of `validate`, which is complete as `images` is; "" for none
     notify: who is told; checked, so that each address can be sent to
     """
@@ -320,6 +334,7 @@ class Job(Sections, frozen=True, kw_only=True):
     simulated: bool = False
     access: Access | None = None
     certificate: str = ""
+    functions: tuple[str, ...] = ()
     schema_text: str = ""
     notify: Notify = Notify()
 
@@ -342,6 +357,8 @@ def asked(job: Job) -> dict[str, Any]:
         said["lane"] = job.lane
     if job.encrypt:  # a run that began encrypted is not to go on in clear by a forgotten flag
         said["encrypt"] = True
+    if job.functions:
+        said["tools"] = sorted(job.functions)
     if job.schema_text:
         said["validate"] = {"schema": msgspec.json.decode(job.schema_text.removeprefix("\ufeff"))}
     plain: dict[str, Any] = msgspec.to_builtins(said, order="deterministic")

@@ -61,6 +61,7 @@ class _Line(Struct):
     line: str | UnsetType = UNSET
     first_token_seconds: float | UnsetType = UNSET
     tokens_per_second: float | UnsetType = UNSET
+    messages: list[Any] | UnsetType = UNSET
 
 
 class EntryError(Struct, gc=False):
@@ -148,6 +149,8 @@ def encode(outcome: Outcome, *, run_id: str, finished_at: float, url: str) -> by
         before=row.before or UNSET,
         finished_at=datetime.fromtimestamp(finished_at, UTC),
     )
+    if outcome.messages is not None:
+        line.messages = outcome.messages
     if isinstance(outcome, Failure):
         _tell_failure(line, outcome, url)
     elif outcome.reply.first_token is not None:

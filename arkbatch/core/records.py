@@ -42,6 +42,7 @@ class Kind(StrEnum):
     EMPTY = "empty"  # an answer without content
     BAD_REPLY = "bad_reply"  # a 200 that is not a usable answer
     INVALID_OUTPUT = "invalid_output"  # an answer that does not satisfy the job's schema
+    UNFINISHED = "unfinished"  # the model went on calling tools, or the run was stopped between two of its calls
     NOT_FOUND = "not_found"  # model, endpoint id, file or context
     TIMEOUT = "timeout"
     CONNECTION = "connection"
@@ -200,12 +201,13 @@ class Cause(Struct, frozen=True, gc=False):
 
 
 class Done(Struct, frozen=True, gc=False):
-    """The reply is a usable answer."""
+    """The reply is a usable answer. `goes_on`: it calls tools, and the row has another call."""
 
     usage: Usage
     model: str = ""
     service_tier: str = ""
     finish_reason: str = ""
+    goes_on: bool = False
 
 
 class Again(Struct, frozen=True, gc=False):
@@ -243,9 +245,9 @@ Verdict = Done | Again | Refused | Halt
 
 
 class Attempt(Struct, frozen=True, gc=False, omit_defaults=True):
-    """One call as the record keeps it. `verdict` is "done" or the kind of its cause.
+    """One call as the record keeps it. `verdict` is "done", "tools" (it called some) or the kind of its cause.
 
-    tokens: what it billed, if its answer was thrown away; model, service_tier: what that answer named
+    tokens: what it billed, unless its answer is the row's; model, service_tier: what that answer named
     after: seconds from when the row's first call was sent to when this one was
     """
 
@@ -264,7 +266,8 @@ class Attempt(Struct, frozen=True, gc=False, omit_defaults=True):
 class Success(Struct, frozen=True, gc=False):
     """How a row ended well. `usage` is over every billed attempt; `discarded` is the part thrown away.
 
-    Both speak of this session; what earlier ones spent stands in `row.before`.
+    Both speak of this session; what earlier ones spent stands in `row.before`. `messages`: what the last call sent,
+    when the model had called tools before.
     """
 
     row: Row
@@ -276,6 +279,7 @@ class Success(Struct, frozen=True, gc=False):
     usage: Usage
     discarded: Usage
     seconds: float
+    messages: list[Any] | None = None
 
 
 class Failure(Struct, frozen=True, gc=False):
@@ -290,6 +294,7 @@ class Failure(Struct, frozen=True, gc=False):
     calls: list[Attempt] = []
     usage: Usage = NO_USAGE
     seconds: float = 0.0
+    messages: list[Any] | None = None
 
 
 Outcome = Success | Failure

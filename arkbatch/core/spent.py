@@ -20,6 +20,9 @@ from arkbatch.core.records import Before, Outcome, Success, Usage
 FREE = frozenset({"tokenization"})
 
 
+_ROUND = "tools"  # the verdict of a call whose reply called tools
+
+
 class BilledCall(Struct, gc=False):
     """What is needed of a call in a record."""
 
@@ -41,7 +44,7 @@ decode_billed = msgspec.json.Decoder(BilledEntry).decode
 
 
 class Thrown(Struct, frozen=True, gc=False):
-    """A call whose answer was billed and thrown away. None: the model or tier is that of its row."""
+    """A call whose answer was billed and is not the row's. None: the model or tier is that of its row."""
 
     usage: Usage
     model: str | None = None
@@ -53,6 +56,7 @@ class Spent(Struct, frozen=True, gc=False):
 
     model, service_tier: what the reply named; asked_model: what the request named, "" where the record does not say
     kept: of the answering call, None when there is none; thrown: each call whose answer was thrown away
+    rounds: each call that called tools, on the way to an answer that was kept
     at: unix time of the record
     """
 
@@ -63,11 +67,12 @@ class Spent(Struct, frozen=True, gc=False):
     at: float
     kept: Usage | None
     thrown: Sequence[Thrown] = ()
+    rounds: Sequence[Thrown] = ()
 
     @property
     def usages(self) -> Iterator[Usage]:
         """Of each call."""
-        yield from (call.usage for call in self.thrown)
+        yield from (call.usage for call in (*self.thrown, *self.rounds))
         if self.kept is not None:
             yield self.kept
 
@@ -80,9 +85,10 @@ def spent_by(outcome: Outcome, at: float) -> Spent | None:
         return None
     if isinstance(outcome, Success):
         usage, discarded = outcome.usage, outcome.discarded
-        thrown = _thrown(outcome.calls, discarded) if discarded else ()
-        kept = _less(usage, discarded) if discarded else usage
-        return Spent(endpoint, outcome.model, outcome.service_tier, row.asked_model, at, kept, thrown)
+        thrown = _thrown(outcome.calls, discarded, _ROUND) if discarded else ()
+        rounds = _rounds(outcome.calls) if outcome.messages is not None else ()
+        kept = _less(usage, discarded, *(each.usage for each in rounds)) if discarded or rounds else usage
+        return Spent(endpoint, outcome.model, outcome.service_tier, row.asked_model, at, kept, thrown, rounds)
     if not outcome.usage:
         return None
     thrown = _thrown(outcome.calls, outcome.usage)
@@ -96,9 +102,10 @@ def spent_of(entry: BilledEntry) -> Spent | None:
     own = _less(entry.usage, *(earlier.usage for earlier in entry.before)) if entry.before else entry.usage
     at = entry.finished_at.timestamp()
     if entry.error is None:
-        thrown = _thrown(entry.calls, entry.discarded) if entry.discarded else ()
-        kept = _less(own, entry.discarded) if entry.discarded else own
-        return Spent(entry.endpoint, entry.model, entry.service_tier, entry.asked_model, at, kept, thrown)
+        thrown = _thrown(entry.calls, entry.discarded, _ROUND) if entry.discarded else ()
+        rounds = _rounds(entry.calls) if len(entry.calls) > 1 else ()
+        kept = _less(own, entry.discarded, *(each.usage for each in rounds)) if entry.discarded or rounds else own
+        return Spent(entry.endpoint, entry.model, entry.service_tier, entry.asked_model, at, kept, thrown, rounds)
     if not any(own.values()):
         return None
     thrown = _thrown(entry.calls, own)
@@ -127,11 +134,16 @@ def new_in(entry: BilledEntry, ledger: Ledger) -> Iterator[Spent]:
         yield spent
 
 
-def _thrown(calls: Iterable[Any], together: Usage) -> Sequence[Thrown]:
-    """The calls that were billed for nothing."""
-    billed = (call for call in calls if call.tokens and call.verdict != "done")
+def _thrown(calls: Iterable[Any], together: Usage, but: str = "") -> Sequence[Thrown]:
+    """The calls that were billed for nothing; all but those of that verdict, where there is an answer."""
+    billed = (call for call in calls if call.tokens and call.verdict not in ("done", but))
     each = [Thrown(call.tokens, call.model, call.service_tier) for call in billed]
     return each or (Thrown(together),)
+
+
+def _rounds(calls: Iterable[Any]) -> Sequence[Thrown]:
+    billed = (call for call in calls if call.tokens and call.verdict == _ROUND)
+    return [Thrown(call.tokens, call.model, call.service_tier) for call in billed]
 
 
 def _less(usage: Usage, *parts: Usage) -> dict[str, int]:

@@ -72,9 +72,9 @@ class Till:
                 return True
         return False
 
-    def add_row(self, thrown: Sequence[Cost | Unknown], kept: Cost | Unknown | None) -> None:
+    def add_row(self, thrown: Sequence[Cost | Unknown], kept: Sequence[Cost | Unknown]) -> None:
         """Count a row by what each of its calls cost."""
-        whole = thrown if kept is None else (*thrown, kept)
+        whole = (*thrown, *kept)
         if thrown:
             self.charge.thrown.merge(_of_row(thrown))
         self.charge.cost.merge(_of_row(whole))

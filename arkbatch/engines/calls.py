@@ -47,6 +47,7 @@ from arkbatch.core.stragglers import Flight, Flights
 from arkbatch.core.verdict import judge
 from arkbatch.engines.gate import Gate, Turn
 from arkbatch.engines.spending import Hold, Spending
+from arkbatch.engines.talking import Talk
 
 _PACED = (Scope.RATE, Scope.CONCURRENCY)
 
@@ -66,6 +67,7 @@ class Tools(Struct, frozen=True):
     files: what rows may name in their requests, None when they may not
     check: a second look at a good reply, which may find it unfit, None when the first is enough
     flights: the calls under way, to find those that take too long; None where nothing is too long
+    talk: runs the tools that models call, None when nobody does
     """
 
     gate: Gate
@@ -82,6 +84,7 @@ class Tools(Struct, frozen=True):
     files: Images | None = None
     check: Callable[[Row, Reply, Done], Verdict] | None = None
     flights: Flights | None = None
+    talk: Talk | None = None
 
 
 class Asked(Struct, frozen=True):

@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import assert_never
 
+from msgspec.structs import replace
+
+from arkbatch.core.conversation import stopped
 from arkbatch.core.errors import ArkbatchError
 from arkbatch.core.histogram import Histogram
 from arkbatch.core.history import History
@@ -36,7 +39,7 @@ from arkbatch.core.records import (
 from arkbatch.core.retry import Delay, GiveUp, decide
 from arkbatch.core.speed import Speeds
 from arkbatch.core.stopper import Stopper
-from arkbatch.engines.calls import Calls, Tools
+from arkbatch.engines.calls import Asked, Calls, Tools
 from arkbatch.engines.requeue import Requeued
 
 _GRACE = 2.0  # s, in which others may show that a row's last failure was the service's
@@ -180,6 +183,12 @@ class Engine:
                 self._halt(made)
                 break
             response, verdict = made
+            if isinstance(verdict, Done) and verdict.goes_on:
+                going_on = await self._talk(row, asked, response, verdict, history)
+                if going_on is None:
+                    return
+                asked = going_on
+                continue
             delay = self._conclude(row, response, verdict, history)
             if delay is None:
                 return
@@ -187,23 +196,37 @@ class Engine:
                 break
             if self._ended(row, history):
                 return
-        if history.billed and isinstance(verdict, Again):
-            self._keep_bill(row, verdict.cause, history)
+        if history.rounds or (history.billed and isinstance(verdict, Again)):
+            self._keep_bill(row, verdict, history)
 
-    def _keep_bill(self, row: Row, cause: Cause, history: History) -> None:
-        """The run stops between two tries of a row that was billed: without a record the money would be forgotten."""
-        said = f"{cause.message} (the run was stopped before the next try)"
-        self._record(history.failure(row, Cause(cause.kind, cause.code, said, cause.advice)))
+    async def _talk(self, row: Row, asked: Asked, response: Response, done: Done, history: History) -> Asked | None:
+        """Run the tools that the reply calls, and ask on. None: the row has its record."""
+        talk = self._tools.talk
+        assert talk is not None
+        assert isinstance(response, Reply)
+        self._answered(response, done)
+        body = await talk.go_on(asked.row, response, history.rounds)
+        if isinstance(body, Cause):
+            self._record(history.failure(row, body))
+            return None
+        history.messages = body["messages"]
+        return self._calls.asked(replace(asked.row, body=body))
+
+    def _keep_bill(self, row: Row, verdict: Verdict | None, history: History) -> None:
+        """The run stops between two calls of a row that was billed: without a record the money would be forgotten."""
+        cause = stopped(history.rounds)
+        if isinstance(verdict, Again):
+            why = verdict.cause
+            said = f"{why.message} (the run was stopped before the next try)"
+            cause = Cause(why.kind, why.code, said, why.advice)
+        self._record(history.failure(row, cause))
 
     def _conclude(self, row: Row, response: Response, verdict: Verdict, history: History) -> float | None:
         """Record what is final. Seconds until the next try, or None when there is none."""
         match verdict:
             case Done():
                 assert isinstance(response, Reply)
-                self.latency.add(response.seconds)
-                self.speeds.add(response, verdict.usage.get("output", 0))
-                if not self._stopper.proven:
-                    self._clear_up()
+                self._answered(response, verdict)
                 self._record(history.success(row, response, verdict))
             case Again():
                 return self._try_again(row, verdict, history)
@@ -216,9 +239,17 @@ class Engine:
                 self._refuse(history.failure(row, cause))
             case Halt(cause=cause):
                 self._halt(cause)
+                if history.rounds:  # were billed
+                    self._record(history.failure(row, cause))
             case _:
                 assert_never(verdict)
         return None
+
+    def _answered(self, reply: Reply, done: Done) -> None:
+        self.latency.add(reply.seconds)
+        self.speeds.add(reply, done.usage.get("output", 0))
+        if not self._stopper.proven:
+            self._clear_up()
 
     def _try_again(self, row: Row, verdict: Again, history: History) -> float | None:
         tools = self._tools

@@ -12,10 +12,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 
 from arkbatch.adapters.connection import open_connection
+from arkbatch.adapters.functions import load
 from arkbatch.adapters.images import Images
 from arkbatch.adapters.pacefile import PaceNote, read_pace, write_pace
 from arkbatch.adapters.pool import Pool
@@ -51,6 +53,7 @@ from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.spending import Spending, spending_of
 from arkbatch.engines.steering import PAUSED, Steering
 from arkbatch.engines.straggling import Straggling
+from arkbatch.engines.talking import Talk
 from arkbatch.engines.timetable import Timetable
 
 SYNC_SECONDS = 1.0
@@ -175,6 +178,11 @@ class Session:
         self, gate: Gate, transport: Transport, prefix: str, spending: Spending | None, flights: Flights | None
     ) -> Tools:
         job = self._run.job
+        validation = Validation(misfit_of(job.schema_text), job.validate.attempts) if job.schema_text else None
+        talk = None
+        if job.functions:
+            functions = load(Path(job.tools.module), "tools.module")
+            talk = Talk(functions, job.tools, self._observer, validation)
         return Tools(
             gate=gate,
             transport=transport,
@@ -188,8 +196,9 @@ class Session:
             wall=self._run.wall,
             spending=spending,
             files=Images(job.images) if job.images else None,
-            check=Validation(misfit_of(job.schema_text), job.validate.attempts) if job.schema_text else None,
             flights=flights,
+            check=talk.check if talk else validation,
+            talk=talk,
         )
 
     async def _keep_durable(

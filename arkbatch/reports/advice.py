@@ -14,6 +14,7 @@ _AGAIN: dict[str, tuple[str, str]] = {
     Kind.RATE_LIMITED: ("later, or with a lower --rpm or --tpm, it may work", ""),
     Kind.BAD_REPLY: ("check that the base URL is that of an API and not of a web page", ""),
     Kind.INVALID_OUTPUT: ("mend the schema, or ask for its shape with response_format", "--set NAME=VALUE"),
+    Kind.UNFINISHED: ("allow more rounds (max_rounds under [tools]), or tell the model when to stop", ""),
     Kind.TRUNCATED: ("the answer was cut off: allow a longer one", "--set max_tokens=N"),
     Kind.EMPTY: ("thinking may have used up the output: allow more, or turn thinking off", "--set max_tokens=N"),
     Kind.INVALID_REQUEST: ("the service refused a parameter: change it", "--set NAME=VALUE"),

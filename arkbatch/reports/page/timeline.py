@@ -28,7 +28,7 @@ from arkbatch.reports.page.buckets import Bucket, Buckets
 
 LAST_FAILURES = 20
 _SHOWN = 300  # characters
-_DONE = "done"
+_DONE = {"done", "tools"}  # an answer, or a call of tools on the way to one
 _OTHERS = "others"  # calls beyond those that a line lists
 
 
@@ -109,7 +109,7 @@ class Timeline:
             self._count(bucket, _OTHERS, unlisted)
         for call, began in _beginnings(line.calls, ended):
             bucket = self.buckets.add_call(began, began + call.seconds)
-            if call.verdict != _DONE:
+            if call.verdict not in _DONE:
                 self._count(bucket, call.verdict, 1)
 
     def _count(self, bucket: Bucket, kind: str, calls: int) -> None:

@@ -1,0 +1,50 @@
+"""The rounds of a row whose model calls tools: which replies ask for one, and the next request after it.
+
+Each round is a call of its own, with its turn at the gate, its place in the budget and attempts of its own. The
+functions of one reply run one after the other, in the order in which they were called, so that what they change
+outside is changed in that order; rows run beside each other all the same. A round that fails is asked again from where
+the conversation stands. A session that resumes, or a `retry`, begins the conversation anew.
+"""
+
+import msgspec
+
+from arkbatch.adapters.functions import Functions, call
+from arkbatch.adapters.progress import Observer
+from arkbatch.core.conversation import Told, Wish, calling, continued, endless, wishes
+from arkbatch.core.endpoints.batch import online_name
+from arkbatch.core.job import ToolUse
+from arkbatch.core.records import Body, Cause, Done, Reply, Row, Verdict
+from arkbatch.core.validation import Validation
+
+
+class Talk:
+    """The tools of a job. `then` looks at the answers that call none."""
+
+    def __init__(self, functions: Functions, use: ToolUse, observer: Observer, then: Validation | None) -> None:
+        self._functions = functions
+        self._use = use
+        self._observer = observer
+        self._then = then
+
+    def check(self, row: Row, reply: Reply, done: Done) -> Verdict:
+        """Whether a good reply goes on, or else what becomes of it."""
+        if online_name(row.endpoint) == "chat" and calling(reply.body) is not None:
+            return msgspec.structs.replace(done, goes_on=True)
+        return done if self._then is None else self._then(row, reply, done)
+
+    async def go_on(self, row: Row, reply: Reply, rounds: int) -> Body | Cause:
+        """The next request, after the functions that this reply calls. A cause: the row ends here.
+
+        rounds: those of this row, this one included
+        """
+        message = calling(reply.body)
+        assert message is not None
+        if rounds > self._use.max_rounds:
+            return endless(self._use.max_rounds)
+        return continued(row.body, message, [await self._call(row, wish) for wish in wishes(message)])
+
+    async def _call(self, row: Row, wish: Wish) -> Told:
+        told = await call(self._functions, wish, self._use.timeout)
+        if told.trouble:
+            self._observer.tool_failed(row, wish.name, told.trouble)
+        return told
