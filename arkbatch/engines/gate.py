@@ -14,34 +14,21 @@ is the allowance's, how fast the server likes it the pace's.
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from itertools import islice
 from typing import Protocol
 
-from aiolimiter import AsyncLimiter
 from msgspec import Struct
 
-from arkbatch.core.budget import JITTER_SECONDS, WINDOW_SECONDS, Allowance, Budget, Window
+from arkbatch.core.budget import Allowance, Budget
 from arkbatch.core.outage import Outage
 from arkbatch.core.records import Scope
+from arkbatch.engines.requests import Requests
+from arkbatch.engines.watch import Bound, Watch
 
 PATIENCE = 4.0  # for those rows: 0 uses 90 % of the allowance, 2 92 %, 3 97.0 %, 4 97.6 %
 LOOK_AHEAD = 100  # how many of those in line are asked whether they fit
-RECENT_SECONDS = 10.0
-SETTLED = WINDOW_SECONDS + JITTER_SECONDS + 1.0  # after a change; then all that counts was granted under it
 # A timer may fire a rounding error early; asking again at once would spin.
 SHORTEST_WAIT = 0.001
-
-
-class Bound(StrEnum):
-    """What keeps a run from going faster."""
-
-    REQUESTS = "requests"  # the requests a minute that were given
-    TOKENS = "tokens"  # the tokens a minute that were given
-    SERVER = "server"  # the pace; its `reason` says more
-    CONCURRENCY = "concurrency"  # all places are taken by calls
-    INPUT = "input"  # places are free and nobody comes
-    HELD = "held"  # somebody wants it so; `reason` says why
 
 
 Obstacle = tuple[float, Bound | None]
@@ -105,63 +92,6 @@ class _Waiter:
         self.bell = bell
 
 
-class _Requests(AsyncLimiter):
-    """Requests a minute.
-
-    A bucket of `burst` calls that refills at `rate` grants at most burst + rate x t in any t seconds. For the
-    server's minute (ours and the jitter of arrival) to stay below rpm + 1, that is at rpm, the rate is
-    (rpm + 1 - burst) / 60.5 s. The burst is one call, without which none goes, and 1/200 of the minute, 0.3 s:
-    a worker that comes this much too late has lost nothing. It leaves (1 - 1/200) x 60 / 60.5 = 98.7 % to be used.
-    """
-
-    __slots__ = ("nap",)
-
-    def __init__(self, per_minute: float) -> None:
-        burst = 1 + per_minute / 200
-        rate = (per_minute + 1 - burst) / (WINDOW_SECONDS + JITTER_SECONDS)
-        super().__init__(burst, burst / rate)
-        # It does not tell when: ask again after a call's interval, but before the bucket runs over.
-        self.nap = min(1 / rate, 0.25)
-
-    def take(self) -> None:
-        """The one step of `acquire` where `has_capacity` was just asked; it would ask and read the clock again."""
-        self._level += 1
-
-
-class Watch:
-    """What went through lately, and what kept more from going.
-
-    sent, used: calls and tokens of the last minute
-    """
-
-    __slots__ = ("_held", "_held_by", "_held_since", "_opened_at", "sent", "used")
-
-    def __init__(self, now: float) -> None:
-        self._opened_at = self._held_since = now
-        self.sent, self.used = (Window(now, WINDOW_SECONDS + JITTER_SECONDS, 0.5) for _ in range(2))
-        self._held_by: Bound | None = None
-        self._held = {bound: Window(now, RECENT_SECONDS, 1.0) for bound in Bound}
-
-    def held(self, now: float, bound: Bound | None) -> None:
-        """From now on this is what the first in line waits for; None: nobody waits."""
-        if self._held_by is not None:
-            self._held[self._held_by].add(now, now - self._held_since)
-        self._held_by, self._held_since = bound, now
-
-    def held_mostly_by(self, now: float) -> Bound | None:
-        """What somebody waited for during more than half of the last seconds."""
-        self.held(now, self._held_by)
-        for seconds in self._held.values():
-            seconds.turn(now)
-        most = max(self._held, key=lambda bound: self._held[bound].total)
-        return most if self._held[most].total * 2 > min(now - self._opened_at, RECENT_SECONDS) else None
-
-    def per_minute(self, window: Window, now: float) -> float:
-        """Of a watch younger than a minute, at the rate so far."""
-        window.turn(now)
-        return window.total * 60 / min(max(now - self._opened_at, 1.0), WINDOW_SECONDS + JITTER_SECONDS + 0.25)
-
-
 class Gate:
     """The one gate of a run, or of a server's limits. Made and used inside a running loop.
 
@@ -183,8 +113,8 @@ class Gate:
         self._time = self._loop.time
         now = self._time()
         self._concurrency = concurrency
-        self._rpm, self._changed_at = requests_per_minute, -math.inf
-        self._requests = None if requests_per_minute is None else _Requests(requests_per_minute)
+        self._watch = Watch(now)
+        self._requests = None if requests_per_minute is None else Requests(requests_per_minute, self._watch.sent)
         self._tokens = tokens
         self._shares = shares  # of the same tokens: each has to let a call go too
         self._pace: Pace = Unpaced() if pace is None else pace
@@ -200,7 +130,6 @@ class Gate:
         self._patient_until = now
         self._looking_soon = False
         self._timer: asyncio.TimerHandle | None = None
-        self._watch = Watch(now)
 
     # ---- what a worker asks and tells
 
@@ -272,9 +201,10 @@ class Gate:
         now = self._time()
         self._concurrency = concurrency
         self.outage.widen(concurrency)
-        if requests_per_minute != self._rpm:
-            self._rpm, self._changed_at = requests_per_minute, now
-            self._requests = None if requests_per_minute is None else _Requests(requests_per_minute)
+        if requests_per_minute is None:
+            self._requests = None
+        elif self._requests is None or requests_per_minute != self._requests.per_minute:
+            self._requests = Requests(requests_per_minute, self._watch.sent, changed_at=now)
         self._allow_tokens(now, tokens_per_minute)
         self._look_soon()
 
@@ -291,16 +221,9 @@ class Gate:
         """Seconds until the given limits allow a call of no tokens."""
         now = self._time()
         return max(
-            self._room_in(now) if self._requests is not None else 0.0,
+            self._requests.room_in(now) if self._requests is not None else 0.0,
             self._tokens.ready_in(now, 1) if self._tokens is not None else 0.0,
         )
-
-    def _room_in(self, now: float) -> float:
-        """The bucket knows nothing of the minute before a change; the window does."""
-        most = max(self._rpm or 0.0, 1.0) - 1
-        sent = self._watch.sent
-        sent.turn(now)
-        return sent.falls_to(now, most) if sent.total > most else 0.0
 
     @property
     def holds(self) -> Mapping[str, float]:
@@ -352,11 +275,8 @@ class Gate:
         for share in self._shares:
             if (wait := share.ready_in(now, tokens)) > 0:
                 return wait, Bound.TOKENS
-        if self._requests is not None:
-            if not self._requests.has_capacity():
-                return self._requests.nap, Bound.REQUESTS
-            if now < self._changed_at + SETTLED and (wait := self._room_in(now)) > 0:
-                return wait, Bound.REQUESTS
+        if self._requests is not None and (wait := self._requests.ready_in(now)) > 0:
+            return wait, Bound.REQUESTS
         if (wait := self._pace.ready_in(now, self.in_flight)) > 0:
             return wait, Bound.CONCURRENCY if self.in_flight >= self._concurrency else Bound.SERVER
         return _NONE

@@ -46,7 +46,7 @@ from arkbatch.core.validation import Validation
 from arkbatch.core.words import duration
 from arkbatch.engines.calls import Tools
 from arkbatch.engines.finding import Finding, address
-from arkbatch.engines.gate import Bound, Gate
+from arkbatch.engines.gate import Gate
 from arkbatch.engines.local import Engine
 from arkbatch.engines.noticing import Noticing
 from arkbatch.engines.opening import OpenRun
@@ -55,6 +55,7 @@ from arkbatch.engines.steering import PAUSED, Steering
 from arkbatch.engines.straggling import Straggling
 from arkbatch.engines.talking import Talk
 from arkbatch.engines.timetable import Timetable
+from arkbatch.engines.watch import Bound
 
 SYNC_SECONDS = 1.0
 SNAPSHOT_EVERY = 10  # syncs
