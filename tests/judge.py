@@ -77,12 +77,12 @@ def site(**settings):
     site = Site(Settings(**settings))
     thread = threading.Thread(target=site.run)
     thread.start()
-    assert site.up.wait(10)
+    assert site.up.wait(30)
     try:
         yield site
     finally:
         site.loop.call_soon_threadsafe(site.over.set)
-        thread.join(10)
+        thread.join(30)
 
 
 @pytest.fixture(autouse=True)

@@ -180,6 +180,7 @@ OWN = {
     "the batch lane": ({"lane": "batch"}, 'lane = "batch" is'),
     "encryption": ({"encrypt": True}, "encrypt = true is"),
     "projects": ({"project": "default"}, 'project = "default" is'),
+    "tokenization": ({"endpoint": "tokenization"}, 'endpoint = "tokenization" is'),
     "vectors of several parts": ({"endpoint": "multimodal_embeddings"}, 'endpoint = "multimodal_embeddings" is'),
 }
 

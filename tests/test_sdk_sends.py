@@ -81,6 +81,11 @@ CALLS = {
     "a stream": (streamed(), {"messages": ASKED}, {"stream": True}),
     "embeddings": (lambda client: client.embeddings.create(**TEXTS), TEXTS, {}),
     "multimodal embeddings": (lambda client: client.multimodal_embeddings.create(**SEEN), SEEN, {}),
+    "tokenization": (
+        lambda client: client.tokenization.create(model=MODEL, text=["a", "b"]),
+        {"text": ["a", "b"]},
+        {"endpoint": "tokenization"},
+    ),
     "batch multimodal embeddings": (
         lambda client: client.batch.multimodal_embeddings.create(**{**SEEN, "model": BATCH}),
         {**SEEN, "model": BATCH},

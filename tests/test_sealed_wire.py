@@ -222,14 +222,21 @@ def test_arithmetic_that_fails_in_the_middle(tmp_path, monkeypatch, error, step)
     assert SECRET.encode() in (tmp_path / "in.run/failures.jsonl").read_bytes()  # to be sent again
 
 
-SPELT = ["x-is-encrypted", "X-Is-Encrypted", "X-IS-ENCRYPTED", "x_is_encrypted", "x-is-encrypt"]
+SPELT = ["x-is-encrypted", "X-Is-Encrypted", "x_is_encrypted"]
+IN_A_ROW = [
+    *({"extra_headers": {name: "true"}} for name in SPELT),
+    *({name: "true"} for name in SPELT[:2]),
+    {"encrypt": True},
+    {"encrypt": "true"},
+    {"confidential": True},
+]
 
 
-@pytest.mark.parametrize("name", SPELT)
+@pytest.mark.parametrize("asked", IN_A_ROW, ids=str)
 @pytest.mark.parametrize("encrypt", [True, None])
-def test_who_asks_for_encryption_as_one_asks_the_sdk_sends_nothing_at_all(tmp_path, name, encrypt):
-    """In a body `extra_headers` would be a field that the service passes over, beside a prompt in clear."""
-    row = secrets(extra_headers={name: "true"})
+def test_who_asks_for_encryption_in_a_row_sends_nothing_at_all(tmp_path, asked, encrypt):
+    """As one asks the SDK, or in the words of the job. It would be a field that nobody reads, beside a prompt in clear."""
+    row = secrets(**asked)
     summary, heard = ran(tmp_path, row, encrypt=encrypt)
     assert (summary.succeeded, summary.failures) == (0, {"bad_row": 1})
     assert leaked(heard) == []

@@ -55,7 +55,7 @@ TRAPS = {
     "6.3 a plain model id needs its project": "test_auth::a_plain_model_id_asks_for_its_project",
     "6.2 a clock that is wrong": "test_auth::a_wrong_clock_is_measured",
     # 7 Encryption
-    "7.1 a header spelt otherwise sends the prompt in clear": "test_sealed_wire::who_asks_for_encryption_as_one_asks_the_sdk_sends_nothing_at_all",
+    "7.1 a header spelt otherwise sends the prompt in clear": "test_sealed_wire::who_asks_for_encryption_in_a_row_sends_nothing_at_all",
     "7.1 headers that differ in their case": "test_sealed::headers_that_differ_in_their_case_cannot_switch_it_off",
     "7.1 calls other than chat are not encrypted": "test_sealed::what_cannot_be_sealed_is_refused_and_never_sent",
     "7.2 an expired certificate is used by the SDK": "test_sealed_wire::a_certificate_that_must_not_be_used",

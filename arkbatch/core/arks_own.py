@@ -5,7 +5,7 @@ would fail each row or, worse, pass over what was asked. What merely has no effe
 for follows the address by itself and needs no word: prices and published limits, ranges of parameters, the slow ramp.
 """
 
-from arkbatch.core.endpoints import multimodal
+from arkbatch.core.endpoints import multimodal, tokenization
 from arkbatch.core.job import Job, Sections
 
 
@@ -15,7 +15,7 @@ def refusal(asked: Sections, endpoint: str, base_url: str) -> str | None:
         'lane = "batch"': asked.lane == "batch",
         "encrypt = true": asked.encrypt,
         f'project = "{asked.project}"': bool(asked.project),
-        f'endpoint = "{multimodal.NAME}"': endpoint == multimodal.NAME,
+        f'endpoint = "{endpoint}"': endpoint in {multimodal.NAME, tokenization.NAME},
     }
     for word, is_used in used.items():
         if is_used:

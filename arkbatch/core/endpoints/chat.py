@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from arkbatch.core.endpoints.checks import (
-    SDK_ARGUMENTS,
+    MISTAKEN,
     Check,
     boolean,
     first_problem,
@@ -81,7 +81,7 @@ def _logit_bias(name: str, value: object) -> str | None:
 _bias = number(-100, 100)
 
 CHECKS: dict[str, Check] = {
-    **SDK_ARGUMENTS,
+    **MISTAKEN,
     "messages": _messages,
     "model": word,
     "stream": boolean,
@@ -109,7 +109,7 @@ CHECKS: dict[str, Check] = {
 
 # What has to hold at any server, for it is read here: types, and no documented ranges.
 SHAPES: dict[str, Check] = {
-    **SDK_ARGUMENTS,
+    **MISTAKEN,
     **{name: CHECKS[name] for name in ("messages", "model", "stream", "stream_options", "n")},
     **dict.fromkeys(("max_tokens", "max_completion_tokens"), integer(0)),
 }

@@ -23,19 +23,25 @@ def wrong(name: str, value: object, allowed: str) -> str:
     return f"{name} is {shown}; allowed is {allowed}"
 
 
-def _of_the_sdk(advice: str) -> Check:
+def _no_parameter(what: str, advice: str) -> Check:
     def check(name: str, value: object) -> str:
         del value
-        return f"{name} is an argument of Ark's SDK and no parameter of the API, so it would change nothing: {advice}"
+        return f"{name} is {what} and no parameter of the API, so it would change nothing: {advice}"
 
     return check
 
 
-# Whoever writes these means something that would not happen; for a header that encrypts it would be a leak.
-SDK_ARGUMENTS: Mapping[str, Check] = {
-    "extra_headers": _of_the_sdk("encryption is asked for with encrypt = true in the job (--encrypt)"),
-    "extra_body": _of_the_sdk("write what it holds beside the other parameters"),
-    "extra_query": _of_the_sdk("leave it out"),
+_ARGUMENT = "an argument of Ark's SDK"
+_ENCRYPT = "encryption is asked for with encrypt = true in the job (--encrypt)"
+# Whoever writes these means something that would not happen; where it is encryption, the prompt would leave in clear.
+MISTAKEN: Mapping[str, Check] = {
+    "extra_headers": _no_parameter(_ARGUMENT, _ENCRYPT),
+    "extra_body": _no_parameter(_ARGUMENT, "write what it holds beside the other parameters"),
+    "extra_query": _no_parameter(_ARGUMENT, "leave it out"),
+    "x-is-encrypted": _no_parameter("a header", _ENCRYPT),
+    "X-Is-Encrypted": _no_parameter("a header", _ENCRYPT),
+    "encrypt": _no_parameter("said of a whole job", _ENCRYPT),
+    "confidential": _no_parameter("said of a whole job", _ENCRYPT),
 }
 
 

@@ -4,7 +4,7 @@ A vector is a list of numbers or, with `encoding_format` `base64`, a text that h
 floats. It is checked to be one or the other, and kept as it came.
 """
 
-from arkbatch.core.endpoints.checks import SDK_ARGUMENTS, Check, first_problem, integer, missing, text, word, wrong
+from arkbatch.core.endpoints.checks import MISTAKEN, Check, first_problem, integer, missing, text, word, wrong
 from arkbatch.core.endpoints.meters import meters
 from arkbatch.core.endpoints.shape import Answer, Endpoint, Problem, lacking, misfit, said
 from arkbatch.core.endpoints.sizes import narrow_and_wide
@@ -40,7 +40,7 @@ def _item(name: str, value: object) -> str | None:
 
 
 CHECKS: dict[str, Check] = {
-    **SDK_ARGUMENTS,
+    **MISTAKEN,
     "input": _input,
     "model": word,
     "encoding_format": text,
@@ -64,7 +64,7 @@ def misshapen(body: Body) -> str | None:
     return first_problem(body, SHAPES) or missing(body, "input", "model")
 
 
-SHAPES: dict[str, Check] = {**SDK_ARGUMENTS, "input": _texts_or_tokens, "model": word}
+SHAPES: dict[str, Check] = {**MISTAKEN, "input": _texts_or_tokens, "model": word}
 
 
 def problem(body: Body) -> str | None:

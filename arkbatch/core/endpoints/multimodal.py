@@ -7,7 +7,7 @@ beside it. What images and videos take is counted apart in the usage, because it
 from typing import Any
 
 from arkbatch.core.endpoints.checks import (
-    SDK_ARGUMENTS,
+    MISTAKEN,
     Check,
     first_problem,
     integer,
@@ -66,7 +66,7 @@ def _part(name: str, part: object) -> str | None:
 
 
 CHECKS: dict[str, Check] = {
-    **SDK_ARGUMENTS,
+    **MISTAKEN,
     "input": _input,
     "model": word,
     "encoding_format": text,

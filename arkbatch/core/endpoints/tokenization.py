@@ -7,7 +7,7 @@ around each request is not in the count.
 
 from collections.abc import Sequence
 
-from arkbatch.core.endpoints.checks import SDK_ARGUMENTS, Check, first_problem, missing, text, word, wrong
+from arkbatch.core.endpoints.checks import MISTAKEN, Check, first_problem, missing, text, word, wrong
 from arkbatch.core.endpoints.shape import Answer, Endpoint, Problem, lacking, misfit, said
 from arkbatch.core.endpoints.sizes import narrow_and_wide
 from arkbatch.core.records import NO_USAGE, Body, Size
@@ -24,7 +24,7 @@ def _texts(name: str, value: object) -> str | None:
     return wrong(name, value, TEXT)
 
 
-CHECKS: dict[str, Check] = {**SDK_ARGUMENTS, "text": _texts, "model": word, "user": text}
+CHECKS: dict[str, Check] = {**MISTAKEN, "text": _texts, "model": word, "user": text}
 
 
 def problem(body: Body) -> str | None:
