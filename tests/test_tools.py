@@ -8,16 +8,20 @@ import pytest
 from fakes import SCRIPT, FakeTransport, answer, said
 from msgspec.structs import replace
 from runs import job_of, prompts
+from sealed_runs import ran
 from sessions import failures, results, scripted, worked
 from virtual import run_virtual
 
 from arkbatch.adapters.jobfile import resolve
+from arkbatch.adapters.progress import Observer
 from arkbatch.core.errors import RunChanged, UsageError
 from arkbatch.core.spent import decode_billed, spent_of
 from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.retrying import Choice, OpenRetry
 from arkbatch.engines.run import Session
 from arkbatch.reports.cost import read_costs
+from arkbatch.reports.show import show
+from arkbatch.reports.show_text import show_text
 from arkbatch.simulator.server import Settings, serve
 
 MODULE = '''
@@ -87,6 +91,19 @@ def test_the_functions_run_and_the_model_is_asked_on(tmp_path, monkeypatch):
     (line,) = results(job)
     assert line["messages"] == third["messages"]
     assert line["response"]["body"]["choices"][0]["message"]["content"] == "done"
+
+
+def test_show_tells_what_was_called_and_what_came_back(tmp_path, monkeypatch):
+    job = job_with(tmp_path)
+    scripted(job, saying(calls(("look", '{"word": "a"}'), ("fly", "")), answer("done")), monkeypatch)
+    text = show_text(show(job.run_dir, "1"), job.run_dir)
+    lines = [
+        '  look({"word":"a"})',
+        "  fly({})",
+        '  -> {"word":"a"}',
+        "  -> error: there is no tool fly; there are look, hang",
+    ]
+    assert "\n".join(["Tools:", *lines, "Answer"]) in text
 
 
 def test_every_round_counts_and_none_is_thrown_away(tmp_path, monkeypatch):
@@ -208,7 +225,15 @@ def test_a_stop_between_two_rounds_keeps_what_was_paid(tmp_path, monkeypatch):
         await work
 
     job = job_with(tmp_path)
-    ended = scripted(job, saying(calls(("look", '{"word": "slow"}'))), monkeypatch, meanwhile=stop)
+    heard = []
+
+    class Hears(Observer):
+        def stopping(self, in_flight):
+            heard.append(in_flight)
+
+    slow = saying(calls(("look", '{"word": "slow"}')))
+    ended = scripted(job, slow, monkeypatch, meanwhile=stop, observer=Hears())
+    assert heard == [1]
     assert ended.summary.ending == "stopped"
     (line,) = failures(job)
     assert (line["error"]["kind"], line["error"]["code"]) == ("unfinished", "stopped")
@@ -332,3 +357,12 @@ def test_the_example_runs_on_the_simulator(pytestconfig, tmp_path):
     talked = [line for line in results(job) if "messages" in line]
     assert len(talked) > 2
     assert not [message for line in talked for message in line["messages"] if "error:" in str(message["content"])]
+
+
+def test_a_sealed_run_tells_the_results_sealed(tmp_path):
+    (tmp_path / "tools.py").write_text("def look(word: str):\n    return 'a secret that nobody reads'\n")
+    row = {"messages": [ASKED], "tool_choice": "required"}
+    summary, heard = ran(tmp_path, row, tools=str(tmp_path / "tools.py"))[:2]
+    assert summary.succeeded == 1
+    assert b"role" in heard
+    assert b"a secret that" not in heard

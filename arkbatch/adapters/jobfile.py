@@ -180,8 +180,6 @@ def _validation(typed: Typed, given: Mapping[str, Any], cwd: Path) -> dict[str, 
     """The section with its path complete, and the schema's text after a look at whether it is one."""
     said = typed.file.validate
     if not said.schema:
-        if "schema" in given:
-            raise UsageError("--schema names no file")
         return {"validate": said}
     path = ((cwd if "schema" in given else typed.folder or cwd) / said.schema).absolute()
     name = f"--schema {said.schema}" if "schema" in given else f'validate.schema = "{said.schema}"'

@@ -52,7 +52,7 @@ def _bar() -> Any:
 def _run(input_: str, flags: dict[str, Any]) -> str:
     """The same command line, as a run."""
     words = ["arkbatch", "run", input_]
-    for name in ("endpoint", "model", "base_url", "images"):
+    for name in ("endpoint", "model", "base_url", "images", "tools", "schema"):
         if flags[name] is not None:
             words += [f"--{name.replace('_', '-')}", flags[name]]
     return shlex.join([*words, *(word for setting in flags["set_"] for word in ("--set", setting))])

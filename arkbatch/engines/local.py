@@ -135,7 +135,9 @@ class Engine:
 
     @property
     def in_flight(self) -> int:
-        return self._tools.gate.in_flight
+        """Calls of the service, and rows whose tools are at work."""
+        talk = self._tools.talk
+        return self._tools.gate.in_flight + (talk.at_work if talk is not None else 0)
 
     def resume_at(self, before: Position) -> Position:
         """A place in the input before which every row is recorded: the oldest row in work, or the last one read.

@@ -18,13 +18,14 @@ from arkbatch.core.validation import Validation
 
 
 class Talk:
-    """The tools of a job. `then` looks at the answers that call none."""
+    """The tools of a job. `then` looks at the answers that call none. at_work: rows whose tools run just now."""
 
     def __init__(self, functions: Functions, use: ToolUse, observer: Observer, then: Validation | None) -> None:
         self._functions = functions
         self._use = use
         self._observer = observer
         self._then = then
+        self.at_work = 0
 
     def check(self, row: Row, reply: Reply, done: Done) -> Verdict:
         """Whether a good reply goes on, or else what becomes of it."""
@@ -41,7 +42,12 @@ class Talk:
         assert message is not None
         if rounds > self._use.max_rounds:
             return endless(self._use.max_rounds)
-        return continued(row.body, message, [await self._call(row, wish) for wish in wishes(message)])
+        self.at_work += 1
+        try:
+            told = [await self._call(row, wish) for wish in wishes(message)]
+        finally:
+            self.at_work -= 1
+        return continued(row.body, message, told)
 
     async def _call(self, row: Row, wish: Wish) -> Told:
         told = await call(self._functions, wish, self._use.timeout)

@@ -9,6 +9,7 @@ import msgspec
 import orjson
 from msgspec import Struct
 
+from arkbatch.core.conversation import wishes
 from arkbatch.core.lines import ErrorPart
 from arkbatch.core.records import Attempt, Before
 from arkbatch.core.words import count, duration, printable
@@ -43,6 +44,7 @@ class _Record(Struct):
     discarded: dict[str, int] = {}
     before: tuple[Before, ...] = ()
     asked_model: str = ""
+    messages: list[dict[str, Any]] = []
 
 
 _decode = msgspec.json.Decoder(_Record).decode
@@ -69,6 +71,9 @@ def _row(row: Shown, run_dir: str) -> Iterator[str]:
         yield _shortened(_pretty(row.request.body))
     if record:
         yield from _history(record)
+        if record.messages and row.request:
+            yield "Tools:"
+            yield from _tools(record.messages[len(row.request.body["messages"]) :])
         yield from _end(record, run_dir)
 
 
@@ -97,6 +102,17 @@ def _history(record: _Record) -> Iterator[str]:
     unlisted = record.attempts - sum(before.attempts for before in record.before) - len(record.calls)
     if unlisted > 0:
         yield f"  {count(unlisted)} calls before the last one are not listed"
+
+
+def _tools(messages: list[dict[str, Any]]) -> Iterator[str]:
+    """What the model called, and what it was told."""
+    for message in messages:
+        if message["role"] == "tool":
+            yield _shortened(f"-> {message['content']}")
+        elif text := message.get("content"):
+            yield _shortened(_pretty(text))
+        for wish in wishes(message) if message.get("tool_calls") else ():
+            yield _shortened(f"{wish.name}({wish.problem or orjson.dumps(wish.arguments).decode()})")
 
 
 def _earlier(before: Before) -> tuple[str, ...]:
