@@ -36,6 +36,7 @@ def any_of(x): return x
 def odd(): return {1, 2}
 def surrogate(): return "\\ud800"
 def nothing(): return None
+def hidden(): return later()
 def breaks(): raise ValueError("no\\nsuch city")
 def leaves(): raise SystemExit(3)
 def own_timeout(): raise TimeoutError("mine")
@@ -64,7 +65,7 @@ def told(functions, name, **arguments):
 
 
 def test_its_own_functions_without_an_underscore_are_the_tools(module):
-    names = "add at any_of odd surrogate nothing breaks leaves own_timeout later cancelled"
+    names = "add at any_of odd surrogate nothing hidden breaks leaves own_timeout later cancelled"
     assert list(module()) == names.split()
     assert list(module("__all__ = ['dedent']\nfrom textwrap import dedent\ndef other(): pass\n")) == ["dedent"]
 
@@ -98,6 +99,7 @@ def test_a_tool_is_described_by_its_signature_and_docstring(module):
         ("any_of", {"x": "春"}, "春"),
         ("any_of", {"x": ["春"]}, '["春"]'),
         ("nothing", {}, "null"),
+        ("hidden", {}, "later"),
         ("later", {"seconds": 1}, "later"),
     ],
 )

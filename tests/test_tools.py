@@ -20,6 +20,7 @@ from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.retrying import Choice, OpenRetry
 from arkbatch.engines.run import Session
 from arkbatch.reports.cost import read_costs
+from arkbatch.reports.forecast_text import foretold
 from arkbatch.reports.show import show
 from arkbatch.reports.show_text import show_text
 from arkbatch.simulator.server import Settings, serve
@@ -348,6 +349,13 @@ def test_what_a_module_prints_does_not_break_the_summary(tmp_path):
     assert orjson.loads(done.stdout)["succeeded"] == 1, done.stderr
     assert "at import" in done.stderr
     assert "in a call" in done.stderr
+
+
+def test_an_estimate_names_no_ceiling_for_rows_that_may_have_many_calls(tmp_path):
+    job = job_with(tmp_path, {"messages": [ASKED], "max_completion_tokens": 10}, model="doubao-seed-1-6-251015")
+    assert "in the first round of tools" in foretold(job, job.input, 1, 0.0)
+    assert "at most" not in foretold(job, job.input, 1, 0.0)
+    assert "at most" in foretold(replace(job, functions=()), job.input, 1, 0.0)
 
 
 def test_the_example_runs_on_the_simulator(pytestconfig, tmp_path):

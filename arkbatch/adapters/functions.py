@@ -118,7 +118,8 @@ async def call(functions: Functions, wish: Wish, seconds: float) -> Told:
 async def _run(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     if inspect.iscoroutinefunction(function):
         return await function(**arguments)
-    return await asyncio.get_running_loop().run_in_executor(_Threads(), lambda: function(**arguments))
+    result = await asyncio.get_running_loop().run_in_executor(_Threads(), lambda: function(**arguments))
+    return await result if inspect.isawaitable(result) else result  # a decorator may hide that it is async
 
 
 class _Threads(Executor):

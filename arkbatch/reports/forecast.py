@@ -104,6 +104,8 @@ def _forecast(question: Question, kind: Kind, inputs: Inputs) -> Forecast:
 def _estimate(question: Question, kind: Kind, inputs: Inputs, endpoint: str, tariff: Tariff | Unknown) -> Estimate:
     """The rows of this kind, priced as if they were sent to this endpoint."""
     price, ceiling = _prices(tariff, question.now)
+    if question.job.functions and online_name(endpoint) == "chat":
+        ceiling = _in_rounds
     limits = question.job.limits
     pace = Pace(limits.concurrency, limits.rpm, limits.tpm)
     sample, left = _measured(question.records, inputs)
@@ -126,6 +128,12 @@ def _measured(records: Records | None, inputs: Inputs) -> tuple[list[Measured], 
         Measured(start + slope * inputs.tokens_of(sent), sent.ceiling, went.usage, went.seconds) for sent, went in found
     ]
     return sample, inputs.left(start, slope)
+
+
+def _in_rounds(given: int, answered: int) -> Unknown:
+    """The ceiling of a row whose model may call tools."""
+    del given, answered
+    return Unknown("tools are called in rounds, each of which is a call")
 
 
 def _prices(tariff: Tariff | Unknown, now: datetime) -> tuple[Price, Ceiling]:

@@ -31,7 +31,8 @@ def foretold(job: Job, path: str, rows: int, now: float) -> str:
     times = rows / max(looked, 1)
     given = sum(each.estimate.input.expected or 0 for each in found) * times
     basis = f" (from the first {count(looked)} rows)" if looked < rows else ""
-    parts = [f"about {short(given)} tokens of input", *_in_short(found, times)]
+    of = " in the first round of tools" if job.functions else ""
+    parts = [f"about {short(given)} tokens of input{of}", *_in_short(found, times)]
     return f"Estimate: {', '.join(parts)}{basis}. `arkbatch estimate --sample 20` measures."
 
 
