@@ -330,6 +330,7 @@ def test_a_hold_lets_nobody_through_until_all_are_released():
             assert [number for number, _ in went] == [0]
             assert (gate.bound_by(), gate.reason, gate.waiting) == (Bound.HELD, "outside of 22:00-08:00", 3)
             gate.release("outside of 22:00-08:00")
+            assert gate.bound_by() is not Bound.HELD
         return went[0][1], [at for _, at in went[1:]], gate.held(now()), dict(gate.holds)
 
     began, after, held, holds = run_virtual(main())

@@ -367,7 +367,7 @@ class Gate:
             self._first, self._patient_until = first, now
             self._patient_until += PATIENCE * self._seconds_for(first.tokens)
         wait, bound = self._obstacle(now, first.tokens)
-        self._watch.held(now, bound)
+        self._watch.held(now, None if self._holds else bound)  # a hold that is over keeps nobody waiting
         if bound is None:
             return first, 0.0
         if bound is Bound.TOKENS and now < self._patient_until:
