@@ -193,3 +193,22 @@ def test_every_row_has_one_record_whatever_crashes_between(tmp_path_factory, out
     assert sorted(recorded) == sorted({number for number, _ in outcomes})
     again = open_journal(path).ledger
     assert (again.done, again.failed, again.tallies) == (live.done, live.failed, live.tallies)
+
+
+def test_what_was_written_before_the_disk_was_full_counts_and_is_not_recorded_twice(tmp_path):
+    """A snapshot may be taken before the session has ended: it must not stand for lines that it does not count."""
+    journal = open_journal(tmp_path)
+    journal.record(*(success(number) for number in range(1, 4)))
+    size = (tmp_path / RESULTS).stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 2000, hard))
+    try:
+        with pytest.raises(StorageFull):
+            journal.record(success(4), failure(5, usage={"x" * 9000: 1}))
+        journal.snapshot(Position(3, 300))()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    journal.abandon()
+    ledger = open_journal(tmp_path).ledger
+    assert rows_of(tmp_path / RESULTS) == [1, 2, 3, 4]
+    assert (4 in ledger, 5 in ledger) == (True, False)

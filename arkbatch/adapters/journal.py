@@ -8,7 +8,7 @@ receiving a reply and recording it, no queue and no lock is needed.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,7 +30,7 @@ from arkbatch.core.bitmap import Bitmap
 from arkbatch.core.errors import RunDamaged
 from arkbatch.core.ledger import Ledger, Marks, Position, fold_lines
 from arkbatch.core.lines import Entry, decode_entry, encode, entry_of
-from arkbatch.core.records import Outcome
+from arkbatch.core.records import Failure, Outcome, Success
 from arkbatch.core.spent import BilledEntry, decode_billed
 from arkbatch.core.totals import usage_report
 
@@ -69,18 +69,25 @@ class Journal:
             self._compact()
 
     def record(self, *outcomes: Outcome) -> None:
-        """Append a line for each, then count their rows. StorageFull: none was counted, and the session has to end."""
+        """Append a line for each, then count their rows. StorageFull: the session has to end.
+
+        The rows of a file are counted before the next file is written: a ledger that stands for lines which it does
+        not count would have their rows sent and recorded again.
+        """
         now = self._wall()
+        results = [outcome for outcome in outcomes if isinstance(outcome, Success)]
+        failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+        for file, ended in ((self._results, results), (self._failures, failures)):
+            if ended:
+                self._append(file, ended, now)
+
+    def _append(self, file: "_AppendOnly", outcomes: Sequence[Outcome], now: float) -> None:
         entries = [entry_of(outcome) for outcome in outcomes]
-        results: list[bytes] = []
-        failures: list[bytes] = []
+        lines = []
         for outcome, entry in zip(outcomes, entries, strict=True):
             url = self._url_of(entry.endpoint) if entry.error is not None and entry.endpoint else ""
-            line = encode(outcome, run_id=self._run_id, finished_at=now, url=url)
-            (results if entry.error is None else failures).append(line)
-        for file, lines in ((self._results, results), (self._failures, failures)):
-            if lines:
-                file.append(b"".join(lines))
+            lines.append(encode(outcome, run_id=self._run_id, finished_at=now, url=url))
+        file.append(b"".join(lines))
         for outcome, entry in zip(outcomes, entries, strict=True):
             self.ledger.fold(entry)
             if self.bill is not None:
