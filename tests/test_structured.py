@@ -13,6 +13,7 @@ from virtual import run_virtual
 
 from arkbatch.adapters.jobfile import resolve
 from arkbatch.core.errors import RunChanged, UsageError
+from arkbatch.core.job import Validate
 from arkbatch.core.kinds import chosen_kinds
 from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.retrying import Choice, OpenRetry
@@ -72,6 +73,15 @@ def test_other_failures_are_counted_apart(tmp_path, monkeypatch):
     transport = FakeTransport(lambda *_: said[len(transport.calls) - 1])
     assert scripted(job, transport, monkeypatch).summary.succeeded == 1
     assert results(job)[0]["attempts"] == 5
+
+
+def test_prose_in_place_of_json_is_the_rows_own_failure_and_no_outage(tmp_path, monkeypatch):
+    job = job_with(tmp_path, *({"prompt": str(number)} for number in range(12)))
+    job = replace(job, validate=Validate(schema="s.json", attempts=2))
+    transport = saying("Sure!")
+    summary = scripted(job, transport, monkeypatch).summary
+    assert (summary.ending, summary.failures) == ("finished", {"invalid_output": 12})
+    assert (len(transport.calls), "seconds_away" in summary.session) == (24, False)
 
 
 def test_rows_of_another_endpoint_are_not_looked_at(tmp_path):
