@@ -11,6 +11,7 @@ from runs import job_of, numbered, prompts
 from sessions import failures, results, scripted, worked
 
 from arkbatch.adapters.progress import Observer
+from arkbatch.core.errors import Halted
 from arkbatch.core.job import RetryPolicy, Timeouts
 from arkbatch.core.stopper import ENOUGH
 from arkbatch.engines import run as run_module
@@ -349,3 +350,16 @@ def test_an_hour_of_overload_is_sat_out(tmp_path, monkeypatch):
     ended = scripted(ours, transport, monkeypatch)
     assert ended.summary.succeeded == 40
     assert len(transport.calls) < 400
+
+
+def test_a_call_without_a_key_is_under_way_no_more_and_only_once(tmp_path, monkeypatch):
+    class Keyless:
+        async def send(self, call):
+            await asyncio.sleep(1)
+            raise Halted("no key is to be had")
+
+    seen = []
+    observer = Observer()
+    observer.stands = lambda standing: seen.append(standing.in_flight)
+    ended = scripted(job(tmp_path, *numbered(9), concurrency=3), Keyless(), monkeypatch, observer=observer)
+    assert (ended.summary.ending, min(seen), seen[-1]) == ("halted", 0, 0)

@@ -210,3 +210,18 @@ def test_a_rest_before_a_sign_of_life_does_not_count_twice(answered_at):
     for row in (1, 2, 3):
         call(one, 140.0, row, DROPPED)
     assert one.lasts(140.0) == (40.0 if answered_at < 100.0 else 20.0)
+
+
+def test_a_call_of_which_nothing_is_heard_is_no_longer_under_way_and_no_probe():
+    one = outage(width=64)
+    for _ in range(40):
+        one.sent(0.5)
+    for _ in range(40):
+        one.unheard(0.6)
+    for row in range(1, 4):
+        call(one, 1.0, row, DROPPED)
+    assert one.is_away
+    one.sent(10.0)
+    assert one.ready_in(10.0, 1) == SLOW_PROBE
+    one.unheard(10.0)
+    assert one.ready_in(10.0, 0) == 0

@@ -112,6 +112,12 @@ class Outage:
         self._lives(now)
         return verdict
 
+    def unheard(self, now: float) -> None:
+        """A call ended and says nothing, since it was not sent or nobody waited for it: another may probe."""
+        self._under_way -= 1
+        if self.is_away and not self._opening:
+            self._next_probe = now
+
     def covers(self, failed_at: float) -> bool:
         """Whether a failure that was put on a row at that time is now known to have been the service's."""
         return self._last is not None and self._last.since <= failed_at <= self._last.noticed
@@ -227,7 +233,7 @@ class Outage:
 
 def doubtful(cause: Cause) -> bool:
     """Whether a failure may be the service's as well as the row's."""
-    return cause.kind in _DOUBTFUL or cause.code in _GARBAGE
+    return cause.kind in _DOUBTFUL or (cause.kind is Kind.BAD_REPLY and cause.code in _GARBAGE)
 
 
 def _excuses(cause: Cause) -> int:

@@ -172,9 +172,9 @@ class Calls:
 
     def unsendable(self, leave: Leave, asked: Asked, cause: Cause) -> tuple[Response, Verdict]:
         """Give the leave back: nothing is sent."""
-        response, verdict = Broken(Break.CONNECT, cause.message), Refused(cause)
-        self._settle(leave, asked, response, verdict)
-        return response, verdict
+        verdict = Refused(cause)
+        self._take_back(leave, asked, verdict)
+        return Broken(Break.CONNECT, cause.message), verdict
 
     async def exchange(self, sent: Sent, asked: Asked) -> tuple[Response, Verdict]:
         """Send it and judge what comes back. Whoever cancels this has left the gate."""
@@ -199,7 +199,7 @@ class Calls:
     ) -> tuple[Response, Verdict]:
         """Tell everyone what came of it. The verdict comes back with the blame where it belongs."""
         if isinstance(response, Broken) and isinstance(verdict, Halt):  # no key was to be had; the service said nothing
-            self._settle(sent.leave, asked, response, verdict)
+            self._take_back(sent.leave, asked, verdict)
             return response, verdict
         gate, row, turn, now = self._tools.gate, asked.row, sent.leave.turn, self._time()
         verdict = gate.outage.heard(now, row.number, verdict, turn.at)
@@ -224,8 +224,19 @@ class Calls:
             self._tools.gate.answered(turn, used)
         if isinstance(response, Reply) and (granted := allowance(response.headers)) is not None:
             self._tools.gate.told(*granted)
-        if self._tools.spending is not None and leave.hold is not None:
-            _pay(self._tools.spending, leave.hold, asked.row, verdict)
+        self._pay(leave, asked, verdict)
+
+    def _take_back(self, leave: Leave, asked: Asked, verdict: Verdict) -> None:
+        """The leave for a call that the service knows nothing of."""
+        self._tools.gate.unsent(leave.turn)
+        self._pay(leave, asked, verdict)
+
+    def _pay(self, leave: Leave, asked: Asked, verdict: Verdict) -> None:
+        if self._tools.spending is None or leave.hold is None:
+            return
+        model, tier = ("", "") if isinstance(verdict, Halt) else (verdict.model, verdict.service_tier)
+        answered, usage = isinstance(verdict, Done), _usage(verdict)
+        self._tools.spending.settle(leave.hold, asked.row, usage, model=model, service_tier=tier, answered=answered)
 
     def forgive(self, history: History) -> None:
         """Give an attempt back that was spent on what is now known to have been an outage."""
@@ -240,12 +251,6 @@ class Calls:
                 Estimator(output=0) if row.endpoint.endswith("embeddings") else Estimator()
             )
         return estimator
-
-
-def _pay(spending: Spending, hold: Hold, row: Row, verdict: Verdict) -> None:
-    model, tier = ("", "") if isinstance(verdict, Halt) else (verdict.model, verdict.service_tier)
-    answered = isinstance(verdict, Done)
-    spending.settle(hold, row, _usage(verdict), model=model, service_tier=tier, answered=answered)
 
 
 def _usage(verdict: Verdict) -> Usage:

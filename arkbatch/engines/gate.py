@@ -96,7 +96,7 @@ class Gate:
     """The one gate of a run, or of a server's limits. Made and used inside a running loop.
 
     A worker asks `admit` before each call, and after it tells once what came of it: `answered` or `push_back`, with
-    the tokens it used, or `leave` when nobody will ever know.
+    the tokens it used, `unsent` when there was nothing to send, or `leave` when nobody will ever know.
     """
 
     def __init__(
@@ -145,7 +145,13 @@ class Gate:
         """A call was abandoned: its place is free, and it counts as it was reserved."""
         self.in_flight -= 1
         self._reserved -= turn.tokens
+        self.outage.unheard(self._time())
         self._look_soon()
+
+    def unsent(self, turn: Turn) -> None:
+        """Nothing was sent: it counts as a request, and its tokens are free."""
+        self.outage.unheard(self._time())
+        self.answered(turn, 0)
 
     def answered(self, turn: Turn, used: int) -> None:
         """A call ended, having used so many tokens, and nobody complained about the pace."""
@@ -307,10 +313,6 @@ class Gate:
             share.settle(now, turn.at, turn.tokens, used)
         self._look_soon()
 
-    def _give_back(self, turn: Turn) -> None:
-        """A turn that was granted to somebody who was cancelled before hearing of it."""
-        self.answered(turn, 0)
-
     # ---- the line
 
     async def _stand_in_line(self, tokens: int) -> Turn | None:
@@ -326,7 +328,7 @@ class Gate:
             self._line.pop(waiter, None)
             turn = None if waiter.bell.cancelled() else waiter.bell.result()
             if turn is not None:
-                self._give_back(turn)
+                self.unsent(turn)
             self._look_soon()
             raise
 
