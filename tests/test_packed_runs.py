@@ -4,12 +4,13 @@ import asyncio
 
 import orjson
 import pytest
+from fakes import SCRIPT, FakeTransport, refusal, said
 from msgspec.structs import replace
 from runs import job_of, prompts
-from sessions import failures, results, worked
+from sessions import failures, results, scripted, worked
 from virtual import run_virtual
 
-from arkbatch.core.job import Embeddings
+from arkbatch.core.job import Embeddings, RetryPolicy
 from arkbatch.engines import run as run_module
 from arkbatch.engines.retrying import Choice, OpenRetry
 from arkbatch.engines.run import Session
@@ -116,6 +117,41 @@ def test_every_row_of_a_call_leads_to_it(tmp_path):
     worked(ours)
     assert len({orjson.dumps(line["calls"][0]["id"]) for line in results(ours)}) == 1
     assert len({line["response"]["request_id"] for line in results(ours)}) == 1
+
+
+def test_rows_that_all_name_a_model_of_their_own_which_is_not_there_end_the_run(tmp_path, monkeypatch):
+    rows = [{"input": f"text {number}", "model": "gone"} for number in range(1, 101)]
+    ours = replace(
+        job_of(prompts(tmp_path, *rows), model=MODEL, endpoint="embeddings", concurrency=4),
+        embeddings=Embeddings(pack=4),
+    )
+    transport = FakeTransport(lambda *_: refusal(404, "InvalidEndpointOrModel.NotFound", "no such model"))
+    ended = scripted(ours, transport, monkeypatch)
+    assert (ended.summary.ending, failures(ours)) == ("halted", [])
+    assert len(transport.calls) < 12
+
+
+def test_a_call_that_waited_too_long_for_the_rate_is_not_taken_apart(tmp_path, monkeypatch):
+    ours = replace(job(tmp_path, *"abcdefgh", pack=8), retry=RetryPolicy(patience=60.0))
+    transport = FakeTransport(lambda *_: SCRIPT["rate_rpm"])
+    assert scripted(ours, transport, monkeypatch).summary.failures == {"rate_limited": 8}
+    assert len({call.body for call in transport.calls}) == 1
+
+
+@pytest.mark.parametrize("seconds", [0.5, 8.0])
+def test_a_stop_between_two_halves_forgets_no_bill(tmp_path, monkeypatch, seconds):
+    """The whole was billed and thrown away; then one half is under way, and the other waits."""
+    ours = job(tmp_path, *"abcdefgh", pack=8, max_attempts=1, concurrency=1)
+    transport = FakeTransport(
+        lambda *_: said({"id": "02", "model": "e", "data": [], "usage": {"prompt_tokens": 80}}, seconds=1.0)
+    )
+
+    async def stop(session, _):
+        await asyncio.sleep(seconds)
+        session.stop()
+
+    scripted(ours, transport, monkeypatch, meanwhile=stop)
+    assert usage(failures(ours)) == 80 * len(transport.calls)
 
 
 def test_failed_rows_go_together_again(tmp_path):

@@ -97,23 +97,31 @@ def halves(whole: Pack) -> tuple[Row, Row]:
     return pack(whole.rows[:middle]), pack(whole.rows[middle:])
 
 
-def apart(outcome: Outcome) -> list[Outcome]:
+def apart(outcome: Outcome) -> Sequence[Outcome]:
     """The outcomes of a pack's rows."""
-    whole = outcome.row
+    return failed_apart(outcome) if isinstance(outcome, Failure) else _done_apart(outcome)
+
+
+def failed_apart(failure: Failure) -> list[Failure]:
+    """The failure of each row of a pack; of a row that went alone, its own."""
+    whole = failure.row
+    if not isinstance(whole, Pack):
+        return [failure]
+    weights = [_weight(row) for row in whole.rows]
+    parts = zip(whole.rows, shared(failure.usage, weights), _calls_apart(failure.calls, weights), strict=True)
+    return [msgspec.structs.replace(failure, row=row, usage=usage, calls=calls) for row, usage, calls in parts]
+
+
+def _done_apart(success: Success) -> list[Success]:
+    whole = success.row
     assert isinstance(whole, Pack)
     weights = [_weight(row) for row in whole.rows]
-    usages = shared(outcome.usage, weights)
-    calls = _calls_apart(outcome.calls, weights)
-    if isinstance(outcome, Failure):
-        return [
-            msgspec.structs.replace(outcome, row=row, usage=usage, calls=own)
-            for row, usage, own in zip(whole.rows, usages, calls, strict=True)
-        ]
-    discarded = shared(outcome.discarded, weights)
-    replies = _replies(outcome, whole.rows, usages, discarded)
+    usages, discarded = shared(success.usage, weights), shared(success.discarded, weights)
+    replies = _replies(success, whole.rows, usages, discarded)
+    parts = zip(whole.rows, replies, usages, discarded, _calls_apart(success.calls, weights), strict=True)
     return [
-        msgspec.structs.replace(outcome, row=row, reply=reply, usage=usage, discarded=lost, calls=own)
-        for row, reply, usage, lost, own in zip(whole.rows, replies, usages, discarded, calls, strict=True)
+        msgspec.structs.replace(success, row=row, reply=reply, usage=usage, discarded=lost, calls=calls)
+        for row, reply, usage, lost, calls in parts
     ]
 
 

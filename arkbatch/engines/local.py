@@ -20,7 +20,7 @@ from arkbatch.core.errors import ArkbatchError
 from arkbatch.core.histogram import Histogram
 from arkbatch.core.history import History
 from arkbatch.core.ledger import Position
-from arkbatch.core.packing import Pack, apart, halves
+from arkbatch.core.packing import Pack, apart, failed_apart, halves
 from arkbatch.core.records import (
     Again,
     BadRow,
@@ -36,7 +36,7 @@ from arkbatch.core.records import (
     Row,
     Verdict,
 )
-from arkbatch.core.retry import Delay, GiveUp, decide
+from arkbatch.core.retry import Delay, GiveUp, decide, spends_attempt
 from arkbatch.core.speed import Speeds
 from arkbatch.core.stopper import Stopper
 from arkbatch.engines.calls import Asked, Calls, Tools
@@ -64,7 +64,7 @@ class Engine:
 
     def __init__(self, rows: Iterator[Row | BadRow], tools: Tools) -> None:
         self._rows = rows
-        self._halved: deque[tuple[Row, History]] = deque()  # parts of packs that were refused
+        self._halved: deque[tuple[Row, History, Cause]] = deque()  # parts of packs, and why those failed
         self._tools = tools
         self._calls = Calls(tools)
         self.requeued = Requeued()
@@ -92,6 +92,7 @@ class Engine:
         except* ArkbatchError as errors:
             raise errors.exceptions[0] from None
         finally:
+            self._keep_bills()
             self.write_down()
         if self.halt is None:
             self._clear_up()
@@ -173,13 +174,16 @@ class Engine:
                 self._last = self._open[each.number] = Position(each.number - 1, each.offset)
         return row
 
-    async def _work(self, row: Row, history: History) -> None:
-        """See one row through to its outcome. A row that is left undone stays open, so that a resume finds it."""
+    async def _work(self, row: Row, history: History, cause: Cause | None = None) -> None:
+        """See one row through to its outcome. A row that is left undone stays open, so that a resume finds it.
+
+        cause: why it failed before
+        """
         calls, files = self._calls, self._tools.files
-        if files is not None and (cause := files.unfit(row.body)) is not None:
-            self._record(Failure(row, cause))
+        if files is not None and (unfit := files.unfit(row.body)) is not None:
+            self._record(Failure(row, unfit))
             return
-        asked, verdict = calls.asked(row), None
+        asked = calls.asked(row)
         while (made := await calls.make(asked, history)) is not None:
             if isinstance(made, Cause):
                 self._halt(made)
@@ -189,17 +193,19 @@ class Engine:
                 going_on = await self._talk(row, asked, response, verdict, history)
                 if going_on is None:
                     return
-                asked = going_on
+                asked, cause = going_on, None
                 continue
             delay = self._conclude(row, response, verdict, history)
             if delay is None:
                 return
+            assert isinstance(verdict, Again)
+            cause = verdict.cause
             if not await self._rest(delay):
                 break
             if self._ended(row, history):
                 return
-        if history.rounds or (history.billed and isinstance(verdict, Again)):
-            self._keep_bill(row, verdict, history)
+        if history.rounds or (history.billed and cause is not None):
+            self._keep_bill(row, cause, history)
 
     async def _talk(self, row: Row, asked: Asked, response: Response, done: Done, history: History) -> Asked | None:
         """Run the tools that the reply calls, and ask on. None: the row has its record."""
@@ -214,14 +220,22 @@ class Engine:
         history.messages = body["messages"]
         return self._calls.asked(replace(asked.row, body=body))
 
-    def _keep_bill(self, row: Row, verdict: Verdict | None, history: History) -> None:
-        """The run stops between two calls of a row that was billed: without a record the money would be forgotten."""
+    def _keep_bill(self, row: Row, failed: Cause | None, history: History) -> None:
+        """The run stops between two calls of a row that was billed: without a record the money would be forgotten.
+
+        failed: why the call before failed, if it did
+        """
         cause = stopped(history.rounds)
-        if isinstance(verdict, Again):
-            why = verdict.cause
-            said = f"{why.message} (the run was stopped before the next try)"
-            cause = Cause(why.kind, why.code, said, why.advice)
+        if failed is not None:
+            said = f"{failed.message} (the run was stopped before the next try)"
+            cause = Cause(failed.kind, failed.code, said, failed.advice)
         self._record(history.failure(row, cause))
+
+    def _keep_bills(self) -> None:
+        """The same for parts of packs that nobody took up again."""
+        for row, history, cause in self._halved:
+            if history.billed:
+                self._keep_bill(row, cause, history)
 
     def _conclude(self, row: Row, response: Response, verdict: Verdict, history: History) -> float | None:
         """Record what is final. Seconds until the next try, or None when there is none."""
@@ -232,8 +246,8 @@ class Engine:
                 self._record(history.success(row, response, verdict))
             case Again():
                 return self._try_again(row, verdict, history)
-            case Refused() if isinstance(row, Pack):
-                self._halve(row, history)
+            case Refused(cause=cause) if isinstance(row, Pack):
+                self._halve(row, history, cause)
             case Refused(cause=cause):
                 self._refuse(history.failure(row, cause))
             case Halt(cause=cause) if cause.kind is Kind.NOT_FOUND and row.body["model"] != self._tools.model:
@@ -267,20 +281,23 @@ class Engine:
                 if history.doubted_at is not None:
                     history.condemned = given_up
                     return _GRACE
-                self._fail(row, history, given_up)
+                if spends_attempt(verdict):
+                    self._fail(row, history, given_up)
+                else:
+                    self._record(history.failure(row, given_up))  # smaller calls would be refused as well
         return None
 
     def _fail(self, row: Row, history: History, cause: Cause) -> None:
         """Give a row up. What failed together is tried apart: it may be the fault of one."""
         if isinstance(row, Pack):
-            self._halve(row, history)
+            self._halve(row, history, cause)
         else:
             self._record(history.failure(row, cause))
 
-    def _halve(self, pack: Pack, history: History) -> None:
+    def _halve(self, pack: Pack, history: History, cause: Cause) -> None:
         first, second = halves(pack)
-        self._halved.append((first, history.passed_on(with_bill=True)))
-        self._halved.append((second, history.passed_on(with_bill=False)))
+        self._halved.append((first, history.passed_on(with_bill=True), cause))
+        self._halved.append((second, history.passed_on(with_bill=False), cause))
 
     def _ended(self, row: Row, history: History) -> bool:
         """Record a row that was given up, unless it has turned out meanwhile not to be its fault."""
@@ -295,8 +312,9 @@ class Engine:
         self._halt(cause)
 
     def _refuse(self, failure: Failure) -> None:
-        for each in self._stopper.refused(failure):
-            self._record(each)
+        for own in failed_apart(failure):
+            for each in self._stopper.refused(own):
+                self._record(each)
         if self._stopper.proven:
             self._cleared.set()
 
