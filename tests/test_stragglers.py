@@ -119,14 +119,14 @@ def test_rows_may_name_any_number_of_models():
 
 
 def test_second_calls_are_a_share_and_little_is_saved_up():
-    share = Share(width=100)
+    share = Share(width=400)
     assert not share.take()
     for _ in range(19):
         share.earn()
     assert not share.take()
     for _ in range(10_000):
         share.earn()
-    assert [share.take() for _ in range(7)] == [True] * 5 + [False] * 2
+    assert [share.take() for _ in range(22)] == [True] * 20 + [False] * 2
 
 
 def test_stragglers_are_said_with_the_first_of_them_and_what_is_usual():

@@ -30,7 +30,7 @@ from arkbatch.adapters.schema import read_schema
 from arkbatch.adapters.typed import FLAG_PATHS, Typed, complete, mistake, read
 from arkbatch.adapters.zones import due_of, hours_of
 from arkbatch.core.arks_own import refusal
-from arkbatch.core.endpoints.batch import misplaced
+from arkbatch.core.endpoints.batch import LANE, misplaced
 from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job import CERTIFICATE_TEXT, Job, Limits, Notify, Sections
 
@@ -215,6 +215,8 @@ def _check_server(typed: Typed, server: Server, given: Mapping[str, Any]) -> Non
 def _check_lane(typed: Typed, model: str) -> None:
     if reason := misplaced(model, typed.file.lane):
         raise mistake(typed.label, reason)
+    if typed.file.hedge and typed.file.lane == LANE:
+        raise mistake(typed.label, "hedge is for online calls: those of the batch lane are held for hours by nature")
 
 
 def _check_project(typed: Typed, server: Server, model: str) -> None:

@@ -15,7 +15,18 @@ from tqdm import tqdm
 
 from arkbatch.adapters.rundir import disk, private
 from arkbatch.core.orders import Steered, told
-from arkbatch.core.records import Again, Cause, Failure, Outcome, Response, Row, Verdict
+from arkbatch.core.records import (
+    ASSUMED,
+    Again,
+    Cause,
+    Failure,
+    Outcome,
+    Response,
+    Row,
+    Usage,
+    Verdict,
+    total_tokens,
+)
 from arkbatch.core.standing import Found, Standing, seconds_left
 from arkbatch.core.words import counted, duration, printable, short
 
@@ -60,6 +71,12 @@ class Observer:
 
     def straggles(self, text: str) -> None:
         """A call takes far longer than is usual; "" when none does any more."""
+
+    def asked_again(self, row: int, seconds: float) -> None:
+        """A second call is made for a row that was silent for so long."""
+
+    def outran(self, row: Row, client_id: str, usage: Usage) -> None:
+        """That call lost to another of its row; it is counted with this usage, which nobody may have told."""
 
     def closed(self, ending: str) -> None:
         """The session ended; its records are on disk."""
@@ -118,6 +135,14 @@ class Several(Observer):
     def straggles(self, text: str) -> None:
         for each in self._observers:
             each.straggles(text)
+
+    def asked_again(self, row: int, seconds: float) -> None:
+        for each in self._observers:
+            each.asked_again(row, seconds)
+
+    def outran(self, row: Row, client_id: str, usage: Usage) -> None:
+        for each in self._observers:
+            each.outran(row, client_id, usage)
 
     def closed(self, ending: str) -> None:
         for each in self._observers:
@@ -262,6 +287,13 @@ class Log(Observer):
     def straggles(self, text: str) -> None:
         if text:
             self._write(f"straggler, {text}")
+
+    def asked_again(self, row: int, seconds: float) -> None:
+        self._write(f"row {row} is asked once more after {seconds:.1f} s")
+
+    def outran(self, row: Row, client_id: str, usage: Usage) -> None:
+        how = "assumed" if ASSUMED in usage else "told"
+        self._write(f"row {row.number}: another call was quicker; {total_tokens((usage,))} tokens {how} id={client_id}")
 
     def closed(self, ending: str) -> None:
         self._tell(f"session ends: {ending}")

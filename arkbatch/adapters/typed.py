@@ -40,6 +40,7 @@ FLAG_PATHS = {
     "stream": ("stream",),
     "project": ("project",),
     "encrypt": ("encrypt",),
+    "hedge": ("hedge",),
     "lane": ("lane",),
     "images": ("images",),
     "tools": ("tools", "module"),

@@ -54,6 +54,9 @@ _SENDING = (
     click.option("--max-cost", type=float, metavar="N", help="The most that the whole run may cost: --max-cost 50"),
     click.option("--max-tokens", type=int, metavar="N", help="The most tokens that the whole run may use."),
     click.option("--max-attempts", type=int, metavar="N", help="Attempts before a row is given up (default 5)."),
+    click.option(
+        "--hedge/--no-hedge", default=None, help="Ask once more for an answer that is far too late; both are paid."
+    ),
     click.option("--encrypt", is_flag=True, default=None, help="Encrypt what messages say; needs arkbatch[seal]."),
     click.option("--certificate", metavar="PEM", help="With --encrypt: this certificate, not the service's own word."),
     click.option("--project", metavar="P", help="Project of plain model ids, when access keys are used."),

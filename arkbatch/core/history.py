@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from arkbatch.core.outage import doubtful
 from arkbatch.core.records import (
     NO_USAGE,
+    OUTRUN,
     Again,
     Attempt,
     BadRow,
@@ -20,6 +21,7 @@ from arkbatch.core.records import (
     Row,
     Scope,
     Success,
+    Usage,
     Verdict,
     add_usage,
 )
@@ -58,7 +60,7 @@ class History:
         self._reply: Reply | None = None
         self._model = self._tier = ""
         self._seconds = 0.0
-        self._began = 0.0  # when the first call was sent
+        self._began: float | None = None  # when the first call was sent
         self.sent = 0  # calls made
         self.spent = 0  # attempts used up; a rate answer uses none
         self.rounds = 0  # replies that called tools
@@ -110,10 +112,10 @@ class History:
         reply = response if isinstance(response, Reply) else None
         self._reply = reply or self._reply
         after, began = 0.0, now - response.seconds
-        if self._calls:
-            after = round(began - self._began, 3)
-        else:
+        if self._began is None:
             self._began = began
+        else:
+            after = round(began - self._began, 3)
         call = _attempt(client_id, response, reply, verdict, after)
         if len(self._calls) < _CALLS_KEPT or self._calls[-1].tokens:  # what was billed is never forgotten
             self._calls.append(call)
@@ -141,6 +143,26 @@ class History:
         self.doubted_at = None
         self._model, self._tier = done.model or self._model, done.service_tier or self._tier
         self._rounds = add_usage(self._rounds, done.usage)
+
+    def begins(self, now: float) -> None:
+        """The first call was sent at this time, although another may end before it."""
+        if not self._calls:
+            self._began = now
+
+    def outrun(self, client_id: str, began: float, now: float, winner: Done | Refused, usage: Usage) -> None:
+        """A call lost to another one of this row, and is thrown away with what it used."""
+        self._seconds += now - began
+        self._discarded = add_usage(self._discarded, usage)
+        call = Attempt(
+            id=client_id,
+            verdict=OUTRUN,
+            seconds=round(now - began, 3),
+            tokens=usage,
+            model=winner.model if usage else None,
+            service_tier=winner.service_tier if usage else None,
+            after=round(began - (self._began or began), 3),
+        )
+        self._calls.append(call)
 
     def success(self, row: Row, reply: Reply, done: Done) -> Success:
         usage = add_usage(self._discarded, self._rounds, done.usage) if self.billed else done.usage

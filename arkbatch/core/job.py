@@ -273,6 +273,12 @@ class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Literal["online", "batch"],
         Meta(description="batch: Ark's lane at half price, for ep-bi-... endpoints; calls are held open for hours."),
     ] = "online"
+    hedge: Annotated[
+        bool,
+        Meta(
+            description="Ask once more where an answer takes far longer than is usual; the first wins, both are paid."
+        ),
+    ] = False
     encrypt: Annotated[
         bool, Meta(description="Encrypt what messages say, and refuse to send what cannot be encrypted. Ark only.")
     ] = False

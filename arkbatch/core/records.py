@@ -18,6 +18,8 @@ Usage = Mapping[str, int]
 Body = dict[str, Any]
 
 NO_USAGE: Usage = {}
+ASSUMED = "assumed"  # the meter of tokens that are counted in the others although no reply told of them
+OUTRUN = "outrun"
 NO_HEADERS: Mapping[str, str] = {}
 
 
@@ -28,6 +30,12 @@ def add_usage(*usages: Usage) -> dict[str, int]:
         for meter, count in usage.items():
             total[meter] = total.get(meter, 0) + count
     return total
+
+
+def assumed(usage: Usage) -> Usage:
+    """What a call that was abandoned is taken to have used, by what the same request used when it was answered."""
+    tokens = total_tokens((usage,))
+    return {**usage, ASSUMED: tokens} if tokens else NO_USAGE
 
 
 class Kind(StrEnum):
@@ -245,7 +253,8 @@ Verdict = Done | Again | Refused | Halt
 
 
 class Attempt(Struct, frozen=True, gc=False, omit_defaults=True):
-    """One call as the record keeps it. `verdict` is "done", "tools" (it called some) or the kind of its cause.
+    """One call as the record keeps it. `verdict` is "done", "tools" (it called some), "outrun" (another was quicker) or
+    the kind of its cause.
 
     tokens: what it billed, unless its answer is the row's; model, service_tier: what that answer named
     after: seconds from when the row's first call was sent to when this one was

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from arkbatch.core.records import Size
 from arkbatch.core.words import counted, duration
 
 QUANTILE = 0.95
@@ -26,10 +27,20 @@ FLOOR = 5.0  # s; nobody minds less
 ENOUGH = 50  # calls that have ended, of which three are beyond the quantile
 REMEMBERED = 1000  # calls
 MOST_PEERS = 64  # groups of them, some 30 KB each
+SMALL, PART = 256, 3000  # characters: up to this many make no difference; what an image is worth
 SHARE = 0.05  # of the calls may be made once more
-FEWEST_SAVED = 2.0  # second calls that a run may always have saved up
+FEWEST_SAVED = 10.0  # second calls that a run may always have saved up, since slow calls come in bunches
 
-Key = tuple[str, str, bool, int]  # endpoint, model, streamed, doublings of the expected tokens
+Key = tuple[str, str, bool, int]  # endpoint, model, streamed, doublings of the request
+
+
+def doublings(size: Size) -> int:
+    """About how large a request is.
+
+    By its characters, which are known: estimated tokens change while they are learnt, so that the calls which begin a
+    run would have no peers.
+    """
+    return (SMALL + size.narrow + 2 * size.wide + PART * size.parts).bit_length()
 
 
 class Straggler(Struct, frozen=True, gc=False):

@@ -16,12 +16,13 @@ from msgspec import Struct, structs
 
 from arkbatch.core.money import EXACT, ZERO, Cost, Unknown
 from arkbatch.core.pricebook import Peak, PriceRow, Rates
-from arkbatch.core.records import Usage
+from arkbatch.core.records import ASSUMED, Usage
 
 BEIJING = timezone(timedelta(hours=8))  # in which both consoles bill
 ENDLESS = 1 << 62
 PRICED = {"input", "cached", "output", "audio_input", "audio_cached", "image_input"}
-UNDERSTOOD = PRICED | {"video_input", "reasoning"}  # these two are priced with the whole they are part of
+# These are priced with the whole they are part of.
+UNDERSTOOD = PRICED | {"video_input", "reasoning", ASSUMED}
 PREPAID = {"provisioned_input", "provisioned_output"}
 
 

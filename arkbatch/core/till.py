@@ -11,10 +11,10 @@ from typing import Any
 from msgspec import Struct, field
 
 from arkbatch.core.money import Cost, Money, Unknown
-from arkbatch.core.records import Usage
+from arkbatch.core.records import ASSUMED, Usage
 from arkbatch.core.tariff import Tariff
 
-PLAIN = {"input", "output", "reasoning", "cached"}
+PLAIN = {"input", "output", "reasoning", "cached", ASSUMED}
 
 
 class Charge(Struct):

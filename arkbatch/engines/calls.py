@@ -41,9 +41,10 @@ from arkbatch.core.records import (
     Size,
     Usage,
     Verdict,
+    assumed,
 )
 from arkbatch.core.shares import Tokens
-from arkbatch.core.stragglers import Flight, Flights
+from arkbatch.core.stragglers import Flight, Flights, doublings
 from arkbatch.core.verdict import judge
 from arkbatch.engines.gate import Gate, Turn
 from arkbatch.engines.spending import Hold, Spending
@@ -68,6 +69,7 @@ class Tools(Struct, frozen=True):
     check: a second look at a good reply, which may find it unfit, None when the first is enough
     flights: the calls under way, to find those that take too long; None where nothing is too long
     talk: runs the tools that models call, None when nobody does
+    hedge: make a second call where one takes too long, with so many calls at once; 0: never
     """
 
     gate: Gate
@@ -85,6 +87,7 @@ class Tools(Struct, frozen=True):
     check: Callable[[Row, Reply, Done], Verdict] | None = None
     flights: Flights | None = None
     talk: Talk | None = None
+    hedge: int = 0
 
 
 class Asked(Struct, frozen=True):
@@ -137,6 +140,20 @@ class Calls:
 
     # ---- the steps of it
 
+    async def admit_again(self, asked: Asked) -> Leave | None:
+        """The same for a call that can be done without. None: it does not fit the budget, or nobody goes any more."""
+        spending, hold = self._tools.spending, None
+        expected = asked.estimator.estimate(asked.size)
+        if spending is not None and (hold := spending.admit_now(asked.row, asked.size, expected[1])) is None:
+            return None
+        turn = None
+        try:
+            turn = await self._tools.gate.admit(Tokens.of(*expected))
+        finally:
+            if turn is None and spending is not None and hold is not None:
+                spending.settle(hold, asked.row, NO_USAGE, model="", service_tier="", answered=False)
+        return None if turn is None else Leave(turn, hold)
+
     async def admit(self, asked: Asked) -> Leave | Cause | None:
         """Wait for leave to call once; None and a cause as above."""
         spending, hold = self._tools.spending, None
@@ -163,8 +180,7 @@ class Calls:
         model, stream = row.body["model"], row.body.get("stream") is True
         flight = moved = None
         if tools.flights is not None:
-            key = (row.endpoint, model, stream, turn.tokens.bit_length())
-            flight = tools.flights.begin(turn.at, row.number, key)
+            flight = tools.flights.begin(turn.at, row.number, (row.endpoint, model, stream, doublings(asked.size)))
             moved = flight.moved if stream else None
         return Sent(
             leave, Call(client_id, row.endpoint, asked.endpoint.path, body, NO_HEADERS, model, stream, moved), flight
@@ -209,6 +225,27 @@ class Calls:
         self._tools.observer.answered(row, sent.call.client_id, response, verdict)
         self._settle(sent.leave, asked, response, verdict)
         return response, verdict
+
+    def outrun(
+        self, sent: Sent, asked: Asked, history: History, winner: Done | Refused, own: Done | Refused | None
+    ) -> None:
+        """Another call of the row was answered first. own: what this one came to; None: it is being abandoned.
+
+        Nobody will hear what an abandoned call is billed, and to hang up does not make it free. So it is taken to have
+        used what the same request did use.
+        """
+        now, tools, leave = self._time(), self._tools, sent.leave
+        usage = assumed(winner.usage) if own is None else own.usage
+        history.outrun(sent.call.client_id, leave.turn.at, now, winner, usage)
+        if sent.flight is not None:
+            sent.flight.learn(now)
+        if own is not None:
+            tools.gate.outage.heard(now, asked.row.number, own, leave.turn.at)
+            tools.gate.answered(leave.turn, _used(usage))
+        if tools.spending is not None and leave.hold is not None:
+            model, tier, answered = winner.model, winner.service_tier, isinstance(winner, Done)
+            tools.spending.settle(leave.hold, asked.row, usage, model=model, service_tier=tier, answered=answered)
+        tools.observer.outran(asked.row, sent.call.client_id, usage)
 
     def _settle(self, leave: Leave, asked: Asked, response: Response, verdict: Verdict) -> None:
         """Tell the gate and the budget what the call cost, and how the server took it."""

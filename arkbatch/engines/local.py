@@ -9,9 +9,9 @@ answer and keeping it. Memory depends on the number of workers and never on the 
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from enum import StrEnum
-from typing import assert_never
+from typing import Any, assert_never
 
 from msgspec.structs import replace
 
@@ -40,6 +40,7 @@ from arkbatch.core.retry import Delay, GiveUp, decide, spends_attempt
 from arkbatch.core.speed import Speeds
 from arkbatch.core.stopper import Stopper
 from arkbatch.engines.calls import Asked, Calls, Tools
+from arkbatch.engines.hedging import Came, Hedging, Sending
 from arkbatch.engines.requeue import Requeued
 
 _GRACE = 2.0  # s, in which others may show that a row's last failure was the service's
@@ -59,6 +60,7 @@ class Engine:
     halt: why no row can work, after a halt
     recorded, retried: rows recorded, and calls made again, in this session
     requeued: failed rows that go again in this session
+    hedging: makes second calls, None when none are wanted
     latency: of the calls that gave an answer; speeds: of those that were streamed
     """
 
@@ -67,6 +69,7 @@ class Engine:
         self._halved: deque[tuple[Row, History, Cause]] = deque()  # parts of packs, and why those failed
         self._tools = tools
         self._calls = Calls(tools)
+        self.hedging = Hedging(self._calls, tools, self._spawn) if tools.hedge else None
         self.requeued = Requeued()
         self._open: dict[int, Position] = {}
         self._fresh: list[Outcome] = []  # in this round of the loop
@@ -110,6 +113,10 @@ class Engine:
             worker = self._group.create_task(self._worker())
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
+
+    def _spawn(self, sending: Coroutine[Any, Any, Came | None]) -> Sending:
+        assert self._group is not None
+        return self._group.create_task(sending)
 
     def requeue(self, rows: Iterator[Row], kinds: frozenset[str], count: int, workers: int) -> None:
         """Send these failed rows again, before those that were not sent yet: some `count`, failed as these `kinds`."""
@@ -180,11 +187,12 @@ class Engine:
         cause: why it failed before
         """
         calls, files = self._calls, self._tools.files
+        make = calls.make if self.hedging is None else self.hedging.make
         if files is not None and (unfit := files.unfit(row.body)) is not None:
             self._record(Failure(row, unfit))
             return
         asked = calls.asked(row)
-        while (made := await calls.make(asked, history)) is not None:
+        while (made := await make(asked, history)) is not None:
             if isinstance(made, Cause):
                 self._halt(made)
                 break

@@ -200,6 +200,7 @@ class Session:
             flights=flights,
             check=talk.check if talk else validation,
             talk=talk,
+            hedge=job.limits.concurrency if job.hedge and flights is not None else 0,
         )
 
     async def _keep_durable(
@@ -244,7 +245,9 @@ class Session:
             await asyncio.sleep(TICK_SECONDS if gate.outage.is_away else pause)
             self._timetable.look(asyncio.get_running_loop().time())
             self._finding.look(asyncio.get_running_loop().time())
-            self._straggling.look(asyncio.get_running_loop().time())
+            stragglers = self._straggling.look(asyncio.get_running_loop().time())
+            if engine.hedging is not None:
+                engine.hedging.look(stragglers)
             self._noticing.look(gate.outage.lasts(asyncio.get_running_loop().time()))
             if (cause := gate.outage.given_up(asyncio.get_running_loop().time())) is not None:
                 engine.give_up(cause)
@@ -377,6 +380,8 @@ def summary_of(run: OpenRun, ending: str, seconds: float, engine: Engine | None 
 
 def _counted(engine: Engine) -> dict[str, int]:
     counted = {"recorded": engine.recorded, "retried": engine.retried}
+    if engine.hedging is not None:
+        counted |= {"asked_again": engine.hedging.asked_again, "second_won": engine.hedging.won}
     return counted | ({"seconds_away": away} if (away := round(engine.seconds_away)) else {})
 
 

@@ -85,6 +85,14 @@ class Spending:
             await self._wait(first=True)
         return None
 
+    def admit_now(self, row: Row, size: Size, expected: int) -> Hold | None:
+        """The same for a call that can be done without: None when it does not fit at once."""
+        hold = self._most_of(row, size, expected)
+        if self._closed or self._waiting or isinstance(hold, Cause) or self._over(hold) is not None:
+            return None
+        self._take(hold)
+        return hold
+
     async def _wait(self, *, first: bool) -> None:
         """In line, so that a large call is not passed by small ones for ever."""
         bell: asyncio.Future[None] = asyncio.get_running_loop().create_future()

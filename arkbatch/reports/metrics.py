@@ -20,6 +20,7 @@ from arkbatch.adapters.progress import Observer
 from arkbatch.core.errors import UsageError
 from arkbatch.core.money import Money
 from arkbatch.core.records import (
+    OUTRUN,
     Again,
     Cause,
     Done,
@@ -100,6 +101,7 @@ class Metrics(Observer):
             self._calls.labels(kind.value)
             self._retries.labels(kind.value)
         self._calls.labels(_DONE)
+        self._calls.labels(OUTRUN)
         for meter in ("input", "cached", "output", "reasoning"):
             self._tokens.labels(meter)
             self._discarded.labels(meter)
@@ -124,6 +126,12 @@ class Metrics(Observer):
                 self._calls.labels(cause.kind.value).inc()
             case _:
                 assert_never(verdict)
+
+    def outran(self, row: Row, client_id: str, usage: Usage) -> None:
+        del row, client_id
+        self._calls.labels(OUTRUN).inc()
+        _count(self._tokens, usage)
+        _count(self._discarded, usage)
 
     def retrying(self, row: Row, client_id: str, verdict: Again, seconds: float) -> None:
         del row, client_id, seconds

@@ -46,6 +46,7 @@ def summary_text(summary: Summary, next_command: str) -> str:
             "away",
             f"the service was away for {duration(away)}" if (away := summary.session.get("seconds_away", 0)) else "",
         ),
+        ("asked again", _hedged_text(summary.session)),
         ("latency", f"p50 {summary.p50:.2f} s, p95 {summary.p95:.2f} s" if summary.p50 else ""),
         ("streamed", _speeds_text(summary)),
         ("simulated", "yes: the answers come from arkbatch's own simulator" if summary.simulated else ""),
@@ -57,6 +58,13 @@ def summary_text(summary: Summary, next_command: str) -> str:
         lines.append(f"Reason:     {printable(summary.halt.message)}")
         lines += [f"What to do: {summary.halt.advice}"] if summary.halt.advice else []
     return "\n".join([*lines, next_command])
+
+
+def _hedged_text(session: dict[str, int]) -> str:
+    again = session.get("asked_again", 0)
+    return (
+        f"{counted(again, 'slow row')}; the second call was quicker for {count(session['second_won'])}" if again else ""
+    )
 
 
 def _speeds_text(summary: Summary) -> str:
