@@ -81,7 +81,7 @@
         bad_row: "无效行", bad_file: "文件无效", invalid_request: "参数无效", too_long: "内容过长", blocked: "内容审核拦截", truncated: "回答被截断",
         empty: "回答为空", bad_reply: "回复无法使用", not_found: "模型不存在", timeout: "超时", connection: "连接失败",
         server_error: "服务端错误", overloaded: "服务过载", rate_limited: "触发限流", auth: "鉴权失败", denied: "没有权限",
-        billing: "账户欠费", quota: "配额用尽",
+        billing: "账户欠费", quota: "配额用尽", outrun: "被另一请求抢先",
       },
       advice: {
         bad_row: "修正输入文件中的这些行，再用 --rebase 运行，其他结果会保留", blocked: "修改输入中的这些行，再用 --rebase 运行，其他结果会保留",
