@@ -85,7 +85,15 @@ def test_standard_input_has_its_run_in_the_working_directory(tmp_path):
 
 @pytest.mark.parametrize(("flag", "path"), [each for each in FLAG_PATHS.items() if each[0] not in ELSEWHERE])
 def test_each_flag_wins_over_the_key_it_stands_for(job, flag, path):
-    values = {"endpoint": "embeddings", "stream": True, "project": "p", "encrypt": True, "hedge": True, "lane": "batch", "images": "/"}
+    values = {
+        "endpoint": "embeddings",
+        "stream": True,
+        "project": "p",
+        "encrypt": True,
+        "hedge": True,
+        "lane": "batch",
+        "images": "/",
+    }
     values |= {"notify_command": ["cat"], "notify_on": ["stop"], "window": "22:00-08:00", "finish_by": "08:00"}
     found = job(
         PLAIN + "[limits]\nconcurrency = 3\nrpm = 3\n[retry]\nmax_attempts = 3\n", **{flag: values.get(flag, 7)}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from arkbatch.core.money import Money
+from arkbatch.core.records import ASSUMED
 from arkbatch.core.standing import Found
 from arkbatch.core.summary import Summary
 from arkbatch.core.words import count, counted, duration, printable
@@ -110,8 +111,9 @@ def tokens_text(usage: dict[str, int]) -> str:
     if not usage:
         return ""
     parts = [_meter(usage, "input", "cached"), _meter(usage, "output", "reasoning")]
-    others = [f"{count(number)} {name}" for name, number in usage.items() if name not in NAMES and number]
-    return ", ".join([*parts, *others])
+    others = [f"{count(number)} {name}" for name, number in usage.items() if name not in {*NAMES, ASSUMED} and number]
+    assumed = [f"of these {count(usage[ASSUMED])} {ASSUMED}"] if usage.get(ASSUMED) else []
+    return ", ".join([*parts, *others, *assumed])
 
 
 def _meter(usage: dict[str, int], name: str, part: str) -> str:
