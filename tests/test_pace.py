@@ -443,3 +443,12 @@ def fast(calls, *, refuse, scope):
         pace.sent(now)
         under_way.append((now, number))
     return pace, refused
+
+
+def test_a_limit_that_was_left_behind_is_not_remembered():
+    """A cut that passed would otherwise hold back every session after it."""
+    pace = Pace(0.0, concurrency=1000, memory=Memory(rpm=600.0, age=60.0))
+    assert pace.memory().rpm == 600
+    calls_in(pace, 0.0, 400.0)
+    assert pace.found.rpm > 1200
+    assert pace.memory().rpm == pytest.approx(pace.found.rpm)

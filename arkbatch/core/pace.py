@@ -188,9 +188,11 @@ class Pace:
         )
 
     def memory(self) -> Memory:
-        """Only limits that were met, never a guess we began with."""
-        width = self._width.ceiling
-        return Memory(rpm=self._met_rpm, concurrency=None if width == math.inf else int(width))
+        """Only limits that were met, never a guess we began with; where one was left behind, how far we have come."""
+        rate, width = self._rate, self._width
+        rpm = rate.value * 60 if self._met_rpm is not None and rate.beyond else self._met_rpm
+        most = width.value if width.beyond else width.ceiling
+        return Memory(rpm=rpm, concurrency=None if most == math.inf else int(most))
 
     # ---- rising
 
