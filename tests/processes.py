@@ -63,9 +63,9 @@ def arkbatch(*words, cwd, stdin=None, **how):
     )
 
 
-def started(*words, cwd, **how):
+def started(*words, cwd, env=None, **how):
     return subprocess.Popen(
-        arguments(*words), cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, **how
+        arguments(*words), cwd=cwd, env=env or environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, **how
     )
 
 

@@ -51,10 +51,8 @@ class HttpTransport:
         if isinstance(authorization, Broken):
             return authorization
         response = await self._exchange(call, authorization)
-        if isinstance(response, Reply) and response.status >= 400:
-            response = _without_key(response, authorization)
-            if response.status == 401:
-                return await self._with_another_key(call, authorization, response)
+        if isinstance(response, Reply) and response.status == 401:
+            return await self._with_another_key(call, authorization, response)
         return response
 
     async def _with_another_key(self, call: Call, authorization: str, refusal: Reply) -> Response:
@@ -63,8 +61,7 @@ class HttpTransport:
         another = await self._credentials.header(call.model)
         if isinstance(another, Broken):
             return another
-        response = await self._exchange(call, another)
-        return _without_key(response, another) if isinstance(response, Reply) else response
+        return await self._exchange(call, another)
 
     async def _exchange(self, call: Call, authorization: str) -> Response:
         loop_time = asyncio.get_running_loop().time
@@ -80,9 +77,9 @@ class HttpTransport:
             return Reply(incoming.status, body, incoming.headers, seconds)
 
         try:
-            return await self._posts.post(call, authorization, take)
+            return _without_key(await self._posts.post(call, authorization, take), authorization)
         except (aiohttp.ClientError, HttpProcessingError, TimeoutError, ConnectionError, ValueError, OSError) as error:
-            return Broken(how(error), detail(error), loop_time() - began)
+            return _without_key(Broken(how(error), detail(error), loop_time() - began), authorization)
 
 
 async def _read(incoming: Incoming) -> bytes | None:
@@ -104,12 +101,17 @@ async def _read(incoming: Incoming) -> bytes | None:
     return b"".join(parts)
 
 
-def _without_key(refusal: Reply, authorization: str) -> Reply:
-    """Some servers say which key they refuse, and what a refusal says is kept in the failures and the log."""
-    key = authorization.removeprefix("Bearer ").encode()
-    if len(key) < _SHORTEST_KEY or key not in refusal.body:
-        return refusal
-    return msgspec.structs.replace(refusal, body=refusal.body.replace(key, b"***"))
+def _without_key(response: Response, authorization: str) -> Response:
+    """Some servers, and proxies before them, repeat what they were sent, and what they say is kept and logged."""
+    key = authorization.removeprefix("Bearer ")
+    if len(key) < _SHORTEST_KEY:
+        return response
+    match response:
+        case Reply(body=body) if (raw := key.encode()) in body:
+            return msgspec.structs.replace(response, body=body.replace(raw, b"***"))
+        case Broken(detail=detail) if key in detail:
+            return msgspec.structs.replace(response, detail=detail.replace(key, "***"))
+    return response
 
 
 def _kept_alive(address: aiohttp.AddrInfoType) -> socket.socket:
