@@ -30,6 +30,7 @@ def command(input_: str, *, as_json: bool, **flags: Any) -> int:
     import msgspec
 
     from arkbatch.core.errors import UsageError
+    from arkbatch.core.words import printable_json
     from arkbatch.reports.inspection import inspect
     from arkbatch.reports.inspection_text import inspection_text
 
@@ -38,7 +39,7 @@ def command(input_: str, *, as_json: bool, **flags: Any) -> int:
         raise UsageError("check reads the input twice: save standard input to a file first")
     with _bar() as bar:
         found = inspect(job, bar.reset, bar.update)
-    click.echo(msgspec.json.encode(found).decode() if as_json else inspection_text(found, _run(input_, flags)))
+    click.echo(printable_json(msgspec.json.encode(found)) if as_json else inspection_text(found, _run(input_, flags)))
     return found.exit_code
 
 

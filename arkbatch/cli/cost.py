@@ -88,6 +88,7 @@ def _print_costs(
 ) -> None:
     import orjson
 
+    from arkbatch.core.words import printable_json
     from arkbatch.reports.cost import read_costs
     from arkbatch.reports.cost_text import compared_text, costs_csv, costs_text
 
@@ -98,9 +99,9 @@ def _print_costs(
     if compare:
         other = costs_of(compare)
         both = {"run": costs.plain(), "other": other.plain()}
-        click.echo(orjson.dumps(both).decode() if as_json else compared_text(costs, other))
+        click.echo(printable_json(orjson.dumps(both)) if as_json else compared_text(costs, other))
     elif as_json:
-        click.echo(orjson.dumps(costs.plain()).decode())
+        click.echo(printable_json(orjson.dumps(costs.plain())))
     else:
         click.echo(costs_csv(costs) if as_csv else costs_text(costs), nl=not as_csv)
 
@@ -117,11 +118,12 @@ def _print_reconciliation(
 ) -> None:
     import orjson
 
+    from arkbatch.core.words import printable_json
     from arkbatch.reports.reconciliation import read_reconciliation
     from arkbatch.reports.reconciliation_text import reconciliation_csv, reconciliation_text
 
     found = read_reconciliation(run_dirs, bill, key, reprice=reprice, prices=file)
     if as_json:
-        click.echo(orjson.dumps(found.plain()).decode())
+        click.echo(printable_json(orjson.dumps(found.plain())))
     else:
         click.echo(reconciliation_csv(found) if as_csv else reconciliation_text(found), nl=not as_csv)

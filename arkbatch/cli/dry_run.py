@@ -14,7 +14,7 @@ from arkbatch.core.errors import ExitCode, UsageError
 from arkbatch.core.job import Job
 from arkbatch.core.records import BadRow, Cause, Row
 from arkbatch.core.rows import RowReader
-from arkbatch.core.words import counted
+from arkbatch.core.words import counted, printable_json
 
 _SHOWN = 3
 
@@ -36,7 +36,7 @@ def show_plan(job: Job, named: str, *, as_json: bool) -> ExitCode:
         shown = {"row": row.number, "custom_id": row.custom_id, "url": url}
         shown |= {"body": row.body} if isinstance(row, Row) else {}
         shown |= {"error": reason} if reason else {}
-        click.echo(orjson.dumps(shown, option=0 if as_json else orjson.OPT_INDENT_2).decode())
+        click.echo(printable_json(orjson.dumps(shown, option=0 if as_json else orjson.OPT_INDENT_2)))
     limits = job.limits
     said = [f"at most {limits.rpm:g} requests a minute" if limits.rpm else "", f"{limits.concurrency} calls at once"]
     which = _which(survey(Path(job.input)).rows, job.row_limit)

@@ -95,6 +95,7 @@ def _tell(
     import msgspec
 
     from arkbatch.core.errors import ExitCode, UsageError
+    from arkbatch.core.words import printable_json
     from arkbatch.reports.forecast import Question, bills_of, forecasts
     from arkbatch.reports.forecast_text import forecasts_text
     from arkbatch.reports.inputs import Kinds
@@ -110,7 +111,7 @@ def _tell(
         click.echo("Interrupted while counting; no estimate was made. What was recorded is safe.", err=True)
         return ExitCode.INTERRUPTED
     found = forecasts(Question(job, datetime.now(UTC), records, counting, run_id), kinds.found)
-    click.echo(msgspec.json.encode(found).decode() if as_json else forecasts_text(found, f"Run it:  {run}"))
+    click.echo(printable_json(msgspec.json.encode(found)) if as_json else forecasts_text(found, f"Run it:  {run}"))
     return ExitCode.OK
 
 

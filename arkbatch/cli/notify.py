@@ -41,7 +41,7 @@ def command(job: str | None, *, as_json: bool, **flags: Any) -> int:
     from arkbatch.adapters.jobfile import resolve_notify
     from arkbatch.adapters.messengers import messengers
     from arkbatch.core.errors import ExitCode, UsageError
-    from arkbatch.core.words import printable
+    from arkbatch.core.words import printable, printable_json
 
     notify = resolve_notify(job, flags, os.environ, Path.cwd())
     if not notify:
@@ -49,7 +49,7 @@ def command(job: str | None, *, as_json: bool, **flags: Any) -> int:
     asked = messengers(notify, insecure=True)
     failed = asyncio.run(_send(asked))
     if as_json:
-        click.echo(orjson.dumps({"asked": [each.name for each in asked], "failed": failed}).decode())
+        click.echo(printable_json(orjson.dumps({"asked": [each.name for each in asked], "failed": failed})))
     else:
         lines = failed or [f"The message was taken by {', '.join(each.name for each in asked)}."]
         click.echo(printable("\n".join(line[:1].upper() + line[1:] for line in lines)))

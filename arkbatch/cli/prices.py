@@ -75,7 +75,9 @@ def _rows_of(book: PriceBook, model: str) -> tuple[PriceRow, ...]:
 def _json(rows: tuple[PriceRow, ...]) -> str:
     import msgspec
 
-    return msgspec.json.format(msgspec.json.encode(rows), indent=2).decode()
+    from arkbatch.core.words import printable_json
+
+    return printable_json(msgspec.json.format(msgspec.json.encode(rows), indent=2))
 
 
 def _lines(rows: Iterable[PriceRow], *, explained: bool) -> Iterator[str]:

@@ -26,6 +26,7 @@ def command(run_dir: str, output: str | None, *, open_: bool, as_json: bool) -> 
     import msgspec
 
     from arkbatch.adapters.rundir import RunDirectory, replace_file
+    from arkbatch.core.words import printable_json
     from arkbatch.reports.page.page import page_data, render
     from arkbatch.reports.page.timeline import Follower
     from arkbatch.reports.places import readable
@@ -37,7 +38,7 @@ def command(run_dir: str, output: str | None, *, open_: bool, as_json: bool) -> 
         follower.read_on()
     data = page_data(status, follower.timeline, time.time)
     if as_json:
-        click.echo(msgspec.json.encode(data).decode())
+        click.echo(printable_json(msgspec.json.encode(data)))
         return
     path = Path(output or Path(run_dir) / "report.html")
     replace_file(path, render(data).encode())

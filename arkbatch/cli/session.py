@@ -26,6 +26,7 @@ from arkbatch.core.notice import without_addresses
 from arkbatch.core.orders import Answer, Order, Set
 from arkbatch.core.records import Kind
 from arkbatch.core.summary import Summary
+from arkbatch.core.words import printable_json
 from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.run import Session, summary_of
 from arkbatch.engines.spending import MAX_COST, MAX_TOKENS
@@ -147,7 +148,7 @@ def _signals(session: Session) -> Iterator[None]:
 
 def _finish(summary: Summary, *, as_json: bool) -> ExitCode:
     if as_json or not sys.stdout.isatty():
-        click.echo(orjson.dumps(summary.to_builtins()).decode())
+        click.echo(printable_json(orjson.dumps(summary.to_builtins())))
     click.echo(summary_text(summary, _next_command(summary)), err=True)
     return summary.exit_code
 

@@ -18,12 +18,13 @@ def command(run_dir: str, name: str, *, as_json: bool) -> None:
       arkbatch show prompts.run 17
       arkbatch show prompts.run review-042 --json
     """
+    from arkbatch.core.words import printable_json
     from arkbatch.reports.show import show
     from arkbatch.reports.show_text import show_text
 
     found = show(run_dir, name)
     if as_json:
         for row in found.rows:
-            click.echo(row.to_json().decode())
+            click.echo(printable_json(row.to_json()))
     else:
         click.echo(show_text(found, run_dir))

@@ -23,12 +23,12 @@ def command(run_dir: str, output: str, order: str, *, as_json: bool) -> None:
     """
     import msgspec
 
-    from arkbatch.core.words import count, counted
+    from arkbatch.core.words import count, counted, printable_json
     from arkbatch.reports.vectors import write_vectors
 
     written = write_vectors(run_dir, output, "input" if order == "input" else "completion")
     if as_json:
-        click.echo(msgspec.json.encode(written).decode())
+        click.echo(printable_json(msgspec.json.encode(written)))
         return
     click.echo(
         f"{counted(written.vectors, 'vector')} of {count(written.dimensions)} numbers, "

@@ -1,5 +1,8 @@
 """Numbers as people read them, and text from outside as a terminal may show it."""
 
+import json
+from typing import Any
+
 
 def count(number: int) -> str:
     return f"{number:,}"
@@ -36,6 +39,26 @@ def duration(seconds: float) -> str:
 def printable(text: str) -> str:
     """Text from outside, with control characters made visible, so that it cannot drive the terminal."""
     return "".join(_visible(character) for character in text)
+
+
+def visible(value: Any) -> Any:
+    """The same of every text in a JSON value."""
+    match value:
+        case str():
+            return value if value.isprintable() else printable(value)
+        case dict():
+            return {visible(name): visible(each) for name, each in value.items()}
+        case list() | tuple():
+            return [visible(each) for each in value]
+    return value
+
+
+def printable_json(data: bytes) -> str:
+    """JSON of the same values, with escapes for what a terminal could obey; encoders leave some of it as it is."""
+    text = data.decode()
+    if text.isprintable():
+        return text
+    return "".join(each if each == "\n" or each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
 def _visible(character: str) -> str:

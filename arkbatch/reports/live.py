@@ -20,6 +20,7 @@ from arkbatch.adapters.progress import Observer
 from arkbatch.adapters.rundir import RunDirectory
 from arkbatch.core.errors import ArkbatchError, RunDirectoryError
 from arkbatch.core.standing import Standing, seconds_left
+from arkbatch.core.words import visible
 from arkbatch.reports.loopback import HOST, NAMES, listen
 from arkbatch.reports.page.page import Now, PageData, live_policy, page_data, render
 from arkbatch.reports.page.timeline import Follower
@@ -124,9 +125,11 @@ class _Site:
             self._page = await asyncio.to_thread(self._look)
         except RunDirectoryError as error:
             trouble = str(error)
-        message = msgspec.json.encode(_Message(self._stop is not None, trouble, self._page))
+        message = msgspec.json.encode(
+            visible(msgspec.to_builtins(_Message(self._stop is not None, trouble, self._page)))
+        )
         async with self._news:
-            self._message = message
+            self._message = msgspec.json.encode(visible(msgspec.to_builtins(message)))
             self._version += 1
             self._news.notify_all()
         return not trouble and self._page is not None and self._page.reading

@@ -92,9 +92,7 @@ class Echo:
             writer.close()
 
 
-@pytest.mark.parametrize(
-    ("status", "content"), [(200, "json"), (200, "html"), (401, "json"), (None, "")]
-)
+@pytest.mark.parametrize(("status", "content"), [(200, "json"), (200, "html"), (401, "json"), (None, "")])
 def test_a_server_that_repeats_the_key_in_its_answer_does_not_get_it_written_down(tmp_path, status, content):
     prompts(tmp_path, *numbered(2))
     with served_by(Echo(status, content)) as url:

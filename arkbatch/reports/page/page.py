@@ -18,6 +18,7 @@ from arkbatch import __version__
 from arkbatch.adapters.rundir import SessionInfo
 from arkbatch.core.ledger import Tally
 from arkbatch.core.orders import Steered
+from arkbatch.core.words import visible
 from arkbatch.reports.page.series import Series, seconds, series_of
 from arkbatch.reports.page.timeline import LastFailure, Timeline
 from arkbatch.reports.status import FailureNote, Speed, Status, StragglerNote
@@ -163,7 +164,7 @@ def render(data: PageData | None) -> str:
     pieces = {
         "policy": _policy(style, script, "'none'" if data else "'self'"),
         "style": style,
-        "data": escaped(msgspec.json.encode(data)),
+        "data": escaped(msgspec.json.encode(visible(msgspec.to_builtins(data)))),
         "script": script,
     }
     page = _text("template.html")
