@@ -93,7 +93,7 @@ def test_git_ignores_the_key_and_the_runs(demo):
 def test_nothing_is_overwritten_and_then_nothing_is_written(tmp_path):
     (tmp_path / ".gitignore").write_text("mine")
     (tmp_path / "job.toml").write_text("mine")
-    with pytest.raises(UsageError, match=r"already holds job\.toml and \.gitignore"):
+    with pytest.raises(UsageError, match=r"already holds job\.toml, \.gitignore"):
         CliRunner().invoke(command, [str(tmp_path)], catch_exceptions=False)
     assert {path.name for path in tmp_path.iterdir()} == {".gitignore", "job.toml"}
     assert (tmp_path / "job.toml").read_text() == "mine"

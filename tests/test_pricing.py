@@ -106,8 +106,14 @@ def test_a_mixed_job_adds_up_to_the_last_digit():
 @pytest.mark.parametrize(
     ("usage", "model", "lane", "tier", "reason"),
     [
-        ({"input": 1, "output": 1}, "gpt-4o", "online", "", "gpt-4o is not in the price book"),
-        ({"input": 1, "output": 1}, "", "online", "", "a reply without a model is not in the price book"),
+        ({"input": 1, "output": 1}, "gpt-4o", "online", "", "gpt-4o is not in the price book for this server"),
+        (
+            {"input": 1, "output": 1},
+            "",
+            "online",
+            "",
+            "a reply without a model is not in the price book for this server",
+        ),
         ({"input": 1, "output": 1}, "doubao-seed-code", "batch", "", "doubao-seed-code (batch) has no price"),
         ({"input": 1, "output": 1}, SEED, "online", "fast", f"{SEED} (fast) has no price"),
         ({"input": 1, "output": 1}, SEED, "batch", "fast", f"{SEED} (batch, fast) has no price"),

@@ -188,7 +188,7 @@ def test_cached_input_of_the_sample_is_expected_of_all():
 def test_a_model_without_a_price_leaves_the_cost_unknown_and_the_rest_known():
     rows = job(30, 4, thinking)
     found = estimate(rows, rows[:10], model="gpt-4o")
-    assert found.cost == Unknown("gpt-4o is not in the price book")
+    assert found.cost == Unknown("gpt-4o is not in the price book for this server")
     assert found.output.expected > 0
 
 

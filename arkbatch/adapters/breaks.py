@@ -1,5 +1,8 @@
 """How an exchange with a server failed, told by the exception that ended it."""
 
+import os
+import socket
+
 import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError
 
@@ -24,4 +27,13 @@ def how(error: Exception) -> Break:
 
 def detail(error: Exception) -> str:
     """The error in words. Its own text where it has one; it names hosts, never headers."""
+    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
+        return f"{error.host}:{error.port} cannot be reached ({_reason(error.os_error)})"
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+
+
+def _reason(error: OSError) -> str:
+    """As a person knows it: what the event loop says of a refused connection repeats the address as a tuple."""
+    if isinstance(error, socket.gaierror):
+        return f"{error.strerror}: no such name, or no network"
+    return os.strerror(error.errno) if error.errno else " ".join(str(error).split())

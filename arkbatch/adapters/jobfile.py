@@ -231,8 +231,11 @@ def _check_project(typed: Typed, server: Server, model: str) -> None:
 
 def _check_places(typed: Typed) -> None:
     """The hours may name a place whose time this machine does not know."""
-    hours_of(typed.file.hours)
-    due_of(typed.file.hours)
+    try:
+        hours_of(typed.file.hours)
+        due_of(typed.file.hours)
+    except UsageError as error:
+        raise mistake(typed.label, str(error)) from None
 
 
 def _given(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ Path = tuple[str, ...]
 
 UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 WHERE = re.compile(r"(.*?)(?: - at `\$(.*)`)?", re.DOTALL)
+OWN_VALUE = re.compile(r"(\w+)( = .*)", re.DOTALL)
 OWN_WORDS = re.compile(r"(?!Expected |Invalid enum |Object )")
 LONGEST = 60
 
@@ -32,13 +33,21 @@ def explain(error: msgspec.ValidationError, raw: Mapping[str, Any], form: type, 
         return _unknown((*path, unknown[1]), raw, form)
     name = labels.get(path) or ".".join(path)
     if OWN_WORDS.match(what):
-        return f"[{name}] {what}"
+        return _own(what, path, name, labels)
     value = _value(raw, path)
     kind = _kind(inspect.type_info(form), path)
     choices = kind.values if isinstance(kind, inspect.LiteralType) else ()
     near = difflib.get_close_matches(str(value), [str(choice) for choice in choices], 1)
     hint = f'; did you mean "{near[0]}"?' if near else ""
     return f"{name} = {shown(value)} is not allowed: it must be {allowed(kind)}{hint}"
+
+
+def _own(what: str, path: Path, name: str, labels: Mapping[Path, str]) -> str:
+    """What a table says of itself. One that begins with a key of it and its value is told as all such mistakes are."""
+    if (told := OWN_VALUE.fullmatch(what)) is None:
+        return f"[{name}] {what}"
+    key = (*path, told[1])
+    return (labels.get(key) or ".".join(key)) + told[2]
 
 
 def shown(value: object) -> str:
@@ -102,15 +111,29 @@ def _bare(kind: inspect.Type) -> inspect.Type:
 
 def _kind(kind: inspect.Type, path: Path) -> inspect.Type:
     """What stands at this path; the nearest known thing above it when a list or a free table hides the rest."""
+    if not path and (several := _several(kind)):
+        return several
     kind = _bare(kind)
     if not path or not isinstance(kind, inspect.StructType):
         return kind
     return _kind(next(item.type for item in kind.fields if item.encode_name == path[0]), path[1:])
 
 
+def _several(kind: inspect.Type) -> inspect.UnionType | None:
+    """A choice between several things, without the `None` of a key that may be left out."""
+    while isinstance(kind, inspect.Metadata):
+        kind = kind.type
+    if not isinstance(kind, inspect.UnionType):
+        return None
+    kinds = tuple(one for one in kind.types if not isinstance(one, inspect.NoneType))
+    return inspect.UnionType(kinds) if len(kinds) > 1 else None
+
+
 def allowed(kind: inspect.Type) -> str:
     """What a value may be, for a person."""
     match kind:
+        case inspect.UnionType(types=kinds):
+            return ", or ".join(allowed(one) for one in kinds)
         case inspect.IntType():
             return f"a whole number{_range(kind)}"
         case inspect.FloatType():
@@ -130,5 +153,6 @@ def allowed(kind: inspect.Type) -> str:
 
 
 def _range(kind: inspect.IntType | inspect.FloatType) -> str:
-    bounds = (("above", kind.gt), ("from", kind.ge), ("below", kind.lt), ("to", kind.le))
-    return "".join(f" {word} {bound:,g}".replace(",", "_") for word, bound in bounds if bound is not None)
+    above, at_least = ("above", kind.gt), ("from", kind.ge)
+    bounds = (above, at_least, ("below", kind.lt), ("to" if kind.ge is not None else "up to", kind.le))
+    return "".join(f" {word} {bound:.12g}" for word, bound in bounds if bound is not None)

@@ -104,6 +104,8 @@ class RunDirectory:
 
     def create(self) -> None:
         """Make the directory, for its owner only; one that exists must be empty or a run's."""
+        if self.path.is_file():
+            raise RunDirectoryError(f"{self.path} is a file, not a run directory. Name another with -o RUN_DIR.")
         with disk(self.path):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         # A process killed at its start leaves these, or a file that was to become one of them.
@@ -119,6 +121,11 @@ class RunDirectory:
             data = (self.path / RUN).read_bytes()
         except FileNotFoundError:
             raise RunDirectoryError(f"{self.path} is not a run directory: it has no {RUN}.") from None
+        except NotADirectoryError:
+            raise RunDirectoryError(
+                f"{self.path} is a file, not a run directory: name the one that `arkbatch run` wrote, such as "
+                f"{self.path.with_suffix('.run')}."
+            ) from None
         try:
             info = msgspec.json.decode(data, type=RunInfo)
         except msgspec.DecodeError as error:
@@ -139,8 +146,11 @@ class RunDirectory:
             if not _try_lock(file.fileno()):
                 file.seek(0)
                 holder = file.read().strip() or "another process"
-                raise RunLocked(f"{self.path} is being written by {holder}. Wait for it to end, or stop it.")
-            since = datetime.fromtimestamp(wall(), UTC).isoformat(timespec="seconds")
+                raise RunLocked(
+                    f"{self.path} is being written by {holder}. "
+                    f"Wait for it to end, or end it with: arkbatch ctl {self.path} drain"
+                )
+            since = f"{datetime.fromtimestamp(wall(), UTC):%Y-%m-%d %H:%M:%S} UTC"
             file.seek(0)
             file.truncate()
             file.write(f"process {os.getpid()} on {platform.node()} since {since}\n")

@@ -37,7 +37,7 @@ def misfit_of(text: str, name: str = "the schema") -> Misfit:
         jsonschema: Any = importlib.import_module("jsonschema")
         specifications: Any = importlib.import_module("jsonschema_specifications")
     except ImportError as error:
-        raise UsageError("answers are held against a schema by jsonschema: pip install 'arkbatch[schema]'") from error
+        raise UsageError("--schema needs one more library; install it with: pip install 'arkbatch[schema]'") from error
     schema = _parsed(text, name)
     kind = _draft(jsonschema, schema, name)
     _check(jsonschema, kind, schema, name)

@@ -27,7 +27,7 @@ try:
     from arkbatch.core.sealed_body import open_choices, seal_messages
     from arkbatch.core.sealing import AICC, Certificate, Seal, Unfit
 except ModuleNotFoundError as error:
-    raise UsageError("encryption needs one more library; install it with: pip install 'arkbatch[seal]'") from error
+    raise UsageError("--encrypt needs one more library; install it with: pip install 'arkbatch[seal]'") from error
 
 SEALABLE = frozenset({"/chat/completions", "/batch/chat/completions"})  # the service decrypts nowhere else
 CERTIFICATE_PATH = "/e2e/get/certificate"

@@ -43,7 +43,7 @@ def command(directory: Path) -> None:
 def refuse_to_overwrite(directory: Path) -> None:
     if there := [name for name in STARTER if (directory / name).exists()]:
         raise UsageError(
-            f"{directory} already holds {' and '.join(there)}, so nothing was written: choose another directory"
+            f"{directory} already holds {', '.join(there)}, so nothing was written: choose another directory"
         )
 
 

@@ -126,4 +126,4 @@ def _time(hours: str, minutes: str) -> dt.time:
     try:
         return dt.time(int(hours), int(minutes))
     except ValueError:
-        raise ValueError(f"{hours}:{minutes} is no time of day") from None
+        raise ValueError(f"{hours}:{minutes} is no time of day: hours go from 00:00 to 24:00") from None

@@ -61,7 +61,7 @@ class Pricer:
     def _tariff(self, model: str, lane: str, service_tier: str = "") -> Tariff | Unknown:
         rows = self.book.find(model)
         if not rows:
-            return Unknown(f"{model or 'a reply without a model'} is not in the price book")
+            return Unknown(f"{model or 'a reply without a model'} is not in the price book for this server")
         self._families.add(rows[0].family)
         self._names |= {model} & self.book.names.keys()
         column = column_of(lane, service_tier)

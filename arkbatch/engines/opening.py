@@ -148,6 +148,8 @@ class OpenRun:
         if not changes:
             return
         if not self._wishes.mixed and self._holds_records():
+            if info.simulated != self.job.simulated:
+                raise RunChanged(self._other_kind_of_answers(info))
             listed = "; ".join(changes)
             raise RunChanged(
                 f"{self.directory.path} was begun with other parameters: {listed}. "
@@ -155,6 +157,14 @@ class OpenRun:
             )
         self._changes += changes
         info.asked, info.asked_digest, info.simulated = said, asked_digest(said), self.job.simulated
+
+    def _other_kind_of_answers(self, info: RunInfo) -> str:
+        held, now = ("made-up", "real") if info.simulated else ("real", "made-up")
+        take_back = "run it with --simulate" if info.simulated else "leave --simulate out"
+        return (
+            f"{self.directory.path} holds {held} answers, and these would be {now}. "
+            f"Name another directory with -o, or {take_back} to go on with the {held} ones."
+        )
 
     def _holds_records(self) -> bool:
         return any(
@@ -183,7 +193,8 @@ class OpenRun:
             raise RunChanged(
                 f"The input {self.input} is not the one that {self.directory.path} began with: "
                 f"{survey_edit(self.directory, self.input)}. "
-                "Say --rebase to keep the results of unchanged rows and run the others, or name another with -o."
+                "Say --rebase to keep the results of unchanged rows and run the others, "
+                "or name another directory with -o."
             )
         self._changes.append(f"the input was edited: {rebase(self.directory, self.input)}")
         self._adopt(info, survey(self.input.absolute()))

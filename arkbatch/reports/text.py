@@ -31,6 +31,11 @@ def _retry_line(found: Found) -> str:
         if found.unsent
         else ""
     )
+    if found.failed and not (found.to_send or found.unsent):
+        return (
+            f"None of the {counted(found.failed, 'failed row')} in {found.run_dir} is of those kinds or numbers: "
+            f"arkbatch status {found.run_dir}"
+        )
     return f"Retrying {count(found.to_send)} of {count(found.failed)} failed rows in {found.run_dir}.{unsent}{changes}"
 
 
@@ -97,7 +102,7 @@ def _cost(summary: Summary) -> str:
 def headline(summary: Summary) -> str:
     match summary.ending:
         case "nothing left":
-            return "Nothing left to send: every row has its record."
+            return "Nothing was sent." if summary.left else "Nothing left to send: every row has its record."
         case "finished":
             return "Finished." if not summary.failed else "Finished, with failed rows."
         case "halted":

@@ -1,0 +1,101 @@
+"""What a tired person reads when something small is wrong: the thing by its own name, and what to do next."""
+
+import asyncio
+
+import pytest
+from aiohttp import ClientConnectorError, ClientSession
+from click.testing import CliRunner
+from msgspec.structs import replace
+from runs import Told, answered, job_of, numbered, prompts, worked_off
+
+from arkbatch.adapters.breaks import detail
+from arkbatch.adapters.jobfile import resolve
+from arkbatch.adapters.rundir import RunDirectory
+from arkbatch.cli import arkbatch
+from arkbatch.core.errors import RunChanged, RunDirectoryError, RunLocked, UsageError
+from arkbatch.core.standing import Found
+from arkbatch.engines.opening import OpenRun, Wishes
+from arkbatch.reports.text import found_line
+
+
+@pytest.mark.parametrize("command", ["status", "retry", "show", "report", "cost", "vectors"])
+def test_a_job_file_in_the_place_of_its_run_directory_is_told_so(tmp_path, command):
+    (tmp_path / "job.toml").write_text("")
+    more = {"show": ["1"], "vectors": ["-o", str(tmp_path / "v.npy")]}.get(command, [])
+    done = CliRunner().invoke(arkbatch, [command, str(tmp_path / "job.toml"), *more])
+    assert isinstance(done.exception, RunDirectoryError)
+    assert f"is a file, not a run directory: name the one that `arkbatch run` wrote, such as {tmp_path}/job.run" in str(
+        done.exception
+    )
+
+
+def test_a_run_is_not_written_over_a_file(tmp_path):
+    (tmp_path / "mine").write_text("x")
+    with pytest.raises(RunDirectoryError, match=r"mine is a file, not a run directory\. Name another with -o"):
+        RunDirectory(tmp_path / "mine").create()
+
+
+def test_who_holds_a_run_is_told_with_the_order_that_ends_it(tmp_path):
+    run = RunDirectory(tmp_path)
+    with run.locked(lambda: 0.0), pytest.raises(RunLocked) as told, run.locked(lambda: 0.0):
+        pass
+    assert "since 1970-01-01 00:00:00 UTC" in str(told.value)
+    assert str(told.value).endswith(f"arkbatch ctl {tmp_path} drain")
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "said"),
+    [
+        (True, False, "holds made-up answers, and these would be real. Name another directory with -o, or run it with"),
+        (False, True, "holds real answers, and these would be made-up. Name another directory with -o, or leave"),
+    ],
+)
+def test_made_up_and_real_answers_are_told_apart_by_name(tmp_path, first, then, said):
+    job = job_of(prompts(tmp_path, *numbered(2)))
+    worked_off(replace(job, simulated=first), answered)
+    with pytest.raises(RunChanged, match=said), OpenRun(replace(job, simulated=then), Wishes(), wall=Told()):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ('[hours]\nwindow = "22-8"', 'job.toml: hours.window = "22-8" is no window: write it as'),
+        ('[hours]\nwindow = "22:00-08:00 Mars"', "job.toml: Mars is no place that this machine knows"),
+        (
+            '[embeddings]\npack = "many"',
+            'embeddings.pack = "many" is not allowed: it must be a whole number, or "auto"',
+        ),
+        ("[timeouts]\nread = 0", "timeouts.read = 0 is not allowed: it must be a number above 0 up to 259200"),
+    ],
+)
+def test_a_mistake_in_a_job_file_names_file_key_value_and_what_is_allowed(tmp_path, toml, said):
+    prompts(tmp_path, {"prompt": "a"})
+    (tmp_path / "job.toml").write_text(f'input = "in.jsonl"\n{toml}\n')
+    with pytest.raises(UsageError) as told:
+        resolve(str(tmp_path / "job.toml"), {"simulate": True}, {}, tmp_path)
+    assert said in str(told.value)
+
+
+def test_a_mistake_in_a_flag_is_not_blamed_on_the_job_file(tmp_path):
+    prompts(tmp_path, {"prompt": "a"})
+    (tmp_path / "job.toml").write_text('input = "in.jsonl"\n')
+    with pytest.raises(UsageError, match=r'^--window = "22-8" is no window'):
+        resolve(str(tmp_path / "job.toml"), {"simulate": True, "window": "22-8"}, {}, tmp_path)
+
+
+def test_a_retry_that_chooses_no_row_says_that_and_not_that_all_is_well():
+    found = Found("a.run", done=1, failed=1, left=0, to_send=0, total=0, fresh=False, command="retry")
+    assert found_line(found) == (
+        "None of the 1 failed row in a.run is of those kinds or numbers: arkbatch status a.run"
+    )
+
+
+def test_a_refused_connection_is_told_without_the_words_of_a_library():
+    async def refused():
+        async with ClientSession() as session:
+            await session.get("http://127.0.0.1:1/")
+
+    with pytest.raises(ClientConnectorError) as told:
+        asyncio.run(refused())
+    assert detail(told.value) == "127.0.0.1:1 cannot be reached (Connection refused)"
