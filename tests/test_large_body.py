@@ -12,7 +12,7 @@ from arkbatch.adapters.auth import ApiKey
 from arkbatch.adapters.large_body import LARGE, LargeBody, payload
 from arkbatch.adapters.transport import open_transport
 from arkbatch.core.job import Secret, Timeouts
-from arkbatch.core.records import Call
+from arkbatch.core.records import Break, Call
 
 
 async def digest(request):
@@ -76,3 +76,23 @@ def test_pieces_wait_for_the_connection():
     run_virtual(LargeBody(body).write_with_length(writer, None))
     assert b"".join(writer.pieces) == body
     assert len(writer.pieces) == 4
+
+
+def test_a_server_that_takes_nothing_is_silent():
+    over = asyncio.Event()
+
+    async def deaf(reader, writer):
+        await over.wait()
+        writer.transport.abort()
+
+    async def main():
+        server = await asyncio.start_server(deaf, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with server, open_transport(url, ApiKey(Secret("k")), Timeouts(read=30), 1) as transport:
+            async with asyncio.timeout(600):
+                response = await transport.send(Call("c", "chat", "/chat/completions", bytes(16 * LARGE)))
+            over.set()
+            await asyncio.sleep(1)
+            return response
+
+    assert run_virtual(main()).how is Break.TIMEOUT

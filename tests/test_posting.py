@@ -59,6 +59,12 @@ def test_an_interim_answer_is_waited_out():
     assert (response.status, response.body) == (200, b'{"a":1}')
 
 
+@pytest.mark.parametrize(("status", "how"), [("103 Early Hints", Break.TIMEOUT), ("101 Other", Break.GARBLED)])
+def test_an_interim_answer_that_nothing_follows_ends_too(status, how):
+    _, response = sent(CALL, answer=f"HTTP/1.1 {status}\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n".encode())
+    assert response.how is how
+
+
 @pytest.mark.usefixtures("either_way")
 def test_headers_that_never_end_are_a_broken_exchange():
     _, response = sent(CALL, answer=OK + b"X-Large: " + b"x" * 1_000_000)

@@ -2,9 +2,10 @@
 
 aiohttp would copy it: bytes of that size it warns of, and a `BytesIO` it asks for a view, which makes Python give the
 `BytesIO` bytes of its own. Pieces are views of the one body, and each waits until the connection has taken those
-before it.
+before it. Nor does aiohttp limit how long a server may take none: its timeout of silence begins behind the body.
 """
 
+import asyncio
 from typing import Any
 
 from aiohttp import Payload
@@ -18,17 +19,20 @@ class LargeBody(Payload):
     _value: bytes
     _autoclose = True
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, patience: float | None = None) -> None:
         super().__init__(body, content_type="application/json")
         self._size = len(body)
+        self._patience = patience
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         return self._value.decode(encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
+        """TimeoutError: the server has taken nothing for so long."""
         body = memoryview(self._value)
         for start in range(0, len(body), _PIECE):
-            await writer.write(body[start : start + _PIECE])
+            async with asyncio.timeout(self._patience):
+                await writer.write(body[start : start + _PIECE])
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         """The length is that of the body, as nobody sets another."""
@@ -36,6 +40,6 @@ class LargeBody(Payload):
         await self.write(writer)
 
 
-def payload(body: bytes) -> Any:
-    """The body as aiohttp takes it."""
-    return body if len(body) < LARGE else LargeBody(body)
+def payload(body: bytes, patience: float | None = None) -> Any:
+    """The body as aiohttp takes it. patience: seconds that a piece of a large one may wait to be taken."""
+    return body if len(body) < LARGE else LargeBody(body, patience)

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_exceptions import HttpProcessingError
 from msgspec import Struct
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
@@ -56,7 +57,7 @@ class SessionPosts:
     async def post(self, call: Call, authorization: str, take: Take) -> Response:
         async with self._session.post(
             URL(self._base_url + call.path),
-            data=payload(call.body),
+            data=payload(call.body, self._session.timeout.sock_read),
             headers={"Authorization": authorization, _CLIENT_ID: call.client_id, **call.headers},
             proxy=self._proxy,
             allow_redirects=False,
@@ -98,9 +99,11 @@ class PooledPosts:
             raise aiohttp.ServerDisconnectedError
         protocol.set_response_params(read_until_eof=True, read_timeout=self._session.timeout.sock_read)
         protocol.transport.write(b"".join(parts))
-        protocol.start_timeout()
         while True:
+            protocol.start_timeout()  # each time, since an interim answer ends it
             message, content = await protocol.read()
+            if message.code == 101:
+                raise HttpProcessingError(code=101, message="the server wants to speak another protocol")
             if message.code >= 200:  # others only say that one is to come
                 return Incoming(message.code, message.headers, content)
 
