@@ -239,3 +239,12 @@ def test_a_refused_count_is_a_refused_estimate(tmp_path):
 def test_the_command_that_runs_it_counts_nothing():
     words = ["estimate", "a.jsonl", "--sample", "20", "--tokenize", "--model", "m"]
     assert estimate._run("a.jsonl", words) == "arkbatch run a.jsonl --model m"
+
+
+def test_an_input_that_cannot_be_read_is_told_as_it_is(tmp_path):
+    def rows():
+        yield from ()
+        raise UsageError("it is no text")
+
+    with pytest.raises(UsageError, match="it is no text"):
+        run_virtual(count_tokens(job_of(prompts(tmp_path, {"prompt": "a"})), rows(), lambda *_: None, lambda: 0.0))

@@ -20,6 +20,7 @@ from arkbatch.adapters.pool import Pool
 from arkbatch.adapters.progress import Observer
 from arkbatch.core.endpoints import tokenization
 from arkbatch.core.endpoints.texts import texts_of
+from arkbatch.core.errors import ArkbatchError
 from arkbatch.core.job import Job
 from arkbatch.core.outage import Outage
 from arkbatch.core.records import Cause, Outcome, Row, Success
@@ -162,7 +163,10 @@ async def _watching(engine: Engine, outage: Outage) -> AsyncIterator[None]:
             if (cause := outage.given_up(asyncio.get_running_loop().time())) is not None:
                 engine.give_up(cause)
 
-    async with asyncio.TaskGroup() as group:
-        watcher = group.create_task(watch())
-        yield
-        watcher.cancel()
+    try:
+        async with asyncio.TaskGroup() as group:
+            watcher = group.create_task(watch())
+            yield
+            watcher.cancel()
+    except* ArkbatchError as errors:  # what the body raises comes out as it is, not in a group
+        raise errors.exceptions[0] from None
