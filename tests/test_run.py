@@ -8,6 +8,7 @@ import pytest
 from fakes import FakeTransport, answer
 from runs import job_of, numbered, prompts
 from sessions import results, scripted, worked
+from virtual import run_virtual
 
 from arkbatch.adapters import journal as journal_module
 from arkbatch.adapters.journal import Journal
@@ -15,6 +16,8 @@ from arkbatch.adapters.progress import Observer
 from arkbatch.adapters.rundir import LEDGER
 from arkbatch.core.errors import RunDirectoryError, StorageFull
 from arkbatch.engines import run as run_module
+from arkbatch.engines.opening import OpenRun
+from arkbatch.engines.run import Session
 
 
 def job(folder, count=50, **flags):
@@ -127,12 +130,8 @@ def test_a_connection_that_cannot_be_opened_is_said_and_begins_no_session(tmp_pa
     """Such as encryption without the package that does it."""
     from contextlib import asynccontextmanager
 
-    from virtual import run_virtual
-
     from arkbatch.core.errors import UsageError
     from arkbatch.core.job import Job, Secret
-    from arkbatch.engines.opening import OpenRun
-    from arkbatch.engines.run import Session
 
     @asynccontextmanager
     async def refused(*_):
@@ -147,3 +146,15 @@ def test_a_connection_that_cannot_be_opened_is_said_and_begins_no_session(tmp_pa
         with pytest.raises(UsageError, match="seal"):
             run_virtual(Session(opened).work())
         assert opened.info.sessions == []
+
+
+def test_a_stop_that_came_before_the_first_call_is_not_forgotten(tmp_path):
+    ours = job(tmp_path)
+
+    async def main():
+        with OpenRun(ours, wall=lambda: 0.0) as run:
+            session = Session(run)
+            session.stop()
+            return await session.work()
+
+    assert (run_virtual(main()).ending, results(ours)) == ("stopped", [])

@@ -155,6 +155,8 @@ class Session:
                     look=lambda: self._standing(engine, gate, began, Recent(began)),
                     stop=self.stop,
                 )
+                if self.is_stopping:  # somebody asked before there was anything to stop
+                    engine.stop()
                 try:
                     async with _beside(
                         self._keep_durable(engine, resume_at, unsynced), self._keep_telling(engine, gate, began)
