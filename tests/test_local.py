@@ -363,3 +363,10 @@ def test_a_call_without_a_key_is_under_way_no_more_and_only_once(tmp_path, monke
     observer.stands = lambda standing: seen.append(standing.in_flight)
     ended = scripted(job(tmp_path, *numbered(9), concurrency=3), Keyless(), monkeypatch, observer=observer)
     assert (ended.summary.ending, min(seen), seen[-1]) == ("halted", 0, 0)
+
+
+def test_a_halt_after_an_answer_that_was_thrown_away_forgets_no_bill(tmp_path, monkeypatch):
+    ours, script = job(tmp_path, *asking("a")), [answer(""), refusal(403, "AccountOverdueError")]
+    transport = FakeTransport(lambda *_: script[len(transport.calls) - 1])
+    summary = scripted(ours, transport, monkeypatch).summary
+    assert (summary.ending, summary.usage) == ("halted", {"input": 10, "output": 5})

@@ -263,7 +263,7 @@ class Engine:
                 self._refuse(history.failure(row, cause))
             case Halt(cause=cause):
                 self._halt(cause)
-                if history.rounds:  # were billed
+                if history.rounds or history.billed:  # without a record that would be forgotten
                     self._record(history.failure(row, cause))
             case _:
                 assert_never(verdict)
