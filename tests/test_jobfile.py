@@ -297,3 +297,11 @@ def test_the_directory_of_images_is_relative_to_who_named_it(job, tmp_path):
 )
 def test_a_directory_of_images_that_is_none_is_said_before_the_run(mistake, text, flags, words):
     assert mistake(text + PLAIN, **flags).startswith(words)
+
+
+def test_an_input_that_is_missing_is_named_once(tmp_path):
+    with pytest.raises(UsageError) as caught:
+        resolve(str(tmp_path / "gone.jsonl"), {"model": "m"}, KEY, tmp_path)
+    assert str(caught.value) == f"{tmp_path / 'gone.jsonl'} does not exist"
+    with pytest.raises(UsageError, match=r"gone.jsonl does not exist \(looked at /"):
+        resolve("gone.jsonl", {"model": "m"}, KEY, tmp_path)

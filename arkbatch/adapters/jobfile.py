@@ -300,7 +300,8 @@ def _input(path: str, typed: Typed, cwd: Path) -> str:
     else:
         file, name = typed.folder / typed.file.input, f"{typed.label}: input {typed.file.input}"
     if not file.is_file():
-        raise UsageError(f"{name} {'is not a file' if file.exists() else 'does not exist'} (looked at {file})")
+        looked = "" if name == str(file) else f" (looked at {file})"
+        raise UsageError(f"{name} {'is not a file' if file.exists() else 'does not exist'}{looked}")
     return str(file)
 
 
