@@ -221,7 +221,7 @@ def test_rows_that_could_not_be_counted_are_named_with_the_reason(tmp_path, monk
     [
         (["--base-url", "http://127.0.0.1:9/v1"], "asks Ark's tokenizer, which http://127.0.0.1:9/v1 is not"),
         (["--simulate", "--encrypt"], "would send the prompts in clear"),
-        (["--simulate", "--lane", "batch", "--model", "ep-bi-1"], "makes online calls"),
+        (["--simulate", "--lane", "batch", "--model", "ep-bi-1"], "makes online calls, which ep-bi-1 does not take"),
     ],
 )
 def test_what_is_no_job_for_arks_tokenizer_is_refused_in_one_line(tmp_path, words, reason):

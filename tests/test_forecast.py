@@ -5,6 +5,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from click import BadParameter
 from click.testing import CliRunner
 from runs import job_of, numbered, prompts
 
@@ -182,7 +183,8 @@ def test_a_new_run_begins_with_a_line_of_it(tmp_path):
     path = varied(tmp_path, 20)
     first, again = invoke(run.command, path).stderr, invoke(run.command, path).stderr
     assert "Estimate: about" in first
-    assert "CNY in all" in first
+    assert "CNY in all (" in first
+    assert "on the batch lane)" in first
     assert "Estimate:" not in again
 
 
@@ -198,3 +200,29 @@ def test_the_exit_code_is_0_also_when_rows_are_left(tmp_path):
 def test_the_run_is_this_command_without_the_sample():
     words = ["estimate", "a.jsonl", "--sample", "20", "--model", "m", "--json"]
     assert estimate._run("a.jsonl", words) == "arkbatch run a.jsonl --model m"
+    words = ["estimate", "a.jsonl", "--sample", "--model", "m"]
+    assert estimate._run("a.jsonl", words) == "arkbatch run a.jsonl --model m"
+
+
+def test_a_sample_is_of_20_rows_unless_it_is_said_how_many(tmp_path):
+    path = varied(tmp_path, 60)
+    (found,) = orjson.loads(invoke(estimate.command, path, "--json", "--sample").stdout.splitlines()[-1])
+    assert found["estimate"]["sampled"] == 20
+    with pytest.raises(BadParameter, match="give --sample after the input"):
+        estimate.command.main(["--sample", str(path)], standalone_mode=False)
+
+
+def test_a_sample_that_is_too_small_for_bounds_says_so(tmp_path):
+    said = invoke(estimate.command, varied(tmp_path, 60), "--sample", "3").stdout
+    assert "bounds take a sample of 5 or more" in said
+    assert "High takes" not in said
+
+
+def test_embeddings_are_told_nothing_of_answers(tmp_path):
+    path = prompts(tmp_path, *({"input": "why " * (n + 1)} for n in range(60)))
+    words = [str(path), "--simulate", "--model", "doubao-embedding-large-text-250515", "--endpoint", "embeddings"]
+    words += ["--sample", "10"]
+    said = CliRunner().invoke(estimate.command, words, standalone_mode=False, catch_exceptions=False).stdout
+    assert "cost (CNY)" in said
+    assert "thinking" not in said
+    assert "kind of answer" not in said

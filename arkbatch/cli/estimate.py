@@ -20,6 +20,19 @@ if TYPE_CHECKING:
     from arkbatch.reports.inputs import Kinds
 
 
+SAMPLE = 20  # rows, when nobody says how many
+
+
+class _Rows(click.IntRange):
+    """A number of rows that may be left out; the word behind the flag is then taken for it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, str) and not value.lstrip("-").isdecimal():
+            self.fail(f"{value!r} is no number; give --sample after the input, or as --sample={SAMPLE}.", param, ctx)
+        rows: int = super().convert(value, param, ctx)
+        return rows
+
+
 @click.command(short_help="Estimate tokens, cost and time before a run.")
 @click.argument("input_", metavar="INPUT.jsonl|JOB.toml")
 @click.option("-o", "--run-dir", metavar="RUN_DIR", help="Where a sample's results go, as those of `run`.")
@@ -27,7 +40,14 @@ if TYPE_CHECKING:
 @asking
 @sending
 @click.option("--limit", type=int, metavar="N", help="Only the first N rows of the input.")
-@click.option("--sample", type=click.IntRange(1), metavar="N", help="Send N rows, spread over the input, and measure.")
+@click.option(
+    "--sample",
+    is_flag=False,
+    flag_value=SAMPLE,
+    type=_Rows(1),
+    metavar="[N]",
+    help=f"Send N rows, spread over the input, and measure ({SAMPLE}).",
+)
 @click.option(
     "--tokenize", is_flag=True, help="Count input exactly by Ark's tokenization: sends all prompts, to no model."
 )
@@ -134,7 +154,9 @@ def _run(input_: str, words: list[str]) -> str:
     kept = list(words)
     for place, word in enumerate(words):
         if word == "--sample":
-            kept[place : place + 2] = ["", ""]
+            kept[place] = ""
+            if words[place + 1 : place + 2] and words[place + 1].isdecimal():
+                kept[place + 1] = ""
         elif word.startswith("--sample=") or word in {"--json", "--tokenize"}:
             kept[place] = ""
     said = [word for word in kept if word]

@@ -9,6 +9,7 @@ import click
 from arkbatch.adapters.open_files import allow_files
 from arkbatch.api import loop_factory
 from arkbatch.cli.session import simulated
+from arkbatch.core.bill import ONLINE
 from arkbatch.core.endpoints.batch import misplaced
 from arkbatch.core.errors import UsageError
 from arkbatch.core.estimate import OVERHEAD
@@ -28,8 +29,8 @@ def refuse_to_count(job: Job) -> None:
         raise UsageError(f"--tokenize asks Ark's tokenizer, which {job.base_url} is not; leave it out")
     if job.encrypt:
         raise UsageError("--tokenize would send the prompts in clear, and the job is encrypted; leave it out")
-    if reason := misplaced(job.model, "online"):
-        raise UsageError(f"--tokenize makes online calls: {reason}. Leave it out")
+    if misplaced(job.model, ONLINE):
+        raise UsageError(f"--tokenize makes online calls, which {job.model} does not take; leave it out")
 
 
 def count_rows(job: Job, kinds: Kinds) -> Counting:

@@ -92,7 +92,10 @@ class Alike:
         self.limits_hold = all(one.usage.get("output", 0) <= _limit(one) for one in sample)
         self._factors = [1.0] * len(Totals._fields)
         truth = [_taken(one.usage, one.seconds, self._prices) for one in sample]
-        imagined = [self._imagined(one) for one in sample]
+        # Rows of about one size are imagined once: each to each would take minutes for a sample of thousands.
+        by_size = {_about(one): one for one in sample}
+        of_size = {size: self._imagined(one) for size, one in by_size.items()}
+        imagined = [of_size[_about(one)] for one in sample]
         self._factors = [*map(_factor, _columns(truth), _columns(imagined))]
         self._each = [self._sums(sizes, one) for one in sample]
 
@@ -158,6 +161,11 @@ class Alike:
                 sums[column] += group.rows * value
                 squares[column] += group.rows * value * value
         return Totals(*sums), Totals(*squares)
+
+
+def _about(one: Measured) -> tuple[int, int | None]:
+    """Rows within 2 % of each other's size are the same to an estimate."""
+    return round(log(max(one.tokens, 1.0)) * 50), one.ceiling
 
 
 def _limit(one: Measured) -> float:

@@ -182,10 +182,10 @@ def _sum(spent: float | Unknown, more: float | Unknown) -> float | Unknown:
 
 
 def _method(sampled: int, rows: int) -> str:
-    return (
-        f"{sampled} of {rows} rows were sent, and every row is priced as if it answered like each of them in turn; "
-        "low and high hold in 9 of 10 samples"
-    )
+    bounds = "low and high hold in 9 of 10 samples"
+    if sampled < ENOUGH:
+        bounds = f"bounds take a sample of {ENOUGH} or more"
+    return f"{sampled} of {rows} rows were sent, and every row is priced as if it answered like each in turn; {bounds}"
 
 
 def together(estimates: Sequence[Estimate]) -> Range | None:

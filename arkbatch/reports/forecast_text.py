@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
-from arkbatch.core.bounds import MISSED
+from arkbatch.core.bounds import ENOUGH, MISSED
 from arkbatch.core.job import Job
 from arkbatch.core.money import Unknown
 from arkbatch.core.sampling import Estimate, Range, together
@@ -69,8 +69,10 @@ def _text(forecast: Forecast) -> str:
 
 def _most(estimate: Estimate) -> list[str]:
     """What high does not say: what may lie above it, and what cannot be passed."""
-    guessed = estimate.sampled > 0 and estimate.recorded < estimate.rows
-    said = []
+    guessed = estimate.sampled >= ENOUGH and estimate.recorded < estimate.rows
+    said: list[str] = []
+    if estimate.output.high == 0:
+        return said  # an embedding, whose cost is that of its input
     if guessed:
         missed = 1 / (1 - MISSED ** (1 / estimate.sampled))
         said.append(
