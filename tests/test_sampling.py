@@ -212,6 +212,8 @@ def test_the_batch_lane_is_estimated_beside_the_online_one():
         (Pace(1000, rpm=60), 100),
         (Pace(1000, tpm=10_000), 100 * (70 + 30) / 10_000 * 60),
         (Pace(10, rpm=6000, tpm=1e9), 50),
+        (Pace(1000, input_tpm=7000, tpm=1e9), 60),
+        (Pace(1000, input_tpm=1e9, output_tpm=1000), 180),
     ],
 )
 def test_the_tightest_limit_decides_the_time(pace, seconds):

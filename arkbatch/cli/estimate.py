@@ -59,8 +59,9 @@ def command(input_: str, *, sample: int | None, tokenize: bool, as_json: bool, *
     How long answers will be nobody knows before: without a sample there is a ceiling at best. With --sample 20 twenty
     rows are sent for real and kept as the first results of the run; `run` does not send them again.
 
-    Input is guessed from characters. --tokenize sends the text of every row to Ark's tokenization, which counts it and
-    is not billed, instead; images stay a guess, and so does what the service puts around a request, without a sample.
+    Input is guessed from characters, or counted with --tokenize: that sends the text of every row to Ark's
+    tokenization, which is in no price list. Images stay a guess; so does what is put around each request, without a
+    sample.
 
     \b
     Examples:

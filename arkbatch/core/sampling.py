@@ -42,6 +42,8 @@ class Pace(Struct, frozen=True):
     concurrency: int
     rpm: float | None = None
     tpm: float | None = None
+    input_tpm: float | None = None
+    output_tpm: float | None = None
 
 
 class Recorded(Struct, frozen=True):
@@ -120,7 +122,7 @@ def from_sample(
         sampled=len(sample),
         input=_plus(recorded.input, given),
         output=_plus(recorded.output, answered),
-        seconds=_time(left.rows, tokens, slots, pace),
+        seconds=_time(left.rows, (given, answered, tokens), slots, pace),
         cost=spent if isinstance(spent, Unknown) else prices.unknown or _plus(spent, cost),
         surely=_sum(spent, Unknown("too few rows were sent") if surely is None else surely),
         ceiling=_sum(spent, most),
@@ -151,7 +153,7 @@ def without_sample(
         sampled=0,
         input=given,
         output=Range(None, None, longest),
-        seconds=_time(sizes.rows, everything, Range(None, None, None), pace),
+        seconds=_time(sizes.rows, (given, Range(None, None, longest), everything), Range(None, None, None), pace),
         cost=prices.unknown or Range(least, None, None if isinstance(most, Unknown) else most),
         surely=most,
         ceiling=most,
@@ -221,15 +223,21 @@ def _ceiling(groups: Iterable[Group], ceiling: Ceiling, larger: Callable[[float]
     return total
 
 
-def _time(rows: int, tokens: Range, slots: Range, pace: Pace) -> Range:
-    """The tightest of the limits decides; with no sample the concurrency cannot be counted, and is not."""
+def _time(rows: int, tokens: tuple[Range, Range, Range], slots: Range, pace: Pace) -> Range:
+    """The tightest of the limits decides; with no sample the concurrency cannot be counted, and is not.
 
-    def seconds(token_count: float | None, slot_seconds: float | None) -> float | None:
-        by_requests = rows / pace.rpm * 60 if pace.rpm else None
-        by_tokens = token_count / pace.tpm * 60 if pace.tpm and token_count is not None else None
-        by_slots = None if slot_seconds is None else slot_seconds / pace.concurrency
-        return max((limit for limit in (by_requests, by_tokens, by_slots) if limit is not None), default=None)
+    tokens: of input, of output, and of both
+    """
+    limits = (pace.input_tpm, pace.output_tpm, pace.tpm)
 
-    expected = None if slots.expected is None else seconds(tokens.expected, slots.expected)
-    high = None if slots.high is None else seconds(tokens.high, slots.high)
-    return Range(seconds(tokens.low, slots.low), expected, high)
+    def seconds(counts: Sequence[float | None], slot_seconds: float | None) -> float | None:
+        found = [count / limit * 60 for count, limit in zip(counts, limits, strict=True) if limit and count is not None]
+        if pace.rpm:
+            found.append(rows / pace.rpm * 60)
+        if slot_seconds is not None:
+            found.append(slot_seconds / pace.concurrency)
+        return max(found, default=None)
+
+    expected = None if slots.expected is None else seconds([each.expected for each in tokens], slots.expected)
+    high = None if slots.high is None else seconds([each.high for each in tokens], slots.high)
+    return Range(seconds([each.low for each in tokens], slots.low), expected, high)

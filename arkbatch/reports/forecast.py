@@ -107,7 +107,7 @@ def _estimate(question: Question, kind: Kind, inputs: Inputs, endpoint: str, tar
     if question.job.functions and online_name(endpoint) == "chat":
         ceiling = _in_rounds
     limits = question.job.limits
-    pace = Pace(limits.concurrency, limits.rpm, limits.tpm)
+    pace = Pace(limits.concurrency, limits.rpm, limits.tpm, limits.input_tpm, limits.output_tpm)
     sample, left = _measured(question.records, inputs)
     if not any(one.usage for one in sample):
         return without_sample(left, price, ceiling, pace, question.counting)
