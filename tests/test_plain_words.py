@@ -1,6 +1,7 @@
 """What a tired person reads when something small is wrong: the thing by its own name, and what to do next."""
 
 import asyncio
+import re
 
 import pytest
 from aiohttp import ClientConnectorError, ClientSession
@@ -10,11 +11,13 @@ from runs import Told, answered, job_of, numbered, prompts, worked_off
 
 from arkbatch.adapters.breaks import detail
 from arkbatch.adapters.jobfile import resolve
+from arkbatch.adapters.pacefile import PaceNote
 from arkbatch.adapters.rundir import RunDirectory
 from arkbatch.cli import arkbatch
-from arkbatch.core.errors import RunChanged, RunDirectoryError, RunLocked, UsageError
+from arkbatch.core.errors import JobError, RunChanged, RunDirectoryError, RunLocked, UsageError
 from arkbatch.core.standing import Found
 from arkbatch.engines.opening import OpenRun, Wishes
+from arkbatch.reports.status_text import pace_text
 from arkbatch.reports.text import found_line
 
 
@@ -99,3 +102,32 @@ def test_a_refused_connection_is_told_without_the_words_of_a_library():
     with pytest.raises(ClientConnectorError) as told:
         asyncio.run(refused())
     assert detail(told.value) == "127.0.0.1:1 cannot be reached (Connection refused)"
+
+
+@pytest.mark.parametrize(
+    ("prices", "said"),
+    [
+        ("modell = 1", r"\[prices\]: modell is not a key of a price table: did you mean model\?"),
+        ('map = { ep-1 = "doubao-sed" }', '"ep-1" is mapped to "doubao-sed", which is not in the price book'),
+    ],
+)
+def test_check_meets_a_mistake_in_the_prices_before_the_run_does(tmp_path, prices, said):
+    prompts(tmp_path, {"prompt": "a"})
+    (tmp_path / "job.toml").write_text(f'input = "in.jsonl"\nmodel = "m"\n[prices]\n{prices}\n')
+    done = CliRunner().invoke(arkbatch, ["check", str(tmp_path / "job.toml")])
+    assert isinstance(done.exception, JobError)
+    assert re.search(said, str(done.exception))
+
+
+def test_the_run_that_check_proposes_has_the_lane_and_all_else_that_was_checked(tmp_path):
+    path = prompts(tmp_path, b"{oops\n", {"prompt": "a"})
+    flags = ["--model", "ep-bi-1", "--lane", "batch", "--no-stream"]
+    done = CliRunner().invoke(arkbatch, ["check", str(path), *flags])
+    assert "1 of 2 rows can be sent, 1 bad line." in done.output
+    assert done.output.endswith(f"arkbatch run {path} --model ep-bi-1 --lane batch --no-stream\n")
+
+
+def test_a_finished_run_does_not_say_that_the_service_is_away():
+    note = PaceNote("m", "u", 0.0, reason="no limit met so far", away="the service is coming back", away_seconds=27.0)
+    assert pace_text(note, over=False) == "no limit met so far; the service is coming back (27 s)"
+    assert pace_text(note, over=True) == "no limit met so far"

@@ -8,6 +8,7 @@ currency, would turn silently into a wrong bill.
 import tomllib
 from collections.abc import Mapping
 from decimal import Decimal
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -54,9 +55,10 @@ def read(file: Path) -> PriceBook:
 def from_table(table: Mapping[str, Any], where: str) -> PriceBook:
     """A parsed table as a book. JobError names the entry and the key that is wrong."""
     if strange := sorted(table.keys() - {"map", "model", *SHARED}):
-        raise JobError(
-            f"{where}: {strange[0]} is not a key of a price table; known are map, model, {', '.join(SHARED)}"
-        )
+        known = ["map", "model", *SHARED]
+        near = get_close_matches(strange[0], known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        raise JobError(f"{where}: {strange[0]} is not a key of a price table: {hint}")
     shared = {key: table[key] for key in SHARED if key in table}
     models, names = table.get("model", []), table.get("map", {})
     if not isinstance(models, list) or not isinstance(names, Mapping):

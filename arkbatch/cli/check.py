@@ -29,6 +29,7 @@ def command(input_: str, *, as_json: bool, **flags: Any) -> int:
     """
     import msgspec
 
+    from arkbatch.adapters.run_prices import book_of_job
     from arkbatch.core.errors import UsageError
     from arkbatch.core.words import printable_json
     from arkbatch.reports.inspection import inspect
@@ -37,6 +38,7 @@ def command(input_: str, *, as_json: bool, **flags: Any) -> int:
     job = job_from(input_, {**flags, "dry_run": True})
     if job.input == "-":
         raise UsageError("check reads the input twice: save standard input to a file first")
+    book_of_job(job)  # a mistake in the prices is met now, not when the run begins
     with _bar() as bar:
         found = inspect(job, bar.reset, bar.update)
     click.echo(printable_json(msgspec.json.encode(found)) if as_json else inspection_text(found, _run(input_, flags)))
@@ -53,7 +55,9 @@ def _bar() -> Any:
 def _run(input_: str, flags: dict[str, Any]) -> str:
     """The same command line, as a run."""
     words = ["arkbatch", "run", input_]
-    for name in ("endpoint", "model", "base_url", "images", "tools", "schema"):
+    for name in ("endpoint", "model", "base_url", "lane", "prices", "images", "tools", "schema"):
         if flags[name] is not None:
             words += [f"--{name.replace('_', '-')}", flags[name]]
+    if flags["stream"] is not None:
+        words.append("--stream" if flags["stream"] else "--no-stream")
     return shlex.join([*words, *(word for setting in flags["set_"] for word in ("--set", setting))])

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from arkbatch.core.estimate import OUTPUT
-from arkbatch.core.words import count, printable, short
+from arkbatch.core.words import count, counted, printable, short
 from arkbatch.reports.inspection import NO_MODEL, Duplicate, Inspection
 from arkbatch.reports.tables import grid
 from arkbatch.reports.text import table
@@ -29,7 +29,7 @@ def inspection_text(found: Inspection, next_command: str) -> str:
 def _headline(found: Inspection) -> str:
     good = found.rows - found.bad - found.unnamed
     parts = [f"{count(good)} of {count(found.rows)} rows can be sent"]
-    parts += [f"{count(found.bad)} bad lines"] if found.bad else []
+    parts += [counted(found.bad, "bad line")] if found.bad else []
     parts += [f"{count(found.unnamed)} without a model"] if found.unnamed else []
     parts += [f"{count(found.blank)} blank lines passed over"] if found.blank else []
     return f"{printable(found.input)}: {', '.join(parts)}. Nothing was sent."

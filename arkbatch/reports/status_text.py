@@ -67,7 +67,7 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
     yield "asked", ", ".join(str(status.asked[name]) for name in ("endpoint", "model", "base_url"))
     changed = any(each.limits for each in _last_steered(status))
     yield "limits", _limits(status.limits) + (" (changed for that session only)" if changed else "")
-    yield "pace", _pace(status.pace) if status.pace else ""
+    yield "pace", pace_text(status.pace, over=not status.left) if status.pace else ""
     yield "simulated", "yes: the answers come from arkbatch's own simulator" if status.simulated else ""
 
 
@@ -91,9 +91,9 @@ def _limits(limits: dict[str, float | None]) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in limits.items() if value is not None)
 
 
-def _pace(note: PaceNote) -> str:
-    """Where it stands, and why it last changed."""
-    away = f"; {note.away} ({duration(note.away_seconds)})" if note.away else ""
+def pace_text(note: PaceNote, *, over: bool) -> str:
+    """Where it stands, and why it last changed. Once a run is over it no longer matters whether the service is away."""
+    away = f"; {note.away} ({duration(note.away_seconds)})" if note.away and not over else ""
     found = [
         f"{short(note.rpm)} requests a minute" if note.rpm else "",
         f"{note.concurrency} calls at once" if note.concurrency else "",
