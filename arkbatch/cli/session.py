@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 
 import click
 import orjson
@@ -73,7 +73,9 @@ async def _carry_out(
     allow_files(job.limits.concurrency * (2 if job.simulated else 1))
     async with simulated(job) as ready, AsyncExitStack() as served:
         # The page goes last, so that it still shows how the run stands when it is closed.
-        with open_run(ready) as run:
+        with ExitStack() as opened:
+            with _interrupted_at_once():
+                run = opened.enter_context(open_run(ready))
             click.echo(found_line(run.found), err=True)
             for remark in remarks(run.job):
                 click.echo(f"Note: {remark}.", err=True)
@@ -121,6 +123,16 @@ async def _orders(session: Session, run: OpenRun) -> AsyncIterator[None]:
 
 def _progress() -> Observer:
     return Bar() if sys.stderr.isatty() else LineAMinute()
+
+
+@contextlib.contextmanager
+def _interrupted_at_once() -> Iterator[None]:
+    """A large input takes its time to be read, and nothing was sent yet that Ctrl-C would have to wait for."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
