@@ -283,6 +283,7 @@ def test_rows_that_fail_again_go_again_as_often_as_they_are_asked_to(tmp_path, m
     assert each_row_once(ours, 60)
     (line,) = (line for line in failures(ours) if line["row"] == 5)
     assert (line["attempts"], len(line["before"])) == (4, 3)
+    assert len({call.client_id for call in transport.calls}) == len(transport.calls)
 
 
 def test_rows_that_are_under_way_again_are_not_sent_a_third_time(tmp_path, monkeypatch):

@@ -176,7 +176,8 @@ class Calls:
         history.goes_on(turn.at, tools.gate.held(turn.at))
         self.forgive(history)
         history.sent += 1
-        client_id = f"{tools.call_prefix}-{row.number}-{history.sent}"
+        attempt = history.sent + sum([each.attempts for each in row.before])  # a requeue is of the same session
+        client_id = f"{tools.call_prefix}-{row.number}-{attempt}"
         model, stream = row.body["model"], row.body.get("stream") is True
         flight = moved = None
         if tools.flights is not None:
