@@ -125,9 +125,7 @@ class _Site:
             self._page = await asyncio.to_thread(self._look)
         except RunDirectoryError as error:
             trouble = str(error)
-        message = msgspec.json.encode(
-            visible(msgspec.to_builtins(_Message(self._stop is not None, trouble, self._page)))
-        )
+        message = _Message(self._stop is not None, trouble, self._page)
         async with self._news:
             self._message = msgspec.json.encode(visible(msgspec.to_builtins(message)))
             self._version += 1
