@@ -18,7 +18,7 @@ from arkbatch.core.errors import JobError, RunChanged, RunDirectoryError, RunLoc
 from arkbatch.core.standing import Found
 from arkbatch.engines.opening import OpenRun, Wishes
 from arkbatch.reports.status_text import pace_text
-from arkbatch.reports.text import found_line
+from arkbatch.reports.text import found_line, spent_text
 
 
 @pytest.mark.parametrize("command", ["status", "retry", "show", "report", "cost", "vectors"])
@@ -131,3 +131,22 @@ def test_a_finished_run_does_not_say_that_the_service_is_away():
     note = PaceNote("m", "u", 0.0, reason="no limit met so far", away="the service is coming back", away_seconds=27.0)
     assert pace_text(note, over=False) == "no limit met so far; the service is coming back (27 s)"
     assert pace_text(note, over=True) == "no limit met so far"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["runn"], "No such command 'runn'. Did you mean run?"),
+        (["demo/job.toml"], "To run it: arkbatch run demo/job.toml"),
+        (["zzz"], "`arkbatch --help` lists them."),
+        (["run", "in.jsonl", "--rpm", "many"], "Invalid value for '--rpm': 'many' is not a valid number."),
+    ],
+)
+def test_a_mistyped_command_line_is_answered_with_what_was_meant(words, said):
+    done = CliRunner().invoke(arkbatch, words)
+    assert (done.exit_code, done.stderr.rstrip().endswith(said)) == (2, True), done.stderr
+
+
+def test_what_has_no_price_would_have_cost_nothing_that_is_known():
+    assert spent_text("1 row without a price", simulated=True) == "1 row without a price"
+    assert spent_text("at most 0.50 CNY", simulated=True) == "at most 0.50 CNY, had it been real"

@@ -54,7 +54,7 @@ def _read(name: str, path: Path) -> str:
     try:
         text = path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{name} cannot be read: {error}") from error
+        raise UsageError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if "-----BEGIN CERTIFICATE-----" not in text:
         raise UsageError(f"{name} holds no certificate: it is a text that begins with -----BEGIN CERTIFICATE-----")
     return text

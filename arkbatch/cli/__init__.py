@@ -32,6 +32,16 @@ COMMANDS = {
 }
 
 
+def _meant(word: str) -> str:
+    """What somebody who writes this most likely wants."""
+    import difflib
+
+    if word.endswith((".toml", ".jsonl", ".jsonl.gz")):
+        return f"To run it: arkbatch run {word}"
+    near = difflib.get_close_matches(word, COMMANDS, 1)
+    return f"Did you mean {near[0]}?" if near else "`arkbatch --help` lists them."
+
+
 class LazyCommands(click.Group):
     """Lists the commands from the table above and imports one only when it is needed."""
 
@@ -45,6 +55,13 @@ class LazyCommands(click.Group):
             return None
         command: click.Command = importlib.import_module(f"arkbatch.cli.{cmd_name}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"No such command '{args[0]}'. {_meant(args[0])}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx

@@ -20,6 +20,12 @@ def span(ctx: click.Context, param: click.Parameter, value: str | None) -> float
     return None if value is None else seconds_of(value)
 
 
+class Number(click.types.FloatParamType):
+    """As click's own, but called by a word that people know."""
+
+    name = "number"
+
+
 def words(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
     """A command line in its words, as a shell would cut it."""
     import shlex
@@ -44,14 +50,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _SENDING = (
     click.option("--concurrency", type=int, metavar="N", help="Calls in flight at once, at most (32; on Ark 512)."),
-    click.option("--rpm", type=float, metavar="N", help="Requests a minute, at most."),
-    click.option("--tpm", type=float, metavar="N", help="Tokens a minute, at most, input and output together."),
-    click.option("--input-tpm", type=float, metavar="N", help="Input tokens a minute, at most."),
-    click.option("--output-tpm", type=float, metavar="N", help="Output tokens a minute, at most."),
+    click.option("--rpm", type=Number(), metavar="N", help="Requests a minute, at most."),
+    click.option("--tpm", type=Number(), metavar="N", help="Tokens a minute, at most, input and output together."),
+    click.option("--input-tpm", type=Number(), metavar="N", help="Input tokens a minute, at most."),
+    click.option("--output-tpm", type=Number(), metavar="N", help="Output tokens a minute, at most."),
     click.option(
         "--give-up-after", callback=span, metavar="TIME", help="Wait so long for a service that is away (12h)."
     ),
-    click.option("--max-cost", type=float, metavar="N", help="The most that the whole run may cost: --max-cost 50"),
+    click.option("--max-cost", type=Number(), metavar="N", help="The most that the whole run may cost: --max-cost 50"),
     click.option("--max-tokens", type=int, metavar="N", help="The most tokens that the whole run may use."),
     click.option("--max-attempts", type=int, metavar="N", help="Attempts before a row is given up (default 5)."),
     click.option(
@@ -61,7 +67,7 @@ _SENDING = (
     click.option("--certificate", metavar="PEM", help="With --encrypt: this certificate, not the service's own word."),
     click.option("--project", metavar="P", help="Project of plain model ids, when access keys are used."),
     click.option("--insecure", is_flag=True, default=None, help="Allow http:// to another machine."),
-    click.option("--timeout", type=float, metavar="S", help="Seconds of silence before a call is given up (1800)."),
+    click.option("--timeout", type=Number(), metavar="S", help="Seconds of silence before a call is given up (1800)."),
 )
 _ASKING = (
     click.option("--model", metavar="M", help="Model id or endpoint id (ep-...) for rows that name none."),
@@ -88,7 +94,10 @@ _NOTICING = (
     click.option("--notify", multiple=True, callback=listed, metavar="URL", help="Tell this address how it ends."),
     click.option("--notify-command", callback=words, metavar="CMD", help="Tell this program, on standard input."),
     click.option(
-        "--notify-on", callback=listed, metavar="K,...", help="About end, halt, budget, outage, late (all), stop."
+        "--notify-on",
+        callback=listed,
+        metavar="K,...",
+        help="What to tell: end,halt,budget,outage,late (the default), stop.",
     ),
 )
 

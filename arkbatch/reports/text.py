@@ -1,5 +1,6 @@
 """What a terminal shows: short tables and lines. It formats values and reads nothing."""
 
+import re
 from collections.abc import Sequence
 
 from arkbatch.core.money import Money
@@ -8,6 +9,7 @@ from arkbatch.core.standing import Found
 from arkbatch.core.summary import Summary
 from arkbatch.core.words import count, counted, duration, printable
 
+AMOUNT = re.compile(r"(at most )?[\d.]+ [A-Z]{3}\b")
 NAMES = {"input": "input", "cached": "of it cached", "output": "output", "reasoning": "of it reasoning"}
 
 
@@ -92,7 +94,7 @@ def cost_text(cost: Money | None, discarded: Money | None, reason: str) -> str:
 
 def spent_text(said: str, *, simulated: bool) -> str:
     """A cost, unless it was not spent: what simulated answers would have cost."""
-    return f"{said}, had it been real" if said and simulated else said
+    return f"{said}, had it been real" if simulated and AMOUNT.match(said) else said
 
 
 def _cost(summary: Summary) -> str:
