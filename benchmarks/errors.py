@@ -25,7 +25,7 @@ from virtual import run_virtual
 
 from arkbatch.adapters.progress import Observer
 from arkbatch.core.records import Kind
-from arkbatch.engines import run
+from arkbatch.engines import durable, telling
 
 PAGE = resource.getpagesize()
 
@@ -55,8 +55,8 @@ def resident():
 
 def through(folder, wanted):
     """What was seen on the way through so many errors, and the days that would have passed."""
-    run.SYNC_SECONDS = 86_400.0  # nothing new to make durable; each would be a real wait for the disk
-    run.TICK_SECONDS = 600.0
+    durable.SYNC_SECONDS = 86_400.0  # nothing new to make durable; each would be a real wait for the disk
+    telling.TICK_SECONDS = 600.0
 
     async def main():
         errors = Errors(wanted)

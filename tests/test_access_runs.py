@@ -8,7 +8,7 @@ from runs import numbered, prompts
 from virtual import run_virtual
 
 from arkbatch.adapters.jobfile import resolve
-from arkbatch.engines import run as run_module
+from arkbatch.engines import telling
 from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.run import Session
 from arkbatch.simulator.server import Counters, Settings, serve
@@ -42,7 +42,7 @@ def ran(folder, *rows, settings=(), environ=(), **flags):
 
 def test_a_week_on_the_batch_lane_with_a_new_key_each_day(tmp_path, monkeypatch):
     """Rows that are held for hours, more of them than places, and a line that is full from time to time."""
-    monkeypatch.setattr(run_module, "LONGEST_TICK_SECONDS", 3600.0)  # nobody watches
+    monkeypatch.setattr(telling, "LONGEST_TICK_SECONDS", 3600.0)  # nobody watches
     settings = {"key_seconds": DAY, "batch_hold": 12 * 3600.0, "batch_slots": 10, "batch_queue": 10}
     summary, counters, seconds = ran(
         tmp_path, *numbered(138), settings=settings, model=BATCH, lane="batch", concurrency=20

@@ -14,7 +14,7 @@ from arkbatch.adapters.progress import Observer
 from arkbatch.core.errors import Halted
 from arkbatch.core.job import RetryPolicy, Timeouts
 from arkbatch.core.stopper import ENOUGH
-from arkbatch.engines import run as run_module
+from arkbatch.engines import durable
 
 MODEL = "doubao-seed-1-6-251015"
 
@@ -22,7 +22,7 @@ MODEL = "doubao-seed-1-6-251015"
 @pytest.fixture(autouse=True)
 def _syncs_are_rare(monkeypatch):
     """Each one is a real fsync, and a virtual hour has 3,600."""
-    monkeypatch.setattr(run_module, "SYNC_SECONDS", 120.0)
+    monkeypatch.setattr(durable, "SYNC_SECONDS", 120.0)
 
 
 def job(folder, *rows, retry=None, timeouts=None, **flags):

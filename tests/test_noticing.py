@@ -17,7 +17,9 @@ from arkbatch.adapters.messengers import Undelivered
 from arkbatch.cli.notify import command
 from arkbatch.core.errors import StorageFull, UsageError
 from arkbatch.core.job import Schedule, written
-from arkbatch.engines import noticing, run
+from arkbatch.engines import durable, noticing
+from arkbatch.engines.opening import OpenRun
+from arkbatch.engines.run import Session
 
 MINUTE = 60.0
 
@@ -42,7 +44,7 @@ class Phone:
 
 @pytest.fixture
 def phone(monkeypatch):
-    monkeypatch.setattr(run, "SYNC_SECONDS", 30.0)
+    monkeypatch.setattr(durable, "SYNC_SECONDS", 30.0)
     phone = Phone()
     monkeypatch.setattr(noticing, "messengers", lambda *_, **__: [phone])
     return phone
@@ -80,8 +82,8 @@ def test_a_used_up_budget_is_told_as_such(tmp_path, phone):
 def test_a_stop_by_hand_is_not_told_unless_that_was_asked_for(tmp_path, phone):
     async def stopped(job):
         async with simulated(latency=1.0) as (url, _):
-            with run.OpenRun(replace(job, base_url=url), wall=lambda: 1e9) as opened:
-                session = run.Session(opened)
+            with OpenRun(replace(job, base_url=url), wall=lambda: 1e9) as opened:
+                session = Session(opened)
                 asyncio.get_running_loop().call_later(3, session.stop)
                 return await session.work()
 
@@ -98,7 +100,7 @@ def test_a_full_disk_is_told_as_a_halt(tmp_path, phone, monkeypatch):
         raise StorageFull("No space left")
 
     monkeypatch.setattr("arkbatch.adapters.journal.Journal.sync", full)
-    monkeypatch.setattr(run, "SYNC_SECONDS", 1.0)
+    monkeypatch.setattr(durable, "SYNC_SECONDS", 1.0)
     with pytest.raises(StorageFull):
         night(job_for(tmp_path, 1000), latency=1.0)
     assert phone.said == [("halt", "stopped by an error")]

@@ -9,7 +9,7 @@ from runs import numbered, prompts
 from virtual import run_virtual
 
 from arkbatch.adapters.rundir import RESULTS
-from arkbatch.engines import run
+from arkbatch.engines import durable
 
 MINUTE = 60.0
 
@@ -18,7 +18,7 @@ MINUTE = 60.0
 def few_syncs():
     """A night of virtual time would be ten thousand real waits for the disk."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "SYNC_SECONDS", 30.0)
+        patch.setattr(durable, "SYNC_SECONDS", 30.0)
         yield
 
 

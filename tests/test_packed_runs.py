@@ -11,7 +11,7 @@ from sessions import failures, results, scripted, worked
 from virtual import run_virtual
 
 from arkbatch.core.job import Embeddings, RetryPolicy
-from arkbatch.engines import run as run_module
+from arkbatch.engines import durable
 from arkbatch.engines.retrying import Choice, OpenRetry
 from arkbatch.engines.run import Session
 from arkbatch.simulator.server import Counters, Settings, serve
@@ -21,7 +21,7 @@ MODEL = "doubao-embedding-large-text-250515"
 
 @pytest.fixture(autouse=True)
 def _syncs_are_rare(monkeypatch):
-    monkeypatch.setattr(run_module, "SYNC_SECONDS", 120.0)
+    monkeypatch.setattr(durable, "SYNC_SECONDS", 120.0)
 
 
 def job(folder, *texts, pack="auto", **flags):

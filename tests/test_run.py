@@ -15,6 +15,7 @@ from arkbatch.adapters.journal import Journal
 from arkbatch.adapters.progress import Observer
 from arkbatch.adapters.rundir import LEDGER
 from arkbatch.core.errors import RunDirectoryError, StorageFull
+from arkbatch.engines import durable
 from arkbatch.engines import run as run_module
 from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.run import Session
@@ -69,7 +70,7 @@ def test_the_session_is_noted_with_its_ending(tmp_path, monkeypatch):
 def test_a_snapshot_that_is_being_written_is_waited_for(tmp_path, monkeypatch):
     """Cancelled in the middle of it, closing the journal would write the same file at the same time."""
     running, half_written, done = [], [], []
-    monkeypatch.setattr(run_module, "SNAPSHOT_EVERY", 1)
+    monkeypatch.setattr(durable, "SNAPSHOT_EVERY", 1)
     original = journal_module.replace_file
 
     def slow(path, data):

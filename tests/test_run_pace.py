@@ -12,7 +12,7 @@ from virtual import run_virtual
 from arkbatch.adapters.jobfile import resolve
 from arkbatch.adapters.pacefile import read_pace
 from arkbatch.adapters.rundir import RunDirectory
-from arkbatch.engines.run import build_pace
+from arkbatch.engines.building import build_pace
 from arkbatch.reports.status import read_status
 from arkbatch.reports.status_text import status_text
 

@@ -16,7 +16,7 @@ from arkbatch.adapters.rundir import RESULTS
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Schedule, Secret, written
 from arkbatch.core.words import printable
-from arkbatch.engines import run
+from arkbatch.engines import durable, telling
 from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.run import Session
 from arkbatch.reports.status import read_status
@@ -30,8 +30,8 @@ NIGHT = "22:00-08:00 UTC"
 @pytest.fixture(autouse=True)
 def few_ticks(monkeypatch):
     """Nights of virtual time would be a million looks."""
-    monkeypatch.setattr(run, "SYNC_SECONDS", 600.0)
-    monkeypatch.setattr(run, "TICK_SECONDS", 30.0)
+    monkeypatch.setattr(durable, "SYNC_SECONDS", 600.0)
+    monkeypatch.setattr(telling, "TICK_SECONDS", 30.0)
 
 
 class Wall:
@@ -174,7 +174,7 @@ def test_a_run_that_will_be_late_says_so_with_what_would_help(tmp_path):
 
 
 def test_what_is_due_can_be_read_while_it_works(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "SYNC_SECONDS", 120.0)
+    monkeypatch.setattr(durable, "SYNC_SECONDS", 120.0)
     seen = []
 
     async def look(_, wall):

@@ -24,9 +24,9 @@ from arkbatch.core.errors import ArkbatchError
 from arkbatch.core.job import Job
 from arkbatch.core.outage import Outage
 from arkbatch.core.records import Cause, Outcome, Row, Success
+from arkbatch.engines.building import build_gate, build_outage, build_pace
 from arkbatch.engines.calls import Tools
 from arkbatch.engines.local import Engine
-from arkbatch.engines.run import build_gate, build_outage, build_pace
 
 # No limit of a call is documented. So much is one call of an ordinary run.
 TEXTS = 64

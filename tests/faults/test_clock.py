@@ -11,7 +11,7 @@ from runs import BEGAN
 from virtual import run_virtual
 
 from arkbatch.adapters.rundir import RESULTS
-from arkbatch.engines import run
+from arkbatch.engines import durable
 from arkbatch.engines.opening import OpenRun, Wishes
 from arkbatch.engines.run import Session
 
@@ -22,7 +22,7 @@ JUMPS = [-26 * HOUR, 400 * 24 * HOUR]
 @pytest.fixture(autouse=True)
 def few_syncs(monkeypatch):
     """Each is a real wait for the disk."""
-    monkeypatch.setattr(run, "SYNC_SECONDS", 30.0)
+    monkeypatch.setattr(durable, "SYNC_SECONDS", 30.0)
 
 
 class SetClock:
