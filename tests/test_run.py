@@ -16,7 +16,6 @@ from arkbatch.adapters.progress import Observer
 from arkbatch.adapters.rundir import LEDGER
 from arkbatch.core.errors import RunDirectoryError, StorageFull
 from arkbatch.engines import durable
-from arkbatch.engines import run as run_module
 from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.run import Session
 
