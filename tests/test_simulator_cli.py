@@ -27,10 +27,11 @@ def refused(*arguments):
 
 def test_it_serves_until_it_is_stopped_and_says_how_to_point_a_client_at_it():
     process = subprocess.Popen([*ARKBATCH, "--port", "0"], stderr=subprocess.PIPE, text=True, env={**os.environ})
-    said = [process.stderr.readline() for _ in range(5)]
+    said = [process.stderr.readline() for _ in range(6)]
     url = re.search(r"ARK_BASE_URL=(\S+/api/v3)", said[1])[1]
     assert "ARK_API_KEY=anything" in said[2]
-    assert "VOLC_ACCESSKEY=AKLTsimulated VOLC_SECRETKEY=simulated-secret" in said[4]
+    assert f"ARK_CONTROL_PLANE={url.removesuffix('/api/v3')}/" in said[4]
+    assert "VOLC_ACCESSKEY=AKLTsimulated VOLC_SECRETKEY=simulated-secret" in said[5]
     body = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
     call = urllib.request.Request(url + "/chat/completions", body, {"Authorization": "Bearer x"})
     with urllib.request.urlopen(call) as reply:

@@ -106,7 +106,10 @@ def _greet(url: str, settings: Settings) -> None:
     click.echo(f"Simulating Ark at {url} until Ctrl-C. To point a client at it:", err=True)
     click.echo(f"  export ARK_BASE_URL={url}", err=True)
     click.echo(f"  export ARK_API_KEY={key}", err=True)
-    click.echo(f"or, at {url.removesuffix('/api/v3')}/ as the control plane, with an access key:", err=True)
+    click.echo(
+        "or, in the place of that key, with an access key, which opens the control plane that is here too:", err=True
+    )
+    click.echo(f"  export ARK_CONTROL_PLANE={url.removesuffix('/api/v3')}/", err=True)
     click.echo(f"  export VOLC_ACCESSKEY={access_key} VOLC_SECRETKEY={secret}", err=True)
     click.echo(f"Faults, by --fault NAME=RATE or by [[fault:NAME]] in a prompt:\n{menu}", err=True)
 
