@@ -158,3 +158,11 @@ def test_a_stop_that_came_before_the_first_call_is_not_forgotten(tmp_path):
             return await session.work()
 
     assert (run_virtual(main()).ending, results(ours)) == ("stopped", [])
+
+
+def test_a_stop_that_comes_after_the_end_does_nothing(tmp_path, monkeypatch):
+    async def late(session, task):
+        await asyncio.wait([task])
+        session.stop()
+
+    assert scripted(job(tmp_path), FakeTransport(), monkeypatch, meanwhile=late).summary.ending == "finished"

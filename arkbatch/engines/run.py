@@ -111,6 +111,7 @@ class Session:
                         run.journal.close(resume_at(engine))
                         run.end_session(info, ending, now() - began)
                     self._observer.closed(ending)
+                    self._engine = None  # a late Ctrl-C has nothing to stop, and soon no log to be told in
                 summary = summary_of(run, ending, now() - began, engine)
                 noticing.ended(summary)
         return summary
