@@ -39,6 +39,7 @@ def nothing(): return None
 def hidden(): return later()
 def breaks(): raise ValueError("no\\nsuch city")
 def leaves(): raise SystemExit(3)
+def ends(): return next(iter([]))
 def own_timeout(): raise TimeoutError("mine")
 async def later(seconds: Annotated[float, Meta(ge=0)] = 0.0):
     await asyncio.sleep(seconds)
@@ -65,7 +66,7 @@ def told(functions, name, **arguments):
 
 
 def test_its_own_functions_without_an_underscore_are_the_tools(module):
-    names = "add at any_of odd surrogate nothing hidden breaks leaves own_timeout later cancelled"
+    names = "add at any_of odd surrogate nothing hidden breaks leaves ends own_timeout later cancelled"
     assert list(module()) == names.split()
     assert list(module("__all__ = ['dedent']\nfrom textwrap import dedent\ndef other(): pass\n")) == ["dedent"]
 
@@ -119,6 +120,7 @@ def test_a_text_is_told_as_it_is_and_anything_else_as_json(module, name, argumen
         ("later", {"seconds": -1}, "bad arguments", "seconds: Expected `float` >= 0"),
         ("odd", {}, "no result", "neither text nor JSON (set)"),
         ("surrogate", {}, "no result", "neither text nor JSON (str)"),
+        ("ends", {}, "RuntimeError", "RuntimeError: StopIteration()"),
         ("breaks", {}, "ValueError", "ValueError: no such city"),
         ("leaves", {}, "SystemExit", "SystemExit: 3"),
         ("own_timeout", {}, "TimeoutError", "TimeoutError: mine"),

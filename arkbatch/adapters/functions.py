@@ -132,6 +132,8 @@ class _Threads(Executor):
         def run() -> None:
             try:
                 result = function(*args, **more)
+            except StopIteration as error:  # such as of `next`; no future of asyncio can hold one, and it would wait on
+                future.set_exception(RuntimeError(repr(error)))
             except BaseException as error:  # noqa: BLE001 - as a pool does: it is raised where it is waited for
                 future.set_exception(error)
             else:

@@ -4,7 +4,7 @@ The first rows of a session are held back while they are refused alike. When twe
 nothing new is sent until all that is under way has ended: a refusal comes at once and a long answer after minutes,
 so the first to come in say nothing of the first that went out. If the rest ends no better, the fault is in the job
 and not in the rows, and burning the night on it would help nobody. Held rows are recorded as soon as anything else
-happens. What is held is bounded by twenty and the calls in flight.
+happens. What is held is bounded by twenty and the rows of the calls in flight.
 """
 
 from arkbatch.core.records import Cause, Failure, Halt, Kind
