@@ -75,6 +75,7 @@ class PooledPosts:
         self._base_url = base_url
         self._through_session = SessionPosts(session, base_url, None)
         self._targets: dict[str, tuple[aiohttp.ClientRequest, bytes]] = {}
+        self._outbox: list[tuple[asyncio.WriteTransport, bytes]] = []  # of this round of the loop
 
     async def post(self, call: Call, authorization: str, take: Take) -> Response:
         if len(call.body) >= LARGE:
@@ -98,7 +99,7 @@ class PooledPosts:
         if protocol.transport is None:
             raise aiohttp.ServerDisconnectedError
         protocol.set_response_params(read_until_eof=True, read_timeout=self._session.timeout.sock_read)
-        protocol.transport.write(b"".join(parts))
+        self._write(protocol.transport, b"".join(parts))
         while True:
             protocol.start_timeout()  # each time, since an interim answer ends it
             message, content = await protocol.read()
@@ -106,6 +107,22 @@ class PooledPosts:
                 raise HttpProcessingError(code=101, message="the server wants to speak another protocol")
             if message.code >= 200:  # others only say that one is to come
                 return Incoming(message.code, message.headers, content)
+
+    def _write(self, transport: asyncio.WriteTransport, request: bytes) -> None:
+        """At the end of this round of the loop, behind all that is to be done in it.
+
+        Requests that go out together find their reader awake; to wake it for each costs a local server, or a proxy on
+        this machine, as much as to answer.
+        """
+        if not self._outbox:
+            asyncio.get_running_loop().call_soon(self._write_all)
+        self._outbox.append((transport, request))
+
+    def _write_all(self) -> None:
+        outbox, self._outbox = self._outbox, []
+        for transport, request in outbox:
+            if not transport.is_closing():
+                transport.write(request)
 
     def _target(self, path: str) -> tuple[aiohttp.ClientRequest, bytes]:
         """What is the same for all calls to a path."""
