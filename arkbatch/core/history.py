@@ -121,13 +121,24 @@ class History:
             self._calls.append(call)
         else:
             self._calls[-1] = call
-        if isinstance(verdict, Again | Refused):
+        if isinstance(verdict, Done):
+            self._add_answer(verdict)
+        else:
+            self._add_no_answer(verdict, now, held)
+
+    def _add_answer(self, done: Done) -> None:
+        if done.goes_on:
+            self._add_round(done)
+        else:
+            self.spent += 1
+            self.doubted_at = None
+
+    def _add_no_answer(self, verdict: Again | Refused | Halt, now: float, held: float) -> None:
+        if not isinstance(verdict, Halt):
             self._model, self._tier = verdict.model or self._model, verdict.service_tier or self._tier
             if verdict.usage:
                 self._discarded = add_usage(self._discarded, verdict.usage)
-        if isinstance(verdict, Done) and verdict.goes_on:
-            self._add_round(verdict)
-        elif isinstance(verdict, Again) and verdict.most is not None:
+        if isinstance(verdict, Again) and verdict.most is not None:
             self.rejected += 1
             self.doubted_at = None
         elif isinstance(verdict, Again) and not spends_attempt(verdict):

@@ -176,7 +176,9 @@ class Calls:
         history.goes_on(turn.at, tools.gate.held(turn.at))
         self.forgive(history)
         history.sent += 1
-        attempt = history.sent + sum([each.attempts for each in row.before])  # a requeue is of the same session
+        attempt = history.sent
+        if row.before:  # a requeue is of the same session
+            attempt += sum(each.attempts for each in row.before)
         client_id = f"{tools.call_prefix}-{row.number}-{attempt}"
         model, stream = row.body["model"], row.body.get("stream") is True
         flight = moved = None
