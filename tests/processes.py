@@ -19,10 +19,9 @@ BODY = (
 
 
 @contextmanager
-def canned(latency=0.02):
-    """The base URL of a server that gives everyone the same answer, and what it heard."""
-    loop, handler = asyncio.new_event_loop(), Raw(whole(BODY), silent=latency)
-    ready, ended = threading.Event(), asyncio.Event()
+def serving(handler):
+    """The base URL of a server of its own in a thread."""
+    loop, ready, ended = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
     found = []
 
     async def main():
@@ -39,10 +38,18 @@ def canned(latency=0.02):
     thread.start()
     ready.wait(10)
     try:
-        yield found[0], handler.heard
+        yield found[0]
     finally:
         loop.call_soon_threadsafe(ended.set)
         thread.join(10)
+
+
+@contextmanager
+def canned(latency=0.02):
+    """The base URL of a server that gives everyone the same answer, and what it heard."""
+    handler = Raw(whole(BODY), silent=latency)
+    with serving(handler) as url:
+        yield url, handler.heard
 
 
 def arguments(*words):

@@ -6,15 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from contextlib import contextmanager
 
 import orjson
 import pytest
-from processes import BODY, arguments, canned, environment, size, until
+from processes import BODY, arguments, canned, environment, serving, size, until
 from runs import numbered, prompts
-from servers import OK, closed_port, served, whole
+from servers import OK, closed_port, whole
 
 KEY = "sk-0123456789-the-key-of-the-fault-suite"
 ROWS = 40
@@ -43,32 +41,6 @@ class Flaky:
             pass
         finally:
             writer.close()
-
-
-@contextmanager
-def serving(handler):
-    """Its base URL; the server runs in a thread."""
-    found, ready, ended = [], threading.Event(), asyncio.Event()
-    loop = asyncio.new_event_loop()
-
-    async def main():
-        async with served(handler) as url:
-            found.append(url)
-            ready.set()
-            await ended.wait()
-
-    def run():
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(main())
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    ready.wait(10)
-    try:
-        yield found[0]
-    finally:
-        loop.call_soon_threadsafe(ended.set)
-        thread.join(10)
 
 
 def words(url, *more):
