@@ -17,10 +17,10 @@ import orjson
 from msgspec import Raw, Struct
 
 from arkbatch.core.endpoints import ENDPOINTS
+from arkbatch.core.endpoints.embeddings import MOST_INPUTS, inputs
 from arkbatch.core.records import Attempt, BadRow, Failure, Outcome, Reply, Row, Success, Usage
 
 PACKED = ("embeddings", "batch_embeddings")
-ARKS_MOST = 256  # inputs a call
 # Ark advises at most 4 inputs, or 4,096 tokens, a call; others take hundreds at the same speed.
 ADVISED_AT_ARK, ADVISED = 4, 64
 TOKENS_AT_ARK, TOKENS = 4_096, 32_768  # a call
@@ -46,7 +46,7 @@ def packing(pack: int | str, *, at_ark: bool) -> Packing | None:
         return None
     tokens = TOKENS_AT_ARK if at_ark else TOKENS
     if isinstance(pack, int):
-        return Packing(min(pack, ARKS_MOST) if at_ark else pack, max(tokens, pack * TOKENS_AT_ARK))
+        return Packing(min(pack, MOST_INPUTS) if at_ark else pack, max(tokens, pack * TOKENS_AT_ARK))
     return Packing(ADVISED_AT_ARK if at_ark else ADVISED, tokens)
 
 
@@ -68,14 +68,14 @@ class Packer:
         first = self._kept.popleft() if self._kept else next(self._rows)
         if isinstance(first, BadRow) or first.endpoint not in PACKED:
             return first
-        asked, inputs, tokens = _asked(first), len(_inputs(first)), _tokens(first)
+        asked, texts, tokens = _asked(first), len(_inputs(first)), _tokens(first)
         together = [first]
-        while inputs < self._most.inputs and (row := next(self._rows, None)) is not None:
+        while texts < self._most.inputs and (row := next(self._rows, None)) is not None:
             self._kept.append(row)
             if isinstance(row, BadRow) or row.endpoint != first.endpoint or _asked(row) != asked:
                 break
-            inputs, tokens = inputs + len(_inputs(row)), tokens + _tokens(row)
-            if inputs > self._most.inputs or tokens > self._most.tokens:
+            texts, tokens = texts + len(_inputs(row)), tokens + _tokens(row)
+            if texts > self._most.inputs or tokens > self._most.tokens:
                 break
             together.append(row)
             self._kept.pop()
@@ -173,15 +173,13 @@ def _renumbered(item: Raw, number: int) -> dict[str, Any]:
 
 def _asked(row: Row) -> bytes:
     """All that a row asks for but its texts."""
-    return orjson.dumps({name: value for name, value in row.body.items() if name != "input"}, option=_SORTED)
-
-
-_SORTED = orjson.OPT_SORT_KEYS
+    return orjson.dumps(
+        {name: value for name, value in row.body.items() if name != "input"}, option=orjson.OPT_SORT_KEYS
+    )
 
 
 def _inputs(row: Row) -> list[Any]:
-    asked = row.body["input"]
-    return asked if isinstance(asked, list) and type(asked[0]) is not int else [asked]
+    return inputs(row.body["input"])
 
 
 def _weight(row: Row) -> int:

@@ -4,6 +4,8 @@ A vector is a list of numbers or, with `encoding_format` `base64`, a text that h
 floats. It is checked to be one or the other, and kept as it came.
 """
 
+from typing import Any
+
 from arkbatch.core.endpoints.checks import MISTAKEN, Check, first_problem, integer, missing, text, word, wrong
 from arkbatch.core.endpoints.meters import meters
 from arkbatch.core.endpoints.shape import Answer, Endpoint, Problem, lacking, misfit, said
@@ -96,7 +98,7 @@ def read(parsed: object, body: Body | None = None) -> Answer | Problem:
 
 def _mismatch(data: list[object], asked: object) -> str | None:
     """Why the vectors are not one for each input, or None."""
-    expected = len(data) if asked is None else _inputs(asked)
+    expected = len(data) if asked is None else len(inputs(asked))
     if len(data) != expected:
         return f"{len(data)} vectors came for {expected} inputs"
     found = {_index(item) for item in data} - {None}
@@ -105,9 +107,9 @@ def _mismatch(data: list[object], asked: object) -> str | None:
     return None
 
 
-def _inputs(asked: object) -> int:
-    """How many inputs these are. A list of numbers is one: the tokens of a text."""
-    return len(asked) if isinstance(asked, list) and type(asked[0]) is not int else 1
+def inputs(asked: Any) -> list[Any]:
+    """What has a vector each. A list of numbers is one input: the tokens of a text."""
+    return asked if isinstance(asked, list) and type(asked[0]) is not int else [asked]
 
 
 def _index(item: object) -> int | None:
