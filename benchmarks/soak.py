@@ -6,8 +6,8 @@
 A simulator breaks one call in eight, in every way that a call can break and still be tried again, and now and then
 says that it is busy or that the rate is too high. Beside that it is killed and started again, the run is stopped for
 some seconds (SIGSTOP), killed (SIGKILL) and asked to end (SIGTERM), in turn. A run that ended goes on by the same
-command; the rows that a SIGTERM found between two billed tries are sent by `retry` at the end. The calls are made
-with temporary keys of five minutes' life. `--rpm` is set at each start so that the rows last as long as was asked.
+command; rows that were given up, if there are any, are sent by `retry` at the end. The calls are made with temporary
+keys of five minutes' life. `--rpm` is set at each start so that the rows last as long as was asked.
 Printed at the end: rows, duplicates, losses, failures, whether the usage is what the records add up to, calls, peak
 memory and most open files of the run, and where a key was found.
 """

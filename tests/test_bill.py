@@ -163,7 +163,9 @@ MODELS = st.sampled_from([SEED, "doubao-1-5-pro-32k-250115", "deepseek-v4-pro", 
 
 @dataclass
 class Story:
-    """What happens to rows, one step at a time: a row fails with billed answers of several models, or succeeds."""
+    """What happens to rows, one step at a time: a row fails, or is interrupted, with billed answers of several models,
+    or succeeds.
+    """
 
     steps: list
 
@@ -173,7 +175,7 @@ STORIES = st.builds(
     st.lists(
         st.tuples(
             st.integers(1, 5),
-            st.booleans(),
+            st.sampled_from(["succeeds", "fails", "is interrupted"]),
             st.lists(USAGES, min_size=1, max_size=3),
             MODELS,
             st.sampled_from(["ep-1", "ep-2", SEED]),
@@ -186,14 +188,21 @@ STORIES = st.builds(
 def played(journal, story, cut):
     """Record the story, as sessions and retries would; a snapshot is taken at step `cut`."""
     last = {}
-    for step, (number, succeeds, usages, model, asked, served) in enumerate(story.steps):
+    for step, (number, how, usages, model, asked, served) in enumerate(story.steps):
         if number in journal.ledger.done:
             continue
         earlier = before_of(decode_retryable(last[number])) if number in last else ()
         outcome = (
             success(number, usage=usages[0], model=model, row=asking(asked, number, before=earlier))
-            if succeeds
-            else thrown(*usages, number=number, model=model, served=served, row=asking(asked, number, before=earlier))
+            if how == "succeeds"
+            else thrown(
+                *usages,
+                number=number,
+                model=model,
+                served=served,
+                row=asking(asked, number, before=earlier),
+                interrupted=how == "is interrupted",
+            )
         )
         last[number] = encode(outcome, run_id="r", finished_at=AT, url="/chat")
         journal.record(outcome)

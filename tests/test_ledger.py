@@ -10,7 +10,7 @@ from arkbatch.core.records import Kind
 MODELS = st.sampled_from(["lite", "pro", ""])
 STEP = st.tuples(
     st.integers(1, 12),  # row
-    st.booleans(),  # succeeds
+    st.sampled_from(["succeeds", "fails", "is interrupted"]),
     MODELS,
     st.integers(0, 50),  # tokens
     st.sampled_from([Kind.TIMEOUT, Kind.BLOCKED]),
@@ -25,7 +25,8 @@ def line_of(outcome):
 def state(ledger):
     tallies = [msgspec.to_builtins(tally) for tally in ledger.tallies]
     failures = [(tally.kind, tally.code, tally.rows) for tally in ledger.failures]
-    return bytes(ledger.done).rstrip(b"\0"), bytes(ledger.failed).rstrip(b"\0"), tallies, failures
+    rows = bytes(ledger.done).rstrip(b"\0"), bytes(ledger.failed).rstrip(b"\0"), ledger.interrupted
+    return *rows, tallies, failures
 
 
 class Files:
@@ -34,25 +35,32 @@ class Files:
     def __init__(self):
         self.failures, self.results, self.live = [], [], Ledger()
 
-    def record(self, number, succeeds, model, tokens, kind):
+    def record(self, number, how, model, tokens, kind):
         if number in self.live.done:
             return
         past = ()
-        if number in self.live.failed:
+        if self.live.keeps_failure_of(number):
             past = before_of(
                 decode_retryable(next(line for line in reversed(self.failures) if decode_entry(line).row == number))
             )
         make = (
             success(number, input=tokens, model=model, before=past)
-            if succeeds
-            else failure(number, kind=kind, model=model, usage={"input": tokens}, before=past)
+            if how == "succeeds"
+            else failure(
+                number,
+                kind=kind,
+                model=model,
+                usage={"input": tokens},
+                before=past,
+                interrupted=how == "is interrupted" and number not in self.live.failed,
+            )
         )
-        (self.results if succeeds else self.failures).append(line_of(make))
+        (self.results if how == "succeeds" else self.failures).append(line_of(make))
         self.live.fold(entry_of(make))
 
     def compact(self):
         last = {decode_entry(line).row: line for line in self.failures}
-        self.failures = [line for row, line in last.items() if row in self.live.failed]
+        self.failures = [line for row, line in last.items() if self.live.keeps_failure_of(row)]
 
     def read_back(self):
         ledger = Ledger()

@@ -141,7 +141,7 @@ class Journal:
                 (self._directory / LEDGER).unlink(missing_ok=True)
                 fresh.replace(path)
                 sync_directory(path.parent)
-            self.ledger.replaced = kept - self.ledger.failed.count
+            self.ledger.replaced = kept - self.ledger.failure_lines
             self._failures.close()
             self._failures = _AppendOnly(path)
 
@@ -309,7 +309,7 @@ def _write_live_lines(path: Path, fresh: Path, ledger: Ledger) -> int:
             row = decode_entry(line).row
             if row in twice:
                 twice.discard(row)
-            elif row in ledger.failed:
+            elif ledger.keeps_failure_of(row):
                 kept += file.write(line) > 0
         file.flush()
         os.fsync(file.fileno())

@@ -267,7 +267,8 @@ class Log(Observer):
     def recorded(self, outcome: Outcome) -> None:
         if isinstance(outcome, Failure):
             ids = "".join(f" id={call.id} request_id={call.request_id}" for call in outcome.calls[-1:])
-            self._write(f"row {outcome.row.number} failed: {_said(outcome.cause)}{ids}")
+            how = "interrupted" if outcome.interrupted else "failed"
+            self._write(f"row {outcome.row.number} {how}: {_said(outcome.cause)}{ids}")
 
     def halted(self, cause: Cause) -> None:
         self._tell(f"halted: {_said(cause)}. {cause.advice}")

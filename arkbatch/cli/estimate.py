@@ -96,7 +96,7 @@ def _with_sample(job: "Job", count: int, tell: Callable[..., int], *, as_json: b
 
     async def work(session: Session, run: OpenRun) -> "Summary":
         rows = sample_of(job, run.info.run_id, count)
-        return await session.work_again(row for row in rows if row.number not in run.journal.ledger)
+        return await session.work_again(run.with_past(row) for row in rows if row.number not in run.journal.ledger)
 
     def finish(summary: "Summary") -> int:
         if summary.halt is not None:

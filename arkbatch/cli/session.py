@@ -31,6 +31,7 @@ from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.run import Session, summary_of
 from arkbatch.engines.spending import MAX_COST, MAX_TOKENS
 from arkbatch.reports.forecast_text import foretold
+from arkbatch.reports.status import read_status
 from arkbatch.reports.text import found_line, summary_text
 
 SIMULATED_LATENCY = 0.5  # seconds, as a small model takes
@@ -169,6 +170,8 @@ def _next_command(summary: Summary) -> str:
     """The last line that is printed: what goes on from here."""
     if summary.halt and summary.halt.code in {MAX_COST, MAX_TOKENS}:
         return f"Go on with a larger budget:  {_larger('--' + summary.halt.code.replace('_', '-'))}"
+    if summary.left and summary.ending in {"finished", "nothing left"}:
+        return read_status(summary.run_dir, time.time).go_on  # a retry has ended, and rows that never failed are left
     if summary.left:
         return f"Go on:  {this_command()}"
     directory = shlex.quote(summary.run_dir)

@@ -4,7 +4,7 @@ It folds entries, one at a time, in any mixture of fresh outcomes and lines read
 either way. A row has one record that counts. When a failed row is tried again, the new line replaces the old
 one and says in `before` what was spent earlier, so that the fold comes out the same while the replaced line is
 still in the file and after it was removed. Tokens once billed stay billed: replacing a record moves its row,
-never its usage.
+never its usage. A line that only keeps what an interrupted row has billed so far counts its tokens, and no row.
 
 The bytes form is a cache of the files up to the offsets in it. It knows nothing of files, time or prices.
 """
@@ -19,7 +19,7 @@ from arkbatch.core.bitmap import Bitmap
 from arkbatch.core.lines import Entry
 from arkbatch.core.records import Before
 
-FORMAT = 1
+FORMAT = 2
 _SEAL = zlib.crc32  # a torn or foreign file is thrown away, not trusted
 
 
@@ -69,6 +69,7 @@ class _Saved(Struct):
     tallies: list[Tally]
     failures: list[FailureTally]
     replaced: int
+    interrupted: list[int]
     bill: bytes = b""
 
 
@@ -76,6 +77,7 @@ class Ledger:
     """Folds entries.
 
     done, failed: the rows whose record that counts is a success, a failure
+    interrupted: rows with a failure line that are left all the same, no more than one session has calls in flight
     replaced: failure lines in the file that no longer count
     bill: what the same lines cost, as it was saved; the ledger keeps it and does not look into it
     """
@@ -83,13 +85,24 @@ class Ledger:
     def __init__(self) -> None:
         self.done = Bitmap()
         self.failed = Bitmap()
+        self.interrupted: set[int] = set()
         self.replaced = 0
         self.bill = b""
         self._tallies: dict[tuple[str, str, str], Tally] = {}
         self._failures: dict[tuple[str, str], FailureTally] = {}
 
     def __contains__(self, row: int) -> bool:
+        """Whether the row has come to its end."""
         return row in self.done or row in self.failed
+
+    def keeps_failure_of(self, row: int) -> bool:
+        """Whether a line of the failures counts."""
+        return row in self.failed or row in self.interrupted
+
+    @property
+    def failure_lines(self) -> int:
+        """How many such lines there are."""
+        return self.failed.count + len(self.interrupted)
 
     @property
     def tallies(self) -> list[Tally]:
@@ -105,13 +118,15 @@ class Ledger:
             # Only a failure can follow here: the line that a success replaced, read when its file is read again.
             self.replaced += entry.error is not None
             return
-        if entry.before or entry.row in self.failed:
+        if entry.before or entry.row in self.failed or entry.row in self.interrupted:
             self._replace(entry)
         tally = self._tally(entry.endpoint, entry.model, entry.service_tier)
         self._spend(tally, entry)
         if entry.error is None:
             tally.succeeded += 1
             self.done.add(entry.row)
+        elif entry.interrupted:
+            self.interrupted.add(entry.row)
         else:
             tally.failed += 1
             self.failed.add(entry.row)
@@ -122,6 +137,9 @@ class Ledger:
             self.failed.discard(entry.row)
             self.replaced += 1
             self._uncount(entry.before[-1])
+        elif entry.row in self.interrupted:
+            self.interrupted.discard(entry.row)
+            self.replaced += 1
         else:
             for earlier in entry.before:
                 tally = self._tally(earlier.endpoint, earlier.model, earlier.service_tier)
@@ -174,6 +192,7 @@ class Ledger:
             list(self._tallies.values()),
             list(self._failures.values()),
             self.replaced,
+            sorted(self.interrupted),
             self.bill,
         )
         packed = msgspec.msgpack.encode(saved)
@@ -192,7 +211,7 @@ class Ledger:
             return None
         ledger = cls()
         ledger.done, ledger.failed = Bitmap(saved.done), Bitmap(saved.failed)
-        ledger.replaced, ledger.bill = saved.replaced, saved.bill
+        ledger.replaced, ledger.interrupted, ledger.bill = saved.replaced, set(saved.interrupted), saved.bill
         ledger._tallies = {(t.endpoint, t.model, t.service_tier): t for t in saved.tallies}
         ledger._failures = {(t.kind, t.code): t for t in saved.failures}
         return ledger, saved.marks

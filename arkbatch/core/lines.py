@@ -62,6 +62,7 @@ class _Line(Struct):
     first_token_seconds: float | UnsetType = UNSET
     tokens_per_second: float | UnsetType = UNSET
     messages: list[Any] | UnsetType = UNSET
+    interrupted: bool | UnsetType = UNSET
 
 
 class EntryError(Struct, gc=False):
@@ -82,6 +83,7 @@ class Entry(Struct, gc=False):
     error: EntryError | None = None
     discarded: dict[str, int] = {}
     before: tuple[Before, ...] = ()
+    interrupted: bool = False
 
 
 class Located(Struct, gc=False):
@@ -117,6 +119,7 @@ class Retryable(Struct, gc=False):
     calls: list[_Tokens] = []
     finished_at: datetime | None = None
     asked_model: str = ""
+    interrupted: bool = False
 
 
 _encode = msgspec.json.Encoder().encode
@@ -161,6 +164,7 @@ def encode(outcome: Outcome, *, run_id: str, finished_at: float, url: str) -> by
 def _tell_failure(line: _Line, failure: Failure, url: str) -> None:
     cause, row = failure.cause, failure.row
     line.error = ErrorPart(cause.code, cause.message, cause.kind.value, cause.advice)
+    line.interrupted = failure.interrupted or UNSET
     if isinstance(row, BadRow):
         line.request, line.line = None, row.text
     else:
@@ -188,6 +192,7 @@ def entry_of(outcome: Outcome) -> Entry:
         error=EntryError(cause.code, cause.message, cause.kind.value) if cause else None,
         discarded=dict(outcome.discarded) if isinstance(outcome, Success) else {},
         before=row.before,
+        interrupted=isinstance(outcome, Failure) and outcome.interrupted,
     )
 
 
@@ -214,6 +219,7 @@ def before_of(failure: Retryable) -> tuple[Before, ...]:
         at=failure.finished_at if any(own.values()) else None,
         asked_model=failure.asked_model,
         served=served if differs else (),
+        interrupted=failure.interrupted,
     )
     return (*failure.before, part)
 

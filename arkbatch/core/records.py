@@ -107,6 +107,7 @@ class Before(Struct, frozen=True, gc=False, omit_defaults=True):
     So the journal adds up to the same, whether the replaced line is still in the file or not.
     calls: the usage of each billed call, when there were several; at: when the record was written
     served: model and tier of each of `calls`, when one differs from those of the record
+    interrupted: the row was not given up then
     """
 
     kind: str
@@ -120,6 +121,7 @@ class Before(Struct, frozen=True, gc=False, omit_defaults=True):
     at: datetime | None = None
     asked_model: str = ""
     served: tuple[tuple[str | None, str | None], ...] = ()
+    interrupted: bool = False
 
 
 class Size(Struct, frozen=True, gc=False):
@@ -292,7 +294,10 @@ class Success(Struct, frozen=True, gc=False):
 
 
 class Failure(Struct, frozen=True, gc=False):
-    """How a row was given up. `reply` is the last whole one, if any came; all of `usage` is thrown away."""
+    """How a row was given up. `reply` is the last whole one, if any came; all of `usage` is thrown away.
+
+    interrupted: it was not given up: the run was stopped between two of its calls, of which the first was billed
+    """
 
     row: Row | BadRow
     cause: Cause
@@ -304,6 +309,7 @@ class Failure(Struct, frozen=True, gc=False):
     usage: Usage = NO_USAGE
     seconds: float = 0.0
     messages: list[Any] | None = None
+    interrupted: bool = False
 
 
 Outcome = Success | Failure

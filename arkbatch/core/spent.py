@@ -127,7 +127,7 @@ def new_in(entry: BilledEntry, ledger: Ledger) -> Iterator[Spent]:
     """What a line adds that the lines which the ledger has folded did not have, by the ledger's own rules."""
     if entry.row in ledger.done:
         return
-    for earlier in () if entry.row in ledger.failed else entry.before:
+    for earlier in () if ledger.keeps_failure_of(entry.row) else entry.before:
         if (spent := spent_before(earlier)) is not None:
             yield spent
     if (spent := spent_of(entry)) is not None:

@@ -20,7 +20,11 @@ def usage_report(ledger: Ledger, marks: Marks, bill: Bill | None = None) -> byte
     charges = {(each.endpoint, each.model, each.service_tier): each for each in bill.charges} if bill else {}
     report = {
         "format": FORMAT,
-        "rows": {"succeeded": ledger.done.count, "failed": ledger.failed.count},
+        "rows": {
+            "succeeded": ledger.done.count,
+            "failed": ledger.failed.count,
+            "interrupted": len(ledger.interrupted),
+        },
         "usage": add_usage(*(tally.usage for tally in ledger.tallies)),
         "discarded": add_usage(*(tally.discarded for tally in ledger.tallies)),
         "by_model": [

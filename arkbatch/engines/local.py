@@ -237,7 +237,16 @@ class Engine:
         if failed is not None:
             said = f"{failed.message} (the run was stopped before the next try)"
             cause = Cause(failed.kind, failed.code, said, failed.advice)
-        self._record(history.failure(row, cause))
+        self._interrupt(history.failure(row, cause))
+
+    def _interrupt(self, failure: Failure) -> None:
+        """Keep what rows have billed so far. The next session sends them, unless they had failed before: then they do
+        so still.
+        """
+        for own in failed_apart(failure):
+            is_left = all(earlier.interrupted for earlier in own.row.before)
+            self.recorded -= is_left
+            self._record(replace(own, interrupted=is_left))
 
     def _keep_bills(self) -> None:
         """The same for parts of packs that nobody took up again."""
@@ -264,7 +273,7 @@ class Engine:
             case Halt(cause=cause):
                 self._halt(cause)
                 if history.rounds or history.billed:  # without a record that would be forgotten
-                    self._record(history.failure(row, cause))
+                    self._interrupt(history.failure(row, cause))
             case _:
                 assert_never(verdict)
         return None

@@ -2,6 +2,9 @@
 
 An input that only grew is continued. One that changed otherwise, or a changed model or parameter, is refused with
 what differs, unless the caller says that it is meant (`rebase`, `mixed`). Nothing is sent from here.
+
+A row is left when it has no record, and also when its record says that it was interrupted. Such a row is read from
+the input like the others, and brings along what it has billed.
 """
 
 import secrets
@@ -9,15 +12,17 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from arkbatch import __version__
 from arkbatch.adapters.journal import Journal
+from arkbatch.adapters.last_failures import last_failures
 from arkbatch.adapters.rebase import rebase, survey_edit
 from arkbatch.adapters.run_prices import book_of_job, book_of_run, keep, name_of
 from arkbatch.adapters.rundir import FAILURES, FORMAT, RESULTS, SPOOL, InputInfo, RunDirectory, RunInfo, SessionInfo
@@ -28,15 +33,16 @@ from arkbatch.core.endpoints import ENDPOINTS
 from arkbatch.core.errors import RunChanged, UsageError
 from arkbatch.core.job import Job, asked, written
 from arkbatch.core.ledger import Position
-from arkbatch.core.lines import Retryable
+from arkbatch.core.lines import Retryable, before_of
 from arkbatch.core.orders import limits_after
 from arkbatch.core.pricing import Pricer
-from arkbatch.core.records import BadRow, Row
+from arkbatch.core.records import BadRow, Before, Row
 from arkbatch.core.rows import RowReader, problem_of_defaults
 from arkbatch.core.standing import Found
 from arkbatch.core.words import counted
 
 STDIN = "-"
+R = TypeVar("R", Row, BadRow, Row | BadRow)
 
 
 def over_again(info: RunInfo) -> list[str]:
@@ -54,6 +60,13 @@ class Wishes(Struct, frozen=True):
 
     rebase: bool = False
     mixed: bool = False
+
+
+class Interrupted(Struct, frozen=True):
+    """Where the line of such a row begins in the input, and what the row has spent."""
+
+    place: Position
+    before: tuple[Before, ...]
 
 
 class OpenRun:
@@ -107,6 +120,7 @@ class OpenRun:
         self.info = self._begin() if known is None else self._resume(known)
         self.journal = self._open_journal(self.info)
         self._stack.callback(self.journal.abandon)
+        self._interrupted = self._read_interrupted()
         self.found = self._found()
 
     def _open_journal(self, info: RunInfo) -> Journal:
@@ -241,17 +255,38 @@ class OpenRun:
             changes=tuple(self._changes),
         )
 
+    def _read_interrupted(self) -> dict[int, Interrupted]:
+        """By number; no more than calls were in flight when a session ended."""
+        path, numbers = self.directory / FAILURES, self.journal.ledger.interrupted
+        end = path.stat().st_size if numbers else 0
+        kept = (line for _, line in last_failures(path, end) if line.row in numbers)
+        return {
+            line.row: Interrupted(Position(line.row - 1, line.offset), before_of(line))
+            for line in islice(kept, len(numbers))
+        }
+
     def rows(self) -> Iterator[Row | BadRow]:
-        """The rows that have no record yet, in order. They are read as they are pulled."""
+        """The rows that are left, in order. They are read as they are pulled."""
         reader, ledger = RowReader(self.job), self.journal.ledger
         limit, seen = self.job.row_limit, 0
         # A limit counts rows from the top, so that the same command means the same rows each time.
-        start = Position() if limit is not None else self.journal.resume_at
+        start = Position() if limit is not None else self._first_left()
         for number, offset, line in lines(self.input, start):
             if limit is not None and (seen := seen + 1) > limit:
                 return
             if number not in ledger:
-                yield reader.read(number, offset, line)
+                row = reader.read(number, offset, line)
+                yield self.with_past(row) if number in self._interrupted else row
+
+    def _first_left(self) -> Position:
+        """No row before it is left."""
+        places = (each.place for each in self._interrupted.values())
+        return min((self.journal.resume_at, *places), key=lambda place: place.offset)
+
+    def with_past(self, row: R) -> R:
+        """A row that is left, with what it has spent if it was interrupted."""
+        found = self._interrupted.get(row.number)
+        return msgspec.structs.replace(row, before=found.before) if found else row
 
     def will_send(self, failure: Retryable, offset: int) -> bool:  # noqa: ARG002 - a retry sends such
         """Whether the failed row of the line at this byte of the failures is one that `rows` gives or gave."""

@@ -1,23 +1,19 @@
 """Picks failed rows of a run that is being worked on, to be sent again in the same session.
 
 The files are those that `retrying` reads between two sessions, but here a row that failed twice may still stand in
-them twice, and only its last line counts. So they are read from the end, and a row that was met is passed over; that
-takes one bit a row. What is recorded after the order is beyond the place where reading began: nothing comes twice.
+them twice, so they are read from the end. What is recorded after the order is beyond the place where reading began:
+nothing comes twice.
 """
 
 from collections import deque
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
-from arkbatch.adapters.journal import read_lines_back
+from arkbatch.adapters.last_failures import last_failures
 from arkbatch.adapters.rundir import FAILURES
-from arkbatch.core.bitmap import Bitmap
-from arkbatch.core.errors import RunDamaged, RunDirectoryError
-from arkbatch.core.lines import Retryable, decode_retryable
+from arkbatch.core.lines import Retryable
 from arkbatch.core.records import Row
 from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.retrying import row_of
@@ -41,32 +37,10 @@ def count_failed(run: OpenRun, kinds: AbstractSet[str]) -> int:
 
 def _standing(run: OpenRun, end: int, at_work: AbstractSet[int]) -> Iterator[Retryable]:
     """The last line of each row that has failed and that nobody else will send."""
-    path, met, failed = run.directory / FAILURES, Bitmap(), run.journal.ledger.failed
-    for offset, line in _lines_back(path, end):
-        failure = _decoded(path, offset, line)
-        if failure.row in met:
-            continue
-        met.add(failure.row)
+    failed = run.journal.ledger.failed
+    for offset, failure in last_failures(run.directory / FAILURES, end):
         if failure.row in failed and failure.row not in at_work and not run.will_send(failure, offset):
             yield failure
-
-
-def _lines_back(path: Path, end: int) -> Iterator[tuple[int, bytes]]:
-    try:
-        yield from read_lines_back(path, end)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise RunDirectoryError(f"Cannot read {path}: {reason}. Mend that and run the same command again.") from error
-
-
-def _decoded(path: Path, offset: int, line: bytes) -> Retryable:
-    try:
-        return decode_retryable(line)
-    except msgspec.DecodeError as error:
-        raise RunDamaged(
-            f"{path} holds a line at byte {offset} that arkbatch did not write ({error}). "
-            "Take it out, delete ledger.bin beside it, and run the same command again."
-        ) from error
 
 
 class Requeued:

@@ -1,8 +1,9 @@
 """Opens a run for another try at its failed rows: which they are, and what is asked this time.
 
 The rows come from `failures.jsonl`, each with its request, so that neither the input nor the defaults are needed again.
-Lines that were never sent have no request. They are read again, since the job may have changed; if the lines
-themselves were mended, the input is another one, which `run --rebase` adopts.
+Rows that were interrupted are no failed ones: `run` sends them. Lines that were never sent have no request. They are
+read again, since the job may have changed; if the lines themselves were mended, the input is another one, which
+`run --rebase` adopts.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -116,7 +117,7 @@ class OpenRetry(OpenRun):
         """Up to where the file ended when it was opened: a row that fails again is written behind."""
         for _, line in read_lines(self.directory / FAILURES, end=self._end):
             failure = decode_retryable(line)
-            if self._choice.takes(failure):
+            if not failure.interrupted and self._choice.takes(failure):
                 yield failure
 
 

@@ -138,11 +138,11 @@ class Metrics(Observer):
         self._retries.labels(verdict.cause.kind.value).inc()
 
     def recorded(self, outcome: Outcome) -> None:
-        if isinstance(outcome, Failure):
+        if not isinstance(outcome, Failure):
+            self._rows.labels("succeeded").inc()
+        elif not outcome.interrupted:
             self._rows.labels("failed").inc()
             self._failures.labels(outcome.cause.kind.value).inc()
-        else:
-            self._rows.labels("succeeded").inc()
 
     def halted(self, cause: Cause) -> None:
         self._halts.labels(cause.kind.value).inc()

@@ -86,7 +86,7 @@ def _add(found: Records, entry: _Entry, kind: Kind, bills_of: Callable[[Kind], d
     sums = found.kinds.get(kind)
     if sums is None:
         sums = found.kinds[kind] = Sums(bills_of(kind))
-    sums.rows += entry.row not in found.ledger
+    sums.rows += entry.row not in found.ledger and not entry.interrupted
     for spent in new_in(entry, found.ledger):
         sums.add(spent)
 

@@ -25,7 +25,7 @@ from arkbatch.core.rows import RowReader, custom_id_of, digest_of
 from arkbatch.reports.places import input_file, readable
 from arkbatch.reports.search import MOST, Name, find_records, read_name
 
-SUCCEEDED, FAILED, UNDONE = "succeeded", "failed", "undone"
+SUCCEEDED, FAILED, INTERRUPTED, UNDONE = "succeeded", "failed", "interrupted", "undone"
 
 
 class Line(Struct, frozen=True):
@@ -97,10 +97,11 @@ class _Input:
     def recorded(self, record: bytes, *, succeeded: bool) -> Shown:
         place = decode_located(record)
         line = self._line_at(place)
-        request = _kept(record).request
+        kept = _kept(record)
+        request, state = kept.request, SUCCEEDED if succeeded else INTERRUPTED if kept.interrupted else FAILED
         if request is None and line.text is not None:
             request = self._request(place.row, place.offset, line.text)
-        return Shown(place.row, place.custom_id, SUCCEEDED if succeeded else FAILED, line, request, record)
+        return Shown(place.row, place.custom_id, state, line, request, record)
 
     def undone(self, name: Name) -> Iterator[Shown]:
         """Rows of this name, read from the input from its first line on. They have no record."""
@@ -133,9 +134,10 @@ class _Input:
 
 
 class _Kept(Struct):
-    """What a failure keeps of its request, so that it can be sent again without the input."""
+    """What a failure keeps of its request, so that it can be sent again without the input; and whether it is one."""
 
     request: RequestPart | None = None
+    interrupted: bool = False
 
 
 _kept = msgspec.json.Decoder(_Kept).decode

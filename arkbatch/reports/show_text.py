@@ -15,7 +15,7 @@ from arkbatch.core.records import Attempt, Before
 from arkbatch.core.words import count, duration, printable
 from arkbatch.reports.advice import advice
 from arkbatch.reports.answers import answer_lines
-from arkbatch.reports.show import UNDONE, Found, Shown
+from arkbatch.reports.show import INTERRUPTED, UNDONE, Found, Shown
 from arkbatch.reports.tables import grid
 from arkbatch.reports.text import table, tokens_text
 
@@ -45,6 +45,7 @@ class _Record(Struct):
     before: tuple[Before, ...] = ()
     asked_model: str = ""
     messages: list[dict[str, Any]] = []
+    interrupted: bool = False
 
 
 _decode = msgspec.json.Decoder(_Record).decode
@@ -81,7 +82,8 @@ def _state(row: Shown, record: _Record | None) -> str:
     if record is None:
         return f"{UNDONE}, it has no record yet. Run again to send it."
     calls = f"{count(record.attempts)} call{'' if record.attempts == 1 else 's'}, {duration(record.seconds)}"
-    return f"{row.state}, {calls if record.attempts else 'never sent'}."
+    again = " Run again to send it." if row.state == INTERRUPTED else ""
+    return f"{row.state}, {calls if record.attempts else 'never sent'}.{again}"
 
 
 def _facts(record: _Record) -> Iterator[tuple[str, str]]:
@@ -117,7 +119,8 @@ def _tools(messages: list[dict[str, Any]]) -> Iterator[str]:
 
 def _earlier(before: Before) -> tuple[str, ...]:
     why = f"{before.kind} ({before.code})" if before.code else before.kind
-    return f"failed: {why}", f"{count(before.attempts)} calls", before.model, tokens_text(before.usage)
+    how = "interrupted" if before.interrupted else "failed"
+    return f"{how}: {why}", f"{count(before.attempts)} calls", before.model, tokens_text(before.usage)
 
 
 def _call(call: Attempt) -> tuple[str, ...]:
@@ -139,7 +142,8 @@ def _end(record: _Record, run_dir: str) -> Iterator[str]:
         return
     error = record.error
     yield f"Error: {' '.join(filter(None, (error.kind, error.code and f'({error.code})', error.message)))}"
-    yield f"What to do: {error.advice or advice(error.kind, run_dir)}"
+    if not record.interrupted:
+        yield f"What to do: {error.advice or advice(error.kind, run_dir)}"
     if record.response:
         yield f"The last reply, with status {record.response.status_code}:"
         yield _shortened(_pretty(record.response.body))

@@ -90,7 +90,7 @@ class Timeline:
                 self.latency.add(line.calls[-1].seconds)
             if line.first_token_seconds is not None:
                 self.first_token.add(line.first_token_seconds)
-        else:
+        elif not line.interrupted:
             bucket.failed += 1
             self.last_failures.append(_last_failure(line, line.error, ended))
 
