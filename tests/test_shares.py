@@ -10,7 +10,7 @@ from runs import prompts
 
 from arkbatch.adapters.jobfile import resolve
 from arkbatch.adapters.rundir import RESULTS
-from arkbatch.core.budget import Budget
+from arkbatch.core.budget import Budget, Window
 from arkbatch.core.job import Limits
 from arkbatch.core.shares import STEEPEST, Shares, Slope, Tokens
 from arkbatch.engines import building
@@ -56,6 +56,28 @@ def test_what_was_reserved_is_settled_in_each_part():
     shares.settle(1.0, 0.0, Tokens.of(900, 900), Tokens.of(100, 900))
     assert shares.ready_in(7.0, Tokens.of(500, 0)) == 0
     assert shares.ready_in(7.0, Tokens.of(500, 500)) > 30
+
+
+def test_a_limit_that_is_new_knows_the_last_minute_and_what_is_in_flight():
+    shares, used = Shares(None, None), Window(1000.0, 60.5, 0.5)
+    used.add(1030.0, 700)
+    shares.spend(1039.0, Tokens.of(300, 100))
+    shares.allow(1040.0, None, 1000, used, 400)
+    assert shares.ready_in(1041.0, Tokens.of(50, 1)) > 40  # all of both might have been output
+    shares.settle(1042.0, 1039.0, Tokens.of(300, 100), Tokens.of(300, 80))
+    assert shares.ready_in(1050.0, Tokens.of(50, 100)) == 0  # 780 of it are used
+    shares.allow(1051.0, 100, None, used, 0)
+    assert shares.ready_in(1052.0, Tokens.of(0, 10**6)) == 0
+    assert shares.ready_in(1052.0, Tokens.of(1, 0)) > 0
+
+
+def test_a_limit_that_is_changed_goes_on_from_what_was_used():
+    shares = Shares(Budget(1000, 1000.0), None)
+    shares.spend(1000.0, Tokens.of(500, 0))
+    shares.allow(1030.0, 400, None, Window(1000.0, 60.5, 0.5), 0)
+    assert 29 < shares.ready_in(1031.0, Tokens.of(10, 0)) < 32
+    shares.settle(1031.0, 1000.0, Tokens.of(500, 0), Tokens.of(100, 0))
+    assert shares.ready_in(1032.0, Tokens.of(10, 0)) == 0
 
 
 def test_a_call_that_was_never_sent_gives_all_back():

@@ -183,11 +183,29 @@ def test_no_budget_has_no_keeper():
 
 def test_the_next_command_has_a_larger_budget(monkeypatch):
     monkeypatch.setattr("sys.argv", ["arkbatch", "run", "a b.jsonl", "--max-cost", "50", "--rpm", "9"])
-    assert _larger("--max-cost") == "arkbatch run 'a b.jsonl' --max-cost 100 --rpm 9"
+    assert _larger("--max-cost", "100") == "arkbatch run 'a b.jsonl' --max-cost 100 --rpm 9"
     monkeypatch.setattr("sys.argv", ["arkbatch", "run", "a.jsonl", "--max-tokens=1000"])
-    assert _larger("--max-tokens") == "arkbatch run a.jsonl --max-tokens 2000"
+    assert _larger("--max-tokens", "2000") == "arkbatch run a.jsonl --max-tokens 2000"
     monkeypatch.setattr("sys.argv", ["arkbatch", "run", "job.toml"])
-    assert _larger("--max-cost") == "arkbatch run job.toml --max-cost N"
+    assert _larger("--max-cost", "0.5") == "arkbatch run job.toml --max-cost 0.5"
+
+
+LARGE = {"custom_id": "large", "prompt": "many words " * 20_000}
+
+
+@pytest.mark.parametrize(
+    "limit", [{"max_cost": 0.0001}, {"max_cost": 0.02}, {"max_tokens": 10}, {"max_tokens": 20_000}]
+)
+@pytest.mark.parametrize("parameters", [(), ("max_completion_tokens=500",)])
+def test_the_budget_that_is_proposed_lets_the_run_go_on(tmp_path, limit, parameters):
+    """Also where a row that was too dear for the rest is the first of the next session, and short answers were known."""
+    prompts(tmp_path, *numbered(30), LARGE, *numbered(5))
+    first = session(budgeted(tmp_path, parameters=parameters, **limit))
+    assert (first.halt.code, f" {first.budget} or more" in first.halt.advice) == (next(iter(limit)), True)
+    more = {name: float(first.budget) if name == "max_cost" else int(first.budget) for name in limit}
+    again = session(budgeted(tmp_path, parameters=parameters, **more))
+    assert again.succeeded > first.succeeded
+    assert Decimal(first.budget) >= 2 * Decimal(str(next(iter(limit.values()))))
 
 
 def test_from_the_command_line(tmp_path, monkeypatch):

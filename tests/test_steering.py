@@ -147,6 +147,75 @@ def test_a_rate_that_is_set_is_kept_in_the_minute_before_any_call(tmp_path, monk
         assert sum(at - 60.4 <= other <= at for other in transport.began) <= limit
 
 
+@pytest.mark.parametrize(("name", "tokens"), [("input_tpm", 10), ("output_tpm", 5)])
+def test_a_limit_of_input_or_output_tokens_that_is_set_holds_from_then_on(tmp_path, monkeypatch, name, tokens):
+    """Twice as many calls a minute go before it as after it, and all that are left once it is taken away."""
+    ours, transport = job(tmp_path, 1_000, rpm=120.0), FakeTransport(lambda *_: answer(seconds=0.1))
+    told = []
+
+    async def meanwhile(session, task):
+        await asyncio.sleep(61)
+        told.append(tell(session, f"set {name}={60 * tokens}", "the others need it").said)
+        await asyncio.sleep(240)
+        told.append(tell(session, "status").said)
+        tell(session, f"set {name}=none rpm=none")
+
+    ended = scripted(ours, transport, monkeypatch, meanwhile=meanwhile)
+    began = [at - transport.began[0] for at in transport.began]
+    counts = [sum(minute * 60 < at <= minute * 60 + 60 for at in began) for minute in (0, 2, 3, 4)]
+    assert counts[0] > 115
+    assert all(50 < count <= 61 for count in counts[1:])
+    assert (ended.summary.succeeded, began[-1] < 330) == (1_000, True)
+    assert told[0].startswith(f"Set {name} none -> {60 * tokens}; the next call may go in ")
+    assert told[1].endswith(f", rpm 120, tpm none, {name} {60 * tokens}.")
+    assert info(ours).sessions[0].steered[0].reason == "the others need it"
+
+
+def with_budget(folder, max_cost):
+    ours = job(folder, 60, model="doubao-seed-1-6-251015", set=["max_completion_tokens=500"])
+    return replace(ours, limits=replace(ours.limits, max_cost=max_cost))
+
+
+DEAR = answer(model="doubao-seed-1-6-251015", seconds=1, usage={"prompt_tokens": 1_000, "completion_tokens": 400})
+
+
+def test_a_budget_is_raised_while_the_run_works(tmp_path, monkeypatch):
+    ours = with_budget(tmp_path, 0.06)
+
+    async def meanwhile(session, task):
+        await asyncio.sleep(2.5)
+        said = tell(session, "set max_cost=5", "approved").said
+        assert said.startswith("Set max_cost 0.06 -> 5; 0.0")
+        assert "CNY are spent. This session only: the next one goes by the job (max_cost 0.06)." in said
+        assert tell(session, "status").said.endswith("max_cost 5.")
+
+    ended = scripted(ours, FakeTransport(lambda *_: DEAR), monkeypatch, meanwhile=meanwhile)
+    assert (ended.summary.succeeded, ended.summary.halt) == (60, None)
+    assert info(ours).sessions[0].steered[0].limits == {"max_cost": 5.0}
+
+
+def test_a_budget_that_is_lowered_below_what_is_spent_ends_the_run_when_its_calls_have_ended(tmp_path, monkeypatch):
+    ours = with_budget(tmp_path, 5)
+
+    async def meanwhile(session, task):
+        await asyncio.sleep(2.5)
+        tell(session, "set max_cost=0.001")
+
+    ended = scripted(ours, FakeTransport(lambda *_: DEAR), monkeypatch, meanwhile=meanwhile)
+    assert (ended.summary.halt.code, ended.summary.succeeded, ended.summary.left) == ("max_cost", 15, 45)
+
+
+def test_a_session_without_a_budget_is_given_none(tmp_path, monkeypatch):
+    async def meanwhile(session, task):
+        await asyncio.sleep(1.5)
+        with pytest.raises(UsageError, match="began without a budget"):
+            tell(session, "set max_cost=5 rpm=1")
+        assert tell(session, "status").state.limits["rpm"] is None
+
+    transport = FakeTransport(lambda *_: answer(seconds=1))
+    assert scripted(job(tmp_path), transport, monkeypatch, meanwhile=meanwhile).summary.succeeded == 50
+
+
 def test_what_is_set_holds_for_the_session_and_the_next_one_says_so(tmp_path, monkeypatch):
     ours = job(tmp_path, rpm=600.0)
 

@@ -23,7 +23,8 @@ def command(run_dir: str, action: str, words: tuple[str, ...], *, reason: str, a
     pause            begin no call; those in flight finish, and the process stays
     resume           go on
     drain            end as with one Ctrl-C: the same command goes on later
-    set NAME=VALUE   rpm, tpm (or none) and concurrency, at once and for this session
+    set NAME=VALUE   rpm, tpm, input_tpm, output_tpm (or none), concurrency, and
+                     max_cost of a run with a budget; at once, for this session
     requeue KIND,... send the rows that failed so again now, before the others
     status           how it stands
 

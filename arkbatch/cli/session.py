@@ -29,7 +29,6 @@ from arkbatch.core.summary import Summary
 from arkbatch.core.words import printable_json
 from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.run import Session, summary_of
-from arkbatch.engines.spending import MAX_COST, MAX_TOKENS
 from arkbatch.reports.forecast_text import foretold
 from arkbatch.reports.status import read_status
 from arkbatch.reports.text import found_line, summary_text
@@ -168,8 +167,9 @@ def _finish(summary: Summary, *, as_json: bool) -> ExitCode:
 
 def _next_command(summary: Summary) -> str:
     """The last line that is printed: what goes on from here."""
-    if summary.halt and summary.halt.code in {MAX_COST, MAX_TOKENS}:
-        return f"Go on with a larger budget:  {_larger('--' + summary.halt.code.replace('_', '-'))}"
+    if summary.halt and summary.budget:
+        flag = "--" + summary.halt.code.replace("_", "-")
+        return f"Go on with a larger budget:  {_larger(flag, summary.budget)}"
     if summary.left and summary.ending in {"finished", "nothing left"}:
         return read_status(summary.run_dir, time.time).go_on  # a retry has ended, and rows that never failed are left
     if summary.left:
@@ -182,15 +182,13 @@ def _next_command(summary: Summary) -> str:
     return f"Read one answer:  arkbatch show {directory} 1"
 
 
-def _larger(flag: str) -> str:
-    """This command with twice the budget."""
+def _larger(flag: str, budget: str) -> str:
+    """This command with another budget."""
     words = without_addresses(sys.argv[1:])
     place = next((number for number, word in enumerate(words) if word.partition("=")[0] == flag), len(words))
     given = words[place].partition("=")[2] if place < len(words) else ""
-    value = given or (words[place + 1] if place + 1 < len(words) else "")
     rest = words[place + (1 if given else 2) :]
-    more = f"{float(value) * 2:g}" if value else "N"
-    return shlex.join(["arkbatch", *words[:place], flag, more, *rest])
+    return shlex.join(["arkbatch", *words[:place], flag, budget, *rest])
 
 
 def this_command() -> str:

@@ -20,7 +20,7 @@ LONGEST = 16_384  # bytes of a line
 _REASON = 500  # characters; it is kept in run.json
 
 _Count = Annotated[int, Meta(ge=1, le=100_000)]
-_Rate = Annotated[float, Meta(gt=0, le=1e12)]
+_Rate = Annotated[float, Meta(gt=0, le=1e12)]  # and an amount of money
 
 
 class Pause(Struct, frozen=True, tag="pause"):
@@ -45,6 +45,9 @@ class Set(Struct, frozen=True, tag="set", omit_defaults=True, forbid_unknown_fie
     concurrency: _Count | UnsetType = UNSET
     rpm: _Rate | UnsetType | None = UNSET
     tpm: _Rate | UnsetType | None = UNSET
+    input_tpm: _Rate | UnsetType | None = UNSET
+    output_tpm: _Rate | UnsetType | None = UNSET
+    max_cost: _Rate | UnsetType = UNSET
 
     def changes(self) -> dict[str, int | float | None]:
         return {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not UNSET}
@@ -142,7 +145,13 @@ _ALLOWED = {
     "concurrency": "a whole number from 1 to 100,000",
     "rpm": "a number above 0, or none",
     "tpm": "a number above 0, or none",
+    "input_tpm": "a number above 0, or none",
+    "output_tpm": "a number above 0, or none",
+    "max_cost": "a number above 0",
 }
+# Nothing was kept for a session without a budget, so one that was taken away could not be given again.
+_NEVER_NONE = {"concurrency", "max_cost"}
+_EXAMPLES = {"concurrency": 40, "max_cost": 50}
 
 
 def order_of(action: str, words: Sequence[str], reason: str = "") -> Order:
@@ -175,7 +184,7 @@ def _set(words: Sequence[str]) -> Set:
         if name not in _ALLOWED:
             raise UsageError(f"{name} cannot be set.{_near(name, _ALLOWED)} Known are: {', '.join(_ALLOWED)}.")
         if not equals or not text:
-            raise UsageError(f"{name} needs a value: {name}={'40' if name == 'concurrency' else '600'}")
+            raise UsageError(f"{name} needs a value: {name}={_EXAMPLES.get(name, 600)}")
         if name in values:
             raise UsageError(f"{name} is set twice.")
         values[name] = _number(name, text)
@@ -183,7 +192,7 @@ def _set(words: Sequence[str]) -> Set:
 
 
 def _number(name: str, text: str) -> float | None:
-    if text == "none" and name != "concurrency":
+    if text == "none" and name not in _NEVER_NONE:
         return None
     kind: Any = _Count if name == "concurrency" else _Rate
     try:

@@ -5,6 +5,7 @@ the minute before. Both are allowances beside that of all tokens: a call goes wh
 counts tokens as one number, so that number carries its input along. Nothing here knows who waits.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Self
 
@@ -31,6 +32,18 @@ class Shares:
     def __init__(self, given: Budget | None, generated: Budget | None) -> None:
         self._given = given
         self._generated = generated
+        self._given_since = self._generated_since = -math.inf
+
+    def allow(self, now: float, given: float | None, generated: float | None, used: Window, reserved: int) -> None:
+        """Other limits from now on. A part that had none does not know what it used so far: all that was used in the
+        last minute, and all that is reserved for calls in flight, is taken for its own.
+        """
+        if given is None or self._given is None:
+            self._given_since = now
+        if generated is None or self._generated is None:
+            self._generated_since = now
+        self._given = _allowed(self._given, now, given, used, reserved)
+        self._generated = _allowed(self._generated, now, generated, used, reserved)
 
     def ready_in(self, now: float, amount: int) -> float:
         """A part of which the call takes nothing holds nobody back."""
@@ -41,8 +54,14 @@ class Shares:
             budget.spend(now, part)
 
     def settle(self, now: float, granted_at: float, reserved: int, used: int) -> None:
-        for (budget, was), (_, part) in zip(self._parts(reserved), self._parts(used), strict=True):
-            budget.settle(now, granted_at, was, part)
+        given, generated = _parts_of(reserved)
+        used_given, used_generated = _parts_of(used)
+        if self._given is not None:
+            was = given if granted_at >= self._given_since else int(reserved)
+            self._given.settle(now, max(granted_at, self._given_since), was, used_given)
+        if self._generated is not None:
+            was = generated if granted_at >= self._generated_since else int(reserved)
+            self._generated.settle(now, max(granted_at, self._generated_since), was, used_generated)
 
     def pause(self, until: float) -> None:
         for budget, _ in self._parts(0):
@@ -52,12 +71,28 @@ class Shares:
         return max((budget.seconds_for(part) for budget, part in self._parts(amount)), default=0.0)
 
     def _parts(self, amount: int) -> Iterable[tuple[Budget, int]]:
-        """A plain number is of a call that was never sent, and used nothing."""
-        given = amount.input if isinstance(amount, Tokens) else 0
+        given, generated = _parts_of(amount)
         if self._given is not None:
             yield self._given, given
         if self._generated is not None:
-            yield self._generated, amount - given
+            yield self._generated, generated
+
+
+def _parts_of(amount: int) -> tuple[int, int]:
+    """Input and output. A plain number is of a call that was never sent, and used nothing."""
+    given = amount.input if isinstance(amount, Tokens) else 0
+    return given, amount - given
+
+
+def _allowed(budget: Budget | None, now: float, limit: float | None, used: Window, reserved: int) -> Budget | None:
+    if limit is None:
+        return None
+    if budget is None:
+        budget = Budget.after(used, limit, now)
+        budget.spend(now, reserved)
+    else:
+        budget.allow(now, limit)
+    return budget
 
 
 class Slope:

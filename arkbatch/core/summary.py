@@ -21,6 +21,7 @@ class Summary(Struct, frozen=True):
     usage: over the whole run, every billed attempt; discarded: the part of it that was thrown away
     failures: rows that stand failed, by kind
     cost, discarded_cost: the same in money; no_price_because: why a part of it has no price
+    budget: one that is large enough to go on with, when the run ended at its budget
     p50, p95: seconds, over the answers of this session
     first_token_p50, first_token_p95, tokens_per_second_p50: of those that were streamed, 0 when none was
     """
@@ -45,6 +46,7 @@ class Summary(Struct, frozen=True):
     cost: Money | None = None
     discarded_cost: Money | None = None
     no_price_because: str = ""
+    budget: str = ""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -74,6 +76,7 @@ def summarise(
     seconds: float,
     speeds: Speeds | None = None,
     halt: Cause | None = None,
+    budget: str = "",
     bill: Bill | None = None,
 ) -> Summary:
     """`total`: rows that the run is to work off; `session`: counts of this session alone."""
@@ -102,4 +105,5 @@ def summarise(
         cost=bill.cost() if bill else None,
         discarded_cost=bill.thrown() if bill else None,
         no_price_because=bill.reason if bill else "",
+        budget=budget,
     )

@@ -22,6 +22,7 @@ from msgspec import Struct
 from arkbatch.core.budget import Allowance, Budget
 from arkbatch.core.outage import Outage
 from arkbatch.core.records import Scope
+from arkbatch.core.shares import Shares, Tokens
 from arkbatch.engines.requests import Requests
 from arkbatch.engines.watch import Bound, Watch
 
@@ -214,6 +215,19 @@ class Gate:
         self._allow_tokens(now, tokens_per_minute)
         self._look_soon()
 
+    def allow_parts(self, given: float | None, generated: float | None) -> None:
+        """The same for input and for output tokens a minute."""
+        parts = self._parts
+        if parts is None:
+            parts = Shares(None, None)
+            self._shares = [parts, *self._shares]
+        parts.allow(self._time(), given, generated, self._watch.used, self._reserved)
+        self._look_soon()
+
+    @property
+    def _parts(self) -> Shares | None:
+        return next((share for share in self._shares if isinstance(share, Shares)), None)
+
     def _allow_tokens(self, now: float, per_minute: float | None) -> None:
         if per_minute is None:
             self._tokens = None
@@ -225,10 +239,11 @@ class Gate:
 
     def allowed_in(self) -> float:
         """Seconds until the given limits allow a call of no tokens."""
-        now = self._time()
+        now, parts = self._time(), self._parts
         return max(
             self._requests.room_in(now) if self._requests is not None else 0.0,
             self._tokens.ready_in(now, 1) if self._tokens is not None else 0.0,
+            parts.ready_in(now, Tokens.of(1, 1)) if parts is not None else 0.0,
         )
 
     @property

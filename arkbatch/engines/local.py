@@ -42,6 +42,7 @@ from arkbatch.core.stopper import Stopper
 from arkbatch.engines.calls import Asked, Calls, Tools
 from arkbatch.engines.hedging import Came, Hedging, Sending
 from arkbatch.engines.requeue import Requeued
+from arkbatch.engines.spending import Spending
 
 _GRACE = 2.0  # s, in which others may show that a row's last failure was the service's
 
@@ -135,6 +136,11 @@ class Engine:
         self._tools.gate.close()
         if self._tools.spending is not None:
             self._tools.spending.close()
+
+    @property
+    def spending(self) -> Spending | None:
+        """What keeps the budget, None when there is none."""
+        return self._tools.spending
 
     @property
     def seconds_away(self) -> float:

@@ -32,6 +32,7 @@ from arkbatch.engines.finding import Finding
 from arkbatch.engines.local import Engine
 from arkbatch.engines.noticing import Noticing
 from arkbatch.engines.opening import OpenRun
+from arkbatch.engines.spending import MAX_COST, MAX_TOKENS, plain
 from arkbatch.engines.steering import Steering
 from arkbatch.engines.straggling import Straggling
 from arkbatch.engines.telling import Telling
@@ -178,8 +179,15 @@ def summary_of(run: OpenRun, ending: str, seconds: float, engine: Engine | None 
         seconds=seconds,
         speeds=engine.speeds if engine else None,
         halt=engine.halt if engine else None,
+        budget=_enough(engine) if engine else "",
         bill=run.journal.bill,
     )
+
+
+def _enough(engine: Engine) -> str:
+    """The budget with which a run goes on that ended for want of it."""
+    spending, code = engine.spending, engine.halt.code if engine.halt else ""
+    return plain(spending.enough(code)) if spending is not None and code in {MAX_COST, MAX_TOKENS} else ""
 
 
 def _counted(engine: Engine) -> dict[str, int]:

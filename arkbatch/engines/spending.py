@@ -14,7 +14,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 
 from msgspec import Struct
 
@@ -31,6 +31,7 @@ FRAME = 500  # tokens around a request, and then some: at most 97 were seen
 PART = 6000  # an image takes 5120 at most
 UNSEEN = 4096  # Ark's own limit of output where a request names none; thinking is beside it
 ENOUGH = 20  # answers, after which the longest of them stands for what may come
+SOME_MORE = Decimal("1.1")
 
 HOW_TO_PRICE = (
     "Give the price with --prices FILE, as [[model]] with family, currency and price.online = { input, output }, "
@@ -44,6 +45,14 @@ class Hold(Struct, frozen=True, gc=False):
 
     cost: Decimal
     tokens: int
+
+
+class _Largest(Struct):
+    """The most input and the most output that rows of one kind may take; `row` is one of them."""
+
+    row: Row
+    given: int
+    answered: int
 
 
 class Spending:
@@ -64,6 +73,7 @@ class Spending:
         self._held = Hold(ZERO, 0)
         self._in_flight = 0
         self._longest = self._answers = 0
+        self._largest: dict[tuple[str, str, str], _Largest] = {}
         self._closed = False
         self._waiting: deque[asyncio.Future[None]] = deque()
 
@@ -81,7 +91,7 @@ class Spending:
                 self._wake()  # there may be room for the next as well
                 return hold
             if not self._in_flight:
-                return over
+                return self._used_up(over, hold)
             await self._wait(first=True)
         return None
 
@@ -113,6 +123,32 @@ class Spending:
             self.spent += hold.cost
         self._wake()
 
+    def allow(self, most_cost: float) -> None:
+        """Another budget of money from now on, where there is one. Less than is spent ends the run as any other."""
+        self._most_cost = Decimal(str(most_cost))
+        self._wake()
+
+    @property
+    def said(self) -> str:
+        """What is spent, in money."""
+        return f"{shown(self.spent)} {self.currency}"
+
+    def enough(self, code: str) -> Decimal:
+        """A budget with which the next session goes on, after this one ended for want of it.
+
+        That begins with a row that has asked in this one, and knows no answers yet by which it could be judged to be
+        short. What ended may be judged dearer by then, at another time of the day: hence some more.
+        """
+        most = list(self._largest.values())
+        if code == MAX_TOKENS:
+            given = Decimal(self._most_tokens or 0)
+            least = Decimal(self.tokens + max((each.given + each.answered for each in most), default=0))
+        else:
+            given = self._most_cost or ZERO
+            costs = [self._dearest(each.row, each.given, each.answered) for each in most]
+            least = self.spent + max((cost for cost in costs if isinstance(cost, Decimal)), default=ZERO)
+        return max(2 * given, _rounded_up(least * SOME_MORE))
+
     def close(self) -> None:
         """Let nobody wait any more."""
         self._closed = True
@@ -122,24 +158,42 @@ class Spending:
         self._held = Hold(self._held.cost + hold.cost, self._held.tokens + hold.tokens)
         self._in_flight += 1
 
-    def _over(self, hold: Hold) -> Cause | None:
-        """Why this call does not fit now."""
+    def _over(self, hold: Hold) -> str | None:
+        """The budget into which this call does not fit now."""
         most_cost, most_tokens = self._most_cost, self._most_tokens
         if most_cost is not None and self.spent + self._held.cost + hold.cost > most_cost:
-            return _used_up(
-                MAX_COST, *(f"{shown(each)} {self.currency}" for each in (most_cost, self.spent, hold.cost))
-            )
+            return MAX_COST
         if most_tokens is not None and self.tokens + self._held.tokens + hold.tokens > most_tokens:
-            return _used_up(MAX_TOKENS, *(f"{each:,} tokens" for each in (most_tokens, self.tokens, hold.tokens)))
+            return MAX_TOKENS
         return None
+
+    def _used_up(self, code: str, hold: Hold) -> Cause:
+        if code == MAX_COST:
+            amounts = (self._most_cost or ZERO, self.spent, hold.cost)
+            most, spent, next_call = (f"{shown(each)} {self.currency}" for each in amounts)
+        else:
+            most, spent, next_call = (f"{each or 0:,} tokens" for each in (self._most_tokens, self.tokens, hold.tokens))
+        flag = "--" + code.replace("_", "-")
+        return Cause(
+            Kind.BILLING,
+            code,
+            f"the budget of {most} ends here: {spent} are spent, and the next call may take up to {next_call}",
+            f"Run the same command with {flag} {plain(self.enough(code))} or more; what is recorded is not sent again.",
+        )
 
     def _most_of(self, row: Row, size: Size, expected: int) -> Hold | Cause:
         if row.endpoint in FREE:
             return Hold(ZERO, 0)
         given = FRAME + size.narrow + 3 * size.wide + PART * size.parts
-        answered = self._longest_answer(row.body, size, expected)
+        answered, at_first = self._longest_answer(row.body, size, expected)
+        self._note(row, given, at_first)
+        cost = self._dearest(row, given, answered)
+        return cost if isinstance(cost, Cause) else Hold(cost, given + answered)
+
+    def _dearest(self, row: Row, given: int, answered: int) -> Decimal | Cause:
+        """What the call may cost at most, where a budget of money asks for it."""
         if self._most_cost is None:
-            return Hold(ZERO, given + answered)
+            return ZERO
         tariff = self._tariff(row)
         if isinstance(tariff, Unknown):
             return _no_price(tariff.reason)
@@ -150,14 +204,25 @@ class Spending:
             return _no_price(cost.reason)
         if cost.currency != self.currency:
             return _no_price(f"row {row.number} is billed in {cost.currency}, and the budget is in {self.currency}")
-        return Hold(cost.amount, given + answered)
+        return cost.amount
 
-    def _longest_answer(self, body: Body, size: Size, expected: int) -> int:
+    def _longest_answer(self, body: Body, size: Size, expected: int) -> tuple[int, int]:
+        """Output tokens, as far as is known by now; and as a session takes it that knows no answers yet."""
         ceiling = size.ceiling
         if ceiling is not None and _holds(body, ceiling):
-            return ceiling
-        seen = self._longest if self._answers >= ENOUGH else max(self._longest, UNSEEN)
-        return max(ceiling or 0, seen, expected)
+            return ceiling, ceiling
+        known = max(ceiling or 0, self._longest, expected)
+        at_first = max(known, UNSEEN)
+        return known if self._answers >= ENOUGH else at_first, at_first
+
+    def _note(self, row: Row, given: int, answered: int) -> None:
+        """Remember the most that any row of its kind has asked for."""
+        kind = (row.endpoint, row.asked_model, str(row.body.get("service_tier")))
+        most = self._largest.get(kind)
+        if most is None:
+            self._largest[kind] = _Largest(row, given, answered)
+        else:
+            most.given, most.answered = max(most.given, given), max(most.answered, answered)
 
     def _tariff(self, row: Row) -> Tariff | Unknown:
         tier = row.body.get("service_tier")
@@ -211,14 +276,14 @@ def _holds(body: Body, ceiling: int) -> bool:
     return not ceiling or silent or body.get("max_completion_tokens") is not None
 
 
-def _used_up(code: str, most: str, spent: str, next_call: str) -> Cause:
-    flag = "--" + code.replace("_", "-")
-    return Cause(
-        Kind.BILLING,
-        code,
-        f"the budget of {most} ends here: {spent} are spent, and the next call may take up to {next_call}",
-        f"Run the same command with a larger {flag}; what is recorded is not sent again.",
-    )
+def plain(amount: Decimal) -> str:
+    """As it is given on a command line."""
+    return f"{amount.normalize():f}"
+
+
+def _rounded_up(amount: Decimal) -> Decimal:
+    """To two digits."""
+    return amount.quantize(Decimal(1).scaleb(amount.adjusted() - 1), rounding=ROUND_UP) if amount else amount
 
 
 def _no_price(reason: str) -> Cause:

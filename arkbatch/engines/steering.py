@@ -126,6 +126,7 @@ class Steering:
 
     def _set(self, order: Order, wanted: Set) -> str:
         self._refuse_at_the_end()
+        self._check_budget(wanted)
         before = {name: getattr(self.limits, name) for name in wanted.changes()}
         changes = {name: value for name, value in wanted.changes().items() if value != before[name]}
         if not changes:
@@ -135,7 +136,8 @@ class Steering:
         self.limits = msgspec.structs.replace(self.limits, **changes)
         self._apply(wanted)
         job = {name: getattr(self._run.job.limits, name) for name in changes}
-        return f"Set {did}{self._when()}. This session only: the next one goes by the job ({_listed(job)})."
+        spent = self._spent() if "max_cost" in changes else ""
+        return f"Set {did}{spent}{self._when()}. This session only: the next one goes by the job ({_listed(job)})."
 
     def _apply(self, changed: Set) -> None:
         limits, now = self.limits, self._clock()
@@ -146,6 +148,22 @@ class Steering:
             self._pool.allow(limits.concurrency)
             self._engine.grow(limits.concurrency)
         self._gate.allow(concurrency=limits.concurrency, requests_per_minute=limits.rpm, tokens_per_minute=limits.tpm)
+        if changed.input_tpm is not msgspec.UNSET or changed.output_tpm is not msgspec.UNSET:
+            self._gate.allow_parts(limits.input_tpm, limits.output_tpm)
+        if changed.max_cost is not msgspec.UNSET and self._engine.spending is not None:
+            self._engine.spending.allow(changed.max_cost)
+
+    def _check_budget(self, wanted: Set) -> None:
+        if wanted.max_cost is not msgspec.UNSET and self.limits.max_cost is None:
+            raise UsageError(
+                "max_cost: this session began without a budget, so what its calls may cost is not known. "
+                "Drain it, and run the same command again with --max-cost."
+            )
+
+    def _spent(self) -> str:
+        """What a budget has to be compared with."""
+        spending = self._engine.spending
+        return f"; {spending.said} are spent" if spending is not None else ""
 
     def _requeue(self, order: Order, kinds: frozenset[Kind]) -> str:
         self._refuse_at_the_end()
@@ -216,7 +234,7 @@ class Steering:
     def _told(self) -> str:
         standing = self._look()
         rows = f"{counted(standing.left, 'row')} left, {standing.failed} failed"
-        limits = _listed({name: getattr(self.limits, name) for name in Set.__struct_fields__})
+        limits = _listed(self._in_force())
         if self._engine.is_over:
             return f"Stopping: {_in_flight(standing.in_flight)}; {rows}."
         if self._gate.holds:
@@ -225,6 +243,11 @@ class Steering:
         speed = f"{short(standing.rpm)} requests and {short(standing.tpm)} tokens a minute"
         bound = f", bound by {standing.bound_by}" if standing.bound_by else ""
         return f"Running: {standing.in_flight} in flight, {speed}{bound}; {rows}; {limits}."
+
+    def _in_force(self) -> dict[str, int | float | None]:
+        """The limits; of those that few runs have, those that this one has."""
+        limits = {name: getattr(self.limits, name) for name in Set.__struct_fields__}
+        return {name: value for name, value in limits.items() if value is not None or name in {"rpm", "tpm"}}
 
     def _held_for(self, reason: str) -> str:
         return duration(self._clock() - self._gate.holds[reason])
