@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from arkbatch.core.outage import FIRST_PAUSE, LONGEST_PAUSE, SLOW_PROBE, Outage
+from arkbatch.core.outage import FIRST_PAUSE, LONGEST_PAUSE, LONGEST_UNTRIED, PAUSE_GROWTH, SLOW_PROBE, Outage
 from arkbatch.core.records import Again, Cause, Done, Kind, Refused, Scope
 
 DROPPED = Again(Cause(Kind.CONNECTION, "dropped", "the connection ended early"))
@@ -225,3 +225,45 @@ def test_a_call_of_which_nothing_is_heard_is_no_longer_under_way_and_no_probe():
     assert one.ready_in(10.0, 1) == SLOW_PROBE
     one.unheard(10.0)
     assert one.ready_in(10.0, 0) == 0
+
+
+def test_probes_had_better_be_rows_that_never_failed_and_every_other_call_while_it_opens():
+    one, wanted = away(), []
+    for verdict in (DROPPED, DROPPED, DONE, DONE, DONE, DONE):
+        wanted.append(one.wants_untried)
+        call(one, 20.0, 1, verdict)
+    assert wanted == [True, True, True, True, False, True]
+
+
+def test_no_row_is_doubted_while_nothing_can_be_sent():
+    one = outage()
+    for row in range(3):
+        call(one, 1.0, row, UNREACHED)
+    assert one.is_away
+    assert not one.wants_untried
+
+
+def test_an_answer_to_a_row_that_failed_clears_the_others_and_one_to_another_row_does_not():
+    one = away()
+    call(one, 20.0, 77, DROPPED)
+    call(one, 21.0, 99, DONE)
+    assert [call(one, 22.0, 77, DROPPED).scope for _ in range(2)] == [Scope.ROW, Scope.SERVICE]
+    call(one, 23.0, 99, DONE)
+    call(one, 23.0, 1, DONE)
+    assert call(one, 24.0, 77, DROPPED).scope is Scope.SERVICE
+
+
+def test_those_who_fail_while_others_are_answered_do_not_shut_it_again():
+    one = away(width=64)
+    call(one, 20.0, 99, DONE)
+    for row in (1, 2, 3):
+        call(one, 21.0, row, DROPPED)
+    assert one.reason == "the service is coming back"
+
+
+def test_rows_that_never_failed_probe_sooner():
+    one = away()
+    call(one, 500.0, 77, DROPPED)
+    assert one.ready_in(500.0, 0) == LONGEST_UNTRIED
+    call(one, 520.0, 77, DROPPED)
+    assert one.ready_in(520.0, 0) == PAUSE_GROWTH * 520

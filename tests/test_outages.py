@@ -140,3 +140,12 @@ def test_rows_that_break_the_server_do_not_hold_up_a_run_for_a_night(tmp_path):
     summary, _ = night(job_for(tmp_path, concurrency=16), latency=0.5)
     assert (summary.succeeded, summary.failed) == (50, 4)
     assert summary.seconds < 40 * MINUTE
+
+
+def test_a_stretch_of_rows_that_break_the_server_does_not_hold_up_the_others(tmp_path):
+    """All workers have such a row, and nothing but rows that never failed could show that the service is there."""
+    poison = [{"custom_id": f"p{n}", "prompt": f"[[fault:bad_gateway]] {n}"} for n in range(16)]
+    prompts(tmp_path, *numbered(50), *poison, *numbered(2050)[50:])
+    summary, _ = night(job_for(tmp_path, concurrency=16), latency=0.5)
+    assert (summary.succeeded, summary.failed) == (2050, 16)
+    assert summary.seconds < 10 * MINUTE

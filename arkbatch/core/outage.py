@@ -15,6 +15,11 @@ The reasoning:
 * **What failed just before that was known is forgiven too**: see `covers`.
 * **While it is away one probe goes at a time**, at pauses that grow with the silence, up to a minute. Rows take
   turns at it, and one that failed too often answers for itself, since it may be all that is wrong.
+* **A probe had better be a row that never failed**: those that failed may all be at fault, and would keep a service
+  for away that is there. Such probes go sooner. While it opens, every other call is one, so that those that failed and
+  those that did not are tried side by side.
+* **Whom an answer clears**: that to a row which had failed clears all that failed, for then it was the service. That
+  to a row which never failed makes them suspects: one that fails once more answers for it, and is no witness.
 * **It opens slowly**: two at once, and one more with each answer. Failures that no answer contradicts, of half of the
   calls under way, shut it again; two alone would, where one call in eight fails for ever, keep a wide run from
   opening. The pauses then grow anew, from the last answer.
@@ -38,6 +43,7 @@ MEMORY = 20  # calls, that the share is an average over
 FIRST_PAUSE = 2.0  # s
 PAUSE_GROWTH = 0.1  # of the time since the last sign of life
 LONGEST_PAUSE = 60.0  # s; what an outage costs beyond itself
+LONGEST_UNTRIED = 20.0  # s; the same while there are rows that never failed
 SLOW_PROBE = 60.0  # s without an answer to a probe, until another goes
 FIRST_WIDTH = 2
 EXCUSES, EXCUSES_OF_AN_ERROR = 20, 10  # failed probes of a row; an error in the service's own words may be about it
@@ -75,6 +81,9 @@ class Outage:
         self._alive_at = now
         self._under_way = 0
         self._failing: dict[int, int] = {}  # failures of each row since the last sign of life
+        self._excused: dict[int, int] = {}  # the same, since one of them was answered after all
+        self._suspects: set[int] = set()  # of these, who failed while others did not
+        self._untried_next = True
         self._share = 0.0
         self._usual = 0.0  # share of the calls that fail while the service is there
         self._probed_at = self._next_probe = now
@@ -96,6 +105,17 @@ class Outage:
         self._under_way += 1
         if self.is_away:
             self._probed_at, self._next_probe = now, now + SLOW_PROBE
+            self._untried_next = not (self._opening and self._untried_next)
+
+    @property
+    def doubts_rows(self) -> bool:
+        """It may be the rows that fail, and not the service: one that never failed would tell."""
+        return self.is_away and self._last is not None and self._last.cause.code != _UNREACHED
+
+    @property
+    def wants_untried(self) -> bool:
+        """Whether the next call had better be of such a row."""
+        return self._untried_next and self.doubts_rows
 
     # ---- what the engine tells and asks
 
@@ -109,7 +129,7 @@ class Outage:
                 if self._fails(now, row, verdict.cause, sent_at):
                     return replace(verdict, scope=Scope.SERVICE)
                 return verdict
-        self._lives(now)
+        self._lives(now, row)
         return verdict
 
     def unheard(self, now: float) -> None:
@@ -172,9 +192,10 @@ class Outage:
 
     # ---- life and failure
 
-    def _lives(self, now: float) -> None:
+    def _lives(self, now: float, row: int) -> None:
         self._known, self._alive_at = True, now
-        self._failing.clear()
+        if self._excused:
+            self._weigh_against(row)
         self._share -= self._share / MEMORY
         if not self.is_away:
             self._forget_rest(now)
@@ -187,9 +208,20 @@ class Outage:
         if self._opening >= self._enough:
             self._ends(now)
 
+    def _weigh_against(self, answered: int) -> None:
+        """Of the rows that failed, whether they or the service are to blame."""
+        self._failing.clear()
+        if not self.is_away or answered in self._excused:
+            self._excused.clear()
+            self._suspects.clear()
+        else:
+            self._suspects.update(self._excused)
+
     def _ends(self, now: float) -> None:
         self._seconds += self.lasts(now)
         self.is_away, self._opening, self._share = False, 0, 0.0
+        self._excused.clear()
+        self._suspects.clear()
         self._forget_rest(now)
 
     def _forget_rest(self, now: float) -> None:
@@ -199,9 +231,13 @@ class Outage:
 
     def _fails(self, now: float, row: int, cause: Cause, sent_at: float) -> bool:
         """Note a failure and what follows for everyone; whether it is the service's."""
-        self._share += (1.0 - self._share) / MEMORY
-        failed = self._failing[row] = self._failing.get(row, 0) + 1
         unreached = cause.code == _UNREACHED
+        self._excused[row] = failed = self._excused.get(row, 0) + 1
+        if self._opening and row in self._suspects and not unreached:
+            self._suspects.remove(row)
+            return False
+        self._share += (1.0 - self._share) / MEMORY
+        self._failing[row] = self._failing.get(row, 0) + 1
         witnesses = sum(self._failing.values()) if unreached else len(self._failing)
         if witnesses >= self._needed or self._share > SHARE:
             if not self.is_away:
@@ -213,12 +249,13 @@ class Outage:
         assert self._last is not None
         self._last = Away(self._last.since, self._last.noticed, cause)
         if sent_at >= self._probed_at and not self._opening:
-            self._next_probe = now + min(max(FIRST_PAUSE, PAUSE_GROWTH * (now - self._alive_at)), LONGEST_PAUSE)
+            longest = LONGEST_UNTRIED if failed == 1 and not unreached else LONGEST_PAUSE
+            self._next_probe = now + min(max(FIRST_PAUSE, PAUSE_GROWTH * (now - self._alive_at)), longest)
         return unreached or failed <= _excuses(cause)
 
     def _begins(self, now: float, cause: Cause) -> None:
         self.is_away, self._last = True, Away(self._alive_at, now, cause)
-        self._probed_at, self._next_probe = now, now + FIRST_PAUSE
+        self._probed_at, self._next_probe, self._untried_next = now, now + FIRST_PAUSE, True
 
     @property
     def _needed(self) -> float:

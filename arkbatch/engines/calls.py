@@ -129,7 +129,7 @@ class Calls:
 
     async def make(self, asked: Asked, history: History) -> tuple[Response, Verdict] | Cause | None:
         """Call once. None: no call is to be made any more; a cause: no row can be sent."""
-        leave = await self.admit(asked)
+        leave = await self.admit(asked, untried=not history.sent)
         if not isinstance(leave, Leave):
             return leave
         sent = self.begin(leave, asked, history)
@@ -154,8 +154,8 @@ class Calls:
                 spending.settle(hold, asked.row, NO_USAGE, model="", service_tier="", answered=False)
         return None if turn is None else Leave(turn, hold)
 
-    async def admit(self, asked: Asked) -> Leave | Cause | None:
-        """Wait for leave to call once; None and a cause as above."""
+    async def admit(self, asked: Asked, *, untried: bool) -> Leave | Cause | None:
+        """Wait for leave to call once; None and a cause as above. untried: it is the row's first call."""
         spending, hold = self._tools.spending, None
         expected = asked.estimator.estimate(asked.size)
         if spending is not None:
@@ -163,7 +163,7 @@ class Calls:
             if may is None or isinstance(may, Cause):
                 return may
             hold = may
-        turn = await self._tools.gate.admit(Tokens.of(*expected))
+        turn = await self._tools.gate.admit(Tokens.of(*expected), untried=untried)
         return None if turn is None else Leave(turn, hold)
 
     def begin(self, leave: Leave, asked: Asked, history: History) -> Sent | Cause:

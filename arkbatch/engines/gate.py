@@ -86,11 +86,12 @@ class Turn(Struct, frozen=True, gc=False):
 
 
 class _Waiter:
-    __slots__ = ("bell", "tokens")
+    __slots__ = ("bell", "tokens", "untried")
 
-    def __init__(self, tokens: int, bell: asyncio.Future[Turn | None]) -> None:
+    def __init__(self, tokens: int, bell: asyncio.Future[Turn | None], *, untried: bool) -> None:
         self.tokens = tokens
         self.bell = bell
+        self.untried = untried
 
 
 class Gate:
@@ -134,13 +135,16 @@ class Gate:
 
     # ---- what a worker asks and tells
 
-    async def admit(self, tokens: int) -> Turn | None:
-        """Wait for leave to send one call of so many tokens. None: the gate is closed, send nothing."""
+    async def admit(self, tokens: int, *, untried: bool = False) -> Turn | None:
+        """Wait for leave to send one call of so many tokens. None: the gate is closed, send nothing.
+
+        untried: the row has not been sent so far, so it can tell whether the service is away
+        """
         if not self._line and not self._closed:
             now = self._time()
             if self._obstacle(now, tokens) is _NONE:
                 return self._take(now, tokens)
-        return await self._stand_in_line(tokens)
+        return await self._stand_in_line(tokens, untried=untried)
 
     def leave(self, turn: Turn) -> None:
         """A call was abandoned: its place is free, and it counts as it was reserved."""
@@ -330,10 +334,10 @@ class Gate:
 
     # ---- the line
 
-    async def _stand_in_line(self, tokens: int) -> Turn | None:
+    async def _stand_in_line(self, tokens: int, *, untried: bool) -> Turn | None:
         if self._closed:
             return None
-        waiter = _Waiter(tokens, self._loop.create_future())
+        waiter = _Waiter(tokens, self._loop.create_future(), untried=untried)
         self._line[waiter] = None
         if len(self._line) == 1 or self._tokens is not None or self._shares:
             self._look_soon()
@@ -379,7 +383,7 @@ class Gate:
 
     def _next(self, now: float) -> tuple[_Waiter | None, float]:
         """Who may go now, or else in how many seconds somebody may."""
-        first = next(iter(self._line))
+        first = self._foremost()
         if first is not self._first:
             self._first, self._patient_until = first, now
             self._patient_until += PATIENCE * self._seconds_for(first.tokens)
@@ -390,6 +394,14 @@ class Gate:
         if bound is Bound.TOKENS and now < self._patient_until:
             return self._next_smaller(now, first.tokens, wait)
         return None, wait
+
+    def _foremost(self) -> _Waiter:
+        """The first in line, unless somebody else is the better probe."""
+        if self.outage.wants_untried:
+            for waiter in self._line:
+                if waiter.untried:
+                    return waiter
+        return next(iter(self._line))
 
     def _seconds_for(self, tokens: int) -> float:
         """How long the scarcest allowance takes to grant this much."""

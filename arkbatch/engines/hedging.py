@@ -72,7 +72,7 @@ class Hedging:
     async def make(self, asked: Asked, history: History) -> Came | Cause | None:
         """As `Calls.make`."""
         calls = self._calls
-        leave = await calls.admit(asked)
+        leave = await calls.admit(asked, untried=not history.sent)
         if not isinstance(leave, Leave):
             return leave
         first = calls.begin(leave, asked, history)

@@ -45,6 +45,8 @@ from arkbatch.engines.requeue import Requeued
 from arkbatch.engines.spending import Spending
 
 _GRACE = 2.0  # s, in which others may show that a row's last failure was the service's
+_MOST_AHEAD = 256  # rows beyond one a worker, that are sent to find out whether the service is away
+_AT_HAND = 4  # of these in line at a time
 
 
 class Ending(StrEnum):
@@ -77,6 +79,7 @@ class Engine:
         self._unwritable: ArkbatchError | None = None
         self._group: asyncio.TaskGroup | None = None
         self._workers: set[asyncio.Task[None]] = set()
+        self._ahead: dict[asyncio.Task[None], History] = {}  # rows beyond one a worker
         self._last: Position | None = None
         self._stopping = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -115,6 +118,23 @@ class Engine:
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
 
+    def _send_ahead(self) -> None:
+        """The rows that failed may all be at fault, and not the service: put some in line that never did."""
+        at_hand = sum(not history.sent for history in self._ahead.values())
+        if at_hand >= _AT_HAND or len(self._ahead) >= _MOST_AHEAD:
+            return
+        if self._stopping.is_set() or self._stopper.doubtful:
+            return
+        row = self._next()
+        if isinstance(row, BadRow):
+            self._record_bad(row)
+        elif row is not None:
+            assert self._group is not None
+            history = History()
+            task = self._group.create_task(self._work(row, history))
+            self._ahead[task] = history
+            task.add_done_callback(self._ahead.pop)
+
     def _spawn(self, sending: Coroutine[Any, Any, Came | None]) -> Sending:
         assert self._group is not None
         return self._group.create_task(sending)
@@ -127,7 +147,7 @@ class Engine:
     @property
     def is_over(self) -> bool:
         """It only waits for what is under way, or has ended."""
-        return self._stopping.is_set() or not self._workers
+        return self._stopping.is_set() or not (self._workers or self._ahead)
 
     def stop(self) -> None:
         """Let the calls in flight finish and send no more; rows that wait stay undone."""
@@ -173,9 +193,12 @@ class Engine:
             if row is None:
                 return
             if isinstance(row, BadRow):
-                self._record(Failure(row, Cause(Kind.BAD_ROW, "", row.reason)))
+                self._record_bad(row)
             else:
                 await self._work(row, History())
+
+    def _record_bad(self, row: BadRow) -> None:
+        self._record(Failure(row, Cause(Kind.BAD_ROW, "", row.reason)))
 
     def _next(self) -> Row | BadRow | None:
         """A failed row that goes again, or the next of the input. Only that one moves the place to resume at."""
@@ -262,6 +285,8 @@ class Engine:
 
     def _conclude(self, row: Row, response: Response, verdict: Verdict, history: History) -> float | None:
         """Record what is final. Seconds until the next try, or None when there is none."""
+        if self._tools.gate.outage.doubts_rows:
+            self._send_ahead()
         match verdict:
             case Done():
                 assert isinstance(response, Reply)
@@ -378,7 +403,7 @@ class Engine:
             self._tools.journal.record(*fresh)
         except ArkbatchError as error:
             self._unwritable = error
-            for worker in self._workers:
+            for worker in (*self._workers, *self._ahead):
                 worker.cancel()
             return
         self.recorded += len(fresh)
