@@ -8,7 +8,7 @@ from builders import failure, row, success
 
 from arkbatch.adapters.progress import Bar, LineAMinute, Log, Observer, Several, described
 from arkbatch.core.errors import StorageFull
-from arkbatch.core.records import Again, Attempt, Cause, Kind
+from arkbatch.core.records import Again, Attempt, Cause, Kind, Scope
 from arkbatch.core.standing import Found, Standing
 
 LOOK = {"total": 1_000, "left": 600, "failed": 0, "in_flight": 32, "retried": 0, "recorded": 400, "seconds": 60.0}
@@ -168,6 +168,24 @@ def test_a_minute_of_errors_is_bounded_and_says_how_many_were_left_out(tmp_path)
     lines = logged(tmp_path / "run.log", tell, clock)
     assert len(lines) == 202
     assert lines[200].endswith("9800 more lines were left out here")
+
+
+def test_probes_of_a_service_that_is_away_take_five_lines_an_hour(tmp_path):
+    clock, away = Clock(), Again(Cause(Kind.CONNECTION, "connect", "no route"), scope=Scope.SERVICE)
+
+    def tell(log):
+        for _ in range(100 * 60):
+            log.retrying(row(3), "id", away, 60.0)
+            clock.now += 60
+
+    lines = logged(tmp_path / "run.log", tell, clock)
+    assert len(lines) <= 101 * 6
+    assert sum(line.endswith(" 55 more lines were left out here") for line in lines) > 90
+
+
+def test_what_a_server_says_cannot_drive_the_terminal_that_shows_the_log(tmp_path):
+    [line] = logged(tmp_path / "run.log", lambda log: log.noted("the service is away: \x1b]0;owned\x07"))
+    assert line.endswith(r"the service is away: \x1b]0;owned\x07")
 
 
 def test_what_ends_a_session_is_in_the_log_even_after_a_minute_of_errors(tmp_path):

@@ -23,6 +23,7 @@ from arkbatch.core.records import (
     Outcome,
     Response,
     Row,
+    Scope,
     Usage,
     Verdict,
     total_tokens,
@@ -30,7 +31,8 @@ from arkbatch.core.records import (
 from arkbatch.core.standing import Found, Standing, seconds_left
 from arkbatch.core.words import counted, duration, printable, short
 
-_LINES_A_MINUTE = 200  # of the log; a million connection errors must not become a file of a gigabyte
+_LINES_A_MINUTE = 200  # of the log about rows; a million errors must not become a file of a gigabyte
+_PROBES_AN_HOUR = 5  # of the log about a service that is away: what they say is mostly the same
 
 
 class Observer:
@@ -241,7 +243,8 @@ class Log(Observer):
             # Unbuffered: what a full disk refused must not come again when the file is closed.
             self._file = open(path, "ab", buffering=0, opener=private)
         self._path = path
-        self._minute, self._written, self._dropped = 0, 0, 0
+        self._rows, self._probes = _Ration(_LINES_A_MINUTE, 60), _Ration(_PROBES_AN_HOUR, 3600)
+        self._dropped = 0
 
     def __enter__(self) -> Self:
         return self
@@ -259,7 +262,8 @@ class Log(Observer):
             self._tell(f"changed: {change}")
 
     def retrying(self, row: Row, client_id: str, verdict: Again, seconds: float) -> None:
-        self._write(f"row {row.number} again in {seconds:.1f} s: {_said(verdict.cause)} id={client_id}")
+        ration = self._probes if verdict.scope is Scope.SERVICE else self._rows
+        self._write(f"row {row.number} again in {seconds:.1f} s: {_said(verdict.cause)} id={client_id}", ration)
 
     def tool_failed(self, row: Row, name: str, trouble: str) -> None:
         self._write(f"row {row.number}: tool {name}: {trouble}")
@@ -299,14 +303,10 @@ class Log(Observer):
     def closed(self, ending: str) -> None:
         self._tell(f"session ends: {ending}")
 
-    def _write(self, text: str) -> None:
-        """Of a row; the first so many in a minute."""
-        minute = int(self._wall() / 60)
-        if minute != self._minute:
+    def _write(self, text: str, ration: "_Ration | None" = None) -> None:
+        """Of a row, as far as there are lines left for it."""
+        if (ration or self._rows).grants(self._wall()):
             self._tell_dropped()
-            self._minute, self._written = minute, 0
-        if self._written < _LINES_A_MINUTE:
-            self._written += 1
             self._append(text)
         else:
             self._dropped += 1
@@ -324,7 +324,22 @@ class Log(Observer):
     def _append(self, text: str) -> None:
         stamp = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="milliseconds")
         with disk(self._path):
-            self._file.write(f"{stamp} {' '.join(text.split())}\n".encode("utf-8", "replace"))
+            self._file.write(f"{stamp} {printable(' '.join(text.split()))}\n".encode("utf-8", "replace"))
+
+
+class _Ration:
+    """So many lines in each span of so many seconds."""
+
+    def __init__(self, lines: int, seconds: int) -> None:
+        self._lines, self._seconds = lines, seconds
+        self._span, self._granted = 0, 0
+
+    def grants(self, now: float) -> bool:
+        span = int(now / self._seconds)
+        if span != self._span:
+            self._span, self._granted = span, 0
+        self._granted += 1
+        return self._granted <= self._lines
 
 
 def _said(cause: Cause) -> str:
