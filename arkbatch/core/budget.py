@@ -68,9 +68,12 @@ class Window:
     def turn(self, now: float) -> None:
         """Forget what is too old. Callers in a hurry skip this while `now < edge`."""
         newest = int(now // self._slot)
-        for slot in range(self._newest + 1, min(newest, self._newest + self._count) + 1):
-            self.total -= self._amounts[slot % self._count]
-            self._amounts[slot % self._count] = 0.0
+        if newest - self._newest >= self._count:  # all of it, as after each pause of an outage
+            self._amounts, self.total = [0.0] * self._count, 0.0
+        else:
+            for slot in range(self._newest + 1, newest + 1):
+                self.total -= self._amounts[slot % self._count]
+                self._amounts[slot % self._count] = 0.0
         if newest > self._newest:
             self._newest = newest
             self._place = newest % self._count
