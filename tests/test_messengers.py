@@ -84,6 +84,24 @@ def test_a_program_is_given_the_message_on_standard_input_and_no_shell(tmp_path)
     assert json.loads((tmp_path / "$(id)").read_bytes())["title"] == "arkbatch: finished (a.run)"
 
 
+def test_a_program_is_given_the_environment_without_the_keys(monkeypatch, tmp_path):
+    names = [
+        "ARK_API_KEY",
+        "OPENAI_API_KEY",
+        "VOLC_ACCESSKEY",
+        "VOLC_SECRETKEY",
+        "VOLC_SESSION_TOKEN",
+        "ARKBATCH_NOTIFY",
+    ]
+    for name in [*names, "OF_MINE"]:
+        monkeypatch.setenv(name, "T0K3N")
+    code = "import json, os, sys; json.dump(dict(os.environ), open(sys.argv[1], 'w'))"
+    of(command=[sys.executable, "-c", code, str(tmp_path / "seen")])[0].deliver(NOTICE)
+    seen = json.loads((tmp_path / "seen").read_bytes())
+    assert seen["OF_MINE"] == "T0K3N"
+    assert not seen.keys() & {*names}
+
+
 def test_a_program_that_fails_is_told_by_its_last_words():
     code = "import sys; print('one', file=sys.stderr); sys.exit('no network')"
     assert undelivered(command=[sys.executable, "-c", code]) == "it ended with 1: no network"

@@ -25,7 +25,22 @@ def test_http_to_another_machine_is_refused_unless_it_is_meant(tmp_path):
     assert address(tmp_path, "http://other.example/v1", insecure=True) == "http://other.example/v1"
 
 
-@pytest.mark.parametrize("url", ["https://other.example/v1", "http://127.0.0.1:8000/v1", "http://localhost/v1"])
+@pytest.mark.parametrize("host", ["127.0.0.1.other.example", "127.other.example", "localhost.other.example"])
+def test_a_name_that_looks_like_this_machine_is_another_one(tmp_path, host):
+    with pytest.raises(UsageError, match="--insecure"):
+        address(tmp_path, f"http://{host}/v1")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://other.example/v1",
+        "http://127.0.0.1:8000/v1",
+        "http://127.1.2.3/v1",
+        "http://[::1]/v1",
+        "http://localhost/v1",
+    ],
+)
 def test_https_and_this_machine_need_no_word(tmp_path, url):
     assert address(tmp_path, url) == url
 

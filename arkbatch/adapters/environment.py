@@ -17,6 +17,7 @@ stronger place is refused instead of being sent to that address.
 """
 
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -33,6 +34,7 @@ SESSION_TOKENS = ("VOLC_SESSION_TOKEN", "VOLC_SESSIONTOKEN")  # both spellings a
 FLAVOUR, CONFIDENTIAL = "VOLC_ARK_ENCRYPTION", "AICC"
 CERTIFICATE_PATH = "E2E_CERTIFICATE_PATH"
 CONTROL_PLANE_URL = "ARK_CONTROL_PLANE"
+NOTIFY = "ARKBATCH_NOTIFY"  # addresses with tokens in them
 CALL_PATHS = ("/chat/completions", "/completions", "/embeddings", "/responses")
 PORTS = {"http": 80, "https": 443}
 
@@ -135,6 +137,12 @@ def _read(file: Path) -> Place:
     return Place(str(file), {name: value for name, value in values.items() if value})
 
 
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a program of the user's is given that needs no key, since anyone may write one that shows all it has."""
+    secret = {ARK.key, OPENAI.key, ACCESS_KEY, SECRET_KEY, *SESSION_TOKENS, NOTIFY}
+    return {name: value for name, value in environ.items() if name not in secret}
+
+
 def choose_server(variables: Variables, flag: str, file: str) -> Server:
     """The address by flag, environment, job file and default, in this order; then the key that belongs to it."""
     speaks = [one for one in PROVIDERS if variables.get(one.key) or variables.get(one.address)]
@@ -224,7 +232,10 @@ def origin(url: str) -> tuple[str, str, int | None]:
 def is_local(url: str) -> bool:
     """Whether the server is on this machine, so that what is sent leaves it only by that server."""
     host = origin(url)[1]
-    return host in {"localhost", "::1"} or host.startswith("127.")
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # a name, such as 127.0.0.1.example.com
+        return False
 
 
 def checked_url(text: str, label: str, error: type[UsageError] = UsageError) -> str:

@@ -16,6 +16,7 @@ from arkbatch.adapters.encryption import certificate_text, with_flavour
 from arkbatch.adapters.environment import (
     ARK,
     NO_KEY,
+    NOTIFY,
     Server,
     checked_url,
     choose_server,
@@ -24,7 +25,7 @@ from arkbatch.adapters.environment import (
     read_variables,
 )
 from arkbatch.adapters.functions import load, tools_of
-from arkbatch.adapters.messengers import VARIABLE, messengers, settled
+from arkbatch.adapters.messengers import messengers, settled
 from arkbatch.adapters.published import ramp_at
 from arkbatch.adapters.schema import read_schema
 from arkbatch.adapters.typed import FLAG_PATHS, Typed, complete, mistake, read
@@ -155,10 +156,10 @@ def _notify(typed: Typed, given: Mapping[str, Any], environ: Mapping[str, str], 
     """Who is told, after a look at whether they can be; nobody where nothing is sent."""
     if given.get("dry_run"):
         return Notify()
-    urls = [] if "notify" in given else read_variables(environ, folders).get(VARIABLE).split()
+    urls = [] if "notify" in given else read_variables(environ, folders).get(NOTIFY).split()
     folder = None if "notify_command" in given else typed.folder
     said = settled(typed.file.notify, urls, folder)
-    said_by = "--notify" if "notify" in given else VARIABLE if urls else f"{typed.label}: notify.urls"
+    said_by = "--notify" if "notify" in given else NOTIFY if urls else f"{typed.label}: notify.urls"
     messengers(said, insecure=bool(given.get("insecure")), said_by=said_by)
     return said
 

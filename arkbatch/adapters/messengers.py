@@ -23,13 +23,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from arkbatch.adapters.environment import is_local
+from arkbatch.adapters.environment import is_local, without_secrets
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Notify, Secret
 from arkbatch.core.notice import MASK, Notice, masked, redacted
 
 SECONDS = 6.0  # that a delivery may take
-VARIABLE = "ARKBATCH_NOTIFY"
 _WEB = ("http://", "https://")
 _ERROR_SHOWN = 200  # characters
 _HOW_TO_GET_APPRISE = (
@@ -154,7 +153,12 @@ class Program:
             given.seek(0)
             try:
                 process = subprocess.Popen(  # noqa: S603 - the user's own command
-                    self._command, stdin=given, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True
+                    self._command,
+                    stdin=given,
+                    stdout=subprocess.DEVNULL,
+                    stderr=said,
+                    start_new_session=True,
+                    env=without_secrets(os.environ),
                 )
             except OSError as error:
                 raise Undelivered(f"it cannot be run: {error.strerror}") from None
