@@ -22,6 +22,7 @@ LOOKS = [
     ("show", "--json", "2"),
     ("cost",),
     ("cost", "--json"),
+    ("cost", "--csv"),
     ("report",),
 ]
 

@@ -26,7 +26,7 @@ from arkbatch.core.notice import without_addresses
 from arkbatch.core.orders import Answer, Order, Set
 from arkbatch.core.records import Kind
 from arkbatch.core.summary import Summary
-from arkbatch.core.words import printable_json
+from arkbatch.core.words import printable, printable_json
 from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.run import Session, summary_of
 from arkbatch.reports.forecast_text import foretold
@@ -76,9 +76,9 @@ async def _carry_out(
         with ExitStack() as opened:
             with _interrupted_at_once():
                 run = opened.enter_context(open_run(ready))
-            click.echo(found_line(run.found), err=True)
+            click.echo(printable(found_line(run.found)), err=True)
             for remark in remarks(run.job):
-                click.echo(f"Note: {remark}.", err=True)
+                click.echo(printable(f"Note: {remark}."), err=True)
             if not run.found.to_send:
                 return summary_of(run, "nothing left", 0.0)
             if foretell and run.found.fresh:

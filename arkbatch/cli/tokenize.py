@@ -16,7 +16,7 @@ from arkbatch.core.estimate import OVERHEAD
 from arkbatch.core.job import Job
 from arkbatch.core.records import Cause, Row
 from arkbatch.core.sampling import BY_CHARACTERS, Counting
-from arkbatch.core.words import count, counted
+from arkbatch.core.words import count, counted, printable
 from arkbatch.engines.counting import Counted, count_tokens
 from arkbatch.reports.inputs import Kinds, readable_rows
 
@@ -40,7 +40,7 @@ def count_rows(job: Job, kinds: Kinds) -> Counting:
     if found.halt is not None:
         advice = f" {found.halt.advice}." if found.halt.advice else ""
         raise UsageError(f"the tokens could not be counted: {_said(found.halt)}.{advice} Or leave --tokenize out")
-    click.echo(_text(found), err=True)
+    click.echo(printable(_text(found)), err=True)
     missing = f", {count(found.failed)} of {count(found.rows)} rows by characters" if found.failed else ""
     return Counting(
         f"counted by Ark's tokenization, with up to {MOST_AROUND:.0f} tokens around each request{missing}",

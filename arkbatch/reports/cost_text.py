@@ -88,6 +88,6 @@ def _csv_rows(line: Line) -> Iterator[list[str | int]]:
         amounts = (money.amounts.get(currency, ZERO) for money in (line.cost, line.discarded_cost))
         said = [f"{amount:f}" if currency else "" for amount in amounts]
         # Tokens and rows stand once, so that a sheet may add the column up.
-        yield [line.name, line.rows, *tokens, currency, *said, line.cost.unpriced]
+        yield [printable(line.name), line.rows, *tokens, currency, *said, line.cost.unpriced]
         line = Line(line.name)
         tokens = [0] * len(METERS)

@@ -147,7 +147,7 @@ def _csv_rows(pair: Pair) -> Iterator[list[str | int]]:
             billed.payable if billed else {},
         )
         said = [_plain(each.get(currency, ZERO)) for each in amounts]
-        yield [pair.item, pair.day, pair.side.value, *tokens, currency, *said, unpriced]
+        yield [printable(pair.item), pair.day, pair.side.value, *tokens, currency, *said, unpriced]
         tokens, unpriced = [0, "0", "0"], 0
 
 

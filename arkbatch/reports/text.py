@@ -63,9 +63,9 @@ def summary_text(summary: Summary, next_command: str) -> str:
     ]
     lines = [headline(summary), *table([row for row in rows if row[1]])]
     if summary.halt:
-        lines.append(f"Reason:     {printable(summary.halt.message)}")
+        lines.append(f"Reason:     {summary.halt.message}")
         lines += [f"What to do: {summary.halt.advice}"] if summary.halt.advice else []
-    return "\n".join([*lines, next_command])
+    return printable("\n".join([*lines, next_command]))
 
 
 def _hedged_text(session: dict[str, int]) -> str:
