@@ -15,6 +15,16 @@ def test_a_night_passes_at_once():
     assert time.monotonic() - began < 5
 
 
+def test_timers_fire_after_years_too():
+    async def years():
+        await asyncio.sleep(1e8)
+        for _ in range(100):
+            await asyncio.sleep(60.1)
+        return asyncio.get_running_loop().time()
+
+    assert round(run_virtual(years())) == round(1e8 + 1_000 + 6_010)
+
+
 def test_a_real_client_and_server_share_the_jumping_clock():
     async def slow(_):
         await asyncio.sleep(3600)

@@ -41,6 +41,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)  # type: ignore[arg-type]
+        self._clock_resolution = 1e-6  # the real clock's 1e-9 is lost in rounding after 194 days, and no timer fires
 
     def time(self) -> float:
         return self._jumping.now
