@@ -12,7 +12,8 @@ from virtual import run_virtual
 
 from arkbatch.core.budget import Budget
 from arkbatch.core.records import Scope
-from arkbatch.engines.gate import PATIENCE, Gate, Unpaced
+from arkbatch.engines.gate import Gate, Unpaced
+from arkbatch.engines.line import PATIENCE
 from arkbatch.engines.watch import Bound
 
 LIMIT = 100_000

@@ -46,7 +46,8 @@ from arkbatch.core.records import (
 from arkbatch.core.shares import Tokens
 from arkbatch.core.stragglers import Flight, Flights, doublings
 from arkbatch.core.verdict import judge
-from arkbatch.engines.gate import Gate, Turn
+from arkbatch.engines.gate import Gate
+from arkbatch.engines.line import Turn
 from arkbatch.engines.spending import Hold, Spending
 from arkbatch.engines.talking import Talk
 

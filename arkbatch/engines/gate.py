@@ -1,38 +1,28 @@
 """Where a call waits its turn: for the requests and the tokens a minute that were given, and for the pace.
 
-First come, first served, with one exception that starves nobody: while the first in line is too large for what is
-left of the minute, smaller calls pass it, for `PATIENCE` times as long as the allowance takes to grant its own
-amount. So the line in front of anyone takes at most 1 + `PATIENCE` times as long as in strict order. In strict
-order, rows between 0.1 and 30 % of a minute's tokens leave a tenth of the allowance unused, while the minute
-drains for the large ones.
-
 Everything that a turn takes is taken at one moment, when the turn is granted; a waiter that was cancelled between
-being granted its turn and hearing of it gives it back. The gate keeps the order and the time; how much may be spent
-is the allowance's, how fast the server likes it the pace's.
+being granted its turn and hearing of it gives it back. The order is the
+line's, how much may be spent the allowance's, how fast the server likes it the pace's.
 """
 
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from typing import Protocol
 
-from msgspec import Struct
-
 from arkbatch.core.budget import Allowance, Budget
+from arkbatch.core.holds import Holds
 from arkbatch.core.outage import Outage
 from arkbatch.core.records import Scope
 from arkbatch.core.shares import Shares, Tokens
+from arkbatch.engines.line import Line, Obstacle, Turn, Waiter
 from arkbatch.engines.requests import Requests
 from arkbatch.engines.watch import Bound, Watch
 
-PATIENCE = 4.0  # for those rows: 0 uses 90 % of the allowance, 2 92 %, 3 97.0 %, 4 97.6 %
-LOOK_AHEAD = 100  # how many of those in line are asked whether they fit
 # A timer may fire a rounding error early; asking again at once would spin.
 SHORTEST_WAIT = 0.001
 
 
-Obstacle = tuple[float, Bound | None]
 _NONE: Obstacle = (0.0, None)
 
 
@@ -78,22 +68,6 @@ class Unpaced:
     def rested(self, now: float) -> None: ...
 
 
-class Turn(Struct, frozen=True, gc=False):
-    """Leave to send one call, given at this loop time for so many tokens."""
-
-    at: float
-    tokens: int
-
-
-class _Waiter:
-    __slots__ = ("bell", "tokens", "untried")
-
-    def __init__(self, tokens: int, bell: asyncio.Future[Turn | None], *, untried: bool) -> None:
-        self.tokens = tokens
-        self.bell = bell
-        self.untried = untried
-
-
 class Gate:
     """The one gate of a run, or of a server's limits. Made and used inside a running loop.
 
@@ -122,14 +96,10 @@ class Gate:
         self._pace: Pace = Unpaced() if pace is None else pace
         self.outage = outage or Outage(now, width=concurrency, give_up_after=math.inf, known=True)
         self._closed = False
-        self._holds: dict[str, float] = {}  # since when, by name
-        self._held_since = now
-        self._held_before = 0.0  # seconds, in holds that are over
+        self._holds = Holds()
         self.in_flight = 0
         self._reserved = 0  # tokens, for the calls in flight
-        self._line: dict[_Waiter, None] = {}  # in order of coming; a dict, to leave it from the middle
-        self._first: _Waiter | None = None
-        self._patient_until = now
+        self._line = Line(self._obstacle, self._seconds_for)
         self._looking_soon = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -178,30 +148,23 @@ class Gate:
         """Let nobody through any more; all who wait come back at once, with None."""
         self._closed = True
         self._disarm()
-        for waiter in self._line:
-            if not waiter.bell.done():
-                waiter.bell.set_result(None)
-        self._line.clear()
+        self._line.dissolve()
 
     # ---- what others want
 
     def hold(self, name: str) -> None:
         """Let nobody through until this hold, and every other, is released. It is told by its name."""
         now = self._time()
-        if not self._holds:
-            self._held_since = now
+        if self._holds.put(name, now):
             self.outage.rests(now)
-        self._holds.setdefault(name, now)
 
     def release(self, name: str) -> None:
         """Take one hold away; one that does not stand is none."""
-        if self._holds.pop(name, None) is None or self._holds:
-            return
         now = self._time()
-        self._held_before += now - self._held_since
-        self.outage.goes_on(now)
-        self._pace.rested(now)
-        self._look_soon()
+        if self._holds.lift(name, now):
+            self.outage.goes_on(now)
+            self._pace.rested(now)
+            self._look_soon()
 
     def allow(
         self, *, concurrency: int, requests_per_minute: float | None = None, tokens_per_minute: float | None = None
@@ -253,18 +216,18 @@ class Gate:
     @property
     def holds(self) -> Mapping[str, float]:
         """The holds that stand, and since when."""
-        return self._holds
+        return self._holds.since
 
     def held(self, now: float) -> float:
         """Seconds that any hold stood so far. Nobody is to blame for these, and no patience runs out in them."""
-        return self._held_before + (now - self._held_since if self._holds else 0.0)
+        return self._holds.seconds(now)
 
     # ---- what an observer asks
 
     @property
     def reason(self) -> str:
         """Why the pace is what it is."""
-        return ", ".join(self._holds) or self.outage.reason or self._pace.reason
+        return ", ".join(self.holds) or self.outage.reason or self._pace.reason
 
     @property
     def waiting(self) -> int:
@@ -280,7 +243,7 @@ class Gate:
 
     def bound_by(self) -> Bound:
         """What held calls back for most of the last seconds; a hold at once."""
-        if self._holds:
+        if self._holds.since:
             return Bound.HELD
         if self.outage.is_away:
             return Bound.SERVER
@@ -291,7 +254,7 @@ class Gate:
 
     def _obstacle(self, now: float, tokens: int) -> Obstacle:
         """Seconds to wait and what for; `_NONE` when a call of this size may go now."""
-        if self._holds:
+        if self._holds.since:
             return math.inf, Bound.HELD
         if self.outage.is_away and (wait := self.outage.ready_in(now, self.in_flight)) > 0:
             return wait, Bound.SERVER
@@ -337,14 +300,14 @@ class Gate:
     async def _stand_in_line(self, tokens: int, *, untried: bool) -> Turn | None:
         if self._closed:
             return None
-        waiter = _Waiter(tokens, self._loop.create_future(), untried=untried)
-        self._line[waiter] = None
+        waiter = Waiter(tokens, self._loop.create_future(), untried=untried)
+        self._line.join(waiter)
         if len(self._line) == 1 or self._tokens is not None or self._shares:
             self._look_soon()
         try:
             return await waiter.bell
         except asyncio.CancelledError:
-            self._line.pop(waiter, None)
+            self._line.leave(waiter)
             turn = None if waiter.bell.cancelled() else waiter.bell.result()
             if turn is not None:
                 self.unsent(turn)
@@ -370,10 +333,14 @@ class Gate:
         now = self._time()
         wait = math.inf
         while self._line:
-            waiter, wait = self._next(now)
+            coming = self._line.next(now, rather_untried=self.outage.wants_untried)
+            waiter, wait = coming.waiter, coming.wait
+            self._watch.held(
+                now, None if self._holds.since else coming.bound
+            )  # a hold that is over keeps nobody waiting
             if waiter is None:
                 break
-            del self._line[waiter]
+            self._line.leave(waiter)
             if not waiter.bell.done():  # else it was cancelled and has not left yet
                 waiter.bell.set_result(self._take(now, waiter.tokens))
         if not self._line:
@@ -381,46 +348,10 @@ class Gate:
         elif wait < math.inf:
             self._timer = self._loop.call_later(max(wait, SHORTEST_WAIT), self._look)
 
-    def _next(self, now: float) -> tuple[_Waiter | None, float]:
-        """Who may go now, or else in how many seconds somebody may."""
-        first = self._foremost()
-        if first is not self._first:
-            self._first, self._patient_until = first, now
-            self._patient_until += PATIENCE * self._seconds_for(first.tokens)
-        wait, bound = self._obstacle(now, first.tokens)
-        self._watch.held(now, None if self._holds else bound)  # a hold that is over keeps nobody waiting
-        if bound is None:
-            return first, 0.0
-        if bound is Bound.TOKENS and now < self._patient_until:
-            return self._next_smaller(now, first.tokens, wait)
-        return None, wait
-
-    def _foremost(self) -> _Waiter:
-        """The first in line, unless somebody else is the better probe."""
-        if self.outage.wants_untried:
-            for waiter in self._line:
-                if waiter.untried:
-                    return waiter
-        return next(iter(self._line))
-
     def _seconds_for(self, tokens: int) -> float:
         """How long the scarcest allowance takes to grant this much."""
         limits = self._shares if self._tokens is None else (self._tokens, *self._shares)
         return max((limit.seconds_for(tokens) for limit in limits), default=0.0)
-
-    def _next_smaller(self, now: float, too_large: int, wait: float) -> tuple[_Waiter | None, float]:
-        """The same among those that the first would let pass."""
-        for waiter in islice(self._line, 1, LOOK_AHEAD):
-            if waiter.tokens >= too_large:
-                continue
-            too_large = waiter.tokens
-            its_wait, bound = self._obstacle(now, too_large)
-            if bound is None:
-                return waiter, 0.0
-            wait = min(wait, its_wait)
-            if bound is not Bound.TOKENS:
-                break
-        return None, wait
 
     def _disarm(self) -> None:
         if self._timer is not None:
