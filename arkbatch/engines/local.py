@@ -1,10 +1,8 @@
 """One process: workers pull rows from one iterator, call, and hand outcomes to the journal.
 
 `work_off` runs a slice of rows against a gate and a journal, and every other engine is to call it. Reading is
-back-pressured by being pulled; a row that waits for its retry keeps its worker. What ends in one round of the event
-loop is recorded at the end of that round, with one write, since a write costs as much as half of all else that is
-done for a row; nothing is awaited in between, so nothing but the end of the process can come between paying for an
-answer and keeping it. Memory depends on the number of workers and never on the number of rows.
+back-pressured by being pulled; a row that waits for its retry keeps its worker. Memory depends on the number of
+workers and never on the number of rows.
 """
 
 import asyncio
@@ -20,7 +18,7 @@ from arkbatch.core.errors import ArkbatchError
 from arkbatch.core.histogram import Histogram
 from arkbatch.core.history import History
 from arkbatch.core.ledger import Position
-from arkbatch.core.packing import Pack, apart, failed_apart, halves
+from arkbatch.core.packing import Pack, failed_apart, halves
 from arkbatch.core.records import (
     Again,
     BadRow,
@@ -29,7 +27,6 @@ from arkbatch.core.records import (
     Failure,
     Halt,
     Kind,
-    Outcome,
     Refused,
     Reply,
     Response,
@@ -41,6 +38,7 @@ from arkbatch.core.speed import Speeds
 from arkbatch.core.stopper import Stopper
 from arkbatch.engines.calls import Asked, Calls, Tools
 from arkbatch.engines.hedging import Came, Hedging, Sending
+from arkbatch.engines.recording import Recording
 from arkbatch.engines.requeue import Requeued
 from arkbatch.engines.spending import Spending
 
@@ -61,7 +59,7 @@ class Engine:
     """One session over one iterator of rows.
 
     halt: why no row can work, after a halt
-    recorded, retried: rows recorded, and calls made again, in this session
+    retried: calls made again in this session
     requeued: failed rows that go again in this session
     hedging: makes second calls, None when none are wanted
     latency: of the calls that gave an answer; speeds: of those that were streamed
@@ -74,21 +72,16 @@ class Engine:
         self._calls = Calls(tools)
         self.hedging = Hedging(self._calls, tools, self._spawn) if tools.hedge else None
         self.requeued = Requeued()
-        self._open: dict[int, Position] = {}
-        self._fresh: list[Outcome] = []  # in this round of the loop
-        self._unwritable: ArkbatchError | None = None
+        self._recording = Recording(tools.journal, tools.observer, self.requeued, broken=self._end_workers)
         self._group: asyncio.TaskGroup | None = None
         self._workers: set[asyncio.Task[None]] = set()
         self._ahead: dict[asyncio.Task[None], History] = {}  # rows beyond one a worker
-        self._last: Position | None = None
         self._stopping = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
         self._stopper = Stopper()
         self._cleared = asyncio.Event()
         self.latency = Histogram()
         self.speeds = Speeds()
         self.halt: Cause | None = None
-        self.recorded = 0
         self.retried = 0
 
     async def work_off(self, workers: int) -> Ending:
@@ -104,8 +97,8 @@ class Engine:
         if self.halt is None:
             self._clear_up()
             self.write_down()
-        if self._unwritable is not None:
-            raise self._unwritable
+        if self._recording.error is not None:
+            raise self._recording.error
         if self.halt is not None:
             return Ending.HALTED
         return Ending.STOPPED if self._stopping.is_set() else Ending.FINISHED
@@ -174,12 +167,17 @@ class Engine:
         return self._tools.gate.in_flight + (talk.at_work if talk is not None else 0)
 
     def resume_at(self, before: Position) -> Position:
-        """A place in the input before which every row is recorded: the oldest row in work, or the last one read.
+        """As `Recording.resume_at`."""
+        return self._recording.resume_at(before)
 
-        before: what held when the session began
-        """
-        self.write_down()
-        return next(iter(self._open.values()), self._last or before)
+    @property
+    def recorded(self) -> int:
+        """Rows that this session recorded."""
+        return self._recording.recorded
+
+    def write_down(self) -> None:
+        """What is on its way into the journal."""
+        self._recording.write_down()
 
     async def _worker(self) -> None:
         while not self._stopping.is_set():
@@ -198,7 +196,7 @@ class Engine:
                 await self._work(row, History())
 
     def _record_bad(self, row: BadRow) -> None:
-        self._record(Failure(row, Cause(Kind.BAD_ROW, "", row.reason)))
+        self._recording.add(Failure(row, Cause(Kind.BAD_ROW, "", row.reason)))
 
     def _next(self) -> Row | BadRow | None:
         """A failed row that goes again, or the next of the input. Only that one moves the place to resume at."""
@@ -206,8 +204,7 @@ class Engine:
             return again
         row = next(self._rows, None)
         if row is not None:
-            for each in row.rows if isinstance(row, Pack) else (row,):
-                self._last = self._open[each.number] = Position(each.number - 1, each.offset)
+            self._recording.begins(row)
         return row
 
     async def _work(self, row: Row, history: History, cause: Cause | None = None) -> None:
@@ -218,7 +215,7 @@ class Engine:
         calls, files = self._calls, self._tools.files
         make = calls.make if self.hedging is None else self.hedging.make
         if files is not None and (unfit := files.unfit(row.body)) is not None:
-            self._record(Failure(row, unfit))
+            self._recording.add(Failure(row, unfit))
             return
         asked = calls.asked(row)
         while (made := await make(asked, history)) is not None:
@@ -252,7 +249,7 @@ class Engine:
         self._answered(response, done)
         body = await talk.go_on(asked.row, response, history.rounds)
         if isinstance(body, Cause):
-            self._record(history.failure(row, body))
+            self._recording.add(history.failure(row, body))
             return None
         history.messages = body["messages"]
         return self._calls.asked(replace(asked.row, body=body))
@@ -274,8 +271,8 @@ class Engine:
         """
         for own in failed_apart(failure):
             is_left = all(earlier.interrupted for earlier in own.row.before)
-            self.recorded -= is_left
-            self._record(replace(own, interrupted=is_left))
+            self._recording.recorded -= is_left
+            self._recording.add(replace(own, interrupted=is_left))
 
     def _keep_bills(self) -> None:
         """The same for parts of packs that nobody took up again."""
@@ -291,7 +288,7 @@ class Engine:
             case Done():
                 assert isinstance(response, Reply)
                 self._answered(response, verdict)
-                self._record(history.success(row, response, verdict))
+                self._recording.add(history.success(row, response, verdict))
             case Again():
                 return self._try_again(row, verdict, history)
             case Refused(cause=cause) if isinstance(row, Pack):
@@ -332,7 +329,7 @@ class Engine:
                 if spends_attempt(verdict):
                     self._fail(row, history, given_up)
                 else:
-                    self._record(history.failure(row, given_up))  # smaller calls would be refused as well
+                    self._recording.add(history.failure(row, given_up))  # smaller calls would be refused as well
         return None
 
     def _fail(self, row: Row, history: History, cause: Cause) -> None:
@@ -340,7 +337,7 @@ class Engine:
         if isinstance(row, Pack):
             self._halve(row, history, cause)
         else:
-            self._record(history.failure(row, cause))
+            self._recording.add(history.failure(row, cause))
 
     def _halve(self, pack: Pack, history: History, cause: Cause) -> None:
         first, second = halves(pack)
@@ -362,13 +359,13 @@ class Engine:
     def _refuse(self, failure: Failure) -> None:
         for own in failed_apart(failure):
             for each in self._stopper.refused(own):
-                self._record(each)
+                self._recording.add(each)
         if self._stopper.proven:
             self._cleared.set()
 
     async def _doubt(self) -> None:
         """All was refused so far. The last worker to come here knows that nothing under way ended better."""
-        halt = self._stopper.verdict(len(self._open) + len(self.requeued.rows) - len(self._fresh))
+        halt = self._stopper.verdict(self._recording.without + len(self.requeued.rows))
         if halt is not None:
             self._halt(halt.cause)
         await self._cleared.wait()
@@ -376,7 +373,7 @@ class Engine:
     def _clear_up(self) -> None:
         """It is clear now that the refusals were the rows' own."""
         for failure in self._stopper.release():
-            self._record(failure)
+            self._recording.add(failure)
         self._cleared.set()
 
     def _halt(self, cause: Cause) -> None:
@@ -385,32 +382,9 @@ class Engine:
             self._tools.observer.halted(cause)
         self.stop()
 
-    def _record(self, outcome: Outcome) -> None:
-        """At the end of this round of the loop, with all else that ends in it."""
-        if not self._fresh:
-            self._loop.call_soon(self.write_down)
-        if isinstance(outcome.row, Pack):
-            self._fresh.extend(apart(outcome))
-        else:
-            self._fresh.append(outcome)
-
-    def write_down(self) -> None:
-        """What ended in this round of the loop. An error ends the session."""
-        if not self._fresh:
-            return
-        fresh, self._fresh = self._fresh, []
-        try:
-            self._tools.journal.record(*fresh)
-        except ArkbatchError as error:
-            self._unwritable = error
-            for worker in (*self._workers, *self._ahead):
-                worker.cancel()
-            return
-        self.recorded += len(fresh)
-        for outcome in fresh:
-            if self._open.pop(outcome.row.number, None) is None:
-                self.requeued.ended(outcome.row.number)
-            self._tools.observer.recorded(outcome)
+    def _end_workers(self) -> None:
+        for worker in (*self._workers, *self._ahead):
+            worker.cancel()
 
     async def _rest(self, seconds: float) -> bool:
         """Wait for a retry; False when the run stops first."""
