@@ -69,4 +69,4 @@ def misfit(parsed: object) -> Problem:
 
 
 def lacking(parsed: dict[str, Any], name: str) -> str:
-    return f"the reply lacks a usable {name}; it has {', '.join(parsed) or 'no keys'}"
+    return f"the reply has no usable `{name}`; its keys: {', '.join(parsed) or 'none'}"
