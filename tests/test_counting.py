@@ -199,7 +199,9 @@ def test_the_estimate_counts_every_row_and_says_how(tmp_path):
 def test_with_a_sample_the_input_is_known_almost_exactly(tmp_path):
     """What is put around a request shows in the sample, and the texts are counted: hardly anything is left to guess."""
     path = prompts(tmp_path, *({"prompt": "蓝天 why 123 " * (n % 50 + 1)} for n in range(200)))
-    (found,) = orjson.loads(invoke(path, "--simulate", "--sample", "20", "--json").stdout.splitlines()[-1])
+    said = invoke(path, "--simulate", "--sample", "20", "--json")
+    (found,) = orjson.loads(said.stdout.splitlines()[-1])
+    assert said.stderr.count("Simulated:") == 1
     assert found["estimate"]["sampled"] == 20
     each = [tokens.of_text("蓝天 why 123 " * (n % 50 + 1)) for n in range(200)]
     around = (found["estimate"]["input"]["expected"] - sum(each)) / 200

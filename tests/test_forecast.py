@@ -76,6 +76,27 @@ def test_asking_again_sends_nothing_and_says_the_same(tmp_path):
     assert (tmp_path / "in.run" / "results.jsonl").read_bytes() == records
 
 
+def test_without_a_sample_the_answers_of_the_run_are_said_to_be_left_out(tmp_path):
+    path = varied(tmp_path)
+    assert "Note:" not in invoke(estimate.command, path).stderr
+    invoke(estimate.command, path, "--sample", "8")
+    said = invoke(estimate.command, path)
+    assert "Note: 8 answers in " in said.stderr
+    assert "were not looked at; --sample measures, and asks for none of them again." in said.stderr
+    assert "How: no answer was looked at: " in said.stdout
+
+
+@pytest.mark.parametrize(("flag", "tokens"), [("--input-tpm", "input"), ("--output-tpm", "output")])
+def test_the_limits_of_input_and_output_tokens_decide_the_time(tmp_path, flag, tokens):
+    path = varied(tmp_path)
+    invoke(estimate.command, path, "--sample", "20")  # else these would keep to the limit
+    said = invoke(estimate.command, path, "--sample", "20", "--json", flag, "1000").stdout.splitlines()[-1]
+    (found,) = orjson.loads(said)
+    sent = found["estimate"]["recorded"] / found["estimate"]["rows"]
+    minutes = found["estimate"]["seconds"]["expected"] / 60
+    assert minutes == pytest.approx(found["estimate"][tokens]["expected"] * (1 - sent) / 1000, rel=0.35)
+
+
 def test_the_sample_is_spread_over_the_sizes_and_over_the_file(tmp_path):
     alike = sample_of(job_of(prompts(tmp_path, *numbered(100))), "abcd", 10)
     assert [(row.number - 1) // 10 for row in alike] == list(range(10))

@@ -237,7 +237,7 @@ def test_without_a_sample_only_the_input_and_the_limits_are_known():
 def test_tokens_that_the_service_counted_leave_only_what_it_adds_to_each_request_open():
     found = before([row(100, 0, ceiling=500)] * 10, Counting("counted", fewer=40, more=60))
     assert found.input == Range(600, 1000, 1600)
-    assert found.method == "no answer was asked for: input counted; output only by the rows' own limits"
+    assert found.method == "no answer was looked at: input counted; output only by the rows' own limits"
 
 
 def test_without_a_limit_on_answers_there_is_no_ceiling():

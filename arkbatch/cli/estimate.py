@@ -87,6 +87,8 @@ def command(input_: str, *, sample: int | None, tokenize: bool, as_json: bool, *
 
 
 def _with_sample(job: "Job", count: int, tell: Callable[..., int], *, as_json: bool) -> int:
+    from msgspec.structs import replace
+
     from arkbatch.adapters.rundir import RunDirectory
     from arkbatch.cli.session import carry_out, this_command
     from arkbatch.core.errors import UsageError
@@ -95,8 +97,10 @@ def _with_sample(job: "Job", count: int, tell: Callable[..., int], *, as_json: b
     from arkbatch.reports.inputs import sample_of
 
     async def work(session: Session, run: OpenRun) -> "Summary":
-        rows = sample_of(job, run.info.run_id, count)
-        return await session.work_again(run.with_past(row) for row in rows if row.number not in run.journal.ledger)
+        sample = sample_of(job, run.info.run_id, count)
+        rows = [run.with_past(row) for row in sample if row.number not in run.journal.ledger]
+        run.found = replace(run.found, to_send=len(rows), total=len(rows))
+        return await session.work_again(iter(rows))
 
     def finish(summary: "Summary") -> int:
         if summary.halt is not None:
@@ -116,18 +120,21 @@ def _tell(
     import msgspec
 
     from arkbatch.core.errors import ExitCode, UsageError
-    from arkbatch.core.words import printable_json
+    from arkbatch.core.words import counted, printable_json
     from arkbatch.reports.forecast import Question, bills_of, forecasts
     from arkbatch.reports.forecast_text import forecasts_text
     from arkbatch.reports.inputs import Kinds
     from arkbatch.reports.recorded import read_records
 
+    if not sample and (answered := _answered(job.run_dir)):
+        said = f"{counted(answered, 'answer')} in {job.run_dir} {'was' if answered == 1 else 'were'} not looked at"
+        click.echo(f"Note: {said}; --sample measures, and asks for none of them again.", err=True)
     records = read_records(job.run_dir, job.model, sample, partial(bills_of, job)) if sample else None
     if records is not None and not any(row.answered for row in records.sampled.values()):
         raise UsageError(f"no row of the sample succeeded; `arkbatch status {job.run_dir}` tells why")
     kinds = Kinds(sample, records.ledger if records else ())
     try:
-        counting = _counted(job, kinds, tokenize=tokenize)
+        counting = _counted(job, kinds, tokenize=tokenize, after_sample=bool(sample))
     except KeyboardInterrupt:
         click.echo("Interrupted while counting; no estimate was made. What was recorded is safe.", err=True)
         return ExitCode.INTERRUPTED
@@ -136,12 +143,21 @@ def _tell(
     return ExitCode.OK
 
 
-def _counted(job: "Job", kinds: "Kinds", *, tokenize: bool) -> "Counting":
+def _answered(run_dir: str) -> int:
+    """How many rows the run has answers of, 0 where there is no run."""
+    from arkbatch.adapters.journal import read_ledger
+    from arkbatch.adapters.rundir import RunDirectory
+
+    directory = RunDirectory(Path(run_dir))
+    return read_ledger(directory)[0].done.count if directory.exists else 0
+
+
+def _counted(job: "Job", kinds: "Kinds", *, tokenize: bool, after_sample: bool) -> "Counting":
     """Read the rows into `kinds`, and say how their input was counted."""
     if tokenize:
         from arkbatch.cli.tokenize import count_rows
 
-        return count_rows(job, kinds)
+        return count_rows(job, kinds, after_sample=after_sample)
     from arkbatch.core.sampling import BY_CHARACTERS
     from arkbatch.reports.inputs import readable_rows
 

@@ -90,15 +90,19 @@ async def _carry_out(
 
 
 @asynccontextmanager
-async def simulated(job: Job) -> AsyncIterator[Job]:
-    """The job with the simulator's address in it, while the simulator runs; any other job as it is."""
+async def simulated(job: Job, *, said: bool = False) -> AsyncIterator[Job]:
+    """The job with the simulator's address in it, while the simulator runs; any other job as it is.
+
+    said: that answers are made up was told already
+    """
     if not job.simulated:
         yield job
         return
     from arkbatch.simulator.server import serve
     from arkbatch.simulator.settings import Settings
 
-    click.echo("Simulated: no request leaves this machine, and the answers mean nothing.", err=True)
+    if not said:
+        click.echo("Simulated: no request leaves this machine, and the answers mean nothing.", err=True)
     async with serve(Settings(latency=SIMULATED_LATENCY)) as url:
         yield replace(job, base_url=url, api_key=Secret("simulated"))
 

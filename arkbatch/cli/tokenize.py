@@ -33,10 +33,10 @@ def refuse_to_count(job: Job) -> None:
         raise UsageError(f"--tokenize makes online calls, which {job.model} does not take; leave it out")
 
 
-def count_rows(job: Job, kinds: Kinds) -> Counting:
+def count_rows(job: Job, kinds: Kinds, *, after_sample: bool = False) -> Counting:
     """Count the rows that matter into `kinds`. UsageError: the service counts none. KeyboardInterrupt: as it says."""
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        found = runner.run(_count(job, kinds))
+        found = runner.run(_count(job, kinds, after_sample=after_sample))
     if found.halt is not None:
         advice = f" {found.halt.advice}." if found.halt.advice else ""
         raise UsageError(f"the tokens could not be counted: {_said(found.halt)}.{advice} Or leave --tokenize out")
@@ -50,7 +50,7 @@ def count_rows(job: Job, kinds: Kinds) -> Counting:
     )
 
 
-async def _count(job: Job, kinds: Kinds) -> Counted:
+async def _count(job: Job, kinds: Kinds, *, after_sample: bool) -> Counted:
     from tqdm import tqdm
 
     allow_files(job.limits.concurrency * (2 if job.simulated else 1))
@@ -60,7 +60,7 @@ async def _count(job: Job, kinds: Kinds) -> Counted:
             kinds.add(row, tokens)
             bar.update()
 
-        async with simulated(job) as ready:
+        async with simulated(job, said=after_sample) as ready:
             return await count_tokens(ready, kinds.wanted(readable_rows(job)), told, time.time)
 
 

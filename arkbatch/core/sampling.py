@@ -159,7 +159,7 @@ def without_sample(
         ceiling=most,
         currency=prices.currency,
         at_most=prices.at_most,
-        method=f"no answer was asked for: input {counted.method}; output only by the rows' own limits",
+        method=f"no answer was looked at: input {counted.method}; output only by the rows' own limits",
     )
 
 
