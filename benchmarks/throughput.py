@@ -2,9 +2,14 @@
 
     python benchmarks/throughput.py [--rows 20000] [--rounds 5] [--kinds plain streamed sealed]
 
-Both post the same bodies to the same loopback server, a process of its own, in turns in one run; what counts is the
-ratio. The bare loop reads nothing and writes nothing. arkbatch runs with its limits on (set out of reach), in a fresh
-process like the bare loop. If the packages `openai` or `volcengine-ark-runtime` are installed they take part too.
+Both post the same bodies to the same loopback server, a process of its own, in turns in one run, and take turns at
+being first; what counts is the ratio. The bare loop reads nothing and writes nothing. arkbatch runs with its limits on
+(set out of reach), in a fresh process like the bare loop. If the packages `openai` or `volcengine-ark-runtime` are
+installed they take part too.
+
+On a machine that others use as well, time passes for whoever does not get the processor, and a round's ratio says
+little: look at the quartiles, and at the ratio of the processor time (user and system) that the two clients took for an
+answer. That of arkbatch is of its whole run, from opening the run directory to closing it.
 
 Of streamed answers (20 chunks) the bare loop decodes each chunk and folds nothing; sealed calls it encrypts and
 decrypts with `cryptography` itself. A table at the end puts the kinds side by side. `--beside DIR` also takes another
@@ -18,8 +23,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from servers import canned_server
 
@@ -37,9 +44,9 @@ async def main():
             for body in left:
                 async with session.post(url, data=body) as reply:
                     await reply.read()
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         await asyncio.gather(*(worker() for _ in range(concurrency)))
-        print(len(bodies) / (time.perf_counter() - began))
+        print(len(bodies) / (time.perf_counter() - began), (time.process_time() - busy) / len(bodies))
 uvloop.run(main())
 """
 
@@ -90,9 +97,11 @@ base_url, path, run_dir, concurrency = sys.argv[1], sys.argv[2], sys.argv[3], in
 limits = {"concurrency": concurrency, "rpm": 100_000_000, "tpm": 100_000_000_000}
 kind = {"streamed": {"stream": True}, "sealed": {"encrypt": True}}.get(sys.argv[5], {})
 job = arkbatch.load_job(path, base_url=base_url, run_dir=run_dir, model="doubao-seed-1-6-251015", **limits, **kind)
+busy = time.process_time()
 summary = arkbatch.run(job)
+busy = time.process_time() - busy
 assert summary.succeeded == summary.session["recorded"] and not summary.failed, summary
-print(summary.succeeded / summary.seconds)
+print(summary.succeeded / summary.seconds, busy / summary.succeeded)
 """
 
 OPENAI = """
@@ -105,9 +114,9 @@ async def main():
     async def worker():
         for row in left:
             await client.chat.completions.create(**row)
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), time.process_time()
     await asyncio.gather(*(worker() for _ in range(concurrency)))
-    print(len(rows) / (time.perf_counter() - began))
+    print(len(rows) / (time.perf_counter() - began), (time.process_time() - busy) / len(rows))
 asyncio.run(main())
 """
 
@@ -119,44 +128,71 @@ ARK_SDK = OPENAI.replace("import openai", "import volcenginesdkarkruntime as ark
 LOOPS = {"plain": BARE, "streamed": BARE_STREAMED, "sealed": BARE_SEALED}
 
 
-def measured(script: str, *arguments: object, root: str = "") -> float:
+class Measured(NamedTuple):
+    """Answers a second, and seconds of processor time for each."""
+
+    rate: float
+    busy: float
+
+    def __str__(self) -> str:
+        return f"{self.rate:,.0f}/s at {self.busy * 1e6:.0f} us"
+
+
+def measured(script: str, *arguments: object, root: str = "") -> Measured:
     """What the script prints last. `root`: the checkout in which it finds arkbatch."""
     command = [sys.executable, "-c", script, *map(str, arguments)]
     environ = {**os.environ, "PYTHONPATH": root} if root else None
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environ)
-    return float(done.stdout.split()[-1])
+    rate, busy = done.stdout.split()[-2:]
+    return Measured(float(rate), float(busy))
 
 
 def installed(package: str) -> bool:
     return subprocess.run([sys.executable, "-c", f"import {package}"], capture_output=True, check=False).returncode == 0
 
 
-def compare(kind: str, path: Path, concurrency: int, options: argparse.Namespace) -> dict[str, float]:
-    """Medians over the rounds: answers a second of each, and the ratio of what was measured next to each other."""
-    found: dict[str, list[float]] = {"bare": [], "arkbatch": [], "ratio": [], "beside": []}
+def compare(kind: str, path: Path, concurrency: int, options: argparse.Namespace) -> dict[str, list[float]]:
+    """Of each round: answers a second of each, and the ratios of what was measured next to each other."""
+    found: dict[str, list[float]] = defaultdict(list)
     with canned_server(kind) as base_url, tempfile.TemporaryDirectory() as folder:
-        ours_in = partial(measured, ARKBATCH, base_url, path)
         for turn in range(options.rounds):
-            bare = measured(LOOPS[kind], f"{base_url}/chat/completions", path, concurrency)
-            ours = ours_in(f"{folder}/{turn}.run", concurrency, kind)
-            found["bare"].append(bare)
-            found["arkbatch"].append(ours)
-            found["ratio"].append(ours / bare)
-            said = f"bare {bare:,.0f}/s, arkbatch {ours:,.0f}/s, ratio {ours / bare:.2f}"
+            run_dir = f"{folder}/{turn}"
+            clients = {
+                "bare": partial(measured, LOOPS[kind], f"{base_url}/chat/completions", path, concurrency),
+                "arkbatch": partial(measured, ARKBATCH, base_url, path, f"{run_dir}.run", concurrency, kind),
+            }
             if options.beside:
-                other = ours_in(f"{folder}/{turn}.other", concurrency, kind, root=options.beside)
-                found["beside"].append(ours / other)
-                said += f", the other checkout {other:,.0f}/s"
-            print(f"{kind}, concurrency {concurrency}: {said}", flush=True)
-    return {name: statistics.median(values) for name, values in found.items() if values}
+                other = (ARKBATCH, base_url, path, f"{run_dir}.other", concurrency, kind)
+                clients["the other checkout"] = partial(measured, *other, root=options.beside)
+            order = list(clients) if turn % 2 == 0 else list(reversed(clients))
+            round_ = {name: clients[name]() for name in order}
+            bare, ours = round_["bare"], round_["arkbatch"]
+            found["bare"].append(bare.rate)
+            found["arkbatch"].append(ours.rate)
+            found["ratio"].append(ours.rate / bare.rate)
+            found["processor"].append(bare.busy / ours.busy)
+            if options.beside:
+                found["beside"].append(ours.rate / round_["the other checkout"].rate)
+                found["beside_processor"].append(round_["the other checkout"].busy / ours.busy)
+            said = ", ".join(f"{name} {round_[name]}" for name in clients)
+            ratios = f"ratio {found['ratio'][-1]:.2f}, of processor time {found['processor'][-1]:.2f}"
+            print(f"{kind}, concurrency {concurrency}: {said}, {ratios}", flush=True)
+    return found
+
+
+def quartiles(values: list[float]) -> tuple[float, float, float]:
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, middle, high
 
 
 def others(path: Path, concurrency: int) -> None:
     with canned_server() as base_url:
         for name, package, script in (("openai", "openai", OPENAI), ("Ark SDK", "volcenginesdkarkruntime", ARK_SDK)):
             if installed(package):
-                rate = measured(script, base_url, path, concurrency)
-                print(f"plain, concurrency {concurrency}: {name} {rate:,.0f}/s", flush=True)
+                found = measured(script, base_url, path, concurrency)
+                print(f"plain, concurrency {concurrency}: {name} {found}", flush=True)
 
 
 def main() -> None:
@@ -179,11 +215,21 @@ def main() -> None:
             for kind in options.kinds:
                 table[kind, concurrency] = compare(kind, path, concurrency, options)
             others(few, concurrency)
-    print(f"\n{'':>9} {'at once':>8} {'bare/s':>8} {'arkbatch/s':>11} {'ratio':>6}  (medians of {options.rounds})")
+    table_of(table, options)
+
+
+def table_of(table: dict[tuple[str, int], dict[str, list[float]]], options: argparse.Namespace) -> None:
+    heads = f"{'':>9} {'at once':>8} {'bare/s':>8} {'arkbatch/s':>11} {'ratio':>6} {'quartiles':>13}"
+    print(f"\n{heads} {'of processor time':>18}  (medians of {options.rounds})")
     for (kind, concurrency), found in table.items():
-        figures = f"{found['bare']:>8,.0f} {found['arkbatch']:>11,.0f} {found['ratio']:>6.2f}"
-        more = f"  {found['beside']:.2f} of the other checkout" if options.beside else ""
-        print(f"{kind:>9} {concurrency:>8} {figures}{more}")
+        bare, ours = statistics.median(found["bare"]), statistics.median(found["arkbatch"])
+        (low, ratio, high), processor = quartiles(found["ratio"]), statistics.median(found["processor"])
+        line = f"{kind:>9} {concurrency:>8} {bare:>8,.0f} {ours:>11,.0f} {ratio:>6.2f} {f'{low:.2f} to {high:.2f}':>13}"
+        more = ""
+        if options.beside:
+            beside, busy = (statistics.median(found[name]) for name in ("beside", "beside_processor"))
+            more = f"  {beside:.2f} of the other checkout, {busy:.2f} of processor time"
+        print(f"{line} {processor:>18.2f}{more}")
 
 
 if __name__ == "__main__":
