@@ -1,6 +1,7 @@
 """Costs are added up call by call, and come out the same however the records are read."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import orjson
@@ -28,6 +29,7 @@ from arkbatch.reports.cost import read_costs
 
 SEED = "doubao-seed-1-6-251015"
 AT = 1_790_000_000.0
+WRITTEN = datetime.fromtimestamp(AT, UTC)
 
 
 def new_bill(**how):
@@ -143,7 +145,9 @@ def test_a_thrown_away_answer_is_priced_by_the_model_that_gave_it():
 
 def test_a_line_without_the_asked_model_goes_by_the_job_s():
     """Lines written before it was kept."""
-    line = orjson.loads(encode(success(model="ft-2026", input=1000, output=100), run_id="r", finished_at=AT, url=""))
+    line = orjson.loads(
+        encode(success(model="ft-2026", input=1000, output=100), run_id="r", finished_at=WRITTEN, url="")
+    )
     del line["asked_model"]
     book = packaged().of("ark")
     book.names["ep-job"] = "doubao-seed-1.6"
@@ -204,7 +208,7 @@ def played(journal, story, cut):
                 interrupted=how == "is interrupted",
             )
         )
-        last[number] = encode(outcome, run_id="r", finished_at=AT, url="/chat")
+        last[number] = encode(outcome, run_id="r", finished_at=WRITTEN, url="/chat")
         journal.record(outcome)
         if step == cut:
             journal.snapshot(Position())()
@@ -325,7 +329,7 @@ def test_prices_without_reprice_is_refused(tmp_path):
 
 def test_a_row_tried_again_in_a_later_session_keeps_what_it_cost_before():
     earlier = before(Kind.EMPTY, model=SEED, usage={"input": 1000, "output": 100})
-    line = encode(success(1, model=SEED, before=(earlier,)), run_id="r", finished_at=AT, url="")
+    line = encode(success(1, model=SEED, before=(earlier,)), run_id="r", finished_at=WRITTEN, url="")
     assert orjson.loads(line)["before"][0].keys() >= {"kind", "usage"}
     assert "at" not in orjson.loads(line)["before"][0]
 

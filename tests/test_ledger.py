@@ -1,3 +1,5 @@
+from datetime import UTC, datetime
+
 import msgspec
 from builders import before, failure, success
 from hypothesis import given
@@ -19,7 +21,7 @@ STEP = st.tuples(
 
 
 def line_of(outcome):
-    return encode(outcome, run_id="r", finished_at=0, url="/chat/completions")
+    return encode(outcome, run_id="r", finished_at=datetime.fromtimestamp(0, UTC), url="/chat/completions")
 
 
 def state(ledger):

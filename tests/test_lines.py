@@ -1,3 +1,5 @@
+from datetime import UTC, datetime
+
 import msgspec
 import orjson
 import pytest
@@ -8,7 +10,9 @@ from arkbatch.core.records import Attempt, Kind
 
 
 def line_of(outcome):
-    return encode(outcome, run_id="abc", finished_at=1_700_000_000.25, url="/chat/completions")
+    return encode(
+        outcome, run_id="abc", finished_at=datetime.fromtimestamp(1_700_000_000.25, UTC), url="/chat/completions"
+    )
 
 
 def test_a_result_line_reads_as_a_batch_output_line():

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import struct
+from datetime import UTC, datetime
 
 import orjson
 import pytest
@@ -101,7 +102,11 @@ def test_a_success_counts_over_a_failure_that_is_still_in_its_file(run):
     assert row.state == "failed"
     again = replace(row_of(row), before=(before(code="read"),))
     with (run / RESULTS).open("ab") as file:
-        file.write(encode(answered(again), run_id="abc", finished_at=1.8e9, url="/chat/completions"))
+        file.write(
+            encode(
+                answered(again), run_id="abc", finished_at=datetime.fromtimestamp(1.8e9, UTC), url="/chat/completions"
+            )
+        )
     for name in ("3", "task-3", "pre-abc-1-3-1"):
         assert [(row.row, row.state) for row in shown(run, name)] == [(3, "succeeded")]
     text = text_of(run, "3")

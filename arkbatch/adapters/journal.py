@@ -9,6 +9,7 @@ receiving a reply and recording it, no queue and no lock is needed.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -83,10 +84,10 @@ class Journal:
 
     def _append(self, file: "_AppendOnly", outcomes: Sequence[Outcome], now: float) -> None:
         entries = [entry_of(outcome) for outcome in outcomes]
-        lines = []
+        lines, finished_at = [], datetime.fromtimestamp(now, UTC)
         for outcome, entry in zip(outcomes, entries, strict=True):
             url = self._url_of(entry.endpoint) if entry.error is not None and entry.endpoint else ""
-            lines.append(encode(outcome, run_id=self._run_id, finished_at=now, url=url))
+            lines.append(encode(outcome, run_id=self._run_id, finished_at=finished_at, url=url))
         file.append(b"".join(lines))
         for outcome, entry in zip(outcomes, entries, strict=True):
             self.ledger.fold(entry)

@@ -85,17 +85,19 @@ class Observer:
 
 
 class Several(Observer):
-    """Passes everything on to each."""
+    """Passes everything on to each; what is told of every row, to those that listen."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = observers
+        self._hear_answers = [each for each in observers if _listens(each.answered, Observer.answered)]
+        self._hear_records = [each for each in observers if _listens(each.recorded, Observer.recorded)]
 
     def opened(self, found: Found) -> None:
         for each in self._observers:
             each.opened(found)
 
     def answered(self, row: Row, client_id: str, response: Response, verdict: Verdict) -> None:
-        for each in self._observers:
+        for each in self._hear_answers:
             each.answered(row, client_id, response, verdict)
 
     def retrying(self, row: Row, client_id: str, verdict: Again, seconds: float) -> None:
@@ -107,7 +109,7 @@ class Several(Observer):
             each.tool_failed(row, name, trouble)
 
     def recorded(self, outcome: Outcome) -> None:
-        for each in self._observers:
+        for each in self._hear_records:
             each.recorded(outcome)
 
     def halted(self, cause: Cause) -> None:
@@ -149,6 +151,10 @@ class Several(Observer):
     def closed(self, ending: str) -> None:
         for each in self._observers:
             each.closed(ending)
+
+
+def _listens(method: Callable[..., None], empty: Callable[..., None]) -> bool:
+    return getattr(method, "__func__", None) is not empty
 
 
 class Bar(Observer):

@@ -206,18 +206,13 @@ class History:
 
 
 def _attempt(client_id: str, response: Response, reply: Reply | None, verdict: Verdict, after: float) -> Attempt:
-    tokens, model, service_tier = NO_USAGE, None, None
-    match verdict:
-        case Done(goes_on=True, usage=tokens):
-            word, code, model, service_tier = "tools", "", verdict.model, verdict.service_tier
-        case Done():
-            word, code = "done", ""
-        case Again(cause=cause, usage=usage) | Refused(cause=cause, usage=usage):
-            word, code, tokens = cause.kind.value, cause.code, usage
-            if usage:
-                model, service_tier = verdict.model, verdict.service_tier
-        case Halt(cause=cause):
-            word, code = cause.kind.value, cause.code
+    word, code, tokens, model, service_tier = "done", "", NO_USAGE, None, None
+    if not isinstance(verdict, Done):
+        word, code = verdict.cause.kind.value, verdict.cause.code
+        if not isinstance(verdict, Halt) and verdict.usage:
+            tokens, model, service_tier = verdict.usage, verdict.model, verdict.service_tier
+    elif verdict.goes_on:
+        word, tokens, model, service_tier = "tools", verdict.usage, verdict.model, verdict.service_tier
     return Attempt(
         id=client_id,
         verdict=word,

@@ -93,7 +93,7 @@ class Ledger:
 
     def __contains__(self, row: int) -> bool:
         """Whether the row has come to its end."""
-        return row in self.done or row in self.failed
+        return row in self.done or (self.failed.count > 0 and row in self.failed)
 
     def keeps_failure_of(self, row: int) -> bool:
         """Whether a line of the failures counts."""
@@ -118,7 +118,7 @@ class Ledger:
             # Only a failure can follow here: the line that a success replaced, read when its file is read again.
             self.replaced += entry.error is not None
             return
-        if entry.before or entry.row in self.failed or entry.row in self.interrupted:
+        if entry.before or entry.row in self.interrupted or (self.failed.count > 0 and entry.row in self.failed):
             self._replace(entry)
         tally = self._tally(entry.endpoint, entry.model, entry.service_tier)
         self._spend(tally, entry)

@@ -6,7 +6,7 @@ the digits of its numbers survive. What the lines add up to is known to `ledger`
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -128,7 +128,7 @@ decode_located = msgspec.json.Decoder(Located).decode
 decode_retryable = msgspec.json.Decoder(Retryable).decode
 
 
-def encode(outcome: Outcome, *, run_id: str, finished_at: float, url: str) -> bytes:
+def encode(outcome: Outcome, *, run_id: str, finished_at: datetime, url: str) -> bytes:
     """One line, with its newline. `url` is the path of the row's endpoint, for the request of a failure."""
     row = outcome.row
     success = outcome if isinstance(outcome, Success) else None
@@ -150,7 +150,7 @@ def encode(outcome: Outcome, *, run_id: str, finished_at: float, url: str) -> by
         usage=_whole_usage(outcome),
         discarded=(success and success.discarded) or UNSET,
         before=row.before or UNSET,
-        finished_at=datetime.fromtimestamp(finished_at, UTC),
+        finished_at=finished_at,
     )
     if outcome.messages is not None:
         line.messages = outcome.messages

@@ -88,12 +88,13 @@ class RowReader:
         if isinstance(draft, str):
             return draft
         endpoint = draft.endpoint or by_body(draft.body, self._endpoint) or self._endpoint
-        body = self._filled(draft.body, online_name(endpoint))
+        online = online_name(endpoint)
+        body = self._filled(draft.body, online)
         if self._lane == LANE:
             endpoint = batch_name(endpoint)
             if endpoint not in ENDPOINTS:
-                return f"{online_name(endpoint)} has no batch lane: leave lane (--lane) out"
-        elif endpoint != online_name(endpoint):
+                return f"{online} has no batch lane: leave lane (--lane) out"
+        elif endpoint != online:
             return 'the url is one of the batch lane: give lane = "batch" (--lane batch)'
         problem = _NO_MODEL if not body.get("model") else ENDPOINTS[endpoint].objection(body, at_ark=self._at_ark)
         if problem is None and body["model"].startswith("ep-"):
@@ -212,7 +213,8 @@ def _parse(text: bytes) -> dict[str, Any] | str:
         return _why_no_json(text, error)
     if not isinstance(value, dict):
         return f"the line holds {_kind(value)}, not an object in braces"
-    if text.count(b"[") + text.count(b"{") > _DEEPEST and _too_deep(value):
+    # Each level has two braces; to count them in each short line would cost more than to parse it.
+    if len(text) > 2 * _DEEPEST and text.count(b"[") + text.count(b"{") > _DEEPEST and _too_deep(value):
         return f"the line is nested more than {_DEEPEST} levels deep"
     return value
 

@@ -174,8 +174,9 @@ class Calls:
         body = orjson.dumps(row.body) if tools.files is None else tools.files.encode(row.body)
         if isinstance(body, Cause):
             return body
-        history.goes_on(turn.at, tools.gate.held(turn.at))
-        self.forgive(history)
+        if history.sent:  # the first call of a row has nothing behind it
+            history.goes_on(turn.at, tools.gate.held(turn.at))
+            self.forgive(history)
         history.sent += 1
         attempt = history.sent
         if row.before:  # a requeue is of the same session
@@ -223,9 +224,12 @@ class Calls:
             return response, verdict
         gate, row, turn, now = self._tools.gate, asked.row, sent.leave.turn, self._time()
         verdict = gate.outage.heard(now, row.number, verdict, turn.at)
-        if sent.flight is not None and isinstance(verdict, Done):
-            sent.flight.learn(now)
-        history.add(sent.call.client_id, response, verdict, now, gate.held(now))
+        if isinstance(verdict, Done):
+            if sent.flight is not None:
+                sent.flight.learn(now)
+            history.add(sent.call.client_id, response, verdict, now)
+        else:
+            history.add(sent.call.client_id, response, verdict, now, gate.held(now))
         self._tools.observer.answered(row, sent.call.client_id, response, verdict)
         self._settle(sent.leave, asked, response, verdict)
         return response, verdict

@@ -138,16 +138,17 @@ def texts(body: Body) -> tuple[list[str], int]:
             others += _take_parts(content, texts)
         if calls := message.get("tool_calls"):
             texts.append(orjson.dumps(calls).decode())
-    schemas = [value for name in ("tools", "response_format") if (value := body.get(name))]
-    if schemas:
-        texts.append(orjson.dumps(schemas).decode())
+    if "tools" in body or "response_format" in body:
+        schemas = [value for name in ("tools", "response_format") if (value := body.get(name))]
+        if schemas:
+            texts.append(orjson.dumps(schemas).decode())
     return texts, others
 
 
 def size(body: Body) -> Size:
     """For a body without a `problem`."""
     found, others = texts(body)
-    narrow, wide = narrow_and_wide("".join(found))
+    narrow, wide = narrow_and_wide(found[0] if len(found) == 1 else "".join(found))
     return Size(narrow, wide, others, _ceiling(body))
 
 
@@ -175,21 +176,30 @@ def read(parsed: object, body: Body | None = None) -> Answer | Problem:  # noqa:
         return misfit(parsed)
     usage = meters(parsed.get("usage"))
     model, tier = said(parsed.get("model")), said(parsed.get("service_tier"))
-    choices = parsed.get("choices")
-    if type(choices) is not list or not choices or not all(map(_has_message, choices)):
+    choices: Any = parsed.get("choices")
+    messages = _messages_of(choices)
+    if not messages:
         code = "no_choices" if not choices else "no_message"
         return Problem(code, lacking(parsed, "choices"), usage, model, tier)
     finish_reason = said(choices[0].get("finish_reason"))
-    return Answer(usage, model, tier, finish_reason, not any(map(_says_something, choices)))
+    empty = not _says_something(messages[0]) and not any(map(_says_something, messages[1:]))
+    return Answer(usage, model, tier, finish_reason, empty)
 
 
-def _has_message(choice: object) -> bool:
-    return type(choice) is dict and type(choice.get("message")) is dict
+def _messages_of(choices: object) -> list[dict[str, Any]]:
+    """One of each choice, or none at all."""
+    messages: list[dict[str, Any]] = []
+    if type(choices) is not list:
+        return messages
+    for choice in choices:
+        if type(choice) is not dict or type(message := choice.get("message")) is not dict:
+            return []
+        messages.append(message)
+    return messages
 
 
-def _says_something(choice: dict[str, Any]) -> bool:
+def _says_something(message: dict[str, Any]) -> bool:
     """White space alone is no content; a refusal in words and a call of a tool are answers."""
-    message = choice["message"]
     content = message.get("content")
     if content and not (type(content) is str and content.isspace()):
         return True
