@@ -14,6 +14,8 @@ def test_behaves_as_a_set_of_row_numbers(steps):
         (model.add if add else model.discard)(number)
     assert bitmap.count == len(model)
     assert all((number in bitmap) == (number in model) for _, number in steps)
+    for last in (0, 7, 8, 2500, 6000):
+        assert bitmap.count_until(last) == sum(number <= last for number in model)
 
 
 @given(st.sets(NUMBERS))

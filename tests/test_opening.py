@@ -10,6 +10,9 @@ from arkbatch.adapters.rundir import RunDirectory
 from arkbatch.core.errors import RunChanged, RunDamaged, RunDirectoryError, UsageError
 from arkbatch.core.job import RetryPolicy
 from arkbatch.engines.opening import OpenRun, Wishes
+from arkbatch.engines.retrying import Choice, OpenRetry
+from arkbatch.reports.status import read_status
+from arkbatch.reports.status_text import status_text
 
 
 def opened(job, **wishes):
@@ -143,6 +146,23 @@ def test_a_limit_counts_from_the_top_so_that_the_same_command_means_the_same_row
     assert opened(job)[1] == [3, 4]
     found, left = opened(job_of(tmp_path / "in.jsonl"))
     assert (found.left, left) == (7, [3, 4, 5, 6, 7, 8, 9])
+
+
+@pytest.mark.parametrize("blank", [b"", b"\n \n"])
+def test_a_limit_given_later_is_of_the_rows_at_the_top_whichever_are_done(tmp_path, blank):
+    """As after a sample, which is spread over the input; blank lines count as none."""
+    job = job_of(prompts(tmp_path, blank, *numbered(9)))
+    lines_before = 0 if not blank else 2
+    worked_off(job, lambda row: answered(row) if row.number - lines_before in {2, 7, 8, 9} else None)
+    limited = job_of(tmp_path / "in.jsonl", limit=4)
+    found, left = opened(limited)
+    assert (found.done, found.left, [number - lines_before for number in left]) == (4, 3, [1, 3, 4])
+    worked_off(limited, lambda row: failed(row) if row.number - lines_before == 3 else answered(row))
+    status = read_status(limited.run_dir, Told())
+    assert (status.rows, status.done, status.failed, status.left) == (4, 6, 1, 0)
+    assert "6 done, 1 failed, 0 left of 4 (--limit; 3 more ended beyond it)" in status_text(status)
+    with OpenRetry(job_of(tmp_path / "in.jsonl"), Choice(), wall=Told()) as run:
+        assert run.found.left == 0
 
 
 def test_rows_are_read_as_they_are_pulled(tmp_path):

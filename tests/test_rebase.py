@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import answered, failed, job_of, prompts, worked_off
 
+from arkbatch.adapters import journal
 from arkbatch.adapters import rebase as rebase_module
 from arkbatch.adapters.journal import read_ledger
 from arkbatch.adapters.rundir import FAILURES, RESULTS, SUPERSEDED, RunDirectory
 from arkbatch.engines.opening import OpenRun, Wishes
+from arkbatch.reports.status import read_status
 
 
 def asked(name, text=None):
@@ -89,6 +91,40 @@ def test_killed_at_any_step_it_can_be_done_again(tmp_path, monkeypatch, killed_a
     rows = {"f": 1, "e": 2, "d": 3, "c": 4, "b": 5, "a": 6}
     both = recorded(job) | recorded(job, FAILURES)
     assert {name: row for name, (row, _) in both.items()} == rows
+
+
+def test_who_looks_between_the_two_renames_sees_the_new_order(tmp_path, monkeypatch):
+    job = begun(tmp_path, *(asked(name) for name in "abcdef"), failing="bdf")
+    looked, replace = [], Path.replace
+
+    def looking(self, target):
+        made = replace(self, target)
+        if self.name.endswith(".rebased"):
+            status = read_status(job.run_dir, lambda: 0.0)
+            looked.append((status.done, status.failed, status.failures[0].rows))
+        return made
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", looking)
+        rebased(tmp_path, job, *(asked(name) for name in "fedcba"))
+    assert looked == [(3, 3, 3), (3, 3, 3)]
+
+
+def test_who_looks_while_the_files_are_replaced_looks_again(tmp_path, monkeypatch):
+    """The failures are read before, and the results after: a row that failed has succeeded, and nothing says how."""
+    job = begun(tmp_path, *(asked(name) for name in "abcdef"), failing="bdf")
+    read, begun_again = journal.read_entries, []
+
+    def slow(path, *how):
+        if path.name == RESULTS and not begun_again:
+            begun_again.append(True)
+            rebased(tmp_path, job, *(asked(name) for name in "fedcba"))
+        return read(path, *how)
+
+    monkeypatch.setattr(journal, "read_entries", slow)
+    (Path(job.run_dir) / "ledger.bin").unlink()
+    status = read_status(job.run_dir, lambda: 0.0)
+    assert (begun_again, status.done, status.failed) == ([True], 3, 3)
 
 
 @settings(max_examples=8, deadline=None)

@@ -191,7 +191,7 @@ def read_ledger(
     ledger, marks = _cached(directory) or (Ledger(), Marks())
     if bill is not None and not bill.restore(ledger.bill, prices):
         ledger, marks = Ledger(), Marks(input=marks.input)
-    failures, results = (directory / FAILURES, marks.failures_end), (directory / RESULTS, marks.results_end)
+    failures, results = (directory.failures, marks.failures_end), (directory / RESULTS, marks.results_end)
     if bill is None:
         fold_lines(ledger, read_entries(*failures, decode_entry), read_entries(*results, decode_entry))
     else:

@@ -73,6 +73,7 @@ class RunInfo(Struct):
     """`run.json`: what was asked, and the sessions that worked on it.
 
     asked: what must not change between sessions; job: all of the job, as it was in the last one
+    row_limit: rows from the top that are to be worked off, None for all; last_row: the number of the last of them
     prices: the rows of the price book that were used, so that a later price does not alter the past
     """
 
@@ -87,6 +88,7 @@ class RunInfo(Struct):
     row_limit: int | None = None
     prices: dict[str, Any] | None = None
     sessions: list[SessionInfo] = []
+    last_row: int | None = None
 
 
 class RunDirectory:
@@ -158,8 +160,14 @@ class RunDirectory:
             self._finish_replacing()
             yield
 
+    @property
+    def failures(self) -> Path:
+        """The failures that belong to the results which are there: between two renames they still wait for theirs."""
+        results, failures = (self.path / (name + PENDING) for name in (RESULTS, FAILURES))
+        return failures if failures.exists() and not results.exists() else self.path / FAILURES
+
     def replace_both(self) -> None:
-        """Put the pending journal files into place. Between the two nobody could read them: see `locked`."""
+        """Put the pending journal files into place. Between the two see `failures`, and after a kill `locked`."""
         for name in (RESULTS, FAILURES):
             (self.path / (name + PENDING)).replace(self.path / name)
         sync_directory(self.path)

@@ -17,7 +17,7 @@ from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, sending,
 @sending
 @timing
 @noticing
-@click.option("--limit", type=int, metavar="N", help="Only the first N rows of the input.")
+@click.option("--limit", type=int, metavar="N", help="Only the first N rows of the input; those done before count.")
 @click.option("--simulate", is_flag=True, default=None, help="Answers from a simulator in this process; needs no key.")
 @click.option("--dry-run", is_flag=True, default=None, help="Show what would be sent, and send nothing.")
 @click.option("--rebase", is_flag=True, help="The input was edited: keep unchanged rows' results, run the others.")

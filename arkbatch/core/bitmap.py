@@ -31,6 +31,12 @@ class Bitmap:
             self._bits[index] |= bit
             self.count += 1
 
+    def count_until(self, last: int) -> int:
+        """How many are in of the numbers up to this one."""
+        whole, rest = divmod(last + 1, 8)
+        part = self._bits[whole] & (1 << rest) - 1 if whole < len(self._bits) else 0
+        return int.from_bytes(self._bits[:whole], "little").bit_count() + part.bit_count()
+
     def discard(self, number: int) -> None:
         if number in self:
             self._bits[number >> 3] ^= 1 << (number & 7)

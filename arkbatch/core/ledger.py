@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from arkbatch.core.bitmap import Bitmap
+from arkbatch.core.errors import RunDamaged
 from arkbatch.core.lines import Entry
 from arkbatch.core.records import Before
 
@@ -95,6 +96,12 @@ class Ledger:
         """Whether the row has come to its end."""
         return row in self.done or (self.failed.count > 0 and row in self.failed)
 
+    def ended(self, last: int | None = None) -> int:
+        """How many rows have come to their end, of all or of those up to this one."""
+        if last is None:
+            return self.done.count + self.failed.count
+        return self.done.count_until(last) + self.failed.count_until(last)
+
     def keeps_failure_of(self, row: int) -> bool:
         """Whether a line of the failures counts."""
         return row in self.failed or row in self.interrupted
@@ -134,6 +141,11 @@ class Ledger:
 
     def _replace(self, entry: Entry) -> None:
         if entry.row in self.failed:
+            if not entry.before:
+                raise RunDamaged(
+                    f"Row {entry.row} has a record that failed, and another that knows nothing of it. "
+                    "One of the files is from another time: restore both."
+                )
             self.failed.discard(entry.row)
             self.replaced += 1
             self._uncount(entry.before[-1])

@@ -79,7 +79,7 @@ def summarise(
     budget: str = "",
     bill: Bill | None = None,
 ) -> Summary:
-    """`total`: rows that the run is to work off; `session`: counts of this session alone."""
+    """`total`: rows that have ended and that are to; `session`: counts of this session alone."""
     speeds = speeds or Speeds()
     failures: dict[str, int] = {}
     for tally in ledger.failures:
@@ -90,7 +90,7 @@ def summarise(
         simulated=simulated,
         succeeded=ledger.done.count,
         failed=ledger.failed.count,
-        left=max(0, total - ledger.done.count - ledger.failed.count),
+        left=max(0, total - ledger.ended()),
         failures=failures,
         usage=add_usage(*(tally.usage for tally in ledger.tallies)),
         discarded=add_usage(*(tally.discarded for tally in ledger.tallies)),

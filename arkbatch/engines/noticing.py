@@ -83,7 +83,7 @@ class Noticing:
                 simulated=run.info.simulated,
                 done=ledger.done.count,
                 failed=ledger.failed.count,
-                left=max(0, _rows(run) - ledger.done.count - ledger.failed.count),
+                left=max(0, run.found.done + run.found.failed + run.found.left - ledger.ended()),
                 seconds=round(run.wall() - self._began, 1),
                 cost=run.journal.bill.cost() if run.journal.bill else None,
                 reason=reason,
@@ -111,12 +111,6 @@ class Noticing:
         if summary.left:
             return self._command or self._status
         return f"arkbatch {'retry' if summary.failed else 'report'} {self._directory}"
-
-
-def _rows(run: OpenRun) -> int:
-    """That the whole run is to work off."""
-    rows, limit = run.info.input.rows, run.job.row_limit
-    return rows if limit is None else min(rows, limit)
 
 
 def _ending(summary: Summary) -> tuple[Event, str]:

@@ -121,6 +121,7 @@ class OpenRun:
         self.journal = self._open_journal(self.info)
         self._stack.callback(self.journal.abandon)
         self._interrupted = self._read_interrupted()
+        self.info.last_row = self._last_row()
         self.found = self._found()
 
     def _open_journal(self, info: RunInfo) -> Journal:
@@ -238,12 +239,21 @@ class OpenRun:
                 "Say --rebase to keep the results of unchanged rows, or name another directory with -o."
             )
 
+    def _last_row(self) -> int | None:
+        """The number of the last row that the limit takes in, None where it takes in all."""
+        limit, there = self.info.row_limit, self.info.input
+        if limit is None or limit >= there.rows:
+            return None
+        if there.lines == there.rows:
+            return limit
+        return next(number for number, _, _ in islice(lines(self.input), limit - 1, None))
+
     def _found(self) -> Found:
         ledger = self.journal.ledger
         total = self.info.input.rows
-        if self.job.row_limit is not None:
-            total = min(total, self.job.row_limit)
-        left = max(0, total - ledger.done.count - ledger.failed.count)
+        if self.info.row_limit is not None:
+            total = min(total, self.info.row_limit)
+        left = max(0, total - ledger.ended(self.info.last_row))
         return Found(
             run_dir=str(self.directory.path),
             done=ledger.done.count,

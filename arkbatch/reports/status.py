@@ -4,6 +4,7 @@ Nothing is changed and nothing is sent. The counts are the ledger's; how fast it
 the records, so that a look costs the same however large the run is.
 """
 
+import contextlib
 import shlex
 from collections.abc import Callable
 from datetime import datetime
@@ -30,6 +31,7 @@ from arkbatch.reports.places import input_file, last_lines, readable
 InputState = Literal["as it was", "changed since the last session", "not found"]
 
 _HALTED = b" halted: "
+_LOOKS = 3
 
 
 class Speed(Struct, frozen=True):
@@ -117,7 +119,8 @@ def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
         bill = bill_of(info)
         ledger = _ledger(directory, bill)
         rows = info.input.rows if info.row_limit is None else min(info.input.rows, info.row_limit)
-        left = max(0, rows - ledger.done.count - ledger.failed.count)
+        last_row = info.row_limit if info.last_row is None and rows < info.input.rows else info.last_row
+        left = max(0, rows - ledger.ended(last_row))
         last = info.sessions[-1] if info.sessions else None
         note = _note_of(last, read_pace(directory)) if writer and last else None
         return Status(
@@ -166,12 +169,20 @@ def _straggler(straggler: Straggler, now: float) -> StragglerNote:
 
 
 def _ledger(directory: RunDirectory, bill: Bill) -> Ledger:
-    try:
-        return read_ledger(directory, bill)[0]
-    except RunDamaged:
-        # A session that ends or begins may have replaced the failures between two of our reads.
+    """A session that ends or begins may replace files between two of our reads, and then we look again."""
+    for _ in range(_LOOKS):
+        before = _files(directory)
+        with contextlib.suppress(RunDamaged):
+            ledger = read_ledger(directory, bill)[0]
+            if _files(directory) == before:
+                return ledger
         bill.forget()
-        return read_ledger(directory, bill)[0]
+    return read_ledger(directory, bill)[0]
+
+
+def _files(directory: RunDirectory) -> list[int]:
+    paths = (directory / RESULTS, directory.failures)
+    return [path.stat().st_ino if path.exists() else 0 for path in paths]
 
 
 def _charge(charge: Charge) -> dict[str, Any]:

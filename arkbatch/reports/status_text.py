@@ -52,7 +52,7 @@ def _headline(status: Status) -> str:
 
 
 def _facts(status: Status) -> Iterator[tuple[str, str]]:
-    of = f"{count(status.rows)}{' (--limit)' if status.row_limit is not None else ''}"
+    of = f"{count(status.rows)}{_limited(status)}"
     yield "rows", f"{count(status.done)} done, {count(status.failed)} failed, {count(status.left)} left of {of}"
     yield "hours", status.waiting
     yield "in time", status.outlook
@@ -69,6 +69,13 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
     yield "limits", _limits(status.limits) + (" (changed for that session only)" if changed else "")
     yield "pace", pace_text(status.pace, over=not status.left) if status.pace else ""
     yield "simulated", "yes: the answers come from arkbatch's own simulator" if status.simulated else ""
+
+
+def _limited(status: Status) -> str:
+    if status.row_limit is None:
+        return ""
+    beyond = status.done + status.failed + status.left - status.rows
+    return f" (--limit; {count(beyond)} more ended beyond it)" if beyond > 0 else " (--limit)"
 
 
 def stragglers_text(status: Status) -> str:

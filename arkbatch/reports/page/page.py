@@ -100,7 +100,7 @@ def page_data(
         simulated=status.simulated,
         input=status.input,
         asked=status.asked,
-        rows=status.rows,
+        rows=max(status.rows, status.done + status.failed + status.left),  # some may lie beyond a later --limit
         done=status.done,
         failed=status.failed,
         left=status.left,
