@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 from click.testing import CliRunner
-from fakes import SCRIPT, FakeTransport, refusal
+from fakes import SCRIPT, FakeTransport, answer, refusal
 from msgspec.structs import replace
 from processes import BODY, arkbatch, serving, started, until
 from runs import answered, failed, job_of, numbered, prompts, worked_off
@@ -198,6 +198,23 @@ def test_a_halt_leaves_it_too(tmp_path, monkeypatch):
     summary = scripted(ours, transport, monkeypatch).summary
     assert (summary.ending, summary.failed, summary.left) == ("halted", 0, ROWS)
     assert {line["interrupted"] for line in failures(ours)} == {True}
+
+
+def test_what_a_row_had_billed_is_kept_when_its_next_call_is_abandoned(tmp_path, monkeypatch):
+    """As by a second Ctrl-C."""
+    ours = job(tmp_path)
+    transport = FakeTransport(lambda _, attempt: SCRIPT["empty"] if attempt == 1 else answer(seconds=1_000))
+
+    async def cancel(_, task):
+        await asyncio.sleep(30)
+        task.cancel()
+
+    scripted(ours, transport, monkeypatch, meanwhile=cancel)
+    assert [(line["interrupted"], usage([line])) for line in failures(ours)] == [(True, 15)] * 4
+    assert failures(ours)[0]["error"]["message"] == "the run was stopped before the model answered"
+    monkeypatch.undo()
+    assert worked(ours).summary.succeeded == ROWS
+    assert ended_well(ours)
 
 
 EMPTY_BODY = BODY.replace(b'"content":"hi"', b'"content":""')

@@ -13,6 +13,7 @@ import orjson
 from msgspec import Struct
 
 from arkbatch.core.records import Body, Cause, Kind
+from arkbatch.core.words import counted
 
 _SHOWN = 60  # characters of arguments that are no JSON
 
@@ -108,5 +109,6 @@ def endless(most_rounds: int) -> Cause:
 
 
 def stopped(rounds: int) -> Cause:
-    said = f"the run was stopped after {rounds} rounds of calling tools, before the model answered"
+    after = f"after {counted(rounds, 'round')} of calling tools, " if rounds else ""
+    said = f"the run was stopped {after}before the model answered"
     return Cause(Kind.UNFINISHED, "stopped", said)

@@ -208,6 +208,15 @@ class Engine:
         return row
 
     async def _work(self, row: Row, history: History, cause: Cause | None = None) -> None:
+        """See one row through, and keep what it has billed also when it is abandoned on the way."""
+        try:
+            await self._see_through(row, history, cause)
+        except asyncio.CancelledError:
+            if history.billed and self._recording.error is None:
+                self._interrupt(history.failure(row, stopped(history.rounds)))
+            raise
+
+    async def _see_through(self, row: Row, history: History, cause: Cause | None) -> None:
         """See one row through to its outcome. A row that is left undone stays open, so that a resume finds it.
 
         cause: why it failed before
