@@ -1,5 +1,6 @@
 """Requests a minute: a bucket that spreads them, and across a change of the limit the count of the last minute."""
 
+import asyncio
 import math
 
 from aiolimiter import AsyncLimiter
@@ -18,12 +19,14 @@ class Requests(AsyncLimiter):
     sent: all calls of the last minute, whoever let them go; changed_at: when another limit, or none, was in force
     """
 
-    __slots__ = ("_sent", "_settled_at", "nap", "per_minute")
+    # `_loop` takes the place of a property, which would look for another loop at each call.
+    __slots__ = ("_loop", "_sent", "_settled_at", "nap", "per_minute")
 
     def __init__(self, per_minute: float, sent: Window, changed_at: float = -math.inf) -> None:
         burst = 1 + per_minute / 200
         rate = (per_minute + 1 - burst) / (WINDOW_SECONDS + JITTER_SECONDS)
         super().__init__(burst, burst / rate)
+        self._loop = asyncio.get_running_loop()  # type: ignore[misc]
         # It does not tell when: ask again after a call's interval, but before the bucket runs over.
         self.nap = min(1 / rate, 0.25)
         self.per_minute = per_minute

@@ -26,7 +26,15 @@ from arkbatch.core.orders import Answer, Order
 from arkbatch.core.records import BadRow, Row
 from arkbatch.core.stragglers import Flights
 from arkbatch.core.summary import Summary, summarise
-from arkbatch.engines.building import build_gate, build_outage, build_pace, build_tools, packed, remembered
+from arkbatch.engines.building import (
+    build_gate,
+    build_outage,
+    build_pace,
+    build_tools,
+    packed,
+    remembered,
+    some_together,
+)
 from arkbatch.engines.durable import Durable
 from arkbatch.engines.finding import Finding
 from arkbatch.engines.local import Engine
@@ -138,7 +146,7 @@ class Session:
             chance=self._chance,
             flights=flights,
         )
-        engine = self._engine = Engine(packed(rows, job), tools)
+        engine = self._engine = Engine(packed(some_together(rows), job), tools)
         telling = Telling(
             run=run,
             observer=observer,
