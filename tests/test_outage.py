@@ -267,3 +267,10 @@ def test_rows_that_never_failed_probe_sooner():
     assert one.ready_in(500.0, 0) == LONGEST_UNTRIED
     call(one, 520.0, 77, DROPPED)
     assert one.ready_in(520.0, 0) == PAUSE_GROWTH * 520
+
+
+def test_of_a_service_that_never_answered_it_says_that_the_address_may_be_wrong():
+    one = away(known=False)
+    assert one.plan.startswith("it has never answered, so it is tried again for 5 min 00 s only")
+    call(one, 20.0, 1, DONE)
+    assert one.plan == "trying it again from time to time"

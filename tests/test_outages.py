@@ -86,6 +86,12 @@ def test_a_service_that_is_away_for_longer_than_is_waited_for_halts_the_run_and_
     assert len(looks.halts) == 1
 
 
+def test_what_could_not_be_sent_uses_no_tokens(tmp_path):
+    looks = Looks()
+    run_virtual(session_of(job_for(tmp_path, 100), looks))
+    assert {standing.tpm for standing in looks.standings} == {0.0}
+
+
 def test_a_server_that_never_answered_is_given_up_after_minutes(tmp_path):
     looks = Looks()
     summary = run_virtual(session_of(job_for(tmp_path, 100), looks))

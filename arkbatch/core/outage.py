@@ -110,7 +110,7 @@ class Outage:
     @property
     def doubts_rows(self) -> bool:
         """It may be the rows that fail, and not the service: one that never failed would tell."""
-        return self.is_away and self._last is not None and self._last.cause.code != _UNREACHED
+        return self.is_away and self._last is not None and may_have_arrived(self._last.cause)
 
     @property
     def wants_untried(self) -> bool:
@@ -142,10 +142,14 @@ class Outage:
         """Whether a failure that was put on a row at that time is now known to have been the service's."""
         return self._last is not None and self._last.since <= failed_at <= self._last.noticed
 
+    @property
+    def patience(self) -> float:
+        """Seconds for which it is waited for."""
+        return self._give_up_after if self._known else min(self._give_up_after, NEVER_SEEN)
+
     def given_up(self, now: float) -> Cause | None:
         """Why nobody is to wait any longer, if it is so."""
-        patience = self._give_up_after if self._known else min(self._give_up_after, NEVER_SEEN)
-        if self._last is None or not self.is_away or self._opening or self.lasts(now) < patience:
+        if self._last is None or not self.is_away or self._opening or self.lasts(now) < self.patience:
             return None
         cause, lost = self._last.cause, duration(self.lasts(now))
         said = f"the service has been away for {lost}" if self._known else f"the service has not answered in {lost}"
@@ -169,6 +173,14 @@ class Outage:
     def trouble(self) -> str:
         """What is or was wrong in the last outage."""
         return f"the service is away: {self._last.cause.message}" if self._last else ""
+
+    @property
+    def plan(self) -> str:
+        """What is done about it."""
+        if self._known:
+            return "trying it again from time to time"
+        again = f"it has never answered, so it is tried again for {duration(self.patience)} only"
+        return f"{again}; if the address is wrong, press Ctrl-C and mend it"
 
     @property
     def reason(self) -> str:
@@ -231,7 +243,7 @@ class Outage:
 
     def _fails(self, now: float, row: int, cause: Cause, sent_at: float) -> bool:
         """Note a failure and what follows for everyone; whether it is the service's."""
-        unreached = cause.code == _UNREACHED
+        unreached = not may_have_arrived(cause)
         self._excused[row] = failed = self._excused.get(row, 0) + 1
         if self._opening and row in self._suspects and not unreached:
             self._suspects.remove(row)
@@ -271,6 +283,11 @@ class Outage:
 def doubtful(cause: Cause) -> bool:
     """Whether a failure may be the service's as well as the row's."""
     return cause.kind in _DOUBTFUL or (cause.kind is Kind.BAD_REPLY and cause.code in _GARBAGE)
+
+
+def may_have_arrived(cause: Cause) -> bool:
+    """Whether the call of this failure was sent."""
+    return cause.code != _UNREACHED
 
 
 def _excuses(cause: Cause) -> int:

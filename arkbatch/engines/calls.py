@@ -21,6 +21,7 @@ from arkbatch.core.estimate import Estimator
 from arkbatch.core.headers import allowance
 from arkbatch.core.history import History
 from arkbatch.core.job import ReplyPolicy, RetryPolicy
+from arkbatch.core.outage import may_have_arrived
 from arkbatch.core.records import (
     NO_HEADERS,
     NO_USAGE,
@@ -314,5 +315,6 @@ def _used(usage: Usage) -> Tokens:
 
 def _assumed(reserved: int, verdict: Verdict) -> int:
     """Tokens to charge for a call that reported none: all that was reserved when it may have been worked on."""
-    worked_on = isinstance(verdict, Again) and verdict.cause.kind in {Kind.TIMEOUT, Kind.CONNECTION, Kind.BAD_REPLY}
-    return reserved if worked_on else 0
+    if not isinstance(verdict, Again) or not may_have_arrived(verdict.cause):
+        return 0
+    return reserved if verdict.cause.kind in {Kind.TIMEOUT, Kind.CONNECTION, Kind.BAD_REPLY} else 0

@@ -38,7 +38,7 @@ class Finding:
             self._observer.paced(self._reason)
         if self._outage.is_away:
             if not self._was_away:
-                self._observer.noted(f"{self._outage.trouble}. Trying it again from time to time")
+                self._observer.noted(f"{self._outage.trouble}; {self._outage.plan}")
             self._was_away = max(self._outage.lasts(now), self._was_away)
         elif self._was_away:
             self._observer.noted(f"the service is back after {duration(self._was_away)}")
