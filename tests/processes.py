@@ -19,13 +19,13 @@ BODY = (
 
 
 @contextmanager
-def serving(handler):
+def serving(handler, **how):
     """The base URL of a server of its own in a thread."""
     loop, ready, ended = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
     found = []
 
     async def main():
-        async with served(handler) as url:
+        async with served(handler, **how) as url:
             found.append(url)
             ready.set()
             await ended.wait()

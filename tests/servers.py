@@ -45,12 +45,12 @@ class Raw:
 
 
 @asynccontextmanager
-async def served(handler):
+async def served(handler, tls=None):
     """The base URL of a server on this machine."""
-    server = await asyncio.start_server(handler, "127.0.0.1", 0, limit=1 << 26)
+    server = await asyncio.start_server(handler, "127.0.0.1", 0, limit=1 << 26, ssl=tls)
     async with server:
         host, port = server.sockets[0].getsockname()
-        yield f"http://{host}:{port}/v1"
+        yield f"http{'s' if tls else ''}://{host}:{port}/v1"
 
 
 def closed_port():
