@@ -63,6 +63,11 @@ def test_a_key_that_a_refusal_repeats_is_not_kept():
     assert (reply.status, reply.body) == (401, b"the key *** is unknown")
 
 
+@pytest.mark.parametrize("key", ["EMPTY", "anything", "simulated", "no-key-needed", "sk-no-key-required"])
+def test_a_word_that_stands_for_a_key_is_not_struck_from_answers(key):
+    assert send_to(Raw(whole(b"say " + key.encode())), key=key).body == b"say " + key.encode()
+
+
 def test_the_time_is_measured_to_the_last_byte():
     assert send_to(Raw(whole(), silent=12.5)).seconds == pytest.approx(12.5, abs=0.1)
 

@@ -31,7 +31,7 @@ from arkbatch.core.records import Break, Broken, Call, Reply, Response
 LARGEST_REPLY = 128 << 20  # 256 embeddings of 4096 numbers take some 25 MB
 _IDLE_SECONDS = 5.0  # as the official SDK; a connection that rested longer may be gone without notice
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 30, "TCP_KEEPCNT": 6}  # seconds, seconds, probes
-_SHORTEST_KEY = 8  # a shorter one is a placeholder, and may be a word of the message
+_SHORTEST_KEY, _SHORTEST_WORDS = 8, 20  # characters, with a digit in it and without one
 
 
 class Transport(Protocol):
@@ -106,7 +106,7 @@ async def _read(incoming: Incoming) -> bytes | None:
 def _without_key(response: Response, authorization: str) -> Response:
     """Some servers, and proxies before them, repeat what they were sent, and what they say is kept and logged."""
     key = authorization.removeprefix("Bearer ")
-    if len(key) < _SHORTEST_KEY:
+    if not _is_secret(key):
         return response
     match response:
         case Reply(body=body) if (raw := key.encode()) in body:
@@ -114,6 +114,11 @@ def _without_key(response: Response, authorization: str) -> Response:
         case Broken(detail=detail) if key in detail:
             return msgspec.structs.replace(response, detail=detail.replace(key, "***"))
     return response
+
+
+def _is_secret(key: str) -> bool:
+    """What a server of one's own is given for a key is often a word, such as `anything`, and may stand in an answer."""
+    return len(key) >= (_SHORTEST_KEY if any(map(str.isdigit, key)) else _SHORTEST_WORDS)
 
 
 def _kept_alive(address: aiohttp.AddrInfoType) -> socket.socket:

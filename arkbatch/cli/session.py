@@ -15,13 +15,14 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from arkbatch.adapters.ctl_socket import HERE, listening
+from arkbatch.adapters.environment import NO_KEY
 from arkbatch.adapters.open_files import allow_files
 from arkbatch.adapters.progress import Bar, LineAMinute, Observer
 from arkbatch.api import loop_factory
 from arkbatch.cli.serving import Serving, session_of
 from arkbatch.core.arks_own import remarks
 from arkbatch.core.errors import ExitCode, RunDirectoryError
-from arkbatch.core.job import Job, Secret
+from arkbatch.core.job import Job
 from arkbatch.core.notice import without_addresses
 from arkbatch.core.orders import Answer, Order, Set
 from arkbatch.core.records import Kind
@@ -104,7 +105,7 @@ async def simulated(job: Job, *, said: bool = False) -> AsyncIterator[Job]:
     if not said:
         click.echo("Simulated: no request leaves this machine, and the answers mean nothing.", err=True)
     async with serve(Settings(latency=SIMULATED_LATENCY)) as url:
-        yield replace(job, base_url=url, api_key=Secret("simulated"))
+        yield replace(job, base_url=url, api_key=NO_KEY)
 
 
 @asynccontextmanager
