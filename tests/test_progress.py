@@ -135,7 +135,7 @@ def test_the_log_says_what_went_wrong_with_its_ids(tmp_path):
         "row 7 again in 1.5 s: timeout timeout no answer id=run-1-7-1",
         "row 7 failed: timeout it failed id=run-1-7-2 request_id=021",
         "stop asked for; 2 calls in flight",
-        "halted: auth 401 bad key. Mend the key",
+        "halted: bad key (auth 401). Mend the key",
         "session ends: halted",
     ]
 
@@ -188,6 +188,12 @@ def test_what_a_server_says_cannot_drive_the_terminal_that_shows_the_log(tmp_pat
     assert line.endswith(r"the service is away: \x1b]0;owned\x07")
 
 
+def test_the_log_says_a_halt_as_people_read_it(tmp_path):
+    cause = Cause(Kind.CONNECTION, "connect", "the service has been away for 5 s", "check the network")
+    [line] = logged(tmp_path / "run.log", lambda log: log.halted(cause))
+    assert line.endswith(" halted: the service has been away for 5 s (connection connect). Check the network")
+
+
 def test_what_ends_a_session_is_in_the_log_even_after_a_minute_of_errors(tmp_path):
     def tell(log):
         for _ in range(10_000):
@@ -197,7 +203,7 @@ def test_what_ends_a_session_is_in_the_log_even_after_a_minute_of_errors(tmp_pat
 
     assert [line.split(" ", 1)[1] for line in logged(tmp_path / "run.log", tell)[-3:]] == [
         "9800 more lines were left out here",
-        "halted: auth 401 bad key. Mend the key",
+        "halted: bad key (auth 401). Mend the key",
         "session ends: halted",
     ]
 

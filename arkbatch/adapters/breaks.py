@@ -29,6 +29,10 @@ def detail(error: Exception) -> str:
     """The error in words. Its own text where it has one; it names hosts, never headers."""
     if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
         return f"{error.host}:{error.port} cannot be reached ({_reason(error.os_error)})"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the server closed it without an answer"
+    if isinstance(error, OSError) and error.errno and not isinstance(error, aiohttp.ClientSSLError):
+        return os.strerror(error.errno)
     return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
 
 

@@ -217,7 +217,7 @@ class LineAMinute(Observer):
 
 
 def _stopping(in_flight: int) -> str:
-    return f"Stopping: waiting for {counted(in_flight, 'call')} in flight."
+    return f"Stopping: waiting for {counted(in_flight, 'call')} in flight." if in_flight else "Stopping."
 
 
 def described(standing: Standing) -> str:
@@ -281,7 +281,7 @@ class Log(Observer):
             self._write(f"row {outcome.row.number} {how}: {_said(outcome.cause)}{ids}")
 
     def halted(self, cause: Cause) -> None:
-        self._tell(f"halted: {_said(cause)}. {cause.advice}")
+        self._tell(f"halted: {_in_words(cause)}")
 
     def stopping(self, in_flight: int) -> None:
         self._tell(f"stop asked for; {in_flight} calls in flight")
@@ -325,7 +325,7 @@ class Log(Observer):
     def _tell_dropped(self) -> None:
         dropped, self._dropped = self._dropped, 0
         if dropped:
-            self._append(f"{dropped} more lines were left out here")
+            self._append(f"{dropped} more line{' was' if dropped == 1 else 's were'} left out here")
 
     def _append(self, text: str) -> None:
         stamp = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="milliseconds")
@@ -346,6 +346,13 @@ class _Ration:
             self._span, self._granted = span, 0
         self._granted += 1
         return self._granted <= self._lines
+
+
+def _in_words(cause: Cause) -> str:
+    """For people to read; `status` shows it."""
+    name = " ".join(filter(None, (cause.kind.value, cause.code)))
+    said = f"{cause.message} ({name})" if cause.message else name
+    return f"{said}. {cause.advice[:1].upper()}{cause.advice[1:]}" if cause.advice else said
 
 
 def _said(cause: Cause) -> str:
