@@ -98,3 +98,9 @@ def test_half_an_access_key_is_none(tmp_path):
     path = str(prompts(tmp_path, {"prompt": "a"}))
     with pytest.raises(UsageError, match="VOLC_ACCESSKEY is set and VOLC_SECRETKEY is not"):
         resolve(path, {"model": EP}, {"VOLC_ACCESSKEY": "AK"}, tmp_path)
+
+
+def test_a_server_on_this_machine_that_wants_a_key_is_not_given_that_of_another_and_the_user_is_told(tmp_path):
+    summary, _ = ran(tmp_path, {"ARK_API_KEY": "for-ark"}, settings={"keys": ("for-ark",)})
+    assert (summary.left, summary.halt.kind) == (3, "auth")
+    assert "wants an API key and got none" in summary.halt.message

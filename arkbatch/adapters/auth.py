@@ -55,6 +55,20 @@ class ApiKey:
         return False
 
 
+class NoKey(ApiKey):
+    """A server on this machine that needs none, as a rule. One that does is told nothing of the keys for others."""
+
+    def __init__(self, stand_in: Secret, base_url: str) -> None:
+        super().__init__(stand_in)
+        self._base_url = base_url
+
+    def refused(self, model: str, header: str) -> bool:  # noqa: ARG002 - the protocol's
+        raise Halted(
+            f"{self._base_url} wants an API key and got none, since a key is sent only to the address that it was "
+            "given for: set OPENAI_API_KEY and OPENAI_BASE_URL, or ARK_API_KEY and ARK_BASE_URL, together for it"
+        )
+
+
 class _Moment(Struct, frozen=True):
     """Now, by two clocks: unix seconds, and the loop's."""
 

@@ -10,8 +10,9 @@ from functools import partial
 
 import aiohttp
 
-from arkbatch.adapters.auth import AccessKeys, ApiKey, Credentials
+from arkbatch.adapters.auth import AccessKeys, ApiKey, Credentials, NoKey
 from arkbatch.adapters.control_plane import ControlPlane, fetch_certificate
+from arkbatch.adapters.environment import NO_KEY
 from arkbatch.adapters.open_files import connections
 from arkbatch.adapters.packed_vectors import PackedVectors
 from arkbatch.adapters.pool import Pool
@@ -25,6 +26,8 @@ async def open_connection(job: Job, wall: Callable[[], float], pool: Pool) -> As
     """wall: unix time, because keys run out by the calendar; pool: lets the number of connections be changed."""
     async with AsyncExitStack() as stack:
         credentials: Credentials = ApiKey(job.api_key)
+        if job.api_key == NO_KEY and not job.simulated:
+            credentials = NoKey(job.api_key, job.base_url)
         control = None
         if job.access is not None:
             control = await stack.enter_async_context(_control_plane(job.access, wall))
