@@ -269,6 +269,37 @@ def test_exceptions_become_values(error, how):
     assert "sk-secret" not in broken.detail
 
 
+@pytest.mark.parametrize("proxy", ["http://user:pa55word@127.0.0.1:{port}", "htp://user:pa55word@127.0.0.1:{port}:8"])
+def test_the_password_of_a_proxy_is_not_told(monkeypatch, proxy):
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("NO_PROXY", "")
+
+    async def main():
+        refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
+        async with served(AtOnce(refusal)) as url:
+            monkeypatch.setenv("https_proxy", proxy.format(port=url.split(":")[2].split("/")[0]))
+            async with open_transport("https://x.test/v1", ApiKey(Secret("k")), TIMEOUTS, 4) as http:
+                return await http.send(CALL)
+
+    broken = run_virtual(main())
+    assert isinstance(broken, Broken)
+    assert "pa55word" not in broken.detail
+    if "{port}:8" not in proxy:
+        assert (broken.how, broken.detail) == (Break.CONNECT, "the proxy answered 407 Proxy Authentication Required")
+
+
+class AtOnce:
+    """Answers a head without a body, as of a CONNECT."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    async def __call__(self, reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(self.answer)
+        writer.close()
+
+
 @pytest.mark.parametrize(
     ("url", "proxy"),
     [

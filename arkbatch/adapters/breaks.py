@@ -1,6 +1,7 @@
 """How an exchange with a server failed, told by the exception that ended it."""
 
 import os
+import re
 import socket
 
 import aiohttp
@@ -8,10 +9,12 @@ from aiohttp.http_exceptions import ContentEncodingError
 
 from arkbatch.core.records import Break
 
+_USER = re.compile(r"//[^/\s]*@")  # of an address: a name and a password
+
 
 def how(error: Exception) -> Break:
     match error:
-        case aiohttp.ConnectionTimeoutError() | aiohttp.ClientConnectorError() | aiohttp.ClientProxyConnectionError():
+        case aiohttp.ConnectionTimeoutError() | aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError():
             return Break.CONNECT
         case TimeoutError():
             return Break.TIMEOUT
@@ -26,14 +29,17 @@ def how(error: Exception) -> Break:
 
 
 def detail(error: Exception) -> str:
-    """The error in words. Its own text where it has one; it names hosts, never headers."""
+    """The error in words. Its own text where it has one; it names hosts, never headers nor the password of a proxy."""
     if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
-        return f"{error.host}:{error.port} cannot be reached ({_reason(error.os_error)})"
+        proxy = "the proxy " if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
+        return f"{proxy}{error.host}:{error.port} cannot be reached ({_reason(error.os_error)})"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy answered {error.status} {error.message}".rstrip()
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the server closed it without an answer"
     if isinstance(error, OSError) and error.errno and not isinstance(error, aiohttp.ClientSSLError):
         return os.strerror(error.errno)
-    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    return _USER.sub("//***@", " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":"))
 
 
 def _reason(error: OSError) -> str:

@@ -16,6 +16,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from arkbatch.adapters.breaks import detail
 from arkbatch.core.complaint import complaint
 from arkbatch.core.errors import Halted
 from arkbatch.core.records import Break, Broken
@@ -80,7 +81,7 @@ class ControlPlane:
             async with self._turn, asyncio.timeout(_TIMEOUT_S), self._post(action, orjson.dumps(body)) as reply:
                 return self._result(action, reply, await reply.read())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return _unanswered(action, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+            return _unanswered(action, detail(error))
 
     def _post(self, action: str, body: bytes) -> Any:
         query = {"Action": action, "Version": VERSION}
