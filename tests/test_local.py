@@ -5,7 +5,7 @@ import itertools
 
 import orjson
 import pytest
-from fakes import FakeTransport, answer, refusal
+from fakes import SCRIPT, FakeTransport, answer, refusal
 from msgspec.structs import replace
 from runs import job_of, numbered, prompts
 from sessions import failures, results, scripted, worked
@@ -370,3 +370,21 @@ def test_a_halt_after_an_answer_that_was_thrown_away_forgets_no_bill(tmp_path, m
     transport = FakeTransport(lambda *_: script[len(transport.calls) - 1])
     summary = scripted(ours, transport, monkeypatch).summary
     assert (summary.ending, summary.usage) == ("halted", {"input": 10, "output": 5})
+
+
+@pytest.mark.parametrize("ahead_ends_last", [False, True])
+def test_refusals_of_rows_that_were_sent_ahead_in_an_outage_end_the_run_too(tmp_path, monkeypatch, ahead_ends_last):
+    """All workers wait to be told by the last call under way, and that one is no worker's."""
+    sent = itertools.count(1)
+
+    def script(call, attempt):
+        number = next(sent)
+        if number <= 12:
+            return SCRIPT["bad_gateway"]
+        row = int(call.client_id.split("-")[-2])
+        return refusal(400, "InvalidParameter", seconds=300 if ahead_ends_last and row == 6 else 0.1)
+
+    ours, transport = job(tmp_path, *numbered(1000), concurrency=4), FakeTransport(script)
+    ended = scripted(ours, transport, monkeypatch)
+    assert (ended.summary.ending, failures(ours)) == ("halted", [])
+    assert len(transport.calls) < 100

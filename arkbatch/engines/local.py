@@ -6,43 +6,30 @@ workers and never on the number of rows.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Coroutine, Iterator
 from enum import StrEnum
-from typing import Any, assert_never
+from typing import Any
 
-from msgspec.structs import replace
-
-from arkbatch.core.conversation import stopped
 from arkbatch.core.errors import ArkbatchError
 from arkbatch.core.histogram import Histogram
 from arkbatch.core.history import History
 from arkbatch.core.ledger import Position
-from arkbatch.core.packing import Pack, failed_apart, halves
 from arkbatch.core.records import (
-    Again,
     BadRow,
     Cause,
-    Done,
     Failure,
-    Halt,
     Kind,
-    Refused,
-    Reply,
-    Response,
     Row,
-    Verdict,
 )
-from arkbatch.core.retry import Delay, GiveUp, decide, spends_attempt
 from arkbatch.core.speed import Speeds
-from arkbatch.core.stopper import Stopper
-from arkbatch.engines.calls import Asked, Calls, Tools
+from arkbatch.engines.calls import Calls, Tools
 from arkbatch.engines.hedging import Came, Hedging, Sending
+from arkbatch.engines.outcomes import Outcomes
 from arkbatch.engines.recording import Recording
+from arkbatch.engines.refusals import Refusals
 from arkbatch.engines.requeue import Requeued
 from arkbatch.engines.spending import Spending
 
-_GRACE = 2.0  # s, in which others may show that a row's last failure was the service's
 _MOST_AHEAD = 256  # rows beyond one a worker, that are sent to find out whether the service is away
 _AT_HAND = 4  # of these in line at a time
 
@@ -59,30 +46,33 @@ class Engine:
     """One session over one iterator of rows.
 
     halt: why no row can work, after a halt
-    retried: calls made again in this session
     requeued: failed rows that go again in this session
     hedging: makes second calls, None when none are wanted
-    latency: of the calls that gave an answer; speeds: of those that were streamed
     """
 
     def __init__(self, rows: Iterator[Row | BadRow], tools: Tools) -> None:
         self._rows = rows
-        self._halved: deque[tuple[Row, History, Cause]] = deque()  # parts of packs, and why those failed
         self._tools = tools
-        self._calls = Calls(tools)
-        self.hedging = Hedging(self._calls, tools, self._spawn) if tools.hedge else None
+        calls = Calls(tools)
+        self.hedging = Hedging(calls, tools, self._spawn) if tools.hedge else None
         self.requeued = Requeued()
         self._recording = Recording(tools.journal, tools.observer, self.requeued, broken=self._end_workers)
         self._group: asyncio.TaskGroup | None = None
         self._workers: set[asyncio.Task[None]] = set()
         self._ahead: dict[asyncio.Task[None], History] = {}  # rows beyond one a worker
         self._stopping = asyncio.Event()
-        self._stopper = Stopper()
-        self._cleared = asyncio.Event()
-        self.latency = Histogram()
-        self.speeds = Speeds()
+        self._refusals = Refusals(self._recording, self.requeued)
+        self._outcomes = Outcomes(
+            tools,
+            calls,
+            self.hedging,
+            self._recording,
+            self._refusals,
+            stopping=self._stopping,
+            halted=self._halt,
+            doubted=self._send_ahead,
+        )
         self.halt: Cause | None = None
-        self.retried = 0
 
     async def work_off(self, workers: int) -> Ending:
         """Until the rows are used up, or a stop or a halt. ArkbatchError: the journal cannot be written."""
@@ -92,10 +82,10 @@ class Engine:
         except* ArkbatchError as errors:
             raise errors.exceptions[0] from None
         finally:
-            self._keep_bills()
+            self._outcomes.keep_bills()
             self.write_down()
         if self.halt is None:
-            self._clear_up()
+            self._refusals.record()
             self.write_down()
         if self._recording.error is not None:
             raise self._recording.error
@@ -116,7 +106,7 @@ class Engine:
         at_hand = sum(not history.sent for history in self._ahead.values())
         if at_hand >= _AT_HAND or len(self._ahead) >= _MOST_AHEAD:
             return
-        if self._stopping.is_set() or self._stopper.doubtful:
+        if self._stopping.is_set() or self._refusals.doubtful:
             return
         row = self._next()
         if isinstance(row, BadRow):
@@ -124,9 +114,15 @@ class Engine:
         elif row is not None:
             assert self._group is not None
             history = History()
-            task = self._group.create_task(self._work(row, history))
+            task = self._group.create_task(self._go_ahead(row, history))
             self._ahead[task] = history
             task.add_done_callback(self._ahead.pop)
+
+    async def _go_ahead(self, row: Row, history: History) -> None:
+        """All workers may have ended, or wait to be told by the last: what is left to do then is done here."""
+        await self._outcomes.bring(row, history)
+        if self._outcomes.halves or self._refusals.doubtful:
+            await self._worker()
 
     def _spawn(self, sending: Coroutine[Any, Any, Came | None]) -> Sending:
         assert self._group is not None
@@ -145,7 +141,7 @@ class Engine:
     def stop(self) -> None:
         """Let the calls in flight finish and send no more; rows that wait stay undone."""
         self._stopping.set()
-        self._cleared.set()
+        self._refusals.ends()
         self._tools.gate.close()
         if self._tools.spending is not None:
             self._tools.spending.close()
@@ -171,6 +167,21 @@ class Engine:
         return self._recording.resume_at(before)
 
     @property
+    def retried(self) -> int:
+        """Calls made again in this session."""
+        return self._outcomes.retried
+
+    @property
+    def latency(self) -> Histogram:
+        """Of the calls that gave an answer."""
+        return self._outcomes.latency
+
+    @property
+    def speeds(self) -> Speeds:
+        """Of those that were streamed."""
+        return self._outcomes.speeds
+
+    @property
     def recorded(self) -> int:
         """Rows that this session recorded."""
         return self._recording.recorded
@@ -180,11 +191,12 @@ class Engine:
         self._recording.write_down()
 
     async def _worker(self) -> None:
+        halves = self._outcomes.halves
         while not self._stopping.is_set():
-            if self._halved:
-                await self._work(*self._halved.popleft())
+            if halves:
+                await self._outcomes.bring(*halves.popleft())
                 continue
-            if self._stopper.doubtful:
+            if self._refusals.doubtful:
                 await self._doubt()
                 continue
             row = self._next()
@@ -193,7 +205,7 @@ class Engine:
             if isinstance(row, BadRow):
                 self._record_bad(row)
             else:
-                await self._work(row, History())
+                await self._outcomes.bring(row, History())
 
     def _record_bad(self, row: BadRow) -> None:
         self._recording.add(Failure(row, Cause(Kind.BAD_ROW, "", row.reason)))
@@ -207,183 +219,16 @@ class Engine:
             self._recording.begins(row)
         return row
 
-    async def _work(self, row: Row, history: History, cause: Cause | None = None) -> None:
-        """See one row through, and keep what it has billed also when it is abandoned on the way."""
-        try:
-            await self._see_through(row, history, cause)
-        except asyncio.CancelledError:
-            if history.billed and self._recording.error is None:
-                self._interrupt(history.failure(row, stopped(history.rounds)))
-            raise
-
-    async def _see_through(self, row: Row, history: History, cause: Cause | None) -> None:
-        """See one row through to its outcome. A row that is left undone stays open, so that a resume finds it.
-
-        cause: why it failed before
-        """
-        calls, files = self._calls, self._tools.files
-        make = calls.make if self.hedging is None else self.hedging.make
-        if files is not None and (unfit := files.unfit(row.body)) is not None:
-            self._recording.add(Failure(row, unfit))
-            return
-        asked = calls.asked(row)
-        while (made := await make(asked, history)) is not None:
-            if isinstance(made, Cause):
-                self._halt(made)
-                break
-            response, verdict = made
-            if isinstance(verdict, Done) and verdict.goes_on:
-                going_on = await self._talk(row, asked, response, verdict, history)
-                if going_on is None:
-                    return
-                asked, cause = going_on, None
-                continue
-            delay = self._conclude(row, response, verdict, history)
-            if delay is None:
-                return
-            assert isinstance(verdict, Again)
-            cause = verdict.cause
-            if not await self._rest(delay):
-                break
-            if self._ended(row, history):
-                return
-        if history.rounds or (history.billed and cause is not None):
-            self._keep_bill(row, cause, history)
-
-    async def _talk(self, row: Row, asked: Asked, response: Response, done: Done, history: History) -> Asked | None:
-        """Run the tools that the reply calls, and ask on. None: the row has its record."""
-        talk = self._tools.talk
-        assert talk is not None
-        assert isinstance(response, Reply)
-        self._answered(response, done)
-        body = await talk.go_on(asked.row, response, history.rounds)
-        if isinstance(body, Cause):
-            self._recording.add(history.failure(row, body))
-            return None
-        history.messages = body["messages"]
-        return self._calls.asked(replace(asked.row, body=body))
-
-    def _keep_bill(self, row: Row, failed: Cause | None, history: History) -> None:
-        """The run stops between two calls of a row that was billed: without a record the money would be forgotten.
-
-        failed: why the call before failed, if it did
-        """
-        cause = stopped(history.rounds)
-        if failed is not None:
-            said = f"{failed.message} (the run was stopped before the next try)"
-            cause = Cause(failed.kind, failed.code, said, failed.advice)
-        self._interrupt(history.failure(row, cause))
-
-    def _interrupt(self, failure: Failure) -> None:
-        """Keep what rows have billed so far. The next session sends them, unless they had failed before: then they do
-        so still.
-        """
-        for own in failed_apart(failure):
-            is_left = all(earlier.interrupted for earlier in own.row.before)
-            self._recording.recorded -= is_left
-            self._recording.add(replace(own, interrupted=is_left))
-
-    def _keep_bills(self) -> None:
-        """The same for parts of packs that nobody took up again."""
-        for row, history, cause in self._halved:
-            if history.billed:
-                self._keep_bill(row, cause, history)
-
-    def _conclude(self, row: Row, response: Response, verdict: Verdict, history: History) -> float | None:
-        """Record what is final. Seconds until the next try, or None when there is none."""
-        if self._tools.gate.outage.doubts_rows:
-            self._send_ahead()
-        match verdict:
-            case Done():
-                assert isinstance(response, Reply)
-                self._answered(response, verdict)
-                self._recording.add(history.success(row, response, verdict))
-            case Again():
-                return self._try_again(row, verdict, history)
-            case Refused(cause=cause) if isinstance(row, Pack):
-                self._halve(row, history, cause)
-            case Refused(cause=cause):
-                self._refuse(history.failure(row, cause))
-            case Halt(cause=cause) if cause.kind is Kind.NOT_FOUND and row.body["model"] != self._tools.model:
-                # The row named a model of its own, so the other rows may well work.
-                self._refuse(history.failure(row, cause))
-            case Halt(cause=cause):
-                self._halt(cause)
-                if history.rounds or history.billed:  # without a record that would be forgotten
-                    self._interrupt(history.failure(row, cause))
-            case _:
-                assert_never(verdict)
-        return None
-
-    def _answered(self, reply: Reply, done: Done) -> None:
-        self.latency.add(reply.seconds)
-        self.speeds.add(reply, done.usage.get("output", 0))
-        if not self._stopper.proven:
-            self._clear_up()
-
-    def _try_again(self, row: Row, verdict: Again, history: History) -> float | None:
-        tools = self._tools
-        match decide(tools.retry, history.spent_on(verdict), history.waited, verdict, tools.chance()):
-            case Delay(seconds):
-                self.retried += 1
-                tools.observer.retrying(row, history.last_id, verdict, seconds)
-                return seconds
-            case GiveUp(reason):
-                cause = verdict.cause
-                said = f"{cause.message} ({reason})" if cause.message else reason
-                given_up = Cause(cause.kind, cause.code, said, cause.advice)
-                if history.doubted_at is not None:
-                    history.condemned = given_up
-                    return _GRACE
-                if spends_attempt(verdict):
-                    self._fail(row, history, given_up)
-                else:
-                    self._recording.add(history.failure(row, given_up))  # smaller calls would be refused as well
-        return None
-
-    def _fail(self, row: Row, history: History, cause: Cause) -> None:
-        """Give a row up. What failed together is tried apart: it may be the fault of one."""
-        if isinstance(row, Pack):
-            self._halve(row, history, cause)
-        else:
-            self._recording.add(history.failure(row, cause))
-
-    def _halve(self, pack: Pack, history: History, cause: Cause) -> None:
-        first, second = halves(pack)
-        self._halved.append((first, history.passed_on(with_bill=True), cause))
-        self._halved.append((second, history.passed_on(with_bill=False), cause))
-
-    def _ended(self, row: Row, history: History) -> bool:
-        """Record a row that was given up, unless it has turned out meanwhile not to be its fault."""
-        self._calls.forgive(history)
-        if history.condemned is None:
-            return False
-        self._fail(row, history, history.condemned)
-        return True
-
     def give_up(self, cause: Cause) -> None:
         """End the session as one that cannot go on; rows without a record stay undone."""
         self._halt(cause)
 
-    def _refuse(self, failure: Failure) -> None:
-        for own in failed_apart(failure):
-            for each in self._stopper.refused(own):
-                self._recording.add(each)
-        if self._stopper.proven:
-            self._cleared.set()
-
     async def _doubt(self) -> None:
-        """All was refused so far. The last worker to come here knows that nothing under way ended better."""
-        halt = self._stopper.verdict(self._recording.without + len(self.requeued.rows))
-        if halt is not None:
-            self._halt(halt.cause)
-        await self._cleared.wait()
-
-    def _clear_up(self) -> None:
-        """It is clear now that the refusals were the rows' own."""
-        for failure in self._stopper.release():
-            self._recording.add(failure)
-        self._cleared.set()
+        """All was refused so far."""
+        cause = self._refusals.judged()
+        if cause is not None:
+            self._halt(cause)
+        await self._refusals.known()
 
     def _halt(self, cause: Cause) -> None:
         if self.halt is None:
@@ -394,11 +239,3 @@ class Engine:
     def _end_workers(self) -> None:
         for worker in (*self._workers, *self._ahead):
             worker.cancel()
-
-    async def _rest(self, seconds: float) -> bool:
-        """Wait for a retry; False when the run stops first."""
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return True
-        return False
