@@ -140,7 +140,8 @@ class Measured(NamedTuple):
 
 def measured(script: str, *arguments: object, root: str = "") -> Measured:
     """What the script prints last. `root`: the checkout in which it finds arkbatch."""
-    command = [sys.executable, "-c", script, *map(str, arguments)]
+    elsewhere = ["-P"] if root else []  # else the checkout in which we stand would be found first
+    command = [sys.executable, *elsewhere, "-c", script, *map(str, arguments)]
     environ = {**os.environ, "PYTHONPATH": root} if root else None
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environ)
     rate, busy = done.stdout.split()[-2:]
