@@ -10,9 +10,12 @@ import time
 
 import aiohttp
 import uvloop
+from aiohttp.client_proto import ResponseHandler
 from servers import canned_server
 
+from arkbatch.adapters.pool import Connector
 from arkbatch.adapters.posting import Incoming, PooledPosts, Posts, SessionPosts
+from arkbatch.adapters.silence import Connected
 from arkbatch.core.records import Call, Reply
 
 BODY = b'{"model":"doubao-seed-1-6-251015","messages":[{"role":"user","content":"%s"}]}' % (b"word " * 60)
@@ -24,7 +27,8 @@ async def take(incoming: Incoming) -> Reply:
 
 async def microseconds(url: str, pooled: bool, calls: int, concurrency: int) -> float:
     left = iter(range(calls))
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=concurrency)) as session:
+    protocol = Connected if pooled else ResponseHandler
+    async with aiohttp.ClientSession(connector=Connector(protocol=protocol, limit=concurrency)) as session:
         posts: Posts = PooledPosts(session, url) if pooled else SessionPosts(session, url, None)
 
         async def worker() -> None:

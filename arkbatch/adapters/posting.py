@@ -4,7 +4,7 @@
 arkbatch does for a row. But two calls of a run differ in a request id and a body only. So `PooledPosts` lets aiohttp's
 `ClientRequest` make the head once, takes a connection from the connector for each call, writes, and reads what
 aiohttp's parser makes of the reply: well under half the work (`benchmarks/posting.py`). Pool, name resolution, TLS,
-HTTP parsing, decompression and timeouts stay aiohttp's.
+HTTP parsing and decompression stay aiohttp's, and so does what becomes of a silence that `silence` has noticed.
 
 These inner parts may change with any minor version of aiohttp. `posts_for` takes them for the versions that they were
 tested with only, and else the session, which does the same at its own speed. So it does behind a proxy.
