@@ -1,7 +1,9 @@
 """Tiny servers that do one thing, for what no well-behaved server does."""
 
 import asyncio
+import functools
 import gzip
+import socket
 from contextlib import asynccontextmanager
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -53,10 +55,13 @@ async def served(handler, tls=None):
         yield f"http{'s' if tls else ''}://{host}:{port}/v1"
 
 
-def closed_port():
-    """A port on which nobody listens."""
-    import socket
+@functools.cache
+def _reserved():
+    reserved = socket.socket()
+    reserved.bind(("127.0.0.1", 0))
+    return reserved
 
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
+
+def closed_port():
+    """A port on which nobody listens, nor can while these tests last: other processes take what is free."""
+    return _reserved().getsockname()[1]
