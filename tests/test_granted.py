@@ -72,10 +72,10 @@ def test_time_without_rows_is_not_held_against_the_service():
     assert least == pytest.approx(10.0, rel=0.15)
 
 
-@pytest.mark.parametrize(("per_minute", "steep"), [([100, 100, 100, 100], False), ([100, 100, 100, 150], True)])
-def test_a_fifth_more_than_before_is_steep(per_minute, steep):
+@pytest.mark.parametrize(("per_minute", "rose"), [([100, 100, 100, 100], False), ([100, 100, 100, 150], True)])
+def test_a_fifth_more_than_before_is_a_rise(per_minute, rose):
     granted = Granted(1000.0)
     for minute, calls in enumerate(per_minute):
         seen(calls, 1000.0 + 60 * minute, 1060.0 + 60 * minute, granted=granted)
     refused(granted, 1240.0)
-    assert granted.steep is steep
+    assert granted.rose is rose

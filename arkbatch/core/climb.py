@@ -15,7 +15,6 @@ import math
 
 EAGERNESS = 125.0  # seconds from the ceiling to twice the ceiling, were it not there any more
 POWER = 7  # odd, so that the curve comes from below and leaves above
-UNLIMITED = 1e9  # a growth that limits nothing
 
 
 class Climb:
@@ -23,17 +22,15 @@ class Climb:
 
     ceiling: the last one known, math.inf when none is
     most: what the value may never exceed
-    growth: the largest relative rise in a second
 
     The state is the place `x` on the curve value = ceiling * (1 + x**7): below the ceiling x is negative, at the
     ceiling it is 0 and the curve is flat. Time only moves x, so a limit on growth cannot make it jump later.
     """
 
-    __slots__ = ("_x", "ceiling", "growth", "most", "value")
+    __slots__ = ("_x", "ceiling", "most", "value")
 
-    def __init__(self, value: float, *, ceiling: float, most: float, growth: float = UNLIMITED) -> None:
+    def __init__(self, value: float, *, ceiling: float, most: float) -> None:
         self.most = most
-        self.growth = growth
         self.ceiling = ceiling
         self._x = 0.0
         self.value = value
@@ -44,18 +41,18 @@ class Climb:
         """The last ceiling was not only reached but left behind: whatever stops us now is above it."""
         return self.value > self.ceiling * 1.005
 
-    def endure(self, seconds: float) -> None:
-        """The value was the bottleneck for so long and nobody complained."""
+    def endure(self, seconds: float, allowed: float = math.inf) -> None:
+        """The value was the bottleneck for so long and nobody complained. It may now be as high as `allowed`."""
         if self.value >= self.most:
             return
-        allowed = self.value * (1.0 + self.growth * seconds)
+        most = min(allowed, self.most)
         if self.ceiling == math.inf:
-            self.value = min(allowed, self.most)
+            self.value = most
             return
         self._x += seconds / EAGERNESS
         self.value = self.ceiling * (1.0 + self._x**POWER)
-        if self.value > allowed or self.value > self.most:
-            self.restart(min(allowed, self.most))
+        if self.value > most:
+            self.restart(most)
 
     def meet(self, ceiling: float, *, begin: float) -> None:
         """The ceiling is here; go on from the share `begin` of it."""

@@ -21,27 +21,32 @@ class Door:
     """Open until `shut`. All times are seconds on the caller's clock.
 
     asked: seconds that the server wanted, 0 when it named none
+    longest: seconds that it ever named
+    shut_at: when it was shut
     cut_at: when the door was shut or found shut last; calls sent before bring old news
     refused_at: when the call was sent whose refusal said so
     tries_refused: single calls that found it still shut
     """
 
     __slots__ = (
+        "_is_brief",
         "_news",
         "_pause",
         "_try_at",
         "asked",
         "cut_at",
         "is_shut",
+        "longest",
         "refused_at",
+        "shut_at",
         "tries_refused",
         "until",
     )
 
     def __init__(self) -> None:
-        self.is_shut = False
-        self.asked = 0.0
-        self.cut_at = self.refused_at = self.until = -math.inf
+        self.is_shut = self._is_brief = False
+        self.asked = self.longest = 0.0
+        self.cut_at = self.refused_at = self.shut_at = self.until = -math.inf
         self.tries_refused = 0
         self._news: float | None = None
         self._pause = FIRST_PAUSE
@@ -51,18 +56,23 @@ class Door:
         """This refusal is old news: its call was under way before the door was shut."""
         return now < self.until if sent_at is None else sent_at < self.cut_at
 
-    def shut(self, now: float, after: float | None, sent_at: float) -> None:
-        """A refusal that is news. The first shuts the door; while it is shut, a try came back refused."""
+    def shut(self, now: float, after: float | None, sent_at: float, brief: float = 0.0) -> None:
+        """A refusal that is news. The first shuts the door; while it is shut, a try came back refused.
+
+        brief: the limit is known, and it takes so many seconds to be below it again; nothing need be tried
+        """
         if self.is_shut:
             self.tries_refused += 1
             self._pause = min(self._pause * PAUSE_GROWTH, LONGEST_PAUSE)
         else:
-            self.tries_refused, self._pause = 0, FIRST_PAUSE
+            self.tries_refused, self._pause, self.shut_at = 0, FIRST_PAUSE, now
         self.is_shut, self._try_at = True, None
         self.cut_at, self.refused_at = now, sent_at
         self._news = max(now - sent_at, 0.9 * (self._news or 0.0))
         self.asked = after or 0.0
-        self.until = now + (self.asked or self._pause)
+        self.longest = max(self.longest, self.asked)
+        self._is_brief = brief > 0 and not self.asked
+        self.until = now + (self.asked or brief or self._pause)
 
     def hear_again(self, after: float | None, sent_at: float | None, since: float) -> None:
         """Old news; but if the server asks for longer now, it gets it.
@@ -73,7 +83,7 @@ class Door:
             self.refused_at = sent_at
         if after is not None and after > self.asked:
             self.until += after - (self.asked or self._pause)
-            self.asked = after
+            self.asked, self._is_brief = after, False
 
     def opened(self, now: float) -> float | None:
         """A call starts although the door was shut, since `until` is over: when did it open, if it did?
@@ -85,11 +95,19 @@ class Door:
         if self.asked:
             self.is_shut = False
             return self.refused_at + max(self.asked - 0.5, 0.5)
+        if self._is_brief:
+            self.is_shut = False
+            return self.refused_at
         if self._try_at is None:
             self._try_at, self.until = now, now + self._patience
             return None
         self.is_shut = False
         return (self.refused_at + self._try_at) / 2 if self.tries_refused else self.refused_at
+
+    @property
+    def is_tried(self) -> bool:
+        """A try is under way."""
+        return self._try_at is not None
 
     @property
     def _patience(self) -> float:

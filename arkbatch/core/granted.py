@@ -19,6 +19,7 @@ DEEPEST_CUT = 0.25  # a fixed window that is cut just after it began looks as if
 STEEP = 1.2  # times the average of the three minutes before; what Ark calls a burst
 MARK, MARKS = 30.0, 9  # s; so that the third last is from a minute ago and the first from four
 ALONE, TAKEN_AFTER = 2000, 3  # calls since the last refusal; calls sent before we knew of it, and not refused
+LATELY = 10.0  # s; short, so that who rises fast is not taken for slow
 SHORT = 5.0  # s; a `Retry-After` up to here tells of a window of seconds
 
 
@@ -32,6 +33,7 @@ class Granted:
         "_count",
         "_history",
         "_last",
+        "_lately",
         "_mark_at",
         "_minute",
         "_opened_with",
@@ -41,6 +43,7 @@ class Granted:
 
     def __init__(self, now: float) -> None:
         self._minute = Window(now, MINUTE, 1.0)
+        self._lately = Window(now, LATELY, 1.0)
         self._history = deque([0] * MARKS, MARKS)  # what `_count` was, every so often
         self._mark_at = now + MARK
         self._at_refusal = 0.0
@@ -57,6 +60,7 @@ class Granted:
         self._unrefused += 1
         self._last.append(now)
         self._minute.add(now, 1)
+        self._lately.add(now, 1)
         if self.since is None:
             self.since = now
         if now >= self._mark_at:
@@ -84,12 +88,17 @@ class Granted:
         """In the minute before the last refusal."""
         return self._at_refusal / MINUTE
 
+    @property
+    def lately(self) -> float:
+        """Calls sent a minute, over the seconds before the last call."""
+        return self._lately.total * MINUTE / LATELY
+
     def is_alone(self, door: Door) -> bool:
         """Whether the last refusal says nothing about a limit."""
         return self._alone and not door.asked and not door.tries_refused
 
     @property
-    def steep(self) -> bool:
+    def rose(self) -> bool:
         """Whether the minute before the last refusal had many more calls than those before it."""
         return self._at_refusal > STEEP * (self._history[-3] - self._history[0]) / 3
 
@@ -103,8 +112,9 @@ class Granted:
         if 0 < door.asked <= SHORT and used < 2 * door.asked:
             limit = self._short_window(used, door.asked, rate)
             return limit, limit
-        least = self._last_minute(now, opened_at, door)
-        if least == 0.0 or rate == math.inf:
+        is_first = rate == math.inf
+        least = self._last_minute(now, opened_at, door, is_first=is_first)
+        if least == 0.0 or is_first:
             return (least, least) if least else None
         least = min(max(least, rate * DEEPEST_CUT), rate)
         # A window of a minute is measured exactly; who names a time may count over less
@@ -115,10 +125,14 @@ class Granted:
         self._history.extend([self._count] * passed)
         self._mark_at = max(self._mark_at + passed * MARK, now)
 
-    def _last_minute(self, now: float, opened_at: float, door: Door) -> float:
-        """Calls granted a second in the minute before the door opened, or since there are calls."""
+    def _last_minute(self, now: float, opened_at: float, door: Door, *, is_first: bool) -> float:
+        """Calls granted a second in the minute before the door opened, or since there are calls.
+
+        A limit that was met before may have been cut: then the truth is between what was granted in the minute before
+        the last refusal and before now. The first that is met was not, however long the tries took to find it over.
+        """
         granted = self._at_refusal
-        if door.tries_refused and not door.asked:
+        if door.tries_refused and not door.asked and not is_first:
             self._minute.turn(now)
             granted = (granted + self._minute.total) / 2
         return granted / max(min(opened_at - self._busy_since, MINUTE), 0.1) if granted >= 1.0 else 0.0

@@ -8,7 +8,7 @@ import math
 
 from msgspec import Struct
 
-from arkbatch.core.climb import UNLIMITED, Climb
+from arkbatch.core.climb import Climb
 
 USER_MARGIN = 0.995  # of a given rate, so that a call which is a little late stays inside every minute
 FRESH, FRESH_BEGIN = 600.0, 0.95  # s; a limit found so lately is still the limit, and traffic at it no steep rise
@@ -62,17 +62,13 @@ def first_rate(rate: float | None, ramp: Ramp | None, start: Start | None, memor
         reason = f"{start.rpm:.0f} calls a minute are published for the model"
     if ramp is not None and not (memory.rpm is not None and memory.is_fresh):
         begin = min(begin, ramp.start_rpm / 60)
-    return Climb(begin, ceiling=min(ceiling, most), most=most, growth=_growth(ramp)), reason
+    return Climb(begin, ceiling=min(ceiling, most), most=most), reason
 
 
-def first_width(concurrency: int, ramp: Ramp | None, memory: Memory) -> Climb:
+def first_width(concurrency: int, memory: Memory) -> Climb:
     """Calls at once to begin with."""
     ceiling, begin = math.inf, float(FIRST_WIDTH)
     if memory.concurrency is not None:
         ceiling = min(memory.concurrency, concurrency)
         begin = max(memory.concurrency * (FRESH_BEGIN if memory.is_fresh else OLD_BEGIN), 1.0)
-    return Climb(begin, ceiling=ceiling, most=concurrency, growth=_growth(ramp))
-
-
-def _growth(ramp: Ramp | None) -> float:
-    return UNLIMITED if ramp is None else ramp.growth
+    return Climb(begin, ceiling=ceiling, most=concurrency)

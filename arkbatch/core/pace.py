@@ -24,9 +24,10 @@ import math
 from msgspec import Struct
 
 from arkbatch.core.door import Door
-from arkbatch.core.granted import Granted
+from arkbatch.core.granted import SHORT, Granted
 from arkbatch.core.head_start import FIRST_WIDTH, FRESH, USER_MARGIN, Memory, Ramp, Start, first_rate, first_width
 from arkbatch.core.records import Scope
+from arkbatch.core.steepness import Steepness
 
 __all__ = ["Found", "Memory", "Pace", "Ramp", "Start"]
 
@@ -34,11 +35,15 @@ SLACK = 0.02  # s; how late a timer may wake us without the slot being lost
 IDLE = 10.0  # s; without a call for so long, there were no rows
 WIDEN = 0.25  # more with each answer: a quarter in each round of calls, since what is in flight is refused together
 DOUBLING = 3.0  # s; calls that last minutes must not keep the width small for minutes
-BEGIN = 0.985  # where to go on after a refusal, as a share of the limit that it showed
+BEGIN = 0.99  # where to go on after a refusal, as a share of the limit that it showed
+TRUTH, TRUTH_IF_TOLD = 0.25, 0.5  # where the limit is between the least and the most that it can be
+CATCH_UP, HASTE = 0.5, 1.25  # of the calls missed while a named time ran, this share; times as fast
+NEAR, WELL_SINCE = 0.05, 5.0  # so near to the limit known, and s after the last refusal, one only proves that it stands
+BRIEF, BRIEF_CALLS = 0.6, 2.0  # then s, or the time of so many calls, until it is kept again
 AFTER_OUTAGE = 0.5  # what comes back from an outage is not met with all calls at once
+LONG = 180.0  # s; Ark calls steep what is a fifth more than three minutes before
 ALONE = 0.1  # of the calls in flight; who refuses a call among so few does not mind their number
 SOON, GIVE_WAY = 5.0, 0.9  # s; who refuses again so soon does not keep to a number, but has too many
-SLOWEST_GROWTH = 0.001  # a second; +20 % in three minutes, which Ark never calls steep
 
 
 class Found(Struct, frozen=True):
@@ -69,9 +74,9 @@ class Pace:
         self.concurrency = concurrency
         memory = (memory or Memory()).if_not_forgotten
         self._met_rpm, self._met_here = memory.rpm, False
-        self._ramp = ramp
+        self._steepness = Steepness(ramp)
         self._rate, self.reason = first_rate(rate, ramp, start, memory)
-        self._width = first_width(concurrency, ramp, memory)
+        self._width = first_width(concurrency, memory)
         self._widened_at = now  # by time
         self._door = Door()
         self._scope = Scope.RATE  # why the door is shut
@@ -79,6 +84,7 @@ class Pace:
         self._in_flight = 0
         self._kept = 0  # calls that were in flight when the door shut, less the refused
         self._in_flight_at_refusal = self._in_flight_at_try = 0
+        self._missed = 0.0  # calls that were not sent though the service would have taken them
         self._due = now  # when the next evenly spaced call may start
         self._last_sent = now
         self._held_back: Scope | None = None  # what made the next call wait, if anything did
@@ -92,6 +98,8 @@ class Pace:
         self._in_flight = in_flight  # calls that were abandoned are not told, so the gate's count is the right one
         if in_flight >= int(self._width.value):
             return self._crowded(now, in_flight)
+        if self._is_full(in_flight):
+            return math.inf
         by_rate = self._due > self._door.until
         wait = (self._due if by_rate else self._door.until) - now
         if wait < 1e-6:  # a clock that jumps to a timer may stop a rounding error before it
@@ -112,6 +120,9 @@ class Pace:
             self._rise(min(now - self._last_sent, 1.0))
         self._last_sent = now
         rate = self._rate.value
+        if self._missed > 0:
+            rate = min(rate * HASTE, self._rate.most)
+            self._missed -= 1.0 - 1.0 / HASTE
         if now < self._told_until:
             rate = min(rate, self._told)
         self._due = max(self._due, now - SLACK) + 1.0 / rate
@@ -140,7 +151,8 @@ class Pace:
         if not door.is_shut:
             self._scope, self._kept = scope, self._in_flight
         self._in_flight_at_refusal = self._in_flight
-        door.shut(now, after, sent_at)
+        brief = self._brief_pause(scope, sent_at, since)
+        door.shut(now, after, sent_at, brief)
 
     def told(self, now: float, remaining: int, reset: float) -> None:
         """The server's headers: so many more calls within `reset` seconds (`x-ratelimit-*-requests`)."""
@@ -151,8 +163,13 @@ class Pace:
         """Somebody held all calls back for a while; what was granted before is no measure, and begins anew."""
         self._held_back = None
         self._granted.pause_ended(now)
-        if self._ramp is not None and now - self._last_sent > FRESH:
-            self._rate.restart(min(self._rate.value, self._ramp.start_rpm / 60))
+        self._begin_gently(now - self._last_sent, FRESH)
+
+    def came_back(self, now: float, away: float) -> None:
+        """The service was away for so many seconds, in which only probes were sent."""
+        self._held_back = None
+        self._granted.pause_ended(now)
+        self._begin_gently(away, LONG)
 
     # ---- what the user changes
 
@@ -171,7 +188,7 @@ class Pace:
         else:
             climb.ceiling = climb.most  # what was published or remembered only said where to begin
             if rate is None and ramp is not None:
-                self._ramp, climb.growth = ramp, ramp.growth
+                self._steepness = Steepness(ramp)
                 climb.restart(climb.value)
             else:
                 climb.restart(climb.most)
@@ -211,11 +228,33 @@ class Pace:
         return max(DOUBLING * math.log2((in_flight + 1) / width.value), 0.001)
 
     def _rise(self, endured: float) -> None:
-        climb = self._rate if self._held_back is Scope.RATE else self._width
-        climb.endure(endured)
+        by_rate = self._held_back is Scope.RATE
+        climb = self._rate if by_rate else self._width
+        per_minute = max(self._granted.lately, climb.value * 60 if by_rate else 0.0)
+        climb.endure(endured, climb.value * self._steepness.allowed(per_minute, endured))
         self._bottleneck, self._held_back = self._held_back, None
 
+    def _begin_gently(self, idle: float, long: float) -> None:
+        """A service that minds steep traffic has forgotten what it took before."""
+        ramp = self._steepness.ramp
+        if ramp is not None and idle > long:
+            self._rate.restart(min(self._rate.value, ramp.start_rpm / 60))
+
     # ---- learning, when the door opens
+
+    def _brief_pause(self, scope: Scope, sent_at: float, since: float | None) -> float:
+        """Seconds to wait when a refusal only proves that the known limit stands; 0 when it may mean more."""
+        rate = self._rate
+        if scope is not Scope.RATE or self._door.is_shut or since is None or sent_at - since < WELL_SINCE:
+            return 0.0
+        return max(BRIEF, BRIEF_CALLS / rate.value) if abs(rate.value / rate.ceiling - 1.0) < NEAR else 0.0
+
+    def _is_full(self, in_flight: int) -> bool:
+        """So many calls were too many, and none has ended since: there is nothing to try."""
+        door = self._door
+        if not door.is_shut or self._scope is not Scope.CONCURRENCY or door.asked or door.is_tried:
+            return False
+        return 0 < in_flight >= self._in_flight_at_refusal
 
     def _try_door(self, now: float) -> None:
         opened_at = self._door.opened(now)
@@ -227,7 +266,7 @@ class Pace:
         elif self._scope is Scope.RATE:
             self._learn_rate(now, opened_at)
         else:
-            self._learn_width()
+            self._learn_width(now)
         self._granted.door_opened()
         self._due = now
 
@@ -235,27 +274,30 @@ class Pace:
         rate = self._rate
         bounds = self._granted.bounds(now, opened_at, self._door, rate.value)
         if bounds is None:
-            self._was_away()
+            self._was_away(now)
             return
         least, most = bounds
         if rate.beyond:
             least, most = max(least, rate.ceiling), max(most, rate.ceiling)
-        ceiling = (least + most) / 2
+        told = self._door.asked > 0
+        has_room = told and self._door.longest > SHORT  # a window of seconds has none for what was missed
+        ceiling = least + (most - least) * (TRUTH_IF_TOLD if told else TRUTH)
+        self._missed = CATCH_UP * (now - self._door.refused_at) * ceiling if has_room else 0.0
         rate.meet(ceiling, begin=min(least / ceiling, BEGIN))
         self._met_rpm, self._met_here = ceiling * 60, True
         self.reason = f"the service refused more than {ceiling * 60:.0f} calls a minute"
 
-    def _learn_width(self) -> None:
+    def _learn_width(self, now: float) -> None:
         """What is in flight and was not refused is what the service takes, unless it refuses a call alone."""
         door, width, since = self._door, self._width, self._granted.since
         if door.tries_refused and self._in_flight_at_refusal <= self._kept * ALONE:
-            self._was_away()
+            self._was_away(now)
             return
         self._mind_the_rise()
         kept = float(self._kept)
         if door.tries_refused:
-            kept = (self._in_flight_at_refusal + self._in_flight_at_try) / 2
-        if since is None or door.refused_at - since < SOON:
+            kept = math.ceil((self._in_flight_at_refusal + self._in_flight_at_try) / 2)
+        if (since is None or door.refused_at - since < SOON) and kept >= width.ceiling:
             kept *= GIVE_WAY
         kept = min(max(kept, 1.0), width.value)
         width.meet(kept, begin=1.0)
@@ -263,19 +305,17 @@ class Pace:
 
     def _mind_the_rise(self) -> None:
         """Ark refuses with the same codes who rises too steeply, whatever the number of calls."""
-        if self._ramp is None:
-            return
-        steep = self._granted.steep
-        for climb in (self._rate, self._width):
-            climb.growth = min(max(climb.growth * (0.5 if steep else 2.0), SLOWEST_GROWTH), self._ramp.growth)
+        granted = self._granted
+        steep = self._steepness.refused(granted.per_second * 60, rose=granted.rose)
         if steep and self._bottleneck is Scope.RATE:
-            self._rate.restart(max(self._rate.value * 0.7, self._granted.per_second))
+            self._rate.restart(max(self._rate.value * 0.7, granted.per_second))
 
-    def _was_away(self) -> None:
+    def _was_away(self, now: float) -> None:
         """An outage says nothing about limits."""
         rate, width = self._rate, self._width
         if rate.value < math.inf:
             rate.restart(min(rate.value, rate.ceiling) * AFTER_OUTAGE)
         known = min(width.value, width.ceiling)
         width.restart(max(known * AFTER_OUTAGE, min(known, FIRST_WIDTH)))
+        self._begin_gently(now - self._door.shut_at, LONG)
         self.reason = "the service was away"
