@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from arkbatch.adapters.progress import Observer
+    from arkbatch.adapters.observer import Observer
     from arkbatch.api import arun, load_job, run
     from arkbatch.core.job import Job
     from arkbatch.core.summary import Summary
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "Job": "arkbatch.core.job",
-    "Observer": "arkbatch.adapters.progress",
+    "Observer": "arkbatch.adapters.observer",
     "Summary": "arkbatch.core.summary",
     "arun": "arkbatch.api",
     "iter_results": "arkbatch.reports.results",

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from arkbatch.adapters.jobfile import resolve
-from arkbatch.adapters.progress import Observer
+from arkbatch.adapters.observer import Observer
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Job
 from arkbatch.core.summary import Summary

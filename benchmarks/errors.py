@@ -23,7 +23,7 @@ from processes import BODY
 from servers import Raw, served, whole
 from virtual import run_virtual
 
-from arkbatch.adapters.progress import Observer
+from arkbatch.adapters.observer import Observer
 from arkbatch.core.records import Kind
 from arkbatch.engines import durable, telling
 

@@ -33,7 +33,7 @@ REOPEN = """
 import os, sys, time
 began = float(sys.argv[4])
 import arkbatch
-from arkbatch.adapters.progress import Observer
+from arkbatch.adapters.observer import Observer
 class First(Observer):
     def answered(self, *call):
         print(time.time() - began, flush=True)

@@ -9,7 +9,7 @@ from runs import numbered, prompts
 from virtual import run_virtual
 
 from arkbatch.adapters.jobfile import resolve
-from arkbatch.adapters.progress import Observer
+from arkbatch.adapters.observer import Observer
 from arkbatch.adapters.rundir import FAILURES, RESULTS
 from arkbatch.core.job import Secret
 from arkbatch.engines.opening import OpenRun

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from runs import BEGAN
 from virtual import run_virtual
 
-from arkbatch.adapters.progress import Observer
+from arkbatch.adapters.observer import Observer
 from arkbatch.adapters.rundir import FAILURES, RESULTS
 from arkbatch.core.job import Secret
 from arkbatch.core.summary import Summary

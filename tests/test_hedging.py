@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from runs import job_of, numbered, prompts
 from sessions import failures, results, scripted, worked
 
-from arkbatch.adapters.progress import Observer
+from arkbatch.adapters.observer import Observer
 from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job import RetryPolicy
 from arkbatch.core.records import Break, Broken

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from runs import BEGAN, failed, job_of, numbered, prompts, worked_off
 from virtual import run_virtual
 
-from arkbatch.adapters.progress import Observer
+from arkbatch.adapters.observer import Observer
 from arkbatch.cli.serving import Serving, session_of
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Secret

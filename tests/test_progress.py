@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from builders import failure, row, success
 
-from arkbatch.adapters.progress import Bar, LineAMinute, Log, Observer, Several, described
+from arkbatch.adapters.observer import Observer, Several
+from arkbatch.adapters.progress import Bar, LineAMinute, described
+from arkbatch.adapters.runlog import Log
 from arkbatch.core.errors import StorageFull
 from arkbatch.core.records import Again, Attempt, Cause, Kind, Scope
 from arkbatch.core.standing import Found, Standing

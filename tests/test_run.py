@@ -12,7 +12,7 @@ from virtual import run_virtual
 
 from arkbatch.adapters import journal as journal_module
 from arkbatch.adapters.journal import Journal
-from arkbatch.adapters.progress import Observer
+from arkbatch.adapters.observer import Observer
 from arkbatch.adapters.rundir import LEDGER
 from arkbatch.core.errors import RunDirectoryError, StorageFull
 from arkbatch.engines import durable

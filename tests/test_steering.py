@@ -12,7 +12,7 @@ from runs import failed, job_of, numbered, prompts, worked_off
 from sessions import failures, lines_of, results, scripted, worked
 
 from arkbatch.adapters.journal import Journal
-from arkbatch.adapters.progress import Observer
+from arkbatch.adapters.observer import Observer
 from arkbatch.adapters.rundir import FAILURES, LOG, RESULTS, RunDirectory
 from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.job import RetryPolicy

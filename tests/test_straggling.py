@@ -6,7 +6,7 @@ from pathlib import Path
 from runs import BEGAN, job_of, numbered, prompts
 from sessions import results, worked
 
-from arkbatch.adapters.progress import Observer
+from arkbatch.adapters.observer import Observer
 from arkbatch.adapters.rundir import LOG
 from arkbatch.reports.status import read_status
 from arkbatch.reports.status_text import status_text

@@ -13,7 +13,7 @@ from sessions import failures, results, scripted, worked
 from virtual import run_virtual
 
 from arkbatch.adapters.jobfile import resolve
-from arkbatch.adapters.progress import Observer
+from arkbatch.adapters.observer import Observer
 from arkbatch.core.errors import RunChanged, UsageError
 from arkbatch.core.spent import decode_billed, spent_of
 from arkbatch.engines.opening import OpenRun

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import click
 from msgspec import Struct
 
-from arkbatch.adapters.progress import Observer
+from arkbatch.adapters.observer import Observer
 from arkbatch.core.money import Money
 from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.run import Session

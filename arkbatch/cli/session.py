@@ -16,8 +16,9 @@ from msgspec.structs import replace
 
 from arkbatch.adapters.ctl_socket import HERE, listening
 from arkbatch.adapters.environment import NO_KEY
+from arkbatch.adapters.observer import Observer
 from arkbatch.adapters.open_files import allow_files
-from arkbatch.adapters.progress import Bar, LineAMinute, Observer
+from arkbatch.adapters.progress import Bar, LineAMinute
 from arkbatch.api import loop_factory
 from arkbatch.cli.serving import Serving, session_of
 from arkbatch.core.arks_own import remarks

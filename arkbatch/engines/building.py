@@ -5,8 +5,8 @@ from pathlib import Path
 
 from arkbatch.adapters.functions import load
 from arkbatch.adapters.images import Images
+from arkbatch.adapters.observer import Observer
 from arkbatch.adapters.pacefile import read_pace
-from arkbatch.adapters.progress import Observer
 from arkbatch.adapters.published import published, ramp_at
 from arkbatch.adapters.schema import misfit_of
 from arkbatch.adapters.transport import Transport

@@ -13,7 +13,7 @@ import orjson
 from msgspec import Struct
 
 from arkbatch.adapters.images import Images
-from arkbatch.adapters.progress import Observer
+from arkbatch.adapters.observer import Observer
 from arkbatch.adapters.transport import Transport
 from arkbatch.core.endpoints import ENDPOINTS, Endpoint
 from arkbatch.core.errors import Halted

@@ -16,8 +16,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from arkbatch.adapters.connection import open_connection
+from arkbatch.adapters.observer import Observer
 from arkbatch.adapters.pool import Pool
-from arkbatch.adapters.progress import Observer
 from arkbatch.core.endpoints import tokenization
 from arkbatch.core.endpoints.texts import texts_of
 from arkbatch.core.errors import ArkbatchError

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from arkbatch.adapters.observer import Observer
 from arkbatch.adapters.pacefile import PaceNote, write_pace
-from arkbatch.adapters.progress import Observer
 from arkbatch.core.ledger import Position
 from arkbatch.core.records import Outcome
 from arkbatch.engines.opening import OpenRun

@@ -5,8 +5,8 @@ It only looks, some times a second, at what the pace has learnt; it decides noth
 
 from collections.abc import Callable
 
+from arkbatch.adapters.observer import Observer
 from arkbatch.adapters.pacefile import PaceNote
-from arkbatch.adapters.progress import Observer
 from arkbatch.core.job import SIMULATOR, Job
 from arkbatch.core.outage import Outage
 from arkbatch.core.pace import Pace

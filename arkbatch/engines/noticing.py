@@ -13,7 +13,7 @@ from typing import Self
 
 from arkbatch.adapters.messengers import messengers
 from arkbatch.adapters.notify import Notifier
-from arkbatch.adapters.progress import Observer
+from arkbatch.adapters.observer import Observer
 from arkbatch.core.errors import ArkbatchError, RunDirectoryError
 from arkbatch.core.notice import Event, LongOutages, Notice
 from arkbatch.core.summary import Summary

@@ -8,7 +8,7 @@ can come between paying for an answer and keeping it. It does not know how an ou
 import asyncio
 from collections.abc import Callable
 
-from arkbatch.adapters.progress import Observer
+from arkbatch.adapters.observer import Observer
 from arkbatch.core.errors import ArkbatchError
 from arkbatch.core.ledger import Position
 from arkbatch.core.packing import Pack, apart

@@ -13,10 +13,11 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from arkbatch.adapters.connection import open_connection
+from arkbatch.adapters.observer import Observer, Several
 from arkbatch.adapters.pacefile import write_pace
 from arkbatch.adapters.pool import Pool
-from arkbatch.adapters.progress import Log, Observer, Several
 from arkbatch.adapters.rundir import LOG, SessionInfo
+from arkbatch.adapters.runlog import Log
 from arkbatch.adapters.transport import Transport
 from arkbatch.core.errors import ArkbatchError, StorageFull, UsageError
 from arkbatch.core.histogram import Histogram

@@ -10,8 +10,8 @@ from typing import assert_never
 
 import msgspec
 
+from arkbatch.adapters.observer import Observer
 from arkbatch.adapters.pool import Pool
-from arkbatch.adapters.progress import Observer
 from arkbatch.adapters.published import ramp_at
 from arkbatch.adapters.rundir import SessionInfo
 from arkbatch.core.errors import RunDirectoryError, UsageError

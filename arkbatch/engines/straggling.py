@@ -6,7 +6,7 @@ It only looks, some times a second, at the calls under way: `core.stragglers` sa
 
 from collections.abc import Callable
 
-from arkbatch.adapters.progress import Observer
+from arkbatch.adapters.observer import Observer
 from arkbatch.core.stragglers import Flight, Flights, Straggler, described, said
 
 SHOWN = 5

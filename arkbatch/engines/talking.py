@@ -9,7 +9,7 @@ the conversation stands. A session that resumes, or a `retry`, begins the conver
 import msgspec
 
 from arkbatch.adapters.functions import Functions, call
-from arkbatch.adapters.progress import Observer
+from arkbatch.adapters.observer import Observer
 from arkbatch.core.conversation import Told, Wish, calling, continued, endless, wishes
 from arkbatch.core.endpoints.batch import online_name
 from arkbatch.core.job import ToolUse

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from arkbatch.adapters.observer import Observer
 from arkbatch.adapters.pacefile import PaceNote
-from arkbatch.adapters.progress import Observer
 from arkbatch.adapters.published import ramp_at
 from arkbatch.core.deadline import Means
 from arkbatch.core.job import Limits

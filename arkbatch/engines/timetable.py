@@ -8,7 +8,7 @@ let go again. What an hour is, and what follows from a rate, is decided in `core
 import math
 from collections.abc import Callable
 
-from arkbatch.adapters.progress import Observer
+from arkbatch.adapters.observer import Observer
 from arkbatch.adapters.zones import due_of, hours_of
 from arkbatch.core.deadline import Deadline, Means, said, what_helps
 from arkbatch.core.hours import ALWAYS, clock

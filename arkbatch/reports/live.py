@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from arkbatch.adapters.progress import Observer
+from arkbatch.adapters.observer import Observer
 from arkbatch.adapters.rundir import RunDirectory
 from arkbatch.core.errors import ArkbatchError, RunDirectoryError
 from arkbatch.core.standing import Standing, seconds_left

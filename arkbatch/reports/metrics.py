@@ -16,7 +16,7 @@ from aiohttp import web
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from arkbatch.adapters.progress import Observer
+from arkbatch.adapters.observer import Observer
 from arkbatch.core.errors import UsageError
 from arkbatch.core.money import Money
 from arkbatch.core.records import (
