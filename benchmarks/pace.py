@@ -2,7 +2,7 @@
 
     python benchmarks/pace.py            the whole table, some four minutes
     python benchmarks/pace.py --quick    one short night of each, some seconds
-    python benchmarks/pace.py --from 100 --nights 10    nights that nothing was tuned on
+    python benchmarks/pace.py --from 100    nights that nothing was tuned on
 
 Each night is a discrete-event model: rows without end, answers of 2 to 12 seconds, refusals of 0.1 to 0.3. The
 server's limit is shared with other users, is cut to a third and given back, and is gone for some minutes; it is
