@@ -19,6 +19,7 @@ COMMANDS = {
     "status": "Show how far a run is, what it used and what failed.",
     "ctl": "Pause, resume, end or hasten a run while it goes on.",
     "show": "Show everything about one row.",
+    "answers": "Print the answers alone, or write them as CSV.",
     "vectors": "Write the vectors of a run as one numpy file.",
     "check": "Read every line of an input without sending anything.",
     "watch": "Show a run in the browser while it goes on.",

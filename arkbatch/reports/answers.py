@@ -35,17 +35,17 @@ def _choice(choice: Any, number: str) -> Iterator[str]:
     reason = choice.get("finish_reason")
     if thoughts := message.get("reasoning_content"):
         yield f"Thoughts{number}:"
-        yield _text(thoughts)
+        yield text_of(thoughts)
     yield f"Answer{number}{f' (finish reason {reason})' if reason else ''}:"
-    yield _text(message.get("content")) or "(no content)"
+    yield text_of(message.get("content")) or "(no content)"
     if refusal := message.get("refusal"):
-        yield f"Refusal{number}: {_text(refusal)}"
+        yield f"Refusal{number}: {text_of(refusal)}"
     for call in message.get("tool_calls") or ():
         function = call.get("function") or {}
-        yield f"Calls the tool {function.get('name')}: {_text(function.get('arguments'))}"
+        yield f"Calls the tool {function.get('name')}: {text_of(function.get('arguments'))}"
 
 
-def _text(content: Any) -> str:
+def text_of(content: Any) -> str:
     """Plain text, also out of a list of parts; anything else as JSON."""
     if content is None or isinstance(content, str):
         return content or ""
