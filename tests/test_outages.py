@@ -1,15 +1,22 @@
 """A service that goes away for a while costs that while, and no row."""
 
 import asyncio
+from contextlib import nullcontext
+from itertools import islice
 
 import pytest
+from fakes import SCRIPT, FakeTransport
 from msgspec.structs import replace
 from nights import Looks, Proxy, job_for, night, recorded, records, session_of, simulated
 from runs import numbered, prompts
 from virtual import run_virtual
 
 from arkbatch.adapters.rundir import RESULTS
+from arkbatch.core.errors import RunDamaged
 from arkbatch.engines import durable
+from arkbatch.engines import run as run_module
+from arkbatch.engines.opening import OpenRun
+from arkbatch.engines.run import Session
 
 MINUTE = 60.0
 
@@ -146,6 +153,34 @@ def test_rows_that_break_the_server_do_not_hold_up_a_run_for_a_night(tmp_path):
     summary, _ = night(job_for(tmp_path, concurrency=16), latency=0.5)
     assert (summary.succeeded, summary.failed) == (50, 4)
     assert summary.seconds < 40 * MINUTE
+
+
+@pytest.mark.parametrize("readable", [10, 11])
+def test_an_input_that_cannot_be_read_on_costs_no_answer_of_an_outage(tmp_path, monkeypatch, readable):
+    """Rows are read to be sent ahead when an answer has come: that is recorded all the same."""
+    answers = []
+
+    async def send(call):
+        await asyncio.sleep(0.1)
+        if asyncio.get_running_loop().time() < 1_010:
+            return SCRIPT["bad_gateway"]
+        answers.append(call.client_id)
+        return SCRIPT[""]
+
+    def rows(run):
+        yield from islice(run.rows(), readable)
+        raise RunDamaged("the disk is gone")
+
+    async def main():
+        with OpenRun(job, wall=lambda: 0.0) as run, pytest.raises(RunDamaged):
+            await Session(run, chance=lambda: 0.5).work_again(rows(run))
+
+    job, transport = job_for(tmp_path, 20, concurrency=4), FakeTransport()
+    transport.send = send
+    monkeypatch.setattr(run_module, "open_connection", lambda *_: nullcontext(transport))
+    run_virtual(main())
+    ids = [line["calls"][-1]["id"] for line in records(tmp_path, RESULTS)]
+    assert sorted(ids) == sorted(answers)
 
 
 def test_a_stretch_of_rows_that_break_the_server_does_not_hold_up_the_others(tmp_path):

@@ -154,6 +154,27 @@ def test_a_stop_between_two_halves_forgets_no_bill(tmp_path, monkeypatch, second
     assert usage(failures(ours)) == 80 * len(transport.calls)
 
 
+def vectors_for(call):
+    texts = orjson.loads(call.body)["input"]
+    count = 1 if isinstance(texts, str) else len(texts)
+    data = [{"object": "embedding", "index": index, "embedding": [0.5] * 64} for index in range(count)]
+    return said({"id": "02", "model": "e", "data": data, "usage": {"prompt_tokens": count, "total_tokens": count}})
+
+
+def test_a_pack_that_was_sent_ahead_in_an_outage_is_halved_though_the_workers_have_ended(tmp_path, monkeypatch):
+    """Nobody but who sent the pack is left to send its halves."""
+
+    def script(call, attempt):
+        if asyncio.get_running_loop().time() < 1_030:
+            return SCRIPT["bad_gateway"]
+        return refusal(400, "InvalidParameter", seconds=50) if b'"text 28"' in call.body else vectors_for(call)
+
+    ours = job(tmp_path, *(f"text {number}" for number in range(1, 41)), pack=4, concurrency=4)
+    summary = scripted(ours, FakeTransport(script), monkeypatch).summary
+    assert (summary.ending, summary.left) == ("finished", 0)
+    assert (len(results(ours)), numbers(failures(ours))) == (39, [28])
+
+
 def test_failed_rows_go_together_again(tmp_path):
     ours = job(tmp_path, *(f"text {number}" for number in range(1, 9)))
     worked(ours, faults={"refuse": 1.0})

@@ -108,21 +108,20 @@ class Engine:
             return
         if self._stopping.is_set() or self._refusals.doubtful:
             return
-        row = self._next()
-        if isinstance(row, BadRow):
-            self._record_bad(row)
-        elif row is not None:
-            assert self._group is not None
-            history = History()
-            task = self._group.create_task(self._go_ahead(row, history))
-            self._ahead[task] = history
-            task.add_done_callback(self._ahead.pop)
+        assert self._group is not None
+        history = History()
+        task = self._group.create_task(self._go_ahead(history))
+        self._ahead[task] = history
+        task.add_done_callback(self._ahead.pop)
 
-    async def _go_ahead(self, row: Row, history: History) -> None:
-        """All workers may have ended, or wait to be told by the last: what is left to do then is done here."""
-        await self._outcomes.bring(row, history)
-        if self._outcomes.halves or self._refusals.doubtful:
-            await self._worker()
+    async def _go_ahead(self, history: History) -> None:
+        """All workers may have ended, or wait to be told by the last: what is left to do then is done here.
+
+        The row is read here too. Who asked for it has a reply to record, and that is not to depend on the input.
+        """
+        await self._take(history)
+        while not self._stopping.is_set() and await self._see_to_rest():
+            pass
 
     def _spawn(self, sending: Coroutine[Any, Any, Came | None]) -> Sending:
         assert self._group is not None
@@ -191,24 +190,29 @@ class Engine:
         self._recording.write_down()
 
     async def _worker(self) -> None:
-        halves = self._outcomes.halves
         while not self._stopping.is_set():
-            if halves:
-                await self._outcomes.bring(*halves.popleft())
-                continue
-            if self._refusals.doubtful:
-                await self._doubt()
-                continue
-            row = self._next()
-            if row is None:
+            if not await self._see_to_rest() and not await self._take(History()):
                 return
-            if isinstance(row, BadRow):
-                self._record_bad(row)
-            else:
-                await self._outcomes.bring(row, History())
 
-    def _record_bad(self, row: BadRow) -> None:
-        self._recording.add(Failure(row, Cause(Kind.BAD_ROW, "", row.reason)))
+    async def _see_to_rest(self) -> bool:
+        """What has to be done before another row is begun. False: there is nothing."""
+        halves = self._outcomes.halves
+        if halves:
+            await self._outcomes.bring(*halves.popleft())
+        elif self._refusals.doubtful:
+            await self._doubt()
+        else:
+            return False
+        return True
+
+    async def _take(self, history: History) -> bool:
+        """See the next row through. False: there is none."""
+        row = self._next()
+        if isinstance(row, BadRow):
+            self._recording.add(Failure(row, Cause(Kind.BAD_ROW, "", row.reason)))
+        elif row is not None:
+            await self._outcomes.bring(row, history)
+        return row is not None
 
     def _next(self) -> Row | BadRow | None:
         """A failed row that goes again, or the next of the input. Only that one moves the place to resume at."""
