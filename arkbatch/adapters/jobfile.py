@@ -2,7 +2,7 @@
 
 Flags win over the environment (`adapters.environment`), the environment over the job file (`adapters.typed`),
 and the job file over the defaults that stand beside the fields in `core.job`. Paths in a job file are relative
-to it, paths in flags to the working directory. The input must exist, and is not opened here.
+to it, paths in flags to the working directory. The input must exist, and no more than its first line is read here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from arkbatch.adapters.auth import needs_project
+from arkbatch.adapters.beginning import first_line, names_model, no_jsonl
 from arkbatch.adapters.encryption import certificate_text, with_flavour
 from arkbatch.adapters.environment import (
     ARK,
@@ -64,6 +65,7 @@ def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd
     """
     given = _given(flags)
     typed = read(path, given, Path(cwd))
+    source, first = _input(path, typed, Path(cwd))
     server = _server(typed, given, environ, Path(cwd))
     _check_server(typed, server, given)
     typed = with_flavour(typed, server)
@@ -78,10 +80,10 @@ def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd
         **_validation(typed, given, Path(cwd)),
         **_tools(typed, given, Path(cwd)),
         limits=_limits(typed, server.base_url, simulated=bool(given.get("simulate"))),
-        input=_input(path, typed, Path(cwd)),
+        input=source,
         run_dir=_run_dir(path, given.get("run_dir"), typed, Path(cwd)),
         endpoint=typed.file.endpoint,
-        model=_no_model(typed, given) if model is None else model,
+        model=_no_model(typed, given, first) if model is None else model,
         base_url=server.base_url,
         api_key=server.key or NO_KEY,
         request_id_prefix=typed.file.request_id_prefix,
@@ -277,10 +279,10 @@ def _check_secrecy(server: Server, given: Mapping[str, Any]) -> None:
         )
 
 
-def _no_model(typed: Typed, given: Mapping[str, Any]) -> str:
+def _no_model(typed: Typed, given: Mapping[str, Any], first: bytes) -> str:
     if given.get("simulate"):
         return SIMULATED_MODEL
-    if given.get("dry_run"):
+    if given.get("dry_run") or names_model(first):
         return ""
     place = f"write model in {typed.label}, " if typed.label else ""
     raise UsageError(
@@ -288,22 +290,25 @@ def _no_model(typed: Typed, given: Mapping[str, Any]) -> str:
     )
 
 
-def _input(path: str, typed: Typed, cwd: Path) -> str:
-    """The path of the rows, which must be there."""
+def _input(path: str, typed: Typed, cwd: Path) -> tuple[str, bytes]:
+    """The path of the rows, which must be there, and the first of them, which of standard input is not known."""
     if typed.folder is None:
         if path == STDIN:
-            return STDIN
+            return STDIN, b""
         file, name = cwd / path, path
     elif typed.file.input is None:
         raise JobError(f'{typed.label}: no input: write input = "prompts.jsonl" (relative to the job file)')
     elif typed.file.input == STDIN:
-        return STDIN
+        return STDIN, b""
     else:
         file, name = typed.folder / typed.file.input, f"{typed.label}: input {typed.file.input}"
     if not file.is_file():
         looked = "" if name == str(file) else f" (looked at {file})"
         raise UsageError(f"{name} {'is not a file' if file.exists() else 'does not exist'}{looked}")
-    return str(file)
+    first = first_line(file)
+    if reason := no_jsonl(file, first):
+        raise UsageError(f"{name} {reason}")
+    return str(file), first
 
 
 def _run_dir(path: str, flag: str | None, typed: Typed, cwd: Path) -> str:
