@@ -10,6 +10,7 @@ from arkbatch.adapters.jobfile import resolve
 from arkbatch.cli.check import command
 from arkbatch.core.errors import ExitCode, UsageError
 from arkbatch.reports import inspection
+from arkbatch.reports.advice import NO_ROWS
 from arkbatch.reports.inspection import NO_MODEL, OTHER_REASONS, Duplicate, inspect, sort_of
 from arkbatch.reports.inspection_text import inspection_text
 from arkbatch.reports.tables import grid
@@ -169,6 +170,14 @@ def test_the_command_needs_no_key_and_ends_with_the_command_that_goes_on(tmp_pat
     assert result.stdout.splitlines()[0] == f"{path}: 2 of 2 rows can be sent. Nothing was sent."
     assert result.stdout.splitlines()[-1] == f"Send them:  arkbatch run {path} --model m --set temperature=0.2"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", NO_ROWS), (b"{oops\n\n", "None of the lines can be sent: mend them.")]
+)
+def test_what_has_nothing_to_send_is_not_proposed_for_a_run(tmp_path, content, said):
+    (tmp_path / "in.jsonl").write_bytes(content)
+    assert invoke(str(tmp_path / "in.jsonl"), "--model", "m").output.splitlines()[-1] == said
 
 
 def test_the_command_returns_3_when_a_line_is_bad_and_prints_json(tmp_path):

@@ -14,7 +14,7 @@ from arkbatch.cli.status import command
 from arkbatch.core.errors import ExitCode, RunDirectoryError
 from arkbatch.core.orders import Steered
 from arkbatch.core.records import Kind
-from arkbatch.reports.advice import advice
+from arkbatch.reports.advice import NO_ROWS, advice, next_step
 from arkbatch.reports.places import last_lines
 from arkbatch.reports.status import _Finished, read_status, recent
 from arkbatch.reports.status_text import status_text
@@ -127,6 +127,32 @@ def test_failures_come_with_a_sample_and_what_to_do(tmp_path):
     assert f"arkbatch retry {run} --kind timeout" in text
     assert "(bad lines, never sent)" in text
     assert text.splitlines()[-1] == f"Send the failed rows again:  arkbatch retry {run}"
+
+
+COMMAND = "arkbatch run in.jsonl"
+MEND = "Mend the failed rows in the input, then run it with --rebase"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "command", "said"),
+    [
+        (["bad_row", "blocked"], COMMAND, f"{MEND}:  {COMMAND} --rebase"),
+        (["bad_row"], f"{COMMAND} --rebase", f"{MEND}:  {COMMAND} --rebase"),
+        (["blocked"], "", f"{MEND}."),
+        (["bad_row", "timeout"], COMMAND, "Send the failed rows again:  arkbatch retry 'my run'"),
+    ],
+)
+def test_rows_that_would_fail_again_are_mended_and_not_sent_again(kinds, command, said):
+    assert next_step(kinds, "my run", command) == said
+
+
+def test_status_proposes_the_command_that_takes_up_mended_rows(tmp_path):
+    run = worked_off(job_of(prompts(tmp_path, b"{oops\n")), answered, command=COMMAND)
+    assert status_of(run).go_on == f"{MEND}:  {COMMAND} --rebase"
+
+
+def test_an_empty_input_has_no_answer_to_read(tmp_path):
+    assert status_of(worked_off(job_of(prompts(tmp_path)), answered)).go_on == NO_ROWS
 
 
 @pytest.mark.parametrize("kind", Kind)

@@ -58,9 +58,15 @@ def test_the_summary_shows_what_there_is_and_ends_with_the_command_that_goes_on(
     assert text.splitlines()[0] == "Finished, with failed rows."
     assert "2 succeeded, 1 failed, 0 left" in text
     assert "1 timeout" in text
-    assert "a.run/failures.jsonl" in text
+    assert "a.run/failures.jsonl; why: arkbatch status a.run" in text
     assert "latency" not in text
     assert text.splitlines()[-1] == "Go on:  x"
+
+
+def test_a_run_of_an_empty_input_says_that_it_is_empty():
+    assert summary_text(summary(ending="nothing left"), "Go on:  x").startswith(
+        "Nothing to send: the input has no rows."
+    )
 
 
 def test_a_halt_says_why_and_what_to_do():
@@ -74,7 +80,7 @@ def test_a_halt_says_why_and_what_to_do():
     [("nothing left", "Nothing left"), ("finished", "Finished."), ("halted", "Halted"), ("stopped", "Stopped")],
 )
 def test_the_first_line_says_how_it_ended(ending, words):
-    assert headline(summary(ending=ending)).startswith(words)
+    assert headline(summary(ending=ending, succeeded=1)).startswith(words)
 
 
 def test_simulated_answers_are_said_to_be():

@@ -26,11 +26,11 @@ from arkbatch.core.errors import ExitCode, RunDirectoryError
 from arkbatch.core.job import Job
 from arkbatch.core.notice import without_addresses
 from arkbatch.core.orders import Answer, Order, Set
-from arkbatch.core.records import Kind
 from arkbatch.core.summary import Summary
 from arkbatch.core.words import printable, printable_json
 from arkbatch.engines.opening import OpenRun
 from arkbatch.engines.run import Session, summary_of
+from arkbatch.reports.advice import NO_ROWS, next_step
 from arkbatch.reports.forecast_text import foretold
 from arkbatch.reports.status import read_status
 from arkbatch.reports.text import found_line, summary_text
@@ -181,10 +181,11 @@ def _next_command(summary: Summary) -> str:
     if summary.left:
         return f"Go on:  {this_command()}"
     directory = shlex.quote(summary.run_dir)
-    if set(summary.failures) == {Kind.BAD_ROW}:
-        return f"Mend the bad lines ({directory}/failures.jsonl says why), then run the input again with --rebase."
     if summary.failed:
-        return f"Send the failed rows again:  arkbatch retry {directory}"
+        command = this_command()
+        return next_step(summary.failures, summary.run_dir, command if command.startswith("arkbatch run ") else "")
+    if not summary.succeeded:
+        return NO_ROWS
     return f"Read one answer:  arkbatch show {directory} 1"
 
 

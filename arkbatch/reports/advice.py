@@ -1,9 +1,12 @@
 """What a person can do about failed rows, by the kind of failure."""
 
 import shlex
+from collections.abc import Iterable
 
 from arkbatch.core.records import Kind
 from arkbatch.core.rules import KEY, MODEL, PERMIT, RECHARGE
+
+NO_ROWS = "Write a JSON object on each line of the input, and run it again."
 
 # What to do before the rows are sent again, and what to change in them.
 _AGAIN: dict[str, tuple[str, str]] = {
@@ -27,9 +30,17 @@ _AGAIN: dict[str, tuple[str, str]] = {
     Kind.QUOTA: ("a quota is used up: raise it in the console, or wait until it resets", ""),
 }
 _MEND: dict[str, str] = {
-    Kind.BAD_ROW: "mend these lines in the input",
+    Kind.BAD_ROW: "mend these lines in the input, which `arkbatch check` lists",
     Kind.BLOCKED: "moderation refused the text, and most likely will again: change these rows in the input",
 }
+
+
+def next_step(kinds: Iterable[str], run_dir: str, command: str) -> str:
+    """What to do about the failed rows of a finished run. command: the `arkbatch run` that it came from, if known."""
+    if not set(kinds) <= _MEND.keys():
+        return f"Send the failed rows again:  arkbatch retry {shlex.quote(run_dir)}"
+    again = command if command.endswith(" --rebase") else f"{command} --rebase"
+    return f"Mend the failed rows in the input, then run it with --rebase{f':  {again}' if command else '.'}"
 
 
 def advice(kind: str, run_dir: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from arkbatch.core.estimate import OUTPUT
 from arkbatch.core.words import count, counted, printable, short
+from arkbatch.reports.advice import NO_ROWS
 from arkbatch.reports.inspection import NO_MODEL, Duplicate, Inspection
 from arkbatch.reports.tables import grid
 from arkbatch.reports.text import table
@@ -31,7 +32,7 @@ def _headline(found: Inspection) -> str:
     parts = [f"{count(good)} of {count(found.rows)} rows can be sent"]
     parts += [counted(found.bad, "bad line")] if found.bad else []
     parts += [f"{count(found.unnamed)} without a model"] if found.unnamed else []
-    parts += [f"{count(found.blank)} blank lines passed over"] if found.blank else []
+    parts += [f"{counted(found.blank, 'blank line')} passed over"] if found.blank else []
     return f"{printable(found.input)}: {', '.join(parts)}. Nothing was sent."
 
 
@@ -81,7 +82,7 @@ def _duplicates(found: Inspection) -> Iterator[str]:
     if not found.duplicates:
         return
     yield (
-        f"The same custom_id on several lines: {count(found.duplicate_ids)} ids on {count(found.duplicate_lines)} "
+        f"The same custom_id on several lines: {counted(found.duplicate_ids, 'id')} on {count(found.duplicate_lines)} "
         "lines. All are sent, and told apart by line number:"
     )
     yield from table([(printable(each.custom_id), _places(each)) for each in found.duplicates])
@@ -97,6 +98,10 @@ def _places(each: Duplicate) -> str:
 def _next(found: Inspection, command: str) -> str:
     if found.unnamed:
         return f"{NO_MODEL[1:-1].capitalize()}: give --model M, set ARK_MODEL, or write model into the rows."
+    if not found.rows:
+        return NO_ROWS
+    if found.bad == found.rows:
+        return "None of the lines can be sent: mend them."
     if found.bad:
         return f"Mend the bad lines, or send the others (bad lines are recorded as failures):  {command}"
     return f"Send them:  {command}"

@@ -25,7 +25,7 @@ from arkbatch.core.orders import Steered, limits_after, pause_of
 from arkbatch.core.records import add_usage, total_tokens
 from arkbatch.core.stragglers import Straggler
 from arkbatch.core.till import Charge
-from arkbatch.reports.advice import advice
+from arkbatch.reports.advice import NO_ROWS, advice, next_step
 from arkbatch.reports.places import input_file, last_lines, readable
 
 InputState = Literal["as it was", "changed since the last session", "not found"]
@@ -146,7 +146,7 @@ def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
             failures=_failures(ledger, run_dir),
             sessions=info.sessions,
             halt=_halt(directory) if last and last.ending == "halted" else "",
-            go_on=_go_on(run_dir, info, writer, left, ledger.failed.count),
+            go_on=_go_on(run_dir, info, writer, left, ledger),
             cost=bill.cost().plain(),
             discarded_cost=bill.thrown().plain(),
             charges=[_charge(charge) for charge in bill.charges],
@@ -244,14 +244,16 @@ def _halt(directory: RunDirectory) -> str:
     )
 
 
-def _go_on(run_dir: str, info: RunInfo, writer: str | None, left: int, failed: int) -> str:
+def _go_on(run_dir: str, info: RunInfo, writer: str | None, left: int, ledger: Ledger) -> str:
     directory = shlex.quote(run_dir)
     if writer:
         return f"Look again:  arkbatch status {directory}"
     if left:
         return f"Go on:  {_last_command(info) or f'the `arkbatch run` command of the last session, into {directory}'}"
-    if failed:
-        return f"Send the failed rows again:  arkbatch retry {directory}"
+    if ledger.failed.count:
+        return next_step([each.kind for each in ledger.failures], run_dir, _last_command(info))
+    if not info.input.rows:
+        return NO_ROWS
     return f"Read one answer:  arkbatch show {directory} 1"
 
 

@@ -1,6 +1,7 @@
 """What a terminal shows: short tables and lines. It formats values and reads nothing."""
 
 import re
+import shlex
 from collections.abc import Sequence
 
 from arkbatch.core.money import Money
@@ -59,7 +60,12 @@ def summary_text(summary: Summary, next_command: str) -> str:
         ("streamed", _speeds_text(summary)),
         ("simulated", "yes: the answers come from arkbatch's own simulator" if summary.simulated else ""),
         ("results", f"{summary.run_dir}/results.jsonl" if summary.succeeded else ""),
-        ("failed rows", f"{summary.run_dir}/failures.jsonl" if summary.failed else ""),
+        (
+            "failed rows",
+            f"{summary.run_dir}/failures.jsonl; why: arkbatch status {shlex.quote(summary.run_dir)}"
+            if summary.failed
+            else "",
+        ),
     ]
     lines = [headline(summary), *table([row for row in rows if row[1]])]
     if summary.halt:
@@ -104,6 +110,8 @@ def _cost(summary: Summary) -> str:
 def headline(summary: Summary) -> str:
     match summary.ending:
         case "nothing left":
+            if not (summary.left or summary.failed or summary.succeeded):
+                return "Nothing to send: the input has no rows."
             return "Nothing was sent." if summary.left else "Nothing left to send: every row has its record."
         case "finished":
             return "Finished." if not summary.failed else "Finished, with failed rows."

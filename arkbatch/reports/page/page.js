@@ -24,7 +24,7 @@
       notStopped: "The stop was refused: open the address that the terminal shows.",
       next: {
         running: "Look in a terminal:", halted: "When that is mended, go on:", unfinished: "Go on:",
-        failed: "Send the failed rows again:", finished: "Read one answer:",
+        failed: "Send the failed rows again:", mend: "Mend the failed rows in the input, then run it with --rebase:", finished: "Read one answer:",
       },
       failures: "Failed rows", such: "such as row", last: "The last failed rows", row: "row", id: "custom_id", why: "why", prompt: "prompt",
       when: "when", overTime: "Over time", zoom: "Drag over a chart to look closer; double-click to go back.", all: "Show everything",
@@ -58,7 +58,7 @@
       inFlight: "个请求进行中", bound: "瓶颈：", stop: "停止", stopping: "正在停止……",
       sureStop: "停止运行？会等待进行中的请求结束，之后可以继续运行。",
       notStopped: "停止请求被拒绝：请打开终端里显示的地址。",
-      next: { running: "在终端查看：", halted: "问题解决后继续：", unfinished: "继续运行：", failed: "重新发送失败的行：", finished: "查看一条回答：" },
+      next: { running: "在终端查看：", halted: "问题解决后继续：", unfinished: "继续运行：", failed: "重新发送失败的行：", mend: "在输入文件里改好失败的行，再用 --rebase 运行：", finished: "查看一条回答：" },
       failures: "失败的行", such: "例如第", last: "最近失败的行", row: "行", id: "custom_id", why: "原因", prompt: "提示词",
       when: "时间", overTime: "变化过程", zoom: "在图上拖动可放大，双击还原。", all: "显示全部",
       each: (w) => `每格为 ${time(w)}。`,
@@ -289,7 +289,7 @@
       const bound = data.now.waiting ? ` · ${data.now.waiting}` : data.now.bound_by ? ` · ${w.bound} ${data.now.bound_by}` : "";
       box.append(`${whole(data.now.in_flight)} ${w.inFlight}${bound}`);
     } else if (data.next_command && data.state !== "running") {
-      box.append(w.next[data.state], " ", make("code", "", data.next_command));
+      box.append(w.next[data.state === "failed" && data.next_command.endsWith(" --rebase") ? "mend" : data.state], " ", make("code", "", data.next_command));
     }
     return box;
   }
@@ -376,7 +376,7 @@
     const rows = list.map((each, index) => {
       const began = unix(each.began_at), ended = unix(each.ended_at);
       const limits = Object.entries(each.limits).filter(([, value]) => value !== null).map(([name, value]) => `${name} ${whole(value)}`);
-      const ending = w.ending[each.ending] ?? each.ending;
+      const ending = w.ending[each.ending ?? ""] ?? each.ending;
       const look = button("", w.show, () => look_at(began, ended || data.made_at));
       return [
         number(each.number), each.command, stamp(began), ended ? time(each.seconds) : "", limits.join(", "),
