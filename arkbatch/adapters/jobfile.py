@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from arkbatch.adapters.auth import needs_project
+from arkbatch.adapters.agreement import agreed, check_lane, check_secrecy
 from arkbatch.adapters.beginning import first_line, names_model, no_jsonl
-from arkbatch.adapters.encryption import certificate_text, with_flavour
+from arkbatch.adapters.encryption import certificate_text
 from arkbatch.adapters.environment import (
     ARK,
     NO_KEY,
@@ -21,8 +21,6 @@ from arkbatch.adapters.environment import (
     Server,
     checked_url,
     choose_server,
-    is_local,
-    origin,
     read_variables,
 )
 from arkbatch.adapters.functions import load, tools_of
@@ -30,9 +28,6 @@ from arkbatch.adapters.messengers import messengers, settled
 from arkbatch.adapters.published import ramp_at
 from arkbatch.adapters.schema import read_schema
 from arkbatch.adapters.typed import FLAG_PATHS, Typed, complete, mistake, read
-from arkbatch.adapters.zones import due_of, hours_of
-from arkbatch.core.arks_own import refusal
-from arkbatch.core.endpoints.batch import LANE, misplaced
 from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job import CERTIFICATE_TEXT, Job, Limits, Notify, Sections
 
@@ -67,31 +62,17 @@ def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd
     typed = read(path, given, Path(cwd))
     source, first = _input(path, typed, Path(cwd))
     server = _server(typed, given, environ, Path(cwd))
-    _check_server(typed, server, given)
-    typed = with_flavour(typed, server)
     said = (given.get("model"), server.model or None, typed.file.model)
     model = next((one for one in said if one is not None), None)
-    _check_project(typed, server, model or "")
-    _check_places(typed)
-    _check_lane(typed, model or "")
+    typed = agreed(typed, server, given, model or "")
+    check_lane(typed, model or "")
     return Job(
-        **{name: getattr(typed.file, name) for name in Sections.__struct_fields__ if name not in {"limits", *PLACES}},
-        images=_images(typed, given, Path(cwd)),
-        **_validation(typed, given, Path(cwd)),
-        **_tools(typed, given, Path(cwd)),
+        **_common(typed, server, given, Path(cwd)),
         limits=_limits(typed, server.base_url, simulated=bool(given.get("simulate"))),
         input=source,
         run_dir=_run_dir(path, given.get("run_dir"), typed, Path(cwd)),
-        endpoint=typed.file.endpoint,
         model=_no_model(typed, given, first) if model is None else model,
-        base_url=server.base_url,
-        api_key=server.key or NO_KEY,
-        request_id_prefix=typed.file.request_id_prefix,
-        prices_file=given.get("prices", ""),
         row_limit=_row_limit(given.get("limit")),
-        at_ark=server.at_ark or bool(given.get("simulate")),
-        simulated=bool(given.get("simulate")),
-        access=server.access,
         certificate=certificate_text(typed, server, given, Path(cwd)),
         notify=_notify(typed, given, environ, [typed.folder, Path(cwd)] if typed.folder else [Path(cwd)]),
     )
@@ -121,27 +102,15 @@ def resolve_again(
         server = msgspec.structs.replace(server, key=NO_KEY, access=None)
     if server.key is None and server.access is None:
         raise UsageError(server.missing)
-    _check_server(typed, server, given)
-    typed = with_flavour(typed, server)
-    _check_project(typed, server, given.get("model") or typed.file.model or "")
-    _check_places(typed)
-    _check_secrecy(server, given)
+    model = given.get("model") or typed.file.model or ""
+    typed = agreed(typed, server, given, model)
+    check_secrecy(server, given)
     return Job(
-        **{name: getattr(typed.file, name) for name in Sections.__struct_fields__ if name not in PLACES},
-        images=_images(typed, given, Path()),
-        **_validation(typed, given, Path()),
-        **_tools(typed, given, Path()),
+        **_common(typed, server, given, Path()),
+        limits=typed.file.limits,
         input=input_path,
         run_dir=run_dir,
-        endpoint=typed.file.endpoint,
-        model=given.get("model") or typed.file.model or "",
-        base_url=server.base_url,
-        api_key=server.key or NO_KEY,
-        request_id_prefix=typed.file.request_id_prefix,
-        prices_file=given.get("prices", ""),
-        at_ark=server.at_ark or bool(given.get("simulate")),
-        simulated=bool(given.get("simulate")),
-        access=server.access,
+        model=model,
         certificate=certificate_text(typed, server, given, Path(), kept),
         notify=_notify(typed, given, environ, [Path.cwd(), *(Path(folder) for folder in folders)]),
     )
@@ -152,6 +121,25 @@ def resolve_notify(path: str | None, flags: Mapping[str, Any], environ: Mapping[
     given, here = _given(flags), Path(cwd)
     typed = complete({}, given) if path is None else read(path, given, here)
     return _notify(typed, given, environ, [typed.folder, here] if typed.folder else [here])
+
+
+def _common(typed: Typed, server: Server, given: Mapping[str, Any], cwd: Path) -> dict[str, Any]:
+    """The fields of a job that are found in the same way for a run and for another try at its failed rows."""
+    kept = Sections.__struct_fields__
+    return {
+        **{name: getattr(typed.file, name) for name in kept if name not in {"limits", *PLACES}},
+        "images": _images(typed, given, cwd),
+        **_validation(typed, given, cwd),
+        **_tools(typed, given, cwd),
+        "endpoint": typed.file.endpoint,
+        "base_url": server.base_url,
+        "api_key": server.key or NO_KEY,
+        "request_id_prefix": typed.file.request_id_prefix,
+        "prices_file": given.get("prices", ""),
+        "at_ark": server.at_ark or bool(given.get("simulate")),
+        "simulated": bool(given.get("simulate")),
+        "access": server.access,
+    }
 
 
 def _notify(typed: Typed, given: Mapping[str, Any], environ: Mapping[str, str], folders: Sequence[Path]) -> Notify:
@@ -208,39 +196,6 @@ def _tools(typed: Typed, given: Mapping[str, Any], cwd: Path) -> dict[str, Any]:
     }
 
 
-def _check_server(typed: Typed, server: Server, given: Mapping[str, Any]) -> None:
-    if server.is_ark or given.get("simulate"):
-        return
-    if reason := refusal(typed.file, typed.file.endpoint, server.base_url):
-        raise mistake(typed.label, reason)
-
-
-def _check_lane(typed: Typed, model: str) -> None:
-    if reason := misplaced(model, typed.file.lane):
-        raise mistake(typed.label, reason)
-    if typed.file.hedge and typed.file.lane == LANE:
-        raise mistake(typed.label, "hedge is for online calls: those of the batch lane are held for hours by nature")
-
-
-def _check_project(typed: Typed, server: Server, model: str) -> None:
-    """Said before the first call, where the model is known; a row's own model is looked at when it is sent."""
-    if server.access is not None and model and needs_project(model) and not typed.file.project:
-        raise mistake(
-            typed.label,
-            f"an access key opens the plain model id {model} only together with its project: give project (--project), "
-            f"or an inference endpoint (ep-...) as the model, or an API key ({ARK.key})",
-        )
-
-
-def _check_places(typed: Typed) -> None:
-    """The hours may name a place whose time this machine does not know."""
-    try:
-        hours_of(typed.file.hours)
-        due_of(typed.file.hours)
-    except UsageError as error:
-        raise mistake(typed.label, str(error)) from None
-
-
 def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
     if unknown := set(flags) - {*FLAG_PATHS, *OTHER_FLAGS}:
         raise TypeError(f"unknown flags: {', '.join(sorted(unknown))}")
@@ -258,7 +213,7 @@ def _server(typed: Typed, given: Mapping[str, Any], environ: Mapping[str, str], 
         return msgspec.structs.replace(server, key=NO_KEY, access=None)
     if server.key is None and server.access is None and not given.get("dry_run"):
         raise UsageError(server.missing)
-    _check_secrecy(server, given)
+    check_secrecy(server, given)
     return server
 
 
@@ -268,15 +223,6 @@ def _limits(typed: Typed, base_url: str, *, simulated: bool) -> Limits:
     if "concurrency" in typed.limits_said or simulated or ramp_at(base_url) is None:
         return limits
     return msgspec.structs.replace(limits, concurrency=MOST_AT_ONCE)
-
-
-def _check_secrecy(server: Server, given: Mapping[str, Any]) -> None:
-    """A key and prompts that leave this machine unencrypted are read by everyone on the way."""
-    if origin(server.base_url)[0] == "http" and not (is_local(server.base_url) or given.get("insecure")):
-        raise UsageError(
-            f"{server.base_url} would carry the key and the prompts unencrypted: write https://, "
-            "or say --insecure if that network is yours"
-        )
 
 
 def _no_model(typed: Typed, given: Mapping[str, Any], first: bytes) -> str:
