@@ -89,6 +89,14 @@ def test_rows_that_name_none_need_one(tmp_path):
         resolve("rows.jsonl", {}, KEY, tmp_path)
 
 
+def test_the_variable_that_is_named_for_the_model_is_the_one_that_counts_there(tmp_path):
+    written(tmp_path, "rows.jsonl", b'{"prompt":"a"}\n')
+    elsewhere = {"OPENAI_API_KEY": "sk-other", "OPENAI_BASE_URL": "https://api.example.com/v1"}
+    with pytest.raises(UsageError, match="or set MODEL_NAME in the environment"):
+        resolve("rows.jsonl", {}, elsewhere, tmp_path)
+    assert resolve("rows.jsonl", {}, {**elsewhere, "MODEL_NAME": "m"}, tmp_path).model == "m"
+
+
 def test_a_missing_input_is_told_before_a_missing_key(tmp_path):
     with pytest.raises(UsageError, match=r"rows\.jsonl does not exist"):
         resolve("rows.jsonl", {}, {}, tmp_path)

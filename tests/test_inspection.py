@@ -105,7 +105,7 @@ def test_rows_that_lack_only_a_model_are_told_from_bad_ones(tmp_path):
     assert (found.rows, found.bad, found.unnamed) == (3, 1, 1)
     assert NO_MODEL in {group.model for group in found.groups}
     assert inspection_text(found, "arkbatch run x").endswith(
-        "No model named: give --model M, set ARK_MODEL, or write model into the rows."
+        "No model named: give --model M, set ARK_MODEL (elsewhere MODEL_NAME), or write model into the rows."
     )
 
 

@@ -18,6 +18,7 @@ from arkbatch.adapters.environment import (
     ARK,
     NO_KEY,
     NOTIFY,
+    OPENAI,
     Server,
     checked_url,
     choose_server,
@@ -71,7 +72,7 @@ def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd
         limits=_limits(typed, server.base_url, simulated=bool(given.get("simulate"))),
         input=source,
         run_dir=_run_dir(path, given.get("run_dir"), typed, Path(cwd)),
-        model=_no_model(typed, given, first) if model is None else model,
+        model=_no_model(typed, given, server, first) if model is None else model,
         row_limit=_row_limit(given.get("limit")),
         certificate=certificate_text(typed, server, given, Path(cwd)),
         notify=_notify(typed, given, environ, [typed.folder, Path(cwd)] if typed.folder else [Path(cwd)]),
@@ -225,14 +226,15 @@ def _limits(typed: Typed, base_url: str, *, simulated: bool) -> Limits:
     return msgspec.structs.replace(limits, concurrency=MOST_AT_ONCE)
 
 
-def _no_model(typed: Typed, given: Mapping[str, Any], first: bytes) -> str:
+def _no_model(typed: Typed, given: Mapping[str, Any], server: Server, first: bytes) -> str:
     if given.get("simulate"):
         return SIMULATED_MODEL
     if given.get("dry_run") or names_model(first):
         return ""
+    name = ARK.model if server.at_ark else OPENAI.model
     place = f"write model in {typed.label}, " if typed.label else ""
     raise UsageError(
-        f'no model: {place}give --model, or set {ARK.model} in the environment (--model "" if each row names its own)'
+        f'no model: {place}give --model, or set {name} in the environment (--model "" if each row names its own)'
     )
 
 

@@ -58,7 +58,8 @@ RECHARGE = "the account is out of money: recharge it in the billing centre of th
 PERMIT = "give the key's account access to this model: permissions and projects in the service's console"
 ACTIVATE = "activate the model in the Ark console (model activation), or name another one with --model"
 MODEL = "check the model or endpoint id (--model, ARK_MODEL or MODEL_NAME) and that the key may use it"
-ADDRESS = "check the base URL (ARK_BASE_URL, OPENAI_BASE_URL); Ark's is https://ark.cn-beijing.volces.com/api/v3"
+_ARK_URL = "https://ark.cn-beijing.volces.com/api/v3"
+ADDRESS = f"check the base URL (ARK_BASE_URL, OPENAI_BASE_URL): Ark's is {_ARK_URL}, most others end in /v1"
 GATEWAY = "check the address and the kind of key: the gateway before Ark did not know the request's signature"
 FREE = "the free quota of this model is used up: activate the paid service in the Ark console, or name another model"
 PLAN = "the quota of the plan is used up: wait until it resets, or use a key without the plan"
@@ -193,7 +194,7 @@ RULES: tuple[Rule, ...] = (
     fewer(Kind.OVERLOADED, "overloaded_error", "engine_overloaded", "server_overloaded"),
     # Codes that nobody told us of, by status. 503 and 529 mean that the service is not up to it: that is waited out
     # and costs the row nothing, while 500, 502 and 504 may be the row's own doing and spend its attempts.
-    halt(Kind.NOT_FOUND, "the server redirects, and a redirect is never followed with a key: " + ADDRESS, 3),
+    halt(Kind.NOT_FOUND, "the server redirects, where no key follows: " + ADDRESS, 3),
     refused(Kind.TOO_LONG, 400, 422, says=TOO_LONG),
     halt(Kind.AUTH, KEY, 401),
     halt(Kind.BILLING, RECHARGE, 402),

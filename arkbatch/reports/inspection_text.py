@@ -97,7 +97,8 @@ def _places(each: Duplicate) -> str:
 
 def _next(found: Inspection, command: str) -> str:
     if found.unnamed:
-        return f"{NO_MODEL[1:-1].capitalize()}: give --model M, set ARK_MODEL, or write model into the rows."
+        said = NO_MODEL[1:-1].capitalize()
+        return f"{said}: give --model M, set ARK_MODEL (elsewhere MODEL_NAME), or write model into the rows."
     if not found.rows:
         return NO_ROWS
     if found.bad == found.rows:
