@@ -112,6 +112,18 @@ def test_it_opens_slowly_and_is_over_when_all_may_go_again():
     assert one.seconds(500.0) == 101.0  # since the last sign of life, at the beginning
 
 
+def test_calls_that_hang_since_before_do_not_keep_it_from_opening():
+    one = outage()
+    for _ in range(6):
+        one.sent(0.5)
+    for row in range(1, 4):
+        call(one, 1.0, row, DROPPED)
+    call(one, 100.0, 1, DONE)
+    assert (one.ready_in(100.0, 7), one.ready_in(100.0, 8)) == (0.0, math.inf)
+    one.heard(101.0, 9, DROPPED, 0.5)
+    assert (one.ready_in(101.0, 6), one.ready_in(101.0, 7)) == (0.0, math.inf)
+
+
 def test_failures_while_it_opens_shut_it_again():
     one = away()
     call(one, 100.0, 1, DONE)
@@ -217,13 +229,13 @@ def test_a_call_of_which_nothing_is_heard_is_no_longer_under_way_and_no_probe():
     for _ in range(40):
         one.sent(0.5)
     for _ in range(40):
-        one.unheard(0.6)
+        one.unheard(0.6, 0.5)
     for row in range(1, 4):
         call(one, 1.0, row, DROPPED)
     assert one.is_away
     one.sent(10.0)
     assert one.ready_in(10.0, 1) == SLOW_PROBE
-    one.unheard(10.0)
+    one.unheard(10.0, 10.0)
     assert one.ready_in(10.0, 0) == 0
 
 

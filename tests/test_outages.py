@@ -13,6 +13,7 @@ from virtual import run_virtual
 
 from arkbatch.adapters.rundir import RESULTS
 from arkbatch.core.errors import RunDamaged
+from arkbatch.core.records import Break, Broken
 from arkbatch.engines import durable
 from arkbatch.engines import run as run_module
 from arkbatch.engines.opening import OpenRun
@@ -133,6 +134,22 @@ def test_an_outage_with_other_symptoms_costs_no_row_either(tmp_path, fault):
     summary = run_virtual(main())
     assert (summary.succeeded, summary.failed) == (1000, 0)
     assert 10 * MINUTE < summary.session["seconds_away"] < 12 * MINUTE
+
+
+def test_connections_that_hang_keep_only_their_own_rows_waiting(tmp_path, monkeypatch):
+    """A network that is gone refuses new calls at once, and tells nothing of those that were under way."""
+
+    def script(call, attempt):
+        if not 1_010 <= asyncio.get_running_loop().time() < 1_040:
+            return SCRIPT[""]
+        hangs = call.client_id.endswith(("4-1", "8-1"))
+        return Broken(Break.TIMEOUT, "silence", 600.0) if hangs else SCRIPT["bad_gateway"]
+
+    job, transport = job_for(tmp_path, 4000, concurrency=16), FakeTransport(script)
+    monkeypatch.setattr(run_module, "open_connection", lambda *_: nullcontext(transport))
+    summary = run_virtual(session_of(job))
+    assert (summary.succeeded, summary.failed) == (4000, 0)
+    assert sum(began > 1_200 for began in transport.began) <= 16  # of 2,400 after the outage
 
 
 def test_one_failure_in_twenty_is_no_outage(tmp_path):

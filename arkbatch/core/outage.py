@@ -20,7 +20,8 @@ The reasoning:
   those that did not are tried side by side.
 * **Whom an answer clears**: that to a row which had failed clears all that failed, for then it was the service. That
   to a row which never failed makes them suspects: one that fails once more answers for it, and is no witness.
-* **It opens slowly**: two at once, and one more with each answer. Failures that no answer contradicts, of half of the
+* **It opens slowly**: two at once, and one more with each answer, beside those that are under way from before. These
+  may hang on dead connections for as long as a read may take. Failures that no answer contradicts, of half of the
   calls under way, shut it again; two alone would, where one call in eight fails for ever, keep a wide run from
   opening. The pauses then grow anew, from the last answer.
 """
@@ -80,6 +81,7 @@ class Outage:
         self._seconds = 0.0  # away, in outages that are over
         self._alive_at = now
         self._under_way = 0
+        self._opened_at, self._from_before = now, 0  # and how many calls are under way since before
         self._failing: dict[int, int] = {}  # failures of each row since the last sign of life
         self._excused: dict[int, int] = {}  # the same, since one of them was answered after all
         self._suspects: set[int] = set()  # of these, who failed while others did not
@@ -97,7 +99,7 @@ class Outage:
         if not self.is_away:
             return 0.0
         if self._opening:
-            return 0.0 if in_flight < self._opening else math.inf
+            return 0.0 if in_flight - self._from_before < self._opening else math.inf
         return max(0.0, self._next_probe - now)
 
     def sent(self, now: float) -> None:
@@ -121,7 +123,7 @@ class Outage:
 
     def heard(self, now: float, row: int, verdict: Verdict, sent_at: float) -> Verdict:
         """The verdict on a call of this row, with the blame where it belongs."""
-        self._under_way -= 1
+        self._ended(sent_at)
         if isinstance(verdict, Again):
             if verdict.scope is Scope.CONCURRENCY:
                 return verdict  # busy is neither here nor away: the pace takes care of it
@@ -132,9 +134,9 @@ class Outage:
         self._lives(now, row)
         return verdict
 
-    def unheard(self, now: float) -> None:
+    def unheard(self, now: float, sent_at: float) -> None:
         """A call ended and says nothing, since it was not sent or nobody waited for it: another may probe."""
-        self._under_way -= 1
+        self._ended(sent_at)
         if self.is_away and not self._opening:
             self._next_probe = now
 
@@ -204,6 +206,11 @@ class Outage:
 
     # ---- life and failure
 
+    def _ended(self, sent_at: float) -> None:
+        self._under_way -= 1
+        if self._from_before and sent_at < self._opened_at:
+            self._from_before -= 1
+
     def _lives(self, now: float, row: int) -> None:
         self._known, self._alive_at = True, now
         if self._excused:
@@ -215,6 +222,7 @@ class Outage:
             return
         if not self._opening:
             self._opening, self._share = FIRST_WIDTH, SHARE / 2
+            self._opened_at, self._from_before = now, self._under_way
         else:
             self._opening += 1
         if self._opening >= self._enough:

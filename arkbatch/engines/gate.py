@@ -127,12 +127,12 @@ class Gate:
         """A call was abandoned: its place is free, and it counts as it was reserved."""
         self.in_flight -= 1
         self._reserved -= turn.tokens
-        self.outage.unheard(self._time())
+        self.outage.unheard(self._time(), turn.at)
         self._look_soon()
 
     def unsent(self, turn: Turn) -> None:
         """Nothing was sent: it counts as a request, and its tokens are free."""
-        self.outage.unheard(self._time())
+        self.outage.unheard(self._time(), turn.at)
         self.answered(turn, 0)
 
     def answered(self, turn: Turn, used: int) -> None:
