@@ -66,6 +66,8 @@ def test_one_object_over_several_lines_and_a_workbook_are_refused(tmp_path):
     [
         (BATCH, True),
         (b'{"model":"m","prompt":"a"}', True),
+        (b'{"custom_id":"a","model":"","request":{"body":{"model":"m"}}}', True),
+        (b'{"custom_id":"a","model":"m","request":{"body":{}}}', False),
         (b'{"prompt":"a"}', False),
         (b'{"body":{"model":""}}', False),
         (b'["model"]', False),

@@ -42,10 +42,12 @@ def _made_by(command: str, path: Path) -> str:
 
 
 def names_model(first: bytes) -> bool:
-    """Whether the first row says which model it is for, as rows of OpenAI's batch files do."""
+    """Whether the first row says which model it is for, as rows of OpenAI's batch files and our failures do."""
     try:
         row = orjson.loads(first)
     except orjson.JSONDecodeError:
         return False
+    if isinstance(row, dict) and isinstance(row.get("request"), dict):
+        row = row["request"]
     places = (row, row.get("body")) if isinstance(row, dict) else ()
     return any(isinstance(place, dict) and place.get("model") for place in places)
