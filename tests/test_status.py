@@ -129,6 +129,11 @@ def test_failures_come_with_a_sample_and_what_to_do(tmp_path):
     assert text.splitlines()[-1] == f"Send the failed rows again:  arkbatch retry {run}"
 
 
+def test_rows_that_name_their_models_leave_no_gap(tmp_path):
+    run = worked_off(job_of(prompts(tmp_path, *numbered(1)), model=""), answered)
+    assert "chat, the model of each row, simulator" in status_text(status_of(run))
+
+
 COMMAND = "arkbatch run in.jsonl"
 MEND = "Mend the failed rows in the input, then run it with --rebase"
 

@@ -64,7 +64,8 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
     said = cost_text(cost, thrown, status.no_price_because)
     yield "cost", spent_text(said, simulated=status.simulated)
     yield "input", status.input + ("" if status.input_state == "as it was" else f" ({status.input_state})")
-    yield "asked", ", ".join(str(status.asked[name]) for name in ("endpoint", "model", "base_url"))
+    model = status.asked["model"] or "the model of each row"
+    yield "asked", f"{status.asked['endpoint']}, {model}, {status.asked['base_url']}"
     changed = any(each.limits for each in _last_steered(status))
     yield "limits", _limits(status.limits) + (" (changed for that session only)" if changed else "")
     yield "pace", pace_text(status.pace, over=not status.left) if status.pace else ""

@@ -114,6 +114,22 @@ def test_numbers_are_those_of_the_usage_file(opened, night):
     assert page.locator(".total [data-cost]").get_attribute("data-cost") == usage["cost"]["amounts"]["CNY"]
 
 
+@pytest.mark.parametrize(
+    ("locale", "said"), [("en-US", "Mend the failed rows in the input"), ("zh-CN", "在输入文件里改好失败的行")]
+)
+def test_rows_that_would_fail_again_are_to_be_mended(opened, tmp_path, locale, said):
+    command = "arkbatch run in.jsonl"
+    run = worked_off(job_of(prompts(tmp_path, *numbered(2))), lambda row: failed(row, Kind.BLOCKED), command=command)
+    page = opened(report_of(run), locale=locale)
+    assert said in text(page, ".next")
+    assert f"{command} --rebase" in text(page, ".next")
+
+
+def test_a_session_that_was_killed_is_said_to_be(opened, tmp_path):
+    run = worked_off(job_of(prompts(tmp_path, *numbered(2))), answered, ending="")
+    assert "killed, or the disk was full" in text(opened(report_of(run)), '[data-part="sessions"]')
+
+
 def test_markup_in_prompts_ids_messages_and_commands_is_text(opened, night):
     """That nothing of it ran is checked when the page is closed."""
     page = opened(report_of(night))
