@@ -20,6 +20,7 @@ LOOKS = [
     ("show", "2"),
     ("show", "--json", "1"),
     ("show", "--json", "2"),
+    ("answers",),
     ("cost",),
     ("cost", "--json"),
     ("cost", "--csv"),
