@@ -125,7 +125,7 @@ def test_a_file_that_was_only_touched_or_moved_is_the_same(tmp_path):
     [
         ([1, 0, 2, 3], "2 recorded rows unchanged, 0 changed, 2 new or not yet run, 0 removed"),
         ([0, 2, 3], "1 recorded row unchanged, 0 changed, 2 new or not yet run, 1 removed"),
-        ([0, None, 2, 3], "1 recorded row unchanged, 1 changed, 2 new or not yet run, 0 removed"),
+        ([0, None, 2, 3], "1 recorded row unchanged, 1 changed (the first on line 2), 2 new or not yet run, 0 removed"),
     ],
     ids=["reordered", "cut", "edited"],
 )

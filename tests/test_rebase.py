@@ -44,7 +44,10 @@ def test_records_of_unchanged_rows_move_with_them(tmp_path):
     length = len(orjson.dumps(asked("new"))) + 1
     assert (found.done, found.failed, left) == (1, 1, ["new", "b"])
     assert (recorded(job)["a"][0], recorded(job, FAILURES)["c"]) == (3, (2, length))
-    assert "2 recorded rows unchanged, 1 changed, 1 new or not yet run, 0 removed" in found.changes[0]
+    assert (
+        "2 recorded rows unchanged, 1 changed (the first on line 4), 1 new or not yet run, 0 removed"
+        in found.changes[0]
+    )
 
 
 def test_what_no_row_claims_is_set_aside_and_not_destroyed(tmp_path):

@@ -32,16 +32,21 @@ _NEW = len(_FILES)  # stands where a record's file would, for a line of the new 
 
 
 class Edit(Struct):
-    """How an input differs from the records. `new` counts rows without a record, also those that never ran."""
+    """How an input differs from the records. `new` counts rows without a record, also those that never ran.
+
+    line: where the first of the changed rows stands now, 0 for none
+    """
 
     unchanged: int = 0
     changed: int = 0
     new: int = 0
     removed: int = 0
+    line: int = 0
 
     def __str__(self) -> str:
+        first = f" (the first on line {self.line})" if self.line else ""
         return (
-            f"{counted(self.unchanged, 'recorded row')} unchanged, {self.changed} changed, "
+            f"{counted(self.unchanged, 'recorded row')} unchanged, {self.changed} changed{first}, "
             f"{self.new} new or not yet run, {self.removed} removed"
         )
 
@@ -83,7 +88,7 @@ def rebase(directory: RunDirectory, source: Path) -> Edit:
 
 def _match(directory: RunDirectory, source: Path) -> tuple[Edit, list[_Moves]]:
     edit, moves = Edit(), [_Moves() for _ in _FILES]
-    with Partitions(5, directory.path) as by_digest, Partitions(2, directory.path) as by_id:
+    with Partitions(5, directory.path) as by_digest, Partitions(3, directory.path) as by_id:
         for which, name in enumerate(_FILES):
             for _, line in read_lines(directory / name):
                 record = decode_located(line)
@@ -91,15 +96,15 @@ def _match(directory: RunDirectory, source: Path) -> tuple[Edit, list[_Moves]]:
         for number, offset, line in lines(source):
             by_digest.add(int(digest_of(line), 16), _NEW, key_of(custom_id_of(number, line)), number, offset)
         for group in by_digest.groups():
-            for which, custom_id in _pair(group, moves, edit):
-                by_id.add(custom_id, which)
+            for which, custom_id, number in _pair(group, moves, edit):
+                by_id.add(custom_id, which, number)
         for group in by_id.groups():
             _count_rest(group, edit)
     return edit, moves
 
 
-def _pair(group: Iterator[tuple[int, ...]], moves: list[_Moves], edit: Edit) -> Iterator[tuple[int, int]]:
-    """Give records their rows of the same digest; what finds no partner comes out as (file or new, custom_id)."""
+def _pair(group: Iterator[tuple[int, ...]], moves: list[_Moves], edit: Edit) -> Iterator[tuple[int, int, int]]:
+    """Give records their rows of the same digest; what finds no partner comes out as (file or new, custom_id, row)."""
     waiting: defaultdict[int, deque[tuple[int, int, int]]] = defaultdict(deque)
     for digest, which, custom_id, number, offset in group:
         if which != _NEW:
@@ -109,23 +114,28 @@ def _pair(group: Iterator[tuple[int, ...]], moves: list[_Moves], edit: Edit) -> 
             moves[old_file].put(old_number, number, offset)
             edit.unchanged += 1
         else:
-            yield _NEW, custom_id
+            yield _NEW, custom_id, number
     for records in waiting.values():
-        for which, _, custom_id in records:
-            yield which, custom_id
+        for which, old_number, custom_id in records:
+            yield which, custom_id, old_number
 
 
 def _count_rest(group: Iterator[tuple[int, ...]], edit: Edit) -> None:
     """A record and a row with the same custom_id but other content are one changed row."""
     old: defaultdict[int, int] = defaultdict(int)
-    new: defaultdict[int, int] = defaultdict(int)
-    for custom_id, which in group:
-        (new if which == _NEW else old)[custom_id] += 1
+    new: defaultdict[int, list[int]] = defaultdict(list)
+    for custom_id, which, number in group:
+        if which == _NEW:
+            new[custom_id].append(number)
+        else:
+            old[custom_id] += 1
     for custom_id in {*old, *new}:
-        both = min(old[custom_id], new[custom_id])
+        both = min(old[custom_id], len(new[custom_id]))
         edit.changed += both
+        if both:
+            edit.line = min(edit.line or new[custom_id][0], *new[custom_id])
         edit.removed += old[custom_id] - both
-        edit.new += new[custom_id] - both
+        edit.new += len(new[custom_id]) - both
 
 
 def _rewrite(directory: RunDirectory, name: str, moves: _Moves) -> None:
