@@ -53,6 +53,15 @@ def test_a_growth_limit_slows_it_and_leaves_the_flat_part_as_long():
     assert grown(climb, 60, 0.01) == pytest.approx(100, rel=0.03)
 
 
+@pytest.mark.parametrize(
+    ("value", "step", "beyond"),
+    [(2.02, 0.0, True), (2.0, 0.0, False), (2.99, 1.0, False), (3.0, 1.0, True), (math.inf, 0.0, False)],
+)
+def test_the_ceiling_is_left_behind_by_a_whole_step(value, step, beyond):
+    ceiling = math.inf if value == math.inf else 2.0
+    assert Climb(value, ceiling=ceiling, most=math.inf, step=step).beyond is beyond
+
+
 def test_without_a_ceiling_it_grows_at_its_limit():
     assert grown(Climb(10.0, ceiling=math.inf, most=math.inf), 60, 0.01) == pytest.approx(18.2, rel=0.01)
 

@@ -65,3 +65,12 @@ def test_the_first_refused_call_counts_not_the_first_refusal_heard():
     assert door.refused_at == 1000.05
     door.hear_again(None, 999.0, since=1000.0)
     assert door.refused_at == 1000.05
+
+
+def test_it_is_over_when_nothing_more_need_be_tried():
+    told, silent = shut(after=5.0), shut()
+    assert [told.is_over(now) for now in (1005.0, 1005.2)] == [False, True]
+    assert not silent.is_over(silent.until)
+    silent.opened(silent.until)
+    assert [silent.is_over(now) for now in (silent.until - 0.1, silent.until)] == [False, True]
+    assert not Door().is_over(1000.0)

@@ -55,6 +55,26 @@ class Places:
         return None
 
 
+class ChangingPlaces(Places):
+    """Takes so many calls at once, and another number from some time on; counts from then."""
+
+    def __init__(self, before, after, when):
+        super().__init__(before)
+        self.after, self.when, self.granted = after, when, []
+
+    def ask(self, now):
+        if now >= self.when and self.places != self.after:
+            self.places, self.refused = self.after, 0
+        verdict = super().ask(now)
+        if verdict is None:
+            self.granted.append(now)
+        return verdict
+
+    def share(self, begin, end, latency):
+        """Of what it would grant in that time, had it never been without a call too few."""
+        return sum(begin <= time < end for time in self.granted) / ((end - begin) / latency * self.places)
+
+
 class Steep:
     """A server that refuses more than 20 % above what it had three minutes ago, from 700 a minute on."""
 
@@ -80,6 +100,7 @@ def drive(
     rows=NEVER,
     concurrency,
     latency=(0.05, 0.3),
+    refusal=None,
     seed=0,
     start=1000.0,
     until=math.inf,
@@ -94,7 +115,8 @@ def drive(
             pace.sent(now)
             verdict = server.ask(now)
             turn += 1
-            heapq.heappush(ends, (now + chance.uniform(*latency), turn, now, verdict))
+            seconds = chance.uniform(*(latency if verdict is None or refusal is None else refusal))
+            heapq.heappush(ends, (now + seconds, turn, now, verdict))
             left, in_flight = left - 1, in_flight + 1
         elif ends and ends[0][0] <= now + wait:
             now, _, sent_at, verdict = heapq.heappop(ends)
@@ -225,6 +247,50 @@ def test_calls_in_flight_that_were_not_refused_are_what_the_service_takes():
     drive(pace, server, concurrency=300, latency=(5.0, 9.0), until=1060.0, scope=Scope.CONCURRENCY)
     assert pace.found.concurrency == pytest.approx(50, abs=5)
     assert pace.found.rpm is None
+
+
+LONG_CALLS = {"concurrency": 300, "latency": (2.0, 12.0), "refusal": (0.1, 0.3), "scope": Scope.CONCURRENCY}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("places", [1, 2, 3, 4, 5])
+def test_a_cut_to_a_few_places_is_measured_exactly_and_all_of_them_are_used(places, seed):
+    """In the half hour after the cut nine tenths are used, with a refusal every minute and a half at most."""
+    server = ChangingPlaces(10, places, when=1300.0)
+    pace = Pace(1000.0, concurrency=300)
+    drive(pace, server, **LONG_CALLS, seed=seed, until=3100.0)
+    assert server.share(1360.0, 3100.0, 7.0) > 0.9
+    assert server.refused <= 20
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("places", [2, 4])
+def test_from_a_few_places_to_many_it_climbs_within_five_minutes(places, seed):
+    server = ChangingPlaces(places, 15, when=1600.0)
+    pace = Pace(1000.0, concurrency=300)
+    drive(pace, server, **LONG_CALLS, seed=seed, until=1960.0)
+    assert server.share(1900.0, 1960.0, 7.0) > 0.85
+
+
+def test_the_call_that_finds_the_door_open_is_not_one_too_many():
+    """Fourteen of fifteen calls were taken; when the try was taken too, there is room for no other."""
+    pace = Pace(1000.0, concurrency=64, memory=Memory(concurrency=16))
+    sent(pace, 1000.0, 15)
+    pace.pushed_back(1000.1, Scope.CONCURRENCY, None, 1000.0)
+    pace.answered(1001.0)
+    pace.sent(1002.0)
+    assert pace.ready_in(1003.0, 14) == math.inf
+    assert pace.found.concurrency == 14
+
+
+@pytest.mark.parametrize(("places", "left"), [(5, 5), (40, 36)])
+def test_a_refusal_soon_after_another_takes_a_tenth_but_no_place_of_a_few(places, left):
+    pace = Pace(1000.0, concurrency=64, memory=Memory(concurrency=64))
+    sent(pace, 1000.0, places + 1)
+    for again, expected in enumerate((places, left)):
+        pace.pushed_back(1000.1 + 2 * again, Scope.CONCURRENCY, 1.0, 1000.0 + 2 * again)
+        pace.sent(1002.0 + 2 * again)
+        assert pace.found.concurrency == expected
 
 
 def test_an_outage_says_nothing_about_the_limit():

@@ -14,6 +14,7 @@ should be rare; but a limit that was raised should be found within five minutes.
 import math
 
 EAGERNESS = 125.0  # seconds from the ceiling to twice the ceiling, were it not there any more
+PASSED = 1.005  # times the ceiling; closer than that is not past it
 POWER = 7  # odd, so that the curve comes from below and leaves above
 
 
@@ -22,15 +23,17 @@ class Climb:
 
     ceiling: the last one known, math.inf when none is
     most: what the value may never exceed
+    step: 1.0 for a number of which only the whole part is used, 0.0 for a rate
 
     The state is the place `x` on the curve value = ceiling * (1 + x**7): below the ceiling x is negative, at the
     ceiling it is 0 and the curve is flat. Time only moves x, so a limit on growth cannot make it jump later.
     """
 
-    __slots__ = ("_x", "ceiling", "most", "value")
+    __slots__ = ("_x", "ceiling", "most", "step", "value")
 
-    def __init__(self, value: float, *, ceiling: float, most: float) -> None:
+    def __init__(self, value: float, *, ceiling: float, most: float, step: float = 0.0) -> None:
         self.most = most
+        self.step = step
         self.ceiling = ceiling
         self._x = 0.0
         self.value = value
@@ -39,7 +42,7 @@ class Climb:
     @property
     def beyond(self) -> bool:
         """The last ceiling was not only reached but left behind: whatever stops us now is above it."""
-        return self.value > self.ceiling * 1.005
+        return self.value > self.ceiling * PASSED and self.value >= self.ceiling + self.step
 
     def endure(self, seconds: float, allowed: float = math.inf) -> None:
         """The value was the bottleneck for so long and nobody complained. It may now be as high as `allowed`."""

@@ -85,6 +85,11 @@ class Door:
             self.until += after - (self.asked or self._pause)
             self.asked, self._is_brief = after, False
 
+    def is_over(self, now: float) -> bool:
+        """Shut, and the next call would open it for all, with no more try."""
+        told = self.asked or self._is_brief or self.is_tried
+        return self.is_shut and bool(told) and now > self.until - 1e-6
+
     def opened(self, now: float) -> float | None:
         """A call starts although the door was shut, since `until` is over: when did it open, if it did?
 

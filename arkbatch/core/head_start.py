@@ -67,4 +67,4 @@ def first_width(concurrency: int, memory: Memory) -> Climb:
     if memory.concurrency is not None:
         ceiling = min(memory.concurrency, concurrency)
         begin = max(memory.concurrency * (FRESH_BEGIN if memory.is_fresh else OLD_BEGIN), 1.0)
-    return Climb(begin, ceiling=ceiling, most=concurrency)
+    return Climb(begin, ceiling=ceiling, most=concurrency, step=1.0)

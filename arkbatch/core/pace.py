@@ -33,6 +33,10 @@ __all__ = ["Found", "Memory", "Pace", "Ramp", "Start"]
 
 SLACK = 0.02  # s; how late a timer may wake us without the slot being lost
 IDLE = 10.0  # s; without a call for so long, there were no rows
+SLOW = (
+    2.0  # s between two calls that count as endured, at most: where calls are few, a refusal is a larger share of them
+)
+QUICK = 10.0  # the same above the last known limit, where the next one may be far
 WIDEN = 0.25  # more with each answer: a quarter in each round of calls, since what is in flight is refused together
 DOUBLING = 3.0  # s; calls that last minutes must not keep the width small for minutes
 BEGIN = 0.99  # where to go on after a refusal, as a share of the limit that it showed
@@ -43,7 +47,7 @@ BRIEF, BRIEF_CALLS = 0.6, 2.0  # then s, or the time of so many calls, until it 
 AFTER_OUTAGE = 0.5  # what comes back from an outage is not met with all calls at once
 LONG = 180.0  # s; Ark calls steep what is a fifth more than three minutes before
 ALONE = 0.1  # of the calls in flight; who refuses a call among so few does not mind their number
-SOON, GIVE_WAY = 5.0, 0.9  # s; who refuses again so soon does not keep to a number, but has too many
+SOON, GIVE_WAY = 5.0, 10  # s; who refuses again so soon does not keep to a number: one in so many of ours is too many
 
 
 class Found(Struct, frozen=True):
@@ -96,6 +100,8 @@ class Pace:
     def ready_in(self, now: float, in_flight: int) -> float:
         """Seconds until another call may start; math.inf when only an ended call can make room."""
         self._in_flight = in_flight  # calls that were abandoned are not told, so the gate's count is the right one
+        if self._door.is_over(now):
+            self._try_door(now)  # before the call that would be one more than what is learnt
         if in_flight >= int(self._width.value):
             return self._crowded(now, in_flight)
         if self._is_full(in_flight):
@@ -117,7 +123,7 @@ class Pace:
         self._in_flight += 1
         self._granted.sent(now)
         if self._held_back is not None:
-            self._rise(min(now - self._last_sent, 1.0))
+            self._rise(now)
         self._last_sent = now
         rate = self._rate.value
         if self._missed > 0:
@@ -227,9 +233,11 @@ class Pace:
             return 0.0
         return max(DOUBLING * math.log2((in_flight + 1) / width.value), 0.001)
 
-    def _rise(self, endured: float) -> None:
+    def _rise(self, now: float) -> None:
         by_rate = self._held_back is Scope.RATE
         climb = self._rate if by_rate else self._width
+        waited = max(now - max(self._last_sent, self._door.until), 0.0)
+        endured = min(waited, QUICK if climb.beyond else SLOW)
         per_minute = max(self._granted.lately, climb.value * 60 if by_rate else 0.0)
         climb.endure(endured, climb.value * self._steepness.allowed(per_minute, endured))
         self._bottleneck, self._held_back = self._held_back, None
@@ -298,8 +306,8 @@ class Pace:
         if door.tries_refused:
             kept = math.ceil((self._in_flight_at_refusal + self._in_flight_at_try) / 2)
         if (since is None or door.refused_at - since < SOON) and kept >= width.ceiling:
-            kept *= GIVE_WAY
-        kept = min(max(kept, 1.0), width.value)
+            kept -= kept // GIVE_WAY
+        kept = max(min(kept, width.value) // 1, 1.0)
         width.meet(kept, begin=1.0)
         self.reason = f"the service refused more than {kept:.0f} calls at once"
 
