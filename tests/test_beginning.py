@@ -46,8 +46,9 @@ def test_a_json_list_is_refused_with_a_command_that_makes_it_lines(tmp_path, ind
     assert made_by(said(path), tmp_path, "a b.jsonl") == ROWS
 
 
-def test_a_csv_file_is_refused_with_a_command_that_makes_it_lines(tmp_path):
-    path = written(tmp_path, "a.csv", '\ufeffprompt,n\r\n"你好, ""x""\nb",1\r\n'.encode())
+@pytest.mark.parametrize(("name", "comma"), [("a.csv", ","), ("a.tsv", "\t")])
+def test_a_table_is_refused_with_a_command_that_makes_it_lines(tmp_path, name, comma):
+    path = written(tmp_path, name, f'\ufeffprompt{comma}n\r\n"你好, ""x""\nb"{comma}1\r\n'.encode())
     assert made_by(said(path), tmp_path, "a.jsonl") == [{"prompt": '你好, "x"\nb', "n": "1"}]
 
 

@@ -14,6 +14,7 @@ from arkbatch.adapters.source import lines
 _SHELL = "python3 -c 'import {modules}; [print(json.dumps(row, ensure_ascii=False)) for row in {rows}]'"
 _OPEN = 'open(sys.argv[1], encoding="utf-8-sig")'
 FROM_CSV = _SHELL.format(modules="csv, json, sys", rows=f"csv.DictReader({_OPEN})")
+FROM_TSV = _SHELL.format(modules="csv, json, sys", rows=f'csv.DictReader({_OPEN}, delimiter="\\t")')
 FROM_LIST = _SHELL.format(modules="json, sys", rows=f"json.load({_OPEN})")
 OTHERS = {".xlsx", ".xls", ".parquet"}
 
@@ -31,8 +32,8 @@ def no_jsonl(path: Path, first: bytes) -> str:
         return f"is one {one}, and each row is an object on a line of its own: {how}"
     if not first or first.startswith(b"{"):
         return ""
-    if path.suffix == ".csv":
-        how = _made_by(FROM_CSV, path)
+    if path.suffix in {".csv", ".tsv"}:
+        how = _made_by(FROM_CSV if path.suffix == ".csv" else FROM_TSV, path)
         return f"is a table, and each row is a JSON object on a line of its own ([template] uses its columns): {how}"
     return "is no text: write its rows as JSON objects, one on each line" if path.suffix in OTHERS else ""
 
