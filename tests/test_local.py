@@ -13,6 +13,8 @@ from sessions import failures, results, scripted, worked
 from arkbatch.adapters.observer import Observer
 from arkbatch.core.errors import Halted
 from arkbatch.core.job import RetryPolicy, Timeouts
+from arkbatch.core.orders import VERSION, Order, Requeue
+from arkbatch.core.records import Failure, Kind
 from arkbatch.core.stopper import ENOUGH
 from arkbatch.engines import durable
 
@@ -388,3 +390,18 @@ def test_refusals_of_rows_that_were_sent_ahead_in_an_outage_end_the_run_too(tmp_
     ended = scripted(ours, transport, monkeypatch)
     assert (ended.summary.ending, failures(ours)) == ("halted", [])
     assert len(transport.calls) < 100
+
+
+def test_failed_rows_go_again_that_are_asked_for_while_the_last_worker_ends(tmp_path, monkeypatch):
+    class Asking(Observer):
+        def recorded(self, outcome):
+            if isinstance(outcome, Failure):
+                sessions[0].obey(Order(VERSION, Requeue((Kind.SERVER_ERROR,))))
+
+    async def remember(session, _):
+        sessions.append(session)
+
+    sessions, ours = [], job(tmp_path, *numbered(1), concurrency=1, retry=RetryPolicy(max_attempts=1))
+    transport = FakeTransport(lambda _, attempt: SCRIPT["server_error" if attempt == 1 else ""])
+    ended = scripted(ours, transport, monkeypatch, meanwhile=remember, observer=Asking())
+    assert (ended.summary.succeeded, ended.summary.failed) == (1, 0)

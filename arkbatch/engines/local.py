@@ -96,7 +96,8 @@ class Engine:
     def grow(self, workers: int) -> None:
         """Have so many workers at least; those beyond the gate's concurrency only wait."""
         assert self._group is not None
-        for _ in range(workers - len(self._workers)):
+        at_work = sum(not worker.done() for worker in self._workers)  # one that just ended takes no more rows
+        for _ in range(workers - at_work):
             worker = self._group.create_task(self._worker())
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
