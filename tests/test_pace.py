@@ -283,16 +283,6 @@ def test_the_call_that_finds_the_door_open_is_not_one_too_many():
     assert pace.found.concurrency == 14
 
 
-@pytest.mark.parametrize(("places", "left"), [(5, 5), (40, 36)])
-def test_a_refusal_soon_after_another_takes_a_tenth_but_no_place_of_a_few(places, left):
-    pace = Pace(1000.0, concurrency=64, memory=Memory(concurrency=64))
-    sent(pace, 1000.0, places + 1)
-    for again, expected in enumerate((places, left)):
-        pace.pushed_back(1000.1 + 2 * again, Scope.CONCURRENCY, 1.0, 1000.0 + 2 * again)
-        pace.sent(1002.0 + 2 * again)
-        assert pace.found.concurrency == expected
-
-
 def test_an_outage_says_nothing_about_the_limit():
     """Half an hour of refusals costs half the rate for a minute, and a call every half minute."""
     server = Granting(600, window=60.0, sliding=True, says_when=False)

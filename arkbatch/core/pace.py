@@ -12,7 +12,7 @@ The reasoning, in the order in which it happens:
   Ark passes a `Ramp`; nothing here guesses it.
 * **A refusal shuts the door for all** (`door`). Calls that were under way bring the same news again; that is no
   new evidence. One refusal alone among thousands of calls is none of a limit.
-* **What was granted until the door opens again is the limit** (`granted`). So it is measured instead of
+* **What was granted until the door opens again is the limit** (`granted`, `lesson`). So it is measured instead of
   halved, and a cut to a third is answered in one step. Of the calls in flight likewise: those that were not
   refused are what the service takes.
 * **Near the limit found, the pace is held** (`climb`), evenly spaced. A refusal beyond it only proves that it stands.
@@ -24,8 +24,9 @@ import math
 from msgspec import Struct
 
 from arkbatch.core.door import Door
-from arkbatch.core.granted import SHORT, Granted
+from arkbatch.core.granted import Granted
 from arkbatch.core.head_start import FIRST_WIDTH, FRESH, USER_MARGIN, Memory, Ramp, Start, first_rate, first_width
+from arkbatch.core.lesson import Crowd, brief_pause, rate_limit
 from arkbatch.core.records import Scope
 from arkbatch.core.steepness import Steepness
 
@@ -33,21 +34,13 @@ __all__ = ["Found", "Memory", "Pace", "Ramp", "Start"]
 
 SLACK = 0.02  # s; how late a timer may wake us without the slot being lost
 IDLE = 10.0  # s; without a call for so long, there were no rows
-SLOW = (
-    2.0  # s between two calls that count as endured, at most: where calls are few, a refusal is a larger share of them
-)
+SLOW = 2.0  # s; no more of the time between two calls counts as endured: few calls are not to be refused often
 QUICK = 10.0  # the same above the last known limit, where the next one may be far
 WIDEN = 0.25  # more with each answer: a quarter in each round of calls, since what is in flight is refused together
 DOUBLING = 3.0  # s; calls that last minutes must not keep the width small for minutes
-BEGIN = 0.99  # where to go on after a refusal, as a share of the limit that it showed
-TRUTH, TRUTH_IF_TOLD = 0.25, 0.5  # where the limit is between the least and the most that it can be
-CATCH_UP, HASTE = 0.5, 1.25  # of the calls missed while a named time ran, this share; times as fast
-NEAR, WELL_SINCE = 0.05, 5.0  # so near to the limit known, and s after the last refusal, one only proves that it stands
-BRIEF, BRIEF_CALLS = 0.6, 2.0  # then s, or the time of so many calls, until it is kept again
+HASTE = 1.25  # times as fast, to catch up on calls that were missed
 AFTER_OUTAGE = 0.5  # what comes back from an outage is not met with all calls at once
 LONG = 180.0  # s; Ark calls steep what is a fifth more than three minutes before
-ALONE = 0.1  # of the calls in flight; who refuses a call among so few does not mind their number
-SOON, GIVE_WAY = 5.0, 10  # s; who refuses again so soon does not keep to a number: one in so many of ours is too many
 
 
 class Found(Struct, frozen=True):
@@ -86,8 +79,7 @@ class Pace:
         self._scope = Scope.RATE  # why the door is shut
         self._granted = Granted(now)
         self._in_flight = 0
-        self._kept = 0  # calls that were in flight when the door shut, less the refused
-        self._in_flight_at_refusal = self._in_flight_at_try = 0
+        self._crowd = Crowd()
         self._missed = 0.0  # calls that were not sent though the service would have taken them
         self._due = now  # when the next evenly spaced call may start
         self._last_sent = now
@@ -104,7 +96,7 @@ class Pace:
             self._try_door(now)  # before the call that would be one more than what is learnt
         if in_flight >= int(self._width.value):
             return self._crowded(now, in_flight)
-        if self._is_full(in_flight):
+        if self._scope is Scope.CONCURRENCY and self._crowd.is_full(self._door, in_flight):
             return math.inf
         by_rate = self._due > self._door.until
         wait = (self._due if by_rate else self._door.until) - now
@@ -151,13 +143,14 @@ class Pace:
         self._granted.refused(now, sent_at, old_news=old_news)
         if old_news:
             if door.is_shut:
-                self._kept -= 1
+                self._crowd.refused_too()
                 door.hear_again(after, sent_at, now if since is None else since)
             return
+        brief = 0.0
         if not door.is_shut:
-            self._scope, self._kept = scope, self._in_flight
-        self._in_flight_at_refusal = self._in_flight
-        brief = self._brief_pause(scope, sent_at, since)
+            self._scope = scope
+            brief = brief_pause(sent_at, since, self._rate) if scope is Scope.RATE else 0.0
+        self._crowd.refused(self._in_flight, is_first=not door.is_shut)
         door.shut(now, after, sent_at, brief)
 
     def told(self, now: float, remaining: int, reset: float) -> None:
@@ -250,24 +243,10 @@ class Pace:
 
     # ---- learning, when the door opens
 
-    def _brief_pause(self, scope: Scope, sent_at: float, since: float | None) -> float:
-        """Seconds to wait when a refusal only proves that the known limit stands; 0 when it may mean more."""
-        rate = self._rate
-        if scope is not Scope.RATE or self._door.is_shut or since is None or sent_at - since < WELL_SINCE:
-            return 0.0
-        return max(BRIEF, BRIEF_CALLS / rate.value) if abs(rate.value / rate.ceiling - 1.0) < NEAR else 0.0
-
-    def _is_full(self, in_flight: int) -> bool:
-        """So many calls were too many, and none has ended since: there is nothing to try."""
-        door = self._door
-        if not door.is_shut or self._scope is not Scope.CONCURRENCY or door.asked or door.is_tried:
-            return False
-        return 0 < in_flight >= self._in_flight_at_refusal
-
     def _try_door(self, now: float) -> None:
         opened_at = self._door.opened(now)
         if opened_at is None:
-            self._in_flight_at_try = self._in_flight + 1
+            self._crowd.tried(self._in_flight)
             return
         if self._granted.is_alone(self._door):
             pass
@@ -279,37 +258,23 @@ class Pace:
         self._due = now
 
     def _learn_rate(self, now: float, opened_at: float) -> None:
-        rate = self._rate
-        bounds = self._granted.bounds(now, opened_at, self._door, rate.value)
-        if bounds is None:
+        limit = rate_limit(now, opened_at, self._door, self._granted, self._rate)
+        if limit is None:
             self._was_away(now)
             return
-        least, most = bounds
-        if rate.beyond:
-            least, most = max(least, rate.ceiling), max(most, rate.ceiling)
-        told = self._door.asked > 0
-        has_room = told and self._door.longest > SHORT  # a window of seconds has none for what was missed
-        ceiling = least + (most - least) * (TRUTH_IF_TOLD if told else TRUTH)
-        self._missed = CATCH_UP * (now - self._door.refused_at) * ceiling if has_room else 0.0
-        rate.meet(ceiling, begin=min(least / ceiling, BEGIN))
-        self._met_rpm, self._met_here = ceiling * 60, True
-        self.reason = f"the service refused more than {ceiling * 60:.0f} calls a minute"
+        self._missed = limit.missed
+        self._rate.meet(limit.ceiling, begin=limit.begin)
+        self._met_rpm, self._met_here = limit.ceiling * 60, True
+        self.reason = f"the service refused more than {self._met_rpm:.0f} calls a minute"
 
     def _learn_width(self, now: float) -> None:
-        """What is in flight and was not refused is what the service takes, unless it refuses a call alone."""
-        door, width, since = self._door, self._width, self._granted.since
-        if door.tries_refused and self._in_flight_at_refusal <= self._kept * ALONE:
+        limit = self._crowd.limit(self._door, self._granted.since, self._width)
+        if limit is None:
             self._was_away(now)
             return
         self._mind_the_rise()
-        kept = float(self._kept)
-        if door.tries_refused:
-            kept = math.ceil((self._in_flight_at_refusal + self._in_flight_at_try) / 2)
-        if (since is None or door.refused_at - since < SOON) and kept >= width.ceiling:
-            kept -= kept // GIVE_WAY
-        kept = max(min(kept, width.value) // 1, 1.0)
-        width.meet(kept, begin=1.0)
-        self.reason = f"the service refused more than {kept:.0f} calls at once"
+        self._width.meet(limit, begin=1.0)
+        self.reason = f"the service refused more than {limit:.0f} calls at once"
 
     def _mind_the_rise(self) -> None:
         """Ark refuses with the same codes who rises too steeply, whatever the number of calls."""
