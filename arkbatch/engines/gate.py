@@ -1,8 +1,8 @@
 """Where a call waits its turn: for the requests and the tokens a minute that were given, and for the pace.
 
 Everything that a turn takes is taken at one moment, when the turn is granted; a waiter that was cancelled between
-being granted its turn and hearing of it gives it back. The order is the
-line's, how much may be spent the allowance's, how fast the server likes it the pace's.
+being granted its turn and hearing of it gives it back. The order is the line's, how much may be spent the allowance's,
+how fast the server likes it the pace's.
 """
 
 import asyncio
@@ -21,7 +21,6 @@ from arkbatch.engines.watch import Bound, Watch
 
 # A timer may fire a rounding error early; asking again at once would spin.
 SHORTEST_WAIT = 0.001
-
 
 _NONE: Obstacle = (0.0, None)
 
@@ -351,9 +350,8 @@ class Gate:
         while self._line:
             coming = self._line.next(now, rather_untried=self.outage.wants_untried)
             waiter, wait = coming.waiter, coming.wait
-            self._watch.held(
-                now, None if self._holds.since else coming.bound
-            )  # a hold that is over keeps nobody waiting
+            # A hold that is over keeps nobody waiting.
+            self._watch.held(now, None if self._holds.since else coming.bound)
             if waiter is None:
                 break
             self._line.leave(waiter)

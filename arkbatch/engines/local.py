@@ -14,13 +14,7 @@ from arkbatch.core.errors import ArkbatchError
 from arkbatch.core.histogram import Histogram
 from arkbatch.core.history import History
 from arkbatch.core.ledger import Position
-from arkbatch.core.records import (
-    BadRow,
-    Cause,
-    Failure,
-    Kind,
-    Row,
-)
+from arkbatch.core.records import BadRow, Cause, Failure, Kind, Row
 from arkbatch.core.speed import Speeds
 from arkbatch.engines.calls import Calls, Tools
 from arkbatch.engines.hedging import Came, Hedging, Sending
