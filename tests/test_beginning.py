@@ -52,6 +52,11 @@ def test_a_table_is_refused_with_a_command_that_makes_it_lines(tmp_path, name, c
     assert made_by(said(path), tmp_path, "a.jsonl") == [{"prompt": '你好, "x"\nb', "n": "1"}]
 
 
+def test_a_table_that_a_chinese_sheet_wrote_is_read_as_such(tmp_path):
+    path = written(tmp_path, "a.csv", "prompt\r\n写一首诗\r\n".encode("gbk"))
+    assert made_by(said(path), tmp_path, "a.jsonl") == [{"prompt": "写一首诗"}]
+
+
 def made_by(reason, folder, name):
     subprocess.run(["bash", "-c", reason[reason.index("python3 -c") :]], cwd=folder, check=True)
     return [json.loads(line) for line in (folder / name).read_text(encoding="utf-8").splitlines()]

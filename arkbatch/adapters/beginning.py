@@ -4,18 +4,21 @@ A table or one large JSON list would fail line by line, each with a reason that 
 not looked at here: single bad lines are rows that fail (`core.rows`).
 """
 
+import codecs
 import shlex
 from pathlib import Path
 
 import orjson
 
-from arkbatch.adapters.source import lines
+from arkbatch.adapters.source import lines, open_input
 
 _SHELL = "python3 -c 'import {modules}; [print(json.dumps(row, ensure_ascii=False)) for row in {rows}]'"
-_OPEN = 'open(sys.argv[1], encoding="utf-8-sig")'
+UTF_8 = "utf-8-sig"
+_OPEN = f'open(sys.argv[1], encoding="{UTF_8}")'
 FROM_CSV = _SHELL.format(modules="csv, json, sys", rows=f"csv.DictReader({_OPEN})")
 FROM_TSV = _SHELL.format(modules="csv, json, sys", rows=f'csv.DictReader({_OPEN}, delimiter="\\t")')
 FROM_LIST = _SHELL.format(modules="json, sys", rows=f"json.load({_OPEN})")
+_LOOKED_AT = 1 << 20
 OTHERS = {".xlsx", ".xls", ".parquet"}
 
 
@@ -33,9 +36,19 @@ def no_jsonl(path: Path, first: bytes) -> str:
     if not first or first.startswith(b"{"):
         return ""
     if path.suffix in {".csv", ".tsv"}:
-        how = _made_by(FROM_CSV if path.suffix == ".csv" else FROM_TSV, path)
+        how = _made_by(FROM_CSV if path.suffix == ".csv" else FROM_TSV, path).replace(UTF_8, _encoding(path))
         return f"is a table, and each row is a JSON object on a line of its own ([template] uses its columns): {how}"
     return "is no text: write its rows as JSON objects, one on each line" if path.suffix in OTHERS else ""
+
+
+def _encoding(path: Path) -> str:
+    """Sheets write Chinese in the encoding of their country unless they are told otherwise."""
+    with open_input(path) as file:
+        try:
+            codecs.getincrementaldecoder("utf-8")().decode(file.read(_LOOKED_AT))
+        except UnicodeDecodeError:
+            return "gb18030"
+    return UTF_8
 
 
 def _made_by(command: str, path: Path) -> str:
