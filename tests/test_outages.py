@@ -8,15 +8,16 @@ import pytest
 from fakes import SCRIPT, FakeTransport
 from msgspec.structs import replace
 from nights import Looks, Proxy, job_for, night, recorded, records, session_of, simulated
-from runs import numbered, prompts
+from runs import failed, numbered, prompts, worked_off
 from virtual import run_virtual
 
 from arkbatch.adapters.rundir import RESULTS
 from arkbatch.core.errors import RunDamaged
-from arkbatch.core.records import Break, Broken
+from arkbatch.core.records import Break, Broken, Kind
 from arkbatch.engines import durable
 from arkbatch.engines import run as run_module
 from arkbatch.engines.opening import OpenRun
+from arkbatch.engines.retrying import Choice, OpenRetry
 from arkbatch.engines.run import Session
 
 MINUTE = 60.0
@@ -206,4 +207,19 @@ def test_a_stretch_of_rows_that_break_the_server_does_not_hold_up_the_others(tmp
     prompts(tmp_path, *numbered(50), *poison, *numbered(2050)[50:])
     summary, _ = night(job_for(tmp_path, concurrency=16), latency=0.5)
     assert (summary.succeeded, summary.failed) == (2050, 16)
+    assert summary.seconds < 10 * MINUTE
+
+
+def test_a_retry_of_rows_that_break_the_server_as_they_did_is_no_outage(tmp_path):
+    prompts(tmp_path, *({"prompt": f"[[fault:bad_gateway]] {number}"} for number in range(60)))
+    job = job_for(tmp_path, concurrency=16)
+    worked_off(job, lambda row: failed(row, kind=Kind.SERVER_ERROR, code="http_502"))
+
+    async def main():
+        async with simulated(latency=0.5) as (url, _):
+            with OpenRetry(replace(job, base_url=url), Choice(), wall=lambda: 0.0) as again:
+                return await Session(again, chance=lambda: 0.5).work_again(again.rows())
+
+    summary = run_virtual(main())
+    assert (summary.ending, summary.failed, summary.left) == ("finished", 60, 0)
     assert summary.seconds < 10 * MINUTE

@@ -20,6 +20,7 @@ The reasoning:
   those that did not are tried side by side.
 * **Whom an answer clears**: that to a row which had failed clears all that failed, for then it was the service. That
   to a row which never failed makes them suspects: one that fails once more answers for it, and is no witness.
+* **A row that fails as it did in an earlier session** says nothing: a retry of rows that break the server is no outage.
 * **It opens slowly**: two at once, and one more with each answer, beside those that are under way from before. These
   may hang on dead connections for as long as a read may take. Failures that no answer contradicts, of half of the
   calls under way, shut it again; two alone would, where one call in eight fails for ever, keep a wide run from
@@ -27,11 +28,12 @@ The reasoning:
 """
 
 import math
+from collections.abc import Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arkbatch.core.records import Again, Cause, Kind, Scope, Verdict
+from arkbatch.core.records import Again, Before, Cause, Kind, Scope, Verdict
 from arkbatch.core.words import duration
 
 FEWEST_WITNESSES, MOST_WITNESSES = 3, 20
@@ -121,13 +123,15 @@ class Outage:
 
     # ---- what the engine tells and asks
 
-    def heard(self, now: float, row: int, verdict: Verdict, sent_at: float) -> Verdict:
-        """The verdict on a call of this row, with the blame where it belongs."""
+    def heard(self, now: float, row: int, verdict: Verdict, sent_at: float, before: Sequence[Before] = ()) -> Verdict:
+        """The verdict on a call of this row, with the blame where it belongs. before: how the row has failed so far."""
         self._ended(sent_at)
         if isinstance(verdict, Again):
             if verdict.scope is Scope.CONCURRENCY:
                 return verdict  # busy is neither here nor away: the pace takes care of it
             if verdict.scope is Scope.ROW and doubtful(verdict.cause):
+                if before and may_have_arrived(verdict.cause) and _as_before(verdict.cause, before):
+                    return self._old_news(now, verdict)
                 if self._fails(now, row, verdict.cause, sent_at):
                     return replace(verdict, scope=Scope.SERVICE)
                 return verdict
@@ -156,6 +160,8 @@ class Outage:
         cause, lost = self._last.cause, duration(self.lasts(now))
         said = f"the service has been away for {lost}" if self._known else f"the service has not answered in {lost}"
         advice = "check the network and the base URL, then run it again; --give-up-after says how long to wait"
+        if self.doubts_rows:
+            advice += "; if other requests are answered there, the rows that are left break it: mend or remove them"
         return Cause(cause.kind, cause.code, f"{said}: {cause.message}", advice)
 
     def widen(self, width: int) -> None:
@@ -203,6 +209,12 @@ class Outage:
     def seconds(self, now: float) -> float:
         """How long the service was away, all in all."""
         return self._seconds + self.lasts(now)
+
+    def _old_news(self, now: float, verdict: Again) -> Again:
+        """A row that fails as it did in an earlier session says nothing of the service, and is no worse off."""
+        if self.is_away and not self._opening:
+            self._next_probe = now + FIRST_PAUSE
+        return verdict
 
     # ---- life and failure
 
@@ -296,6 +308,10 @@ def doubtful(cause: Cause) -> bool:
 def may_have_arrived(cause: Cause) -> bool:
     """Whether the call of this failure was sent."""
     return cause.code != _UNREACHED
+
+
+def _as_before(cause: Cause, before: Sequence[Before]) -> bool:
+    return any((each.kind, each.code) == (cause.kind, cause.code) and not each.interrupted for each in before)
 
 
 def _excuses(cause: Cause) -> int:

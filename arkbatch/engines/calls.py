@@ -224,7 +224,7 @@ class Calls:
             self._take_back(sent.leave, asked, verdict)
             return response, verdict
         gate, row, turn, now = self._tools.gate, asked.row, sent.leave.turn, self._time()
-        verdict = gate.outage.heard(now, row.number, verdict, turn.at)
+        verdict = gate.outage.heard(now, row.number, verdict, turn.at, row.before)
         if isinstance(verdict, Done):
             if sent.flight is not None:
                 sent.flight.learn(now)
