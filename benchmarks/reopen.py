@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from servers import canned_server
@@ -27,6 +28,7 @@ from arkbatch.engines.opening import OpenRun
 MODEL = "doubao-seed-1-6-251015"
 LEFT = 100  # rows that are not done
 USAGE = {"input": 60, "output": 80}
+FINISHED = datetime(2027, 1, 15, tzinfo=UTC)
 REPLY = Reply(200, b'{"choices":[]}', {"x-request-id": "02179525974321300000"}, 0.5)
 
 REOPEN = """
@@ -60,7 +62,7 @@ def write_results(path: Path, run_id: str, rows: int) -> None:
             row = Row(number, number * 16, "0123456789abcdef", f"row-{number}", "chat", {})
             calls = [Attempt(f"{run_id}-1-{number}-1", "done", 0.5, "02179525974321300000", 200)]
             done = Success(row, REPLY, MODEL, "default", 1, calls, USAGE, {}, 0.5)
-            file.write(encode(done, run_id=run_id, finished_at=1.8e9, url=""))
+            file.write(encode(done, run_id=run_id, finished_at=FINISHED, url=""))
 
 
 def write_run(job: Job, rows: int) -> None:
