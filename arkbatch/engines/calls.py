@@ -131,19 +131,32 @@ class Calls:
 
     async def make(self, asked: Asked, history: History) -> tuple[Response, Verdict] | Cause | None:
         """Call once. None: no call is to be made any more; a cause: no row can be sent."""
-        leave = await self.admit(asked, untried=not history.sent)
-        if not isinstance(leave, Leave):
-            return leave
-        sent = self.begin(leave, asked, history)
-        if isinstance(sent, Cause):
-            return self.unsendable(leave, asked, sent)
+        sent = await self.start(asked, history)
+        if not isinstance(sent, Sent):
+            return sent
         response, verdict = await self.exchange(sent, asked)
         return self.end(sent, asked, history, response, verdict)
 
     # ---- the steps of it
 
+    async def start(self, asked: Asked, history: History) -> Sent | tuple[Response, Verdict] | Cause | None:
+        """Wait for leave to call once, and make the call ready; what else comes of it is as above."""
+        spending, hold = self._tools.spending, None
+        expected = asked.estimator.estimate(asked.size)
+        if spending is not None:
+            may = await spending.admit(asked.row, asked.size, expected[1])
+            if may is None or isinstance(may, Cause):
+                return may
+            hold = may
+        turn = await self._tools.gate.admit(Tokens.of(*expected), untried=not history.sent)
+        if turn is None:
+            return None
+        leave = Leave(turn, hold)
+        sent = self.begin(leave, asked, history)
+        return self.unsendable(leave, asked, sent) if isinstance(sent, Cause) else sent
+
     async def admit_again(self, asked: Asked) -> Leave | None:
-        """The same for a call that can be done without. None: it does not fit the budget, or nobody goes any more."""
+        """Leave for a call that can be done without. None: it does not fit the budget, or nobody goes any more."""
         spending, hold = self._tools.spending, None
         expected = asked.estimator.estimate(asked.size)
         if spending is not None and (hold := spending.admit_now(asked.row, asked.size, expected[1])) is None:
@@ -154,18 +167,6 @@ class Calls:
         finally:
             if turn is None and spending is not None and hold is not None:
                 spending.settle(hold, asked.row, NO_USAGE, model="", service_tier="", answered=False)
-        return None if turn is None else Leave(turn, hold)
-
-    async def admit(self, asked: Asked, *, untried: bool) -> Leave | Cause | None:
-        """Wait for leave to call once; None and a cause as above. untried: it is the row's first call."""
-        spending, hold = self._tools.spending, None
-        expected = asked.estimator.estimate(asked.size)
-        if spending is not None:
-            may = await spending.admit(asked.row, asked.size, expected[1])
-            if may is None or isinstance(may, Cause):
-                return may
-            hold = may
-        turn = await self._tools.gate.admit(Tokens.of(*expected), untried=untried)
         return None if turn is None else Leave(turn, hold)
 
     def begin(self, leave: Leave, asked: Asked, history: History) -> Sent | Cause:

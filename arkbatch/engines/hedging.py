@@ -20,7 +20,7 @@ from typing import Any
 from arkbatch.core.history import History
 from arkbatch.core.records import Cause, Done, Halt, Refused, Response, Verdict
 from arkbatch.core.stragglers import Flight, Share
-from arkbatch.engines.calls import Asked, Calls, Leave, Sent, Tools
+from arkbatch.engines.calls import Asked, Calls, Sent, Tools
 
 PUSHED_BACK = 10.0  # s, after which a service that asked for fewer calls is asked twice again
 
@@ -72,12 +72,9 @@ class Hedging:
     async def make(self, asked: Asked, history: History) -> Came | Cause | None:
         """As `Calls.make`."""
         calls = self._calls
-        leave = await calls.admit(asked, untried=not history.sent)
-        if not isinstance(leave, Leave):
-            return leave
-        first = calls.begin(leave, asked, history)
-        if isinstance(first, Cause):
-            return calls.unsendable(leave, asked, first)
+        first = await calls.start(asked, history)
+        if not isinstance(first, Sent):
+            return first
         leg = _Leg(first)
         leg.task = self._spawn(calls.exchange(first, asked))
         try:
