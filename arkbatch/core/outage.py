@@ -210,12 +210,6 @@ class Outage:
         """How long the service was away, all in all."""
         return self._seconds + self.lasts(now)
 
-    def _old_news(self, now: float, verdict: Again) -> Again:
-        """A row that fails as it did in an earlier session says nothing of the service, and is no worse off."""
-        if self.is_away and not self._opening:
-            self._next_probe = now + FIRST_PAUSE
-        return verdict
-
     # ---- life and failure
 
     def _ended(self, sent_at: float) -> None:
@@ -284,6 +278,12 @@ class Outage:
             longest = LONGEST_UNTRIED if failed == 1 and not unreached else LONGEST_PAUSE
             self._next_probe = now + min(max(FIRST_PAUSE, PAUSE_GROWTH * (now - self._alive_at)), longest)
         return unreached or failed <= _excuses(cause)
+
+    def _old_news(self, now: float, verdict: Again) -> Again:
+        """A row that fails as it did in an earlier session says nothing of the service, and is no worse off."""
+        if self.is_away and not self._opening:
+            self._next_probe = now + FIRST_PAUSE
+        return verdict
 
     def _begins(self, now: float, cause: Cause) -> None:
         self.is_away, self._last = True, Away(self._alive_at, now, cause)
