@@ -228,6 +228,17 @@ def sync_directory(path: Path) -> None:
 
 
 @contextmanager
+def becoming(path: Path) -> Iterator[Path]:
+    """A file to write in the place of another, which it becomes when it is whole; else it goes away."""
+    fresh = path.with_name(path.name + ".new")
+    try:
+        yield fresh
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+@contextmanager
 def disk(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals into ours, with what to do next."""
     import errno

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from msgspec import Struct
 
-from arkbatch.adapters.rundir import disk
+from arkbatch.adapters.rundir import becoming, disk
 from arkbatch.core.errors import UsageError
 from arkbatch.reports.answers import text_of
 from arkbatch.reports.results import Order, iter_results
@@ -65,21 +65,19 @@ def write_table(run_dir: str | Path, file: str | Path, order: Order = "input") -
     target = Path(file)
     if target.suffix != SUFFIX:
         raise UsageError(f"{file} does not end in {SUFFIX}: a file of answers is CSV; without -o they are JSON lines")
-    fresh = target.with_name(target.name + ".new")
-    with disk(target):
-        try:
-            rows = 0
-            with fresh.open("w", encoding="utf-8-sig", errors="replace", newline="") as out:
-                table = csv.writer(out)
-                table.writerow(Answer.__struct_fields__)
-                for answer in iter_answers(run_dir, order):
-                    table.writerow((answer.row, answer.custom_id, answer.finish_reason, answer.answer))
-                    rows += 1
-                out.flush()
-                os.fsync(out.fileno())
-            fresh.replace(target)
-        finally:
-            fresh.unlink(missing_ok=True)
+    rows = 0
+    with (
+        disk(target),
+        becoming(target) as fresh,
+        fresh.open("w", encoding="utf-8-sig", errors="replace", newline="") as out,
+    ):
+        table = csv.writer(out)
+        table.writerow(Answer.__struct_fields__)
+        for answer in iter_answers(run_dir, order):
+            table.writerow((answer.row, answer.custom_id, answer.finish_reason, answer.answer))
+            rows += 1
+        out.flush()
+        os.fsync(out.fileno())
     return rows
 
 

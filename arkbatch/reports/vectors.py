@@ -16,7 +16,7 @@ from typing import BinaryIO
 import orjson
 from msgspec import Struct
 
-from arkbatch.adapters.rundir import disk
+from arkbatch.adapters.rundir import becoming, disk
 from arkbatch.core.errors import UsageError
 from arkbatch.core.vectors import FLOAT, vectors
 from arkbatch.reports.results import Order, iter_results
@@ -74,16 +74,14 @@ def write_vectors(run_dir: str | Path, file: str | Path, order: Order = "input")
     if target.suffix != SUFFIX:
         raise UsageError(f"{file} does not end in {SUFFIX}: vectors are written in that format")
     ids = target.with_name(target.name + IDS)
-    fresh, fresh_ids = (path.with_name(path.name + ".new") for path in (target, ids))
-    with disk(target):
-        try:
-            with fresh.open("wb", _BUFFER) as array_file, fresh_ids.open("wb", _BUFFER) as ids_file:
-                vectors, dimensions, rows = _write(iter_vectors(run_dir, order), array_file, ids_file, run_dir)
-            fresh_ids.replace(ids)
-            fresh.replace(target)
-        finally:
-            fresh.unlink(missing_ok=True)
-            fresh_ids.unlink(missing_ok=True)
+    with (
+        disk(target),
+        becoming(target) as fresh,
+        becoming(ids) as fresh_ids,
+        fresh.open("wb", _BUFFER) as array_file,
+        fresh_ids.open("wb", _BUFFER) as ids_file,
+    ):
+        vectors, dimensions, rows = _write(iter_vectors(run_dir, order), array_file, ids_file, run_dir)
     return Written(str(target), str(ids), vectors, dimensions, rows)
 
 
