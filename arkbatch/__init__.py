@@ -1,13 +1,21 @@
 """arkbatch: bulk completions from a JSONL file, resumable.
 
-Where things are:
+One folder is one subject, and imports only go down this list:
 
-    core/       decides: verdicts, retries, budgets, the ledger; no I/O, no clock, no chance
-    adapters/   touches one outside thing each: job file, input, journal, network, progress
-    engines/    runs: opens a run directory and works its rows off
-    reports/    reads what a run left behind
-    simulator/  an Ark look-alike to try things on
-    cli/        the commands
+    cli/        one module per command
+    config/     job file, flags and environment become one `Job`
+    estimate/   tokens, cost and time before a run
+    reports/    what a run directory says
+    engine/     the worker pool, one row's life, opening and resuming a run
+    monitor/    progress bar, run log, notifications, control socket
+    limits/     rates, the adaptive limit, the circuit breaker
+    simulator/  an Ark look-alike server
+    transport/  one HTTP exchange
+    pricing/    price book, tariffs, cost
+    journal/    the run directory and its records
+    rows/       input lines become rows
+    protocol/   what a service speaks: endpoints, usage, errors, streams
+    core/       types that every package shares
 
 The public names below are imported when they are first used, so that `arkbatch --help` is quick.
 """
@@ -17,20 +25,20 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from arkbatch.adapters.observer import Observer
     from arkbatch.api import arun, load_job, run
     from arkbatch.core.job import Job
-    from arkbatch.core.summary import Summary
-    from arkbatch.reports.results import iter_results
-    from arkbatch.reports.vectors import iter_vectors
+    from arkbatch.monitor.observer import Observer
+    from arkbatch.pricing.summary import Summary
+    from arkbatch.reports.answers.results import iter_results
+    from arkbatch.reports.answers.vectors import iter_vectors
 
 _PUBLIC = {
     "Job": "arkbatch.core.job",
-    "Observer": "arkbatch.adapters.observer",
-    "Summary": "arkbatch.core.summary",
+    "Observer": "arkbatch.monitor.observer",
+    "Summary": "arkbatch.pricing.summary",
     "arun": "arkbatch.api",
-    "iter_results": "arkbatch.reports.results",
-    "iter_vectors": "arkbatch.reports.vectors",
+    "iter_results": "arkbatch.reports.answers.results",
+    "iter_vectors": "arkbatch.reports.answers.vectors",
     "load_job": "arkbatch.api",
     "run": "arkbatch.api",
 }

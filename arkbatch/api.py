@@ -18,13 +18,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from arkbatch.adapters.jobfile import resolve
-from arkbatch.adapters.observer import Observer
+from arkbatch.config.resolve import resolve
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Job
-from arkbatch.core.summary import Summary
-from arkbatch.engines.opening import OpenRun, Wishes
-from arkbatch.engines.run import Session, summary_of
+from arkbatch.engine.open_run import OpenRun, Wishes
+from arkbatch.engine.session import Session, summary_of
+from arkbatch.monitor.observer import Observer
+from arkbatch.pricing.summary import Summary
 
 __all__ = ["arun", "load_job", "run"]
 

@@ -23,9 +23,10 @@ from processes import BODY
 from servers import Raw, served, whole
 from virtual import run_virtual
 
-from arkbatch.adapters.observer import Observer
-from arkbatch.core.records import Kind
-from arkbatch.engines import durable, telling
+from arkbatch.core.types import Kind
+from arkbatch.engine import periodic_sync as durable
+from arkbatch.engine import ticker as telling
+from arkbatch.monitor.observer import Observer
 
 PAGE = resource.getpagesize()
 

@@ -18,13 +18,13 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from arkbatch.adapters.pricebook import packaged
-from arkbatch.core.alike import Measured
-from arkbatch.core.bounds import line
-from arkbatch.core.money import Unknown
-from arkbatch.core.pricing import Pricer
-from arkbatch.core.sampling import Estimate, Pace, Range, Recorded, from_sample, together
-from arkbatch.core.sizes import Sizes, Strata
+from arkbatch.estimate.confidence import line
+from arkbatch.estimate.extrapolate import Measured
+from arkbatch.estimate.forecast import Estimate, Pace, Range, Recorded, from_sample, together
+from arkbatch.estimate.strata import Sizes, Strata
+from arkbatch.pricing.amounts import Unknown
+from arkbatch.pricing.price_files import packaged
+from arkbatch.pricing.pricing import Pricer
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
 PRICER = Pricer(packaged().of("ark"))

@@ -24,11 +24,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from virtual import run_virtual
 
-from arkbatch.core.budget import Budget
-from arkbatch.core.estimate import Estimator
-from arkbatch.core.pace import Pace
-from arkbatch.core.records import Size
-from arkbatch.engines.gate import Gate
+from arkbatch.core.types import Size
+from arkbatch.limits.adaptive_limit import Pace
+from arkbatch.limits.limiter import Gate
+from arkbatch.limits.token_estimator import Estimator
+from arkbatch.limits.token_rate import Budget
 
 Sizes = Callable[[random.Random], int]
 

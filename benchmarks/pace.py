@@ -27,9 +27,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple, Protocol
 
-from arkbatch.core.head_start import Ramp, Start
-from arkbatch.core.pace import Pace
-from arkbatch.core.records import Scope
+from arkbatch.core.types import Scope
+from arkbatch.limits.adaptive_limit import Pace
+from arkbatch.limits.ramp import Ramp, Start
 
 HOUR = 3600.0
 CONCURRENCY = 400

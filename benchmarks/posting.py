@@ -13,10 +13,10 @@ import uvloop
 from aiohttp.client_proto import ResponseHandler
 from servers import canned_server
 
-from arkbatch.adapters.pool import Connector
-from arkbatch.adapters.posting import Incoming, PooledPosts, Posts, SessionPosts
-from arkbatch.adapters.silence import Connected
-from arkbatch.core.records import Call, Reply
+from arkbatch.core.types import Call, Reply
+from arkbatch.transport.aiohttp_internals import Incoming, PooledPosts, Posts, SessionPosts
+from arkbatch.transport.pool import Connector
+from arkbatch.transport.silence import Connected
 
 BODY = b'{"model":"doubao-seed-1-6-251015","messages":[{"role":"user","content":"%s"}]}' % (b"word " * 60)
 

@@ -18,12 +18,12 @@ from pathlib import Path
 from servers import canned_server
 
 import arkbatch
-from arkbatch.adapters.rundir import RESULTS
 from arkbatch.core.job import Job
-from arkbatch.core.ledger import Position
-from arkbatch.core.lines import encode
-from arkbatch.core.records import Attempt, Reply, Row, Success
-from arkbatch.engines.opening import OpenRun
+from arkbatch.core.types import Attempt, Reply, Row, Success
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.journal.ledger import Position
+from arkbatch.journal.record_format import encode
+from arkbatch.journal.run_directory import RESULTS
 
 MODEL = "doubao-seed-1-6-251015"
 LEFT = 100  # rows that are not done
@@ -35,7 +35,7 @@ REOPEN = """
 import os, sys, time
 began = float(sys.argv[4])
 import arkbatch
-from arkbatch.adapters.observer import Observer
+from arkbatch.monitor.observer import Observer
 class First(Observer):
     def answered(self, *call):
         print(time.time() - began, flush=True)

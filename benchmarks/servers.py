@@ -96,7 +96,7 @@ class Sealed(Canned):
         return ec.derive_private_key(1, ec.SECP256R1())
 
     def answer(self, head: bytes) -> bytes:
-        from arkbatch.core import sealing
+        from arkbatch.protocol import encryption as sealing
 
         if b"/e2e/get/certificate" in head:
             body = json.dumps({"Certificate": certificate_of(self.private), "error": None}).encode()

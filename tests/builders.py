@@ -2,7 +2,7 @@
 
 import orjson
 
-from arkbatch.core.records import Attempt, BadRow, Before, Cause, Failure, Kind, Reply, Row, Success
+from arkbatch.core.types import Attempt, BadRow, Before, Cause, Failure, Kind, Reply, Row, Success
 
 
 def row(number=1, **changes):

@@ -4,7 +4,7 @@ import aiohttp
 import pytest
 from hypothesis import HealthCheck, settings
 
-from arkbatch.adapters import posting
+from arkbatch.transport import aiohttp_internals as posting
 
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")

@@ -8,12 +8,12 @@ from msgspec.structs import replace
 from runs import numbered, prompts
 from virtual import run_virtual
 
-from arkbatch.adapters.jobfile import resolve
-from arkbatch.adapters.observer import Observer
-from arkbatch.adapters.rundir import FAILURES, RESULTS
+from arkbatch.config.resolve import resolve
 from arkbatch.core.job import Secret
-from arkbatch.engines.opening import OpenRun
-from arkbatch.engines.run import Session
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.session import Session
+from arkbatch.journal.run_directory import FAILURES, RESULTS
+from arkbatch.monitor.observer import Observer
 from arkbatch.simulator.server import Counters, serve
 from arkbatch.simulator.settings import Settings
 

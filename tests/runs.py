@@ -5,10 +5,10 @@ from pathlib import Path
 import orjson
 from builders import reply, success
 
-from arkbatch.adapters.jobfile import resolve
-from arkbatch.core.records import BadRow, Cause, Failure, Kind
-from arkbatch.core.rows import RowReader
-from arkbatch.engines.opening import OpenRun
+from arkbatch.config.resolve import resolve
+from arkbatch.core.types import BadRow, Cause, Failure, Kind
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.rows.parse import RowReader
 
 BEGAN = 1_790_000_000.0
 
@@ -65,6 +65,6 @@ def failed(row, kind=Kind.TIMEOUT, code="", message="it failed", **changes):
 
 def row_at(job, number):
     """A row as a run reads it."""
-    from arkbatch.adapters.source import lines
+    from arkbatch.rows.input_file import lines
 
     return next(RowReader(job).read(*line) for line in lines(Path(job.input)) if line[0] == number)

@@ -8,8 +8,8 @@ from runs import prompts
 from virtual import run_virtual
 from wiretap import Tap
 
-from arkbatch.adapters.jobfile import resolve
 from arkbatch.api import arun
+from arkbatch.config.resolve import resolve
 from arkbatch.simulator.server import Settings, serve
 
 SECRET = "heliotrope"

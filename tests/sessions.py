@@ -10,13 +10,13 @@ from msgspec.structs import replace
 from runs import BEGAN
 from virtual import run_virtual
 
-from arkbatch.adapters.observer import Observer
-from arkbatch.adapters.rundir import FAILURES, RESULTS
 from arkbatch.core.job import Secret
-from arkbatch.core.summary import Summary
-from arkbatch.engines import run as run_module
-from arkbatch.engines.opening import OpenRun, Wishes
-from arkbatch.engines.run import Session
+from arkbatch.engine import session as run_module
+from arkbatch.engine.open_run import OpenRun, Wishes
+from arkbatch.engine.session import Session
+from arkbatch.journal.run_directory import FAILURES, RESULTS
+from arkbatch.monitor.observer import Observer
+from arkbatch.pricing.summary import Summary
 from arkbatch.simulator.server import Counters, Settings, serve
 
 

@@ -7,10 +7,10 @@ from nights import records
 from runs import numbered, prompts
 from virtual import run_virtual
 
-from arkbatch.adapters.jobfile import resolve
-from arkbatch.engines import telling
-from arkbatch.engines.opening import OpenRun
-from arkbatch.engines.run import Session
+from arkbatch.config.resolve import resolve
+from arkbatch.engine import ticker as telling
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.session import Session
 from arkbatch.simulator.server import Counters, Settings, serve
 from arkbatch.simulator.settings import ACCESS_KEY
 

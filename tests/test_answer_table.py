@@ -9,7 +9,7 @@ from runs import answered, failed, job_of, numbered, prompts, worked_off
 
 from arkbatch.cli.answers import command
 from arkbatch.core.errors import UsageError
-from arkbatch.reports.answer_table import iter_answers, write_table
+from arkbatch.reports.answers.answers import iter_answers, write_table
 
 SAID = '答案 🌏, "quoted"\nsecond line'
 

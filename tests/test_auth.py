@@ -9,12 +9,12 @@ import pytest
 from aiohttp import ClientSession, web
 from virtual import run_virtual
 
-from arkbatch.adapters.auth import AccessKeys, ApiKey, needs_project, resource_type
-from arkbatch.adapters.control_plane import ControlPlane, fetch_certificate
 from arkbatch.core.errors import Halted
 from arkbatch.core.job import Secret
-from arkbatch.core.records import Break, Broken
-from arkbatch.core.signing import AccessKey, Request, is_genuine
+from arkbatch.core.types import Break, Broken
+from arkbatch.protocol.signing import AccessKey, Request, is_genuine
+from arkbatch.transport.auth import AccessKeys, ApiKey, needs_project, resource_type
+from arkbatch.transport.control_plane import ControlPlane, fetch_certificate
 
 KEY = AccessKey("AKLTtestaccesskeyid", "c2VjcmV0LW9mLXRoZS10ZXN0cw==")
 WEEK = 7 * 86_400

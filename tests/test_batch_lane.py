@@ -9,15 +9,15 @@ from aiohttp import web
 from runs import numbered, prompts
 from virtual import run_virtual
 
-from arkbatch.adapters.auth import ApiKey
-from arkbatch.adapters.jobfile import resolve
-from arkbatch.adapters.transport import open_transport
 from arkbatch.api import arun
+from arkbatch.config.resolve import resolve
 from arkbatch.core.errors import JobError, RunChanged, UsageError
 from arkbatch.core.job import Secret, Timeouts
-from arkbatch.core.records import Call, Row
-from arkbatch.core.rows import RowReader
+from arkbatch.core.types import Call, Row
+from arkbatch.rows.parse import RowReader
 from arkbatch.simulator.server import Counters, Settings, serve
+from arkbatch.transport.auth import ApiKey
+from arkbatch.transport.transport import open_transport
 
 BATCH_ID = "ep-bi-20260101000000-abcde"
 ONLINE_ID = "ep-20260101000000-abcde"

@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
-from arkbatch.adapters.beginning import first_line, names_model, no_jsonl
-from arkbatch.adapters.jobfile import resolve
+from arkbatch.config.resolve import resolve
 from arkbatch.core.errors import UsageError
+from arkbatch.rows.sniff_input import first_line, names_model, no_jsonl
 
 KEY = {"ARK_API_KEY": "sk-ark"}
 BATCH = b'{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{"model":"m","messages":[]}}\n'

@@ -12,20 +12,20 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from runs import answered, failed, job_of, numbered, prompts, worked_off
 
-from arkbatch.adapters.journal import Journal, read_ledger
-from arkbatch.adapters.pricebook import packaged
-from arkbatch.adapters.run_prices import name_of
-from arkbatch.adapters.rundir import LEDGER, RunDirectory
 from arkbatch.cli.cost import command
-from arkbatch.core.bill import Bill
 from arkbatch.core.errors import UsageError
-from arkbatch.core.ledger import Ledger, Position
-from arkbatch.core.lines import before_of, decode_retryable, encode
-from arkbatch.core.money import Money
-from arkbatch.core.pricing import Pricer
-from arkbatch.core.records import Attempt, Kind, add_usage
-from arkbatch.core.spent import decode_billed
-from arkbatch.reports.cost import read_costs
+from arkbatch.core.types import Attempt, Kind, add_usage
+from arkbatch.journal.journal import Journal, read_ledger
+from arkbatch.journal.ledger import Ledger, Position
+from arkbatch.journal.record_format import before_of, decode_retryable, encode
+from arkbatch.journal.run_directory import LEDGER, RunDirectory
+from arkbatch.pricing.amounts import Money
+from arkbatch.pricing.billed_usage import decode_billed
+from arkbatch.pricing.price_files import packaged
+from arkbatch.pricing.pricing import Pricer
+from arkbatch.pricing.run_cost import Bill
+from arkbatch.pricing.run_price_file import name_of
+from arkbatch.reports.cost.cost import read_costs
 
 SEED = "doubao-seed-1-6-251015"
 AT = 1_790_000_000.0

@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from arkbatch.adapters.billfile import read_bill
 from arkbatch.core.errors import UsageError
+from arkbatch.pricing.bill_csv import read_bill
 
 API = (
     "BillPeriod,BillingDate,Product,SplitItemID,Currency,OriginalBillAmount,PreferentialAmount,PayableAmount,Count,Unit"

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.core.bitmap import Bitmap
+from arkbatch.journal.bitmap import Bitmap
 
 NUMBERS = st.integers(min_value=0, max_value=5000)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.core.budget import CREDIT_SECONDS, Budget, Window
+from arkbatch.limits.token_rate import CREDIT_SECONDS, Budget, Window
 
 LIMIT = 100_000
 START = 1_000.0

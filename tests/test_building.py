@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from arkbatch.core.errors import UsageError
-from arkbatch.engines.building import some_together
+from arkbatch.engine.wiring import some_together
 
 
 @given(st.lists(st.integers(0, 1 << 20)))

@@ -1,6 +1,6 @@
 import pytest
 
-from arkbatch.core.changes import asked_digest, differences
+from arkbatch.rows.job_diff import asked_digest, differences
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.core.climb import Climb
+from arkbatch.limits.cubic import Climb
 
 
 def after(climb, seconds, step=0.1):

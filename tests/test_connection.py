@@ -6,8 +6,8 @@ import pytest
 from runs import numbered, prompts
 from virtual import run_virtual
 
-from arkbatch.adapters.jobfile import resolve
 from arkbatch.api import arun
+from arkbatch.config.resolve import resolve
 from arkbatch.core.errors import UsageError
 from arkbatch.simulator.server import Counters, Settings, serve
 from arkbatch.simulator.settings import ACCESS_KEY

@@ -9,13 +9,13 @@ from fakes import SCRIPT, FakeTransport
 from simulating import THINKING, chat_body
 from virtual import run_virtual
 
-from arkbatch.adapters.auth import ApiKey
-from arkbatch.adapters.transport import open_transport
-from arkbatch.core.endpoints import ENDPOINTS
 from arkbatch.core.job import ReplyPolicy, Secret, Timeouts
-from arkbatch.core.records import Again, Broken, Call, Done, Halt, Refused, Reply, Scope
-from arkbatch.core.verdict import judge
+from arkbatch.core.types import Again, Broken, Call, Done, Halt, Refused, Reply, Scope
+from arkbatch.protocol.endpoints import ENDPOINTS
+from arkbatch.protocol.verdict import judge
 from arkbatch.simulator.server import Settings, serve
+from arkbatch.transport.auth import ApiKey
+from arkbatch.transport.transport import open_transport
 
 BEHAVIOURS = [
     ("", Done, None),

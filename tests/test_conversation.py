@@ -3,8 +3,8 @@
 import orjson
 import pytest
 
-from arkbatch.core.conversation import Told, Wish, calling, continued, wishes
-from arkbatch.core.records import Cause, Kind
+from arkbatch.core.types import Cause, Kind
+from arkbatch.protocol.tool_calls import Told, Wish, calling, continued, wishes
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "tools": [{}], "tool_choice": "required"}
 

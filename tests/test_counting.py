@@ -10,13 +10,13 @@ from runs import job_of, numbered, prompts
 from virtual import run_virtual
 
 from arkbatch.cli import estimate
-from arkbatch.core.endpoints.texts import texts_of
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Limits, Secret
-from arkbatch.core.records import Kind
-from arkbatch.engines import counting
-from arkbatch.engines.counting import count_tokens
-from arkbatch.reports.inputs import Kinds, readable_rows
+from arkbatch.core.types import Kind
+from arkbatch.estimate import count_tokens as counting
+from arkbatch.estimate.count_tokens import count_tokens
+from arkbatch.estimate.input_sizes import Kinds, readable_rows
+from arkbatch.protocol.endpoints.texts import texts_of
 from arkbatch.simulator import tokens
 from arkbatch.simulator.server import Counters, Settings, serve
 

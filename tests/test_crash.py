@@ -7,7 +7,7 @@ import orjson
 from processes import arkbatch, canned, size, started, until
 from runs import numbered, prompts
 
-from arkbatch.adapters.rundir import FAILURES, RESULTS, USAGE
+from arkbatch.journal.run_directory import FAILURES, RESULTS, USAGE
 
 ROWS = 1_000
 KILLS = 21

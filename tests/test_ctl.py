@@ -10,11 +10,11 @@ import pytest
 from processes import arkbatch, canned, size, started, until
 from runs import answered, job_of, numbered, prompts, worked_off
 
-from arkbatch.adapters.rundir import SOCKET, RunDirectory
 from arkbatch.cli import arkbatch as group
 from arkbatch.core.errors import ArkbatchError
-from arkbatch.reports.status import read_status
-from arkbatch.reports.status_text import status_text
+from arkbatch.journal.run_directory import SOCKET, RunDirectory
+from arkbatch.reports.status.status import read_status
+from arkbatch.reports.status.text import status_text
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from arkbatch.adapters import ctl_socket
-from arkbatch.adapters.ctl_socket import AT_ONCE, NobodyThere, give, listening
-from arkbatch.adapters.rundir import SOCKET, RunDirectory
 from arkbatch.core.errors import RunDirectoryError, UsageError
-from arkbatch.core.orders import LONGEST, VERSION, Answer, Order, Pause, decode_answer, encoded, order_of
+from arkbatch.journal.run_directory import SOCKET, RunDirectory
+from arkbatch.monitor import control_socket as ctl_socket
+from arkbatch.monitor.commands import LONGEST, VERSION, Answer, Order, Pause, decode_answer, encoded, order_of
+from arkbatch.monitor.control_socket import AT_ONCE, NobodyThere, give, listening
 
 PAUSE = Order(VERSION, Pause(), "to test")
 

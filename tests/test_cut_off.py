@@ -5,12 +5,12 @@ import pytest
 from nights import job_for, night, records
 from runs import prompts
 
-from arkbatch.core.endpoints import ENDPOINTS
 from arkbatch.core.job import ReplyPolicy
-from arkbatch.core.records import Again, Break, Broken, Halt, Refused, Reply
-from arkbatch.core.sse import Event
-from arkbatch.core.stream import ErrorEvent, Folding, Garbled
-from arkbatch.core.verdict import judge
+from arkbatch.core.types import Again, Break, Broken, Halt, Refused, Reply
+from arkbatch.protocol.endpoints import ENDPOINTS
+from arkbatch.protocol.sse import Event
+from arkbatch.protocol.stream import ErrorEvent, Folding, Garbled
+from arkbatch.protocol.verdict import judge
 
 COUNTED = {"include_usage": True, "chunk_include_usage": True}
 CUT = ["truncated", "drop_inside", "stall_inside", "garbled", "error_in_200", "overloaded_in_200"]

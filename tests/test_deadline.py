@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from arkbatch.core.deadline import Deadline, Means, Outlook, said, what_helps
-from arkbatch.core.hours import Hours
+from arkbatch.core.schedule import Hours
+from arkbatch.monitor.eta import Deadline, Means, Outlook, said, what_helps
 
 BEGAN = dt.datetime(2026, 11, 21, 22, 0, tzinfo=dt.UTC).timestamp()
 HOUR = 3600.0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from arkbatch.core.door import Door
+from arkbatch.limits.cooldown import Door
 
 
 def shut(after=None, sent_at=1000.0, now=1000.2):

@@ -11,10 +11,10 @@ from sealed_runs import EP, ROW, SECRET, ran
 
 pytest.importorskip("cryptography")
 
-from arkbatch.adapters.jobfile import resolve, resolve_again
+from arkbatch.config.resolve import resolve, resolve_again
 from arkbatch.core.errors import JobError, RunChanged, UsageError
 from arkbatch.core.job import written
-from arkbatch.engines.retrying import read_run
+from arkbatch.engine.retry_run import read_run
 from arkbatch.simulator.sealed import Vault
 from arkbatch.simulator.settings import ACCESS_KEY
 
@@ -182,7 +182,7 @@ def test_a_whole_run_in_confidential_computing(tmp_path, stream):
 
 
 def test_without_the_library_it_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.delitem(sys.modules, "arkbatch.adapters.sealed", raising=False)
+    monkeypatch.delitem(sys.modules, "arkbatch.transport.encrypting", raising=False)
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric", None)
     with pytest.raises(UsageError, match=r"pip install 'arkbatch\[seal\]'"):
         resolve(str(prompts(tmp_path, ROW)), {"model": EP, "encrypt": True}, {"ARK_API_KEY": "k"}, tmp_path)

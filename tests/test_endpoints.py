@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.core.endpoints import ENDPOINTS, Answer, Problem, by_body, by_url
-from arkbatch.core.endpoints.sizes import narrow_and_wide
-from arkbatch.core.records import Size
+from arkbatch.core.types import Size
+from arkbatch.protocol.endpoints import ENDPOINTS, Answer, Problem, by_body, by_url
+from arkbatch.protocol.endpoints.sizes import narrow_and_wide
 
 CHAT, EMBEDDINGS = ENDPOINTS["chat"], ENDPOINTS["embeddings"]
 USER = {"role": "user", "content": "hi"}

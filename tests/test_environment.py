@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.adapters.environment import ARK, NO_KEY, OPENAI, checked_url, choose_server, read_variables
+from arkbatch.config.environment import ARK, NO_KEY, OPENAI, checked_url, choose_server, read_variables
 from arkbatch.core.errors import UsageError
 
 DEEPSEEK = "https://api.deepseek.com/v1"

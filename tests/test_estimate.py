@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.core.estimate import Estimator
-from arkbatch.core.records import Size
+from arkbatch.core.types import Size
+from arkbatch.limits.token_estimator import Estimator
 
 counts = st.integers(0, 100_000)
 any_size = st.builds(Size, counts, counts, st.integers(0, 5), st.one_of(st.none(), st.integers(0, 65_536)))

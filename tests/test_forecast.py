@@ -9,13 +9,13 @@ from click import BadParameter
 from click.testing import CliRunner
 from runs import job_of, numbered, prompts
 
-from arkbatch.adapters.jobfile import resolve
 from arkbatch.cli import estimate, run
+from arkbatch.config.resolve import resolve
 from arkbatch.core.errors import ExitCode, UsageError
-from arkbatch.reports.cost import read_costs
-from arkbatch.reports.forecast import Question, bills_of, forecasts
-from arkbatch.reports.inputs import by_kind, sample_of
-from arkbatch.reports.recorded import read_records
+from arkbatch.estimate.build_estimate import Question, bills_of, forecasts
+from arkbatch.estimate.input_sizes import by_kind, sample_of
+from arkbatch.estimate.measured import read_records
+from arkbatch.reports.cost.cost import read_costs
 
 QUICKSTART = Path(__file__).parent.parent / "jobs" / "quickstart.toml"
 AT = datetime(2026, 11, 21, tzinfo=UTC)
@@ -26,7 +26,7 @@ SEED = "doubao-seed-1-6-251015"
 def quick(monkeypatch):
     monkeypatch.setattr("arkbatch.cli.session.SIMULATED_LATENCY", 0.0)
     # The rows of a sample hang on the run's id, and one sample in twenty may be an odd one.
-    monkeypatch.setattr("arkbatch.engines.opening.secrets.token_hex", lambda _: "abcd1234")
+    monkeypatch.setattr("arkbatch.engine.open_run.secrets.token_hex", lambda _: "abcd1234")
 
 
 def invoke(command, path, *words, model=SEED):

@@ -7,9 +7,9 @@ import threading
 import pytest
 from virtual import run_virtual
 
-from arkbatch.adapters.functions import call, load, tools_of
-from arkbatch.core.conversation import Told, Wish
 from arkbatch.core.errors import UsageError
+from arkbatch.engine.tool_module import call, load, tools_of
+from arkbatch.protocol.tool_calls import Told, Wish
 
 MODULE = '''
 import asyncio

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual import run_virtual
 
-from arkbatch.core.budget import Budget
-from arkbatch.core.records import Again, Cause, Done, Kind, Scope
-from arkbatch.engines.gate import Gate, Unpaced
-from arkbatch.engines.line import PATIENCE
-from arkbatch.engines.watch import Bound
+from arkbatch.core.types import Again, Cause, Done, Kind, Scope
+from arkbatch.limits.limiter import Gate, Unpaced
+from arkbatch.limits.rate_meter import Bound
+from arkbatch.limits.token_rate import Budget
+from arkbatch.limits.wait_queue import PATIENCE
 
 LIMIT = 100_000
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from arkbatch.core.door import Door
-from arkbatch.core.granted import Granted
+from arkbatch.limits.cooldown import Door
+from arkbatch.limits.observed_limit import Granted
 
 
 def seen(calls, begin, end, *, granted=None):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from arkbatch.core.headers import allowance, seconds_of
+from arkbatch.protocol.ratelimit_headers import allowance, seconds_of
 
 
 def headers(remaining=None, reset=None, limit=None):

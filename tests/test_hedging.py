@@ -8,11 +8,11 @@ from msgspec.structs import replace
 from runs import job_of, numbered, prompts
 from sessions import failures, results, scripted, worked
 
-from arkbatch.adapters.observer import Observer
 from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job import RetryPolicy
-from arkbatch.core.records import Break, Broken
-from arkbatch.core.stragglers import SHARE
+from arkbatch.core.types import Break, Broken
+from arkbatch.limits.slow_calls import SHARE
+from arkbatch.monitor.observer import Observer
 
 LAST = 200
 SLOW = 100.0

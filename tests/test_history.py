@@ -1,8 +1,8 @@
 import pytest
 from builders import reply, row
 
-from arkbatch.core.history import History
-from arkbatch.core.records import Again, Break, Broken, Cause, Done, Kind, Refused, Scope
+from arkbatch.core.types import Again, Break, Broken, Cause, Done, Kind, Refused, Scope
+from arkbatch.engine.attempt_log import History
 
 SLOW = Again(Cause(Kind.RATE_LIMITED, "limit", "slow down"), Scope.RATE)
 BROKEN = Again(Cause(Kind.CONNECTION, "dropped", "gone"))

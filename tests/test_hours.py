@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.core.hours import Due, Hours, clock, moment_of, read_due, read_window
+from arkbatch.core.schedule import Due, Hours, clock, moment_of, read_due, read_window
 
 SHANGHAI, NEW_YORK, LORD_HOWE = ZoneInfo("Asia/Shanghai"), ZoneInfo("America/New_York"), ZoneInfo("Australia/Lord_Howe")
 HOUR = 3600.0

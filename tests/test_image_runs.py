@@ -13,13 +13,13 @@ from test_images import PNG, as_url
 from test_parts import shows
 from virtual import run_virtual
 
-from arkbatch.adapters.images import Images
-from arkbatch.adapters.jobfile import resolve
+from arkbatch.config.resolve import resolve
 from arkbatch.core.kinds import chosen_kinds
-from arkbatch.engines.opening import OpenRun, Wishes
-from arkbatch.engines.retrying import Choice, OpenRetry
-from arkbatch.engines.run import Session
-from arkbatch.reports.show import show
+from arkbatch.engine.open_run import OpenRun, Wishes
+from arkbatch.engine.retry_run import Choice, OpenRetry
+from arkbatch.engine.session import Session
+from arkbatch.reports.status.show import show
+from arkbatch.rows.media_files import Images
 from arkbatch.simulator.server import Settings, serve
 
 

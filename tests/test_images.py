@@ -8,9 +8,9 @@ import orjson
 import pytest
 from test_parts import asks, shows
 
-from arkbatch.adapters import images as module
-from arkbatch.adapters.images import Images
-from arkbatch.core.records import Cause, Kind
+from arkbatch.core.types import Cause, Kind
+from arkbatch.rows import media_files as module
+from arkbatch.rows.media_files import Images
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(200))
 MP4 = b"\0\0\0\x20ftypisom" + bytes(100)

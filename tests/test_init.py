@@ -9,14 +9,14 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from arkbatch.adapters.jobfile import resolve
-from arkbatch.adapters.mistakes import known_keys
-from arkbatch.adapters.typed import JobFile
 from arkbatch.cli.init import STARTER, command
+from arkbatch.config.error_text import known_keys
+from arkbatch.config.job_file import JobFile
+from arkbatch.config.resolve import resolve
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Sections
-from arkbatch.core.records import Row
-from arkbatch.core.rows import RowReader
+from arkbatch.core.types import Row
+from arkbatch.rows.parse import RowReader
 
 COMMENTED_KEY = re.compile(r"^# (?=\[\w+\]$|\w+ = )", re.MULTILINE)
 

@@ -6,14 +6,14 @@ import orjson
 import pytest
 from click.testing import CliRunner
 
-from arkbatch.adapters.jobfile import resolve
 from arkbatch.cli.check import command
+from arkbatch.config.resolve import resolve
 from arkbatch.core.errors import ExitCode, UsageError
-from arkbatch.reports import inspection
-from arkbatch.reports.advice import NO_ROWS
-from arkbatch.reports.inspection import NO_MODEL, OTHER_REASONS, Duplicate, inspect, sort_of
-from arkbatch.reports.inspection_text import inspection_text
-from arkbatch.reports.tables import grid
+from arkbatch.reports.status import check as inspection
+from arkbatch.reports.status.advice import NO_ROWS
+from arkbatch.reports.status.check import NO_MODEL, OTHER_REASONS, Duplicate, inspect, sort_of
+from arkbatch.reports.status.check_text import inspection_text
+from arkbatch.reports.text.tables import grid
 
 
 def prompt(custom_id=None, text="Why is the sky blue?", **more):

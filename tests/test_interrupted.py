@@ -15,15 +15,15 @@ from servers import Raw, whole
 from sessions import failures, results, scripted, worked
 from virtual import run_virtual
 
-from arkbatch.adapters.rundir import LEDGER
 from arkbatch.cli.retry import command as retry
 from arkbatch.cli.show import command as show
 from arkbatch.core.errors import ExitCode
-from arkbatch.core.records import Kind
-from arkbatch.engines.opening import OpenRun, Wishes
-from arkbatch.engines.retrying import Choice, OpenRetry
-from arkbatch.engines.run import Session
-from arkbatch.reports.status import read_status
+from arkbatch.core.types import Kind
+from arkbatch.engine.open_run import OpenRun, Wishes
+from arkbatch.engine.retry_run import Choice, OpenRetry
+from arkbatch.engine.session import Session
+from arkbatch.journal.run_directory import LEDGER
+from arkbatch.reports.status.status import read_status
 from arkbatch.simulator.server import Settings, serve
 
 ROWS = 12

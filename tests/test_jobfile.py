@@ -5,14 +5,14 @@ import typing
 import msgspec
 import pytest
 
-from arkbatch.adapters.environment import ARK, NO_KEY
-from arkbatch.adapters.jobfile import resolve
-from arkbatch.adapters.mistakes import known_keys
-from arkbatch.adapters.typed import FLAG_PATHS, JobFile, parse_setting
-from arkbatch.core.endpoints import ENDPOINTS
-from arkbatch.core.endpoints.batch import online_name
+from arkbatch.config.environment import ARK, NO_KEY
+from arkbatch.config.error_text import known_keys
+from arkbatch.config.job_file import FLAG_PATHS, JobFile, parse_setting
+from arkbatch.config.resolve import resolve
 from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job import Limits, ReplyPolicy, RetryPolicy, Timeouts
+from arkbatch.protocol.endpoints import ENDPOINTS
+from arkbatch.protocol.endpoints.batch_lane import online_name
 
 KEY = {"ARK_API_KEY": "sk-ark"}
 # Flags with tests of their own.

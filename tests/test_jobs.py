@@ -6,11 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from arkbatch.adapters.jobfile import resolve
-from arkbatch.adapters.typed import schema
-from arkbatch.core.endpoints.batch import online_name
-from arkbatch.core.records import Row
-from arkbatch.core.rows import RowReader
+from arkbatch.config.job_file import schema
+from arkbatch.config.resolve import resolve
+from arkbatch.core.types import Row
+from arkbatch.protocol.endpoints.batch_lane import online_name
+from arkbatch.rows.parse import RowReader
 
 ROOT = Path(__file__).parent.parent
 JOBS = sorted((ROOT / "jobs").glob("*.toml"))
@@ -52,7 +52,7 @@ def test_the_quickstart_is_worth_running():
 
 
 def test_the_schema_that_ships_is_the_one_that_the_code_means():
-    """Renew it with `python -m arkbatch.adapters.typed > arkbatch/job.schema.json`."""
+    """Renew it with `python -m arkbatch.config.job_file > arkbatch/job.schema.json`."""
     assert (ROOT / "arkbatch/job.schema.json").read_bytes() == schema()
 
 

@@ -8,11 +8,11 @@ from builders import before, failure, success
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arkbatch.adapters.journal import Journal, read_ledger
-from arkbatch.adapters.rundir import FAILURES, LEDGER, RESULTS, USAGE, RunDirectory
 from arkbatch.core.errors import RunDamaged, RunLocked, StorageFull
-from arkbatch.core.ledger import Position
-from arkbatch.core.lines import before_of, decode_retryable
+from arkbatch.journal.journal import Journal, read_ledger
+from arkbatch.journal.ledger import Position
+from arkbatch.journal.record_format import before_of, decode_retryable
+from arkbatch.journal.run_directory import FAILURES, LEDGER, RESULTS, USAGE, RunDirectory
 
 
 def open_journal(path):

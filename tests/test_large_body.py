@@ -8,11 +8,11 @@ import pytest
 from aiohttp import web
 from virtual import run_virtual
 
-from arkbatch.adapters.auth import ApiKey
-from arkbatch.adapters.large_body import LARGE, LargeBody, payload
-from arkbatch.adapters.transport import open_transport
 from arkbatch.core.job import Secret, Timeouts
-from arkbatch.core.records import Break, Call
+from arkbatch.core.types import Break, Call
+from arkbatch.transport.auth import ApiKey
+from arkbatch.transport.large_body import LARGE, LargeBody, payload
+from arkbatch.transport.transport import open_transport
 
 
 async def digest(request):

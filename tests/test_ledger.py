@@ -5,9 +5,9 @@ from builders import before, failure, success
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.core.ledger import Ledger, Marks, Position, fold_lines
-from arkbatch.core.lines import before_of, decode_entry, decode_retryable, encode, entry_of
-from arkbatch.core.records import Kind
+from arkbatch.core.types import Kind
+from arkbatch.journal.ledger import Ledger, Marks, Position, fold_lines
+from arkbatch.journal.record_format import before_of, decode_entry, decode_retryable, encode, entry_of
 
 MODELS = st.sampled_from(["lite", "pro", ""])
 STEP = st.tuples(

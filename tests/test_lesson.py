@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from arkbatch.core.climb import Climb
-from arkbatch.core.door import Door
-from arkbatch.core.granted import Granted
-from arkbatch.core.lesson import Crowd, brief_pause, rate_limit
+from arkbatch.limits.cooldown import Door
+from arkbatch.limits.cubic import Climb
+from arkbatch.limits.lesson import Crowd, brief_pause, rate_limit
+from arkbatch.limits.observed_limit import Granted
 
 
 def refused(crowd, door, in_flight, sent_at, *, after=None):

@@ -5,8 +5,8 @@ import orjson
 import pytest
 from builders import bad_row, before, failure, reply, row, success
 
-from arkbatch.core.lines import before_of, decode_entry, decode_retryable, encode, entry_of
-from arkbatch.core.records import Attempt, Kind
+from arkbatch.core.types import Attempt, Kind
+from arkbatch.journal.record_format import before_of, decode_entry, decode_retryable, encode, entry_of
 
 
 def line_of(outcome):

@@ -9,8 +9,8 @@ import pytest
 from runs import answered, job_of, numbered, prompts, worked_off
 
 from arkbatch.core.errors import RunDirectoryError, UsageError
-from arkbatch.core.standing import Standing
-from arkbatch.reports.live import Look, Moment, serve_page
+from arkbatch.monitor.progress import Standing
+from arkbatch.reports.serve.live import Look, Moment, serve_page
 
 
 @pytest.fixture

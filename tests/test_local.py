@@ -10,13 +10,13 @@ from msgspec.structs import replace
 from runs import job_of, numbered, prompts
 from sessions import failures, results, scripted, worked
 
-from arkbatch.adapters.observer import Observer
 from arkbatch.core.errors import Halted
 from arkbatch.core.job import RetryPolicy, Timeouts
-from arkbatch.core.orders import VERSION, Order, Requeue
-from arkbatch.core.records import Failure, Kind
-from arkbatch.core.stopper import ENOUGH
-from arkbatch.engines import durable
+from arkbatch.core.types import Failure, Kind
+from arkbatch.engine import periodic_sync as durable
+from arkbatch.engine.fail_fast import ENOUGH
+from arkbatch.monitor.commands import VERSION, Order, Requeue
+from arkbatch.monitor.observer import Observer
 
 MODEL = "doubao-seed-1-6-251015"
 

@@ -11,12 +11,12 @@ import pytest
 from receivers import receiver
 from servers import closed_port
 
-from arkbatch.adapters import messengers as module
-from arkbatch.adapters.messengers import Undelivered, messengers
-from arkbatch.adapters.notify import Notifier
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Notify, Secret
-from arkbatch.core.notice import Event, Notice
+from arkbatch.monitor import notify_channels as module
+from arkbatch.monitor.notification import Event, Notice
+from arkbatch.monitor.notify import Notifier
+from arkbatch.monitor.notify_channels import Undelivered, messengers
 
 NOTICE = Notice(Event.END, "finished", "/data/a.run", "box", "2026-11-21T08:00:00+00:00", done=3)
 

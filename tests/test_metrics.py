@@ -15,15 +15,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from runs import BEGAN, failed, job_of, numbered, prompts, worked_off
 from virtual import run_virtual
 
-from arkbatch.adapters.observer import Observer
-from arkbatch.cli.serving import Serving, session_of
+from arkbatch.cli.serve_options import Serving, session_of
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Secret
-from arkbatch.core.money import Money
-from arkbatch.core.records import Again, Broken, Cause, Done, Halt, Kind, Refused
-from arkbatch.core.standing import Standing
-from arkbatch.engines.opening import OpenRun
-from arkbatch.reports.metrics import Described, Metrics, serve_metrics
+from arkbatch.core.types import Again, Broken, Cause, Done, Halt, Kind, Refused
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.monitor.observer import Observer
+from arkbatch.monitor.progress import Standing
+from arkbatch.pricing.amounts import Money
+from arkbatch.reports.serve.metrics import Described, Metrics, serve_metrics
 from arkbatch.simulator.server import Settings, serve
 
 DESCRIBED = Described("r-1", "doubao", "chat", "online", "no")
@@ -183,7 +183,7 @@ def test_a_taken_port_is_refused_in_one_line():
 
 
 def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch):
-    monkeypatch.delitem(sys.modules, "arkbatch.reports.metrics")
+    monkeypatch.delitem(sys.modules, "arkbatch.reports.serve.metrics")
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(UsageError, match=r"pip install 'arkbatch\[metrics\]'"):
         Serving(metrics=0).check()

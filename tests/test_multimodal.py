@@ -9,13 +9,13 @@ from test_endpoints import JSON
 from test_rows import read
 from virtual import run_virtual
 
-from arkbatch.adapters.auth import ApiKey
-from arkbatch.adapters.transport import open_transport
-from arkbatch.core.endpoints import ENDPOINTS, Answer, Problem, by_body, by_url
 from arkbatch.core.job import ReplyPolicy, Secret, Template, Timeouts
-from arkbatch.core.records import Again, BadRow, Call, Done, Refused, Size
-from arkbatch.core.verdict import judge
+from arkbatch.core.types import Again, BadRow, Call, Done, Refused, Size
+from arkbatch.protocol.endpoints import ENDPOINTS, Answer, Problem, by_body, by_url
+from arkbatch.protocol.verdict import judge
 from arkbatch.simulator.server import Settings, serve
+from arkbatch.transport.auth import ApiKey
+from arkbatch.transport.transport import open_transport
 
 NAME = "multimodal_embeddings"
 ENDPOINT = ENDPOINTS[NAME]

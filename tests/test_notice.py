@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from arkbatch.core.money import Money
-from arkbatch.core.notice import Event, LongOutages, Notice, masked, redacted, without_addresses
+from arkbatch.monitor.notification import Event, LongOutages, Notice, masked, redacted, without_addresses
+from arkbatch.pricing.amounts import Money
 
 
 def notice(**changes):

@@ -12,14 +12,15 @@ from receivers import receiver
 from runs import prompts
 from virtual import run_virtual
 
-from arkbatch.adapters.jobfile import resolve, resolve_again
-from arkbatch.adapters.messengers import Undelivered
 from arkbatch.cli.notify import command
+from arkbatch.config.resolve import resolve, resolve_again
 from arkbatch.core.errors import StorageFull, UsageError
 from arkbatch.core.job import Schedule, written
-from arkbatch.engines import durable, noticing
-from arkbatch.engines.opening import OpenRun
-from arkbatch.engines.run import Session
+from arkbatch.engine import notifier as noticing
+from arkbatch.engine import periodic_sync as durable
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.session import Session
+from arkbatch.monitor.notify_channels import Undelivered
 
 MINUTE = 60.0
 
@@ -99,7 +100,7 @@ def test_a_full_disk_is_told_as_a_halt(tmp_path, phone, monkeypatch):
     def full(*_):
         raise StorageFull("No space left")
 
-    monkeypatch.setattr("arkbatch.adapters.journal.Journal.sync", full)
+    monkeypatch.setattr("arkbatch.journal.journal.Journal.sync", full)
     monkeypatch.setattr(durable, "SYNC_SECONDS", 1.0)
     with pytest.raises(StorageFull):
         night(job_for(tmp_path, 1000), latency=1.0)

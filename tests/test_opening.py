@@ -6,13 +6,13 @@ import orjson
 import pytest
 from runs import Told, answered, failed, job_of, numbered, prompts, worked_off
 
-from arkbatch.adapters.rundir import RunDirectory
 from arkbatch.core.errors import RunChanged, RunDamaged, RunDirectoryError, UsageError
 from arkbatch.core.job import RetryPolicy
-from arkbatch.engines.opening import OpenRun, Wishes
-from arkbatch.engines.retrying import Choice, OpenRetry
-from arkbatch.reports.status import read_status
-from arkbatch.reports.status_text import status_text
+from arkbatch.engine.open_run import OpenRun, Wishes
+from arkbatch.engine.retry_run import Choice, OpenRetry
+from arkbatch.journal.run_directory import RunDirectory
+from arkbatch.reports.status.status import read_status
+from arkbatch.reports.status.text import status_text
 
 
 def opened(job, **wishes):

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arkbatch.core.errors import UsageError
-from arkbatch.core.orders import (
+from arkbatch.core.types import Kind
+from arkbatch.monitor.commands import (
     LONGEST,
     VERSION,
     Answer,
@@ -22,7 +23,6 @@ from arkbatch.core.orders import (
     encoded,
     order_of,
 )
-from arkbatch.core.records import Kind
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from aiohttp import web
 from runs import prompts
 from virtual import run_virtual
 
-from arkbatch.adapters.jobfile import resolve
 from arkbatch.api import arun
-from arkbatch.core.arks_own import remarks
+from arkbatch.config.resolve import resolve
 from arkbatch.core.errors import UsageError
+from arkbatch.protocol.ark_only import remarks
 
 MODEL = "gpt-oss-120b"
 USAGE = {
@@ -220,8 +220,8 @@ def test_a_prefix_of_request_ids_is_sent_and_it_is_said_that_it_may_be_lost(tmp_
     ],
 )
 def test_what_ark_documents_of_a_request_binds_nobody_else(tmp_path, body):
-    from arkbatch.core.records import Row
-    from arkbatch.core.rows import RowReader
+    from arkbatch.core.types import Row
+    from arkbatch.rows.parse import RowReader
 
     path = prompts(tmp_path, body)
     there = RowReader(resolve(str(path), {"model": "m"}, KEY, tmp_path)).read(1, 0, path.read_bytes())

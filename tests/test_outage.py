@@ -5,8 +5,15 @@ import random
 
 import pytest
 
-from arkbatch.core.outage import FIRST_PAUSE, LONGEST_PAUSE, LONGEST_UNTRIED, PAUSE_GROWTH, SLOW_PROBE, Outage
-from arkbatch.core.records import Again, Cause, Done, Kind, Refused, Scope
+from arkbatch.core.types import Again, Cause, Done, Kind, Refused, Scope
+from arkbatch.limits.circuit_breaker import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    LONGEST_UNTRIED,
+    PAUSE_GROWTH,
+    SLOW_PROBE,
+    Outage,
+)
 
 DROPPED = Again(Cause(Kind.CONNECTION, "dropped", "the connection ended early"))
 UNREACHED = Again(Cause(Kind.CONNECTION, "connect", "no connection"))

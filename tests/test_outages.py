@@ -11,14 +11,14 @@ from nights import Looks, Proxy, job_for, night, recorded, records, session_of, 
 from runs import failed, numbered, prompts, worked_off
 from virtual import run_virtual
 
-from arkbatch.adapters.rundir import RESULTS
 from arkbatch.core.errors import RunDamaged
-from arkbatch.core.records import Break, Broken, Kind
-from arkbatch.engines import durable
-from arkbatch.engines import run as run_module
-from arkbatch.engines.opening import OpenRun
-from arkbatch.engines.retrying import Choice, OpenRetry
-from arkbatch.engines.run import Session
+from arkbatch.core.types import Break, Broken, Kind
+from arkbatch.engine import periodic_sync as durable
+from arkbatch.engine import session as run_module
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.retry_run import Choice, OpenRetry
+from arkbatch.engine.session import Session
+from arkbatch.journal.run_directory import RESULTS
 
 MINUTE = 60.0
 

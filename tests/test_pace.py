@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.core.head_start import Memory, Ramp, Start
-from arkbatch.core.pace import Pace
-from arkbatch.core.records import Scope
+from arkbatch.core.types import Scope
+from arkbatch.limits.adaptive_limit import Pace
+from arkbatch.limits.ramp import Memory, Ramp, Start
 
 NEVER = 10**9
 

@@ -11,9 +11,9 @@ from sessions import failures, results, scripted, worked
 from virtual import run_virtual
 
 from arkbatch.core.job import Embeddings, RetryPolicy
-from arkbatch.engines import durable
-from arkbatch.engines.retrying import Choice, OpenRetry
-from arkbatch.engines.run import Session
+from arkbatch.engine import periodic_sync as durable
+from arkbatch.engine.retry_run import Choice, OpenRetry
+from arkbatch.engine.session import Session
 from arkbatch.simulator.server import Counters, Settings, serve
 
 MODEL = "doubao-embedding-large-text-250515"

@@ -6,8 +6,8 @@ from builders import bad_row, failure, reply, row, success
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.core.packing import ADVISED, Pack, Packer, Packing, apart, halves, pack, packing, shared
-from arkbatch.core.records import Attempt
+from arkbatch.core.types import Attempt
+from arkbatch.rows.packing import ADVISED, Pack, Packer, Packing, apart, halves, pack, packing, shared
 
 MOST = Packing(inputs=4, tokens=1_000)
 

@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 from runs import answered, failed, job_of, numbered, prompts, worked_off
 
-from arkbatch.adapters.rundir import USAGE
 from arkbatch.cli import arkbatch
-from arkbatch.core.records import Kind
+from arkbatch.core.types import Kind
+from arkbatch.journal.run_directory import USAGE
 from arkbatch.reports.page.page import escaped, live_policy, render
 
 EVIL = "</script><script>window.pwned = 1</script><!--"

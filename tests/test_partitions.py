@@ -3,7 +3,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arkbatch.adapters.partitions import Partitions, key_of
+from arkbatch.journal.group_on_disk import Partitions, key_of
 
 KEYS = st.integers(0, 2**64 - 1)
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.core.media import BYTES_NEEDED, media_type
-from arkbatch.core.parts import FileName, file_names, with_files
+from arkbatch.protocol.media import BYTES_NEEDED, media_type
+from arkbatch.protocol.parts import FileName, file_names, with_files
 
 
 def shows(url, kind="image_url", **more):

@@ -9,16 +9,16 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 from runs import Told, answered, job_of, numbered, prompts, worked_off
 
-from arkbatch.adapters.breaks import detail
-from arkbatch.adapters.jobfile import resolve
-from arkbatch.adapters.pacefile import PaceNote
-from arkbatch.adapters.rundir import RunDirectory
 from arkbatch.cli import arkbatch
+from arkbatch.config.resolve import resolve
 from arkbatch.core.errors import JobError, RunChanged, RunDirectoryError, RunLocked, UsageError
-from arkbatch.core.standing import Found
-from arkbatch.engines.opening import OpenRun, Wishes
-from arkbatch.reports.status_text import pace_text
-from arkbatch.reports.text import found_line, spent_text
+from arkbatch.engine.open_run import OpenRun, Wishes
+from arkbatch.journal.run_directory import RunDirectory
+from arkbatch.limits.pace_file import PaceNote
+from arkbatch.monitor.progress import Found
+from arkbatch.reports.status.text import pace_text
+from arkbatch.reports.text.summary import found_line, spent_text
+from arkbatch.transport.transport_errors import detail
 
 
 @pytest.mark.parametrize("command", ["status", "retry", "show", "report", "cost", "vectors"])

@@ -6,12 +6,13 @@ import pytest
 from servers import Raw, served, whole
 from virtual import run_virtual
 
-from arkbatch.adapters import open_files, pool
-from arkbatch.adapters.auth import ApiKey
-from arkbatch.adapters.pool import Pool
-from arkbatch.adapters.transport import open_transport
 from arkbatch.core.job import Secret, Timeouts
-from arkbatch.core.records import Call
+from arkbatch.core.types import Call
+from arkbatch.transport import fd_limit as open_files
+from arkbatch.transport import pool
+from arkbatch.transport.auth import ApiKey
+from arkbatch.transport.pool import Pool
+from arkbatch.transport.transport import open_transport
 
 
 def call(number):

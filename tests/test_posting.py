@@ -5,12 +5,12 @@ import pytest
 from servers import OK, Raw, served, whole
 from virtual import run_virtual
 
-from arkbatch.adapters import posting
-from arkbatch.adapters.auth import ApiKey
-from arkbatch.adapters.posting import PooledPosts, SessionPosts, posts_for
-from arkbatch.adapters.transport import open_transport
 from arkbatch.core.job import Secret, Timeouts
-from arkbatch.core.records import Break, Call, Reply
+from arkbatch.core.types import Break, Call, Reply
+from arkbatch.transport import aiohttp_internals as posting
+from arkbatch.transport.aiohttp_internals import PooledPosts, SessionPosts, posts_for
+from arkbatch.transport.auth import ApiKey
+from arkbatch.transport.transport import open_transport
 
 CALL = Call("run-1-7-1", "chat", "/chat/completions", '{"model":"doubao","user":"豆包"}'.encode())
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.adapters.pricebook import from_table, packaged, price_book, read
 from arkbatch.core.errors import JobError
-from arkbatch.core.pricebook import PriceBook, PriceRow, Rates, Tier, provider_of
-from arkbatch.core.pricing import Pricer
+from arkbatch.pricing.price_book import PriceBook, PriceRow, Rates, Tier, provider_of
+from arkbatch.pricing.price_files import from_table, packaged, price_book, read
+from arkbatch.pricing.pricing import Pricer
 
 BOOK = packaged()
 FAMILIES = [  # tables 1.1 and 1.3 of the reference

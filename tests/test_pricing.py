@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.adapters.pricebook import packaged
-from arkbatch.core.money import Cost, Money, Unknown
-from arkbatch.core.pricebook import Peak, PriceBook, PriceRow, Rates, Tier
-from arkbatch.core.pricing import Pricer, column_of
+from arkbatch.pricing.amounts import Cost, Money, Unknown
+from arkbatch.pricing.price_book import Peak, PriceBook, PriceRow, Rates, Tier
+from arkbatch.pricing.price_files import packaged
+from arkbatch.pricing.pricing import Pricer, column_of
 
 AT = datetime(2026, 11, 21, 20, tzinfo=UTC)
 BOOK = packaged()

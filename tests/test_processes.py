@@ -9,7 +9,7 @@ import pytest
 from processes import arguments, arkbatch, canned, environment, size, started, until
 from runs import numbered, prompts
 
-from arkbatch.adapters.rundir import FAILURES, RESULTS
+from arkbatch.journal.run_directory import FAILURES, RESULTS
 
 NO_CACHES = {"PYTHONDONTWRITEBYTECODE": "1"}  # a file size limit would cut them, for everyone after
 

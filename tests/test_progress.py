@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from builders import failure, row, success
 
-from arkbatch.adapters.observer import Observer, Several
-from arkbatch.adapters.progress import Bar, LineAMinute, described
-from arkbatch.adapters.runlog import Log
 from arkbatch.core.errors import StorageFull
-from arkbatch.core.records import Again, Attempt, Cause, Kind, Scope
-from arkbatch.core.standing import Found, Standing
+from arkbatch.core.types import Again, Attempt, Cause, Kind, Scope
+from arkbatch.monitor.observer import Observer, Several
+from arkbatch.monitor.progress import Found, Standing
+from arkbatch.monitor.progress_bar import Bar, LineAMinute, described
+from arkbatch.monitor.run_log import Log
 
 LOOK = {"total": 1_000, "left": 600, "failed": 0, "in_flight": 32, "retried": 0, "recorded": 400, "seconds": 60.0}
 LOOK |= {"rows_per_minute": 400.0, "rpm": 400.0, "tpm": 123_456.0}

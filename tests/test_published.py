@@ -2,8 +2,8 @@
 
 import pytest
 
-from arkbatch.adapters.published import entries, published, ramp_at
-from arkbatch.core.pricebook import normal
+from arkbatch.limits.published_limits import entries, published, ramp_at
+from arkbatch.pricing.price_book import normal
 
 ARK = "https://ark.cn-beijing.volces.com/api/v3"
 

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import answered, failed, job_of, prompts, worked_off
 
-from arkbatch.adapters import journal
-from arkbatch.adapters import rebase as rebase_module
-from arkbatch.adapters.journal import read_ledger
-from arkbatch.adapters.rundir import FAILURES, RESULTS, SUPERSEDED, RunDirectory
-from arkbatch.engines.opening import OpenRun, Wishes
-from arkbatch.reports.status import read_status
+from arkbatch.engine.open_run import OpenRun, Wishes
+from arkbatch.journal import journal
+from arkbatch.journal import rebase as rebase_module
+from arkbatch.journal.journal import read_ledger
+from arkbatch.journal.run_directory import FAILURES, RESULTS, SUPERSEDED, RunDirectory
+from arkbatch.reports.status.status import read_status
 
 
 def asked(name, text=None):

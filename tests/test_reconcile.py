@@ -5,8 +5,8 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.core.money import Money
-from arkbatch.core.reconcile import BillLine, Ours, Side, reconcile
+from arkbatch.pricing.amounts import Money
+from arkbatch.pricing.reconcile import BillLine, Ours, Side, reconcile
 
 DAY, NEXT = "2026-09-21", "2026-09-22"
 

@@ -11,7 +11,7 @@ from runs import Told, answered, failed, job_of, numbered, prompts, worked_off
 
 from arkbatch.cli.cost import command
 from arkbatch.core.errors import UsageError
-from arkbatch.reports.reconciliation import read_reconciliation
+from arkbatch.reports.cost.reconcile import read_reconciliation
 
 SEED = "doubao-seed-1-6-251015"
 HEADINGS = "SplitItemID,BillingDate,Count,Unit,Currency,OriginalBillAmount,PayableAmount"

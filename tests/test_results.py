@@ -4,9 +4,9 @@ import pytest
 from runs import answered, failed, job_of, numbered, prompts, worked_off
 
 import arkbatch
-from arkbatch.adapters.rundir import RESULTS
 from arkbatch.core.errors import RunDirectoryError
-from arkbatch.reports.results import iter_results
+from arkbatch.journal.run_directory import RESULTS
+from arkbatch.reports.answers.results import iter_results
 
 
 def run_of(folder, count=6, *, order=lambda rows: rows, failing=()):
@@ -14,7 +14,7 @@ def run_of(folder, count=6, *, order=lambda rows: rows, failing=()):
     job = job_of(prompts(folder, *numbered(count)))
     made = {}
     worked_off(job, lambda row: made.setdefault(row.number, row) and None, ending="")
-    from arkbatch.engines.opening import OpenRun
+    from arkbatch.engine.open_run import OpenRun
 
     with OpenRun(job, wall=lambda: 0.0) as run:
         for number in order(list(made)):

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arkbatch.core.job import RetryPolicy
-from arkbatch.core.records import Again, Cause, Kind, Scope
-from arkbatch.core.retry import FLOOR, Delay, GiveUp, decide, spends_attempt
+from arkbatch.core.types import Again, Cause, Kind, Scope
+from arkbatch.engine.backoff import FLOOR, Delay, GiveUp, decide, spends_attempt
 
 CAUSE = Cause(Kind.SERVER_ERROR, "X", "x")
 POLICY = RetryPolicy()

@@ -5,13 +5,13 @@ import pytest
 from msgspec.structs import replace
 from virtual import run_virtual
 
-from arkbatch.adapters.rundir import FAILURES, RESULTS
 from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.job import Job, RetryPolicy, Secret
 from arkbatch.core.kinds import chosen_kinds
-from arkbatch.engines.opening import OpenRun
-from arkbatch.engines.retrying import Choice, OpenRetry
-from arkbatch.engines.run import Session
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.retry_run import Choice, OpenRetry
+from arkbatch.engine.session import Session
+from arkbatch.journal.run_directory import FAILURES, RESULTS
 from arkbatch.simulator.server import serve
 from arkbatch.simulator.settings import Settings
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arkbatch.core.job import Embeddings, Job, Secret, Template
-from arkbatch.core.records import BadRow, Row
-from arkbatch.core.rows import RowReader, custom_id_of, digest_of
+from arkbatch.core.types import BadRow, Row
+from arkbatch.rows.parse import RowReader, custom_id_of, digest_of
 
 ASK = [{"role": "user", "content": "hi"}]
 

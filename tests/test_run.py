@@ -10,14 +10,14 @@ from runs import job_of, numbered, prompts
 from sessions import results, scripted, worked
 from virtual import run_virtual
 
-from arkbatch.adapters import journal as journal_module
-from arkbatch.adapters.journal import Journal
-from arkbatch.adapters.observer import Observer
-from arkbatch.adapters.rundir import LEDGER
 from arkbatch.core.errors import RunDirectoryError, StorageFull
-from arkbatch.engines import durable
-from arkbatch.engines.opening import OpenRun
-from arkbatch.engines.run import Session
+from arkbatch.engine import periodic_sync as durable
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.session import Session
+from arkbatch.journal import journal as journal_module
+from arkbatch.journal.journal import Journal
+from arkbatch.journal.run_directory import LEDGER
+from arkbatch.monitor.observer import Observer
 
 
 def job(folder, count=50, **flags):
@@ -138,7 +138,7 @@ def test_a_connection_that_cannot_be_opened_is_said_and_begins_no_session(tmp_pa
         raise UsageError("install arkbatch[seal]")
         yield
 
-    monkeypatch.setattr("arkbatch.engines.run.open_connection", refused)
+    monkeypatch.setattr("arkbatch.engine.session.open_connection", refused)
     (tmp_path / "in.jsonl").write_text('{"prompt": "hi"}\n')
     paths = {"input": str(tmp_path / "in.jsonl"), "run_dir": str(tmp_path / "in.run")}
     job = Job(**paths, endpoint="chat", model="m", base_url="http://127.0.0.1:1", api_key=Secret("k"))

@@ -9,12 +9,12 @@ from nights import Looks, job_for, night, recorded, session_of
 from runs import numbered, prompts
 from virtual import run_virtual
 
-from arkbatch.adapters.jobfile import resolve
-from arkbatch.adapters.pacefile import read_pace
-from arkbatch.adapters.rundir import RunDirectory
-from arkbatch.engines.building import build_pace
-from arkbatch.reports.status import read_status
-from arkbatch.reports.status_text import status_text
+from arkbatch.config.resolve import resolve
+from arkbatch.engine.wiring import build_pace
+from arkbatch.journal.run_directory import RunDirectory
+from arkbatch.limits.pace_file import read_pace
+from arkbatch.reports.status.status import read_status
+from arkbatch.reports.status.text import status_text
 
 ARK = "https://ark.cn-beijing.volces.com/api/v3"
 

@@ -13,13 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.adapters.pricebook import packaged
-from arkbatch.core.alike import Measured, _scaled
-from arkbatch.core.bounds import Shares, growth, line, student
-from arkbatch.core.money import Cost, Unknown
-from arkbatch.core.pricebook import PriceRow
-from arkbatch.core.pricing import Pricer
-from arkbatch.core.sampling import (
+from arkbatch.estimate.confidence import Shares, growth, line, student
+from arkbatch.estimate.extrapolate import Measured, _scaled
+from arkbatch.estimate.forecast import (
     BY_CHARACTERS,
     Counting,
     Pace,
@@ -29,7 +25,11 @@ from arkbatch.core.sampling import (
     together,
     without_sample,
 )
-from arkbatch.core.sizes import Sizes, Strata
+from arkbatch.estimate.strata import Sizes, Strata
+from arkbatch.pricing.amounts import Cost, Unknown
+from arkbatch.pricing.price_book import PriceRow
+from arkbatch.pricing.price_files import packaged
+from arkbatch.pricing.pricing import Pricer
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
 PRICER = Pricer(packaged().of("ark"))

@@ -5,8 +5,8 @@ import socket
 import orjson
 import pytest
 
-from arkbatch.adapters.schema import misfit_of, read_schema
 from arkbatch.core.errors import UsageError
+from arkbatch.engine.json_schema import misfit_of, read_schema
 
 PERSON = {
     "type": "object",

@@ -9,9 +9,9 @@ import pytest
 from judge import ASKED, BATCH, ENDPOINT, MODEL, TOOL, USAGE, home, site
 from runs import prompts
 
-from arkbatch.adapters.jobfile import resolve
 from arkbatch.api import run
-from arkbatch.core.signing import Request, is_genuine
+from arkbatch.config.resolve import resolve
+from arkbatch.protocol.signing import Request, is_genuine
 from arkbatch.simulator.sealed import Vault
 from arkbatch.simulator.settings import ACCESS_KEY
 

@@ -17,10 +17,10 @@ pytest.importorskip("cryptography")
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from arkbatch.adapters.sealed import CERTIFICATE_PATH, SealedTransport, from_service, from_text
-from arkbatch.core import sealing
 from arkbatch.core.errors import Halted, UsageError
-from arkbatch.core.records import Break, Broken, Call, Reply
+from arkbatch.core.types import Break, Broken, Call, Reply
+from arkbatch.protocol import encryption as sealing
+from arkbatch.transport.encrypting import CERTIFICATE_PATH, SealedTransport, from_service, from_text
 
 DATA = json.loads((Path(__file__).parent / "data" / "sealing.json").read_text(encoding="utf-8"))
 SERVICE = ec.derive_private_key(int(DATA["service_key"], 16), ec.SECP256R1())
@@ -377,7 +377,7 @@ def test_on_the_wire_there_is_never_a_prompt(answers, now, call, confidential):
 
 
 def test_without_the_library_the_message_says_what_to_install(monkeypatch):
-    monkeypatch.delitem(sys.modules, "arkbatch.adapters.sealed")
+    monkeypatch.delitem(sys.modules, "arkbatch.transport.encrypting")
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric", None)
     with pytest.raises(UsageError, match=r"arkbatch\[seal\]"):
-        import arkbatch.adapters.sealed  # noqa: F401
+        import arkbatch.transport.encrypting  # noqa: F401

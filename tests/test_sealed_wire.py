@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from arkbatch.core import sealing
+from arkbatch.protocol import encryption as sealing
 from arkbatch.simulator import breakage
 from arkbatch.simulator.faults import MENU
 from arkbatch.simulator.sealed import Vault

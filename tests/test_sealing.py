@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from arkbatch.core import sealing
-from arkbatch.core.sealed_body import open_choices, seal_messages
-from arkbatch.core.sealing import Certificate, Seal, Unfit
+from arkbatch.protocol import encryption as sealing
+from arkbatch.protocol.encrypted_fields import open_choices, seal_messages
+from arkbatch.protocol.encryption import Certificate, Seal, Unfit
 
 SDK = json.loads((Path(__file__).parent / "data" / "sealing.json").read_text(encoding="utf-8"))
 SERVICE = ec.derive_private_key(int(SDK["service_key"], 16), ec.SECP256R1())

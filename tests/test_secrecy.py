@@ -6,9 +6,9 @@ import pytest
 from nights import job_for, night
 from runs import prompts
 
-from arkbatch.adapters.jobfile import resolve
-from arkbatch.adapters.progress import LineAMinute
+from arkbatch.config.resolve import resolve
 from arkbatch.core.errors import UsageError
+from arkbatch.monitor.progress_bar import LineAMinute
 
 VARIABLES = {"OPENAI_API_KEY": "sk-x", "OPENAI_BASE_URL": "http://other.example/v1"}
 

@@ -8,12 +8,12 @@ from msgspec.structs import replace
 from nights import job_for, night, recorded, records
 from runs import prompts
 
-from arkbatch.adapters.jobfile import resolve
-from arkbatch.adapters.rundir import RESULTS
-from arkbatch.core.budget import Budget, Window
+from arkbatch.config.resolve import resolve
 from arkbatch.core.job import Limits
-from arkbatch.core.shares import STEEPEST, Shares, Slope, Tokens
-from arkbatch.engines import building
+from arkbatch.engine import wiring as building
+from arkbatch.journal.run_directory import RESULTS
+from arkbatch.limits.token_rate import Budget, Window
+from arkbatch.limits.token_split import STEEPEST, Shares, Slope, Tokens
 
 
 def spend_all(allowance, amounts, *, until=float("inf"), settle=lambda amount: amount):

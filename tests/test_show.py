@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from runs import answered, failed, job_of, numbered, prompts, worked_off
 
-from arkbatch.adapters.rundir import RESULTS, RunDirectory
 from arkbatch.cli.show import command
 from arkbatch.core.errors import ExitCode, RunDirectoryError, UsageError
-from arkbatch.core.lines import encode
-from arkbatch.core.records import Attempt, Kind, Row
-from arkbatch.reports import search
-from arkbatch.reports.answers import answer_lines
-from arkbatch.reports.search import lines_with, read_name
-from arkbatch.reports.show import show
-from arkbatch.reports.show_text import show_text
+from arkbatch.core.types import Attempt, Kind, Row
+from arkbatch.journal.record_format import encode
+from arkbatch.journal.run_directory import RESULTS, RunDirectory
+from arkbatch.reports.answers.answer_text import answer_lines
+from arkbatch.reports.status import find_record as search
+from arkbatch.reports.status.find_record import lines_with, read_name
+from arkbatch.reports.status.show import show
+from arkbatch.reports.status.show_text import show_text
 
 
 def client_id(row):

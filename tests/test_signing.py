@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from arkbatch.core.signing import (
+from arkbatch.protocol.signing import (
     AccessKey,
     Realm,
     Request,

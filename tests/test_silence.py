@@ -7,12 +7,12 @@ import pytest
 from servers import OK, Raw, gzipped, served, whole
 from virtual import run_virtual
 
-from arkbatch.adapters import posting
-from arkbatch.adapters.auth import ApiKey
-from arkbatch.adapters.silence import Connected
-from arkbatch.adapters.transport import open_transport
 from arkbatch.core.job import Secret, Timeouts
-from arkbatch.core.records import Break, Call, Reply
+from arkbatch.core.types import Break, Call, Reply
+from arkbatch.transport import aiohttp_internals as posting
+from arkbatch.transport.auth import ApiKey
+from arkbatch.transport.silence import Connected
+from arkbatch.transport.transport import open_transport
 
 CALL = Call("run-1-7-1", "chat", "/chat/completions", b"{}")
 pytestmark = pytest.mark.skipif(not aiohttp.__version__.startswith(posting.TESTED), reason="of another aiohttp")

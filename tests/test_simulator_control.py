@@ -7,14 +7,14 @@ import pytest
 from simulating import chat_body, simulator
 from virtual import run_virtual
 
-from arkbatch.adapters.auth import AccessKeys
-from arkbatch.adapters.control_plane import ControlPlane
-from arkbatch.core import signing
 from arkbatch.core.errors import Halted
+from arkbatch.protocol import signing
 from arkbatch.simulator.control import LONGEST_LIFE
 from arkbatch.simulator.keys import Keys
 from arkbatch.simulator.server import Counters, Settings, serve
 from arkbatch.simulator.settings import ACCESS_KEY
+from arkbatch.transport.auth import AccessKeys
+from arkbatch.transport.control_plane import ControlPlane
 
 ENDPOINT = "ep-20260101000000-abcde"
 BATCH = "ep-bi-20260101000000-abcde"

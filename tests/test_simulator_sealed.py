@@ -9,11 +9,11 @@ pytest.importorskip("cryptography")
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from arkbatch.core import sealing
-from arkbatch.core.sealed_body import open_choices, seal_messages
-from arkbatch.core.sealing import Certificate, Unfit
-from arkbatch.core.sse import Parser
-from arkbatch.core.stream import Folding
+from arkbatch.protocol import encryption as sealing
+from arkbatch.protocol.encrypted_fields import open_choices, seal_messages
+from arkbatch.protocol.encryption import Certificate, Unfit
+from arkbatch.protocol.sse import Parser
+from arkbatch.protocol.stream import Folding
 
 SECRET = "天空为什么这么蓝？Please say."
 IMAGE = "data:image/png;base64,iVBORw0KGgo="

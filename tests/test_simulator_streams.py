@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from simulating import PLAIN, THINKING, ask, chat_body, simulator
 from virtual import run_virtual
 
-from arkbatch.core.sse import Parser
-from arkbatch.core.stream import ErrorEvent, Folding, Garbled, Truncated, Whole
+from arkbatch.protocol.sse import Parser
+from arkbatch.protocol.stream import ErrorEvent, Folding, Garbled, Truncated, Whole
 from arkbatch.simulator import answers, chunks, streaming
 from arkbatch.simulator.chance import fingerprint, luck
 

@@ -10,18 +10,18 @@ from msgspec.structs import replace
 from runs import answered, job_of, numbered, prompts, worked_off
 from virtual import run_virtual
 
-from arkbatch.adapters.pricebook import packaged
 from arkbatch.cli.run import command
 from arkbatch.cli.session import _larger
-from arkbatch.core.bill import Bill
 from arkbatch.core.errors import ExitCode, UsageError
-from arkbatch.core.ledger import Ledger
-from arkbatch.core.pricing import Pricer
-from arkbatch.core.records import Cause, Size
-from arkbatch.engines.opening import OpenRun
-from arkbatch.engines.run import Session
-from arkbatch.engines.spending import Spending, spending_of
-from arkbatch.reports.cost import read_costs
+from arkbatch.core.types import Cause, Size
+from arkbatch.engine.cost_limit import Spending, spending_of
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.session import Session
+from arkbatch.journal.ledger import Ledger
+from arkbatch.pricing.price_files import packaged
+from arkbatch.pricing.pricing import Pricer
+from arkbatch.pricing.run_cost import Bill
+from arkbatch.reports.cost.cost import read_costs
 from arkbatch.simulator.server import serve
 from arkbatch.simulator.settings import Settings
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.core.sse import Event, Parser
+from arkbatch.protocol.sse import Event, Parser
 
 A, B = b'{"a":1}', '{"b":"你好"}'.encode()
 

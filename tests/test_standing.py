@@ -1,6 +1,6 @@
 import pytest
 
-from arkbatch.core.standing import Recent, Standing, seconds_left
+from arkbatch.monitor.progress import Recent, Standing, seconds_left
 
 LOOK = {"total": 610, "failed": 0, "left": 600, "in_flight": 1, "retried": 0, "recorded": 10, "seconds": 60.0}
 LOOK |= {"rows_per_minute": 60.0, "rpm": 60.0, "tpm": 6_000.0}

@@ -9,15 +9,15 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 from runs import BEGAN, Told, answered, failed, job_of, numbered, prompts, worked_off
 
-from arkbatch.adapters.rundir import LOG, RunDirectory
 from arkbatch.cli.status import command
 from arkbatch.core.errors import ExitCode, RunDirectoryError
-from arkbatch.core.orders import Steered
-from arkbatch.core.records import Kind
-from arkbatch.reports.advice import NO_ROWS, advice, next_step
-from arkbatch.reports.places import last_lines
-from arkbatch.reports.status import _Finished, read_status, recent
-from arkbatch.reports.status_text import status_text
+from arkbatch.core.types import Kind
+from arkbatch.journal.run_directory import LOG, RunDirectory
+from arkbatch.monitor.commands import Steered
+from arkbatch.reports.status.advice import NO_ROWS, advice, next_step
+from arkbatch.reports.status.find_run import last_lines
+from arkbatch.reports.status.status import _Finished, read_status, recent
+from arkbatch.reports.status.text import status_text
 
 
 def status_of(run_dir, now=BEGAN + 100):

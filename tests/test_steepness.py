@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from arkbatch.core.head_start import Ramp
-from arkbatch.core.steepness import SLOWEST, Steepness
+from arkbatch.limits.ramp import Ramp
+from arkbatch.limits.steepness import SLOWEST, Steepness
 
 
 def test_without_a_ramp_nothing_is_steep():

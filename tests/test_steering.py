@@ -11,15 +11,15 @@ from msgspec.structs import replace
 from runs import failed, job_of, numbered, prompts, worked_off
 from sessions import failures, lines_of, results, scripted, worked
 
-from arkbatch.adapters.journal import Journal
-from arkbatch.adapters.observer import Observer
-from arkbatch.adapters.rundir import FAILURES, LOG, RESULTS, RunDirectory
 from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.job import RetryPolicy
-from arkbatch.core.orders import order_of
-from arkbatch.core.records import Kind
-from arkbatch.engines.opening import OpenRun
-from arkbatch.engines.retrying import Choice, OpenRetry
+from arkbatch.core.types import Kind
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.retry_run import Choice, OpenRetry
+from arkbatch.journal.journal import Journal
+from arkbatch.journal.run_directory import FAILURES, LOG, RESULTS, RunDirectory
+from arkbatch.monitor.commands import order_of
+from arkbatch.monitor.observer import Observer
 
 
 def job(folder, count=50, **flags):
@@ -285,7 +285,7 @@ def test_what_cannot_be_written_down_is_not_done(tmp_path, monkeypatch):
 
 
 def test_only_the_last_changes_are_kept_and_none_of_their_limits_is_lost(tmp_path, monkeypatch):
-    monkeypatch.setattr("arkbatch.engines.steering.KEPT", 3)
+    monkeypatch.setattr("arkbatch.engine.command_handler.KEPT", 3)
     ours = job(tmp_path)
 
     async def meanwhile(session, task):
@@ -436,7 +436,7 @@ def test_a_retry_sends_each_of_its_rows_once_when_some_are_requeued(tmp_path, mo
     import sessions
 
     monkeypatch.setattr(sessions, "OpenRun", retry)
-    monkeypatch.setattr("arkbatch.engines.run.Session.work", lambda self: self.work_again(self._run.rows()))
+    monkeypatch.setattr("arkbatch.engine.session.Session.work", lambda self: self.work_again(self._run.rows()))
     scripted(ours, transport, monkeypatch, meanwhile=meanwhile)
     sent = [int(call.client_id.split("-")[-2]) for call in transport.calls]
     assert set(sent) == set(range(1, 31, 2))

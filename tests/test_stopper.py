@@ -1,8 +1,8 @@
 import pytest
 from builders import failure
 
-from arkbatch.core.records import Cause, Halt, Kind
-from arkbatch.core.stopper import ENOUGH, Stopper
+from arkbatch.core.types import Cause, Halt, Kind
+from arkbatch.engine.fail_fast import ENOUGH, Stopper
 
 
 def refusal(number, code="InvalidParameter", kind=Kind.INVALID_REQUEST, **more):

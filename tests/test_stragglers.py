@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from arkbatch.core.stragglers import (
+from arkbatch.limits.slow_calls import (
     ENOUGH,
     FACTOR,
     FLOOR,

@@ -6,10 +6,10 @@ from pathlib import Path
 from runs import BEGAN, job_of, numbered, prompts
 from sessions import results, worked
 
-from arkbatch.adapters.observer import Observer
-from arkbatch.adapters.rundir import LOG
-from arkbatch.reports.status import read_status
-from arkbatch.reports.status_text import status_text
+from arkbatch.journal.run_directory import LOG
+from arkbatch.monitor.observer import Observer
+from arkbatch.reports.status.status import read_status
+from arkbatch.reports.status.text import status_text
 
 ONE_SLOW = [*numbered(200), {"prompt": "question 201 [[fault:slow:1]]"}]
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.core.sse import Event
-from arkbatch.core.stream import ErrorEvent, Folding, Garbled, Truncated, Whole
+from arkbatch.protocol.sse import Event
+from arkbatch.protocol.stream import ErrorEvent, Folding, Garbled, Truncated, Whole
 
 HEAD = {"id": "0217", "created": 1, "model": "doubao-seed-1-6-251015", "service_tier": "default"}
 USAGE = {

@@ -9,13 +9,13 @@ from aiohttp import web
 from runs import job_of, prompts
 from virtual import run_virtual
 
-from arkbatch.adapters.auth import ApiKey
-from arkbatch.adapters.jobfile import resolve
-from arkbatch.adapters.transport import open_transport
 from arkbatch.api import arun
+from arkbatch.config.resolve import resolve
 from arkbatch.core.job import Secret, Timeouts
-from arkbatch.core.records import Break, Broken, Call, Reply
-from arkbatch.core.rows import RowReader
+from arkbatch.core.types import Break, Broken, Call, Reply
+from arkbatch.rows.parse import RowReader
+from arkbatch.transport.auth import ApiKey
+from arkbatch.transport.transport import open_transport
 
 pytestmark = pytest.mark.usefixtures("either_way")
 
@@ -150,7 +150,7 @@ def test_an_event_that_is_no_chunk_makes_the_reply_garbled():
 
 
 def test_a_stream_over_the_size_limit_is_given_up(monkeypatch):
-    monkeypatch.setattr("arkbatch.adapters.transport.LARGEST_REPLY", 1000)
+    monkeypatch.setattr("arkbatch.transport.transport.LARGEST_REPLY", 1000)
     assert sent(event(chunk("a" * 2000))).how is Break.TOO_LARGE
 
 

@@ -11,13 +11,13 @@ from runs import job_of, prompts
 from sessions import failures, results, scripted, worked
 from virtual import run_virtual
 
-from arkbatch.adapters.jobfile import resolve
+from arkbatch.config.resolve import resolve
 from arkbatch.core.errors import RunChanged, UsageError
 from arkbatch.core.job import Validate
 from arkbatch.core.kinds import chosen_kinds
-from arkbatch.engines.opening import OpenRun
-from arkbatch.engines.retrying import Choice, OpenRetry
-from arkbatch.engines.run import Session
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.retry_run import Choice, OpenRetry
+from arkbatch.engine.session import Session
 from arkbatch.simulator.server import Settings, serve
 
 SCHEMA = {"type": "object", "properties": {"stars": {"type": "integer"}}, "required": ["stars"]}

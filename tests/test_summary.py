@@ -1,12 +1,12 @@
 import pytest
 from builders import failure, success
 
-from arkbatch.core.histogram import Histogram
-from arkbatch.core.ledger import Ledger
-from arkbatch.core.lines import entry_of
-from arkbatch.core.records import Cause, Kind
 from arkbatch.core.speed import Speeds
-from arkbatch.core.summary import summarise
+from arkbatch.core.stats import Histogram
+from arkbatch.core.types import Cause, Kind
+from arkbatch.journal.ledger import Ledger
+from arkbatch.journal.record_format import entry_of
+from arkbatch.pricing.summary import summarise
 
 
 def summary(*outcomes, ending="finished", total=3, **more):

@@ -7,9 +7,9 @@ from builders import reply
 from click.testing import CliRunner
 from runs import answered, failed, job_of, prompts, worked_off
 
-from arkbatch.adapters.progress import Bar, LineAMinute
 from arkbatch.cli import COMMANDS
-from arkbatch.core.standing import Standing
+from arkbatch.monitor.progress import Standing
+from arkbatch.monitor.progress_bar import Bar, LineAMinute
 
 EVIL = "a\x1b[2J\x1b]0;owned\x07b\x9bc\u202ed\rforged\x08"
 BODY = {"model": "doubao-x", "choices": [{"message": {"content": EVIL}, "finish_reason": "stop"}], "usage": {}}

@@ -3,13 +3,13 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
-from arkbatch.core.histogram import Histogram
-from arkbatch.core.ledger import Ledger
-from arkbatch.core.money import Money
-from arkbatch.core.records import Cause, Kind
-from arkbatch.core.standing import Found
-from arkbatch.core.summary import summarise
-from arkbatch.reports.text import found_line, headline, printable, summary_text, table, tokens_text
+from arkbatch.core.stats import Histogram
+from arkbatch.core.types import Cause, Kind
+from arkbatch.journal.ledger import Ledger
+from arkbatch.monitor.progress import Found
+from arkbatch.pricing.amounts import Money
+from arkbatch.pricing.summary import summarise
+from arkbatch.reports.text.summary import found_line, headline, printable, summary_text, table, tokens_text
 
 FOUND = Found("a.run", done=1_200, failed=3, left=7, to_send=7, total=1_210, fresh=False)
 

@@ -11,16 +11,17 @@ from processes import arkbatch, started
 from runs import prompts
 from virtual import run_virtual
 
-from arkbatch.adapters.jobfile import resolve
-from arkbatch.adapters.rundir import RESULTS
+from arkbatch.config.resolve import resolve
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Schedule, Secret, written
-from arkbatch.core.words import printable
-from arkbatch.engines import durable, telling
-from arkbatch.engines.opening import OpenRun
-from arkbatch.engines.run import Session
-from arkbatch.reports.status import read_status
-from arkbatch.reports.status_text import status_text
+from arkbatch.core.text import printable
+from arkbatch.engine import periodic_sync as durable
+from arkbatch.engine import ticker as telling
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.session import Session
+from arkbatch.journal.run_directory import RESULTS
+from arkbatch.reports.status.status import read_status
+from arkbatch.reports.status.text import status_text
 
 HOUR = 3600.0
 TEN_AT_NIGHT = dt.datetime(2026, 11, 21, 22, tzinfo=dt.UTC).timestamp()

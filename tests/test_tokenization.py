@@ -7,10 +7,10 @@ from runs import job_of, prompts
 from test_rows import read
 
 from arkbatch.cli import cost, estimate, run
-from arkbatch.core.endpoints import ENDPOINTS, Answer, Problem, by_body, by_url
 from arkbatch.core.job import Template
-from arkbatch.core.records import NO_USAGE, BadRow, Size
-from arkbatch.core.rows import problem_of_defaults
+from arkbatch.core.types import NO_USAGE, BadRow, Size
+from arkbatch.protocol.endpoints import ENDPOINTS, Answer, Problem, by_body, by_url
+from arkbatch.rows.parse import problem_of_defaults
 
 NAME = "tokenization"
 ENDPOINT = ENDPOINTS[NAME]

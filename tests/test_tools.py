@@ -12,17 +12,17 @@ from sealed_runs import ran
 from sessions import failures, results, scripted, worked
 from virtual import run_virtual
 
-from arkbatch.adapters.jobfile import resolve
-from arkbatch.adapters.observer import Observer
+from arkbatch.config.resolve import resolve
 from arkbatch.core.errors import RunChanged, UsageError
-from arkbatch.core.spent import decode_billed, spent_of
-from arkbatch.engines.opening import OpenRun
-from arkbatch.engines.retrying import Choice, OpenRetry
-from arkbatch.engines.run import Session
-from arkbatch.reports.cost import read_costs
-from arkbatch.reports.forecast_text import foretold
-from arkbatch.reports.show import show
-from arkbatch.reports.show_text import show_text
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.retry_run import Choice, OpenRetry
+from arkbatch.engine.session import Session
+from arkbatch.estimate.text import foretold
+from arkbatch.monitor.observer import Observer
+from arkbatch.pricing.billed_usage import decode_billed, spent_of
+from arkbatch.reports.cost.cost import read_costs
+from arkbatch.reports.status.show import show
+from arkbatch.reports.status.show_text import show_text
 from arkbatch.simulator.server import Settings, serve
 
 MODULE = '''

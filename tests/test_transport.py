@@ -9,12 +9,12 @@ from aioresponses import aioresponses
 from servers import OK, Raw, chunked, closed_port, gzipped, served, whole
 from virtual import run_virtual
 
-from arkbatch.adapters import transport
-from arkbatch.adapters.auth import ApiKey
-from arkbatch.adapters.posting import SessionPosts
-from arkbatch.adapters.transport import HttpTransport, open_transport, proxy_for
 from arkbatch.core.job import Secret, Timeouts
-from arkbatch.core.records import Break, Broken, Call, Reply
+from arkbatch.core.types import Break, Broken, Call, Reply
+from arkbatch.transport import transport
+from arkbatch.transport.aiohttp_internals import SessionPosts
+from arkbatch.transport.auth import ApiKey
+from arkbatch.transport.transport import HttpTransport, open_transport, proxy_for
 
 pytestmark = pytest.mark.usefixtures("either_way")
 

@@ -15,13 +15,13 @@ from runs import prompts
 from servers import whole
 from virtual import run_virtual
 
-from arkbatch.adapters.auth import ApiKey
-from arkbatch.adapters.jobfile import resolve
-from arkbatch.adapters.transport import open_transport
-from arkbatch.core.endpoints import ENDPOINTS
+from arkbatch.config.resolve import resolve
 from arkbatch.core.job import Secret, Timeouts
-from arkbatch.core.records import Call, Row
-from arkbatch.core.rows import RowReader
+from arkbatch.core.types import Call, Row
+from arkbatch.protocol.endpoints import ENDPOINTS
+from arkbatch.rows.parse import RowReader
+from arkbatch.transport.auth import ApiKey
+from arkbatch.transport.transport import open_transport
 
 HERE = Path(__file__).parent
 

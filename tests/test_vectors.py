@@ -16,12 +16,12 @@ from sessions import results, worked
 from virtual import run_virtual
 
 import arkbatch
-from arkbatch.adapters.packed_vectors import PackedVectors
 from arkbatch.cli.vectors import command
 from arkbatch.core.errors import RunDirectoryError, UsageError
-from arkbatch.core.records import Break, Broken, Call, Reply
-from arkbatch.core.vectors import vectors, with_base64
-from arkbatch.reports.vectors import IDS, head, iter_vectors, write_vectors
+from arkbatch.core.types import Break, Broken, Call, Reply
+from arkbatch.protocol.vectors import vectors, with_base64
+from arkbatch.reports.answers.vectors import IDS, head, iter_vectors, write_vectors
+from arkbatch.transport.base64_vectors import PackedVectors
 
 FLOATS = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=20)
 
@@ -133,7 +133,7 @@ def run_with(folder, answers):
     job = job_of(prompts(folder, *TEXTS[: len(answers)]), endpoint="embeddings")
     made = []
     worked_off(job, made.append, ending="")
-    from arkbatch.engines.opening import OpenRun
+    from arkbatch.engine.open_run import OpenRun
 
     with OpenRun(job, wall=lambda: 0.0) as run:
         for row, answer in reversed(list(zip(made, answers, strict=True))):

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.core.complaint import LONGEST
-from arkbatch.core.endpoints import ENDPOINTS
 from arkbatch.core.job import ReplyPolicy
-from arkbatch.core.records import Again, Break, Broken, Done, Halt, Kind, Refused, Reply, Scope
-from arkbatch.core.rules import RULES
-from arkbatch.core.verdict import LONGEST_WAIT, judge
+from arkbatch.core.types import Again, Break, Broken, Done, Halt, Kind, Refused, Reply, Scope
+from arkbatch.protocol.endpoints import ENDPOINTS
+from arkbatch.protocol.error_body import LONGEST
+from arkbatch.protocol.error_codes import RULES
+from arkbatch.protocol.verdict import LONGEST_WAIT, judge
 
 CHAT, EMBEDDINGS = ENDPOINTS["chat"], ENDPOINTS["embeddings"]
 WALL = datetime(2026, 7, 10, 8, 0, tzinfo=UTC).timestamp()  # 16:00 in China

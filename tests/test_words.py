@@ -1,6 +1,6 @@
 import pytest
 
-from arkbatch.core.words import count, counted, duration, short
+from arkbatch.core.text import count, counted, duration, short
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from arkbatch.adapters import zones
-from arkbatch.adapters.zones import due_of, hours_of, zone_of
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Schedule
+from arkbatch.engine import timezones as zones
+from arkbatch.engine.timezones import due_of, hours_of, zone_of
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def main() -> NoReturn:
         mistake.show()
         code = 2
     except ArkbatchError as error:
-        from arkbatch.core.words import printable
+        from arkbatch.core.text import printable
 
         click.echo(printable(f"arkbatch: {error}"), err=True)
         code = error.exit_code

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from arkbatch.reports.results import Order
-    from arkbatch.reports.status import Status
+    from arkbatch.reports.answers.results import Order
+    from arkbatch.reports.status.status import Status
 
 
 @click.command(short_help="Print the answers alone, or write them as CSV.")
@@ -27,9 +27,9 @@ def command(run_dir: str, output: str | None, order: str) -> None:
       arkbatch answers prompts.run -o prompts.csv
       arkbatch answers prompts.run > answers.jsonl
     """
-    from arkbatch.core.words import counted, printable, printable_json
-    from arkbatch.reports.answer_table import as_json, iter_answers, write_table
-    from arkbatch.reports.status import read_status
+    from arkbatch.core.text import counted, printable, printable_json
+    from arkbatch.reports.answers.answers import as_json, iter_answers, write_table
+    from arkbatch.reports.status.status import read_status
 
     by: Order = "input" if order == "input" else "completion"
     if output is None:
@@ -42,7 +42,7 @@ def command(run_dir: str, output: str | None, order: str) -> None:
 
 def without(status: "Status") -> str:
     """The rows that have no answer, and the command that sends them; nothing when all have one."""
-    from arkbatch.core.words import counted
+    from arkbatch.core.text import counted
 
     parts = [counted(status.failed, "failed row")] if status.failed else []
     parts += [f"{counted(status.left, 'row')} not done yet"] if status.left else []

@@ -29,11 +29,11 @@ def command(input_: str, *, as_json: bool, **flags: Any) -> int:
     """
     import msgspec
 
-    from arkbatch.adapters.run_prices import book_of_job
     from arkbatch.core.errors import UsageError
-    from arkbatch.core.words import printable_json
-    from arkbatch.reports.inspection import inspect
-    from arkbatch.reports.inspection_text import inspection_text
+    from arkbatch.core.text import printable_json
+    from arkbatch.pricing.run_price_file import book_of_job
+    from arkbatch.reports.status.check import inspect
+    from arkbatch.reports.status.check_text import inspection_text
 
     job = job_from(input_, {**flags, "dry_run": True})
     if job.input == "-":

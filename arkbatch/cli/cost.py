@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from arkbatch.reports.cost import By, Costs
+    from arkbatch.reports.cost.cost import By, Costs
 
 
 @click.command(short_help="Show what runs have cost, by model, day, hour or prefix.")
@@ -88,9 +88,9 @@ def _print_costs(
 ) -> None:
     import orjson
 
-    from arkbatch.core.words import printable_json
-    from arkbatch.reports.cost import read_costs
-    from arkbatch.reports.cost_text import compared_text, costs_csv, costs_text
+    from arkbatch.core.text import printable_json
+    from arkbatch.reports.cost.cost import read_costs
+    from arkbatch.reports.cost.text import compared_text, costs_csv, costs_text
 
     def costs_of(*directories: str) -> Costs:
         return read_costs(directories, by, reprice=reprice, prices=file)
@@ -118,9 +118,9 @@ def _print_reconciliation(
 ) -> None:
     import orjson
 
-    from arkbatch.core.words import printable_json
-    from arkbatch.reports.reconciliation import read_reconciliation
-    from arkbatch.reports.reconciliation_text import reconciliation_csv, reconciliation_text
+    from arkbatch.core.text import printable_json
+    from arkbatch.reports.cost.reconcile import read_reconciliation
+    from arkbatch.reports.cost.reconcile_text import reconciliation_csv, reconciliation_text
 
     found = read_reconciliation(run_dirs, bill, key, reprice=reprice, prices=file)
     if as_json:

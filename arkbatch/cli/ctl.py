@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from arkbatch.adapters.rundir import RunDirectory
     from arkbatch.core.errors import RunDirectoryError
+    from arkbatch.journal.run_directory import RunDirectory
 
 
 @click.command(short_help="Pause, resume, end or hasten a run while it goes on.")
@@ -39,11 +39,11 @@ def command(run_dir: str, action: str, words: tuple[str, ...], *, reason: str, a
     """
     from pathlib import Path
 
-    from arkbatch.adapters.ctl_socket import NobodyThere, give
-    from arkbatch.adapters.rundir import RunDirectory
     from arkbatch.core.errors import UsageError
-    from arkbatch.core.orders import encoded, order_of
-    from arkbatch.core.words import printable
+    from arkbatch.core.text import printable
+    from arkbatch.journal.run_directory import RunDirectory
+    from arkbatch.monitor.commands import encoded, order_of
+    from arkbatch.monitor.control_socket import NobodyThere, give
 
     order = order_of(action, words, reason)
     directory = RunDirectory(Path(run_dir))
@@ -62,7 +62,7 @@ def _nobody(directory: "RunDirectory", run_dir: str, error: "RunDirectoryError")
     import time
 
     from arkbatch.core.errors import RunDirectoryError
-    from arkbatch.reports.status import read_status
+    from arkbatch.reports.status.status import read_status
 
     if writer := directory.writer():
         return RunDirectoryError(f"{error} It is being worked on by {writer}: stop it there.")

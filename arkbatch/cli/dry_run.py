@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 import orjson
 
-from arkbatch.adapters.images import Images
-from arkbatch.adapters.source import lines, survey
-from arkbatch.core.endpoints import ENDPOINTS
 from arkbatch.core.errors import ExitCode, UsageError
 from arkbatch.core.job import Job
-from arkbatch.core.records import BadRow, Cause, Row
-from arkbatch.core.rows import RowReader
-from arkbatch.core.words import counted, printable_json
+from arkbatch.core.text import counted, printable_json
+from arkbatch.core.types import BadRow, Cause, Row
+from arkbatch.protocol.endpoints import ENDPOINTS
+from arkbatch.rows.input_file import lines, survey
+from arkbatch.rows.media_files import Images
+from arkbatch.rows.parse import RowReader
 
 _SHOWN = 3
 

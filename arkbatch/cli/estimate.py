@@ -15,9 +15,9 @@ from arkbatch.cli.options import ENDPOINTS, asking, job_from, sending
 
 if TYPE_CHECKING:
     from arkbatch.core.job import Job
-    from arkbatch.core.sampling import Counting
-    from arkbatch.core.summary import Summary
-    from arkbatch.reports.inputs import Kinds
+    from arkbatch.estimate.forecast import Counting
+    from arkbatch.estimate.input_sizes import Kinds
+    from arkbatch.pricing.summary import Summary
 
 
 SAMPLE = 20  # rows, when nobody says how many
@@ -89,12 +89,12 @@ def command(input_: str, *, sample: int | None, tokenize: bool, as_json: bool, *
 def _with_sample(job: "Job", count: int, tell: Callable[..., int], *, as_json: bool) -> int:
     from msgspec.structs import replace
 
-    from arkbatch.adapters.rundir import RunDirectory
     from arkbatch.cli.session import carry_out, this_command
     from arkbatch.core.errors import UsageError
-    from arkbatch.engines.opening import OpenRun
-    from arkbatch.engines.run import Session
-    from arkbatch.reports.inputs import sample_of
+    from arkbatch.engine.open_run import OpenRun
+    from arkbatch.engine.session import Session
+    from arkbatch.estimate.input_sizes import sample_of
+    from arkbatch.journal.run_directory import RunDirectory
 
     async def work(session: Session, run: OpenRun) -> "Summary":
         sample = sample_of(job, run.info.run_id, count)
@@ -120,11 +120,11 @@ def _tell(
     import msgspec
 
     from arkbatch.core.errors import ExitCode, UsageError
-    from arkbatch.core.words import counted, printable_json
-    from arkbatch.reports.forecast import Question, bills_of, forecasts
-    from arkbatch.reports.forecast_text import forecasts_text
-    from arkbatch.reports.inputs import Kinds
-    from arkbatch.reports.recorded import read_records
+    from arkbatch.core.text import counted, printable_json
+    from arkbatch.estimate.build_estimate import Question, bills_of, forecasts
+    from arkbatch.estimate.input_sizes import Kinds
+    from arkbatch.estimate.measured import read_records
+    from arkbatch.estimate.text import forecasts_text
 
     if not sample and (answered := _answered(job.run_dir)):
         said = f"{counted(answered, 'answer')} in {job.run_dir} {'was' if answered == 1 else 'were'} not looked at"
@@ -145,8 +145,8 @@ def _tell(
 
 def _answered(run_dir: str) -> int:
     """How many rows the run has answers of, 0 where there is no run."""
-    from arkbatch.adapters.journal import read_ledger
-    from arkbatch.adapters.rundir import RunDirectory
+    from arkbatch.journal.journal import read_ledger
+    from arkbatch.journal.run_directory import RunDirectory
 
     directory = RunDirectory(Path(run_dir))
     return read_ledger(directory)[0].done.count if directory.exists else 0
@@ -158,8 +158,8 @@ def _counted(job: "Job", kinds: "Kinds", *, tokenize: bool, after_sample: bool) 
         from arkbatch.cli.tokenize import count_rows
 
         return count_rows(job, kinds, after_sample=after_sample)
-    from arkbatch.core.sampling import BY_CHARACTERS
-    from arkbatch.reports.inputs import readable_rows
+    from arkbatch.estimate.forecast import BY_CHARACTERS
+    from arkbatch.estimate.input_sizes import readable_rows
 
     for row in kinds.wanted(readable_rows(job)):
         kinds.add(row, None)

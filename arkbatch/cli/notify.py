@@ -12,7 +12,7 @@ import click
 from arkbatch.cli.options import told
 
 if TYPE_CHECKING:
-    from arkbatch.adapters.messengers import Messenger
+    from arkbatch.monitor.notify_channels import Messenger
 
 
 @click.command(short_help="Send a trial message to where a run would tell how it ends.")
@@ -38,10 +38,10 @@ def command(job: str | None, *, as_json: bool, **flags: Any) -> int:
     """
     import orjson
 
-    from arkbatch.adapters.jobfile import resolve_notify
-    from arkbatch.adapters.messengers import messengers
+    from arkbatch.config.resolve import resolve_notify
     from arkbatch.core.errors import ExitCode, UsageError
-    from arkbatch.core.words import printable, printable_json
+    from arkbatch.core.text import printable, printable_json
+    from arkbatch.monitor.notify_channels import messengers
 
     notify = resolve_notify(job, flags, os.environ, Path.cwd())
     if not notify:
@@ -57,8 +57,8 @@ def command(job: str | None, *, as_json: bool, **flags: Any) -> int:
 
 
 async def _send(messengers: "list[Messenger]") -> list[str]:
-    from arkbatch.adapters.notify import Notifier
-    from arkbatch.core.notice import Event, Notice
+    from arkbatch.monitor.notification import Event, Notice
+    from arkbatch.monitor.notify import Notifier
 
     failed: list[str] = []
     notifier = Notifier(messengers, failed.append)

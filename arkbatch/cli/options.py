@@ -13,7 +13,7 @@ from arkbatch.core.job import Job
 
 def span(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     """A length of time in seconds, from `90`, `30m` or `12h`."""
-    from arkbatch.core.headers import seconds_of
+    from arkbatch.protocol.ratelimit_headers import seconds_of
 
     if value is not None and seconds_of(value) is None:
         raise click.BadParameter(f"{value} is no length of time, such as 90, 30m or 12h", ctx, param)
@@ -172,7 +172,7 @@ def _with(command: F, options: tuple[Callable[[F], F], ...]) -> F:
 
 def job_from(path: str, flags: dict[str, Any]) -> Job:
     """The job of a command line. Its paths are as short as they can be said from here."""
-    from arkbatch.adapters.jobfile import resolve
+    from arkbatch.config.resolve import resolve
 
     flags = dict(flags)
     flags["set"] = list(flags.pop("set_", ())) or None

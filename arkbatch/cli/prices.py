@@ -13,7 +13,7 @@ from arkbatch.core.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from arkbatch.core.pricebook import PriceBook, PriceRow, Rates
+    from arkbatch.pricing.price_book import PriceBook, PriceRow, Rates
 
 HEADINGS = (
     "model",
@@ -51,7 +51,7 @@ def command(model: str | None, file: Path | None, provider: str | None, as_json:
     Example:
       arkbatch prices doubao-seed-1-6-251015
     """
-    from arkbatch.adapters.pricebook import price_book
+    from arkbatch.pricing.price_files import price_book
 
     book = price_book(file)
     if provider:
@@ -75,7 +75,7 @@ def _rows_of(book: PriceBook, model: str) -> tuple[PriceRow, ...]:
 def _json(rows: tuple[PriceRow, ...]) -> str:
     import msgspec
 
-    from arkbatch.core.words import printable_json
+    from arkbatch.core.text import printable_json
 
     return printable_json(msgspec.json.format(msgspec.json.encode(rows), indent=2))
 

@@ -25,12 +25,12 @@ def command(run_dir: str, output: str | None, *, open_: bool, as_json: bool) -> 
     """
     import msgspec
 
-    from arkbatch.adapters.rundir import RunDirectory, replace_file
-    from arkbatch.core.words import printable_json
+    from arkbatch.core.text import printable_json
+    from arkbatch.journal.run_directory import RunDirectory, replace_file
     from arkbatch.reports.page.page import page_data, render
     from arkbatch.reports.page.timeline import Follower
-    from arkbatch.reports.places import readable
-    from arkbatch.reports.status import read_status
+    from arkbatch.reports.status.find_run import readable
+    from arkbatch.reports.status.status import read_status
 
     status = read_status(run_dir, time.time)
     follower = Follower(RunDirectory(Path(run_dir)))

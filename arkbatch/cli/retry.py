@@ -37,10 +37,10 @@ def command(
       arkbatch retry prompts.run --kind timeout,overloaded --concurrency 8
       arkbatch retry prompts.run --row 17,42 --set max_tokens=4096
     """
-    from arkbatch.cli.serving import Serving
+    from arkbatch.cli.serve_options import Serving
     from arkbatch.cli.session import carry_out
     from arkbatch.core.kinds import chosen_kinds
-    from arkbatch.engines.retrying import Choice, OpenRetry
+    from arkbatch.engine.retry_run import Choice, OpenRetry
 
     changes = _changes(flags.pop("set_"), flags["model"])
     choice = Choice(chosen_kinds(kind), _numbers(row), changes)
@@ -54,8 +54,8 @@ def command(
 
 
 def _job(run_dir: str, flags: dict[str, Any]) -> "Job":
-    from arkbatch.adapters.jobfile import resolve_again
-    from arkbatch.engines.retrying import read_run
+    from arkbatch.config.resolve import resolve_again
+    from arkbatch.engine.retry_run import read_run
 
     info = read_run(run_dir)
     return resolve_again(
@@ -70,7 +70,7 @@ def _job(run_dir: str, flags: dict[str, Any]) -> "Job":
 
 def _changes(settings: tuple[str, ...], model: str | None) -> dict[str, Any]:
     """`("thinking.type=disabled",)` as `{"thinking": {"type": "disabled"}}`."""
-    from arkbatch.adapters.typed import parse_setting
+    from arkbatch.config.job_file import parse_setting
 
     changes: dict[str, Any] = {"model": model} if model else {}
     for text in settings:

@@ -39,9 +39,9 @@ def command(
       arkbatch run job.toml --live
       arkbatch run prompts.jsonl -o nightly.run --set temperature=0.2 --set thinking.type=disabled
     """
-    from arkbatch.cli.serving import Serving
+    from arkbatch.cli.serve_options import Serving
     from arkbatch.cli.session import carry_out, this_command
-    from arkbatch.engines.opening import OpenRun, Wishes
+    from arkbatch.engine.open_run import OpenRun, Wishes
 
     job = job_from(input_, flags)
     if flags["dry_run"]:

@@ -14,26 +14,26 @@ import orjson
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from arkbatch.adapters.ctl_socket import HERE, listening
-from arkbatch.adapters.environment import NO_KEY
-from arkbatch.adapters.observer import Observer
-from arkbatch.adapters.open_files import allow_files
-from arkbatch.adapters.progress import Bar, LineAMinute
 from arkbatch.api import loop_factory
-from arkbatch.cli.serving import Serving, session_of
-from arkbatch.core.arks_own import remarks
+from arkbatch.cli.serve_options import Serving, session_of
+from arkbatch.config.environment import NO_KEY
 from arkbatch.core.errors import ExitCode, RunDirectoryError
 from arkbatch.core.job import Job
-from arkbatch.core.notice import without_addresses
-from arkbatch.core.orders import Answer, Order, Set
-from arkbatch.core.summary import Summary
-from arkbatch.core.words import printable, printable_json
-from arkbatch.engines.opening import OpenRun
-from arkbatch.engines.run import Session, summary_of
-from arkbatch.reports.advice import NO_ROWS, next_step
-from arkbatch.reports.forecast_text import foretold
-from arkbatch.reports.status import read_status
-from arkbatch.reports.text import found_line, summary_text
+from arkbatch.core.text import printable, printable_json
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.session import Session, summary_of
+from arkbatch.estimate.text import foretold
+from arkbatch.monitor.commands import Answer, Order, Set
+from arkbatch.monitor.control_socket import HERE, listening
+from arkbatch.monitor.notification import without_addresses
+from arkbatch.monitor.observer import Observer
+from arkbatch.monitor.progress_bar import Bar, LineAMinute
+from arkbatch.pricing.summary import Summary
+from arkbatch.protocol.ark_only import remarks
+from arkbatch.reports.status.advice import NO_ROWS, next_step
+from arkbatch.reports.status.status import read_status
+from arkbatch.reports.text.summary import found_line, summary_text
+from arkbatch.transport.fd_limit import allow_files
 
 SIMULATED_LATENCY = 0.5  # seconds, as a small model takes
 

@@ -18,9 +18,9 @@ def command(run_dir: str, name: str, *, as_json: bool) -> None:
       arkbatch show prompts.run 17
       arkbatch show prompts.run review-042 --json
     """
-    from arkbatch.core.words import printable_json
-    from arkbatch.reports.show import show
-    from arkbatch.reports.show_text import show_text
+    from arkbatch.core.text import printable_json
+    from arkbatch.reports.status.show import show
+    from arkbatch.reports.status.show_text import show_text
 
     found = show(run_dir, name)
     if as_json:

@@ -21,9 +21,9 @@ def command(run_dir: str, *, as_json: bool) -> None:
     """
     import msgspec
 
-    from arkbatch.core.words import printable_json
-    from arkbatch.reports.status import read_status
-    from arkbatch.reports.status_text import status_text
+    from arkbatch.core.text import printable_json
+    from arkbatch.reports.status.status import read_status
+    from arkbatch.reports.status.text import status_text
 
     status = read_status(run_dir, time.time)
     click.echo(printable_json(msgspec.json.encode(status)) if as_json else status_text(status))

@@ -6,19 +6,19 @@ import time
 
 import click
 
-from arkbatch.adapters.open_files import allow_files
 from arkbatch.api import loop_factory
 from arkbatch.cli.session import simulated
-from arkbatch.core.bill import ONLINE
-from arkbatch.core.endpoints.batch import misplaced
 from arkbatch.core.errors import UsageError
-from arkbatch.core.estimate import OVERHEAD
 from arkbatch.core.job import Job
-from arkbatch.core.records import Cause, Row
-from arkbatch.core.sampling import BY_CHARACTERS, Counting
-from arkbatch.core.words import count, counted, printable
-from arkbatch.engines.counting import Counted, count_tokens
-from arkbatch.reports.inputs import Kinds, readable_rows
+from arkbatch.core.text import count, counted, printable
+from arkbatch.core.types import Cause, Row
+from arkbatch.estimate.count_tokens import Counted, count_tokens
+from arkbatch.estimate.forecast import BY_CHARACTERS, Counting
+from arkbatch.estimate.input_sizes import Kinds, readable_rows
+from arkbatch.limits.token_estimator import OVERHEAD
+from arkbatch.pricing.run_cost import ONLINE
+from arkbatch.protocol.endpoints.batch_lane import misplaced
+from arkbatch.transport.fd_limit import allow_files
 
 MOST_AROUND = 100.0  # tokens that the service puts around a request; 97 were seen
 

@@ -23,8 +23,8 @@ def command(run_dir: str, output: str, order: str, *, as_json: bool) -> None:
     """
     import msgspec
 
-    from arkbatch.core.words import count, counted, printable_json
-    from arkbatch.reports.vectors import write_vectors
+    from arkbatch.core.text import count, counted, printable_json
+    from arkbatch.reports.answers.vectors import write_vectors
 
     written = write_vectors(run_dir, output, "input" if order == "input" else "completion")
     if as_json:

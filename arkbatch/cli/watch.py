@@ -22,14 +22,14 @@ def command(run_dir: str, port: int) -> None:
       arkbatch watch prompts.run
       arkbatch watch prompts.run --port 8380
     """
-    from arkbatch.reports.status import read_status
+    from arkbatch.reports.status.status import read_status
 
     read_status(run_dir, time.time)  # says so at once if this is no run directory
     asyncio.run(_watch(run_dir, port))
 
 
 async def _watch(run_dir: str, port: int) -> None:
-    from arkbatch.reports.live import Look, serve_page
+    from arkbatch.reports.serve.live import Look, serve_page
 
     async with serve_page(Look(run_dir, time.time), port=port) as url:
         click.echo(f"Watching {run_dir} until Ctrl-C:  {url}", err=True)

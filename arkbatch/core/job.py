@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import msgspec
 from msgspec import Meta, Struct, field
 
-from arkbatch.core.hours import ALWAYS, read_due, read_window
+from arkbatch.core.schedule import ALWAYS, read_due, read_window
 
 OnEmpty = Literal["retry", "fail", "keep"]
 Worth = Literal["end", "halt", "budget", "outage", "late", "stop"]

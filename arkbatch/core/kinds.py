@@ -3,7 +3,7 @@
 from difflib import get_close_matches
 
 from arkbatch.core.errors import UsageError
-from arkbatch.core.records import Kind
+from arkbatch.core.types import Kind
 
 
 def chosen_kinds(names: str, asked_by: str = "--kind") -> frozenset[str]:

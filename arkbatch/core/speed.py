@@ -1,7 +1,7 @@
 """How fast a streamed answer was: when it began, and how many tokens a second it grew by from there."""
 
-from arkbatch.core.histogram import Histogram
-from arkbatch.core.records import Reply
+from arkbatch.core.stats import Histogram
+from arkbatch.core.types import Reply
 
 
 def tokens_per_second(reply: Reply, output: int) -> float | None:

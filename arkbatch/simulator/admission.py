@@ -24,7 +24,7 @@ from arkbatch.simulator.refusals import Refusal
 from arkbatch.simulator.settings import Settings
 
 if TYPE_CHECKING:
-    from arkbatch.core.sealing import Seal
+    from arkbatch.protocol.encryption import Seal
     from arkbatch.simulator.sealed import Vault
 
 Body = dict[str, Any]

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from msgspec import Struct
 
-from arkbatch.core import signing
+from arkbatch.protocol import signing
 from arkbatch.simulator.keys import Keys
 from arkbatch.simulator.limits import Window
 from arkbatch.simulator.settings import Settings

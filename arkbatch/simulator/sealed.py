@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from msgspec.structs import replace
 
-from arkbatch.core.sealing import AICC, Seal, Unfit, accept, open_text
+from arkbatch.protocol.encryption import AICC, Seal, Unfit, accept, open_text
 from arkbatch.simulator import chunks
 from arkbatch.simulator.chance import luck
 from arkbatch.simulator.refusals import Refusal, invalid

@@ -12,7 +12,7 @@ from email.utils import formatdate
 import orjson
 from aiohttp import web
 
-from arkbatch.core import signing
+from arkbatch.protocol import signing
 from arkbatch.simulator import wire
 from arkbatch.simulator.admission import Admission, Body
 from arkbatch.simulator.batch import BatchLine

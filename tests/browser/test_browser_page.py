@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 from runs import answered, failed, job_of, numbered, prompts, worked_off
 
-from arkbatch.adapters.rundir import USAGE
 from arkbatch.cli import arkbatch
-from arkbatch.core.records import Attempt, Kind
+from arkbatch.core.types import Attempt, Kind
+from arkbatch.journal.run_directory import USAGE
 
 CHROMIUM = Path("/usr/bin/chromium")
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")

@@ -21,7 +21,7 @@ from volcenginesdkarkruntime._utils import _key_agreement as sdk
 from volcenginesdkarkruntime.resources import encryption
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from arkbatch.core import sealing
+from arkbatch.protocol import encryption as sealing
 
 FROM, TO = dt.datetime(2024, 1, 3, tzinfo=dt.UTC), dt.datetime(2029, 1, 3, 6, 52, 38, tzinfo=dt.UTC)
 MESSAGES = [

@@ -10,10 +10,10 @@ from nights import Looks, job_for, recorded, records, simulated
 from runs import BEGAN
 from virtual import run_virtual
 
-from arkbatch.adapters.rundir import RESULTS
-from arkbatch.engines import durable
-from arkbatch.engines.opening import OpenRun, Wishes
-from arkbatch.engines.run import Session
+from arkbatch.engine import periodic_sync as durable
+from arkbatch.engine.open_run import OpenRun, Wishes
+from arkbatch.engine.session import Session
+from arkbatch.journal.run_directory import RESULTS
 
 HOUR = 3600.0
 JUMPS = [-26 * HOUR, 400 * 24 * HOUR]

@@ -15,13 +15,13 @@ import msgspec
 from msgspec import Struct
 
 from arkbatch import __version__
-from arkbatch.adapters.rundir import SessionInfo
-from arkbatch.core.ledger import Tally
-from arkbatch.core.orders import Steered
-from arkbatch.core.words import visible
+from arkbatch.core.text import visible
+from arkbatch.journal.ledger import Tally
+from arkbatch.journal.run_directory import SessionInfo
+from arkbatch.monitor.commands import Steered
 from arkbatch.reports.page.series import Series, seconds, series_of
 from arkbatch.reports.page.timeline import LastFailure, Timeline
-from arkbatch.reports.status import FailureNote, Speed, Status, StragglerNote
+from arkbatch.reports.status.status import FailureNote, Speed, Status, StragglerNote
 
 _LISTED = 50  # of sessions, models and reasons; a report of a strange run must not grow without bound
 _MESSAGE_SHOWN = 300

@@ -9,8 +9,8 @@ from itertools import accumulate
 
 from msgspec import Struct
 
-from arkbatch.adapters.rundir import SessionInfo
-from arkbatch.core.orders import limits_after
+from arkbatch.journal.run_directory import SessionInfo
+from arkbatch.monitor.commands import limits_after
 from arkbatch.reports.page.buckets import Stretch
 from arkbatch.reports.page.spread import Spread, spread_of
 from arkbatch.reports.page.timeline import Timeline

@@ -16,14 +16,14 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct, field
 
-from arkbatch.adapters.journal import read_lines
-from arkbatch.adapters.run_prices import bill_of
-from arkbatch.adapters.rundir import FAILURES, RESULTS, RunDirectory
-from arkbatch.core.bill import Bill
 from arkbatch.core.errors import RunDamaged
-from arkbatch.core.histogram import Histogram
-from arkbatch.core.lines import EntryError
-from arkbatch.core.spent import BilledCall, BilledEntry, spent_of
+from arkbatch.core.stats import Histogram
+from arkbatch.journal.journal import read_lines
+from arkbatch.journal.record_format import EntryError
+from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory
+from arkbatch.pricing.billed_usage import BilledCall, BilledEntry, spent_of
+from arkbatch.pricing.run_cost import Bill
+from arkbatch.pricing.run_price_file import bill_of
 from arkbatch.reports.page.buckets import Bucket, Buckets
 
 LAST_FAILURES = 20

@@ -1,1 +1,0 @@
-"""Touches the world: one outside thing in each module, foreign exceptions translated on the spot."""

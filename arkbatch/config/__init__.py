@@ -1,0 +1,1 @@
+"""A job file, flags and the environment become one frozen `Job`."""

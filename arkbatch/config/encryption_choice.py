@@ -1,0 +1,60 @@
+"""Whether a job is encrypted and with which certificate, from what the job, the flags and the environment say together.
+
+Each way to ask for encryption that does not lead to it is refused here, before a run begins: without the library, with
+a certificate that cannot be read, with a flavour or a certificate named where nothing is to be encrypted; what is not
+Ark, by `core.arks_own`. That nothing leaves in clear afterwards is kept by `adapters.sealed`.
+"""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from arkbatch.config.environment import CERTIFICATE_PATH, CONFIDENTIAL, FLAVOUR, Server
+from arkbatch.config.job_file import Typed, mistake
+from arkbatch.core.errors import UsageError
+
+
+def with_flavour(typed: Typed, server: Server) -> Typed:
+    """What was typed, in the flavour asked for, after a look at whether encryption is possible and meant."""
+    if typed.file.encrypt:
+        importlib.import_module("arkbatch.transport.encrypting")  # says what to install, before a run is begun
+    elif server.confidential:
+        # The SDK sends such calls in clear, for there too the variable chooses only how calls are encrypted that are.
+        raise UsageError(
+            f"{FLAVOUR} = {CONFIDENTIAL} is set, and the job is not encrypted: "
+            "say encrypt = true (--encrypt), or unset the variable for this job"
+        )
+    confidential = typed.file.confidential or server.confidential
+    return typed._replace(file=msgspec.structs.replace(typed.file, confidential=confidential))
+
+
+def certificate_text(typed: Typed, server: Server, given: Mapping[str, Any], cwd: Path, kept: str = "") -> str:
+    """The text of the certificate to encrypt with, "" to ask the service; `kept` is what the run has used so far."""
+    flag, file = given.get("certificate"), typed.file.certificate
+    if not typed.file.encrypt:
+        if flag is not None:
+            raise UsageError(f"--certificate {flag} is for encryption: give --encrypt as well")
+        if file:
+            raise mistake(typed.label, f'certificate = "{file}" is for encryption: write encrypt = true as well')
+        return ""
+    if flag is not None:
+        return _read(f"--certificate {flag}", cwd / flag)
+    if kept:
+        return kept
+    if server.certificate:
+        return _read(f"{CERTIFICATE_PATH} = {server.certificate}", cwd / server.certificate)
+    return _read(f"{typed.label}: certificate {file}", (typed.folder or cwd) / file) if file else ""
+
+
+def _read(name: str, path: Path) -> str:
+    """A file that is there and empty is no "ask the service": the service would not be who was meant."""
+    try:
+        text = path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if "-----BEGIN CERTIFICATE-----" not in text:
+        raise UsageError(f"{name} holds no certificate: it is a text that begins with -----BEGIN CERTIFICATE-----")
+    return text

@@ -1,0 +1,259 @@
+"""Environment variables and `.env` files: which server is meant, and which key may be sent to it.
+
+The real environment wins over the `.env` beside the job, and that one over the `.env` of the working
+directory. Two providers are known by their variables: `ARK_API_KEY`, `ARK_BASE_URL`, `ARK_MODEL`, and, for
+anything else that speaks the OpenAI protocol, `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `MODEL_NAME`. The ARK
+variables speak first; the others choose the server only when no ARK key and no ARK address is set. The variables of
+Ark's official SDK mean here what they mean there: `VOLC_ACCESSKEY`, `VOLC_SECRETKEY`, `E2E_CERTIFICATE_PATH`,
+`VOLC_ARK_ENCRYPTION`; but a value that the SDK would pass over is refused.
+
+**A key goes only to the address that it was given for**: to the origin of its own `..._BASE_URL`, or, while
+that is not set, to the hosts of its provider. It is the address that picks the key, so two keys in one
+environment never cross, and an address from a job file or a flag that belongs to nobody gets none. A server
+on this machine needs no key. And where one place sets both a key and an address, a different key from a
+stronger place is refused instead of being sent to that address.
+
+`os.environ` is neither read nor changed here; who calls passes it in.
+"""
+
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from arkbatch.core.errors import UsageError
+from arkbatch.core.job import Access, Secret
+from arkbatch.transport.control_plane import CONTROL_PLANE
+
+NO_KEY = Secret("no-key-needed")
+ACCESS_KEY, SECRET_KEY = "VOLC_ACCESSKEY", "VOLC_SECRETKEY"
+SESSION_TOKENS = ("VOLC_SESSION_TOKEN", "VOLC_SESSIONTOKEN")  # both spellings are in use
+FLAVOUR, CONFIDENTIAL = "VOLC_ARK_ENCRYPTION", "AICC"
+CERTIFICATE_PATH = "E2E_CERTIFICATE_PATH"
+CONTROL_PLANE_URL = "ARK_CONTROL_PLANE"
+NOTIFY = "ARKBATCH_NOTIFY"  # addresses with tokens in them
+CALL_PATHS = ("/chat/completions", "/completions", "/embeddings", "/responses")
+PORTS = {"http": 80, "https": 443}
+
+
+class Provider(NamedTuple):
+    """The variables of one provider, and the hosts that are its own (a leading dot covers what is below)."""
+
+    name: str
+    key: str
+    address: str
+    model: str
+    default: str
+    hosts: tuple[str, ...]
+
+
+ARK = Provider(
+    "Volcengine Ark",
+    "ARK_API_KEY",
+    "ARK_BASE_URL",
+    "ARK_MODEL",
+    "https://ark.cn-beijing.volces.com/api/v3",
+    (".volces.com", ".bytepluses.com"),
+)
+OPENAI = Provider(
+    "OpenAI",
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "MODEL_NAME",
+    "https://api.openai.com/v1",
+    ("api.openai.com",),
+)
+PROVIDERS = (ARK, OPENAI)
+
+
+class Place(NamedTuple):
+    """Where variables stand: the real environment, or one `.env` file."""
+
+    name: str
+    values: Mapping[str, str]
+
+    def get(self, name: str) -> str:
+        """The value, or "": an empty one counts as not set, as in a `.env.example` just copied."""
+        return self.values.get(name, "").strip()
+
+
+class Variables(NamedTuple):
+    """Places from strong to weak."""
+
+    places: Sequence[Place]
+
+    def place(self, name: str) -> Place | None:
+        return next((place for place in self.places if place.get(name)), None)
+
+    def get(self, name: str) -> str:
+        place = self.place(name)
+        return place.get(name) if place else ""
+
+    def address(self, provider: Provider) -> str:
+        text = self.get(provider.address)
+        return checked_url(text, provider.address) if text else ""
+
+
+class Server(Struct, frozen=True):
+    """Where the calls go.
+
+    key: None when there is none that may be sent there; `missing` then says what to do
+    model: what the environment says, "" for nothing
+    access: an access key that buys keys for there, when there is no API key
+    is_ark: it is Ark, or a server on this machine that may take its place, so what is Ark's own can be asked of it
+    at_ark: it is Ark, or was named as Ark's address
+    confidential: encryption is to be in the flavour of confidential computing
+    certificate: path of the certificate to encrypt with, "" for none
+    """
+
+    base_url: str
+    key: Secret | None
+    model: str
+    missing: str
+    access: Access | None = None
+    is_ark: bool = False
+    confidential: bool = False
+    certificate: str = ""
+    at_ark: bool = False
+
+
+def read_variables(environ: Mapping[str, str], folders: Sequence[Path]) -> Variables:
+    """The environment and the `.env` of each folder, the first folder being the strongest."""
+    files = dict.fromkeys(folder / ".env" for folder in folders)
+    return Variables([Place("the environment", environ), *(_read(file) for file in files if file.is_file())])
+
+
+def _read(file: Path) -> Place:
+    from dotenv import dotenv_values
+
+    try:
+        # A key may contain a dollar sign, so nothing is interpolated.
+        values = dotenv_values(file, interpolate=False, encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} cannot be read: {error}") from error
+    return Place(str(file), {name: value for name, value in values.items() if value})
+
+
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a program of the user's is given that needs no key, since anyone may write one that shows all it has."""
+    secret = {ARK.key, OPENAI.key, ACCESS_KEY, SECRET_KEY, *SESSION_TOKENS, NOTIFY}
+    return {name: value for name, value in environ.items() if name not in secret}
+
+
+def choose_server(variables: Variables, flag: str, file: str) -> Server:
+    """The address by flag, environment, job file and default, in this order; then the key that belongs to it."""
+    speaks = [one for one in PROVIDERS if variables.get(one.key) or variables.get(one.address)]
+    voice = speaks[0] if speaks else ARK
+    base_url = flag or variables.address(voice) or file or voice.default
+    owners = [one for one in PROVIDERS if _owns(one, variables.address(one), base_url)]
+    # Ark's address under the OPENAI names is common: there both own it, and one has a key.
+    owner = next((one for one in owners if variables.get(one.key)), owners[0] if owners else None)
+    key = _key(variables, owner) if owner else None
+    is_ark = owner is ARK or is_local(base_url)
+    access = _access(variables, base_url) if key is None and is_ark else None
+    if key is None and access is None and is_local(base_url):
+        key = NO_KEY
+    model = variables.get(owner.model) if owner else ""
+    missing = _missing(owner, base_url)
+    if not is_ark:
+        if key is None and variables.get(ACCESS_KEY):
+            missing += f" ({ACCESS_KEY} is Ark's own and opens nothing there)"
+        return Server(base_url, key, model, missing)
+    confidential, certificate = _is_confidential(variables), variables.get(CERTIFICATE_PATH)
+    return Server(base_url, key, model, missing, access, is_ark, confidential, certificate, owner is ARK)
+
+
+def _is_confidential(variables: Variables) -> bool:
+    """The SDK takes any other value for none at all, and who misspells it would believe to be protected."""
+    value = variables.get(FLAVOUR)
+    if value not in {"", CONFIDENTIAL}:
+        raise UsageError(f"{FLAVOUR} = {value} is no way to encrypt: the one that it can name is {CONFIDENTIAL}")
+    return bool(value)
+
+
+def _access(variables: Variables, base_url: str) -> Access | None:
+    """The access key. A server on this machine is asked with one only where a control plane is named for it."""
+    names = [name for name in (ACCESS_KEY, SECRET_KEY) if variables.get(name)]
+    url = variables.get(CONTROL_PLANE_URL)
+    if not names or (is_local(base_url) and not url):
+        return None
+    if len(names) == 1:
+        missing = SECRET_KEY if names[0] == ACCESS_KEY else ACCESS_KEY
+        raise UsageError(f"{names[0]} is set and {missing} is not: an access key works only with its secret")
+    control_plane = checked_url(url, CONTROL_PLANE_URL) if url else CONTROL_PLANE
+    token = next(filter(None, map(variables.get, SESSION_TOKENS)), "")
+    return Access(Secret(variables.get(ACCESS_KEY)), Secret(variables.get(SECRET_KEY)), control_plane, Secret(token))
+
+
+def _owns(provider: Provider, address: str, base_url: str) -> bool:
+    if address:
+        return origin(address) == origin(base_url)
+    scheme, host, _ = origin(base_url)
+    own = any(host.endswith(name) if name.startswith(".") else host == name for name in provider.hosts)
+    return own and scheme == "https"
+
+
+def _key(variables: Variables, provider: Provider) -> Secret | None:
+    """The provider's key, refused when the place of the address holds another one."""
+    place, source = variables.place(provider.key), variables.place(provider.address)
+    if place is None:
+        return None
+    key = place.get(provider.key)
+    if source and source.get(provider.key) not in {"", key}:
+        raise UsageError(
+            f"{provider.key} in {place.name} is not the one beside {provider.address} in {source.name}: "
+            "unset one of the two, so that no key goes to the wrong server"
+        )
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise UsageError(f"{provider.key} in {place.name} holds a space or a letter that no key has: copy it again")
+    return Secret(key)
+
+
+def _missing(owner: Provider | None, base_url: str) -> str:
+    scheme, host, _ = origin(base_url)
+    if owner:
+        instead = f" (or {ACCESS_KEY} and {SECRET_KEY})" if owner is ARK else ""
+        return f"no API key for {host}: set {owner.key}{instead} in the environment or in .env, or try --simulate"
+    return (
+        f"no API key for {scheme}://{host}: a key is sent only to the address that it was given for, "
+        f"so set {OPENAI.key} and {OPENAI.address}={base_url} together, in the environment or in .env"
+    )
+
+
+def origin(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port: what must be equal for a key to be sent."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or PORTS.get(parts.scheme)
+
+
+def is_local(url: str) -> bool:
+    """Whether the server is on this machine, so that what is sent leaves it only by that server."""
+    host = origin(url)[1]
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # a name, such as 127.0.0.1.example.com
+        return False
+
+
+def checked_url(text: str, label: str, error: type[UsageError] = UsageError) -> str:
+    """A base URL without its last slash; `label` names who gave it when it is wrong."""
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError as wrong:
+        raise error(f"{label} = {text} is not a URL: {wrong}") from wrong
+    if parts.password is not None or parts.username is not None:
+        raise error(f"{label} has a user name or password in it: a key belongs into {ARK.key} or {OPENAI.key}")
+    if parts.scheme not in PORTS or not host:
+        raise error(f"{label} = {text} is not a URL: it begins with https://, such as {ARK.default}")
+    if parts.query or parts.fragment:
+        # What follows may be a key, so it is not shown.
+        raise error(f"{label} has a ? or # in it: a base URL ends before that, {parts.scheme}://{host}{parts.path}")
+    url = text.rstrip("/")
+    for path in CALL_PATHS:
+        if url.endswith(path):
+            raise error(f"{label} = {text} is too long: write {url.removesuffix(path)}, without {path}")
+    return url

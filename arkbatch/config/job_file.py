@@ -1,0 +1,276 @@
+"""What the user typed: a job file with the flags laid over it, checked but not yet resolved.
+
+`JobFile` is all that may be typed, every key optional. A mistake is one line that names the key or the flag,
+the value and what is allowed. No parameter of the API is known by name: `[defaults]` passes through. What
+variables say, and where the paths lead, is decided in `adapters.jobfile`.
+"""
+
+import datetime as dt
+import math
+import re
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from arkbatch.config.error_text import explain, shown
+from arkbatch.core.errors import JobError, UsageError
+from arkbatch.core.job import Notify, Secret, Sections
+from arkbatch.monitor.notification import MASK
+
+Labels = dict[tuple[str, ...], str]
+
+# Flags that change a key of the file, and the path of that key.
+FLAG_PATHS = {
+    "endpoint": ("endpoint",),
+    "concurrency": ("limits", "concurrency"),
+    "rpm": ("limits", "rpm"),
+    "tpm": ("limits", "tpm"),
+    "input_tpm": ("limits", "input_tpm"),
+    "output_tpm": ("limits", "output_tpm"),
+    "max_cost": ("limits", "max_cost"),
+    "max_tokens": ("limits", "max_total_tokens"),
+    "max_attempts": ("retry", "max_attempts"),
+    "give_up_after": ("retry", "give_up_after"),
+    "timeout": ("timeouts", "read"),
+    "stream": ("stream",),
+    "project": ("project",),
+    "encrypt": ("encrypt",),
+    "hedge": ("hedge",),
+    "lane": ("lane",),
+    "images": ("images",),
+    "tools": ("tools", "module"),
+    "schema": ("validate", "schema"),
+    "window": ("hours", "window"),
+    "finish_by": ("hours", "finish_by"),
+    "notify": ("notify", "urls"),
+    "notify_command": ("notify", "command"),
+    "notify_on": ("notify", "on"),
+}
+# What is left out on the batch lane: calls are held open for up to three days there, and thousands at once are usual.
+BATCH_DEFAULTS: Mapping[str, Mapping[str, float]] = {
+    "limits": {"concurrency": 1000},
+    "timeouts": {"read": 259_200.0},
+    "retry": {"patience": 604_800.0},
+}
+AUTO = "auto"  # limits = "auto" says what saying nothing says: what the service grants is found out
+# Keys of a request that have a better place than [defaults].
+MISPLACED = {
+    "model": "write model at the top of the job file, or give --model",
+    "messages": "each row has its own, or [template] builds them",
+    "prompt": "each row has its own, or [template] builds it",
+    "input": "each row has its own, or [template] builds it",
+}
+# Names under which people write a key, without _ and -. It would be stored with each run, and shared with the file.
+KEY_NAMES = {"apikey", "arkapikey", "openaiapikey", "accesskey", "secretkey", "secret", "password", "authorization"}
+
+
+class JobFile(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a job file may say."""
+
+    input: Annotated[str | None, Meta(description="The rows: .jsonl or .jsonl.gz, relative to this file.")] = None
+    run_dir: Annotated[
+        str | None, Meta(description="Where results go, relative to this file; by default <this file>.run.")
+    ] = None
+    endpoint: Annotated[
+        Literal["chat", "embeddings", "multimodal_embeddings", "tokenization"],
+        Meta(description="For rows that do not say by their url or their form what they ask for."),
+    ] = "chat"
+    model: Annotated[
+        str | None,
+        Meta(description='Model id or endpoint id (ep-...) of rows that name none; "" if each row names its own.'),
+    ] = None
+    base_url: Annotated[
+        str | None, Meta(description="Address of the API without the last path, by default Ark in Beijing.")
+    ] = None
+    certificate: Annotated[
+        str, Meta(description="With encrypt: the certificate's file, relative to this one; else the service is asked.")
+    ] = ""
+    request_id_prefix: Annotated[
+        str,
+        Meta(
+            pattern="^[A-Za-z0-9._-]{0,40}$",
+            description="Begins each X-Client-Request-Id, so that your calls are found in a server's log.",
+        ),
+    ] = ""
+    notify: Notify = Notify()
+
+
+class Typed(NamedTuple):
+    """A job file as read, how to call it, and the folder that its paths are relative to.
+
+    Without a job file, when the user named an input, `file` holds the flags alone and `folder` is None.
+    limits_said: which limits were given by the file or a flag
+    """
+
+    file: JobFile
+    label: str
+    folder: Path | None
+    limits_said: frozenset[str] = frozenset()
+
+
+def read(path: str, given: Mapping[str, Any], cwd: Path) -> Typed:
+    """The job file with the flags laid over it; for an input file or standard input, the flags alone."""
+    if path.endswith(".toml"):
+        return complete(_parse(cwd / path, path), given, path, (cwd / path).parent)
+    return complete({}, given)
+
+
+def complete(raw: dict[str, Any], given: Mapping[str, Any], label: str = "", folder: Path | None = None) -> Typed:
+    """The tables of a job, with the flags laid over them, checked. `label`: what to call them in messages."""
+    if isinstance(said := raw.get("limits"), str):
+        if said != AUTO:
+            raise mistake(label, f'limits = {shown(said)} is not allowed: it must be a table, or "{AUTO}"')
+        raw = {name: table for name, table in raw.items() if name != "limits"}
+    labels = _lay_over(raw, given)
+    if raw.get("lane") == "batch":
+        _lay_under(raw, BATCH_DEFAULTS)
+    if key := _key_in(raw):
+        raise mistake(label, f"{key}: a key does not belong here, set ARK_API_KEY in the environment or in .env")
+    if odd := _odd_value(raw, (), labels):
+        raise mistake(label, odd)
+    try:
+        file = msgspec.convert(raw, JobFile, dec_hook=_secret)
+    except msgspec.ValidationError as error:
+        raise mistake(label, explain(error, _without_addresses(raw), JobFile, labels)) from None
+    _check_meaning(file, label)
+    return Typed(file, label, folder, frozenset(raw.get("limits", ())))
+
+
+def _secret(kind: type, value: Any) -> Secret:
+    assert kind is Secret
+    if not isinstance(value, str):
+        raise ValueError("an address is text in quotes")  # noqa: TRY004 - what msgspec makes a mistake of
+    return Secret(value)
+
+
+def _without_addresses(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a message may show: under [notify] there are tokens, also where the mistake is in the key's name."""
+    table = raw.get("notify")
+    if not isinstance(table, dict):
+        return {**raw, "notify": MASK} if "notify" in raw else raw
+    return {**raw, "notify": {key: value if key == "on" else MASK for key, value in table.items()}}
+
+
+def _lay_under(raw: dict[str, Any], defaults: Mapping[str, Mapping[str, float]]) -> None:
+    """Values for keys that were left out."""
+    for table, values in defaults.items():
+        said = raw.setdefault(table, {})
+        if isinstance(said, dict):
+            raw[table] = {**values, **said}
+
+
+def mistake(label: str, text: str) -> UsageError:
+    """An error about the job file, unless the sentence begins with a flag: then the file is not to blame."""
+    return JobError(f"{label}: {text}") if label and not text.startswith("--") else UsageError(text)
+
+
+def _parse(file: Path, label: str) -> dict[str, Any]:
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"job file {label} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise JobError(f"{label}: not UTF-8 at byte {error.start}") from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise JobError(f"{label}: {error}{_line_of(text, str(error))}") from error
+
+
+def _line_of(text: str, message: str) -> str:
+    """The line that a TOML error names, because it says more than its number."""
+    where = re.search(r"at line (\d+), column", message)
+    lines = text.split("\n")[int(where[1]) - 1 :] if where else []
+    return f" in: {re.sub(r'://.*', f'://{MASK}', lines[0].strip()[:80])}" if lines else ""
+
+
+def _key_in(raw: Mapping[str, Any]) -> str:
+    """The path of an API key, whose value no message may show."""
+    tables = {"": raw} | {f"{name}.": table for name, table in raw.items() if isinstance(table, dict)}
+    names = ((prefix, name) for prefix, table in tables.items() for name in table)
+    return next((prefix + name for prefix, name in names if re.sub("[_-]", "", name.lower()) in KEY_NAMES), "")
+
+
+def _odd_value(value: Any, path: tuple[str, ...], labels: Labels) -> str:
+    """TOML has values that JSON has not, and no limit or parameter can be one of them."""
+    name = labels.get(path) or ".".join(path)
+    match value:
+        case dict():
+            return next(filter(None, (_odd_value(value[key], (*path, key), labels) for key in value)), "")
+        case list():
+            return next(filter(None, (_odd_value(item, path, labels) for item in value)), "")
+        case dt.date() | dt.time():
+            return f"{name} = {value} is a date or time: write it as text in quotes"
+        case float() if not math.isfinite(value):
+            return f"{name} = {value} is not a finite number"
+        case _:
+            return ""
+
+
+def _lay_over(raw: dict[str, Any], given: Mapping[str, Any]) -> Labels:
+    """Put the flags into the file's tables; returns what to call each value that a flag gave."""
+    labels = {}
+    for name, path in FLAG_PATHS.items():
+        if name in given:
+            _put(raw, path, given[name])
+            labels[path] = f"--{name.replace('_', '-')}"
+    for text in given.get("set", ()):
+        path, value = parse_setting(text)
+        _put(raw, ("defaults", *path), value)
+    return labels
+
+
+def parse_setting(text: str) -> tuple[tuple[str, ...], Any]:
+    """`temperature=0.2` or `thinking.type=disabled`: the value is JSON where it is JSON, else text."""
+    key, equals, value = text.partition("=")
+    path = tuple(part.strip() for part in key.split("."))
+    if not equals or not all(path):
+        raise UsageError(f"--set {text} is not key=value, such as temperature=0.2 or thinking.type=disabled")
+    try:
+        return path, msgspec.json.decode(value)
+    except msgspec.DecodeError:
+        return path, value
+
+
+def _put(raw: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    table = raw
+    for depth, part in enumerate(path[:-1]):
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            name = ".".join(path[: depth + 1])
+            raise UsageError(f"{'.'.join(path)} cannot be set: {name} = {shown(table)} is not a table")
+    table[path[-1]] = value
+
+
+def _check_meaning(file: JobFile, label: str) -> None:
+    """What no single field can see."""
+    for key, advice in MISPLACED.items():
+        if key in file.defaults:
+            raise mistake(label, f"defaults.{key} would stand in every row: {advice}")
+    if both := sorted(file.replies.retry_on_finish_reason & file.replies.fail_on_finish_reason):
+        raise mistake(label, f'"{both[0]}" is in retry_on_finish_reason and in fail_on_finish_reason: choose one')
+    if file.stream and file.lane == "batch":
+        raise mistake(label, 'stream = true, and the batch lane does not stream: leave it out, or lane = "batch"')
+    if file.confidential and not file.encrypt:
+        raise mistake(label, "confidential = true is a way to encrypt: write encrypt = true as well")
+    if file.encrypt and file.endpoint != "chat":
+        raise mistake(label, f'encrypt = true works for chat only, and endpoint is "{file.endpoint}"')
+    wanted = "user" if file.endpoint == "chat" else "input"
+    if file.template and getattr(file.template, wanted) is None:
+        raise mistake(label, f'template.{wanted} is missing, and endpoint is "{file.endpoint}"')
+
+
+def schema() -> bytes:
+    """The JSON Schema of a job file, as it ships; `python -m arkbatch.config.job_file > arkbatch/job.schema.json`."""
+    said = msgspec.json.schema(JobFile)
+    said = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "arkbatch job file", **said}
+    return msgspec.json.format(msgspec.json.encode(said, order="deterministic"), indent=2) + b"\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(schema())

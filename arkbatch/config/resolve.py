@@ -1,0 +1,279 @@
+"""From what the user typed to what the program needs: one frozen `Job` with nothing left to look up.
+
+Flags win over the environment (`adapters.environment`), the environment over the job file (`adapters.typed`),
+and the job file over the defaults that stand beside the fields in `core.job`. Paths in a job file are relative
+to it, paths in flags to the working directory. The input must exist, and no more than its first line is read here.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from arkbatch.config.encryption_choice import certificate_text
+from arkbatch.config.environment import (
+    ARK,
+    NO_KEY,
+    NOTIFY,
+    OPENAI,
+    Server,
+    checked_url,
+    choose_server,
+    read_variables,
+)
+from arkbatch.config.job_file import FLAG_PATHS, Typed, complete, mistake, read
+from arkbatch.config.validate import agreed, check_lane, check_secrecy
+from arkbatch.core.errors import JobError, UsageError
+from arkbatch.core.job import CERTIFICATE_TEXT, Job, Limits, Notify, Sections
+from arkbatch.engine.json_schema import read_schema
+from arkbatch.engine.tool_module import load, tools_of
+from arkbatch.limits.published_limits import ramp_at
+from arkbatch.monitor.notify_channels import messengers, settled
+from arkbatch.rows.sniff_input import first_line, names_model, no_jsonl
+
+STDIN = "-"
+SIMULATED_MODEL = "simulated"
+MOST_AT_ONCE = 512  # at a service whose limits are looked for: 30,000 calls a minute of a second each
+INPUT_SUFFIXES = (".jsonl", ".ndjson", ".json")
+# Sections that name files, which are made complete here, and what follows from these.
+PLACES = {"images", "validate", "tools", "defaults"}
+# Besides those of FLAG_PATHS, which stand for keys of the job file.
+OTHER_FLAGS = (
+    "run_dir",
+    "model",
+    "base_url",
+    "set",
+    "limit",
+    "simulate",
+    "dry_run",
+    "prices",
+    "certificate",
+    "insecure",
+)
+
+
+def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd: str | Path) -> Job:
+    """One job, complete. `path` is a .toml, an input file, or "-" for standard input.
+
+    flags: by the names in FLAG_PATHS and OTHER_FLAGS; None means not given. `set` is a list of "key=value".
+    `simulate` and `dry_run` lift the need for a key, because nothing is sent to a service.
+    """
+    given = _given(flags)
+    typed = read(path, given, Path(cwd))
+    source, first = _input(path, typed, Path(cwd))
+    server = _server(typed, given, environ, Path(cwd))
+    said = (given.get("model"), server.model or None, typed.file.model)
+    model = next((one for one in said if one is not None), None)
+    typed = agreed(typed, server, given, model or "")
+    check_lane(typed, model or "")
+    return Job(
+        **_common(typed, server, given, Path(cwd)),
+        limits=_limits(typed, server.base_url, simulated=bool(given.get("simulate"))),
+        input=source,
+        run_dir=_run_dir(path, given.get("run_dir"), typed, Path(cwd)),
+        model=_no_model(typed, given, server, first) if model is None else model,
+        row_limit=_row_limit(given.get("limit")),
+        certificate=certificate_text(typed, server, given, Path(cwd)),
+        notify=_notify(typed, given, environ, [typed.folder, Path(cwd)] if typed.folder else [Path(cwd)]),
+    )
+
+
+def resolve_again(
+    tables: Mapping[str, Any],
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    folders: Sequence[str | Path],
+    *,
+    input_path: str,
+    run_dir: str,
+) -> Job:
+    """The job of a run that exists, for another try at its failed rows.
+
+    tables: what `core.job.written` gave; folders: where a `.env` is looked for.
+    The model is the run's and not the environment's, so that a retry asks what the run asked unless a flag says so.
+    """
+    given = _given(flags)
+    tables = dict(tables)
+    kept = tables.pop(CERTIFICATE_TEXT, "")
+    typed = complete(tables, {name: value for name, value in given.items() if name != "set"})
+    url = checked_url(given["base_url"], "--base-url") if given.get("base_url") else typed.file.base_url or ""
+    server = choose_server(read_variables(environ, [Path(folder) for folder in folders]), url, "")
+    if given.get("simulate"):
+        server = msgspec.structs.replace(server, key=NO_KEY, access=None)
+    if server.key is None and server.access is None:
+        raise UsageError(server.missing)
+    model = given.get("model") or typed.file.model or ""
+    typed = agreed(typed, server, given, model)
+    check_secrecy(server, given)
+    return Job(
+        **_common(typed, server, given, Path()),
+        limits=typed.file.limits,
+        input=input_path,
+        run_dir=run_dir,
+        model=model,
+        certificate=certificate_text(typed, server, given, Path(), kept),
+        notify=_notify(typed, given, environ, [Path.cwd(), *(Path(folder) for folder in folders)]),
+    )
+
+
+def resolve_notify(path: str | None, flags: Mapping[str, Any], environ: Mapping[str, str], cwd: str | Path) -> Notify:
+    """Who would be told, of a job file or of the flags and the environment alone."""
+    given, here = _given(flags), Path(cwd)
+    typed = complete({}, given) if path is None else read(path, given, here)
+    return _notify(typed, given, environ, [typed.folder, here] if typed.folder else [here])
+
+
+def _common(typed: Typed, server: Server, given: Mapping[str, Any], cwd: Path) -> dict[str, Any]:
+    """The fields of a job that are found in the same way for a run and for another try at its failed rows."""
+    kept = Sections.__struct_fields__
+    return {
+        **{name: getattr(typed.file, name) for name in kept if name not in {"limits", *PLACES}},
+        "images": _images(typed, given, cwd),
+        **_validation(typed, given, cwd),
+        **_tools(typed, given, cwd),
+        "endpoint": typed.file.endpoint,
+        "base_url": server.base_url,
+        "api_key": server.key or NO_KEY,
+        "request_id_prefix": typed.file.request_id_prefix,
+        "prices_file": given.get("prices", ""),
+        "at_ark": server.at_ark or bool(given.get("simulate")),
+        "simulated": bool(given.get("simulate")),
+        "access": server.access,
+    }
+
+
+def _notify(typed: Typed, given: Mapping[str, Any], environ: Mapping[str, str], folders: Sequence[Path]) -> Notify:
+    """Who is told, after a look at whether they can be; nobody where nothing is sent."""
+    if given.get("dry_run"):
+        return Notify()
+    urls = [] if "notify" in given else read_variables(environ, folders).get(NOTIFY).split()
+    folder = None if "notify_command" in given else typed.folder
+    said = settled(typed.file.notify, urls, folder)
+    said_by = "--notify" if "notify" in given else NOTIFY if urls else f"{typed.label}: notify.urls"
+    messengers(said, insecure=bool(given.get("insecure")), said_by=said_by)
+    return said
+
+
+def _images(typed: Typed, given: Mapping[str, Any], cwd: Path) -> str:
+    """The directory, complete; "" when none was named."""
+    named = typed.file.images
+    if not named:
+        return ""
+    folder = ((cwd if "images" in given else typed.folder or cwd) / named).absolute()
+    if not folder.is_dir():
+        what = "is not a directory" if folder.exists() else "does not exist"
+        where = f"--images {named}" if "images" in given else f'images = "{named}"'
+        raise mistake(typed.label, f"{where} {what} (looked at {folder})")
+    return str(folder)
+
+
+def _validation(typed: Typed, given: Mapping[str, Any], cwd: Path) -> dict[str, Any]:
+    """The section with its path complete, and the schema's text after a look at whether it is one."""
+    said = typed.file.validate
+    if not said.schema:
+        return {"validate": said}
+    path = ((cwd if "schema" in given else typed.folder or cwd) / said.schema).absolute()
+    name = f"--schema {said.schema}" if "schema" in given else f'validate.schema = "{said.schema}"'
+    name = f"{typed.label}: {name}" if typed.label and "schema" not in given else name
+    text = read_schema(path, name)
+    return {"validate": msgspec.structs.replace(said, schema=str(path)), "schema_text": text}
+
+
+def _tools(typed: Typed, given: Mapping[str, Any], cwd: Path) -> dict[str, Any]:
+    """The section with its path complete. Rows that declare no tools get those of the module, by their signatures."""
+    said, defaults = typed.file.tools, typed.file.defaults
+    if not said.module:
+        return {"tools": said, "defaults": defaults}
+    name = f"--tools {said.module}" if "tools" in given else f'tools.module = "{said.module}"'
+    if typed.file.endpoint != "chat":
+        raise mistake(typed.label, f'{name} works for chat only, and endpoint is "{typed.file.endpoint}"')
+    path = ((cwd if "tools" in given else typed.folder or cwd) / said.module).absolute()
+    functions = load(path, f"{typed.label}: {name}" if typed.label and "tools" not in given else name)
+    return {
+        "tools": msgspec.structs.replace(said, module=str(path)),
+        "functions": tuple(functions),
+        "defaults": {"tools": list(tools_of(functions)), **defaults},
+    }
+
+
+def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
+    if unknown := set(flags) - {*FLAG_PATHS, *OTHER_FLAGS}:
+        raise TypeError(f"unknown flags: {', '.join(sorted(unknown))}")
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def _server(typed: Typed, given: Mapping[str, Any], environ: Mapping[str, str], cwd: Path) -> Server:
+    flag, file = given.get("base_url"), typed.file.base_url
+    server = choose_server(
+        read_variables(environ, [typed.folder, cwd] if typed.folder else [cwd]),
+        checked_url(flag, "--base-url") if flag else "",
+        checked_url(file, f"{typed.label}: base_url", JobError) if file else "",
+    )
+    if given.get("simulate"):  # a real key has no business in a simulator
+        return msgspec.structs.replace(server, key=NO_KEY, access=None)
+    if server.key is None and server.access is None and not given.get("dry_run"):
+        raise UsageError(server.missing)
+    check_secrecy(server, given)
+    return server
+
+
+def _limits(typed: Typed, base_url: str, *, simulated: bool) -> Limits:
+    """Ark's limits are far above what is polite to send to an unknown server at once, and the pace finds them."""
+    limits = typed.file.limits
+    if "concurrency" in typed.limits_said or simulated or ramp_at(base_url) is None:
+        return limits
+    return msgspec.structs.replace(limits, concurrency=MOST_AT_ONCE)
+
+
+def _no_model(typed: Typed, given: Mapping[str, Any], server: Server, first: bytes) -> str:
+    if given.get("simulate"):
+        return SIMULATED_MODEL
+    if given.get("dry_run") or names_model(first):
+        return ""
+    name = ARK.model if server.at_ark else OPENAI.model
+    place = f"write model in {typed.label}, " if typed.label else ""
+    raise UsageError(
+        f'no model: {place}give --model, or set {name} in the environment (--model "" if each row names its own)'
+    )
+
+
+def _input(path: str, typed: Typed, cwd: Path) -> tuple[str, bytes]:
+    """The path of the rows, which must be there, and the first of them, which of standard input is not known."""
+    if typed.folder is None:
+        if path == STDIN:
+            return STDIN, b""
+        file, name = cwd / path, path
+    elif typed.file.input is None:
+        raise JobError(f'{typed.label}: no input: write input = "prompts.jsonl" (relative to the job file)')
+    elif typed.file.input == STDIN:
+        return STDIN, b""
+    else:
+        file, name = typed.folder / typed.file.input, f"{typed.label}: input {typed.file.input}"
+    if not file.is_file():
+        looked = "" if name == str(file) else f" (looked at {file})"
+        raise UsageError(f"{name} {'is not a file' if file.exists() else 'does not exist'}{looked}")
+    first = first_line(file)
+    if reason := no_jsonl(file, first):
+        raise UsageError(f"{name} {reason}")
+    return str(file), first
+
+
+def _run_dir(path: str, flag: str | None, typed: Typed, cwd: Path) -> str:
+    """By flag, by job file, or `<name>.run` beside what the user named."""
+    if flag:
+        return str(cwd / flag)
+    if typed.folder and typed.file.run_dir:
+        return str(typed.folder / typed.file.run_dir)
+    if path == STDIN:
+        return str(cwd / "stdin.run")
+    name = (cwd / path).name.removesuffix(".toml").removesuffix(".gz")
+    for suffix in INPUT_SUFFIXES:
+        name = name.removesuffix(suffix)
+    return str((cwd / path).with_name(f"{name}.run"))
+
+
+def _row_limit(rows: int | None) -> int | None:
+    if rows is not None and rows < 1:
+        raise UsageError(f"--limit {rows} is not allowed: it must be 1 or more")
+    return rows

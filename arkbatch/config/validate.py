@@ -1,0 +1,73 @@
+"""Whether what was typed fits the server and the model. What does not is refused before anything is opened or sent.
+
+Each mistake names the key or flag, and what to do.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from arkbatch.config.encryption_choice import with_flavour
+from arkbatch.config.environment import (
+    ARK,
+    Server,
+    is_local,
+    origin,
+)
+from arkbatch.config.job_file import Typed, mistake
+from arkbatch.core.errors import UsageError
+from arkbatch.engine.timezones import due_of, hours_of
+from arkbatch.protocol.ark_only import refusal
+from arkbatch.protocol.endpoints.batch_lane import LANE, misplaced
+from arkbatch.transport.auth import needs_project
+
+
+def agreed(typed: Typed, server: Server, given: Mapping[str, Any], model: str) -> Typed:
+    """What was typed, once it is known to fit the server and the model."""
+    _check_server(typed, server, given)
+    typed = with_flavour(typed, server)
+    _check_project(typed, server, model)
+    _check_places(typed)
+    return typed
+
+
+def _check_server(typed: Typed, server: Server, given: Mapping[str, Any]) -> None:
+    if server.is_ark or given.get("simulate"):
+        return
+    if reason := refusal(typed.file, typed.file.endpoint, server.base_url):
+        raise mistake(typed.label, reason)
+
+
+def check_lane(typed: Typed, model: str) -> None:
+    """The lane has models of its own, and calls that are not hedged."""
+    if reason := misplaced(model, typed.file.lane):
+        raise mistake(typed.label, reason)
+    if typed.file.hedge and typed.file.lane == LANE:
+        raise mistake(typed.label, "hedge is for online calls: those of the batch lane are held for hours by nature")
+
+
+def _check_project(typed: Typed, server: Server, model: str) -> None:
+    """Said before the first call, where the model is known; a row's own model is looked at when it is sent."""
+    if server.access is not None and model and needs_project(model) and not typed.file.project:
+        raise mistake(
+            typed.label,
+            f"an access key opens the plain model id {model} only together with its project: give project (--project), "
+            f"or an inference endpoint (ep-...) as the model, or an API key ({ARK.key})",
+        )
+
+
+def _check_places(typed: Typed) -> None:
+    """The hours may name a place whose time this machine does not know."""
+    try:
+        hours_of(typed.file.hours)
+        due_of(typed.file.hours)
+    except UsageError as error:
+        raise mistake(typed.label, str(error)) from None
+
+
+def check_secrecy(server: Server, given: Mapping[str, Any]) -> None:
+    """A key and prompts that leave this machine unencrypted are read by everyone on the way."""
+    if origin(server.base_url)[0] == "http" and not (is_local(server.base_url) or given.get("insecure")):
+        raise UsageError(
+            f"{server.base_url} would carry the key and the prompts unencrypted: write https://, "
+            "or say --insecure if that network is yours"
+        )

@@ -1,0 +1,227 @@
+"""What a row has been through in this session: its calls, what they cost, and how long it was kept waiting."""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from arkbatch.core.types import (
+    NO_USAGE,
+    OUTRUN,
+    Again,
+    Attempt,
+    BadRow,
+    Cause,
+    Done,
+    Failure,
+    Halt,
+    Refused,
+    Reply,
+    Response,
+    Row,
+    Scope,
+    Success,
+    Usage,
+    Verdict,
+    add_usage,
+)
+from arkbatch.engine.backoff import spends_attempt
+from arkbatch.limits.circuit_breaker import doubtful
+
+_CALLS_KEPT = 20  # a row that waits out a night of overload has thousands
+
+
+class History:
+    """Grows by one verdict a call, and ends as an outcome."""
+
+    __slots__ = (
+        "_began",
+        "_calls",
+        "_discarded",
+        "_model",
+        "_reply",
+        "_rounds",
+        "_seconds",
+        "_tier",
+        "condemned",
+        "doubted_at",
+        "messages",
+        "refused_at",
+        "rejected",
+        "rounds",
+        "sent",
+        "spent",
+        "waited",
+    )
+
+    def __init__(self) -> None:
+        self._calls: list[Attempt] = []
+        self._discarded: dict[str, int] = {}
+        self._rounds: dict[str, int] = {}  # billed by replies that called tools
+        self._reply: Reply | None = None
+        self._model = self._tier = ""
+        self._seconds = 0.0
+        self._began: float | None = None  # when the first call was sent
+        self.sent = 0  # calls made
+        self.spent = 0  # attempts used up; a rate answer uses none
+        self.rounds = 0  # replies that called tools
+        self.messages: list[Any] | None = None  # what is sent since then
+        self.rejected = 0  # answers that were counted apart
+        self.waited = 0.0  # seconds kept waiting by answers that concern everyone
+        self.refused_at: float | None = None  # when the last such answer came, without what the run was held before
+        self.doubted_at: float | None = None  # when the last attempt was spent that may have been the service's fault
+        self.condemned: Cause | None = None  # why the row is given up, unless that turns out to be so
+
+    @property
+    def last_id(self) -> str:
+        return self._calls[-1].id if self._calls else ""
+
+    @property
+    def billed(self) -> bool:
+        """Replies were billed, and none of them is the row's answer."""
+        return bool(self._discarded or self._rounds)
+
+    def goes_on(self, now: float, held: float = 0.0) -> None:
+        """The row goes on; what passed since it was refused counts as waiting.
+
+        held: seconds so far in which the whole run was held back on purpose, which is no waiting
+        """
+        if self.refused_at is not None:
+            self.waited += now - held - self.refused_at
+            self.refused_at = None
+
+    def spent_on(self, verdict: Again) -> int:
+        """How many attempts it has spent of those that count for such a failure."""
+        return self.spent if verdict.most is None else self.rejected
+
+    def forgive(self) -> None:
+        """The attempt spent last was the service's fault."""
+        self.spent -= 1
+        self.doubted_at = self.condemned = None
+
+    def passed_on(self, *, with_bill: bool) -> "History":
+        """What a part of a pack brings along from the whole: its calls, and for one of the parts what they billed."""
+        part = History()
+        part._calls = [each if with_bill else replace(each, tokens=NO_USAGE) for each in self._calls]
+        part._discarded = self._discarded if with_bill else {}
+        part._reply, part._model, part._tier = self._reply, self._model, self._tier
+        part._seconds, part._began, part.sent, part.waited = self._seconds, self._began, self.sent, self.waited
+        return part
+
+    def add(self, client_id: str, response: Response, verdict: Verdict, now: float, held: float = 0.0) -> None:
+        self._seconds += response.seconds
+        reply = response if isinstance(response, Reply) else None
+        self._reply = reply or self._reply
+        after, began = 0.0, now - response.seconds
+        if self._began is None:
+            self._began = began
+        else:
+            after = round(began - self._began, 3)
+        call = _attempt(client_id, response, reply, verdict, after)
+        if len(self._calls) < _CALLS_KEPT or self._calls[-1].tokens:  # what was billed is never forgotten
+            self._calls.append(call)
+        else:
+            self._calls[-1] = call
+        if isinstance(verdict, Done):
+            self._add_answer(verdict)
+        else:
+            self._add_no_answer(verdict, now, held)
+
+    def _add_answer(self, done: Done) -> None:
+        if done.goes_on:
+            self._add_round(done)
+        else:
+            self.spent += 1
+            self.doubted_at = None
+
+    def _add_no_answer(self, verdict: Again | Refused | Halt, now: float, held: float) -> None:
+        if not isinstance(verdict, Halt):
+            self._model, self._tier = verdict.model or self._model, verdict.service_tier or self._tier
+            if verdict.usage:
+                self._discarded = add_usage(self._discarded, verdict.usage)
+        if isinstance(verdict, Again) and verdict.most is not None:
+            self.rejected += 1
+            self.doubted_at = None
+        elif isinstance(verdict, Again) and not spends_attempt(verdict):
+            self.refused_at = now - held if verdict.scope is not Scope.SERVICE else None
+        else:
+            self.spent += 1
+            self.doubted_at = now if isinstance(verdict, Again) and doubtful(verdict.cause) else None
+
+    def _add_round(self, done: Done) -> None:
+        """The next round has all of the attempts."""
+        self.rounds += 1
+        self.spent = self.rejected = 0
+        self.doubted_at = None
+        self._model, self._tier = done.model or self._model, done.service_tier or self._tier
+        self._rounds = add_usage(self._rounds, done.usage)
+
+    def begins(self, now: float) -> None:
+        """The first call was sent at this time, although another may end before it."""
+        if not self._calls:
+            self._began = now
+
+    def outrun(self, client_id: str, began: float, now: float, winner: Done | Refused, usage: Usage) -> None:
+        """A call lost to another one of this row, and is thrown away with what it used."""
+        self._seconds += now - began
+        self._discarded = add_usage(self._discarded, usage)
+        call = Attempt(
+            id=client_id,
+            verdict=OUTRUN,
+            seconds=round(now - began, 3),
+            tokens=usage,
+            model=winner.model if usage else None,
+            service_tier=winner.service_tier if usage else None,
+            after=round(began - (self._began or began), 3),
+        )
+        self._calls.append(call)
+
+    def success(self, row: Row, reply: Reply, done: Done) -> Success:
+        usage = add_usage(self._discarded, self._rounds, done.usage) if self.billed else done.usage
+        return Success(
+            row=row,
+            reply=reply,
+            model=done.model,
+            service_tier=done.service_tier,
+            attempts=self.sent,
+            calls=self._calls,
+            usage=usage,
+            discarded=self._discarded,
+            seconds=self._seconds,
+            messages=self.messages,
+        )
+
+    def failure(self, row: Row | BadRow, cause: Cause) -> Failure:
+        return Failure(
+            row=row,
+            cause=cause,
+            reply=self._reply,
+            model=self._model,
+            service_tier=self._tier,
+            attempts=self.sent,
+            calls=self._calls,
+            usage=add_usage(self._discarded, self._rounds) if self._rounds else self._discarded,
+            seconds=self._seconds,
+            messages=self.messages,
+        )
+
+
+def _attempt(client_id: str, response: Response, reply: Reply | None, verdict: Verdict, after: float) -> Attempt:
+    word, code, tokens, model, service_tier = "done", "", NO_USAGE, None, None
+    if not isinstance(verdict, Done):
+        word, code = verdict.cause.kind.value, verdict.cause.code
+        if not isinstance(verdict, Halt) and verdict.usage:
+            tokens, model, service_tier = verdict.usage, verdict.model, verdict.service_tier
+    elif verdict.goes_on:
+        word, tokens, model, service_tier = "tools", verdict.usage, verdict.model, verdict.service_tier
+    return Attempt(
+        id=client_id,
+        verdict=word,
+        seconds=round(response.seconds, 3),
+        request_id=reply.headers.get("x-request-id", "") if reply else "",
+        status=reply.status if reply else 0,
+        code=code,
+        tokens=tokens,
+        model=model,
+        service_tier=service_tier,
+        after=after,
+    )

@@ -1,0 +1,281 @@
+"""What an order does to the session that is at work, and how it is remembered.
+
+Each change is written into `run.json` before it is made, so that none is in force that nobody can look up; the
+observers are told too. A change holds for this session: the next one goes by the job.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import assert_never
+
+import msgspec
+
+from arkbatch.core.errors import RunDirectoryError, UsageError
+from arkbatch.core.text import counted, duration, short
+from arkbatch.core.types import Kind
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.requeue import count_failed, failed_rows
+from arkbatch.engine.worker_pool import Engine
+from arkbatch.journal.run_directory import SessionInfo
+from arkbatch.limits.adaptive_limit import Pace
+from arkbatch.limits.limiter import Gate
+from arkbatch.limits.published_limits import ramp_at
+from arkbatch.monitor.commands import (
+    VERSION,
+    Answer,
+    Drain,
+    Look,
+    Order,
+    Pause,
+    Requeue,
+    Resume,
+    Set,
+    State,
+    Steered,
+    limits_after,
+)
+from arkbatch.monitor.observer import Observer
+from arkbatch.monitor.progress import Standing
+from arkbatch.transport.pool import Pool
+
+PAUSED = "paused"  # the gate's hold
+KEPT = 500  # changes in run.json; the log has all of them
+NO_LIMITS: Mapping[str, int | float | None] = {}
+
+
+class Steering:
+    """One for each session. `obey` is quick and does not wait: the session goes on beside it.
+
+    limits: as they are now
+    look: how the session stands; stop: ends it as Ctrl-C does
+    """
+
+    def __init__(
+        self,
+        *,
+        run: OpenRun,
+        session: SessionInfo,
+        engine: Engine,
+        gate: Gate,
+        pace: Pace,
+        pool: Pool,
+        observer: Observer,
+        clock: Callable[[], float],
+        look: Callable[[], Standing],
+        stop: Callable[[], None],
+    ) -> None:
+        self._run = run
+        self._session = session
+        self._engine = engine
+        self._gate = gate
+        self._pace = pace
+        self._pool = pool
+        self._observer = observer
+        self._clock = clock
+        self._look = look
+        self._stop = stop
+        self.limits = run.job.limits
+
+    def obey(self, order: Order) -> Answer:
+        """ArkbatchError: why nothing was changed."""
+        said = self._do(order)
+        return Answer(VERSION, said, state=self._state())
+
+    def _do(self, order: Order) -> str:
+        match order.do:
+            case Look():
+                return self._told()
+            case Pause():
+                return self._pause(order)
+            case Resume():
+                return self._resume(order)
+            case Drain():
+                return self._drain(order)
+            case Set() as limits:
+                return self._set(order, limits)
+            case Requeue(kinds=kinds):
+                return self._requeue(order, frozenset(kinds))
+            case _:
+                assert_never(order.do)
+
+    # ---- the orders
+
+    def _pause(self, order: Order) -> str:
+        self._refuse_at_the_end()
+        if PAUSED in self._gate.holds:
+            return f"It has been paused for {self._held_for(PAUSED)}."
+        self._keep(order, PAUSED)
+        self._gate.hold(PAUSED)
+        return f"Paused: no call begins; {_in_flight(self._gate.in_flight)}."
+
+    def _resume(self, order: Order) -> str:
+        if PAUSED not in self._gate.holds:
+            return f"It is not paused{self._still_held()}."
+        did = f"went on after {self._held_for(PAUSED)}"
+        self._keep(order, did)
+        self._gate.release(PAUSED)
+        return f"{_sentence(did)}{self._still_held()}."
+
+    def _drain(self, order: Order) -> str:
+        self._refuse_at_the_end()
+        self._keep(order, "stopped")
+        self._stop()
+        command = self._session.command
+        later = f" Go on later:  {command}" if command.startswith("arkbatch ") else ""
+        return f"Stopping: {_in_flight(self._gate.in_flight)}, and the rows left stay undone.{later}"
+
+    def _set(self, order: Order, wanted: Set) -> str:
+        self._refuse_at_the_end()
+        self._check_budget(wanted)
+        before = {name: getattr(self.limits, name) for name in wanted.changes()}
+        changes = {name: value for name, value in wanted.changes().items() if value != before[name]}
+        if not changes:
+            return f"Nothing to change: {_listed(before)} already."
+        did = ", ".join(f"{name} {_said(before[name])} -> {_said(value)}" for name, value in changes.items())
+        self._keep(order, did, changes)
+        self.limits = msgspec.structs.replace(self.limits, **changes)
+        self._apply(wanted)
+        job = {name: getattr(self._run.job.limits, name) for name in changes}
+        spent = self._spent() if "max_cost" in changes else ""
+        return f"Set {did}{spent}{self._when()}. This session only: the next one goes by the job ({_listed(job)})."
+
+    def _apply(self, changed: Set) -> None:
+        limits, now = self.limits, self._clock()
+        if changed.rpm is not msgspec.UNSET:
+            self._pace.allow_rate(now, limits.rpm, ramp_at(self._run.job.base_url))
+        if changed.concurrency is not msgspec.UNSET:
+            self._pace.allow_at_once(limits.concurrency)
+            self._pool.allow(limits.concurrency)
+            self._engine.grow(limits.concurrency)
+        self._gate.allow(concurrency=limits.concurrency, requests_per_minute=limits.rpm, tokens_per_minute=limits.tpm)
+        if changed.input_tpm is not msgspec.UNSET or changed.output_tpm is not msgspec.UNSET:
+            self._gate.allow_parts(limits.input_tpm, limits.output_tpm)
+        if changed.max_cost is not msgspec.UNSET and self._engine.spending is not None:
+            self._engine.spending.allow(changed.max_cost)
+
+    def _check_budget(self, wanted: Set) -> None:
+        if wanted.max_cost is not msgspec.UNSET and self.limits.max_cost is None:
+            raise UsageError(
+                "max_cost: this session began without a budget, so what its calls may cost is not known. "
+                "Drain it, and run the same command again with --max-cost."
+            )
+
+    def _spent(self) -> str:
+        """What a budget has to be compared with."""
+        spending = self._engine.spending
+        return f"; {spending.said} are spent" if spending is not None else ""
+
+    def _requeue(self, order: Order, kinds: frozenset[Kind]) -> str:
+        self._refuse_at_the_end()
+        names = ", ".join(sorted(kinds))
+        if Kind.BAD_ROW in kinds:
+            raise UsageError("bad_row: such lines were never sent. Mend them, then run the input again with --rebase.")
+        self._engine.write_down()
+        again = self._engine.requeued
+        if waiting := kinds & again.kinds:
+            raise UsageError(
+                f"{counted(again.left, 'row')} of the requeue before ({', '.join(sorted(waiting))}) "
+                "have not gone yet. Ask again when they have: arkbatch ctl ... status"
+            )
+        rows = count_failed(self._run, kinds) - again.count(kinds)
+        if not rows:
+            return f"No row stands failed as {names}."
+        self._keep(order, f"sent {counted(rows, 'failed row')} again ({names})")
+        self._engine.requeue(failed_rows(self._run, kinds, again.rows), kinds, rows, self.limits.concurrency)
+        return f"{counted(rows, 'failed row')} ({names}) {'goes' if rows == 1 else 'go'} again, before the others."
+
+    def _refuse_at_the_end(self) -> None:
+        if self._engine.is_over:
+            raise UsageError("The session is ending: it only waits for the calls in flight.")
+
+    # ---- what is remembered
+
+    def _keep(self, order: Order, did: str, limits: Mapping[str, int | float | None] = NO_LIMITS) -> None:
+        """RunDirectoryError: it cannot be written down, and so nothing is changed."""
+        session, word, at = self._session, str(order.do.__struct_config__.tag), self._stamp(self._run.wall())
+        steered = Steered(at, word, did, order.by, order.reason, dict(limits))
+        before = session.steered, session.limits
+        everything = [*session.steered, steered]
+        session.steered = everything[-KEPT:]
+        session.limits = limits_after(session.limits, everything[:-KEPT])
+        try:
+            self._run.note_session()
+        except RunDirectoryError:
+            session.steered, session.limits = before
+            raise
+        self._observer.steered(steered)
+
+    @staticmethod
+    def _stamp(moment: float) -> str:
+        return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+
+    # ---- how it stands
+
+    def _state(self) -> State:
+        standing, now, wall = self._look(), self._clock(), self._run.wall()
+        names = Set.__struct_fields__
+        limits = {name: getattr(self.limits, name) for name in names}
+        of_job = {name: getattr(self._run.job.limits, name) for name in names}
+        return State(
+            session=self._session.number,
+            stopping=self._engine.is_over,
+            held={reason: self._stamp(wall - (now - since)) for reason, since in self._gate.holds.items()},
+            limits=limits,
+            of_job={name: value for name, value in of_job.items() if value != limits[name]},
+            in_flight=standing.in_flight,
+            rpm=round(standing.rpm, 1),
+            tpm=round(standing.tpm, 1),
+            left=standing.left,
+            failed=standing.failed,
+            again=self._engine.requeued.left,
+            bound_by=standing.bound_by,
+        )
+
+    def _told(self) -> str:
+        standing = self._look()
+        rows = f"{counted(standing.left, 'row')} left, {standing.failed} failed"
+        limits = _listed(self._in_force())
+        if self._engine.is_over:
+            return f"Stopping: {_in_flight(standing.in_flight)}; {rows}."
+        if self._gate.holds:
+            held = ", ".join(f"{reason} for {self._held_for(reason)}" for reason in self._gate.holds)
+            return f"{_sentence(held)}: {_in_flight(standing.in_flight)}; {rows}; {limits}."
+        speed = f"{short(standing.rpm)} requests and {short(standing.tpm)} tokens a minute"
+        bound = f", bound by {standing.bound_by}" if standing.bound_by else ""
+        return f"Running: {standing.in_flight} in flight, {speed}{bound}; {rows}; {limits}."
+
+    def _in_force(self) -> dict[str, int | float | None]:
+        """The limits; of those that few runs have, those that this one has."""
+        limits = {name: getattr(self.limits, name) for name in Set.__struct_fields__}
+        return {name: value for name, value in limits.items() if value is not None or name in {"rpm", "tpm"}}
+
+    def _held_for(self, reason: str) -> str:
+        return duration(self._clock() - self._gate.holds[reason])
+
+    def _still_held(self) -> str:
+        return f"; still no call goes: {', '.join(self._gate.holds)}" if self._gate.holds else ""
+
+    def _when(self) -> str:
+        """A lower limit has to wait until the minute before keeps it."""
+        wait = self._gate.allowed_in()
+        return f"; the next call may go in {duration(wait)}, when the last minute keeps that" if wait > 1 else ""
+
+
+def _in_flight(calls: int) -> str:
+    return "nothing is in flight" if not calls else f"{counted(calls, 'call')} in flight {_finish(calls)}"
+
+
+def _finish(calls: int) -> str:
+    return "finishes" if calls == 1 else "finish"
+
+
+def _listed(limits: Mapping[str, int | float | None]) -> str:
+    return ", ".join(f"{name} {_said(value)}" for name, value in limits.items())
+
+
+def _said(limit: float | None) -> str:
+    return "none" if limit is None else f"{limit:,.10g}"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,290 @@
+"""Keeps a run within a budget of money or tokens: no call goes that could take it past the limit.
+
+What was recorded and what calls in flight may cost at most stay below the limit together. A call that does not fit
+waits for others to end, since most cost less than they may; when none is in flight and the next still does not fit,
+the budget is used up. A call's most is counted from its bytes (no token is shorter than one) and its own limit of
+output. Without such a limit, or where thinking comes on top of it, the longest answer so far stands for it, and then
+the budget can be passed by as much as a call in flight outdoes that.
+
+The amounts of past sessions come from the records, so the limit holds for the run and not for the session. Calls that
+were under way when a process was killed have no record and are not counted.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import ROUND_UP, Decimal
+
+from msgspec import Struct
+
+from arkbatch.core.errors import UsageError
+from arkbatch.core.job import Job
+from arkbatch.core.types import Body, Cause, Kind, Row, Size, Usage, total_tokens
+from arkbatch.journal.ledger import Ledger
+from arkbatch.pricing.amounts import ZERO, Cost, Unknown, shown
+from arkbatch.pricing.billed_usage import FREE
+from arkbatch.pricing.run_cost import Bill, lane_of
+from arkbatch.pricing.tariff import Tariff
+
+FRAME = 500  # tokens around a request, and then some: at most 97 were seen
+PART = 6000  # an image takes 5120 at most
+UNSEEN = 4096  # Ark's own limit of output where a request names none; thinking is beside it
+ENOUGH = 20  # answers, after which the longest of them stands for what may come
+SOME_MORE = Decimal("1.1")
+
+HOW_TO_PRICE = (
+    "Give the price with --prices FILE, as [[model]] with family, currency and price.online = { input, output }, "
+    'or say what an endpoint id stands for: [map] "ep-..." = "doubao-seed-1.6".'
+)
+MAX_COST, MAX_TOKENS, NO_PRICE = "max_cost", "max_tokens", "no_price"
+
+
+class Hold(Struct, frozen=True, gc=False):
+    """What one call may take at most."""
+
+    cost: Decimal
+    tokens: int
+
+
+class _Largest(Struct):
+    """The most input and the most output that rows of one kind may take; `row` is one of them."""
+
+    row: Row
+    given: int
+    answered: int
+
+
+class Spending:
+    """Asked before each call of a session, and told what it took.
+
+    spent, tokens: so far, earlier sessions included
+    """
+
+    def __init__(self, job: Job, ledger: Ledger, bill: Bill, wall: Callable[[], float]) -> None:
+        limits = job.limits
+        self._most_cost = None if limits.max_cost is None else Decimal(str(limits.max_cost))
+        self._most_tokens = limits.max_total_tokens
+        self._bill = bill
+        self._wall = wall
+        self.currency = "" if self._most_cost is None else _currency(job, bill, wall())
+        self.spent = bill.cost().amounts.get(self.currency, ZERO)
+        self.tokens = total_tokens(tally.usage for tally in ledger.tallies)
+        self._held = Hold(ZERO, 0)
+        self._in_flight = 0
+        self._longest = self._answers = 0
+        self._largest: dict[tuple[str, str, str], _Largest] = {}
+        self._closed = False
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def admit(self, row: Row, size: Size, expected: int) -> Hold | Cause | None:
+        """Wait until the call fits. A cause: it never will; None: `close` was called. `expected`: output tokens."""
+        hold = self._most_of(row, size, expected)
+        if isinstance(hold, Cause):
+            return hold
+        if self._waiting:
+            await self._wait(first=False)
+        while not self._closed:
+            over = self._over(hold)
+            if over is None:
+                self._take(hold)
+                self._wake()  # there may be room for the next as well
+                return hold
+            if not self._in_flight:
+                return self._used_up(over, hold)
+            await self._wait(first=True)
+        return None
+
+    def admit_now(self, row: Row, size: Size, expected: int) -> Hold | None:
+        """The same for a call that can be done without: None when it does not fit at once."""
+        hold = self._most_of(row, size, expected)
+        if self._closed or self._waiting or isinstance(hold, Cause) or self._over(hold) is not None:
+            return None
+        self._take(hold)
+        return hold
+
+    async def _wait(self, *, first: bool) -> None:
+        """In line, so that a large call is not passed by small ones for ever."""
+        bell: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        (self._waiting.appendleft if first else self._waiting.append)(bell)
+        await bell
+
+    def settle(self, hold: Hold, row: Row, usage: Usage, *, model: str, service_tier: str, answered: bool) -> None:
+        """The call ended. One that was answered and did not count its tokens is taken to have used all it might."""
+        self._held = Hold(self._held.cost - hold.cost, self._held.tokens - hold.tokens)
+        self._in_flight -= 1
+        if usage:
+            self._longest = max(self._longest, usage.get("output", 0))
+            self._answers += 1
+            self.tokens += total_tokens((usage,))
+            self.spent += self._cost(hold, row, usage, model, service_tier)
+        elif answered:
+            self.tokens += hold.tokens
+            self.spent += hold.cost
+        self._wake()
+
+    def allow(self, most_cost: float) -> None:
+        """Another budget of money from now on, where there is one. Less than is spent ends the run as any other."""
+        self._most_cost = Decimal(str(most_cost))
+        self._wake()
+
+    @property
+    def said(self) -> str:
+        """What is spent, in money."""
+        return f"{shown(self.spent)} {self.currency}"
+
+    def enough(self, code: str) -> Decimal:
+        """A budget with which the next session goes on, after this one ended for want of it.
+
+        That begins with a row that has asked in this one, and knows no answers yet by which it could be judged to be
+        short. What ended may be judged dearer by then, at another time of the day: hence some more.
+        """
+        most = list(self._largest.values())
+        if code == MAX_TOKENS:
+            given = Decimal(self._most_tokens or 0)
+            least = Decimal(self.tokens + max((each.given + each.answered for each in most), default=0))
+        else:
+            given = self._most_cost or ZERO
+            costs = [self._dearest(each.row, each.given, each.answered) for each in most]
+            least = self.spent + max((cost for cost in costs if isinstance(cost, Decimal)), default=ZERO)
+        return max(2 * given, _rounded_up(least * SOME_MORE))
+
+    def close(self) -> None:
+        """Let nobody wait any more."""
+        self._closed = True
+        self._wake()
+
+    def _take(self, hold: Hold) -> None:
+        self._held = Hold(self._held.cost + hold.cost, self._held.tokens + hold.tokens)
+        self._in_flight += 1
+
+    def _over(self, hold: Hold) -> str | None:
+        """The budget into which this call does not fit now."""
+        most_cost, most_tokens = self._most_cost, self._most_tokens
+        if most_cost is not None and self.spent + self._held.cost + hold.cost > most_cost:
+            return MAX_COST
+        if most_tokens is not None and self.tokens + self._held.tokens + hold.tokens > most_tokens:
+            return MAX_TOKENS
+        return None
+
+    def _used_up(self, code: str, hold: Hold) -> Cause:
+        if code == MAX_COST:
+            amounts = (self._most_cost or ZERO, self.spent, hold.cost)
+            most, spent, next_call = (f"{shown(each)} {self.currency}" for each in amounts)
+        else:
+            most, spent, next_call = (f"{each or 0:,} tokens" for each in (self._most_tokens, self.tokens, hold.tokens))
+        flag = "--" + code.replace("_", "-")
+        return Cause(
+            Kind.BILLING,
+            code,
+            f"the budget of {most} ends here: {spent} are spent, and the next call may take up to {next_call}",
+            f"Run the same command with {flag} {plain(self.enough(code))} or more; what is recorded is not sent again.",
+        )
+
+    def _most_of(self, row: Row, size: Size, expected: int) -> Hold | Cause:
+        if row.endpoint in FREE:
+            return Hold(ZERO, 0)
+        given = FRAME + size.narrow + 3 * size.wide + PART * size.parts
+        answered, at_first = self._longest_answer(row.body, size, expected)
+        self._note(row, given, at_first)
+        cost = self._dearest(row, given, answered)
+        return cost if isinstance(cost, Cause) else Hold(cost, given + answered)
+
+    def _dearest(self, row: Row, given: int, answered: int) -> Decimal | Cause:
+        """What the call may cost at most, where a budget of money asks for it."""
+        if self._most_cost is None:
+            return ZERO
+        tariff = self._tariff(row)
+        if isinstance(tariff, Unknown):
+            return _no_price(tariff.reason)
+        at = datetime.fromtimestamp(self._wall(), UTC)
+        window = tariff.version(at).brackets[-1].to_input if tariff.version(at).brackets else given
+        cost = tariff.ceiling(min(given, window), answered, at)
+        if isinstance(cost, Unknown):
+            return _no_price(cost.reason)
+        if cost.currency != self.currency:
+            return _no_price(f"row {row.number} is billed in {cost.currency}, and the budget is in {self.currency}")
+        return cost.amount
+
+    def _longest_answer(self, body: Body, size: Size, expected: int) -> tuple[int, int]:
+        """Output tokens, as far as is known by now; and as a session takes it that knows no answers yet."""
+        ceiling = size.ceiling
+        if ceiling is not None and _holds(body, ceiling):
+            return ceiling, ceiling
+        known = max(ceiling or 0, self._longest, expected)
+        at_first = max(known, UNSEEN)
+        return known if self._answers >= ENOUGH else at_first, at_first
+
+    def _note(self, row: Row, given: int, answered: int) -> None:
+        """Remember the most that any row of its kind has asked for."""
+        kind = (row.endpoint, row.asked_model, str(row.body.get("service_tier")))
+        most = self._largest.get(kind)
+        if most is None:
+            self._largest[kind] = _Largest(row, given, answered)
+        else:
+            most.given, most.answered = max(most.given, given), max(most.answered, answered)
+
+    def _tariff(self, row: Row) -> Tariff | Unknown:
+        tier = row.body.get("service_tier")
+        tier = tier if isinstance(tier, str) else ""
+        return self._bill.tariff(row.asked_model, lane_of(row.endpoint), tier, row.asked_model)
+
+    def _cost(self, hold: Hold, row: Row, usage: Usage, model: str, service_tier: str) -> Decimal:
+        if self._most_cost is None:
+            return ZERO
+        tariff = self._bill.tariff(model, lane_of(row.endpoint), service_tier, row.asked_model)
+        cost = tariff if isinstance(tariff, Unknown) else tariff.cost(usage, datetime.fromtimestamp(self._wall(), UTC))
+        return cost.amount if isinstance(cost, Cost) and cost.currency == self.currency else hold.cost
+
+    def _wake(self) -> None:
+        while self._waiting:
+            bell = self._waiting.popleft()
+            if not bell.done():
+                bell.set_result(None)
+                if not self._closed:
+                    return
+
+
+def spending_of(job: Job, ledger: Ledger, bill: Bill | None, wall: Callable[[], float]) -> Spending | None:
+    """The keeper of the job's budget, None when it has none. UsageError: the budget could not be held."""
+    if bill is None or (job.limits.max_cost is None and job.limits.max_total_tokens is None):
+        return None
+    return Spending(job, ledger, bill, wall)
+
+
+def _currency(job: Job, bill: Bill, now: float) -> str:
+    """The currency of the job's model."""
+    cost = bill.cost()
+    if cost.unpriced:
+        raise UsageError(f"--max-cost cannot hold: {cost} in the records so far ({bill.reason}). {HOW_TO_PRICE}")
+    tier = job.defaults.get("service_tier")
+    tariff = bill.tariff(job.model, lane_of(job.endpoint), tier if isinstance(tier, str) else "")
+    known = tariff if isinstance(tariff, Unknown) else tariff.ceiling(1, 1, datetime.fromtimestamp(now, UTC))
+    if isinstance(known, Unknown):
+        raise UsageError(f"--max-cost cannot hold: {known.reason}. {HOW_TO_PRICE}")
+    if others := cost.amounts.keys() - {known.currency}:
+        raise UsageError(
+            f"--max-cost is in {known.currency}, and this run has cost {min(others)} too: use --max-tokens"
+        )
+    return known.currency
+
+
+def _holds(body: Body, ceiling: int) -> bool:
+    """Whether the request's limit of output bounds all that is billed: `max_tokens` does not count the thinking."""
+    thinking = body.get("thinking")
+    silent = isinstance(thinking, dict) and thinking.get("type") == "disabled"
+    return not ceiling or silent or body.get("max_completion_tokens") is not None
+
+
+def plain(amount: Decimal) -> str:
+    """As it is given on a command line."""
+    return f"{amount.normalize():f}"
+
+
+def _rounded_up(amount: Decimal) -> Decimal:
+    """To two digits."""
+    return amount.quantize(Decimal(1).scaleb(amount.adjusted() - 1), rounding=ROUND_UP) if amount else amount
+
+
+def _no_price(reason: str) -> Cause:
+    return Cause(Kind.BILLING, NO_PRICE, f"--max-cost cannot hold: {reason}", HOW_TO_PRICE)

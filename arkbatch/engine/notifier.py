@@ -1,0 +1,123 @@
+"""When people are told about a session: at its end, when the service stays away, and when it will be late.
+
+It looks and tells, and decides nothing about the run. Who is not told about something did not ask for it (`[notify]
+on`). A message that does not arrive is noted like everything else that happens, and changes nothing.
+"""
+
+import contextlib
+import platform
+import shlex
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from arkbatch.core.errors import ArkbatchError, RunDirectoryError
+from arkbatch.engine.cost_limit import MAX_COST, MAX_TOKENS
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.monitor.notification import Event, LongOutages, Notice
+from arkbatch.monitor.notify import Notifier
+from arkbatch.monitor.notify_channels import messengers
+from arkbatch.monitor.observer import Observer
+from arkbatch.pricing.summary import Summary
+
+
+class Noticing:
+    """One for each session. Leaving it waits some seconds, at most, until everybody was told."""
+
+    def __init__(self, run: OpenRun, observer: Observer) -> None:
+        notify = run.job.notify
+        # It was checked when the job was resolved; whether in clear is allowed, too.
+        self._notifier = Notifier(messengers(notify, insecure=True), self._undelivered)
+        self._observer = observer
+        self._run = run
+        self._on = notify.on
+        self._outages = LongOutages(notify.outage_after)
+        self._began = run.wall()
+        self._told_late = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """An error that the session cannot go on after, such as a full disk, is told as a halt."""
+        if isinstance(error, Exception):
+            # What we did not expect may say anything, such as a prompt.
+            reason = str(error) if isinstance(error, ArkbatchError) else f"{type(error).__name__}, a bug of arkbatch"
+            self._tell(Event.HALT, "stopped by an error", reason=reason, go_on=self._command)
+        if error is None or isinstance(error, Exception):
+            await self._notifier.settle()
+
+    def look(self, away: float) -> None:
+        """`away`: seconds of the present outage, 0 without one."""
+        if said := self._outages.look(away):
+            self._tell(Event.OUTAGE, said, go_on=self._status)
+
+    def late(self, said: str, advice: str, *, is_late: bool) -> None:
+        """The run will not be done in time, or will after all."""
+        if is_late or self._told_late:
+            self._tell(Event.LATE, said, advice=advice, go_on=self._status)
+        self._told_late = is_late
+
+    def ended(self, summary: Summary) -> None:
+        event, said = _ending(summary)
+        reason, advice = (summary.halt.message, summary.halt.advice) if summary.halt else ("", "")
+        self._tell(event, said, reason=reason, advice=advice, go_on=self._go_on(summary))
+
+    def _undelivered(self, text: str) -> None:
+        with contextlib.suppress(RunDirectoryError):  # the disk that is full is what the message was about
+            self._observer.noted(text)
+
+    def _tell(self, event: Event, said: str, *, reason: str = "", advice: str = "", go_on: str = "") -> None:
+        if event.value not in self._on:
+            return
+        run, ledger = self._run, self._run.journal.ledger
+        self._notifier.send(
+            Notice(
+                event=event,
+                said=said,
+                run_dir=str(run.directory.path.absolute()),
+                host=platform.node(),
+                at=datetime.fromtimestamp(run.wall(), UTC).isoformat(timespec="seconds"),
+                simulated=run.info.simulated,
+                done=ledger.done.count,
+                failed=ledger.failed.count,
+                left=max(0, run.found.done + run.found.failed + run.found.left - ledger.ended()),
+                seconds=round(run.wall() - self._began, 1),
+                cost=run.journal.bill.cost() if run.journal.bill else None,
+                reason=reason,
+                advice=advice,
+                go_on=go_on,
+            )
+        )
+
+    @property
+    def _status(self) -> str:
+        return f"arkbatch status {self._directory}"
+
+    @property
+    def _directory(self) -> str:
+        """Whole, since a message is read elsewhere."""
+        return shlex.quote(str(self._run.directory.path.absolute()))
+
+    @property
+    def _command(self) -> str:
+        """The command line of the session, if the run noted it whole."""
+        said = self._run.info.sessions[-1].command
+        return said if said.startswith("arkbatch ") else ""
+
+    def _go_on(self, summary: Summary) -> str:
+        if summary.left:
+            return self._command or self._status
+        return f"arkbatch {'retry' if summary.failed else 'report'} {self._directory}"
+
+
+def _ending(summary: Summary) -> tuple[Event, str]:
+    if summary.halt is not None:
+        if summary.halt.code in {MAX_COST, MAX_TOKENS}:
+            return Event.BUDGET, "stopped at the budget"
+        return Event.HALT, "halted, no row can work until someone acts"
+    if summary.ending == "stopped":
+        return Event.STOP, "stopped by hand"
+    return Event.END, "finished, with failed rows" if summary.failed else "finished"

@@ -1,0 +1,337 @@
+"""Opens a run directory for a session: finds what is there, and refuses what would mix two runs into one.
+
+An input that only grew is continued. One that changed otherwise, or a changed model or parameter, is refused with
+what differs, unless the caller says that it is meant (`rebase`, `mixed`). Nothing is sent from here.
+
+A row is left when it has no record, and also when its record says that it was interrupted. Such a row is read from
+the input like the others, and brings along what it has billed.
+"""
+
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from arkbatch import __version__
+from arkbatch.core.errors import RunChanged, UsageError
+from arkbatch.core.job import Job, asked, written
+from arkbatch.core.text import counted
+from arkbatch.core.types import BadRow, Before, Row
+from arkbatch.journal.journal import Journal
+from arkbatch.journal.ledger import Position
+from arkbatch.journal.read_backwards import last_failures
+from arkbatch.journal.rebase import rebase, survey_edit
+from arkbatch.journal.record_format import Retryable, before_of
+from arkbatch.journal.run_directory import (
+    FAILURES,
+    FORMAT,
+    RESULTS,
+    SPOOL,
+    InputInfo,
+    RunDirectory,
+    RunInfo,
+    SessionInfo,
+)
+from arkbatch.monitor.commands import limits_after
+from arkbatch.monitor.progress import Found
+from arkbatch.pricing.pricing import Pricer
+from arkbatch.pricing.run_cost import Bill
+from arkbatch.pricing.run_price_file import book_of_job, book_of_run, keep, name_of
+from arkbatch.protocol.endpoints import ENDPOINTS
+from arkbatch.rows.input_file import Change, compare, lines, spool, survey
+from arkbatch.rows.job_diff import asked_digest, differences
+from arkbatch.rows.parse import RowReader, problem_of_defaults
+
+STDIN = "-"
+R = TypeVar("R", Row, BadRow, Row | BadRow)
+
+
+def over_again(info: RunInfo) -> list[str]:
+    """What somebody had set while the last session worked, which held for that one only."""
+    last = info.sessions[-1] if info.sessions else None
+    set_then = limits_after({}, last.steered) if last else {}
+    if not set_then:
+        return []
+    listed = ", ".join(f"{name} {'none' if value is None else f'{value:g}'}" for name, value in set_then.items())
+    return [f"limits that ctl set in the last session ({listed}) hold no more; the job's do"]
+
+
+class Wishes(Struct, frozen=True):
+    """What the user says is meant, where a run would otherwise be refused."""
+
+    rebase: bool = False
+    mixed: bool = False
+
+
+class Interrupted(Struct, frozen=True):
+    """Where the line of such a row begins in the input, and what the row has spent."""
+
+    place: Position
+    before: tuple[Before, ...]
+
+
+class OpenRun:
+    """A run that is locked, read and ready for a session. Use it as a context manager.
+
+    found: what was there, and what changed
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        wishes: Wishes = Wishes(),  # noqa: B008  it is frozen
+        *,
+        wall: Callable[[], float],
+        command: str = "run",
+        stdin: IO[bytes] | None = None,
+    ) -> None:
+        self.job = job
+        self.wall = wall
+        self._wishes = wishes
+        self._command = command
+        self._stdin = stdin
+        self._stack = ExitStack()
+        self._changes: list[str] = []
+        self.directory = RunDirectory(Path(job.run_dir))
+        self.input = self.directory / SPOOL if job.input == STDIN else Path(job.input)
+
+    def __enter__(self) -> Self:
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _open(self) -> None:
+        problem = problem_of_defaults(self.job)
+        if problem is not None:
+            raise UsageError(f"No row could be sent with these defaults: {problem}. Correct [defaults] or --set.")
+        self.directory.create()
+        self._stack.enter_context(self.directory.locked(self.wall))
+        known = self.directory.read_info() if self.directory.exists else None
+        if self.job.input == STDIN:
+            self._spool(known)
+        self.fresh = known is None
+        self.info = self._begin() if known is None else self._resume(known)
+        self.journal = self._open_journal(self.info)
+        self._stack.callback(self.journal.abandon)
+        self._interrupted = self._read_interrupted()
+        self.info.last_row = self._last_row()
+        self.found = self._found()
+
+    def _open_journal(self, info: RunInfo) -> Journal:
+        pricer = Pricer(book_of_run(info, book_of_job(self.job)))
+
+        def keep_prices() -> None:
+            if keep(info, pricer):
+                self.directory.write_info(info)
+
+        bill, prices = Bill(pricer, self.job.model, keep_prices), name_of(pricer.book)
+        return Journal(self.directory, info.run_id, self.wall, lambda name: ENDPOINTS[name].path, bill, prices=prices)
+
+    def _begin(self) -> RunInfo:
+        said = asked(self.job)
+        info = RunInfo(
+            run_id=secrets.token_hex(4),
+            format=FORMAT,
+            created_at=self._now(),
+            simulated=self.job.simulated,
+            input=survey(self.input.absolute()),
+            asked=said,
+            asked_digest=asked_digest(said),
+            job=written(self.job),
+            row_limit=self.job.row_limit,
+        )
+        self.directory.write_info(info)
+        return info
+
+    def _resume(self, info: RunInfo) -> RunInfo:
+        self._check_asked(info)
+        self._check_input(info)
+        self._changes += over_again(info)
+        info.row_limit, info.job = self.job.row_limit, written(self.job)
+        return info
+
+    def _check_asked(self, info: RunInfo) -> None:
+        said = asked(self.job)
+        changes = differences(info.asked, said)
+        if not changes:
+            return
+        if not self._wishes.mixed and self._holds_records():
+            if info.simulated != self.job.simulated:
+                raise RunChanged(self._other_kind_of_answers(info))
+            listed = "; ".join(changes)
+            raise RunChanged(
+                f"{self.directory.path} was begun with other parameters: {listed}. "
+                "Take the change back, name another directory with -o, or say --mixed if it is meant."
+            )
+        self._changes += changes
+        info.asked, info.asked_digest, info.simulated = said, asked_digest(said), self.job.simulated
+
+    def _other_kind_of_answers(self, info: RunInfo) -> str:
+        held, now = ("made-up", "real") if info.simulated else ("real", "made-up")
+        take_back = "run it with --simulate" if info.simulated else "leave --simulate out"
+        return (
+            f"{self.directory.path} holds {held} answers, and these would be {now}. "
+            f"Name another directory with -o, or {take_back} to go on with the {held} ones."
+        )
+
+    def _holds_records(self) -> bool:
+        return any(
+            (self.directory / name).stat().st_size for name in (RESULTS, FAILURES) if (self.directory / name).exists()
+        )
+
+    def _check_input(self, info: RunInfo) -> None:
+        match compare(self.input, info.input):
+            case Change.SAME:
+                self._adopt(
+                    info,
+                    msgspec.structs.replace(
+                        info.input, path=str(self.input.absolute()), mtime_ns=self.input.stat().st_mtime_ns
+                    ),
+                )
+            case Change.GREW:
+                now = survey(self.input.absolute())
+                self._changes.append(f"the input grew by {counted(now.rows - info.input.rows, 'row')}")
+                self._adopt(info, now)
+            case Change.EDITED:
+                self._rebase(info)
+
+    def _rebase(self, info: RunInfo) -> None:
+        self._open_journal(info).close()  # so that no replaced line takes part
+        if not self._wishes.rebase and self._holds_records():
+            raise RunChanged(
+                f"The input {self.input} is not the one that {self.directory.path} began with: "
+                f"{survey_edit(self.directory, self.input)}. "
+                "Say --rebase to keep the results of unchanged rows and run the others, "
+                "or name another directory with -o."
+            )
+        self._changes.append(f"the input was edited: {rebase(self.directory, self.input)}")
+        self._adopt(info, survey(self.input.absolute()))
+
+    def _adopt(self, info: RunInfo, now: InputInfo) -> None:
+        if now != info.input:
+            info.input = now
+            self.directory.write_info(info)
+
+    def _spool(self, known: RunInfo | None) -> None:
+        """Keep standard input in the run directory. A later start may leave it empty, or give the same rows again."""
+        stream = self._stdin or sys.stdin.buffer
+        fresh = self.input.with_name(SPOOL + ".new")
+        if not (stream.isatty() and self.input.exists()):
+            spool(stream, fresh)
+            if fresh.stat().st_size or not self.input.exists():
+                self._check_spool(known, fresh)
+                fresh.replace(self.input)
+        fresh.unlink(missing_ok=True)
+        if not self.input.stat().st_size and known is None:
+            raise UsageError("Standard input is empty: pipe rows into it, or name an input file.")
+
+    def _check_spool(self, known: RunInfo | None, fresh: Path) -> None:
+        if known is not None and not self._wishes.rebase and compare(fresh, known.input) is Change.EDITED:
+            raise RunChanged(
+                f"Standard input is not the one that {self.directory.path} began with. "
+                "Say --rebase to keep the results of unchanged rows, or name another directory with -o."
+            )
+
+    def _last_row(self) -> int | None:
+        """The number of the last row that the limit takes in, None where it takes in all."""
+        limit, there = self.info.row_limit, self.info.input
+        if limit is None or limit >= there.rows:
+            return None
+        if there.lines == there.rows:
+            return limit
+        return next(number for number, _, _ in islice(lines(self.input), limit - 1, None))
+
+    def _found(self) -> Found:
+        ledger = self.journal.ledger
+        total = self.info.input.rows
+        if self.info.row_limit is not None:
+            total = min(total, self.info.row_limit)
+        left = max(0, total - ledger.ended(self.info.last_row))
+        return Found(
+            run_dir=str(self.directory.path),
+            done=ledger.done.count,
+            failed=ledger.failed.count,
+            left=left,
+            to_send=left,
+            total=total,
+            fresh=self.fresh,
+            changes=tuple(self._changes),
+        )
+
+    def _read_interrupted(self) -> dict[int, Interrupted]:
+        """By number; no more than calls were in flight when a session ended."""
+        path, numbers = self.directory / FAILURES, self.journal.ledger.interrupted
+        end = path.stat().st_size if numbers else 0
+        kept = (line for _, line in last_failures(path, end) if line.row in numbers)
+        return {
+            line.row: Interrupted(Position(line.row - 1, line.offset), before_of(line))
+            for line in islice(kept, len(numbers))
+        }
+
+    def rows(self) -> Iterator[Row | BadRow]:
+        """The rows that are left, in order. They are read as they are pulled."""
+        reader, ledger = RowReader(self.job), self.journal.ledger
+        limit, seen = self.job.row_limit, 0
+        # A limit counts rows from the top, so that the same command means the same rows each time.
+        start = Position() if limit is not None else self._first_left()
+        for number, offset, line in lines(self.input, start):
+            if limit is not None and (seen := seen + 1) > limit:
+                return
+            if number not in ledger:
+                row = reader.read(number, offset, line)
+                yield self.with_past(row) if number in self._interrupted else row
+
+    def _first_left(self) -> Position:
+        """No row before it is left."""
+        places = (each.place for each in self._interrupted.values())
+        return min((self.journal.resume_at, *places), key=lambda place: place.offset)
+
+    def with_past(self, row: R) -> R:
+        """A row that is left, with what it has spent if it was interrupted."""
+        found = self._interrupted.get(row.number)
+        return msgspec.structs.replace(row, before=found.before) if found else row
+
+    def will_send(self, failure: Retryable, offset: int) -> bool:  # noqa: ARG002 - a retry sends such
+        """Whether the failed row of the line at this byte of the failures is one that `rows` gives or gave."""
+        return False
+
+    def begin_session(self, limits: dict[str, Any]) -> SessionInfo:
+        """Note the session in `run.json`; its number is part of each request id."""
+        session = SessionInfo(
+            number=len(self.info.sessions) + 1,
+            command=self._command,
+            began_at=self._now(),
+            version=__version__,
+            limits=limits,
+            changes=list(self.found.changes),
+        )
+        self.info.sessions.append(session)
+        self.directory.write_info(self.info)
+        return session
+
+    def note_session(self) -> None:
+        """Write down what has become of the session so far."""
+        self.directory.write_info(self.info)
+
+    def end_session(self, session: SessionInfo, ending: str, seconds: float) -> None:
+        session.ended_at, session.ending, session.seconds = self._now(), ending, round(seconds, 3)
+        self.directory.write_info(self.info)
+
+    def _now(self) -> str:
+        return datetime.fromtimestamp(self.wall(), UTC).isoformat(timespec="seconds")

@@ -1,0 +1,61 @@
+"""What a session finds out about the service, told to the observers when it changes and written down for the next.
+
+It only looks, some times a second, at what the pace has learnt; it decides nothing.
+"""
+
+from collections.abc import Callable
+
+from arkbatch.core.job import SIMULATOR, Job
+from arkbatch.core.text import duration
+from arkbatch.limits.adaptive_limit import Pace
+from arkbatch.limits.circuit_breaker import Outage
+from arkbatch.limits.pace_file import PaceNote
+from arkbatch.monitor.observer import Observer
+
+
+def address(job: Job) -> str:
+    """The simulator's address changes with each session, so its name stands for it."""
+    return SIMULATOR if job.simulated else job.base_url
+
+
+class Finding:
+    """`look` now and then, `note` for the file."""
+
+    def __init__(self, pace: Pace, outage: Outage, job: Job, observer: Observer, wall: Callable[[], float]) -> None:
+        self.pace = pace
+        self._outage = outage
+        self._was_away = 0.0  # seconds, of the outage that was told
+        self._job = job
+        self._observer = observer
+        self._wall = wall
+        self._reason = pace.reason
+        self._changed_at = wall()
+
+    def look(self, now: float) -> None:
+        """Tell what is new."""
+        if self.pace.reason != self._reason:
+            self._reason, self._changed_at = self.pace.reason, self._wall()
+            self._observer.paced(self._reason)
+        if self._outage.is_away:
+            if not self._was_away:
+                self._observer.noted(f"{self._outage.trouble}; {self._outage.plan}")
+            self._was_away = max(self._outage.lasts(now), self._was_away)
+        elif self._was_away:
+            self._observer.noted(f"the service is back after {duration(self._was_away)}")
+            self._was_away = 0.0
+
+    def note(self, now: float) -> PaceNote:
+        found, memory = self.pace.found, self.pace.memory()
+        return PaceNote(
+            model=self._job.model,
+            base_url=address(self._job),
+            at=self._wall(),
+            rpm=found.rpm,
+            concurrency=found.concurrency,
+            met_rpm=memory.rpm,
+            met_concurrency=memory.concurrency,
+            reason=self.pace.reason,
+            changed_at=self._changed_at,
+            away=self._outage.reason,
+            away_seconds=round(self._outage.seconds(now), 1),
+        )

@@ -1,0 +1,58 @@
+"""What becomes of refused rows while it is not clear whether every row will meet the same refusal.
+
+The judgement is the stopper's; here workers wait for it, and rows are recorded once it is known.
+"""
+
+import asyncio
+
+from arkbatch.core.types import Cause, Failure
+from arkbatch.engine.fail_fast import Stopper
+from arkbatch.engine.recorder import Recording
+from arkbatch.engine.requeue import Requeued
+from arkbatch.rows.packing import failed_apart
+
+
+class Refusals:
+    """One session's."""
+
+    def __init__(self, recording: Recording, requeued: Requeued) -> None:
+        self._recording = recording
+        self._requeued = requeued
+        self._stopper = Stopper()
+        self._known = asyncio.Event()
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether nothing new should be sent until what is under way has ended."""
+        return self._stopper.doubtful
+
+    def add(self, failure: Failure) -> None:
+        for own in failed_apart(failure):
+            for each in self._stopper.refused(own):
+                self._recording.add(each)
+        if self._stopper.proven:
+            self._known.set()
+
+    def answered(self) -> None:
+        """A row succeeded, so the refusals were the rows' own."""
+        if not self._stopper.proven:
+            self.record()
+
+    def record(self) -> None:
+        """Record what was held."""
+        for failure in self._stopper.release():
+            self._recording.add(failure)
+        self._known.set()
+
+    def judged(self) -> Cause | None:
+        """Why no row will work, if that is clear: the last worker to ask knows that nothing under way ended better."""
+        halt = self._stopper.verdict(self._recording.without + len(self._requeued.rows))
+        return None if halt is None else halt.cause
+
+    async def known(self) -> None:
+        """Wait until it is clear, or the session ends."""
+        await self._known.wait()
+
+    def ends(self) -> None:
+        """The session ends: nobody is to wait any more."""
+        self._known.set()

@@ -1,0 +1,139 @@
+"""Opens a run for another try at its failed rows: which they are, and what is asked this time.
+
+The rows come from `failures.jsonl`, each with its request, so that neither the input nor the defaults are needed again.
+Rows that were interrupted are no failed ones: `run` sends them. Lines that were never sent have no request. They are
+read again, since the job may have changed; if the lines themselves were mended, the input is another one, which
+`run --rebase` adopts.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from arkbatch.core.errors import RunDirectoryError, UsageError
+from arkbatch.core.job import Job
+from arkbatch.core.types import BadRow, Before, Kind, Row
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.journal.bitmap import Bitmap
+from arkbatch.journal.journal import read_lines
+from arkbatch.journal.record_format import RequestPart, Retryable, before_of, decode_retryable
+from arkbatch.journal.run_directory import FAILURES, RunDirectory, RunInfo
+from arkbatch.monitor.progress import Found
+from arkbatch.protocol.endpoints import ENDPOINTS
+from arkbatch.rows.input_file import Change, compare, lines
+from arkbatch.rows.job_diff import merged
+from arkbatch.rows.parse import RowReader
+
+
+class Choice(Struct, frozen=True):
+    """Which failed rows, all where nothing is said; and what is asked differently.
+
+    changes: request parameters that replace the row's own, nested as in the request
+    """
+
+    kinds: frozenset[str] = frozenset()
+    rows: frozenset[int] = frozenset()
+    changes: Mapping[str, Any] = {}
+
+    def takes(self, failure: Retryable) -> bool:
+        return (not self.kinds or failure.error.kind in self.kinds) and (not self.rows or failure.row in self.rows)
+
+
+# What the record of a bad line had spent.
+NEVER_SENT = Before(Kind.BAD_ROW.value, "", "", "", "", 0, {})
+
+
+class OpenRetry(OpenRun):
+    """A run opened for its failed rows."""
+
+    def __init__(self, job: Job, choice: Choice, *, wall: Callable[[], float]) -> None:
+        super().__init__(job, wall=wall, command="retry")
+        self._choice = choice
+
+    def _open(self) -> None:
+        if not self.directory.exists:
+            raise RunDirectoryError(f"{self.directory.path} is not a run directory. Name the one that `run` wrote.")
+        super()._open()
+
+    def _resume(self, info: RunInfo) -> RunInfo:
+        """What is asked now comes from the rows and the flags, so there is nothing to compare."""
+        return info
+
+    def _found(self) -> Found:
+        self._end = (self.directory / FAILURES).stat().st_size
+        self._unsent = Bitmap()
+        chosen = 0
+        for failure in self._failures():
+            chosen += 1
+            if failure.request is None:
+                self._unsent.add(failure.row)
+        lost = self._unsent.count if self._unsent.count and not self._input_stands() else 0
+        changes = [f"{name}: {value}" for name, value in self._choice.changes.items()]
+        return msgspec.structs.replace(
+            super()._found(),
+            command="retry",
+            to_send=chosen - lost,
+            total=chosen - lost,
+            unsent=lost,
+            changes=tuple(changes),
+        )
+
+    def _input_stands(self) -> bool:
+        """Whether the lines that were never sent still stand where they stood."""
+        return self.input.exists() and compare(self.input, self.info.input) is not Change.EDITED
+
+    def rows(self) -> Iterator[Row | BadRow]:
+        """The chosen rows: those with a request from their failure, the others from their line."""
+        for failure in self._failures():
+            if failure.request is not None:
+                yield self._row(failure, failure.request)
+        if self._unsent.count and not self.found.unsent:
+            yield from self._read_again()
+
+    def will_send(self, failure: Retryable, offset: int) -> bool:
+        return offset < self._end and self._choice.takes(failure)
+
+    def _row(self, failure: Retryable, request: RequestPart) -> Row:
+        body = merged(request.body, self._choice.changes)
+        problem = ENDPOINTS[failure.endpoint].objection(body, at_ark=self.job.at_ark)
+        if problem is not None:
+            raise UsageError(f"Row {failure.row} cannot be sent so: {problem}. Correct --set.")
+        return row_of(failure, body)
+
+    def _read_again(self) -> Iterator[Row | BadRow]:
+        """Lines that were bad may be good by now: the model or the template of the job may have changed."""
+        reader = RowReader(self.job)
+        for number, offset, line in lines(self.input):
+            if number in self._unsent:
+                row = reader.read(number, offset, line)
+                if isinstance(row, Row):
+                    row = msgspec.structs.replace(row, body=merged(row.body, self._choice.changes))
+                yield msgspec.structs.replace(row, before=(NEVER_SENT,))
+
+    def _failures(self) -> Iterator[Retryable]:
+        """Up to where the file ended when it was opened: a row that fails again is written behind."""
+        for _, line in read_lines(self.directory / FAILURES, end=self._end):
+            failure = decode_retryable(line)
+            if not failure.interrupted and self._choice.takes(failure):
+                yield failure
+
+
+def row_of(failure: Retryable, body: dict[str, Any]) -> Row:
+    """The failed row as it is sent again, with this body."""
+    return Row(
+        failure.row,
+        failure.offset,
+        failure.digest,
+        failure.custom_id,
+        failure.endpoint,
+        body,
+        before_of(failure),
+    )
+
+
+def read_run(run_dir: str) -> RunInfo:
+    """`run.json` of a run. RunDirectoryError: it is none."""
+    return RunDirectory(Path(run_dir)).read_info()

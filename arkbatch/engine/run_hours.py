@@ -1,0 +1,108 @@
+"""Keeps a session to its hours, and says early whether it will be done in time.
+
+`look` is called some times a second and asks the wall clock each time, so that one which was set, and a machine that
+slept, are noticed at once. Outside its hours the gate is held: calls in flight end, and no other begins until it is
+let go again. What an hour is, and what follows from a rate, is decided in `core.hours` and `core.deadline`.
+"""
+
+import math
+from collections.abc import Callable
+
+from arkbatch.core.job import Schedule
+from arkbatch.core.schedule import ALWAYS, clock
+from arkbatch.core.text import counted, duration
+from arkbatch.engine.notifier import Noticing
+from arkbatch.engine.timezones import due_of, hours_of
+from arkbatch.limits.limiter import SHORTEST_WAIT, Gate
+from arkbatch.monitor.eta import Deadline, Means, said, what_helps
+from arkbatch.monitor.observer import Observer
+from arkbatch.monitor.progress import Standing
+
+HOLD = "outside its hours"
+
+
+class Timetable:
+    """One for each session.
+
+    waiting: what a session outside its hours waits for, "" within them
+    outlook: whether it will be done in time, "" while that is not known or nobody asked
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        gate: Gate,
+        observer: Observer,
+        noticing: Noticing,
+        *,
+        wall: Callable[[], float],
+        now: float,
+    ) -> None:
+        self._hours, due = hours_of(schedule), due_of(schedule)
+        self._zone = self._hours.zone if self._hours else due.zone if due else None
+        self._deadline = Deadline(due.after(wall()), self._hours) if due else None
+        self._schedule = schedule
+        self._gate = gate
+        self._observer = observer
+        self._noticing = noticing
+        self._wall = wall
+        self._worked, self._looked_at = 0.0, now
+        self._until = 0.0
+        self.waiting = self.outlook = ""
+
+    def look(self, now: float) -> None:
+        """Begin or end to wait. `now`: on the clock of the loop; outside the window no time is spent at work."""
+        if not (self._gate.holds or self._gate.outage.is_away):
+            self._worked += now - self._looked_at
+        self._looked_at = now
+        if self._hours is None:
+            return
+        wall = self._wall()
+        is_open, was_open = self._hours.is_open(wall), HOLD not in self._gate.holds
+        if is_open and not was_open:
+            self._go_on(wall)
+        elif not is_open:
+            self._wait(wall, was_open=was_open)
+
+    def changes_in(self) -> float:
+        """Seconds until the hours begin or end, unless somebody sets the clock."""
+        if self._hours is None:
+            return math.inf
+        wall = self._wall()
+        return max(self._hours.changes_at(wall) - wall, SHORTEST_WAIT)
+
+    def foresee(self, standing: Standing, means: Means, call_seconds: float) -> None:
+        """Say whether it will be done in time, when that is new. `call_seconds`: that a long call takes."""
+        if self._deadline is None:
+            return
+        wall = self._wall()
+        news = self._deadline.look(wall, self._worked, standing.recorded, standing.left, call_seconds)
+        if self._deadline.outlook is not None:
+            self.outlook = said(self._deadline.outlook, wall, self._zone)
+        if news is None:
+            return
+        help_ = what_helps(news, means) if news.is_late else ""
+        self._observer.noted(f"{self.outlook}{f'. What would help: {help_}' if help_ else ''}")
+        self._noticing.late(self.outlook, help_, is_late=news.is_late)
+
+    def _go_on(self, wall: float) -> None:
+        assert self._hours is not None
+        self.waiting = ""
+        self._gate.release(HOLD)
+        self._observer.noted(f"its hours have come: going on until {self._clock(self._hours.changes_at(wall), wall)}")
+
+    def _wait(self, wall: float, *, was_open: bool) -> None:
+        assert self._hours is not None
+        until = self._hours.changes_at(wall)
+        if not was_open and until == self._until:
+            return
+        self._until, self.waiting = until, f"waiting for {self._clock(until, wall)}"
+        if was_open:
+            self._gate.hold(HOLD)
+        calls = self._gate.in_flight
+        ending = f"; {counted(calls, 'call')} in flight {'ends' if calls == 1 else 'end'} first" if calls else ""
+        text = f"{HOLD} ({self._schedule.window}): {self.waiting}, in {duration(until - wall)}{ending}"
+        self._observer.noted(text if self._worked else f"{text}; --window {ALWAYS} begins at once")
+
+    def _clock(self, moment: float, now: float) -> str:
+        return clock(moment, now, self._zone)

@@ -1,0 +1,56 @@
+"""The rounds of a row whose model calls tools: which replies ask for one, and the next request after it.
+
+Each round is a call of its own, with its turn at the gate, its place in the budget and attempts of its own. The
+functions of one reply run one after the other, in the order in which they were called, so that what they change
+outside is changed in that order; rows run beside each other all the same. A round that fails is asked again from where
+the conversation stands. A session that resumes, or a `retry`, begins the conversation anew.
+"""
+
+import msgspec
+
+from arkbatch.core.job import ToolUse
+from arkbatch.core.types import Body, Cause, Done, Reply, Row, Verdict
+from arkbatch.engine.tool_module import Functions, call
+from arkbatch.monitor.observer import Observer
+from arkbatch.protocol.endpoints.batch_lane import online_name
+from arkbatch.protocol.structured_output import Validation
+from arkbatch.protocol.tool_calls import Told, Wish, calling, continued, endless, wishes
+
+
+class Talk:
+    """The tools of a job. `then` looks at the answers that call none. at_work: rows whose tools run just now."""
+
+    def __init__(self, functions: Functions, use: ToolUse, observer: Observer, then: Validation | None) -> None:
+        self._functions = functions
+        self._use = use
+        self._observer = observer
+        self._then = then
+        self.at_work = 0
+
+    def check(self, row: Row, reply: Reply, done: Done) -> Verdict:
+        """Whether a good reply goes on, or else what becomes of it."""
+        if online_name(row.endpoint) == "chat" and calling(reply.body) is not None:
+            return msgspec.structs.replace(done, goes_on=True)
+        return done if self._then is None else self._then(row, reply, done)
+
+    async def go_on(self, row: Row, reply: Reply, rounds: int) -> Body | Cause:
+        """The next request, after the functions that this reply calls. A cause: the row ends here.
+
+        rounds: those of this row, this one included
+        """
+        message = calling(reply.body)
+        assert message is not None
+        if rounds > self._use.max_rounds:
+            return endless(self._use.max_rounds)
+        self.at_work += 1
+        try:
+            told = [await self._call(row, wish) for wish in wishes(message)]
+        finally:
+            self.at_work -= 1
+        return continued(row.body, message, told)
+
+    async def _call(self, row: Row, wish: Wish) -> Told:
+        told = await call(self._functions, wish, self._use.timeout)
+        if told.trouble:
+            self._observer.tool_failed(row, wish.name, told.trouble)
+        return told

@@ -1,0 +1,158 @@
+"""What a session is made of, as the job says: its rows in order, pace, outage and gate, and the tools of its calls."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from arkbatch.core.errors import ArkbatchError
+from arkbatch.core.job import Job
+from arkbatch.core.types import BadRow, Row
+from arkbatch.engine.call import Tools
+from arkbatch.engine.cost_limit import spending_of
+from arkbatch.engine.json_schema import misfit_of
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.pace_report import address
+from arkbatch.engine.tool_loop import Talk
+from arkbatch.engine.tool_module import load
+from arkbatch.limits.adaptive_limit import Pace
+from arkbatch.limits.circuit_breaker import Outage
+from arkbatch.limits.limiter import Gate
+from arkbatch.limits.pace_file import read_pace
+from arkbatch.limits.published_limits import published, ramp_at
+from arkbatch.limits.ramp import Memory
+from arkbatch.limits.slow_calls import Flights
+from arkbatch.limits.token_rate import Allowance, Budget
+from arkbatch.limits.token_split import Shares, Slope
+from arkbatch.monitor.observer import Observer
+from arkbatch.protocol.structured_output import Validation
+from arkbatch.rows.media_files import Images
+from arkbatch.rows.packing import Packer, packing
+from arkbatch.transport.transport import Transport
+
+_TOGETHER, _CLOSE = 16, 1 << 16  # rows, and bytes of the input from the first to the last
+
+
+def some_together(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
+    """The same rows, some read at a time, as far as they are small.
+
+    A row that is read in the midst of all else that is done for one takes twice as long as one behind another: the
+    processor has to fetch the code for it anew.
+    """
+    read: list[Row | BadRow] = []
+    try:
+        for row in rows:
+            read.append(row)
+            if len(read) == _TOGETHER or abs(row.offset - read[0].offset) >= _CLOSE:
+                yield from read
+                read.clear()
+    except ArkbatchError:  # what was read before it is as good as ever
+        yield from read
+        raise
+    yield from read
+
+
+def packed(rows: Iterator[Row | BadRow], job: Job) -> Iterator[Row | BadRow]:
+    """The rows, put together where the job wants it."""
+    most = packing(job.embeddings.pack, at_ark=job.at_ark)
+    return rows if most is None else Packer(rows, most)
+
+
+def build_pace(job: Job, now: float, memory: Memory | None = None) -> Pace:
+    """The pace of a job: given limits are ceilings, and it finds out what the service grants below them.
+
+    Without a given rate it begins, at Ark, from the published limit of the model and as slowly as Ark advises.
+    """
+    limits, entry = job.limits, None
+    is_found = limits.rpm is None and job.lane == "online"  # the batch lane has a line and no rate
+    ramp = ramp_at(job.base_url) if is_found else None
+    if is_found:
+        entry = published(job.model, job.base_url)
+    return Pace(
+        now,
+        concurrency=limits.concurrency,
+        rate=limits.rpm,
+        ramp=ramp,
+        start=entry.start if entry else None,
+        memory=memory,
+    )
+
+
+def build_outage(job: Job, now: float, *, known: bool) -> Outage:
+    """`known`: the service has answered before."""
+    return Outage(now, width=job.limits.concurrency, give_up_after=job.retry.give_up_after, known=known)
+
+
+def build_gate(job: Job, now: float, pace: Pace, outage: Outage) -> Gate:
+    """The gate of a job, with the given limits."""
+    limits = job.limits
+    return Gate(
+        concurrency=limits.concurrency,
+        requests_per_minute=limits.rpm,
+        tokens=Budget(limits.tpm, now) if limits.tpm else None,
+        shares=_shares(job, now),
+        pace=pace,
+        outage=outage,
+    )
+
+
+def _shares(job: Job, now: float) -> list[Allowance]:
+    """What is kept beside the limit of all tokens."""
+    given, generated = job.limits.input_tpm, job.limits.output_tpm
+    shares: list[Allowance] = []
+    if given or generated:
+        parts = (Budget(limit, now) if limit else None for limit in (given, generated))
+        shares.append(Shares(*parts))
+    if job.lane == "online" and ramp_at(job.base_url) is not None:
+        shares.append(Slope(now))
+    return shares
+
+
+def remembered(run: OpenRun) -> Memory | None:
+    """What an earlier session found about this model at this address."""
+    note, job = read_pace(run.directory), run.job
+    if note is None or (note.model, note.base_url) != (job.model, address(job)):
+        return None
+    return note.memory(run.wall())
+
+
+def _validation(job: Job) -> Validation | None:
+    return Validation(misfit_of(job.schema_text), job.validate.attempts) if job.schema_text else None
+
+
+def _talk(job: Job, observer: Observer, validation: Validation | None) -> Talk | None:
+    """Who calls the tools for which a model asks, if the job has any."""
+    if not job.functions:
+        return None
+    return Talk(load(Path(job.tools.module), "tools.module"), job.tools, observer, validation)
+
+
+def build_tools(
+    run: OpenRun,
+    *,
+    gate: Gate,
+    transport: Transport,
+    observer: Observer,
+    call_prefix: str,
+    chance: Callable[[], float],
+    flights: Flights | None,
+) -> Tools:
+    job = run.job
+    validation = _validation(job)
+    talk = _talk(job, observer, validation)
+    return Tools(
+        gate=gate,
+        transport=transport,
+        journal=run.journal,
+        observer=observer,
+        retry=job.retry,
+        replies=job.replies,
+        model=job.model,
+        call_prefix=call_prefix,
+        chance=chance,
+        wall=run.wall,
+        spending=spending_of(job, run.journal.ledger, run.journal.bill, run.wall),
+        files=Images(job.images) if job.images else None,
+        flights=flights,
+        check=talk.check if talk else validation,
+        talk=talk,
+        hedge=job.limits.concurrency if job.hedge and flights is not None else 0,
+    )

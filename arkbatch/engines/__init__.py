@@ -1,1 +1,0 @@
-"""Runs: brings decisions and adapters together."""

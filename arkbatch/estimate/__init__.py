@@ -1,0 +1,1 @@
+"""Tokens, cost and time of a run before it starts, from a sample of its input."""

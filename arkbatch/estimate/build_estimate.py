@@ -1,0 +1,146 @@
+"""What a job will take: its rows are sized, a few of them may be sent, and `core.sampling` does the arithmetic.
+
+Rows are grouped by endpoint and model, since each has prices of its own. The same rows are priced on the other lane as
+well, where it has a price: the batch lane beside the online one, and the other way round.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from random import Random
+
+from msgspec import Struct
+
+from arkbatch.core.job import Job
+from arkbatch.core.types import Usage
+from arkbatch.estimate.confidence import line
+from arkbatch.estimate.extrapolate import Measured, Price
+from arkbatch.estimate.forecast import (
+    BY_CHARACTERS,
+    Ceiling,
+    Counting,
+    Estimate,
+    Pace,
+    from_sample,
+    without_sample,
+)
+from arkbatch.estimate.input_sizes import Inputs
+from arkbatch.estimate.measured import Kind, Records, Sums
+from arkbatch.estimate.strata import Sizes
+from arkbatch.limits.token_estimator import OVERHEAD
+from arkbatch.pricing.amounts import Cost, Unknown
+from arkbatch.pricing.billed_usage import FREE
+from arkbatch.pricing.pricing import Pricer
+from arkbatch.pricing.run_cost import BATCH, ONLINE, Bill, lane_of
+from arkbatch.pricing.run_price_file import book_of_job
+from arkbatch.pricing.tariff import Tariff
+from arkbatch.protocol.endpoints.batch_lane import batch_name, online_name
+
+NOTHING_BILLED = Unknown("no price list of Ark has it, and its replies count no tokens: nothing seems to be billed")
+
+
+class Forecast(Struct, frozen=True):
+    """The estimate of one endpoint's and model's rows on its own lane, and on the other one where that has a price.
+
+    lane, other_lane: online or batch
+    """
+
+    endpoint: str
+    model: str
+    lane: str
+    estimate: Estimate
+    other_lane: str
+    other: Estimate | None
+
+
+class Question(Struct, frozen=True):
+    """What all estimates of one job have in common.
+
+    records: what was sent of it; None when nothing was, or when that is not to be looked at
+    seed: the same for each question about a run
+    """
+
+    job: Job
+    now: datetime
+    records: Records | None = None
+    counting: Counting = BY_CHARACTERS
+    seed: str = ""
+
+
+def forecasts(question: Question, kinds: Mapping[Kind, Inputs]) -> list[Forecast]:
+    """For each kind of row in the input."""
+    return [_forecast(question, kind, inputs) for kind, inputs in kinds.items()]
+
+
+def bills_of(job: Job, kind: Kind) -> dict[str, Bill]:
+    """Where records of this kind are added up: as what they are, and as rows of the other lane."""
+    return {endpoint: Bill(Pricer(book_of_job(job)), job.model) for endpoint in (kind[0], _other(kind[0]))}
+
+
+def _other(endpoint: str) -> str:
+    """The same API on the other lane."""
+    return online_name(endpoint) if lane_of(endpoint) == BATCH else batch_name(endpoint)
+
+
+def _forecast(question: Question, kind: Kind, inputs: Inputs) -> Forecast:
+    endpoint, model = kind
+    other, job = _other(endpoint), question.job
+    if endpoint in FREE:
+        unbilled = _estimate(question, kind, inputs, endpoint, NOTHING_BILLED)
+        return Forecast(endpoint, model, ONLINE, unbilled, BATCH, None)
+    asked = job.defaults.get("service_tier")
+    bill, tier = Bill(Pricer(book_of_job(job)), job.model), asked if isinstance(asked, str) else ""
+    beside = bill.tariff(model, lane_of(other), "")
+    own = _estimate(question, kind, inputs, endpoint, bill.tariff(model, lane_of(endpoint), tier))
+    return Forecast(
+        endpoint,
+        model,
+        lane_of(endpoint),
+        own,
+        lane_of(other),
+        None if isinstance(beside, Unknown) else _estimate(question, kind, inputs, other, beside),
+    )
+
+
+def _estimate(question: Question, kind: Kind, inputs: Inputs, endpoint: str, tariff: Tariff | Unknown) -> Estimate:
+    """The rows of this kind, priced as if they were sent to this endpoint."""
+    price, ceiling = _prices(tariff, question.now)
+    if question.job.functions and online_name(endpoint) == "chat":
+        ceiling = _in_rounds
+    limits = question.job.limits
+    pace = Pace(limits.concurrency, limits.rpm, limits.tpm, limits.input_tpm, limits.output_tpm)
+    sample, left = _measured(question.records, inputs)
+    if not any(one.usage for one in sample):
+        return without_sample(left, price, ceiling, pace, question.counting)
+    assert question.records is not None
+    sums = question.records.kinds.get(kind) or Sums(bills_of(question.job, kind))
+    recorded = sums.recorded(endpoint)
+    chance = Random(f"{question.seed} {kind}").random  # noqa: S311  nothing to guess
+    return from_sample(left, recorded, sample, price=price, ceiling=ceiling, pace=pace, chance=chance)
+
+
+def _measured(records: Records | None, inputs: Inputs) -> tuple[list[Measured], Sizes]:
+    """The sample, and the rows that are left: input is expected of both as the sample's turned out to be."""
+    went_of = {} if records is None else records.sampled
+    found = [(sent, went_of[sent.number]) for sent in inputs.sample if sent.number in went_of]
+    told = [(inputs.tokens_of(sent), went.usage["input"]) for sent, went in found if went.usage.get("input")]
+    start, slope = line(told) if told else (OVERHEAD, 1.0)
+    sample = [
+        Measured(start + slope * inputs.tokens_of(sent), sent.ceiling, went.usage, went.seconds) for sent, went in found
+    ]
+    return sample, inputs.left(start, slope)
+
+
+def _in_rounds(given: int, answered: int) -> Unknown:
+    """The ceiling of a row whose model may call tools."""
+    del given, answered
+    return Unknown("tools are called in rounds, each of which is a call")
+
+
+def _prices(tariff: Tariff | Unknown, now: datetime) -> tuple[Price, Ceiling]:
+    def price(usage: Usage) -> Cost | Unknown:
+        return tariff if isinstance(tariff, Unknown) else tariff.cost(usage, now)
+
+    def ceiling(given: int, answered: int) -> Cost | Unknown:
+        return tariff if isinstance(tariff, Unknown) else tariff.ceiling(given, answered, now)
+
+    return price, ceiling

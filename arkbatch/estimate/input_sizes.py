@@ -1,0 +1,132 @@
+"""The rows of a job as an estimate sees them: counted by kind and size, the sampled ones kept apart.
+
+Where a row's tokens are not counted by the service, a rule by characters guesses them: its first guess, or, where
+other rows of the kind were counted, that guess corrected by how far it was off there.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Protocol
+
+from msgspec import Struct, field
+
+from arkbatch.core.job import Job
+from arkbatch.core.types import Row
+from arkbatch.estimate.measured import Kind
+from arkbatch.estimate.strata import Sizes, Strata
+from arkbatch.limits.token_estimator import PART, by_characters
+from arkbatch.protocol.endpoints import ENDPOINTS
+from arkbatch.rows.input_file import lines
+from arkbatch.rows.parse import RowReader
+
+
+def readable_rows(job: Job, first: int | None = None) -> Iterator[Row]:
+    """The rows that can be sent, in order."""
+    reader = RowReader(job)
+    found = (reader.read(*line) for line in islice(lines(Path(job.input)), first or job.row_limit))
+    return (row for row in found if isinstance(row, Row))
+
+
+def kind_of(row: Row) -> Kind:
+    return row.endpoint, row.asked_model
+
+
+def guessed(row: Row) -> float:
+    return by_characters(ENDPOINTS[row.endpoint].size(row.body))
+
+
+def sample_of(job: Job, run_id: str, count: int) -> list[Row]:
+    """The rows to measure: of each kind, spread over its sizes and over the file. A run has the same each time."""
+    strata, again = Strata(), Strata()
+    for row in readable_rows(job):
+        strata.add(kind_of(row), guessed(row))
+    chosen = strata.choose(count, Random(run_id).random)  # noqa: S311  nothing to guess
+    return [row for row in readable_rows(job) if again.add(kind_of(row), guessed(row)) in chosen]
+
+
+class Numbers(Protocol):
+    """Of rows; a ledger is one."""
+
+    def __contains__(self, row: int, /) -> bool: ...
+
+
+class Sent(Struct, frozen=True):
+    """A row of the sample: the tokens that were counted of it, or else guessed, and the most output that it allows."""
+
+    number: int
+    tokens: float
+    counted: bool
+    ceiling: int | None
+
+
+class Inputs(Struct):
+    """The rows of one kind. Those without a record are in `counted` or in `guessed`.
+
+    sample: those that were sent
+    rule: tokens that the rule guessed of rows that were counted as well, and those that they had
+    """
+
+    counted: Sizes = field(default_factory=Sizes)
+    guessed: Sizes = field(default_factory=Sizes)
+    sample: list[Sent] = field(default_factory=list)
+    rule: tuple[float, float] = (0.0, 0.0)
+
+    def add(self, row: Row, counted: float | None, *, sent: bool, recorded: bool) -> None:
+        """counted: its texts, by the service, without what is put around a request; None to go by the rule."""
+        size = ENDPOINTS[row.endpoint].size(row.body)
+        by_rule = max(by_characters(size), 1.0)
+        tokens = by_rule if counted is None else counted + PART * size.parts
+        if counted is not None:
+            self.rule = self.rule[0] + by_rule, self.rule[1] + tokens
+        if sent:
+            self.sample.append(Sent(row.number, tokens, counted is not None, size.ceiling))
+        if not recorded:
+            (self.guessed if counted is None else self.counted).add(tokens, size.ceiling)
+
+    def left(self, start: float, slope: float) -> Sizes:
+        """The rows without a record, by their expected input: `start` for each request, and `slope` for each token."""
+        left = Sizes()
+        left.add_all(self.counted, start, slope)
+        left.add_all(self.guessed, start, slope * self._correction)
+        return left
+
+    def tokens_of(self, sent: Sent) -> float:
+        return sent.tokens if sent.counted else sent.tokens * self._correction
+
+    @property
+    def _correction(self) -> float:
+        by_rule, counted = self.rule
+        return counted / by_rule if by_rule else 1.0
+
+
+class Kinds:
+    """All rows of a job.
+
+    sample: those that were sent for the estimate; recorded: all that have a record
+    """
+
+    def __init__(self, sample: Numbers = (), recorded: Numbers = ()) -> None:
+        self._sample, self._recorded = sample, recorded
+        self.found: dict[Kind, Inputs] = {}
+
+    def wanted(self, rows: Iterator[Row]) -> Iterator[Row]:
+        """The rows whose tokens matter: a record tells those of the others. Each kind is noted as it comes."""
+        for row in rows:
+            self.found.setdefault(kind_of(row), Inputs())
+            if row.number in self._sample or row.number not in self._recorded:
+                yield row
+
+    def add(self, row: Row, counted: float | None) -> None:
+        """One of the wanted rows. `counted` as `Inputs` has it."""
+        inputs = self.found[kind_of(row)]
+        inputs.add(row, counted, sent=row.number in self._sample, recorded=row.number in self._recorded)
+
+
+def by_kind(job: Job, sample: Numbers = (), recorded: Numbers = (), first: int | None = None) -> dict[Kind, Inputs]:
+    """All rows of a job, their tokens guessed. `first`: look at no more rows than these."""
+    kinds = Kinds(sample, recorded)
+    for row in kinds.wanted(readable_rows(job, first)):
+        kinds.add(row, None)
+    return kinds.found

@@ -1,0 +1,1 @@
+"""The run directory: records, ledger, and rebase."""

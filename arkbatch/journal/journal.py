@@ -1,0 +1,317 @@
+"""The journal: appends outcomes, makes them durable, and finds its way back after any end of the process.
+
+`results.jsonl` and `failures.jsonl` are the only truth. A record exists when its newline does. `record` hands
+the line to the operating system before it counts the row, so that a killed process loses none that was counted;
+`sync` makes that hold for a power cut. `ledger.bin` is a cache, replaced only after the bytes it stands for are
+on disk. All methods but the returned snapshots are synchronous and belong to one thread: with no `await` between
+receiving a reply and recording it, no queue and no lock is needed.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from arkbatch.core.errors import RunDamaged
+from arkbatch.core.types import Failure, Outcome, Success
+from arkbatch.journal.bitmap import Bitmap
+from arkbatch.journal.ledger import Ledger, Marks, Position, fold_lines
+from arkbatch.journal.record_format import Entry, decode_entry, encode, entry_of
+from arkbatch.journal.run_directory import (
+    FAILURES,
+    LEDGER,
+    RESULTS,
+    USAGE,
+    RunDirectory,
+    disk,
+    replace_file,
+    sync_directory,
+    write_all,
+)
+from arkbatch.pricing.billed_usage import BilledEntry, decode_billed
+from arkbatch.pricing.run_cost import Bill
+from arkbatch.pricing.usage_report import usage_report
+
+_BUFFER = 1 << 20
+E = TypeVar("E", bound=Entry)
+
+
+class Journal:
+    """Open for writing. Hold the directory's lock around it.
+
+    url_of: the path of an endpoint, by name, for the request that a failure keeps
+    bill: adds up what the records cost; None where nobody asks
+    prices: the name of the price book that the bill goes by
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        run_id: str,
+        wall: Callable[[], float],
+        url_of: Callable[[str], str],
+        bill: Bill | None = None,
+        *,
+        prices: str = "",
+    ) -> None:
+        self._directory = directory
+        self._run_id = run_id
+        self._wall = wall
+        self._url_of = url_of
+        self.bill = bill
+        self._prices = prices
+        self._results = _AppendOnly(directory / RESULTS)
+        self._failures = _AppendOnly(directory / FAILURES)
+        self.ledger, self.resume_at = read_ledger(directory, bill, prices)
+        if self.ledger.replaced:
+            self._compact()
+
+    def record(self, *outcomes: Outcome) -> None:
+        """Append a line for each, then count their rows. StorageFull: the session has to end.
+
+        The rows of a file are counted before the next file is written: a ledger that stands for lines which it does
+        not count would have their rows sent and recorded again.
+        """
+        now = self._wall()
+        results = [outcome for outcome in outcomes if isinstance(outcome, Success)]
+        failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+        for file, ended in ((self._results, results), (self._failures, failures)):
+            if ended:
+                self._append(file, ended, now)
+
+    def _append(self, file: "_AppendOnly", outcomes: Sequence[Outcome], now: float) -> None:
+        entries = [entry_of(outcome) for outcome in outcomes]
+        lines, finished_at = [], datetime.fromtimestamp(now, UTC)
+        for outcome, entry in zip(outcomes, entries, strict=True):
+            url = self._url_of(entry.endpoint) if entry.error is not None and entry.endpoint else ""
+            lines.append(encode(outcome, run_id=self._run_id, finished_at=finished_at, url=url))
+        file.append(b"".join(lines))
+        for outcome, entry in zip(outcomes, entries, strict=True):
+            self.ledger.fold(entry)
+            if self.bill is not None:
+                self.bill.record(outcome, now)
+
+    def sync(self) -> None:
+        """Wait until all that was recorded is on disk. May run in a thread while `record` goes on."""
+        self._results.sync()
+        self._failures.sync()
+
+    def snapshot(self, resume_at: Position) -> Callable[[], None]:
+        """Take the state as it is now; the returned call writes it, and may run in a thread.
+
+        resume_at: every row before it is recorded
+        """
+        self.resume_at = resume_at
+        marks = Marks(self._results.end, self._failures.end, resume_at)
+        if self.bill is not None:
+            self.ledger.bill = self.bill.to_bytes(self._prices)
+        data = self.ledger.to_bytes(marks)
+        usage = usage_report(self.ledger, marks, self.bill)
+
+        def write() -> None:
+            self.sync()
+            replace_file(self._directory / LEDGER, data)
+            replace_file(self._directory / USAGE, usage)
+
+        return write
+
+    def close(self, resume_at: Position | None = None) -> None:
+        """Make everything durable, and take the lines that no longer count out of the failures."""
+        try:
+            if self.ledger.replaced:
+                self._compact()
+            self.snapshot(resume_at or self.resume_at)()
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Close the files and nothing more, after a disk that is full."""
+        self._results.close()
+        self._failures.close()
+
+    def _compact(self) -> None:
+        """Rewrite the failures without replaced lines. The cache goes first: its offsets mean the old file."""
+        path = self._directory / FAILURES
+        while self.ledger.replaced:
+            fresh = path.with_name(path.name + ".new")
+            with disk(path):
+                kept = _write_live_lines(path, fresh, self.ledger)
+                (self._directory / LEDGER).unlink(missing_ok=True)
+                fresh.replace(path)
+                sync_directory(path.parent)
+            self.ledger.replaced = kept - self.ledger.failure_lines
+            self._failures.close()
+            self._failures = _AppendOnly(path)
+
+
+class _AppendOnly:
+    """One file of whole lines. A torn last line, left by a crash, is cut off when it is opened."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with disk(path):
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            self.end = end_of_lines(path)
+            os.ftruncate(self._descriptor, self.end)
+
+    def append(self, line: bytes) -> None:
+        """One line or more; all of them or, after an error, none."""
+        written = 0
+        try:
+            written = os.write(self._descriptor, line)
+            if written < len(line):
+                write_all(self._descriptor, line[written:])
+        except OSError:
+            with disk(self.path):
+                os.ftruncate(self._descriptor, self.end)
+                raise
+        self.end += len(line)
+
+    def sync(self) -> None:
+        with disk(self.path):
+            os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def read_ledger(
+    directory: RunDirectory, bill: Bill | None = None, prices: str | None = None
+) -> tuple[Ledger, Position]:
+    """What the two files add up to, and a place in the input before which every row is recorded.
+
+    Reads only, so that it serves while another process writes. Without a usable `ledger.bin` it reads every line.
+    bill: filled with what the lines cost; prices: a saved bill of another price book is not used
+    """
+    ledger, marks = _cached(directory) or (Ledger(), Marks())
+    if bill is not None and not bill.restore(ledger.bill, prices):
+        ledger, marks = Ledger(), Marks(input=marks.input)
+    failures, results = (directory.failures, marks.failures_end), (directory / RESULTS, marks.results_end)
+    if bill is None:
+        fold_lines(ledger, read_entries(*failures, decode_entry), read_entries(*results, decode_entry))
+    else:
+        fold_lines(ledger, _billed(*failures, bill, ledger), _billed(*results, bill, ledger))
+    return ledger, marks.input
+
+
+def _billed(path: Path, start: int, bill: Bill, ledger: Ledger) -> Iterator[BilledEntry]:
+    """Entries that are in the bill by the time that they are folded: the ledger still stands before each."""
+    for entry in read_entries(path, start, decode_billed):
+        bill.fold(entry, ledger)
+        yield entry
+
+
+def read_entries(path: Path, start: int, decode: Callable[[bytes], E]) -> Iterator[E]:
+    """The whole lines from a byte offset on; a last line without a newline is not there yet."""
+    for offset, line in read_lines(path, start):
+        try:
+            yield decode(line)
+        except msgspec.DecodeError as error:
+            raise RunDamaged(
+                f"{path} holds a line at byte {offset} that arkbatch did not write ({error}). "
+                "Take it out, delete ledger.bin beside it, and run the same command again."
+            ) from error
+
+
+def read_lines(path: Path, start: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """Byte offset and bytes of each whole line that begins before `end`."""
+    if not path.exists():
+        return
+    with path.open("rb", buffering=_BUFFER) as file:
+        file.seek(start)
+        offset = start
+        for line in file:
+            if not line.endswith(b"\n") or (end is not None and offset >= end):
+                return
+            yield offset, line
+            offset += len(line)
+
+
+def read_lines_back(path: Path, end: int) -> Iterator[tuple[int, bytes]]:
+    """Byte offset and bytes of each line before `end`, where one ends, the last line first."""
+    with path.open("rb") as file:
+        place, offset = end, end + 1
+        rest: list[bytes] = []  # of a line whose beginning was not read yet, its end first
+        while place:
+            begin = max(0, place - _BUFFER)
+            file.seek(begin)
+            first, *more = file.read(place - begin).split(b"\n")
+            place = begin
+            for part in reversed(more):
+                line = b"".join([part, *reversed(rest)])
+                rest.clear()
+                offset -= len(line) + 1
+                if line:  # else it is what stands behind the last newline
+                    yield offset, line
+            rest.append(first)
+        if first_line := b"".join(reversed(rest)):
+            yield 0, first_line
+
+
+def end_of_lines(path: Path) -> int:
+    """The offset behind the last newline."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            begin = max(0, end - _BUFFER)
+            file.seek(begin)
+            found = file.read(end - begin).rfind(b"\n")
+            if found >= 0:
+                return begin + found + 1
+            end = begin
+    return 0
+
+
+def _cached(directory: RunDirectory) -> tuple[Ledger, Marks] | None:
+    """The ledger of `ledger.bin`, unless it is torn or stands for bytes that the files do not have."""
+    try:
+        data = (directory / LEDGER).read_bytes()
+    except FileNotFoundError:
+        return None
+    found = Ledger.from_bytes(data)
+    if found is None:
+        return None
+    marks = found[1]
+    sound = _line_ends_at(directory / RESULTS, marks.results_end) and _line_ends_at(
+        directory / FAILURES, marks.failures_end
+    )
+    return found if sound else None
+
+
+def _line_ends_at(path: Path, offset: int) -> bool:
+    if offset == 0:
+        return True
+    try:
+        with path.open("rb") as file:
+            file.seek(offset - 1)
+            return file.read(1) == b"\n"
+    except FileNotFoundError:
+        return False
+
+
+def _write_live_lines(path: Path, fresh: Path, ledger: Ledger) -> int:
+    """Copy the failures that still count; how many lines were kept.
+
+    Of a row that stands twice the first line goes. Two bitmaps tell so without remembering a line per row; a row
+    that stands three times, after two sessions were killed, takes a second round by the caller.
+    """
+    seen, twice = Bitmap(), Bitmap()
+    for entry in read_entries(path, 0, decode_entry):
+        (twice if entry.row in seen else seen).add(entry.row)
+    kept = 0
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb", buffering=_BUFFER) as file:
+        for _, line in read_lines(path):
+            row = decode_entry(line).row
+            if row in twice:
+                twice.discard(row)
+            elif ledger.keeps_failure_of(row):
+                kept += file.write(line) > 0
+        file.flush()
+        os.fsync(file.fileno())
+    return kept

@@ -1,0 +1,250 @@
+"""What the journal's lines add up to: which rows are done, which failed, and the totals of both.
+
+It folds entries, one at a time, in any mixture of fresh outcomes and lines read back; the state is the same
+either way. A row has one record that counts. When a failed row is tried again, the new line replaces the old
+one and says in `before` what was spent earlier, so that the fold comes out the same while the replaced line is
+still in the file and after it was removed. Tokens once billed stay billed: replacing a record moves its row,
+never its usage. A line that only keeps what an interrupted row has billed so far counts its tokens, and no row.
+
+The bytes form is a cache of the files up to the offsets in it. It knows nothing of files, time or prices.
+"""
+
+import zlib
+from collections.abc import Iterable, Iterator
+
+import msgspec
+from msgspec import Struct
+
+from arkbatch.core.errors import RunDamaged
+from arkbatch.core.types import Before
+from arkbatch.journal.bitmap import Bitmap
+from arkbatch.journal.record_format import Entry
+
+FORMAT = 2
+_SEAL = zlib.crc32  # a torn or foreign file is thrown away, not trusted
+
+
+class Position(Struct, frozen=True, gc=False):
+    """A place in the input: `line` lines end before byte `offset` (of the uncompressed text)."""
+
+    line: int = 0
+    offset: int = 0
+
+
+class Marks(Struct, frozen=True, gc=False):
+    """The ends of the two files that a ledger stands for, and a place before which every row is recorded."""
+
+    results_end: int = 0
+    failures_end: int = 0
+    input: Position = Position()
+
+
+class Tally(Struct):
+    """The sums of one endpoint, model and service tier. `usage` covers all billed attempts."""
+
+    endpoint: str
+    model: str
+    service_tier: str
+    succeeded: int = 0
+    failed: int = 0
+    attempts: int = 0
+    usage: dict[str, int] = {}
+    discarded: dict[str, int] = {}
+
+
+class FailureTally(Struct):
+    """How many rows stand failed with this kind and code, with one message as a sample."""
+
+    kind: str
+    code: str
+    rows: int = 0
+    sample: str = ""
+    sample_row: int = 0
+
+
+class _Saved(Struct):
+    format: int
+    marks: Marks
+    done: bytes
+    failed: bytes
+    tallies: list[Tally]
+    failures: list[FailureTally]
+    replaced: int
+    interrupted: list[int]
+    bill: bytes = b""
+
+
+class Ledger:
+    """Folds entries.
+
+    done, failed: the rows whose record that counts is a success, a failure
+    interrupted: rows with a failure line that are left all the same, no more than one session has calls in flight
+    replaced: failure lines in the file that no longer count
+    bill: what the same lines cost, as it was saved; the ledger keeps it and does not look into it
+    """
+
+    def __init__(self) -> None:
+        self.done = Bitmap()
+        self.failed = Bitmap()
+        self.interrupted: set[int] = set()
+        self.replaced = 0
+        self.bill = b""
+        self._tallies: dict[tuple[str, str, str], Tally] = {}
+        self._failures: dict[tuple[str, str], FailureTally] = {}
+
+    def __contains__(self, row: int) -> bool:
+        """Whether the row has come to its end."""
+        return row in self.done or (self.failed.count > 0 and row in self.failed)
+
+    def ended(self, last: int | None = None) -> int:
+        """How many rows have come to their end, of all or of those up to this one."""
+        if last is None:
+            return self.done.count + self.failed.count
+        return self.done.count_until(last) + self.failed.count_until(last)
+
+    def keeps_failure_of(self, row: int) -> bool:
+        """Whether a line of the failures counts."""
+        return row in self.failed or row in self.interrupted
+
+    @property
+    def failure_lines(self) -> int:
+        """How many such lines there are."""
+        return self.failed.count + len(self.interrupted)
+
+    @property
+    def tallies(self) -> list[Tally]:
+        return sorted(self._tallies.values(), key=lambda tally: (tally.endpoint, tally.model, tally.service_tier))
+
+    @property
+    def failures(self) -> list[FailureTally]:
+        return sorted(self._failures.values(), key=lambda tally: (-tally.rows, tally.kind, tally.code))
+
+    def fold(self, entry: Entry) -> None:
+        """Count one line. Lines of a row come in the order in which they were written, failures before successes."""
+        if entry.row in self.done:
+            # Only a failure can follow here: the line that a success replaced, read when its file is read again.
+            self.replaced += entry.error is not None
+            return
+        if entry.before or entry.row in self.interrupted or (self.failed.count > 0 and entry.row in self.failed):
+            self._replace(entry)
+        tally = self._tally(entry.endpoint, entry.model, entry.service_tier)
+        self._spend(tally, entry)
+        if entry.error is None:
+            tally.succeeded += 1
+            self.done.add(entry.row)
+        elif entry.interrupted:
+            self.interrupted.add(entry.row)
+        else:
+            tally.failed += 1
+            self.failed.add(entry.row)
+            self._count_failure(entry)
+
+    def _replace(self, entry: Entry) -> None:
+        if entry.row in self.failed:
+            if not entry.before:
+                raise RunDamaged(
+                    f"Row {entry.row} has a record that failed, and another that knows nothing of it. "
+                    "One of the files is from another time: restore both."
+                )
+            self.failed.discard(entry.row)
+            self.replaced += 1
+            self._uncount(entry.before[-1])
+        elif entry.row in self.interrupted:
+            self.interrupted.discard(entry.row)
+            self.replaced += 1
+        else:
+            for earlier in entry.before:
+                tally = self._tally(earlier.endpoint, earlier.model, earlier.service_tier)
+                tally.attempts += earlier.attempts
+                _add(tally.usage, earlier.usage)
+                _add(tally.discarded, earlier.usage)
+
+    def _uncount(self, earlier: Before) -> None:
+        self._tally(earlier.endpoint, earlier.model, earlier.service_tier).failed -= 1
+        key = (earlier.kind, earlier.code)
+        self._failures[key].rows -= 1
+        if not self._failures[key].rows:
+            del self._failures[key]
+
+    @staticmethod
+    def _spend(tally: Tally, entry: Entry) -> None:
+        """Add the entry's own part; what it carries from earlier records is counted by `_replace`."""
+        tally.attempts += entry.attempts
+        _add(tally.usage, entry.usage)
+        if wasted := entry.usage if entry.error else entry.discarded:
+            _add(tally.discarded, wasted)
+        for earlier in entry.before:
+            tally.attempts -= earlier.attempts
+            _subtract(tally.usage, earlier.usage)
+            if entry.error:
+                _subtract(tally.discarded, earlier.usage)
+
+    def _count_failure(self, entry: Entry) -> None:
+        assert entry.error is not None
+        key = (entry.error.kind, entry.error.code)
+        tally = self._failures.get(key)
+        if tally is None:
+            tally = FailureTally(*key, sample=entry.error.message[:300], sample_row=entry.row)
+            self._failures[key] = tally
+        tally.rows += 1
+
+    def _tally(self, endpoint: str, model: str, service_tier: str) -> Tally:
+        key = (endpoint, model, service_tier)
+        tally = self._tallies.get(key)
+        if tally is None:
+            tally = self._tallies[key] = Tally(*key)
+        return tally
+
+    def to_bytes(self, marks: Marks) -> bytes:
+        saved = _Saved(
+            FORMAT,
+            marks,
+            bytes(self.done),
+            bytes(self.failed),
+            list(self._tallies.values()),
+            list(self._failures.values()),
+            self.replaced,
+            sorted(self.interrupted),
+            self.bill,
+        )
+        packed = msgspec.msgpack.encode(saved)
+        return _SEAL(packed).to_bytes(4, "big") + packed
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "tuple[Ledger, Marks] | None":
+        """The ledger and what it stands for; None when the bytes are torn or of another format."""
+        if len(data) < 4 or int.from_bytes(data[:4], "big") != _SEAL(data[4:]):
+            return None
+        try:
+            saved = msgspec.msgpack.decode(memoryview(data)[4:], type=_Saved)
+        except msgspec.DecodeError:
+            return None
+        if saved.format != FORMAT:
+            return None
+        ledger = cls()
+        ledger.done, ledger.failed = Bitmap(saved.done), Bitmap(saved.failed)
+        ledger.replaced, ledger.interrupted, ledger.bill = saved.replaced, set(saved.interrupted), saved.bill
+        ledger._tallies = {(t.endpoint, t.model, t.service_tier): t for t in saved.tallies}
+        ledger._failures = {(t.kind, t.code): t for t in saved.failures}
+        return ledger, saved.marks
+
+
+def fold_lines(ledger: Ledger, failures: Iterable[Entry], results: Iterable[Entry]) -> None:
+    """Fold two files as read back: failures first, so that a success finds the failure that it replaced."""
+    for entry in _both(failures, results):
+        ledger.fold(entry)
+
+
+def _both(failures: Iterable[Entry], results: Iterable[Entry]) -> Iterator[Entry]:
+    yield from failures
+    yield from results
+
+
+def _add(total: dict[str, int], usage: dict[str, int]) -> None:
+    for meter, count in usage.items():
+        total[meter] = total.get(meter, 0) + count
+
+
+def _subtract(total: dict[str, int], usage: dict[str, int]) -> None:
+    for meter, count in usage.items():
+        total[meter] = total.get(meter, 0) - count

@@ -1,0 +1,259 @@
+"""The lines of `results.jsonl` and `failures.jsonl`: an outcome becomes bytes, bytes become an `Entry`.
+
+A line is the line of the OpenAI and Ark batch output files with our own fields beside, so that scripts written
+for those read it unchanged. The reply's body goes in as the bytes that came, so that fields we do not know and
+the digits of its numbers survive. What the lines add up to is known to `ledger`, where they are to `journal`.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import orjson
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from arkbatch.core.speed import tokens_per_second
+from arkbatch.core.types import Attempt, BadRow, Before, Failure, Outcome, Reply, Success, Usage, add_usage
+
+_BODY_KEPT = 65_536  # bytes of a refused reply that a failure keeps
+
+
+class ErrorPart(Struct, omit_defaults=True):
+    code: str
+    message: str
+    kind: str = ""
+    advice: str = ""
+
+
+class ResponsePart(Struct):
+    status_code: int
+    request_id: str
+    body: Raw
+
+
+class RequestPart(Struct):
+    method: str
+    url: str
+    body: dict[str, Any]
+
+
+class _Line(Struct):
+    id: str
+    custom_id: str
+    response: ResponsePart | None
+    error: ErrorPart | None
+    row: int
+    offset: int
+    digest: str
+    endpoint: str
+    asked_model: str
+    model: str
+    service_tier: str
+    attempts: int
+    calls: Sequence[Attempt]
+    seconds: float
+    usage: Usage
+    discarded: Usage | UnsetType
+    before: tuple[Before, ...] | UnsetType
+    finished_at: datetime
+    request: RequestPart | UnsetType | None = UNSET
+    line: str | UnsetType = UNSET
+    first_token_seconds: float | UnsetType = UNSET
+    tokens_per_second: float | UnsetType = UNSET
+    messages: list[Any] | UnsetType = UNSET
+    interrupted: bool | UnsetType = UNSET
+
+
+class EntryError(Struct, gc=False):
+    code: str
+    message: str
+    kind: str = ""
+
+
+class Entry(Struct, gc=False):
+    """What the ledger needs of a line; decoding skips the rest without building it."""
+
+    row: int
+    endpoint: str
+    model: str
+    service_tier: str
+    attempts: int
+    usage: dict[str, int]
+    error: EntryError | None = None
+    discarded: dict[str, int] = {}
+    before: tuple[Before, ...] = ()
+    interrupted: bool = False
+
+
+class Located(Struct, gc=False):
+    """What is needed of a line to find its row again in an input that changed."""
+
+    row: int
+    offset: int
+    digest: str
+    custom_id: str
+
+
+class _Tokens(Struct, gc=False):
+    tokens: dict[str, int] = {}
+    model: str | None = None
+    service_tier: str | None = None
+
+
+class Retryable(Struct, gc=False):
+    """A failure line as `retry` reads it."""
+
+    row: int
+    offset: int
+    digest: str
+    custom_id: str
+    endpoint: str
+    model: str
+    service_tier: str
+    attempts: int
+    usage: dict[str, int]
+    error: EntryError
+    request: RequestPart | None = None
+    before: tuple[Before, ...] = ()
+    calls: list[_Tokens] = []
+    finished_at: datetime | None = None
+    asked_model: str = ""
+    interrupted: bool = False
+
+
+_encode = msgspec.json.Encoder().encode
+decode_entry = msgspec.json.Decoder(Entry).decode
+decode_located = msgspec.json.Decoder(Located).decode
+decode_retryable = msgspec.json.Decoder(Retryable).decode
+
+
+def encode(outcome: Outcome, *, run_id: str, finished_at: datetime, url: str) -> bytes:
+    """One line, with its newline. `url` is the path of the row's endpoint, for the request of a failure."""
+    row = outcome.row
+    success = outcome if isinstance(outcome, Success) else None
+    line = _Line(
+        id=f"batch_req_{run_id}_{row.number}",
+        custom_id=row.custom_id,
+        response=_response(outcome.reply, judged=success is not None),
+        error=None,
+        row=row.number,
+        offset=row.offset,
+        digest=row.digest,
+        endpoint="" if isinstance(row, BadRow) else row.endpoint,
+        asked_model=row.asked_model,
+        model=outcome.model,
+        service_tier=outcome.service_tier,
+        attempts=_all_attempts(outcome),
+        calls=outcome.calls,
+        seconds=round(outcome.seconds, 3),
+        usage=_whole_usage(outcome),
+        discarded=(success and success.discarded) or UNSET,
+        before=row.before or UNSET,
+        finished_at=finished_at,
+    )
+    if outcome.messages is not None:
+        line.messages = outcome.messages
+    if isinstance(outcome, Failure):
+        _tell_failure(line, outcome, url)
+    elif outcome.reply.first_token is not None:
+        _tell_speed(line, outcome)
+    return _encode(line) + b"\n"
+
+
+def _tell_failure(line: _Line, failure: Failure, url: str) -> None:
+    cause, row = failure.cause, failure.row
+    line.error = ErrorPart(cause.code, cause.message, cause.kind.value, cause.advice)
+    line.interrupted = failure.interrupted or UNSET
+    if isinstance(row, BadRow):
+        line.request, line.line = None, row.text
+    else:
+        line.request = RequestPart("POST", url, row.body)
+
+
+def _tell_speed(line: _Line, streamed: Success) -> None:
+    reply = streamed.reply
+    speed = tokens_per_second(reply, streamed.usage.get("output", 0) - streamed.discarded.get("output", 0))
+    line.first_token_seconds = round(reply.first_token or 0.0, 3)
+    line.tokens_per_second = UNSET if speed is None else round(speed, 1)
+
+
+def entry_of(outcome: Outcome) -> Entry:
+    """The same entry that decoding the encoded line gives, without the detour."""
+    row = outcome.row
+    cause = outcome.cause if isinstance(outcome, Failure) else None
+    return Entry(
+        row=row.number,
+        endpoint="" if isinstance(row, BadRow) else row.endpoint,
+        model=outcome.model,
+        service_tier=outcome.service_tier,
+        attempts=_all_attempts(outcome),
+        usage=dict(_whole_usage(outcome)),
+        error=EntryError(cause.code, cause.message, cause.kind.value) if cause else None,
+        discarded=dict(outcome.discarded) if isinstance(outcome, Success) else {},
+        before=row.before,
+        interrupted=isinstance(outcome, Failure) and outcome.interrupted,
+    )
+
+
+def before_of(failure: Retryable) -> tuple[Before, ...]:
+    """What a row that is tried again has spent so far: the line's own part, after the parts it carries."""
+    own = dict(failure.usage)
+    for earlier in failure.before:
+        for meter, count in earlier.usage.items():
+            own[meter] -= count
+    attempts = failure.attempts - sum(earlier.attempts for earlier in failure.before)
+    billed = [call for call in failure.calls if call.tokens]
+    served = tuple((call.model, call.service_tier) for call in billed)
+    differs = not {*served} <= {(None, None), (failure.model, failure.service_tier)}
+    part = Before(
+        failure.error.kind,
+        failure.error.code,
+        failure.endpoint,
+        failure.model,
+        failure.service_tier,
+        attempts,
+        own,
+        # The price tiers go by the calls, and the prices by the day; neither is needed of what cost nothing.
+        calls=tuple(call.tokens for call in billed) if len(billed) > 1 or differs else (),
+        at=failure.finished_at if any(own.values()) else None,
+        asked_model=failure.asked_model,
+        served=served if differs else (),
+        interrupted=failure.interrupted,
+    )
+    return (*failure.before, part)
+
+
+def _all_attempts(outcome: Outcome) -> int:
+    before = outcome.row.before
+    return outcome.attempts + sum(earlier.attempts for earlier in before) if before else outcome.attempts
+
+
+def _whole_usage(outcome: Outcome) -> Usage:
+    if not outcome.row.before:
+        return outcome.usage
+    return add_usage(outcome.usage, *(earlier.usage for earlier in outcome.row.before))
+
+
+def _response(reply: Reply | None, *, judged: bool) -> ResponsePart | None:
+    if reply is None:
+        return None
+    body = _compact(reply.body) if judged else _any_json(reply.body)
+    return ResponsePart(reply.status, reply.headers.get("x-request-id", ""), Raw(body))
+
+
+def _compact(body: bytes) -> bytes:
+    """JSON as it came, on one line; only a pretty-printed body has to be written anew."""
+    if b"\n" in body or b"\r" in body:
+        return orjson.dumps(orjson.loads(body))
+    return body
+
+
+def _any_json(body: bytes) -> bytes:
+    """The body if it is JSON and not too large to keep; else its beginning as a JSON string."""
+    try:
+        if len(body) <= _BODY_KEPT:
+            return orjson.dumps(orjson.loads(body))
+    except orjson.JSONDecodeError:
+        pass
+    return orjson.dumps(body[:_BODY_KEPT].decode("utf-8", "replace"))

@@ -1,0 +1,279 @@
+"""The run directory as a place: its file names, its lock, and `run.json`.
+
+Readable by its owner only, since prompts and answers are in it. The lock is the operating system's (`flock`), so it
+ends with the process that holds it, however that ends; the text inside only tells a second process whom to wait for.
+What stands in the journal's two files is known to `journal`.
+"""
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from arkbatch.core.errors import RunDamaged, RunDirectoryError, RunLocked, StorageFull
+from arkbatch.monitor.commands import Steered
+
+FORMAT = 1
+
+RUN = "run.json"
+RESULTS = "results.jsonl"
+FAILURES = "failures.jsonl"
+USAGE = "usage.json"
+LEDGER = "ledger.bin"
+LOG = "run.log"
+LOCK = "lock"
+SPOOL = "input.jsonl"
+SOCKET = "ctl.sock"
+SUPERSEDED = "superseded.jsonl"
+PENDING = ".rebased"  # a journal file that waits to be replaced together with the other one
+
+
+class InputInfo(Struct):
+    """How the input looked when it was last read whole. `sha256` covers its first `size` bytes.
+
+    lines: physical lines; rows: those that are not blank
+    ends_open: the last line had no newline, so that growth would change that line
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    sha256: str
+    lines: int
+    rows: int
+    ends_open: bool = False
+
+
+class SessionInfo(Struct, omit_defaults=True):
+    """One start of `run` or `retry` on this directory.
+
+    limits: those it began with; steered: what was ordered while it worked, with the limits that were set
+    """
+
+    number: int
+    command: str
+    began_at: str
+    version: str = ""
+    ended_at: str = ""
+    ending: str = ""
+    seconds: float = 0.0
+    limits: dict[str, Any] = {}
+    changes: list[str] = []
+    steered: list[Steered] = []
+
+
+class RunInfo(Struct):
+    """`run.json`: what was asked, and the sessions that worked on it.
+
+    asked: what must not change between sessions; job: all of the job, as it was in the last one
+    row_limit: rows from the top that are to be worked off, None for all; last_row: the number of the last of them
+    prices: the rows of the price book that were used, so that a later price does not alter the past
+    """
+
+    run_id: str
+    format: int
+    created_at: str
+    simulated: bool
+    input: InputInfo
+    asked: dict[str, Any]
+    asked_digest: str
+    job: dict[str, Any]
+    row_limit: int | None = None
+    prices: dict[str, Any] | None = None
+    sessions: list[SessionInfo] = []
+    last_row: int | None = None
+
+
+class RunDirectory:
+    """Paths by name, and the two small files that are replaced whole."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    @property
+    def exists(self) -> bool:
+        return (self.path / RUN).exists()
+
+    def create(self) -> None:
+        """Make the directory, for its owner only; one that exists must be empty or a run's."""
+        if self.path.is_file():
+            raise RunDirectoryError(f"{self.path} is a file, not a run directory. Name another with -o RUN_DIR.")
+        with disk(self.path):
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A process killed at its start leaves these, or a file that was to become one of them.
+        known = {RUN, RESULTS, FAILURES, USAGE, LEDGER, LOG, LOCK, SPOOL, SOCKET}
+        strange = sorted(entry.name for entry in self.path.iterdir() if entry.name.removesuffix(".new") not in known)
+        if strange and not self.exists:
+            raise RunDirectoryError(
+                f"{self.path} is not a run directory: it holds {strange[0]}. Name another with -o RUN_DIR."
+            )
+
+    def read_info(self) -> RunInfo:
+        try:
+            data = (self.path / RUN).read_bytes()
+        except FileNotFoundError:
+            raise RunDirectoryError(f"{self.path} is not a run directory: it has no {RUN}.") from None
+        except NotADirectoryError:
+            raise RunDirectoryError(
+                f"{self.path} is a file, not a run directory: name the one that `arkbatch run` wrote, such as "
+                f"{self.path.with_suffix('.run')}."
+            ) from None
+        try:
+            info = msgspec.json.decode(data, type=RunInfo)
+        except msgspec.DecodeError as error:
+            raise RunDamaged(f"{self.path / RUN} cannot be read ({error}). Restore it from a backup.") from error
+        if info.format != FORMAT:
+            raise RunDirectoryError(
+                f"{self.path} was written in format {info.format}, this arkbatch reads {FORMAT}. Update arkbatch."
+            )
+        return info
+
+    def write_info(self, info: RunInfo) -> None:
+        replace_file(self.path / RUN, msgspec.json.format(msgspec.json.encode(info), indent=2) + b"\n")
+
+    @contextmanager
+    def locked(self, wall: Callable[[], float]) -> Iterator[None]:
+        """Hold the run for writing. RunLocked: another process does."""
+        with disk(self.path / LOCK), open(self.path / LOCK, "a+", encoding="utf-8", opener=private) as file:
+            if not _try_lock(file.fileno()):
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                raise RunLocked(
+                    f"{self.path} is being written by {holder}. "
+                    f"Wait for it to end, or end it with: arkbatch ctl {self.path} drain"
+                )
+            since = f"{datetime.fromtimestamp(wall(), UTC):%Y-%m-%d %H:%M:%S} UTC"
+            file.seek(0)
+            file.truncate()
+            file.write(f"process {os.getpid()} on {platform.node()} since {since}\n")
+            file.flush()
+            self._finish_replacing()
+            yield
+
+    @property
+    def failures(self) -> Path:
+        """The failures that belong to the results which are there: between two renames they still wait for theirs."""
+        results, failures = (self.path / (name + PENDING) for name in (RESULTS, FAILURES))
+        return failures if failures.exists() and not results.exists() else self.path / FAILURES
+
+    def replace_both(self) -> None:
+        """Put the pending journal files into place. Between the two see `failures`, and after a kill `locked`."""
+        for name in (RESULTS, FAILURES):
+            (self.path / (name + PENDING)).replace(self.path / name)
+        sync_directory(self.path)
+
+    def _finish_replacing(self) -> None:
+        """What a process that was killed left: with the first in place the second follows, else both are void."""
+        results, failures = (self.path / (name + PENDING) for name in (RESULTS, FAILURES))
+        if failures.exists() and not results.exists():
+            failures.replace(self.path / FAILURES)
+            sync_directory(self.path)
+        results.unlink(missing_ok=True)
+        failures.unlink(missing_ok=True)
+
+    def writer(self) -> str | None:
+        """Who writes to the run now, None if nobody does. A lock that is free is taken for some microseconds."""
+        try:
+            with open(self.path / LOCK, encoding="utf-8") as file:
+                return None if _try_lock(file.fileno()) else file.read().strip() or "another process"
+        except FileNotFoundError:
+            return None
+
+
+def private(path: str, flags: int) -> int:
+    """An opener for files that only their owner may read."""
+    return os.open(path, flags, 0o600)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, or a power cut, finds the old content or the new, never a part."""
+    fresh = path.with_name(path.name + ".new")
+    with disk(path):
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        fresh.replace(path)
+        sync_directory(path.parent)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """`os.write` until nothing is left; a disk that is nearly full takes a part first."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def sync_directory(path: Path) -> None:
+    """Make a rename survive a power cut. Windows cannot open a directory, and needs no such call."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def becoming(path: Path) -> Iterator[Path]:
+    """A file to write in the place of another, which it becomes when it is whole; else it goes away."""
+    fresh = path.with_name(path.name + ".new")
+    try:
+        yield fresh
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals into ours, with what to do next."""
+    import errno
+
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise StorageFull(
+                f"No space left to write {path}. What was recorded is safe: make space and run the same command again."
+            ) from error
+        reason = error.strerror or str(error)
+        raise RunDirectoryError(f"Cannot write {path}: {reason}. Mend that and run the same command again.") from error
+
+
+if sys.platform == "win32":
+
+    def _try_lock(descriptor: int) -> bool:
+        import msvcrt
+
+        try:
+            # Far behind the text, since Windows forbids others to read a locked range.
+            os.lseek(descriptor, 1 << 20, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+else:
+
+    def _try_lock(descriptor: int) -> bool:
+        import fcntl
+
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

@@ -1,0 +1,64 @@
+"""The limits that a provider publishes for its models: a table in the package, with its dates.
+
+They are where a pace begins to look for the true limit. An account may have been given more, or share what it has
+with others, and an endpoint can have less; so nothing here is a ceiling, and a model that is not in the table is
+no error. What the numbers are used for is `core.pace`'s. Published tokens a minute are not kept: where those are what
+is scarce, the service refuses, and the rate of calls that it grants is found all the same.
+"""
+
+import tomllib
+from collections.abc import Iterator
+from datetime import date
+from fnmatch import fnmatchcase
+from importlib.resources import files
+
+import msgspec
+from msgspec import Struct, field
+
+from arkbatch.limits.ramp import Ramp, Start
+from arkbatch.pricing.price_book import normal, provider_of, undated
+
+TABLE = "limits-ark.toml"
+
+
+class Published(Struct, frozen=True, forbid_unknown_fields=True):
+    """One entry: these models have this limit a minute, each of them for itself.
+
+    models: names as `normal` spells them, without the date; `*` stands for anything
+    """
+
+    models: tuple[str, ...]
+    checked_on: date
+    confidence: str
+    rpm: float | None = None
+
+    def fits(self, name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in self.models)
+
+    @property
+    def start(self) -> Start:
+        return Start(rpm=self.rpm)
+
+
+class _Table(Struct, frozen=True, forbid_unknown_fields=True):
+    provider: str
+    source: str
+    limits: tuple[Published, ...] = field(name="limit")
+
+
+def published(model: str, base_url: str) -> Published | None:
+    """The entry for a model at this address; None where nothing is published, as for endpoint ids (`ep-...`)."""
+    name = undated(normal(model))
+    return next((one for one in entries(provider_of(base_url)) if one.fits(name)), None)
+
+
+def entries(provider: str) -> Iterator[Published]:
+    """The entries of a provider, in the order of the table."""
+    text = files("arkbatch").joinpath("data", TABLE).read_text(encoding="utf-8")
+    table = msgspec.convert(tomllib.loads(text), _Table)
+    return iter(table.limits if table.provider == provider else ())
+
+
+def ramp_at(base_url: str) -> Ramp | None:
+    """How steeply traffic may begin at this address: Ark and its sister BytePlus refuse steep ramps."""
+    return Ramp() if provider_of(base_url) in {"ark", "byteplus"} else None

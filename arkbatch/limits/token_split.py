@@ -1,0 +1,126 @@
+"""Input and output tokens a minute, each with a limit of its own, and how steeply all tokens may rise.
+
+Providers limit input and output apart, and Ark refuses traffic that has grown by more than three million tokens over
+the minute before. Both are allowances beside that of all tokens: a call goes when each of them lets it. The gate
+counts tokens as one number, so that number carries its input along. Nothing here knows who waits.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Self
+
+from arkbatch.limits.token_rate import WINDOW_SECONDS, Budget, Window
+
+STEEPEST = 3_000_000.0  # tokens a minute more than in the minute before; what Ark calls a burst
+
+
+class Tokens(int):
+    """So many tokens, `input` of which are input."""
+
+    input: int
+
+    @classmethod
+    def of(cls, given: int, generated: int) -> Self:
+        tokens = cls(given + generated)
+        tokens.input = given
+        return tokens
+
+
+class Shares:
+    """An allowance for input, one for output, either of which may be missing."""
+
+    def __init__(self, given: Budget | None, generated: Budget | None) -> None:
+        self._given = given
+        self._generated = generated
+        self._given_since = self._generated_since = -math.inf
+
+    def allow(self, now: float, given: float | None, generated: float | None, used: Window, reserved: int) -> None:
+        """Other limits from now on. A part that had none does not know what it used so far: all that was used in the
+        last minute, and all that is reserved for calls in flight, is taken for its own.
+        """
+        if given is None or self._given is None:
+            self._given_since = now
+        if generated is None or self._generated is None:
+            self._generated_since = now
+        self._given = _allowed(self._given, now, given, used, reserved)
+        self._generated = _allowed(self._generated, now, generated, used, reserved)
+
+    def ready_in(self, now: float, amount: int) -> float:
+        """A part of which the call takes nothing holds nobody back."""
+        return max((budget.ready_in(now, part) for budget, part in self._parts(amount) if part), default=0.0)
+
+    def spend(self, now: float, amount: int) -> None:
+        for budget, part in self._parts(amount):
+            budget.spend(now, part)
+
+    def settle(self, now: float, granted_at: float, reserved: int, used: int) -> None:
+        given, generated = _parts_of(reserved)
+        used_given, used_generated = _parts_of(used)
+        if self._given is not None:
+            was = given if granted_at >= self._given_since else int(reserved)
+            self._given.settle(now, max(granted_at, self._given_since), was, used_given)
+        if self._generated is not None:
+            was = generated if granted_at >= self._generated_since else int(reserved)
+            self._generated.settle(now, max(granted_at, self._generated_since), was, used_generated)
+
+    def pause(self, until: float) -> None:
+        for budget, _ in self._parts(0):
+            budget.pause(until)
+
+    def seconds_for(self, amount: int) -> float:
+        return max((budget.seconds_for(part) for budget, part in self._parts(amount)), default=0.0)
+
+    def _parts(self, amount: int) -> Iterable[tuple[Budget, int]]:
+        given, generated = _parts_of(amount)
+        if self._given is not None:
+            yield self._given, given
+        if self._generated is not None:
+            yield self._generated, generated
+
+
+def _parts_of(amount: int) -> tuple[int, int]:
+    """Input and output. A plain number is of a call that was never sent, and used nothing."""
+    given = amount.input if isinstance(amount, Tokens) else 0
+    return given, amount - given
+
+
+def _allowed(budget: Budget | None, now: float, limit: float | None, used: Window, reserved: int) -> Budget | None:
+    if limit is None:
+        return None
+    if budget is None:
+        budget = Budget.after(used, limit, now)
+        budget.spend(now, reserved)
+    else:
+        budget.allow(now, limit)
+    return budget
+
+
+class Slope:
+    """No more in a minute than in the one before, and so many tokens."""
+
+    def __init__(self, now: float, most: float = STEEPEST) -> None:
+        self._most = most
+        self._minute = Window(now, WINDOW_SECONDS, 1.0)
+        self._two = Window(now, 2 * WINDOW_SECONDS, 1.0)
+
+    def ready_in(self, now: float, amount: int) -> float:
+        self._minute.turn(now)
+        self._two.turn(now)
+        spent = self._minute.total
+        allowed = self._most + self._two.total - spent
+        return 0.0 if spent == 0 or spent + amount <= allowed else self._minute.edge - now
+
+    def spend(self, now: float, amount: int) -> None:
+        self._minute.add(now, amount)
+        self._two.add(now, amount)
+
+    def settle(self, now: float, granted_at: float, reserved: int, used: int) -> None:
+        self._minute.correct(now, granted_at, used - reserved)
+        self._two.correct(now, granted_at, used - reserved)
+
+    def pause(self, until: float) -> None:
+        """It forbids nothing by itself; the budget of all tokens does."""
+
+    def seconds_for(self, amount: int) -> float:
+        del amount
+        return 0.0

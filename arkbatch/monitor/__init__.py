@@ -1,0 +1,1 @@
+"""Observers of a session: progress bar, run log, notifications, control socket."""

@@ -1,0 +1,250 @@
+"""What a person may tell a running session, and what it answers: the words, and the lines that carry them.
+
+One JSON line goes each way. Whoever reads one trusts nothing: it is bounded, typed and of a known version. What an
+order does to a session is known to `engines.steering`, how the lines travel to `adapters.ctl_socket`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from arkbatch.core.errors import UsageError
+from arkbatch.core.kinds import chosen_kinds
+from arkbatch.core.types import Kind
+
+VERSION = 1
+LONGEST = 16_384  # bytes of a line
+_REASON = 500  # characters; it is kept in run.json
+
+_Count = Annotated[int, Meta(ge=1, le=100_000)]
+_Rate = Annotated[float, Meta(gt=0, le=1e12)]  # and an amount of money
+
+
+class Pause(Struct, frozen=True, tag="pause"):
+    """Begin no call; those in flight finish."""
+
+
+class Resume(Struct, frozen=True, tag="resume"):
+    """Go on after a pause."""
+
+
+class Drain(Struct, frozen=True, tag="drain"):
+    """End the session when the calls in flight have ended."""
+
+
+class Look(Struct, frozen=True, tag="status"):
+    """Say how it stands."""
+
+
+class Set(Struct, frozen=True, tag="set", omit_defaults=True, forbid_unknown_fields=True):
+    """Other limits from now on. None takes one away; what is unset stays as it is."""
+
+    concurrency: _Count | UnsetType = UNSET
+    rpm: _Rate | UnsetType | None = UNSET
+    tpm: _Rate | UnsetType | None = UNSET
+    input_tpm: _Rate | UnsetType | None = UNSET
+    output_tpm: _Rate | UnsetType | None = UNSET
+    max_cost: _Rate | UnsetType = UNSET
+
+    def changes(self) -> dict[str, int | float | None]:
+        return {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not UNSET}
+
+
+class Requeue(Struct, frozen=True, tag="requeue"):
+    """Send the failed rows of these kinds again."""
+
+    kinds: Annotated[tuple[Kind, ...], Meta(min_length=1, max_length=len(Kind))]
+
+
+Deed = Pause | Resume | Drain | Look | Set | Requeue
+
+
+class Order(Struct, frozen=True, omit_defaults=True):
+    """by: what the order came through; reason: why, in the words of who gave it."""
+
+    v: int
+    do: Deed
+    reason: Annotated[str, Meta(max_length=_REASON)] = ""
+    by: Annotated[str, Meta(max_length=40)] = "ctl"
+
+
+class Steered(Struct, frozen=True, omit_defaults=True):
+    """An order that was obeyed, as the session keeps it. `at`: ISO 8601; `limits`: those that it set.
+
+    did: what it changed, in words
+    """
+
+    at: str
+    do: str
+    did: str
+    by: str = "ctl"
+    reason: str = ""
+    limits: dict[str, int | float | None] = {}
+
+
+def told(steered: Steered) -> str:
+    """In one line."""
+    why = " ".join(steered.reason.split())
+    return f"By {steered.by}: {steered.did}{f' ({why})' if why else ''}"
+
+
+def limits_after(
+    begun_with: Mapping[str, int | float | None], steered: Iterable[Steered], until: str = "9"
+) -> dict[str, int | float | None]:
+    """The limits of a session, as they were set before a moment (ISO 8601, in UTC)."""
+    limits = dict(begun_with)
+    for each in steered:
+        if each.at <= until:
+            limits |= each.limits
+    return limits
+
+
+def pause_of(steered: Sequence[Steered]) -> Steered | None:
+    """The pause that stands after these, if one does."""
+    turns = [each for each in steered if each.do in {Pause.__struct_config__.tag, Resume.__struct_config__.tag}]
+    return turns[-1] if turns and turns[-1].do == Pause.__struct_config__.tag else None
+
+
+class State(Struct, frozen=True):
+    """How a running session stands.
+
+    held: why no call begins, each with the time since when; empty when calls go out
+    limits: as they are now; of_job: those that were `set` otherwise, as the job has them
+    rpm, tpm: over the last minute; left, failed: rows; again: rows of a requeue that are still to be sent
+    """
+
+    session: int
+    stopping: bool
+    held: dict[str, str]
+    limits: dict[str, int | float | None]
+    of_job: dict[str, int | float | None]
+    in_flight: int
+    rpm: float
+    tpm: float
+    left: int
+    failed: int
+    again: int
+    bound_by: str
+
+
+class Answer(Struct, frozen=True, omit_defaults=True):
+    """`said` is one line for a person. `error`: why the order was not obeyed, empty when it was."""
+
+    v: int
+    said: str = ""
+    error: str = ""
+    state: State | None = None
+
+
+_SIMPLE: dict[str, Deed] = {"pause": Pause(), "resume": Resume(), "drain": Drain(), "status": Look()}
+ACTIONS = (*_SIMPLE, "set", "requeue")
+_ALLOWED = {
+    "concurrency": "a whole number from 1 to 100,000",
+    "rpm": "a number above 0, or none",
+    "tpm": "a number above 0, or none",
+    "input_tpm": "a number above 0, or none",
+    "output_tpm": "a number above 0, or none",
+    "max_cost": "a number above 0",
+}
+# Nothing was kept for a session without a budget, so one that was taken away could not be given again.
+_NEVER_NONE = {"concurrency", "max_cost"}
+_EXAMPLES = {"concurrency": 40, "max_cost": 50}
+
+
+def order_of(action: str, words: Sequence[str], reason: str = "") -> Order:
+    """The order of a command line, such as `set rpm=600`. UsageError: what is wrong, and what is allowed."""
+    if len(reason) > _REASON:
+        raise UsageError(f"--reason has {len(reason)} characters; it may have {_REASON}.")
+    return Order(VERSION, _deed(action, words), reason)
+
+
+def _deed(action: str, words: Sequence[str]) -> Deed:
+    match action:
+        case "set":
+            return _set(words)
+        case "requeue":
+            return _requeue(words)
+        case _ if action in _SIMPLE:
+            if words:
+                raise UsageError(f"{action} takes nothing behind it, and there is {words[0]}.")
+            return _SIMPLE[action]
+        case _:
+            raise UsageError(f"{action} is no order.{_near(action, ACTIONS)} Orders are: {', '.join(ACTIONS)}.")
+
+
+def _set(words: Sequence[str]) -> Set:
+    if not words:
+        raise UsageError("set what? For example: set rpm=600 concurrency=40")
+    values: dict[str, Any] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if name not in _ALLOWED:
+            raise UsageError(f"{name} cannot be set.{_near(name, _ALLOWED)} Known are: {', '.join(_ALLOWED)}.")
+        if not equals or not text:
+            raise UsageError(f"{name} needs a value: {name}={_EXAMPLES.get(name, 600)}")
+        if name in values:
+            raise UsageError(f"{name} is set twice.")
+        values[name] = _number(name, text)
+    return msgspec.convert(values, Set)
+
+
+def _number(name: str, text: str) -> float | None:
+    if text == "none" and name not in _NEVER_NONE:
+        return None
+    kind: Any = _Count if name == "concurrency" else _Rate
+    try:
+        number: float = msgspec.convert(float(text.replace("_", "")), kind, strict=False)
+    except ValueError:  # msgspec's ValidationError is one
+        raise UsageError(f"{name}={text} is not allowed: it must be {_ALLOWED[name]}.") from None
+    return number
+
+
+def _requeue(words: Sequence[str]) -> Requeue:
+    kinds = chosen_kinds(",".join(words), "requeue")
+    if not kinds:
+        raise UsageError("requeue what? Name kinds of failure: requeue timeout,overloaded")
+    return Requeue(tuple(Kind(kind) for kind in sorted(kinds)))
+
+
+def _near(name: str, known: Sequence[str] | dict[str, str]) -> str:
+    near = get_close_matches(name, list(known), 1)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+_orders = msgspec.json.Decoder(Order)
+_answers = msgspec.json.Decoder(Answer)
+_versions = msgspec.json.Decoder(dict[str, Any])
+
+
+def encoded(line: Order | Answer) -> bytes:
+    return msgspec.json.encode(line) + b"\n"
+
+
+def decode_order(line: bytes) -> Order:
+    """UsageError: it is none, or one of a version that we do not speak."""
+    _check_version(line)
+    try:
+        return _orders.decode(line)
+    except msgspec.MsgspecError as error:
+        raise UsageError(f"This is no order: {error}.") from error
+
+
+def decode_answer(line: bytes) -> Answer:
+    """UsageError: it is none, or one of a version that we do not speak."""
+    _check_version(line)
+    try:
+        return _answers.decode(line)
+    except msgspec.MsgspecError as error:
+        raise UsageError(f"The running process answered something else: {error}.") from error
+
+
+def _check_version(line: bytes) -> None:
+    try:
+        version = _versions.decode(line).get("v")
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise UsageError(f"This is not one JSON object on a line: {error}.") from error
+    if version != VERSION:
+        raise UsageError(f"This speaks version {version!r} of the orders, the other side {VERSION}. Update arkbatch.")

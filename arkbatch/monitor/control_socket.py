@@ -1,0 +1,227 @@
+"""The socket in the run directory through which its owner gives orders to the session that works on it.
+
+One connection carries one line each way. Whoever connects may hang, send garbage or leave: it costs a place among a
+few for some seconds, and never the run. The socket is its owner's alone, as the directory around it is; the run's
+lock makes any socket that stands there at the start one of a process that is dead. What the orders mean is the
+session's business.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import stat
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from arkbatch.core.errors import ArkbatchError, RunDirectoryError
+from arkbatch.journal.run_directory import SOCKET, RunDirectory
+from arkbatch.monitor.commands import LONGEST, VERSION, Answer, Order, decode_answer, decode_order, encoded
+
+PATIENCE = 5.0  # s for a line to come, and for the answer to be taken
+ANSWER_WITHIN = 15.0  # s; a session that is busy answers between two rounds of its loop
+AT_ONCE, IN_LINE = 8, 64  # connections
+PAUSE = 1.0  # s, when no more files can be opened
+_LONGEST_ANSWER = 1 << 20
+_LONGEST_PATH = 100  # bytes; systems take 103 to 107, with the zero behind
+_OPEN_DIRECTORIES = "/proc/self/fd"
+
+HERE = hasattr(socket, "AF_UNIX") and sys.platform != "win32"
+NOT_HERE = "There are no orders to a running session on Windows: stop it with Ctrl-C and run it again with other limits"
+
+
+@asynccontextmanager
+async def listening(directory: RunDirectory, obey: Callable[[Order], Answer]) -> AsyncIterator[None]:
+    """Take orders while the body runs. Hold the directory's lock around it.
+
+    RunDirectoryError: no socket can be made there, and the body has not begun.
+    """
+    with _bound(directory) as listener:
+        try:
+            async with asyncio.TaskGroup() as visits:
+                door = _Door(listener, obey, visits)
+                door.open()
+                try:
+                    yield
+                finally:
+                    door.close()
+        except* ArkbatchError as errors:  # what the body raises comes out as it is, not in a group
+            raise errors.exceptions[0] from None
+
+
+class _Door:
+    """Lets in so many at once; others wait in the system's line."""
+
+    def __init__(self, listener: socket.socket, obey: Callable[[Order], Answer], visits: asyncio.TaskGroup) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._listener = listener
+        self._obey = obey
+        self._visits = visits
+        self._inside: set[asyncio.Task[None]] = set()
+        self._again: asyncio.TimerHandle | None = None
+        self._over = False
+
+    def open(self) -> None:
+        if not self._over:
+            self._loop.add_reader(self._listener.fileno(), self._knocked)
+
+    def close(self) -> None:
+        self._over = True
+        self._loop.remove_reader(self._listener.fileno())
+        if self._again is not None:
+            self._again.cancel()
+        for task in self._inside:
+            task.cancel()
+
+    def _knocked(self) -> None:
+        try:
+            talk, _ = self._listener.accept()
+        except BlockingIOError:  # it has gone again
+            return
+        except OSError:  # no more files can be opened; the knocking would not end
+            self._loop.remove_reader(self._listener.fileno())
+            self._again = self._loop.call_later(PAUSE, self.open)
+            return
+        talk.setblocking(False)
+        task = self._visits.create_task(_visit(talk, self._obey))
+        self._inside.add(task)
+        task.add_done_callback(lambda task: self._left(task, talk))
+        if len(self._inside) >= AT_ONCE:
+            self._loop.remove_reader(self._listener.fileno())
+
+    def _left(self, task: asyncio.Task[None], talk: socket.socket) -> None:
+        """Also of one who was sent away before anybody listened."""
+        talk.close()
+        self._inside.discard(task)
+        self.open()
+
+
+async def _visit(talk: socket.socket, obey: Callable[[Order], Answer]) -> None:
+    """The deadline covers both lines, so that a visitor who reads nothing goes too."""
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(OSError, EOFError):  # it went, or its time is up, which is an OSError too
+        async with asyncio.timeout(PATIENCE):
+            order = await _received(talk)
+            await loop.sock_sendall(talk, encoded(_answer(order, obey)))
+
+
+async def _received(talk: socket.socket) -> bytes:
+    """A line, or as much as nobody needs to say. EOFError: it ended before."""
+    loop, line = asyncio.get_running_loop(), b""
+    while b"\n" not in line and len(line) <= LONGEST:
+        part = await loop.sock_recv(talk, LONGEST)
+        if not part:
+            raise EOFError
+        line += part
+    return line
+
+
+def _answer(line: bytes, obey: Callable[[Order], Answer]) -> Answer:
+    if len(line) > LONGEST:
+        return Answer(VERSION, error=f"An order may have {LONGEST} bytes.")
+    try:
+        return obey(decode_order(line))
+    except ArkbatchError as error:
+        return Answer(VERSION, error=str(error))
+
+
+def give(directory: RunDirectory, order: Order) -> Answer:
+    """Give an order to the session that works on a run, and wait for its answer.
+
+    RunDirectoryError: nobody takes orders there, or nobody answers.
+    """
+    if not HERE:
+        raise RunDirectoryError(f"{NOT_HERE}.")
+    try:
+        with socket.socket(socket.AF_UNIX) as talk, _reachable(directory / SOCKET) as path:
+            talk.settimeout(ANSWER_WITHIN)
+            talk.connect(path)
+            talk.sendall(encoded(order))
+            return decode_answer(_line(talk))
+    except TimeoutError:
+        raise RunDirectoryError(
+            f"The process that works on {directory.path} did not answer within {ANSWER_WITHIN:.0f} s; "
+            "it may be stopped or very busy. Try again, or look with: arkbatch status"
+        ) from None
+    except BlockingIOError:
+        raise RunDirectoryError("Too many others talk to this session. Try again in a moment.") from None
+    except (FileNotFoundError, ConnectionError, EOFError):
+        raise NobodyThere(f"{directory.path} takes no orders: nothing listens at {SOCKET}.") from None
+    except OSError as error:
+        raise RunDirectoryError(f"Cannot talk to {directory / SOCKET}: {error.strerror or error}.") from error
+
+
+class NobodyThere(RunDirectoryError):
+    """No process takes orders for the run."""
+
+
+def _line(talk: socket.socket) -> bytes:
+    parts: list[bytes] = []
+    while not parts or not parts[-1].endswith(b"\n"):
+        part = talk.recv(65_536)
+        if not part or sum(map(len, parts)) > _LONGEST_ANSWER:
+            raise EOFError
+        parts.append(part)
+    return b"".join(parts)
+
+
+@contextmanager
+def _bound(directory: RunDirectory) -> Iterator[socket.socket]:
+    """A listening socket in the directory, which goes again with the body. What a dead process left is replaced."""
+    if not HERE:
+        raise RunDirectoryError(NOT_HERE)
+    place = directory / SOCKET
+    with contextlib.ExitStack() as stack:
+        try:
+            _clear(place)
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+            with _reachable(place) as path:
+                listener.bind(path)
+            stack.callback(_leave, place)
+            # Nobody can connect before `listen`, so there is no moment in which others could.
+            place.chmod(0o600)
+            listener.listen(IN_LINE)
+            listener.setblocking(False)
+        except OSError as error:
+            raise RunDirectoryError(
+                f"arkbatch ctl will not reach this session: no socket can be made in {directory.path} "
+                f"({error.strerror or error})"
+            ) from error
+        yield listener
+
+
+def _clear(place: Path) -> None:
+    """Only a socket is taken away: a file that someone put there is not ours."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(place.lstat().st_mode):
+            place.unlink()
+
+
+def _leave(place: Path) -> None:
+    """The directory may have been removed meanwhile."""
+    with contextlib.suppress(OSError):
+        place.unlink()
+
+
+@contextmanager
+def _reachable(place: Path) -> Iterator[str]:
+    """A path to the same place that is short enough for an address.
+
+    Where the system shows open directories as paths, through one of those. Elsewhere by its bare name, from inside
+    the directory: the change is undone before anything else of this thread runs.
+    """
+    if len(os.fsencode(place)) <= _LONGEST_PATH:
+        yield str(place)
+        return
+    folder = os.open(place.parent, os.O_RDONLY)
+    try:
+        through = f"{_OPEN_DIRECTORIES}/{folder}"
+        if Path(through).is_dir():
+            yield f"{through}/{place.name}"
+        else:
+            with contextlib.chdir(place.parent):
+                yield place.name
+    finally:
+        os.close(folder)

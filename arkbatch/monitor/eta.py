@@ -1,0 +1,170 @@
+"""Whether a run will be done in time, from how fast its rows end; and what would help if not.
+
+Pure: what it is told are the seconds in which the run really worked, the rows recorded in them, and the moment in unix
+seconds. It says something when it first knows and when that changes, and never stops a run. The reasoning:
+
+* **Only time at work counts.** Outside its hours and while the service is away no row ends; nothing follows from that.
+* **The rate of the last ten minutes**, or of some times the length of a call where calls take longer: rows that begin
+  together end together, and between two such bursts no rate is seen.
+* **A rate that climbs is not known yet.** At Ark a run begins at a tenth of its speed or less.
+* **A verdict turns only by a margin**, so that a run which is just in time does not tell so every minute.
+"""
+
+import datetime as dt
+import math
+from collections import deque
+
+from msgspec import Struct
+
+from arkbatch.core.schedule import Hours, clock
+from arkbatch.core.text import counted, duration
+
+SETTLED = 120.0  # s at work before anything is said
+WINDOW = 600.0  # s
+CALLS = 3.0  # lengths of a long call that the window spans at least
+FEWEST = 20  # rows in the window, unless they are that slow
+PATIENCE = 1800.0  # s; what still climbs then will do so for long
+CLIMBS = 1.1  # the last quarter is faster than the whole by more
+MARGIN, SHORTEST_MARGIN = 0.03, 60.0  # of the time that is left to work, and s
+_LOOKS = 40  # kept of the window
+
+
+class Outlook(Struct, frozen=True):
+    """What is to be expected.
+
+    done_at, due: unix seconds, the first infinite when nobody knows; unfinished: rows that are left when it is due
+    faster: how many times as fast the run would have to be; infinite when there is no time left
+    """
+
+    is_late: bool
+    done_at: float
+    due: float
+    unfinished: int
+    faster: float
+
+
+class Means(Struct, frozen=True):
+    """What could be changed about a run. `bound` is the word of the gate for what holds it back most.
+
+    other_lane: the service has a lane with limits of its own, and the run does not use it
+    run_dir: as a shell reads it, for the command that changes a limit while the run goes on
+    """
+
+    bound: str
+    concurrency: int
+    rpm: float | None = None
+    tpm: float | None = None
+    other_lane: bool = False
+    run_dir: str = ""
+
+
+def said(outlook: Outlook, now: float, zone: dt.tzinfo | None = None) -> str:
+    """`will be late: done at about 10:10 and not by 08:00, when 12,300 rows will be left`."""
+    due, to_go = clock(outlook.due, now, zone), counted(outlook.unfinished, "row")
+    if outlook.done_at == math.inf:
+        return f"late: it was due by {due}, with {to_go} to go"
+    done = clock(outlook.done_at, now, zone)
+    if not outlook.is_late:
+        return f"will be in time: done at about {done}, due by {due}"
+    late = duration(outlook.done_at - outlook.due)
+    return f"will be late by {late}: done at about {done}, due by {due}, with {to_go} to go"
+
+
+def what_helps(outlook: Outlook, means: Means) -> str:
+    """What makes a late run end in time; of what can be set, only what holds it back. Nothing once it is due."""
+    if outlook.faster == math.inf:
+        return ""
+    ways = [_raise(outlook.faster, means)]
+    if means.other_lane:
+        ways.append("the batch lane has limits of its own, at half the price (--lane batch)")
+    ways.append("send fewer rows (--limit)")
+    return "; ".join(way for way in ways if way)
+
+
+def _raise(faster: float, means: Means) -> str:
+    settings = {"requests": ("rpm", means.rpm), "tokens": ("tpm", means.tpm), "concurrency": ("concurrency", None)}
+    if means.bound == "server":
+        return "the service grants no more: ask it for a higher limit, or share the rows among models"
+    if means.bound not in settings:
+        return ""
+    name, value = settings[means.bound]
+    value = means.concurrency if name == "concurrency" else value
+    if not value:
+        return ""
+    wanted = _roundly(value * faster)
+    command = f" (arkbatch ctl {means.run_dir} set {name}={wanted})" if means.run_dir else ""
+    return f"raise {name} from {value:.0f} to about {wanted}{command}"
+
+
+def _roundly(number: float) -> str:
+    """Upwards, in two digits."""
+    step = 10.0 ** max(0, math.floor(math.log10(number)) - 1)
+    return f"{math.ceil(number / step) * step:.0f}"
+
+
+class Deadline:
+    """One for each session. `due`: unix seconds; `hours`: in which calls may go, None for always."""
+
+    def __init__(self, due: float, hours: Hours | None = None) -> None:
+        self.due = due
+        self._hours = hours
+        self._looks: deque[tuple[float, int]] = deque([(0.0, 0)])
+        self.outlook: Outlook | None = None
+        self._told: bool | None = None
+
+    def look(self, now: float, worked: float, recorded: int, left: int, call_seconds: float = 0.0) -> Outlook | None:
+        """What is new to say, mostly nothing.
+
+        worked: seconds at work so far; recorded: rows in them; call_seconds: that a long call takes
+        """
+        window = max(WINDOW, CALLS * call_seconds)
+        self._keep(worked, recorded, window)
+        rate = self._rate(worked, call_seconds)
+        if not left or (rate is None and now < self.due):
+            return None
+        self.outlook = self._over(left) if rate is None else self._foresee(now, left, rate)
+        if self.outlook.is_late == self._told:
+            return None
+        self._told = self.outlook.is_late
+        return self.outlook
+
+    def _keep(self, worked: float, recorded: int, window: float) -> None:
+        looks = self._looks
+        if worked - looks[-1][0] >= window / _LOOKS:
+            looks.append((worked, recorded))
+        while len(looks) > 2 and looks[1][0] <= worked - window:
+            looks.popleft()
+
+    def _rate(self, worked: float, call_seconds: float) -> float | None:
+        """Rows a second at work. None: not known well enough."""
+        looks = self._looks
+        (began, before), (ended, after) = looks[0], looks[-1]
+        if worked < max(SETTLED, 2 * call_seconds) or after - before < (FEWEST if worked < WINDOW else 1):
+            return None
+        rate = (after - before) / (ended - began)
+        middle = next((at, count) for at, count in looks if at >= ended - (ended - began) / 4)
+        climbs = ended > middle[0] and (after - middle[1]) / (ended - middle[0]) > rate * CLIMBS
+        return None if climbs and worked < PATIENCE and self._told is None else rate
+
+    def _foresee(self, now: float, left: int, rate: float) -> Outlook:
+        needed = left / rate
+        done_at = now + needed if self._hours is None else self._hours.after(now, needed)
+        room = self._room(now)
+        margin = 0.0 if self._told is None else max(SHORTEST_MARGIN, MARGIN * needed) * (-1 if self._told else 1)
+        return Outlook(
+            is_late=needed > room + margin,
+            done_at=done_at,
+            due=self.due,
+            unfinished=max(0, math.ceil(left - rate * room)),
+            faster=needed / room if room else math.inf,
+        )
+
+    def _over(self, left: int) -> Outlook:
+        """It is due by now, and nobody knows how long the rest will take."""
+        return Outlook(is_late=True, done_at=math.inf, due=self.due, unfinished=left, faster=math.inf)
+
+    def _room(self, now: float) -> float:
+        """Seconds to work that are left until it is due."""
+        if self.due <= now:
+            return 0.0
+        return self.due - now if self._hours is None else self._hours.open_seconds(now, self.due)

@@ -1,0 +1,147 @@
+"""What people are told who are not watching: a message about a run, in words and as plain values.
+
+Pure. It knows which things that happen are worth a message, how often, and how an address is shown without the secret
+in it. How a message travels is known to `adapters.messengers`, when one is due to `engines.noticing`.
+"""
+
+import re
+from enum import StrEnum
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from arkbatch.core.text import count, duration, printable
+from arkbatch.pricing.amounts import Money
+
+_LONGEST = 500  # characters of a reason; it may be the words of a service
+_SHORTEST_SECRET = 4
+MASK = "***"
+
+
+class Event(StrEnum):
+    """What a message may be about; the words of `[notify] on`."""
+
+    END = "end"
+    HALT = "halt"
+    BUDGET = "budget"
+    OUTAGE = "outage"
+    LATE = "late"
+    STOP = "stop"
+    TRIAL = "trial"
+
+
+class Notice(Struct, frozen=True):
+    """One message.
+
+    said: what happened, in a phrase; reason, advice: why, and what to do, empty when there is nothing to say
+    done, failed, left: rows; cost: of the whole run so far, None when that is not known
+    go_on: the command that goes on from here; at: when, in ISO 8601
+    """
+
+    event: Event
+    said: str
+    run_dir: str
+    host: str
+    at: str
+    simulated: bool = False
+    done: int = 0
+    failed: int = 0
+    left: int = 0
+    seconds: float = 0.0
+    cost: Money | None = None
+    reason: str = ""
+    advice: str = ""
+    go_on: str = ""
+
+    @property
+    def title(self) -> str:
+        name = self.run_dir.rstrip("/\\").replace("\\", "/").rpartition("/")[2]
+        return f"{'[simulated] ' if self.simulated else ''}arkbatch: {self.said}{f' ({name})' if name else ''}"
+
+    @property
+    def text(self) -> str:
+        """A few lines without control characters."""
+        rows = f"{count(self.done)} done, {count(self.failed)} failed, {count(self.left)} left"
+        lines = [
+            ("Rows", f"{rows}, after {duration(self.seconds)}" if self.seconds else rows),
+            ("Cost", _cost(self.cost, simulated=self.simulated)),
+            ("Reason", _short(self.reason)),
+            ("What to do", _short(self.advice)),
+            ("Where", f"{self.host}, {self.run_dir}" if self.run_dir else self.host),
+            ("Go on", self.go_on),
+        ]
+        shown = lines if self.event is not Event.TRIAL else lines[-2:]
+        return printable("\n".join(f"{name}: {value}" for name, value in shown if value))
+
+    def to_builtins(self) -> dict[str, Any]:
+        """The message as JSON values: what a webhook and a command are given."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        plain["cost"] = self.cost and self.cost.plain()
+        return {"event": self.event.value, "title": self.title, "text": self.text, **plain}
+
+
+class LongOutages:
+    """Tells once that an outage has lasted long, and once that it is over. Short ones are not worth a message."""
+
+    def __init__(self, after: float) -> None:
+        self._after = after
+        self._lasted = 0.0
+        self._told = False
+
+    def look(self, lasts: float) -> str:
+        """What is to be said now, mostly nothing. `lasts`: seconds of the present outage, 0 without one."""
+        if lasts:
+            self._lasted = lasts
+            if self._told or lasts < self._after:
+                return ""
+            self._told = True
+            return f"the service has been away for {duration(lasts)}"
+        told, self._told = self._told, False
+        return f"the service is back after {duration(self._lasted)}" if told else ""
+
+
+def masked(url: str) -> str:
+    """An address as it may be shown. Of a service of Apprise even the host is a token, so only its name is left."""
+    scheme, colon, _ = url.partition("://")
+    if not colon or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
+        return MASK
+    if scheme.lower() not in {"http", "https"}:
+        return f"{scheme}://{MASK}"
+    try:
+        return f"{scheme}://{urlsplit(url).hostname or ''}/{MASK}"
+    except ValueError:
+        return f"{scheme}://{MASK}"
+
+
+def redacted(text: str, url: str) -> str:
+    """Words of others without any piece of the address in them, since each piece may be a token."""
+    host = urlsplit(url).hostname if url.lower().startswith(("http://", "https://")) else None
+    pieces = {piece for piece in re.split(r"[:/?#@&=,]+", url.partition("://")[2]) if len(piece) >= _SHORTEST_SECRET}
+    for piece in sorted(pieces - {host}, key=len, reverse=True):
+        text = text.replace(piece, MASK)
+    return text
+
+
+def without_addresses(words: list[str]) -> list[str]:
+    """A command line as it may be kept and shown: what `--notify` names is masked, and a command with a URL in it."""
+    shown = list(words)
+    for place, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if flag not in {"--notify", "--notify-command"}:
+            continue
+        at = place if equals else place + 1
+        if at < len(words) and (flag == "--notify" or "://" in (value if equals else words[at])):
+            shown[at] = f"{flag}={MASK}" if equals else MASK
+    return shown
+
+
+def _cost(cost: Money | None, *, simulated: bool) -> str:
+    if cost is None or not (cost.amounts or cost.unpriced):
+        return ""
+    return f"{cost}, had it been real" if simulated else str(cost)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -1,0 +1,68 @@
+"""Sends messages from beside a run without ever holding it up: each in a thread of its own, for some seconds.
+
+The threads are daemons, since a name look-up can hang for longer than anybody wants to wait, and a thread of a pool
+is joined when the process exits. What goes wrong is told to `failed` in one line; nothing is raised, tried again or
+waited for, except by `settle` at the end, and there no longer than a delivery may take.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from functools import partial
+from typing import Any
+
+from arkbatch.monitor.notification import Notice
+from arkbatch.monitor.notify_channels import SECONDS, Messenger, Undelivered
+
+
+class _Daemons(Executor):
+    """A thread for each call."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()  # from here on nobody can cancel it, so its result always fits
+
+        def work() -> None:
+            try:
+                future.set_result(function(*args, **named))
+            except BaseException as error:  # noqa: BLE001 - a thread's only way out; see `Notifier._ended`
+                future.set_exception(error)
+
+        threading.Thread(target=work, daemon=True, name="notify").start()
+        return future
+
+
+class Notifier:
+    """Made and used inside a running loop. `failed`: hears what did not arrive, and why."""
+
+    def __init__(
+        self, messengers: Sequence[Messenger], failed: Callable[[str], None], *, patience: float = SECONDS + 1
+    ) -> None:
+        self._messengers = messengers
+        self._failed = failed
+        self._patience = patience
+        self._under_way: dict[asyncio.Future[None], asyncio.TimerHandle] = {}
+
+    def send(self, notice: Notice) -> None:
+        """To everyone; returns at once."""
+        loop = asyncio.get_running_loop()
+        for messenger in self._messengers:
+            future = loop.run_in_executor(_Daemons(), messenger.deliver, notice)
+            self._under_way[future] = loop.call_later(self._patience, future.cancel)
+            future.add_done_callback(partial(self._ended, messenger.name))
+
+    async def settle(self) -> None:
+        """Wait for what is under way. Each delivery is given up after its time."""
+        if self._under_way:
+            await asyncio.wait(list(self._under_way))
+            await asyncio.sleep(0)  # what is called when one ends may come after who waits for it
+
+    def _ended(self, name: str, future: "asyncio.Future[None]") -> None:
+        self._under_way.pop(future).cancel()
+        if future.cancelled():
+            self._failed(f"could not notify {name}: no answer within {self._patience:.0f} s")
+        elif isinstance(error := future.exception(), Undelivered):
+            self._failed(f"could not notify {name}: {error}")
+        elif error is not None:
+            self._failed(f"could not notify {name}: {type(error).__name__}")

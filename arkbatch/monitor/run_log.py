@@ -1,0 +1,149 @@
+"""`run.log`: what went wrong in a session and what was done about it, for whoever asks in the morning.
+
+So many lines a minute at most, so that a million errors do not become a file of a gigabyte.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from arkbatch.core.text import printable
+from arkbatch.core.types import (
+    ASSUMED,
+    Again,
+    Cause,
+    Failure,
+    Outcome,
+    Row,
+    Scope,
+    Usage,
+    total_tokens,
+)
+from arkbatch.journal.run_directory import disk, private
+from arkbatch.monitor.commands import Steered, told
+from arkbatch.monitor.observer import Observer
+from arkbatch.monitor.progress import Found
+
+_LINES_A_MINUTE = 200  # of the log about rows; a million errors must not become a file of a gigabyte
+_PROBES_AN_HOUR = 5  # of the log about a service that is away: what they say is mostly the same
+
+
+class Log(Observer):
+    """`run.log`: what went wrong and what was done, with request ids. Never a key, a prompt or an answer."""
+
+    def __init__(self, path: Path, wall: Callable[[], float]) -> None:
+        self._wall = wall
+        with disk(path):
+            # Unbuffered: what a full disk refused must not come again when the file is closed.
+            self._file = open(path, "ab", buffering=0, opener=private)
+        self._path = path
+        self._rows, self._probes = _Ration(_LINES_A_MINUTE, 60), _Ration(_PROBES_AN_HOUR, 3600)
+        self._dropped = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._file:
+            if error is not None:
+                self._tell(f"ended by {type(error).__name__}: {error}")
+
+    def opened(self, found: Found) -> None:
+        self._tell(f"session begins: {found.done} done, {found.failed} failed, {found.to_send} to send")
+        for change in found.changes:
+            self._tell(f"changed: {change}")
+
+    def retrying(self, row: Row, client_id: str, verdict: Again, seconds: float) -> None:
+        ration = self._probes if verdict.scope is Scope.SERVICE else self._rows
+        self._write(f"row {row.number} again in {seconds:.1f} s: {_said(verdict.cause)} id={client_id}", ration)
+
+    def tool_failed(self, row: Row, name: str, trouble: str) -> None:
+        self._write(f"row {row.number}: tool {name}: {trouble}")
+
+    def recorded(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Failure):
+            ids = "".join(f" id={call.id} request_id={call.request_id}" for call in outcome.calls[-1:])
+            how = "interrupted" if outcome.interrupted else "failed"
+            self._write(f"row {outcome.row.number} {how}: {_said(outcome.cause)}{ids}")
+
+    def halted(self, cause: Cause) -> None:
+        self._tell(f"halted: {_in_words(cause)}")
+
+    def stopping(self, in_flight: int) -> None:
+        self._tell(f"stop asked for; {in_flight} calls in flight")
+
+    def paced(self, reason: str) -> None:
+        self._write(f"pace: {reason}")
+
+    def noted(self, text: str) -> None:
+        self._write(text)
+
+    def steered(self, steered: Steered) -> None:
+        self._tell(told(steered))
+
+    def straggles(self, text: str) -> None:
+        if text:
+            self._write(f"straggler, {text}")
+
+    def asked_again(self, row: int, seconds: float) -> None:
+        self._write(f"row {row} is asked once more after {seconds:.1f} s")
+
+    def outran(self, row: Row, client_id: str, usage: Usage) -> None:
+        how = "assumed" if ASSUMED in usage else "told"
+        self._write(f"row {row.number}: another call was quicker; {total_tokens((usage,))} tokens {how} id={client_id}")
+
+    def closed(self, ending: str) -> None:
+        self._tell(f"session ends: {ending}")
+
+    def _write(self, text: str, ration: "_Ration | None" = None) -> None:
+        """Of a row, as far as there are lines left for it."""
+        if (ration or self._rows).grants(self._wall()):
+            self._tell_dropped()
+            self._append(text)
+        else:
+            self._dropped += 1
+
+    def _tell(self, text: str) -> None:
+        """Of the session; these are few and never left out."""
+        self._tell_dropped()
+        self._append(text)
+
+    def _tell_dropped(self) -> None:
+        dropped, self._dropped = self._dropped, 0
+        if dropped:
+            self._append(f"{dropped} more line{' was' if dropped == 1 else 's were'} left out here")
+
+    def _append(self, text: str) -> None:
+        stamp = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="milliseconds")
+        with disk(self._path):
+            self._file.write(f"{stamp} {printable(' '.join(text.split()))}\n".encode("utf-8", "replace"))
+
+
+class _Ration:
+    """So many lines in each span of so many seconds."""
+
+    def __init__(self, lines: int, seconds: int) -> None:
+        self._lines, self._seconds = lines, seconds
+        self._span, self._granted = 0, 0
+
+    def grants(self, now: float) -> bool:
+        span = int(now / self._seconds)
+        if span != self._span:
+            self._span, self._granted = span, 0
+        self._granted += 1
+        return self._granted <= self._lines
+
+
+def _in_words(cause: Cause) -> str:
+    """For people to read; `status` shows it."""
+    name = " ".join(filter(None, (cause.kind.value, cause.code)))
+    said = f"{cause.message} ({name})" if cause.message else name
+    return f"{said}. {cause.advice[:1].upper()}{cause.advice[1:]}" if cause.advice else said
+
+
+def _said(cause: Cause) -> str:
+    return " ".join(part for part in (cause.kind.value, cause.code, cause.message) if part)

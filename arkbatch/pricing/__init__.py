@@ -1,0 +1,1 @@
+"""Price book, tariffs, and the cost of usage."""

@@ -1,0 +1,80 @@
+"""Amounts of money: a cost or the reason why there is none, and totals that admit what they leave out.
+
+Arithmetic is exact: a context that would have to round raises, whatever precision the program around us has set.
+Currencies are kept apart and never converted. What a token costs is not known here (`pricebook`, `tariff`).
+"""
+
+from decimal import ROUND_HALF_UP, Context, Decimal, Inexact, InvalidOperation
+from typing import Any, Self
+
+import msgspec
+from msgspec import Struct, field
+
+from arkbatch.pricing.price_book import PriceRow
+
+EXACT = Context(prec=200, traps=[Inexact, InvalidOperation])
+ROUNDED = Context(prec=200, rounding=ROUND_HALF_UP, traps=[InvalidOperation])  # only for showing
+ZERO = Decimal(0)
+
+
+class Cost(Struct, frozen=True, gc=False):
+    """What one request cost, and the row of the price book that says so. `at_most`: this much or less."""
+
+    amount: Decimal
+    currency: str
+    row: PriceRow
+    at_most: bool = False
+
+
+class Unknown(Struct, frozen=True, gc=False):
+    """No cost can be given, and why."""
+
+    reason: str
+
+
+class Money(Struct):
+    """A total. Adding is exact, so that any order gives the same digits.
+
+    amounts: by currency
+    unpriced: how many rows had no price
+    at_most: how many of the priced ones are upper bounds
+    """
+
+    amounts: dict[str, Decimal] = field(default_factory=dict)
+    unpriced: int = 0
+    at_most: int = 0
+
+    def add(self, cost: Cost | Unknown) -> None:
+        if isinstance(cost, Unknown):
+            self.unpriced += 1
+            return
+        self.amounts[cost.currency] = EXACT.add(self.amounts.get(cost.currency, ZERO), cost.amount)
+        self.at_most += cost.at_most
+
+    def merge(self, other: "Money") -> None:
+        for currency, amount in other.amounts.items():
+            self.amounts[currency] = EXACT.add(self.amounts.get(currency, ZERO), amount)
+        self.unpriced += other.unpriced
+        self.at_most += other.at_most
+
+    def plain(self) -> dict[str, Any]:
+        """JSON values with amounts as decimal strings, every digit; `from_plain` reverses it."""
+        amounts = {currency: f"{amount:f}" for currency, amount in sorted(self.amounts.items())}
+        return {"amounts": amounts, "unpriced": self.unpriced, "at_most": self.at_most}
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> Self:
+        return msgspec.convert(plain, cls)
+
+    def __str__(self) -> str:
+        """For people: `12.40 CNY + 310 rows without a price`."""
+        parts = [f"{shown(amount)} {currency}" for currency, amount in sorted(self.amounts.items())]
+        if self.unpriced:
+            parts.append(f"{self.unpriced} {'row' if self.unpriced == 1 else 'rows'} without a price")
+        return ("at most " if self.at_most else "") + (" + ".join(parts) or "0.00")
+
+
+def shown(amount: Decimal) -> str:
+    """Two decimals, or as many as it takes that a small amount does not look free."""
+    digits = max(2, 1 - amount.adjusted()) if amount else 2
+    return f"{amount.quantize(Decimal(1).scaleb(-digits), context=ROUNDED):f}"

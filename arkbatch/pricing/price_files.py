@@ -1,0 +1,115 @@
+"""Where a price book comes from: the package's own files, a user's `--prices FILE`, the `[prices]` of a job.
+
+All have one shape: `[[model]]` entries, `[map]` from a user's name to a family, and at the top what all entries have
+in common. A user's entry is whole or refused: a price of input without one of output, or a price without a
+currency, would turn silently into a wrong bill.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from arkbatch.core.errors import JobError
+from arkbatch.pricing.price_book import PriceBook, PriceRow, faults, normal
+
+PACKAGED = ("prices-ark.toml", "prices-byteplus.toml")
+SHARED = ("provider", "currency", "k", "effective_from", "checked_on", "source", "confidence", "note")
+
+
+def packaged() -> PriceBook:
+    """The list prices that arkbatch ships, of all providers."""
+    book = PriceBook()
+    for name in PACKAGED:
+        text = files("arkbatch").joinpath("data", name).read_text(encoding="utf-8")
+        part = from_table(tomllib.loads(text, parse_float=Decimal), name)
+        book = PriceBook(book.rows + part.rows, book.names | part.names)
+    return book
+
+
+def price_book(file: Path | None = None, table: Mapping[str, Any] | None = None) -> PriceBook:
+    """The packaged book, under the job's `[prices]`, under `--prices FILE`."""
+    book = packaged()
+    if table:
+        book = checked(from_table(table, "[prices]").over(book), "[prices]")
+    if file is not None:
+        book = checked(read(file).over(book), str(file))
+    return book
+
+
+def read(file: Path) -> PriceBook:
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"), parse_float=Decimal)
+    except OSError as error:
+        raise JobError(f"cannot read the prices in {file}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise JobError(f"{file} is not TOML: {error}") from error
+    return from_table(table, str(file))
+
+
+def from_table(table: Mapping[str, Any], where: str) -> PriceBook:
+    """A parsed table as a book. JobError names the entry and the key that is wrong."""
+    if strange := sorted(table.keys() - {"map", "model", *SHARED}):
+        known = ["map", "model", *SHARED]
+        near = get_close_matches(strange[0], known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        raise JobError(f"{where}: {strange[0]} is not a key of a price table: {hint}")
+    shared = {key: table[key] for key in SHARED if key in table}
+    models, names = table.get("model", []), table.get("map", {})
+    if not isinstance(models, list) or not isinstance(names, Mapping):
+        raise JobError(f"{where}: write each model as [[model]] and the names as [map]")
+    rows = [_row(entry, shared, f"{where}: model {number}") for number, entry in enumerate(models, 1)]
+    _refuse_twice(rows, where)
+    return PriceBook(tuple(rows), _names(names, where))
+
+
+def checked(book: PriceBook, where: str) -> PriceBook:
+    """The book, when every name in its `[map]` leads to a family that has prices."""
+    for name, family in book.names.items():
+        if not book.find(family):
+            raise JobError(f'{where}: "{name}" is mapped to "{family}", which is not in the price book')
+    return book
+
+
+def _row(entry: Any, shared: dict[str, Any], where: str) -> PriceRow:
+    if not isinstance(entry, Mapping):
+        raise JobError(f"{where} is not a table")
+    named = f"{where} ({entry['family']})" if "family" in entry else where
+    fields = shared | dict(entry)
+    if "price" in fields:
+        if "tier" in fields:
+            raise JobError(f"{named} has prices both with and without tiers")
+        fields["tier"] = [{"price": fields.pop("price")}]
+    try:
+        row = msgspec.convert(fields, PriceRow)
+    except msgspec.ValidationError as error:
+        raise JobError(f"{named} is not a whole price: {error}; input, output and currency are needed") from error
+    for fault in faults(row):
+        raise JobError(f"{named}: {fault}")
+    return row
+
+
+def _refuse_twice(rows: list[PriceRow], where: str) -> None:
+    """One id may stand for one family only, and a family may have one price a day."""
+    seen: dict[tuple[str, str], str] = {}
+    days: set[tuple[Any, ...]] = set()
+    for row in rows:
+        for name in row.ids:
+            if seen.setdefault((row.provider, name), row.family) != row.family:
+                raise JobError(f"{where}: {name} belongs to {row.family} and to {seen[row.provider, name]}")
+        day = (row.provider, normal(row.family), row.effective_from)
+        if day in days:
+            raise JobError(f"{where}: {row.family} stands twice with the same effective_from")
+        days.add(day)
+
+
+def _names(names: Mapping[str, Any], where: str) -> dict[str, str]:
+    for name, family in names.items():
+        if not isinstance(family, str):
+            raise JobError(f'{where}: [map] leads from a name to a family: "{name}" = "doubao-seed-1.6"')
+    return dict(names)

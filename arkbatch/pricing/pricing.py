@@ -1,0 +1,81 @@
+"""Usage in, money out: exact to the last digit, or unknown with the reason; never 0 for want of a price.
+
+A `Pricer` finds the tariff that a reply's model, lane and service tier name and remembers it, because ten million
+rows are priced by a handful of tariffs. It also remembers which rows of the book it used, so that a run can
+keep them. The rules of charging are in `tariff`, what a name means in `pricebook`.
+
+A TPM pack (service tier `scale`) is paid by the hour: its requests have no price by token, so their cost is
+unknown. Who wants them counted as 0 says so with `price.scale` in a row of their own.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from functools import lru_cache
+
+from arkbatch.core.types import Usage
+from arkbatch.pricing.amounts import EXACT, ZERO, Cost, Unknown
+from arkbatch.pricing.price_book import PriceBook
+from arkbatch.pricing.tariff import Tariff, Version
+
+ORDINARY = {"", "auto", "default", "standard"}
+ALSO_CALLED = {"flex": "low", "low-priority": "low", "low_priority": "low"}
+TARIFFS = 512  # remembered; a server that makes up a model name for each reply must not fill the memory
+
+
+class Pricer:
+    def __init__(self, book: PriceBook) -> None:
+        self.book = book
+        self.tariff = lru_cache(TARIFFS)(self._tariff)
+        self._families: set[str] = set()
+        self._names: set[str] = set()
+
+    def cost(self, usage: Usage, *, model: str, lane: str, service_tier: str, at: datetime) -> Cost | Unknown:
+        """What one request cost, from what the reply says: the model that answered and the tier it was served at."""
+        tariff = self.tariff(model, lane, service_tier)
+        return tariff if isinstance(tariff, Unknown) else tariff.cost(usage, at)
+
+    def row_cost(
+        self, calls: Iterable[Usage], *, model: str, lane: str, service_tier: str, at: datetime
+    ) -> Cost | Unknown:
+        """What a row cost over its billed calls. Each call has a tier of its own, so their usages may not be added."""
+        amount, at_most, row = ZERO, False, None
+        for usage in calls:
+            cost = self.cost(usage, model=model, lane=lane, service_tier=service_tier, at=at)
+            if isinstance(cost, Unknown):
+                return cost
+            amount, at_most, row = EXACT.add(amount, cost.amount), at_most or cost.at_most, cost.row
+        return Unknown("nothing was billed") if row is None else Cost(amount, row.currency, row, at_most)
+
+    def ceiling(
+        self, *, model: str, lane: str, service_tier: str, at: datetime, given: int, answered: int
+    ) -> Cost | Unknown:
+        """The most that `given` tokens of input, answered with up to `answered`, can cost."""
+        tariff = self.tariff(model, lane, service_tier)
+        return tariff if isinstance(tariff, Unknown) else tariff.ceiling(given, answered, at)
+
+    def used(self) -> PriceBook:
+        """The rows and names looked up so far: what a run keeps, so that a later price leaves its past alone."""
+        rows = tuple(row for row in self.book.rows if row.family in self._families)
+        return PriceBook(rows, {name: self.book.names[name] for name in sorted(self._names)})
+
+    def _tariff(self, model: str, lane: str, service_tier: str = "") -> Tariff | Unknown:
+        rows = self.book.find(model)
+        if not rows:
+            return Unknown(f"{model or 'a reply without a model'} is not in the price book for this server")
+        self._families.add(rows[0].family)
+        self._names |= {model} & self.book.names.keys()
+        column = column_of(lane, service_tier)
+        named = f"{model} ({column})"
+        if not any(column in tier.price for row in rows for tier in row.tiers):
+            return Unknown(f"{named} is prepaid" if column == "scale" else f"{named} has no price")
+        return Tariff(named, tuple(Version.of(row, column) for row in rows), prepaid=column == "scale")
+
+
+def column_of(lane: str, service_tier: str) -> str:
+    """Where in a row the price stands. On the batch lane low priority is no further discount."""
+    tier = ALSO_CALLED.get(service_tier.strip().lower(), service_tier.strip().lower())
+    if tier in ORDINARY or tier == lane:
+        return lane
+    if lane == "batch":
+        return lane if tier == "low" else f"batch, {tier}"
+    return tier

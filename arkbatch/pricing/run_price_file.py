@@ -1,0 +1,68 @@
+"""The prices of one run: what it was priced by so far, over what the user says, over what the package ships.
+
+Rows of the book that a run has used stay in its `run.json`, so that a later price change does not alter its past.
+"""
+
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import msgspec
+
+from arkbatch.core.errors import RunDamaged
+from arkbatch.core.job import SIMULATOR, Job
+from arkbatch.journal.run_directory import RunInfo
+from arkbatch.pricing.price_book import PriceBook, provider_of
+from arkbatch.pricing.price_files import price_book
+from arkbatch.pricing.pricing import Pricer
+from arkbatch.pricing.run_cost import Bill
+
+SIMULATED_PROVIDER = "ark"
+
+
+def book_of_job(job: Job) -> PriceBook:
+    """The prices that hold for a job that has no run yet."""
+    book = price_book(Path(job.prices_file) if job.prices_file else None, job.prices)
+    return book.of(SIMULATED_PROVIDER if job.simulated else provider_of(job.base_url))
+
+
+def book_of_run(info: RunInfo, current: PriceBook | None = None) -> PriceBook:
+    """The prices of a run, over the current ones."""
+    return kept(info).over(current_book(info) if current is None else current)
+
+
+def current_book(info: RunInfo, file: Path | None = None) -> PriceBook:
+    """Today's prices at the run's provider, under those of its job. `file`: the user's own, over both."""
+    base_url = str(info.asked.get("base_url", ""))
+    provider = SIMULATED_PROVIDER if base_url == SIMULATOR else provider_of(base_url)
+    return price_book(file, info.job.get("prices")).of(provider)
+
+
+def bill_of(info: RunInfo, book: PriceBook | None = None) -> Bill:
+    """An empty bill for a run's records, by the run's own prices or by another book."""
+    return Bill(Pricer(book_of_run(info) if book is None else book), str(info.job.get("model", "")))
+
+
+def kept(info: RunInfo) -> PriceBook:
+    """What `run.json` holds."""
+    if info.prices is None:
+        return PriceBook()
+    try:
+        return PriceBook.from_plain(info.prices)
+    except msgspec.ValidationError as error:
+        raise RunDamaged(f"The prices in run.json cannot be read ({error}). Restore it from a backup.") from error
+
+
+def keep(info: RunInfo, pricer: Pricer) -> bool:
+    """Put the prices that were used into `info`; False when they are there already."""
+    plain: dict[str, Any] = pricer.used().over(kept(info)).plain()
+    if plain == info.prices:
+        return False
+    info.prices = plain
+    return True
+
+
+def name_of(book: PriceBook) -> str:
+    """A digest, by which amounts are known to be of this book; the same in whatever order its rows stand."""
+    rows = sorted(msgspec.json.encode(row, order="deterministic") for row in book.rows)
+    return f"{crc32(b''.join([*rows, msgspec.json.encode(book.names, order='deterministic')])):08x}"

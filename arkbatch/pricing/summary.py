@@ -1,0 +1,109 @@
+"""What a session has to say when it ends; the JSON line on stdout is this, field by field."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from arkbatch.core.errors import ExitCode
+from arkbatch.core.speed import Speeds
+from arkbatch.core.stats import Histogram
+from arkbatch.core.types import Cause, add_usage
+from arkbatch.journal.ledger import Ledger
+from arkbatch.pricing.amounts import Money
+from arkbatch.pricing.run_cost import Bill
+
+
+class Summary(Struct, frozen=True):
+    """A session's end, and where the whole run stands.
+
+    ending: "finished", "stopped", "halted", or "nothing left" when there was nothing to send
+    usage: over the whole run, every billed attempt; discarded: the part of it that was thrown away
+    failures: rows that stand failed, by kind
+    cost, discarded_cost: the same in money; no_price_because: why a part of it has no price
+    budget: one that is large enough to go on with, when the run ended at its budget
+    p50, p95: seconds, over the answers of this session
+    first_token_p50, first_token_p95, tokens_per_second_p50: of those that were streamed, 0 when none was
+    """
+
+    ending: str
+    run_dir: str
+    simulated: bool
+    succeeded: int
+    failed: int
+    left: int
+    failures: dict[str, int]
+    usage: dict[str, int]
+    discarded: dict[str, int]
+    session: dict[str, int]
+    seconds: float
+    p50: float
+    p95: float
+    first_token_p50: float = 0.0
+    first_token_p95: float = 0.0
+    tokens_per_second_p50: float = 0.0
+    halt: Cause | None = None
+    cost: Money | None = None
+    discarded_cost: Money | None = None
+    no_price_because: str = ""
+    budget: str = ""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        if self.ending == "halted":
+            return ExitCode.HALTED
+        if self.ending == "stopped":
+            return ExitCode.INTERRUPTED
+        return ExitCode.FAILED_ROWS if self.failed else ExitCode.OK
+
+    def to_builtins(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        plain["cost"] = self.cost and self.cost.plain()
+        plain["discarded_cost"] = self.discarded_cost and self.discarded_cost.plain()
+        return plain
+
+
+def summarise(
+    ledger: Ledger,
+    latency: Histogram,
+    *,
+    ending: str,
+    run_dir: str,
+    simulated: bool,
+    total: int,
+    session: dict[str, int],
+    seconds: float,
+    speeds: Speeds | None = None,
+    halt: Cause | None = None,
+    budget: str = "",
+    bill: Bill | None = None,
+) -> Summary:
+    """`total`: rows that have ended and that are to; `session`: counts of this session alone."""
+    speeds = speeds or Speeds()
+    failures: dict[str, int] = {}
+    for tally in ledger.failures:
+        failures[tally.kind] = failures.get(tally.kind, 0) + tally.rows
+    return Summary(
+        ending=ending,
+        run_dir=run_dir,
+        simulated=simulated,
+        succeeded=ledger.done.count,
+        failed=ledger.failed.count,
+        left=max(0, total - ledger.ended()),
+        failures=failures,
+        usage=add_usage(*(tally.usage for tally in ledger.tallies)),
+        discarded=add_usage(*(tally.discarded for tally in ledger.tallies)),
+        session=session,
+        seconds=round(seconds, 3),
+        p50=round(latency.quantile(0.5), 3),
+        p95=round(latency.quantile(0.95), 3),
+        first_token_p50=round(speeds.first_token.quantile(0.5), 3),
+        first_token_p95=round(speeds.first_token.quantile(0.95), 3),
+        tokens_per_second_p50=round(speeds.tokens_per_second.quantile(0.5), 1),
+        halt=halt,
+        cost=bill.cost() if bill else None,
+        discarded_cost=bill.thrown() if bill else None,
+        no_price_because=bill.reason if bill else "",
+        budget=budget,
+    )

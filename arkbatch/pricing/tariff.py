@@ -1,0 +1,187 @@
+"""One model's prices on one lane, made ready to price many requests: which tier, and what its tokens cost.
+
+The rules are Ark's: one tier, chosen by the request's whole input and output length, prices *all* its tokens (a
+cliff, not graduated brackets); cached tokens count towards the length and have a price of their own; `output`
+already contains the reasoning. So a cost is that of one request: add up costs, never usages. Where only an upper
+bound is known (peak hours that nobody published) the dearer price is taken and the cost says `at_most`.
+
+What a reply's usage does not show is in no cost: storage of explicit caches, free quota, an account's contract.
+"""
+
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any, Self
+
+from msgspec import Struct, structs
+
+from arkbatch.core.types import ASSUMED, Usage
+from arkbatch.pricing.amounts import EXACT, ZERO, Cost, Unknown
+from arkbatch.pricing.price_book import Peak, PriceRow, Rates
+
+BEIJING = timezone(timedelta(hours=8))  # in which both consoles bill
+ENDLESS = 1 << 62
+PRICED = {"input", "cached", "output", "audio_input", "audio_cached", "image_input"}
+# These are priced with the whole they are part of.
+UNDERSTOOD = PRICED | {"video_input", "reasoning", ASSUMED}
+PREPAID = {"provisioned_input", "provisioned_output"}
+
+
+class Bracket(Struct, frozen=True):
+    """A tier with its ends in tokens and its prices per token. None: no price in this column."""
+
+    to_input: int
+    to_output: int
+    rates: Rates | None
+    off_peak: Rates | None
+
+
+class Version(Struct, frozen=True):
+    """What one row of the book says about one column. `since` is the first day on which it holds."""
+
+    row: PriceRow
+    brackets: tuple[Bracket, ...]
+    since: date
+
+    @classmethod
+    def of(cls, row: PriceRow, column: str) -> Self:
+        brackets = tuple(
+            Bracket(
+                _tokens(tier.to_input, max(row.k, 1024) if index == len(row.tiers) else row.k),
+                _tokens(tier.to_output, row.k),
+                _per_token(tier.price.get(column)),
+                _per_token(tier.price.get("off_peak")) if column == "online" else None,
+            )
+            for index, tier in enumerate(row.tiers, 1)
+        )
+        return cls(row, brackets, row.effective_from or date.min)
+
+    def bracket(self, given: int, answered: int) -> Bracket | None:
+        for bracket in self.brackets:
+            if given <= bracket.to_input and answered <= bracket.to_output:
+                return bracket
+        return None
+
+
+def _tokens(length: Decimal | None, k: int) -> int:
+    """A tier's end. The last one ends where the context window does, and windows are counted in 1024s.
+
+    A request that was answered with 256,001 tokens of input fitted a window of 262,144; it has no other tier.
+    """
+    return ENDLESS if length is None else int(length * k)
+
+
+def _per_token(rates: Rates | None) -> Rates | None:
+    if rates is None:
+        return None
+    million: dict[str, Any] = structs.asdict(rates)
+    return Rates(**{meter: price and price.scaleb(-6, EXACT) for meter, price in million.items()})
+
+
+class Tariff(Struct, frozen=True):
+    """The prices of one model in one column of the book, oldest version first. `named` is for messages."""
+
+    named: str
+    versions: tuple[Version, ...]
+    prepaid: bool = False
+
+    def cost(self, usage: Usage, at: datetime) -> Cost | Unknown:
+        """Of one request. `at`, with a time zone, is when it was answered."""
+        given, answered = usage.get("input", 0), usage.get("output", 0)
+        if not given and not answered:
+            return Unknown("the reply did not count its tokens")
+        version = self.version(at)
+        bracket = version.bracket(given, answered)
+        if bracket is None or bracket.rates is None:
+            return self._missing(version, given)
+        peak, row = version.row.peak, version.row
+        if bracket.off_peak is None:
+            return self._charge(usage, bracket.rates, row, at_most=False)
+        if peak is None:
+            return self._charge(usage, bracket.rates, row, at_most=True)
+        return self._charge(usage, bracket.rates if in_peak(peak, at) else bracket.off_peak, row, at_most=False)
+
+    def ceiling(self, given: int, answered: int, at: datetime) -> Cost | Unknown:
+        """The most that so much input can cost when it is answered with up to so much output; peak, uncached, and
+        all of it images where those are dearer.
+
+        The output edges on the way are tried too, for a book in which the longer answer is the cheaper one.
+        """
+        version, dearest = self.version(at), None
+        for length in (*(end for end in version_edges(version)[1] if end < answered), answered):
+            bracket = version.bracket(given, length)
+            if bracket is None or bracket.rates is None:
+                return self._missing(version, given)
+            for rates in (bracket.rates, bracket.off_peak or bracket.rates):
+                dear = max(rates.input, rates.image_input or ZERO)
+                amount = EXACT.add(EXACT.multiply(dear, given), EXACT.multiply(rates.output, length))
+                if dearest is None or amount > dearest.amount:
+                    dearest = Cost(amount, version.row.currency, version.row, at_most=True)
+        return dearest or self._missing(version, given)
+
+    def edges(self, at: datetime) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The lengths of input and of output, in tokens, beyond which another price holds."""
+        return version_edges(self.version(at))
+
+    def version(self, at: datetime) -> Version:
+        """The prices of that day; for a day before all of them, the oldest known."""
+        if len(self.versions) == 1:
+            return self.versions[0]
+        today = beijing(at).date()
+        return next((one for one in reversed(self.versions) if one.since <= today), self.versions[0])
+
+    def charge(self, usage: Usage, bracket: Bracket) -> Cost | Unknown:
+        """Of the summed usage of calls that all lie in this bracket of the only version; not for peak prices."""
+        assert bracket.rates is not None
+        return self._charge(usage, bracket.rates, self.versions[0].row, at_most=False)
+
+    def _charge(self, usage: Usage, rates: Rates, row: PriceRow, *, at_most: bool) -> Cost | Unknown:
+        """Each token is counted once: what has a price of its own is taken out of the input that contains it."""
+        cached, audio, audio_cached = usage.get("cached", 0), usage.get("audio_input", 0), usage.get("audio_cached", 0)
+        image = usage.get("image_input", 0) if rates.image_input is not None else 0
+        amount = ZERO
+        for meter, count, rate in (
+            ("input", usage.get("input", 0) - cached - audio + audio_cached - image, rates.input),
+            ("output", usage.get("output", 0), rates.output),
+            ("cached", cached - audio_cached, rates.cached),
+            ("audio_input", audio - audio_cached, rates.audio_input),
+            ("audio_cached", audio_cached, rates.audio_cached),
+            ("image_input", image, rates.image_input),
+        ):
+            if count > 0:
+                if rate is None:
+                    return Unknown(f"{self.named} has no price for the meter {meter}")
+                amount = EXACT.add(amount, EXACT.multiply(rate, count))
+            elif count < 0:
+                return Unknown("the usage contradicts itself: a part of the input is larger than the whole")
+        if not usage.keys() <= UNDERSTOOD and (meter := self._strange(usage)):
+            return Unknown(f"{self.named} has no price for the meter {meter}")
+        return Cost(amount, row.currency, row, at_most)
+
+    def _strange(self, usage: Usage) -> str:
+        unpriced = usage.keys() - UNDERSTOOD - (PREPAID if self.prepaid else set())
+        return min((meter for meter in unpriced if usage[meter]), default="")
+
+    def _missing(self, version: Version, given: int) -> Unknown:
+        if not version.brackets:
+            return Unknown(f"{self.named}: {version.row.note or 'the price is not known'}")
+        if version.brackets[-1].to_input < given:
+            return Unknown(f"{self.named} has no price for {given} tokens of input")
+        return Unknown(f"{self.named} has no price")
+
+
+def version_edges(version: Version) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    given = {bracket.to_input for bracket in version.brackets[:-1]}
+    answered = {bracket.to_output for bracket in version.brackets}
+    return tuple(sorted(given - {ENDLESS})), tuple(sorted(answered - {ENDLESS}))
+
+
+def beijing(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        raise ValueError("a time without a zone cannot be priced")
+    return at.astimezone(BEIJING)
+
+
+def in_peak(peak: Peak, at: datetime) -> bool:
+    local = beijing(at)
+    hour = local.time()
+    return local.isoweekday() in peak.days and any(start <= hour < end for start, end in peak.hours)

@@ -1,0 +1,1 @@
+"""What a service speaks: usage, error codes, verdicts, server-sent events, signatures."""

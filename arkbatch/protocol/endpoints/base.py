@@ -1,0 +1,72 @@
+"""What an entry of `ENDPOINTS` offers, and the values that it gives back.
+
+An endpoint is a value with functions in it and no base class: `problem` and `misshapen` look at a request before it is
+sent, `size` says how large it is, `read` says what a 200 body means. This module knows no endpoint.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from arkbatch.core.types import NO_USAGE, Body, Size, Usage
+
+
+class Answer(Struct, frozen=True, gc=False):
+    """A 200 body with the shape of an answer. `empty`: nothing in it that a reader could use."""
+
+    usage: Usage
+    model: str = ""
+    service_tier: str = ""
+    finish_reason: str = ""
+    empty: bool = False
+
+
+class Problem(Struct, frozen=True, gc=False):
+    """A 200 body that is no answer. `code` is a word of ours, `usage` what was billed all the same."""
+
+    code: str
+    message: str
+    usage: Usage = NO_USAGE
+    model: str = ""
+    service_tier: str = ""
+
+
+class Endpoint(Struct, frozen=True):
+    """One API of the service.
+
+    path: below the base URL
+    key: the key by which a bare request body is recognised
+    problem: why a body cannot be sent to Ark, in one line, or None
+    misshapen: why it cannot be sent to any server
+    size: how large a request is, for the token estimate
+    read: the meaning of a parsed 200 body; with the request body, also whether it answers all of it
+    """
+
+    name: str
+    path: str
+    key: str
+    problem: Callable[[Body], str | None]
+    misshapen: Callable[[Body], str | None]
+    size: Callable[[Body], Size]
+    read: Callable[[object, Body | None], Answer | Problem]
+
+    def objection(self, body: Body, *, at_ark: bool) -> str | None:
+        """Why a body cannot be sent there. What Ark documents of a request binds nobody else."""
+        return self.problem(body) if at_ark else self.misshapen(body)
+
+
+def said(value: object) -> str:
+    """A word of the reply; null, absence and other types are all no word."""
+    return value if type(value) is str else ""
+
+
+def misfit(parsed: object) -> Problem:
+    """Of a 200 body that is no object, or one with an error in it."""
+    if isinstance(parsed, dict):
+        return Problem("error_in_200", "the reply has status 200 and holds an error")
+    return Problem("not_object", f"the reply is JSON, but no object: {type(parsed).__name__}")
+
+
+def lacking(parsed: dict[str, Any], name: str) -> str:
+    return f"the reply has no usable `{name}`; its keys: {', '.join(parsed) or 'none'}"

@@ -1,0 +1,209 @@
+"""`/chat/completions`: what Ark documents of its request and its reply.
+
+Ranges are those of Ark's reference (chat API, December 2025); what goes to another server is not held to them. Output
+tokens are bounded by `max_completion_tokens`, or else by `max_tokens`, which on a thinking model does not count the
+chain of thought: a ceiling that comes from it may be passed. Of several choices the first speaks for the reply's
+finish reason.
+"""
+
+from typing import Any
+
+import orjson
+
+from arkbatch.core.types import Body, Size
+from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem, lacking, misfit, said
+from arkbatch.protocol.endpoints.params import (
+    MISTAKEN,
+    Check,
+    boolean,
+    first_problem,
+    integer,
+    mapping,
+    missing,
+    number,
+    objects,
+    of_type,
+    text,
+    word,
+    wrong,
+)
+from arkbatch.protocol.endpoints.sizes import narrow_and_wide
+from arkbatch.protocol.endpoints.usage import meters
+
+MESSAGES = "a list of at least one message"
+CONTENT = "a text or a list of parts"
+
+
+def _messages(name: str, value: object) -> str | None:
+    if type(value) is not list or not value:
+        return wrong(name, value, MESSAGES)
+    for place, message in enumerate(value):
+        if type(message) is not dict:
+            return wrong(f"{name}[{place}]", message, "an object with a role")
+        role = message.get("role")
+        if type(role) is not str or not role:
+            return wrong(f"{name}[{place}].role", role, "a text such as user, assistant, system or tool")
+        content = message.get("content")
+        if type(content) is not str and content is not None:
+            reason = _parts(f"{name}[{place}].content", content)
+            if reason is not None:
+                return reason
+    return None
+
+
+def _parts(name: str, value: object) -> str | None:
+    if type(value) is not list:
+        return wrong(name, value, CONTENT)
+    for place, part in enumerate(value):
+        if type(part) is not dict or type(part.get("type")) is not str:
+            return wrong(f"{name}[{place}]", part, "an object with a type, such as text or image_url")
+    return None
+
+
+def _stop(name: str, value: object) -> str | None:
+    if type(value) is str:
+        return None
+    if type(value) is list and len(value) <= 4 and all(type(item) is str for item in value):
+        return None
+    return wrong(name, value, "a text or a list of at most 4 texts")
+
+
+def _logit_bias(name: str, value: object) -> str | None:
+    if type(value) is not dict:
+        return wrong(name, value, "an object of token ids and numbers")
+    for token, bias in value.items():
+        reason = _bias(f"{name}.{token}", bias)
+        if reason is not None:
+            return reason
+    return None
+
+
+_bias = number(-100, 100)
+
+CHECKS: dict[str, Check] = {
+    **MISTAKEN,
+    "messages": _messages,
+    "model": word,
+    "stream": boolean,
+    "stream_options": mapping,
+    "max_tokens": integer(1),
+    "max_completion_tokens": integer(0, 65_536),
+    "thinking": mapping,
+    "reasoning_effort": text,
+    "service_tier": text,
+    "stop": _stop,
+    "frequency_penalty": number(-2, 2),
+    "presence_penalty": number(-2, 2),
+    "temperature": number(0, 2),
+    "top_p": number(0, 1),
+    "logprobs": boolean,
+    "top_logprobs": integer(0, 20),
+    "logit_bias": _logit_bias,
+    "n": integer(1),
+    "tools": objects,
+    "parallel_tool_calls": boolean,
+    "tool_choice": of_type("a text or an object", str, dict),
+    "response_format": mapping,
+    "user": text,
+}
+
+# What has to hold at any server, for it is read here: types, and no documented ranges.
+SHAPES: dict[str, Check] = {
+    **MISTAKEN,
+    **{name: CHECKS[name] for name in ("messages", "model", "stream", "stream_options", "n")},
+    **dict.fromkeys(("max_tokens", "max_completion_tokens"), integer(0)),
+}
+
+
+def misshapen(body: Body) -> str | None:
+    return first_problem(body, SHAPES) or missing(body, "messages", "model")
+
+
+def problem(body: Body) -> str | None:
+    reason = first_problem(body, CHECKS) or missing(body, "messages", "model")
+    if reason is None and body.get("max_tokens") is not None and body.get("max_completion_tokens") is not None:
+        return "max_tokens is set together with max_completion_tokens; allowed is one of the two"
+    return reason
+
+
+def texts(body: Body) -> tuple[list[str], int]:
+    """What the model reads, and how many parts of it are no text. Tools and schemas count as text."""
+    texts: list[str] = []
+    others = 0
+    for message in body["messages"]:
+        content = message.get("content")
+        if type(content) is str:
+            texts.append(content)
+        elif content:
+            others += _take_parts(content, texts)
+        if calls := message.get("tool_calls"):
+            texts.append(orjson.dumps(calls).decode())
+    if "tools" in body or "response_format" in body:
+        schemas = [value for name in ("tools", "response_format") if (value := body.get(name))]
+        if schemas:
+            texts.append(orjson.dumps(schemas).decode())
+    return texts, others
+
+
+def size(body: Body) -> Size:
+    """For a body without a `problem`."""
+    found, others = texts(body)
+    narrow, wide = narrow_and_wide(found[0] if len(found) == 1 else "".join(found))
+    return Size(narrow, wide, others, _ceiling(body))
+
+
+def _take_parts(parts: list[dict[str, Any]], texts: list[str]) -> int:
+    """Adds the text parts to `texts`; the number of the others."""
+    others = 0
+    for part in parts:
+        words = part.get("text")
+        if type(words) is str:
+            texts.append(words)
+        else:
+            others += 1
+    return others
+
+
+def _ceiling(body: Body) -> int | None:
+    ceiling = body.get("max_completion_tokens")
+    if ceiling is None:
+        ceiling = body.get("max_tokens")
+    return None if ceiling is None else ceiling * (body.get("n") or 1)
+
+
+def read(parsed: object, body: Body | None = None) -> Answer | Problem:  # noqa: ARG001 - the same for all endpoints
+    if type(parsed) is not dict or parsed.get("error") is not None:
+        return misfit(parsed)
+    usage = meters(parsed.get("usage"))
+    model, tier = said(parsed.get("model")), said(parsed.get("service_tier"))
+    choices: Any = parsed.get("choices")
+    messages = _messages_of(choices)
+    if not messages:
+        code = "no_choices" if not choices else "no_message"
+        return Problem(code, lacking(parsed, "choices"), usage, model, tier)
+    finish_reason = said(choices[0].get("finish_reason"))
+    empty = not _says_something(messages[0]) and not any(map(_says_something, messages[1:]))
+    return Answer(usage, model, tier, finish_reason, empty)
+
+
+def _messages_of(choices: object) -> list[dict[str, Any]]:
+    """One of each choice, or none at all."""
+    messages: list[dict[str, Any]] = []
+    if type(choices) is not list:
+        return messages
+    for choice in choices:
+        if type(choice) is not dict or type(message := choice.get("message")) is not dict:
+            return []
+        messages.append(message)
+    return messages
+
+
+def _says_something(message: dict[str, Any]) -> bool:
+    """White space alone is no content; a refusal in words and a call of a tool are answers."""
+    content = message.get("content")
+    if content and not (type(content) is str and content.isspace()):
+        return True
+    return any(message.get(name) for name in ("tool_calls", "refusal", "function_call", "audio"))
+
+
+ENDPOINT = Endpoint("chat", "/chat/completions", "messages", problem, misshapen, size, read)

@@ -1,0 +1,130 @@
+"""`/embeddings`: texts in, one vector for each, matched by `index` and never by position.
+
+A vector is a list of numbers or, with `encoding_format` `base64`, a text that holds little-endian 32-bit
+floats. It is checked to be one or the other, and kept as it came.
+"""
+
+from typing import Any
+
+from arkbatch.core.types import Body, Size
+from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem, lacking, misfit, said
+from arkbatch.protocol.endpoints.params import MISTAKEN, Check, first_problem, integer, missing, text, word, wrong
+from arkbatch.protocol.endpoints.sizes import narrow_and_wide
+from arkbatch.protocol.endpoints.usage import meters
+
+MOST_INPUTS = 256
+MOST_BYTES = 100_000
+_IN_A_TOKEN = 4  # characters
+INPUT = f"a text or a list of 1 to {MOST_INPUTS} texts"
+
+
+def _input(name: str, value: object) -> str | None:
+    if type(value) is str:
+        return _item(name, value)
+    if type(value) is not list or not value:
+        return wrong(name, value, INPUT)
+    if len(value) > MOST_INPUTS:
+        return f"{name} has {len(value)} items; allowed is {INPUT}"
+    for place, item in enumerate(value):
+        reason = _item(f"{name}[{place}]", item)
+        if reason is not None:
+            return reason
+    return None
+
+
+def _item(name: str, value: object) -> str | None:
+    if type(value) is not str or not value:
+        return wrong(name, value, "a text that is not empty")
+    if len(value) * 4 <= MOST_BYTES:  # no character takes more than four bytes, so most need no encoding
+        return None
+    length = len(value.encode("utf-8", "surrogatepass"))
+    return f"{name} has {length} bytes; allowed is at most {MOST_BYTES}" if length > MOST_BYTES else None
+
+
+CHECKS: dict[str, Check] = {
+    **MISTAKEN,
+    "input": _input,
+    "model": word,
+    "encoding_format": text,
+    "dimensions": integer(1),
+    "user": text,
+}
+
+
+def _texts_or_tokens(name: str, value: object) -> str | None:
+    """What OpenAI's API takes: a text, texts, tokens, or lists of tokens; of a list, all of one kind."""
+    if type(value) is str and value:
+        return None
+    if type(value) is list and value and type(value[0]) in (str, int, list):
+        kind = type(value[0])
+        if all(type(item) is kind for item in value):
+            return None
+    return wrong(name, value, "a text, a list of texts, or tokens")
+
+
+def misshapen(body: Body) -> str | None:
+    return first_problem(body, SHAPES) or missing(body, "input", "model")
+
+
+SHAPES: dict[str, Check] = {**MISTAKEN, "input": _texts_or_tokens, "model": word}
+
+
+def problem(body: Body) -> str | None:
+    return first_problem(body, CHECKS) or missing(body, "input", "model")
+
+
+def size(body: Body) -> Size:
+    """For a body without a `problem`. An embedding puts out no tokens."""
+    asked = body["input"]
+    if type(asked) is not str and type(asked[0]) is not str:
+        return Size(_IN_A_TOKEN * sum(len(item) if type(item) is list else 1 for item in asked), 0, 0, 0)
+    narrow, wide = narrow_and_wide(asked if type(asked) is str else "".join(asked))
+    return Size(narrow, wide, 0, 0)
+
+
+def read(parsed: object, body: Body | None = None) -> Answer | Problem:
+    if type(parsed) is not dict or parsed.get("error") is not None:
+        return misfit(parsed)
+    usage = meters(parsed.get("usage"))
+    model, tier = said(parsed.get("model")), said(parsed.get("service_tier"))
+    data = parsed.get("data")
+    if type(data) is not list or not data:
+        return Problem("no_data", lacking(parsed, "data"), usage, model, tier)
+    reason = _mismatch(data, None if body is None else body.get("input"))
+    if reason is not None:
+        return Problem("wrong_data", reason, usage, model, tier)
+    return Answer(usage, model, tier)
+
+
+def _mismatch(data: list[object], asked: object) -> str | None:
+    """Why the vectors are not one for each input, or None."""
+    expected = len(data) if asked is None else len(inputs(asked))
+    if len(data) != expected:
+        return f"{len(data)} vectors came for {expected} inputs"
+    found = {_index(item) for item in data} - {None}
+    if found != set(range(expected)):
+        return f"of {expected} inputs, {len(found)} have a vector with an index of their own"
+    return None
+
+
+def inputs(asked: Any) -> list[Any]:
+    """What has a vector each. A list of numbers is one input: the tokens of a text."""
+    return asked if isinstance(asked, list) and type(asked[0]) is not int else [asked]
+
+
+def _index(item: object) -> int | None:
+    """The input that a vector belongs to, None for what is no vector or says no index."""
+    if not isinstance(item, dict) or not is_vector(item.get("embedding")):
+        return None
+    index = item.get("index")
+    return index if type(index) is int else None
+
+
+def is_vector(value: object) -> bool:
+    """The first number speaks for the rest: a look at each would cost more than the whole verdict."""
+    if type(value) is list:
+        return bool(value) and type(value[0]) in (float, int)
+    return type(value) is str and len(value) > 0 and len(value) % 4 == 0
+
+
+ENDPOINT = Endpoint("embeddings", "/embeddings", "input", problem, misshapen, size, read)

@@ -1,0 +1,264 @@
+"""The table of errors: what each code of the service means for a row and for the run. Data, and the look-up.
+
+A rule is found by the service's code, then by the code without its last dotted part (`InvalidParameter.X` is an
+`InvalidParameter`), then by the error's type, then by the HTTP status, then by its hundreds. Under one key the first
+rule counts whose `says` is found in the message: Ark's `QuotaExceeded` means three things, and only the message tells.
+Codes are those of Ark's error page and its command line's handbook, of Volcengine's gateway before it, and of OpenAI
+and services like it. What is done about a cause (delays, files) is no matter of this module.
+"""
+
+import re
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from arkbatch.core.types import Kind, Scope
+
+
+class Rule(Struct, frozen=True):
+    """What to make of an error.
+
+    scope: what must give way before the next try; None: there is none
+    says: a pattern that the message has to contain, in any case
+    advice: what a person can do about it; not empty: the run halts, because it concerns every row
+    pause: seconds to wait when the server does not say how long
+    """
+
+    keys: tuple[str | int, ...]
+    kind: Kind
+    scope: Scope | None = None
+    says: str = ""
+    advice: str = ""
+    pause: float | None = None
+
+
+def refused(kind: Kind, *keys: str | int, says: str = "") -> Rule:
+    return Rule(keys, kind, says=says)
+
+
+def again(kind: Kind, *keys: str | int, says: str = "", pause: float | None = None) -> Rule:
+    return Rule(keys, kind, Scope.ROW, says, pause=pause)
+
+
+def slower(kind: Kind, *keys: str | int, says: str = "", pause: float | None = None) -> Rule:
+    return Rule(keys, kind, Scope.RATE, says, pause=pause)
+
+
+def fewer(kind: Kind, *keys: str | int, says: str = "") -> Rule:
+    return Rule(keys, kind, Scope.CONCURRENCY, says)
+
+
+def halt(kind: Kind, advice: str, *keys: str | int, says: str = "") -> Rule:
+    return Rule(keys, kind, says=says, advice=advice)
+
+
+TOO_LONG = r"context (length|window)|maximum context|max message tokens|too many tokens|prompt is too long"
+KEY = "check the API key (ARK_API_KEY, OPENAI_API_KEY): it must be whole, enabled and of the base URL's region"
+RECHARGE = "the account is out of money: recharge it in the billing centre of the console"
+PERMIT = "give the key's account access to this model: permissions and projects in the service's console"
+ACTIVATE = "activate the model in the Ark console (model activation), or name another one with --model"
+MODEL = "check the model or endpoint id (--model, ARK_MODEL or MODEL_NAME) and that the key may use it"
+_ARK_URL = "https://ark.cn-beijing.volces.com/api/v3"
+ADDRESS = f"check the base URL (ARK_BASE_URL, OPENAI_BASE_URL): Ark's is {_ARK_URL}, most others end in /v1"
+GATEWAY = "check the address and the kind of key: the gateway before Ark did not know the request's signature"
+FREE = "the free quota of this model is used up: activate the paid service in the Ark console, or name another model"
+PLAN = "the quota of the plan is used up: wait until it resets, or use a key without the plan"
+CAP = "your own limit for this model is reached: raise it in the Ark console, or leave its Safe Experience Mode"
+
+RULES: tuple[Rule, ...] = (
+    # 400: the row
+    refused(Kind.TOO_LONG, "InvalidParameter", says=TOO_LONG),
+    refused(
+        Kind.INVALID_REQUEST,
+        "MissingParameter",
+        "InvalidParameter",
+        "InvalidArgumentError",
+        "InvalidImageURL",
+        "Duplicate.Tags.Key",
+    ),
+    refused(Kind.TOO_LONG, "OutofContextError", "RequestTooLarge", "RequestBodyTooLarge", 413),
+    refused(
+        Kind.BLOCKED,
+        "SensitiveContentDetected",
+        *(f"Input{what}SensitiveContentDetected" for what in ("Text", "Image", "Video", "Audio")),
+        *(f"Output{what}SensitiveContentDetected" for what in ("Text", "Image", "Video", "Audio")),
+        *(f"{side}{what}RiskDetection" for side in ("Input", "Output") for what in ("Text", "Image")),
+    ),
+    again(Kind.SERVER_ERROR, "ContentSecurityDetectionError"),  # the checker failed, not the row
+    halt(
+        Kind.NOT_FOUND,
+        "the inference endpoint is closed: start it in the Ark console, or name another one with --model",
+        "InvalidEndpoint.ClosedEndpoint",
+    ),
+    halt(
+        Kind.DENIED,
+        "the coding plan of this key is missing or has expired: renew it, or use an ordinary API key",
+        "InvalidSubscription",
+    ),
+    # 401, 402, 403: the account
+    halt(Kind.AUTH, KEY, "AuthenticationError", "InvalidApiKey", "InvalidAPIKey"),
+    halt(Kind.DENIED, "the account is not in order: see its messages in the console", "InvalidAccountStatus"),
+    halt(Kind.BILLING, RECHARGE, "AccountOverdueError", "OperationDenied.ServiceOverdue"),
+    halt(Kind.DENIED, ACTIVATE, "OperationDenied.ServiceNotOpen"),
+    again(Kind.DENIED, "OperationDenied.InvalidState", "OperationDenied.UnsupportedPhase"),  # being written
+    halt(
+        Kind.QUOTA,
+        "the file storage of the account is full: delete files that are no longer needed",
+        "OperationDenied.FileQuotaExceeded",
+    ),
+    halt(Kind.DENIED, PERMIT, "AccessDenied", "OperationDenied"),
+    # 404: the model
+    halt(Kind.NOT_FOUND, MODEL, "InvalidEndpointOrModel", "InvalidEndpoint"),
+    halt(
+        Kind.NOT_FOUND,
+        "this account may not use model ids: create an inference endpoint in the Ark console and name its ep-... id",
+        "InvalidEndpointOrModel.ModelIDAccessDisabled",
+    ),
+    halt(Kind.NOT_FOUND, ACTIVATE, "ModelNotOpen"),
+    halt(
+        Kind.NOT_FOUND,
+        "the plan of this key lacks the model: name another one with --model",
+        "UnsupportedModel",
+    ),
+    refused(Kind.NOT_FOUND, "NotFound"),  # a file or a context that this row names
+    # 429: the rate, the concurrency or the money
+    slower(  # tokens a day, over a sliding window
+        Kind.RATE_LIMITED,
+        "RateLimitExceeded.FoundationModelTPDExceeded",
+        "RateLimitExceeded.TPDExceeded",
+        pause=300.0,
+    ),
+    slower(
+        Kind.RATE_LIMITED,
+        "RateLimitExceeded",
+        *(f"ModelAccount{what}RateLimitExceeded" for what in ("Rpm", "Tpm", "Ipm", "FlexTpm")),
+        "APIAccountRpmRateLimitExceeded",
+        "AccountRateLimitExceeded",
+    ),
+    fewer(
+        Kind.OVERLOADED,
+        "ServerOverloaded",
+        "RequestBurstTooFast",
+        "InflightBatchsizeExceeded",
+        "ModelLoadingError",
+    ),
+    halt(Kind.QUOTA, PLAN, "AccountQuotaExceeded", "QuotaExceeded.AgentPlanQuotaExceeded"),
+    halt(Kind.QUOTA, PLAN, "QuotaExceeded", says=r"will reset at"),
+    halt(Kind.QUOTA, FREE, "QuotaExceeded", says=r"free (trial )?quota|exhausted"),
+    fewer(Kind.OVERLOADED, "QuotaExceeded"),  # too many queued tasks
+    halt(Kind.QUOTA, CAP, "SetLimitExceeded"),
+    again(Kind.SERVER_ERROR, "InternalServiceError"),
+    # The gateway before Ark, and the control plane
+    halt(
+        Kind.AUTH,
+        "the clock of this machine is wrong: set it, the service compares it with its own",
+        "InvalidTimestamp",
+    ),
+    halt(
+        Kind.AUTH,
+        GATEWAY,
+        "MissingRequestInfo",
+        "InvalidAccessKey",
+        "SignatureDoesNotMatch",
+        "InvalidAuthorization",
+        "InvalidCredential",
+        "InvalidSecretToken",
+    ),
+    halt(Kind.NOT_FOUND, ADDRESS, "ServiceNotFound", "InvalidActionOrVersion"),
+    again(Kind.SERVER_ERROR, "InternalError", "InternalServiceTimeout", "ServiceUnavailableTemp"),
+    slower(Kind.RATE_LIMITED, "FlowLimitExceeded"),
+    # OpenAI and services like it, by code or by type
+    halt(Kind.AUTH, KEY, "invalid_api_key", "authentication_error", "invalid_organization"),
+    halt(Kind.DENIED, PERMIT, "permission_error", "permission_denied", "unsupported_country_region_territory"),
+    halt(
+        Kind.BILLING,
+        "the account has no quota left: see plan and billing on the service's website",
+        "insufficient_quota",
+        "billing_not_active",
+        "billing_hard_limit_reached",
+        "billing_error",
+        "account_deactivated",
+    ),
+    halt(
+        Kind.NOT_FOUND,
+        MODEL,
+        "model_not_found",
+        "DeploymentNotFound",
+        "not_found_error",
+        "NotFoundError",
+    ),
+    refused(Kind.TOO_LONG, "context_length_exceeded", "string_above_max_length", "request_too_large"),
+    refused(Kind.BLOCKED, "content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"),
+    refused(Kind.TOO_LONG, "rate_limit_exceeded", says=r"request too large"),  # over a minute's whole allowance
+    slower(Kind.RATE_LIMITED, "rate_limit_exceeded", "rate_limit_error"),
+    fewer(Kind.OVERLOADED, "overloaded_error", "engine_overloaded", "server_overloaded"),
+    # Codes that nobody told us of, by status. 503 and 529 mean that the service is not up to it: that is waited out
+    # and costs the row nothing, while 500, 502 and 504 may be the row's own doing and spend its attempts.
+    halt(Kind.NOT_FOUND, "the server redirects, where no key follows: " + ADDRESS, 3),
+    refused(Kind.TOO_LONG, 400, 422, says=TOO_LONG),
+    halt(Kind.AUTH, KEY, 401),
+    halt(Kind.BILLING, RECHARGE, 402),
+    halt(Kind.DENIED, PERMIT, 403),
+    halt(Kind.NOT_FOUND, ADDRESS, 405),
+    halt(Kind.AUTH, "the proxy wants a password: check HTTPS_PROXY", 407),
+    refused(Kind.NOT_FOUND, 404),
+    again(Kind.TIMEOUT, 408),
+    again(Kind.SERVER_ERROR, 409),
+    slower(Kind.RATE_LIMITED, 429),
+    fewer(Kind.OVERLOADED, 503, 529),
+    refused(Kind.INVALID_REQUEST, 4),
+    again(Kind.SERVER_ERROR, 5),
+    again(Kind.BAD_REPLY, 2),  # an error in a 200 of which nothing is known
+)
+
+# A 404 without any code comes from a server that does not know the path, so it concerns every row.
+NO_SUCH_PATH = halt(Kind.NOT_FOUND, ADDRESS)
+
+# The status that an error inside a 200 would have had, by Ark's `type`.
+STATUS_OF_TYPE = {
+    "BadRequest": 400,
+    "Unauthorized": 401,
+    "Forbidden": 403,
+    "NotFound": 404,
+    "TooManyRequests": 429,
+    "InternalServerError": 500,
+    "invalid_request_error": 400,
+}
+
+
+def _index() -> dict[str | int, list[tuple[re.Pattern[str], Rule]]]:
+    index: dict[str | int, list[tuple[re.Pattern[str], Rule]]] = {}
+    for rule in RULES:
+        pattern = re.compile(rule.says, re.IGNORECASE)
+        for key in rule.keys:
+            index.setdefault(key, []).append((pattern, rule))
+    return index
+
+
+_BY_KEY = _index()
+
+
+def rule_for(status: int, code: str, kind: str, message: str) -> tuple[Rule, bool]:
+    """The rule, and whether the service's own word found it (otherwise only the status did)."""
+    for word in (*_families(code), kind):
+        if (rule := _match(word, message)) is not None:
+            return rule, True
+    if status == 404 and not code:
+        return NO_SUCH_PATH, False
+    rule = _match(status, message) or _match(min(status // 100, 5), message)
+    assert rule is not None, f"no rule for status {status}"
+    return rule, False
+
+
+def _families(code: str) -> Iterator[str]:
+    """`A.B.C`, then `A.B`, then `A`."""
+    while code:
+        yield code
+        code = code.rpartition(".")[0]
+
+
+def _match(key: str | int, message: str) -> Rule | None:
+    for pattern, rule in _BY_KEY.get(key, ()):
+        if pattern.search(message):
+            return rule
+    return None

@@ -1,0 +1,203 @@
+"""The chunks of a streamed chat answer, folded into the object that the same call returns without streaming.
+
+A chunk says what is new: texts are appended, the rest replaces what stood before, and tool calls are put together by
+their index. Fields that nobody told us of follow the same rule, so they survive. It knows when a stream has ended
+well (each choice has its finish reason; `[DONE]` proves nothing and is not needed) and recognises an error event,
+which comes after a status of 200. Whether any of that is worth another try is for `verdict`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from msgspec import Struct
+
+from arkbatch.core.types import Body
+from arkbatch.protocol.sse import Event
+
+# Texts in a delta that are names and not parts of a text: the last one stands.
+_NAMES = {"role", "id", "type", "name", "object", "format", "signature"}
+
+
+class Whole(Struct, frozen=True, gc=False):
+    """The answer, as it would have come without streaming."""
+
+    body: Body
+
+
+class Truncated(Struct, frozen=True, gc=False):
+    """The stream ended before the answer did; `body` is what came of it."""
+
+    body: Body
+
+
+class ErrorEvent(Struct, frozen=True, gc=False):
+    """The service gave up in the middle. `body` is the error as it stands in any other error reply.
+
+    If the chunks before it said what was billed so far, that stands beside it.
+    """
+
+    body: Body
+
+
+class Garbled(Struct, frozen=True, gc=False):
+    """An event was no chunk at all; `body` is what came before it."""
+
+    detail: str
+    body: Body
+
+
+Ending = Whole | Truncated | ErrorEvent | Garbled
+
+
+class _Text(list[str]):
+    """A growing text as its pieces: appending to a `str` in a dict copies it each time."""
+
+
+class _Choice:
+    def __init__(self) -> None:
+        self.message: dict[str, Any] = {}
+        self.rest: dict[str, Any] = {"finish_reason": None}
+
+    def grow(self, choice: Mapping[str, Any]) -> None:
+        for key, value in choice.items():
+            if key == "delta":
+                _grow(self.message, value or {})
+            elif key == "logprobs" and isinstance(value, dict):
+                self.rest[key] = self.rest.get(key) or {}
+                _grow(self.rest[key], value)
+            else:
+                _replace(self.rest, key, value)
+
+    def folded(self, index: int) -> Body:
+        return {"index": index, "message": _settled(self.message), **_settled(self.rest)}
+
+
+class Folding:
+    """One answer while it streams. `started`: the first part of the answer is here, for the time to first token."""
+
+    def __init__(self) -> None:
+        self.started = False
+        self._top: dict[str, Any] = {}
+        self._choices: dict[int, _Choice] = {}
+        self._bad: ErrorEvent | Garbled | None = None
+
+    def add(self, event: Event) -> None:
+        """Nothing is added after an error event: what follows one is not part of an answer."""
+        if self._bad is not None:
+            return
+        try:
+            chunk = orjson.loads(event.data)
+            self._bad = _error_in(chunk, event.name)
+            if self._bad is None:
+                self._grow(chunk)
+        except (orjson.JSONDecodeError, TypeError, AttributeError, KeyError):
+            said = event.data[:200].decode(errors="replace")
+            self._bad = Garbled(f"an event that is no chunk: {said}", {})
+
+    def end(self) -> Ending:
+        """What has become of the answer, now that nothing more comes."""
+        match self._bad:
+            case ErrorEvent(body):
+                return ErrorEvent({**self._billed(), **body})
+            case Garbled(detail):
+                return Garbled(detail, self._body())
+        return Whole(self._body()) if self._is_finished() else Truncated(self._body())
+
+    def _is_finished(self) -> bool:
+        reasons = [choice.rest["finish_reason"] for choice in self._choices.values()]
+        return bool(reasons) and all(reasons)
+
+    def _grow(self, chunk: dict[str, Any]) -> None:
+        for key, value in chunk.items():
+            if key != "choices":
+                _replace(self._top, key, value)
+        for choice in chunk.get("choices") or ():
+            index = choice["index"] if type(choice.get("index")) is int else 0
+            if index not in self._choices:
+                self._choices[index] = _Choice()
+            self._choices[index].grow(choice)
+            self.started = self.started or _says_something(choice.get("delta"))
+
+    def _billed(self) -> Body:
+        """What chunks with a count of their own (`chunk_include_usage`) have said, and what it is priced by."""
+        top = self._top
+        return {name: top[name] for name in ("model", "service_tier", "usage") if name in top} if _counts(top) else {}
+
+    def _body(self) -> Body:
+        choices = [choice.folded(index) for index, choice in sorted(self._choices.items())]
+        body = {**self._top, "choices": choices}
+        if "object" in body:
+            body["object"] = "chat.completion"
+        return body
+
+
+def _counts(body: Body) -> bool:
+    return bool(body.get("usage"))
+
+
+def _error_in(chunk: Any, name: str) -> ErrorEvent | None:
+    """`{"error": ...}` in any event, or whatever an event of that name holds."""
+    if chunk.get("error"):
+        return ErrorEvent(chunk)
+    return ErrorEvent({"error": chunk}) if name == "error" else None
+
+
+def _says_something(delta: Mapping[str, Any] | None) -> bool:
+    return any(value for key, value in (delta or {}).items() if key not in _NAMES)
+
+
+def _replace(target: dict[str, Any], key: str, value: Any) -> None:
+    """A null never wipes out what was said."""
+    if value is not None or key not in target:
+        target[key] = value
+
+
+def _grow(target: dict[str, Any], delta: Mapping[str, Any]) -> None:
+    for key, value in delta.items():
+        old = target.get(key)
+        if key == "tool_calls":
+            _grow_tool_calls(target, value or ())
+        elif isinstance(value, str):
+            _grow_text(target, key, value)
+        elif isinstance(value, dict) and isinstance(old, dict):
+            _grow(old, value)
+        elif isinstance(value, dict):
+            target[key] = {}
+            _grow(target[key], value)
+        elif isinstance(value, list) and type(old) is list:
+            old.extend(value)
+        else:
+            _replace(target, key, value)
+
+
+def _grow_text(target: dict[str, Any], key: str, value: str) -> None:
+    old = target.get(key)
+    if key in _NAMES:
+        target[key] = value or old or ""
+    elif isinstance(old, _Text):
+        old.append(value)
+    else:
+        target[key] = _Text([value])
+
+
+def _grow_tool_calls(message: dict[str, Any], deltas: Sequence[dict[str, Any]]) -> None:
+    """By index. Some older models leave it out and send each call whole: then they stand in the order they came."""
+    for delta in deltas:
+        calls = message.setdefault("tool_calls", {})
+        index = delta.get("index")
+        place = index if type(index) is int else len(calls)
+        _grow(calls.setdefault(place, {}), {key: value for key, value in delta.items() if key != "index"})
+
+
+def _settled(value: Any) -> Any:
+    if isinstance(value, _Text):
+        return "".join(value)
+    if isinstance(value, dict):
+        return {
+            key: [_settled(call) for _, call in sorted(item.items())]
+            if key == "tool_calls" and isinstance(item, dict)
+            else _settled(item)
+            for key, item in value.items()
+        }
+    return value

@@ -1,0 +1,65 @@
+"""Whether an answer is the JSON that was asked for, and what becomes of one that is not: it is asked for again.
+
+What a schema demands comes in as a function, so that this module knows no schema library. Only chat answers are looked
+at, and of those each text: an answer that calls tools says nothing yet. An answer is taken as it came, and a fence of
+backticks around it is not taken off: who reads the results would have to take it off again.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from arkbatch.core.types import Again, Cause, Done, Kind, Reply, Row, Verdict
+from arkbatch.protocol.endpoints.batch_lane import online_name
+from arkbatch.protocol.error_body import one_line
+
+Misfit = Callable[[object], str | None]
+"""Why a value is not what the schema demands, and where in it; None when it is."""
+
+_SHOWN = 80  # characters of a text that is no JSON
+
+
+class Validation:
+    """Looks at each chat answer. `attempts`: unfit answers that a row may give."""
+
+    def __init__(self, misfit: Misfit, attempts: int) -> None:
+        self._misfit = misfit
+        self._attempts = attempts
+
+    def __call__(self, row: Row, reply: Reply, done: Done) -> Verdict:
+        if online_name(row.endpoint) != "chat":
+            return done
+        for choice in orjson.loads(reply.body)["choices"]:
+            cause = self._objection(choice["message"])
+            if cause is not None:
+                return Again(
+                    cause, usage=done.usage, model=done.model, service_tier=done.service_tier, most=self._attempts
+                )
+        return done
+
+    def _objection(self, message: dict[str, Any]) -> Cause | None:
+        if message.get("tool_calls"):
+            return None
+        text = message.get("content")
+        if type(text) is not str or not text:
+            refusal = message.get("refusal")
+            said = f"the model refused: {refusal}" if refusal else "the answer is no text"
+            return _unfit("no_text", said)
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            return _unfit("not_json", _why_no_json(text, str(error)))
+        reason = self._misfit(value)
+        return None if reason is None else _unfit("schema", f"the answer does not satisfy the schema: {reason}")
+
+
+def _unfit(code: str, said: str) -> Cause:
+    return Cause(Kind.INVALID_OUTPUT, code, one_line(said))
+
+
+def _why_no_json(text: str, error: str) -> str:
+    if text.lstrip().startswith("```"):
+        return "the answer is no JSON: it stands in a fence of backticks; ask for JSON alone, or set response_format"
+    shown = text[:_SHOWN] + ("..." if len(text) > _SHOWN else "")
+    return f"the answer is no JSON ({error}): {shown}"

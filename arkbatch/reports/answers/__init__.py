@@ -1,0 +1,1 @@
+"""Answers and vectors of a run as files."""

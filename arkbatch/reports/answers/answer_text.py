@@ -1,0 +1,79 @@
+"""The part of a reply that a person wants to read: the text, the thoughts, the tools called, the vectors."""
+
+import base64
+import binascii
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from arkbatch.core.text import count
+
+_VECTORS = 3
+_NUMBERS = 4
+
+
+def answer_lines(body: Any) -> Iterator[str]:
+    """Lines about a reply's body. A body of an unknown shape is shown as it is."""
+    choices = body.get("choices") if isinstance(body, dict) else None
+    data = body.get("data") if isinstance(body, dict) else None
+    if isinstance(choices, list):
+        for number, choice in enumerate(choices):
+            yield from _choice(choice, f" {number + 1}" if len(choices) > 1 else "")
+    elif isinstance(data, list):
+        yield from _vectors(data)
+    elif isinstance(data, dict) and "embedding" in data:
+        yield f"1 vector: {_numbers(data)}"
+    else:
+        yield "Reply:"
+        yield orjson.dumps(body).decode()
+
+
+def _choice(choice: Any, number: str) -> Iterator[str]:
+    message = choice.get("message") or {}
+    reason = choice.get("finish_reason")
+    if thoughts := message.get("reasoning_content"):
+        yield f"Thoughts{number}:"
+        yield text_of(thoughts)
+    yield f"Answer{number}{f' (finish reason {reason})' if reason else ''}:"
+    yield text_of(message.get("content")) or "(no content)"
+    if refusal := message.get("refusal"):
+        yield f"Refusal{number}: {text_of(refusal)}"
+    for call in message.get("tool_calls") or ():
+        function = call.get("function") or {}
+        yield f"Calls the tool {function.get('name')}: {text_of(function.get('arguments'))}"
+
+
+def text_of(content: Any) -> str:
+    """Plain text, also out of a list of parts; anything else as JSON."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    if isinstance(content, list) and all(isinstance(part, dict) and "text" in part for part in content):
+        return "".join(str(part["text"]) for part in content)
+    return orjson.dumps(content).decode()
+
+
+def _vectors(data: list[Any]) -> Iterator[str]:
+    yield f"{count(len(data))} vector{'' if len(data) == 1 else 's'}:"
+    for item in data[:_VECTORS]:
+        yield f"  {item.get('index')}: {_numbers(item)}"
+    if len(data) > _VECTORS:
+        yield f"  and {count(len(data) - _VECTORS)} more, with --json"
+
+
+def _numbers(item: Any) -> str:
+    size, first = _beginning(item.get("embedding"))
+    return f"{count(size)} numbers, {', '.join(f'{number:.6g}' for number in first)} ..."
+
+
+def _beginning(embedding: Any) -> tuple[int, tuple[float, ...]]:
+    """How many numbers a vector has, and the first of them. Base64 holds little-endian 32-bit floats."""
+    if isinstance(embedding, list):
+        return len(embedding), tuple(embedding[:_NUMBERS])
+    try:
+        raw = base64.b64decode(embedding, validate=True)
+    except (TypeError, ValueError, binascii.Error):
+        return 0, ()
+    shown = min(_NUMBERS, len(raw) // 4)
+    return len(raw) // 4, struct.unpack(f"<{shown}f", raw[: 4 * shown])

@@ -1,0 +1,182 @@
+"""What runs have cost, read from their records: by model, day, hour or prefix of the custom_id, over many runs.
+
+By model and at the prices that a run was done at, the sums of its last snapshot are taken and only the records behind
+it are read; every other question reads all records once, in constant memory. Amounts of different currencies are
+never added.
+"""
+
+import re
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Struct, field
+
+from arkbatch.core.types import add_usage
+from arkbatch.journal.journal import read_entries, read_ledger
+from arkbatch.journal.ledger import Ledger
+from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, RunInfo
+from arkbatch.pricing.amounts import Money
+from arkbatch.pricing.billed_usage import BilledEntry, Spent, new_in
+from arkbatch.pricing.price_book import PriceBook
+from arkbatch.pricing.run_cost import Bill, total
+from arkbatch.pricing.run_price_file import bill_of, current_book
+from arkbatch.pricing.subtotal import Charge
+from arkbatch.pricing.tariff import BEIJING
+from arkbatch.reports.status.find_run import readable
+
+By = Literal["model", "day", "hour", "prefix"]
+
+_LAST_PART = re.compile(r"[-_/:.#][^-_/:.#]*$")
+
+
+class Line(Struct):
+    """One group. `rows`: those with an answer; `discarded_cost`: the part of `cost` that bought answers thrown away."""
+
+    name: str
+    rows: int = 0
+    usage: dict[str, int] = field(default_factory=dict)
+    discarded: dict[str, int] = field(default_factory=dict)
+    cost: Money = field(default_factory=Money)
+    discarded_cost: Money = field(default_factory=Money)
+
+
+class Costs(Struct, frozen=True):
+    """What the runs cost. `reasons`: why some rows have no price."""
+
+    runs: list[str]
+    by: By
+    repriced: bool
+    lines: list[Line]
+    cost: Money
+    discarded_cost: Money
+    reasons: list[str]
+
+    def plain(self) -> dict[str, Any]:
+        """JSON values, amounts as decimal strings."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        money = ("cost", "discarded_cost")
+        plain |= {name: getattr(self, name).plain() for name in money}
+        plain["lines"] = [
+            msgspec.to_builtins(line) | {name: getattr(line, name).plain() for name in money} for line in self.lines
+        ]
+        return plain
+
+
+class CostEntry(BilledEntry):
+    custom_id: str = ""
+
+
+_decode = msgspec.json.Decoder(CostEntry).decode
+K = TypeVar("K", bound=Hashable)
+
+
+def read_costs(
+    run_dirs: Sequence[str], by: By = "model", *, reprice: bool = False, prices: Path | None = None
+) -> Costs:
+    """Add up runs. RunDirectoryError: one of them is none, or cannot be read.
+
+    reprice: by today's prices, and those in the file `prices`, instead of the prices that each run was done at
+    """
+    lines: dict[str, Line] = {}
+    reasons: dict[str, None] = {}
+    for run_dir in run_dirs:
+        directory = RunDirectory(Path(run_dir))
+        with readable(directory.path):
+            info = directory.read_info()
+            book = current_book(info, prices) if reprice else None
+            bills: list[Bill] = []
+            for line in _of_run(directory, info, by, book, bills):
+                _merge(lines.setdefault(line.name, Line(line.name)), line)
+            reasons |= {charge.reason: None for bill in bills for charge in bill.charges if charge.reason}
+    ordered = [lines[name] for name in sorted(lines)]
+    return Costs(
+        runs=list(run_dirs),
+        by=by,
+        repriced=reprice,
+        lines=ordered,
+        cost=total(line.cost for line in ordered),
+        discarded_cost=total(line.discarded_cost for line in ordered),
+        reasons=list(reasons),
+    )
+
+
+def _of_run(
+    directory: RunDirectory, info: RunInfo, by: By, book: PriceBook | None, bills: list[Bill]
+) -> Iterator[Line]:
+    """The lines of one run; `bills` takes what they were added up in. `book`: None for the run's own prices."""
+
+    def new_bill() -> Bill:
+        bills.append(bill_of(info, book))
+        return bills[-1]
+
+    if by == "model" and book is None:
+        return _by_snapshot(directory, new_bill())
+    return (line for _, line in read_groups(directory, lambda spent, entry: _group(by, spent, entry), new_bill))
+
+
+def _by_snapshot(directory: RunDirectory, bill: Bill) -> Iterator[Line]:
+    ledger, _ = read_ledger(directory, bill)
+    charges = {(each.endpoint, each.model, each.service_tier): each for each in bill.charges}
+    for tally in ledger.tallies:
+        key = (tally.endpoint, tally.model, tally.service_tier)
+        charge = charges.get(key) or Charge(tally.endpoint, "", tally.model, tally.service_tier)
+        if tally.succeeded or any(tally.usage.values()):
+            yield Line(_model(*key), tally.succeeded, tally.usage, tally.discarded, charge.cost, charge.thrown)
+
+
+def read_groups(
+    directory: RunDirectory, group_of: Callable[[Spent, CostEntry], K], new_bill: Callable[[], Bill]
+) -> Iterator[tuple[K, Line]]:
+    """What all records of a run cost, in groups of any kind."""
+    ledger, lines, bills = Ledger(), dict[K, Line](), dict[K, Bill]()
+    for name in (FAILURES, RESULTS):
+        for entry in read_entries(directory / name, 0, _decode):
+            for spent in new_in(entry, ledger):
+                group = group_of(spent, entry)
+                if group not in bills:
+                    bills[group], lines[group] = new_bill(), Line(str(group))
+                bills[group].add(spent)
+                _count(lines[group], spent)
+            ledger.fold(entry)
+    for group, line in lines.items():
+        line.cost, line.discarded_cost = bills[group].cost(), bills[group].thrown()
+        yield group, line
+
+
+def _count(line: Line, spent: Spent) -> None:
+    line.rows += spent.kept is not None
+    line.discarded = add_usage(line.discarded, *(call.usage for call in spent.thrown))
+    line.usage = add_usage(line.usage, *spent.usages)
+
+
+def _group(by: By, spent: Spent, entry: CostEntry) -> str:
+    match by:
+        case "model":
+            return _model(spent.endpoint, spent.model, spent.service_tier)
+        case "day":
+            return day_of(spent)
+        case "hour":
+            return f"{datetime.fromtimestamp(spent.at, BEIJING):%Y-%m-%d %H}:00"
+        case "prefix":
+            return _LAST_PART.sub("", entry.custom_id)
+
+
+def day_of(spent: Spent) -> str:
+    """As the bill has it, in Beijing."""
+    return f"{datetime.fromtimestamp(spent.at, BEIJING):%Y-%m-%d}"
+
+
+def _model(endpoint: str, model: str, service_tier: str) -> str:
+    tier = f" ({service_tier})" if service_tier not in {"", "default"} else ""
+    return f"{model or '(no answer)'}{tier}{' ' + endpoint if endpoint not in {'', 'chat'} else ''}"
+
+
+def _merge(line: Line, other: Line) -> None:
+    line.rows += other.rows
+    line.usage = add_usage(line.usage, other.usage)
+    line.discarded = add_usage(line.discarded, other.discarded)
+    line.cost.merge(other.cost)
+    line.discarded_cost.merge(other.discarded_cost)

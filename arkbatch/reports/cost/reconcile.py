@@ -1,0 +1,109 @@
+"""The records of runs beside a split bill: reads both, and keeps in mind what a reader must know of the comparison."""
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from arkbatch.core.errors import UsageError
+from arkbatch.core.types import total_tokens
+from arkbatch.journal.run_directory import RunDirectory, RunInfo
+from arkbatch.pricing.bill_csv import read_bill
+from arkbatch.pricing.billed_usage import Spent
+from arkbatch.pricing.price_book import PriceBook
+from arkbatch.pricing.reconcile import KEY, Amounts, Billed, Ours, Pair, Reconciled, reconcile
+from arkbatch.pricing.run_price_file import bill_of, current_book
+from arkbatch.reports.cost.cost import day_of, read_groups
+from arkbatch.reports.status.find_run import readable
+
+
+class Reconciliation(Struct, frozen=True):
+    """Runs beside a bill. `simulated`: runs that no bill can hold; `guessed`: tokens of records without an endpoint."""
+
+    runs: list[str]
+    bill: str
+    sides: Reconciled
+    simulated: list[str]
+    guessed: int
+
+    def plain(self) -> dict[str, Any]:
+        """JSON values, amounts as decimal strings."""
+        sides = self.sides
+        return {
+            "runs": self.runs,
+            "bill": self.bill,
+            "time_zone": "UTC+08:00",
+            "key": sides.key,
+            "keys": sides.keys,
+            "bill_days": list(sides.days),
+            "lines": [_plain(pair) for pair in sides.pairs],
+            "items": [_plain(pair) for pair in sides.items],
+            "other_items": _billed(sides.apart),
+            "simulated": self.simulated,
+            "tokens_without_an_endpoint": self.guessed,
+        }
+
+
+def read_reconciliation(
+    run_dirs: Sequence[str], bill: Path, key: str = "", *, reprice: bool = False, prices: Path | None = None
+) -> Reconciliation:
+    """Read runs and a bill. RunDirectoryError: a run cannot be read; UsageError: the bill cannot.
+
+    key: the item on the bill of the API key that all calls went with; reprice, prices: as for `read_costs`
+    """
+    if key and not key.startswith(KEY):
+        raise UsageError("--key wants the key's item on the bill, which begins with apikey-; never the key itself.")
+    infos: dict[str, RunInfo] = {}
+    ours: list[tuple[str, str, Ours]] = []
+    guessed = 0
+    for run_dir in run_dirs:
+        directory = RunDirectory(Path(run_dir))
+        with readable(directory.path):
+            infos[run_dir] = info = directory.read_info()
+            book = current_book(info, prices) if reprice else None
+            for (asked, day), calls in _calls(directory, info, book):
+                guessed += 0 if asked else calls.tokens
+                ours.append((asked or str(info.job.get("model", "")), day, calls))
+    sides = reconcile(ours, read_bill(bill), key)
+    simulated = [run_dir for run_dir, info in infos.items() if info.simulated]
+    return Reconciliation(list(run_dirs), str(bill), sides, simulated, guessed)
+
+
+def _calls(directory: RunDirectory, info: RunInfo, book: PriceBook | None) -> Iterator[tuple[tuple[str, str], Ours]]:
+    """By the model that was asked for, "" in records that do not say it, and by day."""
+
+    def place(spent: Spent, _: object) -> tuple[str, str]:
+        return spent.asked_model, day_of(spent)
+
+    for group, line in read_groups(directory, place, lambda: bill_of(info, book)):
+        yield group, Ours(total_tokens((line.usage,)), line.cost)
+
+
+def _plain(pair: Pair) -> dict[str, Any]:
+    ours = None if pair.ours is None else {"tokens": pair.ours.tokens, "cost": pair.ours.cost.plain()}
+    return {
+        "item": pair.item,
+        "day": pair.day,
+        "side": pair.side.value,
+        "ours": ours,
+        "billed": _billed(pair.billed),
+        "difference": {"tokens": plain_tokens(pair.tokens_over), "cost": _texts(pair.cost_over)},
+    }
+
+
+def _billed(billed: Billed | None) -> dict[str, Any] | None:
+    if billed is None:
+        return None
+    amounts = {name: _texts(getattr(billed, name)) for name in ("listed", "payable", "others")}
+    return {"lines": billed.lines, "tokens": plain_tokens(billed.tokens)} | amounts
+
+
+def _texts(amounts: Amounts) -> dict[str, str]:
+    return {name: f"{amount:f}" for name, amount in amounts.items()}
+
+
+def plain_tokens(number: Decimal) -> str:
+    """All digits, and no zeros behind the point."""
+    return f"{number.normalize():f}"

@@ -1,0 +1,93 @@
+"""What `cost` prints: tables for people, CSV for sheets."""
+
+import csv
+import io
+from collections.abc import Iterator
+from decimal import Decimal
+
+from arkbatch.core.text import count, printable
+from arkbatch.pricing.amounts import EXACT, ZERO, Money, shown
+from arkbatch.reports.cost.cost import Costs, Line
+from arkbatch.reports.text.summary import cost_text
+from arkbatch.reports.text.tables import grid
+
+METERS = ("input", "cached", "output", "reasoning")
+
+
+def costs_text(costs: Costs) -> str:
+    """One line for each group, then the total and what is missing in it."""
+    headings = (costs.by, "answers", *METERS, "cost", "of it thrown away")
+    lines = [_cells(line) for line in costs.lines]
+    prices = "today's prices" if costs.repriced else "the prices that each run was done at"
+    said = [
+        *grid(headings, lines, ""),
+        f"Total: {cost_text(costs.cost, costs.discarded_cost, '') or 'nothing was billed'}, by {prices}.",
+        *(f"Without a price: {reason}. Give one with --reprice --prices FILE." for reason in costs.reasons),
+        "Not included, as no reply tells it: storage of explicit caches, free quota, discounts of your contract.",
+    ]
+    return printable("\n".join(said))
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    tokens = (count(line.usage[meter]) if line.usage.get(meter) else "" for meter in METERS)
+    return (line.name, count(line.rows), *tokens, _money(line.cost), _money(line.discarded_cost))
+
+
+def _money(amount: Money) -> str:
+    return str(amount) if amount.amounts or amount.unpriced else ""
+
+
+def compared_text(one: Costs, other: Costs) -> str:
+    """Two runs side by side, group by group, with the difference in each currency."""
+    left, right = ({line.name: line for line in costs.lines} for costs in (one, other))
+    nothing = Line("")
+    lines = [
+        (name, *_pair(left.get(name, nothing), right.get(name, nothing))) for name in sorted(left.keys() | right.keys())
+    ]
+    lines.append(("total", *_pair(_total(one), _total(other))))
+    first, second = ", ".join(one.runs), ", ".join(other.runs)
+    headings = (one.by, f"answers: {first}", second, f"cost: {first}", second, "difference")
+    return printable("\n".join(grid(headings, lines, "")))
+
+
+def _total(costs: Costs) -> Line:
+    return Line("total", sum(line.rows for line in costs.lines), cost=costs.cost)
+
+
+def _pair(left: Line, right: Line) -> tuple[str, ...]:
+    return count(left.rows), count(right.rows), _money(left.cost), _money(right.cost), _difference(left, right)
+
+
+def _difference(left: Line, right: Line) -> str:
+    parts = []
+    for currency in sorted(left.cost.amounts.keys() | right.cost.amounts.keys()):
+        amounts = left.cost.amounts.get(currency, ZERO), right.cost.amounts.get(currency, ZERO)
+        parts.append(f"{_signed(EXACT.subtract(amounts[1], amounts[0]))} {currency}")
+    if left.cost.unpriced or right.cost.unpriced:
+        parts.append("not whole: rows without a price")
+    return ", ".join(parts)
+
+
+def _signed(amount: Decimal) -> str:
+    return f"{'-' if amount < 0 else '+'}{shown(abs(amount))}"
+
+
+def costs_csv(costs: Costs) -> str:
+    """A line for each group and currency, every digit of the amounts."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([costs.by, "rows", *METERS, "currency", "cost", "discarded_cost", "rows_without_price"])
+    for line in costs.lines:
+        writer.writerows(_csv_rows(line))
+    return out.getvalue()
+
+
+def _csv_rows(line: Line) -> Iterator[list[str | int]]:
+    tokens = [line.usage.get(meter, 0) for meter in METERS]
+    for currency in sorted(line.cost.amounts) or [""]:
+        amounts = (money.amounts.get(currency, ZERO) for money in (line.cost, line.discarded_cost))
+        said = [f"{amount:f}" if currency else "" for amount in amounts]
+        # Tokens and rows stand once, so that a sheet may add the column up.
+        yield [printable(line.name), line.rows, *tokens, currency, *said, line.cost.unpriced]
+        line = Line(line.name)
+        tokens = [0] * len(METERS)

@@ -1,0 +1,1 @@
+"""Live page and metrics of a running session, over loopback."""

@@ -1,0 +1,1 @@
+"""The state of a run directory: status, show, check."""

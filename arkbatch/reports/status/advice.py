@@ -1,0 +1,51 @@
+"""What a person can do about failed rows, by the kind of failure."""
+
+import shlex
+from collections.abc import Iterable
+
+from arkbatch.core.types import Kind
+from arkbatch.protocol.error_codes import KEY, MODEL, PERMIT, RECHARGE
+
+NO_ROWS = "Write a JSON object on each line of the input, and run it again."
+
+# What to do before the rows are sent again, and what to change in them.
+_AGAIN: dict[str, tuple[str, str]] = {
+    Kind.TIMEOUT: ("it may be over by now; --timeout S gives a model more time to think", ""),
+    Kind.CONNECTION: ("check the network, the proxy variables and the base URL", ""),
+    Kind.SERVER_ERROR: ("the service had a fault, which is often over later", ""),
+    Kind.OVERLOADED: ("the service was too busy; later, or with a lower --concurrency, it may work", ""),
+    Kind.RATE_LIMITED: ("later, or with a lower --rpm or --tpm, it may work", ""),
+    Kind.BAD_REPLY: ("check that the base URL is that of an API and not of a web page", ""),
+    Kind.INVALID_OUTPUT: ("mend the schema, or ask for its shape with response_format", "--set NAME=VALUE"),
+    Kind.UNFINISHED: ("allow more rounds (max_rounds under [tools]), or tell the model when to stop", ""),
+    Kind.TRUNCATED: ("the answer was cut off: allow a longer one", "--set max_tokens=N"),
+    Kind.EMPTY: ("thinking may have used up the output: allow more, or turn thinking off", "--set max_tokens=N"),
+    Kind.INVALID_REQUEST: ("the service refused a parameter: change it", "--set NAME=VALUE"),
+    Kind.BAD_FILE: ("see that the file is in its place (--images DIR), is what it should be and not too large", ""),
+    Kind.TOO_LONG: ("the row is too long for the model: name one with a longer context", "--model M"),
+    Kind.NOT_FOUND: (MODEL, "--model M"),
+    Kind.AUTH: (KEY, ""),
+    Kind.DENIED: (PERMIT, ""),
+    Kind.BILLING: (RECHARGE, ""),
+    Kind.QUOTA: ("a quota is used up: raise it in the console, or wait until it resets", ""),
+}
+_MEND: dict[str, str] = {
+    Kind.BAD_ROW: "mend these lines in the input, which `arkbatch check` lists",
+    Kind.BLOCKED: "moderation refused the text, and most likely will again: change these rows in the input",
+}
+
+
+def next_step(kinds: Iterable[str], run_dir: str, command: str) -> str:
+    """What to do about the failed rows of a finished run. command: the `arkbatch run` that it came from, if known."""
+    if not set(kinds) <= _MEND.keys():
+        return f"Send the failed rows again:  arkbatch retry {shlex.quote(run_dir)}"
+    again = command if command.endswith(" --rebase") else f"{command} --rebase"
+    return f"Mend the failed rows in the input, then run it with --rebase{f':  {again}' if command else '.'}"
+
+
+def advice(kind: str, run_dir: str) -> str:
+    """One sentence, with the command that follows."""
+    if kind in _MEND:
+        return f"{_MEND[kind]}, then run with --rebase, which keeps all other results"
+    sentence, flags = _AGAIN.get(kind, ("see what the service said", ""))
+    return f"{sentence}, then: {f'arkbatch retry {shlex.quote(run_dir)} --kind {kind} {flags}'.strip()}"

@@ -1,0 +1,250 @@
+"""What an input holds, found by reading every line and sending nothing.
+
+Counts what can be sent, by endpoint and model, what cannot and why, and which `custom_id`s stand on several lines.
+Tokens are the estimate that a run starts with, before any reply taught it better. Memory does not grow with the
+number of rows: of everything that is listed only the first few are kept, and ids are compared through files.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from heapq import nsmallest
+from operator import attrgetter
+from pathlib import Path
+from tempfile import gettempdir
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from arkbatch.core.errors import ExitCode
+from arkbatch.core.job import Job
+from arkbatch.core.types import BadRow, Row
+from arkbatch.journal.group_on_disk import Partitions, key_of
+from arkbatch.limits.token_estimator import Estimator
+from arkbatch.protocol.endpoints import ENDPOINTS
+from arkbatch.rows.input_file import lines, survey
+from arkbatch.rows.media_files import Images
+from arkbatch.rows.parse import RowReader, custom_id_of
+
+BAD_LINES_KEPT = 100
+REASONS_KEPT = 1_000
+DUPLICATES_KEPT = 20
+PLACES_KEPT = 10  # lines named of one duplicate
+
+NO_MODEL = "(no model named)"
+OTHER_REASONS = "(other reasons)"
+_TOLD_EVERY = 2_000  # rows
+
+# What differs between two lines with the same mistake: where it is, and the value that is wrong.
+_PLACE = re.compile(r" at (?:column|byte) \d+(?: of the line)?|(?<=\[)\d+(?=\])")
+_VALUE = re.compile(r"^(\S+) is .*; (?=allowed is )", re.DOTALL)
+_FILE = re.compile(r'(?<=^(?:image|video) )"(?:[^"\\]|\\.)*"')
+
+
+class Group(Struct):
+    """The rows of one endpoint and model that can be sent. `limited`: those that set a limit to their output."""
+
+    endpoint: str
+    model: str
+    rows: int = 0
+    limited: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class BadLine(Struct, frozen=True):
+    line: int
+    custom_id: str
+    reason: str
+
+
+class Duplicate(Struct, frozen=True):
+    """One `custom_id` on `count` lines, the first of which are `lines`."""
+
+    custom_id: str
+    count: int
+    lines: tuple[int, ...]
+
+
+class Largest(Struct, frozen=True):
+    line: int
+    custom_id: str
+    bytes: int
+    input_tokens: int
+
+
+class Inspection(Struct, frozen=True):
+    """Everything `check` says. Tokens are estimates.
+
+    rows: lines that are not blank; bad: those of them that cannot be sent; unnamed: rows that lack only a model
+    reasons: bad lines by what is wrong, the most frequent first; bad_lines: the first hundred
+    duplicate_ids, duplicate_lines: how many ids stand on several lines, and on how many; duplicates: the first of them
+    """
+
+    input: str
+    lines: int
+    rows: int
+    blank: int
+    bad: int
+    unnamed: int
+    groups: list[Group]
+    input_tokens: int
+    output_tokens: int
+    largest: Largest | None
+    reasons: dict[str, int]
+    bad_lines: list[BadLine]
+    duplicate_ids: int
+    duplicate_lines: int
+    duplicates: list[Duplicate]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        return ExitCode.FAILED_ROWS if self.bad or self.unnamed else ExitCode.OK
+
+
+def inspect(job: Job, total: Callable[[int], None], read: Callable[[int], None]) -> Inspection:
+    """Read the job's input twice: quickly for the number of its rows, told to `total`, and then row by row.
+
+    `read` is told now and then how many more rows were read. UsageError: the file cannot be read.
+    """
+    path = Path(job.input)
+    info = survey(path)
+    total(info.rows)
+    rows = _Rows()
+    with Partitions(2, Path(gettempdir())) as ids:
+        _read_all(job, path, rows, ids, read)
+        repeats = _Repeats(ids)
+    groups = sorted(rows.groups.values(), key=lambda group: (-group.rows, group.endpoint, group.model))
+    return Inspection(
+        input=job.input,
+        lines=info.lines,
+        rows=rows.count,
+        blank=info.lines - rows.count,
+        bad=rows.bad,
+        unnamed=sum(group.rows for group in groups if group.model == NO_MODEL),
+        groups=groups,
+        input_tokens=sum(group.input_tokens for group in groups),
+        output_tokens=sum(group.output_tokens for group in groups),
+        largest=rows.largest(),
+        reasons=dict(sorted(rows.reasons.items(), key=lambda item: -item[1])),
+        bad_lines=rows.bad_lines,
+        duplicate_ids=repeats.ids,
+        duplicate_lines=repeats.lines,
+        duplicates=list(_named(path, repeats.first)),
+    )
+
+
+def _read_all(job: Job, path: Path, rows: "_Rows", ids: Partitions, read: Callable[[int], None]) -> None:
+    reader = RowReader(replace(job, model=job.model or NO_MODEL))
+    images = Images(job.images) if job.images else None
+    for number, offset, line in lines(path):
+        row = reader.read(number, offset, line)
+        if images is not None and isinstance(row, Row):
+            row = _with_its_files(row, images)
+        rows.add(row, len(line))
+        ids.add(key_of(row.custom_id), number)
+        if rows.count % _TOLD_EVERY == 0:
+            read(_TOLD_EVERY)
+    read(rows.count % _TOLD_EVERY)
+
+
+def _with_its_files(row: Row, images: Images) -> Row | BadRow:
+    """A row whose files are not there cannot be sent."""
+    reason = images.missing(row.body)
+    return row if reason is None else BadRow(row.number, row.offset, row.digest, row.custom_id, reason, "")
+
+
+class _Rows:
+    """Adds up rows as they are read."""
+
+    def __init__(self) -> None:
+        self.count = self.bad = 0
+        self.groups: dict[tuple[str, str], Group] = {}
+        self.reasons: dict[str, int] = {}
+        self.bad_lines: list[BadLine] = []
+        self._estimate = Estimator().estimate
+        self._most_tokens = -1
+        self._largest: tuple[Row, int] | None = None
+
+    def add(self, row: Row | BadRow, length: int) -> None:
+        self.count += 1
+        if isinstance(row, BadRow):
+            self._add_bad(row)
+            return
+        key = (row.endpoint, row.body["model"])
+        group = self.groups.get(key)
+        if group is None:
+            group = self.groups[key] = Group(*key)
+        size = ENDPOINTS[row.endpoint].size(row.body)
+        given, answered = self._estimate(size)
+        group.rows += 1
+        group.input_tokens += given
+        group.output_tokens += answered
+        if size.ceiling is not None:
+            group.limited += 1
+        if given > self._most_tokens:
+            self._most_tokens, self._largest = given, (row, length)
+
+    def largest(self) -> Largest | None:
+        """The row that takes the most input tokens."""
+        if self._largest is None:
+            return None
+        row, length = self._largest
+        return Largest(row.number, row.custom_id, length, self._most_tokens)
+
+    def _add_bad(self, row: BadRow) -> None:
+        self.bad += 1
+        if len(self.bad_lines) < BAD_LINES_KEPT:
+            self.bad_lines.append(BadLine(row.number, row.custom_id, row.reason))
+        reason = sort_of(row.reason)
+        if reason not in self.reasons and len(self.reasons) >= REASONS_KEPT:
+            reason = OTHER_REASONS
+        self.reasons[reason] = self.reasons.get(reason, 0) + 1
+
+
+def sort_of(reason: str) -> str:
+    """A reason without what differs from line to line, so that equal mistakes count together."""
+    return _VALUE.sub(r"\1: ", _PLACE.sub("", _FILE.sub("file", reason)))
+
+
+class _Repeat(Struct):
+    count: int
+    lines: list[int]
+
+
+class _Repeats:
+    """The keys that were added more than once: how many, on how many lines, and the first of them in the file."""
+
+    def __init__(self, keys: Partitions) -> None:
+        self.ids = self.lines = 0
+        self.first: list[_Repeat] = []
+        for group in keys.groups():
+            found = _repeats_in(group)
+            self.ids += len(found)
+            self.lines += sum(repeat.count for repeat in found)
+            self.first = nsmallest(DUPLICATES_KEPT, [*self.first, *found], key=attrgetter("lines"))
+
+
+def _repeats_in(group: Iterable[tuple[int, ...]]) -> list[_Repeat]:
+    once: dict[int, int] = {}
+    often: dict[int, _Repeat] = {}
+    for key, number in group:
+        first = once.setdefault(key, number)
+        if first == number:
+            continue
+        repeat = often.get(key)
+        if repeat is None:
+            repeat = often[key] = _Repeat(1, [first])
+        repeat.count += 1
+        if len(repeat.lines) < PLACES_KEPT:
+            repeat.lines.append(number)
+    return list(often.values())
+
+
+def _named(path: Path, repeats: list[_Repeat]) -> Iterator[Duplicate]:
+    """The ids themselves: only their keys were kept, so the file is read again as far as needed."""
+    wanted = {repeat.lines[0]: repeat for repeat in repeats}
+    for number, _, line in lines(path) if wanted else ():
+        if repeat := wanted.pop(number, None):
+            yield Duplicate(custom_id_of(number, line), repeat.count, tuple(repeat.lines))
+        if not wanted:
+            return

@@ -1,0 +1,124 @@
+"""Finds the records of a row among gigabytes, by any of its names.
+
+The bytes are searched first and only lines that hold the name are parsed, so a gigabyte takes about a second. What is
+found is then compared as a value: a prompt that quotes an id is no match.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory
+
+MOST = 10  # rows that one name may find
+_BLOCK = 64 << 10  # larger ones are mapped and unmapped each time, which takes longer than the search
+
+
+class Name(Struct, frozen=True):
+    """What the user calls a row: text as typed, and the row number that it says, if it says one."""
+
+    text: str
+    number: int | None
+
+
+class Record(Struct, frozen=True):
+    """A record that counts, as it stands in its file."""
+
+    row: int
+    succeeded: bool
+    line: bytes
+
+
+class _Ids(Struct, gc=False):
+    id: str = ""
+    request_id: str = ""
+
+
+class _Named(Struct, gc=False):
+    row: int
+    id: str
+    custom_id: str
+    calls: list[_Ids] = []
+    response: _Ids | None = None
+
+    def is_called(self, name: Name) -> bool:
+        text = name.text
+        if self.row == name.number or text in (self.custom_id, self.id):
+            return True
+        if self.response is not None and text == self.response.request_id:
+            return True
+        return any(text in (call.id, call.request_id) for call in self.calls)
+
+
+_named = msgspec.json.Decoder(_Named).decode
+
+
+def read_name(text: str, run_id: str) -> Name:
+    """A number is a row number; the ids that arkbatch gives to calls and records have the row number in them."""
+    said = re.fullmatch(rf"(\d{{1,18}})|.*{re.escape(run_id)}-\d+-(\d{{1,18}})-\d+", text)
+    return Name(text, int(said[1] or said[2]) if said else None)
+
+
+def find_records(directory: RunDirectory, name: Name) -> tuple[list[Record], bool]:
+    """The records of all rows that have this name, in the order of rows, and whether there were more than `MOST`.
+
+    A success counts over a failure of the same row, and a later failure over an earlier one.
+    """
+    needles = [msgspec.json.encode(name.text)]
+    if name.number is not None:
+        needles.append(_row_needle(name.number))
+    found: dict[int, Record] = {}
+    more = _collect(directory / FAILURES, name, needles, found, succeeded=False)
+    needles += [needle for row in found if (needle := _row_needle(row)) not in needles]
+    more |= _collect(directory / RESULTS, name, needles, found, succeeded=True)
+    return [found[row] for row in sorted(found)], more
+
+
+def _collect(path: Path, name: Name, needles: list[bytes], found: dict[int, Record], *, succeeded: bool) -> bool:
+    more = False
+    for line in lines_with(path, needles):
+        named = _named(line)
+        if named.row not in found:
+            if not named.is_called(name):
+                continue
+            if len(found) == MOST:
+                more = True
+                continue
+        found[named.row] = Record(named.row, succeeded, line)
+    return more
+
+
+def _row_needle(row: int) -> bytes:
+    return b'"row":%d,' % row
+
+
+def lines_with(path: Path, needles: Iterable[bytes]) -> Iterator[bytes]:
+    """The whole lines of a file that hold any of the needles, which have no newline in them."""
+    if not path.exists():
+        return
+    needles = list(needles)
+    with path.open("rb", buffering=0) as file:
+        begun: list[bytes] = []
+        while block := file.read(_BLOCK):
+            end = block.rfind(b"\n") + 1
+            if end:
+                yield from _lines_in(b"".join([*begun, block[:end]]), needles)
+                begun = []
+            begun.append(block[end:])
+
+
+def _lines_in(block: bytes, needles: list[bytes]) -> Iterator[bytes]:
+    begins = {begin for needle in needles for begin in _begins(block, needle)}
+    for begin in sorted(begins):
+        yield block[begin : block.index(b"\n", begin) + 1]
+
+
+def _begins(block: bytes, needle: bytes) -> Iterator[int]:
+    """Where the lines begin that hold the needle."""
+    place = block.find(needle)
+    while place >= 0:
+        yield block.rfind(b"\n", 0, place) + 1
+        place = block.find(needle, block.index(b"\n", place))

@@ -1,0 +1,39 @@
+"""Finds the files of a run for those who only read it, and tells in one line why one cannot be read."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from arkbatch.core.errors import RunDirectoryError
+from arkbatch.journal.run_directory import SPOOL, RunDirectory, RunInfo
+
+_TAIL = 1 << 20
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to read into ours."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RunDirectoryError(f"Cannot read {error.filename or path}: {reason}. Check its permissions.") from error
+
+
+def input_file(directory: RunDirectory, info: RunInfo) -> Path | None:
+    """The input, also when it was named from another working directory or moved together with the run."""
+    named = Path(info.input.path)
+    beside = directory / SPOOL if named.name == SPOOL else directory.path.parent / named.name
+    return next((path for path in (named, beside) if path.is_file()), None)
+
+
+def last_lines(path: Path, size: int = _TAIL) -> tuple[list[bytes], bool]:
+    """The whole lines in the last bytes of a file, and whether there are lines before them."""
+    if not path.exists():
+        return [], False
+    with path.open("rb") as file:
+        begin = max(0, file.seek(0, 2) - size)
+        file.seek(begin)
+        text = file.read(size)
+    lines = text.split(b"\n")[:-1]  # what follows the last newline is not there yet
+    return (lines[1:], True) if begin else (lines, False)

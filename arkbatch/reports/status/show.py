@@ -1,0 +1,171 @@
+"""Everything about one row: its line of the input, what was asked, each call, and how it ended.
+
+A row is found by its number, its `custom_id`, the client's or the server's id of one of its calls. Of a row that has
+no record yet, the line of the input is found. The input is only believed where its digest is the recorded one.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+import orjson
+from msgspec import Raw, Struct
+
+from arkbatch.core.errors import UsageError
+from arkbatch.core.job import Embeddings, Job, Secret, Template
+from arkbatch.core.types import Row
+from arkbatch.journal.ledger import Position
+from arkbatch.journal.record_format import Located, RequestPart, decode_located
+from arkbatch.journal.run_directory import RunDirectory, RunInfo
+from arkbatch.protocol.endpoints import ENDPOINTS
+from arkbatch.reports.status.find_record import MOST, Name, find_records, read_name
+from arkbatch.reports.status.find_run import input_file, readable
+from arkbatch.rows.input_file import lines
+from arkbatch.rows.parse import RowReader, custom_id_of, digest_of
+
+SUCCEEDED, FAILED, INTERRUPTED, UNDONE = "succeeded", "failed", "interrupted", "undone"
+
+
+class Line(Struct, frozen=True):
+    """A row's line of the input; `text` is None when it cannot be shown, and `note` says why or where it stands."""
+
+    text: bytes | None
+    note: str
+
+
+class Shown(Struct, frozen=True):
+    """One row. `record` is the line of the journal as it stands there, None for a row that is undone."""
+
+    row: int
+    custom_id: str
+    state: str
+    input: Line
+    request: RequestPart | None
+    record: bytes | None
+
+    def to_json(self) -> bytes:
+        """The record with the input beside it, on one line; its parts stay the bytes they are."""
+        parts = msgspec.json.decode(self.record, type=dict[str, Raw]) if self.record else {}
+        if not parts:
+            parts = {"custom_id": Raw(orjson.dumps(self.custom_id)), "row": Raw(b"%d" % self.row)}
+        parts.setdefault("request", Raw(msgspec.json.encode(self.request)))
+        parts |= {
+            "state": Raw(orjson.dumps(self.state)),
+            "input": Raw(_as_json(self.input.text)),
+            "input_note": Raw(orjson.dumps(self.input.note)),
+        }
+        return msgspec.json.encode(parts)
+
+
+class Found(Struct, frozen=True):
+    """`more`: further rows have this name, which are not among the `rows`."""
+
+    rows: list[Shown]
+    more: bool
+
+
+def show(run_dir: str, text: str) -> Found:
+    """The rows of this name. UsageError: there is none. RunDirectoryError: the run cannot be read."""
+    directory = RunDirectory(Path(run_dir))
+    with readable(directory.path):
+        info = directory.read_info()
+        name = read_name(text, info.run_id)
+        records, more = find_records(directory, name)
+        found = _Input(directory, info)
+        rows = [found.recorded(record.line, succeeded=record.succeeded) for record in records]
+        if not rows:
+            rows = list(islice(found.undone(name), MOST + 1))
+            more = len(rows) > MOST
+    if not rows:
+        raise UsageError(
+            f"{run_dir} has no row {text}: give the number of a line (1 to {info.input.lines}), a custom_id, "
+            "or the id of a request"
+        )
+    return Found(rows[:MOST], more)
+
+
+class _Input:
+    """The input of a run, as far as it can be found."""
+
+    def __init__(self, directory: RunDirectory, info: RunInfo) -> None:
+        self._path = input_file(directory, info)
+        self._named = info.input.path
+        self._reader = RowReader(_job(info))
+
+    def recorded(self, record: bytes, *, succeeded: bool) -> Shown:
+        place = decode_located(record)
+        line = self._line_at(place)
+        kept = _kept(record)
+        request, state = kept.request, SUCCEEDED if succeeded else INTERRUPTED if kept.interrupted else FAILED
+        if request is None and line.text is not None:
+            request = self._request(place.row, place.offset, line.text)
+        return Shown(place.row, place.custom_id, state, line, request, record)
+
+    def undone(self, name: Name) -> Iterator[Shown]:
+        """Rows of this name, read from the input from its first line on. They have no record."""
+        for number, offset, line in self._candidates(name):
+            custom_id = custom_id_of(number, line)
+            if name.text == custom_id or number == name.number:
+                there = Line(line.strip(), f"line {number} of {self._path}")
+                yield Shown(number, custom_id, UNDONE, there, self._request(number, offset, line), None)
+
+    def _candidates(self, name: Name) -> Iterator[tuple[int, int, bytes]]:
+        """Lines worth parsing. With a backslash a file may write any character of an id in another way."""
+        needle, given = msgspec.json.encode(name.text), re.fullmatch(r"row-(\d{1,18})", name.text)
+        numbers = {name.number, int(given[1]) if given else None}
+        for number, offset, line in lines(self._path) if self._path else ():
+            if number in numbers or needle in line or b"\\" in line:
+                yield number, offset, line
+
+    def _line_at(self, place: Located) -> Line:
+        if self._path is None:
+            return Line(None, f"the input {self._named} is no longer there")
+        start = Position(place.row - 1, place.offset)
+        _, _, line = next(lines(self._path, start), (0, 0, b""))
+        if digest_of(line) != place.digest:
+            return Line(None, f"the input {self._path} has changed: line {place.row} is no longer what was sent")
+        return Line(line.strip(), f"line {place.row} of {self._path}")
+
+    def _request(self, number: int, offset: int, line: bytes) -> RequestPart | None:
+        row = self._reader.read(number, offset, line)
+        return RequestPart("POST", ENDPOINTS[row.endpoint].path, row.body) if isinstance(row, Row) else None
+
+
+class _Kept(Struct):
+    """What a failure keeps of its request, so that it can be sent again without the input; and whether it is one."""
+
+    request: RequestPart | None = None
+    interrupted: bool = False
+
+
+_kept = msgspec.json.Decoder(_Kept).decode
+
+
+def _as_json(text: bytes | None) -> bytes:
+    """A line as a JSON value, also one that is none."""
+    if text is None:
+        return b"null"
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return orjson.dumps(text.decode("utf-8", "replace"))
+    return text
+
+
+def _job(info: RunInfo) -> Job:
+    """As much of the job as its run remembers, which is what decides how a line becomes a request."""
+    asked = info.asked
+    return Job(
+        input=info.input.path,
+        run_dir="",
+        endpoint=asked["endpoint"],
+        model=asked["model"],
+        base_url=asked["base_url"],
+        api_key=Secret(""),
+        defaults=asked["defaults"],
+        template=msgspec.convert(asked["template"], Template | None),
+        images=info.job.get("images", ""),
+        embeddings=msgspec.convert(info.job.get("embeddings", {}), Embeddings),
+    )

@@ -1,0 +1,159 @@
+"""What `show` prints for people: one row, from its line in the input to its answer."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from textwrap import indent
+from typing import Any
+
+import msgspec
+import orjson
+from msgspec import Struct
+
+from arkbatch.core.text import count, duration, printable
+from arkbatch.core.types import Attempt, Before
+from arkbatch.journal.record_format import ErrorPart
+from arkbatch.protocol.tool_calls import wishes
+from arkbatch.reports.answers.answer_text import answer_lines
+from arkbatch.reports.status.advice import advice
+from arkbatch.reports.status.show import INTERRUPTED, UNDONE, Found, Shown
+from arkbatch.reports.text.summary import table, tokens_text
+from arkbatch.reports.text.tables import grid
+
+_KEPT = 4_000  # characters of what the user wrote; answers are shown whole
+_CALL_HEADINGS = ("client request id", "server request id", "status", "verdict", "code", "sent after", "seconds", "by")
+
+
+class _Reply(Struct):
+    status_code: int
+    body: Any
+
+
+class _Record(Struct):
+    """A line of the journal, as far as it is shown."""
+
+    endpoint: str
+    model: str
+    service_tier: str
+    attempts: int
+    calls: list[Attempt]
+    seconds: float
+    usage: dict[str, int]
+    finished_at: datetime
+    response: _Reply | None = None
+    error: ErrorPart | None = None
+    discarded: dict[str, int] = {}
+    before: tuple[Before, ...] = ()
+    asked_model: str = ""
+    messages: list[dict[str, Any]] = []
+    interrupted: bool = False
+
+
+_decode = msgspec.json.Decoder(_Record).decode
+
+
+def show_text(found: Found, run_dir: str) -> str:
+    """The rows, one after the other."""
+    blocks = ["\n".join(_row(row, run_dir)) for row in found.rows]
+    if found.more:
+        blocks.append(f"More rows have this name; the first {len(found.rows)} are shown.")
+    return printable("\n\n".join(blocks))
+
+
+def _row(row: Shown, run_dir: str) -> Iterator[str]:
+    record = _decode(row.record) if row.record else None
+    yield f"Row {row.row} ({row.custom_id}): {_state(row, record)}"
+    if record:
+        yield from table([fact for fact in _facts(record) if fact[1]])
+    yield f"Input, {row.input.note}{':' if row.input.text is not None else '.'}"
+    if row.input.text is not None:
+        yield _shortened(row.input.text.decode("utf-8", "replace"))
+    if row.request:
+        yield f"Request, {row.request.method} {row.request.url}:"
+        yield _shortened(_pretty(row.request.body))
+    if record:
+        yield from _history(record)
+        if record.messages and row.request:
+            yield "Tools:"
+            yield from _tools(record.messages[len(row.request.body["messages"]) :])
+        yield from _end(record, run_dir)
+
+
+def _state(row: Shown, record: _Record | None) -> str:
+    if record is None:
+        return f"{UNDONE}, it has no record yet. Run again to send it."
+    calls = f"{count(record.attempts)} call{'' if record.attempts == 1 else 's'}, {duration(record.seconds)}"
+    again = " Run again to send it." if row.state == INTERRUPTED else ""
+    return f"{row.state}, {calls if record.attempts else 'never sent'}.{again}"
+
+
+def _facts(record: _Record) -> Iterator[tuple[str, str]]:
+    yield "model", ", ".join(filter(None, (record.model, record.service_tier, record.endpoint)))
+    yield "asked for", record.asked_model if record.asked_model != record.model else ""
+    yield "ended", record.finished_at.strftime("%Y-%m-%d %H:%M:%S UTC")
+    yield "tokens", tokens_text(record.usage)
+    yield "thrown away", tokens_text(record.usage if record.error else record.discarded)
+
+
+def _history(record: _Record) -> Iterator[str]:
+    if record.before:
+        yield "Earlier sessions:"
+        yield from table([_earlier(before) for before in record.before])
+    if record.calls:
+        yield "Calls:"
+        yield from grid(_CALL_HEADINGS, [_call(call) for call in record.calls])
+    unlisted = record.attempts - sum(before.attempts for before in record.before) - len(record.calls)
+    if unlisted > 0:
+        yield f"  {count(unlisted)} calls before the last one are not listed"
+
+
+def _tools(messages: list[dict[str, Any]]) -> Iterator[str]:
+    """What the model called, and what it was told."""
+    for message in messages:
+        if message["role"] == "tool":
+            yield _shortened(f"-> {message['content']}")
+        elif text := message.get("content"):
+            yield _shortened(_pretty(text))
+        for wish in wishes(message) if message.get("tool_calls") else ():
+            yield _shortened(f"{wish.name}({wish.problem or orjson.dumps(wish.arguments).decode()})")
+
+
+def _earlier(before: Before) -> tuple[str, ...]:
+    why = f"{before.kind} ({before.code})" if before.code else before.kind
+    how = "interrupted" if before.interrupted else "failed"
+    return f"{how}: {why}", f"{count(before.attempts)} calls", before.model, tokens_text(before.usage)
+
+
+def _call(call: Attempt) -> tuple[str, ...]:
+    return (
+        call.id,
+        call.request_id or "-",
+        str(call.status) if call.status else "-",
+        call.verdict,
+        call.code or "-",
+        f"{call.after:.2f}" if call.after else "-",
+        f"{call.seconds:.2f}",
+        call.model or "-",
+    )
+
+
+def _end(record: _Record, run_dir: str) -> Iterator[str]:
+    if record.error is None:
+        yield from answer_lines(record.response.body if record.response else None)
+        return
+    error = record.error
+    yield f"Error: {' '.join(filter(None, (error.kind, error.code and f'({error.code})', error.message)))}"
+    if not record.interrupted:
+        yield f"What to do: {error.advice or advice(error.kind, run_dir)}"
+    if record.response:
+        yield f"The last reply, with status {record.response.status_code}:"
+        yield _shortened(_pretty(record.response.body))
+
+
+def _pretty(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+
+
+def _shortened(text: str) -> str:
+    more = len(text) - _KEPT
+    said = indent(text[:_KEPT], "  ")
+    return f"{said}\n  ... and {count(more)} more characters, with --json" if more > 0 else said

@@ -1,0 +1,263 @@
+"""How far a run is, what it used and what failed, read from its directory alone, also while a session writes to it.
+
+Nothing is changed and nothing is sent. The counts are the ledger's; how fast it goes is told by the last megabyte of
+the records, so that a look costs the same however large the run is.
+"""
+
+import contextlib
+import shlex
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from arkbatch.core.errors import RunDamaged
+from arkbatch.core.types import add_usage, total_tokens
+from arkbatch.journal.journal import read_ledger
+from arkbatch.journal.ledger import Ledger, Tally
+from arkbatch.journal.run_directory import FAILURES, LOG, RESULTS, RunDirectory, RunInfo, SessionInfo
+from arkbatch.limits.pace_file import PaceNote, read_pace
+from arkbatch.limits.slow_calls import Straggler
+from arkbatch.monitor.commands import Steered, limits_after, pause_of
+from arkbatch.pricing.run_cost import Bill
+from arkbatch.pricing.run_price_file import bill_of
+from arkbatch.pricing.subtotal import Charge
+from arkbatch.reports.status.advice import NO_ROWS, advice, next_step
+from arkbatch.reports.status.find_run import input_file, last_lines, readable
+
+InputState = Literal["as it was", "changed since the last session", "not found"]
+
+_HALTED = b" halted: "
+_LOOKS = 3
+
+
+class Speed(Struct, frozen=True):
+    """Over the last minute, or since the session began if that is shorter. `seconds_left`: None when not known."""
+
+    rows_per_minute: float
+    tokens_per_minute: float
+    seconds_left: float | None
+
+
+class FailureNote(Struct, frozen=True):
+    """Rows that stand failed for the same reason, one of them as a sample."""
+
+    kind: str
+    code: str
+    rows: int
+    sample: str
+    sample_row: int
+    advice: str
+
+
+class StragglerNote(Struct, frozen=True):
+    """A call that is silent for so many `seconds`, where `usual` are usual."""
+
+    row: int
+    seconds: float
+    usual: float
+
+
+class Status(Struct, frozen=True):
+    """Everything `status` says.
+
+    writer: the process that holds the run, None when no session is running; `speed` is known only then
+    paused: the order to pause that the running session stands under
+    limits: of the last session, as they are now
+    rows: that the run is to work off, which is fewer than the input has when --limit was given
+    pace: what the last session found out about the service's limits
+    models: by endpoint, model and service tier; usage: over every billed attempt; discarded: its part thrown away
+    cost, discarded_cost: amounts by currency as decimal strings, and how many rows have no price, and why
+    charges: the cost of each of `models` that was billed
+    halt: why the last session halted, as the log has it
+    waiting, outlook: what the session that is running waits for outside its hours; whether it will be done in time
+    straggling: calls of the running session that take far longer than is usual; stragglers: some of them
+    go_on: the command that goes on from here, or how to find it
+    """
+
+    run_dir: str
+    run_id: str
+    simulated: bool
+    writer: str | None
+    paused: Steered | None
+    input: str
+    input_state: InputState
+    asked: dict[str, Any]
+    limits: dict[str, Any]
+    rows: int
+    row_limit: int | None
+    done: int
+    failed: int
+    left: int
+    speed: Speed | None
+    pace: PaceNote | None
+    usage: dict[str, int]
+    discarded: dict[str, int]
+    models: list[Tally]
+    failures: list[FailureNote]
+    sessions: list[SessionInfo]
+    halt: str
+    go_on: str
+    cost: dict[str, Any]
+    discarded_cost: dict[str, Any]
+    charges: list[dict[str, Any]]
+    no_price_because: str
+    waiting: str
+    outlook: str
+    straggling: int
+    stragglers: list[StragglerNote]
+
+
+def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
+    """Look at a run. RunDirectoryError: this is no run directory, or it cannot be read."""
+    directory = RunDirectory(Path(run_dir))
+    with readable(directory.path):
+        info, writer = directory.read_info(), directory.writer()
+        bill = bill_of(info)
+        ledger = _ledger(directory, bill)
+        rows = info.input.rows if info.row_limit is None else min(info.input.rows, info.row_limit)
+        last_row = info.row_limit if info.last_row is None and rows < info.input.rows else info.last_row
+        left = max(0, rows - ledger.ended(last_row))
+        last = info.sessions[-1] if info.sessions else None
+        note = _note_of(last, read_pace(directory)) if writer and last else None
+        return Status(
+            run_dir=run_dir,
+            run_id=info.run_id,
+            simulated=info.simulated,
+            writer=writer,
+            paused=pause_of(last.steered) if writer and last else None,
+            input=info.input.path,
+            input_state=_input_state(directory, info),
+            asked=info.asked,
+            limits=limits_after(last.limits, last.steered) if last else {},
+            rows=rows,
+            row_limit=info.row_limit,
+            done=ledger.done.count,
+            failed=ledger.failed.count,
+            left=left,
+            speed=_speed(directory, last, wall(), left) if writer and last else None,
+            pace=read_pace(directory),
+            usage=add_usage(*(tally.usage for tally in ledger.tallies)),
+            discarded=add_usage(*(tally.discarded for tally in ledger.tallies)),
+            models=ledger.tallies,
+            failures=_failures(ledger, run_dir),
+            sessions=info.sessions,
+            halt=_halt(directory) if last and last.ending == "halted" else "",
+            go_on=_go_on(run_dir, info, writer, left, ledger),
+            cost=bill.cost().plain(),
+            discarded_cost=bill.thrown().plain(),
+            charges=[_charge(charge) for charge in bill.charges],
+            no_price_because=bill.reason,
+            waiting=note.waiting if note else "",
+            outlook=note.outlook if note else "",
+            straggling=note.straggling if note else 0,
+            stragglers=[_straggler(each, wall()) for each in note.stragglers] if note else [],
+        )
+
+
+def _note_of(session: SessionInfo, note: PaceNote | None) -> PaceNote | None:
+    """What this session wrote, and not the one before it."""
+    fresh = note is not None and note.at >= datetime.fromisoformat(session.began_at).timestamp()
+    return note if fresh else None
+
+
+def _straggler(straggler: Straggler, now: float) -> StragglerNote:
+    return StragglerNote(straggler.row, round(now - straggler.since, 1), round(straggler.usual, 1))
+
+
+def _ledger(directory: RunDirectory, bill: Bill) -> Ledger:
+    """A session that ends or begins may replace files between two of our reads, and then we look again."""
+    for _ in range(_LOOKS):
+        before = _files(directory)
+        with contextlib.suppress(RunDamaged):
+            ledger = read_ledger(directory, bill)[0]
+            if _files(directory) == before:
+                return ledger
+        bill.forget()
+    return read_ledger(directory, bill)[0]
+
+
+def _files(directory: RunDirectory) -> list[int]:
+    paths = (directory / RESULTS, directory.failures)
+    return [path.stat().st_ino if path.exists() else 0 for path in paths]
+
+
+def _charge(charge: Charge) -> dict[str, Any]:
+    key = {"endpoint": charge.endpoint, "model": charge.model, "service_tier": charge.service_tier}
+    return key | {"cost": charge.cost.plain()}
+
+
+def _input_state(directory: RunDirectory, info: RunInfo) -> InputState:
+    """By size and time alone: to read a large input takes longer than a look at a run should."""
+    path = input_file(directory, info)
+    if path is None:
+        return "not found"
+    stat = path.stat()
+    same = (stat.st_size, stat.st_mtime_ns) == (info.input.size, info.input.mtime_ns)
+    return "as it was" if same else "changed since the last session"
+
+
+def _failures(ledger: Ledger, run_dir: str) -> list[FailureNote]:
+    return [
+        FailureNote(each.kind, each.code, each.rows, each.sample, each.sample_row, advice(each.kind, run_dir))
+        for each in ledger.failures
+    ]
+
+
+class _Finished(Struct, gc=False):
+    finished_at: datetime
+    usage: dict[str, int]
+
+
+_finished = msgspec.json.Decoder(_Finished).decode
+
+
+def _speed(directory: RunDirectory, session: SessionInfo, now: float, left: int) -> Speed:
+    began = datetime.fromisoformat(session.began_at).timestamp()
+    rows = tokens = 0.0
+    for name in (RESULTS, FAILURES):
+        lines, cut = last_lines(directory / name)
+        more_rows, more_tokens = recent([_finished(line) for line in lines], now, began, cut=cut)
+        rows, tokens = rows + more_rows, tokens + more_tokens
+    return Speed(round(rows, 1), round(tokens, 1), round(60 * left / rows, 1) if rows else None)
+
+
+def recent(records: list[_Finished], now: float, began: float, *, cut: bool) -> tuple[float, float]:
+    """Rows and tokens a minute. `cut`: there are records before these, so time is counted from the first of them."""
+    since = max(began, now - 60)
+    if cut and records and records[0].finished_at.timestamp() > since:
+        since = records.pop(0).finished_at.timestamp()
+    fresh = [record for record in records if record.finished_at.timestamp() > since]
+    minutes = (now - since) / 60
+    if minutes <= 0:
+        return 0.0, 0.0
+    return len(fresh) / minutes, total_tokens(record.usage for record in fresh) / minutes
+
+
+def _halt(directory: RunDirectory) -> str:
+    lines, _ = last_lines(directory / LOG)
+    return next(
+        (line.partition(_HALTED)[2].decode("utf-8", "replace") for line in reversed(lines) if _HALTED in line), ""
+    )
+
+
+def _go_on(run_dir: str, info: RunInfo, writer: str | None, left: int, ledger: Ledger) -> str:
+    directory = shlex.quote(run_dir)
+    if writer:
+        return f"Look again:  arkbatch status {directory}"
+    if left:
+        return f"Go on:  {_last_command(info) or f'the `arkbatch run` command of the last session, into {directory}'}"
+    if ledger.failed.count:
+        return next_step([each.kind for each in ledger.failures], run_dir, _last_command(info))
+    if not info.input.rows:
+        return NO_ROWS
+    return f"Read one answer:  arkbatch show {directory} 1"
+
+
+def _last_command(info: RunInfo) -> str:
+    """The last command line that sent rows which were never sent, if the run noted it whole."""
+    commands = (session.command for session in reversed(info.sessions))
+    return next((command for command in commands if command.startswith("arkbatch run ")), "")

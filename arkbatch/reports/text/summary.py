@@ -1,0 +1,144 @@
+"""What a terminal shows: short tables and lines. It formats values and reads nothing."""
+
+import re
+import shlex
+from collections.abc import Sequence
+
+from arkbatch.core.text import count, counted, duration, printable
+from arkbatch.core.types import ASSUMED
+from arkbatch.monitor.progress import Found
+from arkbatch.pricing.amounts import Money
+from arkbatch.pricing.summary import Summary
+
+AMOUNT = re.compile(r"(at most )?[\d.]+ [A-Z]{3}\b")
+NAMES = {"input": "input", "cached": "of it cached", "output": "output", "reasoning": "of it reasoning"}
+
+
+def found_line(found: Found) -> str:
+    """What a session finds in its directory, before the first call."""
+    if found.command == "retry":
+        return _retry_line(found)
+    if found.fresh:
+        return f"New run in {found.run_dir}: {counted(found.left, 'row')}."
+    changes = "".join(f"\n  changed: {change}" for change in found.changes)
+    return (
+        f"Resuming {found.run_dir}: {counted(found.done, 'row')} done, {count(found.failed)} failed, "
+        f"{count(found.left)} left.{changes or ' Nothing changed since the last session.'}"
+    )
+
+
+def _retry_line(found: Found) -> str:
+    changes = "".join(f"\n  changed: {change}" for change in found.changes)
+    unsent = (
+        f"\n  {count(found.unsent)} more were never sent, and the input has changed since: run it again with --rebase."
+        if found.unsent
+        else ""
+    )
+    if found.failed and not (found.to_send or found.unsent):
+        return (
+            f"None of the {counted(found.failed, 'failed row')} in {found.run_dir} is of those kinds or numbers: "
+            f"arkbatch status {found.run_dir}"
+        )
+    return f"Retrying {count(found.to_send)} of {count(found.failed)} failed rows in {found.run_dir}.{unsent}{changes}"
+
+
+def summary_text(summary: Summary, next_command: str) -> str:
+    """The short table at the end, whose last line is always the command that goes on."""
+    rows = [
+        ("rows", f"{count(summary.succeeded)} succeeded, {count(summary.failed)} failed, {count(summary.left)} left"),
+        ("failures", ", ".join(f"{count(rows)} {kind}" for kind, rows in summary.failures.items())),
+        ("tokens", tokens_text(summary.usage)),
+        ("thrown away", tokens_text(summary.discarded)),
+        ("cost", spent_text(_cost(summary), simulated=summary.simulated)),
+        ("time", f"{duration(summary.seconds)} ({counted(summary.session['recorded'], 'row')} in this session)"),
+        (
+            "away",
+            f"the service was away for {duration(away)}" if (away := summary.session.get("seconds_away", 0)) else "",
+        ),
+        ("asked again", _hedged_text(summary.session)),
+        ("latency", f"p50 {summary.p50:.2f} s, p95 {summary.p95:.2f} s" if summary.p50 else ""),
+        ("streamed", _speeds_text(summary)),
+        ("simulated", "yes: the answers come from arkbatch's own simulator" if summary.simulated else ""),
+        ("results", f"{summary.run_dir}/results.jsonl" if summary.succeeded else ""),
+        (
+            "failed rows",
+            f"{summary.run_dir}/failures.jsonl; why: arkbatch status {shlex.quote(summary.run_dir)}"
+            if summary.failed
+            else "",
+        ),
+    ]
+    lines = [headline(summary), *table([row for row in rows if row[1]])]
+    if summary.halt:
+        lines.append(f"Reason:     {summary.halt.message}")
+        lines += [f"What to do: {summary.halt.advice}"] if summary.halt.advice else []
+    return printable("\n".join([*lines, next_command]))
+
+
+def _hedged_text(session: dict[str, int]) -> str:
+    again = session.get("asked_again", 0)
+    return (
+        f"{counted(again, 'slow row')}; the second call was quicker for {count(session['second_won'])}" if again else ""
+    )
+
+
+def _speeds_text(summary: Summary) -> str:
+    if not summary.first_token_p50:
+        return ""
+    first = f"first token p50 {summary.first_token_p50:.2f} s, p95 {summary.first_token_p95:.2f} s"
+    speed = summary.tokens_per_second_p50
+    return f"{first}; then {speed:,.0f} tokens/s" if speed else first
+
+
+def cost_text(cost: Money | None, discarded: Money | None, reason: str) -> str:
+    """`12.40 CNY + 310 rows without a price (x is not in the price book), 0.31 CNY of it for thrown away answers`."""
+    if cost is None or not (cost.amounts or cost.unpriced):
+        return ""
+    why = f" ({reason})" if cost.unpriced and reason else ""
+    thrown = f", {discarded} of it for answers thrown away" if discarded and discarded.amounts else ""
+    return f"{cost}{why}{thrown}"
+
+
+def spent_text(said: str, *, simulated: bool) -> str:
+    """A cost, unless it was not spent: what simulated answers would have cost."""
+    return f"{said}, had it been real" if simulated and AMOUNT.match(said) else said
+
+
+def _cost(summary: Summary) -> str:
+    return cost_text(summary.cost, summary.discarded_cost, summary.no_price_because)
+
+
+def headline(summary: Summary) -> str:
+    match summary.ending:
+        case "nothing left":
+            if not (summary.left or summary.failed or summary.succeeded):
+                return "Nothing to send: the input has no rows."
+            return "Nothing was sent." if summary.left else "Nothing left to send: every row has its record."
+        case "finished":
+            return "Finished." if not summary.failed else "Finished, with failed rows."
+        case "halted":
+            return "Halted: no row can work until someone acts. Rows without a record stay undone."
+        case _:
+            return "Stopped. What was recorded is safe; the rest is undone."
+
+
+def tokens_text(usage: dict[str, int]) -> str:
+    """`12,345 input (2,000 cached), 678 output (300 reasoning)` and what other meters there are."""
+    if not usage:
+        return ""
+    parts = [_meter(usage, "input", "cached"), _meter(usage, "output", "reasoning")]
+    others = [f"{count(number)} {name}" for name, number in usage.items() if name not in {*NAMES, ASSUMED} and number]
+    assumed = [f"of these {count(usage[ASSUMED])} {ASSUMED}"] if usage.get(ASSUMED) else []
+    return ", ".join([*parts, *others, *assumed])
+
+
+def _meter(usage: dict[str, int], name: str, part: str) -> str:
+    inner = f" ({count(usage[part])} {part})" if usage.get(part) else ""
+    return f"{count(usage.get(name, 0))} {name}{inner}"
+
+
+def table(rows: Sequence[tuple[str, ...]], indent: str = "  ") -> list[str]:
+    """Lines with their columns aligned."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)] if rows else []
+    return [
+        indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]

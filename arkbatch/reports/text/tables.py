@@ -1,0 +1,25 @@
+"""Tables with headings, as a terminal shows them: words to the left, numbers to the right."""
+
+import re
+from collections.abc import Sequence
+
+from arkbatch.reports.text.summary import table
+
+_NUMBER = re.compile(r"([+-]?[\d,.]+[kMG]?|-?)$")
+
+
+def grid(headings: Sequence[str], rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
+    """Lines under their headings. Numbers stand to the right; columns of nothing are left out."""
+    columns = [
+        _aligned(column)
+        for column in zip(headings, *rows, strict=True)
+        if any(cell not in {"", "-"} for cell in column[1:])
+    ]
+    return table(list(zip(*columns, strict=True)), indent)
+
+
+def _aligned(cells: tuple[str, ...]) -> list[str]:
+    if not all(_NUMBER.match(cell) for cell in cells[1:]):
+        return list(cells)
+    width = max(map(len, cells))
+    return [cell.rjust(width) for cell in cells]

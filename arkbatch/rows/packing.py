@@ -1,0 +1,192 @@
+"""Many rows of embeddings in one call: which rows go together, and which part of the reply is whose.
+
+A `Pack` is a row that stands for several: its request holds the inputs of all of them, in order, so that whoever sends,
+limits and judges calls needs to know nothing of it. Rows go together while they follow one another in the input and
+ask for the same in all but their texts; so memory stays that of one pack. `apart` makes the outcomes of its rows out
+of a pack's: each gets its own vectors, byte for byte, with the `index` that they would have had alone, and a share of
+the tokens by the length of its texts that adds up to the last one.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
+from typing import Any
+
+import msgspec
+import orjson
+from msgspec import Raw, Struct
+
+from arkbatch.core.types import Attempt, BadRow, Failure, Outcome, Reply, Row, Success, Usage
+from arkbatch.protocol.endpoints import ENDPOINTS
+from arkbatch.protocol.endpoints.embeddings import MOST_INPUTS, inputs
+
+PACKED = ("embeddings", "batch_embeddings")
+# Ark advises at most 4 inputs, or 4,096 tokens, a call; others take hundreds at the same speed.
+ADVISED_AT_ARK, ADVISED = 4, 64
+TOKENS_AT_ARK, TOKENS = 4_096, 32_768  # a call
+_NARROW_IN_A_TOKEN, _WIDE_IN_A_TOKEN = 3.0, 1.0  # characters; rather too many tokens than too few
+
+
+class Pack(Row, frozen=True, gc=False):
+    """Rows that are sent in one call."""
+
+    rows: tuple[Row, ...] = ()
+
+
+class Packing(Struct, frozen=True):
+    """How much may go in one call. A row that is larger alone goes alone."""
+
+    inputs: int
+    tokens: int
+
+
+def packing(pack: int | str, *, at_ark: bool) -> Packing | None:
+    """What a job's `pack` means; None when each row goes alone. More than Ark takes is what Ark takes."""
+    if pack == 1:
+        return None
+    tokens = TOKENS_AT_ARK if at_ark else TOKENS
+    if isinstance(pack, int):
+        return Packing(min(pack, MOST_INPUTS) if at_ark else pack, max(tokens, pack * TOKENS_AT_ARK))
+    return Packing(ADVISED_AT_ARK if at_ark else ADVISED, tokens)
+
+
+class Packer:
+    """Takes rows, one after the other, and gives them out in packs.
+
+    A row that ended a pack because it did not fit is kept for the next: it has been read and is not in work.
+    """
+
+    def __init__(self, rows: Iterator[Row | BadRow], most: Packing) -> None:
+        self._rows = rows
+        self._most = most
+        self._kept: deque[Row | BadRow] = deque()
+
+    def __iter__(self) -> Iterator[Row | BadRow]:
+        return self
+
+    def __next__(self) -> Row | BadRow:
+        first = self._kept.popleft() if self._kept else next(self._rows)
+        if isinstance(first, BadRow) or first.endpoint not in PACKED:
+            return first
+        asked, texts, tokens = _asked(first), len(_inputs(first)), _tokens(first)
+        together = [first]
+        while texts < self._most.inputs and (row := next(self._rows, None)) is not None:
+            self._kept.append(row)
+            if isinstance(row, BadRow) or row.endpoint != first.endpoint or _asked(row) != asked:
+                break
+            texts, tokens = texts + len(_inputs(row)), tokens + _tokens(row)
+            if texts > self._most.inputs or tokens > self._most.tokens:
+                break
+            together.append(row)
+            self._kept.pop()
+        return pack(together)
+
+
+def pack(rows: Sequence[Row]) -> Row:
+    """One row for these, which ask for the same. Of a single row, that row."""
+    first = rows[0]
+    if len(rows) == 1:
+        return first
+    body = {**first.body, "input": [text for row in rows for text in _inputs(row)]}
+    return Pack(first.number, first.offset, first.digest, first.custom_id, first.endpoint, body, (), tuple(rows))
+
+
+def halves(whole: Pack) -> tuple[Row, Row]:
+    """Two smaller ones, to find the row for which a pack was refused."""
+    middle = len(whole.rows) // 2
+    return pack(whole.rows[:middle]), pack(whole.rows[middle:])
+
+
+def apart(outcome: Outcome) -> Sequence[Outcome]:
+    """The outcomes of a pack's rows."""
+    return failed_apart(outcome) if isinstance(outcome, Failure) else _done_apart(outcome)
+
+
+def failed_apart(failure: Failure) -> list[Failure]:
+    """The failure of each row of a pack; of a row that went alone, its own."""
+    whole = failure.row
+    if not isinstance(whole, Pack):
+        return [failure]
+    weights = [_weight(row) for row in whole.rows]
+    parts = zip(whole.rows, shared(failure.usage, weights), _calls_apart(failure.calls, weights), strict=True)
+    return [msgspec.structs.replace(failure, row=row, usage=usage, calls=calls) for row, usage, calls in parts]
+
+
+def _done_apart(success: Success) -> list[Success]:
+    whole = success.row
+    assert isinstance(whole, Pack)
+    weights = [_weight(row) for row in whole.rows]
+    usages, discarded = shared(success.usage, weights), shared(success.discarded, weights)
+    replies = _replies(success, whole.rows, usages, discarded)
+    parts = zip(whole.rows, replies, usages, discarded, _calls_apart(success.calls, weights), strict=True)
+    return [
+        msgspec.structs.replace(success, row=row, reply=reply, usage=usage, discarded=lost, calls=calls)
+        for row, reply, usage, lost, calls in parts
+    ]
+
+
+def shared(usage: Usage, weights: Sequence[int]) -> list[dict[str, int]]:
+    """Each one's part of the counts, by weight. The parts of a meter add up to it exactly."""
+    until = list(accumulate(weights, initial=0))
+    return [
+        {meter: count * end // until[-1] - count * begin // until[-1] for meter, count in usage.items()}
+        for begin, end in pairwise(until)
+    ]
+
+
+def _calls_apart(calls: Sequence[Attempt], weights: Sequence[int]) -> list[list[Attempt]]:
+    """The same calls for each row, with its part of what they billed for nothing."""
+    if not any(call.tokens for call in calls):
+        return [list(calls) for _ in weights]
+    parts = [shared(call.tokens, weights) for call in calls]
+    return [
+        [msgspec.structs.replace(call, tokens=part[place]) for call, part in zip(calls, parts, strict=True)]
+        for place in range(len(weights))
+    ]
+
+
+class _Item(Struct):
+    index: int
+
+
+def _replies(
+    success: Success, rows: Sequence[Row], usages: Sequence[Usage], discarded: Sequence[Usage]
+) -> Iterator[Reply]:
+    reply = success.reply
+    parsed: dict[str, Raw] = msgspec.json.decode(reply.body, type=dict[str, Raw])
+    items = msgspec.json.decode(parsed["data"], type=list[Raw])
+    by_index = {msgspec.json.decode(item, type=_Item).index: item for item in items}
+    place = 0
+    for row, usage, lost in zip(rows, usages, discarded, strict=True):
+        own = range(place, place := place + len(_inputs(row)))
+        data = [_renumbered(by_index[index], number) for number, index in enumerate(own)]
+        body: dict[str, Any] = {**parsed, "data": data}
+        if "input" in usage:
+            tokens = usage["input"] - lost.get("input", 0)
+            body["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens}
+        yield msgspec.structs.replace(reply, body=msgspec.json.encode(body))
+
+
+def _renumbered(item: Raw, number: int) -> dict[str, Any]:
+    return {**msgspec.json.decode(item, type=dict[str, Raw]), "index": number}
+
+
+def _asked(row: Row) -> bytes:
+    """All that a row asks for but its texts."""
+    return orjson.dumps(
+        {name: value for name, value in row.body.items() if name != "input"}, option=orjson.OPT_SORT_KEYS
+    )
+
+
+def _inputs(row: Row) -> list[Any]:
+    return inputs(row.body["input"])
+
+
+def _weight(row: Row) -> int:
+    """By which the tokens of a call are shared out: its texts in bytes, never nothing."""
+    return max(1, sum(len(text.encode("utf-8", "replace")) if isinstance(text, str) else 4 for text in _inputs(row)))
+
+
+def _tokens(row: Row) -> float:
+    size = ENDPOINTS[row.endpoint].size(row.body)
+    return size.narrow / _NARROW_IN_A_TOKEN + size.wide / _WIDE_IN_A_TOKEN

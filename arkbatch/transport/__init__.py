@@ -1,0 +1,1 @@
+"""One HTTP exchange: aiohttp, streaming, encryption, authentication."""

@@ -1,0 +1,61 @@
+"""The transport that a job asks for: which credentials it shows, and whether what it carries is sealed.
+
+The one place where the parts of a connection are put together. Encryption is looked for only when it is asked for,
+because it needs a library that not everybody has.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+import aiohttp
+
+from arkbatch.config.environment import NO_KEY
+from arkbatch.core.job import Access, Job
+from arkbatch.protocol.signing import AccessKey
+from arkbatch.transport.auth import AccessKeys, ApiKey, Credentials, NoKey
+from arkbatch.transport.base64_vectors import PackedVectors
+from arkbatch.transport.control_plane import ControlPlane, fetch_certificate
+from arkbatch.transport.fd_limit import connections
+from arkbatch.transport.pool import Pool
+from arkbatch.transport.transport import Transport, open_transport, proxy_for
+
+
+@asynccontextmanager
+async def open_connection(job: Job, wall: Callable[[], float], pool: Pool) -> AsyncIterator[Transport]:
+    """wall: unix time, because keys run out by the calendar; pool: lets the number of connections be changed."""
+    async with AsyncExitStack() as stack:
+        credentials: Credentials = ApiKey(job.api_key)
+        if job.api_key == NO_KEY and not job.simulated:
+            credentials = NoKey(job.api_key, job.base_url)
+        control = None
+        if job.access is not None:
+            control = await stack.enter_async_context(_control_plane(job.access, wall))
+            credentials = await stack.enter_async_context(AccessKeys(control.call, wall, project=job.project))
+        transport: Transport = await stack.enter_async_context(
+            open_transport(job.base_url, credentials, job.timeouts, connections(job.limits.concurrency), pool)
+        )
+        if job.embeddings.vectors == "base64":
+            transport = PackedVectors(transport)
+        yield _sealed(transport, job, control, wall) if job.encrypt else transport
+
+
+def _sealed(transport: Transport, job: Job, control: ControlPlane | None, wall: Callable[[], float]) -> Transport:
+    """Certificates are the named one, or asked for with what the calls are made with."""
+    from arkbatch.transport import encrypting as sealed
+
+    if job.certificate:
+        certificate_of = sealed.from_text(job.certificate)
+    elif control is not None:
+        certificate_of = partial(fetch_certificate, control, confidential=job.confidential)
+    else:
+        certificate_of = sealed.from_service(transport, confidential=job.confidential)
+    return sealed.SealedTransport(transport, certificate_of, wall, confidential=job.confidential)
+
+
+@asynccontextmanager
+async def _control_plane(access: Access, wall: Callable[[], float]) -> AsyncIterator[ControlPlane]:
+    """Over a session of its own: it is another host, and must not wait for a place among the calls."""
+    key = AccessKey(access.id.reveal(), access.secret.reveal(), access.token.reveal())
+    async with aiohttp.ClientSession(headers={"User-Agent": "arkbatch"}) as session:
+        yield ControlPlane(session, key, wall, url=access.control_plane, proxy=proxy_for(access.control_plane))

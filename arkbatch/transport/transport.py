@@ -1,0 +1,171 @@
+"""One HTTP exchange over aiohttp: a `Call` goes out, a `Reply` or a `Broken` comes back.
+
+It keeps no count, tries nothing twice and judges nothing. Redirects are not followed, since the key would go along.
+A timeout is one of silence, never of the whole call: thinking models answer after half an hour, and aiohttp's own
+limit of 300 seconds would throw their paid answers away. Replies are read up to a size limit, also after
+decompression.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+import msgspec
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_exceptions import HttpProcessingError
+
+from arkbatch.core.job import Timeouts
+from arkbatch.core.types import Break, Broken, Call, Reply, Response
+from arkbatch.transport.aiohttp_internals import Incoming, Posts, is_tested, posts_for
+from arkbatch.transport.auth import Credentials
+from arkbatch.transport.pool import Connector, Pool
+from arkbatch.transport.silence import Connected
+from arkbatch.transport.stream_reader import is_streamed, read_streamed
+from arkbatch.transport.transport_errors import detail, how
+
+LARGEST_REPLY = 128 << 20  # 256 embeddings of 4096 numbers take some 25 MB
+_IDLE_SECONDS = 5.0  # as the official SDK; a connection that rested longer may be gone without notice
+_KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 30, "TCP_KEEPCNT": 6}  # seconds, seconds, probes
+_SHORTEST_KEY, _SHORTEST_WORDS = 8, 20  # characters, with a digit in it and without one
+
+
+class Transport(Protocol):
+    """Sends one call. Wrappers (encryption, streaming) have the same one method."""
+
+    async def send(self, call: Call) -> Response: ...
+
+
+class HttpTransport:
+    """Over aiohttp. The credentials are asked for each call, so that a key can be renewed."""
+
+    def __init__(self, posts: Posts, credentials: Credentials) -> None:
+        self._posts = posts
+        self._credentials = credentials
+
+    async def send(self, call: Call) -> Response:
+        """Sent twice only when a key was refused that can be had anew. Raises `Halted` when no key is to be had."""
+        authorization = await self._credentials.header(call.model)
+        if isinstance(authorization, Broken):
+            return authorization
+        response = await self._exchange(call, authorization)
+        if isinstance(response, Reply) and response.status == 401:
+            return await self._with_another_key(call, authorization, response)
+        return response
+
+    async def _with_another_key(self, call: Call, authorization: str, refusal: Reply) -> Response:
+        if not self._credentials.refused(call.model, authorization):
+            return refusal
+        another = await self._credentials.header(call.model)
+        if isinstance(another, Broken):
+            return another
+        return await self._exchange(call, another)
+
+    async def _exchange(self, call: Call, authorization: str) -> Response:
+        loop_time = asyncio.get_running_loop().time
+        began = loop_time()
+
+        async def take(incoming: Incoming) -> Response:
+            if call.stream and is_streamed(incoming):
+                return await read_streamed(incoming, began, LARGEST_REPLY, call.moved)
+            body = await _read(incoming)
+            seconds = loop_time() - began
+            if body is None:
+                return Broken(Break.TOO_LARGE, f"the reply is over {LARGEST_REPLY >> 20} MB", seconds)
+            return Reply(incoming.status, body, incoming.headers, seconds)
+
+        try:
+            return _without_key(await self._posts.post(call, authorization, take), authorization)
+        except (aiohttp.ClientError, HttpProcessingError, TimeoutError, ConnectionError, ValueError, OSError) as error:
+            return _without_key(Broken(how(error), detail(error), loop_time() - began), authorization)
+
+
+async def _read(incoming: Incoming) -> bytes | None:
+    """The whole body, None when it passes the limit."""
+    content = incoming.content
+    if content.is_eof():
+        # Most replies come whole with their head. aiohttp's `read` takes ten times as long to find that out.
+        body = content.read_nowait()
+        return body if len(body) <= LARGEST_REPLY else None
+    length = incoming.headers.get("Content-Length", "")
+    if length.isdecimal() and int(length) > LARGEST_REPLY:
+        return None
+    parts, size = [], 0
+    async for part in content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST_REPLY:
+            return None
+    return b"".join(parts)
+
+
+def _without_key(response: Response, authorization: str) -> Response:
+    """Some servers, and proxies before them, repeat what they were sent, and what they say is kept and logged."""
+    key = authorization.removeprefix("Bearer ")
+    if not _is_secret(key):
+        return response
+    match response:
+        case Reply(body=body) if (raw := key.encode()) in body:
+            return msgspec.structs.replace(response, body=body.replace(raw, b"***"))
+        case Broken(detail=detail) if key in detail:
+            return msgspec.structs.replace(response, detail=detail.replace(key, "***"))
+    return response
+
+
+def _is_secret(key: str) -> bool:
+    """What a server of one's own is given for a key is often a word, such as `anything`, and may stand in an answer."""
+    return len(key) >= (_SHORTEST_KEY if any(map(str.isdigit, key)) else _SHORTEST_WORDS)
+
+
+def _kept_alive(address: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket that shows a sign of life each minute: routers forget connections that are held open in silence."""
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    made.setblocking(False)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE.items():
+        if hasattr(socket, name):  # not every platform has each
+            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return made
+
+
+@asynccontextmanager
+async def open_transport(
+    base_url: str, credentials: Credentials, timeouts: Timeouts, connections: int, pool: Pool | None = None
+) -> AsyncIterator[HttpTransport]:
+    """A transport with a pool of so many connections: as many as calls, where the open files allow it.
+
+    pool: through which the number can be changed later
+    """
+    connector = Connector(
+        protocol=Connected if is_tested() else ResponseHandler,
+        limit=connections,
+        keepalive_timeout=_IDLE_SECONDS,
+        ttl_dns_cache=60,
+        socket_factory=_kept_alive,
+    )
+    if pool is not None:
+        pool.connector = connector
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=timeouts.read)
+    headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "arkbatch"}
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=timeout, headers=headers, cookie_jar=aiohttp.DummyCookieJar()
+    ) as session:
+        yield HttpTransport(posts_for(session, base_url.rstrip("/"), proxy_for(base_url)), credentials)
+
+
+def proxy_for(base_url: str) -> str | None:
+    """The proxy that the environment's variables name for this host.
+
+    Looked up once: aiohttp's `trust_env` reads the environment for each request, which costs as much as the rest of
+    a request, and takes keys from `.netrc` besides.
+    """
+    parts = urlsplit(base_url)
+    if not parts.hostname or proxy_bypass(parts.hostname):
+        return None
+    proxies = getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")

@@ -1,0 +1,49 @@
+"""How an exchange with a server failed, told by the exception that ended it."""
+
+import os
+import re
+import socket
+
+import aiohttp
+from aiohttp.http_exceptions import ContentEncodingError
+
+from arkbatch.core.types import Break
+
+_USER = re.compile(r"//[^/\s]*@")  # of an address: a name and a password
+
+
+def how(error: Exception) -> Break:
+    match error:
+        case aiohttp.ConnectionTimeoutError() | aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError():
+            return Break.CONNECT
+        case TimeoutError():
+            return Break.TIMEOUT
+        case aiohttp.ClientPayloadError() if isinstance(error.__cause__, ContentEncodingError):
+            return Break.GARBLED
+        case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError() | ConnectionError():
+            return Break.DROPPED
+        case aiohttp.ClientOSError() | aiohttp.ClientConnectionError() | OSError():
+            return Break.DROPPED
+        case _:
+            return Break.GARBLED
+
+
+def detail(error: Exception) -> str:
+    """The error in words. Its own text where it has one; it names hosts, never headers nor the password of a proxy."""
+    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
+        proxy = "the proxy " if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
+        return f"{proxy}{error.host}:{error.port} cannot be reached ({_reason(error.os_error)})"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy answered {error.status} {error.message}".rstrip()
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the server closed it without an answer"
+    if isinstance(error, OSError) and error.errno and not isinstance(error, aiohttp.ClientSSLError):
+        return os.strerror(error.errno)
+    return _USER.sub("//***@", " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":"))
+
+
+def _reason(error: OSError) -> str:
+    """As a person knows it: what the event loop says of a refused connection repeats the address as a tuple."""
+    if isinstance(error, socket.gaierror):
+        return f"{error.strerror}: no such name, or no network"
+    return os.strerror(error.errno) if error.errno else " ".join(str(error).split())
