@@ -29,6 +29,7 @@ def workshop(tmp_path_factory):
     return path
 
 
+@pytest.mark.xdist_group("readme")  # each command builds on those before it
 @pytest.mark.parametrize("line", commands("README.md"))
 def test_each_command_of_the_readme_runs(workshop, line):
     words = shlex.split(line)

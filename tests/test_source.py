@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arkbatch.adapters import source
-from arkbatch.adapters.source import Change, compare, lines, survey
 from arkbatch.core.errors import UsageError
-from arkbatch.core.ledger import Position
+from arkbatch.journal.ledger import Position
+from arkbatch.rows import input_file as source
+from arkbatch.rows.input_file import Change, compare, lines, survey
 
 
 def written(folder, data, name="in.jsonl"):
     path = folder / name
-    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    path.write_bytes(gzip.compress(data, mtime=0) if name.endswith(".gz") else data)
     return path
 
 
@@ -64,7 +64,9 @@ def test_a_line_about_as_long_as_the_limit_hides_no_other(tmp_path, monkeypatch,
     assert list(lines(path, Position(1, size + 1))) == found[1:]
 
 
-@pytest.mark.parametrize("damage", [b"this is no gzip", gzip.compress(b"a\n" * 999)[:-20], b"\x1f\x8b" + b"\0" * 40])
+@pytest.mark.parametrize(
+    "damage", [b"this is no gzip", gzip.compress(b"a\n" * 999, mtime=0)[:-20], b"\x1f\x8b" + b"\0" * 40]
+)
 def test_a_damaged_gzip_file_says_so(tmp_path, damage):
     path = tmp_path / "in.jsonl.gz"
     path.write_bytes(damage)
@@ -108,7 +110,7 @@ def test_growth_is_told_from_every_other_change(tmp_path, now, change):
 def test_a_gzip_file_with_another_member_behind_it_grew(tmp_path):
     path = written(tmp_path, b"a\n", "in.jsonl.gz")
     known = survey(path)
-    path.write_bytes(path.read_bytes() + gzip.compress(b"b\n"))
+    path.write_bytes(path.read_bytes() + gzip.compress(b"b\n", mtime=0))
     assert compare(path, known) is Change.GREW
     assert survey(path).rows == 2
 
