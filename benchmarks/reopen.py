@@ -18,10 +18,10 @@ from pathlib import Path
 from servers import canned_server
 
 import arkbatch
+from arkbatch.core.input_info import Position
 from arkbatch.core.job import Job
 from arkbatch.core.types import Attempt, Reply, Row, Success
 from arkbatch.engine.open_run import OpenRun
-from arkbatch.journal.ledger import Position
 from arkbatch.journal.record_format import encode
 from arkbatch.journal.run_directory import RESULTS
 

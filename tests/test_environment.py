@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.config.environment import ARK, NO_KEY, OPENAI, checked_url, choose_server, read_variables
+from arkbatch.config.environment import ARK, OPENAI, checked_url, choose_server, read_variables
 from arkbatch.core.errors import UsageError
+from arkbatch.core.job import NO_KEY
 
 DEEPSEEK = "https://api.deepseek.com/v1"
 

@@ -5,12 +5,12 @@ import typing
 import msgspec
 import pytest
 
-from arkbatch.config.environment import ARK, NO_KEY
+from arkbatch.config.environment import ARK
 from arkbatch.config.error_text import known_keys
 from arkbatch.config.job_file import FLAG_PATHS, JobFile, parse_setting
 from arkbatch.config.resolve import resolve
 from arkbatch.core.errors import JobError, UsageError
-from arkbatch.core.job import Limits, ReplyPolicy, RetryPolicy, Timeouts
+from arkbatch.core.job import NO_KEY, Limits, ReplyPolicy, RetryPolicy, Timeouts
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.protocol.endpoints.batch_lane import online_name
 

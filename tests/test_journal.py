@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arkbatch.core.errors import RunDamaged, RunLocked, StorageFull
+from arkbatch.core.input_info import Position
 from arkbatch.journal.journal import Journal, read_ledger
-from arkbatch.journal.ledger import Position
 from arkbatch.journal.record_format import before_of, decode_retryable
 from arkbatch.journal.run_directory import FAILURES, LEDGER, RESULTS, USAGE, RunDirectory
 

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from runs import BEGAN, answered, failed, job_of, numbered, prompts, worked_off
 
 from arkbatch.core.errors import RunDamaged
+from arkbatch.core.steered import Steered
 from arkbatch.core.types import Attempt, Kind
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory
-from arkbatch.monitor.commands import Steered
 from arkbatch.reports.page.series import series_of
 from arkbatch.reports.page.timeline import Follower
 

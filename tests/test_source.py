@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arkbatch.core.errors import UsageError
-from arkbatch.journal.ledger import Position
+from arkbatch.core.input_info import Position
 from arkbatch.rows import input_file as source
 from arkbatch.rows.input_file import Change, compare, lines, survey
 

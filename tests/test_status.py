@@ -11,9 +11,9 @@ from runs import BEGAN, Told, answered, failed, job_of, numbered, prompts, worke
 
 from arkbatch.cli.status import command
 from arkbatch.core.errors import ExitCode, RunDirectoryError
+from arkbatch.core.steered import Steered
 from arkbatch.core.types import Kind
 from arkbatch.journal.run_directory import LOG, RunDirectory
-from arkbatch.monitor.commands import Steered
 from arkbatch.reports.status.advice import NO_ROWS, advice, next_step
 from arkbatch.reports.status.find_run import last_lines
 from arkbatch.reports.status.status import _Finished, read_status, recent

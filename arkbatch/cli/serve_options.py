@@ -12,7 +12,6 @@ from msgspec import Struct
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session
 from arkbatch.monitor.observer import Observer
-from arkbatch.pricing.amounts import Money
 
 
 class Serving(Struct, frozen=True):
@@ -50,9 +49,9 @@ async def session_of(run: OpenRun, progress: Observer, serving: Serving, served:
 async def _counted(run: OpenRun, port: int, served: AsyncExitStack) -> Observer:
     from arkbatch.reports.serve.metrics import Described, Metrics, serve_metrics
 
-    job, bill = run.job, run.journal.bill
+    job, bill = run.job, run.bill
     described = Described(run.info.run_id, job.model, job.endpoint, job.lane, "yes" if job.simulated else "no")
-    metrics = Metrics(described, bill.cost if bill else Money)
+    metrics = Metrics(described, bill.cost)
     url = await served.enter_async_context(serve_metrics(metrics, port))
     click.echo(f"Metrics:  {url}", err=True)
     return metrics

@@ -16,9 +16,8 @@ from msgspec.structs import replace
 
 from arkbatch.api import loop_factory
 from arkbatch.cli.serve_options import Serving, session_of
-from arkbatch.config.environment import NO_KEY
 from arkbatch.core.errors import ExitCode, RunDirectoryError
-from arkbatch.core.job import Job
+from arkbatch.core.job import NO_KEY, Job
 from arkbatch.core.text import printable, printable_json
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session, summary_of

@@ -17,7 +17,6 @@ stronger place is refused instead of being sent to that address.
 """
 
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -25,18 +24,15 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from arkbatch.core.errors import UsageError
-from arkbatch.core.job import Access, Secret
+from arkbatch.core.job import NO_KEY, Access, Secret
+from arkbatch.core.secret_variables import ACCESS_KEY, ARK_KEY, OPENAI_KEY, SECRET_KEY, SESSION_TOKENS
+from arkbatch.core.urls import DEFAULT_PORTS, is_local, origin
 from arkbatch.transport.control_plane import CONTROL_PLANE
 
-NO_KEY = Secret("no-key-needed")
-ACCESS_KEY, SECRET_KEY = "VOLC_ACCESSKEY", "VOLC_SECRETKEY"
-SESSION_TOKENS = ("VOLC_SESSION_TOKEN", "VOLC_SESSIONTOKEN")  # both spellings are in use
 FLAVOUR, CONFIDENTIAL = "VOLC_ARK_ENCRYPTION", "AICC"
 CERTIFICATE_PATH = "E2E_CERTIFICATE_PATH"
 CONTROL_PLANE_URL = "ARK_CONTROL_PLANE"
-NOTIFY = "ARKBATCH_NOTIFY"  # addresses with tokens in them
 CALL_PATHS = ("/chat/completions", "/completions", "/embeddings", "/responses")
-PORTS = {"http": 80, "https": 443}
 
 
 class Provider(NamedTuple):
@@ -52,7 +48,7 @@ class Provider(NamedTuple):
 
 ARK = Provider(
     "Volcengine Ark",
-    "ARK_API_KEY",
+    ARK_KEY,
     "ARK_BASE_URL",
     "ARK_MODEL",
     "https://ark.cn-beijing.volces.com/api/v3",
@@ -60,7 +56,7 @@ ARK = Provider(
 )
 OPENAI = Provider(
     "OpenAI",
-    "OPENAI_API_KEY",
+    OPENAI_KEY,
     "OPENAI_BASE_URL",
     "MODEL_NAME",
     "https://api.openai.com/v1",
@@ -135,12 +131,6 @@ def _read(file: Path) -> Place:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from error
     return Place(str(file), {name: value for name, value in values.items() if value})
-
-
-def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a program of the user's is given that needs no key, since anyone may write one that shows all it has."""
-    secret = {ARK.key, OPENAI.key, ACCESS_KEY, SECRET_KEY, *SESSION_TOKENS, NOTIFY}
-    return {name: value for name, value in environ.items() if name not in secret}
 
 
 def choose_server(variables: Variables, flag: str, file: str) -> Server:
@@ -223,21 +213,6 @@ def _missing(owner: Provider | None, base_url: str) -> str:
     )
 
 
-def origin(url: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port: what must be equal for a key to be sent."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname or "", parts.port or PORTS.get(parts.scheme)
-
-
-def is_local(url: str) -> bool:
-    """Whether the server is on this machine, so that what is sent leaves it only by that server."""
-    host = origin(url)[1]
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:  # a name, such as 127.0.0.1.example.com
-        return False
-
-
 def checked_url(text: str, label: str, error: type[UsageError] = UsageError) -> str:
     """A base URL without its last slash; `label` names who gave it when it is wrong."""
     try:
@@ -247,7 +222,7 @@ def checked_url(text: str, label: str, error: type[UsageError] = UsageError) -> 
         raise error(f"{label} = {text} is not a URL: {wrong}") from wrong
     if parts.password is not None or parts.username is not None:
         raise error(f"{label} has a user name or password in it: a key belongs into {ARK.key} or {OPENAI.key}")
-    if parts.scheme not in PORTS or not host:
+    if parts.scheme not in DEFAULT_PORTS or not host:
         raise error(f"{label} = {text} is not a URL: it begins with https://, such as {ARK.default}")
     if parts.query or parts.fragment:
         # What follows may be a key, so it is not shown.

@@ -12,20 +12,12 @@ from typing import Any
 import msgspec
 
 from arkbatch.config.encryption_choice import certificate_text
-from arkbatch.config.environment import (
-    ARK,
-    NO_KEY,
-    NOTIFY,
-    OPENAI,
-    Server,
-    checked_url,
-    choose_server,
-    read_variables,
-)
+from arkbatch.config.environment import ARK, OPENAI, Server, checked_url, choose_server, read_variables
 from arkbatch.config.job_file import FLAG_PATHS, Typed, complete, mistake, read
 from arkbatch.config.validate import agreed, check_lane, check_secrecy
 from arkbatch.core.errors import JobError, UsageError
-from arkbatch.core.job import CERTIFICATE_TEXT, Job, Limits, Notify, Sections
+from arkbatch.core.job import CERTIFICATE_TEXT, NO_KEY, Job, Limits, Notify, Sections
+from arkbatch.core.secret_variables import NOTIFY
 from arkbatch.engine.json_schema import read_schema
 from arkbatch.engine.tool_module import load, tools_of
 from arkbatch.limits.published_limits import ramp_at

@@ -7,14 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from arkbatch.config.encryption_choice import with_flavour
-from arkbatch.config.environment import (
-    ARK,
-    Server,
-    is_local,
-    origin,
-)
+from arkbatch.config.environment import ARK, Server
 from arkbatch.config.job_file import Typed, mistake
 from arkbatch.core.errors import UsageError
+from arkbatch.core.urls import is_local, origin
 from arkbatch.engine.timezones import due_of, hours_of
 from arkbatch.protocol.ark_only import refusal
 from arkbatch.protocol.endpoints.batch_lane import LANE, misplaced

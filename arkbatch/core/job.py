@@ -51,6 +51,9 @@ class Secret:
         raise TypeError("a Secret is not written to disk or sent to another process; pass reveal() on purpose")
 
 
+NO_KEY = Secret("no-key-needed")
+
+
 class Access(Struct, frozen=True):
     """An access key with its secret, and where it buys the keys for calls. A temporary one has a token beside it."""
 

@@ -11,6 +11,7 @@ from typing import assert_never
 import msgspec
 
 from arkbatch.core.errors import RunDirectoryError, UsageError
+from arkbatch.core.steered import Steered
 from arkbatch.core.text import counted, duration, short
 from arkbatch.core.types import Kind
 from arkbatch.engine.open_run import OpenRun
@@ -31,7 +32,6 @@ from arkbatch.monitor.commands import (
     Resume,
     Set,
     State,
-    Steered,
     limits_after,
 )
 from arkbatch.monitor.observer import Observer

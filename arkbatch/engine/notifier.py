@@ -85,7 +85,7 @@ class Noticing:
                 failed=ledger.failed.count,
                 left=max(0, run.found.done + run.found.failed + run.found.left - ledger.ended()),
                 seconds=round(run.wall() - self._began, 1),
-                cost=run.journal.bill.cost() if run.journal.bill else None,
+                cost=run.bill.cost(),
                 reason=reason,
                 advice=advice,
                 go_on=go_on,

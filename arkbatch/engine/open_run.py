@@ -22,24 +22,15 @@ from msgspec import Struct
 
 from arkbatch import __version__
 from arkbatch.core.errors import RunChanged, UsageError
+from arkbatch.core.input_info import InputInfo, Position
 from arkbatch.core.job import Job, asked, written
 from arkbatch.core.text import counted
 from arkbatch.core.types import BadRow, Before, Row
 from arkbatch.journal.journal import Journal
-from arkbatch.journal.ledger import Position
 from arkbatch.journal.read_backwards import last_failures
 from arkbatch.journal.rebase import rebase, survey_edit
 from arkbatch.journal.record_format import Retryable, before_of
-from arkbatch.journal.run_directory import (
-    FAILURES,
-    FORMAT,
-    RESULTS,
-    SPOOL,
-    InputInfo,
-    RunDirectory,
-    RunInfo,
-    SessionInfo,
-)
+from arkbatch.journal.run_directory import FAILURES, FORMAT, RESULTS, SPOOL, RunDirectory, RunInfo, SessionInfo
 from arkbatch.monitor.commands import limits_after
 from arkbatch.monitor.progress import Found
 from arkbatch.pricing.pricing import Pricer
@@ -140,8 +131,15 @@ class OpenRun:
             if keep(info, pricer):
                 self.directory.write_info(info)
 
-        bill, prices = Bill(pricer, self.job.model, keep_prices), name_of(pricer.book)
-        return Journal(self.directory, info.run_id, self.wall, lambda name: ENDPOINTS[name].path, bill, prices=prices)
+        self.bill = Bill(pricer, self.job.model, keep_prices)
+        return Journal(
+            self.directory,
+            info.run_id,
+            self.wall,
+            lambda name: ENDPOINTS[name].path,
+            self.bill,
+            prices=name_of(pricer.book),
+        )
 
     def _begin(self) -> RunInfo:
         said = asked(self.job)

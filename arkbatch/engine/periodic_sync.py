@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from arkbatch.core.input_info import Position
 from arkbatch.core.types import Outcome
 from arkbatch.engine.open_run import OpenRun
-from arkbatch.journal.ledger import Position
 from arkbatch.limits.pace_file import PaceNote, write_pace
 from arkbatch.monitor.observer import Observer
 

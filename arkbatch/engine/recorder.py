@@ -9,10 +9,10 @@ import asyncio
 from collections.abc import Callable
 
 from arkbatch.core.errors import ArkbatchError
+from arkbatch.core.input_info import Position
 from arkbatch.core.types import BadRow, Outcome, Row
 from arkbatch.engine.call import Recorder
 from arkbatch.engine.requeue import Requeued
-from arkbatch.journal.ledger import Position
 from arkbatch.monitor.observer import Observer
 from arkbatch.rows.packing import Pack, apart
 

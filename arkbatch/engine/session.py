@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 import msgspec
 
 from arkbatch.core.errors import ArkbatchError, StorageFull, UsageError
+from arkbatch.core.input_info import Position
 from arkbatch.core.job import Limits
 from arkbatch.core.stats import Histogram
 from arkbatch.core.types import BadRow, Row
@@ -35,7 +36,6 @@ from arkbatch.engine.wiring import (
     some_together,
 )
 from arkbatch.engine.worker_pool import Engine
-from arkbatch.journal.ledger import Position
 from arkbatch.journal.run_directory import LOG, SessionInfo
 from arkbatch.limits.pace_file import write_pace
 from arkbatch.limits.slow_calls import Flights
@@ -189,7 +189,7 @@ def summary_of(run: OpenRun, ending: str, seconds: float, engine: Engine | None 
         speeds=engine.speeds if engine else None,
         halt=engine.halt if engine else None,
         budget=_enough(engine) if engine else "",
-        bill=run.journal.bill,
+        bill=run.bill,
     )
 
 

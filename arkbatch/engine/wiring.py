@@ -149,7 +149,7 @@ def build_tools(
         call_prefix=call_prefix,
         chance=chance,
         wall=run.wall,
-        spending=spending_of(job, run.journal.ledger, run.journal.bill, run.wall),
+        spending=spending_of(job, run.journal.ledger, run.bill, run.wall),
         files=Images(job.images) if job.images else None,
         flights=flights,
         check=talk.check if talk else validation,

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from arkbatch.core.errors import ArkbatchError
+from arkbatch.core.input_info import Position
 from arkbatch.core.speed import Speeds
 from arkbatch.core.stats import Histogram
 from arkbatch.core.types import BadRow, Cause, Failure, Kind, Row
@@ -22,7 +23,6 @@ from arkbatch.engine.recorder import Recording
 from arkbatch.engine.refusals import Refusals
 from arkbatch.engine.requeue import Requeued
 from arkbatch.engine.row_runner import Outcomes
-from arkbatch.journal.ledger import Position
 
 _MOST_AHEAD = 256  # rows beyond one a worker, that are sent to find out whether the service is away
 _AT_HAND = 4  # of these in line at a time

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from arkbatch.journal.run_directory import disk
+from arkbatch.core.disk_errors import disk
 
 _FILES = 128  # well under the 256 open files that some systems allow
 

@@ -15,10 +15,13 @@ from typing import TypeVar
 
 import msgspec
 
+from arkbatch.core.disk_errors import disk
 from arkbatch.core.errors import RunDamaged
+from arkbatch.core.input_info import Position
 from arkbatch.core.types import Failure, Outcome, Success
 from arkbatch.journal.bitmap import Bitmap
-from arkbatch.journal.ledger import Ledger, Marks, Position, fold_lines
+from arkbatch.journal.cost_account import CostAccount
+from arkbatch.journal.ledger import Ledger, Marks, fold_lines
 from arkbatch.journal.record_format import Entry, decode_entry, encode, entry_of
 from arkbatch.journal.run_directory import (
     FAILURES,
@@ -26,14 +29,11 @@ from arkbatch.journal.run_directory import (
     RESULTS,
     USAGE,
     RunDirectory,
-    disk,
     replace_file,
     sync_directory,
     write_all,
 )
-from arkbatch.pricing.billed_usage import BilledEntry, decode_billed
-from arkbatch.pricing.run_cost import Bill
-from arkbatch.pricing.usage_report import usage_report
+from arkbatch.journal.usage_report import usage_report
 
 _BUFFER = 1 << 20
 E = TypeVar("E", bound=Entry)
@@ -53,7 +53,7 @@ class Journal:
         run_id: str,
         wall: Callable[[], float],
         url_of: Callable[[str], str],
-        bill: Bill | None = None,
+        bill: CostAccount | None = None,
         *,
         prices: str = "",
     ) -> None:
@@ -181,7 +181,7 @@ class _AppendOnly:
 
 
 def read_ledger(
-    directory: RunDirectory, bill: Bill | None = None, prices: str | None = None
+    directory: RunDirectory, bill: CostAccount | None = None, prices: str | None = None
 ) -> tuple[Ledger, Position]:
     """What the two files add up to, and a place in the input before which every row is recorded.
 
@@ -199,9 +199,9 @@ def read_ledger(
     return ledger, marks.input
 
 
-def _billed(path: Path, start: int, bill: Bill, ledger: Ledger) -> Iterator[BilledEntry]:
+def _billed(path: Path, start: int, bill: CostAccount, ledger: Ledger) -> Iterator[Entry]:
     """Entries that are in the bill by the time that they are folded: the ledger still stands before each."""
-    for entry in read_entries(path, start, decode_billed):
+    for entry in read_entries(path, start, bill.decode):
         bill.fold(entry, ledger)
         yield entry
 

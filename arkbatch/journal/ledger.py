@@ -16,19 +16,13 @@ import msgspec
 from msgspec import Struct
 
 from arkbatch.core.errors import RunDamaged
+from arkbatch.core.input_info import Position
 from arkbatch.core.types import Before
 from arkbatch.journal.bitmap import Bitmap
 from arkbatch.journal.record_format import Entry
 
 FORMAT = 2
 _SEAL = zlib.crc32  # a torn or foreign file is thrown away, not trusted
-
-
-class Position(Struct, frozen=True, gc=False):
-    """A place in the input: `line` lines end before byte `offset` (of the uncompressed text)."""
-
-    line: int = 0
-    offset: int = 0
 
 
 class Marks(Struct, frozen=True, gc=False):

@@ -19,11 +19,12 @@ import msgspec
 import orjson
 from msgspec import Raw, Struct
 
+from arkbatch.core.disk_errors import disk
 from arkbatch.core.text import counted
 from arkbatch.journal.group_on_disk import Partitions, key_of
 from arkbatch.journal.journal import read_lines
 from arkbatch.journal.record_format import decode_located
-from arkbatch.journal.run_directory import FAILURES, LEDGER, PENDING, RESULTS, SUPERSEDED, RunDirectory, disk
+from arkbatch.journal.run_directory import FAILURES, LEDGER, PENDING, RESULTS, SUPERSEDED, RunDirectory
 from arkbatch.rows.input_file import lines
 from arkbatch.rows.parse import custom_id_of, digest_of
 

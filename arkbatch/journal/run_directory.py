@@ -17,8 +17,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from arkbatch.core.errors import RunDamaged, RunDirectoryError, RunLocked, StorageFull
-from arkbatch.monitor.commands import Steered
+from arkbatch.core.disk_errors import disk
+from arkbatch.core.errors import RunDamaged, RunDirectoryError, RunLocked
+from arkbatch.core.input_info import InputInfo
+from arkbatch.core.steered import Steered
 
 FORMAT = 1
 
@@ -33,22 +35,6 @@ SPOOL = "input.jsonl"
 SOCKET = "ctl.sock"
 SUPERSEDED = "superseded.jsonl"
 PENDING = ".rebased"  # a journal file that waits to be replaced together with the other one
-
-
-class InputInfo(Struct):
-    """How the input looked when it was last read whole. `sha256` covers its first `size` bytes.
-
-    lines: physical lines; rows: those that are not blank
-    ends_open: the last line had no newline, so that growth would change that line
-    """
-
-    path: str
-    size: int
-    mtime_ns: int
-    sha256: str
-    lines: int
-    rows: int
-    ends_open: bool = False
 
 
 class SessionInfo(Struct, omit_defaults=True):
@@ -236,22 +222,6 @@ def becoming(path: Path) -> Iterator[Path]:
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
-
-
-@contextmanager
-def disk(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals into ours, with what to do next."""
-    import errno
-
-    try:
-        yield
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-            raise StorageFull(
-                f"No space left to write {path}. What was recorded is safe: make space and run the same command again."
-            ) from error
-        reason = error.strerror or str(error)
-        raise RunDirectoryError(f"Cannot write {path}: {reason}. Mend that and run the same command again.") from error
 
 
 if sys.platform == "win32":

@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from arkbatch.core.errors import UsageError
 from arkbatch.core.kinds import chosen_kinds
+from arkbatch.core.steered import Steered
 from arkbatch.core.types import Kind
 
 VERSION = 1
@@ -69,20 +70,6 @@ class Order(Struct, frozen=True, omit_defaults=True):
     do: Deed
     reason: Annotated[str, Meta(max_length=_REASON)] = ""
     by: Annotated[str, Meta(max_length=40)] = "ctl"
-
-
-class Steered(Struct, frozen=True, omit_defaults=True):
-    """An order that was obeyed, as the session keeps it. `at`: ISO 8601; `limits`: those that it set.
-
-    did: what it changed, in words
-    """
-
-    at: str
-    do: str
-    did: str
-    by: str = "ctl"
-    reason: str = ""
-    limits: dict[str, int | float | None] = {}
 
 
 def told(steered: Steered) -> str:

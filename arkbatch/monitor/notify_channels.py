@@ -23,9 +23,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from arkbatch.config.environment import is_local, without_secrets
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Notify, Secret
+from arkbatch.core.secret_variables import without_secrets
+from arkbatch.core.urls import is_local
 from arkbatch.monitor.notification import MASK, Notice, masked, redacted
 
 SECONDS = 6.0  # that a delivery may take

@@ -6,6 +6,7 @@ it. Nothing here decides.
 
 from collections.abc import Callable, Sequence
 
+from arkbatch.core.steered import Steered
 from arkbatch.core.types import (
     Again,
     Cause,
@@ -15,7 +16,6 @@ from arkbatch.core.types import (
     Usage,
     Verdict,
 )
-from arkbatch.monitor.commands import Steered
 from arkbatch.monitor.progress import Found, Standing
 
 

@@ -5,8 +5,9 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from arkbatch.core.steered import Steered
 from arkbatch.core.text import counted, duration, printable, short
-from arkbatch.monitor.commands import Steered, told
+from arkbatch.monitor.commands import told
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import Standing, seconds_left
 

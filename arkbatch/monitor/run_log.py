@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from arkbatch.core.disk_errors import disk
+from arkbatch.core.steered import Steered
 from arkbatch.core.text import printable
 from arkbatch.core.types import (
     ASSUMED,
@@ -21,8 +23,8 @@ from arkbatch.core.types import (
     Usage,
     total_tokens,
 )
-from arkbatch.journal.run_directory import disk, private
-from arkbatch.monitor.commands import Steered, told
+from arkbatch.journal.run_directory import private
+from arkbatch.monitor.commands import told
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import Found
 

@@ -12,13 +12,14 @@ and adding it up is left to `till`. The price of a whole record is that of the d
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
 from arkbatch.core.types import Outcome, Success, Usage
-from arkbatch.journal.ledger import Ledger
+from arkbatch.journal.ledger import Ledger, Tally
 from arkbatch.pricing.amounts import Cost, Money, Unknown
-from arkbatch.pricing.billed_usage import BilledEntry, Spent, Thrown, new_in, spent_by
+from arkbatch.pricing.billed_usage import BilledEntry, Spent, Thrown, decode_billed, new_in, spent_by
 from arkbatch.pricing.pricing import Pricer
 from arkbatch.pricing.subtotal import Charge, Till
 from arkbatch.pricing.tariff import Tariff
@@ -68,6 +69,10 @@ class Bill:
             )
             till.add_row(thrown, rounds if kept is None else [*rounds, _cost(till.tariff, kept, at)])
 
+    def decode(self, line: bytes) -> BilledEntry:
+        """Read one line of a journal file for its cost. msgspec.DecodeError: it is not a record."""
+        return decode_billed(line)
+
     def fold(self, entry: BilledEntry, ledger: Ledger) -> None:
         """Count one line that the ledger is about to fold."""
         for spent in new_in(entry, ledger):
@@ -110,6 +115,23 @@ class Bill:
     def reason(self) -> str:
         """Why some row has no price, "" when all have one."""
         return next((charge.reason for charge in self._settled() if charge.reason), "")
+
+    def usage_of(self, tally: Tally) -> dict[str, Any]:
+        """Return the fields of `usage.json` for one endpoint, model and service tier; amounts are decimal texts."""
+        key = (tally.endpoint, tally.model, tally.service_tier)
+        charge = next((each for each in self.charges if (each.endpoint, each.model, each.service_tier) == key), None)
+        if charge is None:
+            return {}
+        said = {"lane": charge.lane, "cost": charge.cost.plain(), "discarded_cost": charge.thrown.plain()}
+        return said | ({"no_price_because": charge.reason} if charge.reason else {})
+
+    def usage_of_all(self) -> dict[str, Any]:
+        """Return the fields of `usage.json` for the run, with the rows of the price book that were used."""
+        return {
+            "cost": self.cost().plain(),
+            "discarded_cost": self.thrown().plain(),
+            "prices": self.pricer.used().plain(),
+        }
 
     def to_bytes(self, prices: str) -> bytes:
         """`prices` names the book, so that `restore` can tell whether the amounts still hold."""

@@ -17,9 +17,9 @@ from enum import Enum
 from pathlib import Path
 from typing import IO, BinaryIO
 
+from arkbatch.core.disk_errors import disk
 from arkbatch.core.errors import UsageError
-from arkbatch.journal.ledger import Position
-from arkbatch.journal.run_directory import InputInfo, disk
+from arkbatch.core.input_info import InputInfo, Position
 
 LONGEST_LINE = 64 << 20  # Ark takes request bodies of up to 64 MB
 _BUFFER = 1 << 20

@@ -10,8 +10,7 @@ from functools import partial
 
 import aiohttp
 
-from arkbatch.config.environment import NO_KEY
-from arkbatch.core.job import Access, Job
+from arkbatch.core.job import NO_KEY, Access, Job
 from arkbatch.protocol.signing import AccessKey
 from arkbatch.transport.auth import AccessKeys, ApiKey, Credentials, NoKey
 from arkbatch.transport.base64_vectors import PackedVectors

@@ -199,7 +199,9 @@ def test_a_redirect_is_not_followed_and_the_key_stays_at_home(tmp_path):
     assert elsewhere.heard == []
 
 
-@pytest.mark.parametrize("url", ["https://name.invalid/v1", f"http://127.0.0.1:{closed_port()}/v1"], ids=["name", "port"])
+@pytest.mark.parametrize(
+    "url", ["https://name.invalid/v1", f"http://127.0.0.1:{closed_port()}/v1"], ids=["name", "port"]
+)
 def test_a_service_that_cannot_be_reached_halts_the_run_after_the_time_given_and_fails_no_row(tmp_path, url):
     prompts(tmp_path, *numbered(ROWS))
     done = run(tmp_path, url, "--give-up-after", "1s")

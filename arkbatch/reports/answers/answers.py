@@ -14,8 +14,9 @@ from typing import Any
 import orjson
 from msgspec import Struct
 
+from arkbatch.core.disk_errors import disk
 from arkbatch.core.errors import UsageError
-from arkbatch.journal.run_directory import becoming, disk
+from arkbatch.journal.run_directory import becoming
 from arkbatch.reports.answers.answer_text import text_of
 from arkbatch.reports.answers.results import Order, iter_results
 

@@ -16,8 +16,9 @@ from typing import BinaryIO
 import orjson
 from msgspec import Struct
 
+from arkbatch.core.disk_errors import disk
 from arkbatch.core.errors import UsageError
-from arkbatch.journal.run_directory import becoming, disk
+from arkbatch.journal.run_directory import becoming
 from arkbatch.protocol.vectors import FLOAT, vectors
 from arkbatch.reports.answers.results import Order, iter_results
 

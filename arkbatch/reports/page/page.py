@@ -15,10 +15,10 @@ import msgspec
 from msgspec import Struct
 
 from arkbatch import __version__
+from arkbatch.core.steered import Steered
 from arkbatch.core.text import visible
 from arkbatch.journal.ledger import Tally
 from arkbatch.journal.run_directory import SessionInfo
-from arkbatch.monitor.commands import Steered
 from arkbatch.reports.page.series import Series, seconds, series_of
 from arkbatch.reports.page.timeline import LastFailure, Timeline
 from arkbatch.reports.status.status import FailureNote, Speed, Status, StragglerNote

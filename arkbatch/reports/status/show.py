@@ -14,9 +14,9 @@ import orjson
 from msgspec import Raw, Struct
 
 from arkbatch.core.errors import UsageError
+from arkbatch.core.input_info import Position
 from arkbatch.core.job import Embeddings, Job, Secret, Template
 from arkbatch.core.types import Row
-from arkbatch.journal.ledger import Position
 from arkbatch.journal.record_format import Located, RequestPart, decode_located
 from arkbatch.journal.run_directory import RunDirectory, RunInfo
 from arkbatch.protocol.endpoints import ENDPOINTS

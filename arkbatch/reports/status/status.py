@@ -15,13 +15,14 @@ import msgspec
 from msgspec import Struct
 
 from arkbatch.core.errors import RunDamaged
+from arkbatch.core.steered import Steered
 from arkbatch.core.types import add_usage, total_tokens
 from arkbatch.journal.journal import read_ledger
 from arkbatch.journal.ledger import Ledger, Tally
 from arkbatch.journal.run_directory import FAILURES, LOG, RESULTS, RunDirectory, RunInfo, SessionInfo
 from arkbatch.limits.pace_file import PaceNote, read_pace
 from arkbatch.limits.slow_calls import Straggler
-from arkbatch.monitor.commands import Steered, limits_after, pause_of
+from arkbatch.monitor.commands import limits_after, pause_of
 from arkbatch.pricing.run_cost import Bill
 from arkbatch.pricing.run_price_file import bill_of
 from arkbatch.pricing.subtotal import Charge

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from arkbatch.core.steered import Steered
 from arkbatch.core.text import count, duration, printable, short
 from arkbatch.journal.ledger import Tally
 from arkbatch.journal.run_directory import SessionInfo
 from arkbatch.limits.pace_file import PaceNote
-from arkbatch.monitor.commands import Steered
 from arkbatch.pricing.amounts import Money
 from arkbatch.reports.status.status import FailureNote, Speed, Status
 from arkbatch.reports.text.summary import cost_text, spent_text, table, tokens_text

@@ -1,0 +1,26 @@
+"""A place in an input file, and what the file looked like when it was read last."""
+
+from msgspec import Struct
+
+
+class Position(Struct, frozen=True, gc=False):
+    """A place in the input: `line` lines end before byte `offset` (of the uncompressed text)."""
+
+    line: int = 0
+    offset: int = 0
+
+
+class InputInfo(Struct):
+    """How the input looked when it was last read whole. `sha256` covers its first `size` bytes.
+
+    lines: physical lines; rows: those that are not blank
+    ends_open: the last line had no newline, so that growth would change that line
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    sha256: str
+    lines: int
+    rows: int
+    ends_open: bool = False
