@@ -20,7 +20,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 
 from virtual import run_virtual
 

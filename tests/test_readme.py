@@ -22,28 +22,22 @@ def commands(page):
     return [line for block in blocks for line in block.splitlines() if line and not line.startswith(NOT_HERE)]
 
 
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory):
-    path = tmp_path_factory.mktemp("readme")
-    shutil.copytree(ROOT / "jobs", path / "jobs", ignore=shutil.ignore_patterns("*.run"))
-    return path
-
-
-@pytest.mark.xdist_group("readme")  # each command builds on those before it
-@pytest.mark.parametrize("line", commands("README.md"))
-def test_each_command_of_the_readme_runs(workshop, line):
-    words = shlex.split(line)
-    assert words[0].removeprefix(".venv/bin/") == "arkbatch"
-    done = subprocess.run(
-        [sys.executable, "-m", "arkbatch", *words[1:]],
-        cwd=workshop,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
+def test_the_commands_of_the_readme_run_one_after_the_other(tmp_path, subtests):
+    shutil.copytree(ROOT / "jobs", tmp_path / "jobs", ignore=shutil.ignore_patterns("*.run"))
+    for line in commands("README.md"):
+        with subtests.test(line):
+            words = shlex.split(line)
+            assert words[0].removeprefix(".venv/bin/") == "arkbatch"
+            done = subprocess.run(
+                [sys.executable, "-m", "arkbatch", *words[1:]],
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                timeout=90,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            assert "Traceback" not in done.stderr
 
 
 def test_both_languages_show_the_same_commands():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from servers import Raw, served, whole
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 BODY = (
     b'{"id":"02","model":"doubao-x","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},'
     b'"finish_reason":"stop"}],"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}}'

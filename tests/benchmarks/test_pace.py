@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-FILE = Path(__file__).parent.parent / "benchmarks" / "pace.py"
+FILE = Path(__file__).parents[2] / "benchmarks" / "pace.py"
 spec = importlib.util.spec_from_file_location("benchmark_pace", FILE)
 nights = sys.modules["benchmark_pace"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(nights)

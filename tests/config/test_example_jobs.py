@@ -12,7 +12,7 @@ from arkbatch.core.types import Row
 from arkbatch.protocol.endpoints.batch_lane import online_name
 from arkbatch.rows.parse import RowReader
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 JOBS = sorted((ROOT / "jobs").glob("*.toml"))
 
 

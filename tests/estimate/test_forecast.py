@@ -36,7 +36,7 @@ PRICER = Pricer(packaged().of("ark"))
 PACE = Pace(concurrency=10)
 NOTHING_YET = Recorded()
 
-FILE = Path(__file__).parent.parent / "benchmarks" / "estimate.py"
+FILE = Path(__file__).parents[2] / "benchmarks" / "estimate.py"
 spec = importlib.util.spec_from_file_location("benchmark_estimate", FILE)
 benchmark = sys.modules["benchmark_estimate"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(benchmark)

@@ -27,7 +27,7 @@ from arkbatch.reports.serve.metrics import Described, Metrics, serve_metrics
 from arkbatch.simulator.server import Settings, serve
 
 DESCRIBED = Described("r-1", "doubao", "chat", "online", "no")
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def samples(text):

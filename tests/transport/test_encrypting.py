@@ -22,7 +22,7 @@ from arkbatch.core.types import Break, Broken, Call, Reply
 from arkbatch.protocol import encryption as sealing
 from arkbatch.transport.encrypting import CERTIFICATE_PATH, SealedTransport, from_service, from_text
 
-DATA = json.loads((Path(__file__).parent / "data" / "sealing.json").read_text(encoding="utf-8"))
+DATA = json.loads((Path(__file__).parents[1] / "data" / "sealing.json").read_text(encoding="utf-8"))
 SERVICE = ec.derive_private_key(int(DATA["service_key"], 16), ec.SECP256R1())
 PEM, AICC_PEM = DATA["certificates"]["plain"], DATA["certificates"]["aicc"]
 NOW = datetime(2026, 1, 1, tzinfo=UTC).timestamp()

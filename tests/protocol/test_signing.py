@@ -30,7 +30,7 @@ NEW = AccessKey(
     "WkRZeE1EQmxPVGhsWWpWak5HVmtNbUUxTXpZeU9UVXlOMlE1TmpZeVlqTQ==",
 )
 LIST_USERS = {"Action": "ListUsers", "Version": "2018-01-01", "Limit": "10", "Offset": "0"}
-SDK = json.loads((Path(__file__).parent / "data" / "signing_sdk.json").read_text(encoding="utf-8"))
+SDK = json.loads((Path(__file__).parents[1] / "data" / "signing_sdk.json").read_text(encoding="utf-8"))
 KEY = AccessKey(SDK["access_key"], SDK["secret_key"])
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -21,7 +21,7 @@ from arkbatch.protocol import encryption as sealing
 from arkbatch.protocol.encrypted_fields import open_choices, seal_messages
 from arkbatch.protocol.encryption import Certificate, Seal, Unfit
 
-SDK = json.loads((Path(__file__).parent / "data" / "sealing.json").read_text(encoding="utf-8"))
+SDK = json.loads((Path(__file__).parents[1] / "data" / "sealing.json").read_text(encoding="utf-8"))
 SERVICE = ec.derive_private_key(int(SDK["service_key"], 16), ec.SECP256R1())
 PLAIN, CONFIDENTIAL = SDK["certificates"]["plain"], SDK["certificates"]["aicc"]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

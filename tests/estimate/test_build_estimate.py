@@ -17,7 +17,7 @@ from arkbatch.estimate.input_sizes import by_kind, sample_of
 from arkbatch.estimate.measured import read_records
 from arkbatch.reports.cost.cost import read_costs
 
-QUICKSTART = Path(__file__).parent.parent / "jobs" / "quickstart.toml"
+QUICKSTART = Path(__file__).parents[2] / "jobs" / "quickstart.toml"
 AT = datetime(2026, 11, 21, tzinfo=UTC)
 SEED = "doubao-seed-1-6-251015"
 
