@@ -5,12 +5,11 @@ import base64
 import orjson
 import pytest
 from fakes import SCRIPT, FakeTransport, answer
+from media_parts import PNG, as_url, shows
 from msgspec.structs import replace
 from runs import job_of, prompts
+from sealed_runs import ran
 from sessions import failures, results, scripted, worked
-from test_encrypted_runs import ran
-from test_images import PNG, as_url
-from test_parts import shows
 from virtual import run_virtual
 
 from arkbatch.config.resolve import resolve

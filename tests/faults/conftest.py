@@ -1,4 +1,4 @@
-"""What takes minutes passes beside the other tests: it begins before the first and is looked at after the last."""
+"""Scripts of `benchmarks/` that take minutes: they come first, so that other workers run the rest meanwhile."""
 
 import subprocess
 import sys
@@ -6,44 +6,26 @@ import sys
 import pytest
 from processes import ROOT, environment
 
-STARTED = pytest.StashKey()
-
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "beside(*words): a script of benchmarks/ that goes on beside the other tests")
-    config.stash[STARTED] = {}
+    config.addinivalue_line("markers", "script(*words): a script of benchmarks/, whose output the fixture `said` gives")
 
 
 def pytest_collection_modifyitems(items):
     """Stable: all others stay in order."""
-    items.sort(key=lambda item: item.get_closest_marker("beside") is not None)
-
-
-def pytest_collection_finish(session):
-    if session.config.option.collectonly:
-        return
-    for item in session.items:
-        mark = item.get_closest_marker("beside")
-        if mark is not None:
-            session.config.stash[STARTED][item.nodeid] = start(*mark.args)
-
-
-def start(script, *words):
-    command = ["nice", "-n", "15", sys.executable, ROOT / "benchmarks" / script, *words]
-    return subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    items.sort(key=lambda item: item.get_closest_marker("script") is None)
 
 
 @pytest.fixture
 def said(request):
-    """What the script of the test has printed, at its end, which may still take some time."""
-    process = request.config.stash[STARTED][request.node.nodeid]
-    printed, _ = process.communicate(timeout=400)
+    """What the script of the test printed."""
+    script, *words = request.node.get_closest_marker("script").args
+    command = ["nice", "-n", "15", sys.executable, ROOT / "benchmarks" / script, *words]
+    process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        printed, _ = process.communicate(timeout=400)
+    finally:
+        process.terminate()  # after Ctrl-C; the script ends its own processes
+        process.communicate()
     assert process.returncode == 0, printed
     return printed
-
-
-def pytest_sessionfinish(session):
-    """Also after Ctrl-C, or a first failure; the scripts end their own processes on a SIGTERM."""
-    for process in session.config.stash[STARTED].values():
-        process.terminate()
-        process.communicate()

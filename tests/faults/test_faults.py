@@ -16,12 +16,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from processes import BODY, arguments, canned, environment, serving, size, until
+from fault_runs import KEY, ROWS, each_row_once, env, keeps_the_key, words
+from processes import BODY, canned, environment, serving, size, until
 from runs import numbered, prompts
 from servers import OK, closed_port, whole
-
-KEY = "sk-0123456789-the-key-of-the-fault-suite"
-ROWS = 40
 
 
 class Flaky:
@@ -49,14 +47,6 @@ class Flaky:
             writer.close()
 
 
-def words(url, *more):
-    return arguments("run", "in.jsonl", "-o", "a.run", "--model", "m", "--base-url", url, "--concurrency", 8, *more)
-
-
-def env(url):
-    return environment(OPENAI_API_KEY=KEY, OPENAI_BASE_URL=url)
-
-
 def run(folder, url, *more, limits=None, variables=()):
     done = subprocess.run(
         words(url, *more),
@@ -81,28 +71,6 @@ def start(folder, url, *more):
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
     )
-
-
-def keeps_the_key(folder, printed):
-    """In nothing that was printed or left behind; and whatever happens, it is said in words."""
-    assert b"Traceback" not in printed, printed.decode()
-    assert KEY.encode() not in printed
-    for path in folder.rglob("*"):
-        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
-
-
-def each_row_once(folder, rows=ROWS):
-    """And what the report counts is what the records add up to."""
-    run_dir = folder / "a.run"
-    lines = [
-        orjson.loads(line)
-        for name in ("results.jsonl", "failures.jsonl")
-        for line in (run_dir / name).read_bytes().splitlines()
-    ]
-    assert sorted(line["row"] for line in lines) == list(range(1, rows + 1))
-    counted = orjson.loads((run_dir / "usage.json").read_bytes())["usage"]
-    assert counted == {meter: sum(line["usage"].get(meter, 0) for line in lines) for meter in counted}
-    return [line for line in lines if line["error"]]
 
 
 async def reset_before(writer):

@@ -4,9 +4,9 @@ import shutil
 import subprocess
 
 import pytest
+from fault_runs import each_row_once, words
 from processes import canned, environment, size, started, until
 from runs import numbered, prompts
-from test_faults import each_row_once, words
 
 RESOLVER = """
 import os

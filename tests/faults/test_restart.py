@@ -1,23 +1,9 @@
 """The server is a process that dies, and is started again."""
 
-import subprocess
-from contextlib import contextmanager
-
-from processes import arguments, environment, size, started, until
+from fault_runs import each_row_once
+from processes import size, started, until
 from runs import numbered, prompts
-from test_faults import each_row_once
-
-
-@contextmanager
-def serving(port=0, *more):
-    """The address of a simulator in a process of its own, which is killed at the end."""
-    words = arguments("simulate", "--port", port, "--latency", "0.1", *more)
-    process = subprocess.Popen(words, env=environment(), stderr=subprocess.PIPE, text=True)
-    try:
-        yield process.stderr.readline().split(" at ")[1].split(" until ")[0]
-    finally:
-        process.kill()
-        process.communicate()
+from simulator_process import simulator_process as serving
 
 
 def test_a_server_that_is_killed_and_started_again_costs_no_row_and_no_attempt(tmp_path):

@@ -6,9 +6,9 @@ import json
 
 import pytest
 from processes import arkbatch, environment, size, started, until
+from processes import serving as served_by
 from runs import numbered, prompts
-from test_faults import serving as served_by
-from test_restart import serving
+from simulator_process import simulator_process as serving
 
 from arkbatch.simulator.faults import MENU
 

@@ -6,9 +6,8 @@ import pty
 import subprocess
 
 import pytest
-from processes import arguments, environment
+from processes import arguments, environment, serving
 from runs import numbered, prompts
-from test_faults import serving
 
 EVIL = "e\x1b[31m\x1b]0;owned\x07\x9b2J\u202e\rF"
 MARKS = ["\x1b[31m", "\x1b]", "\x07", "\x9b", "\u202e", "\rF"]

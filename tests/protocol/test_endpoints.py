@@ -4,6 +4,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from json_values import JSON
 
 from arkbatch.core.types import Size
 from arkbatch.protocol.endpoints import ENDPOINTS, Answer, Problem, by_body, by_url
@@ -165,11 +166,6 @@ def test_embeddings_inputs_beyond_arks_limits_are_refused(body, words):
 
 
 # Any JSON value under any known name, as an input file may hold it.
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-9, 10**6) | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=6,
-)
 
 
 @given(st.dictionaries(st.sampled_from(["messages", "model", "max_tokens", "n", "tools", "stop", "x"]), JSON))

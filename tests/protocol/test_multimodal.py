@@ -3,10 +3,10 @@
 import orjson
 import pytest
 from hypothesis import given
+from json_values import JSON
+from parsing import read
 from runs import job_of, prompts
 from sessions import results, worked
-from test_endpoints import JSON
-from test_rows import read
 from virtual import run_virtual
 
 from arkbatch.core.job import ReplyPolicy, Secret, Template, Timeouts

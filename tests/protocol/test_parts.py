@@ -3,17 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from media_parts import asks, shows
 
 from arkbatch.protocol.media import BYTES_NEEDED, media_type
 from arkbatch.protocol.parts import FileName, file_names, with_files
-
-
-def shows(url, kind="image_url", **more):
-    return {"type": kind, kind: {"url": url, **more}}
-
-
-def asks(*parts):
-    return {"model": "m", "messages": [{"role": "system", "content": "s"}, {"role": "user", "content": list(parts)}]}
 
 
 @pytest.mark.parametrize(

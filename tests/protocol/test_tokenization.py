@@ -3,8 +3,8 @@
 import orjson
 import pytest
 from click.testing import CliRunner
+from parsing import read
 from runs import job_of, prompts
-from test_rows import read
 
 from arkbatch.cli import cost, estimate, run
 from arkbatch.core.job import Template

@@ -1,18 +1,16 @@
 """Rows that name files: what is sent is the file, what cannot be read fails its row, and nothing leaves the directory."""
 
-import base64
 import os
 import tracemalloc
 
 import orjson
 import pytest
-from test_parts import asks, shows
+from media_parts import PNG, as_url, asks, shows
 
 from arkbatch.core.types import Cause, Kind
 from arkbatch.rows import media_files as module
 from arkbatch.rows.media_files import Images
 
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(200))
 MP4 = b"\0\0\0\x20ftypisom" + bytes(100)
 
 
@@ -34,10 +32,6 @@ def encoded(folder, *parts):
 def sent_urls(data):
     parts = orjson.loads(data)["messages"][1]["content"]
     return [next(iter(part.values()))["url"] for part in [{k: v for k, v in p.items() if k != "type"} for p in parts]]
-
-
-def as_url(kind, content):
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def test_a_file_goes_out_as_a_data_url_and_the_rest_untouched(folder):

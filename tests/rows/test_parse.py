@@ -4,22 +4,11 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from parsing import ASK, job, read
 
-from arkbatch.core.job import Embeddings, Job, Secret, Template
+from arkbatch.core.job import Embeddings, Template
 from arkbatch.core.types import BadRow, Row
 from arkbatch.rows.parse import RowReader, custom_id_of, digest_of
-
-ASK = [{"role": "user", "content": "hi"}]
-
-
-def job(**changes):
-    values = {"input": "in.jsonl", "run_dir": "r", "endpoint": "chat", "model": "doubao", "base_url": "http://x/v1"}
-    return Job(**(values | {"api_key": Secret("k")} | changes))
-
-
-def read(value, number=7, **changes):
-    line = value if isinstance(value, bytes) else orjson.dumps(value)
-    return RowReader(job(**changes)).read(number, 100, line)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import aiohttp
-import orjson
 import pytest
+from signed_calls import ENDPOINT, QUERY, WANTED, signed
 from simulating import chat_body, simulator
 from virtual import run_virtual
 
@@ -16,23 +16,7 @@ from arkbatch.simulator.settings import ACCESS_KEY
 from arkbatch.transport.auth import AccessKeys
 from arkbatch.transport.control_plane import ControlPlane
 
-ENDPOINT = "ep-20260101000000-abcde"
 BATCH = "ep-bi-20260101000000-abcde"
-QUERY = {"Action": "GetApiKey", "Version": "2024-01-01"}
-REALM = signing.Realm()
-WANTED = {"DurationSeconds": 604_800, "ResourceIds": [ENDPOINT], "ResourceType": "endpoint"}
-
-
-async def signed(client, body=WANTED, query=QUERY, key=ACCESS_KEY, realm=REALM, late=0.0, sent=None):
-    """The answer to one signed call; `sent` goes out in the place of what was signed."""
-    raw = orjson.dumps(body) if isinstance(body, dict) else body
-    root = client.url.removesuffix("api/v3")
-    host = root.removeprefix("http://").rstrip("/")
-    request = signing.Request("POST", "/", query, {"Content-Type": "application/json"}, raw)
-    now = datetime.now(UTC) + timedelta(seconds=late)
-    headers = signing.sign(request, host, signing.AccessKey(*key), realm, now)
-    async with client.session.post(root, params=query, data=sent or raw, headers=headers) as reply:
-        return reply.status, orjson.loads(await reply.read())
 
 
 @pytest.mark.parametrize(("token", "status"), [("the-token", 200), ("another", 401), ("", 401)])

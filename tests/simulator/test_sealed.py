@@ -2,6 +2,7 @@ from datetime import UTC, datetime
 
 import orjson
 import pytest
+from signed_calls import QUERY, signed
 from simulating import PLAIN, THINKING, ask, chat_body, simulator
 from virtual import run_virtual
 
@@ -181,8 +182,6 @@ def test_embeddings_cannot_be_sealed():
 
 
 def test_the_control_plane_gives_the_same_certificate():
-    from test_simulator_control import QUERY, signed
-
     async def main():
         async with simulator() as client:
             pem = (await client.post(PATH, {"model": PLAIN})).json["Certificate"]
