@@ -1,10 +1,10 @@
-"""How much of a given allowance the gate uses, and whether any sliding minute of the server sees more.
+"""How much of a given allowance the limiter uses, and whether any sliding minute of the server sees more.
 
     python benchmarks/limits.py [--minutes 60]
 
 Workers with latency call a server that counts each request and its tokens as they arrive (up to 0.3 s after they
 were sent) and keeps every arrival, so that the peak is the true one of all sliding 60 s windows. It runs in virtual
-time: hours take seconds. Estimates are right in the first table, so that the gate's arithmetic alone is measured;
+time: hours take seconds. Estimates are right in the first table, so that the limiter's arithmetic alone is measured;
 in the second nobody can foresee how long an answer is, the estimator learns what it can and the pace begins with
 few calls; there the average keeps to the limit, while single minutes pass it by as much as chance has it.
 """
@@ -24,11 +24,15 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 
 from virtual import run_virtual
 
-from arkbatch.core.types import Size
+from arkbatch.core.types import CallResult, Done, Reply, Row, Size
 from arkbatch.limits.adaptive_limit import Pace
-from arkbatch.limits.limiter import Gate
+from arkbatch.limits.limiter import Limiter
+from arkbatch.limits.permit import Demand
 from arkbatch.limits.token_estimator import Estimator
 from arkbatch.limits.token_rate import Budget
+from arkbatch.limits.token_split import Tokens
+
+ROW = Row(1, 0, "", "", "chat", {"model": "any"})
 
 Sizes = Callable[[random.Random], int]
 
@@ -117,34 +121,34 @@ async def load(case: Case, minutes: float, seed: int = 1) -> tuple[Server, Waits
     chance, server, waits, estimator = random.Random(seed), Server(), Waits(), Estimator()
     budget = None if case.tpm is None else Budget(case.tpm, loop.time())
     pace = Pace(loop.time(), concurrency=case.workers) if case.learned else None
-    gate = Gate(concurrency=case.workers, requests_per_minute=case.rpm, tokens=budget, pace=pace)
+    limiter = Limiter(concurrency=case.workers, requests_per_minute=case.rpm, tokens=budget, pace=pace)
     started = loop.time()
 
     async def worker() -> None:
         while True:
             tokens = case.sizes(chance)
-            size, reserved = Size(2_000, 0), tokens
+            size, reserved = Size(2_000, 0), (0, tokens)
             if case.learned:
                 tokens += 650
-                reserved = sum(estimator.estimate(size))
+                reserved = estimator.estimate(size)
             asked = loop.time()
-            turn = await gate.admit(reserved)
-            if turn is None:
+            permit = await limiter.acquire(Demand(ROW, size, Tokens.of(*reserved), estimator))
+            if permit is None:
                 return
             if asked - started > 120:  # after that, everyone has stood in line
-                waits.all.append((tokens, turn.at - asked))
+                waits.all.append((tokens, permit.at - asked))
             await asyncio.sleep(chance.uniform(0, 0.3))
             server.take(tokens)
             await asyncio.sleep(chance.uniform(0.5, 20))
-            gate.answered(turn, tokens)
-            if case.learned:
-                estimator.learn(size, {"input": 650, "output": tokens - 650})
+            told = 650 if case.learned else 0  # the estimator learns nothing from a usage without input
+            usage = {"input": told, "output": tokens - told}
+            limiter.release(permit, CallResult(Reply(200, b"", {}, 0.0), Done(usage)))
 
     async with asyncio.TaskGroup() as group:
         for _ in range(case.workers):
             group.create_task(worker())
         await asyncio.sleep(minutes * 60)
-        gate.close()
+        limiter.close()
     return server, waits
 
 
@@ -165,7 +169,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60)
     minutes = parser.parse_args().minutes
-    for title, cases in (("estimates that are right", CASES), ("the gate's own estimates", LEARNED)):
+    for title, cases in (("estimates that are right", CASES), ("the limiter's own estimates", LEARNED)):
         print(f"\n{title}\n{'':24}{'rpm':>7}{'tpm':>9}  {'used':^15}   {'peak window':^15}   longest wait s, by size")
         print(
             f"{'':24}{'':7}{'':9}  {'rpm':>7} {'tpm':>7}   {'rpm':>7} {'tpm':>7}   {'small':>6}{'mid':>6}{'large':>6}"

@@ -254,6 +254,18 @@ class Halt(Struct, frozen=True, gc=False):
 Verdict = Done | Again | Refused | Halt
 
 
+class CallResult(Struct, frozen=True, gc=False):
+    """How one call ended: what came back, and what that means."""
+
+    response: Response
+    verdict: Verdict
+
+    @property
+    def usage(self) -> Usage:
+        """What the call billed, empty where nothing tells."""
+        return NO_USAGE if isinstance(self.verdict, Halt) else self.verdict.usage
+
+
 class Attempt(Struct, frozen=True, gc=False, omit_defaults=True):
     """One call as the record keeps it. `verdict` is "done", "tools" (it called some), "outrun" (another was quicker) or
     the kind of its cause.

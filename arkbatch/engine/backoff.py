@@ -8,7 +8,7 @@ There are two purses. A failure of the row's own (`Scope.ROW`) spends one of its
 A refusal that concerns everyone (`RATE`, `CONCURRENCY`) spends none; the row gives up when it would have waited for
 longer than `patience`. Its ceiling is what the row has waited so far, at least `first_delay` and at most `max_delay`,
 so it too grows by about three quarters with each refusal and needs no counter. A service that is away (`SERVICE`)
-spends nothing at all: the row only steps back for `first_delay`, since the gate lets nobody through meanwhile.
+spends nothing at all: the row only steps back for `first_delay`, since the limiter grants no permit meanwhile.
 
 In both, the server's `Retry-After` is a lower bound, also above `max_delay`, and no delay is under `FLOOR`: a loop
 without a delay is how one overload becomes an outage. An answer that was billed and thrown away (empty, cut off) costs

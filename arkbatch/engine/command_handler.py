@@ -19,7 +19,7 @@ from arkbatch.engine.requeue import count_failed, failed_rows
 from arkbatch.engine.worker_pool import Engine
 from arkbatch.journal.run_directory import SessionInfo
 from arkbatch.limits.adaptive_limit import Pace
-from arkbatch.limits.limiter import Gate
+from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.published_limits import ramp_at
 from arkbatch.monitor.commands import (
     VERSION,
@@ -38,7 +38,7 @@ from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import Standing
 from arkbatch.transport.pool import Pool
 
-PAUSED = "paused"  # the gate's hold
+PAUSED = "paused"  # the name of the pause in the limiter
 KEPT = 500  # changes in run.json; the log has all of them
 NO_LIMITS: Mapping[str, int | float | None] = {}
 
@@ -56,7 +56,7 @@ class Steering:
         run: OpenRun,
         session: SessionInfo,
         engine: Engine,
-        gate: Gate,
+        limiter: Limiter,
         pace: Pace,
         pool: Pool,
         observer: Observer,
@@ -67,7 +67,7 @@ class Steering:
         self._run = run
         self._session = session
         self._engine = engine
-        self._gate = gate
+        self._limiter = limiter
         self._pace = pace
         self._pool = pool
         self._observer = observer
@@ -102,18 +102,18 @@ class Steering:
 
     def _pause(self, order: Order) -> str:
         self._refuse_at_the_end()
-        if PAUSED in self._gate.holds:
+        if PAUSED in self._limiter.pauses:
             return f"It has been paused for {self._held_for(PAUSED)}."
         self._keep(order, PAUSED)
-        self._gate.hold(PAUSED)
-        return f"Paused: no call begins; {_in_flight(self._gate.in_flight)}."
+        self._limiter.pause(PAUSED)
+        return f"Paused: no call begins; {_in_flight(self._limiter.in_flight)}."
 
     def _resume(self, order: Order) -> str:
-        if PAUSED not in self._gate.holds:
+        if PAUSED not in self._limiter.pauses:
             return f"It is not paused{self._still_held()}."
         did = f"went on after {self._held_for(PAUSED)}"
         self._keep(order, did)
-        self._gate.release(PAUSED)
+        self._limiter.resume(PAUSED)
         return f"{_sentence(did)}{self._still_held()}."
 
     def _drain(self, order: Order) -> str:
@@ -122,7 +122,7 @@ class Steering:
         self._stop()
         command = self._session.command
         later = f" Go on later:  {command}" if command.startswith("arkbatch ") else ""
-        return f"Stopping: {_in_flight(self._gate.in_flight)}, and the rows left stay undone.{later}"
+        return f"Stopping: {_in_flight(self._limiter.in_flight)}, and the rows left stay undone.{later}"
 
     def _set(self, order: Order, wanted: Set) -> str:
         self._refuse_at_the_end()
@@ -147,9 +147,11 @@ class Steering:
             self._pace.allow_at_once(limits.concurrency)
             self._pool.allow(limits.concurrency)
             self._engine.grow(limits.concurrency)
-        self._gate.allow(concurrency=limits.concurrency, requests_per_minute=limits.rpm, tokens_per_minute=limits.tpm)
+        self._limiter.allow(
+            concurrency=limits.concurrency, requests_per_minute=limits.rpm, tokens_per_minute=limits.tpm
+        )
         if changed.input_tpm is not msgspec.UNSET or changed.output_tpm is not msgspec.UNSET:
-            self._gate.allow_parts(limits.input_tpm, limits.output_tpm)
+            self._limiter.allow_parts(limits.input_tpm, limits.output_tpm)
         if changed.max_cost is not msgspec.UNSET and self._engine.spending is not None:
             self._engine.spending.allow(changed.max_cost)
 
@@ -219,7 +221,7 @@ class Steering:
         return State(
             session=self._session.number,
             stopping=self._engine.is_over,
-            held={reason: self._stamp(wall - (now - since)) for reason, since in self._gate.holds.items()},
+            held={reason: self._stamp(wall - (now - since)) for reason, since in self._limiter.pauses.items()},
             limits=limits,
             of_job={name: value for name, value in of_job.items() if value != limits[name]},
             in_flight=standing.in_flight,
@@ -237,8 +239,8 @@ class Steering:
         limits = _listed(self._in_force())
         if self._engine.is_over:
             return f"Stopping: {_in_flight(standing.in_flight)}; {rows}."
-        if self._gate.holds:
-            held = ", ".join(f"{reason} for {self._held_for(reason)}" for reason in self._gate.holds)
+        if self._limiter.pauses:
+            held = ", ".join(f"{reason} for {self._held_for(reason)}" for reason in self._limiter.pauses)
             return f"{_sentence(held)}: {_in_flight(standing.in_flight)}; {rows}; {limits}."
         speed = f"{short(standing.rpm)} requests and {short(standing.tpm)} tokens a minute"
         bound = f", bound by {standing.bound_by}" if standing.bound_by else ""
@@ -250,14 +252,14 @@ class Steering:
         return {name: value for name, value in limits.items() if value is not None or name in {"rpm", "tpm"}}
 
     def _held_for(self, reason: str) -> str:
-        return duration(self._clock() - self._gate.holds[reason])
+        return duration(self._clock() - self._limiter.pauses[reason])
 
     def _still_held(self) -> str:
-        return f"; still no call goes: {', '.join(self._gate.holds)}" if self._gate.holds else ""
+        return f"; still no call goes: {', '.join(self._limiter.pauses)}" if self._limiter.pauses else ""
 
     def _when(self) -> str:
         """A lower limit has to wait until the minute before keeps it."""
-        wait = self._gate.allowed_in()
+        wait = self._limiter.allowed_in()
         return f"; the next call may go in {duration(wait)}, when the last minute keeps that" if wait > 1 else ""
 
 

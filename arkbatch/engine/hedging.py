@@ -1,9 +1,9 @@
 """Asks once more where an answer takes far longer than is usual. The first whole answer wins.
 
-The second call is one like any other: it waits its turn at the gate, takes its own part of the budget (and is left out
-where that has no room), and has a client request id of its own. The first of the two that is answered, or refused for
-good, ends the race, and its row is recorded at once: a paid answer is not kept waiting for the other call, which may
-take hours. The other is hung up on. That does not make it free, and nobody will hear what it is billed, so it is
+The second call is one like any other: it waits for a permit of its own, takes its own part of the budget (and is left
+out where that has no room), and has a client request id of its own. The first of the two that is answered, or refused
+for good, ends the race, and its row is recorded at once: a paid answer is not kept waiting for the other call, which
+may take hours. The other is hung up on. That does not make it free, and nobody will hear what it is billed, so it is
 counted with the tokens of the answer that won, which was asked for in the same words; the meter `assumed` says how many
 of a row's tokens are of this kind. Too much is counted where the service stops working when it is hung up on, and too
 little where it would have said more. A failure that is worth another try does not end the race, nor does one that ends
@@ -17,16 +17,15 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
-from arkbatch.core.types import Cause, Done, Halt, Refused, Response, Verdict
+from arkbatch.core.types import CallResult, Cause, Done, Halt, Refused
 from arkbatch.engine.attempt_log import History
 from arkbatch.engine.call import Asked, Calls, Sent, Tools
 from arkbatch.limits.slow_calls import Flight, Share
 
 PUSHED_BACK = 10.0  # s, after which a service that asked for fewer calls is asked twice again
 
-Came = tuple[Response, Verdict]
-Sending = asyncio.Task[Came | None]
-Spawn = Callable[[Coroutine[Any, Any, Came | None]], Sending]
+Sending = asyncio.Task[CallResult | None]
+Spawn = Callable[[Coroutine[Any, Any, CallResult | None]], Sending]
 
 
 class _Leg:
@@ -46,7 +45,7 @@ class Hedging:
 
     def __init__(self, calls: Calls, tools: Tools, spawn: Spawn) -> None:
         self._calls = calls
-        self._gate = tools.gate
+        self._limiter = tools.limiter
         self._observer = tools.observer
         self._share = Share(tools.hedge)
         self._spawn = spawn
@@ -65,11 +64,11 @@ class Hedging:
             bell.set_result(None)
 
     def _may(self) -> bool:
-        since = self._loop.time() - self._calls.pushed_back_at
-        disturbed = self._gate.holds or self._gate.outage.is_away or since < PUSHED_BACK
+        since = self._loop.time() - self._limiter.last_pushback
+        disturbed = self._limiter.pauses or self._limiter.circuit_breaker.is_away or since < PUSHED_BACK
         return not disturbed and self._share.take()
 
-    async def make(self, asked: Asked, history: History) -> Came | Cause | None:
+    async def make(self, asked: Asked, history: History) -> CallResult | Cause | None:
         """As `Calls.make`."""
         calls = self._calls
         first = await calls.start(asked, history)
@@ -85,19 +84,20 @@ class Hedging:
         self._share.earn()
         came = leg.task.result()
         assert came is not None
-        return calls.end(first, asked, history, *came)
+        return calls.end(first, asked, history, came)
 
     async def _straggles(self, first: Sent, task: Sending) -> bool:
         """Wait for the answer, or for being told that it takes too long."""
-        assert first.flight is not None
-        bell = self._bells[first.flight] = self._loop.create_future()
+        flight = first.leave.permit.flight
+        assert flight is not None
+        bell = self._bells[flight] = self._loop.create_future()
         try:
             await asyncio.wait((task, bell), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            del self._bells[first.flight]
+            del self._bells[flight]
         return not task.done()
 
-    async def _race(self, first: _Leg, asked: Asked, history: History) -> Came:
+    async def _race(self, first: _Leg, asked: Asked, history: History) -> CallResult:
         """Both calls, until one of them is answered or neither can be."""
         second = _Leg()
         second.task = self._spawn(self._again(first, second, asked, history))
@@ -110,26 +110,26 @@ class Hedging:
                     came = leg.task.result()
                     if leg.sent is None or came is None:
                         continue  # the second was not made
-                    if isinstance(came[1], Done | Refused):
+                    if isinstance(came.verdict, Done | Refused):
                         self._share.earn()
                         self.won += leg is second
                         for other in running:
-                            self._lose(other, came[1], asked, history)
-                        return self._calls.end(leg.sent, asked, history, *came)
-                    ended = self._calls.end(leg.sent, asked, history, *came)
-                    failed = failed if failed and isinstance(failed[1], Halt) else ended
+                            self._lose(other, came.verdict, asked, history)
+                        return self._calls.end(leg.sent, asked, history, came)
+                    ended = self._calls.end(leg.sent, asked, history, came)
+                    failed = failed if failed and isinstance(failed.verdict, Halt) else ended
         finally:
             second.task.cancel()
         assert failed is not None
         return failed
 
-    async def _again(self, first: _Leg, second: _Leg, asked: Asked, history: History) -> Came | None:
+    async def _again(self, first: _Leg, second: _Leg, asked: Asked, history: History) -> CallResult | None:
         """The second call. None: it is not made."""
         assert first.sent is not None
         leave = await self._calls.admit_again(asked)
         if leave is None:
             return None
-        began = first.sent.leave.turn.at
+        began = first.sent.leave.permit.at
         history.begins(began)
         sent = self._calls.begin(leave, asked, history)
         if isinstance(sent, Cause):
@@ -137,7 +137,7 @@ class Hedging:
             return None
         second.sent = sent
         self.asked_again += 1
-        self._observer.asked_again(asked.row.number, leave.turn.at - began)
+        self._observer.asked_again(asked.row.number, leave.permit.at - began)
         return await self._calls.exchange(sent, asked)
 
     def _lose(self, leg: _Leg, winner: Done | Refused, asked: Asked, history: History) -> None:
@@ -147,7 +147,7 @@ class Hedging:
         came = leg.task.result() if leg.task.done() else None
         if came is None:
             self._calls.outrun(leg.sent, asked, history, winner, None)
-        elif isinstance(came[1], Done | Refused):
-            self._calls.outrun(leg.sent, asked, history, winner, came[1])
+        elif isinstance(came.verdict, Done | Refused):
+            self._calls.outrun(leg.sent, asked, history, winner, came)
         else:
-            self._calls.end(leg.sent, asked, history, *came)
+            self._calls.end(leg.sent, asked, history, came)

@@ -83,7 +83,7 @@ class Outcomes:
             if isinstance(made, Cause):
                 self._halted(made)
                 break
-            response, verdict = made
+            response, verdict = made.response, made.verdict
             if isinstance(verdict, Done) and verdict.goes_on:
                 going_on = await self._talk(row, asked, response, verdict, history)
                 if going_on is None:
@@ -143,7 +143,7 @@ class Outcomes:
 
     def _conclude(self, row: Row, response: Response, verdict: Verdict, history: History) -> float | None:
         """Record what is final. Seconds until the next try, or None when there is none."""
-        if self._tools.gate.outage.doubts_rows:
+        if self._tools.limiter.circuit_breaker.doubts_rows:
             self._doubted()
         match verdict:
             case Done():

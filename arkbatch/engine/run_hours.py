@@ -1,8 +1,8 @@
 """Keeps a session to its hours, and says early whether it will be done in time.
 
 `look` is called some times a second and asks the wall clock each time, so that one which was set, and a machine that
-slept, are noticed at once. Outside its hours the gate is held: calls in flight end, and no other begins until it is
-let go again. What an hour is, and what follows from a rate, is decided in `core.hours` and `core.deadline`.
+slept, are noticed at once. Outside its hours the limiter is paused: calls in flight end, and no other begins until the
+hours have come. What an hour is, and what follows from a rate, is decided in `core.hours` and `core.deadline`.
 """
 
 import math
@@ -13,7 +13,7 @@ from arkbatch.core.schedule import ALWAYS, clock
 from arkbatch.core.text import counted, duration
 from arkbatch.engine.notifier import Noticing
 from arkbatch.engine.timezones import due_of, hours_of
-from arkbatch.limits.limiter import SHORTEST_WAIT, Gate
+from arkbatch.limits.limiter import SHORTEST_WAIT, Limiter
 from arkbatch.monitor.eta import Deadline, Means, said, what_helps
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import Standing
@@ -31,7 +31,7 @@ class Timetable:
     def __init__(
         self,
         schedule: Schedule,
-        gate: Gate,
+        limiter: Limiter,
         observer: Observer,
         noticing: Noticing,
         *,
@@ -42,7 +42,7 @@ class Timetable:
         self._zone = self._hours.zone if self._hours else due.zone if due else None
         self._deadline = Deadline(due.after(wall()), self._hours) if due else None
         self._schedule = schedule
-        self._gate = gate
+        self._limiter = limiter
         self._observer = observer
         self._noticing = noticing
         self._wall = wall
@@ -52,13 +52,13 @@ class Timetable:
 
     def look(self, now: float) -> None:
         """Begin or end to wait. `now`: on the clock of the loop; outside the window no time is spent at work."""
-        if not (self._gate.holds or self._gate.outage.is_away):
+        if not (self._limiter.pauses or self._limiter.circuit_breaker.is_away):
             self._worked += now - self._looked_at
         self._looked_at = now
         if self._hours is None:
             return
         wall = self._wall()
-        is_open, was_open = self._hours.is_open(wall), HOLD not in self._gate.holds
+        is_open, was_open = self._hours.is_open(wall), HOLD not in self._limiter.pauses
         if is_open and not was_open:
             self._go_on(wall)
         elif not is_open:
@@ -88,7 +88,7 @@ class Timetable:
     def _go_on(self, wall: float) -> None:
         assert self._hours is not None
         self.waiting = ""
-        self._gate.release(HOLD)
+        self._limiter.resume(HOLD)
         self._observer.noted(f"its hours have come: going on until {self._clock(self._hours.changes_at(wall), wall)}")
 
     def _wait(self, wall: float, *, was_open: bool) -> None:
@@ -98,8 +98,8 @@ class Timetable:
             return
         self._until, self.waiting = until, f"waiting for {self._clock(until, wall)}"
         if was_open:
-            self._gate.hold(HOLD)
-        calls = self._gate.in_flight
+            self._limiter.pause(HOLD)
+        calls = self._limiter.in_flight
         ending = f"; {counted(calls, 'call')} in flight {'ends' if calls == 1 else 'end'} first" if calls else ""
         text = f"{HOLD} ({self._schedule.window}): {self.waiting}, in {duration(until - wall)}{ending}"
         self._observer.noted(text if self._worked else f"{text}; --window {ALWAYS} begins at once")

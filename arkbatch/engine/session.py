@@ -27,7 +27,7 @@ from arkbatch.engine.run_hours import Timetable
 from arkbatch.engine.slow_call_report import Straggling
 from arkbatch.engine.ticker import Telling
 from arkbatch.engine.wiring import (
-    build_gate,
+    build_limiter,
     build_outage,
     build_pace,
     build_tools,
@@ -38,7 +38,6 @@ from arkbatch.engine.wiring import (
 from arkbatch.engine.worker_pool import Engine
 from arkbatch.journal.run_directory import LOG, SessionInfo
 from arkbatch.limits.pace_file import write_pace
-from arkbatch.limits.slow_calls import Flights
 from arkbatch.monitor.commands import Answer, Order
 from arkbatch.monitor.observer import Observer, Several
 from arkbatch.monitor.run_log import Log
@@ -134,28 +133,26 @@ class Session:
         began = clock()
         pace = build_pace(job, began, remembered(run))
         outage = build_outage(job, began, known=run.journal.ledger.done.count > 0)
-        gate = build_gate(job, began, pace, outage)
-        flights = Flights() if job.lane == "online" else None  # the batch lane holds calls for hours, by nature
-        timetable = Timetable(job.hours, gate, observer, noticing, wall=run.wall, now=began)
+        limiter = build_limiter(job, began, pace, outage)
+        timetable = Timetable(job.hours, limiter, observer, noticing, wall=run.wall, now=began)
         timetable.look(began)
         tools = build_tools(
             run,
-            gate=gate,
+            limiter=limiter,
             transport=transport,
             observer=observer,
             call_prefix=f"{job.request_id_prefix}{run.info.run_id}-{info.number}",
             chance=self._chance,
-            flights=flights,
         )
         engine = self._engine = Engine(packed(some_together(rows), job), tools)
         telling = Telling(
             run=run,
             observer=observer,
             engine=engine,
-            gate=gate,
+            limiter=limiter,
             finding=Finding(pace, outage, job, observer, run.wall),
             timetable=timetable,
-            straggling=Straggling(flights, observer, run.wall),
+            straggling=Straggling(limiter.slow_calls, observer, run.wall),
             noticing=noticing,
             limits=lambda: self._limits,
             began=began,
@@ -164,7 +161,7 @@ class Session:
             run=run,
             session=info,
             engine=engine,
-            gate=gate,
+            limiter=limiter,
             pace=pace,
             pool=pool,
             observer=observer,

@@ -20,7 +20,7 @@ from arkbatch.engine.pace_report import Finding
 from arkbatch.engine.run_hours import Timetable
 from arkbatch.engine.slow_call_report import Straggling
 from arkbatch.engine.worker_pool import Engine
-from arkbatch.limits.limiter import Gate
+from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.pace_file import PaceNote
 from arkbatch.limits.published_limits import ramp_at
 from arkbatch.limits.rate_meter import Bound
@@ -49,7 +49,7 @@ class Telling:
         run: OpenRun,
         observer: Observer,
         engine: Engine,
-        gate: Gate,
+        limiter: Limiter,
         finding: Finding,
         timetable: Timetable,
         straggling: Straggling,
@@ -60,7 +60,7 @@ class Telling:
         self._run = run
         self._observer = observer
         self._engine = engine
-        self._gate = gate
+        self._limiter = limiter
         self._finding = finding
         self._timetable = timetable
         self._straggling = straggling
@@ -73,23 +73,23 @@ class Telling:
         """Endless."""
         recent, quiet = Recent(self._began), _Quiet(self._began)
         while True:
-            await asyncio.sleep(TICK_SECONDS if self._gate.outage.is_away else self._pause(quiet))
+            await asyncio.sleep(TICK_SECONDS if self._limiter.circuit_breaker.is_away else self._pause(quiet))
             self._look(recent)
 
     def _pause(self, quiet: "_Quiet") -> float:
         engine, now = self._engine, self._now()
-        pause = quiet.pause(now, (engine.recorded, engine.retried, self._gate.in_flight))
+        pause = quiet.pause(now, (engine.recorded, engine.retried, self._limiter.in_flight))
         return min(pause, self._timetable.changes_in(), max(TICK_SECONDS, self._straggling.next_in(now)))
 
     def _look(self, recent: Recent) -> None:
-        engine, gate, now = self._engine, self._gate, self._now()
+        engine, limiter, now = self._engine, self._limiter, self._now()
         self._timetable.look(now)
         self._finding.look(now)
         stragglers = self._straggling.look(now)
         if engine.hedging is not None:
             engine.hedging.look(stragglers)
-        self._noticing.look(gate.outage.lasts(now))
-        if (cause := gate.outage.given_up(now)) is not None:
+        self._noticing.look(limiter.circuit_breaker.lasts(now))
+        if (cause := limiter.circuit_breaker.given_up(now)) is not None:
             engine.give_up(cause)
         standing = self.standing(recent)
         self._timetable.foresee(standing, self._means(), engine.latency.quantile(0.95))
@@ -112,26 +112,26 @@ class Telling:
         )
 
     def standing(self, recent: Recent | None = None) -> Standing:
-        engine, gate, now = self._engine, self._gate, self._now()
+        engine, limiter, now = self._engine, self._limiter, self._now()
         recent = recent or Recent(self._began)
         ledger, found = self._run.journal.ledger, self._run.found
         limits = self._limits()
-        bound, pace = gate.bound_by(), self._finding.pace
+        bound, pace = limiter.limited_by(), self._finding.pace
         left = max(0, found.to_send + engine.requeued.added - engine.recorded)
         return Standing(
             total=max(found.total, left),
             left=left,
             failed=ledger.failed.count,
-            in_flight=gate.in_flight,
+            in_flight=limiter.in_flight,
             retried=engine.retried,
             recorded=engine.recorded,
             seconds=now - self._began,
             rows_per_minute=recent.look(now, engine.recorded),
-            rpm=gate.requests_per_minute(),
-            tpm=gate.tokens_per_minute(),
+            rpm=limiter.requests_per_minute(),
+            tpm=limiter.tokens_per_minute(),
             rpm_limit=limits.rpm,
             tpm_limit=limits.tpm,
-            bound_by=_server(gate, now) if bound is Bound.SERVER else _BOUND_BY[bound],
+            bound_by=_server(limiter, now) if bound is Bound.SERVER else _BOUND_BY[bound],
             rpm_found=pace.found.rpm,
             concurrency_found=pace.found.concurrency,
             reason=pace.reason,
@@ -140,24 +140,24 @@ class Telling:
         )
 
     def _paused(self, now: float) -> str:
-        since = self._gate.holds.get(PAUSED)
+        since = self._limiter.pauses.get(PAUSED)
         if since is None:
             return ""
         moment = datetime.fromtimestamp(self._run.wall() - (now - since), UTC)
         return f"{PAUSED} since {moment:%H:%M} UTC"
 
     def _means(self) -> Means:
-        job, gate = self._run.job, self._gate
+        job, limiter = self._run.job, self._limiter
         other_lane = job.lane == "online" and not job.simulated and ramp_at(job.base_url) is not None
         limits = self._limits()
-        bound = "" if gate.holds or gate.outage.is_away else gate.bound_by().value
+        bound = "" if limiter.pauses or limiter.circuit_breaker.is_away else limiter.limited_by().value
         run_dir = shlex.quote(str(self._run.directory.path))
         return Means(bound, limits.concurrency, limits.rpm, limits.tpm, other_lane=other_lane, run_dir=run_dir)
 
 
-def _server(gate: Gate, now: float) -> str:
-    away = f" for {duration(gate.outage.lasts(now))}" if gate.outage.is_away else ""
-    return f"the server{away} ({gate.reason})"
+def _server(limiter: Limiter, now: float) -> str:
+    away = f" for {duration(limiter.circuit_breaker.lasts(now))}" if limiter.circuit_breaker.is_away else ""
+    return f"the server{away} ({limiter.reason})"
 
 
 class _Quiet:

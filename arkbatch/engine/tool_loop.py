@@ -1,6 +1,6 @@
 """The rounds of a row whose model calls tools: which replies ask for one, and the next request after it.
 
-Each round is a call of its own, with its turn at the gate, its place in the budget and attempts of its own. The
+Each round is a call of its own, with its turn at the limiter, its place in the budget and attempts of its own. The
 functions of one reply run one after the other, in the order in which they were called, so that what they change
 outside is changed in that order; rows run beside each other all the same. A round that fails is asked again from where
 the conversation stands. A session that resumes, or a `retry`, begins the conversation anew.

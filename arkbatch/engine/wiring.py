@@ -1,4 +1,4 @@
-"""What a session is made of, as the job says: its rows in order, pace, outage and gate, and the tools of its calls."""
+"""What a session is made of, as the job says: its rows in order, its limiter, and what its calls need."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from arkbatch.engine.tool_loop import Talk
 from arkbatch.engine.tool_module import load
 from arkbatch.limits.adaptive_limit import Pace
 from arkbatch.limits.circuit_breaker import Outage
-from arkbatch.limits.limiter import Gate
+from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.pace_file import read_pace
 from arkbatch.limits.published_limits import published, ramp_at
 from arkbatch.limits.ramp import Memory
@@ -81,16 +81,18 @@ def build_outage(job: Job, now: float, *, known: bool) -> Outage:
     return Outage(now, width=job.limits.concurrency, give_up_after=job.retry.give_up_after, known=known)
 
 
-def build_gate(job: Job, now: float, pace: Pace, outage: Outage) -> Gate:
-    """The gate of a job, with the given limits."""
+def build_limiter(job: Job, now: float, pace: Pace, outage: Outage) -> Limiter:
+    """The limiter of a job, with the given limits."""
     limits = job.limits
-    return Gate(
+    return Limiter(
         concurrency=limits.concurrency,
         requests_per_minute=limits.rpm,
         tokens=Budget(limits.tpm, now) if limits.tpm else None,
         shares=_shares(job, now),
         pace=pace,
         outage=outage,
+        # The batch lane holds calls for hours, by nature.
+        slow_calls=Flights() if job.lane == "online" else None,
     )
 
 
@@ -128,18 +130,17 @@ def _talk(job: Job, observer: Observer, validation: Validation | None) -> Talk |
 def build_tools(
     run: OpenRun,
     *,
-    gate: Gate,
+    limiter: Limiter,
     transport: Transport,
     observer: Observer,
     call_prefix: str,
     chance: Callable[[], float],
-    flights: Flights | None,
 ) -> Tools:
     job = run.job
     validation = _validation(job)
     talk = _talk(job, observer, validation)
     return Tools(
-        gate=gate,
+        limiter=limiter,
         transport=transport,
         journal=run.journal,
         observer=observer,
@@ -151,8 +152,7 @@ def build_tools(
         wall=run.wall,
         spending=spending_of(job, run.journal.ledger, run.bill, run.wall),
         files=Images(job.images) if job.images else None,
-        flights=flights,
         check=talk.check if talk else validation,
         talk=talk,
-        hedge=job.limits.concurrency if job.hedge and flights is not None else 0,
+        hedge=job.limits.concurrency if job.hedge and limiter.slow_calls is not None else 0,
     )

@@ -1,6 +1,6 @@
 """One process: workers pull rows from one iterator, call, and hand outcomes to the journal.
 
-`work_off` runs a slice of rows against a gate and a journal, and every other engine is to call it. Reading is
+`work_off` runs a slice of rows against a limiter and a journal, and every other engine is to call it. Reading is
 back-pressured by being pulled; a row that waits for its retry keeps its worker. Memory depends on the number of
 workers and never on the number of rows.
 """
@@ -14,11 +14,11 @@ from arkbatch.core.errors import ArkbatchError
 from arkbatch.core.input_info import Position
 from arkbatch.core.speed import Speeds
 from arkbatch.core.stats import Histogram
-from arkbatch.core.types import BadRow, Cause, Failure, Kind, Row
+from arkbatch.core.types import BadRow, CallResult, Cause, Failure, Kind, Row
 from arkbatch.engine.attempt_log import History
 from arkbatch.engine.call import Calls, Tools
 from arkbatch.engine.cost_limit import Spending
-from arkbatch.engine.hedging import Came, Hedging, Sending
+from arkbatch.engine.hedging import Hedging, Sending
 from arkbatch.engine.recorder import Recording
 from arkbatch.engine.refusals import Refusals
 from arkbatch.engine.requeue import Requeued
@@ -88,7 +88,7 @@ class Engine:
         return Ending.STOPPED if self._stopping.is_set() else Ending.FINISHED
 
     def grow(self, workers: int) -> None:
-        """Have so many workers at least; those beyond the gate's concurrency only wait."""
+        """Have so many workers at least; those beyond the limiter's concurrency only wait."""
         assert self._group is not None
         at_work = sum(not worker.done() for worker in self._workers)  # one that just ended takes no more rows
         for _ in range(workers - at_work):
@@ -118,7 +118,7 @@ class Engine:
         while not self._stopping.is_set() and await self._see_to_rest():
             pass
 
-    def _spawn(self, sending: Coroutine[Any, Any, Came | None]) -> Sending:
+    def _spawn(self, sending: Coroutine[Any, Any, CallResult | None]) -> Sending:
         assert self._group is not None
         return self._group.create_task(sending)
 
@@ -136,7 +136,7 @@ class Engine:
         """Let the calls in flight finish and send no more; rows that wait stay undone."""
         self._stopping.set()
         self._refusals.ends()
-        self._tools.gate.close()
+        self._tools.limiter.close()
         if self._tools.spending is not None:
             self._tools.spending.close()
 
@@ -148,13 +148,13 @@ class Engine:
     @property
     def seconds_away(self) -> float:
         """How long the service was away in this session."""
-        return self._tools.gate.outage.seconds(asyncio.get_running_loop().time())
+        return self._tools.limiter.circuit_breaker.seconds(asyncio.get_running_loop().time())
 
     @property
     def in_flight(self) -> int:
         """Calls of the service, and rows whose tools are at work."""
         talk = self._tools.talk
-        return self._tools.gate.in_flight + (talk.at_work if talk is not None else 0)
+        return self._tools.limiter.in_flight + (talk.at_work if talk is not None else 0)
 
     def resume_at(self, before: Position) -> Position:
         """As `Recording.resume_at`."""

@@ -19,7 +19,7 @@ from arkbatch.core.errors import ArkbatchError
 from arkbatch.core.job import Job
 from arkbatch.core.types import Cause, Outcome, Row, Success
 from arkbatch.engine.call import Tools
-from arkbatch.engine.wiring import build_gate, build_outage, build_pace
+from arkbatch.engine.wiring import build_limiter, build_outage, build_pace
 from arkbatch.engine.worker_pool import Engine
 from arkbatch.limits.circuit_breaker import Outage
 from arkbatch.monitor.observer import Observer
@@ -63,11 +63,11 @@ async def count_tokens(
     job = replace(job, retry=retry)
     now = asyncio.get_running_loop().time()
     outage = build_outage(job, now, known=False)
-    gate = build_gate(job, now, build_pace(job, now), outage)
+    limiter = build_limiter(job, now, build_pace(job, now), outage)
     batches = _Batches(rows, told)
     async with open_connection(job, wall, Pool()) as transport:
         tools = Tools(
-            gate=gate,
+            limiter=limiter,
             transport=transport,
             journal=batches,
             observer=Observer(),

@@ -1,8 +1,16 @@
-"""Where a call waits its turn: for the requests and the tokens a minute that were given, and for the pace.
+"""The limiter: where each call waits for its permit, and where each end of a call is reported.
 
-Everything that a turn takes is taken at one moment, when the turn is granted; a waiter that was cancelled between
-being granted its turn and hearing of it gives it back. The order is the line's, how much may be spent the allowance's,
-how fast the server likes it the pace's.
+Behind it stand the request rate, the token rates, the adaptive limit, the circuit breaker, the estimates of tokens
+and the watch for slow calls. Callers know none of these:
+
+    demand = limiter.demand_of(row, size)           # the tokens that the call will probably take
+    permit = await limiter.acquire(demand)          # None: the limiter is closed, send nothing
+    result = limiter.release(permit, result)        # exactly one of these three for each permit
+    limiter.release_unsent(permit)                  #   nothing was sent
+    limiter.abandon(permit)                         #   the caller hung up, nobody knows how the call ended
+
+Everything that a permit takes is taken at the moment when it is granted. No await stands between the question
+whether a call may go and the taking. A waiter that is cancelled after its permit was granted gives it back.
 """
 
 import asyncio
@@ -10,19 +18,26 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from arkbatch.core.types import Scope
-from arkbatch.limits.circuit_breaker import Outage
+from arkbatch.core.types import Again, Broken, CallResult, Done, Halt, Kind, Reply, Row, Scope, Size, Usage, Verdict
+from arkbatch.limits.circuit_breaker import Outage, may_have_arrived
 from arkbatch.limits.pauses import Holds
+from arkbatch.limits.permit import Demand, Permit
 from arkbatch.limits.rate_meter import Bound, Watch
 from arkbatch.limits.request_rate import Requests
+from arkbatch.limits.slow_calls import Flight, Flights, doublings
+from arkbatch.limits.token_estimator import Estimator
 from arkbatch.limits.token_rate import Allowance, Budget
 from arkbatch.limits.token_split import Shares, Tokens
-from arkbatch.limits.wait_queue import Line, Obstacle, Turn, Waiter
+from arkbatch.limits.wait_queue import Line, Obstacle, Waiter
+from arkbatch.protocol.ratelimit_headers import allowance
 
 # A timer may fire a rounding error early; asking again at once would spin.
 SHORTEST_WAIT = 0.001
 
 _NONE: Obstacle = (0.0, None)
+_LOAD_SCOPES = (Scope.RATE, Scope.CONCURRENCY)
+# After these failures the service may have worked on the request and billed it without saying so.
+_MAYBE_BILLED = (Kind.TIMEOUT, Kind.CONNECTION, Kind.BAD_REPLY)
 
 
 class Pace(Protocol):
@@ -73,11 +88,15 @@ class Unpaced:
     def came_back(self, now: float, away: float) -> None: ...
 
 
-class Gate:
-    """The one gate of a run, or of a server's limits. Made and used inside a running loop.
+class Limiter:
+    """The one limiter of a run, or of one service's limits. Made and used inside a running loop.
 
-    A worker asks `admit` before each call, and after it tells once what came of it: `answered` or `push_back`, with
-    the tokens it used, `unsent` when there was nothing to send, or `leave` when nobody will ever know.
+    concurrency: calls in flight at most
+    requests_per_minute, tokens: limits that the user gave, None for none
+    shares: more limits on the same tokens; a call goes when each of them allows it
+    pace: the adaptive limit
+    outage: the circuit breaker
+    slow_calls: watches the calls in flight, None where no call is too slow (the batch lane)
     """
 
     def __init__(
@@ -89,6 +108,7 @@ class Gate:
         shares: Sequence[Allowance] = (),
         pace: Pace | None = None,
         outage: Outage | None = None,
+        slow_calls: Flights | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
@@ -97,78 +117,106 @@ class Gate:
         self._watch = Watch(now)
         self._requests = None if requests_per_minute is None else Requests(requests_per_minute, self._watch.sent)
         self._tokens = tokens
-        self._shares = shares  # of the same tokens: each has to let a call go too
+        self._shares = shares
         self._pace: Pace = Unpaced() if pace is None else pace
-        self.outage = outage or Outage(now, width=concurrency, give_up_after=math.inf, known=True)
+        self.circuit_breaker = outage or Outage(now, width=concurrency, give_up_after=math.inf, known=True)
+        self.slow_calls = slow_calls
+        self._estimators: dict[tuple[str, object], Estimator] = {}
         self._closed = False
         self._away = 0.0  # seconds that the service has been away, at the last call
         self._holds = Holds()
         self.in_flight = 0
+        self.last_pushback = -math.inf  # loop time at which the service last asked for fewer calls
         self._reserved = 0  # tokens, for the calls in flight
         self._line = Line(self._obstacle, self._seconds_for)
         self._looking_soon = False
         self._timer: asyncio.TimerHandle | None = None
 
-    # ---- what a worker asks and tells
+    # ---- one call, from its demand to its end
 
-    async def admit(self, tokens: int, *, untried: bool = False) -> Turn | None:
-        """Wait for leave to send one call of so many tokens. None: the gate is closed, send nothing.
+    def demand_of(self, row: Row, size: Size) -> Demand:
+        """What a call of this row will probably take, by what such calls took so far."""
+        key = (row.endpoint, row.body.get("model"))
+        estimator = self._estimators.get(key)
+        if estimator is None:
+            estimator = Estimator(output=0) if row.endpoint.endswith("embeddings") else Estimator()
+            self._estimators[key] = estimator
+        return Demand(row, size, Tokens.of(*estimator.estimate(size)), estimator)
 
-        untried: the row has not been sent so far, so it can tell whether the service is away
+    async def acquire(self, demand: Demand, *, untried: bool = False) -> Permit | None:
+        """Wait for the permit to send one call. None: the limiter is closed, send nothing.
+
+        untried: the row has not been sent so far, so its answer shows best whether the service is there
         """
         if not self._line and not self._closed:
             now = self._time()
-            if self._obstacle(now, tokens) is _NONE:
-                return self._take(now, tokens)
-        return await self._stand_in_line(tokens, untried=untried)
+            if self._obstacle(now, demand.tokens) is _NONE:
+                return self._take(now, demand)
+        return await self._stand_in_line(demand, untried=untried)
 
-    def leave(self, turn: Turn) -> None:
-        """A call was abandoned: its place is free, and it counts as it was reserved."""
-        self.in_flight -= 1
-        self._reserved -= turn.tokens
-        self.outage.unheard(self._time(), turn.at)
-        self._look_soon()
+    def release(self, permit: Permit, result: CallResult) -> CallResult:
+        """Report how the call of this permit ended. Returns the result with the fault where it belongs.
 
-    def unsent(self, turn: Turn) -> None:
-        """Nothing was sent: it counts as a request, and its tokens are free."""
-        self.outage.unheard(self._time(), turn.at)
-        self.answered(turn, 0)
+        A failure that turns out to be the service's and not the row's comes back with `Scope.SERVICE`. Everything that
+        learns from the end of a call learns it here, and from nowhere else.
+        """
+        response, verdict = result.response, result.verdict
+        if isinstance(response, Broken) and isinstance(verdict, Halt):
+            self.release_unsent(permit)  # there was no key to send it with
+            return result
+        now, row = self._time(), permit.demand.row
+        verdict = self.circuit_breaker.heard(now, row.number, verdict, permit.at, row.before)
+        self._end_flight(permit, now if isinstance(verdict, Done) else None)
+        # Of an answer that was cut off only the beginning was counted, so it teaches nothing.
+        usage = result.usage if isinstance(response, Reply) else None
+        if usage:
+            permit.demand.estimator.learn(permit.demand.size, usage)
+        self._settle(now, permit, _tokens_of(usage) if usage else _assumed(permit.demand.tokens, verdict))
+        if isinstance(verdict, Again) and verdict.scope in _LOAD_SCOPES:
+            self.last_pushback = now
+            self._pace.pushed_back(now, verdict.scope, verdict.after, permit.at)
+        else:
+            self._pace.answered(now)
+        if isinstance(response, Reply) and (granted := allowance(response.headers)) is not None:
+            self._pace.told(now, *granted)
+        return result if verdict is result.verdict else CallResult(response, verdict)
 
-    def answered(self, turn: Turn, used: int) -> None:
-        """A call ended, having used so many tokens, and nobody complained about the pace."""
+    def release_unsent(self, permit: Permit) -> None:
+        """Give a permit back with which nothing was sent. It counts as a request, and its tokens are free again."""
         now = self._time()
-        self._settle(now, turn, used)
+        self._end_flight(permit, None)
+        self.circuit_breaker.unheard(now, permit.at)
+        self._settle(now, permit, 0)
         self._pace.answered(now)
 
-    def push_back(self, turn: Turn, used: int, scope: Scope, after: float | None) -> None:
-        """A call was refused for the rate or the concurrency; `after`: seconds that the server asked for."""
+    def abandon(self, permit: Permit) -> None:
+        """Free the place of a call that the caller hung up on. Its tokens count as they were reserved."""
         now = self._time()
-        self._settle(now, turn, used)
-        self._pace.pushed_back(now, scope, after, turn.at)
-
-    def told(self, remaining: int, reset: float) -> None:
-        """The server says by itself that it takes so many more calls within `reset` seconds."""
-        self._pace.told(self._time(), remaining, reset)
+        self._end_flight(permit, now)
+        self.in_flight -= 1
+        self._reserved -= permit.demand.tokens
+        self.circuit_breaker.unheard(now, permit.at)
+        self._look_soon()
 
     def close(self) -> None:
-        """Let nobody through any more; all who wait come back at once, with None."""
+        """Grant no more permits. All who wait come back at once, with None."""
         self._closed = True
         self._disarm()
         self._line.dissolve()
 
     # ---- what others want
 
-    def hold(self, name: str) -> None:
-        """Let nobody through until this hold, and every other, is released. It is told by its name."""
+    def pause(self, reason: str) -> None:
+        """Grant no permit until this pause and every other has ended. `reason` is its name, for people too."""
         now = self._time()
-        if self._holds.put(name, now):
-            self.outage.rests(now)
+        if self._holds.put(reason, now):
+            self.circuit_breaker.rests(now)
 
-    def release(self, name: str) -> None:
-        """Take one hold away; one that does not stand is none."""
+    def resume(self, reason: str) -> None:
+        """End one pause. Nothing happens if there is none of this name."""
         now = self._time()
-        if self._holds.lift(name, now):
-            self.outage.goes_on(now)
+        if self._holds.lift(reason, now):
+            self.circuit_breaker.goes_on(now)
             self._pace.rested(now)
             self._look_soon()
 
@@ -180,7 +228,7 @@ class Gate:
         """
         now = self._time()
         self._concurrency = concurrency
-        self.outage.widen(concurrency)
+        self.circuit_breaker.widen(concurrency)
         if requests_per_minute is None:
             self._requests = None
         elif self._requests is None or requests_per_minute != self._requests.per_minute:
@@ -220,12 +268,12 @@ class Gate:
         )
 
     @property
-    def holds(self) -> Mapping[str, float]:
-        """The holds that stand, and since when."""
+    def pauses(self) -> Mapping[str, float]:
+        """The pauses that stand, and since which loop time."""
         return self._holds.since
 
-    def held(self, now: float) -> float:
-        """Seconds that any hold stood so far. Nobody is to blame for these, and no patience runs out in them."""
+    def paused_seconds(self, now: float) -> float:
+        """Seconds in which any pause stood so far. They count against no row and no time limit."""
         return self._holds.seconds(now)
 
     # ---- what an observer asks
@@ -233,7 +281,7 @@ class Gate:
     @property
     def reason(self) -> str:
         """Why the pace is what it is."""
-        return ", ".join(self.holds) or self.outage.reason or self._pace.reason
+        return ", ".join(self.pauses) or self.circuit_breaker.reason or self._pace.reason
 
     @property
     def waiting(self) -> int:
@@ -247,11 +295,11 @@ class Gate:
         """Tokens settled, over the last minute."""
         return self._watch.per_minute(self._watch.used, self._time())
 
-    def bound_by(self) -> Bound:
+    def limited_by(self) -> Bound:
         """What held calls back for most of the last seconds; a hold at once."""
         if self._holds.since:
             return Bound.HELD
-        if self.outage.is_away:
+        if self.circuit_breaker.is_away:
             return Bound.SERVER
         busy = self.in_flight >= self._concurrency * 0.9
         return self._watch.held_mostly_by(self._time()) or (Bound.CONCURRENCY if busy else Bound.INPUT)
@@ -262,7 +310,7 @@ class Gate:
         """Seconds to wait and what for; `_NONE` when a call of this size may go now."""
         if self._holds.since:
             return math.inf, Bound.HELD
-        if self.outage.is_away and (wait := self.outage.ready_in(now, self.in_flight)) > 0:
+        if self.circuit_breaker.is_away and (wait := self.circuit_breaker.ready_in(now, self.in_flight)) > 0:
             return wait, Bound.SERVER
         if self._tokens is not None and (wait := self._tokens.ready_in(now, tokens)) > 0:
             return wait, Bound.TOKENS
@@ -275,8 +323,9 @@ class Gate:
             return wait, Bound.CONCURRENCY if self.in_flight >= self._concurrency else Bound.SERVER
         return _NONE
 
-    def _take(self, now: float, tokens: int) -> Turn:
+    def _take(self, now: float, demand: Demand) -> Permit:
         """All is taken at one moment, so that what `_obstacle` said still holds."""
+        tokens = demand.tokens
         if self._requests is not None:
             self._requests.take()
         if self._tokens is not None:
@@ -285,47 +334,60 @@ class Gate:
             share.spend(now, tokens)
         self._mind_outage(now)
         self._pace.sent(now)
-        self.outage.sent(now)
+        self.circuit_breaker.sent(now)
         self.in_flight += 1
         self._reserved += tokens
         self._watch.sent.add(now, 1)
-        return Turn(now, tokens)
+        return Permit(now, demand, None if self.slow_calls is None else self._begin_flight(now, demand))
 
     def _mind_outage(self, now: float) -> None:
         """What the service took before it was away it need not take at once: the pace is told how long that was."""
-        if self.outage.is_away:
-            self._away = self.outage.lasts(now)
+        if self.circuit_breaker.is_away:
+            self._away = self.circuit_breaker.lasts(now)
         elif self._away:
             self._pace.came_back(now, self._away)
             self._away = 0.0
 
-    def _settle(self, now: float, turn: Turn, used: int) -> None:
+    def _settle(self, now: float, permit: Permit, used: int) -> None:
         """All that ends with a call in one step, since each step reads the clock and is taken for every row."""
+        reserved = permit.demand.tokens
         self.in_flight -= 1
-        self._reserved -= turn.tokens
+        self._reserved -= reserved
         self._watch.used.add(now, used)
         if self._tokens is not None:
-            self._tokens.settle(now, turn.at, turn.tokens, used)
+            self._tokens.settle(now, permit.at, reserved, used)
         for share in self._shares:
-            share.settle(now, turn.at, turn.tokens, used)
+            share.settle(now, permit.at, reserved, used)
         self._look_soon()
+
+    def _begin_flight(self, now: float, demand: Demand) -> Flight:
+        assert self.slow_calls is not None
+        row, stream = demand.row, demand.row.body.get("stream") is True
+        key = (row.endpoint, row.asked_model, stream, doublings(demand.size))
+        return self.slow_calls.begin(now, row.number, key)
+
+    def _end_flight(self, permit: Permit, learnt_at: float | None) -> None:
+        if permit.flight is not None and self.slow_calls is not None:
+            self.slow_calls.end(permit.flight)
+            if learnt_at is not None:
+                permit.flight.learn(learnt_at)
 
     # ---- the line
 
-    async def _stand_in_line(self, tokens: int, *, untried: bool) -> Turn | None:
+    async def _stand_in_line(self, demand: Demand, *, untried: bool) -> Permit | None:
         if self._closed:
             return None
-        waiter = Waiter(tokens, self._loop.create_future(), untried=untried)
+        waiter = Waiter(demand, self._loop.create_future(), untried=untried)
         self._line.join(waiter)
         if len(self._line) == 1 or self._tokens is not None or self._shares:
             self._look_soon()
         try:
-            return await waiter.bell
+            return await waiter.granted
         except asyncio.CancelledError:
             self._line.leave(waiter)
-            turn = None if waiter.bell.cancelled() else waiter.bell.result()
-            if turn is not None:
-                self.unsent(turn)
+            permit = None if waiter.granted.cancelled() else waiter.granted.result()
+            if permit is not None:
+                self.release_unsent(permit)
             self._look_soon()
             raise
 
@@ -348,15 +410,15 @@ class Gate:
         now = self._time()
         wait = math.inf
         while self._line:
-            coming = self._line.next(now, rather_untried=self.outage.wants_untried)
+            coming = self._line.next(now, rather_untried=self.circuit_breaker.wants_untried)
             waiter, wait = coming.waiter, coming.wait
             # A hold that is over keeps nobody waiting.
             self._watch.held(now, None if self._holds.since else coming.bound)
             if waiter is None:
                 break
             self._line.leave(waiter)
-            if not waiter.bell.done():  # else it was cancelled and has not left yet
-                waiter.bell.set_result(self._take(now, waiter.tokens))
+            if not waiter.granted.done():  # else it was cancelled and has not left yet
+                waiter.granted.set_result(self._take(now, waiter.demand))
         if not self._line:
             self._watch.held(now, None)
         elif wait < math.inf:
@@ -371,3 +433,14 @@ class Gate:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _tokens_of(usage: Usage) -> Tokens:
+    return Tokens.of(usage.get("input", 0), usage.get("output", 0))
+
+
+def _assumed(reserved: Tokens, verdict: Verdict) -> int:
+    """Tokens to charge for a call that reported none: all that was reserved when it may have been worked on."""
+    if not isinstance(verdict, Again) or not may_have_arrived(verdict.cause):
+        return 0
+    return reserved if verdict.cause.kind in _MAYBE_BILLED else 0

@@ -14,6 +14,7 @@ from itertools import islice
 
 from msgspec import Struct
 
+from arkbatch.limits.permit import Demand, Permit
 from arkbatch.limits.rate_meter import Bound
 
 PATIENCE = 4.0  # for those rows: 0 uses 90 % of the allowance, 2 92 %, 3 97.0 %, 4 97.6 %
@@ -22,21 +23,15 @@ LOOK_AHEAD = 100  # how many of those in line are asked whether they fit
 Obstacle = tuple[float, Bound | None]  # seconds to wait and what for; None: nothing is in the way
 
 
-class Turn(Struct, frozen=True, gc=False):
-    """Leave to send one call, given at this loop time for so many tokens."""
-
-    at: float
-    tokens: int
-
-
 class Waiter:
-    """A call of so many tokens. bell: where it hears of its turn; untried: its row has not been sent so far."""
+    """A call that waits. granted: its permit, once it has one; untried: its row has not been sent so far."""
 
-    __slots__ = ("bell", "tokens", "untried")
+    __slots__ = ("demand", "granted", "tokens", "untried")
 
-    def __init__(self, tokens: int, bell: asyncio.Future[Turn | None], *, untried: bool) -> None:
-        self.tokens = tokens
-        self.bell = bell
+    def __init__(self, demand: Demand, granted: asyncio.Future[Permit | None], *, untried: bool) -> None:
+        self.demand = demand
+        self.tokens = demand.tokens
+        self.granted = granted
         self.untried = untried
 
 
@@ -74,8 +69,8 @@ class Line:
     def dissolve(self) -> None:
         """Tell all who wait that nobody goes any more."""
         for waiter in self._waiting:
-            if not waiter.bell.done():
-                waiter.bell.set_result(None)
+            if not waiter.granted.done():
+                waiter.granted.set_result(None)
         self._waiting.clear()
 
     def next(self, now: float, *, rather_untried: bool) -> Next:

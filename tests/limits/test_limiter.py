@@ -1,4 +1,4 @@
-"""The gate: in order, within the limits, nothing lost by those who give up, and closed at once."""
+"""The limiter: in order, within the limits, nothing lost by those who give up, and closed at once."""
 
 import asyncio
 import math
@@ -6,25 +6,44 @@ import random
 from collections import deque
 
 import pytest
+from builders import row
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual import run_virtual
 
-from arkbatch.core.types import Again, Cause, Done, Kind, Scope
-from arkbatch.limits.limiter import Gate, Unpaced
+from arkbatch.core.types import Again, CallResult, Cause, Done, Kind, Reply, Scope, Size
+from arkbatch.limits.limiter import Limiter, Unpaced
+from arkbatch.limits.permit import Demand
 from arkbatch.limits.rate_meter import Bound
+from arkbatch.limits.token_estimator import Estimator
 from arkbatch.limits.token_rate import Budget
+from arkbatch.limits.token_split import Tokens
 from arkbatch.limits.wait_queue import PATIENCE
 
 LIMIT = 100_000
+ROW = row(1)
+
+
+class PlainLimiter(Limiter):
+    """A limiter that is asked for so many tokens and told how many were used."""
+
+    async def admit(self, amount, row=ROW):
+        return await self.acquire(Demand(row, Size(0, 0), Tokens.of(0, amount), Estimator()))
+
+    def answered(self, permit, used):
+        self.release(permit, CallResult(Reply(200, b"", {}, 0.0), Done({"output": used})))
+
+    def push_back(self, permit, scope, after):
+        verdict = Again(Cause(Kind.RATE_LIMITED, "", ""), scope, after)
+        self.release(permit, CallResult(Reply(429, b"", {}, 0.0), verdict))
 
 
 def now():
     return asyncio.get_running_loop().time()
 
 
-def open_gate(*, rpm=None, tpm=None, pace=None, concurrency=100):
-    return Gate(
+def open_limiter(*, rpm=None, tpm=None, pace=None, concurrency=100):
+    return PlainLimiter(
         concurrency=concurrency,
         requests_per_minute=rpm,
         tokens=None if tpm is None else Budget(tpm, now()),
@@ -57,10 +76,10 @@ class Shut(Unpaced):
         return max(self.until - now, 0.0)
 
 
-async def admit_all(gate, amounts):
+async def admit_all(limiter, amounts):
     """All ask at once, in this order; when each was let through."""
-    turns = await asyncio.gather(*(gate.admit(amount) for amount in amounts))
-    return [turn.at for turn in turns]
+    permits = await asyncio.gather(*(limiter.admit(amount) for amount in amounts))
+    return [permit.at for permit in permits]
 
 
 def peak(times, amounts=None, seconds=60.0):
@@ -74,12 +93,12 @@ def peak(times, amounts=None, seconds=60.0):
     return most
 
 
-def test_an_open_gate_does_not_yield_to_the_loop():
+def test_an_open_limiter_does_not_yield_to_the_loop():
     async def main():
-        gate, others = open_gate(rpm=600, tpm=LIMIT), []
+        limiter, others = open_limiter(rpm=600, tpm=LIMIT), []
         asyncio.get_running_loop().call_soon(others.append, "ran")
-        turn = await gate.admit(10)
-        return turn.at == now(), turn.tokens, list(others)
+        permit = await limiter.admit(10)
+        return permit.at == now(), permit.demand.tokens, list(others)
 
     assert run_virtual(main()) == (True, 10, [])
 
@@ -87,7 +106,7 @@ def test_an_open_gate_does_not_yield_to_the_loop():
 @pytest.mark.parametrize("rpm", [1, 2, 7, 60, 100, 500, 3_000])
 def test_requests_never_pass_their_limit_in_any_minute(rpm):
     async def main():
-        return await admit_all(open_gate(rpm=rpm), [1] * (rpm * 3 if rpm < 1000 else 4000))
+        return await admit_all(open_limiter(rpm=rpm), [1] * (rpm * 3 if rpm < 1000 else 4000))
 
     times = run_virtual(main())
     assert peak(times, seconds=60.4) <= rpm
@@ -98,7 +117,7 @@ def test_requests_never_pass_their_limit_in_any_minute(rpm):
 @pytest.mark.parametrize("rpm", [100, 6_000])
 def test_a_minute_of_requests_is_not_a_burst(rpm):
     async def main():
-        return await admit_all(open_gate(rpm=rpm), [1] * rpm)
+        return await admit_all(open_limiter(rpm=rpm), [1] * rpm)
 
     times = run_virtual(main())
     assert peak(times, seconds=1.0) <= 1 + rpm / 200 + rpm / 60 + 1
@@ -108,14 +127,14 @@ def test_a_minute_of_requests_is_not_a_burst(rpm):
 @given(amounts=st.lists(st.integers(1, LIMIT), min_size=1, max_size=30))
 def test_tokens_never_pass_their_limit_in_any_minute(amounts):
     async def main():
-        return await admit_all(open_gate(tpm=LIMIT), amounts)
+        return await admit_all(open_limiter(tpm=LIMIT), amounts)
 
     assert peak(run_virtual(main()), amounts) <= LIMIT
 
 
 def test_calls_of_one_size_are_served_in_the_order_of_coming():
     async def main():
-        return await admit_all(open_gate(rpm=100, tpm=LIMIT), [1000] * 300)
+        return await admit_all(open_limiter(rpm=100, tpm=LIMIT), [1000] * 300)
 
     times = run_virtual(main())
     assert times == sorted(times)
@@ -123,10 +142,10 @@ def test_calls_of_one_size_are_served_in_the_order_of_coming():
 
 def test_smaller_calls_pass_a_large_one_that_does_not_fit_yet_but_not_for_ever():
     async def main():
-        gate = open_gate(tpm=LIMIT)
-        await admit_all(gate, [LIMIT // 100] * 100)  # the minute is used up
+        limiter = open_limiter(tpm=LIMIT)
+        await admit_all(limiter, [LIMIT // 100] * 100)  # the minute is used up
         began = now()
-        times = await admit_all(gate, [LIMIT // 10] + [LIMIT // 200] * 4000)
+        times = await admit_all(limiter, [LIMIT // 10] + [LIMIT // 200] * 4000)
         return times[0] - began, sum(time < times[0] for time in times)
 
     waited, passed = run_virtual(main())
@@ -138,23 +157,23 @@ def test_rows_of_very_different_size_use_97_percent_and_none_starves():
     """The line never takes more than 1 + PATIENCE times as long as in strict order."""
 
     async def main():
-        gate, chance, waits, granted = open_gate(tpm=LIMIT), random.Random(1), [], []
+        limiter, chance, waits, granted = open_limiter(tpm=LIMIT), random.Random(1), [], []
 
         async def worker():
             while True:
                 amount, asked = round(math.exp(chance.uniform(math.log(100), math.log(30_000)))), now()
-                turn = await gate.admit(amount)
-                if turn is None:
+                permit = await limiter.admit(amount)
+                if permit is None:
                     return
-                waits.append(turn.at - asked)
-                granted.append((turn.at, amount))
-                gate.leave(turn)
+                waits.append(permit.at - asked)
+                granted.append((permit.at, amount))
+                limiter.abandon(permit)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(60):
                 group.create_task(worker())
             await asyncio.sleep(3600)
-            gate.close()
+            limiter.close()
         return waits, granted
 
     waits, granted = run_virtual(main())
@@ -166,53 +185,53 @@ def test_rows_of_very_different_size_use_97_percent_and_none_starves():
 
 def test_who_gives_up_waiting_takes_nothing_along():
     async def main():
-        gate = open_gate(tpm=LIMIT, pace=(pace := Narrow(1)))
-        first = await gate.admit(10)
-        lost, kept = (asyncio.ensure_future(gate.admit(amount)) for amount in (LIMIT, 20))
+        limiter = open_limiter(tpm=LIMIT, pace=(pace := Narrow(1)))
+        first = await limiter.admit(10)
+        lost, kept = (asyncio.ensure_future(limiter.admit(amount)) for amount in (LIMIT, 20))
         await asyncio.sleep(1)
         lost.cancel()
-        gate.answered(first, 10)
-        turn = await kept
-        return turn.tokens, gate.in_flight, gate.waiting, pace.told
+        limiter.answered(first, 10)
+        permit = await kept
+        return permit.demand.tokens, limiter.in_flight, limiter.waiting, pace.told
 
     assert run_virtual(main()) == (20, 1, 0, ["answered"])
 
 
 def test_who_is_called_and_cancelled_in_the_same_step_passes_the_turn_on():
     async def main():
-        gate = open_gate(pace=Narrow(1))
-        turn = await gate.admit(1)
-        first, second = (asyncio.ensure_future(gate.admit(1)) for _ in range(2))
+        limiter = open_limiter(pace=Narrow(1))
+        permit = await limiter.admit(1)
+        first, second = (asyncio.ensure_future(limiter.admit(1)) for _ in range(2))
         await asyncio.sleep(1)
-        gate.leave(turn)
-        asyncio.get_running_loop().call_soon(first.cancel)  # after the gate rang, before the first has come
+        limiter.abandon(permit)
+        asyncio.get_running_loop().call_soon(first.cancel)  # after the limiter rang, before the first has come
         await asyncio.wait_for(second, 5)
-        return first.cancelled(), gate.in_flight
+        return first.cancelled(), limiter.in_flight
 
     assert run_virtual(main()) == (True, 1)
 
 
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 10_000))
-def test_any_cancellations_lose_no_turn_and_no_place(seed):
+def test_any_cancellations_lose_no_permit_and_no_place(seed):
     async def main():
-        chance, gate = random.Random(seed), open_gate(rpm=3_000, tpm=LIMIT, pace=Narrow(5))
+        chance, limiter = random.Random(seed), open_limiter(rpm=3_000, tpm=LIMIT, pace=Narrow(5))
 
         async def worker():
-            turn = await gate.admit(chance.randint(1, LIMIT // 20))
+            permit = await limiter.admit(chance.randint(1, LIMIT // 20))
             try:
                 await asyncio.sleep(chance.random())
             except asyncio.CancelledError:
-                gate.leave(turn)
+                limiter.abandon(permit)
                 raise
-            gate.answered(turn, chance.randint(0, LIMIT // 20))
+            limiter.answered(permit, chance.randint(0, LIMIT // 20))
 
         workers = [asyncio.ensure_future(worker()) for _ in range(40)]
         for each in chance.sample(workers, 20):
             await asyncio.sleep(chance.random() / 4)
             each.cancel()
         await asyncio.wait(workers, timeout=600)
-        return all(each.done() for each in workers), gate.in_flight, gate.waiting
+        return all(each.done() for each in workers), limiter.in_flight, limiter.waiting
 
     assert run_virtual(main()) == (True, 0, 0)
 
@@ -220,37 +239,37 @@ def test_any_cancellations_lose_no_turn_and_no_place(seed):
 @pytest.mark.parametrize("kind", [{"rpm": 1}, {"tpm": 10}, {"pace": Narrow(0)}, {"pace": Shut(math.inf)}])
 def test_closing_sends_all_who_wait_back_at_once(kind):
     async def main():
-        gate = open_gate(**kind)
+        limiter = open_limiter(**kind)
         if not isinstance(kind.get("pace"), Unpaced):
-            await gate.admit(10)
-        waiting = [asyncio.ensure_future(gate.admit(10)) for _ in range(20)]
+            await limiter.admit(10)
+        waiting = [asyncio.ensure_future(limiter.admit(10)) for _ in range(20)]
         await asyncio.sleep(0.1)
-        gate.close()
+        limiter.close()
         began = now()
-        turns = await asyncio.gather(*waiting)
-        return set(turns), now() - began, await gate.admit(1), gate.waiting
+        permits = await asyncio.gather(*waiting)
+        return set(permits), now() - began, await limiter.admit(1), limiter.waiting
 
     assert run_virtual(main()) == ({None}, 0, None, 0)
 
 
 def test_a_refund_lets_the_next_go_before_its_time():
     async def main():
-        gate = open_gate(tpm=LIMIT)
-        turn = await gate.admit(LIMIT)
-        following = asyncio.ensure_future(gate.admit(LIMIT // 2))
+        limiter = open_limiter(tpm=LIMIT)
+        permit = await limiter.admit(LIMIT)
+        following = asyncio.ensure_future(limiter.admit(LIMIT // 2))
         await asyncio.sleep(2)
-        gate.answered(turn, 100)
-        return (await following).at - turn.at
+        limiter.answered(permit, 100)
+        return (await following).at - permit.at
 
     assert run_virtual(main()) == pytest.approx(2, abs=0.01)
 
 
 def test_the_pace_hears_what_became_of_each_call():
     async def main():
-        gate = open_gate(pace=(pace := Narrow(9)))
-        turn = await gate.admit(1)
+        limiter = open_limiter(pace=(pace := Narrow(9)))
+        permit = await limiter.admit(1)
         await asyncio.sleep(3)
-        gate.push_back(turn, 0, Scope.RATE, 7.0)
+        limiter.push_back(permit, Scope.RATE, 7.0)
         return pace.told
 
     assert run_virtual(main()) == [(Scope.RATE, 7.0, 3.0)]
@@ -259,32 +278,32 @@ def test_the_pace_hears_what_became_of_each_call():
 def test_a_shut_pace_lets_through_when_its_time_is_over():
     async def main():
         began = now()
-        times = await admit_all(open_gate(pace=Shut(began + 30)), [1] * 50)
+        times = await admit_all(open_limiter(pace=Shut(began + 30)), [1] * 50)
         return {round(time - began, 2) for time in times}
 
     assert run_virtual(main()) == {30.0}
 
 
-async def work(gate, workers, seconds, latency=1.0, rest=0.0):
-    """Workers for so long; what the gate says at the end."""
+async def work(limiter, workers, seconds, latency=1.0, rest=0.0):
+    """Workers for so long; what the limiter says at the end."""
 
     async def worker():
-        while turn := await gate.admit(1000):
+        while permit := await limiter.admit(1000):
             await asyncio.sleep(latency)
-            gate.answered(turn, 1000)
+            limiter.answered(permit, 1000)
             await asyncio.sleep(rest)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(workers):
             group.create_task(worker())
         await asyncio.sleep(seconds)
-        said = gate.bound_by(), gate.requests_per_minute(), gate.tokens_per_minute()
-        gate.close()
+        said = limiter.limited_by(), limiter.requests_per_minute(), limiter.tokens_per_minute()
+        limiter.close()
     return said
 
 
 @pytest.mark.parametrize(
-    ("gate", "rest", "bound"),
+    ("limiter", "rest", "bound"),
     [
         ({"rpm": 120, "tpm": 10**7}, 0, Bound.REQUESTS),
         ({"rpm": 10_000, "tpm": 100_000}, 0, Bound.TOKENS),
@@ -293,9 +312,9 @@ async def work(gate, workers, seconds, latency=1.0, rest=0.0):
         ({"rpm": 10_000, "tpm": 10**7}, 3, Bound.INPUT),
     ],
 )
-def test_it_knows_what_the_run_is_bound_by(gate, rest, bound):
+def test_it_knows_what_the_run_is_bound_by(limiter, rest, bound):
     async def main():
-        return (await work(open_gate(**gate, concurrency=10), 10, 45.5, rest=rest))[0]
+        return (await work(open_limiter(**limiter, concurrency=10), 10, 45.5, rest=rest))[0]
 
     assert run_virtual(main()) is bound
 
@@ -303,7 +322,7 @@ def test_it_knows_what_the_run_is_bound_by(gate, rest, bound):
 @pytest.mark.parametrize("seconds", [20.5, 200.5])
 def test_it_knows_the_requests_and_tokens_of_the_last_minute(seconds):
     async def main():
-        return await work(open_gate(), 10, seconds)
+        return await work(open_limiter(), 10, seconds)
 
     _, requests, tokens = run_virtual(main())
     assert requests == pytest.approx(600, rel=0.06)
@@ -312,27 +331,27 @@ def test_it_knows_the_requests_and_tokens_of_the_last_minute(seconds):
 
 def test_a_hold_lets_nobody_through_until_all_are_released():
     async def main():
-        gate, went = open_gate(), []
+        limiter, went = open_limiter(), []
 
         async def call(number):
-            turn = await gate.admit(1)
-            went.append((number, turn.at))
-            gate.answered(turn, 1)
+            permit = await limiter.admit(1)
+            went.append((number, permit.at))
+            limiter.answered(permit, 1)
 
         await call(0)
-        gate.hold("paused")
-        gate.hold("outside of 22:00-08:00")
+        limiter.pause("paused")
+        limiter.pause("outside of 22:00-08:00")
         async with asyncio.TaskGroup() as group:
             for number in (1, 2, 3):
                 group.create_task(call(number))
             await asyncio.sleep(100)
-            gate.release("paused")
+            limiter.resume("paused")
             await asyncio.sleep(50)
             assert [number for number, _ in went] == [0]
-            assert (gate.bound_by(), gate.reason, gate.waiting) == (Bound.HELD, "outside of 22:00-08:00", 3)
-            gate.release("outside of 22:00-08:00")
-            assert gate.bound_by() is not Bound.HELD
-        return went[0][1], [at for _, at in went[1:]], gate.held(now()), dict(gate.holds)
+            assert (limiter.limited_by(), limiter.reason, limiter.waiting) == (Bound.HELD, "outside of 22:00-08:00", 3)
+            limiter.resume("outside of 22:00-08:00")
+            assert limiter.limited_by() is not Bound.HELD
+        return went[0][1], [at for _, at in went[1:]], limiter.paused_seconds(now()), dict(limiter.pauses)
 
     began, after, held, holds = run_virtual(main())
     assert after == [began + 150] * 3
@@ -341,38 +360,38 @@ def test_a_hold_lets_nobody_through_until_all_are_released():
 
 def test_a_hold_that_is_held_twice_or_released_without_being_held_changes_nothing():
     async def main():
-        gate = open_gate()
-        gate.hold("paused")
+        limiter = open_limiter()
+        limiter.pause("paused")
         await asyncio.sleep(10)
-        gate.hold("paused")
-        gate.release("never held")
-        assert gate.holds == {"paused": now() - 10}
-        gate.release("paused")
-        gate.release("paused")
+        limiter.pause("paused")
+        limiter.resume("never held")
+        assert limiter.pauses == {"paused": now() - 10}
+        limiter.resume("paused")
+        limiter.resume("paused")
         await asyncio.sleep(10)
-        return (await gate.admit(1)) is not None, gate.held(now())
+        return (await limiter.admit(1)) is not None, limiter.paused_seconds(now())
 
     assert run_virtual(main()) == (True, 10.0)
 
 
-def test_calls_in_flight_end_while_the_gate_is_held():
+def test_calls_in_flight_end_while_the_limiter_is_held():
     async def main():
-        gate = open_gate()
-        turn = await gate.admit(1)
-        gate.hold("paused")
-        gate.answered(turn, 1)
-        return gate.in_flight
+        limiter = open_limiter()
+        permit = await limiter.admit(1)
+        limiter.pause("paused")
+        limiter.answered(permit, 1)
+        return limiter.in_flight
 
     assert run_virtual(main()) == 0
 
 
-def test_a_held_gate_can_be_closed():
+def test_a_paused_limiter_can_be_closed():
     async def main():
-        gate = open_gate()
-        gate.hold("paused")
-        waiting = asyncio.ensure_future(gate.admit(1))
+        limiter = open_limiter()
+        limiter.pause("paused")
+        waiting = asyncio.ensure_future(limiter.admit(1))
         await asyncio.sleep(5)
-        gate.close()
+        limiter.close()
         return await waiting
 
     assert run_virtual(main()) is None
@@ -387,11 +406,11 @@ def test_a_rest_is_told_to_the_pace_and_taken_off_an_outage():
 
     async def main():
         pace = Told()
-        gate = open_gate(pace=pace)
-        gate.hold("paused")
+        limiter = open_limiter(pace=pace)
+        limiter.pause("paused")
         await asyncio.sleep(7)
-        gate.release("paused")
-        return pace.rests == (now(),), gate.outage.lasts(now())
+        limiter.resume("paused")
+        return pace.rests == (now(),), limiter.circuit_breaker.lasts(now())
 
     assert run_virtual(main()) == (True, 0.0)
 
@@ -403,21 +422,20 @@ def test_the_pace_is_told_how_long_the_service_was_away():
         def came_back(self, now, away):
             self.back += (away,)
 
-    async def one(gate, row, verdict, seconds):
-        turn = await gate.admit(1)
+    async def one(limiter, number, verdict, seconds):
+        permit = await limiter.admit(1, row(number))
         await asyncio.sleep(seconds)
-        gate.outage.heard(now(), row, verdict, turn.at)
-        gate.answered(turn, 0)
+        limiter.release(permit, CallResult(Reply(200, b"", {}, 0.0), verdict))
 
     async def main():
         pace = Told()
-        gate = open_gate(pace=pace, concurrency=3)
-        for row in range(3):
-            await one(gate, row, Again(Cause(Kind.CONNECTION, "connect", "")), 0.1)
-        assert gate.outage.is_away
-        for row in range(3, 8):
-            await one(gate, row, Done({}), 50.0)
-        return pace.back, gate.outage.is_away
+        limiter = open_limiter(pace=pace, concurrency=3)
+        for number in range(3):
+            await one(limiter, number, Again(Cause(Kind.CONNECTION, "connect", "")), 0.1)
+        assert limiter.circuit_breaker.is_away
+        for number in range(3, 8):
+            await one(limiter, number, Done({}), 50.0)
+        return pace.back, limiter.circuit_breaker.is_away
 
     back, is_away = run_virtual(main())
     assert not is_away
@@ -427,37 +445,37 @@ def test_the_pace_is_told_how_long_the_service_was_away():
 @pytest.mark.parametrize("limit", [{"rpm": 120}, {"tpm": 6_000}])
 def test_what_a_hold_kept_back_is_not_caught_up_afterwards(limit):
     async def main():
-        gate = open_gate(**limit)
-        waiting = [asyncio.ensure_future(gate.admit(50)) for _ in range(400)]
+        limiter = open_limiter(**limit)
+        waiting = [asyncio.ensure_future(limiter.admit(50)) for _ in range(400)]
         await asyncio.sleep(30)
-        gate.hold("paused")
+        limiter.pause("paused")
         await asyncio.sleep(90)
-        gate.release("paused")
-        return sorted(turn.at for turn in await asyncio.gather(*waiting))
+        limiter.resume("paused")
+        return sorted(permit.at for permit in await asyncio.gather(*waiting))
 
     assert peak(run_virtual(main())) <= 120
 
 
-async def under_changes(gate, changes, seconds, *, amount=lambda: 1, rest=0.05, workers=30):
+async def under_changes(limiter, changes, seconds, *, amount=lambda: 1, rest=0.05, workers=30):
     """Calls that are always there while limits change; (when, tokens) of each, in order."""
     went = []
 
     async def worker():
         while True:
-            turn = await gate.admit(amount())
-            if turn is None:
+            permit = await limiter.admit(amount())
+            if permit is None:
                 return
-            went.append((turn.at, turn.tokens))
+            went.append((permit.at, permit.demand.tokens))
             await asyncio.sleep(rest)
-            gate.answered(turn, turn.tokens)
+            limiter.answered(permit, permit.demand.tokens)
 
     async def change():
         began = now()
         for after, limits in changes:
             await asyncio.sleep(max(began + after - now(), 0))
-            gate.allow(concurrency=100, **limits)
+            limiter.allow(concurrency=100, **limits)
         await asyncio.sleep(began + seconds - now())
-        gate.close()
+        limiter.close()
 
     async with asyncio.TaskGroup() as group:
         group.create_task(change())
@@ -494,7 +512,7 @@ def test_requests_keep_their_limit_in_any_minute_across_changes_of_it(changes):
     async def main():
         began = now()
         orders = [(after, {"requests_per_minute": limit}) for after, limit in changes]
-        return await under_changes(open_gate(), orders, 220, rest=0.8), began
+        return await under_changes(open_limiter(), orders, 220, rest=0.8), began
 
     went, began = run_virtual(main())
     assert most_of_the_limit(went, changes, began) <= 1
@@ -511,8 +529,8 @@ def test_tokens_keep_their_limit_in_any_minute_across_changes_of_it(changes, see
     async def main():
         began = now()
         orders = [(after + 70, {"tokens_per_minute": limit}) for after, limit in changes]
-        gate = open_gate(tpm=first)
-        return await under_changes(gate, orders, 350, amount=lambda: chance.randint(1, last), rest=3.0), began
+        limiter = open_limiter(tpm=first)
+        return await under_changes(limiter, orders, 350, amount=lambda: chance.randint(1, last), rest=3.0), began
 
     went, began = run_virtual(main())
     assert most_of_the_limit(went, [(after + 70, limit) for after, limit in changes], began, 60.0) <= 1
@@ -523,7 +541,7 @@ def test_another_limit_is_used_at_once_in_both_directions(name):
     async def main():
         began = now()
         orders = [(0, {name: 600}), (90, {name: 6_000}), (180, {name: 600})]
-        went = await under_changes(open_gate(), orders, 400)
+        went = await under_changes(open_limiter(), orders, 400)
         return [at - began for at, _ in went]
 
     went = run_virtual(main())
@@ -534,15 +552,15 @@ def test_another_limit_is_used_at_once_in_both_directions(name):
     assert sum(300 <= at < 400 for at in went) > 0.95 * 1_000
 
 
-def test_the_gate_tells_when_a_lower_limit_lets_the_next_call_go():
+def test_the_limiter_tells_when_a_lower_limit_lets_the_next_call_go():
     async def main():
-        gate = open_gate(rpm=600)
-        await admit_all(gate, [1] * 300)
-        before = gate.allowed_in()
-        gate.allow(concurrency=100, requests_per_minute=60)
-        waits, asked = gate.allowed_in(), now()
-        turn = await gate.admit(1)
-        return before, waits, turn.at - asked
+        limiter = open_limiter(rpm=600)
+        await admit_all(limiter, [1] * 300)
+        before = limiter.allowed_in()
+        limiter.allow(concurrency=100, requests_per_minute=60)
+        waits, asked = limiter.allowed_in(), now()
+        permit = await limiter.admit(1)
+        return before, waits, permit.at - asked
 
     before, said, waited = run_virtual(main())
     assert before < 1

@@ -1,0 +1,30 @@
+"""What a call asks of the limiter, and the permit that it gets."""
+
+from msgspec import Struct
+
+from arkbatch.core.types import Row, Size
+from arkbatch.limits.slow_calls import Flight
+from arkbatch.limits.token_estimator import Estimator
+from arkbatch.limits.token_split import Tokens
+
+
+class Demand(Struct, frozen=True, gc=False):
+    """What one call asks of the limits. `tokens`: the estimate; it knows how many of them are input."""
+
+    row: Row
+    size: Size
+    tokens: Tokens
+    estimator: Estimator
+
+    @property
+    def output_tokens(self) -> int:
+        """The output that is expected."""
+        return self.tokens - self.tokens.input
+
+
+class Permit(Struct, frozen=True, gc=False):
+    """Leave to send one call, granted at this loop time. `flight`: watched for slowness, None where that is not."""
+
+    at: float
+    demand: Demand
+    flight: Flight | None
