@@ -11,7 +11,7 @@ from arkbatch.cli.options import ENDPOINTS, asking, job_from
 
 @click.command(short_help="Read every line of an input without sending anything.")
 @click.argument("input_", metavar="INPUT.jsonl|JOB.toml")
-@click.option("--endpoint", type=click.Choice(ENDPOINTS), help="What rows ask for if they do not say.")
+@click.option("--endpoint", metavar=ENDPOINTS, help="What rows ask for if they do not say; a path: /rerank.")
 @asking
 @click.option("--json", "as_json", is_flag=True, help="Print all that was found as one JSON line.")
 def command(input_: str, *, as_json: bool, **flags: Any) -> int:

@@ -36,7 +36,7 @@ class _Rows(click.IntRange):
 @click.command(short_help="Estimate tokens, cost and time before a run.")
 @click.argument("input_", metavar="INPUT.jsonl|JOB.toml")
 @click.option("-o", "--run-dir", metavar="RUN_DIR", help="Where a sample's results go, as those of `run`.")
-@click.option("--endpoint", type=click.Choice(ENDPOINTS), help="What rows ask for if they do not say.")
+@click.option("--endpoint", metavar=ENDPOINTS, help="What rows ask for if they do not say; a path: /rerank.")
 @asking
 @sending
 @click.option("--limit", type=int, metavar="N", help="Only the first N rows of the input.")

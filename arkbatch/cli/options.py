@@ -44,7 +44,7 @@ def listed(ctx: click.Context, param: click.Parameter, value: str | tuple[str, .
     return list(value) if value else None
 
 
-ENDPOINTS = ("chat", "embeddings", "multimodal_embeddings", "tokenization")
+ENDPOINTS = "chat|responses|embeddings|...|/PATH"  # what --endpoint takes; the names are checked with the job file
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -12,7 +12,7 @@ from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, sending,
 @click.command(short_help="Send every row of a prompt file; run it again to resume.")
 @click.argument("input_", metavar="INPUT.jsonl|JOB.toml")
 @click.option("-o", "--run-dir", metavar="RUN_DIR", help="Where results go (default: the input's name with .run).")
-@click.option("--endpoint", type=click.Choice(ENDPOINTS), help="What rows ask for if they do not say.")
+@click.option("--endpoint", metavar=ENDPOINTS, help="What rows ask for if they do not say; a path: /rerank.")
 @asking
 @sending
 @timing

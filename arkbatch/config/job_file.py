@@ -6,13 +6,14 @@ variables say, and where the paths lead, is decided in `adapters.jobfile`.
 """
 
 import datetime as dt
+import difflib
 import math
 import re
 import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -21,6 +22,8 @@ from arkbatch.config.error_text import explain, shown
 from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job import Notify, Secret, Sections
 from arkbatch.monitor.notification import MASK
+from arkbatch.protocol.endpoints import NAMES
+from arkbatch.protocol.endpoints.passthrough import PATH, is_path, problem_of_path
 
 Labels = dict[tuple[str, ...], str]
 
@@ -77,8 +80,11 @@ class JobFile(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str | None, Meta(description="Where results go, relative to this file; by default <this file>.run.")
     ] = None
     endpoint: Annotated[
-        Literal["chat", "embeddings", "multimodal_embeddings", "tokenization"],
-        Meta(description="For rows that do not say by their url or their form what they ask for."),
+        str,
+        Meta(
+            description="For rows that do not say by their url or their form what they ask for: chat, responses, "
+            "embeddings, multimodal_embeddings, tokenization, or a path below the base URL, such as /rerank."
+        ),
     ] = "chat"
     model: Annotated[
         str | None,
@@ -260,9 +266,23 @@ def _check_meaning(file: JobFile, label: str) -> None:
         raise mistake(label, "confidential = true is a way to encrypt: write encrypt = true as well")
     if file.encrypt and file.endpoint != "chat":
         raise mistake(label, f'encrypt = true works for chat only, and endpoint is "{file.endpoint}"')
-    wanted = "user" if file.endpoint == "chat" else "input"
+    if reason := unknown_endpoint(file.endpoint):
+        raise mistake(label, reason)
+    wanted = "user" if file.endpoint in {"chat", "responses"} else "input"
     if file.template and getattr(file.template, wanted) is None:
         raise mistake(label, f'template.{wanted} is missing, and endpoint is "{file.endpoint}"')
+
+
+def unknown_endpoint(name: str) -> str | None:
+    """Why this is no endpoint, or None."""
+    if is_path(name):
+        reason = problem_of_path(name)
+        return f"endpoint {reason}" if reason else None
+    if name in NAMES:
+        return None
+    near = difflib.get_close_matches(name, NAMES, 1)
+    meant = f'; did you mean "{near[0]}"?' if near else ""
+    return f'endpoint = "{name}" is not allowed: it must be {", ".join(NAMES)}, or {PATH}{meant}'
 
 
 def schema() -> bytes:

@@ -22,6 +22,7 @@ from arkbatch.engine.json_schema import read_schema
 from arkbatch.engine.tool_module import load, tools_of
 from arkbatch.limits.published_limits import ramp_at
 from arkbatch.monitor.notify_channels import messengers, settled
+from arkbatch.protocol.endpoints.responses import flat_tool
 from arkbatch.rows.sniff_input import first_line, names_model, no_jsonl
 
 STDIN = "-"
@@ -178,14 +179,17 @@ def _tools(typed: Typed, given: Mapping[str, Any], cwd: Path) -> dict[str, Any]:
     if not said.module:
         return {"tools": said, "defaults": defaults}
     name = f"--tools {said.module}" if "tools" in given else f'tools.module = "{said.module}"'
-    if typed.file.endpoint != "chat":
-        raise mistake(typed.label, f'{name} works for chat only, and endpoint is "{typed.file.endpoint}"')
+    if typed.file.endpoint not in {"chat", "responses"}:
+        raise mistake(typed.label, f'{name} works for chat and responses, and endpoint is "{typed.file.endpoint}"')
     path = ((cwd if "tools" in given else typed.folder or cwd) / said.module).absolute()
     functions = load(path, f"{typed.label}: {name}" if typed.label and "tools" not in given else name)
+    declared: list[dict[str, Any]] = list(tools_of(functions))
+    if typed.file.endpoint == "responses":
+        declared = [flat_tool(tool) for tool in declared]
     return {
         "tools": msgspec.structs.replace(said, module=str(path)),
         "functions": tuple(functions),
-        "defaults": {"tools": list(tools_of(functions)), **defaults},
+        "defaults": {"tools": declared, **defaults},
     }
 
 

@@ -168,7 +168,7 @@ class Calls:
         if row.before:  # a requeue is of the same session
             attempt += sum(each.attempts for each in row.before)
         client_id = f"{tools.call_prefix}-{row.number}-{attempt}"
-        model, stream = row.body["model"], row.body.get("stream") is True
+        model, stream = row.asked_model, row.body.get("stream") is True
         moved = permit.flight.moved if stream and permit.flight is not None else None
         call = Call(client_id, row.endpoint, asked.endpoint.path, body, NO_HEADERS, model, stream, moved)
         return Sent(leave, call)

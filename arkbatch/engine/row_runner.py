@@ -112,7 +112,7 @@ class Outcomes:
         if isinstance(body, Cause):
             self._recording.add(history.failure(row, body))
             return None
-        history.messages = body["messages"]
+        history.messages = body.get("messages") or body["input"]
         return self._calls.asked(replace(asked.row, body=body))
 
     def _keep_bill(self, row: Row, failed: Cause | None, history: History) -> None:
@@ -156,7 +156,7 @@ class Outcomes:
                 self._halve(row, history, cause)
             case Refused(cause=cause):
                 self._refusals.add(history.failure(row, cause))
-            case Halt(cause=cause) if cause.kind is Kind.NOT_FOUND and row.body["model"] != self._tools.model:
+            case Halt(cause=cause) if cause.kind is Kind.NOT_FOUND and row.asked_model != self._tools.model:
                 # The row named a model of its own, so the other rows may well work.
                 self._refusals.add(history.failure(row, cause))
             case Halt(cause=cause):

@@ -29,7 +29,7 @@ class Talk:
 
     def check(self, row: Row, reply: Reply, done: Done) -> Verdict:
         """Whether a good reply goes on, or else what becomes of it."""
-        if online_name(row.endpoint) == "chat" and calling(reply.body) is not None:
+        if online_name(row.endpoint) in {"chat", "responses"} and calling(reply.body) is not None:
             return msgspec.structs.replace(done, goes_on=True)
         return done if self._then is None else self._then(row, reply, done)
 

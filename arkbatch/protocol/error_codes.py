@@ -192,6 +192,18 @@ RULES: tuple[Rule, ...] = (
     refused(Kind.TOO_LONG, "rate_limit_exceeded", says=r"request too large"),  # over a minute's whole allowance
     slower(Kind.RATE_LIMITED, "rate_limit_exceeded", "rate_limit_error"),
     fewer(Kind.OVERLOADED, "overloaded_error", "engine_overloaded", "server_overloaded"),
+    # No capacity for the flex tier just now: OpenAI says 429 with this code, Groq 498. Neither is billed.
+    fewer(Kind.OVERLOADED, "resource_unavailable", "capacity_exceeded", 498),
+    # The error of a response that failed (Responses API).
+    again(Kind.SERVER_ERROR, "server_error"),
+    refused(Kind.BLOCKED, "invalid_prompt", "bio_policy", "misalignment_policy_violation"),
+    refused(
+        Kind.BAD_FILE,
+        *("invalid_image", "invalid_image_format", "invalid_base64_image", "invalid_image_url", "invalid_image_mode"),
+        *("image_too_large", "image_too_small", "image_file_too_large", "empty_image_file", "image_parse_error"),
+        *("unsupported_image_media_type", "failed_to_download_image", "image_file_not_found"),
+    ),
+    refused(Kind.BLOCKED, "image_content_policy_violation"),
     # Codes that nobody told us of, by status. 503 and 529 mean that the service is not up to it: that is waited out
     # and costs the row nothing, while 500, 502 and 504 may be the row's own doing and spend its attempts.
     halt(Kind.NOT_FOUND, "the server redirects, where no key follows: " + ADDRESS, 3),

@@ -15,6 +15,8 @@ from msgspec import Struct
 from arkbatch.core.types import Body
 from arkbatch.protocol.sse import Event
 
+_OF_RESPONSES = "response."
+_LAST_EVENTS = {"response.completed", "response.incomplete", "response.failed"}
 # Texts in a delta that are names and not parts of a text: the last one stands.
 _NAMES = {"role", "id", "type", "name", "object", "format", "signature"}
 
@@ -81,6 +83,8 @@ class Folding:
         self._top: dict[str, Any] = {}
         self._choices: dict[int, _Choice] = {}
         self._bad: ErrorEvent | Garbled | None = None
+        self._response: Body | None = None  # of the Responses API: the last whole response that an event held
+        self._has_response_ended = False
 
     def add(self, event: Event) -> None:
         """Nothing is added after an error event: what follows one is not part of an answer."""
@@ -89,7 +93,9 @@ class Folding:
         try:
             chunk = orjson.loads(event.data)
             self._bad = _error_in(chunk, event.name)
-            if self._bad is None:
+            if self._bad is None and str(chunk.get("type", "")).startswith(_OF_RESPONSES):
+                self._add_response_event(chunk)
+            elif self._bad is None:
                 self._grow(chunk)
         except (orjson.JSONDecodeError, TypeError, AttributeError, KeyError):
             said = event.data[:200].decode(errors="replace")
@@ -102,7 +108,19 @@ class Folding:
                 return ErrorEvent({**self._billed(), **body})
             case Garbled(detail):
                 return Garbled(detail, self._body())
+        if self._response is not None:
+            return Whole(self._response) if self._has_response_ended else Truncated(self._response)
         return Whole(self._body()) if self._is_finished() else Truncated(self._body())
+
+    def _add_response_event(self, event: dict[str, Any]) -> None:
+        """An event of the Responses API: the last one holds the whole response, and deltas say no more than it."""
+        kind = event["type"]
+        if isinstance(event.get("response"), dict):
+            self._response = event["response"]
+        else:
+            self._response = self._response or {}
+        self._has_response_ended = self._has_response_ended or kind in _LAST_EVENTS
+        self.started = self.started or (kind.endswith(".delta") and bool(event.get("delta")))
 
     def _is_finished(self) -> bool:
         reasons = [choice.rest["finish_reason"] for choice in self._choices.values()]
@@ -140,7 +158,7 @@ def _error_in(chunk: Any, name: str) -> ErrorEvent | None:
     """`{"error": ...}` in any event, or whatever an event of that name holds."""
     if chunk.get("error"):
         return ErrorEvent(chunk)
-    return ErrorEvent({"error": chunk}) if name == "error" else None
+    return ErrorEvent({"error": chunk}) if "error" in (name, chunk.get("type")) else None
 
 
 def _says_something(delta: Mapping[str, Any] | None) -> bool:

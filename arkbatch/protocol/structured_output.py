@@ -11,12 +11,15 @@ from typing import Any
 import orjson
 
 from arkbatch.core.types import Again, Cause, Done, Kind, Reply, Row, Verdict
+from arkbatch.protocol.endpoints import chat, responses
 from arkbatch.protocol.endpoints.batch_lane import online_name
+from arkbatch.protocol.endpoints.reply_messages import messages_of
 from arkbatch.protocol.error_body import one_line
 
 Misfit = Callable[[object], str | None]
 """Why a value is not what the schema demands, and where in it; None when it is."""
 
+_IN_WORDS = frozenset((chat.ENDPOINT.name, responses.NAME))
 _SHOWN = 80  # characters of a text that is no JSON
 
 
@@ -28,10 +31,10 @@ class Validation:
         self._attempts = attempts
 
     def __call__(self, row: Row, reply: Reply, done: Done) -> Verdict:
-        if online_name(row.endpoint) != "chat":
+        if online_name(row.endpoint) not in _IN_WORDS:
             return done
-        for choice in orjson.loads(reply.body)["choices"]:
-            cause = self._objection(choice["message"])
+        for message in messages_of(orjson.loads(reply.body)):
+            cause = self._objection(message)
             if cause is not None:
                 return Again(
                     cause, usage=done.usage, model=done.model, service_tier=done.service_tier, most=self._attempts

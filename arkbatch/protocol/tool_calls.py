@@ -14,7 +14,10 @@ from msgspec import Struct
 
 from arkbatch.core.text import counted
 from arkbatch.core.types import Body, Cause, Kind
+from arkbatch.protocol.endpoints import responses
+from arkbatch.protocol.endpoints.reply_messages import messages_of
 
+_ITEMS = "output_items"
 _SHOWN = 60  # characters of arguments that are no JSON
 
 
@@ -39,8 +42,14 @@ def failed(trouble: str, said: str) -> Told:
 
 
 def calling(reply: bytes) -> dict[str, Any] | None:
-    """The message of a good chat reply that calls tools; None when it is an answer."""
-    message = orjson.loads(reply)["choices"][0]["message"]
+    """The message of a good reply that calls tools; None when it is an answer.
+
+    Of a reply of the Responses API, its items stand beside it, since all of them are sent back.
+    """
+    parsed = orjson.loads(reply)
+    message = messages_of(parsed)[0]
+    if "choices" not in parsed:
+        message[_ITEMS] = parsed["output"]
     calls = message.get("tool_calls")
     return message if isinstance(calls, list) and calls and all(isinstance(call, dict) for call in calls) else None
 
@@ -87,6 +96,9 @@ def text_of(result: object) -> Told:
 
 def continued(body: Body, message: dict[str, Any], told: Sequence[Told]) -> Body | Cause:
     """The request that asks on. A cause: the message cannot be sent back."""
+    if _ITEMS in message:
+        texts = [(wish.id, each.text) for wish, each in zip(wishes(message), told, strict=True)]
+        return responses.continued(body, message[_ITEMS], texts)
     said = {key: value for key, value in message.items() if value is not None} | {"role": "assistant"}
     said.setdefault("content", None)
     try:

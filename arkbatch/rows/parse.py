@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from arkbatch.core.job import Job, Template, pieces
 from arkbatch.core.types import BadRow, Body, Row
-from arkbatch.protocol.endpoints import ENDPOINTS, by_body, by_url, multimodal, tokenization
+from arkbatch.protocol.endpoints import ENDPOINTS, by_body, by_url, multimodal, passthrough, responses, tokenization
 from arkbatch.protocol.endpoints.batch_lane import LANE, batch_name, misplaced, online_name
 from arkbatch.protocol.parts import file_names
 
@@ -24,6 +24,8 @@ _DEEPEST = 250  # braces within braces; orjson reads 1,024 and writes 254
 _NO_MODEL = "no model: give one in the row, in the job file (model), or with --model"
 _NO_DIRECTORY = "a file is read only if you name its directory: give --images DIR, or images in the job file"
 _TEXT_KEPT = 2_000  # characters of a bad line, for the person who mends it
+# The endpoints that take messages, and the key under which they take them.
+_TALKS = {"chat": "messages", responses.NAME: "input"}
 _EXCLUSIVE = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 
 
@@ -96,8 +98,11 @@ class RowReader:
                 return f"{online} has no batch lane: leave lane (--lane) out"
         elif endpoint != online:
             return 'the url is one of the batch lane: give lane = "batch" (--lane batch)'
-        problem = _NO_MODEL if not body.get("model") else ENDPOINTS[endpoint].objection(body, at_ark=self._at_ark)
-        if problem is None and body["model"].startswith("ep-"):
+        needs_model = not passthrough.is_path(endpoint)
+        problem = ENDPOINTS[endpoint].objection(body, at_ark=self._at_ark)
+        if needs_model and not body.get("model"):
+            problem = _NO_MODEL
+        if problem is None and needs_model and body["model"].startswith("ep-"):
             problem = misplaced(body["model"], self._lane)
         if problem is None:
             problem = self._unreadable(body)
@@ -120,6 +125,8 @@ class RowReader:
             return _wrapped(value)
         if self._columns is not None:
             return self._columns.fill(value)
+        if passthrough.is_path(self._endpoint):
+            return _Draft(_without_id(value), self._endpoint)
         if "messages" in value or "input" in value or ("text" in value and self._endpoint == tokenization.NAME):
             return self._bare(_without_id(value))
         if "prompt" in value:
@@ -142,12 +149,16 @@ class RowReader:
             for name, default in self._defaults.items():
                 if name not in body and _EXCLUSIVE.get(name) not in given:
                     body[name] = default
-        if not body.get("model") and self._model:
+        # The body for a path that arkbatch does not know is not touched, unless the job itself is about this path.
+        is_known = not passthrough.is_path(endpoint) or endpoint == self._endpoint
+        if not body.get("model") and self._model and is_known:
             body["model"] = self._model
         if self._vectors == "base64" and endpoint.endswith("embeddings") and body.get("encoding_format") is None:
             body["encoding_format"] = "base64"
         if endpoint == "chat" and body.get("stream", self._stream) is True:
             _ask_for_stream(body)
+        elif endpoint == responses.NAME and self._stream:
+            body.setdefault("stream", True)
         return body
 
 
@@ -162,11 +173,14 @@ def _ask_for_stream(body: Body) -> None:
 def problem_of_defaults(job: Job) -> str | None:
     """Why no row of the job could be sent, whatever the row holds; None when nothing speaks against it."""
     model = job.model or "any"
+    if passthrough.is_path(job.endpoint):
+        return ENDPOINTS[job.endpoint].objection(job.defaults, at_ark=job.at_ark)
     sample: dict[str, Body] = {
         "chat": {"messages": [{"role": "user", "content": "any"}]},
         "embeddings": {"input": "any"},
         multimodal.NAME: {"input": multimodal.in_parts("any")},
         tokenization.NAME: {"text": "any"},
+        responses.NAME: {"input": "any"},
     }
     body = {"model": model, **sample[job.endpoint], **job.defaults}
     return ENDPOINTS[job.endpoint].objection(body, at_ark=job.at_ark)
@@ -187,10 +201,10 @@ class Columns:
                 lack = "is null" if missing in columns else f"the line lacks (it has {_names(columns)})"
                 return f"the template's {name} needs the column {missing}, which {lack}"
             filled[name] = text
-        if self._endpoint != "chat":
+        if self._endpoint not in _TALKS:
             return _Draft(_of_text(filled["input"], self._endpoint), self._endpoint)
-        roles = ("system", "user")
-        return _Draft({"messages": [{"role": role, "content": filled[role]} for role in roles if role in filled]})
+        said = [{"role": role, "content": filled[role]} for role in ("system", "user") if role in filled]
+        return _Draft({_TALKS[self._endpoint]: said}, self._endpoint)
 
 
 def _fill(parts: list[tuple[str, str | None]], columns: Mapping[str, Any]) -> tuple[str, str | None]:
@@ -252,8 +266,11 @@ def _wrapped(value: dict[str, Any]) -> _Draft | str:
         return _Draft(body)
     endpoint = by_url(url) if isinstance(url, str) else None
     if endpoint is None:
-        known = ", ".join(entry.path for entry in ENDPOINTS.values())
-        return f"url {shown(url)} is no endpoint that arkbatch knows ({known})"
+        known = ", ".join(entry.path for entry in ENDPOINTS.values() if not passthrough.is_path(entry.name))
+        return (
+            f"url {shown(url)} is no endpoint that arkbatch knows ({known}), and no other path below a version, such "
+            "as /v1/rerank"
+        )
     return _Draft(body, endpoint)
 
 
@@ -262,10 +279,10 @@ def _prompt(value: dict[str, Any], endpoint: str) -> _Draft | str:
     prompt, system = value.pop("prompt"), value.pop("system", None)
     if not isinstance(prompt, str) or not isinstance(system, str | None):
         return f"prompt and system must be text, not {_kind(prompt if not isinstance(prompt, str) else system)}"
-    if endpoint != "chat":
+    if endpoint not in _TALKS:
         return _Draft(value | _of_text(prompt, endpoint))
     first = [{"role": "system", "content": system}] if system is not None else []
-    return _Draft({"messages": [*first, {"role": "user", "content": prompt}], **value})
+    return _Draft({_TALKS[endpoint]: [*first, {"role": "user", "content": prompt}], **value}, endpoint)
 
 
 def _of_text(text: str, endpoint: str) -> Body:

@@ -13,6 +13,9 @@ from msgspec.structs import replace
 
 from arkbatch.simulator.answers import Answer, usage
 
+# The last event of a stream of the Responses API.
+LAST_EVENTS = frozenset({"response.completed", "response.incomplete"})
+
 _LONGEST = 12  # characters of a piece
 
 Delta = dict[str, Any]
@@ -58,7 +61,9 @@ def of(
 
 
 def ends_answer(chunk: Chunk) -> bool:
-    """Whether the answer is complete with this chunk."""
+    """Whether the answer is complete with this chunk, or with this event of the Responses API."""
+    if "choices" not in chunk:
+        return chunk["type"] in LAST_EVENTS
     return not chunk["choices"] or "finish_reason" in chunk["choices"][0]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arkbatch.simulator import answers, checks, chunks, inputs, tokenizer, vectors
+from arkbatch.simulator import answers, checks, chunks, inputs, responses, tokenizer, vectors
 from arkbatch.simulator.chance import luck
 from arkbatch.simulator.refusals import Refusal
 from arkbatch.simulator.settings import Settings
@@ -81,6 +81,18 @@ def _multimodal(asked: Asked, settings: Settings, request_id: str, created: int)
     return Said(reply["usage"]["prompt_tokens"], 0, reply)
 
 
+def _responses(asked: Asked, settings: Settings, request_id: str, created: int) -> Said:
+    answer = answers.chat(responses.as_chat(asked.body), asked.of, again=asked.fault == "tool_loop")
+    answer = answers.struck(answer, asked.fault)
+    reply = responses.response(answer, asked.body, request_id, created)
+    if asked.body.get("stream"):
+        parts = responses.events(reply, luck(asked.of), settings.chunks)
+        return Said(answer.input, answer.output, chunks=parts)
+    if asked.fault == "no_choices":
+        del reply["output"]
+    return Said(answer.input, answer.output, reply)
+
+
 def _tokenization(asked: Asked, settings: Settings, request_id: str, created: int) -> Said:
     del settings
     reply = tokenizer.tokenization(asked.body, request_id, created)
@@ -95,6 +107,7 @@ _MULTIMODAL = Endpoint(inputs.multimodal, vectors.multimodal_tokens, _multimodal
 
 ENDPOINTS = {
     "/chat/completions": _CHAT,
+    "/responses": Endpoint(responses.refused, responses.input_tokens, _responses, streams=True),
     "/embeddings": _EMBEDDINGS,
     "/embeddings/multimodal": _MULTIMODAL,
     "/tokenization": Endpoint(inputs.tokenization, lambda _: 0, _tokenization),

@@ -73,7 +73,9 @@ async def send(call: Call, script: Script, seconds: float, closing: asyncio.Even
 
 
 def _event(part: dict[str, Any]) -> bytes:
-    return b"data: " + orjson.dumps(part) + b"\n\n"
+    """One event. Those of the Responses API have a name."""
+    name = b"" if "choices" in part else b"event: " + part["type"].encode() + b"\n"
+    return name + b"data: " + orjson.dumps(part) + b"\n\n"
 
 
 def _split(event: bytes) -> list[bytes]:

@@ -1,17 +1,15 @@
 """A job file, flags and variables become one job; a mistake is one line that says how to mend it."""
 
-import typing
-
 import msgspec
 import pytest
 
 from arkbatch.config.environment import ARK
 from arkbatch.config.error_text import known_keys
-from arkbatch.config.job_file import FLAG_PATHS, JobFile, parse_setting
+from arkbatch.config.job_file import FLAG_PATHS, JobFile, parse_setting, unknown_endpoint
 from arkbatch.config.resolve import resolve
 from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job import NO_KEY, Limits, ReplyPolicy, RetryPolicy, Timeouts
-from arkbatch.protocol.endpoints import ENDPOINTS
+from arkbatch.protocol.endpoints import ENDPOINTS, NAMES
 from arkbatch.protocol.endpoints.batch_lane import online_name
 
 KEY = {"ARK_API_KEY": "sk-ark"}
@@ -175,7 +173,7 @@ MISTAKES = [
     ("[limit]\nrpm = 5", 'limit = {"rpm":5} is not a known key: did you mean limits?'),
     (
         'endpoint = "chatt"',
-        'it must be "chat" or "embeddings" or "multimodal_embeddings" or "tokenization"; did you mean "chat"?',
+        'or a path below the base URL, such as /rerank; did you mean "chat"?',
     ),
     ("[timeouts]\nread = -1", "timeouts.read = -1 is not allowed"),
     ("[timeouts]\nread = inf", "timeouts.read = inf is not a finite number"),
@@ -276,8 +274,21 @@ def test_every_section_key_has_a_description_for_editors():
 
 
 def test_the_job_file_knows_every_endpoint():
-    hint = typing.get_type_hints(JobFile)["endpoint"]
-    assert set(typing.get_args(hint)) == {online_name(name) for name in ENDPOINTS}
+    known = {online_name(name) for name in ENDPOINTS if not name.startswith("/")}
+    assert all(unknown_endpoint(name) is None for name in known)
+    assert set(NAMES) == known
+
+
+@pytest.mark.parametrize("path", ["/rerank", "/bots/chat/completions"])
+def test_a_path_below_the_base_url_is_an_endpoint(job, path):
+    assert job(f'endpoint = "{path}"\n' + PLAIN).endpoint == path
+
+
+@pytest.mark.parametrize(
+    "path", ["//host/rerank", "/../admin", "/a/%2e%2e/b", "/a?b=1", "/a b", "/a//b", "/a\\nb", "/"]
+)
+def test_a_path_that_leads_elsewhere_is_no_endpoint(mistake, path):
+    assert "is not a path below the base URL" in mistake(f'endpoint = "{path}"\n' + PLAIN)
 
 
 def test_the_directory_of_images_is_relative_to_who_named_it(job, tmp_path):

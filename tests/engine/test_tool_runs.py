@@ -336,7 +336,7 @@ def test_a_module_is_found_beside_the_job_file_and_refused_in_one_line(tmp_path)
     (tmp_path / "sub/mine.py").write_text("def f(): pass\n")
     assert resolve("sub/job.toml", {"simulate": True}, {}, tmp_path).functions == ("f",)
     (tmp_path / "sub/job.toml").write_text('endpoint = "embeddings"\n' + text)
-    with pytest.raises(UsageError, match="works for chat only"):
+    with pytest.raises(UsageError, match="works for chat and responses"):
         resolve("sub/job.toml", {"simulate": True}, {}, tmp_path)
 
 

@@ -95,7 +95,7 @@ def test_what_we_do_not_know_passes_untouched():
         ({"custom_id": "", "prompt": "a"}, 'custom_id "" is not a text'),
         ({"body": "text"}, "body holds text, not an object in braces"),
         ({"body": {"messages": ASK}, "method": "GET"}, 'method "GET" cannot be sent'),
-        ({"body": {"messages": ASK}, "url": "/v1/images"}, 'url "/v1/images" is no endpoint .*/embeddings'),
+        ({"body": {"messages": ASK}, "url": "/images"}, 'url "/images" is no endpoint .*/embeddings'),
         ({"messages": []}, "messages"),
         ({"prompt": "a", "temperature": 9}, "temperature is 9"),
         ({"prompt": "a", "max_tokens": 1, "max_completion_tokens": 1}, "together"),

@@ -110,4 +110,4 @@ def test_no_window_ever_holds_more_than_its_limit(arrivals):
             window.spend(amount, now)
             spent.append((now, amount))
     for end, _ in spent:
-        assert sum(amount for at, amount in spent if end - 60 < at <= end) <= 100
+        assert sum(amount for at, amount in spent if at <= end < at + 60) <= 100

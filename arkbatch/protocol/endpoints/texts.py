@@ -1,7 +1,7 @@
 """The texts in a request of any endpoint, as Ark's tokenization takes them: one by one, none of them empty."""
 
 from arkbatch.core.types import Body
-from arkbatch.protocol.endpoints import chat, embeddings, multimodal, tokenization
+from arkbatch.protocol.endpoints import chat, embeddings, multimodal, passthrough, responses, tokenization
 from arkbatch.protocol.endpoints.batch_lane import online_name
 
 
@@ -17,6 +17,10 @@ def texts_of(endpoint: str, body: Body) -> list[str]:
             found = [part.get("text") for part in body["input"]] + [body.get("instructions")]
         case tokenization.NAME:
             found = _listed(body["text"])
+        case responses.NAME:
+            found = [*responses.texts(body)[0]]
+        case path if passthrough.is_path(path):
+            found = [*passthrough.texts(body)]
         case unknown:
             raise ValueError(f"no texts are known of {unknown}")
     return [text for text in found if type(text) is str and text]

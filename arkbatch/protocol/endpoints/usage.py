@@ -8,6 +8,7 @@ from arkbatch.core.types import NO_USAGE, Usage
 
 INPUT_DETAILS = {
     "cached_tokens": "cached",
+    "cache_write_tokens": "cache_write",
     "image_tokens": "image_input",
     "video_tokens": "video_input",
     "audio_tokens": "audio_input",
@@ -25,10 +26,11 @@ def meters(usage: object) -> Usage:
     """`NO_USAGE` when the reply did not count; that is not the same as a count of zero."""
     if type(usage) is not dict:
         return NO_USAGE
-    counted = {"input": _count(usage.get("prompt_tokens")), "output": _count(usage.get("completion_tokens"))}
-    if details := usage.get("prompt_tokens_details"):
+    given = _count(usage.get("prompt_tokens")) or _count(usage.get("input_tokens"))
+    counted = {"input": given, "output": _count(usage.get("completion_tokens")) or _count(usage.get("output_tokens"))}
+    if details := usage.get("prompt_tokens_details") or usage.get("input_tokens_details"):
         _add_details(counted, details, INPUT_DETAILS)
-    if details := usage.get("completion_tokens_details"):
+    if details := usage.get("completion_tokens_details") or usage.get("output_tokens_details"):
         _add_details(counted, details, OUTPUT_DETAILS)
     return counted
 

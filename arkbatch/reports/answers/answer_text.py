@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from arkbatch.core.text import count
+from arkbatch.protocol.endpoints.reply_messages import choices_of
 
 _VECTORS = 3
 _NUMBERS = 4
@@ -16,9 +17,9 @@ _NUMBERS = 4
 
 def answer_lines(body: Any) -> Iterator[str]:
     """Lines about a reply's body. A body of an unknown shape is shown as it is."""
-    choices = body.get("choices") if isinstance(body, dict) else None
+    choices = choices_of(body)
     data = body.get("data") if isinstance(body, dict) else None
-    if isinstance(choices, list):
+    if choices:
         for number, choice in enumerate(choices):
             yield from _choice(choice, f" {number + 1}" if len(choices) > 1 else "")
     elif isinstance(data, list):

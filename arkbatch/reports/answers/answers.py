@@ -17,6 +17,7 @@ from msgspec import Struct
 from arkbatch.core.disk_errors import disk
 from arkbatch.core.errors import UsageError
 from arkbatch.journal.run_directory import becoming
+from arkbatch.protocol.endpoints.reply_messages import choices_of
 from arkbatch.reports.answers.answer_text import text_of
 from arkbatch.reports.answers.results import Order, iter_results
 
@@ -51,8 +52,7 @@ def iter_answers(run_dir: str | Path, order: Order = "input") -> Iterator[Answer
 
 def choices(body: Any) -> list[dict[str, Any]]:
     """Those of a chat reply, of which there is one unless more were asked for; none of another endpoint's."""
-    found = body.get("choices") if isinstance(body, dict) else None
-    return [choice for choice in found if isinstance(choice, dict)] if isinstance(found, list) else []
+    return choices_of(body)
 
 
 def _said(choice: dict[str, Any]) -> str:

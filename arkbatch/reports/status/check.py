@@ -170,7 +170,7 @@ class _Rows:
         if isinstance(row, BadRow):
             self._add_bad(row)
             return
-        key = (row.endpoint, row.body["model"])
+        key = (row.endpoint, row.asked_model)
         group = self.groups.get(key)
         if group is None:
             group = self.groups[key] = Group(*key)

@@ -1,0 +1,33 @@
+"""The messages in a reply of any endpoint that answers in words, in the shape that chat has for them.
+
+Whoever reads an answer's text (`answers`, `show`, the check by a schema, tools) reads it from here, so that none of
+them knows how many APIs there are.
+"""
+
+from typing import Any
+
+from arkbatch.protocol.endpoints import responses
+
+
+def choices_of(parsed: object) -> list[dict[str, Any]]:
+    """Each choice of a reply as `{"message", "finish_reason"}`; empty when the reply is no answer in words."""
+    if not isinstance(parsed, dict):
+        return []
+    choices = parsed.get("choices")
+    if isinstance(choices, list):
+        return [_with_message(choice) for choice in choices if isinstance(choice, dict)]
+    if responses.output_items(parsed) is not None:
+        return [{"message": responses.message_of(parsed), "finish_reason": responses.finish_reason_of(parsed)}]
+    return []
+
+
+def messages_of(parsed: object) -> list[dict[str, Any]]:
+    return [choice["message"] for choice in choices_of(parsed)]
+
+
+def _with_message(choice: dict[str, Any]) -> dict[str, Any]:
+    """A choice of `/completions` has its text beside it and no message."""
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        message = {"content": choice["text"]} if isinstance(choice.get("text"), str) else {}
+    return {**choice, "message": message}
