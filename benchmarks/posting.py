@@ -10,13 +10,11 @@ import time
 
 import aiohttp
 import uvloop
-from aiohttp.client_proto import ResponseHandler
 from servers import canned_server
 
 from arkbatch.core.types import Call, Reply
-from arkbatch.transport.aiohttp_internals import Incoming, PooledPosts, Posts, SessionPosts
-from arkbatch.transport.pool import Connector
-from arkbatch.transport.silence import Connected
+from arkbatch.transport.aiohttp_internals import DirectPosts
+from arkbatch.transport.session_posts import Incoming, Posts, SessionPosts, tracing
 
 BODY = b'{"model":"doubao-seed-1-6-251015","messages":[{"role":"user","content":"%s"}]}' % (b"word " * 60)
 
@@ -25,11 +23,11 @@ async def take(incoming: Incoming) -> Reply:
     return Reply(incoming.status, await incoming.content.read(), incoming.headers, 0.0)
 
 
-async def microseconds(url: str, pooled: bool, calls: int, concurrency: int) -> float:
+async def microseconds(url: str, direct: bool, calls: int, concurrency: int) -> float:
     left = iter(range(calls))
-    protocol = Connected if pooled else ResponseHandler
-    async with aiohttp.ClientSession(connector=Connector(protocol=protocol, limit=concurrency)) as session:
-        posts: Posts = PooledPosts(session, url) if pooled else SessionPosts(session, url, None)
+    connector = aiohttp.TCPConnector(limit=concurrency)
+    async with aiohttp.ClientSession(connector=connector, trace_configs=[tracing()]) as session:
+        posts: Posts = DirectPosts(session, url) if direct else SessionPosts(session, url, None)
 
         async def worker() -> None:
             for number in left:
@@ -52,7 +50,7 @@ def main() -> None:
                 slow = uvloop.run(microseconds(url, False, options.calls, concurrency))
                 quick = uvloop.run(microseconds(url, True, options.calls, concurrency))
                 ratios.append(quick / slow)
-                print(f"concurrency {concurrency}: session {slow:.0f} us, pool {quick:.0f} us, {quick / slow:.2f}")
+                print(f"concurrency {concurrency}: session {slow:.0f} us, direct {quick:.0f} us, {quick / slow:.2f}")
             print(f"concurrency {concurrency}: median {statistics.median(ratios):.2f}")
 
 

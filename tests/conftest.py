@@ -1,19 +1,15 @@
 """Settings for all tests: a machine that is busy must not fail them."""
 
-import aiohttp
 import pytest
+from http_paths import by_session
 from hypothesis import HealthCheck, settings
-
-from arkbatch.transport import aiohttp_internals as posting
 
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
 
-@pytest.fixture(params=["pool", "session"])
+@pytest.fixture(params=["direct", "session"])
 def either_way(request, monkeypatch):
     """Both ways in which a call is posted."""
     if request.param == "session":
-        monkeypatch.setattr(posting, "TESTED", "no version")
-    elif not aiohttp.__version__.startswith(posting.TESTED):
-        pytest.skip("this aiohttp is only used through its session")
+        by_session(monkeypatch)

@@ -70,8 +70,30 @@ class LazyCommands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _show_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    """Print the versions, and by which path calls go with the aiohttp that is installed."""
+    if not wanted:
+        return
+    import asyncio
+
+    from arkbatch import __version__
+    from arkbatch.transport.aiohttp_internals import why_unusable
+    from arkbatch.transport.transport import path_in_words
+
+    click.echo(f"arkbatch, version {__version__}")
+    click.echo(path_in_words(asyncio.run(why_unusable())))
+    context.exit()
+
+
 @click.group(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="arkbatch")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def arkbatch() -> None:
     """Run large prompt files against Volcengine Ark (Doubao) or any OpenAI-compatible endpoint.
 

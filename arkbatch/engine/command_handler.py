@@ -36,7 +36,7 @@ from arkbatch.monitor.commands import (
 )
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import Standing
-from arkbatch.transport.pool import Pool
+from arkbatch.transport.connection_slots import ConnectionSlots
 
 PAUSED = "paused"  # the name of the pause in the limiter
 KEPT = 500  # changes in run.json; the log has all of them
@@ -58,7 +58,7 @@ class Steering:
         engine: Engine,
         limiter: Limiter,
         pace: Pace,
-        pool: Pool,
+        slots: ConnectionSlots,
         observer: Observer,
         clock: Callable[[], float],
         look: Callable[[], Standing],
@@ -69,7 +69,7 @@ class Steering:
         self._engine = engine
         self._limiter = limiter
         self._pace = pace
-        self._pool = pool
+        self._slots = slots
         self._observer = observer
         self._clock = clock
         self._look = look
@@ -145,7 +145,7 @@ class Steering:
             self._pace.allow_rate(now, limits.rpm, ramp_at(self._run.job.base_url))
         if changed.concurrency is not msgspec.UNSET:
             self._pace.allow_at_once(limits.concurrency)
-            self._pool.allow(limits.concurrency)
+            self._slots.allow(limits.concurrency)
             self._engine.grow(limits.concurrency)
         self._limiter.allow(
             concurrency=limits.concurrency, requests_per_minute=limits.rpm, tokens_per_minute=limits.tpm

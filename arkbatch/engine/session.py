@@ -43,7 +43,7 @@ from arkbatch.monitor.observer import Observer, Several
 from arkbatch.monitor.run_log import Log
 from arkbatch.pricing.summary import Summary, summarise
 from arkbatch.transport.build import open_connection
-from arkbatch.transport.pool import Pool
+from arkbatch.transport.connection_slots import ConnectionSlots
 from arkbatch.transport.transport import Transport
 
 ABANDONED = "abandoned"
@@ -95,16 +95,19 @@ class Session:
         return await self._work(rows, lambda _: unmoved)
 
     async def _work(self, rows: Iterator[Row | BadRow], resume_at: Callable[[Engine], Position]) -> Summary:
-        run, job, pool = self._run, self._run.job, Pool()
+        run, job, slots = self._run, self._run.job, ConnectionSlots()
         now, durable = asyncio.get_running_loop().time, Durable(run)
         with Log(run.directory / LOG, run.wall) as log:
             self._observer = Several([*self._observers, log, durable])
             self._observer.opened(run.found)
             # First of all, since it may be refused: then no session has begun that would have to be ended.
-            async with open_connection(job, run.wall, pool) as transport, Noticing(run, self._observer) as noticing:
+            async with (
+                open_connection(job, run.wall, slots, self._observer.noted) as transport,
+                Noticing(run, self._observer) as noticing,
+            ):
                 info = run.begin_session(msgspec.to_builtins(job.limits))
                 began, ending = now(), ABANDONED
-                engine, telling = self._put_together(rows, info, transport, pool, noticing)
+                engine, telling = self._put_together(rows, info, transport, slots, noticing)
                 if self.is_stopping:  # somebody asked before there was anything to stop
                     engine.stop()
                 try:
@@ -126,7 +129,12 @@ class Session:
         return summary
 
     def _put_together(
-        self, rows: Iterator[Row | BadRow], info: SessionInfo, transport: Transport, pool: Pool, noticing: Noticing
+        self,
+        rows: Iterator[Row | BadRow],
+        info: SessionInfo,
+        transport: Transport,
+        slots: ConnectionSlots,
+        noticing: Noticing,
     ) -> tuple[Engine, Telling]:
         """Build all that works on these rows."""
         run, job, observer, clock = self._run, self._run.job, self._observer, asyncio.get_running_loop().time
@@ -163,7 +171,7 @@ class Session:
             engine=engine,
             limiter=limiter,
             pace=pace,
-            pool=pool,
+            slots=slots,
             observer=observer,
             clock=clock,
             look=telling.standing,

@@ -26,7 +26,7 @@ from arkbatch.monitor.observer import Observer
 from arkbatch.protocol.endpoints import tokenization
 from arkbatch.protocol.endpoints.texts import texts_of
 from arkbatch.transport.build import open_connection
-from arkbatch.transport.pool import Pool
+from arkbatch.transport.connection_slots import ConnectionSlots
 
 # No limit of a call is documented. So much is one call of an ordinary run.
 TEXTS = 64
@@ -65,7 +65,7 @@ async def count_tokens(
     outage = build_outage(job, now, known=False)
     limiter = build_limiter(job, now, build_pace(job, now), outage)
     batches = _Batches(rows, told)
-    async with open_connection(job, wall, Pool()) as transport:
+    async with open_connection(job, wall, ConnectionSlots()) as transport:
         tools = Tools(
             limiter=limiter,
             transport=transport,

@@ -1,84 +1,154 @@
-"""How a call is posted with aiohttp: through its session, or on a connection of its pool.
+"""The one module that uses inner parts of aiohttp: a call is written to a connection of its pool directly.
 
 `ClientSession.post` makes a request, a writer, a task and a response for each call, which costs more than all that
-arkbatch does for a row. But two calls of a run differ in a request id and a body only. So `PooledPosts` lets aiohttp's
+arkbatch does for a row. But two calls of a run differ in a request id and a body only. So `DirectPosts` lets aiohttp's
 `ClientRequest` make the head once, takes a connection from the connector for each call, writes, and reads what
 aiohttp's parser makes of the reply: well under half the work (`benchmarks/posting.py`). Pool, name resolution, TLS,
-HTTP parsing and decompression stay aiohttp's, and so does what becomes of a silence that `silence` has noticed.
+HTTP parsing and decompression stay aiohttp's.
 
-These inner parts may change with any minor version of aiohttp. `posts_for` takes them for the versions that they were
-tested with only, and else the session, which does the same at its own speed. So it does behind a proxy.
+These inner parts may change with any version of aiohttp. So nothing else imports them, `why_unusable` tries them out
+before a session begins, and a call that finds them changed goes through the public session, as do all that follow.
 """
 
+# ruff: noqa: SLF001
+
 import asyncio
-from collections.abc import Awaitable, Callable
-from functools import cached_property
-from typing import Protocol
+import contextlib
+import inspect
+import math
+import select
+from collections.abc import Callable
+from functools import cached_property, partial
+from typing import Any, cast
 
 import aiohttp
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.client_reqrep import ConnectionKey
-from aiohttp.http_exceptions import HttpProcessingError
 from msgspec import Struct
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict
 from yarl import URL
 
 from arkbatch.core.types import Call, Response
-from arkbatch.transport.large_body import LARGE, payload
+from arkbatch.transport.large_body import LARGE
+from arkbatch.transport.session_posts import (
+    CLIENT_ID,
+    CLOSED,
+    HEADER_LIMITS,
+    MOST_RESENDS,
+    Incoming,
+    SessionPosts,
+    StaleConnectionError,
+    Take,
+)
 
-TESTED = "3.14."
+try:
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.http_exceptions import HttpProcessingError
+except ImportError as error:  # another aiohttp
+    _MISSING = str(error)
+    ResponseHandler = HttpProcessingError = None  # type: ignore[assignment, misc]
+else:
+    _MISSING = ""
+
 _PER_CALL = {"CONTENT-LENGTH", "TRANSFER-ENCODING"}
-_CLIENT_ID = "X-Client-Request-Id"
+_TRIAL_HEAD = b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\nA: b\r\n\r\n"
+# What Python raises where a name is gone or takes other arguments.
+_CHANGED = (AttributeError, TypeError, LookupError, AssertionError, NotImplementedError)
 
 
-class Incoming(Struct, frozen=True, gc=False):
-    """A reply of which the head has come. What `content` has not been read, the connection still has to bring."""
-
-    status: int
-    headers: CIMultiDictProxy[str]
-    content: aiohttp.StreamReader
+class ChangedError(Exception):
+    """An inner part of aiohttp is not what it was; nothing is known to be wrong with the server."""
 
 
-Take = Callable[[Incoming], Awaitable[Response]]
+if not _MISSING:
 
+    class OneTimerHandler(ResponseHandler):
+        """One connection of the pool, which costs next to nothing while nothing is wrong with it.
 
-class Posts(Protocol):
-    """Posts a call and hands what comes to `take`, in which the connection is still open. Raises as aiohttp does."""
+        aiohttp sets a timer when it has sent a request, another with each part of a reply, and takes each back: hardly
+        any ever fires. Here a connection has one timer that goes on by itself. A part that comes only notes the time,
+        and when the timer fires it looks how long the silence has been. What follows from a silence is aiohttp's.
 
-    async def post(self, call: Call, authorization: str, take: Take) -> Response: ...
+        And aiohttp wakes its parser after each piece of a reply that is read, in case it had paused. Here only if it
+        had.
+        """
 
+        def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+            super().__init__(loop)
+            self.silent_since = math.inf  # nothing is waited for
+            self._awaits_head = False
+            self._poll: select.poll | None = None
+            self.exchanges = 0
 
-class SessionPosts:
-    """Through the session, by what aiohttp documents."""
+        def await_head(self, since: float) -> None:
+            """Wait for a reply's head, counted from the loop time `since`: parts of a head are no sign of progress."""
+            self._awaits_head = True
+            self.silent_since = since
+            self._set_timer()
 
-    def __init__(self, session: aiohttp.ClientSession, base_url: str, proxy: str | None) -> None:
-        self._session = session
-        self._base_url = base_url
-        self._proxy = proxy
+        def head_came(self, *, is_whole: bool) -> None:
+            self._awaits_head = False
+            if not is_whole:
+                self.silent_since = self._loop.time()
 
-    async def post(self, call: Call, authorization: str, take: Take) -> Response:
-        async with self._session.post(
-            URL(self._base_url + call.path),
-            data=payload(call.body, self._session.timeout.sock_read),
-            headers={"Authorization": authorization, _CLIENT_ID: call.client_id, **call.headers},
-            proxy=self._proxy,
-            allow_redirects=False,
-        ) as response:
-            return await take(Incoming(response.status, response.headers, response.content))
+        def is_closed_by_server(self) -> bool:
+            """Whether the socket has something to read before anything was asked: the end, or what nobody wants."""
+            if self._poll is None:
+                socket = self.transport.get_extra_info("socket") if self.transport else None
+                if socket is None or socket.fileno() < 0:
+                    return True
+                if not hasattr(select, "poll"):  # Windows has none
+                    return False
+                self._poll = select.poll()
+                self._poll.register(socket.fileno(), select.POLLIN)
+            return bool(self._poll.poll(0))
 
+        def _reschedule_timeout(self) -> None:
+            if not self._awaits_head:
+                self.silent_since = self._loop.time()
+            self._set_timer()
 
-class _Request(aiohttp.ClientRequest):
-    """Stands for all calls to one path. aiohttp would put its key together for each."""
+        def _set_timer(self) -> None:
+            if self._read_timeout and self._read_timeout_handle is None:
+                self._read_timeout_handle = self._loop.call_later(self._read_timeout, self._look)
 
-    @cached_property
-    def connection_key(self) -> ConnectionKey:
-        return super().connection_key
+        def _drop_timeout(self) -> None:
+            """Nothing is waited for any more. The timer stays for the next call, unless there can be none."""
+            self.silent_since = math.inf
+            if self._read_timeout_handle is not None and self.transport is None:
+                self._read_timeout_handle.cancel()
+                self._read_timeout_handle = None
+
+        def _look(self) -> None:
+            self._read_timeout_handle = None
+            if self.silent_since == math.inf:
+                return
+            assert self._read_timeout is not None
+            left = self.silent_since + self._read_timeout - self._loop.time()
+            if left > 0:
+                self._read_timeout_handle = self._loop.call_later(left, self._look)
+            else:
+                self._on_read_timeout()
+
+        def resume_reading(self, resume_parser: bool = True) -> None:
+            if self._reading_paused:
+                super().resume_reading(resume_parser)
+
+        def connection_lost(self, exc: BaseException | None) -> None:
+            self._poll = None  # the number of its file may soon be another's
+            super().connection_lost(exc)
+            self._drop_timeout()
+
+    class _PathRequest(aiohttp.ClientRequest):
+        """Stands for all calls to one path. aiohttp would put its key together for each."""
+
+        @cached_property
+        def connection_key(self) -> Any:
+            return super().connection_key
 
 
 class _Target(Struct):
     """What is the same for all calls to a path, and the head as far as it is the same with this authorization."""
 
-    request: _Request
+    request: Any
     lines: str
     authorization: str = ""
     head: bytes = b""
@@ -86,57 +156,104 @@ class _Target(Struct):
     def head_with(self, authorization: str) -> bytes:
         """Up to the name of the header that each call has for itself. It is made anew only when the key is another."""
         if authorization != self.authorization or not self.head:
-            self.head = f"{self.lines}{_line('Authorization', authorization)}\r\n{_CLIENT_ID}: ".encode()
+            self.head = f"{self.lines}{_line('Authorization', authorization)}\r\n{CLIENT_ID}: ".encode()
             self.authorization = authorization
         return self.head
 
 
-class PooledPosts:
-    """On a connection of the session's pool."""
+class DirectPosts:
+    """Posts on a connection of the session's pool, which from now on are of our kind.
 
-    def __init__(self, session: aiohttp.ClientSession, base_url: str) -> None:
-        assert session.connector is not None
+    changed: is told once, if inner parts prove to have changed
+    """
+
+    def __init__(
+        self, session: aiohttp.ClientSession, base_url: str, changed: Callable[[str], None] | None = None
+    ) -> None:
         self._session = session
         self._timeout = session.timeout
-        self._connector = session.connector
+        self._connector = cast("Any", session.connector)
         self._base_url = base_url
         self._through_session = SessionPosts(session, base_url, None)
+        self._changed = changed
+        self._usual_factory = self._connector._factory
+        self._connector._factory = partial(OneTimerHandler, loop=asyncio.get_running_loop())
+        self._is_usable = True
         self._targets: dict[str, _Target] = {}
         self._outbox: list[tuple[asyncio.WriteTransport, bytes]] = []  # of this round of the loop
 
     async def post(self, call: Call, authorization: str, take: Take) -> Response:
-        if len(call.body) >= LARGE:
+        if not self._is_usable or len(call.body) >= LARGE:
             return await self._through_session.post(call, authorization, take)
+        try:
+            return await self._post(call, authorization, take)
+        except ChangedError as error:
+            self._give_up(str(error))
+            return await self._through_session.post(call, authorization, take)
+
+    def _give_up(self, why: str) -> None:
+        if self._is_usable and self._changed is not None:
+            self._changed(why)
+        self._is_usable = False
+        self._connector._factory = self._usual_factory
+
+    async def _post(self, call: Call, authorization: str, take: Take) -> Response:
         target = self._targets.get(call.path) or self._target(call.path)
-        head, rest = target.head_with(authorization), _rest_of_head(call)
+        request = b"".join((target.head_with(authorization), _rest_of_head(call), call.body))
+        for _ in range(MOST_RESENDS):
+            try:
+                return await self._post_once(target, request, take)
+            except StaleConnectionError:
+                continue  # nothing of a reply was lost, and the next connection may be a fresh one
+        return await self._post_once(target, request, take)
+
+    async def _post_once(self, target: _Target, request: bytes, take: Take) -> Response:
+        connection = await self._connection(target)
         try:
-            connection = await self._connector.connect(target.request, [], self._timeout)
-        except TimeoutError as error:
-            raise aiohttp.ConnectionTimeoutError(f"Connection timeout to host {target.request.url}") from error
-        try:
-            response = await take(await self._exchange(connection.protocol, b"".join((head, rest, call.body))))
+            response = await take(await self._exchange(connection, request))
         except BaseException:
             connection.close()
             raise
         connection.release()  # aiohttp closes it when the reply has not been read to its end
         return response
 
-    async def _exchange(self, protocol: ResponseHandler | None, request: bytes) -> Incoming:
-        assert protocol is not None
-        if protocol.transport is None:
-            raise aiohttp.ServerDisconnectedError
-        protocol.set_response_params(read_until_eof=True, read_timeout=self._timeout.sock_read)
-        self._write(protocol.transport, request)
-        while True:
-            protocol.start_timeout()  # each time, since an interim answer ends it
-            message, content = await protocol.read()
-            if message.code == 101:
-                raise HttpProcessingError(code=101, message="the server wants to speak another protocol")
-            if message.code >= 200:  # others only say that one is to come
-                return Incoming(message.code, message.headers, content)
+    async def _connection(self, target: _Target) -> Any:
+        """A connection on which a request can be written; those that the server has closed are left out."""
+        try:
+            while True:
+                connection = await self._connector.connect(target.request, [], self._timeout)
+                handler = connection.protocol
+                if not isinstance(handler, OneTimerHandler):
+                    connection.close()
+                    raise ChangedError("connections are made in another way")
+                if not handler.exchanges or not handler.is_closed_by_server():
+                    return connection
+                connection.close()
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError(f"Connection timeout to host {target.request.url}") from error
+        except _CHANGED as error:
+            raise ChangedError(f"{type(error).__name__}: {error}") from error
+
+    async def _exchange(self, connection: Any, request: bytes) -> Incoming:
+        handler, began = connection.protocol, asyncio.get_running_loop().time()
+        was_used_before = handler.exchanges > 0
+        handler.exchanges += 1
+        try:
+            _check_open(handler)
+            handler.set_response_params(read_until_eof=True, read_timeout=self._timeout.sock_read, **HEADER_LIMITS)
+            self._write(handler.transport, request)
+            return await _head(handler, began)
+        except CLOSED as error:
+            if was_used_before:
+                raise StaleConnectionError from error
+            raise
+        except HttpProcessingError as error:
+            raise aiohttp.ClientError(f"no HTTP: {error.message}") from error
+        except _CHANGED as error:
+            raise ChangedError(f"{type(error).__name__}: {error}") from error
 
     def _write(self, transport: asyncio.WriteTransport, request: bytes) -> None:
-        """At the end of this round of the loop, behind all that is to be done in it.
+        """Write at the end of this round of the loop, behind all that is to be done in it.
 
         Requests that go out together find their reader awake; to wake it for each costs a local server, or a proxy on
         this machine, as much as to answer.
@@ -152,24 +269,36 @@ class PooledPosts:
                 transport.write(request)
 
     def _target(self, path: str) -> _Target:
-        url = URL(self._base_url + path)
-        headers = CIMultiDict(self._session.headers)
-        made = _Request("POST", url, headers=headers, loop=asyncio.get_running_loop(), session=self._session)
-        kept = "".join(f"{name}: {value}\r\n" for name, value in made.headers.items() if name.upper() not in _PER_CALL)
-        self._targets[path] = target = _Target(made, f"POST {url.raw_path_qs} HTTP/1.1\r\n{kept}")
+        try:
+            request, lines = _head_of(self._session, URL(self._base_url + path))
+        except _CHANGED as error:
+            raise ChangedError(f"{type(error).__name__}: {error}") from error
+        self._targets[path] = target = _Target(request, lines)
         return target
 
 
-def is_tested() -> bool:
-    """Whether inner parts of this aiohttp are known."""
-    return aiohttp.__version__.startswith(TESTED)
+def _check_open(handler: "OneTimerHandler") -> None:
+    if handler.transport is None:
+        raise aiohttp.ServerDisconnectedError
 
 
-def posts_for(session: aiohttp.ClientSession, base_url: str, proxy: str | None) -> Posts:
-    """The quickest way that is known to work."""
-    if proxy is None and is_tested():
-        return PooledPosts(session, base_url)
-    return SessionPosts(session, base_url, proxy)
+async def _head(handler: "OneTimerHandler", began: float) -> Incoming:
+    """The final head; interim answers only say that one is to come, and win no time."""
+    while True:
+        handler.await_head(began)  # each time, since an interim answer ends the wait
+        message, content = await handler.read()
+        if message.code == 101:
+            raise aiohttp.ClientError("the server wants to speak another protocol")
+        if message.code >= 200:
+            handler.head_came(is_whole=content.is_eof())
+            return Incoming(message.code, message.headers, content)
+
+
+def _head_of(session: aiohttp.ClientSession, url: URL) -> tuple[Any, str]:
+    headers = CIMultiDict(session.headers)
+    request = _PathRequest("POST", url, headers=headers, loop=asyncio.get_running_loop(), session=session)
+    kept = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items() if name.upper() not in _PER_CALL)
+    return request, f"POST {url.raw_path_qs} HTTP/1.1\r\n{kept}"
 
 
 def _rest_of_head(call: Call) -> bytes:
@@ -189,3 +318,71 @@ def _whole_line(text: str) -> str:
     if "\n" in text or "\r" in text:
         raise ValueError("a request header holds a line break")
     return text
+
+
+async def why_unusable() -> str:
+    """Why the inner parts of this aiohttp cannot be used, "" when they can. They are tried on a reply in memory."""
+    if _MISSING:
+        return _MISSING
+    try:
+        async with aiohttp.ClientSession() as session:
+            _try_request(session)
+            async with asyncio.timeout(5):
+                await _try_exchange()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the session does without these parts
+        return f"{type(error).__name__}: {error}".removesuffix(": ")
+    return ""
+
+
+def _try_request(session: aiohttp.ClientSession) -> None:
+    request, lines = _head_of(session, URL("http://host.invalid/v1?a=b"))
+    assert "\r\nHost: host.invalid\r\n" in lines, "another head of a request"
+    assert request.connection_key.host == "host.invalid", "another key of a connection"
+    assert callable(session.connector._factory), "connections are made in another way"  # type: ignore[union-attr]
+    parameters = list(inspect.signature(session.connector.connect).parameters)  # type: ignore[union-attr]
+    assert len(parameters) == 3, "another way to connect"
+
+
+async def _try_exchange() -> None:
+    """Read an interim answer, a head and a body in two parts, twice; then notice a silence."""
+    loop = asyncio.get_running_loop()
+    handler = _handler_to_nowhere(loop, read_timeout=60)
+    for body in (b"{}", b"[]"):
+        handler.set_response_params(read_until_eof=True, read_timeout=60, **HEADER_LIMITS)
+        loop.call_soon(handler.data_received, _TRIAL_HEAD)
+        incoming = await _head(handler, loop.time())
+        assert (incoming.status, incoming.headers["a"]) == (200, "b"), "another head of a reply"
+        handler.silent_since = -1.0
+        handler.data_received(body[:1])
+        assert handler.silent_since >= 0, "parts of a body are not noticed"
+        handler.data_received(body[1:])
+        assert handler.silent_since == math.inf, "the end of a body is not noticed"
+        assert incoming.content.is_eof(), "another end of a body"
+        assert incoming.content.read_nowait() == body, "another body"
+        assert not handler.should_close, "another state of a connection"
+    handler.close()
+    handler = _handler_to_nowhere(loop, read_timeout=0.001)
+    with contextlib.suppress(aiohttp.SocketTimeoutError):
+        await _head(handler, loop.time())
+        raise AssertionError("a silence is not noticed")
+    handler.close()
+
+
+def _handler_to_nowhere(loop: asyncio.AbstractEventLoop, read_timeout: float) -> "OneTimerHandler":
+    handler = OneTimerHandler(loop)
+    handler.connection_made(_NoTransport())
+    handler.set_response_params(read_until_eof=True, read_timeout=read_timeout, **HEADER_LIMITS)
+    return handler
+
+
+class _NoTransport(asyncio.Transport):
+    """A transport to nowhere."""
+
+    def write(self, data: Any) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...

@@ -14,15 +14,22 @@ from arkbatch.core.job import NO_KEY, Access, Job
 from arkbatch.protocol.signing import AccessKey
 from arkbatch.transport.auth import AccessKeys, ApiKey, Credentials, NoKey
 from arkbatch.transport.base64_vectors import PackedVectors
+from arkbatch.transport.connection_slots import ConnectionSlots
 from arkbatch.transport.control_plane import ControlPlane, fetch_certificate
 from arkbatch.transport.fd_limit import connections
-from arkbatch.transport.pool import Pool
 from arkbatch.transport.transport import Transport, open_transport, proxy_for
 
 
 @asynccontextmanager
-async def open_connection(job: Job, wall: Callable[[], float], pool: Pool) -> AsyncIterator[Transport]:
-    """wall: unix time, because keys run out by the calendar; pool: lets the number of connections be changed."""
+async def open_connection(
+    job: Job, wall: Callable[[], float], slots: ConnectionSlots, note: Callable[[str], None] = lambda _: None
+) -> AsyncIterator[Transport]:
+    """The transport of a session.
+
+    wall: unix time, because keys run out by the calendar
+    slots: lets the number of connections be changed
+    note: is told by which path the calls go
+    """
     async with AsyncExitStack() as stack:
         credentials: Credentials = ApiKey(job.api_key)
         if job.api_key == NO_KEY and not job.simulated:
@@ -32,7 +39,9 @@ async def open_connection(job: Job, wall: Callable[[], float], pool: Pool) -> As
             control = await stack.enter_async_context(_control_plane(job.access, wall))
             credentials = await stack.enter_async_context(AccessKeys(control.call, wall, project=job.project))
         transport: Transport = await stack.enter_async_context(
-            open_transport(job.base_url, credentials, job.timeouts, connections(job.limits.concurrency), pool)
+            open_transport(
+                job.base_url, credentials, job.timeouts, connections(job.limits.concurrency), slots, note=note
+            )
         )
         if job.embeddings.vectors == "base64":
             transport = PackedVectors(transport)

@@ -20,7 +20,7 @@ import orjson
 from arkbatch.core.types import Body, Break, Broken, Reply, Response
 from arkbatch.protocol.sse import Parser
 from arkbatch.protocol.stream import Ending, ErrorEvent, Folding, Garbled, Truncated, Whole
-from arkbatch.transport.aiohttp_internals import Incoming
+from arkbatch.transport.session_posts import Incoming
 from arkbatch.transport.transport_errors import detail, how
 
 _LINGER_SECONDS = 1.0  # for the end of the body after `[DONE]`, so that the connection can be used again

@@ -7,8 +7,7 @@ decompression.
 """
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -16,21 +15,19 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.http_exceptions import HttpProcessingError
 
 from arkbatch.core.job import Timeouts
 from arkbatch.core.types import Break, Broken, Call, Reply, Response
-from arkbatch.transport.aiohttp_internals import Incoming, Posts, is_tested, posts_for
+from arkbatch.transport import aiohttp_internals
+from arkbatch.transport.aiohttp_internals import DirectPosts
 from arkbatch.transport.auth import Credentials
-from arkbatch.transport.pool import Connector, Pool
-from arkbatch.transport.silence import Connected
+from arkbatch.transport.connection_slots import ConnectionSlots
+from arkbatch.transport.session_posts import HEADER_LIMITS, Incoming, Posts, SessionPosts, tracing
 from arkbatch.transport.stream_reader import is_streamed, read_streamed
 from arkbatch.transport.transport_errors import detail, how
 
 LARGEST_REPLY = 128 << 20  # 256 embeddings of 4096 numbers take some 25 MB
 _IDLE_SECONDS = 5.0  # as the official SDK; a connection that rested longer may be gone without notice
-_KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 30, "TCP_KEEPCNT": 6}  # seconds, seconds, probes
 _SHORTEST_KEY, _SHORTEST_WORDS = 8, 20  # characters, with a digit in it and without one
 
 
@@ -43,9 +40,10 @@ class Transport(Protocol):
 class HttpTransport:
     """Over aiohttp. The credentials are asked for each call, so that a key can be renewed."""
 
-    def __init__(self, posts: Posts, credentials: Credentials) -> None:
+    def __init__(self, posts: Posts, credentials: Credentials, slots: ConnectionSlots) -> None:
         self._posts = posts
         self._credentials = credentials
+        self._slots = slots
 
     async def send(self, call: Call) -> Response:
         """Sent twice only when a key was refused that can be had anew. Raises `Halted` when no key is to be had."""
@@ -78,10 +76,13 @@ class HttpTransport:
                 return Broken(Break.TOO_LARGE, f"the reply is over {LARGEST_REPLY >> 20} MB", seconds)
             return Reply(incoming.status, body, incoming.headers, seconds)
 
+        await self._slots.take()
         try:
             return _without_key(await self._posts.post(call, authorization, take), authorization)
-        except (aiohttp.ClientError, HttpProcessingError, TimeoutError, ConnectionError, ValueError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, ConnectionError, ValueError, OSError) as error:
             return _without_key(Broken(how(error), detail(error), loop_time() - began), authorization)
+        finally:
+            self._slots.give_back()
 
 
 async def _read(incoming: Incoming) -> bytes | None:
@@ -121,41 +122,56 @@ def _is_secret(key: str) -> bool:
     return len(key) >= (_SHORTEST_KEY if any(map(str.isdigit, key)) else _SHORTEST_WORDS)
 
 
-def _kept_alive(address: aiohttp.AddrInfoType) -> socket.socket:
-    """A socket that shows a sign of life each minute: routers forget connections that are held open in silence."""
-    family, kind, protocol, *_ = address
-    made = socket.socket(family, kind, protocol)
-    made.setblocking(False)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEP_ALIVE.items():
-        if hasattr(socket, name):  # not every platform has each
-            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    return made
-
-
 @asynccontextmanager
 async def open_transport(
-    base_url: str, credentials: Credentials, timeouts: Timeouts, connections: int, pool: Pool | None = None
+    base_url: str,
+    credentials: Credentials,
+    timeouts: Timeouts,
+    connections: int,
+    slots: ConnectionSlots | None = None,
+    *,
+    note: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[HttpTransport]:
     """A transport with a pool of so many connections: as many as calls, where the open files allow it.
 
-    pool: through which the number can be changed later
+    slots: through which the number can be changed later
+    note: is told by which path the calls go, and when that changes
     """
-    connector = Connector(
-        protocol=Connected if is_tested() else ResponseHandler,
-        limit=connections,
-        keepalive_timeout=_IDLE_SECONDS,
-        ttl_dns_cache=60,
-        socket_factory=_kept_alive,
+    slots = slots or ConnectionSlots()
+    slots.limit = connections
+    connector = aiohttp.TCPConnector(
+        limit=0, keepalive_timeout=_IDLE_SECONDS, ttl_dns_cache=60, socket_factory=slots.open_socket
     )
-    if pool is not None:
-        pool.connector = connector
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=timeouts.read)
-    headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "arkbatch"}
+    headers = {
+        "Content-Type": "application/json",
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip, deflate",  # the same on every machine, whatever else is installed
+        "User-Agent": "arkbatch",
+    }
+    trouble, proxy = await aiohttp_internals.why_unusable(), proxy_for(base_url)
+    note(path_in_words(trouble, proxy))
     async with aiohttp.ClientSession(
-        connector=connector, timeout=timeout, headers=headers, cookie_jar=aiohttp.DummyCookieJar()
+        connector=connector,
+        timeout=timeout,
+        headers=headers,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trace_configs=[tracing()],
+        **HEADER_LIMITS,
     ) as session:
-        yield HttpTransport(posts_for(session, base_url.rstrip("/"), proxy_for(base_url)), credentials)
+        posts: Posts = SessionPosts(session, base_url.rstrip("/"), proxy)
+        if not trouble and proxy is None:
+            posts = DirectPosts(session, base_url.rstrip("/"), lambda why: note(path_in_words(why)))
+        yield HttpTransport(posts, credentials, slots)
+
+
+def path_in_words(trouble: str = "", proxy: str | None = None) -> str:
+    """How calls are posted, for `run.log` and `arkbatch --version`."""
+    if trouble:
+        return f"aiohttp {aiohttp.__version__}: calls go through its session, which is slower ({trouble})"
+    if proxy:
+        return f"aiohttp {aiohttp.__version__}: calls go through its session, because of the proxy"
+    return f"aiohttp {aiohttp.__version__}: calls go on its connections directly"
 
 
 def proxy_for(base_url: str) -> str | None:

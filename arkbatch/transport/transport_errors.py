@@ -5,7 +5,6 @@ import re
 import socket
 
 import aiohttp
-from aiohttp.http_exceptions import ContentEncodingError
 
 from arkbatch.core.types import Break
 
@@ -18,7 +17,7 @@ def how(error: Exception) -> Break:
             return Break.CONNECT
         case TimeoutError():
             return Break.TIMEOUT
-        case aiohttp.ClientPayloadError() if isinstance(error.__cause__, ContentEncodingError):
+        case aiohttp.ClientPayloadError() if type(error.__cause__).__name__ == "ContentEncodingError":
             return Break.GARBLED
         case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError() | ConnectionError():
             return Break.DROPPED

@@ -12,8 +12,9 @@ from virtual import run_virtual
 from arkbatch.core.job import Secret, Timeouts
 from arkbatch.core.types import Break, Broken, Call, Reply
 from arkbatch.transport import transport
-from arkbatch.transport.aiohttp_internals import SessionPosts
 from arkbatch.transport.auth import ApiKey
+from arkbatch.transport.connection_slots import ConnectionSlots
+from arkbatch.transport.session_posts import SessionPosts
 from arkbatch.transport.transport import HttpTransport, open_transport, proxy_for
 
 pytestmark = pytest.mark.usefixtures("either_way")
@@ -236,9 +237,8 @@ def mocked_send(url="http://x.test/v1/", **answer):
         with aioresponses() as mocked:
             mocked.post("http://x.test/v1/chat/completions", response_class=Answer, **answer)
             async with aiohttp.ClientSession() as session:
-                return await HttpTransport(
-                    SessionPosts(session, url.rstrip("/"), None), ApiKey(Secret("sk-secret"))
-                ).send(CALL)
+                posts = SessionPosts(session, url.rstrip("/"), None)
+                return await HttpTransport(posts, ApiKey(Secret("sk-secret")), ConnectionSlots(1)).send(CALL)
 
     return run_virtual(main())
 

@@ -2,20 +2,17 @@
 
 import asyncio
 
-import aiohttp
 import pytest
 from servers import OK, Raw, gzipped, served, whole
 from virtual import run_virtual
 
 from arkbatch.core.job import Secret, Timeouts
 from arkbatch.core.types import Break, Call, Reply
-from arkbatch.transport import aiohttp_internals as posting
+from arkbatch.transport.aiohttp_internals import OneTimerHandler
 from arkbatch.transport.auth import ApiKey
-from arkbatch.transport.silence import Connected
 from arkbatch.transport.transport import open_transport
 
 CALL = Call("run-1-7-1", "chat", "/chat/completions", b"{}")
-pytestmark = pytest.mark.skipif(not aiohttp.__version__.startswith(posting.TESTED), reason="of another aiohttp")
 
 
 def session(handler, body, read=3.0):
@@ -70,6 +67,20 @@ def test_a_silence_is_counted_from_the_last_part_of_the_answer():
     assert (broken.how, broken.seconds) == (Break.TIMEOUT, pytest.approx(5, abs=0.01))
 
 
+@pytest.mark.parametrize("dripped", [b"HTTP/1.1 102 Processing\r\n\r\n", b"X"])
+def test_neither_interim_answers_nor_a_head_that_drips_lengthen_the_wait(dripped, either_way):
+    async def drip(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(dripped if dripped.startswith(b"HTTP") else OK)
+        for _ in range(40):
+            await asyncio.sleep(0.5)
+            writer.write(dripped)
+        writer.close()
+
+    broken = session(drip, lambda http: http.send(CALL))
+    assert (broken.how, broken.seconds) == (Break.TIMEOUT, pytest.approx(3, abs=0.1))
+
+
 def test_an_idle_connection_has_no_silence():
     async def body(http):
         first = await http.send(CALL)
@@ -100,7 +111,7 @@ def test_a_reply_for_which_aiohttp_pauses_goes_on():
     large = b"x" * (4 << 20)
     made = []
 
-    class Counting(Connected):
+    class Counting(OneTimerHandler):
         def pause_reading(self):
             made.append(self)
             super().pause_reading()

@@ -1,0 +1,12 @@
+"""Has a test's calls go by the other of the two ways in which they are posted."""
+
+from arkbatch.transport import aiohttp_internals
+
+
+def by_session(monkeypatch):
+    """Have calls go through aiohttp's session, as with an aiohttp whose inner parts are others."""
+
+    async def changed():
+        return "switched off by a test"
+
+    monkeypatch.setattr(aiohttp_internals, "why_unusable", changed)
