@@ -21,7 +21,7 @@ from typing import Any
 from arkbatch.config.resolve import resolve
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Job
-from arkbatch.engine.open_run import OpenRun, Wishes
+from arkbatch.engine.open_run import OpenRun, ResumeOptions
 from arkbatch.engine.session import Session, summary_of
 from arkbatch.monitor.observer import Observer
 from arkbatch.pricing.summary import Summary
@@ -47,7 +47,7 @@ async def arun(job: Job, observer: Observer | None = None, *, rebase: bool = Fal
             "Only the command starts a simulator: say arkbatch run --simulate, "
             "or start one with arkbatch simulate and give its address as base_url."
         )
-    with OpenRun(job, Wishes(rebase, mixed), wall=time.time) as opened:
+    with OpenRun(job, ResumeOptions(rebase, mixed), wall=time.time) as opened:
         if not opened.found.to_send:
             return summary_of(opened, "nothing left", 0.0)
         return await Session(opened, [observer] if observer else []).work()

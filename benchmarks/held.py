@@ -63,7 +63,7 @@ class Looking(arkbatch.Observer):
     def __init__(self) -> None:
         self.most, self.in_flight = 0, 0
 
-    def stands(self, standing):
+    def progressed(self, standing):
         self.most, self.in_flight = max(self.most, resident()), max(self.in_flight, standing.in_flight)
 
 

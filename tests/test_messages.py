@@ -12,10 +12,10 @@ from runs import Told, answered, job_of, numbered, prompts, worked_off
 from arkbatch.cli import arkbatch
 from arkbatch.config.resolve import resolve
 from arkbatch.core.errors import JobError, RunChanged, RunDirectoryError, RunLocked, UsageError
-from arkbatch.engine.open_run import OpenRun, Wishes
+from arkbatch.engine.open_run import OpenRun, ResumeOptions
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.limits.pace_file import PaceNote
-from arkbatch.monitor.progress import Found
+from arkbatch.monitor.progress import FoundRows
 from arkbatch.reports.status.text import pace_text
 from arkbatch.reports.text.summary import found_line, spent_text
 from arkbatch.transport.transport_errors import detail
@@ -56,7 +56,7 @@ def test_who_holds_a_run_is_told_with_the_order_that_ends_it(tmp_path):
 def test_made_up_and_real_answers_are_told_apart_by_name(tmp_path, first, then, said):
     job = job_of(prompts(tmp_path, *numbered(2)))
     worked_off(replace(job, simulated=first), answered)
-    with pytest.raises(RunChanged, match=said), OpenRun(replace(job, simulated=then), Wishes(), wall=Told()):
+    with pytest.raises(RunChanged, match=said), OpenRun(replace(job, simulated=then), ResumeOptions(), wall=Told()):
         pass
 
 
@@ -88,7 +88,7 @@ def test_a_mistake_in_a_flag_is_not_blamed_on_the_job_file(tmp_path):
 
 
 def test_a_retry_that_chooses_no_row_says_that_and_not_that_all_is_well():
-    found = Found("a.run", done=1, failed=1, left=0, to_send=0, total=0, fresh=False, command="retry")
+    found = FoundRows("a.run", done=1, failed=1, left=0, to_send=0, total=0, fresh=False, command="retry")
     assert found_line(found) == (
         "None of the 1 failed row in a.run is of those kinds or numbers: arkbatch status a.run"
     )

@@ -8,7 +8,7 @@ from runs import prompts
 
 from arkbatch.config.resolve import resolve
 from arkbatch.core.errors import UsageError
-from arkbatch.monitor.progress_bar import LineAMinute
+from arkbatch.monitor.progress_bar import ProgressLines
 
 VARIABLES = {"OPENAI_API_KEY": "sk-x", "OPENAI_BASE_URL": "http://other.example/v1"}
 
@@ -47,7 +47,7 @@ def test_https_and_this_machine_need_no_word(tmp_path, url):
 
 def test_control_characters_are_made_visible_where_progress_is_printed():
     out = io.StringIO()
-    LineAMinute(out).noted("the service is away: \x1b]0;owned\x07")
+    ProgressLines(out).noted("the service is away: \x1b]0;owned\x07")
     assert out.getvalue() == "The service is away: \\x1b]0;owned\\x07.\n"
 
 

@@ -42,19 +42,19 @@ def command(run_dir: str, action: str, words: tuple[str, ...], *, reason: str, a
     from arkbatch.core.errors import UsageError
     from arkbatch.core.text import printable
     from arkbatch.journal.run_directory import RunDirectory
-    from arkbatch.monitor.commands import encoded, order_of
-    from arkbatch.monitor.control_socket import NobodyThere, give
+    from arkbatch.monitor.commands import encode_line, parse_command
+    from arkbatch.monitor.control_socket import NobodyThere, send_command
 
-    order = order_of(action, words, reason)
+    order = parse_command(action, words, reason)
     directory = RunDirectory(Path(run_dir))
     directory.read_info()
     try:
-        answer = give(directory, order)
+        answer = send_command(directory, order)
     except NobodyThere as error:
         raise _nobody(directory, run_dir, error) from None
     if answer.error:
         raise UsageError(answer.error)
-    click.echo(encoded(answer).decode().rstrip() if as_json else printable(answer.said))
+    click.echo(encode_line(answer).decode().rstrip() if as_json else printable(answer.said))
 
 
 def _nobody(directory: "RunDirectory", run_dir: str, error: "RunDirectoryError") -> "RunDirectoryError":

@@ -12,7 +12,7 @@ import click
 from arkbatch.cli.options import told
 
 if TYPE_CHECKING:
-    from arkbatch.monitor.notify_channels import Messenger
+    from arkbatch.monitor.notify_channels import Channel
 
 
 @click.command(short_help="Send a trial message to where a run would tell how it ends.")
@@ -41,12 +41,12 @@ def command(job: str | None, *, as_json: bool, **flags: Any) -> int:
     from arkbatch.config.resolve import resolve_notify
     from arkbatch.core.errors import ExitCode, UsageError
     from arkbatch.core.text import printable, printable_json
-    from arkbatch.monitor.notify_channels import messengers
+    from arkbatch.monitor.notify_channels import build_channels
 
     notify = resolve_notify(job, flags, os.environ, Path.cwd())
     if not notify:
         raise UsageError("nobody is to be told: give --notify URL or --notify-command, or set ARKBATCH_NOTIFY")
-    asked = messengers(notify, insecure=True)
+    asked = build_channels(notify, insecure=True)
     failed = asyncio.run(_send(asked))
     if as_json:
         click.echo(printable_json(orjson.dumps({"asked": [each.name for each in asked], "failed": failed})))
@@ -56,13 +56,15 @@ def command(job: str | None, *, as_json: bool, **flags: Any) -> int:
     return ExitCode.USAGE if failed else ExitCode.OK
 
 
-async def _send(messengers: "list[Messenger]") -> list[str]:
-    from arkbatch.monitor.notification import Event, Notice
-    from arkbatch.monitor.notify import Notifier
+async def _send(messengers: "list[Channel]") -> list[str]:
+    from arkbatch.monitor.notification import Notification, NotificationEvent
+    from arkbatch.monitor.notify import NotificationSender
 
     failed: list[str] = []
-    notifier = Notifier(messengers, failed.append)
+    notifier = NotificationSender(messengers, failed.append)
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    notifier.send(Notice(Event.TRIAL, "a trial message, as a run would send it", "", platform.node(), at))
+    notifier.send(
+        Notification(NotificationEvent.TRIAL, "a trial message, as a run would send it", "", platform.node(), at)
+    )
     await notifier.settle()
     return failed

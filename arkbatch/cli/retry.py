@@ -40,13 +40,13 @@ def command(
     from arkbatch.cli.serve_options import Serving
     from arkbatch.cli.session import carry_out
     from arkbatch.core.kinds import chosen_kinds
-    from arkbatch.engine.retry_run import Choice, OpenRetry
+    from arkbatch.engine.retry_run import RetryRun, RetrySelection
 
     changes = _changes(flags.pop("set_"), flags["model"])
-    choice = Choice(chosen_kinds(kind), _numbers(row), changes)
+    choice = RetrySelection(chosen_kinds(kind), _numbers(row), changes)
     return carry_out(
         _job(run_dir, flags),
-        lambda ready: OpenRetry(ready, choice, wall=time.time),
+        lambda ready: RetryRun(ready, choice, wall=time.time),
         lambda session, run: session.work_again(run.rows()),
         as_json=as_json,
         serving=Serving(live, metrics),

@@ -41,7 +41,7 @@ def command(
     """
     from arkbatch.cli.serve_options import Serving
     from arkbatch.cli.session import carry_out, this_command
-    from arkbatch.engine.open_run import OpenRun, Wishes
+    from arkbatch.engine.open_run import OpenRun, ResumeOptions
 
     job = job_from(input_, flags)
     if flags["dry_run"]:
@@ -51,7 +51,7 @@ def command(
     return carry_out(
         job,
         lambda ready: OpenRun(
-            ready, Wishes(rebase, mixed), wall=time.time, command=this_command(), stdin=sys.stdin.buffer
+            ready, ResumeOptions(rebase, mixed), wall=time.time, command=this_command(), stdin=sys.stdin.buffer
         ),
         lambda session, _: session.work(),
         as_json=as_json,

@@ -22,11 +22,11 @@ from arkbatch.core.text import printable, printable_json
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session, summary_of
 from arkbatch.estimate.text import foretold
-from arkbatch.monitor.commands import Answer, Order, Set
-from arkbatch.monitor.control_socket import HERE, listening
-from arkbatch.monitor.notification import without_addresses
+from arkbatch.monitor.commands import Command, CommandReply, SetLimits
+from arkbatch.monitor.control_socket import HERE, accept_commands
+from arkbatch.monitor.notification import mask_command_line
 from arkbatch.monitor.observer import Observer
-from arkbatch.monitor.progress_bar import Bar, LineAMinute
+from arkbatch.monitor.progress_bar import ProgressBar, ProgressLines
 from arkbatch.pricing.summary import Summary
 from arkbatch.protocol.ark_only import remarks
 from arkbatch.reports.status.advice import NO_ROWS, next_step
@@ -112,22 +112,22 @@ async def simulated(job: Job, *, said: bool = False) -> AsyncIterator[Job]:
 async def _orders(session: Session, run: OpenRun) -> AsyncIterator[None]:
     """`arkbatch ctl` reaches the session meanwhile. Where it cannot, that is no reason not to run."""
 
-    def obey(order: Order) -> Answer:
-        if isinstance(order.do, Set) and order.do.concurrency is not UNSET:
+    def obey(order: Command) -> CommandReply:
+        if isinstance(order.do, SetLimits) and order.do.concurrency is not UNSET:
             allow_files(order.do.concurrency * (2 if run.job.simulated else 1))
-        return session.obey(order)
+        return session.handle(order)
 
     async with AsyncExitStack() as stack:
         if HERE:
             try:
-                await stack.enter_async_context(listening(run.directory, obey))
+                await stack.enter_async_context(accept_commands(run.directory, obey))
             except RunDirectoryError as error:
                 click.echo(f"{error}.", err=True)
         yield
 
 
 def _progress() -> Observer:
-    return Bar() if sys.stderr.isatty() else LineAMinute()
+    return ProgressBar() if sys.stderr.isatty() else ProgressLines()
 
 
 @contextlib.contextmanager
@@ -190,7 +190,7 @@ def _next_command(summary: Summary) -> str:
 
 def _larger(flag: str, budget: str) -> str:
     """This command with another budget."""
-    words = without_addresses(sys.argv[1:])
+    words = mask_command_line(sys.argv[1:])
     place = next((number for number, word in enumerate(words) if word.partition("=")[0] == flag), len(words))
     given = words[place].partition("=")[2] if place < len(words) else ""
     rest = words[place + (1 if given else 2) :]
@@ -199,4 +199,4 @@ def _larger(flag: str, budget: str) -> str:
 
 def this_command() -> str:
     """As it may be kept and shown: addresses of notices are secrets."""
-    return shlex.join(["arkbatch", *without_addresses(sys.argv[1:])])
+    return shlex.join(["arkbatch", *mask_command_line(sys.argv[1:])])

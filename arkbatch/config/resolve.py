@@ -19,9 +19,9 @@ from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job import CERTIFICATE_TEXT, NO_KEY, Job, Limits, Notify, Sections
 from arkbatch.core.secret_variables import NOTIFY
 from arkbatch.engine.json_schema import read_schema
-from arkbatch.engine.tool_module import load, tools_of
+from arkbatch.engine.tool_module import load_tool_module, tools_of
 from arkbatch.limits.published_limits import ramp_at
-from arkbatch.monitor.notify_channels import messengers, settled
+from arkbatch.monitor.notify_channels import build_channels, with_addresses
 from arkbatch.protocol.endpoints.responses import flat_tool
 from arkbatch.rows.sniff_input import first_line, names_model, no_jsonl
 
@@ -142,9 +142,9 @@ def _notify(typed: Typed, given: Mapping[str, Any], environ: Mapping[str, str], 
         return Notify()
     urls = [] if "notify" in given else read_variables(environ, folders).get(NOTIFY).split()
     folder = None if "notify_command" in given else typed.folder
-    said = settled(typed.file.notify, urls, folder)
+    said = with_addresses(typed.file.notify, urls, folder)
     said_by = "--notify" if "notify" in given else NOTIFY if urls else f"{typed.label}: notify.urls"
-    messengers(said, insecure=bool(given.get("insecure")), said_by=said_by)
+    build_channels(said, insecure=bool(given.get("insecure")), said_by=said_by)
     return said
 
 
@@ -182,7 +182,7 @@ def _tools(typed: Typed, given: Mapping[str, Any], cwd: Path) -> dict[str, Any]:
     if typed.file.endpoint not in {"chat", "responses"}:
         raise mistake(typed.label, f'{name} works for chat and responses, and endpoint is "{typed.file.endpoint}"')
     path = ((cwd if "tools" in given else typed.folder or cwd) / said.module).absolute()
-    functions = load(path, f"{typed.label}: {name}" if typed.label and "tools" not in given else name)
+    functions = load_tool_module(path, f"{typed.label}: {name}" if typed.label and "tools" not in given else name)
     declared: list[dict[str, Any]] = list(tools_of(functions))
     if typed.file.endpoint == "responses":
         declared = [flat_tool(tool) for tool in declared]

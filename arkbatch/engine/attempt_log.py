@@ -30,7 +30,7 @@ from arkbatch.limits.circuit_breaker import doubtful
 _CALLS_KEPT = 20  # a row that waits out a night of overload has thousands
 
 
-class History:
+class AttemptLog:
     """Grows by one verdict a call, and ends as an outcome."""
 
     __slots__ = (
@@ -80,7 +80,7 @@ class History:
         """Replies were billed, and none of them is the row's answer."""
         return bool(self._discarded or self._rounds)
 
-    def goes_on(self, now: float, held: float = 0.0) -> None:
+    def resumes(self, now: float, held: float = 0.0) -> None:
         """The row goes on; what passed since it was refused counts as waiting.
 
         held: seconds so far in which the whole run was held back on purpose, which is no waiting
@@ -98,9 +98,9 @@ class History:
         self.spent -= 1
         self.doubted_at = self.condemned = None
 
-    def passed_on(self, *, with_bill: bool) -> "History":
+    def passed_on(self, *, with_bill: bool) -> "AttemptLog":
         """What a part of a pack brings along from the whole: its calls, and for one of the parts what they billed."""
-        part = History()
+        part = AttemptLog()
         part._calls = [each if with_bill else replace(each, tokens=NO_USAGE) for each in self._calls]
         part._discarded = self._discarded if with_bill else {}
         part._reply, part._model, part._tier = self._reply, self._model, self._tier
@@ -155,7 +155,7 @@ class History:
         self._model, self._tier = done.model or self._model, done.service_tier or self._tier
         self._rounds = add_usage(self._rounds, done.usage)
 
-    def begins(self, now: float) -> None:
+    def first_call_began(self, now: float) -> None:
         """The first call was sent at this time, although another may end before it."""
         if not self._calls:
             self._began = now

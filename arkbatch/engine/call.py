@@ -1,7 +1,7 @@
 """One call of a row: the budget's leave, the limiter's turn, the exchange, the verdict, and who is told of it.
 
 What is to follow from a verdict, another call or a record, is the engine's to decide. Everything that the outside is
-touched by is in `Tools`, so that a test can put in anything else.
+touched by is in `Dependencies`, so that a test can put in anything else.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ from arkbatch.core.types import (
     Verdict,
     assumed,
 )
-from arkbatch.engine.attempt_log import History
-from arkbatch.engine.cost_limit import Hold, Spending
-from arkbatch.engine.tool_loop import Talk
+from arkbatch.engine.attempt_log import AttemptLog
+from arkbatch.engine.cost_limit import CostLimit, CostReservation
+from arkbatch.engine.tool_loop import ToolLoop
 from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.permit import Permit
 from arkbatch.monitor.observer import Observer
@@ -44,13 +44,13 @@ from arkbatch.rows.media_files import Images
 from arkbatch.transport.transport import Transport
 
 
-class Recorder(Protocol):
+class OutcomeStore(Protocol):
     """What outcomes are handed to: a journal, as a rule. It is done with them when it returns."""
 
     def record(self, *outcomes: Outcome) -> None: ...
 
 
-class Tools(Struct, frozen=True):
+class Dependencies(Struct, frozen=True):
     """What the engine works with; every touch of the world is in here.
 
     model: the job's model; call_prefix: begins each client request id, row and attempt follow
@@ -64,7 +64,7 @@ class Tools(Struct, frozen=True):
 
     limiter: Limiter
     transport: Transport
-    journal: Recorder
+    journal: OutcomeStore
     observer: Observer
     retry: RetryPolicy
     replies: ReplyPolicy
@@ -72,14 +72,14 @@ class Tools(Struct, frozen=True):
     call_prefix: str
     chance: Callable[[], float]
     wall: Callable[[], float]
-    spending: Spending | None = None
+    spending: CostLimit | None = None
     files: Images | None = None
     check: Callable[[Row, Reply, Done], Verdict] | None = None
-    talk: Talk | None = None
+    talk: ToolLoop | None = None
     hedge: int = 0
 
 
-class Asked(Struct, frozen=True):
+class PreparedRow(Struct, frozen=True):
     """A row with what is needed to call for it."""
 
     row: Row
@@ -87,41 +87,41 @@ class Asked(Struct, frozen=True):
     size: Size
 
 
-class Leave(Struct, frozen=True, gc=False):
+class Admission(Struct, frozen=True, gc=False):
     """What one call was given: its permit and its part of the budget, if there is one."""
 
     permit: Permit
-    hold: Hold | None
+    hold: CostReservation | None
 
 
-class Sent(Struct, frozen=True, gc=False):
+class StartedCall(Struct, frozen=True, gc=False):
     """A call under way."""
 
-    leave: Leave
+    leave: Admission
     call: Call
 
 
-class Calls:
+class CallRunner:
     """Makes the calls of a session."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: Dependencies) -> None:
         self._tools = tools
         self._time = asyncio.get_running_loop().time
 
-    def asked(self, row: Row) -> Asked:
+    def prepare(self, row: Row) -> PreparedRow:
         endpoint = ENDPOINTS[row.endpoint]
-        return Asked(row, endpoint, endpoint.size(row.body))
+        return PreparedRow(row, endpoint, endpoint.size(row.body))
 
-    async def make(self, asked: Asked, history: History) -> CallResult | Cause | None:
+    async def run(self, asked: PreparedRow, history: AttemptLog) -> CallResult | Cause | None:
         """Call once. None: no call is to be made any more; a cause: no row can be sent."""
         sent = await self.start(asked, history)
-        if not isinstance(sent, Sent):
+        if not isinstance(sent, StartedCall):
             return sent
         return self.end(sent, asked, history, await self.exchange(sent, asked))
 
     # ---- the steps of it
 
-    async def start(self, asked: Asked, history: History) -> Sent | CallResult | Cause | None:
+    async def start(self, asked: PreparedRow, history: AttemptLog) -> StartedCall | CallResult | Cause | None:
         """Wait for leave to call once, and make the call ready; what else comes of it is as above."""
         spending, limiter, hold = self._tools.spending, self._tools.limiter, None
         demand = limiter.demand_of(asked.row, asked.size)
@@ -133,11 +133,11 @@ class Calls:
         permit = await limiter.acquire(demand, untried=not history.sent)
         if permit is None:
             return None
-        leave = Leave(permit, hold)
+        leave = Admission(permit, hold)
         sent = self.begin(leave, asked, history)
         return self.unsendable(leave, asked, sent) if isinstance(sent, Cause) else sent
 
-    async def admit_again(self, asked: Asked) -> Leave | None:
+    async def admit_again(self, asked: PreparedRow) -> Admission | None:
         """Leave for a call that can be done without. None: it does not fit the budget, or nobody goes any more."""
         spending, limiter, hold = self._tools.spending, self._tools.limiter, None
         demand = limiter.demand_of(asked.row, asked.size)
@@ -151,9 +151,9 @@ class Calls:
         finally:
             if permit is None and spending is not None and hold is not None:
                 spending.settle(hold, asked.row, NO_USAGE, model="", service_tier="", answered=False)
-        return None if permit is None else Leave(permit, hold)
+        return None if permit is None else Admission(permit, hold)
 
-    def begin(self, leave: Leave, asked: Asked, history: History) -> Sent | Cause:
+    def begin(self, leave: Admission, asked: PreparedRow, history: AttemptLog) -> StartedCall | Cause:
         """Make the call ready. A cause: why it cannot be sent."""
         tools, row, permit = self._tools, asked.row, leave.permit
         # Encoded for each call, so that only rows on their way have their images in memory, and none that waits.
@@ -161,7 +161,7 @@ class Calls:
         if isinstance(body, Cause):
             return body
         if history.sent:  # the first call of a row has nothing behind it
-            history.goes_on(permit.at, tools.limiter.paused_seconds(permit.at))
+            history.resumes(permit.at, tools.limiter.paused_seconds(permit.at))
             self.forgive(history)
         history.sent += 1
         attempt = history.sent
@@ -171,16 +171,16 @@ class Calls:
         model, stream = row.asked_model, row.body.get("stream") is True
         moved = permit.flight.moved if stream and permit.flight is not None else None
         call = Call(client_id, row.endpoint, asked.endpoint.path, body, NO_HEADERS, model, stream, moved)
-        return Sent(leave, call)
+        return StartedCall(leave, call)
 
-    def unsendable(self, leave: Leave, asked: Asked, cause: Cause) -> CallResult:
+    def unsendable(self, leave: Admission, asked: PreparedRow, cause: Cause) -> CallResult:
         """Give the leave back: nothing is sent."""
         result = CallResult(Broken(Break.CONNECT, cause.message), Refused(cause))
         self._tools.limiter.release_unsent(leave.permit)
         self._pay(leave, asked, result)
         return result
 
-    async def exchange(self, sent: Sent, asked: Asked) -> CallResult:
+    async def exchange(self, sent: StartedCall, asked: PreparedRow) -> CallResult:
         """Send it and judge what comes back. Whoever cancels this has given the permit back."""
         tools = self._tools
         try:
@@ -195,7 +195,7 @@ class Calls:
             verdict = tools.check(asked.row, response, verdict)
         return CallResult(response, verdict)
 
-    def end(self, sent: Sent, asked: Asked, history: History, result: CallResult) -> CallResult:
+    def end(self, sent: StartedCall, asked: PreparedRow, history: AttemptLog, result: CallResult) -> CallResult:
         """Tell everyone what came of it. The verdict comes back with the blame where it belongs."""
         tools, response = self._tools, result.response
         result = tools.limiter.release(sent.leave.permit, result)
@@ -207,7 +207,7 @@ class Calls:
         return result
 
     def outrun(
-        self, sent: Sent, asked: Asked, history: History, winner: Done | Refused, own: CallResult | None
+        self, sent: StartedCall, asked: PreparedRow, history: AttemptLog, winner: Done | Refused, own: CallResult | None
     ) -> None:
         """Another call of the row was answered first. own: what this one came to; None: it is being abandoned.
 
@@ -222,9 +222,9 @@ class Calls:
         if tools.spending is not None and leave.hold is not None:
             model, tier, answered = winner.model, winner.service_tier, isinstance(winner, Done)
             tools.spending.settle(leave.hold, asked.row, usage, model=model, service_tier=tier, answered=answered)
-        tools.observer.outran(asked.row, sent.call.client_id, usage)
+        tools.observer.hedge_lost(asked.row, sent.call.client_id, usage)
 
-    def _pay(self, leave: Leave, asked: Asked, result: CallResult) -> None:
+    def _pay(self, leave: Admission, asked: PreparedRow, result: CallResult) -> None:
         if self._tools.spending is None or leave.hold is None:
             return
         verdict, usage = result.verdict, result.usage
@@ -232,7 +232,7 @@ class Calls:
         answered = isinstance(verdict, Done)
         self._tools.spending.settle(leave.hold, asked.row, usage, model=model, service_tier=tier, answered=answered)
 
-    def forgive(self, history: History) -> None:
+    def forgive(self, history: AttemptLog) -> None:
         """Give an attempt back that was spent on what is now known to have been an outage."""
         if history.doubted_at is not None and self._tools.limiter.circuit_breaker.covers(history.doubted_at):
             history.forgive()

@@ -16,26 +16,26 @@ from arkbatch.core.text import counted, duration, short
 from arkbatch.core.types import Kind
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.requeue import count_failed, failed_rows
-from arkbatch.engine.worker_pool import Engine
+from arkbatch.engine.worker_pool import WorkerPool
 from arkbatch.journal.run_directory import SessionInfo
 from arkbatch.limits.adaptive_limit import Pace
 from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.published_limits import ramp_at
 from arkbatch.monitor.commands import (
     VERSION,
-    Answer,
+    Command,
+    CommandReply,
     Drain,
-    Look,
-    Order,
     Pause,
     Requeue,
     Resume,
-    Set,
-    State,
+    SessionState,
+    SetLimits,
+    ShowStatus,
     limits_after,
 )
 from arkbatch.monitor.observer import Observer
-from arkbatch.monitor.progress import Standing
+from arkbatch.monitor.progress import Progress
 from arkbatch.transport.connection_slots import ConnectionSlots
 
 PAUSED = "paused"  # the name of the pause in the limiter
@@ -43,8 +43,8 @@ KEPT = 500  # changes in run.json; the log has all of them
 NO_LIMITS: Mapping[str, int | float | None] = {}
 
 
-class Steering:
-    """One for each session. `obey` is quick and does not wait: the session goes on beside it.
+class CommandHandler:
+    """One for each session. `handle` is quick and does not wait: the session goes on beside it.
 
     limits: as they are now
     look: how the session stands; stop: ends it as Ctrl-C does
@@ -55,13 +55,13 @@ class Steering:
         *,
         run: OpenRun,
         session: SessionInfo,
-        engine: Engine,
+        engine: WorkerPool,
         limiter: Limiter,
         pace: Pace,
         slots: ConnectionSlots,
         observer: Observer,
         clock: Callable[[], float],
-        look: Callable[[], Standing],
+        look: Callable[[], Progress],
         stop: Callable[[], None],
     ) -> None:
         self._run = run
@@ -76,14 +76,14 @@ class Steering:
         self._stop = stop
         self.limits = run.job.limits
 
-    def obey(self, order: Order) -> Answer:
+    def handle(self, order: Command) -> CommandReply:
         """ArkbatchError: why nothing was changed."""
         said = self._do(order)
-        return Answer(VERSION, said, state=self._state())
+        return CommandReply(VERSION, said, state=self._state())
 
-    def _do(self, order: Order) -> str:
+    def _do(self, order: Command) -> str:
         match order.do:
-            case Look():
+            case ShowStatus():
                 return self._told()
             case Pause():
                 return self._pause(order)
@@ -91,7 +91,7 @@ class Steering:
                 return self._resume(order)
             case Drain():
                 return self._drain(order)
-            case Set() as limits:
+            case SetLimits() as limits:
                 return self._set(order, limits)
             case Requeue(kinds=kinds):
                 return self._requeue(order, frozenset(kinds))
@@ -100,7 +100,7 @@ class Steering:
 
     # ---- the orders
 
-    def _pause(self, order: Order) -> str:
+    def _pause(self, order: Command) -> str:
         self._refuse_at_the_end()
         if PAUSED in self._limiter.pauses:
             return f"It has been paused for {self._held_for(PAUSED)}."
@@ -108,7 +108,7 @@ class Steering:
         self._limiter.pause(PAUSED)
         return f"Paused: no call begins; {_in_flight(self._limiter.in_flight)}."
 
-    def _resume(self, order: Order) -> str:
+    def _resume(self, order: Command) -> str:
         if PAUSED not in self._limiter.pauses:
             return f"It is not paused{self._still_held()}."
         did = f"went on after {self._held_for(PAUSED)}"
@@ -116,7 +116,7 @@ class Steering:
         self._limiter.resume(PAUSED)
         return f"{_sentence(did)}{self._still_held()}."
 
-    def _drain(self, order: Order) -> str:
+    def _drain(self, order: Command) -> str:
         self._refuse_at_the_end()
         self._keep(order, "stopped")
         self._stop()
@@ -124,7 +124,7 @@ class Steering:
         later = f" Go on later:  {command}" if command.startswith("arkbatch ") else ""
         return f"Stopping: {_in_flight(self._limiter.in_flight)}, and the rows left stay undone.{later}"
 
-    def _set(self, order: Order, wanted: Set) -> str:
+    def _set(self, order: Command, wanted: SetLimits) -> str:
         self._refuse_at_the_end()
         self._check_budget(wanted)
         before = {name: getattr(self.limits, name) for name in wanted.changes()}
@@ -139,7 +139,7 @@ class Steering:
         spent = self._spent() if "max_cost" in changes else ""
         return f"Set {did}{spent}{self._when()}. This session only: the next one goes by the job ({_listed(job)})."
 
-    def _apply(self, changed: Set) -> None:
+    def _apply(self, changed: SetLimits) -> None:
         limits, now = self.limits, self._clock()
         if changed.rpm is not msgspec.UNSET:
             self._pace.allow_rate(now, limits.rpm, ramp_at(self._run.job.base_url))
@@ -155,7 +155,7 @@ class Steering:
         if changed.max_cost is not msgspec.UNSET and self._engine.spending is not None:
             self._engine.spending.allow(changed.max_cost)
 
-    def _check_budget(self, wanted: Set) -> None:
+    def _check_budget(self, wanted: SetLimits) -> None:
         if wanted.max_cost is not msgspec.UNSET and self.limits.max_cost is None:
             raise UsageError(
                 "max_cost: this session began without a budget, so what its calls may cost is not known. "
@@ -167,7 +167,7 @@ class Steering:
         spending = self._engine.spending
         return f"; {spending.said} are spent" if spending is not None else ""
 
-    def _requeue(self, order: Order, kinds: frozenset[Kind]) -> str:
+    def _requeue(self, order: Command, kinds: frozenset[Kind]) -> str:
         self._refuse_at_the_end()
         names = ", ".join(sorted(kinds))
         if Kind.BAD_ROW in kinds:
@@ -192,7 +192,7 @@ class Steering:
 
     # ---- what is remembered
 
-    def _keep(self, order: Order, did: str, limits: Mapping[str, int | float | None] = NO_LIMITS) -> None:
+    def _keep(self, order: Command, did: str, limits: Mapping[str, int | float | None] = NO_LIMITS) -> None:
         """RunDirectoryError: it cannot be written down, and so nothing is changed."""
         session, word, at = self._session, str(order.do.__struct_config__.tag), self._stamp(self._run.wall())
         steered = Steered(at, word, did, order.by, order.reason, dict(limits))
@@ -205,7 +205,7 @@ class Steering:
         except RunDirectoryError:
             session.steered, session.limits = before
             raise
-        self._observer.steered(steered)
+        self._observer.settings_changed(steered)
 
     @staticmethod
     def _stamp(moment: float) -> str:
@@ -213,12 +213,12 @@ class Steering:
 
     # ---- how it stands
 
-    def _state(self) -> State:
+    def _state(self) -> SessionState:
         standing, now, wall = self._look(), self._clock(), self._run.wall()
-        names = Set.__struct_fields__
+        names = SetLimits.__struct_fields__
         limits = {name: getattr(self.limits, name) for name in names}
         of_job = {name: getattr(self._run.job.limits, name) for name in names}
-        return State(
+        return SessionState(
             session=self._session.number,
             stopping=self._engine.is_over,
             held={reason: self._stamp(wall - (now - since)) for reason, since in self._limiter.pauses.items()},
@@ -248,7 +248,7 @@ class Steering:
 
     def _in_force(self) -> dict[str, int | float | None]:
         """The limits; of those that few runs have, those that this one has."""
-        limits = {name: getattr(self.limits, name) for name in Set.__struct_fields__}
+        limits = {name: getattr(self.limits, name) for name in SetLimits.__struct_fields__}
         return {name: value for name, value in limits.items() if value is not None or name in {"rpm", "tpm"}}
 
     def _held_for(self, reason: str) -> str:

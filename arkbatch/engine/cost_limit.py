@@ -40,7 +40,7 @@ HOW_TO_PRICE = (
 MAX_COST, MAX_TOKENS, NO_PRICE = "max_cost", "max_tokens", "no_price"
 
 
-class Hold(Struct, frozen=True, gc=False):
+class CostReservation(Struct, frozen=True, gc=False):
     """What one call may take at most."""
 
     cost: Decimal
@@ -55,7 +55,7 @@ class _Largest(Struct):
     answered: int
 
 
-class Spending:
+class CostLimit:
     """Asked before each call of a session, and told what it took.
 
     spent, tokens: so far, earlier sessions included
@@ -70,14 +70,14 @@ class Spending:
         self.currency = "" if self._most_cost is None else _currency(job, bill, wall())
         self.spent = bill.cost().amounts.get(self.currency, ZERO)
         self.tokens = total_tokens(tally.usage for tally in ledger.tallies)
-        self._held = Hold(ZERO, 0)
+        self._held = CostReservation(ZERO, 0)
         self._in_flight = 0
         self._longest = self._answers = 0
         self._largest: dict[tuple[str, str, str], _Largest] = {}
         self._closed = False
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    async def admit(self, row: Row, size: Size, expected: int) -> Hold | Cause | None:
+    async def admit(self, row: Row, size: Size, expected: int) -> CostReservation | Cause | None:
         """Wait until the call fits. A cause: it never will; None: `close` was called. `expected`: output tokens."""
         hold = self._most_of(row, size, expected)
         if isinstance(hold, Cause):
@@ -95,7 +95,7 @@ class Spending:
             await self._wait(first=True)
         return None
 
-    def admit_now(self, row: Row, size: Size, expected: int) -> Hold | None:
+    def admit_now(self, row: Row, size: Size, expected: int) -> CostReservation | None:
         """The same for a call that can be done without: None when it does not fit at once."""
         hold = self._most_of(row, size, expected)
         if self._closed or self._waiting or isinstance(hold, Cause) or self._over(hold) is not None:
@@ -109,9 +109,11 @@ class Spending:
         (self._waiting.appendleft if first else self._waiting.append)(bell)
         await bell
 
-    def settle(self, hold: Hold, row: Row, usage: Usage, *, model: str, service_tier: str, answered: bool) -> None:
+    def settle(
+        self, hold: CostReservation, row: Row, usage: Usage, *, model: str, service_tier: str, answered: bool
+    ) -> None:
         """The call ended. One that was answered and did not count its tokens is taken to have used all it might."""
-        self._held = Hold(self._held.cost - hold.cost, self._held.tokens - hold.tokens)
+        self._held = CostReservation(self._held.cost - hold.cost, self._held.tokens - hold.tokens)
         self._in_flight -= 1
         if usage:
             self._longest = max(self._longest, usage.get("output", 0))
@@ -133,7 +135,7 @@ class Spending:
         """What is spent, in money."""
         return f"{shown(self.spent)} {self.currency}"
 
-    def enough(self, code: str) -> Decimal:
+    def suggested_budget(self, code: str) -> Decimal:
         """A budget with which the next session goes on, after this one ended for want of it.
 
         That begins with a row that has asked in this one, and knows no answers yet by which it could be judged to be
@@ -154,11 +156,11 @@ class Spending:
         self._closed = True
         self._wake()
 
-    def _take(self, hold: Hold) -> None:
-        self._held = Hold(self._held.cost + hold.cost, self._held.tokens + hold.tokens)
+    def _take(self, hold: CostReservation) -> None:
+        self._held = CostReservation(self._held.cost + hold.cost, self._held.tokens + hold.tokens)
         self._in_flight += 1
 
-    def _over(self, hold: Hold) -> str | None:
+    def _over(self, hold: CostReservation) -> str | None:
         """The budget into which this call does not fit now."""
         most_cost, most_tokens = self._most_cost, self._most_tokens
         if most_cost is not None and self.spent + self._held.cost + hold.cost > most_cost:
@@ -167,7 +169,7 @@ class Spending:
             return MAX_TOKENS
         return None
 
-    def _used_up(self, code: str, hold: Hold) -> Cause:
+    def _used_up(self, code: str, hold: CostReservation) -> Cause:
         if code == MAX_COST:
             amounts = (self._most_cost or ZERO, self.spent, hold.cost)
             most, spent, next_call = (f"{shown(each)} {self.currency}" for each in amounts)
@@ -178,17 +180,18 @@ class Spending:
             Kind.BILLING,
             code,
             f"the budget of {most} ends here: {spent} are spent, and the next call may take up to {next_call}",
-            f"Run the same command with {flag} {plain(self.enough(code))} or more; what is recorded is not sent again.",
+            f"Run the same command with {flag} {plain(self.suggested_budget(code))} or more; "
+            "what is recorded is not sent again.",
         )
 
-    def _most_of(self, row: Row, size: Size, expected: int) -> Hold | Cause:
+    def _most_of(self, row: Row, size: Size, expected: int) -> CostReservation | Cause:
         if row.endpoint in FREE:
-            return Hold(ZERO, 0)
+            return CostReservation(ZERO, 0)
         given = FRAME + size.narrow + 3 * size.wide + PART * size.parts
         answered, at_first = self._longest_answer(row.body, size, expected)
         self._note(row, given, at_first)
         cost = self._dearest(row, given, answered)
-        return cost if isinstance(cost, Cause) else Hold(cost, given + answered)
+        return cost if isinstance(cost, Cause) else CostReservation(cost, given + answered)
 
     def _dearest(self, row: Row, given: int, answered: int) -> Decimal | Cause:
         """What the call may cost at most, where a budget of money asks for it."""
@@ -229,7 +232,7 @@ class Spending:
         tier = tier if isinstance(tier, str) else ""
         return self._bill.tariff(row.asked_model, lane_of(row.endpoint), tier, row.asked_model)
 
-    def _cost(self, hold: Hold, row: Row, usage: Usage, model: str, service_tier: str) -> Decimal:
+    def _cost(self, hold: CostReservation, row: Row, usage: Usage, model: str, service_tier: str) -> Decimal:
         if self._most_cost is None:
             return ZERO
         tariff = self._bill.tariff(model, lane_of(row.endpoint), service_tier, row.asked_model)
@@ -245,11 +248,11 @@ class Spending:
                     return
 
 
-def spending_of(job: Job, ledger: Ledger, bill: Bill | None, wall: Callable[[], float]) -> Spending | None:
+def build_cost_limit(job: Job, ledger: Ledger, bill: Bill | None, wall: Callable[[], float]) -> CostLimit | None:
     """The keeper of the job's budget, None when it has none. UsageError: the budget could not be held."""
     if bill is None or (job.limits.max_cost is None and job.limits.max_total_tokens is None):
         return None
-    return Spending(job, ledger, bill, wall)
+    return CostLimit(job, ledger, bill, wall)
 
 
 def _currency(job: Job, bill: Bill, now: float) -> str:

@@ -13,7 +13,7 @@ ENOUGH = 20
 _SUSPECT = {Kind.INVALID_REQUEST, Kind.NOT_FOUND}  # what a wrong default or model looks like
 
 
-class Stopper:
+class FailFast:
     """Holds refusals until it is clear what they are. Nothing that was billed is ever held.
 
     proven: rows can succeed, or fail differently; nothing is held any more

@@ -18,32 +18,32 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from arkbatch.core.types import CallResult, Cause, Done, Halt, Refused
-from arkbatch.engine.attempt_log import History
-from arkbatch.engine.call import Asked, Calls, Sent, Tools
+from arkbatch.engine.attempt_log import AttemptLog
+from arkbatch.engine.call import CallRunner, Dependencies, PreparedRow, StartedCall
 from arkbatch.limits.slow_calls import Flight, Share
 
 PUSHED_BACK = 10.0  # s, after which a service that asked for fewer calls is asked twice again
 
-Sending = asyncio.Task[CallResult | None]
-Spawn = Callable[[Coroutine[Any, Any, CallResult | None]], Sending]
+CallTask = asyncio.Task[CallResult | None]
+Spawn = Callable[[Coroutine[Any, Any, CallResult | None]], CallTask]
 
 
 class _Leg:
     """One of the two calls. `sent` is None until it is under way, which the second may never be."""
 
-    def __init__(self, sent: Sent | None = None) -> None:
+    def __init__(self, sent: StartedCall | None = None) -> None:
         self.sent = sent
-        self.task: Sending
+        self.task: CallTask
 
 
-class Hedging:
-    """Makes the calls of a session in the place of `Calls`.
+class HedgedCallRunner:
+    """Makes the calls of a session in the place of `CallRunner`.
 
     spawn: starts a task that lives no longer than the session
     asked_again, won: second calls that were made, and those that were answered first
     """
 
-    def __init__(self, calls: Calls, tools: Tools, spawn: Spawn) -> None:
+    def __init__(self, calls: CallRunner, tools: Dependencies, spawn: Spawn) -> None:
         self._calls = calls
         self._limiter = tools.limiter
         self._observer = tools.observer
@@ -68,11 +68,11 @@ class Hedging:
         disturbed = self._limiter.pauses or self._limiter.circuit_breaker.is_away or since < PUSHED_BACK
         return not disturbed and self._share.take()
 
-    async def make(self, asked: Asked, history: History) -> CallResult | Cause | None:
-        """As `Calls.make`."""
+    async def run(self, asked: PreparedRow, history: AttemptLog) -> CallResult | Cause | None:
+        """As `CallRunner.run`."""
         calls = self._calls
         first = await calls.start(asked, history)
-        if not isinstance(first, Sent):
+        if not isinstance(first, StartedCall):
             return first
         leg = _Leg(first)
         leg.task = self._spawn(calls.exchange(first, asked))
@@ -86,7 +86,7 @@ class Hedging:
         assert came is not None
         return calls.end(first, asked, history, came)
 
-    async def _straggles(self, first: Sent, task: Sending) -> bool:
+    async def _straggles(self, first: StartedCall, task: CallTask) -> bool:
         """Wait for the answer, or for being told that it takes too long."""
         flight = first.leave.permit.flight
         assert flight is not None
@@ -97,7 +97,7 @@ class Hedging:
             del self._bells[flight]
         return not task.done()
 
-    async def _race(self, first: _Leg, asked: Asked, history: History) -> CallResult:
+    async def _race(self, first: _Leg, asked: PreparedRow, history: AttemptLog) -> CallResult:
         """Both calls, until one of them is answered or neither can be."""
         second = _Leg()
         second.task = self._spawn(self._again(first, second, asked, history))
@@ -123,24 +123,24 @@ class Hedging:
         assert failed is not None
         return failed
 
-    async def _again(self, first: _Leg, second: _Leg, asked: Asked, history: History) -> CallResult | None:
+    async def _again(self, first: _Leg, second: _Leg, asked: PreparedRow, history: AttemptLog) -> CallResult | None:
         """The second call. None: it is not made."""
         assert first.sent is not None
         leave = await self._calls.admit_again(asked)
         if leave is None:
             return None
         began = first.sent.leave.permit.at
-        history.begins(began)
+        history.first_call_began(began)
         sent = self._calls.begin(leave, asked, history)
         if isinstance(sent, Cause):
             self._calls.unsendable(leave, asked, sent)
             return None
         second.sent = sent
         self.asked_again += 1
-        self._observer.asked_again(asked.row.number, leave.permit.at - began)
+        self._observer.hedged(asked.row.number, leave.permit.at - began)
         return await self._calls.exchange(sent, asked)
 
-    def _lose(self, leg: _Leg, winner: Done | Refused, asked: Asked, history: History) -> None:
+    def _lose(self, leg: _Leg, winner: Done | Refused, asked: PreparedRow, history: AttemptLog) -> None:
         """Before the one that won, so that this one is the last of the record. It may have ended in the same moment."""
         if leg.sent is None:
             return

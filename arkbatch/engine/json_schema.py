@@ -27,11 +27,11 @@ def read_schema(path: Path, name: str) -> str:
         raise UsageError(f"{name} cannot be read: {error.strerror} (looked at {path})") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{name} is not UTF-8 at byte {error.start}") from error
-    misfit_of(text, name)
+    build_schema_check(text, name)
     return text
 
 
-def misfit_of(text: str, name: str = "the schema") -> Misfit:
+def build_schema_check(text: str, name: str = "the schema") -> Misfit:
     """What says why a value does not satisfy this schema."""
     try:
         jsonschema: Any = importlib.import_module("jsonschema")

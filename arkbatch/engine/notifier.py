@@ -14,24 +14,24 @@ from typing import Self
 from arkbatch.core.errors import ArkbatchError, RunDirectoryError
 from arkbatch.engine.cost_limit import MAX_COST, MAX_TOKENS
 from arkbatch.engine.open_run import OpenRun
-from arkbatch.monitor.notification import Event, LongOutages, Notice
-from arkbatch.monitor.notify import Notifier
-from arkbatch.monitor.notify_channels import messengers
+from arkbatch.monitor.notification import Notification, NotificationEvent, OutageAlarm
+from arkbatch.monitor.notify import NotificationSender
+from arkbatch.monitor.notify_channels import build_channels
 from arkbatch.monitor.observer import Observer
 from arkbatch.pricing.summary import Summary
 
 
-class Noticing:
+class SessionNotifier:
     """One for each session. Leaving it waits some seconds, at most, until everybody was told."""
 
     def __init__(self, run: OpenRun, observer: Observer) -> None:
         notify = run.job.notify
         # It was checked when the job was resolved; whether in clear is allowed, too.
-        self._notifier = Notifier(messengers(notify, insecure=True), self._undelivered)
+        self._notifier = NotificationSender(build_channels(notify, insecure=True), self._undelivered)
         self._observer = observer
         self._run = run
         self._on = notify.on
-        self._outages = LongOutages(notify.outage_after)
+        self._outages = OutageAlarm(notify.outage_after)
         self._began = run.wall()
         self._told_late = False
 
@@ -45,19 +45,19 @@ class Noticing:
         if isinstance(error, Exception):
             # What we did not expect may say anything, such as a prompt.
             reason = str(error) if isinstance(error, ArkbatchError) else f"{type(error).__name__}, a bug of arkbatch"
-            self._tell(Event.HALT, "stopped by an error", reason=reason, go_on=self._command)
+            self._tell(NotificationEvent.HALT, "stopped by an error", reason=reason, go_on=self._command)
         if error is None or isinstance(error, Exception):
             await self._notifier.settle()
 
     def look(self, away: float) -> None:
         """`away`: seconds of the present outage, 0 without one."""
         if said := self._outages.look(away):
-            self._tell(Event.OUTAGE, said, go_on=self._status)
+            self._tell(NotificationEvent.OUTAGE, said, go_on=self._status)
 
     def late(self, said: str, advice: str, *, is_late: bool) -> None:
         """The run will not be done in time, or will after all."""
         if is_late or self._told_late:
-            self._tell(Event.LATE, said, advice=advice, go_on=self._status)
+            self._tell(NotificationEvent.LATE, said, advice=advice, go_on=self._status)
         self._told_late = is_late
 
     def ended(self, summary: Summary) -> None:
@@ -69,12 +69,14 @@ class Noticing:
         with contextlib.suppress(RunDirectoryError):  # the disk that is full is what the message was about
             self._observer.noted(text)
 
-    def _tell(self, event: Event, said: str, *, reason: str = "", advice: str = "", go_on: str = "") -> None:
+    def _tell(
+        self, event: NotificationEvent, said: str, *, reason: str = "", advice: str = "", go_on: str = ""
+    ) -> None:
         if event.value not in self._on:
             return
         run, ledger = self._run, self._run.journal.ledger
         self._notifier.send(
-            Notice(
+            Notification(
                 event=event,
                 said=said,
                 run_dir=str(run.directory.path.absolute()),
@@ -113,11 +115,11 @@ class Noticing:
         return f"arkbatch {'retry' if summary.failed else 'report'} {self._directory}"
 
 
-def _ending(summary: Summary) -> tuple[Event, str]:
+def _ending(summary: Summary) -> tuple[NotificationEvent, str]:
     if summary.halt is not None:
         if summary.halt.code in {MAX_COST, MAX_TOKENS}:
-            return Event.BUDGET, "stopped at the budget"
-        return Event.HALT, "halted, no row can work until someone acts"
+            return NotificationEvent.BUDGET, "stopped at the budget"
+        return NotificationEvent.HALT, "halted, no row can work until someone acts"
     if summary.ending == "stopped":
-        return Event.STOP, "stopped by hand"
-    return Event.END, "finished, with failed rows" if summary.failed else "finished"
+        return NotificationEvent.STOP, "stopped by hand"
+    return NotificationEvent.END, "finished, with failed rows" if summary.failed else "finished"

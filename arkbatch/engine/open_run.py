@@ -32,7 +32,7 @@ from arkbatch.journal.rebase import rebase, survey_edit
 from arkbatch.journal.record_format import Retryable, before_of
 from arkbatch.journal.run_directory import FAILURES, FORMAT, RESULTS, SPOOL, RunDirectory, RunInfo, SessionInfo
 from arkbatch.monitor.commands import limits_after
-from arkbatch.monitor.progress import Found
+from arkbatch.monitor.progress import FoundRows
 from arkbatch.pricing.pricing import Pricer
 from arkbatch.pricing.run_cost import Bill
 from arkbatch.pricing.run_price_file import book_of_job, book_of_run, keep, name_of
@@ -55,14 +55,14 @@ def over_again(info: RunInfo) -> list[str]:
     return [f"limits that ctl set in the last session ({listed}) hold no more; the job's do"]
 
 
-class Wishes(Struct, frozen=True):
+class ResumeOptions(Struct, frozen=True):
     """What the user says is meant, where a run would otherwise be refused."""
 
     rebase: bool = False
     mixed: bool = False
 
 
-class Interrupted(Struct, frozen=True):
+class InterruptedRow(Struct, frozen=True):
     """Where the line of such a row begins in the input, and what the row has spent."""
 
     place: Position
@@ -78,7 +78,7 @@ class OpenRun:
     def __init__(
         self,
         job: Job,
-        wishes: Wishes = Wishes(),  # noqa: B008  it is frozen
+        wishes: ResumeOptions = ResumeOptions(),  # noqa: B008  it is frozen
         *,
         wall: Callable[[], float],
         command: str = "run",
@@ -255,13 +255,13 @@ class OpenRun:
             return limit
         return next(number for number, _, _ in islice(lines(self.input), limit - 1, None))
 
-    def _found(self) -> Found:
+    def _found(self) -> FoundRows:
         ledger = self.journal.ledger
         total = self.info.input.rows
         if self.info.row_limit is not None:
             total = min(total, self.info.row_limit)
         left = max(0, total - ledger.ended(self.info.last_row))
-        return Found(
+        return FoundRows(
             run_dir=str(self.directory.path),
             done=ledger.done.count,
             failed=ledger.failed.count,
@@ -272,13 +272,13 @@ class OpenRun:
             changes=tuple(self._changes),
         )
 
-    def _read_interrupted(self) -> dict[int, Interrupted]:
+    def _read_interrupted(self) -> dict[int, InterruptedRow]:
         """By number; no more than calls were in flight when a session ended."""
         path, numbers = self.directory / FAILURES, self.journal.ledger.interrupted
         end = path.stat().st_size if numbers else 0
         kept = (line for _, line in last_failures(path, end) if line.row in numbers)
         return {
-            line.row: Interrupted(Position(line.row - 1, line.offset), before_of(line))
+            line.row: InterruptedRow(Position(line.row - 1, line.offset), before_of(line))
             for line in islice(kept, len(numbers))
         }
 

@@ -18,7 +18,7 @@ def address(job: Job) -> str:
     return SIMULATOR if job.simulated else job.base_url
 
 
-class Finding:
+class PaceReport:
     """`look` now and then, `note` for the file."""
 
     def __init__(self, pace: Pace, outage: Outage, job: Job, observer: Observer, wall: Callable[[], float]) -> None:
@@ -35,7 +35,7 @@ class Finding:
         """Tell what is new."""
         if self.pace.reason != self._reason:
             self._reason, self._changed_at = self.pace.reason, self._wall()
-            self._observer.paced(self._reason)
+            self._observer.pace_changed(self._reason)
         if self._outage.is_away:
             if not self._was_away:
                 self._observer.noted(f"{self._outage.trouble}; {self._outage.plan}")

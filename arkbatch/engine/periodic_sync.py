@@ -14,7 +14,7 @@ SYNC_SECONDS = 1.0
 SNAPSHOT_EVERY = 10  # syncs
 
 
-class Durable(Observer):
+class PeriodicSync(Observer):
     """Hears of what is recorded, and of what is noted and `status` is to show."""
 
     def __init__(self, run: OpenRun) -> None:
@@ -50,7 +50,7 @@ class Durable(Observer):
         self._news = True
         self._told.set()
 
-    def straggles(self, text: str) -> None:
+    def slow_call_noticed(self, text: str) -> None:
         self.noted(text)
 
     def _take_news(self) -> bool:

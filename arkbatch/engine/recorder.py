@@ -11,13 +11,13 @@ from collections.abc import Callable
 from arkbatch.core.errors import ArkbatchError
 from arkbatch.core.input_info import Position
 from arkbatch.core.types import BadRow, Outcome, Row
-from arkbatch.engine.call import Recorder
+from arkbatch.engine.call import OutcomeStore
 from arkbatch.engine.requeue import Requeued
 from arkbatch.monitor.observer import Observer
 from arkbatch.rows.packing import Pack, apart
 
 
-class Recording:
+class OutcomeRecorder:
     """One session's. Made inside a running loop.
 
     broken: is told once when the journal cannot be written
@@ -25,7 +25,7 @@ class Recording:
     """
 
     def __init__(
-        self, journal: Recorder, observer: Observer, requeued: Requeued, *, broken: Callable[[], None]
+        self, journal: OutcomeStore, observer: Observer, requeued: Requeued, *, broken: Callable[[], None]
     ) -> None:
         self._journal = journal
         self._observer = observer

@@ -6,8 +6,8 @@ The judgement is the stopper's; here workers wait for it, and rows are recorded 
 import asyncio
 
 from arkbatch.core.types import Cause, Failure
-from arkbatch.engine.fail_fast import Stopper
-from arkbatch.engine.recorder import Recording
+from arkbatch.engine.fail_fast import FailFast
+from arkbatch.engine.recorder import OutcomeRecorder
 from arkbatch.engine.requeue import Requeued
 from arkbatch.rows.packing import failed_apart
 
@@ -15,10 +15,10 @@ from arkbatch.rows.packing import failed_apart
 class Refusals:
     """One session's."""
 
-    def __init__(self, recording: Recording, requeued: Requeued) -> None:
+    def __init__(self, recording: OutcomeRecorder, requeued: Requeued) -> None:
         self._recording = recording
         self._requeued = requeued
-        self._stopper = Stopper()
+        self._stopper = FailFast()
         self._known = asyncio.Event()
 
     @property

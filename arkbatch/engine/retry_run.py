@@ -21,14 +21,14 @@ from arkbatch.journal.bitmap import Bitmap
 from arkbatch.journal.journal import read_lines
 from arkbatch.journal.record_format import RequestPart, Retryable, before_of, decode_retryable
 from arkbatch.journal.run_directory import FAILURES, RunDirectory, RunInfo
-from arkbatch.monitor.progress import Found
+from arkbatch.monitor.progress import FoundRows
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.rows.input_file import Change, compare, lines
 from arkbatch.rows.job_diff import merged
 from arkbatch.rows.parse import RowReader
 
 
-class Choice(Struct, frozen=True):
+class RetrySelection(Struct, frozen=True):
     """Which failed rows, all where nothing is said; and what is asked differently.
 
     changes: request parameters that replace the row's own, nested as in the request
@@ -46,10 +46,10 @@ class Choice(Struct, frozen=True):
 NEVER_SENT = Before(Kind.BAD_ROW.value, "", "", "", "", 0, {})
 
 
-class OpenRetry(OpenRun):
+class RetryRun(OpenRun):
     """A run opened for its failed rows."""
 
-    def __init__(self, job: Job, choice: Choice, *, wall: Callable[[], float]) -> None:
+    def __init__(self, job: Job, choice: RetrySelection, *, wall: Callable[[], float]) -> None:
         super().__init__(job, wall=wall, command="retry")
         self._choice = choice
 
@@ -62,7 +62,7 @@ class OpenRetry(OpenRun):
         """What is asked now comes from the rows and the flags, so there is nothing to compare."""
         return info
 
-    def _found(self) -> Found:
+    def _found(self) -> FoundRows:
         self._end = (self.directory / FAILURES).stat().st_size
         self._unsent = Bitmap()
         chosen = 0

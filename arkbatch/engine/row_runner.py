@@ -15,11 +15,11 @@ from msgspec.structs import replace
 from arkbatch.core.speed import Speeds
 from arkbatch.core.stats import Histogram
 from arkbatch.core.types import Again, Cause, Done, Failure, Halt, Kind, Refused, Reply, Response, Row, Verdict
-from arkbatch.engine.attempt_log import History
+from arkbatch.engine.attempt_log import AttemptLog
 from arkbatch.engine.backoff import Delay, GiveUp, decide, spends_attempt
-from arkbatch.engine.call import Asked, Calls, Tools
-from arkbatch.engine.hedging import Hedging
-from arkbatch.engine.recorder import Recording
+from arkbatch.engine.call import CallRunner, Dependencies, PreparedRow
+from arkbatch.engine.hedging import HedgedCallRunner
+from arkbatch.engine.recorder import OutcomeRecorder
 from arkbatch.engine.refusals import Refusals
 from arkbatch.protocol.tool_calls import stopped
 from arkbatch.rows.packing import Pack, failed_apart, halves
@@ -27,7 +27,7 @@ from arkbatch.rows.packing import Pack, failed_apart, halves
 _GRACE = 2.0  # s, in which others may show that a row's last failure was the service's
 
 
-class Outcomes:
+class RowRunner:
     """One session's.
 
     stopping: set once no more is to be sent; halted: is told why no row can work
@@ -38,10 +38,10 @@ class Outcomes:
 
     def __init__(
         self,
-        tools: Tools,
-        calls: Calls,
-        hedging: Hedging | None,
-        recording: Recording,
+        tools: Dependencies,
+        calls: CallRunner,
+        hedging: HedgedCallRunner | None,
+        recording: OutcomeRecorder,
         refusals: Refusals,
         *,
         stopping: asyncio.Event,
@@ -50,18 +50,18 @@ class Outcomes:
     ) -> None:
         self._tools = tools
         self._calls = calls
-        self._make = calls.make if hedging is None else hedging.make
+        self._make = calls.run if hedging is None else hedging.run
         self._recording = recording
         self._refusals = refusals
         self._stopping = stopping
         self._halted = halted
         self._doubted = doubted
-        self.halves: deque[tuple[Row, History, Cause]] = deque()
+        self.halves: deque[tuple[Row, AttemptLog, Cause]] = deque()
         self.retried = 0
         self.latency = Histogram()
         self.speeds = Speeds()
 
-    async def bring(self, row: Row, history: History, cause: Cause | None = None) -> None:
+    async def bring(self, row: Row, history: AttemptLog, cause: Cause | None = None) -> None:
         """See one row through to its outcome. One that is left undone is found by a resume.
 
         cause: why it failed before
@@ -73,12 +73,12 @@ class Outcomes:
                 self._interrupt(history.failure(row, stopped(history.rounds)))
             raise
 
-    async def _see_through(self, row: Row, history: History, cause: Cause | None) -> None:
+    async def _see_through(self, row: Row, history: AttemptLog, cause: Cause | None) -> None:
         files, make = self._tools.files, self._make
         if files is not None and (unfit := files.unfit(row.body)) is not None:
             self._recording.add(Failure(row, unfit))
             return
-        asked = self._calls.asked(row)
+        asked = self._calls.prepare(row)
         while (made := await make(asked, history)) is not None:
             if isinstance(made, Cause):
                 self._halted(made)
@@ -102,7 +102,9 @@ class Outcomes:
         if history.rounds or (history.billed and cause is not None):
             self._keep_bill(row, cause, history)
 
-    async def _talk(self, row: Row, asked: Asked, response: Response, done: Done, history: History) -> Asked | None:
+    async def _talk(
+        self, row: Row, asked: PreparedRow, response: Response, done: Done, history: AttemptLog
+    ) -> PreparedRow | None:
         """Run the tools that the reply calls, and ask on. None: the row has its record."""
         talk = self._tools.talk
         assert talk is not None
@@ -113,9 +115,9 @@ class Outcomes:
             self._recording.add(history.failure(row, body))
             return None
         history.messages = body.get("messages") or body["input"]
-        return self._calls.asked(replace(asked.row, body=body))
+        return self._calls.prepare(replace(asked.row, body=body))
 
-    def _keep_bill(self, row: Row, failed: Cause | None, history: History) -> None:
+    def _keep_bill(self, row: Row, failed: Cause | None, history: AttemptLog) -> None:
         """The run stops between two calls of a row that was billed: without a record the money would be forgotten.
 
         failed: why the call before failed, if it did
@@ -141,7 +143,7 @@ class Outcomes:
             if history.billed:
                 self._keep_bill(row, cause, history)
 
-    def _conclude(self, row: Row, response: Response, verdict: Verdict, history: History) -> float | None:
+    def _conclude(self, row: Row, response: Response, verdict: Verdict, history: AttemptLog) -> float | None:
         """Record what is final. Seconds until the next try, or None when there is none."""
         if self._tools.limiter.circuit_breaker.doubts_rows:
             self._doubted()
@@ -172,7 +174,7 @@ class Outcomes:
         self.speeds.add(reply, done.usage.get("output", 0))
         self._refusals.answered()
 
-    def _try_again(self, row: Row, verdict: Again, history: History) -> float | None:
+    def _try_again(self, row: Row, verdict: Again, history: AttemptLog) -> float | None:
         tools = self._tools
         match decide(tools.retry, history.spent_on(verdict), history.waited, verdict, tools.chance()):
             case Delay(seconds):
@@ -192,19 +194,19 @@ class Outcomes:
                     self._recording.add(history.failure(row, given_up))  # smaller calls would be refused as well
         return None
 
-    def _fail(self, row: Row, history: History, cause: Cause) -> None:
+    def _fail(self, row: Row, history: AttemptLog, cause: Cause) -> None:
         """Give a row up. What failed together is tried apart: it may be the fault of one."""
         if isinstance(row, Pack):
             self._halve(row, history, cause)
         else:
             self._recording.add(history.failure(row, cause))
 
-    def _halve(self, pack: Pack, history: History, cause: Cause) -> None:
+    def _halve(self, pack: Pack, history: AttemptLog, cause: Cause) -> None:
         first, second = halves(pack)
         self.halves.append((first, history.passed_on(with_bill=True), cause))
         self.halves.append((second, history.passed_on(with_bill=False), cause))
 
-    def _ended(self, row: Row, history: History) -> bool:
+    def _ended(self, row: Row, history: AttemptLog) -> bool:
         """Record a row that was given up, unless it has turned out meanwhile not to be its fault."""
         self._calls.forgive(history)
         if history.condemned is None:

@@ -11,17 +11,17 @@ from collections.abc import Callable
 from arkbatch.core.job import Schedule
 from arkbatch.core.schedule import ALWAYS, clock
 from arkbatch.core.text import counted, duration
-from arkbatch.engine.notifier import Noticing
+from arkbatch.engine.notifier import SessionNotifier
 from arkbatch.engine.timezones import due_of, hours_of
 from arkbatch.limits.limiter import SHORTEST_WAIT, Limiter
-from arkbatch.monitor.eta import Deadline, Means, said, what_helps
+from arkbatch.monitor.eta import Deadline, SpeedUpOptions, describe_outlook, suggest_speed_up
 from arkbatch.monitor.observer import Observer
-from arkbatch.monitor.progress import Standing
+from arkbatch.monitor.progress import Progress
 
 HOLD = "outside its hours"
 
 
-class Timetable:
+class RunHours:
     """One for each session.
 
     waiting: what a session outside its hours waits for, "" within them
@@ -33,7 +33,7 @@ class Timetable:
         schedule: Schedule,
         limiter: Limiter,
         observer: Observer,
-        noticing: Noticing,
+        noticing: SessionNotifier,
         *,
         wall: Callable[[], float],
         now: float,
@@ -71,17 +71,17 @@ class Timetable:
         wall = self._wall()
         return max(self._hours.changes_at(wall) - wall, SHORTEST_WAIT)
 
-    def foresee(self, standing: Standing, means: Means, call_seconds: float) -> None:
+    def foresee(self, standing: Progress, means: SpeedUpOptions, call_seconds: float) -> None:
         """Say whether it will be done in time, when that is new. `call_seconds`: that a long call takes."""
         if self._deadline is None:
             return
         wall = self._wall()
         news = self._deadline.look(wall, self._worked, standing.recorded, standing.left, call_seconds)
         if self._deadline.outlook is not None:
-            self.outlook = said(self._deadline.outlook, wall, self._zone)
+            self.outlook = describe_outlook(self._deadline.outlook, wall, self._zone)
         if news is None:
             return
-        help_ = what_helps(news, means) if news.is_late else ""
+        help_ = suggest_speed_up(news, means) if news.is_late else ""
         self._observer.noted(f"{self.outlook}{f'. What would help: {help_}' if help_ else ''}")
         self._noticing.late(self.outlook, help_, is_late=news.is_late)
 

@@ -17,30 +17,30 @@ from arkbatch.core.input_info import Position
 from arkbatch.core.job import Limits
 from arkbatch.core.stats import Histogram
 from arkbatch.core.types import BadRow, Row
-from arkbatch.engine.command_handler import Steering
+from arkbatch.engine.command_handler import CommandHandler
 from arkbatch.engine.cost_limit import MAX_COST, MAX_TOKENS, plain
-from arkbatch.engine.notifier import Noticing
+from arkbatch.engine.notifier import SessionNotifier
 from arkbatch.engine.open_run import OpenRun
-from arkbatch.engine.pace_report import Finding
-from arkbatch.engine.periodic_sync import Durable
-from arkbatch.engine.run_hours import Timetable
-from arkbatch.engine.slow_call_report import Straggling
-from arkbatch.engine.ticker import Telling
+from arkbatch.engine.pace_report import PaceReport
+from arkbatch.engine.periodic_sync import PeriodicSync
+from arkbatch.engine.run_hours import RunHours
+from arkbatch.engine.slow_call_report import SlowCallReport
+from arkbatch.engine.ticker import SessionTicker
 from arkbatch.engine.wiring import (
+    build_dependencies,
     build_limiter,
     build_outage,
     build_pace,
-    build_tools,
-    packed,
-    remembered,
-    some_together,
+    pack_rows,
+    read_in_groups,
+    read_memory,
 )
-from arkbatch.engine.worker_pool import Engine
+from arkbatch.engine.worker_pool import WorkerPool
 from arkbatch.journal.run_directory import LOG, SessionInfo
 from arkbatch.limits.pace_file import write_pace
-from arkbatch.monitor.commands import Answer, Order
-from arkbatch.monitor.observer import Observer, Several
-from arkbatch.monitor.run_log import Log
+from arkbatch.monitor.commands import Command, CommandReply
+from arkbatch.monitor.observer import Observer, ObserverGroup
+from arkbatch.monitor.run_log import RunLog
 from arkbatch.pricing.summary import Summary, summarise
 from arkbatch.transport.build import open_connection
 from arkbatch.transport.connection_slots import ConnectionSlots
@@ -64,14 +64,14 @@ class Session:
         self._observer = Observer()
         self._chance = chance
         self.is_stopping = False
-        self._engine: Engine | None = None
-        self._steering: Steering | None = None
+        self._engine: WorkerPool | None = None
+        self._steering: CommandHandler | None = None
 
-    def obey(self, order: Order) -> Answer:
+    def handle(self, order: Command) -> CommandReply:
         """Do what a person wants of the session while it works. ArkbatchError: why it was not done."""
         if self._steering is None:
             raise UsageError("The session is only beginning. Try again in a moment.")
-        return self._steering.obey(order)
+        return self._steering.handle(order)
 
     @property
     def _limits(self) -> Limits:
@@ -94,16 +94,16 @@ class Session:
         unmoved = self._run.journal.resume_at
         return await self._work(rows, lambda _: unmoved)
 
-    async def _work(self, rows: Iterator[Row | BadRow], resume_at: Callable[[Engine], Position]) -> Summary:
+    async def _work(self, rows: Iterator[Row | BadRow], resume_at: Callable[[WorkerPool], Position]) -> Summary:
         run, job, slots = self._run, self._run.job, ConnectionSlots()
-        now, durable = asyncio.get_running_loop().time, Durable(run)
-        with Log(run.directory / LOG, run.wall) as log:
-            self._observer = Several([*self._observers, log, durable])
+        now, durable = asyncio.get_running_loop().time, PeriodicSync(run)
+        with RunLog(run.directory / LOG, run.wall) as log:
+            self._observer = ObserverGroup([*self._observers, log, durable])
             self._observer.opened(run.found)
             # First of all, since it may be refused: then no session has begun that would have to be ended.
             async with (
                 open_connection(job, run.wall, slots, self._observer.noted) as transport,
-                Noticing(run, self._observer) as noticing,
+                SessionNotifier(run, self._observer) as noticing,
             ):
                 info = run.begin_session(msgspec.to_builtins(job.limits))
                 began, ending = now(), ABANDONED
@@ -134,17 +134,17 @@ class Session:
         info: SessionInfo,
         transport: Transport,
         slots: ConnectionSlots,
-        noticing: Noticing,
-    ) -> tuple[Engine, Telling]:
+        noticing: SessionNotifier,
+    ) -> tuple[WorkerPool, SessionTicker]:
         """Build all that works on these rows."""
         run, job, observer, clock = self._run, self._run.job, self._observer, asyncio.get_running_loop().time
         began = clock()
-        pace = build_pace(job, began, remembered(run))
+        pace = build_pace(job, began, read_memory(run))
         outage = build_outage(job, began, known=run.journal.ledger.done.count > 0)
         limiter = build_limiter(job, began, pace, outage)
-        timetable = Timetable(job.hours, limiter, observer, noticing, wall=run.wall, now=began)
+        timetable = RunHours(job.hours, limiter, observer, noticing, wall=run.wall, now=began)
         timetable.look(began)
-        tools = build_tools(
+        tools = build_dependencies(
             run,
             limiter=limiter,
             transport=transport,
@@ -152,20 +152,20 @@ class Session:
             call_prefix=f"{job.request_id_prefix}{run.info.run_id}-{info.number}",
             chance=self._chance,
         )
-        engine = self._engine = Engine(packed(some_together(rows), job), tools)
-        telling = Telling(
+        engine = self._engine = WorkerPool(pack_rows(read_in_groups(rows), job), tools)
+        telling = SessionTicker(
             run=run,
             observer=observer,
             engine=engine,
             limiter=limiter,
-            finding=Finding(pace, outage, job, observer, run.wall),
+            finding=PaceReport(pace, outage, job, observer, run.wall),
             timetable=timetable,
-            straggling=Straggling(limiter.slow_calls, observer, run.wall),
+            straggling=SlowCallReport(limiter.slow_calls, observer, run.wall),
             noticing=noticing,
             limits=lambda: self._limits,
             began=began,
         )
-        self._steering = Steering(
+        self._steering = CommandHandler(
             run=run,
             session=info,
             engine=engine,
@@ -180,7 +180,7 @@ class Session:
         return engine, telling
 
 
-def summary_of(run: OpenRun, ending: str, seconds: float, engine: Engine | None = None) -> Summary:
+def summary_of(run: OpenRun, ending: str, seconds: float, engine: WorkerPool | None = None) -> Summary:
     """The summary of a session, also of one that had nothing to send."""
     return summarise(
         run.journal.ledger,
@@ -198,13 +198,13 @@ def summary_of(run: OpenRun, ending: str, seconds: float, engine: Engine | None 
     )
 
 
-def _enough(engine: Engine) -> str:
+def _enough(engine: WorkerPool) -> str:
     """The budget with which a run goes on that ended for want of it."""
     spending, code = engine.spending, engine.halt.code if engine.halt else ""
-    return plain(spending.enough(code)) if spending is not None and code in {MAX_COST, MAX_TOKENS} else ""
+    return plain(spending.suggested_budget(code)) if spending is not None and code in {MAX_COST, MAX_TOKENS} else ""
 
 
-def _counted(engine: Engine) -> dict[str, int]:
+def _counted(engine: WorkerPool) -> dict[str, int]:
     counted = {"recorded": engine.recorded, "retried": engine.retried}
     if engine.hedging is not None:
         counted |= {"asked_again": engine.hedging.asked_again, "second_won": engine.hedging.won}

@@ -12,7 +12,7 @@ from arkbatch.monitor.observer import Observer
 SHOWN = 5
 
 
-class Straggling:
+class SlowCallReport:
     """`look` now and then.
 
     number: how many there are; longest: some of them, those that were sent first
@@ -36,9 +36,9 @@ class Straggling:
         for flight in flights:
             if not flight.told:
                 flight.told = True
-                self._observer.straggles(described(_shown(flight, now, wall), wall))
+                self._observer.slow_call_noticed(described(_shown(flight, now, wall), wall))
         if before and not flights:
-            self._observer.straggles("")
+            self._observer.slow_call_noticed("")
         return flights
 
     def next_in(self, now: float) -> float:

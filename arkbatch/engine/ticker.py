@@ -14,19 +14,19 @@ import msgspec
 from arkbatch.core.job import Limits
 from arkbatch.core.text import duration
 from arkbatch.engine.command_handler import PAUSED
-from arkbatch.engine.notifier import Noticing
+from arkbatch.engine.notifier import SessionNotifier
 from arkbatch.engine.open_run import OpenRun
-from arkbatch.engine.pace_report import Finding
-from arkbatch.engine.run_hours import Timetable
-from arkbatch.engine.slow_call_report import Straggling
-from arkbatch.engine.worker_pool import Engine
+from arkbatch.engine.pace_report import PaceReport
+from arkbatch.engine.run_hours import RunHours
+from arkbatch.engine.slow_call_report import SlowCallReport
+from arkbatch.engine.worker_pool import WorkerPool
 from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.pace_file import PaceNote
 from arkbatch.limits.published_limits import ramp_at
 from arkbatch.limits.rate_meter import Bound
-from arkbatch.monitor.eta import Means
+from arkbatch.monitor.eta import SpeedUpOptions
 from arkbatch.monitor.observer import Observer
-from arkbatch.monitor.progress import Recent, Standing
+from arkbatch.monitor.progress import Progress, RowRate
 
 TICK_SECONDS = 0.5
 LONGEST_TICK_SECONDS = 60.0
@@ -40,7 +40,7 @@ _BOUND_BY = {
 }
 
 
-class Telling:
+class SessionTicker:
     """limits: as they are now; began: loop time of the session's beginning."""
 
     def __init__(
@@ -48,12 +48,12 @@ class Telling:
         *,
         run: OpenRun,
         observer: Observer,
-        engine: Engine,
+        engine: WorkerPool,
         limiter: Limiter,
-        finding: Finding,
-        timetable: Timetable,
-        straggling: Straggling,
-        noticing: Noticing,
+        finding: PaceReport,
+        timetable: RunHours,
+        straggling: SlowCallReport,
+        noticing: SessionNotifier,
         limits: Callable[[], Limits],
         began: float,
     ) -> None:
@@ -71,7 +71,7 @@ class Telling:
 
     async def keep(self) -> None:
         """Endless."""
-        recent, quiet = Recent(self._began), _Quiet(self._began)
+        recent, quiet = RowRate(self._began), _Quiet(self._began)
         while True:
             await asyncio.sleep(TICK_SECONDS if self._limiter.circuit_breaker.is_away else self._pause(quiet))
             self._look(recent)
@@ -81,7 +81,7 @@ class Telling:
         pause = quiet.pause(now, (engine.recorded, engine.retried, self._limiter.in_flight))
         return min(pause, self._timetable.changes_in(), max(TICK_SECONDS, self._straggling.next_in(now)))
 
-    def _look(self, recent: Recent) -> None:
+    def _look(self, recent: RowRate) -> None:
         engine, limiter, now = self._engine, self._limiter, self._now()
         self._timetable.look(now)
         self._finding.look(now)
@@ -93,12 +93,12 @@ class Telling:
             engine.give_up(cause)
         standing = self.standing(recent)
         self._timetable.foresee(standing, self._means(), engine.latency.quantile(0.95))
-        self._observer.stands(standing)
+        self._observer.progressed(standing)
 
     def last(self) -> None:
         """Tell how it stands at the end."""
         self._straggling.look(self._now())
-        self._observer.stands(self.standing())
+        self._observer.progressed(self.standing())
 
     def note(self) -> PaceNote:
         """What the run directory keeps of it."""
@@ -111,14 +111,14 @@ class Telling:
             stragglers=straggling.longest,
         )
 
-    def standing(self, recent: Recent | None = None) -> Standing:
+    def standing(self, recent: RowRate | None = None) -> Progress:
         engine, limiter, now = self._engine, self._limiter, self._now()
-        recent = recent or Recent(self._began)
+        recent = recent or RowRate(self._began)
         ledger, found = self._run.journal.ledger, self._run.found
         limits = self._limits()
         bound, pace = limiter.limited_by(), self._finding.pace
         left = max(0, found.to_send + engine.requeued.added - engine.recorded)
-        return Standing(
+        return Progress(
             total=max(found.total, left),
             left=left,
             failed=ledger.failed.count,
@@ -146,13 +146,13 @@ class Telling:
         moment = datetime.fromtimestamp(self._run.wall() - (now - since), UTC)
         return f"{PAUSED} since {moment:%H:%M} UTC"
 
-    def _means(self) -> Means:
+    def _means(self) -> SpeedUpOptions:
         job, limiter = self._run.job, self._limiter
         other_lane = job.lane == "online" and not job.simulated and ramp_at(job.base_url) is not None
         limits = self._limits()
         bound = "" if limiter.pauses or limiter.circuit_breaker.is_away else limiter.limited_by().value
         run_dir = shlex.quote(str(self._run.directory.path))
-        return Means(bound, limits.concurrency, limits.rpm, limits.tpm, other_lane=other_lane, run_dir=run_dir)
+        return SpeedUpOptions(bound, limits.concurrency, limits.rpm, limits.tpm, other_lane=other_lane, run_dir=run_dir)
 
 
 def _server(limiter: Limiter, now: float) -> str:

@@ -17,7 +17,7 @@ from arkbatch.protocol.structured_output import Validation
 from arkbatch.protocol.tool_calls import Told, Wish, calling, continued, endless, wishes
 
 
-class Talk:
+class ToolLoop:
     """The tools of a job. `then` looks at the answers that call none. at_work: rows whose tools run just now."""
 
     def __init__(self, functions: Functions, use: ToolUse, observer: Observer, then: Validation | None) -> None:

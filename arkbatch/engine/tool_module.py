@@ -71,7 +71,7 @@ class Function(Struct, frozen=True):
 Functions = Mapping[str, Function]
 
 
-def load(path: Path, label: str) -> Functions:
+def load_tool_module(path: Path, label: str) -> Functions:
     """The functions of a module by name. UsageError: there are none, or they cannot be; one line, with its number.
 
     It is run once in a process: Python's own table of modules remembers it.

@@ -6,13 +6,13 @@ from pathlib import Path
 from arkbatch.core.errors import ArkbatchError
 from arkbatch.core.job import Job
 from arkbatch.core.types import BadRow, Row
-from arkbatch.engine.call import Tools
-from arkbatch.engine.cost_limit import spending_of
-from arkbatch.engine.json_schema import misfit_of
+from arkbatch.engine.call import Dependencies
+from arkbatch.engine.cost_limit import build_cost_limit
+from arkbatch.engine.json_schema import build_schema_check
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.pace_report import address
-from arkbatch.engine.tool_loop import Talk
-from arkbatch.engine.tool_module import load
+from arkbatch.engine.tool_loop import ToolLoop
+from arkbatch.engine.tool_module import load_tool_module
 from arkbatch.limits.adaptive_limit import Pace
 from arkbatch.limits.circuit_breaker import Outage
 from arkbatch.limits.limiter import Limiter
@@ -31,7 +31,7 @@ from arkbatch.transport.transport import Transport
 _TOGETHER, _CLOSE = 16, 1 << 16  # rows, and bytes of the input from the first to the last
 
 
-def some_together(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
+def read_in_groups(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
     """The same rows, some read at a time, as far as they are small.
 
     A row that is read in the midst of all else that is done for one takes twice as long as one behind another: the
@@ -50,7 +50,7 @@ def some_together(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
     yield from read
 
 
-def packed(rows: Iterator[Row | BadRow], job: Job) -> Iterator[Row | BadRow]:
+def pack_rows(rows: Iterator[Row | BadRow], job: Job) -> Iterator[Row | BadRow]:
     """The rows, put together where the job wants it."""
     most = packing(job.embeddings.pack, at_ark=job.at_ark)
     return rows if most is None else Packer(rows, most)
@@ -108,7 +108,7 @@ def _shares(job: Job, now: float) -> list[Allowance]:
     return shares
 
 
-def remembered(run: OpenRun) -> Memory | None:
+def read_memory(run: OpenRun) -> Memory | None:
     """What an earlier session found about this model at this address."""
     note, job = read_pace(run.directory), run.job
     if note is None or (note.model, note.base_url) != (job.model, address(job)):
@@ -117,17 +117,17 @@ def remembered(run: OpenRun) -> Memory | None:
 
 
 def _validation(job: Job) -> Validation | None:
-    return Validation(misfit_of(job.schema_text), job.validate.attempts) if job.schema_text else None
+    return Validation(build_schema_check(job.schema_text), job.validate.attempts) if job.schema_text else None
 
 
-def _talk(job: Job, observer: Observer, validation: Validation | None) -> Talk | None:
+def _talk(job: Job, observer: Observer, validation: Validation | None) -> ToolLoop | None:
     """Who calls the tools for which a model asks, if the job has any."""
     if not job.functions:
         return None
-    return Talk(load(Path(job.tools.module), "tools.module"), job.tools, observer, validation)
+    return ToolLoop(load_tool_module(Path(job.tools.module), "tools.module"), job.tools, observer, validation)
 
 
-def build_tools(
+def build_dependencies(
     run: OpenRun,
     *,
     limiter: Limiter,
@@ -135,11 +135,11 @@ def build_tools(
     observer: Observer,
     call_prefix: str,
     chance: Callable[[], float],
-) -> Tools:
+) -> Dependencies:
     job = run.job
     validation = _validation(job)
     talk = _talk(job, observer, validation)
-    return Tools(
+    return Dependencies(
         limiter=limiter,
         transport=transport,
         journal=run.journal,
@@ -150,7 +150,7 @@ def build_tools(
         call_prefix=call_prefix,
         chance=chance,
         wall=run.wall,
-        spending=spending_of(job, run.journal.ledger, run.bill, run.wall),
+        spending=build_cost_limit(job, run.journal.ledger, run.bill, run.wall),
         files=Images(job.images) if job.images else None,
         check=talk.check if talk else validation,
         talk=talk,

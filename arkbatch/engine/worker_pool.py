@@ -15,14 +15,14 @@ from arkbatch.core.input_info import Position
 from arkbatch.core.speed import Speeds
 from arkbatch.core.stats import Histogram
 from arkbatch.core.types import BadRow, CallResult, Cause, Failure, Kind, Row
-from arkbatch.engine.attempt_log import History
-from arkbatch.engine.call import Calls, Tools
-from arkbatch.engine.cost_limit import Spending
-from arkbatch.engine.hedging import Hedging, Sending
-from arkbatch.engine.recorder import Recording
+from arkbatch.engine.attempt_log import AttemptLog
+from arkbatch.engine.call import CallRunner, Dependencies
+from arkbatch.engine.cost_limit import CostLimit
+from arkbatch.engine.hedging import CallTask, HedgedCallRunner
+from arkbatch.engine.recorder import OutcomeRecorder
 from arkbatch.engine.refusals import Refusals
 from arkbatch.engine.requeue import Requeued
-from arkbatch.engine.row_runner import Outcomes
+from arkbatch.engine.row_runner import RowRunner
 
 _MOST_AHEAD = 256  # rows beyond one a worker, that are sent to find out whether the service is away
 _AT_HAND = 4  # of these in line at a time
@@ -36,7 +36,7 @@ class Ending(StrEnum):
     STOPPED = "stopped"
 
 
-class Engine:
+class WorkerPool:
     """One session over one iterator of rows.
 
     halt: why no row can work, after a halt
@@ -44,19 +44,19 @@ class Engine:
     hedging: makes second calls, None when none are wanted
     """
 
-    def __init__(self, rows: Iterator[Row | BadRow], tools: Tools) -> None:
+    def __init__(self, rows: Iterator[Row | BadRow], tools: Dependencies) -> None:
         self._rows = rows
         self._tools = tools
-        calls = Calls(tools)
-        self.hedging = Hedging(calls, tools, self._spawn) if tools.hedge else None
+        calls = CallRunner(tools)
+        self.hedging = HedgedCallRunner(calls, tools, self._spawn) if tools.hedge else None
         self.requeued = Requeued()
-        self._recording = Recording(tools.journal, tools.observer, self.requeued, broken=self._end_workers)
+        self._recording = OutcomeRecorder(tools.journal, tools.observer, self.requeued, broken=self._end_workers)
         self._group: asyncio.TaskGroup | None = None
         self._workers: set[asyncio.Task[None]] = set()
-        self._ahead: dict[asyncio.Task[None], History] = {}  # rows beyond one a worker
+        self._ahead: dict[asyncio.Task[None], AttemptLog] = {}  # rows beyond one a worker
         self._stopping = asyncio.Event()
         self._refusals = Refusals(self._recording, self.requeued)
-        self._outcomes = Outcomes(
+        self._outcomes = RowRunner(
             tools,
             calls,
             self.hedging,
@@ -104,12 +104,12 @@ class Engine:
         if self._stopping.is_set() or self._refusals.doubtful:
             return
         assert self._group is not None
-        history = History()
+        history = AttemptLog()
         task = self._group.create_task(self._go_ahead(history))
         self._ahead[task] = history
         task.add_done_callback(self._ahead.pop)
 
-    async def _go_ahead(self, history: History) -> None:
+    async def _go_ahead(self, history: AttemptLog) -> None:
         """All workers may have ended, or wait to be told by the last: what is left to do then is done here.
 
         The row is read here too. Who asked for it has a reply to record, and that is not to depend on the input.
@@ -118,7 +118,7 @@ class Engine:
         while not self._stopping.is_set() and await self._see_to_rest():
             pass
 
-    def _spawn(self, sending: Coroutine[Any, Any, CallResult | None]) -> Sending:
+    def _spawn(self, sending: Coroutine[Any, Any, CallResult | None]) -> CallTask:
         assert self._group is not None
         return self._group.create_task(sending)
 
@@ -141,7 +141,7 @@ class Engine:
             self._tools.spending.close()
 
     @property
-    def spending(self) -> Spending | None:
+    def spending(self) -> CostLimit | None:
         """What keeps the budget, None when there is none."""
         return self._tools.spending
 
@@ -157,7 +157,7 @@ class Engine:
         return self._tools.limiter.in_flight + (talk.at_work if talk is not None else 0)
 
     def resume_at(self, before: Position) -> Position:
-        """As `Recording.resume_at`."""
+        """As `OutcomeRecorder.resume_at`."""
         return self._recording.resume_at(before)
 
     @property
@@ -186,7 +186,7 @@ class Engine:
 
     async def _worker(self) -> None:
         while not self._stopping.is_set():
-            if not await self._see_to_rest() and not await self._take(History()):
+            if not await self._see_to_rest() and not await self._take(AttemptLog()):
                 return
 
     async def _see_to_rest(self) -> bool:
@@ -200,7 +200,7 @@ class Engine:
             return False
         return True
 
-    async def _take(self, history: History) -> bool:
+    async def _take(self, history: AttemptLog) -> bool:
         """See the next row through. False: there is none."""
         row = self._next()
         if isinstance(row, BadRow):

@@ -18,9 +18,9 @@ from msgspec.structs import replace
 from arkbatch.core.errors import ArkbatchError
 from arkbatch.core.job import Job
 from arkbatch.core.types import Cause, Outcome, Row, Success
-from arkbatch.engine.call import Tools
+from arkbatch.engine.call import Dependencies
 from arkbatch.engine.wiring import build_limiter, build_outage, build_pace
-from arkbatch.engine.worker_pool import Engine
+from arkbatch.engine.worker_pool import WorkerPool
 from arkbatch.limits.circuit_breaker import Outage
 from arkbatch.monitor.observer import Observer
 from arkbatch.protocol.endpoints import tokenization
@@ -66,7 +66,7 @@ async def count_tokens(
     limiter = build_limiter(job, now, build_pace(job, now), outage)
     batches = _Batches(rows, told)
     async with open_connection(job, wall, ConnectionSlots()) as transport:
-        tools = Tools(
+        tools = Dependencies(
             limiter=limiter,
             transport=transport,
             journal=batches,
@@ -78,7 +78,7 @@ async def count_tokens(
             chance=chance,
             wall=wall,
         )
-        engine = Engine(iter(batches), tools)
+        engine = WorkerPool(iter(batches), tools)
         async with _watching(engine, outage):
             await engine.work_off(job.limits.concurrency)
     return Counted(batches.rows, batches.failed, batches.calls, batches.cause, engine.halt)
@@ -154,7 +154,7 @@ class _Batches:
 
 
 @asynccontextmanager
-async def _watching(engine: Engine, outage: Outage) -> AsyncIterator[None]:
+async def _watching(engine: WorkerPool, outage: Outage) -> AsyncIterator[None]:
     """Ends the count when the service is away for too long."""
 
     async def watch() -> None:

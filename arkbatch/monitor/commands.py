@@ -36,11 +36,11 @@ class Drain(Struct, frozen=True, tag="drain"):
     """End the session when the calls in flight have ended."""
 
 
-class Look(Struct, frozen=True, tag="status"):
+class ShowStatus(Struct, frozen=True, tag="status"):
     """Say how it stands."""
 
 
-class Set(Struct, frozen=True, tag="set", omit_defaults=True, forbid_unknown_fields=True):
+class SetLimits(Struct, frozen=True, tag="set", omit_defaults=True, forbid_unknown_fields=True):
     """Other limits from now on. None takes one away; what is unset stays as it is."""
 
     concurrency: _Count | UnsetType = UNSET
@@ -60,19 +60,19 @@ class Requeue(Struct, frozen=True, tag="requeue"):
     kinds: Annotated[tuple[Kind, ...], Meta(min_length=1, max_length=len(Kind))]
 
 
-Deed = Pause | Resume | Drain | Look | Set | Requeue
+Action = Pause | Resume | Drain | ShowStatus | SetLimits | Requeue
 
 
-class Order(Struct, frozen=True, omit_defaults=True):
+class Command(Struct, frozen=True, omit_defaults=True):
     """by: what the order came through; reason: why, in the words of who gave it."""
 
     v: int
-    do: Deed
+    do: Action
     reason: Annotated[str, Meta(max_length=_REASON)] = ""
     by: Annotated[str, Meta(max_length=40)] = "ctl"
 
 
-def told(steered: Steered) -> str:
+def describe_change(steered: Steered) -> str:
     """In one line."""
     why = " ".join(steered.reason.split())
     return f"By {steered.by}: {steered.did}{f' ({why})' if why else ''}"
@@ -95,7 +95,7 @@ def pause_of(steered: Sequence[Steered]) -> Steered | None:
     return turns[-1] if turns and turns[-1].do == Pause.__struct_config__.tag else None
 
 
-class State(Struct, frozen=True):
+class SessionState(Struct, frozen=True):
     """How a running session stands.
 
     held: why no call begins, each with the time since when; empty when calls go out
@@ -117,16 +117,16 @@ class State(Struct, frozen=True):
     bound_by: str
 
 
-class Answer(Struct, frozen=True, omit_defaults=True):
+class CommandReply(Struct, frozen=True, omit_defaults=True):
     """`said` is one line for a person. `error`: why the order was not obeyed, empty when it was."""
 
     v: int
     said: str = ""
     error: str = ""
-    state: State | None = None
+    state: SessionState | None = None
 
 
-_SIMPLE: dict[str, Deed] = {"pause": Pause(), "resume": Resume(), "drain": Drain(), "status": Look()}
+_SIMPLE: dict[str, Action] = {"pause": Pause(), "resume": Resume(), "drain": Drain(), "status": ShowStatus()}
 ACTIONS = (*_SIMPLE, "set", "requeue")
 _ALLOWED = {
     "concurrency": "a whole number from 1 to 100,000",
@@ -141,14 +141,14 @@ _NEVER_NONE = {"concurrency", "max_cost"}
 _EXAMPLES = {"concurrency": 40, "max_cost": 50}
 
 
-def order_of(action: str, words: Sequence[str], reason: str = "") -> Order:
+def parse_command(action: str, words: Sequence[str], reason: str = "") -> Command:
     """The order of a command line, such as `set rpm=600`. UsageError: what is wrong, and what is allowed."""
     if len(reason) > _REASON:
         raise UsageError(f"--reason has {len(reason)} characters; it may have {_REASON}.")
-    return Order(VERSION, _deed(action, words), reason)
+    return Command(VERSION, _deed(action, words), reason)
 
 
-def _deed(action: str, words: Sequence[str]) -> Deed:
+def _deed(action: str, words: Sequence[str]) -> Action:
     match action:
         case "set":
             return _set(words)
@@ -162,7 +162,7 @@ def _deed(action: str, words: Sequence[str]) -> Deed:
             raise UsageError(f"{action} is no order.{_near(action, ACTIONS)} Orders are: {', '.join(ACTIONS)}.")
 
 
-def _set(words: Sequence[str]) -> Set:
+def _set(words: Sequence[str]) -> SetLimits:
     if not words:
         raise UsageError("set what? For example: set rpm=600 concurrency=40")
     values: dict[str, Any] = {}
@@ -175,7 +175,7 @@ def _set(words: Sequence[str]) -> Set:
         if name in values:
             raise UsageError(f"{name} is set twice.")
         values[name] = _number(name, text)
-    return msgspec.convert(values, Set)
+    return msgspec.convert(values, SetLimits)
 
 
 def _number(name: str, text: str) -> float | None:
@@ -201,16 +201,16 @@ def _near(name: str, known: Sequence[str] | dict[str, str]) -> str:
     return f" Did you mean {near[0]}?" if near else ""
 
 
-_orders = msgspec.json.Decoder(Order)
-_answers = msgspec.json.Decoder(Answer)
+_orders = msgspec.json.Decoder(Command)
+_answers = msgspec.json.Decoder(CommandReply)
 _versions = msgspec.json.Decoder(dict[str, Any])
 
 
-def encoded(line: Order | Answer) -> bytes:
+def encode_line(line: Command | CommandReply) -> bytes:
     return msgspec.json.encode(line) + b"\n"
 
 
-def decode_order(line: bytes) -> Order:
+def decode_command(line: bytes) -> Command:
     """UsageError: it is none, or one of a version that we do not speak."""
     _check_version(line)
     try:
@@ -219,7 +219,7 @@ def decode_order(line: bytes) -> Order:
         raise UsageError(f"This is no order: {error}.") from error
 
 
-def decode_answer(line: bytes) -> Answer:
+def decode_reply(line: bytes) -> CommandReply:
     """UsageError: it is none, or one of a version that we do not speak."""
     _check_version(line)
     try:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from arkbatch.core.errors import ArkbatchError, RunDirectoryError
 from arkbatch.journal.run_directory import SOCKET, RunDirectory
-from arkbatch.monitor.commands import LONGEST, VERSION, Answer, Order, decode_answer, decode_order, encoded
+from arkbatch.monitor.commands import LONGEST, VERSION, Command, CommandReply, decode_command, decode_reply, encode_line
 
 PATIENCE = 5.0  # s for a line to come, and for the answer to be taken
 ANSWER_WITHIN = 15.0  # s; a session that is busy answers between two rounds of its loop
@@ -33,7 +33,7 @@ NOT_HERE = "There are no orders to a running session on Windows: stop it with Ct
 
 
 @asynccontextmanager
-async def listening(directory: RunDirectory, obey: Callable[[Order], Answer]) -> AsyncIterator[None]:
+async def accept_commands(directory: RunDirectory, obey: Callable[[Command], CommandReply]) -> AsyncIterator[None]:
     """Take orders while the body runs. Hold the directory's lock around it.
 
     RunDirectoryError: no socket can be made there, and the body has not begun.
@@ -54,7 +54,9 @@ async def listening(directory: RunDirectory, obey: Callable[[Order], Answer]) ->
 class _Door:
     """Lets in so many at once; others wait in the system's line."""
 
-    def __init__(self, listener: socket.socket, obey: Callable[[Order], Answer], visits: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, listener: socket.socket, obey: Callable[[Command], CommandReply], visits: asyncio.TaskGroup
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listener = listener
         self._obey = obey
@@ -98,13 +100,13 @@ class _Door:
         self.open()
 
 
-async def _visit(talk: socket.socket, obey: Callable[[Order], Answer]) -> None:
+async def _visit(talk: socket.socket, obey: Callable[[Command], CommandReply]) -> None:
     """The deadline covers both lines, so that a visitor who reads nothing goes too."""
     loop = asyncio.get_running_loop()
     with contextlib.suppress(OSError, EOFError):  # it went, or its time is up, which is an OSError too
         async with asyncio.timeout(PATIENCE):
             order = await _received(talk)
-            await loop.sock_sendall(talk, encoded(_answer(order, obey)))
+            await loop.sock_sendall(talk, encode_line(_answer(order, obey)))
 
 
 async def _received(talk: socket.socket) -> bytes:
@@ -118,16 +120,16 @@ async def _received(talk: socket.socket) -> bytes:
     return line
 
 
-def _answer(line: bytes, obey: Callable[[Order], Answer]) -> Answer:
+def _answer(line: bytes, obey: Callable[[Command], CommandReply]) -> CommandReply:
     if len(line) > LONGEST:
-        return Answer(VERSION, error=f"An order may have {LONGEST} bytes.")
+        return CommandReply(VERSION, error=f"An order may have {LONGEST} bytes.")
     try:
-        return obey(decode_order(line))
+        return obey(decode_command(line))
     except ArkbatchError as error:
-        return Answer(VERSION, error=str(error))
+        return CommandReply(VERSION, error=str(error))
 
 
-def give(directory: RunDirectory, order: Order) -> Answer:
+def send_command(directory: RunDirectory, order: Command) -> CommandReply:
     """Give an order to the session that works on a run, and wait for its answer.
 
     RunDirectoryError: nobody takes orders there, or nobody answers.
@@ -138,8 +140,8 @@ def give(directory: RunDirectory, order: Order) -> Answer:
         with socket.socket(socket.AF_UNIX) as talk, _reachable(directory / SOCKET) as path:
             talk.settimeout(ANSWER_WITHIN)
             talk.connect(path)
-            talk.sendall(encoded(order))
-            return decode_answer(_line(talk))
+            talk.sendall(encode_line(order))
+            return decode_reply(_line(talk))
     except TimeoutError:
         raise RunDirectoryError(
             f"The process that works on {directory.path} did not answer within {ANSWER_WITHIN:.0f} s; "

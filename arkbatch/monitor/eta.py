@@ -29,7 +29,7 @@ MARGIN, SHORTEST_MARGIN = 0.03, 60.0  # of the time that is left to work, and s
 _LOOKS = 40  # kept of the window
 
 
-class Outlook(Struct, frozen=True):
+class DeadlineOutlook(Struct, frozen=True):
     """What is to be expected.
 
     done_at, due: unix seconds, the first infinite when nobody knows; unfinished: rows that are left when it is due
@@ -43,7 +43,7 @@ class Outlook(Struct, frozen=True):
     faster: float
 
 
-class Means(Struct, frozen=True):
+class SpeedUpOptions(Struct, frozen=True):
     """What could be changed about a run. `bound` is the word of the gate for what holds it back most.
 
     other_lane: the service has a lane with limits of its own, and the run does not use it
@@ -58,7 +58,7 @@ class Means(Struct, frozen=True):
     run_dir: str = ""
 
 
-def said(outlook: Outlook, now: float, zone: dt.tzinfo | None = None) -> str:
+def describe_outlook(outlook: DeadlineOutlook, now: float, zone: dt.tzinfo | None = None) -> str:
     """`will be late: done at about 10:10 and not by 08:00, when 12,300 rows will be left`."""
     due, to_go = clock(outlook.due, now, zone), counted(outlook.unfinished, "row")
     if outlook.done_at == math.inf:
@@ -70,7 +70,7 @@ def said(outlook: Outlook, now: float, zone: dt.tzinfo | None = None) -> str:
     return f"will be late by {late}: done at about {done}, due by {due}, with {to_go} to go"
 
 
-def what_helps(outlook: Outlook, means: Means) -> str:
+def suggest_speed_up(outlook: DeadlineOutlook, means: SpeedUpOptions) -> str:
     """What makes a late run end in time; of what can be set, only what holds it back. Nothing once it is due."""
     if outlook.faster == math.inf:
         return ""
@@ -81,7 +81,7 @@ def what_helps(outlook: Outlook, means: Means) -> str:
     return "; ".join(way for way in ways if way)
 
 
-def _raise(faster: float, means: Means) -> str:
+def _raise(faster: float, means: SpeedUpOptions) -> str:
     settings = {"requests": ("rpm", means.rpm), "tokens": ("tpm", means.tpm), "concurrency": ("concurrency", None)}
     if means.bound == "server":
         return "the service grants no more: ask it for a higher limit, or share the rows among models"
@@ -109,10 +109,12 @@ class Deadline:
         self.due = due
         self._hours = hours
         self._looks: deque[tuple[float, int]] = deque([(0.0, 0)])
-        self.outlook: Outlook | None = None
+        self.outlook: DeadlineOutlook | None = None
         self._told: bool | None = None
 
-    def look(self, now: float, worked: float, recorded: int, left: int, call_seconds: float = 0.0) -> Outlook | None:
+    def look(
+        self, now: float, worked: float, recorded: int, left: int, call_seconds: float = 0.0
+    ) -> DeadlineOutlook | None:
         """What is new to say, mostly nothing.
 
         worked: seconds at work so far; recorded: rows in them; call_seconds: that a long call takes
@@ -146,12 +148,12 @@ class Deadline:
         climbs = ended > middle[0] and (after - middle[1]) / (ended - middle[0]) > rate * CLIMBS
         return None if climbs and worked < PATIENCE and self._told is None else rate
 
-    def _foresee(self, now: float, left: int, rate: float) -> Outlook:
+    def _foresee(self, now: float, left: int, rate: float) -> DeadlineOutlook:
         needed = left / rate
         done_at = now + needed if self._hours is None else self._hours.after(now, needed)
         room = self._room(now)
         margin = 0.0 if self._told is None else max(SHORTEST_MARGIN, MARGIN * needed) * (-1 if self._told else 1)
-        return Outlook(
+        return DeadlineOutlook(
             is_late=needed > room + margin,
             done_at=done_at,
             due=self.due,
@@ -159,9 +161,9 @@ class Deadline:
             faster=needed / room if room else math.inf,
         )
 
-    def _over(self, left: int) -> Outlook:
+    def _over(self, left: int) -> DeadlineOutlook:
         """It is due by now, and nobody knows how long the rest will take."""
-        return Outlook(is_late=True, done_at=math.inf, due=self.due, unfinished=left, faster=math.inf)
+        return DeadlineOutlook(is_late=True, done_at=math.inf, due=self.due, unfinished=left, faster=math.inf)
 
     def _room(self, now: float) -> float:
         """Seconds to work that are left until it is due."""

@@ -1,7 +1,7 @@
 """What people are told who are not watching: a message about a run, in words and as plain values.
 
 Pure. It knows which things that happen are worth a message, how often, and how an address is shown without the secret
-in it. How a message travels is known to `adapters.messengers`, when one is due to `engines.noticing`.
+in it. How a message travels is known to `adapters.build_channels`, when one is due to `engines.noticing`.
 """
 
 import re
@@ -20,7 +20,7 @@ _SHORTEST_SECRET = 4
 MASK = "***"
 
 
-class Event(StrEnum):
+class NotificationEvent(StrEnum):
     """What a message may be about; the words of `[notify] on`."""
 
     END = "end"
@@ -32,7 +32,7 @@ class Event(StrEnum):
     TRIAL = "trial"
 
 
-class Notice(Struct, frozen=True):
+class Notification(Struct, frozen=True):
     """One message.
 
     said: what happened, in a phrase; reason, advice: why, and what to do, empty when there is nothing to say
@@ -40,7 +40,7 @@ class Notice(Struct, frozen=True):
     go_on: the command that goes on from here; at: when, in ISO 8601
     """
 
-    event: Event
+    event: NotificationEvent
     said: str
     run_dir: str
     host: str
@@ -72,7 +72,7 @@ class Notice(Struct, frozen=True):
             ("Where", f"{self.host}, {self.run_dir}" if self.run_dir else self.host),
             ("Go on", self.go_on),
         ]
-        shown = lines if self.event is not Event.TRIAL else lines[-2:]
+        shown = lines if self.event is not NotificationEvent.TRIAL else lines[-2:]
         return printable("\n".join(f"{name}: {value}" for name, value in shown if value))
 
     def to_builtins(self) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class Notice(Struct, frozen=True):
         return {"event": self.event.value, "title": self.title, "text": self.text, **plain}
 
 
-class LongOutages:
+class OutageAlarm:
     """Tells once that an outage has lasted long, and once that it is over. Short ones are not worth a message."""
 
     def __init__(self, after: float) -> None:
@@ -102,7 +102,7 @@ class LongOutages:
         return f"the service is back after {duration(self._lasted)}" if told else ""
 
 
-def masked(url: str) -> str:
+def mask_address(url: str) -> str:
     """An address as it may be shown. Of a service of Apprise even the host is a token, so only its name is left."""
     scheme, colon, _ = url.partition("://")
     if not colon or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
@@ -115,7 +115,7 @@ def masked(url: str) -> str:
         return f"{scheme}://{MASK}"
 
 
-def redacted(text: str, url: str) -> str:
+def remove_address(text: str, url: str) -> str:
     """Words of others without any piece of the address in them, since each piece may be a token."""
     host = urlsplit(url).hostname if url.lower().startswith(("http://", "https://")) else None
     pieces = {piece for piece in re.split(r"[:/?#@&=,]+", url.partition("://")[2]) if len(piece) >= _SHORTEST_SECRET}
@@ -124,7 +124,7 @@ def redacted(text: str, url: str) -> str:
     return text
 
 
-def without_addresses(words: list[str]) -> list[str]:
+def mask_command_line(words: list[str]) -> list[str]:
     """A command line as it may be kept and shown: what `--notify` names is masked, and a command with a URL in it."""
     shown = list(words)
     for place, word in enumerate(words):

@@ -12,8 +12,8 @@ from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Any
 
-from arkbatch.monitor.notification import Notice
-from arkbatch.monitor.notify_channels import SECONDS, Messenger, Undelivered
+from arkbatch.monitor.notification import Notification
+from arkbatch.monitor.notify_channels import SECONDS, Channel, DeliveryFailed
 
 
 class _Daemons(Executor):
@@ -26,25 +26,25 @@ class _Daemons(Executor):
         def work() -> None:
             try:
                 future.set_result(function(*args, **named))
-            except BaseException as error:  # noqa: BLE001 - a thread's only way out; see `Notifier._ended`
+            except BaseException as error:  # noqa: BLE001 - a thread's only way out; see `NotificationSender._ended`
                 future.set_exception(error)
 
         threading.Thread(target=work, daemon=True, name="notify").start()
         return future
 
 
-class Notifier:
+class NotificationSender:
     """Made and used inside a running loop. `failed`: hears what did not arrive, and why."""
 
     def __init__(
-        self, messengers: Sequence[Messenger], failed: Callable[[str], None], *, patience: float = SECONDS + 1
+        self, messengers: Sequence[Channel], failed: Callable[[str], None], *, patience: float = SECONDS + 1
     ) -> None:
         self._messengers = messengers
         self._failed = failed
         self._patience = patience
         self._under_way: dict[asyncio.Future[None], asyncio.TimerHandle] = {}
 
-    def send(self, notice: Notice) -> None:
+    def send(self, notice: Notification) -> None:
         """To everyone; returns at once."""
         loop = asyncio.get_running_loop()
         for messenger in self._messengers:
@@ -62,7 +62,7 @@ class Notifier:
         self._under_way.pop(future).cancel()
         if future.cancelled():
             self._failed(f"could not notify {name}: no answer within {self._patience:.0f} s")
-        elif isinstance(error := future.exception(), Undelivered):
+        elif isinstance(error := future.exception(), DeliveryFailed):
             self._failed(f"could not notify {name}: {error}")
         elif error is not None:
             self._failed(f"could not notify {name}: {type(error).__name__}")

@@ -2,7 +2,7 @@
 
 Each messenger is made before a run begins, and refuses there what could never work: an address of no known kind, a
 missing library, a message that would travel in clear. `deliver` blocks, and is therefore called in a thread; what goes
-wrong comes out as `Undelivered`, in words without the address, for that is a secret.
+wrong comes out as `DeliveryFailed`, in words without the address, for that is a secret.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Notify, Secret
 from arkbatch.core.secret_variables import without_secrets
 from arkbatch.core.urls import is_local
-from arkbatch.monitor.notification import MASK, Notice, masked, redacted
+from arkbatch.monitor.notification import MASK, Notification, mask_address, remove_address
 
 SECONDS = 6.0  # that a delivery may take
 _WEB = ("http://", "https://")
@@ -37,21 +37,21 @@ _HOW_TO_GET_APPRISE = (
 )
 
 
-class Undelivered(Exception):
+class DeliveryFailed(Exception):
     """Why a message did not arrive."""
 
 
-class Messenger(Protocol):
+class Channel(Protocol):
     """`name` is how the place may be shown."""
 
     @property
     def name(self) -> str: ...
 
-    def deliver(self, notice: Notice) -> None:
-        """Blocks for some seconds at most, unless a name look-up hangs. Raises `Undelivered`."""
+    def deliver(self, notice: Notification) -> None:
+        """Blocks for some seconds at most, unless a name look-up hangs. Raises `DeliveryFailed`."""
 
 
-def settled(notify: Notify, urls: Sequence[str], folder: Path | None) -> Notify:
+def with_addresses(notify: Notify, urls: Sequence[str], folder: Path | None) -> Notify:
     """With these addresses in the place of its own, if any, and the program's path relative to the folder."""
     command = notify.command
     if command and folder and os.path.dirname(command[0]):  # noqa: PTH120 - "./tell" is a path, "tell" is looked for
@@ -59,18 +59,18 @@ def settled(notify: Notify, urls: Sequence[str], folder: Path | None) -> Notify:
     return Notify([Secret(url) for url in urls] or notify.urls, command, notify.on, notify.outage_after)
 
 
-def messengers(notify: Notify, *, insecure: bool, said_by: str = "--notify") -> list[Messenger]:
+def build_channels(notify: Notify, *, insecure: bool, said_by: str = "--notify") -> list[Channel]:
     """Those that the job names. UsageError: one of them could never work; the line does not show the address.
 
     said_by: how to call what named the addresses
     """
     found = [_of_url(url.reveal(), said_by, insecure=insecure) for url in notify.urls]
-    return [*found, Program(notify.command)] if notify.command else found
+    return [*found, CommandChannel(notify.command)] if notify.command else found
 
 
-def _of_url(url: str, said_by: str, *, insecure: bool) -> Messenger:
+def _of_url(url: str, said_by: str, *, insecure: bool) -> Channel:
     """A web address that Apprise knows as some service's goes in that service's own form."""
-    name = masked(url)
+    name = mask_address(url)
     if url.endswith(MASK):
         raise UsageError(f"{said_by} {url} is masked, as it is wherever a command is shown: give the address again")
     if "://" not in url:
@@ -85,7 +85,7 @@ def _of_url(url: str, said_by: str, *, insecure: bool) -> Messenger:
         raise UsageError(
             f"{said_by} {name} would carry messages unencrypted: choose its secure form, or say --insecure"
         )
-    return Webhook(url) if service is None else ByApprise(service, url)
+    return Webhook(url) if service is None else AppriseChannel(service, url)
 
 
 def _is_open(url: str) -> bool:
@@ -111,10 +111,10 @@ class Webhook:
     """A POST of the message as JSON."""
 
     def __init__(self, url: str) -> None:
-        self.name = masked(url)
+        self.name = mask_address(url)
         self._url = url
 
-    def deliver(self, notice: Notice) -> None:
+    def deliver(self, notice: Notification) -> None:
         body = json.dumps(notice.to_builtins(), ensure_ascii=False).encode()
         headers = {"Content-Type": "application/json", "User-Agent": "arkbatch"}
         try:
@@ -123,11 +123,11 @@ class Webhook:
                 answer.read(1)
         except urllib.error.HTTPError as error:
             error.close()
-            raise Undelivered(f"it answered {error.code}") from None
+            raise DeliveryFailed(f"it answered {error.code}") from None
         except TimeoutError:
-            raise Undelivered(_TOO_SLOW) from None
+            raise DeliveryFailed(_TOO_SLOW) from None
         except (OSError, ValueError) as error:  # the second: an address with a control character in it
-            raise Undelivered(_web_error(error, self._url)) from None
+            raise DeliveryFailed(_web_error(error, self._url)) from None
 
 
 def _web_error(error: Exception, url: str) -> str:
@@ -135,10 +135,10 @@ def _web_error(error: Exception, url: str) -> str:
     if isinstance(reason, TimeoutError):
         return _TOO_SLOW
     said = getattr(reason, "strerror", None) or (str(reason) if isinstance(error, OSError) else "")
-    return redacted(f"{type(reason).__name__}{f': {said}' if said else ''}", url)
+    return remove_address(f"{type(reason).__name__}{f': {said}' if said else ''}", url)
 
 
-class Program:
+class CommandChannel:
     """A program that reads the message from its standard input; never a shell."""
 
     def __init__(self, command: Sequence[str]) -> None:
@@ -147,7 +147,7 @@ class Program:
         self.name = command[0]
         self._command = list(command)
 
-    def deliver(self, notice: Notice) -> None:
+    def deliver(self, notice: Notification) -> None:
         """Over files and not over pipes: a child that it leaves behind would hold a pipe open."""
         with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
             given.write(json.dumps(notice.to_builtins(), ensure_ascii=False).encode() + b"\n")
@@ -162,16 +162,16 @@ class Program:
                     env=without_secrets(os.environ),
                 )
             except OSError as error:
-                raise Undelivered(f"it cannot be run: {error.strerror}") from None
+                raise DeliveryFailed(f"it cannot be run: {error.strerror}") from None
             try:
                 code = process.wait(SECONDS)
             except subprocess.TimeoutExpired:
                 _kill(process)
-                raise Undelivered(f"it did not end within {SECONDS:.0f} s and was killed") from None
+                raise DeliveryFailed(f"it did not end within {SECONDS:.0f} s and was killed") from None
             if code:
                 said.seek(0)
                 last = said.read()[-_ERROR_SHOWN:].decode("utf-8", "replace").strip().rpartition("\n")[2]
-                raise Undelivered(f"it ended with {code}{f': {last}' if last else ''}")
+                raise DeliveryFailed(f"it ended with {code}{f': {last}' if last else ''}")
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
@@ -183,22 +183,22 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-class ByApprise:
+class AppriseChannel:
     """A service that Apprise knows."""
 
     def __init__(self, service: Any, url: str) -> None:
-        self.name = masked(url)
+        self.name = mask_address(url)
         self._service = service
         self._url = url
 
-    def deliver(self, notice: Notice) -> None:
+    def deliver(self, notice: Notification) -> None:
         apprise: Any = importlib.import_module("apprise")
         with apprise.LogCapture(level=logging.WARNING, fmt="%(message)s") as log:
             arrived = self._service.notify(title=notice.title, body=notice.text)
             said = log.getvalue().strip().rpartition("\n")[2] if log is not None else ""
         if not arrived:
-            shown = redacted(said, self._url)[:_ERROR_SHOWN].rstrip(". ")
-            raise Undelivered(f"Apprise says: {shown}" if shown else "Apprise could not deliver it")
+            shown = remove_address(said, self._url)[:_ERROR_SHOWN].rstrip(". ")
+            raise DeliveryFailed(f"Apprise says: {shown}" if shown else "Apprise could not deliver it")
 
 
 def _service(url: str) -> Any:

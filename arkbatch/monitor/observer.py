@@ -16,13 +16,13 @@ from arkbatch.core.types import (
     Usage,
     Verdict,
 )
-from arkbatch.monitor.progress import Found, Standing
+from arkbatch.monitor.progress import FoundRows, Progress
 
 
 class Observer:
     """Hears what happens. Overrides must be quick, and must not raise: they run between a reply and the next."""
 
-    def opened(self, found: Found) -> None:
+    def opened(self, found: FoundRows) -> None:
         """A session begins."""
 
     def answered(self, row: Row, client_id: str, response: Response, verdict: Verdict) -> None:
@@ -43,32 +43,32 @@ class Observer:
     def stopping(self, in_flight: int) -> None:
         """Someone asked for a stop; calls in flight are waited for."""
 
-    def stands(self, standing: Standing) -> None:
+    def progressed(self, standing: Progress) -> None:
         """How it goes; some times a second."""
 
-    def paced(self, reason: str) -> None:
+    def pace_changed(self, reason: str) -> None:
         """Why the pace has changed."""
 
     def noted(self, text: str) -> None:
         """Something happened that a person wants to know, such as an outage."""
 
-    def steered(self, steered: Steered) -> None:
+    def settings_changed(self, steered: Steered) -> None:
         """Somebody changed how the session goes on."""
 
-    def straggles(self, text: str) -> None:
+    def slow_call_noticed(self, text: str) -> None:
         """A call takes far longer than is usual; "" when none does any more."""
 
-    def asked_again(self, row: int, seconds: float) -> None:
+    def hedged(self, row: int, seconds: float) -> None:
         """A second call is made for a row that was silent for so long."""
 
-    def outran(self, row: Row, client_id: str, usage: Usage) -> None:
+    def hedge_lost(self, row: Row, client_id: str, usage: Usage) -> None:
         """That call lost to another of its row; it is counted with this usage, which nobody may have told."""
 
     def closed(self, ending: str) -> None:
         """The session ended; its records are on disk."""
 
 
-class Several(Observer):
+class ObserverGroup(Observer):
     """Passes everything on to each; what is told of every row, to those that listen."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
@@ -76,7 +76,7 @@ class Several(Observer):
         self._hear_answers = [each for each in observers if _listens(each.answered, Observer.answered)]
         self._hear_records = [each for each in observers if _listens(each.recorded, Observer.recorded)]
 
-    def opened(self, found: Found) -> None:
+    def opened(self, found: FoundRows) -> None:
         for each in self._observers:
             each.opened(found)
 
@@ -104,33 +104,33 @@ class Several(Observer):
         for each in self._observers:
             each.stopping(in_flight)
 
-    def stands(self, standing: Standing) -> None:
+    def progressed(self, standing: Progress) -> None:
         for each in self._observers:
-            each.stands(standing)
+            each.progressed(standing)
 
-    def paced(self, reason: str) -> None:
+    def pace_changed(self, reason: str) -> None:
         for each in self._observers:
-            each.paced(reason)
+            each.pace_changed(reason)
 
     def noted(self, text: str) -> None:
         for each in self._observers:
             each.noted(text)
 
-    def steered(self, steered: Steered) -> None:
+    def settings_changed(self, steered: Steered) -> None:
         for each in self._observers:
-            each.steered(steered)
+            each.settings_changed(steered)
 
-    def straggles(self, text: str) -> None:
+    def slow_call_noticed(self, text: str) -> None:
         for each in self._observers:
-            each.straggles(text)
+            each.slow_call_noticed(text)
 
-    def asked_again(self, row: int, seconds: float) -> None:
+    def hedged(self, row: int, seconds: float) -> None:
         for each in self._observers:
-            each.asked_again(row, seconds)
+            each.hedged(row, seconds)
 
-    def outran(self, row: Row, client_id: str, usage: Usage) -> None:
+    def hedge_lost(self, row: Row, client_id: str, usage: Usage) -> None:
         for each in self._observers:
-            each.outran(row, client_id, usage)
+            each.hedge_lost(row, client_id, usage)
 
     def closed(self, ending: str) -> None:
         for each in self._observers:

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 
-class Found(Struct, frozen=True):
+class FoundRows(Struct, frozen=True):
     """What was in the run directory when a session opened it, and what the session is to do.
 
     left: rows of the run without a record; to_send: rows that this session sends
@@ -23,7 +23,7 @@ class Found(Struct, frozen=True):
     changes: tuple[str, ...] = ()
 
 
-class Standing(Struct, frozen=True, gc=False):
+class Progress(Struct, frozen=True, gc=False):
     """One look at a running session. Rates are over the last minute; `seconds` since the start.
 
     left: rows that the session has still to send, of `total`
@@ -55,7 +55,7 @@ class Standing(Struct, frozen=True, gc=False):
     stragglers: str = ""
 
 
-def seconds_left(standing: Standing) -> float | None:
+def seconds_left(standing: Progress) -> float | None:
     """The slowest of: the pace of the last minute, and what the given limits allow at all. None: not known yet."""
     if not standing.left:
         return 0.0
@@ -71,7 +71,7 @@ def seconds_left(standing: Standing) -> float | None:
     return 60 * max(minutes)
 
 
-class Recent:
+class RowRate:
     """Rows a minute over the last minute, from a count that is looked at now and then."""
 
     def __init__(self, now: float) -> None:

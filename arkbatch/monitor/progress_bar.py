@@ -7,19 +7,19 @@ from tqdm import tqdm
 
 from arkbatch.core.steered import Steered
 from arkbatch.core.text import counted, duration, printable, short
-from arkbatch.monitor.commands import told
+from arkbatch.monitor.commands import describe_change
 from arkbatch.monitor.observer import Observer
-from arkbatch.monitor.progress import Standing, seconds_left
+from arkbatch.monitor.progress import Progress, seconds_left
 
 
-class Bar(Observer):
+class ProgressBar(Observer):
     """A progress bar on a terminal."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
         self._bar: tqdm | None = None
 
-    def stands(self, standing: Standing) -> None:
+    def progressed(self, standing: Progress) -> None:
         if self._bar is None:
             form = "{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} rows{postfix}"
             whole = {"total": standing.total, "initial": standing.total - standing.left}
@@ -35,8 +35,8 @@ class Bar(Observer):
     def noted(self, text: str) -> None:
         self._say(f"{text[:1].upper()}{text[1:]}.")
 
-    def steered(self, steered: Steered) -> None:
-        self._say(f"{told(steered)}.")
+    def settings_changed(self, steered: Steered) -> None:
+        self._say(f"{describe_change(steered)}.")
 
     def closed(self, ending: str) -> None:
         del ending
@@ -47,7 +47,7 @@ class Bar(Observer):
         tqdm.write(printable(text), file=self._stream)
 
 
-class LineAMinute(Observer):
+class ProgressLines(Observer):
     """For a stream that is no terminal."""
 
     def __init__(self, stream: TextIO | None = None, every: float = 60.0) -> None:
@@ -55,7 +55,7 @@ class LineAMinute(Observer):
         self._every = every
         self._next = every
 
-    def stands(self, standing: Standing) -> None:
+    def progressed(self, standing: Progress) -> None:
         if standing.seconds >= self._next:
             self._next = standing.seconds + self._every
             rows = f"{standing.total - standing.left}/{standing.total} rows"
@@ -67,15 +67,15 @@ class LineAMinute(Observer):
     def noted(self, text: str) -> None:
         print(printable(f"{text[:1].upper()}{text[1:]}."), file=self._stream, flush=True)
 
-    def steered(self, steered: Steered) -> None:
-        print(printable(f"{told(steered)}."), file=self._stream, flush=True)
+    def settings_changed(self, steered: Steered) -> None:
+        print(printable(f"{describe_change(steered)}."), file=self._stream, flush=True)
 
 
 def _stopping(in_flight: int) -> str:
     return f"Stopping: waiting for {counted(in_flight, 'call')} in flight." if in_flight else "Stopping."
 
 
-def described(standing: Standing) -> str:
+def described(standing: Progress) -> str:
     """The figures beside the bar."""
     left = seconds_left(standing)
     parts = [

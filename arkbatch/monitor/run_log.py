@@ -24,15 +24,15 @@ from arkbatch.core.types import (
     total_tokens,
 )
 from arkbatch.journal.run_directory import private
-from arkbatch.monitor.commands import told
+from arkbatch.monitor.commands import describe_change
 from arkbatch.monitor.observer import Observer
-from arkbatch.monitor.progress import Found
+from arkbatch.monitor.progress import FoundRows
 
 _LINES_A_MINUTE = 200  # of the log about rows; a million errors must not become a file of a gigabyte
 _PROBES_AN_HOUR = 5  # of the log about a service that is away: what they say is mostly the same
 
 
-class Log(Observer):
+class RunLog(Observer):
     """`run.log`: what went wrong and what was done, with request ids. Never a key, a prompt or an answer."""
 
     def __init__(self, path: Path, wall: Callable[[], float]) -> None:
@@ -54,7 +54,7 @@ class Log(Observer):
             if error is not None:
                 self._tell(f"ended by {type(error).__name__}: {error}")
 
-    def opened(self, found: Found) -> None:
+    def opened(self, found: FoundRows) -> None:
         self._tell(f"session begins: {found.done} done, {found.failed} failed, {found.to_send} to send")
         for change in found.changes:
             self._tell(f"changed: {change}")
@@ -78,23 +78,23 @@ class Log(Observer):
     def stopping(self, in_flight: int) -> None:
         self._tell(f"stop asked for; {in_flight} calls in flight")
 
-    def paced(self, reason: str) -> None:
+    def pace_changed(self, reason: str) -> None:
         self._write(f"pace: {reason}")
 
     def noted(self, text: str) -> None:
         self._write(text)
 
-    def steered(self, steered: Steered) -> None:
-        self._tell(told(steered))
+    def settings_changed(self, steered: Steered) -> None:
+        self._tell(describe_change(steered))
 
-    def straggles(self, text: str) -> None:
+    def slow_call_noticed(self, text: str) -> None:
         if text:
             self._write(f"straggler, {text}")
 
-    def asked_again(self, row: int, seconds: float) -> None:
+    def hedged(self, row: int, seconds: float) -> None:
         self._write(f"row {row} is asked once more after {seconds:.1f} s")
 
-    def outran(self, row: Row, client_id: str, usage: Usage) -> None:
+    def hedge_lost(self, row: Row, client_id: str, usage: Usage) -> None:
         how = "assumed" if ASSUMED in usage else "told"
         self._write(f"row {row.number}: another call was quicker; {total_tokens((usage,))} tokens {how} id={client_id}")
 

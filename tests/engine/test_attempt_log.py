@@ -2,7 +2,7 @@ import pytest
 from builders import reply, row
 
 from arkbatch.core.types import Again, Break, Broken, Cause, Done, Kind, Refused, Scope
-from arkbatch.engine.attempt_log import History
+from arkbatch.engine.attempt_log import AttemptLog
 
 SLOW = Again(Cause(Kind.RATE_LIMITED, "limit", "slow down"), Scope.RATE)
 BROKEN = Again(Cause(Kind.CONNECTION, "dropped", "gone"))
@@ -12,9 +12,9 @@ DONE = Done({"input": 10, "output": 5}, "m-2", "default", "stop")
 
 def history_of(*verdicts):
     """Each verdict came a second after the one before."""
-    history = History()
+    history = AttemptLog()
     for number, (response, verdict) in enumerate(verdicts):
-        history.goes_on(number)
+        history.resumes(number)
         history.sent += 1
         history.add(f"c-{number + 1}", response, verdict, number + 0.5)
     return history

@@ -15,10 +15,10 @@ from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.job import RetryPolicy
 from arkbatch.core.types import Kind
 from arkbatch.engine.open_run import OpenRun
-from arkbatch.engine.retry_run import Choice, OpenRetry
+from arkbatch.engine.retry_run import RetryRun, RetrySelection
 from arkbatch.journal.journal import Journal
 from arkbatch.journal.run_directory import FAILURES, LOG, RESULTS, RunDirectory
-from arkbatch.monitor.commands import order_of
+from arkbatch.monitor.commands import parse_command
 from arkbatch.monitor.observer import Observer
 
 
@@ -30,7 +30,7 @@ def job(folder, count=50, **flags):
 
 def tell(session, line, reason=""):
     action, *words = line.split()
-    return session.obey(order_of(action, words, reason))
+    return session.handle(parse_command(action, words, reason))
 
 
 def info(ours):
@@ -48,10 +48,10 @@ class Looks(Observer):
     def __init__(self):
         self.told, self.looks = [], []
 
-    def steered(self, steered):
+    def settings_changed(self, steered):
         self.told.append(steered)
 
-    def stands(self, standing):
+    def progressed(self, standing):
         self.looks.append(standing)
 
 
@@ -424,7 +424,7 @@ def test_a_retry_sends_each_of_its_rows_once_when_some_are_requeued(tmp_path, mo
     worked_off(ours, lambda row: failed(row, Kind.BLOCKED if row.number % 2 else Kind.TIMEOUT))
 
     def retry(job, *_, **how):
-        return OpenRetry(job, Choice(kinds=frozenset({"blocked"})), wall=how["wall"])
+        return RetryRun(job, RetrySelection(kinds=frozenset({"blocked"})), wall=how["wall"])
 
     async def meanwhile(session, task):
         await asyncio.sleep(4.5)

@@ -14,7 +14,7 @@ from arkbatch.cli.run import command
 from arkbatch.cli.session import _larger
 from arkbatch.core.errors import ExitCode, UsageError
 from arkbatch.core.types import Cause, Size
-from arkbatch.engine.cost_limit import Spending, spending_of
+from arkbatch.engine.cost_limit import CostLimit, build_cost_limit
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session
 from arkbatch.journal.ledger import Ledger
@@ -134,7 +134,7 @@ def test_records_without_a_price_are_refused(tmp_path):
 
 def keeper(**limits):
     job = job_of_limits(**limits)
-    return Spending(job, Ledger(), Bill(Pricer(packaged().of("ark"))), lambda: 1.79e9)
+    return CostLimit(job, Ledger(), Bill(Pricer(packaged().of("ark"))), lambda: 1.79e9)
 
 
 def job_of_limits(**limits):
@@ -178,7 +178,7 @@ def test_a_call_that_can_never_fit_says_what_is_spent():
 
 
 def test_no_budget_has_no_keeper():
-    assert spending_of(job_of_limits(), Ledger(), Bill(Pricer(packaged())), lambda: 0.0) is None
+    assert build_cost_limit(job_of_limits(), Ledger(), Bill(Pricer(packaged())), lambda: 0.0) is None
 
 
 def test_the_next_command_has_a_larger_budget(monkeypatch):

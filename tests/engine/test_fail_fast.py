@@ -2,7 +2,7 @@ import pytest
 from builders import failure
 
 from arkbatch.core.types import Cause, Halt, Kind
-from arkbatch.engine.fail_fast import ENOUGH, Stopper
+from arkbatch.engine.fail_fast import ENOUGH, FailFast
 
 
 def refusal(number, code="InvalidParameter", kind=Kind.INVALID_REQUEST, **more):
@@ -10,7 +10,7 @@ def refusal(number, code="InvalidParameter", kind=Kind.INVALID_REQUEST, **more):
 
 
 def holding(count):
-    stopper = Stopper()
+    stopper = FailFast()
     for number in range(1, count + 1):
         assert stopper.refused(refusal(number)) == []
     return stopper
@@ -46,7 +46,7 @@ def test_a_success_gives_back_what_was_held_and_nothing_is_held_again():
     ids=["another code", "a kind of the row's own", "billed"],
 )
 def test_another_refusal_is_recorded_with_all_that_was_held(other):
-    stopper, first = Stopper(), refusal(1)
+    stopper, first = FailFast(), refusal(1)
     stopper.refused(first)
     assert stopper.refused(other) == [first, other]
     assert stopper.release() == []

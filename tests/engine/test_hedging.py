@@ -202,7 +202,7 @@ class Turns(Observer):
     def __init__(self):
         self.most, self.last = 0, None
 
-    def stands(self, standing):
+    def progressed(self, standing):
         self.most, self.last = max(self.most, standing.in_flight), standing
 
 

@@ -14,8 +14,8 @@ from virtual import run_virtual
 
 from arkbatch.config.resolve import resolve
 from arkbatch.core.kinds import chosen_kinds
-from arkbatch.engine.open_run import OpenRun, Wishes
-from arkbatch.engine.retry_run import Choice, OpenRetry
+from arkbatch.engine.open_run import OpenRun, ResumeOptions
+from arkbatch.engine.retry_run import RetryRun, RetrySelection
 from arkbatch.engine.session import Session
 from arkbatch.reports.status.show import show
 from arkbatch.rows.media_files import Images
@@ -123,7 +123,7 @@ def test_a_file_that_was_put_into_its_place_is_sent_by_a_retry(folder):
             with OpenRun(ready, wall=lambda: 0.0) as run:
                 assert (await Session(run).work()).failures == {"bad_file": 1}
             (folder / "photos" / "later.png").write_bytes(PNG)
-            with OpenRetry(ready, Choice(chosen_kinds("bad_file")), wall=lambda: 0.0) as again:
+            with RetryRun(ready, RetrySelection(chosen_kinds("bad_file")), wall=lambda: 0.0) as again:
                 return await Session(again).work_again(again.rows())
 
     summary = run_virtual(main())
@@ -147,7 +147,7 @@ def test_a_resumed_and_a_rebased_run_read_no_image_of_a_recorded_row(folder, mon
     (folder / "photos" / "a.png").unlink()
     prompts(folder, seen("b.png"), seen("a.png"))
     transport = FakeTransport()
-    assert scripted(job, transport, monkeypatch, wishes=Wishes(rebase=True)).summary.succeeded == 2
+    assert scripted(job, transport, monkeypatch, wishes=ResumeOptions(rebase=True)).summary.succeeded == 2
     assert transport.calls == []
 
 

@@ -19,8 +19,8 @@ from arkbatch.cli.retry import command as retry
 from arkbatch.cli.show import command as show
 from arkbatch.core.errors import ExitCode
 from arkbatch.core.types import Kind
-from arkbatch.engine.open_run import OpenRun, Wishes
-from arkbatch.engine.retry_run import Choice, OpenRetry
+from arkbatch.engine.open_run import OpenRun, ResumeOptions
+from arkbatch.engine.retry_run import RetryRun, RetrySelection
 from arkbatch.engine.session import Session
 from arkbatch.journal.run_directory import LEDGER
 from arkbatch.reports.status.status import read_status
@@ -124,7 +124,7 @@ def test_its_line_is_read_again_so_that_a_change_holds_for_it_too(tmp_path):
     ours = job(tmp_path)
     stopped(ours)
     changed = job(tmp_path, set=["temperature=0.5"])
-    with OpenRun(changed, Wishes(mixed=True), wall=lambda: 0.0) as run:
+    with OpenRun(changed, ResumeOptions(mixed=True), wall=lambda: 0.0) as run:
         assert {row.body["temperature"] for row in run.rows()} == {0.5}
 
 
@@ -142,7 +142,7 @@ def test_it_moves_with_its_line_when_the_input_is_edited(tmp_path):
     stopped(ours)
     spent = usage(failures(ours))
     prompts(tmp_path, {"custom_id": "new", "prompt": "x"}, *numbered(ROWS))
-    assert worked(ours, wishes=Wishes(rebase=True)).summary.succeeded == ROWS + 1
+    assert worked(ours, wishes=ResumeOptions(rebase=True)).summary.succeeded == ROWS + 1
     assert ended_well(ours, ROWS + 1)
     assert sum(usage(line.get("before", ())) for line in results(ours)) == spent
 
@@ -160,7 +160,7 @@ def test_a_compressed_input_is_read_from_where_it_stands(tmp_path):
 def test_retry_leaves_it_to_run(tmp_path):
     ours = job(tmp_path)
     stopped(ours)
-    with OpenRetry(ours, Choice(), wall=lambda: 0.0) as run:
+    with RetryRun(ours, RetrySelection(), wall=lambda: 0.0) as run:
         assert (run.found.to_send, list(run.rows())) == (0, [])
 
 
@@ -177,7 +177,7 @@ def test_a_row_that_had_failed_stays_failed_when_its_retry_is_stopped(tmp_path):
 
     async def main():
         async with serve(Settings(faults={"empty": 1.0})) as url:
-            with OpenRetry(replace(ours, base_url=url), Choice(), wall=lambda: 0.0) as again:
+            with RetryRun(replace(ours, base_url=url), RetrySelection(), wall=lambda: 0.0) as again:
                 session = Session(again, chance=lambda: 0.5)
                 work = asyncio.ensure_future(session.work_again(again.rows()))
                 await after(0.3)(session, work)

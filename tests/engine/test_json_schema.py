@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from arkbatch.core.errors import UsageError
-from arkbatch.engine.json_schema import misfit_of, read_schema
+from arkbatch.engine.json_schema import build_schema_check, read_schema
 
 PERSON = {
     "type": "object",
@@ -17,7 +17,7 @@ TREE = {"type": "object", "properties": {"left": {"$ref": "#"}, "right": {"$ref"
 
 
 def misfit(schema, value):
-    return misfit_of(orjson.dumps(schema).decode())(value)
+    return build_schema_check(orjson.dumps(schema).decode())(value)
 
 
 @pytest.mark.parametrize(
@@ -101,4 +101,4 @@ def test_an_answer_that_is_nested_too_deeply_or_a_schema_without_end_is_a_reason
 def test_without_the_library_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "jsonschema", None)
     with pytest.raises(UsageError, match=r"arkbatch\[schema\]"):
-        misfit_of("{}")
+        build_schema_check("{}")

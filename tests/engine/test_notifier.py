@@ -20,7 +20,7 @@ from arkbatch.engine import notifier as noticing
 from arkbatch.engine import periodic_sync as durable
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session
-from arkbatch.monitor.notify_channels import Undelivered
+from arkbatch.monitor.notify_channels import DeliveryFailed
 
 MINUTE = 60.0
 
@@ -36,7 +36,7 @@ class Phone:
     def deliver(self, notice):
         self.heard.append(notice)
         if self.broken:
-            raise Undelivered("out of reach")
+            raise DeliveryFailed("out of reach")
 
     @property
     def said(self):
@@ -47,7 +47,7 @@ class Phone:
 def phone(monkeypatch):
     monkeypatch.setattr(durable, "SYNC_SECONDS", 30.0)
     phone = Phone()
-    monkeypatch.setattr(noticing, "messengers", lambda *_, **__: [phone])
+    monkeypatch.setattr(noticing, "build_channels", lambda *_, **__: [phone])
     return phone
 
 

@@ -8,8 +8,8 @@ from runs import Told, answered, failed, job_of, numbered, prompts, worked_off
 
 from arkbatch.core.errors import RunChanged, RunDamaged, RunDirectoryError, UsageError
 from arkbatch.core.job import RetryPolicy
-from arkbatch.engine.open_run import OpenRun, Wishes
-from arkbatch.engine.retry_run import Choice, OpenRetry
+from arkbatch.engine.open_run import OpenRun, ResumeOptions
+from arkbatch.engine.retry_run import RetryRun, RetrySelection
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.reports.status.status import read_status
 from arkbatch.reports.status.text import status_text
@@ -17,7 +17,7 @@ from arkbatch.reports.status.text import status_text
 
 def opened(job, **wishes):
     """What is found, and the numbers of the rows that are left."""
-    with OpenRun(job, Wishes(**wishes), wall=Told()) as run:
+    with OpenRun(job, ResumeOptions(**wishes), wall=Told()) as run:
         return run.found, [row.number for row in run.rows()]
 
 
@@ -72,7 +72,7 @@ def test_a_changed_parameter_is_refused_unless_it_is_meant(tmp_path, flags, name
     with pytest.raises(RunChanged, match="--mixed") as refused:
         opened(job)
     assert named in str(refused.value)
-    with OpenRun(job, Wishes(mixed=True), wall=Told()) as run:
+    with OpenRun(job, ResumeOptions(mixed=True), wall=Told()) as run:
         assert run.found.changes == (named,)
         assert run.begin_session({}).changes == [named]
     assert opened(job)[0].changes == ()
@@ -161,7 +161,7 @@ def test_a_limit_given_later_is_of_the_rows_at_the_top_whichever_are_done(tmp_pa
     status = read_status(limited.run_dir, Told())
     assert (status.rows, status.done, status.failed, status.left) == (4, 6, 1, 0)
     assert "6 done, 1 failed, 0 left of 4 (--limit; 3 more ended beyond it)" in status_text(status)
-    with OpenRetry(job_of(tmp_path / "in.jsonl"), Choice(), wall=Told()) as run:
+    with RetryRun(job_of(tmp_path / "in.jsonl"), RetrySelection(), wall=Told()) as run:
         assert run.found.left == 0
 
 

@@ -16,7 +16,7 @@ from arkbatch.core.types import Break, Broken, Kind
 from arkbatch.engine import periodic_sync as durable
 from arkbatch.engine import session as run_module
 from arkbatch.engine.open_run import OpenRun
-from arkbatch.engine.retry_run import Choice, OpenRetry
+from arkbatch.engine.retry_run import RetryRun, RetrySelection
 from arkbatch.engine.session import Session
 from arkbatch.journal.run_directory import RESULTS
 
@@ -217,7 +217,7 @@ def test_a_retry_of_rows_that_break_the_server_as_they_did_is_no_outage(tmp_path
 
     async def main():
         async with simulated(latency=0.5) as (url, _):
-            with OpenRetry(replace(job, base_url=url), Choice(), wall=lambda: 0.0) as again:
+            with RetryRun(replace(job, base_url=url), RetrySelection(), wall=lambda: 0.0) as again:
                 return await Session(again, chance=lambda: 0.5).work_again(again.rows())
 
     summary = run_virtual(main())

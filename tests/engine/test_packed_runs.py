@@ -12,7 +12,7 @@ from virtual import run_virtual
 
 from arkbatch.core.job import Embeddings, RetryPolicy
 from arkbatch.engine import periodic_sync as durable
-from arkbatch.engine.retry_run import Choice, OpenRetry
+from arkbatch.engine.retry_run import RetryRun, RetrySelection
 from arkbatch.engine.session import Session
 from arkbatch.simulator.server import Counters, Settings, serve
 
@@ -183,7 +183,7 @@ def test_failed_rows_go_together_again(tmp_path):
 
     async def main():
         async with serve(Settings(), counters=counters) as url:
-            with OpenRetry(replace(ours, base_url=url), Choice(), wall=lambda: 0.0) as again:
+            with RetryRun(replace(ours, base_url=url), RetrySelection(), wall=lambda: 0.0) as again:
                 return await Session(again).work_again(again.rows())
 
     run_virtual(main())

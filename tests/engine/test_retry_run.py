@@ -9,7 +9,7 @@ from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.job import Job, RetryPolicy, Secret
 from arkbatch.core.kinds import chosen_kinds
 from arkbatch.engine.open_run import OpenRun
-from arkbatch.engine.retry_run import Choice, OpenRetry
+from arkbatch.engine.retry_run import RetryRun, RetrySelection
 from arkbatch.engine.session import Session
 from arkbatch.journal.run_directory import FAILURES, RESULTS
 from arkbatch.simulator.server import serve
@@ -47,7 +47,7 @@ def work(job, *choices):
             with OpenRun(ready, wall=lambda: 0.0) as run:
                 summary = await Session(run).work()
             for choice in choices:
-                with OpenRetry(ready, choice, wall=lambda: 0.0) as again:
+                with RetryRun(ready, choice, wall=lambda: 0.0) as again:
                     summary = await Session(again).work_again(again.rows())
             return summary
 
@@ -61,7 +61,7 @@ def lines(job, name):
 
 
 def test_a_success_moves_the_row_out_of_the_failures(job):
-    work(job, Choice(), Choice(), Choice())
+    work(job, RetrySelection(), RetrySelection(), RetrySelection())
     assert set(lines(job, FAILURES)) == {3, 4, 5}
     moved = lines(job, RESULTS)[2]
     assert moved["attempts"] == 10  # nine failed in three sessions and a bit, the tenth answered
@@ -69,17 +69,17 @@ def test_a_success_moves_the_row_out_of_the_failures(job):
 
 
 def test_only_the_chosen_kinds_are_sent(job):
-    summary = work(job, Choice(kinds=frozenset({"blocked"})))
+    summary = work(job, RetrySelection(kinds=frozenset({"blocked"})))
     assert summary.session["recorded"] == 1
     assert lines(job, FAILURES)[3]["attempts"] == 2
 
 
 def test_only_the_chosen_rows_are_sent(job):
-    assert work(job, Choice(rows=frozenset({3, 4}))).session["recorded"] == 2
+    assert work(job, RetrySelection(rows=frozenset({3, 4}))).session["recorded"] == 2
 
 
 def test_a_line_that_is_still_bad_stays_one_failure(job):
-    summary = work(job, Choice(kinds=frozenset({"bad_row"})), Choice(kinds=frozenset({"bad_row"})))
+    summary = work(job, RetrySelection(kinds=frozenset({"bad_row"})), RetrySelection(kinds=frozenset({"bad_row"})))
     assert (summary.session["recorded"], summary.failures["bad_row"]) == (1, 1)
     assert lines(job, FAILURES)[5]["request"] is None
 
@@ -93,7 +93,7 @@ def test_a_line_that_was_bad_for_want_of_a_model_is_sent_when_there_is_one(job):
             ready = changed(job, base_url=url, model="")
             with OpenRun(ready, wall=lambda: 0.0) as run:
                 first = await Session(run).work()
-            with OpenRetry(changed(ready, model="m"), Choice(rows=frozenset({1})), wall=lambda: 0.0) as again:
+            with RetryRun(changed(ready, model="m"), RetrySelection(rows=frozenset({1})), wall=lambda: 0.0) as again:
                 return first, await Session(again).work_again(again.rows())
 
     first, last = run_virtual(main())
@@ -105,30 +105,33 @@ def test_a_line_whose_input_changed_is_not_sent(job):
     with open(job.input, "ab") as file:
         file.seek(0)
         file.truncate(10)
-    with OpenRetry(job, Choice(), wall=lambda: 0.0) as again:
+    with RetryRun(job, RetrySelection(), wall=lambda: 0.0) as again:
         assert (again.found.to_send, again.found.unsent) == (3, 1)
 
 
 def test_changes_replace_what_the_row_asked_and_keep_the_rest(job):
-    work(job, Choice(rows=frozenset({4}), changes={"max_tokens": 7, "thinking": {"type": "disabled"}}))
+    work(job, RetrySelection(rows=frozenset({4}), changes={"max_tokens": 7, "thinking": {"type": "disabled"}}))
     body = lines(job, FAILURES)[4]["request"]["body"]
     assert (body["max_tokens"], body["thinking"], body["messages"][0]["role"]) == (7, {"type": "disabled"}, "user")
 
 
 def test_a_change_that_cannot_be_sent_names_the_row_and_the_flag(job):
     with pytest.raises(UsageError, match=r"Row 2 cannot be sent so: temperature.*Correct --set"):
-        work(job, Choice(rows=frozenset({2}), changes={"temperature": 9}))
+        work(job, RetrySelection(rows=frozenset({2}), changes={"temperature": 9}))
 
 
 def test_tokens_billed_in_earlier_sessions_stay_counted(job):
-    summary = work(job, Choice(kinds=frozenset({"blocked"})))
+    summary = work(job, RetrySelection(kinds=frozenset({"blocked"})))
     blocked = lines(job, FAILURES)[3]
     assert blocked["usage"]["input"] == 2 * blocked["before"][0]["usage"]["input"]
     assert summary.discarded["input"] == blocked["usage"]["input"]
 
 
 def test_a_directory_without_a_run_is_refused(job):
-    with pytest.raises(RunDirectoryError, match="not a run directory"), OpenRetry(job, Choice(), wall=lambda: 0.0):
+    with (
+        pytest.raises(RunDirectoryError, match="not a run directory"),
+        RetryRun(job, RetrySelection(), wall=lambda: 0.0),
+    ):
         pass
 
 

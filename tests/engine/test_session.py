@@ -32,7 +32,7 @@ class Looks(Observer):
     def __init__(self):
         self.looks = []
 
-    def stands(self, standing):
+    def progressed(self, standing):
         self.looks.append(standing)
 
 

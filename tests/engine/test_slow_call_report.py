@@ -18,10 +18,10 @@ class Looks(Observer):
     def __init__(self):
         self.said, self.bars = [], []
 
-    def straggles(self, text):
+    def slow_call_noticed(self, text):
         self.said.append(text)
 
-    def stands(self, standing):
+    def progressed(self, standing):
         self.bars.append(standing.stragglers)
 
 

@@ -16,7 +16,7 @@ from arkbatch.core.errors import RunChanged, UsageError
 from arkbatch.core.job import Validate
 from arkbatch.core.kinds import chosen_kinds
 from arkbatch.engine.open_run import OpenRun
-from arkbatch.engine.retry_run import Choice, OpenRetry
+from arkbatch.engine.retry_run import RetryRun, RetrySelection
 from arkbatch.engine.session import Session
 from arkbatch.simulator.server import Settings, serve
 
@@ -113,7 +113,7 @@ def test_a_mended_schema_is_used_by_a_retry(tmp_path):
             with OpenRun(ready, wall=lambda: 0.0) as run:
                 assert (await Session(run).work()).failures == {"invalid_output": 1}
             mended = replace(ready, schema_text=wider)
-            with OpenRetry(mended, Choice(chosen_kinds("invalid_output")), wall=lambda: 0.0) as again:
+            with RetryRun(mended, RetrySelection(chosen_kinds("invalid_output")), wall=lambda: 0.0) as again:
                 return await Session(again).work_again(again.rows())
 
     summary = run_virtual(session())

@@ -8,7 +8,7 @@ import pytest
 from virtual import run_virtual
 
 from arkbatch.core.errors import UsageError
-from arkbatch.engine.tool_module import call, load, tools_of
+from arkbatch.engine.tool_module import call, load_tool_module, tools_of
 from arkbatch.protocol.tool_calls import Told, Wish
 
 MODULE = '''
@@ -56,7 +56,7 @@ def module(tmp_path):
     def loaded(text=MODULE):
         path = tmp_path / f"m{next(count)}.py"
         path.write_text(text, encoding="utf-8")
-        return load(path, "weather.py")
+        return load_tool_module(path, "weather.py")
 
     return loaded
 
@@ -197,14 +197,14 @@ def test_a_module_that_cannot_be_used_is_one_line_with_its_number(module, text, 
 
 def test_a_missing_module(tmp_path):
     with pytest.raises(UsageError, match=r"m cannot be read: No such file"):
-        load(tmp_path / "none.py", "m")
+        load_tool_module(tmp_path / "none.py", "m")
 
 
 def test_it_runs_once_prints_to_stderr_leaves_no_cache_and_finds_its_neighbours(tmp_path, capsys):
     (tmp_path / "beside_talk.py").write_text("VALUE = 7\n")
     (tmp_path / "main_talk.py").write_text("from beside_talk import VALUE\nprint('hello')\ndef f(): return VALUE\n")
     try:
-        first, second = (load(tmp_path / "main_talk.py", "m") for _ in range(2))
+        first, second = (load_tool_module(tmp_path / "main_talk.py", "m") for _ in range(2))
     finally:
         sys.path.remove(str(tmp_path))
     printed = capsys.readouterr()

@@ -15,7 +15,7 @@ from virtual import run_virtual
 from arkbatch.config.resolve import resolve
 from arkbatch.core.errors import RunChanged, UsageError
 from arkbatch.engine.open_run import OpenRun
-from arkbatch.engine.retry_run import Choice, OpenRetry
+from arkbatch.engine.retry_run import RetryRun, RetrySelection
 from arkbatch.engine.session import Session
 from arkbatch.estimate.text import foretold
 from arkbatch.monitor.observer import Observer
@@ -306,7 +306,7 @@ def test_a_retry_begins_the_conversation_anew_and_adds_what_was_paid(tmp_path):
                 assert (await Session(run).work()).failures == {"unfinished": 1}
         async with serve(Settings()) as url:
             more = replace(job, base_url=url, tools=replace(job.tools, max_rounds=5))
-            with OpenRetry(more, Choice(changes={"messages": [ASKED]}), wall=lambda: 0.0) as again:
+            with RetryRun(more, RetrySelection(changes={"messages": [ASKED]}), wall=lambda: 0.0) as again:
                 return await Session(again).work_again(again.rows())
 
     summary = run_virtual(sessions())

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from arkbatch.core.errors import UsageError
-from arkbatch.engine.wiring import some_together
+from arkbatch.engine.wiring import read_in_groups
 
 
 @given(st.lists(st.integers(0, 1 << 20)))
 def test_no_row_is_lost_or_moved(offsets):
     rows = [replace(row(number), offset=offset) for number, offset in enumerate(offsets, start=1)]
-    assert list(some_together(iter(rows))) == rows
+    assert list(read_in_groups(iter(rows))) == rows
 
 
 @pytest.mark.parametrize(("size", "most"), [(100, 16), (1 << 14, 5), (20 << 20, 2)])
@@ -25,7 +25,7 @@ def test_large_rows_do_not_wait_for_each_other_in_memory(size, most):
         for read in range(1, 100):
             yield replace(row(read), offset=read * size)
 
-    waiting = [read - given for given, _ in enumerate(some_together(rows()), start=1)]
+    waiting = [read - given for given, _ in enumerate(read_in_groups(rows()), start=1)]
     assert max(waiting) == most - 1
 
 
@@ -34,7 +34,7 @@ def test_what_was_read_before_an_error_comes_before_it():
         yield from (row(1), bad_row(2))
         raise UsageError("damaged")
 
-    together, given = some_together(rows()), []
+    together, given = read_in_groups(rows()), []
     with pytest.raises(UsageError, match="damaged"):
         given.extend(each.number for each in together)
     assert given == [1, 2]

@@ -15,7 +15,7 @@ from arkbatch.core.job import RetryPolicy, Timeouts
 from arkbatch.core.types import Failure, Kind
 from arkbatch.engine import periodic_sync as durable
 from arkbatch.engine.fail_fast import ENOUGH
-from arkbatch.monitor.commands import VERSION, Order, Requeue
+from arkbatch.monitor.commands import VERSION, Command, Requeue
 from arkbatch.monitor.observer import Observer
 
 MODEL = "doubao-seed-1-6-251015"
@@ -362,7 +362,7 @@ def test_a_call_without_a_key_is_under_way_no_more_and_only_once(tmp_path, monke
 
     seen = []
     observer = Observer()
-    observer.stands = lambda standing: seen.append(standing.in_flight)
+    observer.progressed = lambda standing: seen.append(standing.in_flight)
     ended = scripted(job(tmp_path, *numbered(9), concurrency=3), Keyless(), monkeypatch, observer=observer)
     assert (ended.summary.ending, min(seen), seen[-1]) == ("halted", 0, 0)
 
@@ -396,7 +396,7 @@ def test_failed_rows_go_again_that_are_asked_for_while_the_last_worker_ends(tmp_
     class Asking(Observer):
         def recorded(self, outcome):
             if isinstance(outcome, Failure):
-                sessions[0].obey(Order(VERSION, Requeue((Kind.SERVER_ERROR,))))
+                sessions[0].handle(Command(VERSION, Requeue((Kind.SERVER_ERROR,))))
 
     async def remember(session, _):
         sessions.append(session)

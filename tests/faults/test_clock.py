@@ -11,7 +11,7 @@ from runs import BEGAN
 from virtual import run_virtual
 
 from arkbatch.engine import periodic_sync as durable
-from arkbatch.engine.open_run import OpenRun, Wishes
+from arkbatch.engine.open_run import OpenRun, ResumeOptions
 from arkbatch.engine.session import Session
 from arkbatch.journal.run_directory import RESULTS
 
@@ -46,7 +46,7 @@ def session(job, by, *observers, after=10.0, **settings):
             return await on(replace(job, base_url=url), by, *observers)
 
     async def on(job, by, *observers):
-        with OpenRun(job, Wishes(mixed=True), wall=SetClock(by, after)) as opened:
+        with OpenRun(job, ResumeOptions(mixed=True), wall=SetClock(by, after)) as opened:
             return await Session(opened, observers, chance=lambda: 0.5).work()
 
     return run_virtual(main() if settings else on(job, by, *observers))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import answered, failed, job_of, prompts, worked_off
 
-from arkbatch.engine.open_run import OpenRun, Wishes
+from arkbatch.engine.open_run import OpenRun, ResumeOptions
 from arkbatch.journal import journal
 from arkbatch.journal import rebase as rebase_module
 from arkbatch.journal.journal import read_ledger
@@ -29,7 +29,7 @@ def begun(folder, *rows, failing=()):
 
 def rebased(folder, job, *rows):
     prompts(folder, *rows)
-    with OpenRun(job, Wishes(rebase=True), wall=lambda: 0.0) as run:
+    with OpenRun(job, ResumeOptions(rebase=True), wall=lambda: 0.0) as run:
         return run.found, [row.custom_id for row in run.rows()]
 
 

@@ -9,19 +9,19 @@ from arkbatch.core.types import Kind
 from arkbatch.monitor.commands import (
     LONGEST,
     VERSION,
-    Answer,
+    Command,
+    CommandReply,
     Drain,
-    Look,
-    Order,
     Pause,
     Requeue,
     Resume,
-    Set,
-    State,
-    decode_answer,
-    decode_order,
-    encoded,
-    order_of,
+    SessionState,
+    SetLimits,
+    ShowStatus,
+    decode_command,
+    decode_reply,
+    encode_line,
+    parse_command,
 )
 
 
@@ -31,19 +31,19 @@ from arkbatch.monitor.commands import (
         ("pause", Pause()),
         ("resume", Resume()),
         ("drain", Drain()),
-        ("status", Look()),
-        ("set rpm=600", Set(rpm=600.0)),
-        ("set tpm=2e6 concurrency=1_000", Set(tpm=2e6, concurrency=1000)),
-        ("set rpm=none", Set(rpm=None)),
-        ("set input_tpm=1e6 output_tpm=none", Set(input_tpm=1e6, output_tpm=None)),
-        ("set max_cost=2.5", Set(max_cost=2.5)),
+        ("status", ShowStatus()),
+        ("set rpm=600", SetLimits(rpm=600.0)),
+        ("set tpm=2e6 concurrency=1_000", SetLimits(tpm=2e6, concurrency=1000)),
+        ("set rpm=none", SetLimits(rpm=None)),
+        ("set input_tpm=1e6 output_tpm=none", SetLimits(input_tpm=1e6, output_tpm=None)),
+        ("set max_cost=2.5", SetLimits(max_cost=2.5)),
         ("requeue timeout,overloaded", Requeue((Kind.OVERLOADED, Kind.TIMEOUT))),
         ("requeue timeout overloaded timeout", Requeue((Kind.OVERLOADED, Kind.TIMEOUT))),
     ],
 )
 def test_a_command_line_becomes_an_order(line, deed):
     action, *words = line.split()
-    assert order_of(action, words, "why") == Order(VERSION, deed, "why")
+    assert parse_command(action, words, "why") == Command(VERSION, deed, "why")
 
 
 @pytest.mark.parametrize(
@@ -72,26 +72,32 @@ def test_a_command_line_becomes_an_order(line, deed):
 def test_a_wrong_order_is_told_with_what_is_allowed(line, said):
     action, *words = line.split()
     with pytest.raises(UsageError) as caught:
-        order_of(action, words)
+        parse_command(action, words)
     assert str(caught.value).startswith(said)
 
 
 def test_a_reason_is_bounded():
     with pytest.raises(UsageError, match="501 characters"):
-        order_of("pause", [], "x" * 501)
+        parse_command("pause", [], "x" * 501)
 
 
-@pytest.mark.parametrize("deed", [Pause(), Look(), Set(rpm=None), Set(concurrency=3, tpm=5.0), Requeue((Kind.EMPTY,))])
+@pytest.mark.parametrize(
+    "deed", [Pause(), ShowStatus(), SetLimits(rpm=None), SetLimits(concurrency=3, tpm=5.0), Requeue((Kind.EMPTY,))]
+)
 def test_an_order_survives_its_line(deed):
-    order = Order(VERSION, deed, "because\nof \x1b[31mthis")
-    line = encoded(order)
+    order = Command(VERSION, deed, "because\nof \x1b[31mthis")
+    line = encode_line(order)
     assert line.index(b"\n") == len(line) - 1
-    assert decode_order(line) == order
+    assert decode_command(line) == order
 
 
 def test_an_answer_survives_its_line():
-    state = State(1, False, {"paused": "2026-01-01T00:00:00+00:00"}, {"rpm": 5.0}, {}, 3, 1.0, 2.0, 10, 1, 0, "a pause")
-    assert decode_answer(encoded(Answer(VERSION, "paused", state=state))) == Answer(VERSION, "paused", state=state)
+    state = SessionState(
+        1, False, {"paused": "2026-01-01T00:00:00+00:00"}, {"rpm": 5.0}, {}, 3, 1.0, 2.0, 10, 1, 0, "a pause"
+    )
+    assert decode_reply(encode_line(CommandReply(VERSION, "paused", state=state))) == CommandReply(
+        VERSION, "paused", state=state
+    )
 
 
 @pytest.mark.parametrize(
@@ -109,11 +115,11 @@ def test_an_answer_survives_its_line():
 )
 def test_a_line_that_is_no_order_is_refused(line, said):
     with pytest.raises(UsageError, match=said):
-        decode_order(line)
+        decode_command(line)
 
 
 @given(line=st.binary(max_size=200))
 def test_garbage_is_refused_and_nothing_else_happens(line):
-    for decode in (decode_order, decode_answer):
+    for decode in (decode_command, decode_reply):
         with pytest.raises(UsageError):
             decode(line)

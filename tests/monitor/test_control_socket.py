@@ -13,10 +13,19 @@ import pytest
 from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.journal.run_directory import SOCKET, RunDirectory
 from arkbatch.monitor import control_socket as ctl_socket
-from arkbatch.monitor.commands import LONGEST, VERSION, Answer, Order, Pause, decode_answer, encoded, order_of
-from arkbatch.monitor.control_socket import AT_ONCE, NobodyThere, give, listening
+from arkbatch.monitor.commands import (
+    LONGEST,
+    VERSION,
+    Command,
+    CommandReply,
+    Pause,
+    decode_reply,
+    encode_line,
+    parse_command,
+)
+from arkbatch.monitor.control_socket import AT_ONCE, NobodyThere, accept_commands, send_command
 
-PAUSE = Order(VERSION, Pause(), "to test")
+PAUSE = Command(VERSION, Pause(), "to test")
 
 
 @pytest.fixture
@@ -34,9 +43,9 @@ class Fake:
 
     def __call__(self, order):
         self.heard.append(order)
-        if order.do == order_of("resume", []).do:
+        if order.do == parse_command("resume", []).do:
             raise UsageError("It is not paused.")
-        return Answer(VERSION, f"heard {type(order.do).__name__}")
+        return CommandReply(VERSION, f"heard {type(order.do).__name__}")
 
 
 def with_session(directory, check):
@@ -44,7 +53,7 @@ def with_session(directory, check):
     fake = Fake()
 
     async def main():
-        async with listening(directory, fake):
+        async with accept_commands(directory, fake):
             return await asyncio.to_thread(check, fake)
 
     return asyncio.run(main())
@@ -58,12 +67,12 @@ def connected(directory):
 
 
 def test_an_order_is_heard_and_answered(directory):
-    answer, heard = with_session(directory, lambda fake: (give(directory, PAUSE), fake.heard))
+    answer, heard = with_session(directory, lambda fake: (send_command(directory, PAUSE), fake.heard))
     assert (answer.said, heard) == ("heard Pause", [PAUSE])
 
 
 def test_a_refusal_is_an_answer(directory):
-    answer = with_session(directory, lambda _: give(directory, order_of("resume", [])))
+    answer = with_session(directory, lambda _: send_command(directory, parse_command("resume", [])))
     assert (answer.said, answer.error) == ("", "It is not paused.")
 
 
@@ -82,15 +91,15 @@ def test_it_is_gone_at_the_end(directory):
     with_session(directory, lambda _: None)
     assert not (directory / SOCKET).exists()
     with pytest.raises(NobodyThere):
-        give(directory, PAUSE)
+        send_command(directory, PAUSE)
 
 
 def test_what_a_dead_process_left_is_replaced(directory):
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(directory / SOCKET))
     with pytest.raises(NobodyThere):
-        give(directory, PAUSE)
-    assert with_session(directory, lambda _: give(directory, PAUSE)).said == "heard Pause"
+        send_command(directory, PAUSE)
+    assert with_session(directory, lambda _: send_command(directory, PAUSE)).said == "heard Pause"
 
 
 def test_a_file_of_that_name_is_not_taken_away(directory):
@@ -106,7 +115,7 @@ def test_a_path_longer_than_an_address_works(tmp_path, monkeypatch, proc):
         monkeypatch.setattr(ctl_socket, "_OPEN_DIRECTORIES", str(tmp_path / "none"))
     here, deep = Path.cwd(), RunDirectory(tmp_path / ("long" * 40) / "a.run")
     deep.create()
-    assert with_session(deep, lambda _: give(deep, PAUSE)).said == "heard Pause"
+    assert with_session(deep, lambda _: send_command(deep, PAUSE)).said == "heard Pause"
     assert Path.cwd() == here
     assert not (deep / SOCKET).exists()
 
@@ -118,7 +127,7 @@ def test_garbage_harms_nobody(directory, sent):
             talk.sendall(sent)
             talk.shutdown(socket.SHUT_WR)
             talk.recv(65_536)
-        return give(directory, PAUSE).said
+        return send_command(directory, PAUSE).said
 
     assert with_session(directory, check) == "heard Pause"
 
@@ -129,7 +138,7 @@ def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(directory):
             with contextlib.suppress(ConnectionError):
                 talk.sendall(b"x" * (LONGEST * 100))
             with contextlib.suppress(ConnectionError):
-                return decode_answer(talk.recv(65_536)).error
+                return decode_reply(talk.recv(65_536)).error
         return ""
 
     assert with_session(directory, check) in {f"An order may have {LONGEST} bytes.", ""}
@@ -143,7 +152,7 @@ def test_a_client_that_hangs_costs_a_place_for_a_while(directory, monkeypatch):
         with contextlib.ExitStack() as stack:
             for _ in range(AT_ONCE + 3):
                 stack.enter_context(connected(directory)).sendall(b'{"v":')
-            return give(directory, PAUSE).said
+            return send_command(directory, PAUSE).said
 
     assert with_session(directory, check) == "heard Pause"
 
@@ -153,7 +162,7 @@ def test_a_crowd_is_told(directory):
         crowded.bind(str(directory / SOCKET))
         crowded.listen(0)
         with connected(directory), pytest.raises(RunDirectoryError, match="Too many others"):
-            give(directory, PAUSE)
+            send_command(directory, PAUSE)
 
 
 def test_a_session_ends_while_somebody_hangs(directory):
@@ -165,15 +174,15 @@ def test_a_client_that_leaves_before_its_answer_harms_nobody(directory):
     def check(_):
         for _ in range(20):
             with connected(directory) as talk:
-                talk.sendall(encoded(PAUSE))
-        return give(directory, PAUSE).said
+                talk.sendall(encode_line(PAUSE))
+        return send_command(directory, PAUSE).said
 
     assert with_session(directory, check) == "heard Pause"
 
 
 def test_what_the_body_raises_comes_out_as_it_is(directory):
     async def main():
-        async with listening(directory, Fake()):
+        async with accept_commands(directory, Fake()):
             raise RunDirectoryError("the disk went")
 
     with pytest.raises(RunDirectoryError, match="the disk went"):
@@ -187,7 +196,7 @@ def test_a_process_that_does_not_answer_is_told(directory, monkeypatch):
         silent.bind(str(directory / SOCKET))
         silent.listen(1)
         with pytest.raises(RunDirectoryError, match="did not answer"):
-            give(directory, PAUSE)
+            send_command(directory, PAUSE)
 
 
 @pytest.mark.parametrize("said", [b"hello\n", b"", b'{"v":7}\n'])
@@ -204,7 +213,7 @@ def test_another_program_at_the_socket_is_told_from_ours(directory, said):
         thread = threading.Thread(target=serve, args=(other,))
         thread.start()
         with pytest.raises((UsageError, NobodyThere)):
-            give(directory, PAUSE)
+            send_command(directory, PAUSE)
         thread.join()
 
 
@@ -214,12 +223,12 @@ def test_a_socket_of_somebody_else_is_told(directory, monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", refused)
     with pytest.raises(RunDirectoryError, match="Permission denied"):
-        give(directory, PAUSE)
+        send_command(directory, PAUSE)
 
 
 def test_windows_is_told_plainly(directory, monkeypatch):
     monkeypatch.setattr(ctl_socket, "HERE", False)
     with pytest.raises(RunDirectoryError, match="on Windows"):
-        give(directory, PAUSE)
+        send_command(directory, PAUSE)
     with pytest.raises(RunDirectoryError, match="on Windows"):
         with_session(directory, lambda _: None)

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from arkbatch.core.schedule import Hours
-from arkbatch.monitor.eta import Deadline, Means, Outlook, said, what_helps
+from arkbatch.monitor.eta import Deadline, DeadlineOutlook, SpeedUpOptions, describe_outlook, suggest_speed_up
 
 BEGAN = dt.datetime(2026, 11, 21, 22, 0, tzinfo=dt.UTC).timestamp()
 HOUR = 3600.0
@@ -90,7 +90,7 @@ def test_a_time_that_passes_before_anything_is_known_is_told_as_it_passes():
     said_of_it = followed(Deadline(BEGAN + 60), lambda _: 1.0, 10_000, seconds=100)
     [(worked, outlook)] = said_of_it
     assert worked == 60
-    assert said(outlook, BEGAN + 60, dt.UTC) == "late: it was due by 22:01 UTC, with 9,940 rows to go"
+    assert describe_outlook(outlook, BEGAN + 60, dt.UTC) == "late: it was due by 22:01 UTC, with 9,940 rows to go"
 
 
 def test_time_in_which_nothing_goes_makes_it_later():
@@ -109,14 +109,14 @@ def test_the_window_stays_small_through_a_long_night():
 
 def outlook(**changes):
     given = {"is_late": True, "done_at": BEGAN + 12 * HOUR, "due": BEGAN + 10 * HOUR, "unfinished": 7200, "faster": 1.2}
-    return Outlook(**given | changes)
+    return DeadlineOutlook(**given | changes)
 
 
 def test_a_late_run_is_told_by_how_much_and_with_what_is_left():
-    assert said(outlook(), BEGAN, dt.UTC) == (
+    assert describe_outlook(outlook(), BEGAN, dt.UTC) == (
         "will be late by 2 h 00 min: done at about 10:00 UTC, due by 08:00 UTC, with 7,200 rows to go"
     )
-    assert said(outlook(is_late=False, done_at=BEGAN + HOUR), BEGAN, dt.UTC) == (
+    assert describe_outlook(outlook(is_late=False, done_at=BEGAN + HOUR), BEGAN, dt.UTC) == (
         "will be in time: done at about 23:00 UTC, due by 08:00 UTC"
     )
 
@@ -124,16 +124,19 @@ def test_a_late_run_is_told_by_how_much_and_with_what_is_left():
 @pytest.mark.parametrize(
     ("means", "helps"),
     [
-        (Means("concurrency", 32), "raise concurrency from 32 to about 39; send fewer rows (--limit)"),
-        (Means("requests", 32, rpm=600.0), "raise rpm from 600 to about 720; send fewer rows (--limit)"),
-        (Means("tokens", 32, tpm=812_345.0), "raise tpm from 812345 to about 980000; send fewer rows (--limit)"),
+        (SpeedUpOptions("concurrency", 32), "raise concurrency from 32 to about 39; send fewer rows (--limit)"),
+        (SpeedUpOptions("requests", 32, rpm=600.0), "raise rpm from 600 to about 720; send fewer rows (--limit)"),
         (
-            Means("requests", 32, rpm=600.0, run_dir="a.run"),
+            SpeedUpOptions("tokens", 32, tpm=812_345.0),
+            "raise tpm from 812345 to about 980000; send fewer rows (--limit)",
+        ),
+        (
+            SpeedUpOptions("requests", 32, rpm=600.0, run_dir="a.run"),
             "raise rpm from 600 to about 720 (arkbatch ctl a.run set rpm=720); send fewer rows (--limit)",
         ),
-        (Means("input", 32), "send fewer rows (--limit)"),
+        (SpeedUpOptions("input", 32), "send fewer rows (--limit)"),
         (
-            Means("server", 32, other_lane=True),
+            SpeedUpOptions("server", 32, other_lane=True),
             (
                 "the service grants no more: ask it for a higher limit, or share the rows among models; "
                 "the batch lane has limits of its own, at half the price (--lane batch); send fewer rows (--limit)"
@@ -142,8 +145,8 @@ def test_a_late_run_is_told_by_how_much_and_with_what_is_left():
     ],
 )
 def test_what_would_help_is_what_holds_it_back(means, helps):
-    assert what_helps(outlook(), means) == helps
+    assert suggest_speed_up(outlook(), means) == helps
 
 
 def test_when_no_time_is_left_nothing_helps():
-    assert not what_helps(outlook(faster=math.inf), Means("requests", 32, rpm=600.0))
+    assert not suggest_speed_up(outlook(faster=math.inf), SpeedUpOptions("requests", 32, rpm=600.0))

@@ -4,13 +4,26 @@ from decimal import Decimal
 
 import pytest
 
-from arkbatch.monitor.notification import Event, LongOutages, Notice, masked, redacted, without_addresses
+from arkbatch.monitor.notification import (
+    Notification,
+    NotificationEvent,
+    OutageAlarm,
+    mask_address,
+    mask_command_line,
+    remove_address,
+)
 from arkbatch.pricing.amounts import Money
 
 
 def notice(**changes):
-    given = {"event": Event.END, "said": "finished", "run_dir": "/data/prompts.run", "host": "box", "at": "now"}
-    return Notice(**given | changes)
+    given = {
+        "event": NotificationEvent.END,
+        "said": "finished",
+        "run_dir": "/data/prompts.run",
+        "host": "box",
+        "at": "now",
+    }
+    return Notification(**given | changes)
 
 
 def test_a_message_says_what_happened_how_far_what_it_cost_where_and_how_to_go_on():
@@ -39,7 +52,7 @@ def test_words_of_a_service_are_cut_and_cannot_drive_a_terminal():
 
 
 def test_a_long_outage_is_told_once_and_its_end_once():
-    outages = LongOutages(600)
+    outages = OutageAlarm(600)
     assert [outages.look(lasts) for lasts in (0, 30, 0, 599)] == [""] * 4
     assert outages.look(601) == "the service has been away for 10 min 01 s"
     assert outages.look(1000) == ""
@@ -61,12 +74,12 @@ def test_a_long_outage_is_told_once_and_its_end_once():
     ],
 )
 def test_an_address_is_shown_without_what_is_secret_in_it(url, shown):
-    assert masked(url) == shown
+    assert mask_address(url) == shown
 
 
 def test_words_of_others_lose_each_piece_of_the_address():
     said = "POST to example.com/T0K3N/abcde?sign=S1GNED failed: T0K3N is unknown"
-    assert redacted(said, "https://example.com/T0K3N/abcde?sign=S1GNED") == (
+    assert remove_address(said, "https://example.com/T0K3N/abcde?sign=S1GNED") == (
         "POST to example.com/***/***?***=*** failed: *** is unknown"
     )
 
@@ -83,4 +96,4 @@ def test_words_of_others_lose_each_piece_of_the_address():
     ],
 )
 def test_a_command_line_is_kept_without_addresses(words, shown):
-    assert without_addresses(words) == shown
+    assert mask_command_line(words) == shown

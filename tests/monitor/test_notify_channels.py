@@ -14,15 +14,15 @@ from servers import closed_port
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Notify, Secret
 from arkbatch.monitor import notify_channels as module
-from arkbatch.monitor.notification import Event, Notice
-from arkbatch.monitor.notify import Notifier
-from arkbatch.monitor.notify_channels import Undelivered, messengers
+from arkbatch.monitor.notification import Notification, NotificationEvent
+from arkbatch.monitor.notify import NotificationSender
+from arkbatch.monitor.notify_channels import DeliveryFailed, build_channels
 
-NOTICE = Notice(Event.END, "finished", "/data/a.run", "box", "2026-11-21T08:00:00+00:00", done=3)
+NOTICE = Notification(NotificationEvent.END, "finished", "/data/a.run", "box", "2026-11-21T08:00:00+00:00", done=3)
 
 
 def of(*urls, command=(), insecure=False):
-    return messengers(Notify([Secret(url) for url in urls], list(command)), insecure=insecure)
+    return build_channels(Notify([Secret(url) for url in urls], list(command)), insecure=insecure)
 
 
 def refused(*urls, **how):
@@ -35,7 +35,7 @@ def refused(*urls, **how):
 
 def undelivered(*urls, **how):
     [messenger] = of(*urls, **how)
-    with pytest.raises(Undelivered) as caught:
+    with pytest.raises(DeliveryFailed) as caught:
         messenger.deliver(NOTICE)
     assert "T0K3N" not in f"{messenger.name} {caught.value} {caught.value.__cause__}"
     return str(caught.value)
@@ -163,7 +163,7 @@ def notified(messengers, *, patience=9.0, meanwhile=None):
 
     async def main():
         failed = []
-        notifier = Notifier(messengers, failed.append, patience=patience)
+        notifier = NotificationSender(messengers, failed.append, patience=patience)
         notifier.send(NOTICE)
         began = asyncio.get_running_loop().time()
         await notifier.settle()

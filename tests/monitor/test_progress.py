@@ -1,6 +1,6 @@
 import pytest
 
-from arkbatch.monitor.progress import Recent, Standing, seconds_left
+from arkbatch.monitor.progress import Progress, RowRate, seconds_left
 
 LOOK = {"total": 610, "failed": 0, "left": 600, "in_flight": 1, "retried": 0, "recorded": 10, "seconds": 60.0}
 LOOK |= {"rows_per_minute": 60.0, "rpm": 60.0, "tpm": 6_000.0}
@@ -20,11 +20,11 @@ LOOK |= {"rows_per_minute": 60.0, "rpm": 60.0, "tpm": 6_000.0}
     ],
 )
 def test_the_time_left_is_the_slowest_of_pace_and_limits(changes, seconds):
-    assert seconds_left(Standing(**(LOOK | changes))) == seconds
+    assert seconds_left(Progress(**(LOOK | changes))) == seconds
 
 
 def test_rows_a_minute_are_those_of_the_last_minute():
-    recent = Recent(0.0)
+    recent = RowRate(0.0)
     assert recent.look(0.0, 0) == 0.0
     assert recent.look(30.0, 50) == 100.0
     for second in range(60, 200, 10):
@@ -33,7 +33,7 @@ def test_rows_a_minute_are_those_of_the_last_minute():
 
 
 def test_looking_twice_a_second_for_a_night_needs_no_more_memory():
-    recent = Recent(0.0)
+    recent = RowRate(0.0)
     for half in range(20_000):
         recent.look(half / 2, half)
     assert len(recent._looks) < 130

@@ -8,18 +8,18 @@ from builders import failure, row, success
 
 from arkbatch.core.errors import StorageFull
 from arkbatch.core.types import Again, Attempt, Cause, Kind, Scope
-from arkbatch.monitor.observer import Observer, Several
-from arkbatch.monitor.progress import Found, Standing
-from arkbatch.monitor.progress_bar import Bar, LineAMinute, described
-from arkbatch.monitor.run_log import Log
+from arkbatch.monitor.observer import Observer, ObserverGroup
+from arkbatch.monitor.progress import FoundRows, Progress
+from arkbatch.monitor.progress_bar import ProgressBar, ProgressLines, described
+from arkbatch.monitor.run_log import RunLog
 
 LOOK = {"total": 1_000, "left": 600, "failed": 0, "in_flight": 32, "retried": 0, "recorded": 400, "seconds": 60.0}
 LOOK |= {"rows_per_minute": 400.0, "rpm": 400.0, "tpm": 123_456.0}
-FOUND = Found("r", done=1, failed=2, left=3, to_send=3, total=6, fresh=False, changes=("model: a -> b",))
+FOUND = FoundRows("r", done=1, failed=2, left=3, to_send=3, total=6, fresh=False, changes=("model: a -> b",))
 
 
 def look(**changes):
-    return Standing(**(LOOK | changes))
+    return Progress(**(LOOK | changes))
 
 
 class Terminal(io.StringIO):
@@ -63,9 +63,9 @@ def test_a_bar_fills_and_keeps_to_one_line_of_the_terminal():
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
     with os.fdopen(follower, "w") as terminal:
-        bar = Bar(terminal)
-        bar.stands(look())
-        bar.stands(look(left=0, bound_by="the server (it answered 429 and we hold at 20 a second)"))
+        bar = ProgressBar(terminal)
+        bar.progressed(look())
+        bar.progressed(look(left=0, bound_by="the server (it answered 429 and we hold at 20 a second)"))
         bar.closed("finished")
         printed = b""
         while b"1000/1000 rows" not in printed:  # a busy machine brings it in parts
@@ -80,8 +80,8 @@ def test_a_bar_fills_and_keeps_to_one_line_of_the_terminal():
 
 def test_a_stop_is_told_above_the_bar():
     stream = Terminal()
-    bar = Bar(stream)
-    bar.stands(look())
+    bar = ProgressBar(stream)
+    bar.progressed(look())
     bar.stopping(1)
     bar.stopping(32)
     bar.closed("stopped")
@@ -90,14 +90,14 @@ def test_a_stop_is_told_above_the_bar():
 
 
 def test_a_bar_that_never_stood_can_be_closed():
-    Bar(Terminal()).closed("finished")
+    ProgressBar(Terminal()).closed("finished")
 
 
 def test_without_a_terminal_there_is_a_line_a_minute():
     stream = io.StringIO()
-    lines = LineAMinute(stream)
+    lines = ProgressLines(stream)
     for half_seconds in range(1, 500):
-        lines.stands(look(seconds=half_seconds / 2, rows_per_minute=0.0))
+        lines.progressed(look(seconds=half_seconds / 2, rows_per_minute=0.0))
     assert stream.getvalue().splitlines() == ["400/1000 rows, 32 in flight, 400 req/min, 123k tok/min"] * 4
 
 
@@ -108,7 +108,7 @@ def test_several_pass_everything_on_to_each():
         def __getattribute__(self, name):
             return (lambda *_: heard.append(name)) if not name.startswith("_") else super().__getattribute__(name)
 
-    several = Several([Hears(), Hears()])
+    several = ObserverGroup([Hears(), Hears()])
     names = [name for name in vars(Observer) if not name.startswith("_")]
     for name in names:
         method = getattr(several, name)
@@ -117,7 +117,7 @@ def test_several_pass_everything_on_to_each():
 
 
 def logged(path, tell, clock=None):
-    with Log(path, clock or Clock()) as log:
+    with RunLog(path, clock or Clock()) as log:
         tell(log)
     return path.read_text().splitlines()
 
@@ -214,7 +214,7 @@ def test_what_ends_a_session_is_in_the_log_even_after_a_minute_of_errors(tmp_pat
 
 
 def test_an_error_that_ends_the_session_is_logged(tmp_path):
-    with pytest.raises(ValueError, match="odd"), Log(tmp_path / "run.log", Clock()):
+    with pytest.raises(ValueError, match="odd"), RunLog(tmp_path / "run.log", Clock()):
         raise ValueError("odd")
     assert "ended by ValueError: odd" in (tmp_path / "run.log").read_text()
 
@@ -222,7 +222,7 @@ def test_an_error_that_ends_the_session_is_logged(tmp_path):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that Linux has")
 def test_a_full_disk_is_told_once_and_also_on_closing(tmp_path):
     (tmp_path / "run.log").symlink_to("/dev/full")
-    with pytest.raises(StorageFull, match="make space"), Log(tmp_path / "run.log", Clock()) as log:
+    with pytest.raises(StorageFull, match="make space"), RunLog(tmp_path / "run.log", Clock()) as log:
         log.closed("finished")
 
 

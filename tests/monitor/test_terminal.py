@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from runs import answered, failed, job_of, prompts, worked_off
 
 from arkbatch.cli import COMMANDS
-from arkbatch.monitor.progress import Standing
-from arkbatch.monitor.progress_bar import Bar, LineAMinute
+from arkbatch.monitor.progress import Progress
+from arkbatch.monitor.progress_bar import ProgressBar, ProgressLines
 
 EVIL = "a\x1b[2J\x1b]0;owned\x07b\x9bc\u202ed\rforged\x08"
 BODY = {"model": "doubao-x", "choices": [{"message": {"content": EVIL}, "finish_reason": "stop"}], "usage": {}}
@@ -63,18 +63,18 @@ def test_the_page_holds_none_either(run_dir):
 
 
 def test_neither_does_the_progress_line_nor_the_bar():
-    standing = Standing(
+    standing = Progress(
         total=2, left=1, failed=0, in_flight=1, retried=0, recorded=1, seconds=90.0, rows_per_minute=1.0, rpm=1.0, tpm=1.0,
         bound_by=f"the server ({EVIL})", reason=EVIL,
     )  # fmt: skip
     lines = io.StringIO()
-    LineAMinute(lines).stands(standing)
-    LineAMinute(lines).noted(EVIL)
+    ProgressLines(lines).progressed(standing)
+    ProgressLines(lines).noted(EVIL)
     assert lines.getvalue().count("\\x1b") == 4
     assert is_tame(lines.getvalue())
     bar = io.StringIO()
-    shown = Bar(bar)
-    shown.stands(standing)
+    shown = ProgressBar(bar)
+    shown.progressed(standing)
     shown.noted(EVIL)
     shown.closed("finished")
     assert "\x1b]" not in bar.getvalue()

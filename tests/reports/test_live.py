@@ -9,7 +9,7 @@ import pytest
 from runs import answered, job_of, numbered, prompts, worked_off
 
 from arkbatch.core.errors import RunDirectoryError, UsageError
-from arkbatch.monitor.progress import Standing
+from arkbatch.monitor.progress import Progress
 from arkbatch.reports.serve.live import Look, Moment, serve_page
 
 
@@ -224,8 +224,8 @@ def test_an_error_of_the_body_comes_out_as_it_is(directory):
 def test_a_moment_is_what_the_session_last_said():
     moment = Moment()
     assert moment.now() is None
-    standing = Standing(10, 5, 0, 3, 0, 5, 60.0, 5.0, 5.0, 100.0, bound_by="the concurrency")
-    moment.stands(standing)
+    standing = Progress(10, 5, 0, 3, 0, 5, 60.0, 5.0, 5.0, 100.0, bound_by="the concurrency")
+    moment.progressed(standing)
     moment.stopping(3)
     now = moment.now()
     assert (now.in_flight, now.bound_by, now.seconds_left, now.stopping) == (3, "the concurrency", 60.0, True)

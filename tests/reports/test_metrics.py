@@ -21,7 +21,7 @@ from arkbatch.core.job import Secret
 from arkbatch.core.types import Again, Broken, Cause, Done, Halt, Kind, Refused
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.monitor.observer import Observer
-from arkbatch.monitor.progress import Standing
+from arkbatch.monitor.progress import Progress
 from arkbatch.pricing.amounts import Money
 from arkbatch.reports.serve.metrics import Described, Metrics, serve_metrics
 from arkbatch.simulator.server import Settings, serve
@@ -132,7 +132,7 @@ def test_the_first_token_of_a_streamed_answer_is_timed():
 def test_what_is_not_known_has_no_sample():
     metrics = Metrics(DESCRIBED, lambda: Money(unpriced=3))
     assert "rows_left" not in read(metrics)
-    metrics.stands(Standing(10, 5, 0, 3, 0, 5, 60.0, 5.0, 5.0, 100.0, rpm_found=80.0))
+    metrics.progressed(Progress(10, 5, 0, 3, 0, 5, 60.0, 5.0, 5.0, 100.0, rpm_found=80.0))
     told = read(metrics)
     assert (told["requests_per_minute_found"], told["run_unpriced_rows"]) == (80, 3)
     assert not [name for name in told if name.endswith("_limit") or name.startswith("run_cost{")]
@@ -141,7 +141,7 @@ def test_what_is_not_known_has_no_sample():
 @pytest.mark.parametrize("readme", ["README.md", "README.zh.md"])
 def test_every_name_is_in_the_readme(readme):
     metrics, text = Metrics(DESCRIBED, Money), (ROOT / readme).read_text(encoding="utf-8")
-    metrics.stands(Standing(10, 5, 0, 3, 0, 5, 60.0, 5.0, 5.0, 1.0, 1.0, 1.0, rpm_found=1.0, concurrency_found=1))
+    metrics.progressed(Progress(10, 5, 0, 3, 0, 5, 60.0, 5.0, 5.0, 1.0, 1.0, 1.0, rpm_found=1.0, concurrency_found=1))
     for family in metrics.registry.collect():
         name = family.name + ("_total" if family.type == "counter" else "")
         assert f"`{name}`" in text or f"`{name}{{" in text, name

@@ -6,12 +6,12 @@ from msgspec.structs import replace
 from arkbatch.core.stats import Histogram
 from arkbatch.core.types import Cause, Kind
 from arkbatch.journal.ledger import Ledger
-from arkbatch.monitor.progress import Found
+from arkbatch.monitor.progress import FoundRows
 from arkbatch.pricing.amounts import Money
 from arkbatch.pricing.summary import summarise
 from arkbatch.reports.text.summary import found_line, headline, printable, summary_text, table, tokens_text
 
-FOUND = Found("a.run", done=1_200, failed=3, left=7, to_send=7, total=1_210, fresh=False)
+FOUND = FoundRows("a.run", done=1_200, failed=3, left=7, to_send=7, total=1_210, fresh=False)
 
 
 def summary(**changes):

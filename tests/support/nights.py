@@ -26,10 +26,10 @@ class Looks(Observer):
     def __init__(self):
         self.standings, self.reasons, self.notes, self.halts = [], [], [], []
 
-    def stands(self, standing):
+    def progressed(self, standing):
         self.standings.append(standing)
 
-    def paced(self, reason):
+    def pace_changed(self, reason):
         self.reasons.append(reason)
 
     def noted(self, text):

@@ -12,7 +12,7 @@ from virtual import run_virtual
 
 from arkbatch.core.job import Secret
 from arkbatch.engine import session as run_module
-from arkbatch.engine.open_run import OpenRun, Wishes
+from arkbatch.engine.open_run import OpenRun, ResumeOptions
 from arkbatch.engine.session import Session
 from arkbatch.journal.run_directory import FAILURES, RESULTS
 from arkbatch.monitor.observer import Observer
@@ -42,7 +42,7 @@ async def _session(job, observer, wishes, meanwhile):
         return (None if work.cancelled() else work.result()), loop.time() - began
 
 
-def worked(job, *, meanwhile=None, observer=None, wishes=Wishes(), key="any-key", **settings):  # noqa: B008
+def worked(job, *, meanwhile=None, observer=None, wishes=ResumeOptions(), key="any-key", **settings):  # noqa: B008
     """One session against a simulator of its own; `meanwhile(session, task)` runs beside it."""
     counters, observer = Counters(), observer or Observer()
 
@@ -54,7 +54,7 @@ def worked(job, *, meanwhile=None, observer=None, wishes=Wishes(), key="any-key"
     return Ended(*run_virtual(main()), counters, observer)
 
 
-def scripted(job, transport, monkeypatch, *, meanwhile=None, observer=None, wishes=Wishes()):  # noqa: B008
+def scripted(job, transport, monkeypatch, *, meanwhile=None, observer=None, wishes=ResumeOptions()):  # noqa: B008
     """One session over a scripted transport."""
 
     @asynccontextmanager

@@ -20,7 +20,7 @@ from arkbatch.core.errors import ArkbatchError, RunDirectoryError
 from arkbatch.core.text import visible
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.monitor.observer import Observer
-from arkbatch.monitor.progress import Standing, seconds_left
+from arkbatch.monitor.progress import Progress, seconds_left
 from arkbatch.reports.page.page import Now, PageData, live_policy, page_data, render
 from arkbatch.reports.page.timeline import Follower
 from arkbatch.reports.serve.loopback import HOST, NAMES, listen
@@ -38,10 +38,10 @@ class Moment(Observer):
     """Remembers the last word of a session in this process."""
 
     def __init__(self) -> None:
-        self._standing: Standing | None = None
+        self._standing: Progress | None = None
         self._stopping = self._closed = False
 
-    def stands(self, standing: Standing) -> None:
+    def progressed(self, standing: Progress) -> None:
         self._standing = standing
 
     def stopping(self, in_flight: int) -> None:

@@ -34,7 +34,7 @@ from arkbatch.core.types import (
     Verdict,
 )
 from arkbatch.monitor.observer import Observer
-from arkbatch.monitor.progress import Found, Standing, seconds_left
+from arkbatch.monitor.progress import FoundRows, Progress, seconds_left
 from arkbatch.pricing.amounts import Money
 from arkbatch.reports.serve.loopback import HOST, NAMES, listen
 
@@ -106,7 +106,7 @@ class Metrics(Observer):
             self._tokens.labels(meter)
             self._discarded.labels(meter)
 
-    def opened(self, found: Found) -> None:
+    def opened(self, found: FoundRows) -> None:
         self._now.found = found
 
     def answered(self, row: Row, client_id: str, response: Response, verdict: Verdict) -> None:
@@ -127,7 +127,7 @@ class Metrics(Observer):
             case _:
                 assert_never(verdict)
 
-    def outran(self, row: Row, client_id: str, usage: Usage) -> None:
+    def hedge_lost(self, row: Row, client_id: str, usage: Usage) -> None:
         del row, client_id
         self._calls.labels(OUTRUN).inc()
         _count(self._tokens, usage)
@@ -147,7 +147,7 @@ class Metrics(Observer):
     def halted(self, cause: Cause) -> None:
         self._halts.labels(cause.kind.value).inc()
 
-    def stands(self, standing: Standing) -> None:
+    def progressed(self, standing: Progress) -> None:
         self._now.standing = standing
 
 
@@ -162,8 +162,8 @@ class _Now(Collector):
     def __init__(self, described: Described, cost: Callable[[], Money]) -> None:
         self._described = described
         self._cost = cost
-        self.found: Found | None = None
-        self.standing: Standing | None = None
+        self.found: FoundRows | None = None
+        self.standing: Progress | None = None
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         labels = asdict(self._described)
@@ -187,7 +187,7 @@ class _Now(Collector):
             yield GaugeMetricFamily("arkbatch_run_rows", "Rows that this session counts up to", self.found.total)
 
 
-_GAUGES: tuple[tuple[str, str, Callable[[Standing], float | None]], ...] = (
+_GAUGES: tuple[tuple[str, str, Callable[[Progress], float | None]], ...] = (
     ("run_failed_rows", "Rows of the run that stand failed", lambda now: now.failed),
     ("rows_left", "Rows that this session has still to send", lambda now: now.left),
     ("calls_in_flight", "Calls that wait for their answer", lambda now: now.in_flight),

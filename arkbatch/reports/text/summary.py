@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from arkbatch.core.text import count, counted, duration, printable
 from arkbatch.core.types import ASSUMED
-from arkbatch.monitor.progress import Found
+from arkbatch.monitor.progress import FoundRows
 from arkbatch.pricing.amounts import Money
 from arkbatch.pricing.summary import Summary
 
@@ -14,7 +14,7 @@ AMOUNT = re.compile(r"(at most )?[\d.]+ [A-Z]{3}\b")
 NAMES = {"input": "input", "cached": "of it cached", "output": "output", "reasoning": "of it reasoning"}
 
 
-def found_line(found: Found) -> str:
+def found_line(found: FoundRows) -> str:
     """What a session finds in its directory, before the first call."""
     if found.command == "retry":
         return _retry_line(found)
@@ -27,7 +27,7 @@ def found_line(found: Found) -> str:
     )
 
 
-def _retry_line(found: Found) -> str:
+def _retry_line(found: FoundRows) -> str:
     changes = "".join(f"\n  changed: {change}" for change in found.changes)
     unsent = (
         f"\n  {count(found.unsent)} more were never sent, and the input has changed since: run it again with --rebase."
