@@ -128,7 +128,7 @@ class RetryPolicy(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
-    """Seconds. There is no limit on a whole call: thinking models take half an hour."""
+    """Seconds. A whole call has no limit unless it is given one: thinking models take half an hour."""
 
     connect: Annotated[float, Meta(gt=0, le=3600, description="Seconds to reach the server.")] = 10.0
     read: Annotated[
@@ -136,9 +136,14 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             gt=0,
             le=259_200,
-            description="Seconds without a byte before a call is given up; on the batch lane 259200 when left out.",
+            description="Seconds without data before a call is given up; comments and blank lines are none. "
+            "On the batch lane 259200 when left out.",
         ),
     ] = 1800.0
+    call: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="Seconds that a whole call may take, however much comes. Left out: as long as data comes."),
+    ] = None
 
 
 class ReplyPolicy(Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,11 +5,14 @@ once however long its line is. It knows the framing and the two habits of chat s
 ends the stream, and some servers forget the blank line between events. What stands inside an event is for `stream`.
 """
 
+import re
+
 from msgspec import Struct
 
 _BOM = b"\xef\xbb\xbf"
 _DATA = b"data:"
-_DONE = b"[DONE]"
+# `[DONE]` ends a stream. Servers also quote it, write it small, or leave a bracket out.
+_DONE = re.compile(rb"""\s*["']?(?:\[\s*done\b|done\s*\]?["']?\s*$)""", re.IGNORECASE)
 
 
 class Event(Struct, frozen=True, gc=False):
@@ -76,7 +79,7 @@ class Parser:
         return events
 
     def _add(self, value: bytes, events: list[Event]) -> None:
-        if value.startswith(_DONE):
+        if value[:1] != b"{" and _DONE.match(value):
             self._finish(events)
             self.done = True
             return

@@ -17,6 +17,9 @@ from arkbatch.protocol.sse import Event
 
 _OF_RESPONSES = "response."
 _LAST_EVENTS = {"response.completed", "response.incomplete", "response.failed"}
+# Names of events, and texts as their data, that only say that the server is alive, or that it has ended.
+_SIGNS_OF_LIFE = {"ping", "pong", "heartbeat", "keepalive", "keep-alive", "keep_alive", "done"}
+_NO_WORDS = {"", "null", *_SIGNS_OF_LIFE}
 # Texts in a delta that are names and not parts of a text: the last one stands.
 _NAMES = {"role", "id", "type", "name", "object", "format", "signature"}
 
@@ -83,13 +86,19 @@ class Folding:
         self._top: dict[str, Any] = {}
         self._choices: dict[int, _Choice] = {}
         self._bad: ErrorEvent | Garbled | None = None
+        self._words = ""  # of an event that is no chunk and may be none of the answer
         self._response: Body | None = None  # of the Responses API: the last whole response that an event held
         self._has_response_ended = False
 
-    def add(self, event: Event) -> None:
-        """Nothing is added after an error event: what follows one is not part of an answer."""
+    def add(self, event: Event) -> bool:
+        """Add what an event says; return whether it was data, and not a sign of life.
+
+        Nothing is added after an error event: what follows one is not part of an answer.
+        """
         if self._bad is not None:
-            return
+            return False
+        if event.data[:1] != b"{" and event.data.lstrip()[:1] != b"{":
+            return self._add_text(event)
         try:
             chunk = orjson.loads(event.data)
             self._bad = _error_in(chunk, event.name)
@@ -98,8 +107,19 @@ class Folding:
             elif self._bad is None:
                 self._grow(chunk)
         except (orjson.JSONDecodeError, TypeError, AttributeError, KeyError):
-            said = event.data[:200].decode(errors="replace")
-            self._bad = Garbled(f"an event that is no chunk: {said}", {})
+            if self.is_finished:  # the answer is whole, and this is none of it
+                return False
+            self._bad = Garbled(_no_chunk(event), {})
+        return event.name not in _SIGNS_OF_LIFE
+
+    def _add_text(self, event: Event) -> bool:
+        """An event that is no JSON object is no part of an answer: a sign of life, or words to tell if none comes."""
+        said = event.data.strip().strip(b"\"'").lower()
+        if event.name == "error":
+            self._bad = ErrorEvent({"error": {"message": event.data.decode(errors="replace")}})
+        elif event.name not in _SIGNS_OF_LIFE and said.decode(errors="replace") not in _NO_WORDS:
+            self._words = self._words or _no_chunk(event)
+        return False
 
     def end(self) -> Ending:
         """What has become of the answer, now that nothing more comes."""
@@ -110,7 +130,19 @@ class Folding:
                 return Garbled(detail, self._body())
         if self._response is not None:
             return Whole(self._response) if self._has_response_ended else Truncated(self._response)
-        return Whole(self._body()) if self._is_finished() else Truncated(self._body())
+        if self.is_finished:
+            return Whole(self._body())
+        return Garbled(self._words, self._body()) if self._words else Truncated(self._body())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether what comes from now on can only be what the answer cost."""
+        return self._bad is not None or self.is_finished
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether what it cost has been said, or will not be."""
+        return self._bad is not None or self._has_response_ended or _counts(self._top)
 
     def _add_response_event(self, event: dict[str, Any]) -> None:
         """An event of the Responses API: the last one holds the whole response, and deltas say no more than it."""
@@ -122,7 +154,10 @@ class Folding:
         self._has_response_ended = self._has_response_ended or kind in _LAST_EVENTS
         self.started = self.started or (kind.endswith(".delta") and bool(event.get("delta")))
 
-    def _is_finished(self) -> bool:
+    @property
+    def is_finished(self) -> bool:
+        if self._response is not None:
+            return self._has_response_ended
         reasons = [choice.rest["finish_reason"] for choice in self._choices.values()]
         return bool(reasons) and all(reasons)
 
@@ -159,6 +194,10 @@ def _error_in(chunk: Any, name: str) -> ErrorEvent | None:
     if chunk.get("error"):
         return ErrorEvent(chunk)
     return ErrorEvent({"error": chunk}) if "error" in (name, chunk.get("type")) else None
+
+
+def _no_chunk(event: Event) -> str:
+    return f"an event that is no chunk: {event.data[:200].decode(errors='replace')}"
 
 
 def _says_something(delta: Mapping[str, Any] | None) -> bool:

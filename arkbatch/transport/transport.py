@@ -7,7 +7,7 @@ decompression.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -17,14 +17,14 @@ import aiohttp
 import msgspec
 
 from arkbatch.core.job import Timeouts
-from arkbatch.core.types import Break, Broken, Call, Reply, Response
+from arkbatch.core.types import Broken, Call, Reply, Response
 from arkbatch.transport import aiohttp_internals
 from arkbatch.transport.aiohttp_internals import DirectPosts
 from arkbatch.transport.auth import Credentials
 from arkbatch.transport.connection_slots import ConnectionSlots
+from arkbatch.transport.reply_reader import ReplyReader
 from arkbatch.transport.session_posts import HEADER_LIMITS, Incoming, Posts, SessionPosts, tracing
-from arkbatch.transport.stream_reader import is_streamed, read_streamed
-from arkbatch.transport.transport_errors import detail, how
+from arkbatch.transport.transport_errors import CallTimeoutError, detail, how
 
 LARGEST_REPLY = 128 << 20  # 256 embeddings of 4096 numbers take some 25 MB
 _IDLE_SECONDS = 5.0  # as the official SDK; a connection that rested longer may be gone without notice
@@ -40,10 +40,12 @@ class Transport(Protocol):
 class HttpTransport:
     """Over aiohttp. The credentials are asked for each call, so that a key can be renewed."""
 
-    def __init__(self, posts: Posts, credentials: Credentials, slots: ConnectionSlots) -> None:
+    def __init__(self, posts: Posts, credentials: Credentials, slots: ConnectionSlots, timeouts: Timeouts) -> None:
         self._posts = posts
         self._credentials = credentials
         self._slots = slots
+        self._read_seconds = timeouts.read
+        self._call_seconds = timeouts.call
 
     async def send(self, call: Call) -> Response:
         """Sent twice only when a key was refused that can be had anew. Raises `Halted` when no key is to be had."""
@@ -67,41 +69,34 @@ class HttpTransport:
         loop_time = asyncio.get_running_loop().time
         began = loop_time()
 
-        async def take(incoming: Incoming) -> Response:
-            if call.stream and is_streamed(incoming):
-                return await read_streamed(incoming, began, LARGEST_REPLY, call.moved)
-            body = await _read(incoming)
-            seconds = loop_time() - began
-            if body is None:
-                return Broken(Break.TOO_LARGE, f"the reply is over {LARGEST_REPLY >> 20} MB", seconds)
-            return Reply(incoming.status, body, incoming.headers, seconds)
+        def take(incoming: Incoming) -> Awaitable[Response]:
+            return ReplyReader(incoming, call, began, LARGEST_REPLY, self._read_seconds).read()
 
         await self._slots.take()
         try:
-            return _without_key(await self._posts.post(call, authorization, take), authorization)
+            response = await self._within_time(self._posts.post(call, authorization, take))
         except (aiohttp.ClientError, TimeoutError, ConnectionError, ValueError, OSError) as error:
-            return _without_key(Broken(how(error), detail(error), loop_time() - began), authorization)
+            response = Broken(how(error), self._detail(error), loop_time() - began)
         finally:
             self._slots.give_back()
+        return _without_key(response, authorization)
 
+    async def _within_time(self, posted: Awaitable[Response]) -> Response:
+        """The response, if the whole call takes no longer than it may. Raises `CallTimeoutError`."""
+        if self._call_seconds is None:
+            return await posted
+        try:
+            async with asyncio.timeout(self._call_seconds) as timeout:
+                return await posted
+        except TimeoutError as error:
+            if timeout.expired():
+                raise CallTimeoutError(f"the call took longer than timeouts.call = {self._call_seconds:g} s") from error
+            raise
 
-async def _read(incoming: Incoming) -> bytes | None:
-    """The whole body, None when it passes the limit."""
-    content = incoming.content
-    if content.is_eof():
-        # Most replies come whole with their head. aiohttp's `read` takes ten times as long to find that out.
-        body = content.read_nowait()
-        return body if len(body) <= LARGEST_REPLY else None
-    length = incoming.headers.get("Content-Length", "")
-    if length.isdecimal() and int(length) > LARGEST_REPLY:
-        return None
-    parts, size = [], 0
-    async for part in content.iter_any():
-        parts.append(part)
-        size += len(part)
-        if size > LARGEST_REPLY:
-            return None
-    return b"".join(parts)
+    def _detail(self, error: Exception) -> str:
+        if isinstance(error, TimeoutError) and not isinstance(error, CallTimeoutError | aiohttp.ConnectionTimeoutError):
+            return f"no data for {self._read_seconds:g} s"
+        return detail(error)
 
 
 def _without_key(response: Response, authorization: str) -> Response:
@@ -162,7 +157,7 @@ async def open_transport(
         posts: Posts = SessionPosts(session, base_url.rstrip("/"), proxy)
         if not trouble and proxy is None:
             posts = DirectPosts(session, base_url.rstrip("/"), lambda why: note(path_in_words(why)))
-        yield HttpTransport(posts, credentials, slots)
+        yield HttpTransport(posts, credentials, slots, timeouts)
 
 
 def path_in_words(trouble: str = "", proxy: str | None = None) -> str:

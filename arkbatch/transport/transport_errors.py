@@ -11,6 +11,10 @@ from arkbatch.core.types import Break
 _USER = re.compile(r"//[^/\s]*@")  # of an address: a name and a password
 
 
+class CallTimeoutError(TimeoutError):
+    """A whole call took longer than it may."""
+
+
 def how(error: Exception) -> Break:
     match error:
         case aiohttp.ConnectionTimeoutError() | aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError():
@@ -34,6 +38,8 @@ def detail(error: Exception) -> str:
         return f"{proxy}{error.host}:{error.port} cannot be reached ({_reason(error.os_error)})"
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"the proxy answered {error.status} {error.message}".rstrip()
+    if isinstance(error, CallTimeoutError):
+        return str(error)
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the server closed it without an answer"
     if isinstance(error, OSError) and error.errno and not isinstance(error, aiohttp.ClientSSLError):

@@ -157,9 +157,7 @@ def test_an_error_of_null_is_no_error():
     assert isinstance(fold({**STOP, "error": None}), Whole)
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"{", b"[]", b"1", b'{"choices":"x"}', b'{"choices":[1]}', b'{"choices":7}', b"\xff"]
-)
+@pytest.mark.parametrize("data", [b"{", b"[]", b"1", b'{"choices":"x"}', b'{"choices":[1]}', b'{"choices":7}', b"\xff"])
 def test_an_event_that_is_no_chunk_is_told(data):
     folding = Folding()
     folding.add(Event(data))

@@ -1,6 +1,7 @@
 """What one exchange becomes, against servers that keep to HTTP and servers that do not."""
 
 import asyncio
+import contextlib
 from unittest.mock import Mock
 
 import aiohttp
@@ -129,12 +130,62 @@ def test_a_slow_answer_that_keeps_talking_is_no_timeout():
         writer.write(OK + b"Content-Length: 40\r\n\r\n")
         for _ in range(40):
             await asyncio.sleep(25)
-            writer.write(b" ")
+            writer.write(b"1")
         writer.close()
 
     reply = send_to(drip)
     assert isinstance(reply, Reply)
     assert reply.seconds >= 1_000
+
+
+def dripping(what):
+    """A server whose answer comes in drips, one a second."""
+
+    async def drip(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK + b"Content-Length: 4000\r\n\r\n")
+        with contextlib.suppress(asyncio.CancelledError, ConnectionError):
+            for _ in range(100):
+                await asyncio.sleep(1)
+                writer.write(what)
+        writer.close()
+
+    return drip
+
+
+def test_blanks_that_keep_a_connection_awake_are_no_data():
+    broken = send_to(dripping(b"\n \r\n"))
+    assert (broken.how, broken.detail) == (Break.TIMEOUT, "no data for 30 s")
+    assert broken.seconds == pytest.approx(30, abs=0.5)
+
+
+def test_a_whole_call_may_be_given_a_limit_that_no_data_lengthens():
+    async def main():
+        timeouts = Timeouts(connect=5, read=30, call=50)
+        async with served(dripping(b"1")) as url, open_transport(url, ApiKey(Secret("k")), timeouts, 4) as http:
+            return await http.send(CALL)
+
+    broken = run_virtual(main())
+    assert (broken.how, broken.detail) == (Break.TIMEOUT, "the call took longer than timeouts.call = 50 s")
+    assert broken.seconds == pytest.approx(50, abs=0.5)
+
+
+LAST_CHUNK = b"0\r\n\r\n"
+ENDLESS = [whole(b'{"a":1}' + b" " * 50)[:-50], chunked(b'{"a"', b":1}").removesuffix(LAST_CHUNK)]
+
+
+@pytest.mark.parametrize("close", [True, False], ids=["closed", "left open"])
+@pytest.mark.parametrize("answer", ENDLESS, ids=["a length that is too large", "without its last chunk"])
+def test_a_body_that_is_whole_is_kept_although_its_end_is_missing(answer, close):
+    reply = send_to(Raw(answer, close=close))
+    assert isinstance(reply, Reply)
+    assert reply.body == b'{"a":1}'
+    assert reply.seconds < 10.1
+
+
+@pytest.mark.parametrize("body", [b'{"a":1', b'{"a":{"error":null}', b"<html>", b"[1,2"])
+def test_a_body_that_is_not_whole_is_not_kept(body):
+    assert send_to(Raw(chunked(body).removesuffix(LAST_CHUNK), close=True)).how is Break.DROPPED
 
 
 @pytest.mark.parametrize("answer", [whole(b"x" * 2_000), chunked(b"x" * 999, b"x" * 999, b"x"), gzipped(b"x" * 50_000)])
@@ -238,7 +289,7 @@ def mocked_send(url="http://x.test/v1/", **answer):
             mocked.post("http://x.test/v1/chat/completions", response_class=Answer, **answer)
             async with aiohttp.ClientSession() as session:
                 posts = SessionPosts(session, url.rstrip("/"), None)
-                return await HttpTransport(posts, ApiKey(Secret("sk-secret")), ConnectionSlots(1)).send(CALL)
+                return await HttpTransport(posts, ApiKey(Secret("sk-secret")), ConnectionSlots(1), TIMEOUTS).send(CALL)
 
     return run_virtual(main())
 

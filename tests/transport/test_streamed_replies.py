@@ -7,6 +7,7 @@ import orjson
 import pytest
 from aiohttp import web
 from runs import job_of, prompts
+from servers import Raw, served, whole
 from virtual import run_virtual
 
 from arkbatch.api import arun
@@ -135,8 +136,97 @@ def test_an_answer_that_was_whole_is_kept_when_the_connection_is_torn_after_it()
 
 def test_silence_between_two_chunks_is_a_timeout_and_a_long_answer_that_moves_is_not():
     assert sent(event(chunk("a")), 61.0, event(chunk(reason="stop"))).how is Break.TIMEOUT
-    slow = [step for _ in range(100) for step in (59.0, b": thinking\n\n")]
+    slow = [step for _ in range(100) for step in (59.0, event(chunk(reasoning_content="hm")))]
     assert answer(sent(*slow, WHOLE, DONE))["usage"]["total_tokens"] == 9
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        b": thinking\n\n",
+        b"\n",
+        b": ",
+        b"event: ping\ndata: ping\n\n",
+        b"data: null\n\n",
+        b'event: ping\ndata: {"t":1}\n\n',
+    ],
+)
+def test_signs_of_life_do_not_lengthen_the_wait_for_data(sign):
+    broken = sent(event(chunk("a")), *[step for _ in range(100) for step in (5.0, sign)], event(chunk(reason="stop")))
+    assert (broken.how, broken.detail) == (Break.TIMEOUT, "no data for 60 s")
+    assert broken.seconds == pytest.approx(60, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("steps", "most"),
+    [((WHOLE,), 1.1), ((event(chunk("Hi")), event(chunk(reason="stop"))), 10.1)],
+    ids=["counted", "not counted"],
+)
+def test_an_answer_is_over_soon_after_its_finish_reason_whatever_else_comes(steps, most):
+    response = sent(*steps, *[step for _ in range(100) for step in (0.5, b": ping\n\n")])
+    assert answer(response)["choices"][0]["finish_reason"] == "stop"
+    assert response.seconds < most
+
+
+def test_usage_that_comes_a_while_behind_the_finish_reason_is_waited_for():
+    response = sent(event(chunk("Hi")), event(chunk(reason="stop")), 8.0, event(USAGE), 500.0)
+    assert answer(response)["usage"]["total_tokens"] == 9
+    assert response.seconds < 10
+
+
+ODD_ENDS = [b'data: "[DONE]"', b"data: [done]", b"data: [DONE", b"data: DONE", b"data: '[DONE]'", b"data: [ DONE ]"]
+ODD_ENDS += [b"event: done\ndata: done", b"event: done\ndata: {}", b"data: oops", b"data: {oops", b"data: []"]
+
+
+@pytest.mark.parametrize("end", ODD_ENDS)
+def test_nothing_behind_the_finish_reason_spoils_the_answer(end):
+    assert answer(sent(WHOLE, end + b"\n\n"))["usage"]["total_tokens"] == 9
+
+
+@pytest.mark.parametrize("sign", [b"event: ping\ndata: ping", b"data: ping", b"data: null", b'data: "keep-alive"'])
+def test_signs_of_life_are_no_part_of_the_answer(sign):
+    assert answer(sent(sign + b"\n\n", WHOLE, sign + b"\n\n", DONE))["choices"][0]["message"]["content"] == "Hello 界"
+
+
+def test_words_in_a_stream_without_an_answer_are_told():
+    broken = sent(b"data: upstream is away\n\n", DONE)
+    assert (broken.how, broken.detail) == (Break.GARBLED, "an event that is no chunk: upstream is away")
+    assert answer(sent(b"event: error\ndata: upstream is away\n\n"))["error"]["message"] == "upstream is away"
+
+
+def replied(body, content_type, *, asked, status=b"200 OK"):
+    head = b"HTTP/1.1 " + status + b"\r\nContent-Type: " + content_type + b"\r\n"
+
+    async def main():
+        async with (
+            served(Raw(whole(body, head))) as url,
+            open_transport(url, ApiKey(Secret("k")), Timeouts(), 4) as transport,
+        ):
+            return await transport.send(CALL if asked else Call("c-1", "chat", "/chat/completions", b"{}"))
+
+    return run_virtual(main())
+
+
+TYPES = [b"application/json", b"text/event-stream", b"text/plain", b"application/octet-stream", b""]
+
+
+@pytest.mark.parametrize("asked", [True, False], ids=["asked", "not asked"])
+@pytest.mark.parametrize("content_type", TYPES)
+def test_events_and_whole_answers_are_told_apart_by_what_they_are(content_type, asked):
+    assert answer(replied(b"\n: hi\n\n" + WHOLE + DONE, content_type, asked=asked))["usage"]["total_tokens"] == 9
+    assert answer(replied(b'\xef\xbb\xbf\n{"choices":[]}'[3:], content_type, asked=asked)) == {"choices": []}
+
+
+@pytest.mark.parametrize("asked", [True, False], ids=["asked", "not asked"])
+def test_an_error_may_come_as_an_event_with_an_error_status(asked):
+    error = event({"error": {"code": "ServerOverloaded", "message": "busy"}})
+    response = replied(error, b"text/event-stream", asked=asked, status=b"503 Busy")
+    assert (response.status, answer(response)["error"]["code"]) == (503, "ServerOverloaded")
+
+
+def test_an_error_status_with_half_a_stream_is_handed_on_as_it_came():
+    response = replied(b"data: busy\n\n", b"text/event-stream", asked=True, status=b"503 Busy")
+    assert (response.status, response.body) == (503, b"data: busy\n\n")
 
 
 @pytest.mark.parametrize("name", [b"", b"event: error\n"])
