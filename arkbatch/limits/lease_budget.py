@@ -1,0 +1,97 @@
+"""A budget of money or tokens of which many workers hold shares: together they never pass it.
+
+A worker may commit no more than its share: what it has spent and what its calls in flight may still take. It asks for
+more before a call that does not fit. A share that was granted stays charged until the worker gives it back, so a
+worker that died leaves what it had not spent charged: its calls in flight may have been billed.
+
+Amounts are whole numbers of the smallest unit that counts (tokens, or a billionth of the currency).
+"""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+STEP_SHARE = 20  # a worker is given at most this part of what is left beyond the call that it asks for
+
+
+class BudgetAnswer(StrEnum):
+    """What becomes of a wish for a larger share."""
+
+    GRANTED = "granted"
+    WAIT = "wait"  # others may give back what their calls turn out not to need
+    USED_UP = "used up"
+
+
+class _Share(Struct):
+    """Of one attempt at a shard. `held`: what its calls in flight may still take at most."""
+
+    attempt: int
+    granted: int = 0
+    spent: int = 0
+    held: int = 0
+
+
+class SharedBudget:
+    """The shares, by shard.
+
+    most: the whole budget; spent: what was recorded before the first share was granted
+    """
+
+    def __init__(self, most: int, spent: int = 0) -> None:
+        self._most = most
+        self._charged = spent  # by what is recorded, and by shares of workers that were lost
+        self._shares: dict[int, _Share] = {}
+
+    @property
+    def left(self) -> int:
+        """What nobody holds."""
+        return self._most - self._charged - sum(share.granted for share in self._shares.values())
+
+    @property
+    def is_short(self) -> bool:
+        """Whether workers should give back what they do not need for calls in flight."""
+        return self.left * STEP_SHARE < self._most
+
+    def allow(self, most: int) -> None:
+        """Another budget from now on."""
+        self._most = most
+
+    def report(self, shard: int, attempt: int, spent: int, held: int, *, gives_back: bool) -> int:
+        """Note what an attempt has committed so far. Returns its share, from now on."""
+        share = self._share_of(shard, attempt)
+        share.spent, share.held = max(share.spent, spent), held
+        if gives_back:
+            share.granted = min(share.granted, share.spent + held)
+        return share.granted
+
+    def extend(self, shard: int, attempt: int, needed: int) -> BudgetAnswer:
+        """Grant a share with room for a call that may take this much, and for some more where there is enough."""
+        share = self._share_of(shard, attempt)
+        missing = share.spent + share.held + needed - share.granted
+        if missing <= 0:
+            return BudgetAnswer.GRANTED
+        if missing <= self.left:
+            share.granted += missing + (self.left - missing) // (STEP_SHARE * max(len(self._shares), 1))
+            return BudgetAnswer.GRANTED
+        others = [each for each in self._shares.values() if each is not share]
+        may_return = share.held + sum(each.granted - each.spent for each in others)
+        return BudgetAnswer.WAIT if may_return > 0 else BudgetAnswer.USED_UP
+
+    def end(self, shard: int, attempt: int, spent: int) -> None:
+        """An attempt has ended in order: only what it spent stays charged."""
+        share = self._share_of(shard, attempt)
+        self._charged += max(share.spent, spent)
+        del self._shares[shard]
+
+    def lose(self, shard: int) -> None:
+        """A worker died or was shut out: all that it was granted stays charged."""
+        share = self._shares.pop(shard, None)
+        if share is not None:
+            self._charged += share.granted
+
+    def _share_of(self, shard: int, attempt: int) -> _Share:
+        share = self._shares.get(shard)
+        if share is None or share.attempt != attempt:
+            self.lose(shard)
+            share = self._shares[shard] = _Share(attempt)
+        return share

@@ -1,0 +1,376 @@
+"""Leases on the limits that many workers share: how much each may send in the next second.
+
+Pure: `now` comes in with each call. All times that go to a worker, or come from one, are seconds from or until the
+moment of the message, so clocks of different machines are never compared; the time that a message takes makes a lease
+begin later and end earlier than the core counts, never the other way round.
+
+The reasoning:
+
+* **A lease is a slot in the future.** The core grants the next slot that is free, so a worker never polls, and who
+  asks first is served first. A worker asks for the next lease while it uses the one before.
+* **A lease is small**: a quarter of a second to one second of a worker's fair share, at least the first call in line.
+  While nobody else wants the limit, it is as much as the limit grants in that time.
+* **What is not used comes back** with the next request, and so does the difference between what calls had reserved
+  and what they used.
+* **A worker that dies** leaves its lease charged until the lease ends and the window has passed. Nothing else is lost.
+* **A refusal that any worker meets slows all**: the adaptive limit stands here, once, and says when the next lease
+  may begin.
+* **While the service is away, one worker probes**; the others get no lease until a call was answered.
+* **An attempt that was replaced gets no lease**, so a worker that returns after it was given up for dead stops.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from arkbatch.core.types import Scope
+from arkbatch.limits.lease_budget import BudgetAnswer, SharedBudget
+from arkbatch.limits.lease_meter import LeaseMeter
+
+SHORTEST_CHUNK, LONGEST_CHUNK = 0.25, 1.0  # s
+CALLS_IN_A_CHUNK = 4  # a chunk is as long as it takes a worker to send so many, within these bounds
+LIFE_IN_CHUNKS = 2.0
+CATCH_UP = 1.1  # times a chunk, so that a worker that asks a little late loses nothing
+LONGEST_RESERVATION = 2.0  # s; a slot further away is not reserved, since much may change until then
+SEEN_WITHIN = 3.0  # s; a worker that was not heard for so long takes no part in the fair share
+LOST_AFTER = 10.0  # s; then its places are free for others
+UNLIMITED = 1 << 53  # stands for "no limit" in an amount; also JavaScript can read it
+
+
+class Amounts(Struct, frozen=True, omit_defaults=True):
+    """Calls, and the tokens that they reserve or used."""
+
+    requests: int = 0
+    tokens: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class SharedLimits(Struct, frozen=True, omit_defaults=True):
+    """The limits of all workers together. None: no such limit. `budget` in the smallest unit that counts."""
+
+    concurrency: int
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    input_tokens_per_minute: float | None = None
+    output_tokens_per_minute: float | None = None
+    budget: int | None = None
+
+
+class LeaseReport(Struct, frozen=True, omit_defaults=True):
+    """A lease is over: what the calls sent under it had reserved, and when the last of them started."""
+
+    lease: int
+    used: Amounts = Amounts()
+    seconds_ago: float = 0.0
+
+
+class Settlement(Struct, frozen=True, omit_defaults=True):
+    """Calls that were sent under a lease have ended: what they used beyond what they reserved, or less (negative)."""
+
+    lease: int
+    difference: Amounts = Amounts()
+
+
+class Refusal(Struct, frozen=True, omit_defaults=True):
+    """The service refused a call for the load. `retry_after`: the wait that it asked for."""
+
+    scope: Scope
+    sent_seconds_ago: float = 0.0
+    retry_after: float | None = None
+
+
+class LeaseRequest(Struct, frozen=True, omit_defaults=True):
+    """What a worker tells and asks about once a second.
+
+    shard, attempt: for which it works; first: of the first call in line, less than that is of no use
+    wanted: what it could send in a second; places: calls at once that it could use
+    answered: calls that the service answered, or refused as wrong, since the last message
+    is_away: this worker finds the service away
+    spent, held: of the budget; needed: what a call may take that does not fit into its share
+    gives_back: it needs no more of the budget than it has committed
+    """
+
+    worker: str
+    shard: int
+    attempt: int
+    wanted: Amounts = Amounts()
+    first: Amounts = Amounts()
+    in_flight: int = 0
+    places: int = 0
+    reports: Sequence[LeaseReport] = ()
+    settlements: Sequence[Settlement] = ()
+    refusals: Sequence[Refusal] = ()
+    answered: int = 0
+    is_away: bool = False
+    spent: int = 0
+    held: int = 0
+    needed: int = 0
+    gives_back: bool = False
+
+
+class Lease(Struct, frozen=True, omit_defaults=True):
+    """A share of the limits.
+
+    lease: its number, 0 if nothing was granted; then `starts_in` says when to ask again
+    starts_in, ends_in: seconds after this message; places: calls in flight at most, until the next message
+    budget: the share of the budget, None without one; budget_answer: to a wish for more
+    is_fenced: another worker has this shard now, stop
+    """
+
+    lease: int = 0
+    starts_in: float = 0.0
+    ends_in: float = 0.0
+    granted: Amounts = Amounts()
+    places: int = 0
+    budget: int | None = None
+    budget_answer: BudgetAnswer | None = None
+    budget_is_short: bool = False
+    is_fenced: bool = False
+    reason: str = ""
+
+
+class AdaptivePace(Protocol):
+    """What the core asks of the adaptive limit."""
+
+    @property
+    def places(self) -> int | None:
+        """Calls at once that the service takes, None where it never refused."""
+        ...
+
+    def ready_in(self, now: float, in_flight: int) -> float: ...
+
+    def sent(self, at: float, calls: int) -> None: ...
+
+    def answered(self, now: float, calls: int) -> None: ...
+
+    def refused(self, now: float, scope: Scope, after: float | None, sent_at: float) -> None: ...
+
+
+class _OpenLease(Struct):
+    """begins, ends: by the core's clock; closed_at: when its last call was sent, None while that is not known."""
+
+    begins: float
+    ends: float
+    granted: Amounts
+    closed_at: float | None = None
+
+
+class _Worker(Struct):
+    """What the core knows of a worker. `wants_more`: it could have used more than it was granted last."""
+
+    seen_at: float
+    in_flight: int = 0
+    places: int = 0
+    wanted_places: int = 0
+    wants_more: bool = False
+
+
+class LeaseCore:
+    """One for each account and model. Not for threads.
+
+    pace: the adaptive limit, None for none
+    """
+
+    def __init__(self, limits: SharedLimits, now: float, pace: AdaptivePace | None = None, spent: int = 0) -> None:
+        self.limits = limits
+        self.budget = None if limits.budget is None else SharedBudget(limits.budget, spent)
+        self._meters = [None if limit is None else LeaseMeter(limit, now) for limit in _per_minute(limits)]
+        self._pace = pace
+        self._workers: dict[str, _Worker] = {}
+        self._leases: dict[int, _OpenLease] = {}  # the newest last; forgotten when nothing can be settled any more
+        self._attempts: dict[int, int] = {}  # the attempt that may work, by shard
+        self._number = 0
+        self._last_begin = now
+        self._prober: str | None = None
+        self.calls = 0
+
+    # ---- what the coordinator says
+
+    def admit(self, shard: int, attempt: int) -> None:
+        """From now on this attempt works on the shard, and every earlier one is shut out."""
+        if self.budget is not None and self._attempts.get(shard, attempt) != attempt:
+            self.budget.lose(shard)
+        self._attempts[shard] = attempt
+
+    def change_limits(self, now: float, limits: SharedLimits) -> None:
+        """Other limits from now on."""
+        self.limits = limits
+        for place, limit in enumerate(_per_minute(limits)):
+            meter = self._meters[place]
+            if limit is None or meter is None:
+                self._meters[place] = None if limit is None else LeaseMeter(limit, now)
+            else:
+                meter.change_limit(now, limit)
+        if self.budget is not None and limits.budget is not None:
+            self.budget.allow(limits.budget)
+
+    def forget(self, worker: str) -> None:
+        """A worker is gone; its leases end by themselves."""
+        self._workers.pop(worker, None)
+        if self._prober == worker:
+            self._prober = None
+
+    # ---- what a worker asks
+
+    def lease(self, now: float, request: LeaseRequest) -> Lease:
+        """Take in what the worker tells, and grant the next slot."""
+        self.calls += 1
+        self._forget_old(now)
+        self._take_in(now, request)
+        if request.attempt < self._attempts.setdefault(request.shard, request.attempt):
+            return Lease(is_fenced=True)
+        self._attempts[request.shard] = max(request.attempt, self._attempts[request.shard])
+        common = self._with_budget(request, Lease(places=self._share_places(request)))
+        if not request.wanted.requests:
+            return replace(common, starts_in=LONGEST_CHUNK)
+        if self._prober is not None and self._prober != request.worker:
+            return replace(common, starts_in=LONGEST_CHUNK, reason="the service is away")
+        return self._grant(now, request, common)
+
+    def _take_in(self, now: float, request: LeaseRequest) -> None:
+        for report in request.reports:
+            self._close(now, report)
+        for settlement in request.settlements:
+            self._settle(now, settlement)
+        worker = self._workers.setdefault(request.worker, _Worker(now))
+        worker.seen_at, worker.in_flight = now, request.in_flight
+        if self._pace is not None:
+            for refusal in request.refusals:
+                self._pace.refused(now, refusal.scope, refusal.retry_after, now - refusal.sent_seconds_ago)
+            if request.answered:
+                self._pace.answered(now, request.answered)
+        if request.answered:
+            self._prober = None
+        elif request.is_away and self._prober is None:
+            self._prober = request.worker
+
+    def _close(self, now: float, report: LeaseReport) -> None:
+        lease = self._leases.get(report.lease)
+        if lease is None or lease.closed_at is not None:
+            return
+        lease.closed_at = max(lease.begins, min(lease.ends, now - report.seconds_ago))
+        for meter, granted, used in zip(self._meters, _parts(lease.granted), _parts(report.used), strict=True):
+            if meter is not None:
+                meter.close(lease.ends, lease.closed_at, granted, min(used, granted))
+
+    def _settle(self, now: float, settlement: Settlement) -> None:
+        lease = self._leases.get(settlement.lease)
+        if lease is None:
+            return
+        at = lease.ends if lease.closed_at is None else lease.closed_at
+        for meter, difference in zip(self._meters, _parts(settlement.difference), strict=True):
+            if meter is not None:
+                meter.settle(now, at, difference)
+
+    # ---- places and budget
+
+    def _share_places(self, request: LeaseRequest) -> int:
+        """Calls in flight for this worker: an even share of what is free, and never more than all together may have."""
+        most = self.limits.concurrency
+        if self._pace is not None and self._pace.places is not None:
+            most = min(most, self._pace.places)
+        worker = self._workers[request.worker]
+        worker.wanted_places = request.places
+        others = [each for each in self._workers.values() if each is not worker]
+        even = max(1, most // (len(others) + 1))
+        # Who holds more than its share gives way, so that a worker that comes later finds room in a second.
+        share = max(even, most - sum(min(each.wanted_places, even) for each in others))
+        free = max(0, most - sum(max(each.places, each.in_flight) for each in others))
+        worker.places = min(request.places, share, free)
+        return worker.places
+
+    def _with_budget(self, request: LeaseRequest, lease: Lease) -> Lease:
+        budget = self.budget
+        if budget is None:
+            return lease
+        names = (request.shard, request.attempt)
+        answer = None
+        share = budget.report(*names, request.spent, request.held, gives_back=request.gives_back)
+        if request.needed:
+            answer = budget.extend(*names, request.needed)
+            share = budget.report(*names, request.spent, request.held, gives_back=False)
+        return replace(lease, budget=share, budget_answer=answer, budget_is_short=budget.is_short)
+
+    # ---- one slot
+
+    def _grant(self, now: float, request: LeaseRequest, common: Lease) -> Lease:
+        chunk = self._chunk()
+        granted = self._amounts(now, request, chunk)
+        begins = max(self._last_begin, now, *self._earliest(now, granted))
+        if self._pace is not None:
+            wait = self._pace.ready_in(now, sum(each.in_flight for each in self._workers.values()))
+            begins = max(begins, now + min(wait, LONGEST_CHUNK))
+            if wait > LONGEST_RESERVATION:
+                return replace(common, starts_in=LONGEST_CHUNK, reason="the service asked for fewer calls")
+        if begins - now > LONGEST_RESERVATION:
+            return replace(common, starts_in=min(begins - now - LONGEST_RESERVATION / 2, LONGEST_CHUNK))
+        return self._reserve(now, begins, begins + LIFE_IN_CHUNKS * chunk, granted, common)
+
+    def _reserve(self, now: float, begins: float, ends: float, granted: Amounts, common: Lease) -> Lease:
+        self._number += 1
+        self._last_begin = begins
+        self._leases[self._number] = _OpenLease(begins, ends, granted)
+        for meter, amount in zip(self._meters, _parts(granted), strict=True):
+            if meter is not None:
+                meter.take(begins, ends, amount)
+        if self._pace is not None:
+            self._pace.sent(begins, granted.requests)
+        return replace(common, lease=self._number, starts_in=begins - now, ends_in=ends - now, granted=granted)
+
+    def _chunk(self) -> float:
+        """Seconds of the limit that one lease stands for."""
+        requests = self._meters[0]
+        if requests is None:
+            return SHORTEST_CHUNK if len(self._workers) < CALLS_IN_A_CHUNK else LONGEST_CHUNK
+        needed = CALLS_IN_A_CHUNK * max(1, len(self._workers)) / requests.per_second
+        return min(max(needed, SHORTEST_CHUNK), LONGEST_CHUNK)
+
+    def _amounts(self, now: float, request: LeaseRequest, chunk: float) -> Amounts:
+        """A fair share of a chunk, among the workers that could use more than they get."""
+        asker = self._workers[request.worker]
+        sharers = 1 + sum(
+            each.wants_more and now - each.seen_at <= SEEN_WITHIN
+            for each in self._workers.values()
+            if each is not asker
+        )
+        asker.wants_more, parts = False, []
+        for meter, wanted, first in zip(self._meters, _parts(request.wanted), _parts(request.first), strict=True):
+            if meter is None:
+                parts.append(min(wanted, UNLIMITED))
+                continue
+            share = max(first, math.floor(meter.per_second * CATCH_UP * chunk / sharers))
+            asker.wants_more |= wanted > share
+            parts.append(min(wanted, share) if wanted > first else first)
+        parts[0] = max(parts[0], 1)
+        return Amounts(*parts)
+
+    def _earliest(self, now: float, granted: Amounts) -> list[float]:
+        amounts = zip(self._meters, _parts(granted), strict=True)
+        return [meter.earliest(now, amount) for meter, amount in amounts if meter is not None and amount]
+
+    def _forget_old(self, now: float) -> None:
+        for name in [name for name, worker in self._workers.items() if now - worker.seen_at > LOST_AFTER]:
+            self.forget(name)
+        old = now - 3600.0  # calls that last longer are not settled
+        while self._leases:
+            number = next(iter(self._leases))
+            if self._leases[number].ends > old:
+                return
+            del self._leases[number]
+
+
+def _per_minute(limits: SharedLimits) -> tuple[float | None, ...]:
+    return (
+        limits.requests_per_minute,
+        limits.tokens_per_minute,
+        limits.input_tokens_per_minute,
+        limits.output_tokens_per_minute,
+    )
+
+
+def _parts(amounts: Amounts) -> tuple[int, int, int, int]:
+    return amounts.requests, amounts.tokens, amounts.input_tokens, amounts.output_tokens
