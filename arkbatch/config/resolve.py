@@ -24,6 +24,7 @@ from arkbatch.limits.published_limits import ramp_at
 from arkbatch.monitor.notify_channels import build_channels, with_addresses
 from arkbatch.protocol.endpoints.responses import flat_tool
 from arkbatch.rows.sniff_input import first_line, names_model, no_jsonl
+from arkbatch.transport.proxies import check_proxy
 
 STDIN = "-"
 SIMULATED_MODEL = "simulated"
@@ -99,6 +100,8 @@ def resolve_again(
     model = given.get("model") or typed.file.model or ""
     typed = agreed(typed, server, given, model)
     check_secrecy(server, given)
+    if not given.get("simulate"):
+        check_proxy(server.base_url)
     return Job(
         **_common(typed, server, given, Path()),
         limits=typed.file.limits,
@@ -211,6 +214,7 @@ def _server(typed: Typed, given: Mapping[str, Any], environ: Mapping[str, str], 
     if server.key is None and server.access is None and not given.get("dry_run"):
         raise UsageError(server.missing)
     check_secrecy(server, given)
+    check_proxy(server.base_url)
     return server
 
 

@@ -17,7 +17,8 @@ from arkbatch.transport.base64_vectors import PackedVectors
 from arkbatch.transport.connection_slots import ConnectionSlots
 from arkbatch.transport.control_plane import ControlPlane, fetch_certificate
 from arkbatch.transport.fd_limit import connections
-from arkbatch.transport.transport import Transport, open_transport, proxy_for
+from arkbatch.transport.proxies import proxy_for
+from arkbatch.transport.transport import Transport, open_transport
 
 
 @asynccontextmanager

@@ -10,25 +10,24 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-import msgspec
 
+from arkbatch.core.errors import Halted
 from arkbatch.core.job import Timeouts
 from arkbatch.core.types import Broken, Call, Reply, Response
 from arkbatch.transport import aiohttp_internals
 from arkbatch.transport.aiohttp_internals import DirectPosts
 from arkbatch.transport.auth import Credentials
 from arkbatch.transport.connection_slots import ConnectionSlots
+from arkbatch.transport.proxies import proxy_for
+from arkbatch.transport.redaction import Redaction
 from arkbatch.transport.reply_reader import ReplyReader
 from arkbatch.transport.session_posts import HEADER_LIMITS, Incoming, Posts, SessionPosts, tracing
-from arkbatch.transport.transport_errors import CallTimeoutError, detail, how
+from arkbatch.transport.transport_errors import CallTimeoutError, detail, how, untrusted
 
 LARGEST_REPLY = 128 << 20  # 256 embeddings of 4096 numbers take some 25 MB
 _IDLE_SECONDS = 5.0  # as the official SDK; a connection that rested longer may be gone without notice
-_SHORTEST_KEY, _SHORTEST_WORDS = 8, 20  # characters, with a digit in it and without one
 
 
 class Transport(Protocol):
@@ -44,11 +43,16 @@ class HttpTransport:
         self._posts = posts
         self._credentials = credentials
         self._slots = slots
+        self._redaction = Redaction()
+        self._has_connected = False
         self._read_seconds = timeouts.read
         self._call_seconds = timeouts.call
 
     async def send(self, call: Call) -> Response:
-        """Sent twice only when a key was refused that can be had anew. Raises `Halted` when no key is to be had."""
+        """Sent twice only when a key was refused that can be had anew.
+
+        Raises `Halted` when no key is to be had, and when the server's certificate cannot be trusted.
+        """
         authorization = await self._credentials.header(call.model)
         if isinstance(authorization, Broken):
             return authorization
@@ -75,11 +79,16 @@ class HttpTransport:
         await self._slots.take()
         try:
             response = await self._within_time(self._posts.post(call, authorization, take))
+            self._has_connected = True
+        except aiohttp.ClientConnectorCertificateError as error:
+            if not self._has_connected:
+                raise Halted(untrusted(error)) from error
+            response = Broken(how(error), untrusted(error), loop_time() - began)
         except (aiohttp.ClientError, TimeoutError, ConnectionError, ValueError, OSError) as error:
             response = Broken(how(error), self._detail(error), loop_time() - began)
         finally:
             self._slots.give_back()
-        return _without_key(response, authorization)
+        return self._redaction.strike(response, authorization)
 
     async def _within_time(self, posted: Awaitable[Response]) -> Response:
         """The response, if the whole call takes no longer than it may. Raises `CallTimeoutError`."""
@@ -97,24 +106,6 @@ class HttpTransport:
         if isinstance(error, TimeoutError) and not isinstance(error, CallTimeoutError | aiohttp.ConnectionTimeoutError):
             return f"no data for {self._read_seconds:g} s"
         return detail(error)
-
-
-def _without_key(response: Response, authorization: str) -> Response:
-    """Some servers, and proxies before them, repeat what they were sent, and what they say is kept and logged."""
-    key = authorization.removeprefix("Bearer ")
-    if not _is_secret(key):
-        return response
-    match response:
-        case Reply(body=body) if (raw := key.encode()) in body:
-            return msgspec.structs.replace(response, body=body.replace(raw, b"***"))
-        case Broken(detail=detail) if key in detail:
-            return msgspec.structs.replace(response, detail=detail.replace(key, "***"))
-    return response
-
-
-def _is_secret(key: str) -> bool:
-    """What a server of one's own is given for a key is often a word, such as `anything`, and may stand in an answer."""
-    return len(key) >= (_SHORTEST_KEY if any(map(str.isdigit, key)) else _SHORTEST_WORDS)
 
 
 @asynccontextmanager
@@ -167,16 +158,3 @@ def path_in_words(trouble: str = "", proxy: str | None = None) -> str:
     if proxy:
         return f"aiohttp {aiohttp.__version__}: calls go through its session, because of the proxy"
     return f"aiohttp {aiohttp.__version__}: calls go on its connections directly"
-
-
-def proxy_for(base_url: str) -> str | None:
-    """The proxy that the environment's variables name for this host.
-
-    Looked up once: aiohttp's `trust_env` reads the environment for each request, which costs as much as the rest of
-    a request, and takes keys from `.netrc` besides.
-    """
-    parts = urlsplit(base_url)
-    if not parts.hostname or proxy_bypass(parts.hostname):
-        return None
-    proxies = getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")

@@ -47,6 +47,21 @@ def detail(error: Exception) -> str:
     return _USER.sub("//***@", " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":"))
 
 
+def untrusted(error: aiohttp.ClientConnectorCertificateError) -> str:
+    """What is wrong with a server's certificate, and what to do. Nothing was sent."""
+    wrong = error.certificate_error
+    said = getattr(wrong, "verify_message", "") or str(wrong)
+    text = f"the certificate of {error.host}:{error.port} is not to be trusted ({said}), so nothing was sent: "
+    if "expired" in said or "not yet valid" in said:
+        return f"{text}check this machine's clock, or have the certificate renewed"
+    if "ostname" in said or "IP address" in said:
+        return f"{text}check the host's name in base_url"
+    return (
+        f"{text}if that server, or a proxy on the way, is your own, name a file with the certificate that vouches for "
+        "it: SSL_CERT_FILE=/path/to/certificate.pem"
+    )
+
+
 def _reason(error: OSError) -> str:
     """As a person knows it: what the event loop says of a refused connection repeats the address as a tuple."""
     if isinstance(error, socket.gaierror):

@@ -16,7 +16,7 @@ from arkbatch.transport import transport
 from arkbatch.transport.auth import ApiKey
 from arkbatch.transport.connection_slots import ConnectionSlots
 from arkbatch.transport.session_posts import SessionPosts
-from arkbatch.transport.transport import HttpTransport, open_transport, proxy_for
+from arkbatch.transport.transport import HttpTransport, open_transport
 
 pytestmark = pytest.mark.usefixtures("either_way")
 
@@ -349,22 +349,3 @@ class AtOnce:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(self.answer)
         writer.close()
-
-
-@pytest.mark.parametrize(
-    ("url", "proxy"),
-    [
-        ("https://ark.test/v1", "http://proxy.test:3128"),
-        ("http://ark.test/v1", "http://plain.test:8080"),
-        ("https://inside.test/v1", None),
-        ("http://127.0.0.1:99/v1", None),
-        ("nonsense", None),
-    ],
-)
-def test_the_proxy_variables_are_honoured(monkeypatch, url, proxy):
-    for name in ("all_proxy", "ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("https_proxy", "http://proxy.test:3128")
-    monkeypatch.setenv("http_proxy", "http://plain.test:8080")
-    monkeypatch.setenv("no_proxy", "inside.test,127.0.0.1")
-    assert proxy_for(url) == proxy

@@ -1,0 +1,86 @@
+"""Strikes secrets out of replies: some servers, and proxies before them, repeat what they were sent.
+
+What a reply says is kept in records and told in the log. So neither its body nor its headers, nor the words about an
+exchange that broke, may hold a key.
+"""
+
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote
+
+import msgspec
+import orjson
+from multidict import CIMultiDict
+
+from arkbatch.core.types import Broken, Reply, Response
+
+STRUCK = "***"
+# What a server of one's own is given for a key is often a word, such as `anything`, and may stand in an answer.
+_MIN_SECRET, _MIN_SECRET_WORD = 8, 20  # characters, with a digit among them and without one
+
+
+def is_secret(value: str) -> bool:
+    return len(value) >= (_MIN_SECRET if any(map(str.isdigit, value)) else _MIN_SECRET_WORD)
+
+
+class Redaction:
+    """What is struck out. secrets: values that go out with each call, besides its own key."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._forms = tuple(form for secret in secrets for form in _forms(secret))
+        self._by_header: dict[str, tuple[str, ...]] = {}
+
+    def strike(self, response: Response, authorization: str) -> Response:
+        """The response without the secrets, and with headers that can be written."""
+        forms = self._by_header.get(authorization)
+        if forms is None:
+            forms = (*_forms(authorization.removeprefix("Bearer ")), *self._forms)
+            self._by_header = {authorization: forms}  # of the last key alone: a temporary one is replaced
+        match response:
+            case Reply():
+                headers, body = _clean_headers(response.headers, forms), _clean_bytes(response.body, forms)
+                if headers is response.headers and body is response.body:
+                    return response
+                return msgspec.structs.replace(response, headers=headers, body=body)
+            case Broken(detail=detail, body=body):
+                return msgspec.structs.replace(response, detail=_clean(detail, forms), body=_clean_bytes(body, forms))
+
+
+def _forms(secret: str) -> tuple[str, ...]:
+    """A secret as it may be repeated: as it is, within JSON, within a URL."""
+    if not is_secret(secret):
+        return ()
+    return tuple(dict.fromkeys((secret, orjson.dumps(secret).decode()[1:-1], quote(secret, safe=""), quote(secret))))
+
+
+def _clean(text: str, forms: tuple[str, ...]) -> str:
+    for form in forms:
+        text = text.replace(form, STRUCK)
+    return text
+
+
+def _clean_bytes(body: bytes, forms: tuple[str, ...]) -> bytes:
+    for form in forms:
+        if (raw := form.encode()) in body:
+            body = body.replace(raw, STRUCK.encode())
+    return body
+
+
+def _clean_headers(headers: Mapping[str, str], forms: tuple[str, ...]) -> Mapping[str, str]:
+    """Aiohttp reads a byte that is no UTF-8 as half a surrogate pair, which no record can hold: it is Latin-1."""
+    values = "\n".join(headers.values())
+    if values.isascii() and not any(form in values for form in forms):
+        return headers
+    cleaned: CIMultiDict[str] = CIMultiDict()
+    for name, value in headers.items():
+        cleaned.add(_clean(_readable(name), forms), _clean(_readable(value), forms))
+    return cleaned
+
+
+def _readable(text: str) -> str:
+    if text.isascii():
+        return text
+    raw = text.encode("utf-8", "surrogateescape")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
