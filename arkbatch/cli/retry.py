@@ -28,7 +28,7 @@ def command(
 ) -> int:
     """Send the failed rows of a run again. A row that succeeds moves out of the failures.
 
-    Each row is sent as it was, with what --set and --model change. Lines that were bad are read again; if you mend
+    Each row is sent as it was, with what --set and --model change. Lines that were bad are read again; if you fix
     them in the input, use `arkbatch run INPUT --rebase` instead.
 
     \b

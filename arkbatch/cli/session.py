@@ -58,7 +58,7 @@ def carry_out(
             summary = runner.run(_carry_out(job, open_run, work, serving=serving, foretell=finish is None))
         except (KeyboardInterrupt, asyncio.CancelledError):
             click.echo("Interrupted. What was recorded is safe.", err=True)
-            click.echo(f"Go on:  {this_command()}", err=True)
+            click.echo(f"Resume with:  {this_command()}", err=True)
             return ExitCode.INTERRUPTED
     return _finish(summary, as_json=as_json) if finish is None else finish(summary)
 
@@ -174,11 +174,11 @@ def _next_command(summary: Summary) -> str:
     """The last line that is printed: what goes on from here."""
     if summary.halt and summary.budget:
         flag = "--" + summary.halt.code.replace("_", "-")
-        return f"Go on with a larger budget:  {_larger(flag, summary.budget)}"
+        return f"Resume with a larger budget:  {_larger(flag, summary.budget)}"
     if summary.left and summary.ending in {"finished", "nothing left"}:
         return read_status(summary.run_dir, time.time).go_on  # a retry has ended, and rows that never failed are left
     if summary.left:
-        return f"Go on:  {this_command()}"
+        return f"Resume with:  {this_command()}"
     directory = shlex.quote(summary.run_dir)
     if summary.failed:
         command = this_command()

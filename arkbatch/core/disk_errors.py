@@ -18,4 +18,4 @@ def disk(path: object) -> Iterator[None]:
                 f"No space left to write {path}. What was recorded is safe: make space and run the same command again."
             ) from error
         reason = error.strerror or str(error)
-        raise RunDirectoryError(f"Cannot write {path}: {reason}. Mend that and run the same command again.") from error
+        raise RunDirectoryError(f"Cannot write {path}: {reason}. Fix that and run the same command again.") from error

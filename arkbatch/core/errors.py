@@ -8,7 +8,7 @@
     │   ├── RunChanged          5  the input or the job is not the one that the run began with
     │   ├── RunDamaged          5  a file in it is not what we wrote
     │   └── StorageFull         5  the disk took no more bytes
-    └── Halted                  4  no row can work until someone acts
+    └── Halted                  4  every request would fail until something is fixed
 
 How a *row* ends is never an exception: see `records.Outcome`. Messages are one line that says what
 happened and what to do next; they reach the user as they are.

@@ -223,7 +223,7 @@ class Done(Struct, frozen=True, gc=False):
 class Again(Struct, frozen=True, gc=False):
     """Worth another try. `after`: seconds the server asked for, None when it did not say.
 
-    `usage` is not empty when the service billed an answer that is thrown away. `most`: how many such answers a row
+    `usage` is not empty when the service billed an answer that is discarded. `most`: how many such answers a row
     may give, when they are counted apart from its attempts.
     """
 
@@ -287,7 +287,7 @@ class Attempt(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Success(Struct, frozen=True, gc=False):
-    """How a row ended well. `usage` is over every billed attempt; `discarded` is the part thrown away.
+    """How a row ended well. `usage` is over every billed attempt; `discarded` is the part discarded.
 
     Both speak of this session; what earlier ones spent stands in `row.before`. `messages`: what the last call sent,
     when the model had called tools before.
@@ -306,7 +306,7 @@ class Success(Struct, frozen=True, gc=False):
 
 
 class Failure(Struct, frozen=True, gc=False):
-    """How a row was given up. `reply` is the last whole one, if any came; all of `usage` is thrown away.
+    """How a row was given up. `reply` is the last whole one, if any came; all of `usage` is discarded.
 
     interrupted: it was not given up: the run was stopped between two of its calls, of which the first was billed
     """

@@ -161,7 +161,7 @@ class AttemptLog:
             self._began = now
 
     def outrun(self, client_id: str, began: float, now: float, winner: Done | Refused, usage: Usage) -> None:
-        """A call lost to another one of this row, and is thrown away with what it used."""
+        """A call lost to another one of this row, and is discarded with what it used."""
         self._seconds += now - began
         self._discarded = add_usage(self._discarded, usage)
         call = Attempt(

@@ -11,7 +11,7 @@ so it too grows by about three quarters with each refusal and needs no counter. 
 spends nothing at all: the row only steps back for `first_delay`, since the limiter grants no permit meanwhile.
 
 In both, the server's `Retry-After` is a lower bound, also above `max_delay`, and no delay is under `FLOOR`: a loop
-without a delay is how one overload becomes an outage. An answer that was billed and thrown away (empty, cut off) costs
+without a delay is how one overload becomes an outage. An answer that was billed and discarded (empty, cut off) costs
 money each time and tends to come back the same: it gets half of the attempts, rounded up, unless the verdict says how
 many such answers there may be; those are counted apart.
 """

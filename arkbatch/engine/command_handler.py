@@ -121,7 +121,7 @@ class CommandHandler:
         self._keep(order, "stopped")
         self._stop()
         command = self._session.command
-        later = f" Go on later:  {command}" if command.startswith("arkbatch ") else ""
+        later = f" Resume later with:  {command}" if command.startswith("arkbatch ") else ""
         return f"Stopping: {_in_flight(self._limiter.in_flight)}, and the rows left stay undone.{later}"
 
     def _set(self, order: Command, wanted: SetLimits) -> str:
@@ -171,7 +171,7 @@ class CommandHandler:
         self._refuse_at_the_end()
         names = ", ".join(sorted(kinds))
         if Kind.BAD_ROW in kinds:
-            raise UsageError("bad_row: such lines were never sent. Mend them, then run the input again with --rebase.")
+            raise UsageError("bad_row: such lines were never sent. Fix them, then run the input again with --rebase.")
         self._engine.write_down()
         again = self._engine.requeued
         if waiting := kinds & again.kinds:
@@ -243,7 +243,7 @@ class CommandHandler:
             held = ", ".join(f"{reason} for {self._held_for(reason)}" for reason in self._limiter.pauses)
             return f"{_sentence(held)}: {_in_flight(standing.in_flight)}; {rows}; {limits}."
         speed = f"{short(standing.rpm)} requests and {short(standing.tpm)} tokens a minute"
-        bound = f", bound by {standing.bound_by}" if standing.bound_by else ""
+        bound = f", limited by {standing.bound_by}" if standing.bound_by else ""
         return f"Running: {standing.in_flight} in flight, {speed}{bound}; {rows}; {limits}."
 
     def _in_force(self) -> dict[str, int | float | None]:

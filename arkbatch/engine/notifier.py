@@ -119,7 +119,7 @@ def _ending(summary: Summary) -> tuple[NotificationEvent, str]:
     if summary.halt is not None:
         if summary.halt.code in {MAX_COST, MAX_TOKENS}:
             return NotificationEvent.BUDGET, "stopped at the budget"
-        return NotificationEvent.HALT, "halted, no row can work until someone acts"
+        return NotificationEvent.HALT, "halted, every request would fail until something is fixed"
     if summary.ending == "stopped":
         return NotificationEvent.STOP, "stopped by hand"
     return NotificationEvent.END, "finished, with failed rows" if summary.failed else "finished"

@@ -2,7 +2,7 @@
 
 The rows come from `failures.jsonl`, each with its request, so that neither the input nor the defaults are needed again.
 Rows that were interrupted are no failed ones: `run` sends them. Lines that were never sent have no request. They are
-read again, since the job may have changed; if the lines themselves were mended, the input is another one, which
+read again, since the job may have changed; if the lines themselves were fixed, the input is another one, which
 `run --rebase` adopts.
 """
 

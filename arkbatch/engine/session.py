@@ -102,7 +102,7 @@ class Session:
             self._observer.opened(run.found)
             # First of all, since it may be refused: then no session has begun that would have to be ended.
             async with (
-                open_connection(job, run.wall, slots, self._observer.noted) as transport,
+                open_connection(job, run.wall, slots, self._observer.detailed) as transport,
                 SessionNotifier(run, self._observer) as noticing,
             ):
                 info = run.begin_session(msgspec.to_builtins(job.limits))

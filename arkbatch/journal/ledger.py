@@ -22,7 +22,7 @@ from arkbatch.journal.bitmap import Bitmap
 from arkbatch.journal.record_format import Entry
 
 FORMAT = 2
-_SEAL = zlib.crc32  # a torn or foreign file is thrown away, not trusted
+_SEAL = zlib.crc32  # a torn or foreign file is discarded, not trusted
 
 
 class Marks(Struct, frozen=True, gc=False):

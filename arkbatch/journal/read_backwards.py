@@ -30,7 +30,7 @@ def _lines_back(path: Path, end: int) -> Iterator[tuple[int, bytes]]:
         yield from read_lines_back(path, end)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise RunDirectoryError(f"Cannot read {path}: {reason}. Mend that and run the same command again.") from error
+        raise RunDirectoryError(f"Cannot read {path}: {reason}. Fix that and run the same command again.") from error
 
 
 def _decoded(path: Path, offset: int, line: bytes) -> Retryable:

@@ -161,7 +161,7 @@ class Outage:
         said = f"the service has been away for {lost}" if self._known else f"the service has not answered in {lost}"
         advice = "check the network and the base URL, then run it again; --give-up-after says how long to wait"
         if self.doubts_rows:
-            advice += "; if other requests are answered there, the rows that are left break it: mend or remove them"
+            advice += "; if other requests are answered there, the rows that are left break it: fix or remove them"
         return Cause(cause.kind, cause.code, f"{said}: {cause.message}", advice)
 
     def widen(self, width: int) -> None:
@@ -188,7 +188,7 @@ class Outage:
         if self._known:
             return "trying it again from time to time"
         again = f"it has never answered, so it is tried again for {duration(self.patience)} only"
-        return f"{again}; if the address is wrong, press Ctrl-C and mend it"
+        return f"{again}; if the address is wrong, press Ctrl-C and fix it"
 
     @property
     def reason(self) -> str:

@@ -70,7 +70,7 @@ class Notification(Struct, frozen=True):
             ("Reason", _short(self.reason)),
             ("What to do", _short(self.advice)),
             ("Where", f"{self.host}, {self.run_dir}" if self.run_dir else self.host),
-            ("Go on", self.go_on),
+            ("Resume with", self.go_on),
         ]
         shown = lines if self.event is not NotificationEvent.TRIAL else lines[-2:]
         return printable("\n".join(f"{name}: {value}" for name, value in shown if value))

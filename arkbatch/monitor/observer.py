@@ -52,6 +52,9 @@ class Observer:
     def noted(self, text: str) -> None:
         """Something happened that a person wants to know, such as an outage."""
 
+    def detailed(self, text: str) -> None:
+        """A detail for `run.log`, which nobody needs to see while the run goes on."""
+
     def settings_changed(self, steered: Steered) -> None:
         """Somebody changed how the session goes on."""
 
@@ -115,6 +118,10 @@ class ObserverGroup(Observer):
     def noted(self, text: str) -> None:
         for each in self._observers:
             each.noted(text)
+
+    def detailed(self, text: str) -> None:
+        for each in self._observers:
+            each.detailed(text)
 
     def settings_changed(self, steered: Steered) -> None:
         for each in self._observers:

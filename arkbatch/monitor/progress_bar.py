@@ -86,7 +86,7 @@ def described(standing: Progress) -> str:
         _against(standing.rpm, standing.rpm_found or standing.rpm_limit, "req/min"),
         _against(standing.tpm, standing.tpm_limit, "tok/min"),
         f"{duration(left)} left" if left is not None else "",
-        printable(standing.waiting or (f"bound by {standing.bound_by}" if standing.bound_by else "")),
+        printable(standing.waiting or (f"limited by {standing.bound_by}" if standing.bound_by else "")),
     ]
     return ", ".join(part for part in parts if part)
 

@@ -84,6 +84,9 @@ class RunLog(Observer):
     def noted(self, text: str) -> None:
         self._write(text)
 
+    def detailed(self, text: str) -> None:
+        self._write(text)
+
     def settings_changed(self, steered: Steered) -> None:
         self._tell(describe_change(steered))
 

@@ -1,7 +1,7 @@
 """What one session billed for one row, read from a fresh outcome, from a line, or from what a line carries along.
 
 All three give the same values, so that a bill comes out the same however the records are read. A call keeps the model
-and the service tier that its own reply named, because an answer thrown away may have come from another than the one
+and the service tier that its own reply named, because an answer discarded may have come from another than the one
 that was kept. Which prices they have is known to `bill`; which lines count is the ledger's to say.
 """
 
@@ -55,7 +55,7 @@ class Spent(Struct, frozen=True, gc=False):
     """What one session billed for one row.
 
     model, service_tier: what the reply named; asked_model: what the request named, "" where the record does not say
-    kept: of the answering call, None when there is none; thrown: each call whose answer was thrown away
+    kept: of the answering call, None when there is none; thrown: each call whose answer was discarded
     rounds: each call that called tools, on the way to an answer that was kept
     at: unix time of the record
     """

@@ -2,7 +2,7 @@
 
 A price tier is chosen by each call's own lengths, so costs are added up and never worked out from summed usage.
 
-Each call is priced by the model and service tier that its own reply named, also one whose answer was thrown away; its
+Each call is priced by the model and service tier that its own reply named, also one whose answer was discarded; its
 cost is counted with its row, under the model that the row ended with, as its tokens are. Only a model that is in no
 price book goes by what the request named, where the user's [map] says what that stands for.
 

@@ -20,7 +20,7 @@ PLAIN = {"input", "output", "reasoning", "cached", ASSUMED}
 class Charge(Struct):
     """What one endpoint, model and service tier cost, of the rows that asked for `asked_model`.
 
-    thrown: the part of `cost` that bought answers which were thrown away
+    thrown: the part of `cost` that bought answers which were discarded
     reason: why a row has no price
     """
 

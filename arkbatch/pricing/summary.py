@@ -18,7 +18,7 @@ class Summary(Struct, frozen=True):
     """A session's end, and where the whole run stands.
 
     ending: "finished", "stopped", "halted", or "nothing left" when there was nothing to send
-    usage: over the whole run, every billed attempt; discarded: the part of it that was thrown away
+    usage: over the whole run, every billed attempt; discarded: the part of it that was discarded
     failures: rows that stand failed, by kind
     cost, discarded_cost: the same in money; no_price_because: why a part of it has no price
     budget: one that is large enough to go on with, when the run ended at its budget

@@ -2,7 +2,7 @@
 
 Errors are classified by the table in `rules`; answers with status 200 by their endpoint and the job's
 `ReplyPolicy`. Whether and when a row is tried again is decided in `retry`, from the scope and the `after` that are
-said here. An answer that is thrown away carries its usage, since it was paid for.
+said here. An answer that is discarded carries its usage, since it was paid for.
 
 The order for a 200: is it JSON; does it hold an error; is it an answer; its finish reason (fail before retry); is it
 empty.
@@ -74,7 +74,7 @@ def _judge_broken(broken: Broken, endpoint: Endpoint) -> Verdict:
 
 
 def _with_bill(verdict: Verdict, parsed: Any, endpoint: Endpoint) -> Verdict:
-    """What was counted of an answer that ended in an error or in nothing: it is thrown away, and was paid for."""
+    """What was counted of an answer that ended in an error or in nothing: it is discarded, and was paid for."""
     if not isinstance(parsed, dict):
         return verdict
     bill = endpoint.read({name: value for name, value in parsed.items() if name != "error"}, None)

@@ -1,7 +1,7 @@
 """Ark's control plane: the few signed calls that fetch temporary keys and certificates.
 
 It signs with the access key, tries again what passes by itself, and tells the two kinds of failure apart: what waiting
-does not mend is a `Halted` that says what to do; what it may is a `Broken`, as if the row's own call had found no
+does not fix is a `Halted` that says what to do; what it may is a `Broken`, as if the row's own call had found no
 connection, for nothing of it was sent. The wall clock is an argument, since a signature is dated. What a key is good
 for and how long it is kept is the matter of `auth`. Neither key nor secret is ever part of a message.
 """

@@ -115,7 +115,7 @@ def test_numbers_are_those_of_the_usage_file(opened, night):
 
 
 @pytest.mark.parametrize(
-    ("locale", "said"), [("en-US", "Mend the failed rows in the input"), ("zh-CN", "在输入文件里改好失败的行")]
+    ("locale", "said"), [("en-US", "Fix the failed rows in the input"), ("zh-CN", "在输入文件里改好失败的行")]
 )
 def test_rows_that_would_fail_again_are_to_be_mended(opened, tmp_path, locale, said):
     command = "arkbatch run in.jsonl"

@@ -57,7 +57,7 @@ def test_a_mistake_is_told_in_one_line(ended, words, code, said):
 def test_a_run_that_nobody_works_on_is_told_with_the_command_that_begins(ended):
     code, out, error = ctl(ended, "pause")
     assert (code, out) == (5, "")
-    assert error == "arkbatch: Nobody works on a.run now. Go on:  arkbatch run in.jsonl\n"
+    assert error == "arkbatch: Nobody works on a.run now. Resume with:  arkbatch run in.jsonl\n"
 
 
 def test_a_directory_that_is_no_run_is_told(tmp_path):
@@ -103,7 +103,7 @@ def test_a_running_process_is_paused_changed_and_ended(tmp_path, capsys):
             assert said.startswith("Set concurrency 2 -> 20, rpm 600 -> 1,200. This session only")
             assert told(capsys, tmp_path, "resume").startswith("Went on after ")
             until(lambda: len(heard) > quiet + 20)
-            assert "Go on later:  arkbatch run in.jsonl" in told(capsys, tmp_path, "drain")
+            assert "Resume later with:  arkbatch run in.jsonl" in told(capsys, tmp_path, "drain")
             error = process.communicate(timeout=20)[1]
         finally:
             process.kill()

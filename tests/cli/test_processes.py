@@ -52,7 +52,7 @@ def test_the_first_signal_lets_the_calls_in_flight_finish(tmp_path, server, sent
     code, out, err = interrupted(tmp_path, server, sent)
     assert code == 130
     assert b"Stopping: waiting for" in err
-    assert last_line(err) == f"Go on:  arkbatch {' '.join(command(server, '--concurrency', '4'))}"
+    assert last_line(err) == f"Resume with:  arkbatch {' '.join(command(server, '--concurrency', '4'))}"
     assert b"Traceback" not in err
     assert orjson.loads(out)["ending"] == "stopped"
     assert len(rows_done(tmp_path)) == len(server.heard)
@@ -63,7 +63,7 @@ def test_the_second_signal_abandons_them_and_the_run_resumes(tmp_path):
         server = type("Server", (), {"url": url, "heard": heard})
         code, out, err = interrupted(tmp_path, server, signal.SIGINT, signal.SIGINT)
         assert (code, out) == (130, b"")
-        assert last_line(err).startswith("Go on:  arkbatch run in.jsonl -o a.run")
+        assert last_line(err).startswith("Resume with:  arkbatch run in.jsonl -o a.run")
         assert b"Traceback" not in err
     done = len(rows_done(tmp_path))
     with canned(latency=0) as (url, heard):

@@ -1,4 +1,4 @@
-"""A job file, flags and variables become one job; a mistake is one line that says how to mend it."""
+"""A job file, flags and variables become one job; a mistake is one line that says how to fix it."""
 
 import msgspec
 import pytest

@@ -313,7 +313,7 @@ def mends(after):
     return script
 
 
-def mending(after):
+def fixing(after):
     script = mends(after)
     transport = FakeTransport(script)
     script.calls = transport.calls
@@ -321,7 +321,7 @@ def mending(after):
 
 
 def test_failed_rows_go_again_in_the_same_session_and_move_out_of_the_failures(tmp_path, monkeypatch):
-    ours, observer, transport = job(tmp_path, 60), Looks(), mending(21)
+    ours, observer, transport = job(tmp_path, 60), Looks(), fixing(21)
 
     async def meanwhile(session, task):
         await asyncio.sleep(4.5)
@@ -340,7 +340,7 @@ def test_failed_rows_go_again_in_the_same_session_and_move_out_of_the_failures(t
 
 
 def test_rows_that_fail_again_go_again_as_often_as_they_are_asked_to(tmp_path, monkeypatch):
-    ours, transport = job(tmp_path, 60), mending(10**9)
+    ours, transport = job(tmp_path, 60), fixing(10**9)
 
     async def meanwhile(session, task):
         await asyncio.sleep(1.5)
@@ -356,7 +356,7 @@ def test_rows_that_fail_again_go_again_as_often_as_they_are_asked_to(tmp_path, m
 
 
 def test_rows_that_are_under_way_again_are_not_sent_a_third_time(tmp_path, monkeypatch):
-    ours, transport = job(tmp_path, 60), mending(21)
+    ours, transport = job(tmp_path, 60), fixing(21)
 
     async def meanwhile(session, task):
         await asyncio.sleep(4.5)
@@ -420,7 +420,7 @@ def test_a_requeue_does_not_move_the_place_to_resume_at(tmp_path, monkeypatch):
 
 def test_a_retry_sends_each_of_its_rows_once_when_some_are_requeued(tmp_path, monkeypatch):
     """What it is still going to send is left to it; what failed again in it goes again."""
-    ours, transport = job(tmp_path, 30, concurrency=2), mending(11)
+    ours, transport = job(tmp_path, 30, concurrency=2), fixing(11)
     worked_off(ours, lambda row: failed(row, Kind.BLOCKED if row.number % 2 else Kind.TIMEOUT))
 
     def retry(job, *_, **how):
@@ -465,7 +465,7 @@ def test_a_process_killed_at_any_moment_of_a_requeue_loses_and_doubles_nothing(t
             await asyncio.sleep(1.7)
             tell(session, "requeue blocked")
 
-    scripted(ours, mending(22), monkeypatch, meanwhile=meanwhile, observer=observer)
+    scripted(ours, fixing(22), monkeypatch, meanwhile=meanwhile, observer=observer)
     assert max(len(line.get("before", [])) for line in results(ours)) >= 2
     for number, sizes in enumerate(observer.sizes):
         left = RunDirectory(tmp_path / f"killed-{number}")

@@ -216,4 +216,4 @@ def test_from_the_command_line(tmp_path, monkeypatch):
     assert result.return_value == ExitCode.HALTED, result.output
     summary = orjson.loads(result.stdout.splitlines()[0])
     assert Decimal(summary["cost"]["amounts"]["CNY"]) <= Decimal("0.01")
-    assert "Go on with a larger budget:" in result.stderr
+    assert "Resume with a larger budget:" in result.stderr

@@ -168,7 +168,7 @@ def test_after_a_retry_the_command_that_goes_on_is_the_one_that_sends_what_is_le
     ours = job(tmp_path)
     worked_off(ours, lambda _: None, command="arkbatch run in.jsonl")
     said = CliRunner().invoke(retry, [ours.run_dir]).output
-    assert said.splitlines()[-1] == "Go on:  arkbatch run in.jsonl"
+    assert said.splitlines()[-1] == "Resume with:  arkbatch run in.jsonl"
 
 
 def test_a_row_that_had_failed_stays_failed_when_its_retry_is_stopped(tmp_path):

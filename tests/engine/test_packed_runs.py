@@ -140,7 +140,7 @@ def test_a_call_that_waited_too_long_for_the_rate_is_not_taken_apart(tmp_path, m
 
 @pytest.mark.parametrize("seconds", [0.5, 8.0])
 def test_a_stop_between_two_halves_forgets_no_bill(tmp_path, monkeypatch, seconds):
-    """The whole was billed and thrown away; then one half is under way, and the other waits."""
+    """The whole was billed and discarded; then one half is under way, and the other waits."""
     ours = job(tmp_path, *"abcdefgh", pack=8, max_attempts=1, concurrency=1)
     transport = FakeTransport(
         lambda *_: said({"id": "02", "model": "e", "data": [], "usage": {"prompt_tokens": 80}}, seconds=1.0)

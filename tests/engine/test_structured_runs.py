@@ -112,8 +112,8 @@ def test_a_mended_schema_is_used_by_a_retry(tmp_path):
             ready = replace(job, base_url=url)
             with OpenRun(ready, wall=lambda: 0.0) as run:
                 assert (await Session(run).work()).failures == {"invalid_output": 1}
-            mended = replace(ready, schema_text=wider)
-            with RetryRun(mended, RetrySelection(chosen_kinds("invalid_output")), wall=lambda: 0.0) as again:
+            fixed = replace(ready, schema_text=wider)
+            with RetryRun(fixed, RetrySelection(chosen_kinds("invalid_output")), wall=lambda: 0.0) as again:
                 return await Session(again).work_again(again.rows())
 
     summary = run_virtual(session())

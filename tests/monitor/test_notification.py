@@ -34,7 +34,7 @@ def test_a_message_says_what_happened_how_far_what_it_cost_where_and_how_to_go_o
         "Rows: 998 done, 2 failed, 0 left, after 3 h 12 min",
         "Cost: 12.40 CNY",
         "Where: box, /data/prompts.run",
-        "Go on: arkbatch retry /data/prompts.run",
+        "Resume with: arkbatch retry /data/prompts.run",
     ]
     assert said.to_builtins()["cost"]["amounts"] == {"CNY": "12.4"}
 

@@ -43,7 +43,7 @@ class Clock:
         ({"retried": 1}, "1 retry, "),
         ({"retried": 7}, "7 retries, "),
         ({"rpm_limit": 500.0, "tpm_limit": 2e6}, "400/500 req/min, 123k/2M tok/min"),
-        ({"bound_by": "the input"}, ", bound by the input"),
+        ({"bound_by": "the input"}, ", limited by the input"),
         ({"bound_by": "x", "waiting": "paused since 14:02 UTC"}, "123k tok/min, paused since 14:02 UTC"),
     ],
 )
@@ -129,7 +129,7 @@ def test_the_log_says_what_went_wrong_with_its_ids(tmp_path):
         log.recorded(failure(7, calls=[Attempt("run-1-7-2", "timeout", 1.0, request_id="021")]))
         log.recorded(success(8))
         log.stopping(2)
-        log.halted(Cause(Kind.AUTH, "401", "bad key", "Mend the key"))
+        log.halted(Cause(Kind.AUTH, "401", "bad key", "Fix the key"))
         log.closed("halted")
 
     lines = logged(tmp_path / "run.log", tell)
@@ -140,7 +140,7 @@ def test_the_log_says_what_went_wrong_with_its_ids(tmp_path):
         "row 7 again in 1.5 s: timeout timeout no answer id=run-1-7-1",
         "row 7 failed: timeout it failed id=run-1-7-2 request_id=021",
         "stop asked for; 2 calls in flight",
-        "halted: bad key (auth 401). Mend the key",
+        "halted: bad key (auth 401). Fix the key",
         "session ends: halted",
     ]
 
@@ -203,12 +203,12 @@ def test_what_ends_a_session_is_in_the_log_even_after_a_minute_of_errors(tmp_pat
     def tell(log):
         for _ in range(10_000):
             log.recorded(failure(1))
-        log.halted(Cause(Kind.AUTH, "401", "bad key", "Mend the key"))
+        log.halted(Cause(Kind.AUTH, "401", "bad key", "Fix the key"))
         log.closed("halted")
 
     assert [line.split(" ", 1)[1] for line in logged(tmp_path / "run.log", tell)[-3:]] == [
         "9800 more lines were left out here",
-        "halted: bad key (auth 401). Mend the key",
+        "halted: bad key (auth 401). Fix the key",
         "session ends: halted",
     ]
 

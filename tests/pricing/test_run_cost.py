@@ -47,7 +47,7 @@ def cost_of(*outcomes):
 
 
 def thrown(*usages, number=1, kind=Kind.EMPTY, model=SEED, served=(), **changes):
-    """A failure whose answers were all billed and thrown away. `served`: the models that gave them."""
+    """A failure whose answers were all billed and discarded. `served`: the models that gave them."""
     calls = [
         Attempt(f"c-{place}", str(kind), 0.1, tokens=usage, model=served[place] if served else None)
         for place, usage in enumerate(usages)

@@ -46,5 +46,5 @@ def test_failures_are_counted_by_kind_over_their_codes():
 
 
 def test_it_becomes_plain_json_values():
-    plain = summary(ending="halted", halt=Cause(Kind.AUTH, "401", "bad key", "mend it")).to_builtins()
-    assert plain["halt"] == {"kind": "auth", "code": "401", "message": "bad key", "advice": "mend it"}
+    plain = summary(ending="halted", halt=Cause(Kind.AUTH, "401", "bad key", "fix it")).to_builtins()
+    assert plain["halt"] == {"kind": "auth", "code": "401", "message": "bad key", "advice": "fix it"}

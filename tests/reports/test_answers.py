@@ -52,7 +52,7 @@ def test_rows_without_an_answer_are_counted_beside(tmp_path):
 
     done = told(run_of(tmp_path, rows=3, outcome_of=outcome_of))
     assert done.stdout.count("\n") == 1
-    assert done.stderr.startswith("Without an answer: 1 failed row, 1 row not done yet. Go on:")
+    assert done.stderr.startswith("Without an answer: 1 failed row, 1 row not done yet. Resume with:")
 
 
 @pytest.mark.parametrize(

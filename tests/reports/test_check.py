@@ -173,7 +173,7 @@ def test_the_command_needs_no_key_and_ends_with_the_command_that_goes_on(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"", NO_ROWS), (b"{oops\n\n", "None of the lines can be sent: mend them.")]
+    ("content", "said"), [(b"", NO_ROWS), (b"{oops\n\n", "None of the lines can be sent: fix them.")]
 )
 def test_what_has_nothing_to_send_is_not_proposed_for_a_run(tmp_path, content, said):
     (tmp_path / "in.jsonl").write_bytes(content)

@@ -135,7 +135,7 @@ def test_rows_that_name_their_models_leave_no_gap(tmp_path):
 
 
 COMMAND = "arkbatch run in.jsonl"
-MEND = "Mend the failed rows in the input, then run it with --rebase"
+MEND = "Fix the failed rows in the input, then run it with --rebase"
 
 
 @pytest.mark.parametrize(
@@ -182,12 +182,12 @@ def test_usage_is_shown_by_model_with_what_was_thrown_away(tmp_path):
     assert status.discarded == {"input": 7, "output": 3}
     rows = [line.split() for line in status_text(status).splitlines() if "  doubao-x" in line]
     assert rows[1] == ["doubao-x", "chat", "default", "1", "0", "1", "1,000", "400", "50", "20"]
-    assert "thrown away  7 input, 3 output" in status_text(status)
+    assert "discarded  7 input, 3 output" in status_text(status)
 
 
 def test_the_whole_command_line_of_the_last_session_goes_on_if_it_was_noted(tmp_path):
     run = some_done(tmp_path, command="arkbatch run in.jsonl --rpm 60", ending="stopped")
-    assert status_of(run).go_on == "Go on:  arkbatch run in.jsonl --rpm 60"
+    assert status_of(run).go_on == "Resume with:  arkbatch run in.jsonl --rpm 60"
 
 
 def test_else_it_is_said_which_command_goes_on(tmp_path):
@@ -197,7 +197,7 @@ def test_else_it_is_said_which_command_goes_on(tmp_path):
 def test_a_halted_run_says_why(tmp_path):
     run = some_done(tmp_path, ending="halted")
     (run / LOG).write_text("12:00 halted: auth InvalidApiKey no such key. check the API key\n12:01 session ends\n")
-    assert "Halted: auth InvalidApiKey no such key. check the API key" in status_text(status_of(run))
+    assert "Stopped: auth InvalidApiKey no such key. check the API key" in status_text(status_of(run))
 
 
 def test_an_input_that_changed_or_is_gone_is_noted(tmp_path):

@@ -54,30 +54,35 @@ def test_tokens(usage, text):
 
 
 def test_the_summary_shows_what_there_is_and_ends_with_the_command_that_goes_on():
-    text = summary_text(summary(succeeded=2, failed=1, failures={"timeout": 1}), "Go on:  x")
+    text = summary_text(summary(succeeded=2, failed=1, failures={"timeout": 1}), "Resume with:  x")
     assert text.splitlines()[0] == "Finished, with failed rows."
     assert "2 succeeded, 1 failed, 0 left" in text
     assert "1 timeout" in text
     assert "a.run/failures.jsonl; why: arkbatch status a.run" in text
     assert "latency" not in text
-    assert text.splitlines()[-1] == "Go on:  x"
+    assert text.splitlines()[-1] == "Resume with:  x"
 
 
 def test_a_run_of_an_empty_input_says_that_it_is_empty():
-    assert summary_text(summary(ending="nothing left"), "Go on:  x").startswith(
+    assert summary_text(summary(ending="nothing left"), "Resume with:  x").startswith(
         "Nothing to send: the input has no rows."
     )
 
 
 def test_a_halt_says_why_and_what_to_do():
     halt = Cause(Kind.AUTH, "401", "The key is wrong", "Put the right key into .env")
-    text = summary_text(summary(ending="halted", halt=halt), "Go on:  x")
-    assert "Reason:     The key is wrong\nWhat to do: Put the right key into .env\nGo on:  x" in text
+    text = summary_text(summary(ending="halted", halt=halt), "Resume with:  x")
+    assert "Reason:     The key is wrong\nWhat to do: Put the right key into .env\nResume with:  x" in text
 
 
 @pytest.mark.parametrize(
     ("ending", "words"),
-    [("nothing left", "Nothing left"), ("finished", "Finished."), ("halted", "Halted"), ("stopped", "Stopped")],
+    [
+        ("nothing left", "Nothing left"),
+        ("finished", "Finished."),
+        ("halted", "Stopped: every request would fail"),
+        ("stopped", "Stopped"),
+    ],
 )
 def test_the_first_line_says_how_it_ended(ending, words):
     assert headline(summary(ending=ending, succeeded=1)).startswith(words)
@@ -103,5 +108,5 @@ def test_text_from_outside_cannot_drive_the_terminal():
 
 
 def test_what_a_server_says_on_a_halt_cannot_drive_the_terminal():
-    halt = Cause(Kind.AUTH, "401", "bad \x1b[2J key", "mend it")
+    halt = Cause(Kind.AUTH, "401", "bad \x1b[2J key", "fix it")
     assert "\x1b" not in summary_text(summary(ending="halted", halt=halt), "")

@@ -226,7 +226,7 @@ def test_the_asynchronous_client_too(here):
 
 
 def test_the_asynchronous_client_cannot_use_an_access_key_with_an_endpoint(here):
-    """Its fault; where this test fails, the SDK has been mended."""
+    """Its fault; where this test fails, the SDK has been fixed."""
 
     async def main():
         client = here.signing_client(kind=runtime.AsyncArk)

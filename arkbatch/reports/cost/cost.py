@@ -33,7 +33,7 @@ _LAST_PART = re.compile(r"[-_/:.#][^-_/:.#]*$")
 
 
 class Line(Struct):
-    """One group. `rows`: those with an answer; `discarded_cost`: the part of `cost` that bought answers thrown away."""
+    """One group. `rows`: those with an answer; `discarded_cost`: the part of `cost` that bought discarded answers."""
 
     name: str
     rows: int = 0

@@ -16,7 +16,7 @@ METERS = ("input", "cached", "output", "reasoning")
 
 def costs_text(costs: Costs) -> str:
     """One line for each group, then the total and what is missing in it."""
-    headings = (costs.by, "answers", *METERS, "cost", "of it thrown away")
+    headings = (costs.by, "answers", *METERS, "cost", "of it discarded")
     lines = [_cells(line) for line in costs.lines]
     prices = "today's prices" if costs.repriced else "the prices that each run was done at"
     said = [

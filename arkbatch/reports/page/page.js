@@ -9,32 +9,32 @@
         finished: (d) => `Finished: all ${whole(d.rows)} rows done`,
         failed: (d) => `Finished, but ${whole(d.failed)} of ${whole(d.rows)} rows failed`,
         running: (d) => `Running: ${share(d.done + d.failed, d.rows)} of ${whole(d.rows)} rows`,
-        halted: (d) => `Halted with ${whole(d.left)} rows left`,
+        halted: (d) => `Stopped with ${whole(d.left)} rows left`,
         unfinished: (d) => `Not finished: ${whole(d.left)} of ${whole(d.rows)} rows left, and no session is running`,
       },
       waiting: "Waiting for the run …", reading: "Still reading the records; the charts are not complete yet.",
       lost: "The connection is lost. The page shows the last state it heard of.", over: "The session has ended.",
       simulated: "simulated", from: "from", to: "to", updated: "as of",
-      done: "rows done", failedRows: "rows failed", left: "rows left", tokens: "tokens", thrown: "thrown away",
+      done: "rows done", failedRows: "rows failed", left: "rows left", tokens: "tokens", thrown: "discarded",
       thrownWhy: "billed, but the answer was no use", speed: "rows a minute", took: "worked for", latency: "usual answer time",
-      retried: "calls in vain", cost: "cost", unknown: "unknown", unpriced: "rows without a price", forAll: "for all rows about", listPrice: "at list prices",
+      retried: "failed calls", cost: "cost", unknown: "unknown", unpriced: "rows without a price", forAll: "for all rows about", listPrice: "at list prices",
       ifReal: "if it had been real", costSoFar: "Cost so far", in: "in", out: "out", about: "about", rest: "left",
-      inFlight: "in flight", bound: "bound by", stop: "Stop", stopping: "Stopping …",
+      inFlight: "in flight", bound: "limited by", stop: "Stop", stopping: "Stopping …",
       sureStop: "Stop the run? Calls in flight are waited for, and the run can be continued later.",
       notStopped: "The stop was refused: open the address that the terminal shows.",
       next: {
-        running: "Look in a terminal:", halted: "When that is mended, go on:", unfinished: "Go on:",
-        failed: "Send the failed rows again:", mend: "Mend the failed rows in the input, then run it with --rebase:", finished: "Read one answer:",
+        running: "Look in a terminal:", halted: "When that is fixed, resume with:", unfinished: "Resume with:",
+        failed: "Send the failed rows again:", fix: "Fix the failed rows in the input, then run it with --rebase:", finished: "Read one answer:",
       },
       failures: "Failed rows", such: "such as row", last: "The last failed rows", row: "row", id: "custom_id", why: "why", prompt: "prompt",
       when: "when", overTime: "Over time", zoom: "Drag over a chart to look closer; double-click to go back.", all: "Show everything",
       each: (w) => `Each step is ${time(w)}.`,
-      requests: "Requests a minute", tokensMinute: "Tokens a minute", concurrency: "Calls in flight", retries: "Calls in vain (refused, failed, timed out), a minute",
+      requests: "Requests a minute", tokensMinute: "Tokens a minute", concurrency: "Calls in flight", retries: "Failed calls (refused, failed, timed out), a minute",
       answers: "Time of an answer", firstToken: "Time to the first token", limit: "limit", value: "value", time: "time", count: "answers",
       none: "none", slow: "Slow calls: ", comma: ", ", andMore: (n) => ` and ${n} more`,
       straggler: (row, silent, usual) => `row ${row} for ${silent} (usually ${usual})`,
       usage: "Tokens and cost by model", model: "model", endpoint: "endpoint", tier: "tier", okay: "done", bad: "failed", calls: "calls",
-      total: "all", thrownShort: "thrown away", never: "(bad lines, never sent)", noAnswer: "(no answer)",
+      total: "all", thrownShort: "discarded", never: "(bad lines, never sent)", noAnswer: "(no answer)",
       sessions: "Sessions", command: "command", began: "began", ended: "ended", limits: "limits", show: "Show",
       more: (n) => `and ${whole(n)} earlier sessions`,
       ending: { "": "killed, or the disk was full" }, now: "running", steered: "Changed while it worked", by: "by", what: "what", marks: "Dotted lines mark changes by hand.", paused: "paused since", asked: "What was asked", input: "input", other: "中文",
@@ -58,7 +58,7 @@
       inFlight: "个请求进行中", bound: "瓶颈：", stop: "停止", stopping: "正在停止……",
       sureStop: "停止运行？会等待进行中的请求结束，之后可以继续运行。",
       notStopped: "停止请求被拒绝：请打开终端里显示的地址。",
-      next: { running: "在终端查看：", halted: "问题解决后继续：", unfinished: "继续运行：", failed: "重新发送失败的行：", mend: "在输入文件里改好失败的行，再用 --rebase 运行：", finished: "查看一条回答：" },
+      next: { running: "在终端查看：", halted: "问题解决后继续：", unfinished: "继续运行：", failed: "重新发送失败的行：", fix: "在输入文件里改好失败的行，再用 --rebase 运行：", finished: "查看一条回答：" },
       failures: "失败的行", such: "例如第", last: "最近失败的行", row: "行", id: "custom_id", why: "原因", prompt: "提示词",
       when: "时间", overTime: "变化过程", zoom: "在图上拖动可放大，双击还原。", all: "显示全部",
       each: (w) => `每格为 ${time(w)}。`,
@@ -289,7 +289,7 @@
       const bound = data.now.waiting ? ` · ${data.now.waiting}` : data.now.bound_by ? ` · ${w.bound} ${data.now.bound_by}` : "";
       box.append(`${whole(data.now.in_flight)} ${w.inFlight}${bound}`);
     } else if (data.next_command && data.state !== "running") {
-      box.append(w.next[data.state === "failed" && data.next_command.endsWith(" --rebase") ? "mend" : data.state], " ", make("code", "", data.next_command));
+      box.append(w.next[data.state === "failed" && data.next_command.endsWith(" --rebase") ? "fix" : data.state], " ", make("code", "", data.next_command));
     }
     return box;
   }

@@ -153,7 +153,7 @@ def _short(note: FailureNote) -> FailureNote:
 
 
 def _command(go_on: str) -> str:
-    """The command in a line such as `Go on:  arkbatch run job.toml`."""
+    """The command in a line such as `Resume with:  arkbatch run job.toml`."""
     command = go_on.rpartition(":  ")[2]
     return command if command.startswith("arkbatch ") else ""
 

@@ -78,7 +78,7 @@ class Metrics(Observer):
         self._retries = Counter("arkbatch_retries", "Calls to be made again, by kind", ["kind"], registry=registry)
         self._tokens = Counter("arkbatch_tokens", "Tokens billed, by meter", ["meter"], registry=registry)
         self._discarded = Counter(
-            "arkbatch_discarded_tokens", "Tokens billed for answers thrown away", ["meter"], registry=registry
+            "arkbatch_discarded_tokens", "Tokens billed for discarded answers", ["meter"], registry=registry
         )
         self._halts = Counter("arkbatch_halts", "No row can work until someone acts", ["kind"], registry=registry)
         self._seconds = Histogram(

@@ -16,7 +16,7 @@ _AGAIN: dict[str, tuple[str, str]] = {
     Kind.OVERLOADED: ("the service was too busy; later, or with a lower --concurrency, it may work", ""),
     Kind.RATE_LIMITED: ("later, or with a lower --rpm or --tpm, it may work", ""),
     Kind.BAD_REPLY: ("check that the base URL is that of an API and not of a web page", ""),
-    Kind.INVALID_OUTPUT: ("mend the schema, or ask for its shape with response_format", "--set NAME=VALUE"),
+    Kind.INVALID_OUTPUT: ("fix the schema, or ask for its shape with response_format", "--set NAME=VALUE"),
     Kind.UNFINISHED: ("allow more rounds (max_rounds under [tools]), or tell the model when to stop", ""),
     Kind.TRUNCATED: ("the answer was cut off: allow a longer one", "--set max_tokens=N"),
     Kind.EMPTY: ("thinking may have used up the output: allow more, or turn thinking off", "--set max_tokens=N"),
@@ -30,7 +30,7 @@ _AGAIN: dict[str, tuple[str, str]] = {
     Kind.QUOTA: ("a quota is used up: raise it in the console, or wait until it resets", ""),
 }
 _MEND: dict[str, str] = {
-    Kind.BAD_ROW: "mend these lines in the input, which `arkbatch check` lists",
+    Kind.BAD_ROW: "fix these lines in the input, which `arkbatch check` lists",
     Kind.BLOCKED: "moderation refused the text, and most likely will again: change these rows in the input",
 }
 
@@ -40,7 +40,7 @@ def next_step(kinds: Iterable[str], run_dir: str, command: str) -> str:
     if not set(kinds) <= _MEND.keys():
         return f"Send the failed rows again:  arkbatch retry {shlex.quote(run_dir)}"
     again = command if command.endswith(" --rebase") else f"{command} --rebase"
-    return f"Mend the failed rows in the input, then run it with --rebase{f':  {again}' if command else '.'}"
+    return f"Fix the failed rows in the input, then run it with --rebase{f':  {again}' if command else '.'}"
 
 
 def advice(kind: str, run_dir: str) -> str:

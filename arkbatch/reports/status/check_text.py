@@ -102,7 +102,7 @@ def _next(found: Inspection, command: str) -> str:
     if not found.rows:
         return NO_ROWS
     if found.bad == found.rows:
-        return "None of the lines can be sent: mend them."
+        return "None of the lines can be sent: fix them."
     if found.bad:
-        return f"Mend the bad lines, or send the others (bad lines are recorded as failures):  {command}"
+        return f"Fix the bad lines, or send the others (bad lines are recorded as failures):  {command}"
     return f"Send them:  {command}"

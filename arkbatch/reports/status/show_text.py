@@ -91,7 +91,7 @@ def _facts(record: _Record) -> Iterator[tuple[str, str]]:
     yield "asked for", record.asked_model if record.asked_model != record.model else ""
     yield "ended", record.finished_at.strftime("%Y-%m-%d %H:%M:%S UTC")
     yield "tokens", tokens_text(record.usage)
-    yield "thrown away", tokens_text(record.usage if record.error else record.discarded)
+    yield "discarded", tokens_text(record.usage if record.error else record.discarded)
 
 
 def _history(record: _Record) -> Iterator[str]:

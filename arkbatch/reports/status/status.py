@@ -70,7 +70,7 @@ class Status(Struct, frozen=True):
     limits: of the last session, as they are now
     rows: that the run is to work off, which is fewer than the input has when --limit was given
     pace: what the last session found out about the service's limits
-    models: by endpoint, model and service tier; usage: over every billed attempt; discarded: its part thrown away
+    models: by endpoint, model and service tier; usage: over every billed attempt; discarded: its part discarded
     cost, discarded_cost: amounts by currency as decimal strings, and how many rows have no price, and why
     charges: the cost of each of `models` that was billed
     halt: why the last session halted, as the log has it
@@ -250,7 +250,8 @@ def _go_on(run_dir: str, info: RunInfo, writer: str | None, left: int, ledger: L
     if writer:
         return f"Look again:  arkbatch status {directory}"
     if left:
-        return f"Go on:  {_last_command(info) or f'the `arkbatch run` command of the last session, into {directory}'}"
+        command = _last_command(info) or f"the `arkbatch run` command of the last session, into {directory}"
+        return f"Resume with:  {command}"
     if ledger.failed.count:
         return next_step([each.kind for each in ledger.failures], run_dir, _last_command(info))
     if not info.input.rows:

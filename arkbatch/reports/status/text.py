@@ -15,7 +15,7 @@ from arkbatch.reports.text.tables import grid
 
 SHOWN = 10  # of sessions, and of kinds of failure
 _METERS = ("input", "cached", "output", "reasoning")
-_MODEL_HEADINGS = ("model", "endpoint", "tier", "done", "failed", "calls", *_METERS, "thrown away")
+_MODEL_HEADINGS = ("model", "endpoint", "tier", "done", "failed", "calls", *_METERS, "discarded")
 
 
 def status_text(status: Status) -> str:
@@ -47,7 +47,7 @@ def _headline(status: Status) -> str:
         return f"{status.run_dir}: running ({status.writer})."
     if not status.left:
         return f"{status.run_dir}: finished{', with failed rows' if status.failed else ''}."
-    why = f" Halted: {status.halt}" if status.halt else ""
+    why = f" Stopped: {status.halt}" if status.halt else ""
     return f"{status.run_dir}: not finished, and no session is running.{why}"
 
 
@@ -59,7 +59,7 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
     yield "speed", _speed(status.speed) if status.speed and not status.waiting else ""
     yield "slow calls", stragglers_text(status)
     yield "tokens", tokens_text(status.usage)
-    yield "thrown away", tokens_text(status.discarded)
+    yield "discarded", tokens_text(status.discarded)
     cost, thrown = Money.from_plain(status.cost), Money.from_plain(status.discarded_cost)
     said = cost_text(cost, thrown, status.no_price_because)
     yield "cost", spent_text(said, simulated=status.simulated)

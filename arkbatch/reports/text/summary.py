@@ -48,7 +48,7 @@ def summary_text(summary: Summary, next_command: str) -> str:
         ("rows", f"{count(summary.succeeded)} succeeded, {count(summary.failed)} failed, {count(summary.left)} left"),
         ("failures", ", ".join(f"{count(rows)} {kind}" for kind, rows in summary.failures.items())),
         ("tokens", tokens_text(summary.usage)),
-        ("thrown away", tokens_text(summary.discarded)),
+        ("discarded", tokens_text(summary.discarded)),
         ("cost", spent_text(_cost(summary), simulated=summary.simulated)),
         ("time", f"{duration(summary.seconds)} ({counted(summary.session['recorded'], 'row')} in this session)"),
         (
@@ -90,11 +90,11 @@ def _speeds_text(summary: Summary) -> str:
 
 
 def cost_text(cost: Money | None, discarded: Money | None, reason: str) -> str:
-    """`12.40 CNY + 310 rows without a price (x is not in the price book), 0.31 CNY of it for thrown away answers`."""
+    """`12.40 CNY + 310 rows without a price (x is not in the price book), 0.31 CNY of it for discarded answers`."""
     if cost is None or not (cost.amounts or cost.unpriced):
         return ""
     why = f" ({reason})" if cost.unpriced and reason else ""
-    thrown = f", {discarded} of it for answers thrown away" if discarded and discarded.amounts else ""
+    thrown = f", {discarded} of it for discarded answers" if discarded and discarded.amounts else ""
     return f"{cost}{why}{thrown}"
 
 
@@ -116,7 +116,7 @@ def headline(summary: Summary) -> str:
         case "finished":
             return "Finished." if not summary.failed else "Finished, with failed rows."
         case "halted":
-            return "Halted: no row can work until someone acts. Rows without a record stay undone."
+            return "Stopped: every request would fail until this is fixed. Rows without a record stay undone."
         case _:
             return "Stopped. What was recorded is safe; the rest is undone."
 
