@@ -31,7 +31,7 @@ from arkbatch.pricing.summary import Summary
 from arkbatch.protocol.ark_only import remarks
 from arkbatch.reports.status.advice import NO_ROWS, next_step
 from arkbatch.reports.status.status import read_status
-from arkbatch.reports.text.summary import found_line, summary_text
+from arkbatch.reports.text.summary import found_line, summary_text, target_line
 from arkbatch.transport.fd_limit import allow_files
 
 SIMULATED_LATENCY = 0.5  # seconds, as a small model takes
@@ -77,6 +77,7 @@ async def _carry_out(
         with ExitStack() as opened:
             with _interrupted_at_once():
                 run = opened.enter_context(open_run(ready))
+            click.echo(printable(target_line(run.job, run.found.to_send)), err=True)
             click.echo(printable(found_line(run.found)), err=True)
             for remark in remarks(run.job):
                 click.echo(printable(f"Note: {remark}."), err=True)

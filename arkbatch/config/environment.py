@@ -3,7 +3,8 @@
 The real environment wins over the `.env` beside the job, and that one over the `.env` of the working
 directory. Two providers are known by their variables: `ARK_API_KEY`, `ARK_BASE_URL`, `ARK_MODEL`, and, for
 anything else that speaks the OpenAI protocol, `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `MODEL_NAME`. The ARK
-variables speak first; the others choose the server only when no ARK key and no ARK address is set. The variables of
+variables speak first; the others choose the server only when no ARK key and no ARK address is set. A flag and a job
+file win over all of them, except that keys come from here alone. The variables of
 Ark's official SDK mean here what they mean there: `VOLC_ACCESSKEY`, `VOLC_SECRETKEY`, `E2E_CERTIFICATE_PATH`,
 `VOLC_ARK_ENCRYPTION`; but a value that the SDK would pass over is refused.
 
@@ -16,10 +17,11 @@ stronger place is refused instead of being sent to that address.
 `os.environ` is neither read nor changed here; who calls passes it in.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from msgspec import Struct
 
@@ -32,6 +34,8 @@ from arkbatch.transport.control_plane import CONTROL_PLANE
 FLAVOUR, CONFIDENTIAL = "VOLC_ARK_ENCRYPTION", "AICC"
 CERTIFICATE_PATH = "E2E_CERTIFICATE_PATH"
 CONTROL_PLANE_URL = "ARK_CONTROL_PLANE"
+ENVIRONMENT = "the environment"
+_KEYS_IN_QUERIES = {"key", "apikey", "accesstoken", "token", "secret", "sig", "signature", "subscriptionkey", "code"}
 CALL_PATHS = ("/chat/completions", "/completions", "/embeddings", "/responses")
 
 
@@ -76,6 +80,16 @@ class Place(NamedTuple):
         return self.values.get(name, "").strip()
 
 
+class Address(NamedTuple):
+    """A base URL, and what stood behind its question mark."""
+
+    url: str
+    query: Mapping[str, str] = {}
+
+
+NOWHERE = Address("")
+
+
 class Variables(NamedTuple):
     """Places from strong to weak."""
 
@@ -89,8 +103,17 @@ class Variables(NamedTuple):
         return place.get(name) if place else ""
 
     def address(self, provider: Provider) -> str:
+        """The base URL that is named for a provider, "" for none."""
+        return self.whole_address(provider).url
+
+    def whole_address(self, provider: Provider) -> "Address":
         text = self.get(provider.address)
-        return checked_url(text, provider.address) if text else ""
+        return checked_address(text, provider.address) if text else NOWHERE
+
+    def origin_of(self, name: str) -> str:
+        """Where a variable is set, for people."""
+        place = self.place(name)
+        return name if place is None or place.name == ENVIRONMENT else f"{name} in .env"
 
 
 class Server(Struct, frozen=True):
@@ -101,6 +124,8 @@ class Server(Struct, frozen=True):
     access: an access key that buys keys for there, when there is no API key
     is_ark: it is Ark, or a server on this machine that may take its place, so what is Ark's own can be asked of it
     at_ark: it is Ark, or was named as Ark's address
+    query: what stood behind the question mark of the base URL
+    model_from, base_url_from: where the environment's model, and the base URL, were said
     confidential: encryption is to be in the flavour of confidential computing
     certificate: path of the certificate to encrypt with, "" for none
     """
@@ -114,12 +139,15 @@ class Server(Struct, frozen=True):
     confidential: bool = False
     certificate: str = ""
     at_ark: bool = False
+    query: Mapping[str, str] = {}
+    model_from: str = ""
+    base_url_from: str = ""
 
 
 def read_variables(environ: Mapping[str, str], folders: Sequence[Path]) -> Variables:
     """The environment and the `.env` of each folder, the first folder being the strongest."""
     files = dict.fromkeys(folder / ".env" for folder in folders)
-    return Variables([Place("the environment", environ), *(_read(file) for file in files if file.is_file())])
+    return Variables([Place(ENVIRONMENT, environ), *(_read(file) for file in files if file.is_file())])
 
 
 def _read(file: Path) -> Place:
@@ -133,12 +161,11 @@ def _read(file: Path) -> Place:
     return Place(str(file), {name: value for name, value in values.items() if value})
 
 
-def choose_server(variables: Variables, flag: str, file: str) -> Server:
-    """The address by flag, environment, job file and default, in this order; then the key that belongs to it."""
-    speaks = [one for one in PROVIDERS if variables.get(one.key) or variables.get(one.address)]
-    voice = speaks[0] if speaks else ARK
-    base_url = flag or variables.address(voice) or file or voice.default
-    owners = [one for one in PROVIDERS if _owns(one, variables.address(one), base_url)]
+def choose_server(variables: Variables, flag: Address, file: Address, label: str = "the job file") -> Server:
+    """The address by flag, job file, environment and default, in this order; then the key that belongs to it."""
+    address, said_by = _chosen_address(variables, flag, file, label)
+    base_url = address.url
+    owners = [one for one in PROVIDERS if owns(one, variables.address(one), base_url)]
     # Ark's address under the OPENAI names is common: there both own it, and one has a key.
     owner = next((one for one in owners if variables.get(one.key)), owners[0] if owners else None)
     key = _key(variables, owner) if owner else None
@@ -146,14 +173,36 @@ def choose_server(variables: Variables, flag: str, file: str) -> Server:
     access = _access(variables, base_url) if key is None and is_ark else None
     if key is None and access is None and is_local(base_url):
         key = NO_KEY
-    model = variables.get(owner.model) if owner else ""
     missing = _missing(owner, base_url)
-    if not is_ark:
-        if key is None and variables.get(ACCESS_KEY):
-            missing += f" ({ACCESS_KEY} is Ark's own and opens nothing there)"
-        return Server(base_url, key, model, missing)
-    confidential, certificate = _is_confidential(variables), variables.get(CERTIFICATE_PATH)
-    return Server(base_url, key, model, missing, access, is_ark, confidential, certificate, owner is ARK)
+    if not is_ark and key is None and variables.get(ACCESS_KEY):
+        missing += f" ({ACCESS_KEY} is Ark's own and opens nothing there)"
+    model_name = (owner or OPENAI).model
+    return Server(
+        base_url,
+        key,
+        variables.get(model_name),
+        missing,
+        access,
+        is_ark,
+        is_ark and _is_confidential(variables),
+        variables.get(CERTIFICATE_PATH) if is_ark else "",
+        owner is ARK,
+        address.query,
+        variables.origin_of(model_name),
+        said_by,
+    )
+
+
+def _chosen_address(variables: Variables, flag: Address, file: Address, label: str) -> tuple[Address, str]:
+    """The address, and where it was said."""
+    if flag.url:
+        return flag, "--base-url"
+    if file.url:
+        return file, label
+    speaks = [one for one in PROVIDERS if variables.get(one.key) or variables.get(one.address)]
+    provider = speaks[0] if speaks else ARK
+    named = variables.whole_address(provider)
+    return (named, variables.origin_of(provider.address)) if named.url else (Address(provider.default), "default")
 
 
 def _is_confidential(variables: Variables) -> bool:
@@ -178,7 +227,8 @@ def _access(variables: Variables, base_url: str) -> Access | None:
     return Access(Secret(variables.get(ACCESS_KEY)), Secret(variables.get(SECRET_KEY)), control_plane, Secret(token))
 
 
-def _owns(provider: Provider, address: str, base_url: str) -> bool:
+def owns(provider: Provider, address: str, base_url: str) -> bool:
+    """Whether a provider's key may go to this base URL. address: the one that is named for the provider."""
     if address:
         return origin(address) == origin(base_url)
     scheme, host, _ = origin(base_url)
@@ -214,21 +264,29 @@ def _missing(owner: Provider | None, base_url: str) -> str:
 
 
 def checked_url(text: str, label: str, error: type[UsageError] = UsageError) -> str:
-    """A base URL without its last slash; `label` names who gave it when it is wrong."""
+    """A base URL without its last slash and its query; `label` names who gave it when it is wrong."""
+    return checked_address(text, label, error).url
+
+
+def checked_address(text: str, label: str, error: type[UsageError] = UsageError) -> Address:
+    """A base URL without its last slash, and its query apart. Values of a query are not shown: they may be keys."""
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
     except ValueError as wrong:
-        raise error(f"{label} = {text} is not a URL: {wrong}") from wrong
+        raise error(f"{label} = {text.partition('?')[0]} is not a URL: {wrong}") from wrong
     if parts.password is not None or parts.username is not None:
         raise error(f"{label} has a user name or password in it: a key belongs into {ARK.key} or {OPENAI.key}")
     if parts.scheme not in DEFAULT_PORTS or not host:
-        raise error(f"{label} = {text} is not a URL: it begins with https://, such as {ARK.default}")
-    if parts.query or parts.fragment:
-        # What follows may be a key, so it is not shown.
-        raise error(f"{label} has a ? or # in it: a base URL ends before that, {parts.scheme}://{host}{parts.path}")
-    url = text.rstrip("/")
+        raise error(f"{label} = {text.partition('?')[0]} is not a URL: it begins with https://, such as {ARK.default}")
+    if parts.fragment or "#" in text:
+        raise error(f"{label} has a # in it: a base URL ends before that, {parts.scheme}://{host}{parts.path}")
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    for name in query:
+        if re.sub("[_-]", "", name.lower()) in _KEYS_IN_QUERIES:
+            raise error(f'{label} has a key in it: write [query] {name} = "env:NAME" into the job file instead')
+    url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
     for path in CALL_PATHS:
         if url.endswith(path):
-            raise error(f"{label} = {text} is too long: write {url.removesuffix(path)}, without {path}")
-    return url
+            raise error(f"{label} = {url} is too long: write {url.removesuffix(path)}, without {path}")
+    return Address(url, query)

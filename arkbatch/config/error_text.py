@@ -148,6 +148,8 @@ def allowed(kind: inspect.Type) -> str:
             return "a list of " + ", ".join(f'"{value}"' for value in values)
         case inspect.SetType() | inspect.FrozenSetType() | inspect.ListType():
             return 'a list of texts, such as ["length"]'
+        case inspect.DictType(value_type=inspect.StrType()):
+            return "a table of texts in quotes"
         case _:
             return "a table"
 

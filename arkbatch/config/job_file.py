@@ -2,7 +2,7 @@
 
 `JobFile` is all that may be typed, every key optional. A mistake is one line that names the key or the flag,
 the value and what is allowed. No parameter of the API is known by name: `[defaults]` passes through. What
-variables say, and where the paths lead, is decided in `adapters.jobfile`.
+variables say, and where the paths lead, is decided in `config.resolve`.
 """
 
 import datetime as dt
@@ -69,7 +69,10 @@ MISPLACED = {
     "input": "each row has its own, or [template] builds it",
 }
 # Names under which people write a key, without _ and -. It would be stored with each run, and shared with the file.
-KEY_NAMES = {"apikey", "arkapikey", "openaiapikey", "accesskey", "secretkey", "secret", "password", "authorization"}
+KEY_NAMES = {
+    *("apikey", "arkapikey", "openaiapikey", "accesskey", "secretkey", "secret", "password", "authorization"),
+    *("xapikey", "xgoogapikey", "subscriptionkey", "ocpapimsubscriptionkey", "cookie", "proxyauthorization"),
+}
 
 
 class JobFile(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -136,7 +139,10 @@ def complete(raw: dict[str, Any], given: Mapping[str, Any], label: str = "", fol
     if raw.get("lane") == "batch":
         _lay_under(raw, BATCH_DEFAULTS)
     if key := _key_in(raw):
-        raise mistake(label, f"{key}: a key does not belong here, set ARK_API_KEY in the environment or in .env")
+        instead = "set ARK_API_KEY in the environment or in .env"
+        if key.startswith(("headers.", "query.")):
+            instead = f'put it into a variable and write {key} = "env:NAME"'
+        raise mistake(label, f"{key}: a key does not belong here, {instead}")
     if odd := _odd_value(raw, (), labels):
         raise mistake(label, odd)
     try:
@@ -198,8 +204,12 @@ def _line_of(text: str, message: str) -> str:
 def _key_in(raw: Mapping[str, Any]) -> str:
     """The path of an API key, whose value no message may show."""
     tables = {"": raw} | {f"{name}.": table for name, table in raw.items() if isinstance(table, dict)}
-    names = ((prefix, name) for prefix, table in tables.items() for name in table)
+    names = ((prefix, name) for prefix, table in tables.items() for name in table if not _is_in_variable(table[name]))
     return next((prefix + name for prefix, name in names if re.sub("[_-]", "", name.lower()) in KEY_NAMES), "")
+
+
+def _is_in_variable(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("env:")
 
 
 def _odd_value(value: Any, path: tuple[str, ...], labels: Labels) -> str:

@@ -1,8 +1,9 @@
 """From what the user typed to what the program needs: one frozen `Job` with nothing left to look up.
 
-Flags win over the environment (`adapters.environment`), the environment over the job file (`adapters.typed`),
-and the job file over the defaults that stand beside the fields in `core.job`. Paths in a job file are relative
-to it, paths in flags to the working directory. The input must exist, and no more than its first line is read here.
+Flags win over the job file (`config.job_file`), the job file over the environment and `.env` (`config.environment`),
+and these over the defaults that stand beside the fields in `core.job`. Keys come from the environment alone. Paths in
+a job file are relative to it, paths in flags to the working directory. The input must exist, and no more than its
+first line is read here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,12 +12,22 @@ from typing import Any
 
 import msgspec
 
+from arkbatch.config.additions import brings_key, filled_in
 from arkbatch.config.encryption_choice import certificate_text
-from arkbatch.config.environment import ARK, OPENAI, Server, checked_url, choose_server, read_variables
+from arkbatch.config.environment import (
+    ARK,
+    NOWHERE,
+    OPENAI,
+    Server,
+    Variables,
+    checked_address,
+    choose_server,
+    read_variables,
+)
 from arkbatch.config.job_file import FLAG_PATHS, Typed, complete, mistake, read
 from arkbatch.config.validate import agreed, check_lane, check_secrecy
 from arkbatch.core.errors import JobError, UsageError
-from arkbatch.core.job import CERTIFICATE_TEXT, NO_KEY, Job, Limits, Notify, Sections
+from arkbatch.core.job import CERTIFICATE_TEXT, NO_KEY, Additions, Job, Limits, Notify, Sections
 from arkbatch.core.secret_variables import NOTIFY
 from arkbatch.engine.json_schema import read_schema
 from arkbatch.engine.tool_module import load_tool_module, tools_of
@@ -56,17 +67,23 @@ def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd
     given = _given(flags)
     typed = read(path, given, Path(cwd))
     source, first = _input(path, typed, Path(cwd))
-    server = _server(typed, given, environ, Path(cwd))
-    said = (given.get("model"), server.model or None, typed.file.model)
-    model = next((one for one in said if one is not None), None)
+    variables = read_variables(environ, [typed.folder, Path(cwd)] if typed.folder else [Path(cwd)])
+    server = _server(typed, given, variables)
+    said = [
+        (given.get("model"), "--model"),
+        (typed.file.model, Path(typed.label).name),
+        (server.model or None, server.model_from),
+    ]
+    model, model_from = next((one for one in said if one[0] is not None), (None, ""))
     typed = agreed(typed, server, given, model or "")
     check_lane(typed, model or "")
     return Job(
-        **_common(typed, server, given, Path(cwd)),
+        **_common(typed, server, given, Path(cwd), variables),
         limits=_limits(typed, server.base_url, simulated=bool(given.get("simulate"))),
         input=source,
         run_dir=_run_dir(path, given.get("run_dir"), typed, Path(cwd)),
         model=_no_model(typed, given, server, first) if model is None else model,
+        model_from=model_from,
         row_limit=_row_limit(given.get("limit")),
         certificate=certificate_text(typed, server, given, Path(cwd)),
         notify=_notify(typed, given, environ, [typed.folder, Path(cwd)] if typed.folder else [Path(cwd)]),
@@ -91,10 +108,13 @@ def resolve_again(
     tables = dict(tables)
     kept = tables.pop(CERTIFICATE_TEXT, "")
     typed = complete(tables, {name: value for name, value in given.items() if name != "set"})
-    url = checked_url(given["base_url"], "--base-url") if given.get("base_url") else typed.file.base_url or ""
-    server = choose_server(read_variables(environ, [Path(folder) for folder in folders]), url, "")
+    flag = checked_address(given["base_url"], "--base-url") if given.get("base_url") else NOWHERE
+    kept_address = checked_address(typed.file.base_url, "base_url") if typed.file.base_url else NOWHERE
+    variables = read_variables(environ, [Path(folder) for folder in folders])
+    server = choose_server(variables, flag, kept_address, "the run")
     if given.get("simulate"):
         server = msgspec.structs.replace(server, key=NO_KEY, access=None)
+    server = _with_key(typed, server)
     if server.key is None and server.access is None:
         raise UsageError(server.missing)
     model = given.get("model") or typed.file.model or ""
@@ -103,11 +123,12 @@ def resolve_again(
     if not given.get("simulate"):
         check_proxy(server.base_url)
     return Job(
-        **_common(typed, server, given, Path()),
+        **_common(typed, server, given, Path(), variables),
         limits=typed.file.limits,
         input=input_path,
         run_dir=run_dir,
         model=model,
+        model_from="--model" if given.get("model") else "the run",
         certificate=certificate_text(typed, server, given, Path(), kept),
         notify=_notify(typed, given, environ, [Path.cwd(), *(Path(folder) for folder in folders)]),
     )
@@ -120,9 +141,13 @@ def resolve_notify(path: str | None, flags: Mapping[str, Any], environ: Mapping[
     return _notify(typed, given, environ, [typed.folder, here] if typed.folder else [here])
 
 
-def _common(typed: Typed, server: Server, given: Mapping[str, Any], cwd: Path) -> dict[str, Any]:
+def _common(typed: Typed, server: Server, given: Mapping[str, Any], cwd: Path, variables: Variables) -> dict[str, Any]:
     """The fields of a job that are found in the same way for a run and for another try at its failed rows."""
     kept = Sections.__struct_fields__
+    query = {**server.query, **typed.file.query}
+    additions = Additions()
+    if not (given.get("simulate") or given.get("dry_run")):
+        additions = filled_in(typed.file.headers, query, variables, server, typed.label)
     return {
         **{name: getattr(typed.file, name) for name in kept if name not in {"limits", *PLACES}},
         "images": _images(typed, given, cwd),
@@ -130,6 +155,9 @@ def _common(typed: Typed, server: Server, given: Mapping[str, Any], cwd: Path) -
         **_tools(typed, given, cwd),
         "endpoint": typed.file.endpoint,
         "base_url": server.base_url,
+        "base_url_from": server.base_url_from,
+        "query": query,
+        "additions": additions,
         "api_key": server.key or NO_KEY,
         "request_id_prefix": typed.file.request_id_prefix,
         "prices_file": given.get("prices", ""),
@@ -202,20 +230,29 @@ def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in flags.items() if value is not None}
 
 
-def _server(typed: Typed, given: Mapping[str, Any], environ: Mapping[str, str], cwd: Path) -> Server:
+def _server(typed: Typed, given: Mapping[str, Any], variables: Variables) -> Server:
     flag, file = given.get("base_url"), typed.file.base_url
     server = choose_server(
-        read_variables(environ, [typed.folder, cwd] if typed.folder else [cwd]),
-        checked_url(flag, "--base-url") if flag else "",
-        checked_url(file, f"{typed.label}: base_url", JobError) if file else "",
+        variables,
+        checked_address(flag, "--base-url") if flag else NOWHERE,
+        checked_address(file, f"{typed.label}: base_url", JobError) if file else NOWHERE,
+        Path(typed.label).name,
     )
     if given.get("simulate"):  # a real key has no business in a simulator
         return msgspec.structs.replace(server, key=NO_KEY, access=None)
+    server = _with_key(typed, server)
     if server.key is None and server.access is None and not given.get("dry_run"):
         raise UsageError(server.missing)
     check_secrecy(server, given)
     check_proxy(server.base_url)
     return server
+
+
+def _with_key(typed: Typed, server: Server) -> Server:
+    """The server, of which no key is wanted where the job's own headers bring one."""
+    if not brings_key(typed.file.headers, typed.file.query):
+        return server
+    return msgspec.structs.replace(server, key=NO_KEY, access=None)
 
 
 def _limits(typed: Typed, base_url: str, *, simulated: bool) -> Limits:

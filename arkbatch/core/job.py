@@ -335,6 +335,14 @@ class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         dict[str, Any],
         Meta(description="Request parameters for every row that does not set them itself; sent as they are."),
     ] = field(default_factory=dict)
+    headers: Annotated[
+        dict[str, str],
+        Meta(description='Headers of each call, such as a gateway\'s tag; "env:NAME" takes a secret from a variable.'),
+    ] = field(default_factory=dict)
+    query: Annotated[
+        dict[str, str],
+        Meta(description='What stands behind the ? of each call, such as api-version; "env:NAME" as for headers.'),
+    ] = field(default_factory=dict)
     template: Annotated[Template | None, Meta(description="Builds the request from a row's columns.")] = None
     limits: Limits = Limits()
     hours: Schedule = Schedule()
@@ -351,6 +359,22 @@ class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = field(default_factory=dict)
 
 
+class Additions(Struct, frozen=True):
+    """What goes out with each call besides its own, with the values of variables filled in.
+
+    secrets: those values, of which none may reach a record
+    has_key: a header or the query brings the key, so that no `Authorization` of ours is sent
+    """
+
+    headers: dict[str, str] = field(default_factory=dict)
+    query: dict[str, str] = field(default_factory=dict)
+    secrets: tuple[Secret, ...] = ()
+    has_key: bool = False
+
+    def __repr__(self) -> str:
+        return f"Additions(headers={list(self.headers)}, query={list(self.query)})"
+
+
 class Job(Sections, frozen=True, kw_only=True):
     """Everything that a run needs to know, with nothing left to look up.
 
@@ -365,6 +389,8 @@ class Job(Sections, frozen=True, kw_only=True):
     functions: the names in the module of `tools`, which is complete as `images` is
     schema_text: the schema of `validate`, which is complete as `images` is; "" for none
     notify: who is told; checked, so that each address can be sent to
+    additions: `headers` and `query` with their values
+    model_from, base_url_from: where these were said, for people
     """
 
     input: str
@@ -383,6 +409,9 @@ class Job(Sections, frozen=True, kw_only=True):
     functions: tuple[str, ...] = ()
     schema_text: str = ""
     notify: Notify = Notify()
+    additions: Additions = Additions()
+    model_from: str = ""
+    base_url_from: str = ""
 
 
 def asked(job: Job) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from arkbatch.transport.session_posts import (
     CLOSED,
     HEADER_LIMITS,
     MOST_RESENDS,
+    Addresses,
     Incoming,
     SessionPosts,
     StaleConnectionError,
@@ -156,7 +157,8 @@ class _Target(Struct):
     def head_with(self, authorization: str) -> bytes:
         """Up to the name of the header that each call has for itself. It is made anew only when the key is another."""
         if authorization != self.authorization or not self.head:
-            self.head = f"{self.lines}{_line('Authorization', authorization)}\r\n{CLIENT_ID}: ".encode()
+            own = f"{_line('Authorization', authorization)}\r\n" if authorization else ""
+            self.head = f"{self.lines}{own}{CLIENT_ID}: ".encode()
             self.authorization = authorization
         return self.head
 
@@ -168,13 +170,13 @@ class DirectPosts:
     """
 
     def __init__(
-        self, session: aiohttp.ClientSession, base_url: str, changed: Callable[[str], None] | None = None
+        self, session: aiohttp.ClientSession, addresses: Addresses, changed: Callable[[str], None] | None = None
     ) -> None:
         self._session = session
         self._timeout = session.timeout
         self._connector = cast("Any", session.connector)
-        self._base_url = base_url
-        self._through_session = SessionPosts(session, base_url, None)
+        self._addresses = addresses
+        self._through_session = SessionPosts(session, addresses, None)
         self._changed = changed
         self._usual_factory = self._connector._factory
         self._connector._factory = partial(OneTimerHandler, loop=asyncio.get_running_loop())
@@ -270,7 +272,7 @@ class DirectPosts:
 
     def _target(self, path: str) -> _Target:
         try:
-            request, lines = _head_of(self._session, URL(self._base_url + path))
+            request, lines = _head_of(self._session, self._addresses.of(path))
         except _CHANGED as error:
             raise ChangedError(f"{type(error).__name__}: {error}") from error
         self._targets[path] = target = _Target(request, lines)

@@ -55,6 +55,16 @@ class ApiKey:
         return False
 
 
+class KeyElsewhere:
+    """The key stands in a header or in the query of the job's own, so there is no `Authorization`."""
+
+    async def header(self, model: str) -> str:  # noqa: ARG002 - the protocol's
+        return ""
+
+    def refused(self, model: str, header: str) -> bool:  # noqa: ARG002 - the protocol's
+        return False
+
+
 class NoKey(ApiKey):
     """A server on this machine that needs none, as a rule. One that does is told nothing of the keys for others."""
 

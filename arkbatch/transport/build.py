@@ -12,7 +12,7 @@ import aiohttp
 
 from arkbatch.core.job import NO_KEY, Access, Job
 from arkbatch.protocol.signing import AccessKey
-from arkbatch.transport.auth import AccessKeys, ApiKey, Credentials, NoKey
+from arkbatch.transport.auth import AccessKeys, ApiKey, Credentials, KeyElsewhere, NoKey
 from arkbatch.transport.base64_vectors import PackedVectors
 from arkbatch.transport.connection_slots import ConnectionSlots
 from arkbatch.transport.control_plane import ControlPlane, fetch_certificate
@@ -33,17 +33,19 @@ async def open_connection(
     """
     async with AsyncExitStack() as stack:
         credentials: Credentials = ApiKey(job.api_key)
-        if job.api_key == NO_KEY and not job.simulated:
+        if job.additions.has_key:
+            credentials = KeyElsewhere()
+        elif job.api_key == NO_KEY and not job.simulated:
             credentials = NoKey(job.api_key, job.base_url)
         control = None
         if job.access is not None:
             control = await stack.enter_async_context(_control_plane(job.access, wall))
             credentials = await stack.enter_async_context(AccessKeys(control.call, wall, project=job.project))
-        transport: Transport = await stack.enter_async_context(
-            open_transport(
-                job.base_url, credentials, job.timeouts, connections(job.limits.concurrency), slots, note=note
-            )
+        calls = connections(job.limits.concurrency)
+        opened = open_transport(
+            job.base_url, credentials, job.timeouts, calls, slots, additions=job.additions, note=note
         )
+        transport: Transport = await stack.enter_async_context(opened)
         if job.embeddings.vectors == "base64":
             transport = PackedVectors(transport)
         yield _sealed(transport, job, control, wall) if job.encrypt else transport

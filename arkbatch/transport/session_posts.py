@@ -6,6 +6,7 @@ The session works with any aiohttp. `aiohttp_internals` does the same for a thir
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
+from urllib.parse import urlencode
 
 import aiohttp
 from msgspec import Struct
@@ -17,6 +18,7 @@ from arkbatch.transport.large_body import payload
 CLIENT_ID = "X-Client-Request-Id"
 # aiohttp allows 8,190 bytes; a security policy or a cookie in one line is often longer.
 HEADER_LIMITS: dict[str, Any] = {"max_line_size": 1 << 17, "max_field_size": 1 << 17, "max_headers": 1000}
+NO_QUERY: Mapping[str, str] = {}
 MOST_RESENDS = 3  # of one call, over connections that the server had closed
 
 
@@ -31,6 +33,20 @@ class Incoming(Struct, frozen=True, gc=False):
 # What aiohttp raises where a connection ends before its reply.
 CLOSED = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError, BrokenPipeError)
 Take = Callable[[Incoming], Awaitable[Response]]
+
+
+class Addresses:
+    """Where a call of a path goes: base URL, path, and the query of all calls."""
+
+    def __init__(self, base_url: str, query: Mapping[str, str] = NO_QUERY) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._query = urlencode(query)
+
+    def of(self, path: str) -> URL:
+        url = self._base_url + path
+        if self._query:
+            url += ("&" if "?" in path else "?") + self._query
+        return URL(url)
 
 
 class Posts(Protocol):
@@ -60,9 +76,9 @@ class _Progress:
 class SessionPosts:
     """Posts through the session, by what aiohttp documents. The session was made with `tracing`."""
 
-    def __init__(self, session: aiohttp.ClientSession, base_url: str, proxy: str | None) -> None:
+    def __init__(self, session: aiohttp.ClientSession, addresses: Addresses, proxy: str | None) -> None:
         self._session = session
-        self._base_url = base_url
+        self._addresses = addresses
         self._proxy = proxy
         self._read_seconds: float = session.timeout.sock_read or 86_400.0
 
@@ -90,10 +106,11 @@ class SessionPosts:
             return await take(Incoming(response.status, response.headers, response.content))
 
     def _request(self, call: Call, authorization: str, progress: _Progress) -> Any:
+        own = {"Authorization": authorization} if authorization else {}
         return self._session.post(
-            URL(self._base_url + call.path),
+            self._addresses.of(call.path),
             data=payload(call.body, self._session.timeout.sock_read),
-            headers={"Authorization": authorization, CLIENT_ID: call.client_id, **call.headers},
+            headers={**own, CLIENT_ID: call.client_id, **call.headers},
             proxy=self._proxy,
             allow_redirects=False,
             trace_request_ctx=progress,

@@ -7,14 +7,14 @@ decompression.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
 import aiohttp
 
 from arkbatch.core.errors import Halted
-from arkbatch.core.job import Timeouts
+from arkbatch.core.job import Additions, Secret, Timeouts
 from arkbatch.core.types import Broken, Call, Reply, Response
 from arkbatch.transport import aiohttp_internals
 from arkbatch.transport.aiohttp_internals import DirectPosts
@@ -23,7 +23,7 @@ from arkbatch.transport.connection_slots import ConnectionSlots
 from arkbatch.transport.proxies import proxy_for
 from arkbatch.transport.redaction import Redaction
 from arkbatch.transport.reply_reader import ReplyReader
-from arkbatch.transport.session_posts import HEADER_LIMITS, Incoming, Posts, SessionPosts, tracing
+from arkbatch.transport.session_posts import HEADER_LIMITS, Addresses, Incoming, Posts, SessionPosts, tracing
 from arkbatch.transport.transport_errors import CallTimeoutError, detail, how, untrusted
 
 LARGEST_REPLY = 128 << 20  # 256 embeddings of 4096 numbers take some 25 MB
@@ -39,11 +39,18 @@ class Transport(Protocol):
 class HttpTransport:
     """Over aiohttp. The credentials are asked for each call, so that a key can be renewed."""
 
-    def __init__(self, posts: Posts, credentials: Credentials, slots: ConnectionSlots, timeouts: Timeouts) -> None:
+    def __init__(
+        self,
+        posts: Posts,
+        credentials: Credentials,
+        slots: ConnectionSlots,
+        timeouts: Timeouts,
+        secrets: Iterable[Secret] = (),
+    ) -> None:
         self._posts = posts
         self._credentials = credentials
         self._slots = slots
-        self._redaction = Redaction()
+        self._redaction = Redaction(secret.reveal() for secret in secrets)
         self._has_connected = False
         self._read_seconds = timeouts.read
         self._call_seconds = timeouts.call
@@ -116,11 +123,13 @@ async def open_transport(
     connections: int,
     slots: ConnectionSlots | None = None,
     *,
+    additions: Additions = Additions(),  # noqa: B008 - frozen
     note: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[HttpTransport]:
     """A transport with a pool of so many connections: as many as calls, where the open files allow it.
 
     slots: through which the number can be changed later
+    additions: headers and query of each call besides its own
     note: is told by which path the calls go, and when that changes
     """
     slots = slots or ConnectionSlots()
@@ -140,15 +149,16 @@ async def open_transport(
     async with aiohttp.ClientSession(
         connector=connector,
         timeout=timeout,
-        headers=headers,
+        headers={**headers, **additions.headers},
         cookie_jar=aiohttp.DummyCookieJar(),
         trace_configs=[tracing()],
         **HEADER_LIMITS,
     ) as session:
-        posts: Posts = SessionPosts(session, base_url.rstrip("/"), proxy)
+        addresses = Addresses(base_url, additions.query)
+        posts: Posts = SessionPosts(session, addresses, proxy)
         if not trouble and proxy is None:
-            posts = DirectPosts(session, base_url.rstrip("/"), lambda why: note(path_in_words(why)))
-        yield HttpTransport(posts, credentials, slots, timeouts)
+            posts = DirectPosts(session, addresses, lambda why: note(path_in_words(why)))
+        yield HttpTransport(posts, credentials, slots, timeouts, additions.secrets)
 
 
 def path_in_words(trouble: str = "", proxy: str | None = None) -> str:

@@ -51,7 +51,9 @@ def test_the_lines_behind_a_hash_are_the_defaults(demo):
     text = re.sub(r"^# \[template\](\n# .*)*", "", "".join(lines), flags=re.MULTILINE)
     assert len(COMMENTED_KEY.findall(text)) > 12
     file.write_text(COMMENTED_KEY.sub("", text), encoding="utf-8")
-    assert resolve(str(file), {"simulate": True}, {}, demo[0]) == before
+    after = resolve(str(file), {"simulate": True}, {}, demo[0])
+    assert after.base_url_from == "job.toml"
+    assert msgspec.structs.replace(after, base_url_from="default") == before
 
 
 def test_the_examples_in_the_comments_are_valid_too(demo):

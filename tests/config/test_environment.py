@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.config.environment import ARK, OPENAI, checked_url, choose_server, read_variables
+from arkbatch.config.environment import (
+    ARK,
+    NOWHERE,
+    OPENAI,
+    checked_address,
+    checked_url,
+    choose_server,
+    read_variables,
+)
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import NO_KEY
 
@@ -15,7 +23,8 @@ DEEPSEEK = "https://api.deepseek.com/v1"
 
 
 def server(environ, flag="", file="", folders=()):
-    return choose_server(read_variables(environ, folders), flag, file)
+    addresses = [checked_address(text, "x") if text else NOWHERE for text in (flag, file)]
+    return choose_server(read_variables(environ, folders), *addresses, "job.toml")
 
 
 def key(*args, **kwargs):
@@ -84,18 +93,38 @@ def test_whatever_is_set_no_key_reaches_a_host_of_the_other_provider(addresses, 
     assert sent in {None, NO_KEY.reveal()} or urlsplit(allowed[sent]).hostname == host
 
 
-def test_a_flag_wins_over_variables_and_they_over_the_job_file():
+def test_a_flag_wins_over_the_job_file_and_that_over_variables(folders):
     environ = {"ARK_BASE_URL": "https://env.example"}
-    assert server(environ, "https://flag.example", "https://file.example").base_url == "https://flag.example"
-    assert server(environ, "", "https://file.example").base_url == "https://env.example"
-    assert server({}, "", "https://file.example").base_url == "https://file.example"
+    in_file = {"folders": folders}
+    (folders[1] / ".env").write_text("ARK_BASE_URL=https://dot.example\n")
+    found = [
+        server(environ, "https://flag.example", "https://file.example"),
+        server(environ, "", "https://file.example"),
+        server(environ),
+        server({}, **in_file),
+        server({}),
+    ]
+    assert [(each.base_url, each.base_url_from) for each in found] == [
+        ("https://flag.example", "--base-url"),
+        ("https://file.example", "job.toml"),
+        ("https://env.example", "ARK_BASE_URL"),
+        ("https://dot.example", "ARK_BASE_URL in .env"),
+        (ARK.default, "default"),
+    ]
 
 
 def test_the_model_comes_from_the_variables_of_the_server_that_is_used():
     environ = {"ARK_API_KEY": "a", "ARK_MODEL": "doubao", "OPENAI_API_KEY": "o", "MODEL_NAME": "gpt"}
     assert server(environ).model == "doubao"
     assert server(environ, flag=OPENAI.default).model == "gpt"
-    assert server(environ, flag=DEEPSEEK).model == ""
+    assert server(environ, flag=ARK.default).model == "doubao"
+
+
+@pytest.mark.parametrize("address", [DEEPSEEK, "http://127.0.0.1:8000/v1"])
+def test_model_name_counts_beside_an_address_that_is_not_arks(address):
+    environ = {"ARK_API_KEY": "a", "ARK_MODEL": "doubao", "MODEL_NAME": "gpt"}
+    for found in (server(environ, flag=address), server(environ, file=address)):
+        assert (found.model, found.model_from) == ("gpt", "MODEL_NAME")
 
 
 def test_a_key_for_nobody_says_how_to_pair_it():
@@ -149,7 +178,9 @@ def test_a_key_that_no_header_can_hold_is_refused_without_printing_it(bad):
         ("ftp://x.example", "begins with https://"),
         ("https://x.example:port", "is not a URL"),
         ("https://user:secret@x.example", "ARK_API_KEY"),
-        ("https://x.example/v1?key=secret", "ends before that, https://x.example/v1$"),
+        ("https://x.example/v1?key=secret", r'write \[query\] key = "env:NAME" into the job file instead$'),
+        ("https://x.example/v1#secret", "ends before that, https://x.example/v1$"),
+        ("x.example/v1?a=secret", "begins with https://"),
         ("https://x.example/v1/chat/completions", "write https://x.example/v1, without /chat/completions"),
     ],
 )
@@ -158,6 +189,13 @@ def test_a_wrong_address_is_explained(text, says):
         checked_url(text, "--base-url")
     assert "--base-url" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_the_query_of_an_address_stands_apart():
+    found = checked_address("https://x.example/openai/v1/?api-version=2024-10-21&a=", "x")
+    assert found == ("https://x.example/openai/v1", {"api-version": "2024-10-21", "a": ""})
+    environ = {"OPENAI_API_KEY": "o", "OPENAI_BASE_URL": "https://x.example/v1?api-version=1"}
+    assert (server(environ).base_url, server(environ).query) == ("https://x.example/v1", {"api-version": "1"})
 
 
 @pytest.mark.parametrize("end", ["", "/", "//"])

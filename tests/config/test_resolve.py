@@ -8,7 +8,7 @@ from arkbatch.config.error_text import known_keys
 from arkbatch.config.job_file import FLAG_PATHS, JobFile, parse_setting, unknown_endpoint
 from arkbatch.config.resolve import resolve
 from arkbatch.core.errors import JobError, UsageError
-from arkbatch.core.job import NO_KEY, Limits, ReplyPolicy, RetryPolicy, Timeouts
+from arkbatch.core.job import NO_KEY, Limits, ReplyPolicy, RetryPolicy, Secret, Timeouts, written
 from arkbatch.protocol.endpoints import ENDPOINTS, NAMES
 from arkbatch.protocol.endpoints.batch_lane import online_name
 
@@ -101,14 +101,83 @@ def test_each_flag_wins_over_the_key_it_stands_for(job, flag, path):
     assert found == values.get(flag, 7)
 
 
-def test_flags_win_over_the_environment_and_that_over_the_job_file(job):
+def test_flags_win_over_the_job_file_and_that_over_the_environment(job):
     environ = KEY | {"ARK_MODEL": "env", "ARK_BASE_URL": "https://env.example"}
-    text = PLAIN + 'base_url = "https://ark.cn-beijing.volces.com/api/v3"'
-    assert job(text).model == "m"
-    assert job(text, environ).model == "env"
-    assert job(text, environ).base_url == "https://env.example"
-    assert job(text, environ, model="flag", base_url="https://env.example/x").model == "flag"
-    assert job(text, environ, base_url="https://env.example/x/").base_url == "https://env.example/x"
+    text = PLAIN + 'base_url = "https://env.example/file"'
+    found = [job(text, environ, model="flag", base_url="https://env.example/x/"), job(text, environ)]
+    found.append(job('input = "rows.jsonl"', environ))
+    assert [(each.model, each.model_from) for each in found] == [
+        ("flag", "--model"),
+        ("m", "night.toml"),
+        ("env", "ARK_MODEL"),
+    ]
+    assert [(each.base_url, each.base_url_from) for each in found] == [
+        ("https://env.example/x", "--base-url"),
+        ("https://env.example/file", "night.toml"),
+        ("https://env.example", "ARK_BASE_URL"),
+    ]
+
+
+def test_a_model_of_another_company_does_not_replace_what_a_job_file_says(job):
+    environ = {"OPENAI_API_KEY": "o", "OPENAI_BASE_URL": "https://other.example/v1", "MODEL_NAME": "gpt"}
+    text = PLAIN + 'base_url = "http://localhost:8000/v1"'
+    assert (job(text, environ).base_url, job(text, environ).model) == ("http://localhost:8000/v1", "m")
+
+
+def test_headers_and_query_go_out_with_the_values_of_variables(job, tmp_path):
+    (tmp_path / ".env").write_text("GATEWAY_TOKEN=from-dot-env\n")
+    found = job(
+        PLAIN
+        + """
+        base_url = "https://ark.cn-beijing.volces.com/api/v3?a=1&b=2"
+        headers = {X-Prompt-Cache-Id = "night-7", X-Gateway = "env:GATEWAY_TOKEN"}
+        query = {api-version = "2024-10-21", b = "3"}
+        """
+    )
+    assert found.base_url == ARK.default
+    assert found.additions.headers == {"X-Prompt-Cache-Id": "night-7", "X-Gateway": "from-dot-env"}
+    assert found.additions.query == {"a": "1", "b": "3", "api-version": "2024-10-21"}
+    assert found.additions.secrets == (Secret("from-dot-env"),)
+    assert "from-dot-env" not in f"{written(found)}{found}"
+    assert written(found)["headers"]["X-Gateway"] == "env:GATEWAY_TOKEN"
+    assert written(found)["query"] == found.additions.query
+
+
+@pytest.mark.parametrize(
+    "line", ['headers.api-key = "env:AZURE"', 'headers.Authorization = "env:AZURE"', 'query.key = "env:AZURE"']
+)
+def test_a_key_in_a_header_of_the_jobs_own_stands_for_the_key(job, line):
+    found = job(
+        f'{line}\nbase_url = "https://x.openai.azure.com/openai/v1"\n' + PLAIN, {"AZURE": "k", "ARK_API_KEY": "a"}
+    )
+    assert found.additions.has_key
+    assert found.api_key == NO_KEY
+
+
+ADDITION_MISTAKES = [
+    ('headers.Host = "x"', "headers.Host is set by arkbatch itself"),
+    ('headers."a b" = "x"', "headers.a b is no name that a header can have"),
+    ('headers.X-Client-Request-Id = "x"', "give request_id_prefix, or request_id in a row"),
+    ('headers.a = "x\\ny"', "headers.a holds a character that no header can have"),
+    ('headers.a = "密"', "headers.a holds a character that no header can have"),
+    ('headers.a = "env:NOT_SET"', "headers.a: NOT_SET is set neither in the environment nor in .env"),
+    ('query.a = "env:NOT_SET"', "query.a: NOT_SET is set neither"),
+    ('headers.api-key = "sk-1"', 'put it into a variable and write headers.api-key = "env:NAME"'),
+    ('headers.a = "env:OPENAI_API_KEY"', "OPENAI_API_KEY goes only to the address that it was given for"),
+    ('headers.a = "env:VOLC_SECRETKEY"', "VOLC_SECRETKEY is never sent as it is"),
+    ("headers.a = 5", 'headers = {"a":5} is not allowed: it must be a table of texts in quotes'),
+]
+
+
+@pytest.mark.parametrize(("text", "says"), ADDITION_MISTAKES, ids=[text for text, _ in ADDITION_MISTAKES])
+def test_a_header_or_parameter_that_cannot_go_out_is_refused(mistake, text, says):
+    said = mistake(f"{text}\n" + PLAIN, environ=KEY | {"OPENAI_API_KEY": "o", "VOLC_SECRETKEY": "s"})
+    assert says in said
+    assert "sk-1" not in said
+
+
+def test_a_simulated_run_sends_no_secret_of_the_job(job):
+    assert job('headers.a = "env:NOT_SET"\n' + PLAIN, simulate=True).additions.headers == {}
 
 
 def test_a_flag_not_given_changes_nothing(job):
@@ -262,8 +331,8 @@ def test_a_dry_run_needs_neither_key_nor_model(job):
 def test_the_env_file_beside_the_job_wins_over_the_working_directory_s(job, tmp_path):
     (tmp_path / ".env").write_text("ARK_API_KEY=cwd\nARK_MODEL=cwd")
     (tmp_path / "jobs/.env").write_text("ARK_API_KEY=beside")
-    found = job(environ={})
-    assert (found.api_key.reveal(), found.model) == ("beside", "cwd")
+    found = job('input = "rows.jsonl"', environ={})
+    assert (found.api_key.reveal(), found.model, found.model_from) == ("beside", "cwd", "ARK_MODEL in .env")
 
 
 def test_every_section_key_has_a_description_for_editors():

@@ -3,13 +3,22 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
+from arkbatch.core.job import NO_KEY, Job
 from arkbatch.core.stats import Histogram
 from arkbatch.core.types import Cause, Kind
 from arkbatch.journal.ledger import Ledger
 from arkbatch.monitor.progress import FoundRows
 from arkbatch.pricing.amounts import Money
 from arkbatch.pricing.summary import summarise
-from arkbatch.reports.text.summary import found_line, headline, printable, summary_text, table, tokens_text
+from arkbatch.reports.text.summary import (
+    found_line,
+    headline,
+    printable,
+    summary_text,
+    table,
+    target_line,
+    tokens_text,
+)
 
 FOUND = FoundRows("a.run", done=1_200, failed=3, left=7, to_send=7, total=1_210, fresh=False)
 
@@ -110,3 +119,18 @@ def test_text_from_outside_cannot_drive_the_terminal():
 def test_what_a_server_says_on_a_halt_cannot_drive_the_terminal():
     halt = Cause(Kind.AUTH, "401", "bad \x1b[2J key", "fix it")
     assert "\x1b" not in summary_text(summary(ending="halted", halt=halt), "")
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ({}, "512 rows -> m-1 (job.toml) at ark.test:8080 (default)"),
+        ({"model": "", "model_from": ""}, "512 rows -> the model that each row names at ark.test:8080 (default)"),
+        ({"base_url_from": ""}, "512 rows -> m-1 (job.toml) at ark.test:8080"),
+        ({"simulated": True}, "512 rows -> m-1 (job.toml) at the simulator"),
+    ],
+)
+def test_the_first_line_names_model_and_server_and_where_each_was_said(said, line):
+    job = Job(input="a", run_dir="b", endpoint="chat", model="m-1", base_url="https://ark.test:8080/v3", api_key=NO_KEY)
+    job = replace(job, model_from="job.toml", base_url_from="default")
+    assert target_line(replace(job, **said), 512) == line

@@ -15,6 +15,7 @@ from arkbatch.core.types import Break, Call, Reply
 from arkbatch.transport import aiohttp_internals
 from arkbatch.transport.aiohttp_internals import DirectPosts, OneTimerHandler, why_unusable
 from arkbatch.transport.auth import ApiKey
+from arkbatch.transport.session_posts import Addresses
 from arkbatch.transport.transport import open_transport
 
 CALL = Call("run-1-7-1", "chat", "/chat/completions", '{"model":"doubao","user":"豆包"}'.encode())
@@ -134,7 +135,7 @@ def test_an_error_of_ours_is_no_change_of_aiohttp():
             async def broken(_):
                 raise LookupError("ours")
 
-            await DirectPosts(session, url).post(CALL, "k", broken)
+            await DirectPosts(session, Addresses(url)).post(CALL, "k", broken)
 
     with pytest.raises(LookupError, match="ours"):
         run_virtual(main())

@@ -4,11 +4,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 from runs import numbered, prompts
+from servers import Raw, served, whole
 from virtual import run_virtual
 
 from arkbatch.api import arun
-from arkbatch.config.resolve import resolve
+from arkbatch.config.resolve import resolve, resolve_again
 from arkbatch.core.errors import UsageError
+from arkbatch.core.job import written
 from arkbatch.simulator.server import Counters, Settings, serve
 from arkbatch.simulator.settings import ACCESS_KEY
 
@@ -104,3 +106,30 @@ def test_a_server_on_this_machine_that_wants_a_key_is_not_given_that_of_another_
     summary, _ = ran(tmp_path, {"ARK_API_KEY": "for-ark"}, settings={"keys": ("for-ark",)})
     assert (summary.left, summary.halt.kind) == (3, "auth")
     assert "wants an API key and got none" in summary.halt.message
+
+
+def test_headers_and_query_of_a_job_go_out_and_its_secrets_reach_no_file(tmp_path):
+    """Also those of a retry, which finds them by the names in `run.json`."""
+    secret = "gateway-token-0123"
+    server = Raw(whole(b'{"error":{"message":"you sent %s"}}' % secret.encode(), b"HTTP/1.1 400 Bad\r\n"))
+    prompts(tmp_path, {"prompt": "a"})
+    text = 'input = "in.jsonl"\nmodel = "m"\nheaders.api-key = "env:TOKEN"\nquery.v = "7"\nbase_url = "{}?w=8"\n'
+    environ = {"TOKEN": secret, "ARK_API_KEY": "sk-of-ark-0123"}
+
+    async def main():
+        async with served(server) as url:
+            (tmp_path / "job.toml").write_text(text.format(url))
+            job = resolve("job.toml", {}, environ, tmp_path)
+            await arun(job)
+            again = resolve_again(written(job), {}, environ, [tmp_path], input_path=job.input, run_dir=job.run_dir)
+            return job, again
+
+    job, again = run_virtual(main())
+    assert again.additions == job.additions
+    head = server.heard[0][0]
+    assert head.startswith("POST /v1/chat/completions?w=8&v=7 HTTP/1.1\r\n")
+    assert f"\r\napi-key: {secret}\r\n" in head
+    assert "authorization" not in head.lower()
+    files = [file for file in (tmp_path / "job.run").rglob("*") if file.is_file()]
+    assert len(files) > 3
+    assert [file.name for file in files if secret.encode() in file.read_bytes()] == []

@@ -10,12 +10,12 @@ from aioresponses import aioresponses
 from servers import OK, Raw, chunked, closed_port, gzipped, served, whole
 from virtual import run_virtual
 
-from arkbatch.core.job import Secret, Timeouts
+from arkbatch.core.job import Additions, Secret, Timeouts
 from arkbatch.core.types import Break, Broken, Call, Reply
 from arkbatch.transport import transport
-from arkbatch.transport.auth import ApiKey
+from arkbatch.transport.auth import ApiKey, KeyElsewhere
 from arkbatch.transport.connection_slots import ConnectionSlots
-from arkbatch.transport.session_posts import SessionPosts
+from arkbatch.transport.session_posts import Addresses, SessionPosts
 from arkbatch.transport.transport import HttpTransport, open_transport
 
 pytestmark = pytest.mark.usefixtures("either_way")
@@ -223,6 +223,36 @@ def test_what_is_sent():
     assert body.decode() == '{"a":"中"}'
 
 
+def test_headers_and_query_of_the_jobs_own_are_sent_and_its_secrets_struck_from_replies():
+    server = Raw(whole(b"your tag is secret-tag-7", OK + b"X-Request-Id: secret-tag-7\r\n"))
+    additions = Additions({"X-Tag": "secret-tag-7", "Accept": "text/plain"}, {"v": "1 2"}, (Secret("secret-tag-7"),))
+
+    async def main():
+        async with (
+            served(server) as url,
+            open_transport(url, ApiKey(Secret("k")), TIMEOUTS, 1, additions=additions) as http,
+        ):
+            return [await http.send(CALL), await http.send(Call("c", "chat", "/x?y=z", b"{}"))]
+
+    replies = run_virtual(main())
+    assert [reply.body for reply in replies] == [b"your tag is ***"] * 2
+    assert replies[0].headers["x-request-id"] == "***"
+    assert [head.split(" ")[1] for head, _ in server.heard] == ["/v1/chat/completions?v=1+2", "/v1/x?y=z&v=1+2"]
+    assert "\r\nX-Tag: secret-tag-7\r\n" in server.heard[0][0]
+    assert "\r\nAccept: text/plain\r\n" in server.heard[0][0]
+
+
+def test_where_the_key_stands_elsewhere_no_authorization_is_sent():
+    server = Raw(whole())
+
+    async def main():
+        async with served(server) as url, open_transport(url, KeyElsewhere(), TIMEOUTS, 1) as http:
+            await http.send(CALL)
+
+    run_virtual(main())
+    assert "authorization" not in server.heard[0][0].lower()
+
+
 def test_a_body_of_twenty_megabytes_is_sent_without_a_warning():
     server = Raw(whole())
     reply = send_to(server, Call("id", "chat", "/x", b"x" * (20 << 20)))
@@ -288,7 +318,7 @@ def mocked_send(url="http://x.test/v1/", **answer):
         with aioresponses() as mocked:
             mocked.post("http://x.test/v1/chat/completions", response_class=Answer, **answer)
             async with aiohttp.ClientSession() as session:
-                posts = SessionPosts(session, url.rstrip("/"), None)
+                posts = SessionPosts(session, Addresses(url), None)
                 return await HttpTransport(posts, ApiKey(Secret("sk-secret")), ConnectionSlots(1), TIMEOUTS).send(CALL)
 
     return run_virtual(main())

@@ -3,7 +3,9 @@
 import re
 import shlex
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
+from arkbatch.core.job import Job
 from arkbatch.core.text import count, counted, duration, printable
 from arkbatch.core.types import ASSUMED
 from arkbatch.monitor.progress import FoundRows
@@ -12,6 +14,19 @@ from arkbatch.pricing.summary import Summary
 
 AMOUNT = re.compile(r"(at most )?[\d.]+ [A-Z]{3}\b")
 NAMES = {"input": "input", "cached": "of it cached", "output": "output", "reasoning": "of it reasoning"}
+
+
+def target_line(job: Job, rows: int) -> str:
+    """How many rows go to which model and server, and where each of the two was said."""
+    model = f"{job.model}{_in_brackets(job.model_from)}" if job.model else "the model that each row names"
+    if job.simulated:
+        return f"{counted(rows, 'row')} -> {model} at the simulator"
+    host = urlsplit(job.base_url).netloc
+    return f"{counted(rows, 'row')} -> {model} at {host}{_in_brackets(job.base_url_from)}"
+
+
+def _in_brackets(place: str) -> str:
+    return f" ({place})" if place else ""
 
 
 def found_line(found: FoundRows) -> str:

@@ -1,0 +1,79 @@
+"""Headers and query parameters of a job's own, checked, with the values of variables filled in.
+
+A secret stands in no job file and in no record: `env:NAME` names the variable that holds it. A key that arkbatch knows
+goes only to the address that it was given for, also by this way.
+"""
+
+import re
+from collections.abc import Mapping
+
+from arkbatch.config.environment import PROVIDERS, Server, Variables, owns
+from arkbatch.config.job_file import mistake
+from arkbatch.core.errors import UsageError
+from arkbatch.core.job import Additions, Secret
+from arkbatch.core.secret_variables import ACCESS_KEY, NOTIFY, SECRET_KEY, SESSION_TOKENS
+
+ENV = "env:"
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# What arkbatch or HTTP itself says.
+_OURS = {
+    *("accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host"),
+    *("te", "trailer", "transfer-encoding", "upgrade"),
+}
+_REQUEST_ID = "x-client-request-id"
+_KEY_HEADERS = {"authorization", "api-key", "x-api-key", "x-goog-api-key"}
+_KEY_PARAMETERS = {"key", "api_key", "api-key", "access_token", "subscription-key"}
+_NEVER_SENT = {ACCESS_KEY, SECRET_KEY, *SESSION_TOKENS, NOTIFY}
+
+
+def brings_key(headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
+    """Whether a key is among them, so that none is missing."""
+    return any(name.lower() in _KEY_HEADERS for name in headers) or any(n.lower() in _KEY_PARAMETERS for n in query)
+
+
+def filled_in(
+    headers: Mapping[str, str], query: Mapping[str, str], variables: Variables, server: Server, label: str
+) -> Additions:
+    """The headers and the query as they go out. UsageError: one of them cannot."""
+    secrets: list[Secret] = []
+
+    def value(path: str, text: str) -> str:
+        if not text.startswith(ENV):
+            return text
+        found = _variable(path, text.removeprefix(ENV), variables, server, label)
+        secrets.append(Secret(found))
+        return found
+
+    for name in headers:
+        _check_name(name, label)
+    sent = {name: value(f"headers.{name}", text) for name, text in headers.items()}
+    for name, text in sent.items():
+        if not (text.isascii() and text.isprintable()):
+            raise mistake(label, f"headers.{name} holds a character that no header can have")
+    parameters = {name: value(f"query.{name}", text) for name, text in query.items()}
+    return Additions(sent, parameters, tuple(secrets), brings_key(headers, query))
+
+
+def _check_name(name: str, label: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise mistake(label, f"headers.{name} is no name that a header can have")
+    if name.lower() in _OURS:
+        raise mistake(label, f"headers.{name} is set by arkbatch itself: leave it out")
+    if name.lower() == _REQUEST_ID:
+        raise mistake(label, f"headers.{name} differs with each call: give request_id_prefix, or request_id in a row")
+
+
+def _variable(path: str, name: str, variables: Variables, server: Server, label: str) -> str:
+    if name in _NEVER_SENT:
+        raise mistake(label, f"{path}: {name} is never sent as it is")
+    for provider in PROVIDERS:
+        if name == provider.key and not owns(provider, variables.address(provider), server.base_url):
+            raise mistake(
+                label,
+                f"{path}: {name} goes only to the address that it was given for, and that is not {server.base_url}: "
+                f"set {provider.address} to it, or take a variable with another name",
+            )
+    value = variables.get(name)
+    if not value:
+        raise UsageError(f"{label + ': ' if label else ''}{path}: {name} is set neither in the environment nor in .env")
+    return value
