@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from arkbatch.api import arun, load_job, run
+    from arkbatch import errors
+    from arkbatch.api.jobs import arun, load_job, run
     from arkbatch.core.job import Job
     from arkbatch.monitor.observer import Observer
     from arkbatch.pricing.summary import Summary
@@ -36,14 +37,26 @@ _PUBLIC = {
     "Job": "arkbatch.core.job",
     "Observer": "arkbatch.monitor.observer",
     "Summary": "arkbatch.pricing.summary",
-    "arun": "arkbatch.api",
+    "arun": "arkbatch.api.jobs",
+    "errors": "arkbatch",
     "iter_results": "arkbatch.reports.answers.results",
     "iter_vectors": "arkbatch.reports.answers.vectors",
-    "load_job": "arkbatch.api",
-    "run": "arkbatch.api",
+    "load_job": "arkbatch.api.jobs",
+    "run": "arkbatch.api.jobs",
 }
 
-__all__ = ["Job", "Observer", "Summary", "__version__", "arun", "iter_results", "iter_vectors", "load_job", "run"]
+__all__ = [
+    "Job",
+    "Observer",
+    "Summary",
+    "__version__",
+    "arun",
+    "errors",
+    "iter_results",
+    "iter_vectors",
+    "load_job",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -51,4 +64,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'arkbatch' has no attribute {name!r}")
     import importlib
 
+    if name == "errors":
+        return importlib.import_module("arkbatch.errors")
     return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

@@ -1,4 +1,5 @@
 import asyncio
+import signal
 
 import orjson
 import pytest
@@ -80,23 +81,78 @@ def test_run_works_without_a_loop_and_failed_rows_do_not_raise(tmp_path):
     assert (summary.failed, summary.exit_code) == (1, 3)
 
 
-def test_run_inside_a_loop_says_what_to_do(tmp_path):
-    job = load(tmp_path)
+def test_run_works_inside_a_running_loop_as_in_a_notebook(tmp_path):
+    job = load(tmp_path, simulate=True)
 
     async def notebook():
-        arkbatch.run(job)
+        return arkbatch.run(job, progress=False)
 
-    with pytest.raises(UsageError, match=r"await arkbatch\.arun"):
-        asyncio.run(notebook())
+    assert asyncio.run(notebook()).succeeded == 5
 
 
-def test_a_simulated_job_is_refused_where_no_simulator_is(tmp_path):
-    with pytest.raises(UsageError, match="arkbatch run --simulate"):
-        arkbatch.run(load(tmp_path, simulate=True))
+def test_a_simulated_job_brings_its_simulator(tmp_path):
+    summary = arkbatch.run(prompts(tmp_path, *numbered(3)), model="m", simulate=True, progress=False)
+    assert (summary.succeeded, summary.simulated) == (3, True)
+
+
+def test_a_halt_raises_with_the_run_directory(tmp_path):
+    async def main():
+        async with serve(Settings(faults={"unauthorized": 1.0})) as url:
+            return await arkbatch.arun(replace(load(tmp_path), base_url=url, api_key=Secret("k")))
+
+    with pytest.raises(arkbatch.errors.Halted) as raised:
+        run_virtual(main())
+    assert raised.value.run_dir == str(tmp_path / "in.run")
+    assert raised.value.summary.left == 5
+    assert raised.value.run_dir in str(raised.value)
+
+
+def test_the_first_interrupt_waits_for_calls_in_flight_and_the_run_resumes(tmp_path):
+    path = prompts(tmp_path, *numbered(40))
+
+    class Interrupts(arkbatch.Observer):
+        recorded_rows = 0
+
+        def recorded(self, outcome):
+            self.recorded_rows += 1
+            if self.recorded_rows == 5:
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        arkbatch.run(path, Interrupts(), model="m", simulate=True, concurrency=4, progress=False)
+    recorded = len(list(arkbatch.iter_results(tmp_path / "in.run")))
+    assert 4 < recorded < 40
+    summary = arkbatch.run(path, model="m", simulate=True, progress=False)
+    assert (summary.succeeded, summary.session["recorded"]) == (40, 40 - recorded)
+
+
+def test_parameters_are_a_dict(tmp_path):
+    job = load(tmp_path, parameters={"temperature": 0.2, "thinking": {"type": "disabled"}, "stop": ["\n"], "user": "7"})
+    assert job.defaults == {"temperature": 0.2, "thinking": {"type": "disabled"}, "stop": ["\n"], "user": "7"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"modle": "m"}, r"modle is not an option\. Did you mean model\?"),
+        ({"temperature": 1}, r"temperature is not an option\. Request parameters go into parameters="),
+        ({"limit": 0}, r"^limit 0 is not allowed"),
+    ],
+)
+def test_what_is_wrong_is_said_in_the_words_of_python(tmp_path, options, said):
+    with pytest.raises(UsageError, match=said):
+        load(tmp_path, **options)
+
+
+def test_the_missing_model_is_named_as_a_parameter(tmp_path):
+    with pytest.raises(UsageError, match="give model") as raised:
+        load(tmp_path, model=None)
+    assert "--" not in str(raised.value)
 
 
 def test_the_public_names_are_there_and_no_others():
     for name in arkbatch.__all__:
         assert getattr(arkbatch, name)
+    assert set(arkbatch.__all__) <= set(dir(arkbatch))
     with pytest.raises(AttributeError):
         arkbatch.nothing  # noqa: B018

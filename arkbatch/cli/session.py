@@ -12,12 +12,12 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 import click
 import orjson
 from msgspec import UNSET
-from msgspec.structs import replace
 
-from arkbatch.api import loop_factory
+from arkbatch.api.background import loop_factory
+from arkbatch.api.jobs import simulated
 from arkbatch.cli.serve_options import Serving, session_of
 from arkbatch.core.errors import ExitCode, RunDirectoryError
-from arkbatch.core.job import NO_KEY, Job
+from arkbatch.core.job import Job
 from arkbatch.core.text import printable, printable_json
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session, summary_of
@@ -33,8 +33,6 @@ from arkbatch.reports.status.advice import NO_ROWS, next_step
 from arkbatch.reports.status.status import read_status
 from arkbatch.reports.text.summary import found_line, summary_text, target_line
 from arkbatch.transport.fd_limit import allow_files
-
-SIMULATED_LATENCY = 0.5  # seconds, as a small model takes
 
 
 def carry_out(
@@ -72,7 +70,7 @@ async def _carry_out(
     foretell: bool,
 ) -> Summary:
     allow_files(job.limits.concurrency * (2 if job.simulated else 1))
-    async with simulated(job) as ready, AsyncExitStack() as served:
+    async with told_simulated(job) as ready, AsyncExitStack() as served:
         # The page goes last, so that it still shows how the run stands when it is closed.
         with ExitStack() as opened:
             with _interrupted_at_once():
@@ -92,21 +90,12 @@ async def _carry_out(
 
 
 @asynccontextmanager
-async def simulated(job: Job, *, said: bool = False) -> AsyncIterator[Job]:
-    """The job with the simulator's address in it, while the simulator runs; any other job as it is.
-
-    said: that answers are made up was told already
-    """
-    if not job.simulated:
-        yield job
-        return
-    from arkbatch.simulator.server import serve
-    from arkbatch.simulator.settings import Settings
-
-    if not said:
+async def told_simulated(job: Job, *, said: bool = False) -> AsyncIterator[Job]:
+    """As `api.jobs.simulated`, and say that answers are made up, unless that was said already."""
+    if job.simulated and not said:
         click.echo("Simulated: no request leaves this machine, and the answers mean nothing.", err=True)
-    async with serve(Settings(latency=SIMULATED_LATENCY)) as url:
-        yield replace(job, base_url=url, api_key=NO_KEY)
+    async with simulated(job) as ready:
+        yield ready
 
 
 @asynccontextmanager

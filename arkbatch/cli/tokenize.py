@@ -6,8 +6,8 @@ import time
 
 import click
 
-from arkbatch.api import loop_factory
-from arkbatch.cli.session import simulated
+from arkbatch.api.background import loop_factory
+from arkbatch.cli.session import told_simulated
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Job
 from arkbatch.core.text import count, counted, printable
@@ -60,7 +60,7 @@ async def _count(job: Job, kinds: Kinds, *, after_sample: bool) -> Counted:
             kinds.add(row, tokens)
             bar.update()
 
-        async with simulated(job, said=after_sample) as ready:
+        async with told_simulated(job, said=after_sample) as ready:
             return await count_tokens(ready, kinds.wanted(readable_rows(job)), told, time.time)
 
 

@@ -65,6 +65,11 @@ class StorageFull(RunDirectoryError):
 
 
 class Halted(ArkbatchError):
-    """No row can work until someone acts; undone rows stay undone."""
+    """Every request would fail until something is fixed; rows without a record stay undone.
+
+    run_dir, summary: where the run stands, on one that the Python API raises
+    """
 
     exit_code = ExitCode.HALTED
+    run_dir: str = ""
+    summary: object = None

@@ -1,0 +1,1 @@
+"""The Python API: jobs, tables in and out, results. `arkbatch` itself gives these names."""
