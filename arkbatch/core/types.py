@@ -19,6 +19,10 @@ Body = dict[str, Any]
 
 NO_USAGE: Usage = {}
 ASSUMED = "assumed"  # the meter of tokens that are counted in the others although no reply told of them
+UNCOUNTED = "uncounted"  # the meter of replies that say something and do not count their output
+CONTRADICTORY = "contradictory"  # the meter of replies whose counts do not add up
+REPORTED_TICKS = "reported_usd_ticks"  # the meter of what the provider says it billed
+TICKS_PER_USD = 10**10
 OUTRUN = "outrun"
 NO_HEADERS: Mapping[str, str] = {}
 
@@ -211,20 +215,28 @@ class Cause(Struct, frozen=True, gc=False):
 
 
 class Done(Struct, frozen=True, gc=False):
-    """The reply is a usable answer. `goes_on`: it calls tools, and the row has another call."""
+    """The reply is a usable answer.
+
+    goes_on: it calls tools, and the row has another call
+    body: what could be read of a reply that is not quite JSON, as JSON; None: the reply is JSON
+    oddity: what is odd about that reply, in a word
+    """
 
     usage: Usage
     model: str = ""
     service_tier: str = ""
     finish_reason: str = ""
     goes_on: bool = False
+    body: bytes | None = None
+    oddity: str = ""
 
 
 class Again(Struct, frozen=True, gc=False):
     """Worth another try. `after`: seconds the server asked for, None when it did not say.
 
     `usage` is not empty when the service billed an answer that is discarded. `most`: how many such answers a row
-    may give, when they are counted apart from its attempts.
+    may give, when they are counted apart from its attempts. `is_time_named`: a quota returns after so many seconds,
+    so that no patience bounds the wait.
     """
 
     cause: Cause
@@ -234,21 +246,33 @@ class Again(Struct, frozen=True, gc=False):
     model: str = ""
     service_tier: str = ""
     most: int | None = None
+    is_time_named: bool = False
 
 
 class Refused(Struct, frozen=True, gc=False):
-    """This row can never work."""
+    """This row can never work. `is_doubtful`: perhaps no row can, which the next rows will show."""
 
     cause: Cause
     usage: Usage = NO_USAGE
     model: str = ""
     service_tier: str = ""
+    is_doubtful: bool = False
+
+
+class Confirm(StrEnum):
+    """What must be seen before a refusal that seems to concern every row ends the run."""
+
+    NOTHING = "nothing"
+    AFTER_ANSWERS = "after_answers"  # several rows in a row, where other rows have been answered
+    SEVERAL_ROWS = "several_rows"  # several rows in a row, also before any answer
+    AFTER_A_WHILE = "after_a_while"  # it stands after some waiting, since it may be a limit of the minute
 
 
 class Halt(Struct, frozen=True, gc=False):
     """No row can work until someone acts; `cause.advice` says who and what."""
 
     cause: Cause
+    confirm: Confirm = Confirm.NOTHING
 
 
 Verdict = Done | Again | Refused | Halt
@@ -303,6 +327,7 @@ class Success(Struct, frozen=True, gc=False):
     discarded: Usage
     seconds: float
     messages: list[Any] | None = None
+    finish_reason: str = ""
 
 
 class Failure(Struct, frozen=True, gc=False):

@@ -188,6 +188,7 @@ class AttemptLog:
             discarded=self._discarded,
             seconds=self._seconds,
             messages=self.messages,
+            finish_reason=done.finish_reason,
         )
 
     def failure(self, row: Row | BadRow, cause: Cause) -> Failure:

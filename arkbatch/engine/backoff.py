@@ -65,8 +65,9 @@ def _after_refusal(policy: RetryPolicy, waited: float, verdict: Again, chance: f
     if verdict.scope is Scope.SERVICE:
         return Delay(_jittered(policy, policy.first_delay, verdict.after, chance))
     seconds = _jittered(policy, max(policy.first_delay, waited), verdict.after, chance)
-    if waited + seconds > policy.patience:
-        return GiveUp(f"waited {waited:.0f} s for the service, of {policy.patience:.0f} s at most")
+    patience = policy.give_up_after if verdict.is_time_named else policy.patience
+    if waited + seconds > patience:
+        return GiveUp(f"waited {waited:.0f} s for the service, of {patience:.0f} s at most")
     return Delay(seconds)
 
 

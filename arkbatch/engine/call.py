@@ -5,11 +5,13 @@ touched by is in `Dependencies`, so that a test can put in anything else.
 """
 
 import asyncio
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import orjson
 from msgspec import Struct
+from msgspec.structs import replace
 
 from arkbatch.core.errors import Halted
 from arkbatch.core.job import ReplyPolicy, RetryPolicy
@@ -34,11 +36,13 @@ from arkbatch.core.types import (
 )
 from arkbatch.engine.attempt_log import AttemptLog
 from arkbatch.engine.cost_limit import CostLimit, CostReservation
+from arkbatch.engine.halt_watch import EndedCall, HaltWatch
 from arkbatch.engine.tool_loop import ToolLoop
 from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.permit import Permit
 from arkbatch.monitor.observer import Observer
 from arkbatch.protocol.endpoints import ENDPOINTS, Endpoint
+from arkbatch.protocol.error_words import Meaning
 from arkbatch.protocol.verdict import judge
 from arkbatch.rows.media_files import Images
 from arkbatch.transport.transport import Transport
@@ -60,6 +64,7 @@ class Dependencies(Struct, frozen=True):
     check: a second look at a good reply, which may find it unfit, None when the first is enough
     talk: runs the tools that models call, None when nobody does
     hedge: make a second call where one takes too long, with so many calls at once; 0: never
+    error_numbers: what the provider's own error codes mean; has_answered: rows were answered in earlier sessions
     """
 
     limiter: Limiter
@@ -77,6 +82,8 @@ class Dependencies(Struct, frozen=True):
     check: Callable[[Row, Reply, Done], Verdict] | None = None
     talk: ToolLoop | None = None
     hedge: int = 0
+    error_numbers: Mapping[str, Meaning] = {}
+    has_answered: bool = False
 
 
 class PreparedRow(Struct, frozen=True):
@@ -107,6 +114,8 @@ class CallRunner:
     def __init__(self, tools: Dependencies) -> None:
         self._tools = tools
         self._time = asyncio.get_running_loop().time
+        self._in_flight: dict[str, float] = {}  # when each call under way was let through, the oldest first
+        self._halt_watch = HaltWatch(has_answered=tools.has_answered)
 
     def prepare(self, row: Row) -> PreparedRow:
         endpoint = ENDPOINTS[row.endpoint]
@@ -171,6 +180,7 @@ class CallRunner:
         model, stream = row.asked_model, row.body.get("stream") is True
         moved = permit.flight.moved if stream and permit.flight is not None else None
         call = Call(client_id, row.endpoint, asked.endpoint.path, body, NO_HEADERS, model, stream, moved)
+        self._in_flight[client_id] = permit.at
         return StartedCall(leave, call)
 
     def unsendable(self, leave: Admission, asked: PreparedRow, cause: Cause) -> CallResult:
@@ -189,8 +199,19 @@ class CallRunner:
             return CallResult(Broken(Break.CONNECT, str(halted)), Halt(Cause(Kind.AUTH, "", str(halted))))
         except BaseException:
             tools.limiter.abandon(sent.leave.permit)
+            self._in_flight.pop(sent.call.client_id, None)
             raise
-        verdict = judge(response, asked.endpoint, tools.replies, wall=tools.wall(), body=asked.row.body)
+        verdict = judge(
+            response,
+            asked.endpoint,
+            tools.replies,
+            wall=tools.wall(),
+            body=asked.row.body,
+            numbers=tools.error_numbers,
+            longest_wait=tools.retry.give_up_after,
+        )
+        if isinstance(verdict, Done) and verdict.body is not None and isinstance(response, Reply):
+            response = replace(response, body=verdict.body)
         if tools.check is not None and isinstance(verdict, Done) and isinstance(response, Reply):
             verdict = tools.check(asked.row, response, verdict)
         return CallResult(response, verdict)
@@ -198,6 +219,13 @@ class CallRunner:
     def end(self, sent: StartedCall, asked: PreparedRow, history: AttemptLog, result: CallResult) -> CallResult:
         """Tell everyone what came of it. The verdict comes back with the blame where it belongs."""
         tools, response = self._tools, result.response
+        row, permit = asked.row, sent.leave.permit
+        self._in_flight.pop(sent.call.client_id, None)
+        oldest = next(iter(self._in_flight.values()), math.inf)
+        ended = EndedCall(row.number, row.asked_model, self._time(), permit.at, len(self._in_flight), oldest)
+        verdict = self._halt_watch.weigh(ended, result.verdict)
+        if verdict is not result.verdict:
+            result = CallResult(response, verdict)
         result = tools.limiter.release(sent.leave.permit, result)
         if not (isinstance(response, Broken) and isinstance(result.verdict, Halt)):  # else the service said nothing
             now, row = self._time(), asked.row
@@ -216,6 +244,7 @@ class CallRunner:
         """
         tools, leave = self._tools, sent.leave
         usage = assumed(winner.usage) if own is None else own.usage
+        self._in_flight.pop(sent.call.client_id, None)
         history.outrun(sent.call.client_id, leave.permit.at, self._time(), winner, usage)
         if own is not None:
             tools.limiter.release(leave.permit, own)

@@ -25,7 +25,7 @@ from arkbatch.journal.ledger import Ledger
 from arkbatch.pricing.amounts import ZERO, Cost, Unknown, shown
 from arkbatch.pricing.billed_usage import FREE
 from arkbatch.pricing.run_cost import Bill, lane_of
-from arkbatch.pricing.tariff import Tariff
+from arkbatch.pricing.tariff import Tariff, cost_of
 
 FRAME = 500  # tokens around a request, and then some: at most 97 were seen
 PART = 6000  # an image takes 5120 at most
@@ -236,7 +236,7 @@ class CostLimit:
         if self._most_cost is None:
             return ZERO
         tariff = self._bill.tariff(model, lane_of(row.endpoint), service_tier, row.asked_model)
-        cost = tariff if isinstance(tariff, Unknown) else tariff.cost(usage, datetime.fromtimestamp(self._wall(), UTC))
+        cost = cost_of(tariff, usage, datetime.fromtimestamp(self._wall(), UTC))
         return cost.amount if isinstance(cost, Cost) and cost.currency == self.currency else hold.cost
 
     def _wake(self) -> None:

@@ -35,7 +35,7 @@ from arkbatch.monitor.commands import limits_after
 from arkbatch.monitor.progress import FoundRows
 from arkbatch.pricing.pricing import Pricer
 from arkbatch.pricing.run_cost import Bill
-from arkbatch.pricing.run_price_file import book_of_job, book_of_run, keep, name_of
+from arkbatch.pricing.run_price_file import book_of_job, book_of_run, keep, name_of, price_list_of
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.rows.input_file import Change, compare, lines, spool, survey
 from arkbatch.rows.job_diff import asked_digest, differences
@@ -153,6 +153,7 @@ class OpenRun:
             asked_digest=asked_digest(said),
             job=written(self.job),
             row_limit=self.job.row_limit,
+            price_list=price_list_of(self.job),
         )
         self.directory.write_info(info)
         return info
@@ -162,6 +163,7 @@ class OpenRun:
         self._check_input(info)
         self._changes += over_again(info)
         info.row_limit, info.job = self.job.row_limit, written(self.job)
+        info.price_list = price_list_of(self.job)
         return info
 
     def _check_asked(self, info: RunInfo) -> None:
@@ -281,10 +283,6 @@ class OpenRun:
             line.row: InterruptedRow(Position(line.row - 1, line.offset), before_of(line))
             for line in islice(kept, len(numbers))
         }
-
-    def refresh_interrupted(self) -> None:
-        """Take in what rows have spent that were recorded as interrupted in this session."""
-        self._interrupted = self._read_interrupted()
 
     def rows(self) -> Iterator[Row | BadRow]:
         """The rows that are left, in order. They are read as they are pulled."""

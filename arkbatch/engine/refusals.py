@@ -19,12 +19,17 @@ class Refusals:
         self._recording = recording
         self._requeued = requeued
         self._stopper = FailFast()
+        self._held: list[Failure] = []
         self._known = asyncio.Event()
 
     @property
     def doubtful(self) -> bool:
         """Whether nothing new should be sent until what is under way has ended."""
         return self._stopper.doubtful
+
+    def hold(self, failure: Failure) -> None:
+        """Keep a failure until a row is answered: if the run halts for the same reason, its row is left to do."""
+        self._held.append(failure)
 
     def add(self, failure: Failure) -> None:
         for own in failed_apart(failure):
@@ -35,12 +40,13 @@ class Refusals:
 
     def answered(self) -> None:
         """A row succeeded, so the refusals were the rows' own."""
-        if not self._stopper.proven:
+        if self._held or not self._stopper.proven:
             self.record()
 
     def record(self) -> None:
         """Record what was held."""
-        for failure in self._stopper.release():
+        held, self._held = self._held, []
+        for failure in (*self._stopper.release(), *held):
             self._recording.add(failure)
         self._known.set()
 

@@ -156,6 +156,8 @@ class RowRunner:
                 return self._try_again(row, verdict, history)
             case Refused(cause=cause) if isinstance(row, Pack):
                 self._halve(row, history, cause)
+            case Refused(cause=cause, is_doubtful=True) if not history.billed:
+                self._refusals.hold(history.failure(row, cause))
             case Refused(cause=cause):
                 self._refusals.add(history.failure(row, cause))
             case Halt(cause=cause) if cause.kind is Kind.NOT_FOUND and row.asked_model != self._tools.model:

@@ -155,4 +155,5 @@ def build_dependencies(
         check=talk.check if talk else validation,
         talk=talk,
         hedge=job.limits.concurrency if job.hedge and limiter.slow_calls is not None else 0,
+        has_answered=run.journal.ledger.done.count > 0,
     )

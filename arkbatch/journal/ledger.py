@@ -21,7 +21,8 @@ from arkbatch.core.types import Before
 from arkbatch.journal.bitmap import Bitmap
 from arkbatch.journal.record_format import Entry
 
-FORMAT = 2
+FORMAT = 3
+MAX_FINISH_REASONS, OTHER_FINISH_REASONS = 50, "other"
 _SEAL = zlib.crc32  # a torn or foreign file is discarded, not trusted
 
 
@@ -66,6 +67,7 @@ class _Saved(Struct):
     replaced: int
     interrupted: list[int]
     bill: bytes = b""
+    finish_reasons: dict[str, int] = {}
 
 
 class Ledger:
@@ -75,6 +77,7 @@ class Ledger:
     interrupted: rows with a failure line that are left all the same, no more than one session has calls in flight
     replaced: failure lines in the file that no longer count
     bill: what the same lines cost, as it was saved; the ledger keeps it and does not look into it
+    finish_reasons: how many answers ended with each; a server that makes up words must not fill the memory
     """
 
     def __init__(self) -> None:
@@ -83,6 +86,7 @@ class Ledger:
         self.interrupted: set[int] = set()
         self.replaced = 0
         self.bill = b""
+        self.finish_reasons: dict[str, int] = {}
         self._tallies: dict[tuple[str, str, str], Tally] = {}
         self._failures: dict[tuple[str, str], FailureTally] = {}
 
@@ -126,6 +130,8 @@ class Ledger:
         if entry.error is None:
             tally.succeeded += 1
             self.done.add(entry.row)
+            if entry.finish_reason:
+                self._count_finish_reason(entry.finish_reason)
         elif entry.interrupted:
             self.interrupted.add(entry.row)
         else:
@@ -173,6 +179,12 @@ class Ledger:
             if entry.error:
                 _subtract(tally.discarded, earlier.usage)
 
+    def _count_finish_reason(self, reason: str) -> None:
+        counts = self.finish_reasons
+        if reason not in counts and len(counts) >= MAX_FINISH_REASONS:
+            reason = OTHER_FINISH_REASONS
+        counts[reason] = counts.get(reason, 0) + 1
+
     def _count_failure(self, entry: Entry) -> None:
         assert entry.error is not None
         key = (entry.error.kind, entry.error.code)
@@ -200,6 +212,7 @@ class Ledger:
             self.replaced,
             sorted(self.interrupted),
             self.bill,
+            self.finish_reasons,
         )
         packed = msgspec.msgpack.encode(saved)
         return _SEAL(packed).to_bytes(4, "big") + packed
@@ -218,6 +231,7 @@ class Ledger:
         ledger = cls()
         ledger.done, ledger.failed = Bitmap(saved.done), Bitmap(saved.failed)
         ledger.replaced, ledger.interrupted, ledger.bill = saved.replaced, set(saved.interrupted), saved.bill
+        ledger.finish_reasons = saved.finish_reasons
         ledger._tallies = {(t.endpoint, t.model, t.service_tier): t for t in saved.tallies}
         ledger._failures = {(t.kind, t.code): t for t in saved.failures}
         return ledger, saved.marks

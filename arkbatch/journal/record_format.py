@@ -63,6 +63,7 @@ class _Line(Struct):
     tokens_per_second: float | UnsetType = UNSET
     messages: list[Any] | UnsetType = UNSET
     interrupted: bool | UnsetType = UNSET
+    finish_reason: str | UnsetType = UNSET
 
 
 class EntryError(Struct, gc=False):
@@ -84,6 +85,7 @@ class Entry(Struct, gc=False):
     discarded: dict[str, int] = {}
     before: tuple[Before, ...] = ()
     interrupted: bool = False
+    finish_reason: str = ""
 
 
 class Located(Struct, gc=False):
@@ -151,6 +153,7 @@ def encode(outcome: Outcome, *, run_id: str, finished_at: datetime, url: str) ->
         discarded=(success and success.discarded) or UNSET,
         before=row.before or UNSET,
         finished_at=finished_at,
+        finish_reason=(success and success.finish_reason) or UNSET,
     )
     if outcome.messages is not None:
         line.messages = outcome.messages
@@ -193,6 +196,7 @@ def entry_of(outcome: Outcome) -> Entry:
         discarded=dict(outcome.discarded) if isinstance(outcome, Success) else {},
         before=row.before,
         interrupted=isinstance(outcome, Failure) and outcome.interrupted,
+        finish_reason=outcome.finish_reason if isinstance(outcome, Success) else "",
     )
 
 

@@ -61,6 +61,7 @@ class RunInfo(Struct):
     asked: what must not change between sessions; job: all of the job, as it was in the last one
     row_limit: rows from the top that are to be worked off, None for all; last_row: the number of the last of them
     prices: the rows of the price book that were used, so that a later price does not alter the past
+    price_list: whose list prices hold, "" where the address says
     """
 
     run_id: str
@@ -75,6 +76,7 @@ class RunInfo(Struct):
     prices: dict[str, Any] | None = None
     sessions: list[SessionInfo] = []
     last_row: int | None = None
+    price_list: str = ""
 
 
 class RunDirectory:

@@ -23,6 +23,7 @@ def usage_report(ledger: Ledger, marks: Marks, costs: CostAccount | None = None)
             "failed": ledger.failed.count,
             "interrupted": len(ledger.interrupted),
         },
+        "finish_reasons": by_count(ledger.finish_reasons),
         "usage": add_usage(*(tally.usage for tally in ledger.tallies)),
         "discarded": add_usage(*(tally.discarded for tally in ledger.tallies)),
         "by_model": [_by_model(tally) | (costs.usage_of(tally) if costs else {}) for tally in ledger.tallies],
@@ -31,6 +32,11 @@ def usage_report(ledger: Ledger, marks: Marks, costs: CostAccount | None = None)
     if costs:
         report |= costs.usage_of_all()
     return orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def by_count(counts: dict[str, int]) -> dict[str, int]:
+    """Return the counts, the largest first."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _by_model(tally: Tally) -> dict[str, Any]:

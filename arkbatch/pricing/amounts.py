@@ -10,20 +10,26 @@ from typing import Any, Self
 import msgspec
 from msgspec import Struct, field
 
+from arkbatch.core.types import REPORTED_TICKS, Usage
 from arkbatch.pricing.price_book import PriceRow
 
 EXACT = Context(prec=200, traps=[Inexact, InvalidOperation])
 ROUNDED = Context(prec=200, rounding=ROUND_HALF_UP, traps=[InvalidOperation])  # only for showing
 ZERO = Decimal(0)
+_REPORTED = PriceRow("reported by the provider", "USD", ())
 
 
 class Cost(Struct, frozen=True, gc=False):
-    """What one request cost, and the row of the price book that says so. `at_most`: this much or less."""
+    """What one request cost, and the row of the price book that says so.
+
+    at_most: this much or less; is_reported: no price is known, and the provider's reply says what it cost
+    """
 
     amount: Decimal
     currency: str
     row: PriceRow
     at_most: bool = False
+    is_reported: bool = False
 
 
 class Unknown(Struct, frozen=True, gc=False):
@@ -38,11 +44,13 @@ class Money(Struct):
     amounts: by currency
     unpriced: how many rows had no price
     at_most: how many of the priced ones are upper bounds
+    reported: how many have no price but a cost that the provider reported
     """
 
     amounts: dict[str, Decimal] = field(default_factory=dict)
     unpriced: int = 0
     at_most: int = 0
+    reported: int = 0
 
     def add(self, cost: Cost | Unknown) -> None:
         if isinstance(cost, Unknown):
@@ -50,17 +58,21 @@ class Money(Struct):
             return
         self.amounts[cost.currency] = EXACT.add(self.amounts.get(cost.currency, ZERO), cost.amount)
         self.at_most += cost.at_most
+        self.reported += cost.is_reported
 
     def merge(self, other: "Money") -> None:
         for currency, amount in other.amounts.items():
             self.amounts[currency] = EXACT.add(self.amounts.get(currency, ZERO), amount)
         self.unpriced += other.unpriced
         self.at_most += other.at_most
+        self.reported += other.reported
 
     def plain(self) -> dict[str, Any]:
         """JSON values with amounts as decimal strings, every digit; `from_plain` reverses it."""
         amounts = {currency: f"{amount:f}" for currency, amount in sorted(self.amounts.items())}
-        return {"amounts": amounts, "unpriced": self.unpriced, "at_most": self.at_most}
+        return {"amounts": amounts, "unpriced": self.unpriced, "at_most": self.at_most} | (
+            {"reported": self.reported} if self.reported else {}
+        )
 
     @classmethod
     def from_plain(cls, plain: Any) -> Self:
@@ -71,7 +83,14 @@ class Money(Struct):
         parts = [f"{shown(amount)} {currency}" for currency, amount in sorted(self.amounts.items())]
         if self.unpriced:
             parts.append(f"{self.unpriced} {'row' if self.unpriced == 1 else 'rows'} without a price")
-        return ("at most " if self.at_most else "") + (" + ".join(parts) or "0.00")
+        reported = " (as reported by the provider)" if self.reported else ""
+        return ("at most " if self.at_most else "") + (" + ".join(parts) or "0.00") + reported
+
+
+def reported_cost(usage: Usage) -> Cost | None:
+    """Return what the provider's reply says the request cost, None when it does not say."""
+    ticks = usage.get(REPORTED_TICKS)
+    return None if ticks is None else Cost(Decimal(ticks).scaleb(-10), "USD", _REPORTED, is_reported=True)
 
 
 def shown(amount: Decimal) -> str:

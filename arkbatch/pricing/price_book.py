@@ -24,7 +24,8 @@ HOSTS = {
     "bytepluses.com": "byteplus",
     "byteplusapi.com": "byteplus",
 }
-_DATED = re.compile(r"-\d{6}$")  # the version, as in doubao-seed-1-6-250615
+# The version, as in doubao-seed-1-6-250615, gpt-4o-2024-08-06 and claude-sonnet-4-20250514.
+_DATED = re.compile(r"-(?:\d{6}|\d{8}|20\d\d-\d\d-\d\d)$")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
 
@@ -37,6 +38,8 @@ class Rates(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
     audio_input: Decimal | None = None
     audio_cached: Decimal | None = None
     image_input: Decimal | None = None
+    cache_write: Decimal | None = None
+    audio_output: Decimal | None = None
 
 
 class Tier(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -142,8 +145,15 @@ def undated(name: str) -> str:
     return _DATED.sub("", name)
 
 
-def provider_of(base_url: str) -> str:
-    """Whose price list holds at this address; "" when it is not one that we know."""
+def provider_of(base_url: str, *, at_ark: bool = False) -> str:
+    """Return whose price list holds at this address; "" when it is not one that we know.
+
+    at_ark: the address was named as Ark's, so that a gateway before Ark has Ark's prices
+    """
+    return _provider_by_host(base_url) or ("ark" if at_ark else "")
+
+
+def _provider_by_host(base_url: str) -> str:
     host = urlsplit(base_url).hostname or ""
     return next((name for end, name in HOSTS.items() if host == end or host.endswith("." + end)), "")
 

@@ -15,7 +15,7 @@ from functools import lru_cache
 from arkbatch.core.types import Usage
 from arkbatch.pricing.amounts import EXACT, ZERO, Cost, Unknown
 from arkbatch.pricing.price_book import PriceBook
-from arkbatch.pricing.tariff import Tariff, Version
+from arkbatch.pricing.tariff import Tariff, Version, cost_of
 
 ORDINARY = {"", "auto", "default", "standard"}
 ALSO_CALLED = {"flex": "low", "low-priority": "low", "low_priority": "low"}
@@ -31,8 +31,7 @@ class Pricer:
 
     def cost(self, usage: Usage, *, model: str, lane: str, service_tier: str, at: datetime) -> Cost | Unknown:
         """What one request cost, from what the reply says: the model that answered and the tier it was served at."""
-        tariff = self.tariff(model, lane, service_tier)
-        return tariff if isinstance(tariff, Unknown) else tariff.cost(usage, at)
+        return cost_of(self.tariff(model, lane, service_tier), usage, at)
 
     def row_cost(
         self, calls: Iterable[Usage], *, model: str, lane: str, service_tier: str, at: datetime

@@ -16,13 +16,13 @@ from typing import Any
 
 import msgspec
 
-from arkbatch.core.types import Outcome, Success, Usage
+from arkbatch.core.types import Outcome, Success
 from arkbatch.journal.ledger import Ledger, Tally
-from arkbatch.pricing.amounts import Cost, Money, Unknown
+from arkbatch.pricing.amounts import Money, Unknown
 from arkbatch.pricing.billed_usage import BilledEntry, Spent, Thrown, decode_billed, new_in, spent_by
 from arkbatch.pricing.pricing import Pricer
 from arkbatch.pricing.subtotal import Charge, Till
-from arkbatch.pricing.tariff import Tariff
+from arkbatch.pricing.tariff import Tariff, cost_of
 
 BATCH, ONLINE = "batch", "online"
 
@@ -64,10 +64,10 @@ class Bill:
         if kept is None or spent.thrown or spent.rounds or not till.add_plain(kept):
             at = datetime.fromtimestamp(spent.at, UTC)
             thrown, rounds = (
-                [_cost(self._tariff_of(_served(call, key)), call.usage, at) for call in calls]
+                [cost_of(self._tariff_of(_served(call, key)), call.usage, at) for call in calls]
                 for calls in (spent.thrown, spent.rounds)
             )
-            till.add_row(thrown, rounds if kept is None else [*rounds, _cost(till.tariff, kept, at)])
+            till.add_row(thrown, rounds if kept is None else [*rounds, cost_of(till.tariff, kept, at)])
 
     def decode(self, line: bytes) -> BilledEntry:
         """Read one line of a journal file for its cost. msgspec.DecodeError: it is not a record."""
@@ -88,7 +88,10 @@ class Bill:
         return tariff
 
     def tariff(self, model: str, lane: str, service_tier: str, asked_model: str = "") -> Tariff | Unknown:
-        tariff, asked_model = self.pricer.tariff(model, lane, service_tier), asked_model or self._asked
+        asked_model = asked_model or self._asked
+        if not model:  # a reply without a model was made by the one that was asked for
+            return self.pricer.tariff(asked_model, lane, service_tier)
+        tariff = self.pricer.tariff(model, lane, service_tier)
         if isinstance(tariff, Unknown) and asked_model in self.pricer.book.names and not self.pricer.book.find(model):
             return self.pricer.tariff(asked_model, lane, service_tier)
         return tariff
@@ -154,10 +157,6 @@ class Bill:
             tariff = self.tariff(each.model, each.lane, each.service_tier, each.asked_model)
             self._tills[key] = Till(each, tariff)
         return True
-
-
-def _cost(tariff: Tariff | Unknown, usage: Usage, at: datetime) -> Cost | Unknown:
-    return tariff if isinstance(tariff, Unknown) else tariff.cost(usage, at)
 
 
 def _served(call: Thrown, key: Key) -> Key:

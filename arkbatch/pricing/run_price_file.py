@@ -23,7 +23,12 @@ SIMULATED_PROVIDER = "ark"
 def book_of_job(job: Job) -> PriceBook:
     """The prices that hold for a job that has no run yet."""
     book = price_book(Path(job.prices_file) if job.prices_file else None, job.prices)
-    return book.of(SIMULATED_PROVIDER if job.simulated else provider_of(job.base_url))
+    return book.of(price_list_of(job))
+
+
+def price_list_of(job: Job) -> str:
+    """Return whose list prices hold for a job; a gateway that was named as Ark's address has Ark's."""
+    return SIMULATED_PROVIDER if job.simulated else provider_of(job.base_url, at_ark=job.at_ark)
 
 
 def book_of_run(info: RunInfo, current: PriceBook | None = None) -> PriceBook:
@@ -34,7 +39,7 @@ def book_of_run(info: RunInfo, current: PriceBook | None = None) -> PriceBook:
 def current_book(info: RunInfo, file: Path | None = None) -> PriceBook:
     """Today's prices at the run's provider, under those of its job. `file`: the user's own, over both."""
     base_url = str(info.asked.get("base_url", ""))
-    provider = SIMULATED_PROVIDER if base_url == SIMULATOR else provider_of(base_url)
+    provider = SIMULATED_PROVIDER if base_url == SIMULATOR else info.price_list or provider_of(base_url)
     return price_book(file, info.job.get("prices")).of(provider)
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from arkbatch.core.types import ASSUMED, Usage
+from arkbatch.core.types import ASSUMED, CONTRADICTORY, REPORTED_TICKS, Usage
 from arkbatch.pricing.amounts import Cost, Money, Unknown
 from arkbatch.pricing.tariff import Tariff
 
-PLAIN = {"input", "output", "reasoning", "cached", ASSUMED}
+PLAIN = {"input", "output", "reasoning", "cached", ASSUMED, CONTRADICTORY, REPORTED_TICKS}
 
 
 class Charge(Struct):
@@ -55,7 +55,7 @@ class Till:
     def add_plain(self, usage: Usage) -> bool:
         """Count a call whose price hangs on its lengths alone; False, and nothing counted, when it does not."""
         if not self._plain:
-            return self._no_price(self.tariff)
+            return REPORTED_TICKS not in usage and self._no_price(self.tariff)
         if not usage.keys() <= PLAIN:
             return False
         given, answered, cached = usage.get("input", 0), usage.get("output", 0), usage.get("cached", 0)

@@ -10,6 +10,7 @@ from arkbatch.core.speed import Speeds
 from arkbatch.core.stats import Histogram
 from arkbatch.core.types import Cause, add_usage
 from arkbatch.journal.ledger import Ledger
+from arkbatch.journal.usage_report import by_count
 from arkbatch.pricing.amounts import Money
 from arkbatch.pricing.run_cost import Bill
 
@@ -19,7 +20,7 @@ class Summary(Struct, frozen=True):
 
     ending: "finished", "stopped", "halted", or "nothing left" when there was nothing to send
     usage: over the whole run, every billed attempt; discarded: the part of it that was discarded
-    failures: rows that stand failed, by kind
+    failures: rows that stand failed, by kind; finish_reasons: answers by how they ended
     cost, discarded_cost: the same in money; no_price_because: why a part of it has no price
     budget: one that is large enough to go on with, when the run ended at its budget
     p50, p95: seconds, over the answers of this session
@@ -47,6 +48,7 @@ class Summary(Struct, frozen=True):
     discarded_cost: Money | None = None
     no_price_because: str = ""
     budget: str = ""
+    finish_reasons: dict[str, int] = {}
 
     @property
     def exit_code(self) -> ExitCode:
@@ -54,8 +56,6 @@ class Summary(Struct, frozen=True):
             return ExitCode.HALTED
         if self.ending == "stopped":
             return ExitCode.INTERRUPTED
-        if self.ending == "ordered":
-            return ExitCode.ORDERED
         return ExitCode.FAILED_ROWS if self.failed else ExitCode.OK
 
     def to_builtins(self) -> dict[str, Any]:
@@ -108,4 +108,5 @@ def summarise(
         discarded_cost=bill.thrown() if bill else None,
         no_price_because=bill.reason if bill else "",
         budget=budget,
+        finish_reasons=by_count(ledger.finish_reasons),
     )

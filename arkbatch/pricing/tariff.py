@@ -14,15 +14,15 @@ from typing import Any, Self
 
 from msgspec import Struct, structs
 
-from arkbatch.core.types import ASSUMED, Usage
-from arkbatch.pricing.amounts import EXACT, ZERO, Cost, Unknown
+from arkbatch.core.types import ASSUMED, CONTRADICTORY, REPORTED_TICKS, UNCOUNTED, Usage
+from arkbatch.pricing.amounts import EXACT, ZERO, Cost, Unknown, reported_cost
 from arkbatch.pricing.price_book import Peak, PriceRow, Rates
 
 BEIJING = timezone(timedelta(hours=8))  # in which both consoles bill
 ENDLESS = 1 << 62
-PRICED = {"input", "cached", "output", "audio_input", "audio_cached", "image_input"}
-# These are priced with the whole they are part of.
-UNDERSTOOD = PRICED | {"video_input", "reasoning", ASSUMED}
+PRICED = {"input", "cached", "cache_write", "output", "audio_input", "audio_cached", "image_input", "audio_output"}
+# These are priced with the whole they are part of, or count no tokens.
+UNDERSTOOD = PRICED | {"video_input", "reasoning", ASSUMED, CONTRADICTORY, REPORTED_TICKS}
 PREPAID = {"provisioned_input", "provisioned_output"}
 
 
@@ -87,8 +87,8 @@ class Tariff(Struct, frozen=True):
     def cost(self, usage: Usage, at: datetime) -> Cost | Unknown:
         """Of one request. `at`, with a time zone, is when it was answered."""
         given, answered = usage.get("input", 0), usage.get("output", 0)
-        if not given and not answered:
-            return Unknown("the reply did not count its tokens")
+        if usage.get(UNCOUNTED) or not given + answered:
+            return Unknown("the reply did not count its output" if given else "the reply did not count its tokens")
         version = self.version(at)
         bracket = version.bracket(given, answered)
         if bracket is None or bracket.rates is None:
@@ -138,11 +138,14 @@ class Tariff(Struct, frozen=True):
         """Each token is counted once: what has a price of its own is taken out of the input that contains it."""
         cached, audio, audio_cached = usage.get("cached", 0), usage.get("audio_input", 0), usage.get("audio_cached", 0)
         image = usage.get("image_input", 0) if rates.image_input is not None else 0
+        written, spoken = usage.get("cache_write", 0), usage.get("audio_output", 0)
         amount = ZERO
         for meter, count, rate in (
-            ("input", usage.get("input", 0) - cached - audio + audio_cached - image, rates.input),
-            ("output", usage.get("output", 0), rates.output),
+            ("input", usage.get("input", 0) - cached - audio + audio_cached - image - written, rates.input),
+            ("output", usage.get("output", 0) - spoken, rates.output),
+            ("audio_output", spoken, rates.audio_output),
             ("cached", cached - audio_cached, rates.cached),
+            ("cache_write", written, rates.cache_write),
             ("audio_input", audio - audio_cached, rates.audio_input),
             ("audio_cached", audio_cached, rates.audio_cached),
             ("image_input", image, rates.image_input),
@@ -167,6 +170,12 @@ class Tariff(Struct, frozen=True):
         if version.brackets[-1].to_input < given:
             return Unknown(f"{self.named} has no price for {given} tokens of input")
         return Unknown(f"{self.named} has no price")
+
+
+def cost_of(tariff: Tariff | Unknown, usage: Usage, at: datetime) -> Cost | Unknown:
+    """Return what one request cost: by the price book, or else as the provider reports it."""
+    cost = tariff if isinstance(tariff, Unknown) else tariff.cost(usage, at)
+    return (reported_cost(usage) or cost) if isinstance(cost, Unknown) else cost
 
 
 def version_edges(version: Version) -> tuple[tuple[int, ...], tuple[int, ...]]:

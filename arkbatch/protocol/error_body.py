@@ -1,18 +1,24 @@
 """What a service says went wrong, out of whatever shape it says it in.
 
-Known shapes: Ark's and OpenAI's `{"error": {"code", "message", "type"}}`, the same without the envelope, Ark's
-control plane (`ResponseMetadata.Error`), FastAPI's `detail`, and the HTML or plain text of a gateway. What the
-words mean is for `rules`. A message is one line, shortened, and without anything that looks like a key.
+Known shapes: Ark's and OpenAI's `{"error": {"code", "message", "type"}}`, the same without the envelope or in a list
+(Gemini), MiniMax's `base_resp`, Baidu's `error_code` and `error_msg`, Ark's control plane (`ResponseMetadata.Error`),
+FastAPI's `detail`, texts, and the HTML of a gateway. What the words mean is for `error_rules`. A message is one line,
+shortened, and without anything that looks like a key.
 """
 
 import html
 import re
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import orjson
 from msgspec import Struct
 
-LONGEST = 500  # characters of a message that are kept
-READ = 4096  # bytes of a body that is no JSON which are looked at
+from arkbatch.protocol.lenient_json import read_leniently
+
+MAX_MESSAGE_CHARACTERS = 500
+READ_BYTES = 4096  # of a body that is no JSON
+_MAX_DEPTH = 4  # of errors that quote errors
 
 _MARKUP = re.compile(r"<(script|style|title)\b.*?(?:</\1\s*>|$)|<[^>]*>?", re.IGNORECASE | re.DOTALL)
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
@@ -22,66 +28,212 @@ _KEY = re.compile(
     r"|\bsk-[\w*.-]{8,}|\bAK(?:LT|TP)[\w=+/-]{8,}|\beyJ[\w.=-]{16,}|(?<=Bearer )\S+",
     re.IGNORECASE,
 )
+_MESSAGE_NAMES = ("message", "Message", "msg", "err", "error_msg", "status_msg", "detail", "errorMessage")
+_CODE_NAMES = ("code", "Code", "error_code", "status_code")
+_RAW = ("raw", "provider_error")  # where OpenRouter quotes the provider
+_PROVIDER_SAYS = "the provider says"
 
 
 class Complaint(Struct, frozen=True, gc=False):
-    """`code` and `type` are the service's own words, empty when it gave none; `status` a number it gave as code."""
+    """An error in the service's own words.
+
+    code, type: "" when it gave none; a number that is no HTTP status is a code as well
+    status: an HTTP status that it gave as code
+    words: further words that classify the error, such as OpenRouter's `error_type` or Gemini's `reason`
+    is_page: it came as HTML, so it is rather of a proxy or a firewall than of the service
+    is_moderation: it names what was flagged
+    is_bad_sample: it quotes what the model made wrongly
+    wait: how long to wait, in the words of a field for that
+    """
 
     message: str
     code: str = ""
     type: str = ""
     status: int | None = None
+    words: str = ""
+    is_page: bool = False
+    is_moderation: bool = False
+    is_bad_sample: bool = False
+    wait: str = ""
 
 
 def complaint(body: bytes) -> Complaint:
-    """Of the body of an answer that is no success."""
+    """Return the error of the body of a reply that is no success."""
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return Complaint(one_line(plain_text(body)))
+        beginning = body[:READ_BYTES].lower()
+        is_page = b"<html" in beginning or b"<!doctype" in beginning
+        reread = None if is_page else read_leniently(body)
+        if reread is None:
+            return Complaint(one_line(plain_text(body)), is_page=is_page)
+        parsed = reread.value
     return of_json(parsed) or Complaint(one_line(plain_text(body)))
 
 
 def of_json(parsed: object) -> Complaint | None:
-    """None when there is no error in it."""
+    """Return the error that a JSON value tells of, None when there is none in it."""
+    if isinstance(parsed, list) and parsed:  # Gemini
+        return of_json(parsed[0])
+    if isinstance(parsed, str) and parsed:
+        return Complaint(one_line(parsed))
     if not isinstance(parsed, dict):
         return None
-    error = parsed.get("error")
-    if isinstance(error, str) and error:
-        return _of_error({**parsed, "message": parsed.get("message") or error})
-    metadata = parsed.get("ResponseMetadata")
-    if isinstance(metadata, dict):
-        error = metadata.get("Error")
-    return _of_error(error if isinstance(error, dict) else parsed)
+    for envelope in _envelopes(parsed):
+        if isinstance(envelope, str) and envelope:
+            return _of_error({**parsed, "message": _text_in(parsed) or envelope})
+        if isinstance(envelope, dict) and envelope and (said := _of_error(envelope, parsed)) is not None:
+            return said
+    return _of_error(parsed)
 
 
-def _of_error(error: dict[str, object]) -> Complaint | None:
-    code = error.get("code") or error.get("Code")
-    message = error.get("message") or error.get("Message") or error.get("detail")
+def _envelopes(parsed: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield what may hold the error."""
+    for name in ("error", "errors"):
+        value = parsed.get(name)
+        yield value[0] if isinstance(value, list) and value else value
+    for outer, inner in (("ResponseMetadata", "Error"), ("response", "error")):
+        if isinstance(holder := parsed.get(outer), dict):
+            yield holder.get(inner)
+    yield from (parsed.get(name) for name in ("base_resp", "header"))
+
+
+def error_in_success(parsed: dict[str, Any]) -> Complaint | None:
+    """Return the error in a body that came with a status of success; None: there is none.
+
+    `"error": null`, a `base_resp` with status 0 and `"code": 200` stand beside good answers.
+    """
+    if parsed.get("error") or parsed.get("errors"):
+        return of_json(parsed) or Complaint("")
+    base = parsed.get("base_resp")
+    if base and isinstance(base, dict) and base.get("status_code") not in (None, 0, "0"):
+        return of_json(parsed)
+    choices = parsed.get("choices")
+    if not choices and not parsed.get("data") and not parsed.get("output"):
+        code = parsed.get("error_code", parsed.get("code"))
+        if code not in (None, 0, 200, "0", "200", "") or parsed.get("object") == "error":
+            return of_json(parsed)
+    if type(choices) is list:
+        for choice in choices:
+            if type(choice) is dict and (error := choice.get("error")):
+                return of_json({"error": error})
+    return None
+
+
+def _of_error(error: Mapping[str, Any], around: Mapping[str, Any] | None = None) -> Complaint | None:
+    code = next((error[name] for name in _CODE_NAMES if error.get(name)), None)
+    message = _text_in(error)
     if not code and not message:
         return None
-    text = message if isinstance(message, str) else orjson.dumps(message).decode() if message else str(code)
-    status = _status(code)
-    word = code if isinstance(code, str) and status is None else ""
-    kind = error.get("type")
-    return Complaint(one_line(text), word, kind if isinstance(kind, str) else "", status)
+    message = message or _text_in(around or {})
+    metadata = error.get("metadata")
+    details = metadata if isinstance(metadata, dict) else {}
+    status, word = _status_and_word(code)
+    return Complaint(
+        one_line(_with_providers_words(message or str(code), error, details)),
+        word,
+        _word(error.get("type")),
+        status,
+        words=" ".join(_further_words(error, details, around or {})),
+        is_moderation=bool(details.get("reasons") or details.get("flagged_input") or details.get("patterns")),
+        is_bad_sample=error.get("failed_generation") is not None,
+        wait=_wait(error, details, around or {}),
+    )
 
 
-def _status(code: object) -> int | None:
-    """Some services put the HTTP status where the code belongs, as a number or as a text."""
-    if isinstance(code, str) and code.isdecimal():
+def _text_in(error: Mapping[str, Any]) -> str:
+    for name in _MESSAGE_NAMES:
+        value = error.get(name)
+        if isinstance(value, str) and value:
+            return value
+        if isinstance(value, dict | list) and value:
+            return orjson.dumps(value, default=str).decode()
+    return ""
+
+
+def _with_providers_words(message: str, error: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
+    """Append what the provider behind a gateway said: the gateway's own words often say nothing."""
+    raw = next((value for name in _RAW if (value := metadata.get(name) or error.get(name))), None)
+    if raw is None and isinstance(inner := error.get("innererror"), dict):
+        raw = _text_in(inner) or _word(inner.get("code"))
+    said = _quoted(raw)
+    return f"{message} ({_PROVIDER_SAYS}: {said})" if said and said not in message else message
+
+
+def _quoted(raw: object, depth: int = 0) -> str:
+    """Return the message in what a gateway quotes: a text, JSON as text, or an object."""
+    if isinstance(raw, str):
+        try:
+            parsed = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            return raw
+        return _quoted(parsed, depth + 1) if isinstance(parsed, dict | list) and depth < _MAX_DEPTH else raw
+    said = of_json(raw)
+    return said.message if said is not None else ""
+
+
+def _further_words(error: Mapping[str, Any], metadata: Mapping[str, Any], around: Mapping[str, Any]) -> list[str]:
+    """Return the words beside message, code and type by which providers classify an error."""
+    places = (error, metadata, around)
+    words = [_word(place.get(name)) for place in places for name in ("error_type", "limit_source", "provider_code")]
+    words.append(_word(error.get("status")))
+    inner = error.get("innererror")
+    if isinstance(inner, dict):
+        words.append(_word(inner.get("code")))
+    if around.get("contentFilter") or error.get("contentFilter"):
+        words.append("contentFilter")
+    words += [_word(detail.get("reason")) for detail in _details(error)]
+    words += [
+        _word(each.get("quotaId"))
+        for detail in _details(error)
+        if isinstance(violations := detail.get("violations"), list)
+        for each in violations
+        if isinstance(each, dict)
+    ]
+    return [word for word in words if word]
+
+
+def _wait(error: Mapping[str, Any], metadata: Mapping[str, Any], around: Mapping[str, Any]) -> str:
+    """Return what a field says of the time to wait: Gemini's `retryDelay`, OpenRouter's `resets_at`."""
+    delays = [detail.get("retryDelay") for detail in _details(error)]
+    headers = metadata.get("headers")
+    if isinstance(headers, dict):
+        delays += [value for name, value in headers.items() if name.lower() in ("retry-after", "x-ratelimit-reset")]
+    delays += [place.get(name) for place in (error, metadata, around) for name in ("retry_after", "resets_at")]
+    return next((str(delay) for delay in delays if isinstance(delay, str | int | float) and delay), "")
+
+
+def _details(error: Mapping[str, Any]) -> list[dict[str, Any]]:
+    details = error.get("details")
+    return [each for each in details if isinstance(each, dict)] if isinstance(details, list) else []
+
+
+def _word(value: object) -> str:
+    return value[:MAX_MESSAGE_CHARACTERS] if isinstance(value, str) else ""
+
+
+def _status_and_word(code: object) -> tuple[int | None, str]:
+    """Return a code as HTTP status or as a word: some services put the status where the code belongs."""
+    if isinstance(code, float) and code.is_integer() and abs(code) < 1e9:
         code = int(code)
-    return code if isinstance(code, int) and 300 <= code < 600 else None
+    if isinstance(code, str) and code.isascii() and code.isdecimal() and len(code) < 10:
+        code = int(code)
+    if isinstance(code, int) and not isinstance(code, bool):
+        return (code, "") if 300 <= code < 600 else (None, str(code)[:MAX_MESSAGE_CHARACTERS])
+    return None, _word(code)
 
 
 def plain_text(body: bytes) -> str:
-    """A page's title, or else its text."""
-    text = body[:READ].decode("utf-8", "replace").strip()
+    """Return a page's title, or else its text."""
+    text = body[:READ_BYTES].decode("utf-8", "replace").strip()
     title = _TITLE.search(text)
     stripped = title.group(1) if title else _MARKUP.sub(" ", text)
     return html.unescape(stripped).strip()
 
 
 def one_line(text: str) -> str:
-    text = _KEY.sub("***", " ".join(text.split()))
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    """Return a text on one line, shortened, without keys and without what no file can hold."""
+    text = _KEY.sub("***", " ".join(text[: 4 * READ_BYTES].split()))
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode("utf-8", "replace")  # half a surrogate pair
+    return text if len(text) <= MAX_MESSAGE_CHARACTERS else text[: MAX_MESSAGE_CHARACTERS - 1] + "…"

@@ -1,18 +1,21 @@
 """The table of errors: what each code of the service means for a row and for the run. Data, and the look-up.
 
-A rule is found by the service's code, then by the code without its last dotted part (`InvalidParameter.X` is an
-`InvalidParameter`), then by the error's type, then by the HTTP status, then by its hundreds. Under one key the first
-rule counts whose `says` is found in the message: Ark's `QuotaExceeded` means three things, and only the message tells.
-Codes are those of Ark's error page and its command line's handbook, of Volcengine's gateway before it, and of OpenAI
-and services like it. What is done about a cause (delays, files) is no matter of this module.
+A rule is found by the provider's own numbers (its dialect), then by the code, then by the code without its last dotted
+part (`InvalidParameter.X` is an `InvalidParameter`). Under one key the first rule counts whose `says` is found in the
+message: Ark's `QuotaExceeded` means three things, and only the message tells. Codes before the words are those of Ark's
+error page and its command line's handbook, and of Volcengine's gateway before it. What no such code tells is read in
+the words (`error_words`), and only then in codes and types that several providers use for several things, and in the
+status. What is done about a cause (delays, files) is no matter of this module.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-from arkbatch.core.types import Kind, Scope
+from arkbatch.core.types import Confirm, Kind, Scope
+from arkbatch.protocol.error_body import Complaint
+from arkbatch.protocol.error_words import Meaning, meaning_of
 
 
 class Rule(Struct, frozen=True):
@@ -21,6 +24,7 @@ class Rule(Struct, frozen=True):
     scope: what must give way before the next try; None: there is none
     says: a pattern that the message has to contain, in any case
     advice: what a person can do about it; not empty: the run halts, because it concerns every row
+    confirm: what must happen before the run halts
     pause: seconds to wait when the server does not say how long
     """
 
@@ -30,6 +34,7 @@ class Rule(Struct, frozen=True):
     says: str = ""
     advice: str = ""
     pause: float | None = None
+    confirm: Confirm = Confirm.NOTHING
 
 
 def refused(kind: Kind, *keys: str | int, says: str = "") -> Rule:
@@ -48,8 +53,11 @@ def fewer(kind: Kind, *keys: str | int, says: str = "") -> Rule:
     return Rule(keys, kind, Scope.CONCURRENCY, says)
 
 
-def halt(kind: Kind, advice: str, *keys: str | int, says: str = "") -> Rule:
-    return Rule(keys, kind, says=says, advice=advice)
+def halt(kind: Kind, advice: str, *keys: str | int, says: str = "", confirm: Confirm | None = None) -> Rule:
+    """Return a rule that halts. A missing right may be one row's; an empty account never is."""
+    if confirm is None:
+        confirm = Confirm.NOTHING if kind in {Kind.BILLING, Kind.QUOTA} else Confirm.AFTER_ANSWERS
+    return Rule(keys, kind, says=says, advice=advice, confirm=confirm)
 
 
 TOO_LONG = r"context (length|window)|maximum context|max message tokens|too many tokens|prompt is too long"
@@ -60,12 +68,14 @@ ACTIVATE = "activate the model in the Ark console (model activation), or name an
 MODEL = "check the model or endpoint id (--model, ARK_MODEL or MODEL_NAME) and that the key may use it"
 _ARK_URL = "https://ark.cn-beijing.volces.com/api/v3"
 ADDRESS = f"check the base URL (ARK_BASE_URL, OPENAI_BASE_URL): Ark's is {_ARK_URL}, most others end in /v1"
+NO_QUOTA = "the account has no quota left: recharge it, or see plan and limits on the service's website"
+TOO_DEAR = "what is left of the account's money is less than this request may cost: recharge it, or lower max_tokens"
 GATEWAY = "check the address and the kind of key: the gateway before Ark did not know the request's signature"
 FREE = "the free quota of this model is used up: activate the paid service in the Ark console, or name another model"
 PLAN = "the quota of the plan is used up: wait until it resets, or use a key without the plan"
 CAP = "your own limit for this model is reached: raise it in the Ark console, or leave its Safe Experience Mode"
 
-RULES: tuple[Rule, ...] = (
+CODES: tuple[Rule, ...] = (
     # 400: the row
     refused(Kind.TOO_LONG, "InvalidParameter", says=TOO_LONG),
     refused(
@@ -76,7 +86,7 @@ RULES: tuple[Rule, ...] = (
         "InvalidImageURL",
         "Duplicate.Tags.Key",
     ),
-    refused(Kind.TOO_LONG, "OutofContextError", "RequestTooLarge", "RequestBodyTooLarge", 413),
+    refused(Kind.TOO_LONG, "OutofContextError", "RequestTooLarge", "RequestBodyTooLarge"),
     refused(
         Kind.BLOCKED,
         "SensitiveContentDetected",
@@ -167,13 +177,15 @@ RULES: tuple[Rule, ...] = (
     halt(Kind.NOT_FOUND, ADDRESS, "ServiceNotFound", "InvalidActionOrVersion"),
     again(Kind.SERVER_ERROR, "InternalError", "InternalServiceTimeout", "ServiceUnavailableTemp"),
     slower(Kind.RATE_LIMITED, "FlowLimitExceeded"),
-    # OpenAI and services like it, by code or by type
+)
+
+# Codes and types that providers use for several things, so that the words go first.
+TYPES: tuple[Rule, ...] = (
     halt(Kind.AUTH, KEY, "invalid_api_key", "authentication_error", "invalid_organization"),
     halt(Kind.DENIED, PERMIT, "permission_error", "permission_denied", "unsupported_country_region_territory"),
     halt(
         Kind.BILLING,
         "the account has no quota left: see plan and billing on the service's website",
-        "insufficient_quota",
         "billing_not_active",
         "billing_hard_limit_reached",
         "billing_error",
@@ -193,7 +205,7 @@ RULES: tuple[Rule, ...] = (
     slower(Kind.RATE_LIMITED, "rate_limit_exceeded", "rate_limit_error"),
     fewer(Kind.OVERLOADED, "overloaded_error", "engine_overloaded", "server_overloaded"),
     # No capacity for the flex tier just now: OpenAI says 429 with this code, Groq 498. Neither is billed.
-    fewer(Kind.OVERLOADED, "resource_unavailable", "capacity_exceeded", 498),
+    fewer(Kind.OVERLOADED, "resource_unavailable", "capacity_exceeded"),
     # The error of a response that failed (Responses API).
     again(Kind.SERVER_ERROR, "server_error"),
     refused(Kind.BLOCKED, "invalid_prompt", "bio_policy", "misalignment_policy_violation"),
@@ -204,10 +216,13 @@ RULES: tuple[Rule, ...] = (
         *("unsupported_image_media_type", "failed_to_download_image", "image_file_not_found"),
     ),
     refused(Kind.BLOCKED, "image_content_policy_violation"),
+)
+
+STATUSES: tuple[Rule, ...] = (
     # Codes that nobody told us of, by status. 503 and 529 mean that the service is not up to it: that is waited out
     # and costs the row nothing, while 500, 502 and 504 may be the row's own doing and spend its attempts.
     halt(Kind.NOT_FOUND, "the server redirects, where no key follows: " + ADDRESS, 3),
-    refused(Kind.TOO_LONG, 400, 422, says=TOO_LONG),
+    refused(Kind.TOO_LONG, 413),
     halt(Kind.AUTH, KEY, 401),
     halt(Kind.BILLING, RECHARGE, 402),
     halt(Kind.DENIED, PERMIT, 403),
@@ -215,7 +230,7 @@ RULES: tuple[Rule, ...] = (
     halt(Kind.AUTH, "the proxy wants a password: check HTTPS_PROXY", 407),
     refused(Kind.NOT_FOUND, 404),
     again(Kind.TIMEOUT, 408),
-    again(Kind.SERVER_ERROR, 409),
+    again(Kind.SERVER_ERROR, 409, 421, 424, 425, 498, 499),
     slower(Kind.RATE_LIMITED, 429),
     fewer(Kind.OVERLOADED, 503, 529),
     refused(Kind.INVALID_REQUEST, 4),
@@ -238,39 +253,94 @@ STATUS_OF_TYPE = {
 }
 
 
-def _index() -> dict[str | int, list[tuple[re.Pattern[str], Rule]]]:
+RULES = (*CODES, *TYPES, *STATUSES)
+
+_QUOTA_PAUSE_SECONDS = 300.0  # between two tries where a quota names no time of its return
+MEANINGS: Mapping[Meaning, Rule] = {
+    Meaning.RATE: slower(Kind.RATE_LIMITED),
+    Meaning.LOAD: fewer(Kind.OVERLOADED),
+    Meaning.QUOTA: slower(Kind.QUOTA, pause=_QUOTA_PAUSE_SECONDS),
+    Meaning.MONEY: halt(Kind.BILLING, RECHARGE),
+    Meaning.NO_QUOTA: halt(Kind.BILLING, NO_QUOTA, confirm=Confirm.AFTER_A_WHILE),
+    Meaning.ROW_TOO_DEAR: halt(Kind.BILLING, TOO_DEAR, confirm=Confirm.SEVERAL_ROWS),
+    Meaning.KEY: halt(Kind.AUTH, KEY),
+    Meaning.PERMISSION: halt(Kind.DENIED, PERMIT),
+    Meaning.ADDRESS: halt(Kind.NOT_FOUND, ADDRESS),
+    Meaning.MODEL: halt(Kind.NOT_FOUND, MODEL),
+    Meaning.TOO_LONG: refused(Kind.TOO_LONG),
+    Meaning.BLOCKED: refused(Kind.BLOCKED),
+    Meaning.PARAMETER: refused(Kind.INVALID_REQUEST),
+    Meaning.TEMPORARY: again(Kind.SERVER_ERROR),
+}
+# Words about load in a refusal of the request itself are weak evidence: a misreading must not hold up the whole run.
+_REFUSALS_OF_THE_REQUEST = {400, 404, 405, 413, 422}
+_SHARED = {Scope.RATE, Scope.CONCURRENCY}
+_PAGE = halt(
+    Kind.DENIED,
+    "a firewall or proxy answered with a web page: see whether it lets these requests through",
+    confirm=Confirm.SEVERAL_ROWS,
+)
+
+_Index = Mapping[str | int, list[tuple[re.Pattern[str], Rule]]]
+
+
+def _index(rules: tuple[Rule, ...]) -> _Index:
     index: dict[str | int, list[tuple[re.Pattern[str], Rule]]] = {}
-    for rule in RULES:
+    for rule in rules:
         pattern = re.compile(rule.says, re.IGNORECASE)
         for key in rule.keys:
             index.setdefault(key, []).append((pattern, rule))
     return index
 
 
-_BY_KEY = _index()
+_BY_CODE, _BY_TYPE, _BY_STATUS = _index(CODES), _index(TYPES), _index(STATUSES)
 
 
-def rule_for(status: int, code: str, kind: str, message: str) -> tuple[Rule, bool]:
-    """The rule, and whether the service's own word found it (otherwise only the status did)."""
-    for word in (*_families(code), kind):
-        if (rule := _match(word, message)) is not None:
+def rule_for(said: Complaint, status: int, numbers: Mapping[str, Meaning] = {}) -> tuple[Rule, bool]:
+    """Return the rule, and whether the service's own words found it (otherwise only the status did).
+
+    numbers: what the codes of this provider mean
+    """
+    if (meaning := numbers.get(said.code) or numbers.get(str(said.status))) is not None:
+        return MEANINGS[meaning], True
+    for code in _families(said.code):
+        if (rule := _match(_BY_CODE, code, said.message)) is not None:
             return rule, True
-    if status == 404 and not code:
+    if said.is_page and status in (401, 403):
+        return _PAGE, False
+    if (meaning := _meaning(said, status)) is not None:
+        return _weakened(MEANINGS[meaning], status), True
+    for word in (said.code, said.type):
+        if (rule := _match(_BY_TYPE, word, said.message) or _match(_BY_CODE, word, said.message)) is not None:
+            return rule, True
+    if status == 404 and not said.code:
         return NO_SUCH_PATH, False
-    rule = _match(status, message) or _match(min(status // 100, 5), message)
+    rule = _match(_BY_STATUS, status, said.message) or _match(_BY_STATUS, min(max(status // 100, 2), 5), said.message)
     assert rule is not None, f"no rule for status {status}"
     return rule, False
 
 
+def _meaning(said: Complaint, status: int) -> Meaning | None:
+    if said.is_moderation:
+        return Meaning.BLOCKED
+    if said.is_bad_sample:
+        return Meaning.TEMPORARY
+    return meaning_of(f"{said.message} {said.code} {said.type} {said.words}", status)
+
+
+def _weakened(rule: Rule, status: int) -> Rule:
+    return again(rule.kind, pause=rule.pause) if rule.scope in _SHARED and status in _REFUSALS_OF_THE_REQUEST else rule
+
+
 def _families(code: str) -> Iterator[str]:
-    """`A.B.C`, then `A.B`, then `A`."""
+    """Yield `A.B.C`, then `A.B`, then `A`."""
     while code:
         yield code
         code = code.rpartition(".")[0]
 
 
-def _match(key: str | int, message: str) -> Rule | None:
-    for pattern, rule in _BY_KEY.get(key, ()):
+def _match(index: _Index, key: str | int, message: str) -> Rule | None:
+    for pattern, rule in index.get(key, ()):
         if pattern.search(message):
             return rule
     return None

@@ -13,6 +13,7 @@ RESET = "x-ratelimit-reset-requests"
 LIMIT = "x-ratelimit-limit-requests"
 
 PERIODS = (60.0, 86_400.0)  # limits are kept by the minute or by the day
+MAX_DIGITS = 15  # of a count that is believed
 LONGEST_RESET = 3600.0  # s; what lies further away is learnt from refusals, not believed in advance
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "": 1.0}
@@ -45,4 +46,4 @@ def _flows_back(limit: int, remaining: int, reset: float) -> bool:
 
 
 def _count(text: str) -> int | None:
-    return int(text) if text.isdecimal() else None
+    return int(text) if text.isdecimal() and len(text) <= MAX_DIGITS else None

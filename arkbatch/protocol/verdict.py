@@ -1,16 +1,16 @@
 """What a reply or a broken exchange means: the one place where a `Verdict` is made.
 
-Errors are classified by the table in `rules`; answers with status 200 by their endpoint and the job's
-`ReplyPolicy`. Whether and when a row is tried again is decided in `retry`, from the scope and the `after` that are
-said here. An answer that is discarded carries its usage, since it was paid for.
+Errors are classified by the tables of `error_codes` and the words of `error_words`; answers with status 200 by their
+endpoint and the job's `ReplyPolicy`. Whether and when a row is tried again is decided in `backoff`, from the scope and
+the `after` that are said here. Whether a `Halt` ends the run, where other rows are answered, is decided in
+`engine.halt_watch`. An answer that is discarded carries its usage, since it was paid for.
 
-The order for a 200: is it JSON; does it hold an error; is it an answer; its finish reason (fail before retry); is it
-empty.
+The order for a 200: can it be read; does it hold an error; is it an answer; its finish reason (fail before retry); is
+it empty.
 """
 
-import re
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, assert_never
 
 import orjson
@@ -33,13 +33,22 @@ from arkbatch.core.types import (
     Verdict,
 )
 from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem
-from arkbatch.protocol.error_body import Complaint, complaint, of_json, one_line, plain_text
+from arkbatch.protocol.error_body import Complaint, complaint, error_in_success, of_json, one_line, plain_text
 from arkbatch.protocol.error_codes import STATUS_OF_TYPE, Rule, rule_for
+from arkbatch.protocol.error_words import Meaning
+from arkbatch.protocol.finish_reasons import LENGTH, Ending, ending_of
+from arkbatch.protocol.lenient_json import read_leniently, usage_in_unreadable
+from arkbatch.protocol.waits import asked_wait, http_date, reset_time
 
-LONGEST_WAIT = 3600.0  # seconds; the longest that an answer can make us wait before we ask again
+LONGEST_WAIT = 3600.0  # seconds; a longer one is believed only of a quota that names the time of its return
+UNBELIEVED_WAIT = 300.0  # what is waited instead: Azure names a day in the squeeze of a minute
+SHORT_WAIT = 600.0  # a refusal for money or right that names so short a wait is meant as one
+MAX_UNREADABLE_ANSWERS = 2  # of a row, where what cannot be read was billed
 
-_RESET = re.compile(r"reset at (\d{4}-\d\d-\d\d)[ T](\d\d:\d\d(?::\d\d)?)\s*([+-]\d\d:?\d\d)?")
-_FINISH_KINDS = {"content_filter": Kind.BLOCKED, "length": Kind.TRUNCATED}
+_NO_NUMBERS: Mapping[str, Meaning] = {}
+_FINISH_KINDS = {Ending.BLOCKED: Kind.BLOCKED, Ending.CUT: Kind.TRUNCATED}
+_POLICY_NAMES = {Ending.BLOCKED: "content_filter", Ending.CUT: "length"}  # by which a job means all such words
+_WAITED_OUT = (402, 403, 429, 503)
 _BREAKS = {
     Break.CONNECT: (Kind.CONNECTION, "no connection"),
     Break.TIMEOUT: (Kind.TIMEOUT, "no answer in time"),
@@ -50,14 +59,28 @@ _BREAKS = {
 
 
 def judge(
-    response: Response, endpoint: Endpoint, policy: ReplyPolicy, *, wall: float, body: Body | None = None
+    response: Response,
+    endpoint: Endpoint,
+    policy: ReplyPolicy,
+    *,
+    wall: float,
+    body: Body | None = None,
+    numbers: Mapping[str, Meaning] = _NO_NUMBERS,
+    longest_wait: float = LONGEST_WAIT,
 ) -> Verdict:
-    """`wall` is unix time, for dates in the answer; `body` the request, to check that all of it was answered."""
+    """Return what a response means.
+
+    wall: unix time, for dates in the answer
+    body: the request, to check that all of it was answered
+    numbers: what codes of this provider mean
+    longest_wait: seconds for which a quota that names the time of its return is waited for
+    """
     match response:
         case Reply():
+            errors = _Errors(response, wall, numbers, longest_wait)
             if 200 <= response.status < 300:
-                return _judge_success(response, endpoint, policy, wall, body)
-            return _judge_error(complaint(response.body), response, wall)
+                return _judge_success(response, endpoint, policy, body, errors)
+            return errors.judge(complaint(response.body))
         case Broken():
             return _judge_broken(response, endpoint)
         case _:
@@ -74,26 +97,54 @@ def _judge_broken(broken: Broken, endpoint: Endpoint) -> Verdict:
 
 
 def _with_bill(verdict: Verdict, parsed: Any, endpoint: Endpoint) -> Verdict:
-    """What was counted of an answer that ended in an error or in nothing: it is discarded, and was paid for."""
+    """Add what was counted of an answer that ended in an error or in nothing: it is discarded, and was paid for."""
     if not isinstance(parsed, dict):
         return verdict
     bill = endpoint.read({name: value for name, value in parsed.items() if name != "error"}, None)
-    if bill.usage and isinstance(verdict, Again | Refused):
+    if any(bill.usage.values()) and isinstance(verdict, Again | Refused):
         return replace(verdict, usage=bill.usage, model=bill.model, service_tier=bill.service_tier)
     return verdict
 
 
-def _judge_success(reply: Reply, endpoint: Endpoint, policy: ReplyPolicy, wall: float, body: Body | None) -> Verdict:
+def _judge_success(
+    reply: Reply, endpoint: Endpoint, policy: ReplyPolicy, body: Body | None, errors: "_Errors"
+) -> Verdict:
     try:
         parsed = orjson.loads(reply.body)
     except orjson.JSONDecodeError:
-        beginning = one_line(plain_text(reply.body)) or "an empty body"
-        return Again(Cause(Kind.BAD_REPLY, "not_json", f"the reply is not JSON: {beginning}"))
+        return _judge_odd(reply, endpoint, policy, body, errors)
+    return _judge_parsed(parsed, endpoint, policy, body, errors)
+
+
+def _judge_odd(reply: Reply, endpoint: Endpoint, policy: ReplyPolicy, body: Body | None, errors: "_Errors") -> Verdict:
+    """Judge what is not quite JSON by what can be read of it."""
+    reread = read_leniently(reply.body, reply.headers.get("content-type", ""))
+    if reread is not None:
+        verdict = _judge_parsed(reread.value, endpoint, policy, body, errors)
+        if isinstance(verdict, Done):
+            return replace(verdict, body=orjson.dumps(reread.value), oddity=reread.oddity)
+        return verdict
+    beginning = one_line(plain_text(reply.body)) or "an empty body"
+    verdict = Again(Cause(Kind.BAD_REPLY, "not_json", f"the reply is not JSON: {beginning}"))
+    usage = usage_in_unreadable(reply.body)
+    if usage is None:
+        return verdict
+    return replace(_with_bill(verdict, {"usage": usage}, endpoint), most=MAX_UNREADABLE_ANSWERS)
+
+
+def _judge_parsed(
+    parsed: Any, endpoint: Endpoint, policy: ReplyPolicy, body: Body | None, errors: "_Errors"
+) -> Verdict:
+    if type(parsed) is dict:
+        if (said := error_in_success(parsed)) is not None:
+            return _with_bill(errors.judge(said), parsed, endpoint)
+    elif (listed := of_json(parsed)) is not None and listed.code:
+        return errors.judge(listed)
     answer = endpoint.read(parsed, body)
     if isinstance(answer, Answer):
         return _judge_answer(answer, policy)
     if not answer.usage and (said := of_json(parsed)) is not None:
-        return _with_bill(_judge_error(said, reply, wall), parsed, endpoint)
+        return errors.judge(said)
     return _judge_problem(answer)
 
 
@@ -104,22 +155,27 @@ def _judge_problem(problem: Problem) -> Again:
 
 def _judge_answer(answer: Answer, policy: ReplyPolicy) -> Verdict:
     reason = answer.finish_reason
-    if reason in policy.fail_on_finish_reason:
-        return _rejected(answer, _cause_of_finish(reason))
-    if reason in policy.retry_on_finish_reason:
-        return _discarded(answer, _cause_of_finish(reason))
+    ending = ending_of(reason)
+    names = {reason, _POLICY_NAMES.get(ending, reason)}
+    if names & policy.fail_on_finish_reason:
+        return _rejected(answer, _cause_of_finish(reason, ending))
+    if ending is Ending.BROKEN or names & policy.retry_on_finish_reason:
+        return _discarded(answer, _cause_of_finish(reason, ending))
     if answer.empty and policy.on_empty != "keep":
+        if reason in LENGTH and not answer.usage.get("output"):
+            return _rejected(answer, Cause(Kind.TOO_LONG, reason, "the prompt left no room for an answer"))
         cause = Cause(Kind.EMPTY, "empty", _why_empty(reason))
         return _discarded(answer, cause) if policy.on_empty == "retry" else _rejected(answer, cause)
     return Done(answer.usage, answer.model, answer.service_tier, reason)
 
 
-def _cause_of_finish(reason: str) -> Cause:
-    return Cause(_FINISH_KINDS.get(reason, Kind.BAD_REPLY), reason, f"the answer ended with {reason}")
+def _cause_of_finish(reason: str, ending: Ending) -> Cause:
+    how = "was broken off" if ending is Ending.BROKEN else "ended"
+    return Cause(_FINISH_KINDS.get(ending, Kind.BAD_REPLY), reason, f"the answer {how} with finish reason {reason}")
 
 
 def _why_empty(reason: str) -> str:
-    if reason == "length":
+    if reason in LENGTH:
         return "the answer has no content: the output allowance ran out before it; raise max_completion_tokens"
     return f"the answer has no content (finish reason {reason or 'not given'})"
 
@@ -132,26 +188,63 @@ def _discarded(answer: Answer, cause: Cause) -> Again:
     return Again(cause, usage=answer.usage, model=answer.model, service_tier=answer.service_tier, scope=Scope.ROW)
 
 
-def _judge_error(said: Complaint, reply: Reply, wall: float) -> Verdict:
-    status = _status(said, reply.status)
-    rule, known = rule_for(status, said.code, said.type, said.message)
-    code = said.code or said.type or f"http_{status}"
-    cause = Cause(rule.kind, code, _message(said, reply), rule.advice)
-    if not known and (wish := reply.headers.get("x-should-retry")) is not None:
-        rule = _overruled(rule, wish)
-    wall = (
-        _http_date(reply.headers.get("date", "")) or wall
-    )  # dates in an answer are by the server's clock, not by ours
-    after = _retry_after(reply.headers.get("retry-after"), wall)
-    if rule.advice:
-        return _halted(cause, wall)
-    if rule.scope is None:
-        return Refused(cause)
-    return Again(cause, rule.scope, rule.pause if after is None else after)
+class _Errors:
+    """Judges the error of one reply."""
+
+    __slots__ = ("_longest_wait", "_numbers", "_reply", "_wall")
+
+    def __init__(self, reply: Reply, wall: float, numbers: Mapping[str, Meaning], longest_wait: float) -> None:
+        self._reply = reply
+        self._wall = wall
+        self._numbers = numbers
+        self._longest_wait = longest_wait
+
+    def judge(self, said: Complaint) -> Verdict:
+        reply, status = self._reply, _status(said, self._reply.status)
+        rule, is_known = rule_for(said, status, self._numbers)
+        code = said.code or said.type or f"http_{status}"
+        cause = Cause(rule.kind, code, _message(said, reply), rule.advice)
+        if not is_known and (wish := reply.headers.get("x-should-retry")) is not None:
+            rule = _overruled(rule, wish)
+        # Dates in a reply are by the server's clock and not by ours.
+        wall = http_date(reply.headers.get("date", "")) or self._wall
+        asked = asked_wait(reply.headers, said.wait, said.message, wall)
+        if rule.kind is Kind.QUOTA:
+            return self._judge_quota(cause, rule, asked, said.message)
+        after = asked if asked is None or asked <= LONGEST_WAIT else UNBELIEVED_WAIT
+        if rule.advice:
+            return _waited_out(cause, status, after) or Halt(cause, rule.confirm)
+        if rule.scope is None:
+            return Refused(cause)
+        return Again(cause, rule.scope, rule.pause if after is None else after)
+
+    def _judge_quota(self, cause: Cause, rule: Rule, asked: float | None, message: str) -> Verdict:
+        """Wait for a quota that names the time of its return, if that is soon enough; else say when it returns."""
+        scope = rule.scope or Scope.RATE
+        waiting = Cause(cause.kind, cause.code, cause.message)
+        if asked is None:
+            return Halt(cause, rule.confirm) if rule.advice else Again(waiting, scope, rule.pause)
+        if asked <= self._longest_wait:
+            return Again(waiting, scope, asked, is_time_named=True)
+        reset = reset_time(message)
+        left = timedelta(seconds=round(asked))
+        when = f"it resets at {reset} (in {left})" if reset else f"it resets in {left}"
+        advice = rule.advice or "the quota is used up: wait until it resets"
+        return Halt(replace(cause, advice=f"{advice}; {when}"))
+
+
+def _waited_out(cause: Cause, status: int, after: float | None) -> Again | None:
+    """Return the wait for money that comes back by itself: OpenRouter's running calls fill a share of the balance."""
+    if cause.kind not in {Kind.BILLING, Kind.DENIED} or after is None or after > SHORT_WAIT:
+        return None
+    if status not in _WAITED_OUT:
+        return None
+    scope = Scope.RATE if status == 429 else Scope.CONCURRENCY
+    return Again(Cause(Kind.RATE_LIMITED, cause.code, cause.message), scope, after)
 
 
 def _status(said: Complaint, status: int) -> int:
-    """An error that comes with status 200 is judged as if it had come with its own."""
+    """Return the status by which an error is judged: one in a 200 has its own."""
     if status >= 300:
         return status
     return said.status or STATUS_OF_TYPE.get(said.type, status)
@@ -164,55 +257,9 @@ def _message(said: Complaint, reply: Reply) -> str:
 
 
 def _overruled(rule: Rule, wish: str) -> Rule:
-    """`x-should-retry` decides where we know no better; the scope stays if there was one."""
+    """Return the rule that `x-should-retry` makes where we know no better; the scope stays if there was one."""
     if wish == "true":
         return Rule(rule.keys, rule.kind, rule.scope or Scope.ROW, pause=rule.pause)
     if wish == "false" and not rule.advice:
         return Rule(rule.keys, rule.kind)
     return rule
-
-
-def _halted(cause: Cause, wall: float) -> Halt | Again:
-    """A quota that names the time of its return is waited for when that is soon, and told to the user otherwise."""
-    reset = _reset_time(cause.message) if cause.kind is Kind.QUOTA else None
-    if reset is None:
-        return Halt(cause)
-    remaining = reset.timestamp() - wall
-    if remaining <= LONGEST_WAIT:
-        return Again(Cause(cause.kind, cause.code, cause.message), Scope.RATE, max(0.0, remaining))
-    left = timedelta(seconds=round(remaining))
-    return Halt(Cause(cause.kind, cause.code, cause.message, f"{cause.advice}; it resets at {reset} (in {left})"))
-
-
-def _reset_time(message: str) -> datetime | None:
-    """`... will reset at 2026-07-10 16:59:53 +0800 CST`; without a zone it is China's."""
-    found = _RESET.search(message)
-    if found is None:
-        return None
-    day, clock, zone = found.groups()
-    try:
-        return datetime.fromisoformat(f"{day}T{clock}{zone or '+08:00'}")
-    except ValueError:
-        return None
-
-
-def _retry_after(value: str | None, wall: float) -> float | None:
-    """Seconds, from seconds or from an HTTP date (RFC 9110, 10.2.3); None when there is nothing to obey."""
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        date = _http_date(value)
-        if date is None:
-            return None
-        seconds = date - wall
-    return min(max(0.0, seconds), LONGEST_WAIT) if seconds == seconds else None  # noqa: PLR0124 - NaN
-
-
-def _http_date(value: str) -> float | None:
-    try:
-        date = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()

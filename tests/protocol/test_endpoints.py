@@ -263,8 +263,8 @@ def test_a_chat_answer_is_read_with_its_meters():
     ("usage", "meters"),
     [
         (None, {}),
-        ({"prompt_tokens": 1}, {"input": 1, "output": 0}),
-        ({"prompt_tokens": None, "completion_tokens": "many"}, {"input": 0, "output": 0}),
+        ({"prompt_tokens": 1}, {"input": 1, "output": 0, "uncounted": 1}),
+        ({"prompt_tokens": None, "completion_tokens": "many"}, {}),
         (
             {
                 "prompt_tokens": 1,

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from arkbatch.core.job import ReplyPolicy
 from arkbatch.core.types import Again, Break, Broken, Done, Halt, Kind, Refused, Reply, Scope
 from arkbatch.protocol.endpoints import ENDPOINTS
-from arkbatch.protocol.error_body import LONGEST
+from arkbatch.protocol.error_body import MAX_MESSAGE_CHARACTERS as LONGEST
 from arkbatch.protocol.error_codes import RULES
-from arkbatch.protocol.verdict import LONGEST_WAIT, judge
+from arkbatch.protocol.verdict import UNBELIEVED_WAIT, judge
 
 CHAT, EMBEDDINGS = ENDPOINTS["chat"], ENDPOINTS["embeddings"]
 WALL = datetime(2026, 7, 10, 8, 0, tzinfo=UTC).timestamp()  # 16:00 in China
@@ -276,9 +276,9 @@ def test_a_long_message_is_one_short_line():
         ("1.5", 1.5),
         (" 2 ", 2.0),
         ("0", 0.0),
-        ("-3", 0.0),
-        ("86400", LONGEST_WAIT),
-        ("inf", LONGEST_WAIT),
+        ("-3", None),
+        ("86400", UNBELIEVED_WAIT),
+        ("inf", UNBELIEVED_WAIT),
         ("nan", None),
         ("soon", None),
         ("", None),

@@ -28,8 +28,10 @@ from arkbatch.protocol.endpoints.params import (
     wrong,
 )
 from arkbatch.protocol.endpoints.sizes import narrow_and_wide
-from arkbatch.protocol.endpoints.usage import meters
+from arkbatch.protocol.endpoints.usage import usage_in
+from arkbatch.protocol.finish_reasons import Ending, ending_of
 
+_THINKING = frozenset({"thinking", "reasoning", "redacted_thinking"})
 MESSAGES = "a list of at least one message"
 CONTENT = "a text or a list of parts"
 
@@ -172,22 +174,27 @@ def _ceiling(body: Body) -> int | None:
 
 
 def read(parsed: object, body: Body | None = None) -> Answer | Problem:  # noqa: ARG001 - the same for all endpoints
-    if type(parsed) is not dict or parsed.get("error") is not None:
+    if type(parsed) is not dict or parsed.get("error"):
         return misfit(parsed)
-    usage = meters(parsed.get("usage"))
     model, tier = said(parsed.get("model")), said(parsed.get("service_tier"))
     choices: Any = parsed.get("choices")
     messages = _messages_of(choices)
+    has_content = any(map(_says_something, messages))
+    usage = usage_in(parsed, has_content=has_content)
     if not messages:
         code = "no_choices" if not choices else "no_message"
         return Problem(code, lacking(parsed, "choices"), usage, model, tier)
-    finish_reason = said(choices[0].get("finish_reason"))
-    empty = not _says_something(messages[0]) and not any(map(_says_something, messages[1:]))
-    return Answer(usage, model, tier, finish_reason, empty)
+    return Answer(usage, model, tier, _finish_reason(choices), not has_content)
+
+
+def _finish_reason(choices: list[dict[str, Any]]) -> str:
+    """Return the first one, unless another choice was broken off: the answer is not whole then."""
+    reasons = [said(choice.get("finish_reason")) for choice in choices]
+    return next((each for each in reasons[1:] if ending_of(each) is Ending.BROKEN), reasons[0])
 
 
 def _messages_of(choices: object) -> list[dict[str, Any]]:
-    """One of each choice, or none at all."""
+    """Return one message of each choice, or none at all."""
     messages: list[dict[str, Any]] = []
     if type(choices) is not list:
         return messages
@@ -199,11 +206,26 @@ def _messages_of(choices: object) -> list[dict[str, Any]]:
 
 
 def _says_something(message: dict[str, Any]) -> bool:
-    """White space alone is no content; a refusal in words and a call of a tool are answers."""
+    """Return whether a message answers: white space and thinking do not, a refusal and a call of a tool do."""
     content = message.get("content")
-    if content and not (type(content) is str and content.isspace()):
+    if type(content) is str:
+        if content and not content.isspace():
+            return True
+    elif type(content) is list:
+        if any(map(_part_says_something, content)):
+            return True
+    elif content:
         return True
     return any(message.get(name) for name in ("tool_calls", "refusal", "function_call", "audio"))
+
+
+def _part_says_something(part: object) -> bool:
+    if type(part) is not dict:
+        return bool(part)
+    if part.get("type") in _THINKING:
+        return False
+    words = part.get("text")
+    return bool(words.strip()) if type(words) is str else len(part) > 1
 
 
 ENDPOINT = Endpoint("chat", "/chat/completions", "messages", problem, misshapen, size, read)

@@ -10,7 +10,7 @@ from arkbatch.core.types import Body, Size
 from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem, lacking, misfit, said
 from arkbatch.protocol.endpoints.params import MISTAKEN, Check, first_problem, integer, missing, text, word, wrong
 from arkbatch.protocol.endpoints.sizes import narrow_and_wide
-from arkbatch.protocol.endpoints.usage import meters
+from arkbatch.protocol.endpoints.usage import usage_in
 
 MOST_INPUTS = 256
 MOST_BYTES = 100_000
@@ -85,7 +85,7 @@ def size(body: Body) -> Size:
 def read(parsed: object, body: Body | None = None) -> Answer | Problem:
     if type(parsed) is not dict or parsed.get("error") is not None:
         return misfit(parsed)
-    usage = meters(parsed.get("usage"))
+    usage = usage_in(parsed)
     model, tier = said(parsed.get("model")), said(parsed.get("service_tier"))
     data = parsed.get("data")
     if type(data) is not list or not data:

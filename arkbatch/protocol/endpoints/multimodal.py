@@ -21,7 +21,7 @@ from arkbatch.protocol.endpoints.params import (
     wrong,
 )
 from arkbatch.protocol.endpoints.sizes import narrow_and_wide
-from arkbatch.protocol.endpoints.usage import meters
+from arkbatch.protocol.endpoints.usage import usage_in
 
 NAME = "multimodal_embeddings"
 PARTS = 'a list of parts, such as {"type": "text", "text": ...} or {"type": "image_url", "image_url": {"url": ...}}'
@@ -99,7 +99,7 @@ def size(body: Body) -> Size:
 def read(parsed: object, body: Body | None = None) -> Answer | Problem:  # noqa: ARG001 - the same for all endpoints
     if type(parsed) is not dict or parsed.get("error") is not None:
         return misfit(parsed)
-    usage = meters(parsed.get("usage"))
+    usage = usage_in(parsed)
     model, tier = said(parsed.get("model")), said(parsed.get("service_tier"))
     data = parsed.get("data")
     if type(data) is not dict or not is_vector(data.get("embedding")):

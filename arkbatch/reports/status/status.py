@@ -20,6 +20,7 @@ from arkbatch.core.types import add_usage, total_tokens
 from arkbatch.journal.journal import read_ledger
 from arkbatch.journal.ledger import Ledger, Tally
 from arkbatch.journal.run_directory import FAILURES, LOG, RESULTS, RunDirectory, RunInfo, SessionInfo
+from arkbatch.journal.usage_report import by_count
 from arkbatch.limits.pace_file import PaceNote, read_pace
 from arkbatch.limits.slow_calls import Straggler
 from arkbatch.monitor.commands import limits_after, pause_of
@@ -110,6 +111,7 @@ class Status(Struct, frozen=True):
     outlook: str
     straggling: int
     stragglers: list[StragglerNote]
+    finish_reasons: dict[str, int]
 
 
 def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
@@ -156,6 +158,7 @@ def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
             outlook=note.outlook if note else "",
             straggling=note.straggling if note else 0,
             stragglers=[_straggler(each, wall()) for each in note.stragglers] if note else [],
+            finish_reasons=by_count(ledger.finish_reasons),
         )
 
 

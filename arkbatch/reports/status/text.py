@@ -10,7 +10,7 @@ from arkbatch.journal.run_directory import SessionInfo
 from arkbatch.limits.pace_file import PaceNote
 from arkbatch.pricing.amounts import Money
 from arkbatch.reports.status.status import FailureNote, Speed, Status
-from arkbatch.reports.text.summary import cost_text, spent_text, table, tokens_text
+from arkbatch.reports.text.summary import cost_text, counts_text, reported_text, spent_text, table, tokens_text
 from arkbatch.reports.text.tables import grid
 
 SHOWN = 10  # of sessions, and of kinds of failure
@@ -58,11 +58,13 @@ def _facts(status: Status) -> Iterator[tuple[str, str]]:
     yield "in time", status.outlook
     yield "speed", _speed(status.speed) if status.speed and not status.waiting else ""
     yield "slow calls", stragglers_text(status)
+    yield "ended with", counts_text(status.finish_reasons)
     yield "tokens", tokens_text(status.usage)
     yield "discarded", tokens_text(status.discarded)
     cost, thrown = Money.from_plain(status.cost), Money.from_plain(status.discarded_cost)
     said = cost_text(cost, thrown, status.no_price_because)
     yield "cost", spent_text(said, simulated=status.simulated)
+    yield "reported", reported_text(status.usage)
     yield "input", status.input + ("" if status.input_state == "as it was" else f" ({status.input_state})")
     model = status.asked["model"] or "the model of each row"
     yield "asked", f"{status.asked['endpoint']}, {model}, {status.asked['base_url']}"

@@ -2,18 +2,20 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from urllib.parse import urlsplit
 
 from arkbatch.core.job import Job
 from arkbatch.core.text import count, counted, duration, printable
-from arkbatch.core.types import ASSUMED
+from arkbatch.core.types import ASSUMED, CONTRADICTORY, REPORTED_TICKS, TICKS_PER_USD, UNCOUNTED
 from arkbatch.monitor.progress import FoundRows
-from arkbatch.pricing.amounts import Money
+from arkbatch.pricing.amounts import Money, shown
 from arkbatch.pricing.summary import Summary
 
 AMOUNT = re.compile(r"(at most )?[\d.]+ [A-Z]{3}\b")
 NAMES = {"input": "input", "cached": "of it cached", "output": "output", "reasoning": "of it reasoning"}
+NOT_LISTED = {*NAMES, ASSUMED, CONTRADICTORY, REPORTED_TICKS, UNCOUNTED}
 
 
 def target_line(job: Job, rows: int) -> str:
@@ -62,9 +64,11 @@ def summary_text(summary: Summary, next_command: str) -> str:
     rows = [
         ("rows", f"{count(summary.succeeded)} succeeded, {count(summary.failed)} failed, {count(summary.left)} left"),
         ("failures", ", ".join(f"{count(rows)} {kind}" for kind, rows in summary.failures.items())),
+        ("ended with", counts_text(summary.finish_reasons)),
         ("tokens", tokens_text(summary.usage)),
         ("discarded", tokens_text(summary.discarded)),
         ("cost", spent_text(_cost(summary), simulated=summary.simulated)),
+        ("reported", reported_text(summary.usage)),
         ("time", f"{duration(summary.seconds)} ({counted(summary.session['recorded'], 'row')} in this session)"),
         (
             "away",
@@ -87,6 +91,11 @@ def summary_text(summary: Summary, next_command: str) -> str:
         lines.append(f"Reason:     {summary.halt.message}")
         lines += [f"What to do: {summary.halt.advice}"] if summary.halt.advice else []
     return printable("\n".join([*lines, next_command]))
+
+
+def counts_text(finish_reasons: dict[str, int]) -> str:
+    """Return `stop 9,120, length 880`."""
+    return ", ".join(f"{reason} {count(rows)}" for reason, rows in finish_reasons.items())
 
 
 def _hedged_text(session: dict[str, int]) -> str:
@@ -141,9 +150,28 @@ def tokens_text(usage: dict[str, int]) -> str:
     if not usage:
         return ""
     parts = [_meter(usage, "input", "cached"), _meter(usage, "output", "reasoning")]
-    others = [f"{count(number)} {name}" for name, number in usage.items() if name not in {*NAMES, ASSUMED} and number]
+    others = [f"{count(number)} {name}" for name, number in usage.items() if name not in NOT_LISTED and number]
     assumed = [f"of these {count(usage[ASSUMED])} {ASSUMED}"] if usage.get(ASSUMED) else []
-    return ", ".join([*parts, *others, *assumed])
+    notes = "".join(f"; {each}" for each in _usage_notes(usage))
+    return ", ".join([*parts, *others, *assumed]) + notes
+
+
+def _usage_notes(usage: dict[str, int]) -> Iterator[str]:
+    """Yield what is wrong with the counts that the replies gave."""
+    if replies := usage.get(CONTRADICTORY):
+        yield f"{_replies(replies)} whose counts do not add up"
+    if replies := usage.get(UNCOUNTED):
+        yield f"{_replies(replies)} that did not count the output"
+
+
+def _replies(number: int) -> str:
+    return f"{count(number)} {'reply' if number == 1 else 'replies'}"
+
+
+def reported_text(usage: dict[str, int]) -> str:
+    """Return what the provider says that the replies cost, "" when it does not say."""
+    ticks = usage.get(REPORTED_TICKS)
+    return "" if ticks is None else f"{shown(Decimal(ticks) / TICKS_PER_USD)} USD"
 
 
 def _meter(usage: dict[str, int], name: str, part: str) -> str:
