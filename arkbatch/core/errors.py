@@ -26,6 +26,7 @@ class ExitCode(IntEnum):
     FAILED_ROWS = 3
     HALTED = 4
     RUN_DIRECTORY = 5
+    ORDERED = 6  # everything is ordered elsewhere, and answers are not all here (--detach)
     INTERRUPTED = 130
 
 

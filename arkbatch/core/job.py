@@ -200,6 +200,34 @@ class Embeddings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 1
 
 
+class Files(Struct, frozen=True, forbid_unknown_fields=True):
+    """How rows travel in batch files, with lane = "files"."""
+
+    form: Annotated[
+        str, Meta(description="The provider's form of batch files, such as openai; left out: by the address.")
+    ] = ""
+    window: Annotated[
+        str, Meta(description="How long the provider may take (completion_window), such as 24h; left out: the form's.")
+    ] = ""
+    rows: Annotated[
+        Annotated[int, Meta(ge=1)] | None, Meta(description="Rows in one file, at most. Left out: 10000 or fewer.")
+    ] = None
+    bytes: Annotated[
+        Annotated[int, Meta(ge=1)] | None, Meta(description="Bytes of one file, at most. Left out: the provider's.")
+    ] = None
+    tokens: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="Input tokens of one model that may wait at the provider; left out: learned from a refusal."),
+    ] = None
+    rest: Annotated[
+        Literal["parcels", "online"],
+        Meta(description="online: rows that a batch gives back go as online calls, in time for [hours] finish_by."),
+    ] = "parcels"
+    keep_remote: Annotated[
+        bool, Meta(description="Keep the files at the provider after their rows are recorded here.")
+    ] = False
+
+
 def pieces(text: str) -> list[tuple[str, str | None]]:
     """A template's text cut into (literal, column that follows or None); ValueError when a brace is wrong."""
     try:
@@ -278,8 +306,11 @@ class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bool, Meta(description="Have chat answers streamed; what is recorded is the same. A row may say otherwise.")
     ] = False
     lane: Annotated[
-        Literal["online", "batch"],
-        Meta(description="batch: Ark's lane at half price, for ep-bi-... endpoints; calls are held open for hours."),
+        Literal["online", "batch", "files"],
+        Meta(
+            description="batch: Ark's lane at half price, for ep-bi-... endpoints; calls are held open for hours. "
+            "files: batch files at half price, for providers that have them."
+        ),
     ] = "online"
     hedge: Annotated[
         bool,
@@ -321,6 +352,7 @@ class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tools: ToolUse = ToolUse()
     validate: Validate = Validate()
     embeddings: Embeddings = Embeddings()
+    files: Files = Files()
     prices: Annotated[
         dict[str, Any],
         Meta(description="Prices of your own, over those that arkbatch knows: [[prices.model]] and [prices.map]."),
@@ -396,7 +428,7 @@ def asked(job: Job) -> dict[str, Any]:
         "template": job.template,
         "replies": job.replies,
     }
-    if job.lane != "online":
+    if job.lane == "batch":  # online calls and batch files give the same answers, and may follow one another
         said["lane"] = job.lane
     if job.encrypt:  # a run that began encrypted is not to go on in clear by a forgotten flag
         said["encrypt"] = True

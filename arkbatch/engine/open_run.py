@@ -284,6 +284,10 @@ class OpenRun:
             for line in islice(kept, len(numbers))
         }
 
+    def refresh_interrupted(self) -> None:
+        """Take in what rows have spent that were recorded as interrupted in this session."""
+        self._interrupted = self._read_interrupted()
+
     def rows(self) -> Iterator[Row | BadRow]:
         """The rows that are left, in order. They are read as they are pulled."""
         reader, ledger = RowReader(self.job), self.journal.ledger

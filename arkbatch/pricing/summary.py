@@ -56,6 +56,8 @@ class Summary(Struct, frozen=True):
             return ExitCode.HALTED
         if self.ending == "stopped":
             return ExitCode.INTERRUPTED
+        if self.ending == "ordered":
+            return ExitCode.ORDERED
         return ExitCode.FAILED_ROWS if self.failed else ExitCode.OK
 
     def to_builtins(self) -> dict[str, Any]:

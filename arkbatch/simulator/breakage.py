@@ -21,9 +21,9 @@ def close(request: web.Request) -> None:
         request.transport.close()
 
 
-async def half(request: web.Request, body: bytes, headers: dict[str, str]) -> web.StreamResponse:
+async def half(request: web.Request, body: bytes, headers: dict[str, str], status: int = 200) -> web.StreamResponse:
     """Promises a whole body and sends half."""
-    response = web.StreamResponse(headers=headers)
+    response = web.StreamResponse(status=status, headers=headers)
     response.content_length = len(body)
     await response.prepare(request)
     await response.write(body[: len(body) // 2])

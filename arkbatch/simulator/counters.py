@@ -3,6 +3,7 @@ its memory is bounded: the last calls in full, and the attempts of as many reque
 """
 
 from collections import Counter, OrderedDict, deque
+from typing import Any
 
 from msgspec import Struct
 
@@ -37,6 +38,7 @@ class Counters:
         self.outcomes: Counter[str] = Counter()
         self.usage: Counter[str] = Counter()
         self.control: Counter[str] = Counter()
+        self.batches: Any = None  # the files and batches, for tests to look at
         self.in_flight = 0
         self.most_in_flight = 0
         self.most_spent: dict[str, int] = {}

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from arkbatch.simulator.batch_routes import BatchRoutes
 from arkbatch.simulator.counters import Counters
 from arkbatch.simulator.endpoints import ENDPOINTS, Endpoint
 from arkbatch.simulator.service import Simulator
@@ -14,6 +15,7 @@ from arkbatch.simulator.settings import Settings, check
 __all__ = ["COUNTERS", "Counters", "Settings", "make_app", "serve"]
 
 COUNTERS = web.AppKey("counters", Counters)
+BATCHES = web.AppKey("batches", BatchRoutes)
 BASES = ("/api/v3", "/v1")
 MAX_BODY = 64 * 1024 * 1024
 
@@ -26,8 +28,12 @@ def make_app(
     app = web.Application(client_max_size=MAX_BODY)
     app[COUNTERS] = counters or Counters()
     simulator = Simulator(settings, app[COUNTERS], wall)
+    batches = BatchRoutes(settings, wall)
+    app[BATCHES] = app[COUNTERS].batches = batches
     app.on_shutdown.append(simulator.close)
+    app.on_cleanup.append(_closing(batches))
     for base in BASES:
+        batches.add_to(app, base)
         for path, endpoint in ENDPOINTS.items():
             app.router.add_post(base + path, _handler(simulator, endpoint))
         app.router.add_post(base + "/e2e/get/certificate", simulator.certificate)
@@ -71,6 +77,14 @@ def _handler(simulator: Simulator, endpoint: Endpoint) -> Callable[[web.Request]
         return await simulator.handle(endpoint, request)
 
     return handle
+
+
+def _closing(batches: BatchRoutes) -> Callable[[web.Application], Awaitable[None]]:
+    async def close(app: web.Application) -> None:
+        del app
+        batches.store.close()
+
+    return close
 
 
 async def _no_such_path(request: web.Request) -> web.Response:

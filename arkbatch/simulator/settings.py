@@ -13,7 +13,7 @@ ACCESS_KEY = ("AKLTsimulated", "simulated-secret")  # the one that is known unle
 
 _AT_LEAST_ONE = (
     *("rpm", "tpm", "rps", "max_inflight", "key_seconds", "key_rpm"),
-    *("batch_slots", "batch_retry_after", "chunks", "blobs"),
+    *("batch_slots", "batch_retry_after", "chunks", "blobs", "enqueued_tokens"),
 )
 CERTIFICATES = ("good", "expired", "wrong_curve", "refused")
 
@@ -46,6 +46,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     certificate: which one sealed calls are told to use, one of CERTIFICATES; "refused" is an error in its place
     blobs: sealed texts that an answer comes in, one directly after the other
     gzip: compress answers for clients that accept it
+    batch_seconds: mean time that a batch of files takes
+    batch_store: the directory in which files and batches are kept; without, they end with the simulator
+    batch_faults: rate (0 to 1) by name of `batch_store.BATCH_MENU`; each is drawn for itself
+    enqueued_tokens: tokens of one model that may wait in batches; a batch beyond it fails when it is validated
     keepalive: seconds after which an idle connection is closed
     """
 
@@ -75,6 +79,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     certificate: str = "good"
     blobs: int = 1
     gzip: bool = False
+    batch_seconds: float = 0.0
+    batch_store: str = ""
+    batch_faults: Mapping[str, float] = field(default_factory=dict)
+    enqueued_tokens: int | None = None
     keepalive: float = 75.0
 
 
@@ -84,7 +92,7 @@ def check(settings: Settings) -> None:
         limit = getattr(settings, name)
         if limit is not None and limit < 1:
             raise UsageError(f"{name} is {limit}; it must be at least 1, or be left out")
-    for name in ("latency", "batch_hold", "batch_queue"):
+    for name in ("latency", "batch_hold", "batch_queue", "batch_seconds"):
         if (getattr(settings, name) or 0) < 0:
             raise UsageError(f"{name} is {getattr(settings, name)}; it cannot be negative")
     if settings.certificate not in CERTIFICATES:

@@ -1,0 +1,18 @@
+"""Half-price batch files: rows travel in parcels to a provider and come back as records of the same run directory.
+
+    forms           how each provider deviates from OpenAI's form, as data
+    cutting         which rows travel together, within the limits of a form
+    wire_lines      a row as a line of a batch file, and a line of an output file as an answer
+    parcel          what has become of a parcel, folded from the steps that were written down
+    parcel_journal  those steps on disk (`parcels.jsonl`), written before and after each action
+    service         files and batches at the provider, over HTTP
+    merging         lines of output files become records, judged as replies of online calls are
+    parcel_rows     rows pulled into files, and found again when a parcel ends
+    parcel_worker   what one parcel needs next
+    batch_session   one process that works on the parcels of a run
+    export_files    the files alone, without a network; `collect_files` merges what came of them
+
+`results.jsonl` and `failures.jsonl` stay the only truth about rows. `parcels.jsonl` says what is ordered elsewhere and
+may be billed. A row is in at most one open parcel, and leaves it only when that parcel has ended and its
+files are merged.
+"""

@@ -1,0 +1,265 @@
+"""One process that works on the parcels of a run: it cuts, sends, waits, collects and begins again with the rest.
+
+What one parcel needs is known to `parcel_worker`. Whoever ends the process early loses nothing: batches run on, and the
+next session finds them.
+"""
+
+import asyncio
+from decimal import Decimal
+
+import msgspec
+
+from arkbatch.batch_jobs.cutting import Caps, caps_of
+from arkbatch.batch_jobs.forms import MARGIN, Form
+from arkbatch.batch_jobs.merging import Check, Merger
+from arkbatch.batch_jobs.parcel import Parcel, Stage
+from arkbatch.batch_jobs.parcel_journal import ParcelJournal
+from arkbatch.batch_jobs.parcel_rows import ParcelCutter
+from arkbatch.batch_jobs.parcel_worker import Pacing, ParcelWorker
+from arkbatch.batch_jobs.service import BatchService
+from arkbatch.core.text import counted
+from arkbatch.core.types import Cause, Failure, Kind, Outcome
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.session import summary_of
+from arkbatch.engine.timezones import due_of
+from arkbatch.journal.run_directory import SessionInfo
+from arkbatch.monitor.observer import Observer
+from arkbatch.pricing.amounts import ZERO
+from arkbatch.pricing.summary import Summary
+
+FINISHED, STOPPED, HALTED, ORDERED, REST = "finished", "stopped", "halted", "ordered", "rest online"
+FAREWELL = "abandoned"
+
+_MOST_EMPTY = 3  # parcels in a row that came back with nothing at all
+_GUESSED_SECONDS = 10.0  # an online call, while no pace is known
+
+
+class BatchSession:
+    """One session. `work` once; `stop` from a signal handler: batches run on."""
+
+    def __init__(
+        self,
+        run: OpenRun,
+        service: BatchService,
+        form: Form,
+        *,
+        observer: Observer,
+        check: Check | None = None,
+        pacing: Pacing | None = None,
+    ) -> None:
+        self._run = run
+        self._service = service
+        self._form = form
+        self._observer = observer
+        self._pacing = pacing or Pacing(form.poll_seconds)
+        self._stopping = asyncio.Event()
+        self._wants_rest = False
+        self._recorded = 0
+        self._check = check
+        due = due_of(run.job.hours)
+        self._due = None if due is None else due.after(run.wall())
+
+    def stop(self) -> None:
+        """Send no more and end soon. Batches that are ordered run on."""
+        self._stopping.set()
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._stopping.is_set()
+
+    async def work(self, *, detach: bool = False, cancel: frozenset[int] | None = None) -> Summary:
+        """Work until every row has a record, or until nothing more can be done.
+
+        detach: end once everything is ordered
+        cancel: cut nothing, cancel these parcels (all when it is empty), and merge what they come to
+        """
+        run, time = self._run, asyncio.get_running_loop().time
+        self._journal = ParcelJournal(run.directory, run.wall)
+        self._cutter = ParcelCutter(run, self._journal, self._form, self._record_failure)
+        self._merger = Merger(
+            run.job,
+            run.journal,
+            wall=run.wall,
+            check=self._check,
+            told=self._count,
+            learned=self._cutter.learn,
+        )
+        self._worker = ParcelWorker(
+            run,
+            self._journal,
+            self._service,
+            self._form,
+            self._merger,
+            pacing=self._pacing,
+            say=self._observer.noted,
+            record=self._record_failure,
+            is_stopping=self._stopping.is_set,
+        )
+        info, began, ending = run.begin_session(msgspec.to_builtins(run.job.limits)), time(), FAREWELL
+        self._observer.opened(run.found)
+        try:
+            ending = await (self._work(detach=detach) if cancel is None else self._cancel(cancel))
+        except Exception:
+            self._close(info, ending, time() - began)
+            raise
+        except BaseException:  # cancelled: nothing more is written, as after a kill
+            self._cutter.abandon()
+            self._journal.close()
+            raise
+        self._close(info, ending, time() - began)
+        summary = summary_of(run, ending, time() - began)
+        halt = self._worker.halt
+        if halt is not None:
+            self._observer.halted(halt)
+        return msgspec.structs.replace(summary, halt=halt, session={"recorded": self._recorded, "retried": 0})
+
+    def _close(self, info: SessionInfo, ending: str, seconds: float) -> None:
+        self._cutter.abandon()
+        self._journal.close()
+        self._run.journal.close()
+        self._run.end_session(info, ending, seconds)
+        self._observer.closed(ending)
+
+    # ---- the loop
+
+    async def _work(self, *, detach: bool) -> str:
+        self._cutter.begin_pass()
+        while True:
+            await self._worker.advance_all(self._parcels())
+            if self._has_halted():
+                return HALTED
+            if self.is_stopping:
+                return STOPPED
+            if self._is_time_for_online():
+                self._wants_rest = True
+                await self._worker.cancel_started(self._parcels())
+            elif self._cut_next():
+                continue
+            if self._has_halted():
+                return HALTED
+            if not self._parcels() and (ending := self._ending_of_pass()):
+                return ending
+            if detach and self._is_all_ordered():
+                return ORDERED
+            await self._pause()
+
+    async def _cancel(self, numbers: frozenset[int]) -> str:
+        """Cancel parcels, and merge what was done before."""
+        chosen = [parcel for parcel in self._parcels() if not numbers or parcel.number in numbers]
+        for parcel in chosen:
+            if parcel.stage in {Stage.CUT, Stage.PUTTING, Stage.PUT}:
+                await self._worker.give_up(parcel)
+        while any(parcel.is_open for parcel in chosen):
+            await self._worker.cancel_started(chosen)
+            await self._worker.advance_all(chosen)
+            if self._has_halted():
+                return HALTED
+            if self.is_stopping:
+                return STOPPED
+            if any(parcel.is_open for parcel in chosen):
+                await self._pause()
+        return FINISHED
+
+    def _has_halted(self) -> bool:
+        return self._worker.halt is not None
+
+    def _parcels(self) -> list[Parcel]:
+        return self._journal.parcels.open
+
+    def _ending_of_pass(self) -> str | None:
+        """How the session ends, now that no parcel is open; None: another pass begins."""
+        left = self._left()
+        if not left:
+            return FINISHED
+        if self._run.job.files.rest == "online" and (self._wants_rest or self._cutter.is_exhausted):
+            return REST
+        if self._came_back_empty() >= _MOST_EMPTY:
+            said = f"{counted(left, 'row')} came back without a line from {_MOST_EMPTY} batches one after the other"
+            advice = "look at the batches in the provider's console; go on with --lane online, or run the command again"
+            self._worker.halt = Cause(Kind.BAD_REPLY, "no_lines", said, advice)
+            return HALTED
+        self._cutter.begin_pass()
+        return None
+
+    def _left(self) -> int:
+        return max(0, self._run.found.total - self._run.journal.ledger.ended(self._run.info.last_row))
+
+    def _came_back_empty(self) -> int:
+        """How many of the last parcels brought nothing."""
+        merged = [parcel.merged for parcel in self._journal.parcels.by_number.values() if parcel.merged is not None]
+        count = 0
+        for step in reversed(merged):
+            if step.done or step.failed or step.code == "spent":
+                break
+            count += 1
+        return count
+
+    def _is_all_ordered(self) -> bool:
+        waiting = {Stage.STARTED, Stage.ENDED, Stage.MERGING, Stage.MERGED}
+        return self._cutter.is_exhausted and all(parcel.stage in waiting for parcel in self._parcels())
+
+    async def _pause(self) -> None:
+        """Until the next parcel is due, or until somebody stops the session."""
+        now = asyncio.get_running_loop().time()
+        due = min(
+            (self._worker.retry_at.get(each.number, now + self._pacing.first) for each in self._parcels()), default=now
+        )
+        seconds = min(max(due - now, 0.05), self._pacing.longest)
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return
+
+    # ---- cutting, within the limits of tokens and money
+
+    def _cut_next(self) -> bool:
+        """Cut one parcel, if it may be sent now."""
+        waiting = {Stage.CUT, Stage.PUTTING, Stage.PUT, Stage.STARTING}
+        if self._wants_rest or any(parcel.stage in waiting for parcel in self._parcels()):
+            return False
+        if self._cutter.is_exhausted and (self._parcels() or not self._left()):
+            return False
+        made = self._cutter.cut(self._caps, self._room())
+        if isinstance(made, Cause):
+            if not self._parcels():
+                self._worker.halt = made
+            return False
+        if made is not None:
+            self._observer.noted(
+                f"parcel {made.number}: {counted(made.cut.rows, 'row')} for {made.cut.model or made.cut.endpoint}"
+            )
+        return made is not None
+
+    def _caps(self, model: str) -> Caps:
+        caps = caps_of(self._form, self._run.job.files)
+        learned = self._worker.learned_limit(model)
+        return msgspec.structs.replace(caps, tokens=min(caps.tokens, int(learned * MARGIN))) if learned else caps
+
+    def _room(self) -> Decimal | None:
+        """What is left of the budget when every open parcel costs the most that it can."""
+        most = self._run.job.limits.max_cost
+        if most is None:
+            return None
+        spent = sum(self._run.bill.cost().amounts.values(), ZERO)
+        held = sum((Decimal(each.cut.ceiling or 0) for each in self._journal.parcels.holding), ZERO)
+        return Decimal(str(most)) - spent - held
+
+    def _is_time_for_online(self) -> bool:
+        """Whether what is left needs the rest of the time online, to be done by `finish_by`."""
+        job = self._run.job
+        if self._due is None or job.files.rest != "online" or self._wants_rest:
+            return self._wants_rest
+        seconds_left = self._due - self._run.wall()
+        needed = max(600.0, 1.5 * _GUESSED_SECONDS * self._left() / job.limits.concurrency)
+        return seconds_left < needed
+
+    # ---- records and news
+
+    def _record_failure(self, failure: Failure) -> None:
+        self._run.journal.record(failure)
+        self._count(failure)
+
+    def _count(self, outcome: Outcome) -> None:
+        if not (isinstance(outcome, Failure) and outcome.interrupted):
+            self._recorded += 1
+        self._observer.recorded(outcome)

@@ -1,0 +1,85 @@
+"""How a provider deviates from OpenAI's batch files, as data: paths, limits, spellings, words for its states."""
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct, field
+
+from arkbatch.core.errors import UsageError
+
+TABLE = "batch-forms.toml"
+MARGIN = 0.98  # of a limit that is used, since providers count a little differently
+MOST_ROWS = 10_000  # of a parcel unless the job says more: smaller ones fail, expire and come back apart
+
+WAITING, DONE, EXPIRED, CANCELLED, FAILED = "waiting", "completed", "expired", "cancelled", "failed"
+# Words of all providers, in small letters. A word that is not here is taken for one of a batch that is being worked on.
+_STATES = {
+    **dict.fromkeys(("completed", "success", "succeeded", "finished", "done"), DONE),
+    **dict.fromkeys(("expired", "timeout_exceeded"), EXPIRED),
+    **dict.fromkeys(("cancelled", "canceled", "terminated"), CANCELLED),
+    **dict.fromkeys(("failed", "error", "invalid"), FAILED),
+}
+
+
+class Form(Struct, frozen=True, forbid_unknown_fields=True):
+    """One provider's form; the fields are those of the table, which explains them."""
+
+    name: str
+    hosts: tuple[str, ...]
+    rows: int
+    bytes: int
+    source: str
+    inputs: int = 0
+    tokens: int = 0
+    line_bytes: int = 0
+    window: str = "24h"
+    windows: tuple[str, ...] = ("24h",)
+    url: str = "/v1"
+    purpose: str = "batch"
+    batches: str = "/batches"
+    envelope: str = ""
+    metadata: bool = True
+    expires: bool = False
+    bare_lines: bool = False
+    no_model: bool = False
+    endpoints: tuple[str, ...] = ()
+    create_keys: dict[str, str] = {}
+    create_extra: dict[str, Any] = {}
+    output_key: str = "output_file_id"
+    error_key: str = "error_file_id"
+    poll_seconds: float = 30.0
+    price: float = 0.5
+    service: bool = True
+    note: str = ""
+
+    def state(self, word: object) -> str:
+        """What a state of a batch means: one of the words above."""
+        return _STATES.get(word.lower(), WAITING) if isinstance(word, str) else WAITING
+
+
+class _Table(Struct, frozen=True, forbid_unknown_fields=True):
+    forms: tuple[Form, ...] = field(name="form")
+
+
+@cache
+def all_forms() -> Mapping[str, Form]:
+    """Every form by its name."""
+    text = files("arkbatch").joinpath("data", TABLE).read_text(encoding="utf-8")
+    return {form.name: form for form in msgspec.convert(tomllib.loads(text), _Table).forms}
+
+
+def form_for(base_url: str, name: str = "") -> Form:
+    """The named form, else that of the host. UsageError: there is none of this name."""
+    forms = all_forms()
+    if name:
+        if name not in forms:
+            raise UsageError(f'there is no form of batch files called "{name}"; known are {", ".join(forms)}')
+        return forms[name]
+    host = urlsplit(base_url).hostname or ""
+    found = (form for form in forms.values() if any(host == end or host.endswith("." + end) for end in form.hosts))
+    return next(found, forms["generic"])

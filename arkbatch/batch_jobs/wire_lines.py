@@ -1,0 +1,115 @@
+"""A row as a line of a batch file, and a line of an output file as what it says about a row.
+
+A line has an id of arkbatch's own (`ROW-DIGEST-PARCEL`), made of letters, digits and dashes that every provider takes.
+The user's `custom_id` stays at home: it may be doubled, empty or too long. The digest tells whether the row is still
+the one that was sent.
+"""
+
+import re
+from typing import Any
+
+import orjson
+from msgspec import Struct
+
+from arkbatch.batch_jobs.forms import Form
+from arkbatch.core.types import Row
+from arkbatch.protocol.endpoints import ENDPOINTS
+
+_DIGEST = 8
+_WIRE_ID = re.compile(r"(\d+)-([0-9a-f]{8})-(\d+)")
+
+EXPIRED, CANCELLED = "batch_expired", "batch_cancelled"
+
+
+class WireId(Struct, frozen=True, gc=False):
+    """The row, the beginning of its digest, and the parcel that a line belongs to."""
+
+    row: int
+    digest: str
+    parcel: int
+
+    def __str__(self) -> str:
+        return f"{self.row}-{self.digest}-{self.parcel}"
+
+
+def wire_id(row: Row, parcel: int) -> WireId:
+    return WireId(row.number, row.digest[:_DIGEST], parcel)
+
+
+def read_wire_id(text: object) -> WireId | None:
+    """None: the id is none of arkbatch's."""
+    found = _WIRE_ID.fullmatch(text) if isinstance(text, str) else None
+    return WireId(int(found[1]), found[2], int(found[3])) if found else None
+
+
+def url_of(endpoint: str, form: Form) -> str:
+    """The `url` of a line: the path with the version in front, as the form spells it."""
+    return form.url + ENDPOINTS[endpoint].path
+
+
+def encode_line(row: Row, parcel: int, form: Form) -> bytes:
+    """One line of a batch file, with its newline."""
+    body = {name: value for name, value in row.body.items() if not (form.no_model and name == "model")}
+    line: dict[str, Any] = {"custom_id": str(wire_id(row, parcel))}
+    if not form.bare_lines:
+        line |= {"method": "POST", "url": url_of(row.endpoint, form)}
+    return orjson.dumps({**line, "body": body}) + b"\n"
+
+
+def objection(row: Row, form: Form) -> str | None:
+    """Why a row cannot travel in a batch file of this form, or None."""
+    if row.body.get("stream"):
+        return "stream is true, and batch files are not streamed: leave it out"
+    if form.endpoints and row.endpoint not in form.endpoints:
+        return f"{row.endpoint} is not offered in batch files of {form.name}"
+    return None
+
+
+class OutputLine(Struct, frozen=True, gc=False):
+    """What one line of an output or error file says.
+
+    status: of the reply, 0 when there was none; body: of the reply, as JSON; code, message: of an error without a reply
+    """
+
+    custom_id: str
+    id: str
+    status: int
+    body: bytes
+    request_id: str = ""
+    code: str = ""
+    message: str = ""
+
+    @property
+    def is_unsent(self) -> bool:
+        """The batch ended before the line was worked on, so that nothing was billed for it."""
+        return not self.status and self.code in {EXPIRED, CANCELLED}
+
+
+def read_output_line(line: bytes) -> OutputLine | None:
+    """None: it is no line of an output file, such as a last line that was cut off."""
+    try:
+        parsed = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("custom_id"), str):
+        return None
+    response, error = parsed.get("response"), parsed.get("error")
+    id_ = given if isinstance(given := parsed.get("id"), str) else ""
+    if isinstance(response, dict) and response.get("body") is not None:
+        status, request_id = response.get("status_code"), response.get("request_id")
+        return OutputLine(
+            parsed["custom_id"],
+            id_,
+            status if type(status) is int and 100 <= status < 600 else _status_of(response["body"]),
+            orjson.dumps(response["body"]),
+            request_id if isinstance(request_id, str) else "",
+        )
+    said = error if isinstance(error, dict) else {"message": error} if isinstance(error, str) else {}
+    code, message = said.get("code"), said.get("message")
+    return OutputLine(parsed["custom_id"], id_, 0, b"", "", str(code or ""), str(message or ""))
+
+
+def _status_of(body: object) -> int:
+    """Of a reply whose line says no status, or 0, beside a body."""
+    is_error = not isinstance(body, dict | list) or (isinstance(body, dict) and body.get("error") is not None)
+    return 500 if is_error else 200

@@ -1,0 +1,117 @@
+"""Plain HTTP for batch services: small JSON calls, and files that go and come without being held in memory.
+
+It tries nothing twice. A call that was cut off says whether it may have arrived, since a batch that is ordered twice is
+paid twice.
+"""
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+from msgspec import Struct
+
+from arkbatch.core.disk_errors import disk
+from arkbatch.core.job import Job
+from arkbatch.core.types import Break, Broken
+from arkbatch.transport.proxies import proxy_for
+from arkbatch.transport.transport_errors import detail, how
+
+_SILENCE_SECONDS = 300.0
+_PIECE = 1 << 18
+
+
+class HttpReply(Struct, frozen=True):
+    """What came back. `headers` has lower-case names."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+    def json(self) -> Any:
+        """The parsed body; None when it is no JSON."""
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return None
+
+
+class BatchHttp:
+    """Calls below one base URL, with one key."""
+
+    def __init__(self, session: aiohttp.ClientSession, base_url: str) -> None:
+        self._session = session
+        self._base_url = base_url
+        self._proxy = proxy_for(base_url)
+
+    async def ask(
+        self, method: str, path: str, *, params: Mapping[str, str] | None = None, body: Any = None
+    ) -> HttpReply | Broken:
+        """One small call; `body` is sent as JSON."""
+        data = None if body is None else orjson.dumps(body)
+        headers = {"Content-Type": "application/json"} if data is not None else {}
+        return await self._exchange(method, path, params=params, data=data, headers=headers)
+
+    async def upload(self, path: str, fields: Mapping[str, str], name: str, file: Path) -> HttpReply | Broken:
+        """Send a file as a form, field by field in the order that the official SDK has, the file last."""
+        with file.open("rb") as opened:
+            form = aiohttp.FormData()
+            for key, value in fields.items():
+                form.add_field(key, value)
+            form.add_field("file", opened, filename=name, content_type="application/octet-stream")
+            return await self._exchange("POST", path, data=form)
+
+    async def download(self, path: str, target: Path, start: int = 0) -> HttpReply | Broken:
+        """Append a file's content to `target`, from byte `start` on. The body of a good reply is not returned."""
+        headers = {"Accept": "application/binary"} | ({"Range": f"bytes={start}-"} if start else {})
+        try:
+            async with self._session.get(self._base_url + path, headers=headers, proxy=self._proxy) as response:
+                if response.status not in (200, 206):
+                    return HttpReply(response.status, await response.read(), _lower(response.headers))
+                if response.status == 206 and not _begins_at(response.headers.get("Content-Range", ""), start):
+                    os.truncate(target, 0)
+                    return Broken(Break.GARBLED, "the server sent another part of the file than the one asked for")
+                mode = "ab" if response.status == 206 else "wb"
+                with disk(target), target.open(mode) as file:
+                    async for piece in response.content.iter_chunked(_PIECE):
+                        file.write(piece)
+                    file.flush()
+                    os.fsync(file.fileno())
+                return HttpReply(200, b"", _lower(response.headers))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return Broken(how(error), detail(error))
+
+    async def _exchange(self, method: str, path: str, **how_to: Any) -> HttpReply | Broken:
+        try:
+            async with self._session.request(
+                method, self._base_url + path, proxy=self._proxy, allow_redirects=False, **how_to
+            ) as response:
+                return HttpReply(response.status, await response.read(), _lower(response.headers))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return Broken(how(error), detail(error))
+
+
+def may_have_arrived(broken: Broken) -> bool:
+    """Whether a call that was cut off may have been carried out."""
+    return broken.how is not Break.CONNECT
+
+
+def _begins_at(content_range: str, start: int) -> bool:
+    """Whether a `Content-Range` is of the part that was asked for; a server that leaves it out is believed."""
+    return not content_range or content_range.startswith(f"bytes {start}-")
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+@asynccontextmanager
+async def open_batch_http(job: Job) -> AsyncIterator[BatchHttp]:
+    """With the job's API key and its time for a connection."""
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=job.timeouts.connect, sock_read=_SILENCE_SECONDS)
+    headers = {"User-Agent": "arkbatch", "Authorization": f"Bearer {job.api_key.reveal()}"}
+    async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
+        yield BatchHttp(session, job.base_url)
