@@ -28,6 +28,7 @@ from arkbatch.core.text import counted
 from arkbatch.core.types import Cause, Failure, Kind
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.journal.run_directory import FAILURES
+from arkbatch.protocol.error_body import Complaint
 from arkbatch.protocol.error_codes import rule_for
 
 _SETTLING_SECONDS = 300.0  # until a batch that was ordered must stand in the provider's list
@@ -377,7 +378,8 @@ class ParcelWorker:
 
 
 def _cause_of(refused: ServiceRefused, what: str) -> Cause:
-    rule, _ = rule_for(refused.status if refused.status >= 300 else 400, refused.code, "", refused.reason)
+    said = Complaint(refused.reason, refused.code)
+    rule, _ = rule_for(said, refused.status if refused.status >= 300 else 400)
     advice = rule.advice or "change what the message names, and run the same command again; nothing is ordered twice"
     return Cause(rule.kind, refused.code or f"http_{refused.status}", f"{what}: {refused.reason}", advice)
 
