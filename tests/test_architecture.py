@@ -81,8 +81,17 @@ TOUCHES_OUTSIDE = {
         "worker_pool",
     },
     "estimate": {"build_estimate", "count_tokens", "input_sizes", "measured"},
-    "journal": {"group_on_disk", "journal", "read_backwards", "rebase", "run_directory"},
-    "limits": {"limiter", "request_rate", "wait_queue"},
+    "journal": {
+        "group_on_disk",
+        "journal",
+        "read_backwards",
+        "rebase",
+        "run_directory",
+        "shard_files",
+        "shard_records",
+    },
+    "cluster": {"plan", "shard"},
+    "limits": {"limiter", "rate_source", "request_rate", "wait_queue"},
     "monitor": {"control_socket", "notify", "notify_channels", "progress_bar", "run_log"},
     "pricing": {"bill_csv", "price_files", "run_price_file"},
     "reports": {
@@ -101,7 +110,7 @@ TOUCHES_OUTSIDE = {
         "timeline",
         "vectors",
     },
-    "rows": {"input_file", "media_files", "sniff_input"},
+    "rows": {"storage", "input_file", "media_files", "sniff_input"},
     "transport": {
         "aiohttp_internals",
         "auth",

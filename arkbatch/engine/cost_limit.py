@@ -32,6 +32,7 @@ PART = 6000  # an image takes 5120 at most
 UNSEEN = 4096  # Ark's own limit of output where a request names none; thinking is beside it
 ENOUGH = 20  # answers, after which the longest of them stands for what may come
 SOME_MORE = Decimal("1.1")
+UNITS = 10**9  # parts of a currency in which shares of a budget are counted
 
 HOW_TO_PRICE = (
     "Give the price with --prices FILE, as [[model]] with family, currency and price.online = { input, output }, "
@@ -76,6 +77,10 @@ class CostLimit:
         self._largest: dict[tuple[str, str, str], _Largest] = {}
         self._closed = False
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._whole = (self._most_cost, self._most_tokens)
+        self._is_shared = self._share_is_used_up = False
+        self._missing: CostReservation | None = None  # a call for which the share has no room
+        self.share_is_short: Callable[[], None] = lambda: None
 
     async def admit(self, row: Row, size: Size, expected: int) -> CostReservation | Cause | None:
         """Wait until the call fits. A cause: it never will; None: `close` was called. `expected`: output tokens."""
@@ -90,7 +95,10 @@ class CostLimit:
                 self._take(hold)
                 self._wake()  # there may be room for the next as well
                 return hold
-            if not self._in_flight:
+            if self._is_shared and not self._share_is_used_up:
+                self._missing = hold
+                self.share_is_short()
+            elif not self._in_flight:
                 return self._used_up(over, hold)
             await self._wait(first=True)
         return None
@@ -128,6 +136,7 @@ class CostLimit:
     def allow(self, most_cost: float) -> None:
         """Another budget of money from now on, where there is one. Less than is spent ends the run as any other."""
         self._most_cost = Decimal(str(most_cost))
+        self._whole = (self._most_cost, self._most_tokens)
         self._wake()
 
     @property
@@ -143,13 +152,44 @@ class CostLimit:
         """
         most = list(self._largest.values())
         if code == MAX_TOKENS:
-            given = Decimal(self._most_tokens or 0)
+            given = Decimal(self._whole[1] or 0)
             least = Decimal(self.tokens + max((each.given + each.answered for each in most), default=0))
         else:
-            given = self._most_cost or ZERO
+            given = self._whole[0] or ZERO
             costs = [self._dearest(each.row, each.given, each.answered) for each in most]
             least = self.spent + max((cost for cost in costs if isinstance(cost, Decimal)), default=ZERO)
         return max(2 * given, _rounded_up(least * SOME_MORE))
+
+    # ---- a share of a budget that other workers hold shares of too
+
+    def begin_sharing(self, share_is_short: Callable[[], None]) -> None:
+        """From now on the budget is what `allow_share` says. `share_is_short` is called when a call does not fit."""
+        self._is_shared, self.share_is_short = True, share_is_short
+        self.allow_share(0, used_up=False)
+
+    def committed(self) -> tuple[int, int]:
+        """What is spent, and what calls in flight may still take, in the smallest unit that counts."""
+        if self._most_cost is None:
+            return self.tokens, self._held.tokens
+        return _units(self.spent), _units(self._held.cost)
+
+    def needed(self) -> int:
+        """What the first call in line may take; 0 when none waits for the budget."""
+        if self._missing is None:
+            return 0
+        return self._missing.tokens if self._most_cost is None else _units(self._missing.cost)
+
+    def allow_share(self, share: int, *, used_up: bool) -> None:
+        """This worker's part from now on. used_up: a larger part will never come."""
+        if self._most_cost is None:
+            self._most_tokens = share
+        else:
+            self._most_cost = Decimal(share) / UNITS
+        if used_up:
+            self._share_is_used_up = True
+        if self._missing is not None and (used_up or self._over(self._missing) is None):
+            self._missing = None
+            self._wake()
 
     def close(self) -> None:
         """Let nobody wait any more."""
@@ -171,10 +211,10 @@ class CostLimit:
 
     def _used_up(self, code: str, hold: CostReservation) -> Cause:
         if code == MAX_COST:
-            amounts = (self._most_cost or ZERO, self.spent, hold.cost)
+            amounts = (self._whole[0] or ZERO, self.spent, hold.cost)
             most, spent, next_call = (f"{shown(each)} {self.currency}" for each in amounts)
         else:
-            most, spent, next_call = (f"{each or 0:,} tokens" for each in (self._most_tokens, self.tokens, hold.tokens))
+            most, spent, next_call = (f"{each or 0:,} tokens" for each in (self._whole[1], self.tokens, hold.tokens))
         flag = "--" + code.replace("_", "-")
         return Cause(
             Kind.BILLING,
@@ -277,6 +317,11 @@ def _holds(body: Body, ceiling: int) -> bool:
     thinking = body.get("thinking")
     silent = isinstance(thinking, dict) and thinking.get("type") == "disabled"
     return not ceiling or silent or body.get("max_completion_tokens") is not None
+
+
+def _units(amount: Decimal) -> int:
+    """An amount in the smallest unit of shared budgets, rounded up."""
+    return int((amount * UNITS).to_integral_value(rounding=ROUND_UP))
 
 
 def plain(amount: Decimal) -> str:

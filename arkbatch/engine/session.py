@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -38,6 +39,7 @@ from arkbatch.engine.wiring import (
 from arkbatch.engine.worker_pool import WorkerPool
 from arkbatch.journal.run_directory import LOG, SessionInfo
 from arkbatch.limits.pace_file import write_pace
+from arkbatch.limits.rate_source import LeasedRates
 from arkbatch.monitor.commands import Command, CommandReply
 from arkbatch.monitor.observer import Observer, ObserverGroup
 from arkbatch.monitor.run_log import RunLog
@@ -45,6 +47,9 @@ from arkbatch.pricing.summary import Summary, summarise
 from arkbatch.transport.build import open_connection
 from arkbatch.transport.connection_slots import ConnectionSlots
 from arkbatch.transport.transport import Transport
+
+if TYPE_CHECKING:
+    from arkbatch.limits.limiter import Limiter
 
 ABANDONED = "abandoned"
 DISK_FULL = "disk full"
@@ -54,17 +59,24 @@ class Session:
     """One session of one run. `work` once; `stop` from a signal handler or an observer.
 
     is_stopping: somebody asked for it
+    rates: leases on limits that other workers share, None where the limits are this session's own
     """
 
     def __init__(
-        self, run: OpenRun, observers: Sequence[Observer] = (), chance: Callable[[], float] = random.random
+        self,
+        run: OpenRun,
+        observers: Sequence[Observer] = (),
+        chance: Callable[[], float] = random.random,
+        rates: LeasedRates | None = None,
     ) -> None:
         self._run = run
         self._observers = observers
         self._observer = Observer()
         self._chance = chance
+        self._rates = rates
         self.is_stopping = False
         self._engine: WorkerPool | None = None
+        self._limiter: Limiter | None = None
         self._steering: CommandHandler | None = None
 
     def handle(self, order: Command) -> CommandReply:
@@ -111,7 +123,8 @@ class Session:
                 if self.is_stopping:  # somebody asked before there was anything to stop
                     engine.stop()
                 try:
-                    async with _beside(durable.keep(lambda: resume_at(engine), telling.note), telling.keep()):
+                    sync = durable.keep(lambda: resume_at(engine), telling.note)
+                    async with _beside(sync, telling.keep(), *self._leases(engine)):
                         ending = (await engine.work_off(job.limits.concurrency)).value
                 except StorageFull:
                     ending = DISK_FULL
@@ -128,6 +141,12 @@ class Session:
                 noticing.ended(summary)
         return summary
 
+    def _leases(self, engine: WorkerPool) -> "Iterator[asyncio._CoroutineLike[None]]":
+        """The conversation about limits that other workers share, where there is one."""
+        limiter = self._limiter
+        if self._rates is not None and limiter is not None:
+            yield self._rates.keep(limiter, lambda: limiter.circuit_breaker.is_away, engine.spending)
+
     def _put_together(
         self,
         rows: Iterator[Row | BadRow],
@@ -141,7 +160,7 @@ class Session:
         began = clock()
         pace = build_pace(job, began, read_memory(run))
         outage = build_outage(job, began, known=run.journal.ledger.done.count > 0)
-        limiter = build_limiter(job, began, pace, outage)
+        limiter = self._limiter = build_limiter(job, began, pace, outage, self._rates)
         timetable = RunHours(job.hours, limiter, observer, noticing, wall=run.wall, now=began)
         timetable.look(began)
         tools = build_dependencies(

@@ -19,6 +19,7 @@ from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.pace_file import read_pace
 from arkbatch.limits.published_limits import published, ramp_at
 from arkbatch.limits.ramp import Memory
+from arkbatch.limits.rate_source import LeasedRates
 from arkbatch.limits.slow_calls import Flights
 from arkbatch.limits.token_rate import Allowance, Budget
 from arkbatch.limits.token_split import Shares, Slope
@@ -81,9 +82,14 @@ def build_outage(job: Job, now: float, *, known: bool) -> Outage:
     return Outage(now, width=job.limits.concurrency, give_up_after=job.retry.give_up_after, known=known)
 
 
-def build_limiter(job: Job, now: float, pace: Pace, outage: Outage) -> Limiter:
-    """The limiter of a job, with the given limits."""
+def build_limiter(job: Job, now: float, pace: Pace, outage: Outage, rates: LeasedRates | None = None) -> Limiter:
+    """The limiter of a job, with the given limits; with leases on shared limits, these stand in their place."""
     limits = job.limits
+    if rates is not None:
+        slow_calls = Flights() if job.lane == "online" else None
+        return Limiter(
+            concurrency=limits.concurrency, shares=[rates], pace=rates.pace, outage=outage, slow_calls=slow_calls
+        )
     return Limiter(
         concurrency=limits.concurrency,
         requests_per_minute=limits.rpm,

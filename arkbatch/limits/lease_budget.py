@@ -84,14 +84,21 @@ class SharedBudget:
         del self._shares[shard]
 
     def lose(self, shard: int) -> None:
-        """A worker died or was shut out: all that it was granted stays charged."""
-        share = self._shares.pop(shard, None)
+        """A worker died or was shut out: what it was granted and is not known to have spent stays charged.
+
+        What it spent stands in the records, which the next attempt begins with and reports as its own.
+        """
+        share = self._shares.get(shard)
         if share is not None:
-            self._charged += share.granted
+            self._charged += share.granted - share.spent
+            self._shares[shard] = _Share(share.attempt, share.spent, share.spent)
 
     def _share_of(self, shard: int, attempt: int) -> _Share:
         share = self._shares.get(shard)
-        if share is None or share.attempt != attempt:
-            self.lose(shard)
+        if share is None:
             share = self._shares[shard] = _Share(attempt)
+        elif share.attempt != attempt:
+            self.lose(shard)
+            share = self._shares[shard]
+            share.attempt = attempt
         return share

@@ -134,14 +134,21 @@ class Lease(Struct, frozen=True, omit_defaults=True):
 
 
 class AdaptivePace(Protocol):
-    """What the core asks of the adaptive limit."""
+    """What the core asks of the adaptive limit, and tells it."""
+
+    @property
+    def requests_per_minute(self) -> float | None:
+        """Calls a minute that the service takes, None where it never refused."""
+        ...
 
     @property
     def places(self) -> int | None:
         """Calls at once that the service takes, None where it never refused."""
         ...
 
-    def ready_in(self, now: float, in_flight: int) -> float: ...
+    def closed_for(self, now: float) -> float:
+        """Seconds in which no call is to begin, after a refusal."""
+        ...
 
     def sent(self, at: float, calls: int) -> None: ...
 
@@ -151,12 +158,16 @@ class AdaptivePace(Protocol):
 
 
 class _OpenLease(Struct):
-    """begins, ends: by the core's clock; closed_at: when its last call was sent, None while that is not known."""
+    """begins, ends: by the core's clock; closed_at: when its last call was sent, None while that is not known.
+
+    pending: settlements that came before its end was known; until then they could only be booked at a wrong time
+    """
 
     begins: float
     ends: float
     granted: Amounts
     closed_at: float | None = None
+    pending: list[Amounts] = []
 
 
 class _Worker(Struct):
@@ -172,10 +183,13 @@ class _Worker(Struct):
 class LeaseCore:
     """One for each account and model. Not for threads.
 
-    pace: the adaptive limit, None for none
+    pace: the adaptive limit, None for none; spent: of the budget, before
+    first: number of the first lease, so that a coordinator that begins anew does not mistake those of the one before
     """
 
-    def __init__(self, limits: SharedLimits, now: float, pace: AdaptivePace | None = None, spent: int = 0) -> None:
+    def __init__(
+        self, limits: SharedLimits, now: float, pace: AdaptivePace | None = None, *, spent: int = 0, first: int = 1
+    ) -> None:
         self.limits = limits
         self.budget = None if limits.budget is None else SharedBudget(limits.budget, spent)
         self._meters = [None if limit is None else LeaseMeter(limit, now) for limit in _per_minute(limits)]
@@ -183,7 +197,7 @@ class LeaseCore:
         self._workers: dict[str, _Worker] = {}
         self._leases: dict[int, _OpenLease] = {}  # the newest last; forgotten when nothing can be settled any more
         self._attempts: dict[int, int] = {}  # the attempt that may work, by shard
-        self._number = 0
+        self._number = first - 1
         self._last_begin = now
         self._prober: str | None = None
         self.calls = 0
@@ -256,13 +270,22 @@ class LeaseCore:
         for meter, granted, used in zip(self._meters, _parts(lease.granted), _parts(report.used), strict=True):
             if meter is not None:
                 meter.close(lease.ends, lease.closed_at, granted, min(used, granted))
+        for difference in lease.pending:
+            self._book(now, lease.closed_at, difference)
+        if self._pace is not None and report.used.requests:
+            self._pace.sent(lease.closed_at, report.used.requests)
 
     def _settle(self, now: float, settlement: Settlement) -> None:
         lease = self._leases.get(settlement.lease)
         if lease is None:
             return
-        at = lease.ends if lease.closed_at is None else lease.closed_at
-        for meter, difference in zip(self._meters, _parts(settlement.difference), strict=True):
+        if lease.closed_at is None:
+            lease.pending.append(settlement.difference)
+        else:
+            self._book(now, lease.closed_at, settlement.difference)
+
+    def _book(self, now: float, at: float, differences: Amounts) -> None:
+        for meter, difference in zip(self._meters, _parts(differences), strict=True):
             if meter is not None:
                 meter.settle(now, at, difference)
 
@@ -298,13 +321,13 @@ class LeaseCore:
     # ---- one slot
 
     def _grant(self, now: float, request: LeaseRequest, common: Lease) -> Lease:
+        self._follow_pace(now)
         chunk = self._chunk()
         granted = self._amounts(now, request, chunk)
         begins = max(self._last_begin, now, *self._earliest(now, granted))
-        if self._pace is not None:
-            wait = self._pace.ready_in(now, sum(each.in_flight for each in self._workers.values()))
-            begins = max(begins, now + min(wait, LONGEST_CHUNK))
-            if wait > LONGEST_RESERVATION:
+        if self._pace is not None and (wait := self._pace.closed_for(now)) > 0:
+            begins = max(begins, now + wait)
+            if wait > LONGEST_CHUNK:
                 return replace(common, starts_in=LONGEST_CHUNK, reason="the service asked for fewer calls")
         if begins - now > LONGEST_RESERVATION:
             return replace(common, starts_in=min(begins - now - LONGEST_RESERVATION / 2, LONGEST_CHUNK))
@@ -317,9 +340,19 @@ class LeaseCore:
         for meter, amount in zip(self._meters, _parts(granted), strict=True):
             if meter is not None:
                 meter.take(begins, ends, amount)
-        if self._pace is not None:
-            self._pace.sent(begins, granted.requests)
         return replace(common, lease=self._number, starts_in=begins - now, ends_in=ends - now, granted=granted)
+
+    def _follow_pace(self, now: float) -> None:
+        """Calls a minute: the given limit, or what the service was found to take if that is less."""
+        found = None if self._pace is None else self._pace.requests_per_minute
+        limits = [limit for limit in (self.limits.requests_per_minute, found) if limit is not None]
+        meter = self._meters[0]
+        if not limits:
+            self._meters[0] = None
+        elif meter is None:
+            self._meters[0] = LeaseMeter(min(limits), now)
+        elif meter.per_minute != min(limits):
+            meter.change_limit(now, min(limits))
 
     def _chunk(self) -> float:
         """Seconds of the limit that one lease stands for."""

@@ -63,7 +63,7 @@ def test_all_workers_together_never_commit_more_than_the_budget(steps):
         elif kind == "return":
             worker["share"] = budget.report(place, worker["attempt"], worker["spent"], held, gives_back=True)
         elif kind == "die":
-            gone += worker["spent"] + held
+            gone += held
             budget.lose(place)
-            workers[place] = {"attempt": worker["attempt"] + 1, "spent": 0, "held": [], "share": 0}
+            workers[place] = {"attempt": worker["attempt"] + 1, "spent": worker["spent"], "held": [], "share": 0}
         assert gone + sum(each["spent"] + sum(each["held"]) for each in workers.values()) <= most

@@ -234,12 +234,12 @@ def test_a_prober_that_dies_is_replaced():
 class Pace:
     """An adaptive limit that closes for as long as it was told."""
 
-    places = None
+    places = requests_per_minute = None
 
     def __init__(self):
         self.until, self.calls = 0.0, 0
 
-    def ready_in(self, now, in_flight):
+    def closed_for(self, now):
         return max(self.until - now, 0.0)
 
     def sent(self, at, calls):

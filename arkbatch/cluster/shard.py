@@ -1,0 +1,178 @@
+"""One attempt at one shard: the rows of a range, worked off by the same session as a local run.
+
+The range is copied into a file of its own, so that the session reads an ordinary input and any format works; a shard
+that is a whole local file is read where it is. The run directory belongs to this attempt alone. It begins with what
+earlier attempts have recorded, so nothing that was recorded is sent again.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from arkbatch.cluster.plan import open_parquet, real_range
+from arkbatch.core.disk_errors import disk
+from arkbatch.core.errors import RunChanged
+from arkbatch.core.job import Job
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.session import Session, summary_of
+from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, private
+from arkbatch.journal.shard_files import (
+    Finished,
+    Shard,
+    ShardDirectory,
+    TakenOver,
+    digest_of_record,
+    lines_of_attempts,
+)
+from arkbatch.journal.shard_records import ShardRecords
+from arkbatch.limits.rate_source import LeasedRates
+from arkbatch.monitor.observer import Observer
+from arkbatch.pricing.summary import Summary
+from arkbatch.rows.storage import Identity, copy_ranges, is_remote, open_bytes
+
+
+class Attempt(Struct, frozen=True):
+    """A claimed attempt. input: the file that its session reads; is_copy: it goes away at the end."""
+
+    shard: Shard
+    number: int
+    directory: Path
+    input: Path
+    is_copy: bool
+
+
+class ShardResult(Struct, frozen=True):
+    """How an attempt ended. `is_finished`: every row of the shard has its record."""
+
+    shard: int
+    attempt: int
+    is_finished: bool
+    summary: Summary
+
+
+def begin_attempt(shards: ShardDirectory, shard: Shard) -> Attempt:
+    """Claim an attempt, take over what is recorded, and provide its input. RunChanged: the input is another one."""
+    source = open_bytes(shard.part.path, tag=shard.part.tag if is_remote(shard.part.path) else "")
+    if source.identity() != Identity(shard.part.size, shard.part.tag):
+        raise RunChanged(
+            f"{shard.part.path} changed since the run was planned. Put the old file back, "
+            f"or begin a run in another directory."
+        )
+    number = _claim(shards, shard)
+    directory = shards.attempt(shard.index, number)
+    if shard.is_whole and not is_remote(shard.part.path):
+        return Attempt(shard, number, directory, Path(shard.part.path), is_copy=False)
+    target = shards.path / f"{shard.index:06}.{number}.input{Path(shard.part.path).suffix}"
+    copy_shard(shard, target)
+    return Attempt(shard, number, directory, target, is_copy=True)
+
+
+def _claim(shards: ShardDirectory, shard: Shard) -> int:
+    """A directory that holds what earlier attempts have recorded, from the moment at which it exists."""
+    earlier = shards.attempts(shard.index)
+    number = shards.claim(shard.index, max(earlier, default=0) + 1)
+    fresh = shards.path / f"{shard.index:06}.{number}.new"
+    with disk(fresh):
+        fresh.mkdir(mode=0o700, exist_ok=True)
+        taken = _take_over(shards, shard, earlier, fresh)
+        shards.write_taken(shard.index, number, taken)
+        fresh.rename(shards.attempt(shard.index, number))
+    return number
+
+
+def _take_over(shards: ShardDirectory, shard: Shard, earlier: list[int], fresh: Path) -> TakenOver:
+    """Copy the records of earlier attempts, as they are at this moment."""
+    attempts = lines_of_attempts(shards, shard.index, earlier)
+    ends = dict(zip(reversed(earlier), (attempt.results_end for attempt in attempts), strict=False))
+    failures = [digest_of_record(line) for attempt in attempts for line in attempt.failures]
+    records = ShardRecords(attempts)
+    with (
+        open(fresh / RESULTS, "wb", opener=private) as results,
+        open(fresh / FAILURES, "wb", opener=private) as failed,
+    ):
+        for succeeded, line in records.rows():
+            (results if succeeded else failed).write(line)
+        for file in (results, failed):
+            file.flush()
+            os.fsync(file.fileno())
+    known = shards.taken_over(shard.index, earlier[-1]).failures if earlier else []
+    return TakenOver(results=ends, failures=sorted({*known, *failures}))
+
+
+def copy_shard(shard: Shard, target: Path) -> None:
+    """The rows of a shard as a file of their own."""
+    part = shard.part
+    source = open_bytes(part.path, tag=part.tag if is_remote(part.path) else "")
+    if part.kind == "parquet":
+        _copy_row_groups(shard, target)
+        return
+    begin, end = real_range(shard, source)
+    with disk(target), open(target, "wb", opener=private) as file:
+        if begin:
+            file.write(source.read(0, part.header))
+        file.writelines(copy_ranges(source, begin, end))
+
+
+def _copy_row_groups(shard: Shard, target: Path) -> None:
+    from pyarrow.parquet import ParquetWriter
+
+    file = open_parquet(open_bytes(shard.part.path))
+    with disk(target), ParquetWriter(target, file.schema_arrow) as writer:
+        for group in range(shard.begin, shard.end):
+            writer.write_table(file.read_row_group(group))
+
+
+def job_of_shard(job: Job, attempt: Attempt) -> Job:
+    """The job of one attempt. How a table is read was settled when the run was planned."""
+    return replace(job, input=str(attempt.input), run_dir=str(attempt.directory), row_limit=None)
+
+
+async def run_attempt(
+    job: Job,
+    shards: ShardDirectory,
+    attempt: Attempt,
+    *,
+    wall: Callable[[], float],
+    observers: Sequence[Observer] = (),
+    rate_source: LeasedRates | None = None,
+    started: Callable[[Session], None] = lambda _: None,
+) -> ShardResult:
+    """Work off the rows of an attempt that have no record.
+
+    rate_source: leases on limits that all workers share, None where this worker has limits of its own
+    started: is given the session, to stop it
+    """
+    with ExitStack() as stack:
+        if attempt.is_copy:
+            stack.callback(attempt.input.unlink, missing_ok=True)
+        run = stack.enter_context(OpenRun(job_of_shard(job, attempt), wall=wall, command="shard"))
+        if run.found.to_send:
+            session = Session(run, observers, rates=rate_source)
+            started(session)
+            summary = await session.work()
+        else:
+            summary = summary_of(run, "nothing left", 0.0)
+            run.journal.close()
+        ledger, lines, rows = run.journal.ledger, run.info.input.lines, run.info.input.rows
+        is_finished = not summary.left and ledger.ended() >= rows
+        ended = Finished(attempt.number, lines, rows, ledger.done.count, ledger.failed.count)
+    if is_finished:
+        shards.finish(attempt.shard.index, ended)
+    return ShardResult(attempt.shard.index, attempt.number, is_finished, summary)
+
+
+def lines_of_shard(shards: ShardDirectory, shard: Shard, attempts: Sequence[int]) -> tuple[int, int] | None:
+    """Numbers that the rows of a shard take, and how many rows there are; None while no attempt has looked."""
+    done = shards.finished(shard.index)
+    if done is not None:
+        return done.lines, done.rows
+    for number in reversed(attempts):
+        directory = RunDirectory(shards.attempt(shard.index, number))
+        if directory.exists:
+            info = directory.read_info().input
+            return info.lines, info.rows
+    return None

@@ -1,0 +1,260 @@
+"""The files of a run that several workers share: the plan of its shards, and one run directory for each attempt.
+
+    RUN/shards.json                   the plan; a shard is a range of one input file
+    RUN/shards/000003.2/              an ordinary run directory: the second attempt at shard 3
+    RUN/shards/000003.2.taken.json    what it took over from the attempts before it
+    RUN/shards/000003.done.json       the shard is finished, and by which attempt
+    RUN/shards/000003.seed/           records of an earlier session without shards, at their places in this shard
+
+An attempt begins with the records of all attempts before it, so the newest one holds a record for each row that is
+done, except for what a worker wrote that was given up for dead and still lives. Such lines stand in its own directory,
+behind what was taken over.
+"""
+
+import os
+from collections.abc import Iterator
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from arkbatch.core.disk_errors import disk
+from arkbatch.core.errors import RunDamaged, RunDirectoryError
+from arkbatch.journal.journal import end_of_lines, read_lines
+from arkbatch.journal.run_directory import FAILURES, RESULTS, replace_file
+
+SHARDS_PLAN, SHARDS = "shards.json", "shards"
+PLAN_FORMAT = 1
+Kind = Literal["lines", "csv", "parquet", "whole"]
+T = TypeVar("T")
+
+
+class InputPart(Struct, frozen=True, omit_defaults=True):
+    """One input file as it was when the run was planned.
+
+    tag: changes when the file does; kind: how it is cut
+    cuts: for `csv` the bytes, for `parquet` the row groups at which shards after the first begin
+    header: bytes before the first record of a table
+    """
+
+    path: str
+    size: int
+    tag: str
+    kind: Kind
+    cuts: list[int] = []
+    header: int = 0
+    groups: int = 0
+
+
+class ShardPlan(Struct):
+    """What `shards.json` holds. shard_bytes: at which lengths files of lines are cut; job: as `run.json` keeps it."""
+
+    format: int
+    run_id: str
+    created_at: str
+    shard_bytes: int
+    parts: list[InputPart]
+    job: dict[str, Any]
+    asked: dict[str, Any]
+    asked_digest: str
+    simulated: bool = False
+
+    def shards(self) -> "Iterator[Shard]":
+        """All shards in input order."""
+        index = 0
+        for part in self.parts:
+            for begin, end in _ranges(part, self.shard_bytes):
+                yield Shard(index, part, begin, end)
+                index += 1
+
+    @property
+    def count(self) -> int:
+        """How many shards there are."""
+        return sum(len(_ranges(part, self.shard_bytes)) for part in self.parts)
+
+
+class Shard(Struct, frozen=True):
+    """A part of one input file. begin, end: bytes, or row groups of Parquet.
+
+    A line belongs to the shard in whose range its first byte lies, so plans of lines need no look at the file.
+    """
+
+    index: int
+    part: InputPart
+    begin: int
+    end: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the shard is its file."""
+        last = self.part.groups if self.part.kind == "parquet" else self.part.size
+        return self.part.kind == "whole" or (self.begin == 0 and self.end == last)
+
+
+class Finished(Struct, frozen=True):
+    """A shard is finished. lines: numbers that its rows take; rows: that there are."""
+
+    attempt: int
+    lines: int
+    rows: int
+    done: int
+    failed: int
+
+
+class TakenOver(Struct, frozen=True):
+    """What an attempt began with. results: bytes, by attempt; failures: digests of the lines."""
+
+    results: dict[int, int] = {}
+    failures: list[str] = []
+
+
+def _ranges(part: InputPart, shard_bytes: int) -> list[tuple[int, int]]:
+    if part.kind == "whole":
+        return [(0, part.size)]
+    last = part.groups if part.kind == "parquet" else part.size
+    cuts = list(range(shard_bytes, part.size, shard_bytes)) if part.kind == "lines" else part.cuts
+    return list(zip([0, *cuts], [*cuts, last], strict=True))
+
+
+class ShardDirectory:
+    """The files of one run's shards."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self.path = run / SHARDS
+
+    @property
+    def is_planned(self) -> bool:
+        return (self.run / SHARDS_PLAN).exists()
+
+    def read_plan(self) -> ShardPlan:
+        path = self.run / SHARDS_PLAN
+        if not path.exists():
+            raise RunDirectoryError(
+                f"{self.run} has no {SHARDS_PLAN}. Make it with: arkbatch shard plan INPUT -o {self.run}"
+            )
+        plan = _read(path, ShardPlan)
+        if plan.format != PLAN_FORMAT:
+            raise RunDirectoryError(f"{path} was written in format {plan.format}. Update arkbatch on this machine.")
+        return plan
+
+    def write_plan(self, plan: ShardPlan) -> None:
+        self._create()
+        replace_file(self.run / SHARDS_PLAN, msgspec.json.format(msgspec.json.encode(plan), indent=1) + b"\n")
+
+    def _create(self) -> None:
+        with disk(self.path):
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def attempt(self, shard: int, number: int) -> Path:
+        """The run directory of an attempt."""
+        return self.path / f"{shard:06}.{number}"
+
+    def seed(self, shard: int) -> Path:
+        return self.path / f"{shard:06}.seed"
+
+    def attempts(self, shard: int) -> list[int]:
+        """The numbers of the attempts that were begun."""
+        return self.all_attempts().get(shard, [])
+
+    def all_attempts(self) -> dict[int, list[int]]:
+        """The numbers of the attempts that were begun, by shard: one look at the directory."""
+        found: dict[int, list[int]] = {}
+        if not self.path.is_dir():
+            return found
+        for entry in os.scandir(self.path):
+            shard, _, number = entry.name.partition(".")
+            if number.isdecimal() and shard.isdecimal() and entry.is_dir():
+                found.setdefault(int(shard), []).append(int(number))
+        return {shard: sorted(numbers) for shard, numbers in found.items()}
+
+    def claim(self, shard: int, number: int) -> int:
+        """A number for a new attempt, this one or a later one, which one process alone gets."""
+        self._create()
+        with disk(self.path):
+            while not _create_new(self.path / f"{shard:06}.{number}.claim"):
+                number += 1
+        return number
+
+    def finished(self, shard: int) -> Finished | None:
+        path = self.path / f"{shard:06}.done.json"
+        return _read(path, Finished) if path.exists() else None
+
+    def finish(self, shard: int, ended: Finished) -> bool:
+        """Mark a shard as finished, unless another attempt has done so."""
+        path = self.path / f"{shard:06}.done.json"
+        own = path.with_name(f"{shard:06}.{ended.attempt}.done.new")
+        replace_file(own, msgspec.json.encode(ended) + b"\n")
+        try:
+            os.link(own, path)
+        except FileExistsError:
+            return False
+        finally:
+            own.unlink(missing_ok=True)
+        return True
+
+    def unfinish(self, shard: int) -> None:
+        (self.path / f"{shard:06}.done.json").unlink(missing_ok=True)
+
+    def taken_over(self, shard: int, number: int) -> TakenOver:
+        path = self.path / f"{shard:06}.{number}.taken.json"
+        return _read(path, TakenOver) if path.exists() else TakenOver()
+
+    def write_taken(self, shard: int, number: int, taken: TakenOver) -> None:
+        replace_file(self.path / f"{shard:06}.{number}.taken.json", msgspec.json.encode(taken) + b"\n")
+
+
+class AttemptLines:
+    """What one attempt adds to its shard, as it is when this object is made: later lines are not seen.
+
+    results_from: bytes of the results that a later attempt took over; known: digests of failures that it took over
+    """
+
+    def __init__(self, directory: Path, results_from: int = 0, known: frozenset[str] = frozenset()) -> None:
+        self._results = directory / RESULTS
+        self._begin = results_from
+        self.results_end = end_of_lines(self._results) if self._results.exists() else 0
+        lines = (line for _, line in read_lines(directory / FAILURES))
+        self.failures = [line for line in lines if digest_of_record(line) not in known]
+
+    def results(self) -> Iterator[tuple[Path, int, bytes]]:
+        """The path, offset and bytes of each line."""
+        for offset, line in read_lines(self._results, self._begin, self.results_end):
+            yield self._results, offset, line
+
+
+def lines_of_attempts(shards: ShardDirectory, shard: int, numbers: list[int]) -> list[AttemptLines]:
+    """The attempts at a shard, the newest first; together they hold each line once."""
+    if not numbers:
+        seed = shards.seed(shard)
+        return [AttemptLines(seed)] if seed.is_dir() else []
+    newest = numbers[-1]
+    taken = shards.taken_over(shard, newest)
+    known = frozenset(taken.failures)
+    earlier = [
+        AttemptLines(shards.attempt(shard, number), taken.results.get(number, 0), known)
+        for number in reversed(numbers[:-1])
+    ]
+    return [AttemptLines(shards.attempt(shard, newest)), *earlier]
+
+
+def _create_new(path: Path) -> bool:
+    """Make an empty file; False when it is there."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        return False
+    return True
+
+
+def digest_of_record(line: bytes) -> str:
+    return blake2b(line, digest_size=8).hexdigest()
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except msgspec.DecodeError as error:
+        raise RunDamaged(f"{path} cannot be read ({error}). Restore it from a backup.") from error
