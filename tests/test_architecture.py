@@ -90,7 +90,7 @@ TOUCHES_OUTSIDE = {
         "shard_files",
         "shard_records",
     },
-    "cluster": {"plan", "shard"},
+    "cluster": {"merge", "plan", "service", "shard", "worker"},
     "limits": {"limiter", "rate_source", "request_rate", "wait_queue"},
     "monitor": {"control_socket", "notify", "notify_channels", "progress_bar", "run_log"},
     "pricing": {"bill_csv", "price_files", "run_price_file"},

@@ -52,6 +52,10 @@ class SharedBudget:
         """Whether workers should give back what they do not need for calls in flight."""
         return self.left * STEP_SHARE < self._most
 
+    def begin_with(self, shard: int, spent: int) -> None:
+        """What the records of a shard that is not finished have spent. Its next attempt reports this as its own."""
+        self._shares[shard] = _Share(0, spent, spent)
+
     def allow(self, most: int) -> None:
         """Another budget from now on."""
         self._most = most

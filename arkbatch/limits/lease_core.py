@@ -228,6 +228,15 @@ class LeaseCore:
         if self._prober == worker:
             self._prober = None
 
+    def is_fenced(self, shard: int, attempt: int) -> bool:
+        """Whether another attempt has taken the place of this one."""
+        return attempt < self._attempts.get(shard, attempt)
+
+    @property
+    def in_flight(self) -> int:
+        """Calls in flight at all workers, as last told."""
+        return sum(worker.in_flight for worker in self._workers.values())
+
     # ---- what a worker asks
 
     def lease(self, now: float, request: LeaseRequest) -> Lease:
@@ -235,9 +244,9 @@ class LeaseCore:
         self.calls += 1
         self._forget_old(now)
         self._take_in(now, request)
-        if request.attempt < self._attempts.setdefault(request.shard, request.attempt):
+        if self.is_fenced(request.shard, request.attempt):
             return Lease(is_fenced=True)
-        self._attempts[request.shard] = max(request.attempt, self._attempts[request.shard])
+        self._attempts[request.shard] = request.attempt
         common = self._with_budget(request, Lease(places=self._share_places(request)))
         if not request.wanted.requests:
             return replace(common, starts_in=LONGEST_CHUNK)

@@ -9,6 +9,7 @@ worker sends nothing outside of what the coordinator counts.
 """
 
 import asyncio
+import contextlib
 import math
 from bisect import bisect_right
 from collections import deque
@@ -37,6 +38,7 @@ UNUSED_END = 0.9  # of a lease's life; the rest is for calls that are on their w
 LOOK_AGAIN = 0.05  # s, until the limiter asks again for what is on its way
 REMEMBERED = 3600.0  # s; calls that last longer settle nothing
 FIRST_RETRY, LAST_RETRY = 0.2, 2.0  # s, while the coordinator does not answer
+FEWEST_PLACES = 8  # that are asked for beyond the calls in flight, so that the number can grow
 ENOUGH_LEFT = 0.5  # of a lease; with less, the next one is asked for
 
 
@@ -144,6 +146,7 @@ class LeasedRates:
         self._asked_at = -math.inf
         self._ask_again_at = -math.inf
         self._wake: asyncio.Event | None = None
+        self._budget: BudgetHolder | None = None
         self._gives_back = False  # the budget is short, so what is not needed goes back
 
     # ---- an Allowance, as the limiter knows it
@@ -214,11 +217,12 @@ class LeasedRates:
     async def keep(self, limiter: LimiterView, is_away: Callable[[], bool], budget: BudgetHolder | None = None) -> None:
         """Ask for leases until it is cancelled. ShardTaken: another worker has the shard."""
         self._wake, retry = asyncio.Event(), FIRST_RETRY
+        self._budget = budget
         if budget is not None:
             budget.begin_sharing(self._wake_up)
         while True:
-            await self._until_next(budget)
-            request, asked_at = self._request(limiter, is_away(), budget), self._clock()
+            await self._until_next()
+            request, asked_at = self._request(limiter, is_away=is_away()), self._clock()
             self._asked_at = asked_at
             try:
                 lease = await self._ask(request)
@@ -234,21 +238,25 @@ class LeasedRates:
             if budget is not None and lease.budget is not None:
                 budget.allow_share(lease.budget, used_up=lease.budget_answer is BudgetAnswer.USED_UP)
 
-    async def end(self, limiter: LimiterView, budget: BudgetHolder | None = None) -> None:
+    async def end(self) -> None:
         """Give back what is left, once. A coordinator that is not there counts it as used."""
         now = self._clock()
         self._over += [lease.report(now) for lease in self._held]
         self._held.clear()
-        self._lacks = False
-        with_nothing = self._request(limiter, False, budget)
-        try:
-            await self._ask(with_nothing)
-        except CoordinatorLost:
-            return
+        self._lacks, self._sent = False, 0
+        request = self._request(None, is_away=False)
+        with contextlib.suppress(CoordinatorLost):
+            await self._ask(request)
 
-    async def _until_next(self, budget: BudgetHolder | None) -> None:
+    @property
+    def spent(self) -> int:
+        """Of the budget, by all attempts at the shard; 0 without a budget."""
+        return self._budget.committed()[0] if self._budget is not None else 0
+
+    async def _until_next(self) -> None:
         """Wait until there is a reason to ask, a second at most; at most four messages a second."""
         assert self._wake is not None
+        budget = self._budget
         while True:
             now = self._clock()
             soonest = max(self._asked_at + SHORTEST_CHUNK, self._ask_again_at)
@@ -272,13 +280,17 @@ class LeasedRates:
         last = self._held[-1] if self._held else None
         return last is None or last.is_low or (last.begins <= now and last.ends - now < SHORTEST_CHUNK)
 
-    def _request(self, limiter: LimiterView, is_away: bool, budget: BudgetHolder | None) -> LeaseRequest:
-        now = self._clock()
+    def _request(self, limiter: LimiterView | None, *, is_away: bool) -> LeaseRequest:
+        now, budget = self._clock(), self._budget
+        in_flight, waiting = (limiter.in_flight, limiter.waiting) if limiter is not None else (0, 0)
         while self._held and (now >= self._held[0].ends or not self._held[0].requests):
             self._over.append(self._held.popleft().report(now))
         worker, shard, attempt = self._names
         spent, held = budget.committed() if budget is not None else (0, 0)
         needed = budget.needed() if budget is not None else 0
+        gives_back = budget is not None and self._gives_back
+        if budget is not None and gives_back:
+            budget.allow_share(spent + held, used_up=False)  # at once, so that no call takes what is on its way back
         wanted, first = Amounts(), Amounts()
         if self._wants_lease(now):
             wanted, first = Amounts(UNLIMITED, UNLIMITED, UNLIMITED, UNLIMITED), self._first
@@ -288,8 +300,8 @@ class LeasedRates:
             attempt,
             wanted=wanted,
             first=first,
-            in_flight=limiter.in_flight,
-            places=min(self.pace.most, limiter.in_flight + limiter.waiting + max(8, limiter.in_flight)),
+            in_flight=in_flight,
+            places=0 if limiter is None else min(self.pace.most, in_flight + waiting + max(FEWEST_PLACES, in_flight)),
             reports=self._over,
             settlements=[Settlement(number, difference) for number, difference in self._differences.items()],
             refusals=[Refusal(scope, max(now - sent_at, 0.0), after) for scope, sent_at, after in self.pace.refusals],
@@ -298,7 +310,7 @@ class LeasedRates:
             spent=spent,
             held=held,
             needed=needed,
-            gives_back=self._gives_back and not needed,
+            gives_back=gives_back,
         )
         self._over, self._differences, self._sent = [], {}, 0
         self.pace.refusals, self.pace.ended = [], 0

@@ -41,3 +41,34 @@ async def run_one(job, url, shards, shard, **more):
     attempt = begin_attempt(shards, shard)
     ready = replace(job, base_url=url, api_key=Secret("any-key"))
     return await run_attempt(ready, shards, attempt, wall=lambda: BEGAN + loop.time(), **more)
+
+
+async def cluster_of(job, url, shards, workers, *, limits=None, pace=None, meanwhile=None, core=None):
+    """Workers and a coordinator over real HTTP on loopback, all in one loop. Returns the coordinator."""
+    from arkbatch.cluster.coordinator import Coordinator
+    from arkbatch.cluster.service import CoordinatorAddress, CoordinatorClient, new_token, serve_coordinator
+    from arkbatch.cluster.worker import Worker
+    from arkbatch.limits.lease_core import LeaseCore, SharedLimits
+
+    loop = asyncio.get_running_loop()
+    ready = replace(job, base_url=url, api_key=Secret("any-key"))
+    limits = limits or SharedLimits(job.limits.concurrency)
+    core = core or LeaseCore(limits, loop.time(), pace)
+    coordinator = Coordinator(core, shards.read_plan().count)
+    token = new_token()
+    async with serve_coordinator(coordinator, token, clock=loop.time) as address:
+        known = CoordinatorAddress(address, token)
+
+        async def one(number):
+            async with CoordinatorClient(lambda: known, loop.time) as client:
+                worker = Worker(client, shards, ready, name=f"w{number}", wall=lambda: BEGAN + loop.time())
+                return await worker.work()
+
+        tasks = [asyncio.ensure_future(one(number)) for number in range(workers)]
+        if meanwhile is not None:
+            await meanwhile(coordinator, tasks)
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+    return coordinator

@@ -1,0 +1,83 @@
+"""What workers and the coordinator say to each other."""
+
+from msgspec import Struct
+
+from arkbatch.core.types import Cause
+from arkbatch.limits.lease_core import Lease, LeaseRequest
+
+
+class WorkerCounts(Struct, frozen=True, omit_defaults=True):
+    """How an attempt stands. rows: of its shard; recorded: in this attempt, without what it took over."""
+
+    rows: int = 0
+    done: int = 0
+    failed: int = 0
+    recorded: int = 0
+    retried: int = 0
+    requests_per_minute: float = 0.0
+    tokens_per_minute: float = 0.0
+
+
+class NextRequest(Struct, frozen=True):
+    """A worker wants a shard."""
+
+    worker: str
+
+
+class NextShard(Struct, frozen=True, omit_defaults=True):
+    """The shard to work on; None: ask again in so many seconds, or go home if all is over."""
+
+    shard: int | None = None
+    wait: float = 0.0
+    is_over: bool = False
+
+
+class Begun(Struct, frozen=True):
+    """A worker has claimed an attempt. Earlier attempts at the shard get no lease any more."""
+
+    worker: str
+    shard: int
+    attempt: int
+
+
+class Beat(Struct, frozen=True):
+    """A worker is alive while it prepares a shard, and sends nothing."""
+
+    worker: str
+    shard: int
+
+
+class LeaseMessage(Struct, frozen=True):
+    """A lease is asked for, and how the attempt stands."""
+
+    request: LeaseRequest
+    counts: WorkerCounts = WorkerCounts()
+
+
+class LeaseReply(Struct, frozen=True, omit_defaults=True):
+    """is_draining: send no more, and end when the calls in flight have ended."""
+
+    lease: Lease
+    is_draining: bool = False
+
+
+class Ended(Struct, frozen=True, omit_defaults=True):
+    """An attempt has ended.
+
+    is_finished: every row of the shard has its record; spent: of the budget, by all attempts together
+    halt: why no row can work until someone acts; trouble: what else went wrong
+    """
+
+    worker: str
+    shard: int
+    attempt: int
+    is_finished: bool
+    spent: int = 0
+    halt: Cause | None = None
+    trouble: str = ""
+    was_stopped: bool = False
+    counts: WorkerCounts = WorkerCounts()
+
+
+class Done(Struct, frozen=True):
+    """The message was taken in."""

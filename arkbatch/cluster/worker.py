@@ -1,0 +1,202 @@
+"""A worker: pulls shards from the coordinator and works them off, one after the other, until all is over.
+
+The same loop serves Ray actors, Slurm tasks, pods and plain processes; only who starts it differs.
+"""
+
+import asyncio
+import os
+import platform
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from arkbatch.cluster.messages import (
+    Beat,
+    Begun,
+    Done,
+    Ended,
+    LeaseMessage,
+    LeaseReply,
+    NextRequest,
+    NextShard,
+    WorkerCounts,
+)
+from arkbatch.cluster.service import CoordinatorClient
+from arkbatch.cluster.shard import Attempt, ShardResult, begin_attempt, run_attempt
+from arkbatch.core.errors import ArkbatchError, StorageFull
+from arkbatch.core.job import Job
+from arkbatch.engine.session import Session
+from arkbatch.journal.shard_files import Shard, ShardDirectory
+from arkbatch.limits.lease_core import Lease, LeaseRequest
+from arkbatch.limits.rate_source import LeasedRates, ShardTaken
+from arkbatch.monitor.observer import Observer
+from arkbatch.monitor.progress import FoundRows, Progress
+
+BEAT_SECONDS = 2.0
+
+
+class WorkerReport(Struct):
+    """What a worker did."""
+
+    shards: int = 0
+    taken_away: int = 0
+    troubles: list[str] = []
+
+
+def worker_name(suffix: str = "") -> str:
+    """A name that no other worker has."""
+    return f"{platform.node()}-{os.getpid()}-{os.urandom(3).hex()}{suffix}"
+
+
+class _Counting(Observer):
+    """Keeps how the attempt stands, to be told with each lease."""
+
+    def __init__(self) -> None:
+        self.counts = WorkerCounts()
+        self._found: FoundRows | None = None
+
+    def opened(self, found: FoundRows) -> None:
+        self._found = found
+        self.counts = WorkerCounts(found.total, found.done, found.failed)
+
+    def progressed(self, standing: Progress) -> None:
+        found = self._found
+        already = found.done + found.failed if found is not None else 0
+        self.counts = WorkerCounts(
+            rows=standing.total,
+            done=already + standing.recorded - standing.failed,
+            failed=standing.failed,
+            recorded=standing.recorded,
+            retried=standing.retried,
+            requests_per_minute=standing.rpm,
+            tokens_per_minute=standing.tpm,
+        )
+
+
+class Worker:
+    """One worker process, or one of several in a process.
+
+    job: without limits per minute, which are the coordinator's
+    """
+
+    def __init__(
+        self,
+        client: CoordinatorClient,
+        shards: ShardDirectory,
+        job: Job,
+        *,
+        name: str,
+        wall: Callable[[], float],
+        observer: Observer | None = None,
+    ) -> None:
+        self._client = client
+        self._shards = shards
+        self._job = job
+        self._name = name
+        self._wall = wall
+        self._observer = observer
+        self._session: Session | None = None
+        self._is_stopping = False
+        self.report = WorkerReport()
+
+    def stop(self) -> None:
+        """End when the calls in flight have ended."""
+        self._is_stopping = True
+        if self._session is not None:
+            self._session.stop()
+
+    async def work(self) -> WorkerReport:
+        """Work until nothing is left. ArkbatchError: no shard can be worked on here."""
+        shards = list(self._shards.read_plan().shards())
+        while not self._is_stopping:
+            given = await self._client.send_patiently("/next", NextRequest(self._name), NextShard)
+            if given.is_over:
+                break
+            if given.shard is None:
+                await asyncio.sleep(given.wait)
+                continue
+            await self._work_on(shards[given.shard])
+        return self.report
+
+    async def _work_on(self, shard: Shard) -> None:
+        counting, attempt = _Counting(), None
+        ended = Ended(self._name, shard.index, 0, is_finished=False, was_stopped=True)
+        try:
+            attempt = await self._prepare(shard)
+            await self._client.send_patiently("/begun", Begun(self._name, shard.index, attempt.number), Done)
+            result, spent = await self._run(attempt, counting)
+            ended = self._ended_well(result, spent, counting)
+        except ShardTaken as taken:
+            self.report.taken_away += 1
+            self.report.troubles.append(str(taken))
+            return
+        except StorageFull:
+            raise
+        except ArkbatchError as error:
+            self.report.troubles.append(str(error))
+            number = attempt.number if attempt is not None else 0
+            ended = Ended(self._name, shard.index, number, is_finished=False, trouble=str(error))
+        await self._client.send_patiently("/ended", ended, Done)
+
+    def _ended_well(self, result: ShardResult, spent: int, counting: _Counting) -> Ended:
+        summary = result.summary
+        self.report.shards += result.is_finished
+        return Ended(
+            self._name,
+            result.shard,
+            result.attempt,
+            is_finished=result.is_finished,
+            spent=spent,
+            halt=summary.halt if summary.ending == "halted" else None,
+            was_stopped=summary.ending == "stopped",
+            trouble="" if result.is_finished else f"its session ended as {summary.ending}",
+            counts=counting.counts,
+        )
+
+    async def _prepare(self, shard: Shard) -> Attempt:
+        """Claim an attempt in a thread, since a shard may have to be fetched, and be heard meanwhile."""
+        work = asyncio.ensure_future(asyncio.to_thread(begin_attempt, self._shards, shard))
+        while not (await asyncio.wait([work], timeout=BEAT_SECONDS))[0]:
+            await self._client.send_patiently("/beat", Beat(self._name, shard.index), Done)
+        return work.result()
+
+    async def _run(self, attempt: Attempt, counting: _Counting) -> tuple[ShardResult, int]:
+        async def ask(request: LeaseRequest) -> Lease:
+            reply = await self._client.send("/lease", LeaseMessage(request, counting.counts), LeaseReply)
+            if reply.is_draining:
+                self.stop()
+            return reply.lease
+
+        rates = LeasedRates(
+            ask,
+            worker=self._name,
+            shard=attempt.shard.index,
+            attempt=attempt.number,
+            concurrency=self._job.limits.concurrency,
+            clock=asyncio.get_running_loop().time,
+        )
+        observers = [counting] if self._observer is None else [counting, self._observer]
+        try:
+            result = await run_attempt(
+                self._job,
+                self._shards,
+                attempt,
+                wall=self._wall,
+                observers=observers,
+                rate_source=rates,
+                started=self._started,
+            )
+            return result, rates.spent
+        finally:
+            self._session = None
+            await rates.end()
+
+    def _started(self, session: Session) -> None:
+        self._session = session
+        if self._is_stopping:
+            session.stop()
+
+
+def shards_for(index: int, of: int, shards: int) -> range:
+    """The shards of one of several workers that divide them without a coordinator."""
+    return range(index, shards, of)
