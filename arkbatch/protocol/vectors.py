@@ -7,7 +7,7 @@ verdict to find. The vectors of a reply are a list, each with its index, or the 
 import re
 import struct
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -33,15 +33,36 @@ def with_base64(reply: bytes) -> bytes:
 
 def vectors(body: Any) -> Iterator[tuple[int, bytes]]:
     """The index and the floats of each vector of a reply. ValueError: one of them is none."""
-    for item in _items(body):
-        embedding, index = item["embedding"], item.get("index", 0)
+    items = list(_items(body))
+    indexes = indexes_of(items)
+    if indexes is None:
+        raise ValueError("the vectors do not say to which input each belongs")
+    for item, index in zip(items, indexes, strict=True):
+        embedding = item["embedding"]
         try:
             floats = _packed(embedding) if isinstance(embedding, list) else b64decode(embedding, validate=True)
         except (TypeError, struct.error, OverflowError) as error:
             raise ValueError(str(error)) from error
-        if not floats or len(floats) % FLOAT or not isinstance(index, int):
-            raise ValueError("it is empty, torn or without an index")
+        if not floats or len(floats) % FLOAT:
+            raise ValueError("it is empty or torn")
         yield index, floats
+
+
+def indexes_of(items: Sequence[dict[str, Any]]) -> list[int] | None:
+    """Return the input that each vector belongs to, None when that is in doubt.
+
+    Gemini leaves out an index of 0, and others leave out all: then the order tells. Two that say the same are in doubt.
+    """
+    said = [index if type(index := item.get("index")) is int else None for item in items]
+    if said.count(None) == len(said):
+        return list(range(len(said)))
+    left = set(range(len(said))) - {index for index in said if index is not None}
+    if None in said:
+        if len(left) != 1:
+            return None
+        said = [left.pop() if index is None else index for index in said]
+    indexes = [index for index in said if index is not None]
+    return indexes if sorted(indexes) == list(range(len(items))) else None
 
 
 def _items(body: Any) -> Iterator[dict[str, Any]]:

@@ -19,6 +19,7 @@ from msgspec import Raw, Struct
 from arkbatch.core.types import Attempt, BadRow, Failure, Outcome, Reply, Row, Success, Usage
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.protocol.endpoints.embeddings import MOST_INPUTS, inputs
+from arkbatch.protocol.vectors import indexes_of
 
 PACKED = ("embeddings", "batch_embeddings")
 # Ark advises at most 4 inputs, or 4,096 tokens, a call; others take hundreds at the same speed.
@@ -146,7 +147,7 @@ def _calls_apart(calls: Sequence[Attempt], weights: Sequence[int]) -> list[list[
 
 
 class _Item(Struct):
-    index: int
+    index: int | None = None
 
 
 def _replies(
@@ -155,7 +156,9 @@ def _replies(
     reply = success.reply
     parsed: dict[str, Raw] = msgspec.json.decode(reply.body, type=dict[str, Raw])
     items = msgspec.json.decode(parsed["data"], type=list[Raw])
-    by_index = {msgspec.json.decode(item, type=_Item).index: item for item in items}
+    indexes = indexes_of([{"index": msgspec.json.decode(item, type=_Item).index} for item in items])
+    assert indexes is not None  # the reply was judged to answer every input
+    by_index = dict(zip(indexes, items, strict=True))
     place = 0
     for row, usage, lost in zip(rows, usages, discarded, strict=True):
         own = range(place, place := place + len(_inputs(row)))

@@ -35,8 +35,9 @@ def test_one_id_is_shown_at_each_provider_unless_one_is_chosen():
     assert "at byteplus" not in prices("glm-5.2", "--provider", "ark")
 
 
-def test_a_changed_price_that_nobody_found_is_said_to_be_unknown():
-    assert "not known" in prices("deepseek-v4-flash")
+@pytest.mark.parametrize("model", ["deepseek-v4-pro-ga-260813", "deepseek-v4-flash-ga-260731"])
+def test_the_ids_under_which_ark_serves_deepseek_v4_have_prices(model):
+    assert "CNY" in prices(model)
 
 
 def test_json_has_decimals_as_strings():

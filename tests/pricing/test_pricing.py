@@ -148,13 +148,6 @@ def test_a_mixed_job_adds_up_to_the_last_digit():
             "",
             "the usage contradicts itself: a part of the input is larger than the whole",
         ),
-        (
-            {"input": 1, "output": 1},
-            "deepseek-v4-flash-260425",
-            "online",
-            "",
-            "deepseek-v4-flash-260425 (online): changed in August 2026; the new price has not been found",
-        ),
     ],
 )
 def test_what_is_not_known_is_unknown_and_says_why(usage, model, lane, tier, reason):

@@ -359,13 +359,19 @@ def test_vectors_are_matched_by_index(parsed, asked):
         (vectors(0, 1), "a", "wrong_data"),
         (vectors(0, 0), ["a", "b"], "wrong_data"),
         (vectors(1), "a", "wrong_data"),
-        (vectors(None), "a", "wrong_data"),
+        (vectors(None, 0, None), ["a", "b", "c"], "wrong_data"),
         (vectors(0, vector=[]), "a", "wrong_data"),
         (vectors(0, vector=None), "a", "wrong_data"),
         (vectors(0, vector=["x"]), "a", "wrong_data"),
+        (vectors(0, vector=[0.5, None, 0.5]), "a", "wrong_data"),
         (vectors(0, vector="AAA"), "a", "wrong_data"),
         ({"error": "x"}, "a", "error_in_200"),
     ],
 )
 def test_vectors_that_do_not_answer_every_input_are_a_problem(parsed, asked, code):
     assert EMBEDDINGS.read(parsed, embed(asked)).code == code
+
+
+@pytest.mark.parametrize(("indexes", "asked"), [((None,), "a"), ((None, 1), ["a", "b"]), ((None, None), ["a", "b"])])
+def test_vectors_without_an_index_are_matched_where_there_is_no_doubt(indexes, asked):
+    assert isinstance(EMBEDDINGS.read(vectors(*indexes), embed(asked)), Answer)

@@ -11,7 +11,9 @@ from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem, lacking,
 from arkbatch.protocol.endpoints.params import MISTAKEN, Check, first_problem, integer, missing, text, word, wrong
 from arkbatch.protocol.endpoints.sizes import narrow_and_wide
 from arkbatch.protocol.endpoints.usage import usage_in
+from arkbatch.protocol.vectors import indexes_of
 
+_NUMBERS = {float, int}
 MOST_INPUTS = 256
 MOST_BYTES = 100_000
 _IN_A_TOKEN = 4  # characters
@@ -83,7 +85,7 @@ def size(body: Body) -> Size:
 
 
 def read(parsed: object, body: Body | None = None) -> Answer | Problem:
-    if type(parsed) is not dict or parsed.get("error") is not None:
+    if type(parsed) is not dict or parsed.get("error"):
         return misfit(parsed)
     usage = usage_in(parsed)
     model, tier = said(parsed.get("model")), said(parsed.get("service_tier"))
@@ -101,9 +103,11 @@ def _mismatch(data: list[object], asked: object) -> str | None:
     expected = len(data) if asked is None else len(inputs(asked))
     if len(data) != expected:
         return f"{len(data)} vectors came for {expected} inputs"
-    found = {_index(item) for item in data} - {None}
-    if found != set(range(expected)):
-        return f"of {expected} inputs, {len(found)} have a vector with an index of their own"
+    items = [item for item in data if isinstance(item, dict) and is_vector(item.get("embedding"))]
+    if len(items) != expected:
+        return f"of {expected} inputs, {len(items)} have a vector"
+    if indexes_of(items) is None:
+        return f"of {expected} vectors, not each says to which input it belongs"
     return None
 
 
@@ -112,18 +116,10 @@ def inputs(asked: Any) -> list[Any]:
     return asked if isinstance(asked, list) and type(asked[0]) is not int else [asked]
 
 
-def _index(item: object) -> int | None:
-    """The input that a vector belongs to, None for what is no vector or says no index."""
-    if not isinstance(item, dict) or not is_vector(item.get("embedding")):
-        return None
-    index = item.get("index")
-    return index if type(index) is int else None
-
-
 def is_vector(value: object) -> bool:
-    """The first number speaks for the rest: a look at each would cost more than the whole verdict."""
+    """Return whether a value is a list of numbers, or may be a text that holds them."""
     if type(value) is list:
-        return bool(value) and type(value[0]) in (float, int)
+        return bool(value) and _NUMBERS.issuperset(map(type, value))
     return type(value) is str and len(value) > 0 and len(value) % 4 == 0
 
 
