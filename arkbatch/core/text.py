@@ -1,6 +1,7 @@
 """Numbers as people read them, and text from outside as a terminal may show it."""
 
 import json
+import unicodedata
 from typing import Any
 
 
@@ -34,6 +35,14 @@ def duration(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60:02} s"
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours} h {minutes:02} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def display_width(text: str) -> int:
+    """Columns of a terminal that a text takes: Chinese characters take two, combining marks none."""
+    return sum(
+        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+    )
 
 
 def printable(text: str) -> str:

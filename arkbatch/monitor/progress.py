@@ -33,6 +33,7 @@ class Progress(Struct, frozen=True, gc=False):
     reason: why the pace last changed
     waiting: what a run waits for that is held: paused, or outside its hours
     stragglers: how many calls take far longer than is usual, and the longest of them
+    cost: of the run so far, in words
     """
 
     total: int
@@ -53,6 +54,7 @@ class Progress(Struct, frozen=True, gc=False):
     reason: str = ""
     waiting: str = ""
     stragglers: str = ""
+    cost: str = ""
 
 
 def seconds_left(standing: Progress) -> float | None:

@@ -1,15 +1,20 @@
 """The progress of a session on stderr: a bar on a terminal, a line a minute elsewhere."""
 
+import os
 import sys
+from collections.abc import Sequence
 from typing import TextIO
 
 from tqdm import tqdm
 
 from arkbatch.core.steered import Steered
-from arkbatch.core.text import counted, duration, printable, short
+from arkbatch.core.text import counted, display_width, duration, printable, short
 from arkbatch.monitor.commands import describe_change
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import Progress, seconds_left
+
+_WIDE_COLUMNS = 100  # a terminal from here on has room for a long bar
+_USUAL_COLUMNS = 80  # where the terminal does not say
 
 
 class ProgressBar(Observer):
@@ -20,14 +25,17 @@ class ProgressBar(Observer):
         self._bar: tqdm | None = None
 
     def progressed(self, standing: Progress) -> None:
+        columns = _columns(self._stream)
         if self._bar is None:
-            form = "{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} rows{postfix}"
             whole = {"total": standing.total, "initial": standing.total - standing.left}
-            self._bar = tqdm(file=self._stream, bar_format=form, dynamic_ncols=True, mininterval=0, leave=True, **whole)
+            self._bar = tqdm(file=self._stream, ncols=columns, mininterval=0, leave=True, **whole)
+        width = 20 if columns >= _WIDE_COLUMNS else 8
+        self._bar.ncols = columns
+        self._bar.bar_format = f"{{percentage:3.0f}}% |{{bar:{width}}}| {{desc}}"
         self._bar.total = standing.total
         self._bar.n = standing.total - standing.left
-        self._bar.set_postfix_str(described(standing), refresh=False)
-        self._bar.refresh()
+        parts = [f"{self._bar.n:,}/{standing.total:,} rows", *figures(standing)]
+        self._bar.set_description_str(fitted(parts, columns - width - len("100% || ")))
 
     def stopping(self, in_flight: int) -> None:
         self._say(f"{_stopping(in_flight)} Ctrl-C again abandons {'it' if in_flight == 1 else 'them'}.")
@@ -76,19 +84,43 @@ def _stopping(in_flight: int) -> str:
 
 
 def described(standing: Progress) -> str:
-    """The figures beside the bar."""
+    """All figures of a line of progress."""
+    return ", ".join(figures(standing))
+
+
+def figures(standing: Progress) -> list[str]:
+    """Return the figures beside the bar, the most wanted first."""
     left = seconds_left(standing)
     parts = [
+        f"{duration(left)} left" if left is not None else "",
         f"{standing.failed} failed" if standing.failed else "",
-        f"{standing.retried} {'retry' if standing.retried == 1 else 'retries'}" if standing.retried else "",
+        standing.cost,
+        printable(standing.waiting),
         f"{standing.in_flight} in flight",
+        f"{standing.retried} {'retry' if standing.retried == 1 else 'retries'}" if standing.retried else "",
         standing.stragglers,
         _against(standing.rpm, standing.rpm_found or standing.rpm_limit, "req/min"),
         _against(standing.tpm, standing.tpm_limit, "tok/min"),
-        f"{duration(left)} left" if left is not None else "",
-        printable(standing.waiting or (f"limited by {standing.bound_by}" if standing.bound_by else "")),
+        "" if standing.waiting or not standing.bound_by else printable(f"limited by {standing.bound_by}"),
     ]
-    return ", ".join(part for part in parts if part)
+    return [part for part in parts if part]
+
+
+def fitted(parts: Sequence[str], columns: int) -> str:
+    """Join the first parts that fit; a part is never cut, and one that is too long gives way to shorter ones."""
+    line = ""
+    for part in parts:
+        longer = f"{line}, {part}" if line else part
+        if display_width(longer) <= columns:
+            line = longer
+    return line
+
+
+def _columns(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _USUAL_COLUMNS
+    except (OSError, ValueError):
+        return _USUAL_COLUMNS
 
 
 def _against(rate: float, limit: float | None, unit: str) -> str:

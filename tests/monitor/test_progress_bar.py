@@ -7,10 +7,11 @@ import pytest
 from builders import failure, row, success
 
 from arkbatch.core.errors import StorageFull
+from arkbatch.core.text import display_width
 from arkbatch.core.types import Again, Attempt, Cause, Kind, Scope
 from arkbatch.monitor.observer import Observer, ObserverGroup
 from arkbatch.monitor.progress import FoundRows, Progress
-from arkbatch.monitor.progress_bar import ProgressBar, ProgressLines, described
+from arkbatch.monitor.progress_bar import ProgressBar, ProgressLines, described, figures, fitted
 from arkbatch.monitor.run_log import RunLog
 
 LOOK = {"total": 1_000, "left": 600, "failed": 0, "in_flight": 32, "retried": 0, "recorded": 400, "seconds": 60.0}
@@ -38,17 +39,27 @@ class Clock:
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
-        ({}, "32 in flight, 400 req/min, 123k tok/min, 1 min 30 s left"),
+        ({}, "1 min 30 s left, 32 in flight, 400 req/min, 123k tok/min"),
         ({"failed": 3}, "3 failed, "),
         ({"retried": 1}, "1 retry, "),
         ({"retried": 7}, "7 retries, "),
         ({"rpm_limit": 500.0, "tpm_limit": 2e6}, "400/500 req/min, 123k/2M tok/min"),
         ({"bound_by": "the input"}, ", limited by the input"),
-        ({"bound_by": "x", "waiting": "paused since 14:02 UTC"}, "123k tok/min, paused since 14:02 UTC"),
+        ({"bound_by": "x", "waiting": "paused since 14:02 UTC"}, "paused since 14:02 UTC, 32 in flight"),
     ],
 )
 def test_the_figures_beside_the_bar(changes, part):
     assert part in described(look(**changes))
+
+
+@pytest.mark.parametrize("columns", [12, 60, 80, 120])
+def test_no_figure_is_cut_and_the_most_wanted_come_first(columns):
+    parts = [*figures(look(failed=3, cost="0.12 CNY", bound_by="请求频率上限")), "x" * 200]
+    line = fitted(parts, columns)
+    assert display_width(line) <= columns
+    assert set(line.split(", ")) <= {*parts, ""}
+    if columns >= 60:
+        assert line.startswith("1 min 30 s left, 3 failed, 0.12 CNY")
 
 
 def test_nothing_is_guessed_of_the_time_left_before_the_first_row():
@@ -68,14 +79,14 @@ def test_a_bar_fills_and_keeps_to_one_line_of_the_terminal():
         bar.progressed(look(left=0, bound_by="the server (it answered 429 and we hold at 20 a second)"))
         bar.closed("finished")
         printed = b""
-        while b"1000/1000 rows" not in printed:  # a busy machine brings it in parts
+        while b"1,000/1,000 rows" not in printed:  # a busy machine brings it in parts
             printed += os.read(leader, 65_536)
     os.close(leader)
     printed = printed.decode()
     assert " 40%" in printed
     assert "100%" in printed
-    assert "1000/1000 rows" in printed
-    assert max(len(line) for part in printed.split("\n") for line in part.split("\r")) <= 60
+    assert "1,000/1,000 rows" in printed
+    assert max(display_width(line) for part in printed.split("\n") for line in part.split("\r")) <= 60
 
 
 def test_a_stop_is_told_above_the_bar():
