@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Pause, resume, end or hasten a run while it goes on.")
 @click.argument("run_dir", metavar="RUN_DIR")
 @click.argument("action", metavar="ORDER")
-@click.argument("words", nargs=-1, metavar="[NAME=VALUE|KIND]...")
+@click.argument("words", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("--reason", default="", metavar="TEXT", help="Why; it is kept in run.json and run.log.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as one JSON line.")
 def command(run_dir: str, action: str, words: tuple[str, ...], *, reason: str, as_json: bool) -> None:
@@ -25,7 +25,6 @@ def command(run_dir: str, action: str, words: tuple[str, ...], *, reason: str, a
     drain            end as with one Ctrl-C: the same command goes on later
     set NAME=VALUE   rpm, tpm, input_tpm, output_tpm (or none), concurrency, and
                      max_cost of a run with a budget; at once, for this session
-    requeue KIND,... send the rows that failed so again now, before the others
     status           how it stands
 
     The order goes through a socket in the run directory that only its owner can open. It is not there on Windows.
@@ -34,7 +33,6 @@ def command(run_dir: str, action: str, words: tuple[str, ...], *, reason: str, a
     Examples:
       arkbatch ctl prompts.run pause --reason "the demo needs the quota"
       arkbatch ctl prompts.run set rpm=600 concurrency=40
-      arkbatch ctl prompts.run requeue timeout,overloaded
       arkbatch ctl prompts.run status --json
     """
     from pathlib import Path

@@ -15,8 +15,6 @@ from arkbatch.cli.options import ENDPOINTS, asking, job_from, sending
 
 if TYPE_CHECKING:
     from arkbatch.core.job import Job
-    from arkbatch.estimate.forecast import Counting
-    from arkbatch.estimate.input_sizes import Kinds
     from arkbatch.pricing.summary import Summary
 
 
@@ -48,41 +46,31 @@ class _Rows(click.IntRange):
     metavar="[N]",
     help=f"Send N rows, spread over the input, and measure ({SAMPLE}).",
 )
-@click.option(
-    "--tokenize", is_flag=True, help="Count input exactly by Ark's tokenization: sends all prompts, to no model."
-)
 @click.option("--simulate", is_flag=True, default=None, help="Answers from a simulator in this process; needs no key.")
 @click.option("--json", "as_json", is_flag=True, help="Print all that is known as one JSON line.")
-def command(input_: str, *, sample: int | None, tokenize: bool, as_json: bool, **flags: Any) -> int:
-    """Estimate the tokens, the cost and the time of a job. Nothing is sent without --sample or --tokenize.
+def command(input_: str, *, sample: int | None, as_json: bool, **flags: Any) -> int:
+    """Estimate the tokens, the cost and the time of a job. Nothing is sent without --sample.
 
     How long answers will be nobody knows before: without a sample there is a ceiling at best. With --sample 20 twenty
     rows are sent for real and kept as the first results of the run; `run` does not send them again.
 
-    Input is guessed from characters, or counted with --tokenize: that sends the text of every row to Ark's
-    tokenization, which is in no price list. Images stay a guess; so does what is put around each request, without a
-    sample.
+    Input is guessed from characters, and measured by a sample.
 
     \b
     Examples:
       arkbatch estimate prompts.jsonl --model doubao-seed-1-6-251015
       arkbatch estimate job.toml --sample 20
-      arkbatch estimate job.toml --sample 20 --tokenize
     """
     from msgspec.structs import replace
 
     from arkbatch.core.errors import UsageError
     from arkbatch.core.job import Notify, Schedule
 
-    job = job_from(input_, flags if sample or tokenize else {**flags, "dry_run": True})
+    job = job_from(input_, flags if sample else {**flags, "dry_run": True})
     job = replace(job, notify=Notify(), hours=Schedule())
     if job.input == "-":
         raise UsageError("estimate reads the input twice: save standard input to a file first")
-    if tokenize:
-        from arkbatch.cli.tokenize import refuse_to_count
-
-        refuse_to_count(job)
-    tell = partial(_tell, job, _run(input_, sys.argv[1:]), tokenize=tokenize, as_json=as_json)
+    tell = partial(_tell, job, _run(input_, sys.argv[1:]), as_json=as_json)
     return tell() if sample is None else _with_sample(job, sample, tell, as_json=as_json)
 
 
@@ -113,16 +101,14 @@ def _with_sample(job: "Job", count: int, tell: Callable[..., int], *, as_json: b
     )
 
 
-def _tell(
-    job: "Job", run: str, sample: Collection[int] = (), run_id: str = "", *, tokenize: bool, as_json: bool
-) -> int:
+def _tell(job: "Job", run: str, sample: Collection[int] = (), run_id: str = "", *, as_json: bool) -> int:
     """Print the estimate. sample: the rows that were sent for it, in the run of that id."""
     import msgspec
 
     from arkbatch.core.errors import ExitCode, UsageError
     from arkbatch.core.text import counted, printable_json
     from arkbatch.estimate.build_estimate import Question, bills_of, forecasts
-    from arkbatch.estimate.input_sizes import Kinds
+    from arkbatch.estimate.input_sizes import Kinds, readable_rows
     from arkbatch.estimate.measured import read_records
     from arkbatch.estimate.text import forecasts_text
 
@@ -133,12 +119,9 @@ def _tell(
     if records is not None and not any(row.answered for row in records.sampled.values()):
         raise UsageError(f"no row of the sample succeeded; `arkbatch status {job.run_dir}` tells why")
     kinds = Kinds(sample, records.ledger if records else ())
-    try:
-        counting = _counted(job, kinds, tokenize=tokenize, after_sample=bool(sample))
-    except KeyboardInterrupt:
-        click.echo("Interrupted while counting; no estimate was made. What was recorded is safe.", err=True)
-        return ExitCode.INTERRUPTED
-    found = forecasts(Question(job, datetime.now(UTC), records, counting, run_id), kinds.found)
+    for row in kinds.wanted(readable_rows(job)):
+        kinds.add(row, None)
+    found = forecasts(Question(job, datetime.now(UTC), records, seed=run_id), kinds.found)
     click.echo(printable_json(msgspec.json.encode(found)) if as_json else forecasts_text(found, f"Run it:  {run}"))
     return ExitCode.OK
 
@@ -152,20 +135,6 @@ def _answered(run_dir: str) -> int:
     return read_ledger(directory)[0].done.count if directory.exists else 0
 
 
-def _counted(job: "Job", kinds: "Kinds", *, tokenize: bool, after_sample: bool) -> "Counting":
-    """Read the rows into `kinds`, and say how their input was counted."""
-    if tokenize:
-        from arkbatch.cli.tokenize import count_rows
-
-        return count_rows(job, kinds, after_sample=after_sample)
-    from arkbatch.estimate.forecast import BY_CHARACTERS
-    from arkbatch.estimate.input_sizes import readable_rows
-
-    for row in kinds.wanted(readable_rows(job)):
-        kinds.add(row, None)
-    return BY_CHARACTERS
-
-
 def _run(input_: str, words: list[str]) -> str:
     """This command as a run."""
     kept = list(words)
@@ -174,7 +143,7 @@ def _run(input_: str, words: list[str]) -> str:
             kept[place] = ""
             if words[place + 1 : place + 2] and words[place + 1].isdecimal():
                 kept[place + 1] = ""
-        elif word.startswith("--sample=") or word in {"--json", "--tokenize"}:
+        elif word.startswith("--sample=") or word == "--json":
             kept[place] = ""
     said = [word for word in kept if word]
     return shlex.join(["arkbatch", "run", *said[1:]] if said[:1] == ["estimate"] else ["arkbatch", "run", input_])

@@ -86,6 +86,11 @@ class Row(Struct, frozen=True, gc=False):
     before: "tuple[Before, ...]" = ()
 
     @property
+    def members(self) -> "tuple[Row, ...]":
+        """The rows that this one stands for: itself, or those of a pack."""
+        return (self,)
+
+    @property
     def asked_model(self) -> str:
         """The model or endpoint id that the request names."""
         model: str = self.body.get("model", "")
@@ -103,6 +108,11 @@ class BadRow(Struct, frozen=True, gc=False):
     text: str
     before: "tuple[Before, ...]" = ()
     asked_model: ClassVar[str] = ""
+
+    @property
+    def members(self) -> "tuple[BadRow, ...]":
+        """Itself; a line that cannot be sent is in no pack."""
+        return (self,)
 
 
 class Before(Struct, frozen=True, gc=False, omit_defaults=True):

@@ -1,13 +1,13 @@
-"""One call of a row: the budget's leave, the limiter's turn, the exchange, the verdict, and who is told of it.
+"""Makes one call of a row: admission by budget and limiter, the exchange, the verdict, and the report of its end.
 
-What is to follow from a verdict, another call or a record, is the engine's to decide. Everything that the outside is
-touched by is in `Dependencies`, so that a test can put in anything else.
+What follows from a verdict is decided by `row_runner`. Everything of the outside world comes in by `Dependencies`, so
+that a test can put in something else.
 """
 
 import asyncio
+import json
 import math
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
 from msgspec import Struct
@@ -26,32 +26,32 @@ from arkbatch.core.types import (
     Done,
     Halt,
     Kind,
-    Outcome,
     Refused,
     Reply,
+    Response,
     Row,
     Size,
+    Usage,
     Verdict,
     assumed,
 )
 from arkbatch.engine.attempt_log import AttemptLog
 from arkbatch.engine.cost_limit import CostLimit, CostReservation
 from arkbatch.engine.halt_watch import EndedCall, HaltWatch
+from arkbatch.engine.recorder import OutcomeStore
 from arkbatch.engine.tool_loop import ToolLoop
 from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.permit import Permit
 from arkbatch.monitor.observer import Observer
 from arkbatch.protocol.endpoints import ENDPOINTS, Endpoint
+from arkbatch.protocol.endpoints.usage import meters
 from arkbatch.protocol.error_words import Meaning
 from arkbatch.protocol.verdict import judge
 from arkbatch.rows.media_files import Images
 from arkbatch.transport.transport import Transport
 
-
-class OutcomeStore(Protocol):
-    """What outcomes are handed to: a journal, as a rule. It is done with them when it returns."""
-
-    def record(self, *outcomes: Outcome) -> None: ...
+UNREADABLE = "unreadable"
+_LONGEST_USAGE = 10_000  # bytes
 
 
 class Dependencies(Struct, frozen=True):
@@ -59,10 +59,10 @@ class Dependencies(Struct, frozen=True):
 
     model: the job's model; call_prefix: begins each client request id, row and attempt follow
     chance: evenly from [0, 1); wall: unix time
-    spending: keeps the budget, None when there is none
+    cost_limit: keeps the budget, None when there is none
     files: what rows may name in their requests, None when they may not
     check: a second look at a good reply, which may find it unfit, None when the first is enough
-    talk: runs the tools that models call, None when nobody does
+    tools: runs the tools that models call, None when the job has none
     hedge: make a second call where one takes too long, with so many calls at once; 0: never
     error_numbers: what the provider's own error codes mean; has_answered: rows were answered in earlier sessions
     """
@@ -77,10 +77,10 @@ class Dependencies(Struct, frozen=True):
     call_prefix: str
     chance: Callable[[], float]
     wall: Callable[[], float]
-    spending: CostLimit | None = None
+    cost_limit: CostLimit | None = None
     files: Images | None = None
-    check: Callable[[Row, Reply, Done], Verdict] | None = None
-    talk: ToolLoop | None = None
+    check: Callable[[Row, Reply, Done], Awaitable[Verdict]] | None = None
+    tools: ToolLoop | None = None
     hedge: int = 0
     error_numbers: Mapping[str, Meaning] = {}
     has_answered: bool = False
@@ -95,173 +95,206 @@ class PreparedRow(Struct, frozen=True):
 
 
 class Admission(Struct, frozen=True, gc=False):
-    """What one call was given: its permit and its part of the budget, if there is one."""
+    """What one call was granted: a permit, and its part of the budget if there is a budget."""
 
     permit: Permit
-    hold: CostReservation | None
+    reservation: CostReservation | None
 
 
 class StartedCall(Struct, frozen=True, gc=False):
-    """A call under way."""
+    """A call that is ready to send or in flight."""
 
-    leave: Admission
+    admission: Admission
     call: Call
 
 
 class CallRunner:
-    """Makes the calls of a session."""
+    """Makes the calls of one session.
 
-    def __init__(self, tools: Dependencies) -> None:
-        self._tools = tools
+    The end of each call is told to four: the limiter, the budget, the row's attempt log and the observer.
+    """
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._needs = dependencies
         self._time = asyncio.get_running_loop().time
-        self._in_flight: dict[str, float] = {}  # when each call under way was let through, the oldest first
-        self._halt_watch = HaltWatch(has_answered=tools.has_answered)
+        self._in_flight: dict[str, float] = {}  # when each call in flight was permitted, the oldest first
+        self._halt_watch = HaltWatch(has_answered=dependencies.has_answered)
 
     def prepare(self, row: Row) -> PreparedRow:
+        """The row with its endpoint and its size."""
         endpoint = ENDPOINTS[row.endpoint]
         return PreparedRow(row, endpoint, endpoint.size(row.body))
 
-    async def run(self, asked: PreparedRow, history: AttemptLog) -> CallResult | Cause | None:
-        """Call once. None: no call is to be made any more; a cause: no row can be sent."""
-        sent = await self.start(asked, history)
-        if not isinstance(sent, StartedCall):
-            return sent
-        return self.end(sent, asked, history, await self.exchange(sent, asked))
+    async def run(self, prepared: PreparedRow, log: AttemptLog) -> CallResult | Cause | None:
+        """Call once. None: the session stops, so no call is made; a cause: the budget is used up."""
+        started = await self.start(prepared, log)
+        if not isinstance(started, StartedCall):
+            return started
+        return self.end(started, prepared, log, await self.exchange(started, prepared))
 
     # ---- the steps of it
 
-    async def start(self, asked: PreparedRow, history: AttemptLog) -> StartedCall | CallResult | Cause | None:
-        """Wait for leave to call once, and make the call ready; what else comes of it is as above."""
-        spending, limiter, hold = self._tools.spending, self._tools.limiter, None
-        demand = limiter.demand_of(asked.row, asked.size)
-        if spending is not None:
-            may = await spending.admit(asked.row, asked.size, demand.output_tokens)
-            if may is None or isinstance(may, Cause):
-                return may
-            hold = may
-        permit = await limiter.acquire(demand, untried=not history.sent)
+    async def start(self, prepared: PreparedRow, log: AttemptLog) -> StartedCall | CallResult | Cause | None:
+        """Wait for admission and make the call ready. A result: it cannot be sent; otherwise as `run`."""
+        limiter, budget, reservation = self._needs.limiter, self._needs.cost_limit, None
+        demand = limiter.demand_of(prepared.row, prepared.size)
+        if budget is not None:
+            granted = await budget.admit(prepared.row, prepared.size, demand.output_tokens)
+            if granted is None or isinstance(granted, Cause):
+                return granted
+            reservation = granted
+        permit = await limiter.acquire(demand, untried=not log.sent)
         if permit is None:
             return None
-        leave = Admission(permit, hold)
-        sent = self.begin(leave, asked, history)
-        return self.unsendable(leave, asked, sent) if isinstance(sent, Cause) else sent
+        return self.begin(Admission(permit, reservation), prepared, log)
 
-    async def admit_again(self, asked: PreparedRow) -> Admission | None:
-        """Leave for a call that can be done without. None: it does not fit the budget, or nobody goes any more."""
-        spending, limiter, hold = self._tools.spending, self._tools.limiter, None
-        demand = limiter.demand_of(asked.row, asked.size)
-        if spending is not None:
-            hold = spending.admit_now(asked.row, asked.size, demand.output_tokens)
-            if hold is None:
+    async def admit_second(self, prepared: PreparedRow) -> Admission | None:
+        """Wait for admission of a second call. None: the budget has no room for it, or the session stops."""
+        limiter, budget, reservation = self._needs.limiter, self._needs.cost_limit, None
+        demand = limiter.demand_of(prepared.row, prepared.size)
+        if budget is not None:
+            reservation = budget.admit_now(prepared.row, prepared.size, demand.output_tokens)
+            if reservation is None:
                 return None
         permit = None
         try:
             permit = await limiter.acquire(demand)
         finally:
-            if permit is None and spending is not None and hold is not None:
-                spending.settle(hold, asked.row, NO_USAGE, model="", service_tier="", answered=False)
-        return None if permit is None else Admission(permit, hold)
+            if permit is None and budget is not None and reservation is not None:
+                budget.settle(reservation, prepared.row, NO_USAGE, model="", service_tier="", answered=False)
+        return None if permit is None else Admission(permit, reservation)
 
-    def begin(self, leave: Admission, asked: PreparedRow, history: AttemptLog) -> StartedCall | Cause:
-        """Make the call ready. A cause: why it cannot be sent."""
-        tools, row, permit = self._tools, asked.row, leave.permit
+    def begin(self, admission: Admission, prepared: PreparedRow, log: AttemptLog) -> StartedCall | CallResult:
+        """Make the call ready. A result: it cannot be sent, and the admission was given back."""
+        needs, row, permit = self._needs, prepared.row, admission.permit
         # Encoded for each call, so that only rows on their way have their images in memory, and none that waits.
-        body = orjson.dumps(row.body) if tools.files is None else tools.files.encode(row.body)
+        body = orjson.dumps(row.body) if needs.files is None else needs.files.encode(row.body)
         if isinstance(body, Cause):
-            return body
-        if history.sent:  # the first call of a row has nothing behind it
-            history.resumes(permit.at, tools.limiter.paused_seconds(permit.at))
-            self.forgive(history)
-        history.sent += 1
-        attempt = history.sent
-        if row.before:  # a requeue is of the same session
-            attempt += sum(each.attempts for each in row.before)
-        client_id = f"{tools.call_prefix}-{row.number}-{attempt}"
+            result = CallResult(Broken(Break.CONNECT, body.message), Refused(body))
+            needs.limiter.release_unsent(permit)
+            self._pay(admission, prepared, result)
+            return result
+        if log.sent:  # before its first call a row has not waited
+            log.resumes(permit.at, needs.limiter.paused_seconds(permit.at))
+            self.forgive(log)
+        log.sent += 1
+        client_id = f"{needs.call_prefix}-{row.number}-{log.sent}"
         model, stream = row.asked_model, row.body.get("stream") is True
         moved = permit.flight.moved if stream and permit.flight is not None else None
-        call = Call(client_id, row.endpoint, asked.endpoint.path, body, NO_HEADERS, model, stream, moved)
+        call = Call(client_id, row.endpoint, prepared.endpoint.path, body, NO_HEADERS, model, stream, moved)
         self._in_flight[client_id] = permit.at
-        return StartedCall(leave, call)
+        return StartedCall(admission, call)
 
-    def unsendable(self, leave: Admission, asked: PreparedRow, cause: Cause) -> CallResult:
-        """Give the leave back: nothing is sent."""
-        result = CallResult(Broken(Break.CONNECT, cause.message), Refused(cause))
-        self._tools.limiter.release_unsent(leave.permit)
-        self._pay(leave, asked, result)
-        return result
-
-    async def exchange(self, sent: StartedCall, asked: PreparedRow) -> CallResult:
-        """Send it and judge what comes back. Whoever cancels this has given the permit back."""
-        tools = self._tools
+    async def exchange(self, started: StartedCall, prepared: PreparedRow) -> CallResult:
+        """Send the call and judge what comes back. Cancelled, it has given the permit back."""
+        needs = self._needs
         try:
-            response = await tools.transport.send(sent.call)
+            response = await needs.transport.send(started.call)
+            verdict = self._judge(response, prepared)
+            if isinstance(verdict, Done) and verdict.body is not None and isinstance(response, Reply):
+                response = replace(response, body=verdict.body)
+            if needs.check is not None and isinstance(verdict, Done) and isinstance(response, Reply):
+                verdict = await needs.check(prepared.row, response, verdict)
         except Halted as halted:
             return CallResult(Broken(Break.CONNECT, str(halted)), Halt(Cause(Kind.AUTH, "", str(halted))))
         except BaseException:
-            tools.limiter.abandon(sent.leave.permit)
-            self._in_flight.pop(sent.call.client_id, None)
+            needs.limiter.abandon(started.admission.permit)
+            self._in_flight.pop(started.call.client_id, None)
             raise
-        verdict = judge(
-            response,
-            asked.endpoint,
-            tools.replies,
-            wall=tools.wall(),
-            body=asked.row.body,
-            numbers=tools.error_numbers,
-            longest_wait=tools.retry.give_up_after,
-        )
-        if isinstance(verdict, Done) and verdict.body is not None and isinstance(response, Reply):
-            response = replace(response, body=verdict.body)
-        if tools.check is not None and isinstance(verdict, Done) and isinstance(response, Reply):
-            verdict = tools.check(asked.row, response, verdict)
         return CallResult(response, verdict)
 
-    def end(self, sent: StartedCall, asked: PreparedRow, history: AttemptLog, result: CallResult) -> CallResult:
-        """Tell everyone what came of it. The verdict comes back with the blame where it belongs."""
-        tools, response = self._tools, result.response
-        row, permit = asked.row, sent.leave.permit
-        self._in_flight.pop(sent.call.client_id, None)
-        oldest = next(iter(self._in_flight.values()), math.inf)
-        ended = EndedCall(row.number, row.asked_model, self._time(), permit.at, len(self._in_flight), oldest)
-        verdict = self._halt_watch.weigh(ended, result.verdict)
-        if verdict is not result.verdict:
-            result = CallResult(response, verdict)
-        result = tools.limiter.release(sent.leave.permit, result)
-        if not (isinstance(response, Broken) and isinstance(result.verdict, Halt)):  # else the service said nothing
-            now, row = self._time(), asked.row
-            history.add(sent.call.client_id, response, result.verdict, now, tools.limiter.paused_seconds(now))
-            tools.observer.answered(row, sent.call.client_id, response, result.verdict)
-        self._pay(sent.leave, asked, result)
+    def _judge(self, response: Response, prepared: PreparedRow) -> Verdict:
+        """The verdict on what came back. What cannot be judged fails its row and nothing else (promise 10)."""
+        needs = self._needs
+        try:
+            return judge(
+                response,
+                prepared.endpoint,
+                needs.replies,
+                wall=needs.wall(),
+                body=prepared.row.body,
+                numbers=needs.error_numbers,
+                longest_wait=needs.retry.give_up_after,
+            )
+        except Exception as error:  # noqa: BLE001 - a reply can hold anything, and no list of errors is complete
+            said = f"the reply cannot be read ({type(error).__name__})"
+            bill = usage_in(response.body) if isinstance(response, Reply) else NO_USAGE
+            return Refused(Cause(Kind.BAD_REPLY, UNREADABLE, said), bill)
+
+    def end(self, started: StartedCall, prepared: PreparedRow, log: AttemptLog, result: CallResult) -> CallResult:
+        """Report how the call ended. Returns the result with the fault where it belongs."""
+        needs, response = self._needs, result.response
+        result = needs.limiter.release(started.admission.permit, self._weigh(started, prepared.row, result))
+        if not (isinstance(response, Broken) and isinstance(result.verdict, Halt)):  # else nothing was sent
+            now, client_id = self._time(), started.call.client_id
+            log.add(client_id, response, result.verdict, now, needs.limiter.paused_seconds(now))
+            needs.observer.answered(prepared.row, client_id, response, result.verdict)
+        self._pay(started.admission, prepared, result)
         return result
 
-    def outrun(
-        self, sent: StartedCall, asked: PreparedRow, history: AttemptLog, winner: Done | Refused, own: CallResult | None
+    def _weigh(self, started: StartedCall, row: Row, result: CallResult) -> CallResult:
+        """The result with its consequence for the run: whether a refusal concerns the row or every row."""
+        self._in_flight.pop(started.call.client_id, None)
+        oldest = next(iter(self._in_flight.values()), math.inf)
+        sent_at = started.admission.permit.at
+        ended = EndedCall(row.number, row.asked_model, self._time(), sent_at, len(self._in_flight), oldest)
+        verdict = self._halt_watch.weigh(ended, result.verdict)
+        return result if verdict is result.verdict else CallResult(result.response, verdict)
+
+    def lose(
+        self,
+        started: StartedCall,
+        prepared: PreparedRow,
+        log: AttemptLog,
+        winner: Done | Refused,
+        own: CallResult | None,
     ) -> None:
-        """Another call of the row was answered first. own: what this one came to; None: it is being abandoned.
+        """Report that another call of the row was answered first. `own`: the result, None if it is being abandoned.
 
-        Nobody will hear what an abandoned call is billed, and to hang up does not make it free. So it is taken to have
-        used what the same request did use.
+        Nobody learns what an abandoned call is billed, and to hang up does not make it free. It is taken to have used
+        what the same request did use.
         """
-        tools, leave = self._tools, sent.leave
+        needs, admission = self._needs, started.admission
         usage = assumed(winner.usage) if own is None else own.usage
-        self._in_flight.pop(sent.call.client_id, None)
-        history.outrun(sent.call.client_id, leave.permit.at, self._time(), winner, usage)
+        self._in_flight.pop(started.call.client_id, None)
+        log.outrun(started.call.client_id, admission.permit.at, self._time(), winner, usage)
         if own is not None:
-            tools.limiter.release(leave.permit, own)
-        if tools.spending is not None and leave.hold is not None:
-            model, tier, answered = winner.model, winner.service_tier, isinstance(winner, Done)
-            tools.spending.settle(leave.hold, asked.row, usage, model=model, service_tier=tier, answered=answered)
-        tools.observer.hedge_lost(asked.row, sent.call.client_id, usage)
+            needs.limiter.release(admission.permit, own)
+        if needs.cost_limit is not None and admission.reservation is not None:
+            needs.cost_limit.settle(
+                admission.reservation,
+                prepared.row,
+                usage,
+                model=winner.model,
+                service_tier=winner.service_tier,
+                answered=isinstance(winner, Done),
+            )
+        needs.observer.hedge_lost(prepared.row, started.call.client_id, usage)
 
-    def _pay(self, leave: Admission, asked: PreparedRow, result: CallResult) -> None:
-        if self._tools.spending is None or leave.hold is None:
+    def _pay(self, admission: Admission, prepared: PreparedRow, result: CallResult) -> None:
+        budget, verdict = self._needs.cost_limit, result.verdict
+        if budget is None or admission.reservation is None:
             return
-        verdict, usage = result.verdict, result.usage
         model, tier = ("", "") if isinstance(verdict, Halt) else (verdict.model, verdict.service_tier)
-        answered = isinstance(verdict, Done)
-        self._tools.spending.settle(leave.hold, asked.row, usage, model=model, service_tier=tier, answered=answered)
+        is_answered = isinstance(verdict, Done)
+        budget.settle(
+            admission.reservation, prepared.row, result.usage, model=model, service_tier=tier, answered=is_answered
+        )
 
-    def forgive(self, history: AttemptLog) -> None:
+    def forgive(self, log: AttemptLog) -> None:
         """Give an attempt back that was spent on what is now known to have been an outage."""
-        if history.doubted_at is not None and self._tools.limiter.circuit_breaker.covers(history.doubted_at):
-            history.forgive()
+        if log.doubted_at is not None and self._needs.limiter.circuit_breaker.covers(log.doubted_at):
+            log.forgive()
+
+
+def usage_in(body: bytes) -> Usage:
+    """What a body that cannot be read as a whole says that it billed."""
+    place = body.rfind(b'"usage"')
+    opened = body.find(b"{", place)
+    if place < 0 or opened < 0:
+        return NO_USAGE
+    try:
+        usage, _ = json.JSONDecoder().raw_decode(body[opened : opened + _LONGEST_USAGE].decode("utf-8", "replace"))
+        return meters(usage)
+    except (ValueError, RecursionError):
+        return NO_USAGE

@@ -4,6 +4,7 @@ Each change is written into `run.json` before it is made, so that none is in for
 observers are told too. A change holds for this session: the next one goes by the job.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import assert_never
@@ -11,11 +12,11 @@ from typing import assert_never
 import msgspec
 
 from arkbatch.core.errors import RunDirectoryError, UsageError
+from arkbatch.core.job import Limits
 from arkbatch.core.steered import Steered
 from arkbatch.core.text import counted, duration, short
-from arkbatch.core.types import Kind
+from arkbatch.engine.cost_limit import CostLimit
 from arkbatch.engine.open_run import OpenRun
-from arkbatch.engine.requeue import count_failed, failed_rows
 from arkbatch.engine.worker_pool import WorkerPool
 from arkbatch.journal.run_directory import SessionInfo
 from arkbatch.limits.adaptive_limit import Pace
@@ -27,7 +28,6 @@ from arkbatch.monitor.commands import (
     CommandReply,
     Drain,
     Pause,
-    Requeue,
     Resume,
     SessionState,
     SetLimits,
@@ -43,11 +43,17 @@ KEPT = 500  # changes in run.json; the log has all of them
 NO_LIMITS: Mapping[str, int | float | None] = {}
 
 
+class LimitsInForce:
+    """The limits that hold now: the job's, with what was set since."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.now = limits
+
+
 class CommandHandler:
     """One for each session. `handle` is quick and does not wait: the session goes on beside it.
 
-    limits: as they are now
-    look: how the session stands; stop: ends it as Ctrl-C does
+    progress: says how the session stands; stop: ends it as Ctrl-C does
     """
 
     def __init__(
@@ -55,26 +61,28 @@ class CommandHandler:
         *,
         run: OpenRun,
         session: SessionInfo,
-        engine: WorkerPool,
+        pool: WorkerPool,
         limiter: Limiter,
         pace: Pace,
         slots: ConnectionSlots,
         observer: Observer,
-        clock: Callable[[], float],
-        look: Callable[[], Progress],
+        cost_limit: CostLimit | None,
+        limits: LimitsInForce,
+        progress: Callable[[], Progress],
         stop: Callable[[], None],
     ) -> None:
         self._run = run
         self._session = session
-        self._engine = engine
+        self._pool = pool
         self._limiter = limiter
         self._pace = pace
         self._slots = slots
         self._observer = observer
-        self._clock = clock
-        self._look = look
+        self._cost_limit = cost_limit
+        self._limits = limits
+        self._progress = progress
+        self._clock = asyncio.get_running_loop().time
         self._stop = stop
-        self.limits = run.job.limits
 
     def handle(self, order: Command) -> CommandReply:
         """ArkbatchError: why nothing was changed."""
@@ -93,8 +101,6 @@ class CommandHandler:
                 return self._drain(order)
             case SetLimits() as limits:
                 return self._set(order, limits)
-            case Requeue(kinds=kinds):
-                return self._requeue(order, frozenset(kinds))
             case _:
                 assert_never(order.do)
 
@@ -127,36 +133,36 @@ class CommandHandler:
     def _set(self, order: Command, wanted: SetLimits) -> str:
         self._refuse_at_the_end()
         self._check_budget(wanted)
-        before = {name: getattr(self.limits, name) for name in wanted.changes()}
+        before = {name: getattr(self._limits.now, name) for name in wanted.changes()}
         changes = {name: value for name, value in wanted.changes().items() if value != before[name]}
         if not changes:
             return f"Nothing to change: {_listed(before)} already."
         did = ", ".join(f"{name} {_said(before[name])} -> {_said(value)}" for name, value in changes.items())
         self._keep(order, did, changes)
-        self.limits = msgspec.structs.replace(self.limits, **changes)
+        self._limits.now = msgspec.structs.replace(self._limits.now, **changes)
         self._apply(wanted)
         job = {name: getattr(self._run.job.limits, name) for name in changes}
         spent = self._spent() if "max_cost" in changes else ""
         return f"Set {did}{spent}{self._when()}. This session only: the next one goes by the job ({_listed(job)})."
 
     def _apply(self, changed: SetLimits) -> None:
-        limits, now = self.limits, self._clock()
+        limits, now = self._limits.now, self._clock()
         if changed.rpm is not msgspec.UNSET:
             self._pace.allow_rate(now, limits.rpm, ramp_at(self._run.job.base_url))
         if changed.concurrency is not msgspec.UNSET:
             self._pace.allow_at_once(limits.concurrency)
             self._slots.allow(limits.concurrency)
-            self._engine.grow(limits.concurrency)
+            self._pool.grow(limits.concurrency)
         self._limiter.allow(
             concurrency=limits.concurrency, requests_per_minute=limits.rpm, tokens_per_minute=limits.tpm
         )
         if changed.input_tpm is not msgspec.UNSET or changed.output_tpm is not msgspec.UNSET:
             self._limiter.allow_parts(limits.input_tpm, limits.output_tpm)
-        if changed.max_cost is not msgspec.UNSET and self._engine.spending is not None:
-            self._engine.spending.allow(changed.max_cost)
+        if changed.max_cost is not msgspec.UNSET and self._cost_limit is not None:
+            self._cost_limit.allow(changed.max_cost)
 
     def _check_budget(self, wanted: SetLimits) -> None:
-        if wanted.max_cost is not msgspec.UNSET and self.limits.max_cost is None:
+        if wanted.max_cost is not msgspec.UNSET and self._limits.now.max_cost is None:
             raise UsageError(
                 "max_cost: this session began without a budget, so what its calls may cost is not known. "
                 "Drain it, and run the same command again with --max-cost."
@@ -164,30 +170,11 @@ class CommandHandler:
 
     def _spent(self) -> str:
         """What a budget has to be compared with."""
-        spending = self._engine.spending
+        spending = self._cost_limit
         return f"; {spending.said} are spent" if spending is not None else ""
 
-    def _requeue(self, order: Command, kinds: frozenset[Kind]) -> str:
-        self._refuse_at_the_end()
-        names = ", ".join(sorted(kinds))
-        if Kind.BAD_ROW in kinds:
-            raise UsageError("bad_row: such lines were never sent. Fix them, then run the input again with --rebase.")
-        self._engine.write_down()
-        again = self._engine.requeued
-        if waiting := kinds & again.kinds:
-            raise UsageError(
-                f"{counted(again.left, 'row')} of the requeue before ({', '.join(sorted(waiting))}) "
-                "have not gone yet. Ask again when they have: arkbatch ctl ... status"
-            )
-        rows = count_failed(self._run, kinds) - again.count(kinds)
-        if not rows:
-            return f"No row stands failed as {names}."
-        self._keep(order, f"sent {counted(rows, 'failed row')} again ({names})")
-        self._engine.requeue(failed_rows(self._run, kinds, again.rows), kinds, rows, self.limits.concurrency)
-        return f"{counted(rows, 'failed row')} ({names}) {'goes' if rows == 1 else 'go'} again, before the others."
-
     def _refuse_at_the_end(self) -> None:
-        if self._engine.is_over:
+        if self._pool.is_over:
             raise UsageError("The session is ending: it only waits for the calls in flight.")
 
     # ---- what is remembered
@@ -214,13 +201,13 @@ class CommandHandler:
     # ---- how it stands
 
     def _state(self) -> SessionState:
-        standing, now, wall = self._look(), self._clock(), self._run.wall()
+        standing, now, wall = self._progress(), self._clock(), self._run.wall()
         names = SetLimits.__struct_fields__
-        limits = {name: getattr(self.limits, name) for name in names}
+        limits = {name: getattr(self._limits.now, name) for name in names}
         of_job = {name: getattr(self._run.job.limits, name) for name in names}
         return SessionState(
             session=self._session.number,
-            stopping=self._engine.is_over,
+            stopping=self._pool.is_over,
             held={reason: self._stamp(wall - (now - since)) for reason, since in self._limiter.pauses.items()},
             limits=limits,
             of_job={name: value for name, value in of_job.items() if value != limits[name]},
@@ -229,15 +216,14 @@ class CommandHandler:
             tpm=round(standing.tpm, 1),
             left=standing.left,
             failed=standing.failed,
-            again=self._engine.requeued.left,
             bound_by=standing.bound_by,
         )
 
     def _told(self) -> str:
-        standing = self._look()
+        standing = self._progress()
         rows = f"{counted(standing.left, 'row')} left, {standing.failed} failed"
         limits = _listed(self._in_force())
-        if self._engine.is_over:
+        if self._pool.is_over:
             return f"Stopping: {_in_flight(standing.in_flight)}; {rows}."
         if self._limiter.pauses:
             held = ", ".join(f"{reason} for {self._held_for(reason)}" for reason in self._limiter.pauses)
@@ -248,7 +234,7 @@ class CommandHandler:
 
     def _in_force(self) -> dict[str, int | float | None]:
         """The limits; of those that few runs have, those that this one has."""
-        limits = {name: getattr(self.limits, name) for name in SetLimits.__struct_fields__}
+        limits = {name: getattr(self._limits.now, name) for name in SetLimits.__struct_fields__}
         return {name: value for name, value in limits.items() if value is not None or name in {"rpm", "tpm"}}
 
     def _held_for(self, reason: str) -> str:

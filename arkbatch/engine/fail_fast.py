@@ -1,56 +1,78 @@
-"""Tells a refusal that concerns one row from one that will meet every row.
+"""Fail fast: stops a run in which every row would be refused, after twenty of them.
 
-The first rows of a session are held back while they are refused alike. When twenty are held and none has succeeded,
-nothing new is sent until all that is under way has ended: a refusal comes at once and a long answer after minutes,
-so the first to come in say nothing of the first that went out. If the rest ends no better, the fault is in the job
-and not in the rows, and burning the night on it would help nobody. Held rows are recorded as soon as anything else
-happens. What is held is bounded by twenty and the rows of the calls in flight.
+The first rows of a session that are refused for the same reason are held back, without a record. When twenty are held
+and no row has succeeded, no new row is sent until all calls in flight have ended. A refusal comes at once and a long
+answer takes minutes, so the first replies say nothing about the calls that are still in flight. If the others end no
+better, the fault is in the job and not in the rows: the run stops, and the held rows stay undone. As soon as a row
+ends otherwise, the held rows are recorded and no row is held any more.
 """
 
-from arkbatch.core.types import Cause, Failure, Halt, Kind
+import asyncio
+from collections.abc import Sequence
 
-ENOUGH = 20
+from arkbatch.core.types import Cause, Failure, Kind
+
+ENOUGH = 20  # rows
 _SUSPECT = {Kind.INVALID_REQUEST, Kind.NOT_FOUND}  # what a wrong default or model looks like
+_ADVICE = "Correct the parameter in the job file ([defaults]) or with --set, then run it again."
 
 
 class FailFast:
-    """Holds refusals until it is clear what they are. Nothing that was billed is ever held.
-
-    proven: rows can succeed, or fail differently; nothing is held any more
-    """
+    """Holds refused rows until it is clear whether every row is refused. A row that was billed is never held."""
 
     def __init__(self) -> None:
         self._held: list[Failure] = []
-        self.proven = False
+        self._doubtful: list[Failure] = []  # as `hold` says
+        self._is_clear = asyncio.Event()
+        self.is_proven = False  # rows can succeed or fail differently, so nothing is held any more
 
     @property
-    def doubtful(self) -> bool:
-        """Whether nothing new should be sent until what is under way has ended."""
+    def is_doubtful(self) -> bool:
+        """Whether nothing new should be sent until the calls in flight have ended."""
         return len(self._held) >= ENOUGH
 
-    def refused(self, failure: Failure) -> list[Failure]:
-        """The failures to record now; none while this one is held."""
-        cause = failure.cause
-        suspect = cause.kind in _SUSPECT and not failure.usage and not self.proven
-        if not suspect or (self._held and self._held[0].cause.code != cause.code):
-            return [*self.release(), failure]
-        self._held.append(failure)
-        return []
+    def add(self, refused: Sequence[Failure]) -> list[Failure]:
+        """Take in refused rows. Returns the failures to record now, none while these are held."""
+        to_record: list[Failure] = []
+        for failure in refused:
+            cause = failure.cause
+            is_suspect = cause.kind in _SUSPECT and not failure.usage and not self.is_proven
+            if is_suspect and (not self._held or self._held[0].cause.code == cause.code):
+                self._held.append(failure)
+            else:
+                to_record += [*self.release(), failure]
+        return to_record
+
+    def hold(self, failures: Sequence[Failure]) -> None:
+        """Keep failures until a row is answered. If the run halts for the same reason, their rows are left to do."""
+        self._doubtful += failures
+
+    @property
+    def holds_any(self) -> bool:
+        """Whether the next row that is answered releases failures."""
+        return not self.is_proven or bool(self._doubtful)
 
     def release(self) -> list[Failure]:
-        """Hold nothing any more. Returns what was held."""
-        self.proven = True
-        held, self._held = self._held, []
-        return held
+        """Hold no refused row any more. Returns what was held, to be recorded."""
+        self.is_proven = True
+        self._is_clear.set()
+        released = [*self._held, *self._doubtful]
+        self._held, self._doubtful = [], []
+        return released
 
-    def verdict(self, open_rows: int) -> Halt | None:
-        """The end of the run, once no other row is open than those that are held; they stay undone."""
-        if not self.doubtful or open_rows > len(self._held):
+    def judge(self, rows_in_work: int) -> Cause | None:
+        """Why every row would be refused. None while rows other than the held ones are in work."""
+        if not self.is_doubtful or rows_in_work > len(self._held) + len(self._doubtful):
             return None
         cause = self._held[0].cause
-        said = f"The first {len(self._held)} rows were all refused alike: {cause.message}"
+        said = f"The first {len(self._held)} rows were all refused for the same reason: {cause.message}"
         self._held.clear()
-        return Halt(Cause(cause.kind, cause.code, said, cause.advice or _ADVICE))
+        return Cause(cause.kind, cause.code, said, cause.advice or _ADVICE)
 
+    async def wait(self) -> None:
+        """Wait until it is clear, or until the session ends."""
+        await self._is_clear.wait()
 
-_ADVICE = "Correct the parameter in the job file ([defaults]) or with --set, then run it again."
+    def end(self) -> None:
+        """Let nobody wait any more."""
+        self._is_clear.set()

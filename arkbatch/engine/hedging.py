@@ -29,10 +29,10 @@ Spawn = Callable[[Coroutine[Any, Any, CallResult | None]], CallTask]
 
 
 class _Leg:
-    """One of the two calls. `sent` is None until it is under way, which the second may never be."""
+    """One of the two calls. `started` is None until it is in flight, which the second may never be."""
 
-    def __init__(self, sent: StartedCall | None = None) -> None:
-        self.sent = sent
+    def __init__(self, started: StartedCall | None = None) -> None:
+        self.started = started
         self.task: CallTask
 
 
@@ -43,11 +43,11 @@ class HedgedCallRunner:
     asked_again, won: second calls that were made, and those that were answered first
     """
 
-    def __init__(self, calls: CallRunner, tools: Dependencies, spawn: Spawn) -> None:
+    def __init__(self, calls: CallRunner, dependencies: Dependencies, spawn: Spawn) -> None:
         self._calls = calls
-        self._limiter = tools.limiter
-        self._observer = tools.observer
-        self._share = Share(tools.hedge)
+        self._limiter = dependencies.limiter
+        self._observer = dependencies.observer
+        self._share = Share(dependencies.hedge)
         self._spawn = spawn
         self._bells: dict[Flight, asyncio.Future[None]] = {}
         self._loop = asyncio.get_running_loop()
@@ -68,27 +68,27 @@ class HedgedCallRunner:
         disturbed = self._limiter.pauses or self._limiter.circuit_breaker.is_away or since < PUSHED_BACK
         return not disturbed and self._share.take()
 
-    async def run(self, asked: PreparedRow, history: AttemptLog) -> CallResult | Cause | None:
+    async def run(self, prepared: PreparedRow, log: AttemptLog) -> CallResult | Cause | None:
         """As `CallRunner.run`."""
         calls = self._calls
-        first = await calls.start(asked, history)
-        if not isinstance(first, StartedCall):
-            return first
-        leg = _Leg(first)
-        leg.task = self._spawn(calls.exchange(first, asked))
+        started = await calls.start(prepared, log)
+        if not isinstance(started, StartedCall):
+            return started
+        first = _Leg(started)
+        first.task = self._spawn(calls.exchange(started, prepared))
         try:
-            if await self._straggles(first, leg.task):
-                return await self._race(leg, asked, history)
+            if await self._is_slow(started, first.task):
+                return await self._race(first, prepared, log)
         finally:
-            leg.task.cancel()
+            first.task.cancel()
         self._share.earn()
-        came = leg.task.result()
-        assert came is not None
-        return calls.end(first, asked, history, came)
+        result = first.task.result()
+        assert result is not None
+        return calls.end(started, prepared, log, result)
 
-    async def _straggles(self, first: StartedCall, task: CallTask) -> bool:
-        """Wait for the answer, or for being told that it takes too long."""
-        flight = first.leave.permit.flight
+    async def _is_slow(self, first: StartedCall, task: CallTask) -> bool:
+        """Wait for the answer, or until `look` finds that it takes too long."""
+        flight = first.admission.permit.flight
         assert flight is not None
         bell = self._bells[flight] = self._loop.create_future()
         try:
@@ -97,57 +97,57 @@ class HedgedCallRunner:
             del self._bells[flight]
         return not task.done()
 
-    async def _race(self, first: _Leg, asked: PreparedRow, history: AttemptLog) -> CallResult:
+    async def _race(self, first: _Leg, prepared: PreparedRow, log: AttemptLog) -> CallResult:
         """Both calls, until one of them is answered or neither can be."""
         second = _Leg()
-        second.task = self._spawn(self._again(first, second, asked, history))
+        second.task = self._spawn(self._call_again(first, second, prepared, log))
         running, failed = [first, second], None
         try:
-            while running and (second.sent is not None or not first.task.done()):
+            while running and (second.started is not None or not first.task.done()):
                 await asyncio.wait([leg.task for leg in running], return_when=asyncio.FIRST_COMPLETED)
                 for leg in [leg for leg in running if leg.task.done()]:
                     running.remove(leg)
-                    came = leg.task.result()
-                    if leg.sent is None or came is None:
+                    result = leg.task.result()
+                    if leg.started is None or result is None:
                         continue  # the second was not made
-                    if isinstance(came.verdict, Done | Refused):
+                    if isinstance(result.verdict, Done | Refused):
                         self._share.earn()
                         self.won += leg is second
                         for other in running:
-                            self._lose(other, came.verdict, asked, history)
-                        return self._calls.end(leg.sent, asked, history, came)
-                    ended = self._calls.end(leg.sent, asked, history, came)
+                            self._lose(other, result.verdict, prepared, log)
+                        return self._calls.end(leg.started, prepared, log, result)
+                    ended = self._calls.end(leg.started, prepared, log, result)
                     failed = failed if failed and isinstance(failed.verdict, Halt) else ended
         finally:
             second.task.cancel()
         assert failed is not None
         return failed
 
-    async def _again(self, first: _Leg, second: _Leg, asked: PreparedRow, history: AttemptLog) -> CallResult | None:
+    async def _call_again(self, first: _Leg, second: _Leg, prepared: PreparedRow, log: AttemptLog) -> CallResult | None:
         """The second call. None: it is not made."""
-        assert first.sent is not None
-        leave = await self._calls.admit_again(asked)
-        if leave is None:
+        assert first.started is not None
+        admission = await self._calls.admit_second(prepared)
+        if admission is None:
             return None
-        began = first.sent.leave.permit.at
-        history.first_call_began(began)
-        sent = self._calls.begin(leave, asked, history)
-        if isinstance(sent, Cause):
-            self._calls.unsendable(leave, asked, sent)
+        began = first.started.admission.permit.at
+        log.first_call_began(began)
+        started = self._calls.begin(admission, prepared, log)
+        if not isinstance(started, StartedCall):
             return None
-        second.sent = sent
+        second.started = started
         self.asked_again += 1
-        self._observer.hedged(asked.row.number, leave.permit.at - began)
-        return await self._calls.exchange(sent, asked)
+        self._observer.hedged(prepared.row.number, admission.permit.at - began)
+        return await self._calls.exchange(started, prepared)
 
-    def _lose(self, leg: _Leg, winner: Done | Refused, asked: PreparedRow, history: AttemptLog) -> None:
-        """Before the one that won, so that this one is the last of the record. It may have ended in the same moment."""
-        if leg.sent is None:
+    def _lose(self, leg: _Leg, winner: Done | Refused, prepared: PreparedRow, log: AttemptLog) -> None:
+        """Report the call that lost, before the winner, so that the winner is the last of the record.
+
+        It may have ended in the same moment.
+        """
+        if leg.started is None:
             return
-        came = leg.task.result() if leg.task.done() else None
-        if came is None:
-            self._calls.outrun(leg.sent, asked, history, winner, None)
-        elif isinstance(came.verdict, Done | Refused):
-            self._calls.outrun(leg.sent, asked, history, winner, came)
+        result = leg.task.result() if leg.task.done() else None
+        if result is None or isinstance(result.verdict, Done | Refused):
+            self._calls.lose(leg.started, prepared, log, winner, result)
         else:
-            self._calls.end(leg.sent, asked, history, came)
+            self._calls.end(leg.started, prepared, log, result)

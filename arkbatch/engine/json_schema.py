@@ -6,14 +6,13 @@ fetched: references lead into the file itself or to the drafts. As the drafts sa
 """
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from arkbatch.core.errors import UsageError
-from arkbatch.protocol.structured_output import Misfit
 
 _SHOWN = 200  # characters of the library's own sentence, which quotes the value
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
@@ -31,7 +30,7 @@ def read_schema(path: Path, name: str) -> str:
     return text
 
 
-def build_schema_check(text: str, name: str = "the schema") -> Misfit:
+def build_schema_check(text: str, name: str = "the schema") -> Callable[[object], str | None]:
     """What says why a value does not satisfy this schema."""
     try:
         jsonschema: Any = importlib.import_module("jsonschema")

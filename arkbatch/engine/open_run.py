@@ -29,7 +29,7 @@ from arkbatch.core.types import BadRow, Before, Row
 from arkbatch.journal.journal import Journal
 from arkbatch.journal.read_backwards import last_failures
 from arkbatch.journal.rebase import rebase, survey_edit
-from arkbatch.journal.record_format import Retryable, before_of
+from arkbatch.journal.record_format import before_of
 from arkbatch.journal.run_directory import FAILURES, FORMAT, RESULTS, SPOOL, RunDirectory, RunInfo, SessionInfo
 from arkbatch.monitor.commands import limits_after
 from arkbatch.monitor.progress import FoundRows
@@ -310,10 +310,6 @@ class OpenRun:
         """A row that is left, with what it has spent if it was interrupted."""
         found = self._interrupted.get(row.number)
         return msgspec.structs.replace(row, before=found.before) if found else row
-
-    def will_send(self, failure: Retryable, offset: int) -> bool:  # noqa: ARG002 - a retry sends such
-        """Whether the failed row of the line at this byte of the failures is one that `rows` gives or gave."""
-        return False
 
     def begin_session(self, limits: dict[str, Any]) -> SessionInfo:
         """Note the session in `run.json`; its number is part of each request id."""

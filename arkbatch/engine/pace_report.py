@@ -3,10 +3,12 @@
 It only looks, some times a second, at what the pace has learnt; it decides nothing.
 """
 
+import math
 from collections.abc import Callable
 
 from arkbatch.core.job import SIMULATOR, Job
 from arkbatch.core.text import duration
+from arkbatch.engine.notifier import SessionNotifier
 from arkbatch.limits.adaptive_limit import Pace
 from arkbatch.limits.circuit_breaker import Outage
 from arkbatch.limits.pace_file import PaceNote
@@ -19,20 +21,31 @@ def address(job: Job) -> str:
 
 
 class PaceReport:
-    """`look` now and then, `note` for the file."""
+    """Reports what one session finds out: changes to the observers, long outages to whom the job notifies."""
 
-    def __init__(self, pace: Pace, outage: Outage, job: Job, observer: Observer, wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        pace: Pace,
+        outage: Outage,
+        *,
+        job: Job,
+        observer: Observer,
+        notifier: SessionNotifier,
+        wall: Callable[[], float],
+    ) -> None:
         self.pace = pace
         self._outage = outage
         self._was_away = 0.0  # seconds, of the outage that was told
         self._job = job
         self._observer = observer
+        self._notifier = notifier
         self._wall = wall
         self._reason = pace.reason
         self._changed_at = wall()
 
-    def look(self, now: float) -> None:
+    def tick(self, now: float) -> float:
         """Tell what is new."""
+        self._notifier.look(self._outage.lasts(now))
         if self.pace.reason != self._reason:
             self._reason, self._changed_at = self.pace.reason, self._wall()
             self._observer.pace_changed(self._reason)
@@ -43,6 +56,7 @@ class PaceReport:
         elif self._was_away:
             self._observer.noted(f"the service is back after {duration(self._was_away)}")
             self._was_away = 0.0
+        return math.inf
 
     def note(self, now: float) -> PaceNote:
         found, memory = self.pace.found, self.pace.memory()

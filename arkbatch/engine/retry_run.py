@@ -93,9 +93,6 @@ class RetryRun(OpenRun):
         if self._unsent.count and not self.found.unsent:
             yield from self._read_again()
 
-    def will_send(self, failure: Retryable, offset: int) -> bool:
-        return offset < self._end and self._choice.takes(failure)
-
     def _row(self, failure: Retryable, request: RequestPart) -> Row:
         body = merged(request.body, self._choice.changes)
         problem = ENDPOINTS[failure.endpoint].objection(body, at_ark=self.job.at_ark)

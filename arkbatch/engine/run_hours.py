@@ -1,6 +1,6 @@
 """Keeps a session to its hours, and says early whether it will be done in time.
 
-`look` is called some times a second and asks the wall clock each time, so that one which was set, and a machine that
+`tick` is called some times a second and asks the wall clock each time, so that one which was set, and a machine that
 slept, are noticed at once. Outside its hours the limiter is paused: calls in flight end, and no other begins until the
 hours have come. What an hour is, and what follows from a rate, is decided in `core.hours` and `core.deadline`.
 """
@@ -50,25 +50,19 @@ class RunHours:
         self._until = 0.0
         self.waiting = self.outlook = ""
 
-    def look(self, now: float) -> None:
-        """Begin or end to wait. `now`: on the clock of the loop; outside the window no time is spent at work."""
+    def tick(self, now: float) -> float:
+        """Begin or end to wait. The next look is when the hours begin or end, unless somebody sets the clock."""
         if not (self._limiter.pauses or self._limiter.circuit_breaker.is_away):
             self._worked += now - self._looked_at
         self._looked_at = now
         if self._hours is None:
-            return
+            return math.inf
         wall = self._wall()
         is_open, was_open = self._hours.is_open(wall), HOLD not in self._limiter.pauses
         if is_open and not was_open:
             self._go_on(wall)
         elif not is_open:
             self._wait(wall, was_open=was_open)
-
-    def changes_in(self) -> float:
-        """Seconds until the hours begin or end, unless somebody sets the clock."""
-        if self._hours is None:
-            return math.inf
-        wall = self._wall()
         return max(self._hours.changes_at(wall) - wall, SHORTEST_WAIT)
 
     def foresee(self, standing: Progress, means: SpeedUpOptions, call_seconds: float) -> None:

@@ -1,62 +1,97 @@
 """One session over an opened run, from the first call to the last fsync.
 
-Puts together what the job asks for, and has the engine work while the journal is kept durable and the observers are
-told how it goes. Whoever holds the session may ask it to stop, or give it orders; cancelling it abandons the calls in
-flight. Either way the journal is closed in order and the run resumes.
+A session builds what the job asks for, and works off the rows while the journal is kept durable and the observers are
+told how it stands. `stop` lets the calls in flight finish, and cancelling `work` abandons them. Either way the journal
+is closed in order, and the run can be resumed.
+
+    rows (OpenRun) -> WorkerPool.work_off -> RowRunner.run -> CallRunner.run -> transport
+                           |                                      |
+                      OutcomeRecorder -> Journal                limiter
 """
 
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct
 
 from arkbatch.core.errors import ArkbatchError, StorageFull, UsageError
 from arkbatch.core.input_info import Position
-from arkbatch.core.job import Limits
 from arkbatch.core.stats import Histogram
 from arkbatch.core.types import BadRow, Row
-from arkbatch.engine.command_handler import CommandHandler
-from arkbatch.engine.cost_limit import MAX_COST, MAX_TOKENS, plain
+from arkbatch.engine.command_handler import CommandHandler, LimitsInForce
+from arkbatch.engine.cost_limit import MAX_COST, MAX_TOKENS, CostLimit, plain
 from arkbatch.engine.notifier import SessionNotifier
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.pace_report import PaceReport
 from arkbatch.engine.periodic_sync import PeriodicSync
+from arkbatch.engine.progress_report import ProgressReport
+from arkbatch.engine.recorder import OutcomeRecorder
 from arkbatch.engine.run_hours import RunHours
 from arkbatch.engine.slow_call_report import SlowCallReport
-from arkbatch.engine.ticker import SessionTicker
+from arkbatch.engine.ticker import keep_ticking
+from arkbatch.engine.tool_loop import ToolLoop
 from arkbatch.engine.wiring import (
     build_dependencies,
     build_limiter,
     build_outage,
     build_pace,
+    open_validation,
     pack_rows,
     read_in_groups,
     read_memory,
 )
-from arkbatch.engine.worker_pool import WorkerPool
+from arkbatch.engine.worker_pool import WorkerPool, first_error
 from arkbatch.journal.run_directory import LOG, SessionInfo
-from arkbatch.limits.pace_file import write_pace
+from arkbatch.limits.limiter import Limiter
+from arkbatch.limits.pace_file import PaceNote, write_pace
 from arkbatch.limits.rate_source import LeasedRates
 from arkbatch.monitor.commands import Command, CommandReply
 from arkbatch.monitor.observer import Observer, ObserverGroup
 from arkbatch.monitor.run_log import RunLog
-from arkbatch.pricing.summary import Summary, summarise
+from arkbatch.pricing.summary import UNWRITTEN, Summary, summarise
+from arkbatch.protocol.structured_output import Validation
 from arkbatch.transport.build import open_connection
 from arkbatch.transport.connection_slots import ConnectionSlots
 from arkbatch.transport.transport import Transport
-
-if TYPE_CHECKING:
-    from arkbatch.limits.limiter import Limiter
 
 ABANDONED = "abandoned"
 DISK_FULL = "disk full"
 
 
+class _Parts(Struct, frozen=True):
+    """What works on the rows of one session."""
+
+    pool: WorkerPool
+    limiter: Limiter
+    cost_limit: CostLimit | None
+    tools: ToolLoop | None
+    pace_report: PaceReport
+    hours: RunHours
+    slow_calls: SlowCallReport
+    progress: ProgressReport
+    commands: CommandHandler
+
+    @property
+    def in_flight(self) -> int:
+        """Calls of the service, and rows whose tools are at work."""
+        return self.limiter.in_flight + (self.tools.at_work if self.tools is not None else 0)
+
+    def note(self, now: float) -> PaceNote:
+        """What the run directory keeps of the limits and of the slow calls."""
+        return msgspec.structs.replace(
+            self.pace_report.note(now),
+            waiting=self.hours.waiting,
+            outlook=self.hours.outlook,
+            straggling=self.slow_calls.number,
+            stragglers=self.slow_calls.longest,
+        )
+
+
 class Session:
-    """One session of one run. `work` once; `stop` from a signal handler or an observer.
+    """One session of one run. Call `work` once, and `stop` from a signal handler or an observer.
 
     is_stopping: somebody asked for it
     rates: leases on limits that other workers share, None where the limits are this session's own
@@ -74,160 +109,183 @@ class Session:
         self._observer = Observer()
         self._chance = chance
         self._rates = rates
+        self._parts: _Parts | None = None
         self.is_stopping = False
-        self._engine: WorkerPool | None = None
-        self._limiter: Limiter | None = None
-        self._steering: CommandHandler | None = None
 
-    def handle(self, order: Command) -> CommandReply:
-        """Do what a person wants of the session while it works. ArkbatchError: why it was not done."""
-        if self._steering is None:
+    def handle(self, command: Command) -> CommandReply:
+        """Carry out a command while the session works. ArkbatchError: why it was not done."""
+        if self._parts is None:
             raise UsageError("The session is only beginning. Try again in a moment.")
-        return self._steering.handle(order)
-
-    @property
-    def _limits(self) -> Limits:
-        return self._steering.limits if self._steering else self._run.job.limits
+        return self._parts.commands.handle(command)
 
     def stop(self) -> None:
         """Send no more, and end when the calls in flight have ended."""
         self.is_stopping = True
-        if self._engine is not None:
-            self._observer.stopping(self._engine.in_flight)
-            self._engine.stop()
+        if self._parts is not None:
+            self._observer.stopping(self._parts.in_flight)
+            self._parts.pool.stop()
 
     async def work(self) -> Summary:
         """Work off the rows that have no record yet."""
-        journal = self._run.journal
-        return await self._work(self._run.rows(), lambda engine: engine.resume_at(journal.resume_at))
+        before = self._run.journal.resume_at
+        return await self._work(self._run.rows(), lambda recorder: recorder.resume_at(before))
 
     async def work_again(self, rows: Iterator[Row | BadRow]) -> Summary:
-        """Work off rows that have a record: where the input is to be resumed does not move."""
+        """Work off rows that have a record. The place where the input is resumed does not move."""
         unmoved = self._run.journal.resume_at
         return await self._work(rows, lambda _: unmoved)
 
-    async def _work(self, rows: Iterator[Row | BadRow], resume_at: Callable[[WorkerPool], Position]) -> Summary:
+    async def _work(self, rows: Iterator[Row | BadRow], resume_at: Callable[[OutcomeRecorder], Position]) -> Summary:
         run, job, slots = self._run, self._run.job, ConnectionSlots()
-        now, durable = asyncio.get_running_loop().time, PeriodicSync(run)
-        with RunLog(run.directory / LOG, run.wall) as log:
-            self._observer = ObserverGroup([*self._observers, log, durable])
+        now, sync = asyncio.get_running_loop().time, PeriodicSync(run)
+        with RunLog(run.directory / LOG, run.wall) as log, open_validation(job) as validation:
+            self._observer = ObserverGroup([*self._observers, log, sync])
             self._observer.opened(run.found)
-            # First of all, since it may be refused: then no session has begun that would have to be ended.
+            # The connection may be refused. It is opened first, so that no session has begun that must be ended.
             async with (
                 open_connection(job, run.wall, slots, self._observer.detailed) as transport,
-                SessionNotifier(run, self._observer) as noticing,
+                SessionNotifier(run, self._observer) as notifier,
             ):
                 info = run.begin_session(msgspec.to_builtins(job.limits))
                 began, ending = now(), ABANDONED
-                engine, telling = self._put_together(rows, info, transport, slots, noticing)
+                parts = self._parts = self._put_together(
+                    rows, info=info, transport=transport, slots=slots, notifier=notifier, validation=validation
+                )
                 if self.is_stopping:  # somebody asked before there was anything to stop
-                    engine.stop()
+                    parts.pool.stop()
+                ticking = (parts.hours, parts.pace_report, parts.slow_calls, parts.pool, parts.progress)
+                recorder = parts.pool.recorder
                 try:
-                    sync = durable.keep(lambda: resume_at(engine), telling.note)
-                    async with _beside(sync, telling.keep(), *self._leases(engine)):
-                        ending = (await engine.work_off(job.limits.concurrency)).value
+                    chores = [
+                        sync.keep(lambda: resume_at(recorder), lambda: parts.note(now())),
+                        keep_ticking(ticking),
+                        *self._leases(parts),
+                    ]
+                    async with _beside(*chores):
+                        ending = (await parts.pool.work_off(job.limits.concurrency)).value
+                        if recorder.unwritten:
+                            ending = UNWRITTEN
                 except StorageFull:
                     ending = DISK_FULL
                     raise
                 finally:
-                    telling.last()
+                    parts.slow_calls.tick(now())
+                    self._observer.progressed(parts.progress.progress())
                     if ending != DISK_FULL:
-                        write_pace(run.directory, telling.note())
-                        run.journal.close(resume_at(engine))
+                        write_pace(run.directory, parts.note(now()))
+                        run.journal.close(resume_at(recorder))
                         run.end_session(info, ending, now() - began)
                     self._observer.closed(ending)
-                    self._engine = None  # a late Ctrl-C has nothing to stop, and soon no log to be told in
-                summary = summary_of(run, ending, now() - began, engine)
-                noticing.ended(summary)
+                    self._parts = None  # a late Ctrl-C has nothing to stop, and soon there is no log to tell it
+                summary = summary_of(run, ending, now() - began, parts)
+                notifier.ended(summary)
         return summary
 
-    def _leases(self, engine: WorkerPool) -> "Iterator[asyncio._CoroutineLike[None]]":
+    def _leases(self, parts: _Parts) -> "Iterator[asyncio._CoroutineLike[None]]":
         """The conversation about limits that other workers share, where there is one."""
-        limiter = self._limiter
-        if self._rates is not None and limiter is not None:
-            yield self._rates.keep(limiter, lambda: limiter.circuit_breaker.is_away, engine.spending)
+        if self._rates is not None:
+            limiter = parts.limiter
+            yield self._rates.keep(limiter, lambda: limiter.circuit_breaker.is_away, parts.cost_limit)
 
     def _put_together(
         self,
         rows: Iterator[Row | BadRow],
+        *,
         info: SessionInfo,
         transport: Transport,
         slots: ConnectionSlots,
-        noticing: SessionNotifier,
-    ) -> tuple[WorkerPool, SessionTicker]:
-        """Build all that works on these rows."""
-        run, job, observer, clock = self._run, self._run.job, self._observer, asyncio.get_running_loop().time
-        began = clock()
+        notifier: SessionNotifier,
+        validation: Validation | None,
+    ) -> _Parts:
+        run, job, observer, began = self._run, self._run.job, self._observer, asyncio.get_running_loop().time()
         pace = build_pace(job, began, read_memory(run))
         outage = build_outage(job, began, known=run.journal.ledger.done.count > 0)
-        limiter = self._limiter = build_limiter(job, began, pace, outage, self._rates)
-        timetable = RunHours(job.hours, limiter, observer, noticing, wall=run.wall, now=began)
-        timetable.look(began)
-        tools = build_dependencies(
+        limiter = build_limiter(job, began, pace, outage, self._rates)
+        hours = RunHours(job.hours, limiter, observer, notifier, wall=run.wall, now=began)
+        hours.tick(began)
+        dependencies = build_dependencies(
             run,
             limiter=limiter,
             transport=transport,
             observer=observer,
             call_prefix=f"{job.request_id_prefix}{run.info.run_id}-{info.number}",
             chance=self._chance,
+            validation=validation,
         )
-        engine = self._engine = WorkerPool(pack_rows(read_in_groups(rows), job), tools)
-        telling = SessionTicker(
+        pool = WorkerPool(pack_rows(read_in_groups(rows), job), dependencies)
+        slow_calls = SlowCallReport(limiter.slow_calls, observer, pool.hedging, run.wall)
+        limits = LimitsInForce(job.limits)
+        progress = ProgressReport(
             run=run,
             observer=observer,
-            engine=engine,
+            pool=pool,
             limiter=limiter,
-            finding=PaceReport(pace, outage, job, observer, run.wall),
-            timetable=timetable,
-            straggling=SlowCallReport(limiter.slow_calls, observer, run.wall),
-            noticing=noticing,
-            limits=lambda: self._limits,
+            pace=pace,
+            hours=hours,
+            slow_calls=slow_calls,
+            limits=limits,
             began=began,
         )
-        self._steering = CommandHandler(
+        commands = CommandHandler(
             run=run,
             session=info,
-            engine=engine,
+            pool=pool,
             limiter=limiter,
             pace=pace,
             slots=slots,
+            cost_limit=dependencies.cost_limit,
             observer=observer,
-            clock=clock,
-            look=telling.standing,
+            limits=limits,
+            progress=progress.progress,
             stop=self.stop,
         )
-        return engine, telling
+        return _Parts(
+            pool,
+            limiter,
+            dependencies.cost_limit,
+            dependencies.tools,
+            PaceReport(pace, outage, job=job, observer=observer, notifier=notifier, wall=run.wall),
+            hours,
+            slow_calls,
+            progress,
+            commands,
+        )
 
 
-def summary_of(run: OpenRun, ending: str, seconds: float, engine: WorkerPool | None = None) -> Summary:
+def summary_of(run: OpenRun, ending: str, seconds: float, parts: _Parts | None = None) -> Summary:
     """The summary of a session, also of one that had nothing to send."""
+    runner = parts.pool.runner if parts else None
     return summarise(
         run.journal.ledger,
-        engine.latency if engine else Histogram(),
+        runner.latency if runner else Histogram(),
         ending=ending,
         run_dir=str(run.directory.path),
         simulated=run.info.simulated,
         total=run.found.done + run.found.failed + run.found.left,
-        session=_counted(engine) if engine else {"recorded": 0, "retried": 0},
+        session=_counted(parts) if parts else {"recorded": 0, "retried": 0},
         seconds=seconds,
-        speeds=engine.speeds if engine else None,
-        halt=engine.halt if engine else None,
-        budget=_enough(engine) if engine else "",
+        speeds=runner.speeds if runner else None,
+        halt=parts.pool.halt_cause if parts else None,
+        budget=_suggested_budget(parts) if parts else "",
         bill=run.bill,
     )
 
 
-def _enough(engine: WorkerPool) -> str:
-    """The budget with which a run goes on that ended for want of it."""
-    spending, code = engine.spending, engine.halt.code if engine.halt else ""
-    return plain(spending.suggested_budget(code)) if spending is not None and code in {MAX_COST, MAX_TOKENS} else ""
+def _suggested_budget(parts: _Parts) -> str:
+    """A budget with which a run can go on that ended for want of it, "" for any other end."""
+    cause = parts.pool.halt_cause
+    if parts.cost_limit is None or cause is None or cause.code not in {MAX_COST, MAX_TOKENS}:
+        return ""
+    return plain(parts.cost_limit.suggested_budget(cause.code))
 
 
-def _counted(engine: WorkerPool) -> dict[str, int]:
-    counted = {"recorded": engine.recorded, "retried": engine.retried}
-    if engine.hedging is not None:
-        counted |= {"asked_again": engine.hedging.asked_again, "second_won": engine.hedging.won}
-    return counted | ({"seconds_away": away} if (away := round(engine.seconds_away)) else {})
+def _counted(parts: _Parts) -> dict[str, int]:
+    pool = parts.pool
+    counted = {"recorded": pool.recorder.recorded, "retried": pool.runner.retried}
+    if pool.hedging is not None:
+        counted |= {"asked_again": pool.hedging.asked_again, "second_won": pool.hedging.won}
+    away = round(parts.limiter.circuit_breaker.seconds(asyncio.get_running_loop().time()))
+    return counted | ({"seconds_away": away} if away else {})
 
 
 @asynccontextmanager
@@ -240,4 +298,4 @@ async def _beside(*chores: "asyncio._CoroutineLike[None]") -> AsyncIterator[None
             for task in tasks:
                 task.cancel()
     except* ArkbatchError as errors:
-        raise errors.exceptions[0] from None
+        raise first_error(errors) from None

@@ -1,11 +1,13 @@
-"""Shows which calls of a session take too long, while they do.
+"""Shows which calls take too long while they last, and has them hedged.
 
-It only looks, some times a second, at the calls under way: `core.stragglers` says which of them are stragglers, and
-`hedging` what is done about it. Each is told once, and the list of the longest is at hand for whoever shows it.
+Each slow call is told once. Those that began first are at hand for whoever shows them.
 """
 
+import math
 from collections.abc import Callable
 
+from arkbatch.engine import ticker
+from arkbatch.engine.hedging import HedgedCallRunner
 from arkbatch.limits.slow_calls import Flight, Flights, Straggler, described, said
 from arkbatch.monitor.observer import Observer
 
@@ -13,37 +15,46 @@ SHOWN = 5
 
 
 class SlowCallReport:
-    """`look` now and then.
+    """The slow calls of one session, as of the last look.
 
     number: how many there are; longest: some of them, those that were sent first
     """
 
-    def __init__(self, flights: Flights | None, observer: Observer, wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        flights: Flights | None,
+        observer: Observer,
+        hedging: HedgedCallRunner | None,
+        wall: Callable[[], float],
+    ) -> None:
         self._flights = flights
+        self._hedging = hedging
         self._observer = observer
         self._wall = wall
         self.number = 0
         self.longest: tuple[Straggler, ...] = ()
 
-    def look(self, now: float) -> list[Flight]:
-        """Tell what is new. `now`: on the clock of the loop."""
-        flights = [] if self._flights is None else self._flights.stragglers(now)
-        if not flights and not self.number:
-            return flights
+    def tick(self, now: float) -> float:
+        """Tell of new slow calls, and have them hedged. The next look is when another call may be too slow."""
+        if self._flights is None:
+            return math.inf
+        slow = self._flights.stragglers(now)
+        if slow or self.number:
+            self._tell(slow, now)
+        if self._hedging is not None:
+            self._hedging.look(slow)
+        return max(ticker.TICK_SECONDS, self._flights.next_in(now))
+
+    def _tell(self, slow: list[Flight], now: float) -> None:
         wall = self._wall()
-        before, self.number = self.longest, len(flights)
-        self.longest = tuple(_shown(flight, now, wall) for flight in flights[:SHOWN])
-        for flight in flights:
+        before, self.number = self.longest, len(slow)
+        self.longest = tuple(_shown(flight, now, wall) for flight in slow[:SHOWN])
+        for flight in slow:
             if not flight.told:
                 flight.told = True
                 self._observer.slow_call_noticed(described(_shown(flight, now, wall), wall))
-        if before and not flights:
+        if before and not slow:
             self._observer.slow_call_noticed("")
-        return flights
-
-    def next_in(self, now: float) -> float:
-        """Seconds until there may be another."""
-        return float("inf") if self._flights is None else self._flights.next_in(now)
 
     @property
     def words(self) -> str:

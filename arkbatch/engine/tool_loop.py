@@ -27,11 +27,11 @@ class ToolLoop:
         self._then = then
         self.at_work = 0
 
-    def check(self, row: Row, reply: Reply, done: Done) -> Verdict:
+    async def check(self, row: Row, reply: Reply, done: Done) -> Verdict:
         """Whether a good reply goes on, or else what becomes of it."""
         if online_name(row.endpoint) in {"chat", "responses"} and calling(reply.body) is not None:
             return msgspec.structs.replace(done, goes_on=True)
-        return done if self._then is None else self._then(row, reply, done)
+        return done if self._then is None else await self._then(row, reply, done)
 
     async def go_on(self, row: Row, reply: Reply, rounds: int) -> Body | Cause:
         """The next request, after the functions that this reply calls. A cause: the row ends here.

@@ -1,6 +1,7 @@
 """What a session is made of, as the job says: its rows in order, its limiter, and what its calls need."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from arkbatch.core.errors import ArkbatchError
@@ -8,9 +9,9 @@ from arkbatch.core.job import Job
 from arkbatch.core.types import BadRow, Row
 from arkbatch.engine.call import Dependencies
 from arkbatch.engine.cost_limit import build_cost_limit
-from arkbatch.engine.json_schema import build_schema_check
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.pace_report import address
+from arkbatch.engine.schema_process import SchemaProcess
 from arkbatch.engine.tool_loop import ToolLoop
 from arkbatch.engine.tool_module import load_tool_module
 from arkbatch.limits.adaptive_limit import Pace
@@ -122,11 +123,17 @@ def read_memory(run: OpenRun) -> Memory | None:
     return note.memory(run.wall())
 
 
-def _validation(job: Job) -> Validation | None:
-    return Validation(build_schema_check(job.schema_text), job.validate.attempts) if job.schema_text else None
+@contextmanager
+def open_validation(job: Job) -> Iterator[Validation | None]:
+    """The check of answers against the job's schema, None if it has none."""
+    if not job.schema_text:
+        yield None
+        return
+    with closing(SchemaProcess(job.schema_text)) as process:
+        yield Validation(process.misfit, job.validate.attempts)
 
 
-def _talk(job: Job, observer: Observer, validation: Validation | None) -> ToolLoop | None:
+def _tool_loop(job: Job, observer: Observer, validation: Validation | None) -> ToolLoop | None:
     """Who calls the tools for which a model asks, if the job has any."""
     if not job.functions:
         return None
@@ -141,10 +148,10 @@ def build_dependencies(
     observer: Observer,
     call_prefix: str,
     chance: Callable[[], float],
+    validation: Validation | None,
 ) -> Dependencies:
     job = run.job
-    validation = _validation(job)
-    talk = _talk(job, observer, validation)
+    tools = _tool_loop(job, observer, validation)
     return Dependencies(
         limiter=limiter,
         transport=transport,
@@ -156,10 +163,10 @@ def build_dependencies(
         call_prefix=call_prefix,
         chance=chance,
         wall=run.wall,
-        spending=build_cost_limit(job, run.journal.ledger, run.bill, run.wall),
+        cost_limit=build_cost_limit(job, run.journal.ledger, run.bill, run.wall),
         files=Images(job.images) if job.images else None,
-        check=talk.check if talk else validation,
-        talk=talk,
+        check=tools.check if tools else validation,
+        tools=tools,
         hedge=job.limits.concurrency if job.hedge and limiter.slow_calls is not None else 0,
         has_answered=run.journal.ledger.done.count > 0,
     )

@@ -1,31 +1,50 @@
-"""One process: workers pull rows from one iterator, call, and hand outcomes to the journal.
+"""Works off an iterator of rows against a limiter and a journal.
 
-`work_off` runs a slice of rows against a limiter and a journal, and every other engine is to call it. Reading is
-back-pressured by being pulled; a row that waits for its retry keeps its worker. Memory depends on the number of
-workers and never on the number of rows.
+`WorkerPool.work_off` is the one function that works off rows. A session calls it for a run, and a worker of a cluster
+calls it for one shard: the rows are pulled from the iterator, the limiter and the journal come in by `Dependencies`.
+Workers pull the rows, so that reading is slowed down by sending; a row that waits for its retry keeps its worker.
+Memory depends on the number of workers and never on the number of rows.
+
+Results come up as return values: a worker runs a row, and records how it ended. Code between two awaits is atomic.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Coroutine, Iterator
 from enum import StrEnum
-from typing import Any
+from typing import Any, assert_never
 
 from arkbatch.core.errors import ArkbatchError
-from arkbatch.core.input_info import Position
-from arkbatch.core.speed import Speeds
-from arkbatch.core.stats import Histogram
-from arkbatch.core.types import BadRow, CallResult, Cause, Failure, Kind, Row
+from arkbatch.core.types import BadRow, CallResult, Cause, Failure, Kind, Row, Success
+from arkbatch.engine import ticker
 from arkbatch.engine.attempt_log import AttemptLog
 from arkbatch.engine.call import CallRunner, Dependencies
-from arkbatch.engine.cost_limit import CostLimit
+from arkbatch.engine.fail_fast import FailFast
 from arkbatch.engine.hedging import CallTask, HedgedCallRunner
 from arkbatch.engine.recorder import OutcomeRecorder
-from arkbatch.engine.refusals import Refusals
-from arkbatch.engine.requeue import Requeued
-from arkbatch.engine.row_runner import RowRunner
+from arkbatch.engine.row_runner import (
+    PendingRow,
+    RowEnd,
+    RowRefused,
+    RowRunner,
+    RowSplit,
+    RowStopped,
+    RunHalted,
+    bill_of,
+)
+from arkbatch.rows.packing import split_failure
 
-_MOST_AHEAD = 256  # rows beyond one a worker, that are sent to find out whether the service is away
-_AT_HAND = 4  # of these in line at a time
+_MOST_PROBES = 256  # rows beyond one a worker, that are sent to find out whether the service is away
+_PROBES_IN_LINE = 4  # of these that wait for a permit at a time
+
+
+def first_error(errors: BaseExceptionGroup[ArkbatchError]) -> ArkbatchError:
+    """The error of the task that failed first, out of task groups in each other."""
+    first: BaseException = errors
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    assert isinstance(first, ArkbatchError)
+    return first
 
 
 class Ending(StrEnum):
@@ -37,204 +56,186 @@ class Ending(StrEnum):
 
 
 class WorkerPool:
-    """One session over one iterator of rows.
+    """The workers of one session over one iterator of rows. Made inside a running loop.
 
-    halt: why no row can work, after a halt
-    requeued: failed rows that go again in this session
+    halt_cause: why no row can be sent, after a halt
+    runner: runs each row, and counts; recorder: records how each one ended
     hedging: makes second calls, None when none are wanted
     """
 
-    def __init__(self, rows: Iterator[Row | BadRow], tools: Dependencies) -> None:
+    def __init__(self, rows: Iterator[Row | BadRow], dependencies: Dependencies) -> None:
         self._rows = rows
-        self._tools = tools
-        calls = CallRunner(tools)
-        self.hedging = HedgedCallRunner(calls, tools, self._spawn) if tools.hedge else None
-        self.requeued = Requeued()
-        self._recording = OutcomeRecorder(tools.journal, tools.observer, self.requeued, broken=self._end_workers)
+        self._limiter = dependencies.limiter
+        self._cost_limit = dependencies.cost_limit
+        self._observer = dependencies.observer
+        self._stopping = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
         self._workers: set[asyncio.Task[None]] = set()
-        self._ahead: dict[asyncio.Task[None], AttemptLog] = {}  # rows beyond one a worker
-        self._stopping = asyncio.Event()
-        self._refusals = Refusals(self._recording, self.requeued)
-        self._outcomes = RowRunner(
-            tools,
-            calls,
-            self.hedging,
-            self._recording,
-            self._refusals,
-            stopping=self._stopping,
-            halted=self._halt,
-            doubted=self._send_ahead,
-        )
-        self.halt: Cause | None = None
+        self._probes: dict[asyncio.Task[None], AttemptLog] = {}
+        self._parts: deque[PendingRow] = deque()  # of packs that failed as a whole
+        self._fail_fast = FailFast()
+        calls = CallRunner(dependencies)
+        self.hedging = HedgedCallRunner(calls, dependencies, self._spawn) if dependencies.hedge else None
+        self.recorder = OutcomeRecorder(dependencies.journal, dependencies.observer)
+        self.runner = RowRunner(dependencies, calls, self.hedging, self._stopping)
+        self.halt_cause: Cause | None = None
 
     async def work_off(self, workers: int) -> Ending:
-        """Until the rows are used up, or a stop or a halt. ArkbatchError: the journal cannot be written."""
+        """Run every row, with so many workers, until the rows are used up, or a stop or a halt.
+
+        Each row that was pulled has been handed to the journal at the end, or stays undone. What undone rows were
+        billed is in the journal too, also when this is cancelled. ArkbatchError: the rows cannot be read, or the
+        journal cannot be written.
+        """
         try:
-            async with asyncio.TaskGroup() as self._group:
-                self.grow(workers)
+            async with asyncio.TaskGroup() as around:
+                writing = around.create_task(self.recorder.keep_writing())
+                async with asyncio.TaskGroup() as self._group:
+                    self.grow(workers)
+                writing.cancel()
         except* ArkbatchError as errors:
-            raise errors.exceptions[0] from None
+            raise first_error(errors) from None
         finally:
-            self._outcomes.keep_bills()
-            self.write_down()
-        if self.halt is None:
-            self._refusals.record()
-            self.write_down()
-        if self._recording.error is not None:
-            raise self._recording.error
-        if self.halt is not None:
-            return Ending.HALTED
-        return Ending.STOPPED if self._stopping.is_set() else Ending.FINISHED
+            for part in self._parts:
+                self._keep_bill(bill_of(part))
+            self.recorder.write()
+        if self.halt_cause is None:
+            self._record_all(self._fail_fast.release())
+            self.recorder.write()
+            return Ending.STOPPED if self._stopping.is_set() else Ending.FINISHED
+        return Ending.HALTED
 
     def grow(self, workers: int) -> None:
-        """Have so many workers at least; those beyond the limiter's concurrency only wait."""
+        """Have so many workers at least. Those beyond the limiter's concurrency only wait."""
         assert self._group is not None
         at_work = sum(not worker.done() for worker in self._workers)  # one that just ended takes no more rows
         for _ in range(workers - at_work):
-            worker = self._group.create_task(self._worker())
+            worker = self._group.create_task(self._work())
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
 
-    def _send_ahead(self) -> None:
-        """The rows that failed may all be at fault, and not the service: put some in line that never did."""
-        at_hand = sum(not history.sent for history in self._ahead.values())
-        if at_hand >= _AT_HAND or len(self._ahead) >= _MOST_AHEAD:
-            return
-        if self._stopping.is_set() or self._refusals.doubtful:
-            return
-        assert self._group is not None
-        history = AttemptLog()
-        task = self._group.create_task(self._go_ahead(history))
-        self._ahead[task] = history
-        task.add_done_callback(self._ahead.pop)
-
-    async def _go_ahead(self, history: AttemptLog) -> None:
-        """All workers may have ended, or wait to be told by the last: what is left to do then is done here.
-
-        The row is read here too. Who asked for it has a reply to record, and that is not to depend on the input.
-        """
-        await self._take(history)
-        while not self._stopping.is_set() and await self._see_to_rest():
-            pass
-
-    def _spawn(self, sending: Coroutine[Any, Any, CallResult | None]) -> CallTask:
-        assert self._group is not None
-        return self._group.create_task(sending)
-
-    def requeue(self, rows: Iterator[Row], kinds: frozenset[str], count: int, workers: int) -> None:
-        """Send these failed rows again, before those that were not sent yet: some `count`, failed as these `kinds`."""
-        self.requeued.add(rows, kinds, count)
-        self.grow(workers)  # some may have ended for want of rows
-
     @property
     def is_over(self) -> bool:
-        """It only waits for what is under way, or has ended."""
-        return self._stopping.is_set() or not (self._workers or self._ahead)
+        """It only waits for the calls in flight, or has ended."""
+        return self._stopping.is_set() or not (self._workers or self._probes)
 
     def stop(self) -> None:
-        """Let the calls in flight finish and send no more; rows that wait stay undone."""
+        """Let the calls in flight finish and send no more. Rows that wait stay undone."""
         self._stopping.set()
-        self._refusals.ends()
-        self._tools.limiter.close()
-        if self._tools.spending is not None:
-            self._tools.spending.close()
+        self._fail_fast.end()
+        self._limiter.close()
+        if self._cost_limit is not None:
+            self._cost_limit.close()
 
-    @property
-    def spending(self) -> CostLimit | None:
-        """What keeps the budget, None when there is none."""
-        return self._tools.spending
+    def halt(self, cause: Cause) -> None:
+        """Stop as a session that cannot go on until someone acts."""
+        if self.halt_cause is None:
+            self.halt_cause = cause
+            self._observer.halted(cause)
+        self.stop()
 
-    @property
-    def seconds_away(self) -> float:
-        """How long the service was away in this session."""
-        return self._tools.limiter.circuit_breaker.seconds(asyncio.get_running_loop().time())
+    def tick(self, now: float) -> float:
+        """Give up on a service that has been away for too long, and probe one that may be there."""
+        breaker = self._limiter.circuit_breaker
+        if not breaker.is_away:
+            return float("inf")
+        if (cause := breaker.given_up(now)) is not None:
+            self.halt(cause)
+        elif breaker.doubts_rows:
+            self._probe()
+        return ticker.TICK_SECONDS
 
-    @property
-    def in_flight(self) -> int:
-        """Calls of the service, and rows whose tools are at work."""
-        talk = self._tools.talk
-        return self._tools.limiter.in_flight + (talk.at_work if talk is not None else 0)
+    # ---- the workers
 
-    def resume_at(self, before: Position) -> Position:
-        """As `OutcomeRecorder.resume_at`."""
-        return self._recording.resume_at(before)
-
-    @property
-    def retried(self) -> int:
-        """Calls made again in this session."""
-        return self._outcomes.retried
-
-    @property
-    def latency(self) -> Histogram:
-        """Of the calls that gave an answer."""
-        return self._outcomes.latency
-
-    @property
-    def speeds(self) -> Speeds:
-        """Of those that were streamed."""
-        return self._outcomes.speeds
-
-    @property
-    def recorded(self) -> int:
-        """Rows that this session recorded."""
-        return self._recording.recorded
-
-    def write_down(self) -> None:
-        """What is on its way into the journal."""
-        self._recording.write_down()
-
-    async def _worker(self) -> None:
+    async def _work(self) -> None:
         while not self._stopping.is_set():
-            if not await self._see_to_rest() and not await self._take(AttemptLog()):
+            if not await self._do_what_is_left() and not await self._run_next(AttemptLog()):
                 return
 
-    async def _see_to_rest(self) -> bool:
-        """What has to be done before another row is begun. False: there is nothing."""
-        halves = self._outcomes.halves
-        if halves:
-            await self._outcomes.bring(*halves.popleft())
-        elif self._refusals.doubtful:
-            await self._doubt()
+    async def _do_what_is_left(self) -> bool:
+        """Do what comes before another row is read. False: there is nothing."""
+        if self._parts:
+            await self._run(self._parts.popleft())
+        elif self._fail_fast.is_doubtful:
+            # The last worker to ask knows that no call in flight ended better.
+            if (cause := self._fail_fast.judge(self.recorder.in_work)) is not None:
+                self.halt(cause)
+            await self._fail_fast.wait()
         else:
             return False
         return True
 
-    async def _take(self, history: AttemptLog) -> bool:
-        """See the next row through. False: there is none."""
-        row = self._next()
-        if isinstance(row, BadRow):
-            self._recording.add(Failure(row, Cause(Kind.BAD_ROW, "", row.reason)))
-        elif row is not None:
-            await self._outcomes.bring(row, history)
-        return row is not None
-
-    def _next(self) -> Row | BadRow | None:
-        """A failed row that goes again, or the next of the input. Only that one moves the place to resume at."""
-        if self.requeued and (again := self.requeued.next()) is not None:
-            return again
+    async def _run_next(self, log: AttemptLog) -> bool:
+        """Read the next row and run it. False: there is none."""
         row = next(self._rows, None)
-        if row is not None:
-            self._recording.begins(row)
-        return row
+        if row is None:
+            return False
+        self.recorder.begin(row)
+        if isinstance(row, BadRow):
+            self.recorder.add(Failure(row, Cause(Kind.BAD_ROW, "", row.reason)))
+        else:
+            await self._run(PendingRow(row, log))
+        return True
 
-    def give_up(self, cause: Cause) -> None:
-        """End the session as one that cannot go on; rows without a record stay undone."""
-        self._halt(cause)
+    async def _run(self, pending: PendingRow) -> None:
+        try:
+            end = await self.runner.run(pending)
+        except asyncio.CancelledError:
+            pending.cause = None  # what failed before is not why it ends now
+            self._keep_bill(bill_of(pending))
+            raise
+        self._record(end)
 
-    async def _doubt(self) -> None:
-        """All was refused so far."""
-        cause = self._refusals.judged()
-        if cause is not None:
-            self._halt(cause)
-        await self._refusals.known()
+    def _record(self, end: RowEnd) -> None:
+        match end:
+            case Success():
+                if self._fail_fast.holds_any:
+                    self._record_all(self._fail_fast.release())
+                self.recorder.add(end)
+            case Failure():
+                self.recorder.add(end)
+            case RowRefused(failure, is_doubtful=True):
+                self._fail_fast.hold(split_failure(failure))
+            case RowRefused(failure):
+                self._record_all(self._fail_fast.add(split_failure(failure)))
+            case RowSplit(parts):
+                self._parts.extend(parts)
+            case RunHalted(cause, bill):
+                self.halt(cause)
+                self._keep_bill(bill)
+            case RowStopped(bill):
+                self._keep_bill(bill)
+            case _:
+                assert_never(end)
 
-    def _halt(self, cause: Cause) -> None:
-        if self.halt is None:
-            self.halt = cause
-            self._tools.observer.halted(cause)
-        self.stop()
+    def _record_all(self, failures: list[Failure]) -> None:
+        for failure in failures:
+            self.recorder.add(failure)
 
-    def _end_workers(self) -> None:
-        for worker in (*self._workers, *self._ahead):
-            worker.cancel()
+    def _keep_bill(self, bill: Failure | None) -> None:
+        if bill is not None:
+            self.recorder.add_interrupted(bill)
+
+    # ---- beside the workers
+
+    def _spawn(self, call: Coroutine[Any, Any, CallResult | None]) -> CallTask:
+        assert self._group is not None
+        return self._group.create_task(call)
+
+    def _probe(self) -> None:
+        """Send rows that never failed. Those that failed may all be at fault themselves, and not the service."""
+        assert self._group is not None
+        in_line = sum(not log.sent for log in self._probes.values())
+        for _ in range(min(_PROBES_IN_LINE - in_line, _MOST_PROBES - len(self._probes))):
+            if self._stopping.is_set() or self._fail_fast.is_doubtful:
+                return
+            log = AttemptLog()
+            task = self._group.create_task(self._run_probe(log))
+            self._probes[task] = log
+            task.add_done_callback(self._probes.pop)
+
+    async def _run_probe(self, log: AttemptLog) -> None:
+        """Run one row. All workers may have ended, or wait for the last one: what is left then is done here."""
+        await self._run_next(log)
+        while not self._stopping.is_set() and await self._do_what_is_left():
+            pass

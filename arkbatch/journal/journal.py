@@ -18,7 +18,7 @@ import msgspec
 from arkbatch.core.disk_errors import disk
 from arkbatch.core.errors import RunDamaged
 from arkbatch.core.input_info import Position
-from arkbatch.core.types import Failure, Outcome, Success
+from arkbatch.core.types import Outcome
 from arkbatch.journal.bitmap import Bitmap
 from arkbatch.journal.cost_account import CostAccount
 from arkbatch.journal.ledger import Ledger, Marks, fold_lines
@@ -36,6 +36,7 @@ from arkbatch.journal.run_directory import (
 from arkbatch.journal.usage_report import usage_report
 
 _BUFFER = 1 << 20
+_Ended = tuple[Outcome, Entry, bytes]
 E = TypeVar("E", bound=Entry)
 
 
@@ -72,24 +73,28 @@ class Journal:
     def record(self, *outcomes: Outcome) -> None:
         """Append a line for each, then count their rows. StorageFull: the session has to end.
 
-        The rows of a file are counted before the next file is written: a ledger that stands for lines which it does
-        not count would have their rows sent and recorded again.
+        All lines are made before the first is written. An outcome that no line can hold raises here, whatever the
+        error, and nothing was written then. The rows of a file are counted before the next file is written: a ledger
+        that stands for lines which it does not count would have their rows sent and recorded again.
         """
         now = self._wall()
-        results = [outcome for outcome in outcomes if isinstance(outcome, Success)]
-        failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
-        for file, ended in ((self._results, results), (self._failures, failures)):
-            if ended:
-                self._append(file, ended, now)
+        finished_at = datetime.fromtimestamp(now, UTC)
+        results: list[_Ended] = []
+        failures: list[_Ended] = []
+        for outcome in outcomes:
+            entry = entry_of(outcome)
+            is_failure = entry.error is not None
+            url = self._url_of(entry.endpoint) if is_failure and entry.endpoint else ""
+            line = encode(outcome, run_id=self._run_id, finished_at=finished_at, url=url)
+            (failures if is_failure else results).append((outcome, entry, line))
+        if results:
+            self._append(self._results, results, now)
+        if failures:
+            self._append(self._failures, failures, now)
 
-    def _append(self, file: "_AppendOnly", outcomes: Sequence[Outcome], now: float) -> None:
-        entries = [entry_of(outcome) for outcome in outcomes]
-        lines, finished_at = [], datetime.fromtimestamp(now, UTC)
-        for outcome, entry in zip(outcomes, entries, strict=True):
-            url = self._url_of(entry.endpoint) if entry.error is not None and entry.endpoint else ""
-            lines.append(encode(outcome, run_id=self._run_id, finished_at=finished_at, url=url))
-        file.append(b"".join(lines))
-        for outcome, entry in zip(outcomes, entries, strict=True):
+    def _append(self, file: "_AppendOnly", ended: "Sequence[_Ended]", now: float) -> None:
+        file.append(b"".join([line for _, _, line in ended]))
+        for outcome, entry, _ in ended:
             self.ledger.fold(entry)
             if self.bill is not None:
                 self.bill.record(outcome, now)

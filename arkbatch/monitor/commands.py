@@ -12,9 +12,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from arkbatch.core.errors import UsageError
-from arkbatch.core.kinds import chosen_kinds
 from arkbatch.core.steered import Steered
-from arkbatch.core.types import Kind
 
 VERSION = 1
 LONGEST = 16_384  # bytes of a line
@@ -54,13 +52,7 @@ class SetLimits(Struct, frozen=True, tag="set", omit_defaults=True, forbid_unkno
         return {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not UNSET}
 
 
-class Requeue(Struct, frozen=True, tag="requeue"):
-    """Send the failed rows of these kinds again."""
-
-    kinds: Annotated[tuple[Kind, ...], Meta(min_length=1, max_length=len(Kind))]
-
-
-Action = Pause | Resume | Drain | ShowStatus | SetLimits | Requeue
+Action = Pause | Resume | Drain | ShowStatus | SetLimits
 
 
 class Command(Struct, frozen=True, omit_defaults=True):
@@ -100,7 +92,7 @@ class SessionState(Struct, frozen=True):
 
     held: why no call begins, each with the time since when; empty when calls go out
     limits: as they are now; of_job: those that were `set` otherwise, as the job has them
-    rpm, tpm: over the last minute; left, failed: rows; again: rows of a requeue that are still to be sent
+    rpm, tpm: over the last minute; left, failed: rows
     """
 
     session: int
@@ -113,7 +105,6 @@ class SessionState(Struct, frozen=True):
     tpm: float
     left: int
     failed: int
-    again: int
     bound_by: str
 
 
@@ -127,7 +118,7 @@ class CommandReply(Struct, frozen=True, omit_defaults=True):
 
 
 _SIMPLE: dict[str, Action] = {"pause": Pause(), "resume": Resume(), "drain": Drain(), "status": ShowStatus()}
-ACTIONS = (*_SIMPLE, "set", "requeue")
+ACTIONS = (*_SIMPLE, "set")
 _ALLOWED = {
     "concurrency": "a whole number from 1 to 100,000",
     "rpm": "a number above 0, or none",
@@ -152,8 +143,6 @@ def _deed(action: str, words: Sequence[str]) -> Action:
     match action:
         case "set":
             return _set(words)
-        case "requeue":
-            return _requeue(words)
         case _ if action in _SIMPLE:
             if words:
                 raise UsageError(f"{action} takes nothing behind it, and there is {words[0]}.")
@@ -187,13 +176,6 @@ def _number(name: str, text: str) -> float | None:
     except ValueError:  # msgspec's ValidationError is one
         raise UsageError(f"{name}={text} is not allowed: it must be {_ALLOWED[name]}.") from None
     return number
-
-
-def _requeue(words: Sequence[str]) -> Requeue:
-    kinds = chosen_kinds(",".join(words), "requeue")
-    if not kinds:
-        raise UsageError("requeue what? Name kinds of failure: requeue timeout,overloaded")
-    return Requeue(tuple(Kind(kind) for kind in sorted(kinds)))
 
 
 def _near(name: str, known: Sequence[str] | dict[str, str]) -> str:

@@ -1,10 +1,12 @@
-"""What a running session tells the outside: an `Observer` with empty methods, and one that passes it on to several.
+"""What a session tells its observers: an `Observer` with empty methods, and a group that passes events on.
 
-The engine calls an observer and never asks it anything, so that a live page or metrics plug in without touching
-it. Nothing here decides.
+The engine calls observers and never asks them anything, so that a live page or metrics can be added without a change of
+the engine.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 from arkbatch.core.steered import Steered
 from arkbatch.core.types import (
@@ -20,7 +22,7 @@ from arkbatch.monitor.progress import FoundRows, Progress
 
 
 class Observer:
-    """Hears what happens. Overrides must be quick, and must not raise: they run between a reply and the next."""
+    """Is told what happens. Overrides must be quick, since they run between two replies."""
 
     def opened(self, found: FoundRows) -> None:
         """A session begins."""
@@ -71,77 +73,37 @@ class Observer:
         """The session ended; its records are on disk."""
 
 
+EVENTS = tuple(name for name, value in vars(Observer).items() if callable(value) and not name.startswith("_"))
+
+
 class ObserverGroup(Observer):
-    """Passes everything on to each; what is told of every row, to those that listen."""
+    """Passes every event on to each observer that listens to it.
+
+    An observer that raises is told nothing any more. So a closed terminal or a reader of stderr that has gone stops
+    what is shown, and never the session.
+    """
 
     def __init__(self, observers: Sequence[Observer]) -> None:
-        self._observers = observers
-        self._hear_answers = [each for each in observers if _listens(each.answered, Observer.answered)]
-        self._hear_records = [each for each in observers if _listens(each.recorded, Observer.recorded)]
+        self._listeners = {
+            name: [each for each in observers if _listens(getattr(each, name), getattr(Observer, name))]
+            for name in EVENTS
+        }
+        for name, listeners in self._listeners.items():
+            if listeners:  # else it stays the empty method
+                setattr(self, name, partial(self._tell, name))
 
-    def opened(self, found: FoundRows) -> None:
-        for each in self._observers:
-            each.opened(found)
+    def _tell(self, event: str, *details: Any) -> None:
+        for each in tuple(self._listeners[event]):
+            try:
+                getattr(each, event)(*details)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the session goes on
+                self._drop(each, error)
 
-    def answered(self, row: Row, client_id: str, response: Response, verdict: Verdict) -> None:
-        for each in self._hear_answers:
-            each.answered(row, client_id, response, verdict)
-
-    def retrying(self, row: Row, client_id: str, verdict: Again, seconds: float) -> None:
-        for each in self._observers:
-            each.retrying(row, client_id, verdict, seconds)
-
-    def tool_failed(self, row: Row, name: str, trouble: str) -> None:
-        for each in self._observers:
-            each.tool_failed(row, name, trouble)
-
-    def recorded(self, outcome: Outcome) -> None:
-        for each in self._hear_records:
-            each.recorded(outcome)
-
-    def halted(self, cause: Cause) -> None:
-        for each in self._observers:
-            each.halted(cause)
-
-    def stopping(self, in_flight: int) -> None:
-        for each in self._observers:
-            each.stopping(in_flight)
-
-    def progressed(self, standing: Progress) -> None:
-        for each in self._observers:
-            each.progressed(standing)
-
-    def pace_changed(self, reason: str) -> None:
-        for each in self._observers:
-            each.pace_changed(reason)
-
-    def noted(self, text: str) -> None:
-        for each in self._observers:
-            each.noted(text)
-
-    def detailed(self, text: str) -> None:
-        for each in self._observers:
-            each.detailed(text)
-
-    def settings_changed(self, steered: Steered) -> None:
-        for each in self._observers:
-            each.settings_changed(steered)
-
-    def slow_call_noticed(self, text: str) -> None:
-        for each in self._observers:
-            each.slow_call_noticed(text)
-
-    def hedged(self, row: int, seconds: float) -> None:
-        for each in self._observers:
-            each.hedged(row, seconds)
-
-    def hedge_lost(self, row: Row, client_id: str, usage: Usage) -> None:
-        for each in self._observers:
-            each.hedge_lost(row, client_id, usage)
-
-    def closed(self, ending: str) -> None:
-        for each in self._observers:
-            each.closed(ending)
+    def _drop(self, failed: Observer, error: Exception) -> None:
+        for listeners in self._listeners.values():
+            if failed in listeners:
+                listeners.remove(failed)
+        self.detailed(f"{type(failed).__name__} shows no more: {type(error).__name__}: {error}")
 
 
 def _listens(method: Callable[..., None], empty: Callable[..., None]) -> bool:

@@ -124,8 +124,11 @@ class RunLog(Observer):
 
     def _append(self, text: str) -> None:
         stamp = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="milliseconds")
-        with disk(self._path):
-            self._file.write(f"{stamp} {printable(' '.join(text.split()))}\n".encode("utf-8", "replace"))
+        line = f"{stamp} {printable(' '.join(text.split()))}\n".encode("utf-8", "replace")
+        try:
+            self._file.write(line)
+        except OSError:  # a full disk stops the log, and the session only if it takes no records either
+            self._dropped += 1
 
 
 class _Ration:

@@ -14,11 +14,13 @@ from arkbatch.journal.usage_report import by_count
 from arkbatch.pricing.amounts import Money
 from arkbatch.pricing.run_cost import Bill
 
+UNWRITTEN = "unwritten rows"  # rows whose outcome no form of record could hold
+
 
 class Summary(Struct, frozen=True):
     """A session's end, and where the whole run stands.
 
-    ending: "finished", "stopped", "halted", or "nothing left" when there was nothing to send
+    ending: "finished", "stopped", "halted", "unwritten rows", or "nothing left" when there was nothing to send
     usage: over the whole run, every billed attempt; discarded: the part of it that was discarded
     failures: rows that stand failed, by kind; finish_reasons: answers by how they ended
     cost, discarded_cost: the same in money; no_price_because: why a part of it has no price
@@ -58,6 +60,8 @@ class Summary(Struct, frozen=True):
             return ExitCode.INTERRUPTED
         if self.ending == "ordered":
             return ExitCode.ORDERED
+        if self.ending == UNWRITTEN:
+            return ExitCode.UNEXPECTED
         return ExitCode.FAILED_ROWS if self.failed else ExitCode.OK
 
     def to_builtins(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ at, and of those each text: an answer that calls tools says nothing yet. An answ
 backticks around it is not taken off: who reads the results would have to take it off again.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -16,8 +16,8 @@ from arkbatch.protocol.endpoints.batch_lane import online_name
 from arkbatch.protocol.endpoints.reply_messages import messages_of
 from arkbatch.protocol.error_body import one_line
 
-Misfit = Callable[[object], str | None]
-"""Why a value is not what the schema demands, and where in it; None when it is."""
+Misfit = Callable[[object], Awaitable[str | None]]
+"""Why a value does not satisfy the schema, and where in it; None when it does."""
 
 _IN_WORDS = frozenset((chat.ENDPOINT.name, responses.NAME))
 _SHOWN = 80  # characters of a text that is no JSON
@@ -30,18 +30,18 @@ class Validation:
         self._misfit = misfit
         self._attempts = attempts
 
-    def __call__(self, row: Row, reply: Reply, done: Done) -> Verdict:
+    async def __call__(self, row: Row, reply: Reply, done: Done) -> Verdict:
         if online_name(row.endpoint) not in _IN_WORDS:
             return done
         for message in messages_of(orjson.loads(reply.body)):
-            cause = self._objection(message)
+            cause = await self._objection(message)
             if cause is not None:
                 return Again(
                     cause, usage=done.usage, model=done.model, service_tier=done.service_tier, most=self._attempts
                 )
         return done
 
-    def _objection(self, message: dict[str, Any]) -> Cause | None:
+    async def _objection(self, message: dict[str, Any]) -> Cause | None:
         if message.get("tool_calls"):
             return None
         text = message.get("content")
@@ -53,7 +53,7 @@ class Validation:
             value = orjson.loads(text)
         except orjson.JSONDecodeError as error:
             return _unfit("not_json", _why_no_json(text, str(error)))
-        reason = self._misfit(value)
+        reason = await self._misfit(value)
         return None if reason is None else _unfit("schema", f"the answer does not satisfy the schema: {reason}")
 
 

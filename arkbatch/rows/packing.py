@@ -2,9 +2,9 @@
 
 A `Pack` is a row that stands for several: its request holds the inputs of all of them, in order, so that whoever sends,
 limits and judges calls needs to know nothing of it. Rows go together while they follow one another in the input and
-ask for the same in all but their texts; so memory stays that of one pack. `apart` makes the outcomes of its rows out
-of a pack's: each gets its own vectors, byte for byte, with the `index` that they would have had alone, and a share of
-the tokens by the length of its texts that adds up to the last one.
+ask for the same in all but their texts; so memory stays that of one pack. `split_outcome` makes the outcomes of its
+rows out of a pack's: each gets its own vectors, byte for byte, with the `index` that they would have had alone, and a
+share of the tokens by the length of its texts that adds up to the last one.
 """
 
 from collections import deque
@@ -32,6 +32,10 @@ class Pack(Row, frozen=True, gc=False):
     """Rows that are sent in one call."""
 
     rows: tuple[Row, ...] = ()
+
+    @property
+    def members(self) -> tuple[Row, ...]:
+        return self.rows
 
 
 class Packing(Struct, frozen=True):
@@ -92,19 +96,21 @@ def pack(rows: Sequence[Row]) -> Row:
     return Pack(first.number, first.offset, first.digest, first.custom_id, first.endpoint, body, (), tuple(rows))
 
 
-def halves(whole: Pack) -> tuple[Row, Row]:
-    """Two smaller ones, to find the row for which a pack was refused."""
-    middle = len(whole.rows) // 2
-    return pack(whole.rows[:middle]), pack(whole.rows[middle:])
+def halves(whole: Row) -> tuple[Row, Row]:
+    """Two smaller packs, to find the row for which this one was refused."""
+    middle = len(whole.members) // 2
+    return pack(whole.members[:middle]), pack(whole.members[middle:])
 
 
-def apart(outcome: Outcome) -> Sequence[Outcome]:
-    """The outcomes of a pack's rows."""
-    return failed_apart(outcome) if isinstance(outcome, Failure) else _done_apart(outcome)
+def split_outcome(outcome: Outcome) -> Sequence[Outcome]:
+    """The outcome of each row of a pack. The outcome of a row that went alone is returned as it is."""
+    if not isinstance(outcome.row, Pack):
+        return (outcome,)
+    return split_failure(outcome) if isinstance(outcome, Failure) else _split_success(outcome)
 
 
-def failed_apart(failure: Failure) -> list[Failure]:
-    """The failure of each row of a pack; of a row that went alone, its own."""
+def split_failure(failure: Failure) -> list[Failure]:
+    """The failure of each row of a pack, with its share of the tokens."""
     whole = failure.row
     if not isinstance(whole, Pack):
         return [failure]
@@ -113,7 +119,7 @@ def failed_apart(failure: Failure) -> list[Failure]:
     return [msgspec.structs.replace(failure, row=row, usage=usage, calls=calls) for row, usage, calls in parts]
 
 
-def _done_apart(success: Success) -> list[Success]:
+def _split_success(success: Success) -> list[Success]:
     whole = success.row
     assert isinstance(whole, Pack)
     weights = [_weight(row) for row in whole.rows]

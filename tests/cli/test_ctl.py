@@ -45,7 +45,6 @@ def refused(run_dir, *words):
         (["paus"], 2, "paus is no order. Did you mean pause?"),
         (["set", "rpm=0"], 2, "rpm=0 is not allowed: it must be a number above 0, or none."),
         (["set", "rmp=1"], 2, "rmp cannot be set. Did you mean rpm?"),
-        (["requeue", "time"], 2, "requeue time is not a kind of failure. Did you mean timeout?"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(ended, words, code, said):

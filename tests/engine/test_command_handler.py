@@ -2,22 +2,18 @@
 
 import asyncio
 import math
-import shutil
 from pathlib import Path
 
 import pytest
-from fakes import SCRIPT, FakeTransport, answer, refusal
+from fakes import SCRIPT, FakeTransport, answer
 from msgspec.structs import replace
-from runs import failed, job_of, numbered, prompts, worked_off
-from sessions import failures, lines_of, results, scripted, worked
+from runs import job_of, numbered, prompts
+from sessions import failures, results, scripted, worked
 
 from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.job import RetryPolicy
-from arkbatch.core.types import Kind
 from arkbatch.engine.open_run import OpenRun
-from arkbatch.engine.retry_run import RetryRun, RetrySelection
-from arkbatch.journal.journal import Journal
-from arkbatch.journal.run_directory import FAILURES, LOG, RESULTS, RunDirectory
+from arkbatch.journal.run_directory import LOG, RunDirectory
 from arkbatch.monitor.commands import parse_command
 from arkbatch.monitor.observer import Observer
 
@@ -241,7 +237,7 @@ def test_a_drained_session_ends_resumable(tmp_path, monkeypatch):
     async def meanwhile(session, task):
         await asyncio.sleep(1.5)
         assert tell(session, "drain").said.startswith("Stopping: 5 calls in flight finish, and the rows left stay")
-        for order in ("drain", "pause", "set rpm=1", "requeue timeout"):
+        for order in ("drain", "pause", "set rpm=1"):
             with pytest.raises(UsageError, match="ending"):
                 tell(session, order)
         assert tell(session, "status").state.stopping
@@ -296,189 +292,3 @@ def test_only_the_last_changes_are_kept_and_none_of_their_limits_is_lost(tmp_pat
     scripted(ours, FakeTransport(lambda *_: answer(seconds=1)), monkeypatch, meanwhile=meanwhile)
     session = info(ours).sessions[0]
     assert ([each.do for each in session.steered], session.limits["rpm"]) == (["resume", "pause", "resume"], 700.0)
-
-
-# ---- failed rows go again
-
-
-def mends(after):
-    """Rows whose number can be divided by five fail until so many calls were made; all calls take a second."""
-
-    def script(call, attempt):
-        number = int(call.client_id.split("-")[-2])
-        if number % 5 == 0 and len(script.calls) < after:
-            return refusal(400, "InputTextSensitiveContentDetected", seconds=1.0)
-        return answer(seconds=1.0)
-
-    return script
-
-
-def fixing(after):
-    script = mends(after)
-    transport = FakeTransport(script)
-    script.calls = transport.calls
-    return transport
-
-
-def test_failed_rows_go_again_in_the_same_session_and_move_out_of_the_failures(tmp_path, monkeypatch):
-    ours, observer, transport = job(tmp_path, 60), Looks(), fixing(21)
-
-    async def meanwhile(session, task):
-        await asyncio.sleep(4.5)
-        assert tell(session, "requeue timeout").said == "No row stands failed as timeout."
-        assert tell(session, "requeue blocked").said == "4 failed rows (blocked) go again, before the others."
-        assert tell(session, "status").state.again == 4
-
-    ended = scripted(ours, transport, monkeypatch, meanwhile=meanwhile, observer=observer)
-    assert (ended.summary.succeeded, ended.summary.failed, len(failures(ours))) == (60, 0, 0)
-    assert each_row_once(ours, 60)
-    assert len(transport.calls) == 64
-    again = [line for line in results(ours) if line["row"] in {5, 10, 15, 20}]
-    assert [(line["attempts"], line["before"][0]["kind"]) for line in again] == [(2, "blocked")] * 4
-    assert [look.left for look in observer.looks][-1] == 0
-    assert [each.did for each in observer.told] == ["sent 4 failed rows again (blocked)"]
-
-
-def test_rows_that_fail_again_go_again_as_often_as_they_are_asked_to(tmp_path, monkeypatch):
-    ours, transport = job(tmp_path, 60), fixing(10**9)
-
-    async def meanwhile(session, task):
-        await asyncio.sleep(1.5)
-        for _ in range(3):
-            tell(session, "requeue blocked")
-            await asyncio.sleep(2.0)
-
-    scripted(ours, transport, monkeypatch, meanwhile=meanwhile)
-    assert each_row_once(ours, 60)
-    (line,) = (line for line in failures(ours) if line["row"] == 5)
-    assert (line["attempts"], len(line["before"])) == (4, 3)
-    assert len({call.client_id for call in transport.calls}) == len(transport.calls)
-
-
-def test_rows_that_are_under_way_again_are_not_sent_a_third_time(tmp_path, monkeypatch):
-    ours, transport = job(tmp_path, 60), fixing(21)
-
-    async def meanwhile(session, task):
-        await asyncio.sleep(4.5)
-        tell(session, "requeue blocked")
-        with pytest.raises(UsageError, match="4 rows of the requeue before"):
-            tell(session, "requeue blocked,timeout")
-        await asyncio.sleep(1.0)  # now they have gone
-        assert tell(session, "requeue blocked").said == "No row stands failed as blocked."
-
-    scripted(ours, transport, monkeypatch, meanwhile=meanwhile)
-    assert len(transport.calls) == 64
-
-
-def test_when_the_input_is_used_up_workers_come_back_for_failed_rows(tmp_path, monkeypatch):
-    ours, observer = job(tmp_path, 5, concurrency=5), Looks()
-    slow = answer(seconds=60.0)
-    wrong = refusal(400, "InputTextSensitiveContentDetected", seconds=1.0)
-    transport = FakeTransport(lambda call, attempt: slow if "-5-" in call.client_id else wrong)
-
-    async def meanwhile(session, task):
-        await asyncio.sleep(5)
-        tell(session, "requeue blocked")
-        await asyncio.sleep(0.1)
-        assert tell(session, "status").state.in_flight == 5
-
-    ended = scripted(ours, transport, monkeypatch, meanwhile=meanwhile, observer=observer)
-    assert (len(transport.calls), ended.summary.failed) == (9, 4)
-    assert each_row_once(ours, 5)
-
-
-def test_lines_that_were_never_sent_do_not_go_again(tmp_path, monkeypatch):
-    ours = job_of(prompts(tmp_path, *numbered(9), b"{oops\n"), concurrency=1)
-
-    async def meanwhile(session, task):
-        await asyncio.sleep(2.5)
-        with pytest.raises(UsageError, match="never sent"):
-            tell(session, "requeue bad_row")
-
-    scripted(ours, FakeTransport(lambda *_: answer(seconds=1)), monkeypatch, meanwhile=meanwhile)
-
-
-def test_a_requeue_does_not_move_the_place_to_resume_at(tmp_path, monkeypatch):
-    """A failed row at the end of the input is under way while rows at its beginning still wait."""
-    ours = job(tmp_path, 200, concurrency=2)
-    worked_off(ours, lambda row: failed(row) if row.number == 200 else None, ending="stopped")
-    slow = answer(seconds=1_000.0)
-
-    async def meanwhile(session, task):
-        await asyncio.sleep(0.15)
-        tell(session, "requeue timeout")
-        await asyncio.sleep(30)
-        task.cancel()
-
-    transport = FakeTransport(lambda call, attempt: slow if "-200-" in call.client_id else answer())
-    scripted(ours, transport, monkeypatch, meanwhile=meanwhile)
-    monkeypatch.undo()
-    worked(ours)
-    assert each_row_once(ours, 200)
-    assert len(results(ours)) == 199
-
-
-def test_a_retry_sends_each_of_its_rows_once_when_some_are_requeued(tmp_path, monkeypatch):
-    """What it is still going to send is left to it; what failed again in it goes again."""
-    ours, transport = job(tmp_path, 30, concurrency=2), fixing(11)
-    worked_off(ours, lambda row: failed(row, Kind.BLOCKED if row.number % 2 else Kind.TIMEOUT))
-
-    def retry(job, *_, **how):
-        return RetryRun(job, RetrySelection(kinds=frozenset({"blocked"})), wall=how["wall"])
-
-    async def meanwhile(session, task):
-        await asyncio.sleep(4.5)
-        before = len(transport.calls)
-        assert before == 10
-        tell(session, "requeue blocked")
-        await asyncio.sleep(1.0)
-
-    import sessions
-
-    monkeypatch.setattr(sessions, "OpenRun", retry)
-    monkeypatch.setattr("arkbatch.engine.session.Session.work", lambda self: self.work_again(self._run.rows()))
-    scripted(ours, transport, monkeypatch, meanwhile=meanwhile)
-    sent = [int(call.client_id.split("-")[-2]) for call in transport.calls]
-    assert set(sent) == set(range(1, 31, 2))
-    assert each_row_once(ours, 30)
-    assert len(results(ours)) == 15
-
-
-class Photographs(Observer):
-    """How large both files were at each record, and what stood in them last."""
-
-    def __init__(self, ours):
-        self.directory, self.sizes = Path(ours.run_dir), []
-
-    def recorded(self, outcome):
-        self.sizes.append(tuple((self.directory / name).stat().st_size for name in (RESULTS, FAILURES)))
-        self.last = {name: (self.directory / name).read_bytes() for name in (RESULTS, FAILURES)}
-
-
-def test_a_process_killed_at_any_moment_of_a_requeue_loses_and_doubles_nothing(tmp_path, monkeypatch):
-    """Reopened from what stood in the files after each record; each call that was recorded is counted once."""
-    ours = job(tmp_path, 30)
-    observer = Photographs(ours)
-
-    async def meanwhile(session, task):
-        for _ in range(4):
-            await asyncio.sleep(1.7)
-            tell(session, "requeue blocked")
-
-    scripted(ours, fixing(22), monkeypatch, meanwhile=meanwhile, observer=observer)
-    assert max(len(line.get("before", [])) for line in results(ours)) >= 2
-    for number, sizes in enumerate(observer.sizes):
-        left = RunDirectory(tmp_path / f"killed-{number}")
-        left.create()
-        shutil.copy(Path(ours.run_dir) / "run.json", left / "run.json")
-        for name, size in zip((RESULTS, FAILURES), sizes, strict=True):
-            (left / name).write_bytes(observer.last[name][:size])
-        Journal(left, "r", lambda: 0.0, lambda _: "").close()
-        done, lost = lines_of(left.path, RESULTS), lines_of(left.path, FAILURES)
-        rows = [line["row"] for line in done + lost]
-        assert len(rows) == len(set(rows))
-        journal = Journal(left, "r", lambda: 0.0, lambda _: "")
-        ledger = journal.ledger
-        journal.close()
-        assert (ledger.done.count, ledger.failed.count) == (len(done), len(lost))
-        assert sum(tally.attempts for tally in ledger.tallies) == sum(line["attempts"] for line in done + lost)

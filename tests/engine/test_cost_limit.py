@@ -209,7 +209,7 @@ def test_the_budget_that_is_proposed_lets_the_run_go_on(tmp_path, limit, paramet
 
 
 def test_from_the_command_line(tmp_path, monkeypatch):
-    monkeypatch.setattr("arkbatch.cli.session.SIMULATED_LATENCY", 0.0)
+    monkeypatch.setattr("arkbatch.api.jobs.SIMULATED_LATENCY", 0.0)
     prompts(tmp_path, *numbered(50))
     words = [str(tmp_path / "in.jsonl"), "--simulate", "--model", SEED, "--max-cost", "0.01", "--json"]
     result = CliRunner().invoke(command, [*words, "--set", "max_completion_tokens=300"], standalone_mode=False)

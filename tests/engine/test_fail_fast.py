@@ -1,7 +1,7 @@
 import pytest
 from builders import failure
 
-from arkbatch.core.types import Cause, Halt, Kind
+from arkbatch.core.types import Cause, Kind
 from arkbatch.engine.fail_fast import ENOUGH, FailFast
 
 
@@ -10,34 +10,33 @@ def refusal(number, code="InvalidParameter", kind=Kind.INVALID_REQUEST, **more):
 
 
 def holding(count):
-    stopper = FailFast()
+    fail_fast = FailFast()
     for number in range(1, count + 1):
-        assert stopper.refused(refusal(number)) == []
-    return stopper
+        assert fail_fast.add([refusal(number)]) == []
+    return fail_fast
 
 
 def test_twenty_alike_end_the_run_once_nothing_else_is_under_way():
-    stopper = holding(ENOUGH)
-    assert stopper.verdict(open_rows=ENOUGH + 1) is None
-    halt = stopper.verdict(open_rows=ENOUGH)
-    assert isinstance(halt, Halt)
-    assert "temperature is too high" in halt.cause.message
-    assert halt.cause.advice
-    assert stopper.release() == []
+    fail_fast = holding(ENOUGH)
+    assert fail_fast.judge(rows_in_work=ENOUGH + 1) is None
+    cause = fail_fast.judge(rows_in_work=ENOUGH)
+    assert "temperature is too high" in cause.message
+    assert cause.advice
+    assert fail_fast.release() == []
 
 
 def test_fewer_than_twenty_prove_nothing():
-    stopper = holding(ENOUGH - 1)
-    assert not stopper.doubtful
-    assert stopper.verdict(open_rows=ENOUGH - 1) is None
+    fail_fast = holding(ENOUGH - 1)
+    assert not fail_fast.is_doubtful
+    assert fail_fast.judge(rows_in_work=ENOUGH - 1) is None
 
 
 def test_a_success_gives_back_what_was_held_and_nothing_is_held_again():
-    stopper = holding(ENOUGH)
-    assert len(stopper.release()) == ENOUGH
+    fail_fast = holding(ENOUGH)
+    assert len(fail_fast.release()) == ENOUGH
     for number in range(100):
-        assert len(stopper.refused(refusal(number))) == 1
-    assert not stopper.doubtful
+        assert len(fail_fast.add([refusal(number)])) == 1
+    assert not fail_fast.is_doubtful
 
 
 @pytest.mark.parametrize(
@@ -46,7 +45,7 @@ def test_a_success_gives_back_what_was_held_and_nothing_is_held_again():
     ids=["another code", "a kind of the row's own", "billed"],
 )
 def test_another_refusal_is_recorded_with_all_that_was_held(other):
-    stopper, first = FailFast(), refusal(1)
-    stopper.refused(first)
-    assert stopper.refused(other) == [first, other]
-    assert stopper.release() == []
+    fail_fast, first = FailFast(), refusal(1)
+    fail_fast.add([first])
+    assert fail_fast.add([other]) == [first, other]
+    assert fail_fast.release() == []

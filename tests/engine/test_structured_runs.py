@@ -7,7 +7,7 @@ import orjson
 import pytest
 from fakes import SCRIPT, FakeTransport, answer
 from msgspec.structs import replace
-from runs import job_of, prompts
+from runs import job_of, numbered, prompts
 from sessions import failures, results, scripted, worked
 from virtual import run_virtual
 
@@ -161,3 +161,19 @@ def test_the_example_keeps_to_its_schema(pytestconfig, tmp_path):
     del asked["$schema"]
     assert job.defaults["response_format"]["json_schema"]["schema"] == asked
     assert worked(job).summary.succeeded == 8
+
+
+def test_a_slow_pattern_fails_its_row_and_stops_nothing(tmp_path, monkeypatch):
+    """`^(a+)+$` takes a regular expression for ever on such a text, and nothing in Python interrupts it."""
+    monkeypatch.setattr("arkbatch.engine.schema_process.LONGEST_CHECK_SECONDS", 0.5)
+    slow = {"type": "object", "properties": {"word": {"pattern": "^(a+)+$"}}}
+    ours = replace(job_with(tmp_path, *numbered(3), schema=slow), validate=Validate(attempts=1))
+
+    def script(call, _):
+        return answer('{"word": "%s"}' % ("a" * 40 + "!" if "-2-" in call.client_id else "a"))
+
+    scripted(ours, FakeTransport(script), monkeypatch)
+    assert [line["row"] for line in results(ours)] == [1, 3]
+    (failure,) = failures(ours)
+    assert (failure["row"], failure["error"]["kind"]) == (2, "invalid_output")
+    assert "slow pattern" in failure["error"]["message"]

@@ -12,10 +12,8 @@ from sessions import failures, results, scripted, worked
 
 from arkbatch.core.errors import Halted
 from arkbatch.core.job import RetryPolicy, Timeouts
-from arkbatch.core.types import Failure, Kind
 from arkbatch.engine import periodic_sync as durable
 from arkbatch.engine.fail_fast import ENOUGH
-from arkbatch.monitor.commands import VERSION, Command, Requeue
 from arkbatch.monitor.observer import Observer
 
 MODEL = "doubao-seed-1-6-251015"
@@ -152,7 +150,7 @@ def test_the_same_refusal_of_the_first_twenty_rows_halts_and_leaves_them_undone(
     ended = worked(ours, latency=0.1)
     assert (ended.summary.ending, ended.summary.left) == ("halted", 300)
     assert ended.counters.calls <= ENOUGH + 8
-    assert "were all refused alike" in ended.summary.halt.message
+    assert "were all refused for the same reason" in ended.summary.halt.message
     assert failures(ours) == []
 
 
@@ -390,18 +388,3 @@ def test_refusals_of_rows_that_were_sent_ahead_in_an_outage_end_the_run_too(tmp_
     ended = scripted(ours, transport, monkeypatch)
     assert (ended.summary.ending, failures(ours)) == ("halted", [])
     assert len(transport.calls) < 100
-
-
-def test_failed_rows_go_again_that_are_asked_for_while_the_last_worker_ends(tmp_path, monkeypatch):
-    class Asking(Observer):
-        def recorded(self, outcome):
-            if isinstance(outcome, Failure):
-                sessions[0].handle(Command(VERSION, Requeue((Kind.SERVER_ERROR,))))
-
-    async def remember(session, _):
-        sessions.append(session)
-
-    sessions, ours = [], job(tmp_path, *numbered(1), concurrency=1, retry=RetryPolicy(max_attempts=1))
-    transport = FakeTransport(lambda _, attempt: SCRIPT["server_error" if attempt == 1 else ""])
-    ended = scripted(ours, transport, monkeypatch, meanwhile=remember, observer=Asking())
-    assert (ended.summary.succeeded, ended.summary.failed) == (1, 0)

@@ -24,7 +24,7 @@ SEED = "doubao-seed-1-6-251015"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr("arkbatch.cli.session.SIMULATED_LATENCY", 0.0)
+    monkeypatch.setattr("arkbatch.api.jobs.SIMULATED_LATENCY", 0.0)
     # The rows of a sample hang on the run's id, and one sample in twenty may be an odd one.
     monkeypatch.setattr("arkbatch.engine.open_run.secrets.token_hex", lambda _: "abcd1234")
 
@@ -111,7 +111,7 @@ def quickstart(tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("quickstart") / "all.run"
     where = [str(QUICKSTART), "--simulate", "-o", str(run_dir)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("arkbatch.cli.session.SIMULATED_LATENCY", 0.0)
+        patch.setattr("arkbatch.api.jobs.SIMULATED_LATENCY", 0.0)
         CliRunner().invoke(run.command, where, standalone_mode=False, catch_exceptions=False)
     return run_dir
 

@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arkbatch.core.errors import UsageError
-from arkbatch.core.types import Kind
 from arkbatch.monitor.commands import (
     LONGEST,
     VERSION,
@@ -13,7 +12,6 @@ from arkbatch.monitor.commands import (
     CommandReply,
     Drain,
     Pause,
-    Requeue,
     Resume,
     SessionState,
     SetLimits,
@@ -37,8 +35,6 @@ from arkbatch.monitor.commands import (
         ("set rpm=none", SetLimits(rpm=None)),
         ("set input_tpm=1e6 output_tpm=none", SetLimits(input_tpm=1e6, output_tpm=None)),
         ("set max_cost=2.5", SetLimits(max_cost=2.5)),
-        ("requeue timeout,overloaded", Requeue((Kind.OVERLOADED, Kind.TIMEOUT))),
-        ("requeue timeout overloaded timeout", Requeue((Kind.OVERLOADED, Kind.TIMEOUT))),
     ],
 )
 def test_a_command_line_becomes_an_order(line, deed):
@@ -65,8 +61,6 @@ def test_a_command_line_becomes_an_order(line, deed):
         ("set output_tpm=-1", "output_tpm=-1 is not allowed: it must be a number above 0, or none."),
         ("set max_cost=none", "max_cost=none is not allowed: it must be a number above 0."),
         ("set max_cost", "max_cost needs a value: max_cost=50"),
-        ("requeue", "requeue what? Name kinds of failure"),
-        ("requeue timeot", "requeue timeot is not a kind of failure. Did you mean timeout?"),
     ],
 )
 def test_a_wrong_order_is_told_with_what_is_allowed(line, said):
@@ -81,9 +75,7 @@ def test_a_reason_is_bounded():
         parse_command("pause", [], "x" * 501)
 
 
-@pytest.mark.parametrize(
-    "deed", [Pause(), ShowStatus(), SetLimits(rpm=None), SetLimits(concurrency=3, tpm=5.0), Requeue((Kind.EMPTY,))]
-)
+@pytest.mark.parametrize("deed", [Pause(), ShowStatus(), SetLimits(rpm=None), SetLimits(concurrency=3, tpm=5.0)])
 def test_an_order_survives_its_line(deed):
     order = Command(VERSION, deed, "because\nof \x1b[31mthis")
     line = encode_line(order)
@@ -93,7 +85,7 @@ def test_an_order_survives_its_line(deed):
 
 def test_an_answer_survives_its_line():
     state = SessionState(
-        1, False, {"paused": "2026-01-01T00:00:00+00:00"}, {"rpm": 5.0}, {}, 3, 1.0, 2.0, 10, 1, 0, "a pause"
+        1, False, {"paused": "2026-01-01T00:00:00+00:00"}, {"rpm": 5.0}, {}, 3, 1.0, 2.0, 10, 1, "a pause"
     )
     assert decode_reply(encode_line(CommandReply(VERSION, "paused", state=state))) == CommandReply(
         VERSION, "paused", state=state
@@ -108,7 +100,7 @@ def test_an_answer_survives_its_line():
         (b'{"v":1,"do":{"type":"fly"}}', "This is no order"),
         (b'{"v":1,"do":{"type":"set","rpm":-1}}', "This is no order"),
         (b'{"v":1,"do":{"type":"set","rmp":1}}', "This is no order"),
-        (b'{"v":1,"do":{"type":"requeue","kinds":[]}}', "This is no order"),
+        (b'{"v":1,"do":{"type":"requeue"}}', "This is no order"),
         (b"[" * LONGEST, "not one JSON object"),
         (b'{"v":' + b"[" * LONGEST, "not one JSON object"),
     ],

@@ -1,5 +1,7 @@
 """An answer that is not what the schema demands is asked for again, and says why."""
 
+import asyncio
+
 import orjson
 import pytest
 from builders import reply, row
@@ -11,8 +13,11 @@ DONE = Done({"input": 3, "output": 2}, "doubao-x", "default", "stop")
 
 
 def validate(*messages, endpoint="chat", misfit=lambda value: None if value == {"a": 1} else "not a (at $)"):
+    async def look(value):
+        return misfit(value)
+
     body = {"choices": [{"message": message} for message in messages]}
-    return Validation(misfit, 4)(row(endpoint=endpoint), reply(body), DONE)
+    return asyncio.run(Validation(look, 4)(row(endpoint=endpoint), reply(body), DONE))
 
 
 def test_a_fit_answer_is_done():

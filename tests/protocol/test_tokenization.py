@@ -105,7 +105,7 @@ def invoke(command, *words):
 
 
 def test_a_run_counts_texts_costs_nothing_and_has_no_row_without_a_price(tmp_path, monkeypatch):
-    monkeypatch.setattr("arkbatch.cli.session.SIMULATED_LATENCY", 0.0)
+    monkeypatch.setattr("arkbatch.api.jobs.SIMULATED_LATENCY", 0.0)
     path = prompts(tmp_path, {"text": "天空为什么这么蓝"}, {"text": ["a", "b"]}, {"prompt": "hello"})
     where = [path, "--endpoint", NAME, "--model", "doubao-seed-1-6-251015", "--simulate"]
     done = orjson.loads(invoke(run.command, *where, "--max-cost", "0.001", "--json").stdout.splitlines()[0])

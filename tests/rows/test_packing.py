@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arkbatch.core.types import Attempt
-from arkbatch.rows.packing import ADVISED, Pack, Packer, Packing, apart, halves, pack, packing, shared
+from arkbatch.rows.packing import ADVISED, Pack, Packer, Packing, halves, pack, packing, shared, split_outcome
 
 MOST = Packing(inputs=4, tokens=1_000)
 
@@ -76,7 +76,7 @@ def vectors(*indices, **more):
 def test_each_row_gets_its_own_vectors_whatever_their_order():
     whole = pack([texts(1, "a"), texts(2, "b", "c"), texts(3, "d")])
     answered = vectors(3, 1, 0, 2, created=1, usage={"prompt_tokens": 8, "total_tokens": 8})
-    parts = apart(success(row=whole, reply=answered, usage={"input": 8, "output": 0}))
+    parts = split_outcome(success(row=whole, reply=answered, usage={"input": 8, "output": 0}))
     bodies = [orjson.loads(part.reply.body) for part in parts]
     assert [part.row.number for part in parts] == [1, 2, 3]
     assert [[(item["index"], item["embedding"][0]) for item in body["data"]] for body in bodies] == [
@@ -90,7 +90,7 @@ def test_each_row_gets_its_own_vectors_whatever_their_order():
 
 def test_the_digits_of_a_vector_stay_as_they_came():
     data = b'{"data":[{"index":0,"embedding":[1.10,2e-3]},{"index":1,"embedding":[0.30000000000000004]}]}'
-    parts = apart(success(row=pack([texts(1, "a"), texts(2, "b")]), reply=reply(data), usage={}))
+    parts = split_outcome(success(row=pack([texts(1, "a"), texts(2, "b")]), reply=reply(data), usage={}))
     assert b'"embedding":[1.10,2e-3]' in parts[0].reply.body
     assert b"usage" not in parts[0].reply.body
 
@@ -99,13 +99,13 @@ def test_what_was_billed_for_nothing_is_shared_out_too():
     whole = pack([texts(1, "a"), texts(2, "bb")])
     calls = [Attempt("c-1", "bad_reply", 0.5, tokens={"input": 7}), Attempt("c-2", "done", 0.5)]
     answered = vectors(0, 1)
-    parts = apart(success(row=whole, reply=answered, usage={"input": 14}, discarded={"input": 7}, calls=calls))
+    parts = split_outcome(success(row=whole, reply=answered, usage={"input": 14}, discarded={"input": 7}, calls=calls))
     assert [part.usage for part in parts] == [{"input": 4}, {"input": 10}]
     assert [sum(part.calls[0].tokens["input"] for part in parts), len(parts[1].calls)] == [7, 2]
 
 
 def test_a_failed_pack_fails_each_of_its_rows():
-    parts = apart(failure(row=pack([texts(1, "a"), texts(2, "b")]), usage={"input": 5}))
+    parts = split_outcome(failure(row=pack([texts(1, "a"), texts(2, "b")]), usage={"input": 5}))
     assert [(part.row.number, part.row.body["input"]) for part in parts] == [(1, "a"), (2, "b")]
     assert sum(part.usage["input"] for part in parts) == 5
 

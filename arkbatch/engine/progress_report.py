@@ -1,0 +1,126 @@
+"""Tells the observers how the session stands, and `ctl` and `status` where they ask."""
+
+import asyncio
+import shlex
+from datetime import UTC, datetime
+
+from arkbatch.core.text import duration
+from arkbatch.engine import ticker
+from arkbatch.engine.command_handler import PAUSED, LimitsInForce
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.run_hours import RunHours
+from arkbatch.engine.slow_call_report import SlowCallReport
+from arkbatch.engine.worker_pool import WorkerPool
+from arkbatch.limits.adaptive_limit import Pace
+from arkbatch.limits.limiter import Limiter
+from arkbatch.limits.published_limits import ramp_at
+from arkbatch.limits.rate_meter import Bound
+from arkbatch.monitor.eta import SpeedUpOptions
+from arkbatch.monitor.observer import Observer
+from arkbatch.monitor.progress import Progress, RowRate
+
+_QUIET_PART = 5  # after a quiet time, the next look comes after a fifth of it
+
+_LIMITED_BY = {
+    Bound.REQUESTS: "your limit of requests a minute",
+    Bound.TOKENS: "your limit of tokens a minute",
+    Bound.CONCURRENCY: "the concurrency",
+    Bound.INPUT: "the input",
+    Bound.HELD: "a pause",
+}
+
+
+class ProgressReport:
+    """Builds the progress of one session.
+
+    began: loop time at which the session began
+    """
+
+    def __init__(
+        self,
+        *,
+        run: OpenRun,
+        observer: Observer,
+        pool: WorkerPool,
+        limiter: Limiter,
+        pace: Pace,
+        hours: RunHours,
+        slow_calls: SlowCallReport,
+        limits: LimitsInForce,
+        began: float,
+    ) -> None:
+        self._run = run
+        self._observer = observer
+        self._pool = pool
+        self._limiter = limiter
+        self._pace = pace
+        self._hours = hours
+        self._slow_calls = slow_calls
+        self._limits = limits
+        self._began = began
+        self._now = asyncio.get_running_loop().time
+        self._row_rate = RowRate(began)
+        self._changed_at, self._counts = began, (0, 0, 0)
+
+    def tick(self, now: float) -> float:
+        """Tell the observers how it stands. The longer nothing changes, the later is the next look."""
+        progress = self.progress(self._row_rate)
+        self._hours.foresee(progress, self._speed_up_options(), self._pool.runner.latency.quantile(0.95))
+        self._observer.progressed(progress)
+        counts = (progress.recorded, progress.retried, progress.in_flight)
+        if counts != self._counts:
+            self._changed_at, self._counts = now, counts
+        return min(max(ticker.TICK_SECONDS, (now - self._changed_at) / _QUIET_PART), ticker.LONGEST_TICK_SECONDS)
+
+    def progress(self, rate: RowRate | None = None) -> Progress:
+        """How the session stands. `rate`: rows a minute lately; without it, since the session began."""
+        limiter, now = self._limiter, self._now()
+        rate = rate or RowRate(self._began)
+        found, recorded, limits = self._run.found, self._pool.recorder.recorded, self._limits.now
+        limited_by = limiter.limited_by()
+        left = max(0, found.to_send - recorded)
+        return Progress(
+            total=max(found.total, left),
+            left=left,
+            failed=self._run.journal.ledger.failed.count,
+            in_flight=limiter.in_flight,
+            retried=self._pool.runner.retried,
+            recorded=recorded,
+            seconds=now - self._began,
+            rows_per_minute=rate.look(now, recorded),
+            rpm=limiter.requests_per_minute(),
+            tpm=limiter.tokens_per_minute(),
+            rpm_limit=limits.rpm,
+            tpm_limit=limits.tpm,
+            bound_by=_service(limiter, now) if limited_by is Bound.SERVER else _LIMITED_BY[limited_by],
+            rpm_found=self._pace.found.rpm,
+            concurrency_found=self._pace.found.concurrency,
+            reason=self._pace.reason,
+            waiting=", ".join(filter(None, (self._paused(now), self._hours.waiting))),
+            stragglers=self._slow_calls.words,
+        )
+
+    def _paused(self, now: float) -> str:
+        since = self._limiter.pauses.get(PAUSED)
+        if since is None:
+            return ""
+        moment = datetime.fromtimestamp(self._run.wall() - (now - since), UTC)
+        return f"{PAUSED} since {moment:%H:%M} UTC"
+
+    def _speed_up_options(self) -> SpeedUpOptions:
+        job, limiter, limits = self._run.job, self._limiter, self._limits.now
+        has_other_lane = job.lane == "online" and not job.simulated and ramp_at(job.base_url) is not None
+        is_held = limiter.pauses or limiter.circuit_breaker.is_away
+        return SpeedUpOptions(
+            "" if is_held else limiter.limited_by().value,
+            limits.concurrency,
+            limits.rpm,
+            limits.tpm,
+            other_lane=has_other_lane,
+            run_dir=shlex.quote(str(self._run.directory.path)),
+        )
+
+
+def _service(limiter: Limiter, now: float) -> str:
+    away = f" for {duration(limiter.circuit_breaker.lasts(now))}" if limiter.circuit_breaker.is_away else ""
+    return f"the server{away} ({limiter.reason})"
