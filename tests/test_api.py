@@ -75,8 +75,8 @@ def test_an_observer_hears_the_session(tmp_path):
 
 
 def test_run_works_without_a_loop_and_failed_rows_do_not_raise(tmp_path):
-    prompts(tmp_path, b"{bad\n")
-    job = arkbatch.load_job(tmp_path / "in.jsonl", model="m", base_url="http://127.0.0.1:9/v1")
+    prompts(tmp_path, b"{bad\n", *numbered(1))
+    job = arkbatch.load_job(tmp_path / "in.jsonl", model="m", simulate=True)
     summary = arkbatch.run(job)
     assert (summary.failed, summary.exit_code) == (1, 3)
 

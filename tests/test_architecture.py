@@ -98,7 +98,12 @@ TOUCHES_OUTSIDE = {
     "monitor": {"control_socket", "notify", "notify_channels", "progress_bar", "run_log"},
     "pricing": {"bill_csv", "price_files", "run_price_file"},
     "reports": {
+        "answer_table",
         "answers",
+        "columnar_answers",
+        "record_index",
+        "run_input",
+        "table_writers",
         "check",
         "cost",
         "find_record",
@@ -113,7 +118,7 @@ TOUCHES_OUTSIDE = {
         "timeline",
         "vectors",
     },
-    "rows": {"storage", "input_file", "media_files", "sniff_input"},
+    "rows": {"columnar", "csv_table", "input_file", "json_documents", "media_files", "source", "storage", "workbook"},
     "transport": {
         "aiohttp_internals",
         "auth",

@@ -28,9 +28,8 @@ from arkbatch.journal.run_directory import private
 from arkbatch.limits.token_estimator import Estimator
 from arkbatch.pricing.amounts import ZERO, Unknown, shown
 from arkbatch.protocol.endpoints import ENDPOINTS
-from arkbatch.rows.input_file import lines
 from arkbatch.rows.media_files import Images
-from arkbatch.rows.parse import RowReader
+from arkbatch.rows.source import reader_of
 
 
 class _Draft:
@@ -238,10 +237,10 @@ class ParcelCutter:
 
 def rows_of(run: OpenRun, cut: Step) -> Iterator[Row | BadRow]:
     """The rows of a parcel that have no record, in order, with what they spent before."""
-    reader, ledger = RowReader(run.job), run.journal.ledger
+    reader, ledger = reader_of(run.job, run.source), run.journal.ledger
     last = cut.ranges[-1][1] if cut.ranges else 0
     numbers = {number for first, end in cut.ranges for number in range(first, end + 1)}
-    for number, offset, line in lines(run.input, Position(cut.line, cut.offset)):
+    for number, offset, line in run.source.records(Position(cut.line, cut.offset)):
         if number > last:
             return
         if number in numbers and number not in ledger:

@@ -1,43 +1,84 @@
-"""`arkbatch answers`: what the model said, row by row, without the rest of the records."""
+"""`arkbatch answers`: the rows of the input with what the model said of each."""
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from arkbatch.reports.answers.results import Order
+    from arkbatch.reports.answers.answer_table import TableOptions
     from arkbatch.reports.status.status import Status
 
 
-@click.command(short_help="Print the answers alone, or write them as CSV.")
-@click.argument("run_dir", metavar="RUN_DIR")
-@click.option("-o", "--output", metavar="FILE.csv", help="Write them as CSV, which a sheet opens.")
-@click.option(
-    "--order", type=click.Choice(["input", "completion"]), default="input", show_default=True, help="Of rows."
-)
-def command(run_dir: str, output: str | None, order: str) -> None:
-    """Print the answers of a run, one JSON line each: row, custom_id, finish_reason and answer.
+def comma_separated(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """The words between commas."""
+    del ctx, param
+    return tuple(word.strip() for word in (value or "").split(",") if word.strip())
 
-    Rows that failed or are not done yet have none. The run may still go on; what is recorded by now is printed. All
-    that the service said, tokens and thoughts too, is in results.jsonl.
+
+@click.command(short_help="Write the input's rows with their answers: CSV, JSON lines, Parquet, a sheet.")
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.option("-o", "--output", metavar="FILE", help="By its ending: .csv, .tsv, .jsonl, .parquet or .xlsx.")
+@click.option(
+    "--with",
+    "extras",
+    callback=comma_separated,
+    metavar="K,...",
+    help="More columns: tokens, cost, model, seconds, request_id, attempts, reasoning, answers, row, custom_id.",
+)
+@click.option("--only", type=click.Choice(["done", "failed"]), help="Only rows that have an answer, or that failed.")
+@click.option("--columns", callback=comma_separated, metavar="NAME,...", help="These columns, in this order.")
+@click.option("--schema", metavar="FILE", help="A column for each property of this JSON Schema (the run's, if any).")
+@click.option("--json-columns", is_flag=True, help="A column for each field of answers that are JSON objects.")
+@click.option("--vectors", is_flag=True, help="The vectors of embeddings, as a list in the column vector.")
+@click.option("--defuse", is_flag=True, help="In CSV, put ' before text that a sheet would run as a formula.")
+@click.option("--input", "input_", metavar="FILE", default="", help="The input, if it is no longer where it was.")
+def command(run_dir: str, output: str | None, *, defuse: bool, schema: str | None, **chosen: Any) -> None:
+    """Write every row of the input, in its order: its own columns, then answer, error and finish_reason.
+
+    Rows that failed or are not done yet are there too, and error says why. Without -o they are printed as JSON lines.
+    The run may still go on: what is recorded by now is written. A column that the input has already is called
+    answer_2.
 
     \b
     Examples:
       arkbatch answers prompts.run -o prompts.csv
-      arkbatch answers prompts.run > answers.jsonl
+      arkbatch answers prompts.run -o prompts.parquet --with tokens,cost
+      arkbatch answers prompts.run --only failed
     """
-    from arkbatch.core.text import counted, printable, printable_json
-    from arkbatch.reports.answers.answers import as_json, iter_answers, write_table
+    from arkbatch.core.text import printable, printable_json
+    from arkbatch.reports.answers.answers import iter_answers, write_answers
     from arkbatch.reports.status.status import read_status
 
-    by: Order = "input" if order == "input" else "completion"
+    options = _options(run_dir, schema, chosen)
     if output is None:
-        for answer in iter_answers(run_dir, by):
-            click.echo(printable_json(as_json(answer)))
+        import orjson
+
+        for row in iter_answers(run_dir, options):
+            click.echo(printable_json(orjson.dumps(row)))
     else:
-        click.echo(printable(f"{counted(write_table(run_dir, output, by), 'answer')}:  {output}"))
+        written = write_answers(run_dir, output, options, defuse=defuse)
+        click.echo(printable(str(written)))
+        for note in written.notes:
+            click.echo(printable(f"Note: {note}."), err=True)
     click.echo(printable(without(read_status(run_dir, time.time))), err=True, nl=False)
+
+
+def _options(run_dir: str, schema: str | None, chosen: dict[str, Any]) -> "TableOptions":
+    from pathlib import Path
+
+    from arkbatch.journal.run_directory import RunDirectory
+    from arkbatch.reports.answers.answer_table import TableOptions, schema_of
+
+    return TableOptions(
+        extras=chosen["extras"],
+        only=chosen["only"] or "",
+        columns=chosen["columns"],
+        schema=schema_of(RunDirectory(Path(run_dir)).read_info(), schema or ""),
+        json_columns=chosen["json_columns"],
+        vectors=chosen["vectors"],
+        input=chosen["input_"],
+    )
 
 
 def without(status: "Status") -> str:

@@ -8,6 +8,11 @@ import click
 
 from arkbatch.cli.options import ENDPOINTS, asking, job_from
 
+_WITH_VALUE = (
+    *("endpoint", "model", "base_url", "lane", "prices", "images", "tools", "schema"),
+    *("prompt", "system", "text", "id_column", "image_column", "encoding", "delimiter", "sheet", "empty"),
+)
+
 
 @click.command(short_help="Read every line of an input without sending anything.")
 @click.argument("input_", metavar="INPUT.jsonl|JOB.toml")
@@ -55,9 +60,11 @@ def _bar() -> Any:
 def _run(input_: str, flags: dict[str, Any]) -> str:
     """The same command line, as a run."""
     words = ["arkbatch", "run", input_]
-    for name in ("endpoint", "model", "base_url", "lane", "prices", "images", "tools", "schema"):
+    for name in _WITH_VALUE:
         if flags[name] is not None:
             words += [f"--{name.replace('_', '-')}", flags[name]]
+    words += ["--no-header"] if flags["header"] is False else []
+    words += [f"--{name.replace('_', '-')}" for name in ("allow_empty", "dedupe") if flags[name]]
     if flags["stream"] is not None:
         words.append("--stream" if flags["stream"] else "--no-stream")
     return shlex.join([*words, *(word for setting in flags["set_"] for word in ("--set", setting))])

@@ -2,7 +2,6 @@
 
 import sys
 from itertools import islice
-from pathlib import Path
 
 import click
 import orjson
@@ -12,9 +11,9 @@ from arkbatch.core.job import Job
 from arkbatch.core.text import counted, printable_json
 from arkbatch.core.types import BadRow, Cause, Row
 from arkbatch.protocol.endpoints import ENDPOINTS
-from arkbatch.rows.input_file import lines, survey
+from arkbatch.rows.first_look import check_first_rows
 from arkbatch.rows.media_files import Images
-from arkbatch.rows.parse import RowReader
+from arkbatch.rows.source import reader_of, source_of
 
 _SHOWN = 3
 
@@ -26,9 +25,11 @@ def show_plan(job: Job, named: str, *, as_json: bool) -> ExitCode:
     """
     if job.input == "-":
         raise UsageError("--dry-run reads the input twice: save standard input to a file first")
-    reader = RowReader(job)
+    source = source_of(job)
+    check_first_rows(source, job)
+    reader = reader_of(job, source)
     first = _SHOWN if job.row_limit is None else min(_SHOWN, job.row_limit)
-    rows = [reader.read(*line) for line in islice(lines(Path(job.input)), first)]
+    rows = [reader.read(*line) for line in islice(source.records(), first)]
     images = Images(job.images) if job.images else None
     for row in rows:
         reason = _problem(row, images)
@@ -39,7 +40,7 @@ def show_plan(job: Job, named: str, *, as_json: bool) -> ExitCode:
         click.echo(printable_json(orjson.dumps(shown, option=0 if as_json else orjson.OPT_INDENT_2)))
     limits = job.limits
     said = [f"at most {limits.rpm:g} requests a minute" if limits.rpm else "", f"{limits.concurrency} calls at once"]
-    which = _which(survey(Path(job.input)).rows, job.row_limit)
+    which = _which(source.survey().rows, job.row_limit)
     print(  # noqa: T201
         f"Nothing was sent. {job.input} has {which} would go to {job.base_url}, "
         f"{', '.join(part for part in said if part)}, into {job.run_dir}.\n"

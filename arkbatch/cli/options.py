@@ -84,6 +84,35 @@ _ASKING = (
 )
 
 
+_READING = (
+    click.option(
+        "--prompt",
+        metavar="TEXT|@FILE",
+        help="The prompt of each row, with {column} in it; @FILE reads it from a file.",
+    ),
+    click.option("--system", metavar="TEXT|@FILE", help="The system message of each row, with {column} in it."),
+    click.option("--text", metavar="TEXT|@FILE", help="The text of each row to make a vector of, with {column} in it."),
+    click.option("--id-column", metavar="NAME", help="The column whose value becomes the custom_id."),
+    click.option("--image-column", metavar="NAME", help="The column with an image: an address, or a file in --images."),
+    click.option("--encoding", metavar="NAME", help="The encoding of a table (found out by default): gb18030."),
+    click.option("--delimiter", metavar="C", help="What stands between cells (found out by default): ';' or tab."),
+    click.option(
+        "--no-header",
+        "header",
+        flag_value=False,
+        default=None,
+        type=bool,
+        help="The first record of a table is a row; columns are called 1, 2, 3 ...",
+    ),
+    click.option("--sheet", metavar="NAME", help="The sheet of a workbook (the first that is visible)."),
+    click.option(
+        "--empty",
+        type=click.Choice(["fail", "skip", "send"]),
+        help="A row whose prompt lacks a value: it fails (default), is skipped, or is sent without.",
+    ),
+    click.option("--allow-empty", is_flag=True, default=None, help="An input without rows is no mistake."),
+    click.option("--dedupe", is_flag=True, default=None, help="Send rows with equal requests once; each is answered."),
+)
 _TIMING = (
     click.option(
         "--window", metavar="HOURS", help='Calls go only then: 22:00-08:00, "22:00-08:00 Asia/Shanghai"; always.'
@@ -123,8 +152,8 @@ def sending(command: F) -> F:
 
 
 def asking(command: F) -> F:
-    """Options about what is asked."""
-    return _with(command, _ASKING)
+    """Options about what is asked, and of which columns."""
+    return _with(command, (*_READING, *_ASKING))
 
 
 class _Port(click.IntRange):

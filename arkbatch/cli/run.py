@@ -12,6 +12,9 @@ from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, sending,
 @click.command(short_help="Send every row of a prompt file; run it again to resume.")
 @click.argument("input_", metavar="INPUT.jsonl|JOB.toml")
 @click.option("-o", "--run-dir", metavar="RUN_DIR", help="Where results go (default: the input's name with .run).")
+@click.option(
+    "--answers", metavar="FILE", help="At the end, write the rows with their answers: .csv, .parquet, .xlsx ..."
+)
 @click.option("--endpoint", metavar=ENDPOINTS, help="What rows ask for if they do not say; a path: /rerank.")
 @asking
 @sending
@@ -25,16 +28,26 @@ from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, sending,
 @serving
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line also on a terminal.")
 def command(
-    input_: str, *, rebase: bool, mixed: bool, live: int | None, metrics: int | None, as_json: bool, **flags: Any
+    input_: str,
+    *,
+    rebase: bool,
+    mixed: bool,
+    live: int | None,
+    metrics: int | None,
+    as_json: bool,
+    answers: str | None,
+    **flags: Any,
 ) -> int:
     """Send every row of a prompt file to chat or embeddings, and record each answer.
 
-    Run the same command again to resume: rows that have a record are not sent twice. INPUT may be .jsonl, .jsonl.gz
-    or - for standard input.
+    Run the same command again to resume: rows that have a record are not sent twice. INPUT may be JSON lines, a JSON
+    list, CSV, TSV, Excel, Parquet or Arrow, also compressed, or - for standard input. With --prompt the columns of a
+    row make its prompt.
 
     \b
     Examples:
       arkbatch run prompts.jsonl --model doubao-seed-1-6-251015 --rpm 600
+      arkbatch run reviews.csv --prompt 'Label this review: {text}' --id-column id --answers labelled.csv
       arkbatch run job.toml --simulate
       arkbatch run job.toml --live
       arkbatch run prompts.jsonl -o nightly.run --set temperature=0.2 --set thinking.type=disabled
@@ -48,7 +61,11 @@ def command(
         from arkbatch.cli.dry_run import show_plan
 
         return show_plan(job, input_, as_json=as_json)
-    return carry_out(
+    if answers is not None:
+        from arkbatch.reports.answers.answers import check_file
+
+        check_file(answers)
+    code = carry_out(
         job,
         lambda ready: OpenRun(
             ready, ResumeOptions(rebase, mixed), wall=time.time, command=this_command(), stdin=sys.stdin.buffer
@@ -57,3 +74,22 @@ def command(
         as_json=as_json,
         serving=Serving(live, metrics),
     )
+    if answers is not None:
+        write_answers_of(job.run_dir, answers)
+    return code
+
+
+def write_answers_of(run_dir: str, file: str) -> None:
+    """Write the rows of a run with their answers, and say so on standard error."""
+    from pathlib import Path
+
+    from arkbatch.core.text import printable
+    from arkbatch.journal.run_directory import RunDirectory
+    from arkbatch.reports.answers.answer_table import TableOptions, schema_of
+    from arkbatch.reports.answers.answers import write_answers
+
+    info = RunDirectory(Path(run_dir)).read_info()
+    written = write_answers(run_dir, file, TableOptions(schema=schema_of(info, "")))
+    click.echo(printable(f"Answers:  {written}"), err=True)
+    for note in written.notes:
+        click.echo(printable(f"Note: {note}."), err=True)

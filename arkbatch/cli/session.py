@@ -77,6 +77,8 @@ async def _carry_out(
                 run = opened.enter_context(open_run(ready))
             click.echo(printable(target_line(run.job, run.found.to_send)), err=True)
             click.echo(printable(found_line(run.found)), err=True)
+            for note in run.notes:
+                click.echo(printable(f"  {note}"), err=True)
             for remark in remarks(run.job):
                 click.echo(printable(f"Note: {remark}."), err=True)
             if not run.found.to_send:

@@ -48,6 +48,18 @@ FLAG_PATHS = {
     "images": ("images",),
     "tools": ("tools", "module"),
     "schema": ("validate", "schema"),
+    "prompt": ("template", "user"),
+    "system": ("template", "system"),
+    "text": ("template", "input"),
+    "id_column": ("template", "id"),
+    "image_column": ("template", "image"),
+    "encoding": ("reading", "encoding"),
+    "delimiter": ("reading", "delimiter"),
+    "header": ("reading", "header"),
+    "sheet": ("reading", "sheet"),
+    "empty": ("reading", "empty"),
+    "allow_empty": ("reading", "allow_empty"),
+    "dedupe": ("reading", "dedupe"),
     "window": ("hours", "window"),
     "finish_by": ("hours", "finish_by"),
     "notify": ("notify", "urls"),
@@ -78,7 +90,9 @@ KEY_NAMES = {
 class JobFile(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a job file may say."""
 
-    input: Annotated[str | None, Meta(description="The rows: .jsonl or .jsonl.gz, relative to this file.")] = None
+    input: Annotated[
+        str | None, Meta(description="The rows: JSON lines, a table or a JSON list, relative to this file.")
+    ] = None
     run_dir: Annotated[
         str | None, Meta(description="Where results go, relative to this file; by default <this file>.run.")
     ] = None
@@ -113,13 +127,14 @@ class Typed(NamedTuple):
     """A job file as read, how to call it, and the folder that its paths are relative to.
 
     Without a job file, when the user named an input, `file` holds the flags alone and `folder` is None.
-    limits_said: which limits were given by the file or a flag
+    limits_said: which limits were given by the file or a flag; endpoint_said: whether the endpoint was
     """
 
     file: JobFile
     label: str
     folder: Path | None
     limits_said: frozenset[str] = frozenset()
+    endpoint_said: bool = False
 
 
 def read(path: str, given: Mapping[str, Any], cwd: Path) -> Typed:
@@ -136,6 +151,9 @@ def complete(raw: dict[str, Any], given: Mapping[str, Any], label: str = "", fol
             raise mistake(label, f'limits = {shown(said)} is not allowed: it must be a table, or "{AUTO}"')
         raw = {name: table for name, table in raw.items() if name != "limits"}
     labels = _lay_over(raw, given)
+    endpoint_said = "endpoint" in raw
+    if not endpoint_said and _asks_for_vectors(raw.get("template")):
+        raw["endpoint"] = "embeddings"
     if raw.get("lane") == "batch":
         _lay_under(raw, BATCH_DEFAULTS)
     if key := _key_in(raw):
@@ -150,7 +168,12 @@ def complete(raw: dict[str, Any], given: Mapping[str, Any], label: str = "", fol
     except msgspec.ValidationError as error:
         raise mistake(label, explain(error, _without_addresses(raw), JobFile, labels)) from None
     _check_meaning(file, label)
-    return Typed(file, label, folder, frozenset(raw.get("limits", ())))
+    return Typed(file, label, folder, frozenset(raw.get("limits", ())), endpoint_said)
+
+
+def _asks_for_vectors(template: Any) -> bool:
+    """Whether a template makes the text of embeddings and no chat message."""
+    return isinstance(template, dict) and "input" in template and "user" not in template
 
 
 def _secret(kind: type, value: Any) -> Secret:
@@ -279,7 +302,7 @@ def _check_meaning(file: JobFile, label: str) -> None:
     if reason := unknown_endpoint(file.endpoint):
         raise mistake(label, reason)
     wanted = "user" if file.endpoint in {"chat", "responses"} else "input"
-    if file.template and getattr(file.template, wanted) is None:
+    if file.template and file.template.makes_requests and getattr(file.template, wanted) is None:
         raise mistake(label, f'template.{wanted} is missing, and endpoint is "{file.endpoint}"')
 
 

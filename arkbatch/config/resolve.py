@@ -27,20 +27,25 @@ from arkbatch.config.environment import (
 from arkbatch.config.job_file import FLAG_PATHS, Typed, complete, mistake, read
 from arkbatch.config.validate import agreed, check_lane, check_secrecy
 from arkbatch.core.errors import JobError, UsageError
-from arkbatch.core.job import CERTIFICATE_TEXT, NO_KEY, Additions, Job, Limits, Notify, Sections
+from arkbatch.core.job import CERTIFICATE_TEXT, ENDPOINT_SAID, NO_KEY, Additions, Job, Limits, Notify, Sections
 from arkbatch.core.secret_variables import NOTIFY
 from arkbatch.engine.json_schema import read_schema
 from arkbatch.engine.tool_module import load_tool_module, tools_of
 from arkbatch.limits.published_limits import ramp_at
 from arkbatch.monitor.notify_channels import build_channels, with_addresses
 from arkbatch.protocol.endpoints.responses import flat_tool
-from arkbatch.rows.sniff_input import first_line, names_model, no_jsonl
+from arkbatch.rows.columnar import is_data_set
+from arkbatch.rows.first_look import names_model
+from arkbatch.rows.input_file import COMPRESSIONS
+from arkbatch.rows.source import JSON_LINES, TABLES, first_records, missing_input, open_source
+from arkbatch.rows.workbook import WORKBOOKS
 from arkbatch.transport.proxies import check_proxy
 
 STDIN = "-"
 SIMULATED_MODEL = "simulated"
 MOST_AT_ONCE = 512  # at a service whose limits are looked for: 30,000 calls a minute of a second each
-INPUT_SUFFIXES = (".jsonl", ".ndjson", ".json")
+INPUT_SUFFIXES = (*JSON_LINES, ".json", *TABLES, *WORKBOOKS, ".parquet", ".arrow", ".feather", ".txt")
+TEXT_FLAGS = ("prompt", "system", "text")  # may name a file, as @FILE
 # Sections that name files, which are made complete here, and what follows from these.
 PLACES = {"images", "validate", "tools", "defaults"}
 # Besides those of FLAG_PATHS, which stand for keys of the job file.
@@ -64,7 +69,7 @@ def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd
     flags: by the names in FLAG_PATHS and OTHER_FLAGS; None means not given. `set` is a list of "key=value".
     `simulate` and `dry_run` lift the need for a key, because nothing is sent to a service.
     """
-    given = _given(flags)
+    given = _with_texts(_given(flags), Path(cwd))
     typed = read(path, given, Path(cwd))
     source, first = _input(path, typed, Path(cwd))
     variables = read_variables(environ, [typed.folder, Path(cwd)] if typed.folder else [Path(cwd)])
@@ -106,8 +111,9 @@ def resolve_again(
     """
     given = _given(flags)
     tables = dict(tables)
-    kept = tables.pop(CERTIFICATE_TEXT, "")
+    kept, endpoint_said = tables.pop(CERTIFICATE_TEXT, ""), tables.pop(ENDPOINT_SAID, False)
     typed = complete(tables, {name: value for name, value in given.items() if name != "set"})
+    typed = typed._replace(endpoint_said=endpoint_said)
     flag = checked_address(given["base_url"], "--base-url") if given.get("base_url") else NOWHERE
     kept_address = checked_address(typed.file.base_url, "base_url") if typed.file.base_url else NOWHERE
     variables = read_variables(environ, [Path(folder) for folder in folders])
@@ -154,6 +160,7 @@ def _common(typed: Typed, server: Server, given: Mapping[str, Any], cwd: Path, v
         **_validation(typed, given, cwd),
         **_tools(typed, given, cwd),
         "endpoint": typed.file.endpoint,
+        "endpoint_said": typed.endpoint_said,
         "base_url": server.base_url,
         "base_url_from": server.base_url_from,
         "query": query,
@@ -224,6 +231,24 @@ def _tools(typed: Typed, given: Mapping[str, Any], cwd: Path) -> dict[str, Any]:
     }
 
 
+def _with_texts(given: dict[str, Any], cwd: Path) -> dict[str, Any]:
+    """The flags with the texts of the files that they name. `@@` begins a text with one @."""
+    for name in TEXT_FLAGS:
+        text = given.get(name)
+        if isinstance(text, str) and text.startswith("@"):
+            given[name] = text[1:] if text.startswith("@@") else _text_of_file(name, text[1:], cwd)
+    return given
+
+
+def _text_of_file(flag: str, name: str, cwd: Path) -> str:
+    try:
+        return (cwd / name).read_text(encoding="utf-8-sig").removesuffix("\n")
+    except OSError as error:
+        raise UsageError(f"--{flag} @{name}: the file cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--{flag} @{name}: the file is not UTF-8 at byte {error.start}") from error
+
+
 def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
     if unknown := set(flags) - {*FLAG_PATHS, *OTHER_FLAGS}:
         raise TypeError(f"unknown flags: {', '.join(sorted(unknown))}")
@@ -287,13 +312,10 @@ def _input(path: str, typed: Typed, cwd: Path) -> tuple[str, bytes]:
         return STDIN, b""
     else:
         file, name = typed.folder / typed.file.input, f"{typed.label}: input {typed.file.input}"
-    if not file.is_file():
-        looked = "" if name == str(file) else f" (looked at {file})"
-        raise UsageError(f"{name} {'is not a file' if file.exists() else 'does not exist'}{looked}")
-    first = first_line(file)
-    if reason := no_jsonl(file, first):
-        raise UsageError(f"{name} {reason}")
-    return str(file), first
+    if not file.is_file() and not is_data_set(file):
+        raise missing_input(name, file)
+    first = first_records(open_source(file, typed.file.reading), 1)
+    return str(file), first[0][2] if first else b""
 
 
 def _run_dir(path: str, flag: str | None, typed: Typed, cwd: Path) -> str:
@@ -304,9 +326,9 @@ def _run_dir(path: str, flag: str | None, typed: Typed, cwd: Path) -> str:
         return str(typed.folder / typed.file.run_dir)
     if path == STDIN:
         return str(cwd / "stdin.run")
-    name = (cwd / path).name.removesuffix(".toml").removesuffix(".gz")
-    for suffix in INPUT_SUFFIXES:
-        name = name.removesuffix(suffix)
+    name = (cwd / path).name.removesuffix(".toml")
+    for suffix in (*COMPRESSIONS, *INPUT_SUFFIXES):
+        name = name[: -len(suffix)] if name.lower().endswith(suffix) and len(name) > len(suffix) else name
     return str((cwd / path).with_name(f"{name}.run"))
 
 

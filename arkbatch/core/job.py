@@ -8,20 +8,20 @@ checked where text becomes values (`adapters.jobfile`), not when code builds a p
 This module does not know where a value came from: flags, environment and files are merged before.
 """
 
-from string import Formatter
 from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
 from msgspec import Meta, Struct, field
 
 from arkbatch.core.schedule import ALWAYS, read_due, read_window
+from arkbatch.core.template import Reading, Template
 
 OnEmpty = Literal["retry", "fail", "keep"]
 Worth = Literal["end", "halt", "budget", "outage", "late", "stop"]
 
 SIMULATOR = "simulator"
 CERTIFICATE_TEXT = "certificate_text"
-DOUBLE_BRACES = "a brace that is no placeholder is written twice: {{"
+ENDPOINT_SAID = "endpoint_said"
 
 
 class Secret:
@@ -228,35 +228,6 @@ class Files(Struct, frozen=True, forbid_unknown_fields=True):
     ] = False
 
 
-def pieces(text: str) -> list[tuple[str, str | None]]:
-    """A template's text cut into (literal, column that follows or None); ValueError when a brace is wrong."""
-    try:
-        cut = list(Formatter().parse(text))
-    except ValueError as error:
-        raise ValueError(f"{error} ({DOUBLE_BRACES})") from error
-    for _, column, form, conversion in cut:
-        if column is not None and (not column.strip() or form or conversion):
-            raise ValueError(f"{{{column}}} is not the name of a column ({DOUBLE_BRACES})")
-    return [(literal, column) for literal, column, _, _ in cut]
-
-
-class Template(Struct, frozen=True, forbid_unknown_fields=True):
-    """Turns a row's columns into a request: `{column}` is replaced, `{{` and `}}` stand for one brace."""
-
-    system: Annotated[str | None, Meta(description="The system message of each chat row.")] = None
-    user: Annotated[str | None, Meta(description="The user message of each chat row.")] = None
-    input: Annotated[str | None, Meta(description="The text of each embeddings row.")] = None
-
-    def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            try:
-                pieces(getattr(self, name) or "")
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from error
-        if self.user is None and self.input is None:
-            raise ValueError("says neither user (for chat) nor input (for embeddings)")
-
-
 class Notify(Struct, frozen=True, forbid_unknown_fields=True):
     """Who is told what happens to a run that nobody watches. Not kept with the run: the addresses hold tokens."""
 
@@ -344,6 +315,7 @@ class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description='What stands behind the ? of each call, such as api-version; "env:NAME" as for headers.'),
     ] = field(default_factory=dict)
     template: Annotated[Template | None, Meta(description="Builds the request from a row's columns.")] = None
+    reading: Reading = Reading()
     limits: Limits = Limits()
     hours: Schedule = Schedule()
     retry: RetryPolicy = RetryPolicy()
@@ -379,6 +351,8 @@ class Job(Sections, frozen=True, kw_only=True):
     """Everything that a run needs to know, with nothing left to look up.
 
     input: path of the rows, "-" for standard input
+    more_inputs: further files, whose rows follow
+    endpoint_said: somebody named the endpoint, so that no row is taken for another one
     prices_file: a file of prices, over `prices`; "" for none
     row_limit: stop after this many rows of the input, None for all
     images: complete, so that another try finds it from any directory
@@ -399,6 +373,8 @@ class Job(Sections, frozen=True, kw_only=True):
     model: str
     base_url: str
     api_key: Secret
+    more_inputs: tuple[str, ...] = ()
+    endpoint_said: bool = False
     request_id_prefix: str = ""
     prices_file: str = ""
     row_limit: int | None = None
@@ -447,4 +423,6 @@ def written(job: Job) -> dict[str, Any]:
     """
     names = (*Sections.__struct_fields__, "endpoint", "model", "base_url", "request_id_prefix")
     plain: dict[str, Any] = msgspec.to_builtins({name: getattr(job, name) for name in names})
+    if job.endpoint_said:
+        plain[ENDPOINT_SAID] = True
     return plain | ({CERTIFICATE_TEXT: job.certificate} if job.certificate else {})

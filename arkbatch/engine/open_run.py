@@ -8,6 +8,7 @@ the input like the others, and brings along what it has billed.
 """
 
 import secrets
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -37,9 +38,11 @@ from arkbatch.pricing.pricing import Pricer
 from arkbatch.pricing.run_cost import Bill
 from arkbatch.pricing.run_price_file import book_of_job, book_of_run, keep, name_of, price_list_of
 from arkbatch.protocol.endpoints import ENDPOINTS
-from arkbatch.rows.input_file import Change, compare, lines, spool, survey
+from arkbatch.rows.first_look import check_first_rows, look_at, start_notes
+from arkbatch.rows.input_file import Change, compare, spool
 from arkbatch.rows.job_diff import asked_digest, differences
-from arkbatch.rows.parse import RowReader, problem_of_defaults
+from arkbatch.rows.parse import problem_of_defaults
+from arkbatch.rows.source import Source, reader_of, source_of
 
 STDIN = "-"
 R = TypeVar("R", Row, BadRow, Row | BadRow)
@@ -93,6 +96,7 @@ class OpenRun:
         self._changes: list[str] = []
         self.directory = RunDirectory(Path(job.run_dir))
         self.input = self.directory / SPOOL if job.input == STDIN else Path(job.input)
+        self.notes: list[str] = []
 
     def __enter__(self) -> Self:
         try:
@@ -111,11 +115,14 @@ class OpenRun:
         problem = problem_of_defaults(self.job)
         if problem is not None:
             raise UsageError(f"No row could be sent with these defaults: {problem}. Correct [defaults] or --set.")
+        self._look_first()
         self.directory.create()
         self._stack.enter_context(self.directory.locked(self.wall))
         known = self.directory.read_info() if self.directory.exists else None
         if self.job.input == STDIN:
             self._spool(known)
+            self._look_at_spool(known)
+        self.source: Source = source_of(self.job, self.input)
         self.fresh = known is None
         self.info = self._begin() if known is None else self._resume(known)
         self.journal = self._open_journal(self.info)
@@ -123,6 +130,25 @@ class OpenRun:
         self._interrupted = self._read_interrupted()
         self.info.last_row = self._last_row()
         self.found = self._found()
+
+    def _look_first(self) -> None:
+        """Refuse an input that cannot work before there is a directory, and note which columns are not sent."""
+        if self.job.input == STDIN:
+            return
+        source = source_of(self.job)
+        look = look_at(source, self.job) if self.directory.exists else check_first_rows(source, self.job)
+        self.notes = start_notes(look)
+
+    def _look_at_spool(self, known: RunInfo | None) -> None:
+        """The same of standard input, which had to be copied first. A refused run leaves no directory."""
+        source = source_of(self.job, self.input)
+        try:
+            look = look_at(source, self.job) if known else check_first_rows(source, self.job)
+        except UsageError:
+            self._stack.close()
+            shutil.rmtree(self.directory.path)
+            raise
+        self.notes = start_notes(look)
 
     def _open_journal(self, info: RunInfo) -> Journal:
         pricer = Pricer(book_of_run(info, book_of_job(self.job)))
@@ -148,7 +174,7 @@ class OpenRun:
             format=FORMAT,
             created_at=self._now(),
             simulated=self.job.simulated,
-            input=survey(self.input.absolute()),
+            input=self._survey(),
             asked=said,
             asked_digest=asked_digest(said),
             job=written(self.job),
@@ -196,7 +222,7 @@ class OpenRun:
         )
 
     def _check_input(self, info: RunInfo) -> None:
-        match compare(self.input, info.input):
+        match self.source.compare(info.input):
             case Change.SAME:
                 self._adopt(
                     info,
@@ -205,7 +231,7 @@ class OpenRun:
                     ),
                 )
             case Change.GREW:
-                now = survey(self.input.absolute())
+                now = self._survey()
                 self._changes.append(f"the input grew by {counted(now.rows - info.input.rows, 'row')}")
                 self._adopt(info, now)
             case Change.EDITED:
@@ -213,15 +239,25 @@ class OpenRun:
 
     def _rebase(self, info: RunInfo) -> None:
         self._open_journal(info).close()  # so that no replaced line takes part
+        reader = reader_of(self.job, self.source)
         if not self._wishes.rebase and self._holds_records():
-            raise RunChanged(
-                f"The input {self.input} is not the one that {self.directory.path} began with: "
-                f"{survey_edit(self.directory, self.input)}. "
-                "Say --rebase to keep the results of unchanged rows and run the others, "
-                "or name another directory with -o."
-            )
-        self._changes.append(f"the input was edited: {rebase(self.directory, self.input)}")
-        self._adopt(info, survey(self.input.absolute()))
+            edit = survey_edit(self.directory, self.source, reader)
+            # A table is often written anew as a whole; its cells tell whether anything was changed.
+            if not self.source.is_table or edit.changed or edit.removed:
+                raise RunChanged(
+                    f"The input {self.input} is not the one that {self.directory.path} began with: {edit}. "
+                    "Say --rebase to keep the results of unchanged rows and run the others, "
+                    "or name another directory with -o."
+                )
+        edit = rebase(self.directory, self.source, reader)
+        kept = self.source.is_table and not (edit.changed or edit.removed)
+        self._changes.append(f"the input was {'written anew' if kept else 'edited'}: {edit}")
+        self._adopt(info, self._survey())
+
+    def _survey(self) -> InputInfo:
+        info = self.source.survey()
+        info.path = str(self.input.absolute())
+        return info
 
     def _adopt(self, info: RunInfo, now: InputInfo) -> None:
         if now != info.input:
@@ -255,7 +291,7 @@ class OpenRun:
             return None
         if there.lines == there.rows:
             return limit
-        return next(number for number, _, _ in islice(lines(self.input), limit - 1, None))
+        return next(number for number, _, _ in islice(self.source.records(), limit - 1, None))
 
     def _found(self) -> FoundRows:
         ledger = self.journal.ledger
@@ -290,11 +326,11 @@ class OpenRun:
 
     def rows(self) -> Iterator[Row | BadRow]:
         """The rows that are left, in order. They are read as they are pulled."""
-        reader, ledger = RowReader(self.job), self.journal.ledger
+        reader, ledger = reader_of(self.job, self.source), self.journal.ledger
         limit, seen = self.job.row_limit, 0
         # A limit counts rows from the top, so that the same command means the same rows each time.
         start = Position() if limit is not None else self._first_left()
-        for number, offset, line in lines(self.input, start):
+        for number, offset, line in self.source.records(start):
             if limit is not None and (seen := seen + 1) > limit:
                 return
             if number not in ledger:
@@ -304,7 +340,7 @@ class OpenRun:
     def _first_left(self) -> Position:
         """No row before it is left."""
         places = (each.place for each in self._interrupted.values())
-        return min((self.journal.resume_at, *places), key=lambda place: place.offset)
+        return min((self.journal.resume_at, *places), key=lambda place: place.line)
 
     def with_past(self, row: R) -> R:
         """A row that is left, with what it has spent if it was interrupted."""

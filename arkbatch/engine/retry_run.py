@@ -23,9 +23,9 @@ from arkbatch.journal.record_format import RequestPart, Retryable, before_of, de
 from arkbatch.journal.run_directory import FAILURES, RunDirectory, RunInfo
 from arkbatch.monitor.progress import FoundRows
 from arkbatch.protocol.endpoints import ENDPOINTS
-from arkbatch.rows.input_file import Change, compare, lines
+from arkbatch.rows.input_file import Change
 from arkbatch.rows.job_diff import merged
-from arkbatch.rows.parse import RowReader
+from arkbatch.rows.source import reader_of
 
 
 class RetrySelection(Struct, frozen=True):
@@ -83,7 +83,7 @@ class RetryRun(OpenRun):
 
     def _input_stands(self) -> bool:
         """Whether the lines that were never sent still stand where they stood."""
-        return self.input.exists() and compare(self.input, self.info.input) is not Change.EDITED
+        return self.source.compare(self.info.input) is not Change.EDITED
 
     def rows(self) -> Iterator[Row | BadRow]:
         """The chosen rows: those with a request from their failure, the others from their line."""
@@ -102,8 +102,8 @@ class RetryRun(OpenRun):
 
     def _read_again(self) -> Iterator[Row | BadRow]:
         """Lines that were bad may be good by now: the model or the template of the job may have changed."""
-        reader = RowReader(self.job)
-        for number, offset, line in lines(self.input):
+        reader = reader_of(self.job, self.source)
+        for number, offset, line in self.source.records():
             if number in self._unsent:
                 row = reader.read(number, offset, line)
                 if isinstance(row, Row):

@@ -6,7 +6,6 @@ other rows of the kind were counted, that guess corrected by how far it was off 
 
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from random import Random
 from typing import Protocol
 
@@ -18,14 +17,14 @@ from arkbatch.estimate.measured import Kind
 from arkbatch.estimate.strata import Sizes, Strata
 from arkbatch.limits.token_estimator import PART, by_characters
 from arkbatch.protocol.endpoints import ENDPOINTS
-from arkbatch.rows.input_file import lines
-from arkbatch.rows.parse import RowReader
+from arkbatch.rows.source import reader_of, source_of
 
 
 def readable_rows(job: Job, first: int | None = None) -> Iterator[Row]:
     """The rows that can be sent, in order."""
-    reader = RowReader(job)
-    found = (reader.read(*line) for line in islice(lines(Path(job.input)), first or job.row_limit))
+    source = source_of(job)
+    reader = reader_of(job, source)
+    found = (reader.read(*record) for record in islice(source.records(), first or job.row_limit))
     return (row for row in found if isinstance(row, Row))
 
 

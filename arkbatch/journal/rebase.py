@@ -13,7 +13,6 @@ import os
 from array import array
 from collections import defaultdict, deque
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import orjson
@@ -25,8 +24,8 @@ from arkbatch.journal.group_on_disk import Partitions, key_of
 from arkbatch.journal.journal import read_lines
 from arkbatch.journal.record_format import decode_located
 from arkbatch.journal.run_directory import FAILURES, LEDGER, PENDING, RESULTS, SUPERSEDED, RunDirectory
-from arkbatch.rows.input_file import lines
-from arkbatch.rows.parse import custom_id_of, digest_of
+from arkbatch.rows.parse import RowReader
+from arkbatch.rows.source import Source
 
 _FILES = (RESULTS, FAILURES)
 _NEW = len(_FILES)  # stands where a record's file would, for a line of the new input
@@ -71,14 +70,14 @@ class _Moves:
         return self._numbers[old], self._offsets[old]
 
 
-def survey_edit(directory: RunDirectory, source: Path) -> Edit:
+def survey_edit(directory: RunDirectory, source: Source, reader: RowReader) -> Edit:
     """Compare without changing anything."""
-    return _match(directory, source)[0]
+    return _match(directory, source, reader)[0]
 
 
-def rebase(directory: RunDirectory, source: Path) -> Edit:
+def rebase(directory: RunDirectory, source: Source, reader: RowReader) -> Edit:
     """Rewrite the records for the new input. Hold the lock, and have no journal open."""
-    edit, moves = _match(directory, source)
+    edit, moves = _match(directory, source, reader)
     with disk(directory.path):
         for name, moved in zip(_FILES, moves, strict=True):
             _rewrite(directory, name, moved)
@@ -87,15 +86,16 @@ def rebase(directory: RunDirectory, source: Path) -> Edit:
     return edit
 
 
-def _match(directory: RunDirectory, source: Path) -> tuple[Edit, list[_Moves]]:
+def _match(directory: RunDirectory, source: Source, reader: RowReader) -> tuple[Edit, list[_Moves]]:
     edit, moves = Edit(), [_Moves() for _ in _FILES]
     with Partitions(5, directory.path) as by_digest, Partitions(3, directory.path) as by_id:
         for which, name in enumerate(_FILES):
             for _, line in read_lines(directory / name):
                 record = decode_located(line)
                 by_digest.add(int(record.digest, 16), which, key_of(record.custom_id), record.row, 0)
-        for number, offset, line in lines(source):
-            by_digest.add(int(digest_of(line), 16), _NEW, key_of(custom_id_of(number, line)), number, offset)
+        for number, offset, line in source.records():
+            identity, id_of_row = reader.identity(number, line)
+            by_digest.add(int(identity, 16), _NEW, key_of(id_of_row), number, offset)
         for group in by_digest.groups():
             for which, custom_id, number in _pair(group, moves, edit):
                 by_id.add(custom_id, which, number)

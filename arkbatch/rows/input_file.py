@@ -1,21 +1,25 @@
-"""The input file: bytes become numbered lines, and a file that changed is told from one that grew.
+"""The input as bytes: compression, physical lines, and how a file that grew is told from one that changed.
 
-Knows gzip, byte order marks and where lines begin, and nothing of what is in them (`core.rows`). Numbers count
-physical lines from 1, so that they agree with an editor; blank lines are passed over and have no row. Offsets are
-in the uncompressed text. A plain file is entered at an offset; a gzip file has to be read from its beginning.
+It knows nothing of what is in the lines. Numbers count physical lines from 1, so that they agree with an editor; blank
+lines are passed over and have no row. Offsets are in the uncompressed text. A plain file is entered at an offset; a
+compressed file has to be read from its beginning.
 """
 
+import bz2
 import gzip
 import hashlib
 import io
+import lzma
 import os
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
+
+from msgspec import Struct
 
 from arkbatch.core.disk_errors import disk
 from arkbatch.core.errors import UsageError
@@ -23,7 +27,31 @@ from arkbatch.core.input_info import InputInfo, Position
 
 LONGEST_LINE = 64 << 20  # Ark takes request bodies of up to 64 MB
 _BUFFER = 1 << 20
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
+
+
+class Counted(Struct, frozen=True):
+    """What was counted in a text. `lines` is the number of the last row, or of the last physical line.
+
+    ends_open: the last line had no newline, so that growth would change that line
+    """
+
+    lines: int
+    rows: int
+    ends_open: bool = False
+
+
+class Unreadable(bytes):
+    """The bytes of a record that its format cannot read. `reason` says why."""
+
+    reason: str
+
+
+def unreadable(raw: bytes, reason: str) -> Unreadable:
+    record = Unreadable(raw)
+    record.reason = reason
+    return record
 
 
 def lines(path: Path, start: Position = Position()) -> Iterator[tuple[int, int, bytes]]:  # noqa: B008  it is frozen
@@ -32,25 +60,25 @@ def lines(path: Path, start: Position = Position()) -> Iterator[tuple[int, int, 
     A line over 64 MB comes cut off at that length, which no JSON survives. UsageError: the file cannot be read.
     """
     with open_input(path) as file:
-        number, offset = _enter(file, path, start)
+        number, offset = start.line, start.offset
+        enter(file, path, offset)
         while line := file.readline(LONGEST_LINE):
             size = len(line) + (_skip_rest(file) if len(line) == LONGEST_LINE and line[-1:] != b"\n" else 0)
             number += 1
             if offset == 0:
-                line = line.removeprefix(_BOM)
+                line = line.removeprefix(BOM)
             if not line.isspace() and line:
                 yield number, offset, line
             offset += size
 
 
-def _enter(file: BinaryIO, path: Path, start: Position) -> tuple[int, int]:
-    if start.offset and is_gzip(path):
-        for _ in range(start.line):
-            while (part := file.readline(LONGEST_LINE)) and part[-1:] != b"\n":
-                pass
-    else:
-        file.seek(start.offset)
-    return start.line, start.offset
+def enter(file: BinaryIO, path: Path, offset: int) -> None:
+    """Go to an offset. Text that is compressed is read up to it."""
+    if compression(path) is None:
+        file.seek(offset)
+        return
+    while offset > 0 and (part := file.read(min(offset, _BUFFER))):
+        offset -= len(part)
 
 
 def _skip_rest(file: BinaryIO) -> int:
@@ -62,30 +90,77 @@ def _skip_rest(file: BinaryIO) -> int:
     return skipped
 
 
-def is_gzip(path: Path) -> bool:
-    return path.suffix == ".gz"
+def compression(path: Path) -> str | None:
+    """How a file is compressed, by the last ending of its name; None: it is not."""
+    return COMPRESSIONS.get(path.suffix.lower())
 
 
 @contextmanager
 def open_input(path: Path) -> Iterator[BinaryIO]:
     """The uncompressed bytes. UsageError says why a file cannot be read."""
     with reading(path), path.open("rb", buffering=_BUFFER) as raw:
-        if is_gzip(path):
-            with gzip.open(raw) as text:
-                yield io.BufferedReader(text, _BUFFER)
-        else:
+        if compression(path) is None:
             yield raw
+        else:
+            with uncompressed(path, raw) as text:
+                yield io.BufferedReader(text, _BUFFER)
+
+
+def uncompressed(path: Path, raw: IO[bytes]) -> Any:
+    """The text of a compressed file as a file. A file that was cut off raises EOFError at its end."""
+    match compression(path):
+        case "gzip":
+            return gzip.open(raw)
+        case "bzip2":
+            return bz2.open(raw)
+        case "xz":
+            return lzma.open(raw)
+        case "zstd":
+            return _zstd(path).open(raw)
+    return raw
+
+
+def _zstd(path: Path) -> Any:
+    """The standard library's module of Python 3.14, or the same for older ones.
+
+    The package `zstandard` is not used: it reads a file that was cut off without an error, and rows would be missing.
+    """
+    import importlib
+
+    for name in ("compression.zstd", "backports.zstd"):
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    raise needs(path, "zstd")
+
+
+def needs(path: Path, extra: str) -> UsageError:
+    """The error of a file that only an extra can read."""
+    return UsageError(f"{path.name} needs: pip install 'arkbatch[{extra}]'")
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
+    """Turns errors of the file system and of damaged files into UsageError."""
     try:
         yield
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UsageError(f"{path} is a damaged gzip file ({error}). Compress it again.") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
+        raise _damaged(path, error) from error
     except OSError as error:
+        if compression(path) and error.errno is None:  # bz2 says so of data that is none
+            raise _damaged(path, error) from error
         reason = error.strerror or str(error)
         raise UsageError(f"Cannot read the input {path}: {reason}. Check the path and its permissions.") from error
+    except Exception as error:
+        if type(error).__name__ == "ZstdError":
+            raise _damaged(path, error) from error
+        raise
+
+
+def _damaged(path: Path, error: Exception) -> UsageError:
+    kind = compression(path) or "compressed"
+    return UsageError(f"{path} is a damaged {kind} file ({error}). Compress it again.")
 
 
 class _Hashing(io.RawIOBase):
@@ -106,26 +181,37 @@ class _Hashing(io.RawIOBase):
         return int(count)
 
 
-def survey(path: Path) -> InputInfo:
-    """Read the whole file once: its fingerprint, and how many lines and rows it has. About a second per gigabyte."""
+def survey(path: Path, count: "Callable[[IO[bytes]], Counted] | None" = None) -> InputInfo:
+    """Read the whole file once: its fingerprint, and how many lines and rows it has. About a second per gigabyte.
+
+    count: counts in the uncompressed text, by default lines that are not blank
+    """
     with reading(path), path.open("rb", buffering=0) as raw:
         stat = os.fstat(raw.fileno())
         hashing = _Hashing(raw)
         stream: IO[bytes] = io.BufferedReader(hashing, _BUFFER)
-        last, count, rows = b"\n", 0, 0
-        for last in gzip.open(stream) if is_gzip(path) else stream:
-            text = last if count else last.removeprefix(_BOM)
-            rows += bool(text) and not text.isspace()
-            count += 1
+        text = stream if compression(path) is None else uncompressed(path, stream)
+        counted = (count or _count_lines)(text)
+        while stream.read(_BUFFER):  # what the count did not need belongs to the fingerprint
+            pass
         return InputInfo(
             path=str(path),
             size=hashing.size,
             mtime_ns=stat.st_mtime_ns,
             sha256=hashing.hash.hexdigest(),
-            lines=count,
-            rows=rows,
-            ends_open=not last.endswith(b"\n"),
+            lines=counted.lines,
+            rows=counted.rows,
+            ends_open=counted.ends_open,
         )
+
+
+def _count_lines(stream: IO[bytes]) -> Counted:
+    last, count, rows = b"\n", 0, 0
+    for last in stream:
+        text = last if count else last.removeprefix(BOM)
+        rows += bool(text) and not text.isspace()
+        count += 1
+    return Counted(count, rows, not last.endswith(b"\n"))
 
 
 class Change(Enum):
@@ -158,7 +244,7 @@ def _sha256(path: Path, size: int) -> str:
 
 def _last_line_changed(path: Path, known: InputInfo) -> bool:
     """A file that ended without a newline may have grown in its last row."""
-    if not known.ends_open or is_gzip(path):
+    if not known.ends_open or compression(path):
         return known.ends_open
     with path.open("rb") as file:
         file.seek(known.size)

@@ -1,32 +1,40 @@
-"""One input line becomes a `Row`, or a `BadRow` that says why it cannot be sent.
+"""One input record becomes a `Row`, or a `BadRow` that says why it cannot be sent.
 
 Read are: Ark's `{"custom_id", "body"}`, OpenAI's with `method` and `url`, a bare request body, the short forms
 `{"prompt"}` and `{"input"}`, any columns through a template, and our own failure lines. What a row leaves out is
-filled from the job's defaults; everything else passes through untouched. Files and offsets are known to
-`adapters.source`, what a request may hold to `endpoints`.
+filled from the job's defaults. In `body` everything passes untouched; in a bare row only content and parameters of the
+API are sent, and all other columns stay here.
 """
 
+import json
+import math
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Any
 
-import msgspec
 import orjson
 from msgspec import Struct
 
-from arkbatch.core.job import Job, Template, pieces
+from arkbatch.core.job import Job
 from arkbatch.core.types import BadRow, Body, Row
 from arkbatch.protocol.endpoints import ENDPOINTS, by_body, by_url, multimodal, passthrough, responses, tokenization
 from arkbatch.protocol.endpoints.batch_lane import LANE, batch_name, misplaced, online_name
+from arkbatch.protocol.endpoints.parameters import TEXT_PARAMETERS, is_parameter, known_parameters
+from arkbatch.protocol.endpoints.params import MISTAKEN
 from arkbatch.protocol.parts import file_names
+from arkbatch.rows.cells import digest_of_cells, id_of, is_empty
+from arkbatch.rows.input_file import Unreadable
+from arkbatch.rows.template_rows import TALKS, TemplateRows, about_text, shown_names
 
 _DEEPEST = 250  # braces within braces; orjson reads 1,024 and writes 254
 _NO_MODEL = "no model: give one in the row, in the job file (model), or with --model"
 _NO_DIRECTORY = "a file is read only if you name its directory: give --images DIR, or images in the job file"
-_TEXT_KEPT = 2_000  # characters of a bad line, for the person who mends it
-# The endpoints that take messages, and the key under which they take them.
-_TALKS = {"chat": "messages", responses.NAME: "input"}
+_TEXT_KEPT = 2_000  # characters of a bad line, for the person who corrects it
 _EXCLUSIVE = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+_ID = "custom_id"
+# Beside `body` these say how and as what the row is sent, and are no columns.
+_BESIDE = {_ID, "body", "url", "method", "request_id"}
+_BY_ROW = "headers beside body cannot be sent with one row: leave them out, or give them for all rows in the job file"
 
 
 def digest_of(line: bytes) -> str:
@@ -38,25 +46,26 @@ def digest_of(line: bytes) -> str:
     return blake2b(line.strip(), digest_size=8).hexdigest()
 
 
-def custom_id_of(number: int, line: bytes) -> str:
-    """The id that a row of this line has, also when the line is otherwise bad."""
-    value = _parse(line.strip())
-    given = value.get("custom_id") if isinstance(value, dict) else None
-    return given if isinstance(given, str) and given else f"row-{number}"
+def _beginning(text: bytes) -> str:
+    return text[: _TEXT_KEPT * 4].decode("utf-8", "replace")[:_TEXT_KEPT]
 
 
 class _Draft(Struct):
-    """A line understood: its body, and the endpoint if the line itself names one."""
+    """A row understood: its body, and the endpoint if the row itself names one."""
 
     body: Body
     endpoint: str | None = None
 
 
 class RowReader:
-    """Reads the lines of one job."""
+    """Reads the rows of one job.
 
-    def __init__(self, job: Job) -> None:
+    by_cells: rows are known by their cells and not by their bytes, as those of tables are
+    """
+
+    def __init__(self, job: Job, *, by_cells: bool = False) -> None:
         self._endpoint = job.endpoint
+        self._endpoint_said = job.endpoint_said
         self._model = job.model
         self._defaults = job.defaults
         self._stream = job.stream
@@ -64,32 +73,105 @@ class RowReader:
         self._images = job.images
         self._at_ark = job.at_ark
         self._vectors = job.embeddings.vectors
-        self._columns = Columns(job.template, job.endpoint) if job.template else None
+        self._send_empty = job.reading.empty == "send"
+        self._by_cells = by_cells
+        template = job.template
+        self._id = template.id if template else None
+        self._template = (
+            TemplateRows(template, job.endpoint, send_empty=self._send_empty)
+            if template and template.makes_requests
+            else None
+        )
 
     def read(self, number: int, offset: int, line: bytes) -> Row | BadRow:
         text = line.strip()
-        digest = digest_of(text)
-        custom_id = f"row-{number}"
-        value = _parse(text)
-        if isinstance(value, dict):
-            given = value.get("custom_id")
-            if given is not None and (not isinstance(given, str) or not given):
-                problem: str | Row = f"custom_id {shown(given)} is not a text of one character or more"
-            else:
-                custom_id = given or custom_id
-                problem = self._row(number, offset, digest, custom_id, value)
-            if isinstance(problem, Row):
-                return problem
+        value: dict[str, Any] | str = line.reason if isinstance(line, Unreadable) else _parse(text)
+        if isinstance(value, str):
+            return BadRow(number, offset, digest_of(text), f"row-{number}", value, _beginning(text))
+        digest = self._digest(value) if self._by_cells else digest_of(text)
+        custom_id = self._custom_id(value, number)
+        if custom_id is None:
+            problem: str | Row = f"custom_id {shown(self._given_id(value))} is not a text of one character or more"
+            custom_id = f"row-{number}"
         else:
-            problem = value
-        excerpt = text[: _TEXT_KEPT * 4].decode("utf-8", "replace")[:_TEXT_KEPT]
-        return BadRow(number, offset, digest, custom_id, problem, excerpt)
+            problem = self._row(number, offset, digest, custom_id, value)
+        if isinstance(problem, Row):
+            return problem
+        return BadRow(number, offset, digest, custom_id, problem, _beginning(text))
+
+    def identity(self, number: int, line: bytes) -> tuple[str, str]:
+        """The digest and the custom_id of a row, also of one that is otherwise bad."""
+        text = line.strip()
+        value = "" if isinstance(line, Unreadable) else _parse(text)
+        if isinstance(value, str):
+            return digest_of(text), f"row-{number}"
+        digest = self._digest(value) if self._by_cells else digest_of(text)
+        return digest, self._custom_id(value, number) or f"row-{number}"
+
+    def lacks(self, line: bytes) -> bool:
+        """Whether a value that the row's prompt needs is missing or empty. Of a row that cannot be read: no."""
+        value = "" if isinstance(line, Unreadable) else _parse(line.strip())
+        if isinstance(value, str):
+            return False
+        if self._template is not None:
+            return self._template.lacks(value)
+        return "prompt" in value and is_empty(value["prompt"])
+
+    def kept(self, value: Mapping[str, Any]) -> list[str]:
+        """The columns of a row that are not sent."""
+        used = self._sent_columns(value)
+        return [name for name in value if name not in used]
+
+    def _sent_columns(self, value: Mapping[str, Any]) -> set[str]:
+        """What the request is made of, and the id."""
+        names = {_ID} if self._id is None else {self._id}
+        if isinstance(value.get("request"), dict) or (passthrough.is_path(self._endpoint) and self._template is None):
+            return set(value)
+        if self._is_wrapped(value):
+            known = known_parameters(_kind_of_body(value["body"]))
+            return names | {name for name in value if name in _BESIDE or name in known}
+        if self._template is not None:
+            return names.union(self._template.used(value))
+        kind, key = self._kind_of(value)
+        content = {key} if key in value else {"prompt", "system"}
+        return names | content | {name for name, each in value.items() if is_parameter(kind, name, each)}
+
+    def _kind_of(self, value: Mapping[str, Any]) -> tuple[str, str]:
+        """The endpoint that a bare row is meant for, and the key of its request."""
+        own = ENDPOINTS[self._endpoint].key
+        if own in value and (self._endpoint_said or self._endpoint != "embeddings"):
+            return self._endpoint, own
+        if "messages" in value:
+            return "chat", "messages"
+        if self._endpoint_said:
+            return self._endpoint, own
+        if "input" in value:
+            if responses.is_meant(dict(value)):
+                return responses.NAME, "input"
+            return (self._endpoint if own == "input" else "embeddings"), "input"
+        return self._endpoint, own
+
+    def _digest(self, value: Mapping[str, Any]) -> str:
+        sent = self._sent_columns(value)
+        return digest_of_cells(value, sorted(name for name in value if name in sent))
+
+    def _given_id(self, value: Mapping[str, Any]) -> Any:
+        return value.get(_ID) if self._id is None else value.get(self._id)
+
+    def _custom_id(self, value: Mapping[str, Any], number: int) -> str | None:
+        """The row's id, made of its number where it has none; None for a value that is no id."""
+        given = self._given_id(value)
+        if type(given) is str and given:
+            return given
+        if given is None or (given == "" and (self._by_cells or self._id is not None)):
+            return f"row-{number}"
+        return id_of(given)
 
     def _row(self, number: int, offset: int, digest: str, custom_id: str, value: dict[str, Any]) -> Row | str:
         draft = self._draft(value)
         if isinstance(draft, str):
             return draft
-        endpoint = draft.endpoint or by_body(draft.body, self._endpoint) or self._endpoint
+        endpoint = draft.endpoint or self._endpoint_of(draft.body)
         online = online_name(endpoint)
         body = self._filled(draft.body, online)
         if self._lane == LANE:
@@ -110,6 +192,12 @@ class RowReader:
             return problem
         return Row(number, offset, digest, custom_id, endpoint, body)
 
+    def _endpoint_of(self, body: Body) -> str:
+        """The endpoint that somebody named wins over what a body looks like."""
+        if self._endpoint_said and ENDPOINTS[self._endpoint].key in body:
+            return self._endpoint
+        return by_body(body, self._endpoint) or self._endpoint
+
     def _unreadable(self, body: Body) -> str | None:
         """Why a file that the body names can never be read. Whether it is there is seen when it is sent."""
         for name in file_names(body):
@@ -118,29 +206,62 @@ class RowReader:
                 return name.unfit(reason)
         return None
 
+    def _is_wrapped(self, value: Mapping[str, Any]) -> bool:
+        return "body" in value and (self._template is None or isinstance(value["body"], dict))
+
     def _draft(self, value: dict[str, Any]) -> _Draft | str:
         if isinstance(value.get("request"), dict):
             value = value["request"]  # one of our own failure lines
-        if "body" in value and (self._columns is None or isinstance(value["body"], dict)):
-            return _wrapped(value)
-        if self._columns is not None:
-            return self._columns.fill(value)
+        if self._is_wrapped(value):
+            return _wrapped(value, by_cells=self._by_cells)
+        if self._template is not None:
+            filled = self._template.fill(value)
+            return filled if isinstance(filled, str) else _Draft(filled, self._endpoint)
         if passthrough.is_path(self._endpoint):
-            return _Draft(_without_id(value), self._endpoint)
+            return _Draft({name: each for name, each in value.items() if name != _ID}, self._endpoint)
         if "messages" in value or "input" in value or ("text" in value and self._endpoint == tokenization.NAME):
-            return self._bare(_without_id(value))
+            return self._bare(value)
         if "prompt" in value:
-            return _prompt(_without_id(value), self._endpoint)
-        return (
-            'the line has none of "messages", "input", "prompt" and "body"; '
-            f"its columns ({_names(value)}) need a [template] in the job file"
-        )
+            return self._prompt(value)
+        return _needs_template(value)
 
-    def _bare(self, body: Body) -> _Draft:
-        """A request body as it is; only a text as the whole input gets the form that the job's endpoint takes."""
-        if type(body.get("input")) is str:
-            body["input"] = _as_input(body["input"], self._endpoint)
-        return _Draft(body)
+    def _bare(self, value: dict[str, Any]) -> _Draft | str:
+        """A request body as it is; only a text as the whole input gets the form that the endpoint takes."""
+        kind, key = self._kind_of(value)
+        if key not in value or (key == "input" and "instruction" in value and not self._endpoint_said):
+            return self._prompt(value) if "prompt" in value else _needs_template(value)
+        content = self._content(key, value[key])
+        if key == "input" and type(content) is str and kind != responses.NAME:
+            content = about_text(content, self._endpoint).get("input", content)
+        return _Draft(self._parameters(kind, value) | {key: content}, kind if kind == responses.NAME else None)
+
+    def _prompt(self, value: dict[str, Any]) -> _Draft | str:
+        """`{"prompt": text, "system": text}`, with parameters beside them."""
+        prompt, system = value["prompt"], value.get("system")
+        if not isinstance(prompt, str) or not isinstance(system, str | None):
+            return f"prompt and system must be text, not {_kind(prompt if not isinstance(prompt, str) else system)}"
+        if self._by_cells and not prompt.strip() and not self._send_empty:
+            return "the prompt is empty (say --empty skip or --empty send if that is meant)"
+        parameters = self._parameters(self._endpoint, value)
+        if self._endpoint not in TALKS:
+            return _Draft(parameters | about_text(prompt, self._endpoint))
+        has_system = system is not None and not (self._by_cells and not system)
+        first = [{"role": "system", "content": system}] if has_system else []
+        said = [*first, {"role": "user", "content": prompt}]
+        return _Draft({TALKS[self._endpoint]: said, **parameters}, self._endpoint)
+
+    def _parameters(self, endpoint: str, value: Mapping[str, Any]) -> Body:
+        """The parameters among the columns of a bare row, and what would be one by mistake."""
+        found = {name: each for name, each in value.items() if is_parameter(endpoint, name, each) or name in MISTAKEN}
+        if not self._by_cells:
+            return found
+        return {name: _typed(name, each) for name, each in found.items() if not is_empty(each)}
+
+    def _content(self, name: str, value: Any) -> Any:
+        """Messages in a cell of a table are JSON."""
+        if self._by_cells and isinstance(value, str) and (name == "messages" or value[:1] == "["):
+            return _json_or_text(value)
+        return value
 
     def _filled(self, body: Body, endpoint: str) -> Body:
         """The row wins over the defaults, which are meant for the job's own endpoint only."""
@@ -186,51 +307,35 @@ def problem_of_defaults(job: Job) -> str | None:
     return ENDPOINTS[job.endpoint].objection(body, at_ark=job.at_ark)
 
 
-class Columns:
-    """A template, taken apart once. Missing columns and columns that are null make a bad row."""
-
-    def __init__(self, template: Template, endpoint: str) -> None:
-        self._endpoint = endpoint
-        self._parts = {name: pieces(text) for name, text in msgspec.structs.asdict(template).items() if text}
-
-    def fill(self, columns: Mapping[str, Any]) -> _Draft | str:
-        filled: dict[str, str] = {}
-        for name, parts in self._parts.items():
-            text, missing = _fill(parts, columns)
-            if missing is not None:
-                lack = "is null" if missing in columns else f"the line lacks (it has {_names(columns)})"
-                return f"the template's {name} needs the column {missing}, which {lack}"
-            filled[name] = text
-        if self._endpoint not in _TALKS:
-            return _Draft(_of_text(filled["input"], self._endpoint), self._endpoint)
-        said = [{"role": role, "content": filled[role]} for role in ("system", "user") if role in filled]
-        return _Draft({_TALKS[self._endpoint]: said}, self._endpoint)
-
-
-def _fill(parts: list[tuple[str, str | None]], columns: Mapping[str, Any]) -> tuple[str, str | None]:
-    """The text, and the column that it lacks if it lacks one."""
-    texts = []
-    for literal, name in parts:
-        texts.append(literal)
-        if name is not None:
-            value = columns.get(name)
-            if value is None:
-                return "", name
-            texts.append(value if isinstance(value, str) else orjson.dumps(value).decode())
-    return "".join(texts), None
+def columns_of(line: bytes) -> dict[str, Any]:
+    """The columns of a record; none of one that cannot be read."""
+    value = "" if isinstance(line, Unreadable) else _parse(line.strip())
+    return {} if isinstance(value, str) else value
 
 
 def _parse(text: bytes) -> dict[str, Any] | str:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        return _why_no_json(text, error)
+        return _parse_slowly(text, error)
     if not isinstance(value, dict):
         return f"the line holds {_kind(value)}, not an object in braces"
     # Each level has two braces; to count them in each short line would cost more than to parse it.
     if len(text) > 2 * _DEEPEST and text.count(b"[") + text.count(b"{") > _DEEPEST and _too_deep(value):
         return f"the line is nested more than {_DEEPEST} levels deep"
     return value
+
+
+def _parse_slowly(text: bytes, error: orjson.JSONDecodeError) -> dict[str, Any] | str:
+    """JSON as Python writes it may hold NaN, which is a missing value."""
+    if b"NaN" in text or b"Infinity" in text:
+        try:
+            value = json.loads(text, parse_constant=lambda _: None)
+        except (ValueError, RecursionError):
+            return _why_no_json(text, error)
+        if isinstance(value, dict):
+            return value
+    return _why_no_json(text, error)
 
 
 def _too_deep(value: object) -> bool:
@@ -249,20 +354,31 @@ def _inside(value: object) -> Iterable[object]:
 
 def _why_no_json(text: bytes, error: orjson.JSONDecodeError) -> str:
     try:
-        text.decode("utf-8")
+        words = text.decode("utf-8")
     except UnicodeDecodeError as broken:
         return f"not valid UTF-8 at byte {broken.start + 1} of the line; save the file as UTF-8"
+    try:
+        _, end = json.JSONDecoder().raw_decode(words)
+    except (ValueError, RecursionError):
+        end = 0
+    if words[end:].lstrip()[:1] == "{" and end:
+        return "several objects stand on one line; write each on a line of its own"
     return f"not JSON: {error.msg} at column {error.colno}"
 
 
-def _wrapped(value: dict[str, Any]) -> _Draft | str:
-    """Ark's and OpenAI's form, the request under `body`."""
+def _wrapped(value: dict[str, Any], *, by_cells: bool) -> _Draft | str:
+    """Ark's and OpenAI's form, the request under `body`. What stands beside it counts, or is refused."""
     body, url, method = value["body"], value.get("url"), value.get("method", "POST")
+    if by_cells and isinstance(body, str):
+        body = _json_or_text(body)
     if not isinstance(body, dict):
         return f"body holds {_kind(body)}, not an object in braces"
-    if method != "POST":
+    if method not in {"POST", None}:
         return f"method {shown(method)} cannot be sent; only POST is"
-    if url is None:
+    for name, each in value.items():
+        if name not in _BESIDE and (problem := _take_in(body, name, each)) is not None:
+            return problem
+    if url is None or (by_cells and not url):
         return _Draft(body)
     endpoint = by_url(url) if isinstance(url, str) else None
     if endpoint is None:
@@ -274,33 +390,64 @@ def _wrapped(value: dict[str, Any]) -> _Draft | str:
     return _Draft(body, endpoint)
 
 
-def _prompt(value: dict[str, Any], endpoint: str) -> _Draft | str:
-    """`{"prompt": text, "system": text}`; what stands beside them is taken for request parameters."""
-    prompt, system = value.pop("prompt"), value.pop("system", None)
-    if not isinstance(prompt, str) or not isinstance(system, str | None):
-        return f"prompt and system must be text, not {_kind(prompt if not isinstance(prompt, str) else system)}"
-    if endpoint not in _TALKS:
-        return _Draft(value | _of_text(prompt, endpoint))
-    first = [{"role": "system", "content": system}] if system is not None else []
-    return _Draft({_TALKS[endpoint]: [*first, {"role": "user", "content": prompt}], **value}, endpoint)
+def _take_in(body: Body, name: str, value: Any) -> str | None:
+    """Put a parameter that stands beside the body into it; why that cannot be done, or None."""
+    if value is None or value is False or value == "":
+        return None
+    if name in MISTAKEN:
+        return MISTAKEN[name](name, value)
+    if name == "headers":
+        return _BY_ROW
+    if name not in known_parameters(_kind_of_body(body)):
+        return None
+    if body.get(name) not in (None, value):
+        return f"{name} stands beside body as {shown(value)} and in it as {shown(body[name])}: leave one of them out"
+    body[name] = value
+    return None
 
 
-def _of_text(text: str, endpoint: str) -> Body:
-    """What asks an endpoint without messages about one text."""
-    return {"text": text} if endpoint == tokenization.NAME else {"input": _as_input(text, endpoint)}
+def _kind_of_body(body: Any) -> str:
+    if not isinstance(body, dict) or "messages" in body:
+        return "chat"
+    return responses.NAME if responses.is_meant(body) else "embeddings"
 
 
-def _as_input(text: str, endpoint: str) -> Any:
-    return multimodal.in_parts(text) if endpoint == multimodal.NAME else text
+def _needs_template(value: Mapping[str, Any]) -> str:
+    """What to say of a row whose columns make no request, with the flag that makes one."""
+    if "conversations" in value:
+        return (
+            "the columns are ShareGPT's: give a template that takes the first turn, "
+            "--prompt '{conversations.0.value}', or write the turns as messages"
+        )
+    if "instruction" in value:
+        more = r"\n\n{input?}" if "input" in value else ""
+        return (
+            "the columns are Alpaca's (instruction, input, output): they need a template, "
+            f"--prompt $'{{instruction}}{more}'"
+        )
+    return (
+        'the line has none of "messages", "input", "prompt" and "body"; '
+        f"its columns ({shown_names(value)}) need a template: --prompt '{{{_longest(value)}}}'"
+    )
 
 
-def _without_id(value: dict[str, Any]) -> dict[str, Any]:
-    value.pop("custom_id", None)
-    return value
+def _longest(value: Mapping[str, Any]) -> str:
+    """The column with the longest text, which most often holds what to ask about."""
+    texts = {name: len(each) for name, each in value.items() if isinstance(each, str)}
+    return max(texts, key=lambda name: texts[name], default=next(iter(value), "column"))
 
 
-def _names(columns: Mapping[str, Any]) -> str:
-    return ", ".join(list(columns)[:8]) or "no columns"
+def _typed(name: str, cell: Any) -> Any:
+    """A parameter in a cell of a table, where all is text."""
+    return cell if name in TEXT_PARAMETERS or not isinstance(cell, str) else _json_or_text(cell)
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return text if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _kind(value: object) -> str:

@@ -14,7 +14,7 @@ from arkbatch.protocol.endpoints.batch_lane import online_name
 
 KEY = {"ARK_API_KEY": "sk-ark"}
 # Flags with tests of their own.
-ELSEWHERE = {"notify", "schema", "tools"}
+ELSEWHERE = {"notify", "schema", "text", "tools"}
 PLAIN = 'input = "rows.jsonl"\nmodel = "m"\n'
 
 
@@ -66,7 +66,9 @@ def test_paths_in_a_job_file_are_relative_to_it_and_flags_to_the_working_directo
         ("rows.jsonl", "rows.run"),
         ("a.b.jsonl.gz", "a.b.run"),
         ("rows.ndjson", "rows.run"),
-        ("rows.csv", "rows.csv.run"),
+        ("rows.csv", "rows.run"),
+        ("Rows.CSV.gz", "Rows.run"),
+        ("rows.dat", "rows.dat.run"),
     ],
 )
 def test_an_input_alone_has_its_run_beside_it(tmp_path, name, run_dir):
@@ -92,10 +94,12 @@ def test_each_flag_wins_over_the_key_it_stands_for(job, flag, path):
         "lane": "batch",
         "images": "/",
     }
+    values |= dict.fromkeys(("system", "text", "id_column", "image_column", "encoding", "sheet"), "x")
+    values |= {"delimiter": ";", "header": False, "empty": "send", "allow_empty": True, "dedupe": True, "prompt": "x"}
     values |= {"notify_command": ["cat"], "notify_on": ["stop"], "window": "22:00-08:00", "finish_by": "08:00"}
-    found = job(
-        PLAIN + "[limits]\nconcurrency = 3\nrpm = 3\n[retry]\nmax_attempts = 3\n", **{flag: values.get(flag, 7)}
-    )
+    template = '[template]\nuser = "{a}"\n' if flag != "endpoint" else ""
+    text = PLAIN + "[limits]\nconcurrency = 3\nrpm = 3\n[retry]\nmax_attempts = 3\n" + template
+    found = job(text, **{flag: values.get(flag, 7)})
     for part in path:
         found = getattr(found, part)
     assert found == values.get(flag, 7)
@@ -250,9 +254,9 @@ MISTAKES = [
     ('[replies]\non_empty = "ignore"', '"fail" or "keep" or "retry"'),
     ("[replies]\nfail_on_finish_reason = [1]", "replies.fail_on_finish_reason = [1] is not allowed: it must be a list"),
     ('[replies]\nretry_on_finish_reason = ["content_filter"]', "choose one"),
-    ('[template]\nuser = "{a"', "[template] user: expected '}' before end of string"),
+    ('[template]\nuser = "{a"', "[template] user: expected '}'"),
     ('[template]\nsystem = "x"', "[template] says neither user (for chat) nor input (for embeddings)"),
-    ('[template]\ninput = "{x}"', 'template.user is missing, and endpoint is "chat"'),
+    ('endpoint = "chat"\n[template]\ninput = "{x}"', 'template.user is missing, and endpoint is "chat"'),
     ('[defaults]\nmodel = "m"', "defaults.model would stand in every row: write model at the top"),
     ("[defaults]\nafter = 2025-01-01", "defaults.after = 2025-01-01 is a date or time: write it as text in quotes"),
     ("[defaults]\nstop = [[nan]]", "defaults.stop = nan is not a finite number"),

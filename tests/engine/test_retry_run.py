@@ -86,6 +86,8 @@ def test_a_line_that_is_still_bad_stays_one_failure(job):
 
 def test_a_line_that_was_bad_for_want_of_a_model_is_sent_when_there_is_one(job):
     """Its record was never sent, so it is read again from the input."""
+    with open(job.input, "ab") as file:
+        file.write(orjson.dumps({"model": "m", "prompt": "a row that names its model"}) + b"\n")
     from msgspec.structs import replace as changed
 
     async def main():
@@ -97,7 +99,7 @@ def test_a_line_that_was_bad_for_want_of_a_model_is_sent_when_there_is_one(job):
                 return first, await Session(again).work_again(again.rows())
 
     first, last = run_virtual(main())
-    assert (first.failures, last.succeeded) == ({"bad_row": 5}, 1)
+    assert (first.failures, first.succeeded, last.succeeded) == ({"bad_row": 5}, 1, 2)
 
 
 def test_a_line_whose_input_changed_is_not_sent(job):

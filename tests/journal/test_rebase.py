@@ -14,6 +14,7 @@ from arkbatch.journal import rebase as rebase_module
 from arkbatch.journal.journal import read_ledger
 from arkbatch.journal.run_directory import FAILURES, RESULTS, SUPERSEDED, RunDirectory
 from arkbatch.reports.status.status import read_status
+from arkbatch.rows.source import reader_of, source_of
 
 
 def asked(name, text=None):
@@ -151,4 +152,6 @@ def test_two_thousand_rows_in_another_order(tmp_path):
     found, left = rebased(tmp_path, job, *map(asked, names))
     assert (found.done, left) == (2_000, [])
     assert {row: name for name, (row, _) in recorded(job).items()} == dict(enumerate(names, 1))
-    assert rebase_module.survey_edit(RunDirectory(Path(job.run_dir)), Path(job.input)).unchanged == 2_000
+    source = source_of(job)
+    edit = rebase_module.survey_edit(RunDirectory(Path(job.run_dir)), source, reader_of(job, source))
+    assert edit.unchanged == 2_000

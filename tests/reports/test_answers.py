@@ -1,6 +1,7 @@
-"""`arkbatch answers` prints what the model said, row by row, or writes it as CSV."""
+"""`arkbatch answers` gives the rows of the input back, each with what the model said or why it said nothing."""
 
 import csv
+import datetime as dt
 
 import orjson
 import pytest
@@ -9,7 +10,8 @@ from runs import answered, failed, job_of, numbered, prompts, worked_off
 
 from arkbatch.cli.answers import command
 from arkbatch.core.errors import UsageError
-from arkbatch.reports.answers.answers import iter_answers, write_table
+from arkbatch.reports.answers.answer_table import TableOptions
+from arkbatch.reports.answers.answers import iter_answers, write_answers
 
 SAID = '答案 🌏, "quoted"\nsecond line'
 
@@ -24,35 +26,54 @@ def run_of(tmp_path, *choices, rows=1, outcome_of=None):
     return worked_off(job, outcome_of or (lambda row: answered(row, body)))
 
 
+def run_of_table(tmp_path, text, outcome_of=None, name="in.csv", **flags):
+    path = tmp_path / name
+    if isinstance(text, str):
+        path.write_text(text, encoding="utf-8")
+    job = job_of(path, prompt="{text}", **flags)
+    body = {"id": "02", "model": "doubao", "choices": [choice("fine")]}
+    return worked_off(job, outcome_of or (lambda row: answered(row, body)))
+
+
 def told(*arguments):
-    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+    return CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
 
 
-def test_each_answer_is_a_json_line_in_the_order_of_the_input(tmp_path):
-    run = run_of(tmp_path, choice(), rows=2)
-    lines = [orjson.loads(line) for line in told(run).stdout.splitlines()]
-    assert lines == [
-        {"row": number, "custom_id": f"task-{number}", "finish_reason": "stop", "answer": SAID} for number in (1, 2)
-    ]
+def cells_of(sheet):
+    with sheet.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def mixed(row):
+    """The first row is answered, the second fails, and the third is not done."""
+    body = {"id": "02", "model": "doubao", "choices": [choice("fine")]}
+    return {1: answered(row, body), 2: failed(row)}.get(row.number)
+
+
+def test_each_row_is_a_json_line_with_its_columns_in_the_order_of_the_input(tmp_path):
+    lines = [orjson.loads(line) for line in told(run_of(tmp_path, choice(), rows=2)).stdout.splitlines()]
+    assert lines == [{**row, "answer": SAID, "error": None, "finish_reason": "stop"} for row in numbered(2)]
 
 
 def test_a_sheet_is_told_the_encoding_and_finds_each_answer_in_one_cell(tmp_path):
     run, sheet = run_of(tmp_path, choice()), tmp_path / "answers.csv"
-    assert told(run, "-o", sheet).stdout == f"1 answer:  {sheet}\n"
-    assert sheet.read_bytes().startswith(b"\xef\xbb\xbfrow,custom_id,")
-    with sheet.open(encoding="utf-8-sig", newline="") as file:
-        assert [line["answer"] for line in csv.DictReader(file)] == [SAID]
+    assert told(run, "-o", sheet).stdout == f"1 row (1 with an answer):  {sheet}\n"
+    assert sheet.read_bytes().startswith(b"\xef\xbb\xbfcustom_id,prompt,answer,error,finish_reason\r\n")
+    assert [line["answer"] for line in cells_of(sheet)] == [SAID]
 
 
-def test_rows_without_an_answer_are_counted_beside(tmp_path):
-    def outcome_of(row):
-        return {1: answered(row, {"id": "02", "model": "doubao", "choices": [choice()]}), 2: failed(row)}.get(
-            row.number
-        )
-
-    done = told(run_of(tmp_path, rows=3, outcome_of=outcome_of))
-    assert done.stdout.count("\n") == 1
+def test_rows_that_failed_or_are_not_done_are_there_with_the_reason(tmp_path):
+    run, sheet = run_of(tmp_path, rows=3, outcome_of=mixed), tmp_path / "a.csv"
+    done = told(run, "-o", sheet)
+    assert done.stdout.startswith("3 rows (1 with an answer, 1 failed, 1 not done)")
     assert done.stderr.startswith("Without an answer: 1 failed row, 1 row not done yet. Resume with:")
+    assert [line["error"] for line in cells_of(sheet)] == ["", "timeout: it failed", "not done"]
+
+
+@pytest.mark.parametrize(("only", "ids"), [("done", ["task-1"]), ("failed", ["task-2"])])
+def test_only_rows_of_one_kind_may_be_asked_for(tmp_path, only, ids):
+    lines = told(run_of(tmp_path, rows=3, outcome_of=mixed), "--only", only).stdout.splitlines()
+    assert [orjson.loads(line)["custom_id"] for line in lines] == ids
 
 
 @pytest.mark.parametrize(
@@ -60,26 +81,142 @@ def test_rows_without_an_answer_are_counted_beside(tmp_path):
     [
         (choice(None, refusal="I would rather not"), "I would rather not"),
         (choice([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]), "ab"),
+        (choice([{"type": "thinking", "thinking": [{"text": "hm"}]}, {"type": "text", "text": "b"}]), "b"),
         (choice("", "tool_calls", tool_calls=[{"id": "1"}]), '[{"id":"1"}]'),
         (choice(None), ""),
     ],
-    ids=["refusal", "parts", "tools", "nothing"],
+    ids=["refusal", "parts", "thoughts", "tools", "nothing"],
 )
 def test_what_counts_as_the_answer(tmp_path, said, expected):
-    assert [answer.answer for answer in iter_answers(run_of(tmp_path, said))] == [expected]
+    assert [row["answer"] for row in iter_answers(run_of(tmp_path, said))] == [expected]
 
 
-def test_each_choice_has_a_line(tmp_path):
-    found = list(iter_answers(run_of(tmp_path, choice("a"), choice("b", "length"))))
-    assert [(each.row, each.finish_reason, each.answer) for each in found] == [(1, "stop", "a"), (1, "length", "b")]
+def test_more_columns_are_asked_for_by_name(tmp_path):
+    run = run_of(tmp_path, choice("a", reasoning_content="because"), choice("b"))
+    options = TableOptions(("reasoning", "answers", "tokens", "model", "seconds", "attempts", "row", "cost"))
+    (row,) = iter_answers(run, options)
+    assert (row["reasoning"], row["answers"], row["model"], row["row"]) == ("because", ["a", "b"], "doubao-x", 1)
+    assert (row["input_tokens"], row["attempts"], row["cost"]) == (10, 1, None)
+    with pytest.raises(UsageError, match="--with mood is not one of row, custom_id"):
+        list(iter_answers(run, TableOptions(("mood",))))
 
 
-def test_a_run_without_answers_of_chat_names_the_command_for_vectors_and_leaves_no_file(tmp_path):
-    with pytest.raises(UsageError, match="arkbatch vectors"):
-        write_table(run_of(tmp_path), tmp_path / "a.csv")
-    assert not list(tmp_path.glob("a.csv*"))
+def test_columns_are_chosen_and_ordered(tmp_path):
+    sheet = tmp_path / "a.tsv"
+    told(run_of(tmp_path, choice("a")), "-o", sheet, "--columns", "answer,custom_id")
+    assert sheet.read_text("utf-8-sig") == "answer\tcustom_id\na\ttask-1\n"
+    with pytest.raises(UsageError, match="--columns mood is not one of custom_id, prompt, answer"):
+        list(iter_answers(tmp_path / "a.run", TableOptions(columns=("mood",))))
 
 
-def test_another_kind_of_file_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="does not end in"):
-        write_table(run_of(tmp_path, choice()), tmp_path / "a.xlsx")
+def test_a_column_of_the_input_keeps_its_name(tmp_path):
+    run = run_of_table(tmp_path, "text,answer,error_2\na,b,c\n")
+    (row,) = iter_answers(run)
+    assert row == {
+        "text": "a",
+        "answer": "b",
+        "error_2": "c",
+        "answer_2": "fine",
+        "error": None,
+        "finish_reason": "stop",
+    }
+
+
+def test_a_table_comes_back_with_all_rows_and_cells(tmp_path):
+    run = run_of_table(tmp_path, 'id,text\n001,"a\n""b"""\n002,\n003,=1\n', empty="skip")
+    write_answers(run, tmp_path / "out.csv")
+    rows = [(row["id"], row["text"], row["answer"], row["error"]) for row in cells_of(tmp_path / "out.csv")]
+    assert rows == [
+        ("001", 'a\n"b"', "fine", ""),
+        ("002", "", "", "skipped: a value is missing"),
+        ("003", "=1", "fine", ""),
+    ]
+
+
+def test_answers_that_a_sheet_would_run_are_told_and_defused_on_demand(tmp_path):
+    run, sheet = run_of(tmp_path, choice("=1+1")), tmp_path / "a.csv"
+    assert "1 answers begin with = or @" in told(run, "-o", sheet).stderr
+    assert cells_of(sheet)[0]["answer"] == "=1+1"
+    assert "begin with" not in told(run, "-o", sheet, "--defuse").stderr
+    assert cells_of(sheet)[0]["answer"] == "'=1+1"
+
+
+@pytest.mark.parametrize(("cell", "written"), [("-5", "-5"), ("- a", "'- a"), ("+1.5e3", "+1.5e3"), ("a=b", "a=b")])
+def test_numbers_are_no_formulas(tmp_path, cell, written):
+    run = run_of(tmp_path, choice(cell))
+    write_answers(run, tmp_path / "a.csv", defuse=True)
+    assert cells_of(tmp_path / "a.csv")[0]["answer"] == written
+
+
+def test_fields_of_json_answers_become_columns_with_the_types_of_the_schema(tmp_path):
+    import pyarrow.parquet as pq
+
+    answers = ['```json\n{"label": "good", "score": 3, "tags": ["x"]}\n```', '{"label": "bad", "score": "much"}', "no"]
+    body = {"id": "02", "model": "doubao"}
+    run = run_of(
+        tmp_path, rows=3, outcome_of=lambda row: answered(row, {**body, "choices": [choice(answers[row.number - 1])]})
+    )
+    properties = {"label": {"enum": ["good", "bad"]}, "score": {"type": ["integer", "null"]}, "tags": {"type": "array"}}
+    write_answers(run, tmp_path / "a.parquet", TableOptions(schema={"properties": properties}))
+    table = pq.read_table(tmp_path / "a.parquet")
+    assert [str(table.schema.field(name).type) for name in properties] == ["string", "int64", "string"]
+    assert table.column("score").to_pylist() == [3, None, None]
+    assert table.column("tags").to_pylist() == ['["x"]', None, None]
+    rows = list(iter_answers(run, TableOptions(json_columns=True)))
+    assert [(row["label"], row["score"]) for row in rows] == [("good", 3), ("bad", "much"), (None, None)]
+
+
+def test_parquet_keeps_the_types_of_a_parquet_input(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table(
+        {"text": ["a", "b", "c"], "when": [dt.date(2024, 1, 2)] * 3, "n": pa.array([1, None, 3], pa.int32())}
+    )
+    pq.write_table(table, tmp_path / "in.parquet")
+    run = run_of_table(tmp_path, None, mixed, "in.parquet")
+    write_answers(run, tmp_path / "out.parquet")
+    found = pq.read_table(tmp_path / "out.parquet")
+    assert found.select(["text", "when", "n"]).equals(table)
+    assert found.column("answer").to_pylist() == ["fine", None, None]
+    write_answers(run, tmp_path / "out.parquet", TableOptions(only="failed"))
+    assert pq.read_table(tmp_path / "out.parquet").column("text").to_pylist() == ["b"]
+
+
+def test_a_workbook_holds_text_as_text(tmp_path):
+    from python_calamine import CalamineWorkbook
+
+    run = run_of(tmp_path, choice("=1+1 https://x.example"))
+    written = write_answers(run, tmp_path / "a.xlsx", TableOptions(("tokens",)))
+    rows = CalamineWorkbook.from_path(str(tmp_path / "a.xlsx")).get_sheet_by_index(0).to_python()
+    assert rows[1] == ["task-1", "question 1", "=1+1 https://x.example", "", "stop", 10.0, 5.0]
+    assert written.notes == ()
+
+
+def test_vectors_are_a_list_column(tmp_path):
+    import pyarrow.parquet as pq
+
+    body = {"model": "m", "data": [{"index": 0, "embedding": [0.5, 1.5]}], "usage": {"prompt_tokens": 1}}
+    run = worked_off(job_of(prompts(tmp_path, {"input": "a"})), lambda row: answered(row, body))
+    write_answers(run, tmp_path / "a.parquet", TableOptions(vectors=True))
+    assert pq.read_table(tmp_path / "a.parquet").column("vector").to_pylist() == [[0.5, 1.5]]
+
+
+def test_an_input_that_changed_is_not_joined(tmp_path):
+    run = run_of_table(tmp_path, "text,n\na,1\nb,2\n")
+    (tmp_path / "in.csv").write_text('text;n;new\n"a";9;x\nb;2;y\n', encoding="utf-8")
+    assert [row["new"] for row in iter_answers(run)] == ["x", "y"]  # only columns that were not sent
+    (tmp_path / "in.csv").write_text("text,n\nb,2\na,1\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="row 1 is no longer what was sent"):
+        list(iter_answers(run))
+    (tmp_path / "in.csv").unlink()
+    with pytest.raises(UsageError, match="--input FILE"):
+        list(iter_answers(run))
+
+
+def test_a_name_without_a_known_ending_is_refused_and_leaves_no_file(tmp_path):
+    with pytest.raises(UsageError, match=r"ends in none of \.jsonl, \.csv"):
+        write_answers(run_of(tmp_path, choice()), tmp_path / "a.docx")
+    with pytest.raises(UsageError, match="--columns"):
+        write_answers(tmp_path / "a.run", tmp_path / "a.csv", TableOptions(columns=("x",)))
+    assert not list(tmp_path.glob("a.docx*")) + list(tmp_path.glob("a.csv*"))

@@ -98,7 +98,7 @@ def test_failures_are_kept_with_the_beginning_of_their_prompt(job):
 
 
 def test_a_line_that_was_never_sent_has_no_prompt(tmp_path):
-    timeline = followed(worked_off(job_of(prompts(tmp_path, b"{oops\n")), answered))
+    timeline = followed(worked_off(job_of(prompts(tmp_path, b"{oops\n", {"prompt": "a"})), answered))
     assert [each.prompt for each in timeline.last_failures] == [""]
 
 

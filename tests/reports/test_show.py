@@ -166,7 +166,7 @@ def test_a_failure_shows_its_error_and_what_to_do(run):
 
 
 def test_a_bad_line_is_shown_as_it_stands(tmp_path):
-    run = worked_off(job_of(prompts(tmp_path, b'{"oops\n')), answered)
+    run = worked_off(job_of(prompts(tmp_path, b'{"oops\n', {"prompt": "a"})), answered)
     (row,) = shown(run, "1")
     assert (row.state, row.request, orjson.loads(row.to_json())["input"]) == ("failed", None, '{"oops')
     text = text_of(run, "row-1")

@@ -130,7 +130,7 @@ def test_failures_come_with_a_sample_and_what_to_do(tmp_path):
 
 
 def test_rows_that_name_their_models_leave_no_gap(tmp_path):
-    run = worked_off(job_of(prompts(tmp_path, *numbered(1)), model=""), answered)
+    run = worked_off(job_of(prompts(tmp_path, {"model": "m", "prompt": "a"}), model=""), answered)
     assert "chat, the model of each row, simulator" in status_text(status_of(run))
 
 
@@ -152,7 +152,7 @@ def test_rows_that_would_fail_again_are_mended_and_not_sent_again(kinds, command
 
 
 def test_status_proposes_the_command_that_takes_up_mended_rows(tmp_path):
-    run = worked_off(job_of(prompts(tmp_path, b"{oops\n")), answered, command=COMMAND)
+    run = worked_off(job_of(prompts(tmp_path, b"{oops\n", {"prompt": "a"})), answered, command=COMMAND)
     assert status_of(run).go_on == f"{MEND}:  {COMMAND} --rebase"
 
 

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from parsing import ASK, job, read
 
-from arkbatch.core.job import Embeddings, Template
+from arkbatch.core.job import Embeddings
+from arkbatch.core.template import Template
 from arkbatch.core.types import BadRow, Row
-from arkbatch.rows.parse import RowReader, custom_id_of, digest_of
+from arkbatch.rows.parse import RowReader, digest_of
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_what_we_do_not_know_passes_untouched():
         "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "tos://u"}}], "x": None}]
     }
     odd |= {"tools": [{"type": "function", "function": {"name": "f"}}], "brand_new": {"a": [1.5, None]}}
-    assert read(odd).body == odd | {"model": "doubao"}
+    assert read({"body": odd}).body == odd | {"model": "doubao"}
 
 
 @pytest.mark.parametrize(
@@ -89,9 +90,10 @@ def test_what_we_do_not_know_passes_untouched():
         (b'{"prompt": "caf\xe9"}', "not valid UTF-8 at byte 16"),
         ({"prompt": 3}, "prompt and system must be text, not a number"),
         ({"prompt": "a", "system": []}, "not a list"),
-        ({"question": "a", "n": 1}, r"its columns \(question, n\) need a \[template\]"),
+        ({"question": "a", "n": 1}, r"its columns \(question, n\) need a template: --prompt '{question}'"),
         ({}, "no columns"),
-        ({"custom_id": 5, "prompt": "a"}, "custom_id 5 is not a text"),
+        ({"custom_id": [5], "prompt": "a"}, r"custom_id \[5\] is not a text"),
+        ({"custom_id": True, "prompt": "a"}, "custom_id true is not a text"),
         ({"custom_id": "", "prompt": "a"}, 'custom_id "" is not a text'),
         ({"body": "text"}, "body holds text, not an object in braces"),
         ({"body": {"messages": ASK}, "method": "GET"}, 'method "GET" cannot be sent'),
@@ -143,12 +145,17 @@ class TestTemplate:
         ]
 
     @pytest.mark.parametrize(
-        ("columns", "lack"), [({"b": 1}, "a, which the line lacks (it has b)"), ({"a": None}, "a, which is null")]
+        ("columns", "lack"),
+        [
+            ({"b": 1}, "a, which the line lacks (it has b)"),
+            ({"a": None}, "a, which is missing"),
+            ({"a": " "}, "a, which is empty"),
+        ],
     )
     def test_a_missing_column_is_a_bad_row(self, columns, lack):
         row = self.read(columns, user="{a}")
         assert isinstance(row, BadRow)
-        assert row.reason.endswith(f"needs the column {lack}")
+        assert f"needs the column {lack}" in row.reason
 
     def test_a_column_named_body_is_a_column_when_it_is_text(self):
         row = self.read({"title": "T", "body": "B"}, user="{title}: {body}")
@@ -167,7 +174,7 @@ def test_no_line_makes_the_reader_raise(value, raw):
     for line in (raw, orjson.dumps(value)):
         row = RowReader(job()).read(1, 0, line)
         assert isinstance(row, Row | BadRow)
-        assert row.custom_id == custom_id_of(1, line)
+        assert row.custom_id == RowReader(job()).identity(1, line)[1]
 
 
 def test_the_digest_is_of_the_bytes_without_the_white_space_around():

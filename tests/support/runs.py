@@ -25,7 +25,7 @@ def numbered(count):
 
 
 def job_of(path, **flags):
-    given = {"model": "doubao", "run_dir": str(path.parent / "a.run"), "simulate": True, **flags}
+    given = {"model": "doubao", "run_dir": str(path.parent / "a.run"), "simulate": True, "allow_empty": True, **flags}
     return resolve(str(path), given, {}, path.parent)
 
 

@@ -50,9 +50,22 @@ def text_of(content: Any) -> str:
     """Plain text, also out of a list of parts; anything else as JSON."""
     if content is None or isinstance(content, str):
         return content or ""
-    if isinstance(content, list) and all(isinstance(part, dict) and "text" in part for part in content):
-        return "".join(str(part["text"]) for part in content)
+    if isinstance(content, list):
+        said = [part for part in content if not is_thought(part)]
+        if all(isinstance(part, dict) and "text" in part for part in said):
+            return "".join(str(part["text"]) for part in said)
     return orjson.dumps(content).decode()
+
+
+def is_thought(part: Any) -> bool:
+    """Whether a part of an answer is what a model thought before it answered."""
+    return isinstance(part, dict) and part.get("type") in {"thinking", "reasoning"}
+
+
+def thoughts_in(content: Any) -> str:
+    """The thoughts among the parts of an answer, as text."""
+    parts = [part for part in content if is_thought(part)] if isinstance(content, list) else []
+    return "".join(text_of(part.get("thinking") or part.get("reasoning") or part.get("text")) for part in parts)
 
 
 def _vectors(data: list[Any]) -> Iterator[str]:

@@ -1,11 +1,5 @@
-"""The answers of a run as a table: a line for each answer, as JSON for a program or as CSV for a sheet.
+"""Writes the answers of a run as a table, or gives them row by row."""
 
-Knows what of a chat reply is its answer, and leaves everything else in the records. Rows that failed or are not done
-have no line. A CSV file begins with a byte order mark, since sheets take Chinese for something else without it, and
-takes its name only when it is whole.
-"""
-
-import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,71 +10,101 @@ from msgspec import Struct
 
 from arkbatch.core.disk_errors import disk
 from arkbatch.core.errors import UsageError
+from arkbatch.core.text import counted
 from arkbatch.journal.run_directory import becoming
-from arkbatch.protocol.endpoints.reply_messages import choices_of
-from arkbatch.reports.answers.answer_text import text_of
-from arkbatch.reports.answers.results import Order, iter_results
-
-SUFFIX = ".csv"
-
-
-class Answer(Struct, frozen=True, gc=False):
-    """What one choice of a chat reply says. The names of the fields are the columns.
-
-    answer: its text; where there is none, what the model refused with, or the tools that it called, as JSON
-    """
-
-    row: int
-    custom_id: str
-    finish_reason: str
-    answer: str
+from arkbatch.reports.answers.answer_table import AnswerTable, TableOptions
+from arkbatch.reports.answers.columnar_answers import write_beside
+from arkbatch.reports.answers.table_writers import ENDINGS, unknown_ending, writer_for
+from arkbatch.rows.columnar import ColumnarTable
 
 
-def iter_answers(run_dir: str | Path, order: Order = "input") -> Iterator[Answer]:
-    """All answers of a run. UsageError: there are none."""
-    found = False
-    for line in iter_results(run_dir, order):
-        for choice in choices(line["response"]["body"]):
-            found = True
-            yield Answer(line["row"], line["custom_id"], str(choice.get("finish_reason") or ""), _said(choice))
-    if not found:
-        raise UsageError(
-            f"{run_dir} has no answers of chat: none of its rows has succeeded (arkbatch status), "
-            "or they are embeddings (arkbatch vectors)"
-        )
+class Written(Struct, frozen=True):
+    """What was written. `notes` are sentences for a person."""
+
+    file: str
+    rows: int
+    done: int
+    failed: int
+    undone: int
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        parts = [f"{self.done:,} with an answer"]
+        parts += [f"{self.failed:,} failed"] if self.failed else []
+        parts += [f"{self.undone:,} not done"] if self.undone else []
+        return f"{counted(self.rows, 'row')} ({', '.join(parts)}):  {self.file}"
 
 
-def choices(body: Any) -> list[dict[str, Any]]:
-    """Those of a chat reply, of which there is one unless more were asked for; none of another endpoint's."""
-    return choices_of(body)
+class _Counts:
+    """How many rows of each state were written."""
+
+    def __init__(self) -> None:
+        self.by_state = {"done": 0, "failed": 0, "undone": 0}
+
+    def add(self, state: str) -> None:
+        self.by_state[state] += 1
+
+    def written(self, file: str, notes: list[str]) -> Written:
+        states = self.by_state
+        return Written(file, sum(states.values()), states["done"], states["failed"], states["undone"], tuple(notes))
 
 
-def _said(choice: dict[str, Any]) -> str:
-    message = choice.get("message") or {}
-    text = text_of(message.get("content")) or text_of(message.get("refusal"))
-    return text or (text_of(calls) if (calls := message.get("tool_calls")) else "")
+def iter_answers(
+    run_dir: str | Path,
+    options: TableOptions = TableOptions(),  # noqa: B008  it is frozen
+) -> Iterator[dict[str, Any]]:
+    """Each row of the input as a dictionary: its columns, `answer`, `error` and `finish_reason`."""
+    with AnswerTable(run_dir, options) as table:
+        columns = table.columns()
+        for row in table.rows():
+            yield table.as_dict(row, columns)
 
 
-def write_table(run_dir: str | Path, file: str | Path, order: Order = "input") -> int:
-    """Write them as CSV; how many there are."""
+def write_answers(
+    run_dir: str | Path,
+    file: str | Path,
+    options: TableOptions = TableOptions(),  # noqa: B008  it is frozen
+    *,
+    defuse: bool = False,
+) -> Written:
+    """Write the answers into a file, which takes its name when it is whole. UsageError: its ending is not known."""
     target = Path(file)
-    if target.suffix != SUFFIX:
-        raise UsageError(f"{file} does not end in {SUFFIX}: a file of answers is CSV; without -o they are JSON lines")
-    rows = 0
-    with (
-        disk(target),
-        becoming(target) as fresh,
-        fresh.open("w", encoding="utf-8-sig", errors="replace", newline="") as out,
-    ):
-        table = csv.writer(out)
-        table.writerow(Answer.__struct_fields__)
-        for answer in iter_answers(run_dir, order):
-            table.writerow((answer.row, answer.custom_id, answer.finish_reason, answer.answer))
-            rows += 1
+    ending = target.suffix.lower()
+    if ending not in ENDINGS:
+        raise unknown_ending(str(file))
+    counts = _Counts()
+    with AnswerTable(run_dir, options) as table, disk(target), becoming(target) as fresh:
+        if ending == ".jsonl":
+            _write_lines(table, fresh, counts)
+            return counts.written(str(file), [])
+        if ending == ".parquet" and isinstance(table.source, ColumnarTable):
+            write_beside(table, table.source, fresh, counts.add)
+            return counts.written(str(file), [])
+        columns = table.columns()
+        writer = writer_for(ending, fresh, columns, defuse=defuse)
+        try:
+            for row in table.rows():
+                writer.write(table.values(row, columns))
+                counts.add(row.state)
+        finally:
+            notes = writer.close()
+    return counts.written(str(file), notes)
+
+
+def _write_lines(table: AnswerTable, file: Path, counts: _Counts) -> None:
+    columns = table.columns()
+    with file.open("wb", 1 << 20) as out:
+        for row in table.rows():
+            out.write(orjson.dumps(table.as_dict(row, columns), option=orjson.OPT_APPEND_NEWLINE))
+            counts.add(row.state)
         out.flush()
         os.fsync(out.fileno())
-    return rows
 
 
-def as_json(answer: Answer) -> bytes:
-    return orjson.dumps({name: getattr(answer, name) for name in Answer.__struct_fields__})
+def check_file(file: str) -> None:
+    """UsageError: a file of this name cannot be written. To be asked before a run begins."""
+    target = Path(file)
+    if target.suffix.lower() not in ENDINGS:
+        raise unknown_ending(file)
+    if not target.absolute().parent.is_dir():
+        raise UsageError(f"{file} cannot be written: its directory {target.absolute().parent} does not exist")

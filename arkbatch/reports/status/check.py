@@ -21,9 +21,10 @@ from arkbatch.core.types import BadRow, Row
 from arkbatch.journal.group_on_disk import Partitions, key_of
 from arkbatch.limits.token_estimator import Estimator
 from arkbatch.protocol.endpoints import ENDPOINTS
-from arkbatch.rows.input_file import lines, survey
+from arkbatch.rows.first_look import look_at, proposed_command, start_notes
 from arkbatch.rows.media_files import Images
-from arkbatch.rows.parse import RowReader, custom_id_of
+from arkbatch.rows.parse import RowReader
+from arkbatch.rows.source import Source, reader_of, source_of
 
 BAD_LINES_KEPT = 100
 REASONS_KEPT = 1_000
@@ -75,6 +76,7 @@ class Largest(Struct, frozen=True):
 class Inspection(Struct, frozen=True):
     """Everything `check` says. Tokens are estimates.
 
+    unit: what rows are called, "line" or "row"; kept: columns that are not sent; notes: what else is worth to know
     rows: lines that are not blank; bad: those of them that cannot be sent; unnamed: rows that lack only a model
     reasons: bad lines by what is wrong, the most frequent first; bad_lines: the first hundred
     duplicate_ids, duplicate_lines: how many ids stand on several lines, and on how many; duplicates: the first of them
@@ -95,6 +97,10 @@ class Inspection(Struct, frozen=True):
     duplicate_ids: int
     duplicate_lines: int
     duplicates: list[Duplicate]
+    unit: str = "line"
+    format: str = ""
+    columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:
@@ -106,12 +112,13 @@ def inspect(job: Job, total: Callable[[int], None], read: Callable[[int], None])
 
     `read` is told now and then how many more rows were read. UsageError: the file cannot be read.
     """
-    path = Path(job.input)
-    info = survey(path)
+    source = source_of(job)
+    look = look_at(source, replace(job, model=job.model or NO_MODEL))
+    info = source.survey()
     total(info.rows)
     rows = _Rows()
     with Partitions(2, Path(gettempdir())) as ids:
-        _read_all(job, path, rows, ids, read)
+        _read_all(job, source, rows, ids, read)
         repeats = _Repeats(ids)
     groups = sorted(rows.groups.values(), key=lambda group: (-group.rows, group.endpoint, group.model))
     return Inspection(
@@ -129,14 +136,18 @@ def inspect(job: Job, total: Callable[[int], None], read: Callable[[int], None])
         bad_lines=rows.bad_lines,
         duplicate_ids=repeats.ids,
         duplicate_lines=repeats.lines,
-        duplicates=list(_named(path, repeats.first)),
+        duplicates=list(_named(source, reader_of(job, source), repeats.first)),
+        unit="row" if source.is_table else "line",
+        format=source.description,
+        columns=source.columns,
+        notes=(*start_notes(look), *proposed_command(source, job, look)),
     )
 
 
-def _read_all(job: Job, path: Path, rows: "_Rows", ids: Partitions, read: Callable[[int], None]) -> None:
-    reader = RowReader(replace(job, model=job.model or NO_MODEL))
+def _read_all(job: Job, source: Source, rows: "_Rows", ids: Partitions, read: Callable[[int], None]) -> None:
+    reader = reader_of(replace(job, model=job.model or NO_MODEL), source)
     images = Images(job.images) if job.images else None
-    for number, offset, line in lines(path):
+    for number, offset, line in source.records():
         row = reader.read(number, offset, line)
         if images is not None and isinstance(row, Row):
             row = _with_its_files(row, images)
@@ -240,11 +251,11 @@ def _repeats_in(group: Iterable[tuple[int, ...]]) -> list[_Repeat]:
     return list(often.values())
 
 
-def _named(path: Path, repeats: list[_Repeat]) -> Iterator[Duplicate]:
+def _named(source: Source, reader: RowReader, repeats: list[_Repeat]) -> Iterator[Duplicate]:
     """The ids themselves: only their keys were kept, so the file is read again as far as needed."""
     wanted = {repeat.lines[0]: repeat for repeat in repeats}
-    for number, _, line in lines(path) if wanted else ():
+    for number, _, line in source.records() if wanted else ():
         if repeat := wanted.pop(number, None):
-            yield Duplicate(custom_id_of(number, line), repeat.count, tuple(repeat.lines))
+            yield Duplicate(reader.identity(number, line)[1], repeat.count, tuple(repeat.lines))
         if not wanted:
             return

@@ -18,6 +18,7 @@ def inspection_text(found: Inspection, next_command: str) -> str:
     return "\n".join(
         [
             _headline(found),
+            *_format(found),
             *_groups(found),
             *_sizes(found),
             *_bad_lines(found),
@@ -30,10 +31,22 @@ def inspection_text(found: Inspection, next_command: str) -> str:
 def _headline(found: Inspection) -> str:
     good = found.rows - found.bad - found.unnamed
     parts = [f"{count(good)} of {count(found.rows)} rows can be sent"]
-    parts += [counted(found.bad, "bad line")] if found.bad else []
+    parts += [counted(found.bad, f"bad {found.unit}")] if found.bad else []
     parts += [f"{count(found.unnamed)} without a model"] if found.unnamed else []
-    parts += [f"{counted(found.blank, 'blank line')} passed over"] if found.blank else []
+    parts += (
+        [f"{counted(found.blank, 'blank line' if found.unit == 'line' else 'row')} passed over"] if found.blank else []
+    )
     return f"{printable(found.input)}: {', '.join(parts)}. Nothing was sent."
+
+
+def _format(found: Inspection) -> Iterator[str]:
+    """What a table is, and what of it stays here."""
+    if found.unit == "row":
+        names = ", ".join(found.columns[:SHOWN])
+        columns = f", {counted(len(found.columns), 'column')} ({names})" if names else ""
+        yield printable(f"  {found.format}{columns}")
+    for note in found.notes:
+        yield f"  {printable(note)}"
 
 
 def _groups(found: Inspection) -> list[str]:
@@ -61,16 +74,16 @@ def _sizes(found: Inspection) -> Iterator[str]:
     )
     row = found.largest
     yield (
-        f"Largest row: line {row.line} ({printable(row.custom_id)}) with some {short(row.input_tokens)} input tokens "
-        f"in {count(row.bytes)} bytes."
+        f"Largest row: {found.unit} {row.line} ({printable(row.custom_id)}) with some {short(row.input_tokens)} "
+        f"input tokens in {count(row.bytes)} bytes."
     )
 
 
 def _bad_lines(found: Inspection) -> Iterator[str]:
     if not found.bad:
         return
-    yield f"Bad lines, {count(found.bad)} in all:"
-    yield from table([(f"line {bad.line}", printable(bad.reason)) for bad in found.bad_lines[:SHOWN]])
+    yield f"Bad {found.unit}s, {count(found.bad)} in all:"
+    yield from table([(f"{found.unit} {bad.line}", printable(bad.reason)) for bad in found.bad_lines[:SHOWN]])
     if found.bad > SHOWN:
         yield f"The first {SHOWN} are shown; by reason:"
         yield from table([(count(lines), printable(reason)) for reason, lines in list(found.reasons.items())[:SHOWN]])

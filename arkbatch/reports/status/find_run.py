@@ -6,6 +6,7 @@ from pathlib import Path
 
 from arkbatch.core.errors import RunDirectoryError
 from arkbatch.journal.run_directory import SPOOL, RunDirectory, RunInfo
+from arkbatch.rows.columnar import is_data_set
 
 _TAIL = 1 << 20
 
@@ -24,7 +25,7 @@ def input_file(directory: RunDirectory, info: RunInfo) -> Path | None:
     """The input, also when it was named from another working directory or moved together with the run."""
     named = Path(info.input.path)
     beside = directory / SPOOL if named.name == SPOOL else directory.path.parent / named.name
-    return next((path for path in (named, beside) if path.is_file()), None)
+    return next((path for path in (named, beside) if path.is_file() or is_data_set(path)), None)
 
 
 def last_lines(path: Path, size: int = _TAIL) -> tuple[list[bytes], bool]:

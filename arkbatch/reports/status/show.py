@@ -15,15 +15,15 @@ from msgspec import Raw, Struct
 
 from arkbatch.core.errors import UsageError
 from arkbatch.core.input_info import Position
-from arkbatch.core.job import Embeddings, Job, Secret, Template
 from arkbatch.core.types import Row
 from arkbatch.journal.record_format import Located, RequestPart, decode_located
 from arkbatch.journal.run_directory import RunDirectory, RunInfo
 from arkbatch.protocol.endpoints import ENDPOINTS
+from arkbatch.reports.run_input import job_of_run
 from arkbatch.reports.status.find_record import MOST, Name, find_records, read_name
 from arkbatch.reports.status.find_run import input_file, readable
-from arkbatch.rows.input_file import lines
-from arkbatch.rows.parse import RowReader, custom_id_of, digest_of
+from arkbatch.rows.parse import RowReader
+from arkbatch.rows.source import reader_of, source_of
 
 SUCCEEDED, FAILED, INTERRUPTED, UNDONE = "succeeded", "failed", "interrupted", "undone"
 
@@ -92,7 +92,9 @@ class _Input:
     def __init__(self, directory: RunDirectory, info: RunInfo) -> None:
         self._path = input_file(directory, info)
         self._named = info.input.path
-        self._reader = RowReader(_job(info))
+        job = job_of_run(info)
+        self._source = source_of(job, self._path) if self._path else None
+        self._reader = reader_of(job, self._source) if self._source else RowReader(job)
 
     def recorded(self, record: bytes, *, succeeded: bool) -> Shown:
         place = decode_located(record)
@@ -106,27 +108,31 @@ class _Input:
     def undone(self, name: Name) -> Iterator[Shown]:
         """Rows of this name, read from the input from its first line on. They have no record."""
         for number, offset, line in self._candidates(name):
-            custom_id = custom_id_of(number, line)
+            custom_id = self._reader.identity(number, line)[1]
             if name.text == custom_id or number == name.number:
-                there = Line(line.strip(), f"line {number} of {self._path}")
+                there = Line(line.strip(), self._place(number, offset))
                 yield Shown(number, custom_id, UNDONE, there, self._request(number, offset, line), None)
 
     def _candidates(self, name: Name) -> Iterator[tuple[int, int, bytes]]:
         """Lines worth parsing. With a backslash a file may write any character of an id in another way."""
         needle, given = msgspec.json.encode(name.text), re.fullmatch(r"row-(\d{1,18})", name.text)
         numbers = {name.number, int(given[1]) if given else None}
-        for number, offset, line in lines(self._path) if self._path else ():
+        for number, offset, line in self._source.records() if self._source else ():
             if number in numbers or needle in line or b"\\" in line:
                 yield number, offset, line
 
     def _line_at(self, place: Located) -> Line:
-        if self._path is None:
+        if self._source is None:
             return Line(None, f"the input {self._named} is no longer there")
         start = Position(place.row - 1, place.offset)
-        _, _, line = next(lines(self._path, start), (0, 0, b""))
-        if digest_of(line) != place.digest:
-            return Line(None, f"the input {self._path} has changed: line {place.row} is no longer what was sent")
-        return Line(line.strip(), f"line {place.row} of {self._path}")
+        _, _, line = next(self._source.records(start), (0, 0, b""))
+        if self._reader.identity(place.row, line)[0] != place.digest:
+            what = "row" if self._source.is_table else "line"
+            return Line(None, f"the input {self._path} has changed: {what} {place.row} is no longer what was sent")
+        return Line(line.strip(), self._place(place.row, place.offset))
+
+    def _place(self, number: int, offset: int) -> str:
+        return self._source.place(number, offset) if self._source else f"row {number}"
 
     def _request(self, number: int, offset: int, line: bytes) -> RequestPart | None:
         row = self._reader.read(number, offset, line)
@@ -152,20 +158,3 @@ def _as_json(text: bytes | None) -> bytes:
     except orjson.JSONDecodeError:
         return orjson.dumps(text.decode("utf-8", "replace"))
     return text
-
-
-def _job(info: RunInfo) -> Job:
-    """As much of the job as its run remembers, which is what decides how a line becomes a request."""
-    asked = info.asked
-    return Job(
-        input=info.input.path,
-        run_dir="",
-        endpoint=asked["endpoint"],
-        model=asked["model"],
-        base_url=asked["base_url"],
-        api_key=Secret(""),
-        defaults=asked["defaults"],
-        template=msgspec.convert(asked["template"], Template | None),
-        images=info.job.get("images", ""),
-        embeddings=msgspec.convert(info.job.get("embeddings", {}), Embeddings),
-    )

@@ -1,0 +1,205 @@
+"""What a table of answers says of a row beside its own columns: the fields, and how each is read from a record."""
+
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+from msgspec import Struct
+
+from arkbatch.journal.ledger import Ledger
+from arkbatch.pricing.run_cost import Bill
+from arkbatch.protocol.endpoints.reply_messages import choices_of
+from arkbatch.protocol.vectors import FLOAT, vectors
+from arkbatch.reports.answers.answer_text import text_of, thoughts_in
+
+NOT_DONE = "not done"
+SKIPPED = "skipped: a value is missing"
+# The groups that --with names, and the columns of each.
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "row": ("row",),
+    "custom_id": ("custom_id",),
+    "reasoning": ("reasoning",),
+    "answers": ("answers",),
+    "tokens": ("input_tokens", "output_tokens"),
+    "cost": ("cost", "currency"),
+    "model": ("model",),
+    "seconds": ("seconds",),
+    "request_id": ("request_id",),
+    "attempts": ("attempts",),
+}
+BASIC = ("answer", "error", "finish_reason")
+VECTOR = "vector"
+# The types of columns: text, whole, fraction, boolean, json (text of any value), vector.
+TYPES: Mapping[str, str] = {
+    "row": "whole",
+    "answers": "json",
+    "input_tokens": "whole",
+    "output_tokens": "whole",
+    "cost": "fraction",
+    "seconds": "fraction",
+    "attempts": "whole",
+    VECTOR: "vector",
+}
+JSON_TYPES = {"string": "text", "integer": "whole", "number": "fraction", "boolean": "boolean"}
+
+
+class Said(Struct):
+    """One record, taken apart. `success`: it holds an answer and no failure."""
+
+    record: dict[str, Any]
+    line: bytes
+    success: bool
+    choices: list[dict[str, Any]]
+
+    @property
+    def body(self) -> Any:
+        response = self.record.get("response")
+        return response.get("body") if response else None
+
+    @property
+    def answer(self) -> str | None:
+        return said_in(self.choices[0]) if self.success and self.choices else None
+
+    @property
+    def error(self) -> str | None:
+        error = self.record.get("error")
+        if self.success or not error:
+            return None
+        if self.record.get("interrupted"):
+            return NOT_DONE
+        kind, message = error.get("kind") or error.get("code"), error.get("message")
+        return f"{kind}: {message}" if message else str(kind)
+
+
+def take_apart(line: bytes, *, success: bool) -> Said:
+    """A record as the fields need it."""
+    record = orjson.loads(line)
+    response = record.get("response")
+    return Said(record, line, success, choices_of(response["body"]) if success and response else [])
+
+
+def said_in(choice: Mapping[str, Any]) -> str:
+    """The text of a choice; where there is none, what the model refused with, or its tool calls as JSON."""
+    message = choice.get("message") or {}
+    text = text_of(message.get("content")) or text_of(message.get("refusal"))
+    return text or (text_of(calls) if (calls := message.get("tool_calls")) else "")
+
+
+def _finish_reason(said: Said) -> Any:
+    return said.choices[0].get("finish_reason") if said.choices else None
+
+
+def _reasoning(said: Said) -> Any:
+    message = said.choices[0].get("message") or {} if said.choices else {}
+    thoughts = message.get("reasoning_content") or message.get("reasoning")
+    return text_of(thoughts) or thoughts_in(message.get("content")) or None
+
+
+def _answers(said: Said) -> Any:
+    return [said_in(choice) for choice in said.choices] or None
+
+
+def _tokens(meter: str) -> Callable[[Said], Any]:
+    return lambda said: said.record.get("usage", {}).get(meter)
+
+
+def _request_id(said: Said) -> Any:
+    return (said.record.get("response") or {}).get("request_id") or None
+
+
+def _vector(said: Said) -> Any:
+    """The first vector of a row, as numbers."""
+    if not said.success:
+        return None
+    try:
+        floats = next((each for _, each in sorted(vectors(said.body))), b"")
+    except ValueError:
+        return None
+    return list(struct.unpack(f"<{len(floats) // FLOAT}f", floats)) or None
+
+
+READERS: Mapping[str, Callable[[Said], Any]] = {
+    "answer": lambda said: said.answer,
+    "error": lambda said: said.error,
+    "finish_reason": _finish_reason,
+    "row": lambda said: said.record["row"],
+    "custom_id": lambda said: said.record["custom_id"],
+    "reasoning": _reasoning,
+    "answers": _answers,
+    "input_tokens": _tokens("input"),
+    "output_tokens": _tokens("output"),
+    "model": lambda said: said.record.get("model") or None,
+    "seconds": lambda said: said.record.get("seconds"),
+    "request_id": _request_id,
+    "attempts": lambda said: said.record.get("attempts"),
+    VECTOR: _vector,
+}
+
+
+class CostOfRow:
+    """What each record has cost, by the prices of its run."""
+
+    def __init__(self, bill: Bill) -> None:
+        self._bill = bill
+
+    def of(self, said: Said) -> tuple[float | None, str | None]:
+        """The amount and its currency; None for both where there is no price."""
+        self._bill.forget()
+        self._bill.fold(self._bill.decode(said.line), Ledger())
+        amounts = self._bill.cost().amounts
+        if len(amounts) != 1:
+            return None, None
+        ((currency, amount),) = amounts.items()
+        return float(amount), currency
+
+
+def json_fields(said: Said) -> dict[str, Any]:
+    """The fields of an answer that is a JSON object, also one in a fence of Markdown; none of any other answer."""
+    text = (said.answer or "").strip()
+    if text.startswith("```"):
+        text = text.strip("`").removeprefix("json").strip()
+    if not text.startswith("{"):
+        return {}
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def types_of_schema(schema: Mapping[str, Any]) -> dict[str, str]:
+    """A column for each property of a JSON schema, with its type; what is no plain value is text of JSON."""
+    return {name: _type_of(each) for name, each in schema.get("properties", {}).items()}
+
+
+def _type_of(schema: Any) -> str:
+    if not isinstance(schema, dict):
+        return "json"
+    said = schema.get("type")
+    choices = said if isinstance(said, list) else [said]
+    choices += [each.get("type") for each in schema.get("anyOf", []) if isinstance(each, dict)]
+    found = {JSON_TYPES.get(str(each), "json") for each in choices if each not in {None, "null"}}
+    if not found and "enum" in schema and all(isinstance(each, str) for each in schema["enum"]):
+        return "text"
+    return found.pop() if len(found) == 1 else "fraction" if found == {"whole", "fraction"} else "json"
+
+
+def fitting(value: Any, kind: str) -> Any:
+    """A value as a column of a type holds it; None where it does not fit."""
+    match kind, value:
+        case _, None:
+            return None
+        case "text", str():
+            return value
+        case "whole", int() if not isinstance(value, bool):
+            return value if -(1 << 63) <= value < 1 << 63 else None
+        case "fraction", int() | float() if not isinstance(value, bool):
+            return float(value)
+        case "boolean", bool():
+            return value
+        case ("vector", list()):
+            return value
+        case ("json" | "text", _):
+            return value if isinstance(value, str) else orjson.dumps(value).decode()
+    return None

@@ -1,0 +1,151 @@
+"""The first rows of an input, looked at before there is a run: can any be sent, and what of them stays here?
+
+An input of which no row at the beginning can be sent is refused with the reason and a flag that helps. What stands
+further down is not looked at: single bad rows are rows that fail.
+"""
+
+import shlex
+from collections.abc import Iterator
+
+import orjson
+from msgspec import Struct
+
+from arkbatch.core.errors import UsageError
+from arkbatch.core.job import Job
+from arkbatch.core.types import BadRow
+from arkbatch.protocol.endpoints.parameters import near_parameter
+from arkbatch.rows.cells import text_of
+from arkbatch.rows.csv_table import CsvTable, header_is_data
+from arkbatch.rows.input_file import Unreadable
+from arkbatch.rows.parse import RowReader, columns_of
+from arkbatch.rows.source import Record, Source, first_records
+
+LOOKED_AT = 100  # rows
+_NAMED = 12  # columns in a message
+
+
+class FirstLook(Struct, frozen=True):
+    """What the first rows are like.
+
+    rows, sendable: how many were looked at, and how many of them can be sent; reason: why the first one cannot
+    kept: columns that are not sent; near: columns that were probably meant to be a parameter, and that parameter
+    """
+
+    rows: int
+    sendable: int
+    reason: str
+    kept: tuple[str, ...]
+    near: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def look_at(source: Source, job: Job) -> FirstLook:
+    """Read the first rows as a run reads them."""
+    reader = RowReader(job, by_cells=source.is_table)
+    records = first_records(source, LOOKED_AT)
+    rows = [reader.read(*record) for record in records]
+    bad = [row for row in rows if isinstance(row, BadRow)]
+    kept, near = _kept(reader, records, job)
+    return FirstLook(
+        len(rows), len(rows) - len(bad), bad[0].reason if bad else "", kept, near, tuple(_notes(source, job, records))
+    )
+
+
+def _kept(reader: RowReader, records: list[Record], job: Job) -> tuple[tuple[str, ...], dict[str, str]]:
+    names: dict[str, None] = {}
+    near: dict[str, str] = {}
+    makes_requests = job.template is not None and job.template.makes_requests
+    for _, _, line in records:
+        columns = columns_of(line)
+        if isinstance(columns.get("request"), dict):
+            continue  # one of our own failures
+        names.update(dict.fromkeys(reader.kept(columns)))
+        endpoint = "embeddings" if "input" in columns and "messages" not in columns else "chat"
+        for name in () if makes_requests else names:
+            if found := near_parameter(endpoint, name):
+                near[name] = found
+    return tuple(names), near
+
+
+def _notes(source: Source, job: Job, records: list[Record]) -> Iterator[str]:
+    """What a person may want to know about the columns."""
+    if isinstance(source, CsvTable) and job.reading.header and header_is_data(source.columns):
+        yield "the first record looks like a row and not like names of columns: say --no-header if it is one"
+    columns = columns_of(records[0][2]) if records else {}
+    template_id = job.template.id if job.template else None
+    if source.is_table and template_id is None and "custom_id" not in columns and "id" in columns:
+        yield "the column id is not used as custom_id: say --id-column id if it is to be"
+
+
+def start_notes(look: FirstLook) -> list[str]:
+    """What is told at the start of a run."""
+    told = list(look.notes)
+    if look.kept:
+        more = f" and {len(look.kept) - _NAMED} more" if len(look.kept) > _NAMED else ""
+        told.insert(0, f"kept here, not sent: {', '.join(look.kept[:_NAMED])}{more}")
+    told += [
+        f"{name} is not a parameter that arkbatch knows, and is not sent: {near} was meant? "
+        "(others go into body or [defaults])"
+        for name, near in look.near.items()
+    ]
+    return told
+
+
+def check_first_rows(source: Source, job: Job) -> FirstLook:
+    """UsageError: there are no rows, or none of the first can be sent."""
+    look = look_at(source, job)
+    if not look.rows and not job.reading.allow_empty:
+        raise UsageError(
+            f"{job.input} has no rows: nothing could be sent. Check the file, or say --allow-empty if that is meant."
+        )
+    if look.rows and not look.sendable:
+        raise UsageError(_refusal(source, job, look))
+    return look
+
+
+def _refusal(source: Source, job: Job, look: FirstLook) -> str:
+    """Why nothing can be sent, and the command that works where a template is what is missing."""
+    which = "its only row" if look.rows == 1 else f"none of the first {look.rows} rows"
+    can = "cannot" if look.rows == 1 else "can"
+    said = f"{job.input} ({source.description}): {which} {can} be sent: {look.reason}"
+    return "\n".join([said, *proposed_command(source, job, look)])
+
+
+def proposed_command(source: Source, job: Job, look: FirstLook) -> list[str]:
+    """Lines with the columns of a table that lacks a template, and a command that works; else none."""
+    has_template = job.template is not None and job.template.makes_requests
+    if look.sendable or not source.is_table or has_template or "--prompt" not in look.reason:
+        return []
+    records = first_records(source, LOOKED_AT)
+    return [f"Its columns: {', '.join(_names(records)[:_NAMED])}", f"For example:  {_command(job, records)}"]
+
+
+def _names(records: list[Record]) -> list[str]:
+    return list(dict.fromkeys(name for _, _, line in records for name in columns_of(line)))
+
+
+def _command(job: Job, records: list[Record]) -> str:
+    """A command with the column of the longest texts in its template."""
+    lengths: dict[str, int] = {}
+    for _, _, line in records:
+        for name, value in columns_of(line).items():
+            lengths[name] = lengths.get(name, 0) + len(text_of(value) if value is not None else "")
+    column = max(lengths, key=lambda name: lengths[name], default="column")
+    words = ["arkbatch", "run", job.input, "--prompt", f"{{{column}}}"]
+    words += ["--id-column", "id"] if "id" in lengths and column != "id" else []
+    words += ["--simulate"] if job.simulated else ["--model", job.model] if job.model else []
+    return shlex.join(words)
+
+
+def names_model(line: bytes) -> bool:
+    """Whether a row says which model it is for, as rows of OpenAI's batch files and our failures do."""
+    if isinstance(line, Unreadable):
+        return False
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    if isinstance(row, dict) and isinstance(row.get("request"), dict):
+        row = row["request"]
+    places = (row, row.get("body")) if isinstance(row, dict) else ()
+    return any(isinstance(place, dict) and place.get("model") for place in places)

@@ -1,0 +1,149 @@
+"""JSON that is not one object a line: a list, objects over several lines or one behind the other, in any encoding.
+
+Elements are read one by one from a window of the text, so that memory does not grow with the file. Elements are
+numbered from 1; an offset is that of the first byte of an element. A list of plain texts has the column `text`.
+"""
+
+import codecs
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import orjson
+
+from arkbatch.core.input_info import InputInfo, Position
+from arkbatch.core.template import Reading
+from arkbatch.rows.input_file import LONGEST_LINE, Change, Counted, compare, enter, open_input, survey, unreadable
+from arkbatch.rows.text_encoding import LOOKED_AT, encoding_of
+
+TEXT_COLUMN = "text"
+_WINDOW = 1 << 20  # bytes read at a time
+_BETWEEN = re.compile(r"[\s,\]\x1e]*")  # what may stand between elements
+_NEXT_ELEMENT = re.compile(r"[\r\n]\s*,?\s*(?=\{)")  # where reading goes on after an element that is broken
+_decode = json.JSONDecoder().raw_decode
+
+
+class JsonDocuments:
+    """One file of elements."""
+
+    is_table = True
+    columns: tuple[str, ...] = ()
+
+    def __init__(self, path: Path, reading: Reading) -> None:
+        self.path = path
+        with open_input(path) as file:
+            begin = file.read(LOOKED_AT)
+        self._encoding = encoding_of(begin, path.name, reading.encoding)
+        text = begin[self._encoding.mark :].decode(self._encoding.name, "replace")
+        place = len(text) - len(text.lstrip())
+        self._is_list = text[place : place + 1] == "["
+        before = text[: place + self._is_list]
+        self._start = self._encoding.mark + len(before.encode(self._encoding.name))
+
+    @property
+    def description(self) -> str:
+        return f"{'a JSON list' if self._is_list else 'JSON objects'} in {self._encoding.label}"
+
+    def records(self, start: Position = Position()) -> Iterator[tuple[int, int, bytes]]:  # noqa: B008  it is frozen
+        """Number, offset and bytes of each element from a position on."""
+        offset = start.offset if start.line else self._start
+        with open_input(self.path) as file:
+            enter(file, self.path, offset)
+            yield from self._elements(file, start.line, offset)
+
+    def survey(self) -> InputInfo:
+        return survey(self.path, self._count)
+
+    def _count(self, stream: IO[bytes]) -> Counted:
+        stream.read(self._start)
+        count = sum(1 for _ in self._elements(stream, 0, self._start))
+        return Counted(count, count)
+
+    def compare(self, known: InputInfo) -> Change:
+        return compare(self.path, known)
+
+    def place(self, number: int, offset: int) -> str:
+        """Where an element stands, for a person."""
+        del offset
+        return f"row {number} of {self.path}"
+
+    def _elements(self, file: IO[bytes], number: int, offset: int) -> Iterator[tuple[int, int, bytes]]:
+        window = _Window(file, self._encoding.name, offset)
+        while window.skip(_BETWEEN):
+            number += 1
+            offset = window.offset
+            element = window.element()
+            if isinstance(element, str) or element is None:
+                raw = window.take()
+                reason = f"element {number} of {self.path.name} is not JSON: {element or 'it does not end'}"
+                yield number, offset, unreadable(raw, reason)
+            elif isinstance(element[0], str):
+                window.take()
+                yield number, offset, orjson.dumps({TEXT_COLUMN: element[0]})
+            else:
+                yield number, offset, window.take()
+
+
+class _Window:
+    """The part of a text that is being read. `offset` is the byte at which `place` stands in the file."""
+
+    def __init__(self, file: IO[bytes], encoding: str, offset: int) -> None:
+        self._file, self._encoding = file, encoding
+        errors = "replace" if encoding.startswith("utf") else "surrogateescape"
+        self._decoder = codecs.getincrementaldecoder(encoding)(errors)
+        self._text = ""
+        self.place = self.end = 0
+        self.offset = offset
+        self._ended = False
+
+    def _grow(self, size: int) -> bool:
+        """Read more; False at the end of the file."""
+        part = self._file.read(size)
+        self._ended = not part
+        self._text = self._text[self.place :] + self._decoder.decode(part, final=self._ended)
+        self.place = 0
+        return not self._ended
+
+    def skip(self, between: re.Pattern[str]) -> bool:
+        """Go to the next element; False: there is none."""
+        while True:
+            match = between.match(self._text, self.place)
+            assert match is not None
+            self._move(match.end())
+            if self.place < len(self._text):
+                return True
+            if not self._grow(_WINDOW):
+                return False
+
+    def _move(self, place: int) -> None:
+        self.offset += len(self._text[self.place : place].encode(self._encoding, "replace"))
+        self.place = place
+
+    def element(self) -> tuple[object] | str | None:
+        """The element at this place, or why there is none. `end` is behind it."""
+        size = _WINDOW
+        while True:
+            try:
+                value, self.end = _decode(self._text, self.place)
+            except (json.JSONDecodeError, RecursionError) as error:
+                reason = str(error)
+            else:
+                # A number at the end of the window may go on; everything else has an end of its own.
+                if self.end < len(self._text) or self._ended or isinstance(value, dict | list | str):
+                    return (value,)
+                reason = ""
+            if len(self._text) - self.place > LONGEST_LINE or not self._grow(size):
+                if not reason:
+                    return (value,)
+                following = _NEXT_ELEMENT.search(self._text, self.place + 1)
+                self.end = following.end() if following else len(self._text)
+                return reason.partition(": line")[0]
+            size *= 2
+
+    def take(self) -> bytes:
+        """The bytes of the element, in UTF-8; the window goes behind it."""
+        text = self._text[self.place : self.end]
+        self._move(self.end)
+        return text.encode("utf-8", "surrogatepass")

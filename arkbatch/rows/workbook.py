@@ -1,0 +1,134 @@
+"""Workbooks (.xlsx, .xls, .xlsb, .ods): a process of its own writes the rows as JSON lines, which are then read.
+
+The library holds a whole sheet in memory, and that memory goes away with the process. Numbers come as fractions: whole
+ones are written without `.0`. Dates become ISO text, and midnight of a date cell is the date. A formula that was never
+calculated and an error cell are both empty. The lines are kept while this process lives, in a temporary directory.
+"""
+
+import datetime as dt
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from arkbatch.core.errors import UsageError
+from arkbatch.core.input_info import InputInfo, Position
+from arkbatch.core.template import Reading
+from arkbatch.rows.input_file import Change, Counted, compare, lines, needs, survey
+
+WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods")
+_EXACT = 1 << 53  # larger whole numbers were rounded when the workbook was saved
+
+
+class Workbook:
+    """One sheet of a workbook."""
+
+    is_table = True
+
+    def __init__(self, path: Path, reading: Reading) -> None:
+        self.path = path
+        stat = path.stat()
+        said = (reading.sheet, reading.header, stat.st_size, stat.st_mtime_ns)
+        self._folder = _converted(str(path.absolute()), *said)
+        self._lines = Path(self._folder.name) / "rows.jsonl"
+        head = orjson.loads((Path(self._folder.name) / "head.json").read_bytes())
+        self.columns = tuple(head["columns"])
+        self._sheet, self._rows, self._first = head["sheet"], head["rows"], head["first"]
+
+    @property
+    def description(self) -> str:
+        return f"sheet {self._sheet!r}"
+
+    def records(self, start: Position = Position()) -> Iterator[tuple[int, int, bytes]]:  # noqa: B008  it is frozen
+        """Number, offset and JSON of each row from a position on. The offset is one of the lines."""
+        return lines(self._lines, start)
+
+    def survey(self) -> InputInfo:
+        return survey(self.path, lambda _: Counted(self._rows, self._rows))
+
+    def compare(self, known: InputInfo) -> Change:
+        return compare(self.path, known)
+
+    def place(self, number: int, offset: int) -> str:
+        """Where a row stands, for a person."""
+        del offset
+        return f"row {number} (row {self._first + number} of sheet {self._sheet!r}) of {self.path}"
+
+
+@lru_cache(maxsize=8)
+def _converted(path: str, sheet: str, header: bool, size: int, mtime_ns: int) -> "tempfile.TemporaryDirectory[str]":  # noqa: ARG001  size and time say whether it is still the same file
+    """A directory with the rows of a sheet as lines. It is deleted when nothing holds it any more."""
+    folder: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory(prefix="arkbatch-")
+    words = [sys.executable, "-m", "arkbatch.rows.workbook", path, folder.name, sheet, "1" if header else ""]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603  our own module
+    if done.returncode == _NO_LIBRARY:
+        raise needs(Path(path), "excel")
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        raise UsageError(f"Cannot read the workbook {path}: {said[-1] if said else 'the reader ended'}")
+    return folder
+
+
+_NO_LIBRARY = 86
+
+
+def _convert(path: str, folder: Path, sheet: str, *, header: bool) -> None:
+    """Write the rows of a sheet as JSON lines, and its columns beside them. Runs in a process of its own."""
+    try:
+        from python_calamine import CalamineWorkbook
+    except ImportError:
+        sys.exit(_NO_LIBRARY)
+    book = CalamineWorkbook.from_path(path)
+    visible = [each.name for each in book.sheets_metadata if str(each.visible).endswith("Visible")]
+    if sheet and sheet not in book.sheet_names:
+        sys.exit(f"there is no sheet {sheet!r}; its sheets are {', '.join(book.sheet_names)}")
+    name = sheet or (visible or book.sheet_names)[0]
+    rows = iter(book.get_sheet_by_name(name).iter_rows())
+    columns, count, first = None, 0, 0
+    with (folder / "rows.jsonl").open("wb") as out:
+        for place, cells in enumerate(rows, 1):
+            values = [_plain(cell) for cell in cells]
+            filled = sum(value is not None for value in values)
+            if columns is None and (filled > 1 or (filled == 1 and len(values) == 1) or not header) and filled:
+                columns, first = _columns(values) if header else [str(n + 1) for n in range(len(values))], place
+                if header:
+                    continue
+                first -= 1
+            if columns is not None and filled:
+                out.write(orjson.dumps(dict(zip(columns, values, strict=False))) + b"\n")
+                count += 1
+    head = {"columns": columns or [], "sheet": name, "rows": count, "first": first}
+    (folder / "head.json").write_bytes(orjson.dumps(head))
+
+
+def _columns(values: list[Any]) -> list[str]:
+    names = [f"column{place}" if value is None else str(value).strip() for place, value in enumerate(values, 1)]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        sys.exit(f"two columns are called {twice!r}: rename one of them, or say --no-header")
+    return names
+
+
+def _plain(cell: Any) -> Any:
+    """A cell as JSON holds it; None for an empty one."""
+    match cell:
+        case "" | None:
+            return None
+        case bool() | int() | str():
+            return cell
+        case float():
+            return int(cell) if cell.is_integer() and abs(cell) < _EXACT else cell
+        case dt.datetime():
+            return (cell.date() if cell.time() == dt.time() else cell).isoformat()
+        case dt.date() | dt.time():
+            return cell.isoformat()
+    return str(cell)
+
+
+if __name__ == "__main__":
+    _convert(sys.argv[1], Path(sys.argv[2]), sys.argv[3], header=bool(sys.argv[4]))
