@@ -49,7 +49,7 @@ def read_leniently(body: bytes, content_type: str = "") -> Reread | None:
             continue  # the script of a web page, for instance
         if has_text_before or text[end:].strip():
             oddity = oddity or "text_around_json"
-        return Reread(_storable(value), oddity or "odd_json")
+        return Reread(storable(value), oddity or "odd_json")
     return None
 
 
@@ -138,14 +138,22 @@ def _with_shallow_nesting(text: str) -> tuple[str, bool]:
     return "".join(parts) + (text[kept_to:] if depth <= MAX_DEPTH else ""), True
 
 
-def _storable(value: Any) -> Any:
+def dumps(value: Any) -> bytes:
+    """Write strict JSON, also of a value with halves of surrogate pairs in it."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return orjson.dumps(storable(value))
+
+
+def storable(value: Any) -> Any:
     """Return a value that strict JSON can hold."""
     if type(value) is str:
         return joined(value)
     if type(value) is dict:
-        return {joined(name): _storable(each) for name, each in value.items()}
+        return {joined(name): storable(each) for name, each in value.items()}
     if type(value) is list:
-        return [_storable(each) for each in value]
+        return [storable(each) for each in value]
     if type(value) is float and (value != value or value in (float("inf"), float("-inf"))):  # noqa: PLR0124 - NaN
         return None
     return value

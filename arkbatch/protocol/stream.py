@@ -9,10 +9,10 @@ which comes after a status of 200. Whether any of that is worth another try is f
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
 from msgspec import Struct
 
 from arkbatch.core.types import Body
+from arkbatch.protocol.lenient_json import loads
 from arkbatch.protocol.sse import Event
 
 _OF_RESPONSES = "response."
@@ -59,6 +59,29 @@ class _Text(list[str]):
     """A growing text as its pieces: appending to a `str` in a dict copies it each time."""
 
 
+class _ToolCalls(dict[int, dict[str, Any]]):
+    """The calls of tools of one message by their places. `places`: which of them each index stands for now."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: dict[int, int] = {}
+
+    def place_of(self, delta: Mapping[str, Any]) -> int:
+        """By index; but another id at the same index is another call, since some servers say 0 of each.
+
+        Some older models leave the index out and send each call whole: then they stand in the order they came.
+        """
+        index, name = delta.get("index"), delta.get("id")
+        if type(index) is not int:
+            return max(self, default=-1) + 1
+        place = self.places.get(index, index)
+        known = self.get(place, {}).get("id")
+        if name and known and name != known:
+            place = next((each for each, call in self.items() if call.get("id") == name), max(self) + 1)
+        self.places[index] = place
+        return place
+
+
 class _Choice:
     def __init__(self) -> None:
         self.message: dict[str, Any] = {}
@@ -100,13 +123,13 @@ class Folding:
         if event.data[:1] != b"{" and event.data.lstrip()[:1] != b"{":
             return self._add_text(event)
         try:
-            chunk = orjson.loads(event.data)
+            chunk = loads(event.data)
             self._bad = _error_in(chunk, event.name)
             if self._bad is None and str(chunk.get("type", "")).startswith(_OF_RESPONSES):
                 self._add_response_event(chunk)
             elif self._bad is None:
                 self._grow(chunk)
-        except (orjson.JSONDecodeError, TypeError, AttributeError, KeyError):
+        except (ValueError, TypeError, AttributeError, KeyError):
             if self.is_finished:  # the answer is whole, and this is none of it
                 return False
             self._bad = Garbled(_no_chunk(event), {})
@@ -205,9 +228,15 @@ def _says_something(delta: Mapping[str, Any] | None) -> bool:
 
 
 def _replace(target: dict[str, Any], key: str, value: Any) -> None:
-    """A null never wipes out what was said."""
-    if value is not None or key not in target:
+    """Nothing that says nothing wipes out what was said: neither a null, nor an empty text, nor a usage of zeros."""
+    if key not in target or not (value is None or value == "" or (key == "usage" and _is_zero(value))):
         target[key] = value
+
+
+def _is_zero(usage: Any) -> bool:
+    if isinstance(usage, dict):
+        return all(map(_is_zero, usage.values()))
+    return not usage
 
 
 def _grow(target: dict[str, Any], delta: Mapping[str, Any]) -> None:
@@ -224,6 +253,8 @@ def _grow(target: dict[str, Any], delta: Mapping[str, Any]) -> None:
             _grow(target[key], value)
         elif isinstance(value, list) and type(old) is list:
             old.extend(value)
+        elif isinstance(value, list) and isinstance(old, _Text) and any(old):
+            target[key] = [{"type": "text", "text": old}, *value]
         else:
             _replace(target, key, value)
 
@@ -234,17 +265,26 @@ def _grow_text(target: dict[str, Any], key: str, value: str) -> None:
         target[key] = value or old or ""
     elif isinstance(old, _Text):
         old.append(value)
+    elif type(old) is list and old:
+        _grow_parts(old, value)
     else:
         target[key] = _Text([value])
 
 
+def _grow_parts(parts: list[Any], text: str) -> None:
+    """A text behind a list of parts, such as the thinking of a model, is one more part."""
+    last = parts[-1]
+    if isinstance(last, dict) and isinstance(last.get("text"), _Text):
+        last["text"].append(text)
+    elif text:
+        parts.append({"type": "text", "text": _Text([text])})
+
+
 def _grow_tool_calls(message: dict[str, Any], deltas: Sequence[dict[str, Any]]) -> None:
-    """By index. Some older models leave it out and send each call whole: then they stand in the order they came."""
     for delta in deltas:
-        calls = message.setdefault("tool_calls", {})
-        index = delta.get("index")
-        place = index if type(index) is int else len(calls)
-        _grow(calls.setdefault(place, {}), {key: value for key, value in delta.items() if key != "index"})
+        calls = message.setdefault("tool_calls", _ToolCalls())
+        call = calls.setdefault(calls.place_of(delta), {})
+        _grow(call, {key: value for key, value in delta.items() if key != "index"})
 
 
 def _settled(value: Any) -> Any:
@@ -253,8 +293,10 @@ def _settled(value: Any) -> Any:
     if isinstance(value, dict):
         return {
             key: [_settled(call) for _, call in sorted(item.items())]
-            if key == "tool_calls" and isinstance(item, dict)
+            if isinstance(item, _ToolCalls)
             else _settled(item)
             for key, item in value.items()
         }
+    if type(value) is list:
+        return [_settled(each) for each in value]
     return value

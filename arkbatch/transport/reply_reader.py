@@ -17,9 +17,9 @@ import contextlib
 from collections.abc import Callable
 
 import aiohttp
-import orjson
 
 from arkbatch.core.types import Body, Break, Broken, Call, Reply, Response
+from arkbatch.protocol.lenient_json import dumps, loads
 from arkbatch.protocol.sse import Event, Parser
 from arkbatch.protocol.stream import Ending, ErrorEvent, Folding, Garbled, Truncated, Whole
 from arkbatch.transport.session_posts import Incoming
@@ -52,8 +52,8 @@ class _Body:
         if not body.endswith((b"}", b"]")):
             return False
         try:
-            orjson.loads(body)
-        except orjson.JSONDecodeError:
+            loads(body)
+        except ValueError:
             return False
         return True
 
@@ -225,9 +225,9 @@ class ReplyReader:
     def _answer(self, ending: Ending, broken: Exception | None) -> Response:
         match ending:
             case Whole(body):
-                return self._reply(orjson.dumps(body))
+                return self._reply(dumps(body))
             case ErrorEvent(body):
-                return self._reply(orjson.dumps(body), has_answer=False)
+                return self._reply(dumps(body), has_answer=False)
             case _ if broken is not None:
                 return self._broken(broken, ending.body)
             case _ if self._raw is not None:
@@ -255,7 +255,7 @@ class ReplyReader:
 
 def _billed(body: Body) -> bytes:
     """What came of an answer, where it says what it cost: only then is it of use to anyone."""
-    return orjson.dumps(body) if body.get("usage") else b""
+    return dumps(body) if body.get("usage") else b""
 
 
 async def _use_up(incoming: Incoming) -> None:

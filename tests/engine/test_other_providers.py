@@ -10,7 +10,7 @@ from aiohttp import web
 from runs import prompts
 from virtual import run_virtual
 
-from arkbatch.api import arun
+from arkbatch.api.jobs import arun
 from arkbatch.config.resolve import resolve
 from arkbatch.core.errors import UsageError
 from arkbatch.protocol.ark_only import remarks

@@ -9,7 +9,7 @@ from aiohttp import web
 from runs import numbered, prompts
 from virtual import run_virtual
 
-from arkbatch.api import arun
+from arkbatch.api.jobs import arun
 from arkbatch.config.resolve import resolve
 from arkbatch.core.errors import JobError, RunChanged, UsageError
 from arkbatch.core.job import Secret, Timeouts

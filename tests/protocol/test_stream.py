@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arkbatch.protocol.lenient_json import dumps
 from arkbatch.protocol.sse import Event
 from arkbatch.protocol.stream import ErrorEvent, Folding, Garbled, Truncated, Whole
 
@@ -206,3 +207,59 @@ def test_no_chunk_however_odd_raises(chunks):
 @given(st.lists(st.lists(st.dictionaries(names, values), max_size=2), max_size=4))
 def test_no_choice_however_odd_raises(choices):
     fold(*({"choices": each} for each in choices))
+
+
+def pieces(*calls):
+    """Deltas of calls of tools: index, id, name, arguments."""
+    for index, name_id, name, arguments in calls:
+        function = {"name": name, "arguments": arguments} if name else {"arguments": arguments}
+        yield chunk({"tool_calls": [{"index": index, **({"id": name_id} if name_id else {}), "function": function}]})
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        [(0, "a", "weather", '{"c":1}'), (0, "b", "time", '{"t":2}')],
+        [(0, "a", "weather", '{"c'), (0, "", "", '":1}'), (0, "b", "time", ""), (0, "b", "", '{"t":2}')],
+        [(0, "a", "weather", '{"c'), (1, "b", "time", '{"t'), (0, "", "", '":1}'), (1, "", "", '":2}')],
+        [(0, "a", "weather", '{"c'), (0, "b", "time", '{"t'), (0, "a", "", '":1}'), (0, "b", "", '":2}')],
+    ],
+)
+def test_calls_of_tools_at_one_index_are_told_apart_by_their_ids(calls):
+    found = message_of(fold(*pieces(*calls), STOP))["tool_calls"]
+    assert [(each["id"], each["function"]) for each in found] == [
+        ("a", {"name": "weather", "arguments": '{"c":1}'}),
+        ("b", {"name": "time", "arguments": '{"t":2}'}),
+    ]
+
+
+def test_what_says_nothing_wipes_nothing_out():
+    zeros = {"prompt_tokens": 0, "completion_tokens": 0, "details": {"cached": 0}}
+    later = {"choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": ""}], "usage": zeros, "model": ""}
+    ending = fold(chunk({"content": "a"}, usage=USAGE), {**STOP, "model": "m-1"}, later)
+    assert isinstance(ending, Whole)
+    assert ending.body["choices"][0]["finish_reason"] == "stop"
+    assert (ending.body["usage"], ending.body["model"]) == (USAGE, "m-1")
+
+
+def test_parts_and_texts_of_one_answer_stand_in_their_order():
+    def thought(text):
+        return {"type": "thinking", "thinking": [{"type": "text", "text": text}]}
+
+    parts = [{"content": [thought("hm")]}, {"content": [thought("ah")]}, {"content": "he"}, {"content": "llo"}]
+    content = message_of(fold(*map(chunk, parts), STOP))["content"]
+    assert content == [thought("hm"), thought("ah"), {"type": "text", "text": "hello"}]
+    assert message_of(fold(chunk({"content": "a"}), chunk({"content": [thought("b")]}), STOP))["content"] == [
+        {"type": "text", "text": "a"},
+        thought("b"),
+    ]
+
+
+def test_halves_of_a_surrogate_pair_and_numbers_that_are_none_are_read():
+    folding = Folding()
+    for text in (r'"hi \ud83d"', r'"\ude00 \ud83d"'):
+        folding.add(Event(b'{"choices":[{"index":0,"delta":{"content":%s}}],"x":-Infinity}' % text.encode()))
+    folding.add(Event(orjson.dumps(STOP)))
+    body = orjson.loads(dumps(folding.end().body))
+    assert body["choices"][0]["message"]["content"] == "hi 😀 \ufffd"
+    assert body["x"] is None

@@ -8,7 +8,7 @@ from runs import prompts
 from virtual import run_virtual
 from wiretap import Tap
 
-from arkbatch.api import arun
+from arkbatch.api.jobs import arun
 from arkbatch.config.resolve import resolve
 from arkbatch.simulator.server import Settings, serve
 

@@ -7,7 +7,7 @@ from runs import numbered, prompts
 from servers import Raw, served, whole
 from virtual import run_virtual
 
-from arkbatch.api import arun
+from arkbatch.api.jobs import arun
 from arkbatch.config.resolve import resolve, resolve_again
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import written

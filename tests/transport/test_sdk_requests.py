@@ -9,7 +9,7 @@ import pytest
 from judge import ASKED, BATCH, ENDPOINT, MODEL, TOOL, USAGE, home, site
 from runs import prompts
 
-from arkbatch.api import run
+from arkbatch.api.jobs import run
 from arkbatch.config.resolve import resolve
 from arkbatch.protocol.signing import Request, is_genuine
 from arkbatch.simulator.sealed import Vault

@@ -10,7 +10,7 @@ from runs import job_of, prompts
 from servers import Raw, served, whole
 from virtual import run_virtual
 
-from arkbatch.api import arun
+from arkbatch.api.jobs import arun
 from arkbatch.config.resolve import resolve
 from arkbatch.core.job import Secret, Timeouts
 from arkbatch.core.types import Break, Broken, Call, Reply
