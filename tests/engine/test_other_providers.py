@@ -7,10 +7,9 @@ from contextlib import asynccontextmanager
 import orjson
 import pytest
 from aiohttp import web
-from runs import prompts
+from runs import ended, prompts
 from virtual import run_virtual
 
-from arkbatch.api.jobs import arun
 from arkbatch.config.resolve import resolve
 from arkbatch.core.errors import UsageError
 from arkbatch.protocol.ark_only import remarks
@@ -119,7 +118,7 @@ def ran(folder, *rows, **flags):
         async with provider.opened() as url:
             environ = {"OPENAI_API_KEY": "sk-theirs", "OPENAI_BASE_URL": url, "MODEL_NAME": MODEL}
             environ |= {"VOLC_ACCESSKEY": "a", "VOLC_SECRETKEY": "s"}
-            return await arun(resolve(str(prompts(folder, *rows)), flags, environ, folder))
+            return await ended(resolve(str(prompts(folder, *rows)), flags, environ, folder))
 
     return run_virtual(main()), provider
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import orjson
 from builders import reply, success
 
+from arkbatch.api.jobs import arun
 from arkbatch.config.resolve import resolve
+from arkbatch.core.errors import Halted
 from arkbatch.core.types import BadRow, Cause, Failure, Kind
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.rows.parse import RowReader
@@ -68,3 +70,11 @@ def row_at(job, number):
     from arkbatch.rows.input_file import lines
 
     return next(RowReader(job).read(*line) for line in lines(Path(job.input)) if line[0] == number)
+
+
+async def ended(job):
+    """The summary of a run that was worked off, also of one that was halted."""
+    try:
+        return await arun(job)
+    except Halted as halted:
+        return halted.summary

@@ -3,11 +3,10 @@
 from contextlib import asynccontextmanager
 
 import pytest
-from runs import numbered, prompts
+from runs import ended, numbered, prompts
 from servers import Raw, served, whole
 from virtual import run_virtual
 
-from arkbatch.api.jobs import arun
 from arkbatch.config.resolve import resolve, resolve_again
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import written
@@ -30,7 +29,7 @@ async def job_at(folder, environ=ACCESS, rows=3, *, settings=(), **flags):
 def ran(folder, *how, **more):
     async def main():
         async with job_at(folder, *how, **more) as (job, counters):
-            return await arun(job), counters
+            return await ended(job), counters
 
     return run_virtual(main())
 
@@ -76,7 +75,7 @@ def test_a_row_that_names_a_plain_model_halts_with_the_same_advice(tmp_path):
     async def main():
         async with job_at(tmp_path, rows=0) as (job, _):
             prompts(tmp_path, {"prompt": "a", "model": "doubao-seed-1-6-251015"})
-            return await arun(job)
+            return await ended(job)
 
     assert "name its project" in run_virtual(main()).halt.message
 
@@ -120,7 +119,7 @@ def test_headers_and_query_of_a_job_go_out_and_its_secrets_reach_no_file(tmp_pat
         async with served(server) as url:
             (tmp_path / "job.toml").write_text(text.format(url))
             job = resolve("job.toml", {}, environ, tmp_path)
-            await arun(job)
+            await ended(job)
             again = resolve_again(written(job), {}, environ, [tmp_path], input_path=job.input, run_dir=job.run_dir)
             return job, again
 
