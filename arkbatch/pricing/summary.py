@@ -26,7 +26,7 @@ class Summary(Struct, frozen=True):
     cost, discarded_cost: the same in money; no_price_because: why a part of it has no price
     budget: one that is large enough to go on with, when the run ended at its budget
     p50, p95: seconds, over the answers of this session
-    first_token_p50, first_token_p95, tokens_per_second_p50: of those that were streamed, 0 when none was
+    first_token_p50, first_token_p95, tokens_per_second_p50: of those that were streamed; None: nothing was measured
     """
 
     ending: str
@@ -40,11 +40,11 @@ class Summary(Struct, frozen=True):
     discarded: dict[str, int]
     session: dict[str, int]
     seconds: float
-    p50: float
-    p95: float
-    first_token_p50: float = 0.0
-    first_token_p95: float = 0.0
-    tokens_per_second_p50: float = 0.0
+    p50: float | None
+    p95: float | None
+    first_token_p50: float | None = None
+    first_token_p95: float | None = None
+    tokens_per_second_p50: float | None = None
     halt: Cause | None = None
     cost: Money | None = None
     discarded_cost: Money | None = None
@@ -104,11 +104,11 @@ def summarise(
         discarded=add_usage(*(tally.discarded for tally in ledger.tallies)),
         session=session,
         seconds=round(seconds, 3),
-        p50=round(latency.quantile(0.5), 3),
-        p95=round(latency.quantile(0.95), 3),
-        first_token_p50=round(speeds.first_token.quantile(0.5), 3),
-        first_token_p95=round(speeds.first_token.quantile(0.95), 3),
-        tokens_per_second_p50=round(speeds.tokens_per_second.quantile(0.5), 1),
+        p50=_rounded(latency, 0.5, 3),
+        p95=_rounded(latency, 0.95, 3),
+        first_token_p50=_rounded(speeds.first_token, 0.5, 3),
+        first_token_p95=_rounded(speeds.first_token, 0.95, 3),
+        tokens_per_second_p50=_rounded(speeds.tokens_per_second, 0.5, 1),
         halt=halt,
         cost=bill.cost() if bill else None,
         discarded_cost=bill.thrown() if bill else None,
@@ -116,3 +116,7 @@ def summarise(
         budget=budget,
         finish_reasons=by_count(ledger.finish_reasons),
     )
+
+
+def _rounded(measured: Histogram, share: float, digits: int) -> float | None:
+    return round(measured.quantile(share), digits) if measured.count else None

@@ -48,3 +48,10 @@ def test_failures_are_counted_by_kind_over_their_codes():
 def test_it_becomes_plain_json_values():
     plain = summary(ending="halted", halt=Cause(Kind.AUTH, "401", "bad key", "fix it")).to_builtins()
     assert plain["halt"] == {"kind": "auth", "code": "401", "message": "bad key", "advice": "fix it"}
+
+
+def test_what_was_not_measured_is_null_and_not_zero():
+    ended = summarise(
+        Ledger(), Histogram(), ending="finished", run_dir="r", simulated=False, total=0, session={}, seconds=0.0
+    ).to_builtins()
+    assert {ended[name] for name in ended if name.endswith(("p50", "p95"))} == {None}

@@ -75,7 +75,7 @@ def summary_text(summary: Summary, next_command: str) -> str:
             f"the service was away for {duration(away)}" if (away := summary.session.get("seconds_away", 0)) else "",
         ),
         ("asked again", _hedged_text(summary.session)),
-        ("latency", f"p50 {summary.p50:.2f} s, p95 {summary.p95:.2f} s" if summary.p50 else ""),
+        ("latency", f"p50 {summary.p50:.2f} s, p95 {summary.p95:.2f} s" if summary.p50 and summary.p95 else ""),
         ("streamed", _speeds_text(summary)),
         ("simulated", "yes: the answers come from arkbatch's own simulator" if summary.simulated else ""),
         ("results", f"{summary.run_dir}/results.jsonl" if summary.succeeded else ""),
@@ -106,7 +106,7 @@ def _hedged_text(session: dict[str, int]) -> str:
 
 
 def _speeds_text(summary: Summary) -> str:
-    if not summary.first_token_p50:
+    if summary.first_token_p50 is None or summary.first_token_p95 is None:
         return ""
     first = f"first token p50 {summary.first_token_p50:.2f} s, p95 {summary.first_token_p95:.2f} s"
     speed = summary.tokens_per_second_p50
