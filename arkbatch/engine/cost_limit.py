@@ -4,7 +4,7 @@ What was recorded and what calls in flight may cost at most stay below the limit
 waits for others to end, since most cost less than they may; when none is in flight and the next still does not fit,
 the budget is used up. A call's most is counted from its bytes (no token is shorter than one) and its own limit of
 output. Without such a limit, or where thinking comes on top of it, the longest answer so far stands for it, and then
-the budget can be passed by as much as a call in flight outdoes that.
+the budget can be passed by as much as a call in flight outdoes that. Rows with audio or video: see `media_costs`.
 
 The amounts of past sessions come from the records, so the limit holds for the run and not for the session. Calls that
 were under way when a process was killed have no record and are not counted.
@@ -21,6 +21,7 @@ from msgspec import Struct
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Job
 from arkbatch.core.types import Body, Cause, Kind, Row, Size, Usage, total_tokens
+from arkbatch.engine.media_costs import MediaCosts, MediaKey
 from arkbatch.journal.ledger import Ledger
 from arkbatch.pricing.amounts import ZERO, Cost, Unknown, shown
 from arkbatch.pricing.billed_usage import FREE
@@ -42,10 +43,15 @@ MAX_COST, MAX_TOKENS, NO_PRICE = "max_cost", "max_tokens", "no_price"
 
 
 class CostReservation(Struct, frozen=True, gc=False):
-    """What one call may take at most."""
+    """What one call may take at most.
+
+    answered: output tokens in it; media: what kind of media is in the row, of which nothing foretells the tokens
+    """
 
     cost: Decimal
     tokens: int
+    answered: int = 0
+    media: MediaKey | None = None
 
 
 class _Largest(Struct):
@@ -74,6 +80,8 @@ class CostLimit:
         self._held = CostReservation(ZERO, 0)
         self._in_flight = 0
         self._longest = self._answers = 0
+        self._ceilings_hold = True
+        self._media = MediaCosts()
         self._largest: dict[tuple[str, str, str], _Largest] = {}
         self._closed = False
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -90,6 +98,13 @@ class CostLimit:
         if self._waiting:
             await self._wait(first=False)
         while not self._closed:
+            if self._media.must_wait(hold.media):
+                await self._wait(first=True)
+                raised = self._most_of(row, size, expected)
+                if isinstance(raised, Cause):
+                    return raised
+                hold = raised
+                continue
             over = self._over(hold)
             if over is None:
                 self._take(hold)
@@ -108,6 +123,8 @@ class CostLimit:
         hold = self._most_of(row, size, expected)
         if self._closed or self._waiting or isinstance(hold, Cause) or self._over(hold) is not None:
             return None
+        if self._media.must_wait(hold.media):
+            return None
         self._take(hold)
         return hold
 
@@ -123,14 +140,19 @@ class CostLimit:
         """The call ended. One that was answered and did not count its tokens is taken to have used all it might."""
         self._held = CostReservation(self._held.cost - hold.cost, self._held.tokens - hold.tokens)
         self._in_flight -= 1
+        cost, tokens = ZERO, total_tokens((usage,))
         if usage:
-            self._longest = max(self._longest, usage.get("output", 0))
+            output = usage.get("output", 0)
+            self._longest = max(self._longest, output)
+            self._ceilings_hold &= output <= hold.answered  # else reasoning is billed beside the limit of output
             self._answers += 1
-            self.tokens += total_tokens((usage,))
-            self.spent += self._cost(hold, row, usage, model, service_tier)
+            self.tokens += tokens
+            cost = self._cost(hold, row, usage, model, service_tier)
+            self.spent += cost
         elif answered:
             self.tokens += hold.tokens
             self.spent += hold.cost
+        self._media.end(hold.media, cost, tokens)
         self._wake()
 
     def allow(self, most_cost: float) -> None:
@@ -199,6 +221,7 @@ class CostLimit:
     def _take(self, hold: CostReservation) -> None:
         self._held = CostReservation(self._held.cost + hold.cost, self._held.tokens + hold.tokens)
         self._in_flight += 1
+        self._media.begin(hold.media)
 
     def _over(self, hold: CostReservation) -> str | None:
         """The budget into which this call does not fit now."""
@@ -230,8 +253,13 @@ class CostLimit:
         given = FRAME + size.narrow + 3 * size.wide + PART * size.parts
         answered, at_first = self._longest_answer(row.body, size, expected)
         self._note(row, given, at_first)
-        cost = self._dearest(row, given, answered)
-        return cost if isinstance(cost, Cause) else CostReservation(cost, given + answered)
+        media = self._media.key_of(row, size.parts)
+        cost, tokens = self._dearest(row, given, answered), given + answered
+        if isinstance(cost, Cause):
+            return cost
+        if media is not None:
+            cost, tokens = self._media.raised(media, cost, tokens)
+        return CostReservation(cost, tokens, answered, media)
 
     def _dearest(self, row: Row, given: int, answered: int) -> Decimal | Cause:
         """What the call may cost at most, where a budget of money asks for it."""
@@ -252,7 +280,7 @@ class CostLimit:
     def _longest_answer(self, body: Body, size: Size, expected: int) -> tuple[int, int]:
         """Output tokens, as far as is known by now; and as a session takes it that knows no answers yet."""
         ceiling = size.ceiling
-        if ceiling is not None and _holds(body, ceiling):
+        if ceiling is not None and self._ceilings_hold and _holds(body, ceiling):
             return ceiling, ceiling
         known = max(ceiling or 0, self._longest, expected)
         at_first = max(known, UNSEEN)

@@ -112,7 +112,7 @@ class Tariff(Struct, frozen=True):
             if bracket is None or bracket.rates is None:
                 return self._missing(version, given)
             for rates in (bracket.rates, bracket.off_peak or bracket.rates):
-                dear = max(rates.input, rates.image_input or ZERO)
+                dear = max(rates.input, rates.image_input or ZERO, rates.cache_write or ZERO)
                 amount = EXACT.add(EXACT.multiply(dear, given), EXACT.multiply(rates.output, length))
                 if dearest is None or amount > dearest.amount:
                     dearest = Cost(amount, version.row.currency, version.row, at_most=True)

@@ -213,10 +213,10 @@ def _counts(body: Body) -> bool:
 
 
 def _error_in(chunk: Any, name: str) -> ErrorEvent | None:
-    """`{"error": ...}` in any event, or whatever an event of that name holds."""
+    """`{"error": ...}` in any event, or whatever an event or an object of that name holds (vLLM)."""
     if chunk.get("error"):
         return ErrorEvent(chunk)
-    return ErrorEvent({"error": chunk}) if "error" in (name, chunk.get("type")) else None
+    return ErrorEvent({"error": chunk}) if "error" in (name, chunk.get("type"), chunk.get("object")) else None
 
 
 def _no_chunk(event: Event) -> str:

@@ -23,8 +23,7 @@ import orjson
 from msgspec import Struct
 
 from arkbatch.core.types import Body, Cause, Kind
-from arkbatch.protocol.media import BYTES_NEEDED, media_type
-from arkbatch.protocol.parts import FileName, file_names, with_files
+from arkbatch.protocol.media import BYTES_NEEDED, FileName, file_names, media_type, with_files
 
 MOST_BYTES = {"image": 10 << 20, "video": 50 << 20}  # Ark: images under 10 MB, videos of up to 50
 MOST_BODY = 64 << 20

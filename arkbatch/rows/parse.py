@@ -21,7 +21,7 @@ from arkbatch.protocol.endpoints import ENDPOINTS, by_body, by_url, multimodal, 
 from arkbatch.protocol.endpoints.batch_lane import LANE, batch_name, misplaced, online_name
 from arkbatch.protocol.endpoints.parameters import TEXT_PARAMETERS, is_parameter, known_parameters
 from arkbatch.protocol.endpoints.params import MISTAKEN
-from arkbatch.protocol.parts import file_names
+from arkbatch.protocol.media import file_names
 from arkbatch.rows.cells import digest_of_cells, id_of, is_empty
 from arkbatch.rows.input_file import Unreadable
 from arkbatch.rows.template_rows import TALKS, TemplateRows, about_text, shown_names

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from media_parts import asks, shows
 
-from arkbatch.protocol.media import BYTES_NEEDED, media_type
-from arkbatch.protocol.parts import FileName, file_names, with_files
+from arkbatch.protocol.media import BYTES_NEEDED, FileName, file_names, media_type, with_files
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,59 @@
+"""What rows with audio, video or files have cost: nothing in a request foretells how many tokens these take.
+
+With a budget the first such row of a model goes alone. Later ones are held at the dearest seen so far, with a margin,
+so that a budget is passed at most by as much as one of them outdoes all others.
+"""
+
+from decimal import ROUND_UP, Decimal
+
+from msgspec import Struct
+
+from arkbatch.core.types import Row
+from arkbatch.protocol.media import has_unforeseen_parts
+
+MARGIN = Decimal("1.25")
+
+MediaKey = tuple[str, str]
+"""Endpoint and model."""
+
+
+class _Seen(Struct):
+    cost: Decimal
+    tokens: int
+
+
+class MediaCosts:
+    """One session's."""
+
+    def __init__(self) -> None:
+        self._seen: dict[MediaKey, _Seen] = {}
+        self._first: set[MediaKey] = set()  # of which the first row is under way
+
+    def key_of(self, row: Row, parts: int) -> MediaKey | None:
+        """Return the key of a row whose tokens nothing foretells, None for another. `parts`: those that are no text."""
+        return (row.endpoint, row.asked_model) if parts and has_unforeseen_parts(row.body) else None
+
+    def must_wait(self, key: MediaKey | None) -> bool:
+        """Return whether the first row of this kind is under way."""
+        return key is not None and key in self._first
+
+    def raised(self, key: MediaKey, cost: Decimal, tokens: int) -> tuple[Decimal, int]:
+        """Return what a call may take at most, by what others have taken."""
+        seen = self._seen.get(key)
+        if seen is None:
+            return cost, tokens
+        return max(cost, seen.cost * MARGIN), max(tokens, int((seen.tokens * MARGIN).to_integral_value(ROUND_UP)))
+
+    def begin(self, key: MediaKey | None) -> None:
+        """Note that a call starts."""
+        if key is not None and key not in self._seen:
+            self._first.add(key)
+
+    def end(self, key: MediaKey | None, cost: Decimal, tokens: int) -> None:
+        """Note that a call ended. `tokens`: 0 where nothing was counted."""
+        if key is None:
+            return
+        self._first.discard(key)
+        if tokens:
+            seen = self._seen.setdefault(key, _Seen(cost, tokens))
+            seen.cost, seen.tokens = max(seen.cost, cost), max(seen.tokens, tokens)
