@@ -61,7 +61,15 @@ def test_only_the_command_line_knows_the_simulator(path):
 
 # The modules that may touch time, chance, files, sockets or the terminal. `api`, `cli` and `simulator` may as a whole.
 TOUCHES_OUTSIDE = {
-    "batch_jobs": {"batch_session", "merging", "parcel_journal", "parcel_rows", "parcel_worker", "service"},
+    "batch_jobs": {
+        "batch_session",
+        "export_files",
+        "merging",
+        "parcel_journal",
+        "parcel_rows",
+        "parcel_worker",
+        "service",
+    },
     "config": {"encryption_choice", "environment", "job_file", "resolve"},
     "engine": {
         "call",

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from arkbatch.api.background import run_in_thread
 from arkbatch.api.options import FilePath, JobOptions, flags_of, parameter_names
+from arkbatch.batch_jobs.open_session import open_batch_session, refuse_open_parcels
 from arkbatch.config.job_file import FLAG_PATHS
 from arkbatch.config.resolve import OTHER_FLAGS, resolve
 from arkbatch.core.errors import Halted
@@ -103,6 +104,10 @@ class _Jobs:
             with parameter_names(), OpenRun(ready, self._resume, wall=time.time) as opened:
                 if not opened.found.to_send:
                     return summary_of(opened, "nothing left", 0.0)
+                if ready.lane == "files":
+                    async with open_batch_session(opened, self._observers) as batches:
+                        return _unless_halted(await batches.work())
+                refuse_open_parcels(opened.directory)
                 self._session = Session(opened, self._observers)
                 if self._is_draining:
                     self._session.stop()

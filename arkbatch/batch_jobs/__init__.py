@@ -9,7 +9,9 @@
     merging         lines of output files become records, judged as replies of online calls are
     parcel_rows     rows pulled into files, and found again when a parcel ends
     parcel_worker   what one parcel needs next
+    parcel_report   what `status` says of parcels
     batch_session   one process that works on the parcels of a run
+    open_session    puts a session together
     export_files    the files alone, without a network; `collect_files` merges what came of them
 
 `results.jsonl` and `failures.jsonl` stay the only truth about rows. `parcels.jsonl` says what is ordered elsewhere and

@@ -13,10 +13,11 @@ from arkbatch.batch_jobs.cutting import Caps, caps_of
 from arkbatch.batch_jobs.forms import MARGIN, Form
 from arkbatch.batch_jobs.merging import Check, Merger
 from arkbatch.batch_jobs.parcel import Parcel, Stage
-from arkbatch.batch_jobs.parcel_journal import ParcelJournal
+from arkbatch.batch_jobs.parcel_journal import ParcelJournal, read_parcels
 from arkbatch.batch_jobs.parcel_rows import ParcelCutter
 from arkbatch.batch_jobs.parcel_worker import Pacing, ParcelWorker
 from arkbatch.batch_jobs.service import BatchService
+from arkbatch.core.errors import RunDirectoryError
 from arkbatch.core.text import counted
 from arkbatch.core.types import Cause, Failure, Kind, Outcome
 from arkbatch.engine.open_run import OpenRun
@@ -74,6 +75,7 @@ class BatchSession:
         cancel: cut nothing, cancel these parcels (all when it is empty), and merge what they come to
         """
         run, time = self._run, asyncio.get_running_loop().time
+        self._refuse_exported()
         self._journal = ParcelJournal(run.directory, run.wall)
         self._cutter = ParcelCutter(run, self._journal, self._form, self._record_failure)
         self._merger = Merger(
@@ -112,6 +114,16 @@ class BatchSession:
         if halt is not None:
             self._observer.halted(halt)
         return msgspec.structs.replace(summary, halt=halt, session={"recorded": self._recorded, "retried": 0})
+
+    def _refuse_exported(self) -> None:
+        """Rows that were exported may be paid already by somebody else."""
+        exported = [each for each in read_parcels(self._run.directory).holding if each.stage == Stage.EXPORTED]
+        if exported:
+            rows, path = sum(each.cut.rows for each in exported), self._run.directory.path
+            raise RunDirectoryError(
+                f"{counted(rows, 'row')} of {path} were exported: arkbatch collect {path} FILE... merges what came of "
+                f"them, and arkbatch cancel {path} takes them back."
+            )
 
     def _close(self, info: SessionInfo, ending: str, seconds: float) -> None:
         self._cutter.abandon()
@@ -164,7 +176,7 @@ class BatchSession:
         return self._worker.halt is not None
 
     def _parcels(self) -> list[Parcel]:
-        return self._journal.parcels.open
+        return [parcel for parcel in self._journal.parcels.open if parcel.stage != Stage.EXPORTED]
 
     def _ending_of_pass(self) -> str | None:
         """How the session ends, now that no parcel is open; None: another pass begins."""
@@ -196,7 +208,8 @@ class BatchSession:
 
     def _is_all_ordered(self) -> bool:
         waiting = {Stage.STARTED, Stage.ENDED, Stage.MERGING, Stage.MERGED}
-        return self._cutter.is_exhausted and all(parcel.stage in waiting for parcel in self._parcels())
+        is_all_cut = self._cutter.is_exhausted and not self._cutter.has_drafts
+        return is_all_cut and all(parcel.stage in waiting for parcel in self._parcels())
 
     async def _pause(self) -> None:
         """Until the next parcel is due, or until somebody stops the session."""
@@ -217,7 +230,7 @@ class BatchSession:
         waiting = {Stage.CUT, Stage.PUTTING, Stage.PUT, Stage.STARTING}
         if self._wants_rest or any(parcel.stage in waiting for parcel in self._parcels()):
             return False
-        if self._cutter.is_exhausted and (self._parcels() or not self._left()):
+        if self._cutter.is_exhausted and not self._cutter.has_drafts:
             return False
         made = self._cutter.cut(self._caps, self._room())
         if isinstance(made, Cause):

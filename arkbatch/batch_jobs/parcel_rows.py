@@ -78,6 +78,11 @@ class ParcelCutter:
         self._put_back: Pulled | None = None
         self.is_exhausted = True
 
+    @property
+    def has_drafts(self) -> bool:
+        """Whether files were begun that are not cut yet."""
+        return bool(self._drafts)
+
     def begin_pass(self) -> None:
         """Start from the first row that has no record; rows in open parcels are passed over."""
         held = self._journal.parcels.held_rows()

@@ -16,6 +16,9 @@ import click
 COMMANDS = {
     "run": "Send every row of a prompt file; run it again to resume.",
     "retry": "Send only the failed rows of a run again.",
+    "cancel": "Cancel the batch files of a run, and keep what they did.",
+    "export": "Write the rows as batch files, within a provider's limits.",
+    "collect": "Merge output files of batches into a run.",
     "status": "Show how far a run is, what it used and what failed.",
     "ctl": "Pause, resume, end or hasten a run while it goes on.",
     "show": "Show everything about one row.",

@@ -74,7 +74,11 @@ _ASKING = (
     click.option("--set", "set_", multiple=True, metavar="KEY=VALUE", help="A request parameter: temperature=0.2."),
     click.option("--prices", metavar="FILE", help="Prices of your own (TOML), over those that arkbatch knows."),
     click.option("--base-url", metavar="U", help="Another OpenAI-compatible server."),
-    click.option("--lane", type=click.Choice(["online", "batch"]), help="batch: half price, for ep-bi-... endpoints."),
+    click.option(
+        "--lane",
+        type=click.Choice(["online", "batch", "files"]),
+        help="Half price: batch, for ep-bi-... endpoints of Ark; files, for providers that take batch files.",
+    ),
     click.option("--images", metavar="DIR", help="Rows may name images and videos in this directory as files."),
     click.option("--tools", metavar="PY", help="Run the functions of this Python file when a model calls them."),
     click.option("--schema", metavar="FILE", help="Ask again where an answer does not satisfy this JSON Schema."),

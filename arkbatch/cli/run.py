@@ -2,9 +2,14 @@
 
 import sys
 import time
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
+
+if TYPE_CHECKING:
+    from arkbatch.core.job import Job
 
 from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, sending, serving, timing
 
@@ -25,6 +30,9 @@ from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, sending,
 @click.option("--dry-run", is_flag=True, default=None, help="Show what would be sent, and send nothing.")
 @click.option("--rebase", is_flag=True, help="The input was edited: keep unchanged rows' results, run the others.")
 @click.option("--mixed", is_flag=True, help="The model or a parameter changed, and that is meant.")
+@click.option("--rest", type=click.Choice(["parcels", "online"]), help="How rows go that a batch file gives back.")
+@click.option("--keep-files", is_flag=True, default=None, help="Keep batch files at the provider when they are merged.")
+@click.option("--detach", is_flag=True, help="With --lane files: end once everything is ordered (exit code 6).")
 @serving
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line also on a terminal.")
 def command(
@@ -36,6 +44,7 @@ def command(
     metrics: int | None,
     as_json: bool,
     answers: str | None,
+    detach: bool,
     **flags: Any,
 ) -> int:
     """Send every row of a prompt file to chat or embeddings, and record each answer.
@@ -52,9 +61,11 @@ def command(
       arkbatch run job.toml --live
       arkbatch run prompts.jsonl -o nightly.run --set temperature=0.2 --set thinking.type=disabled
     """
+    from arkbatch.batch_jobs.open_session import refuse_open_parcels
     from arkbatch.cli.serve_options import Serving
     from arkbatch.cli.session import carry_out, this_command
     from arkbatch.engine.open_run import OpenRun, ResumeOptions
+    from arkbatch.journal.run_directory import RunDirectory
 
     job = job_from(input_, flags)
     if flags["dry_run"]:
@@ -65,15 +76,24 @@ def command(
         from arkbatch.reports.answers.answers import check_file
 
         check_file(answers)
-    code = carry_out(
-        job,
-        lambda ready: OpenRun(
-            ready, ResumeOptions(rebase, mixed), wall=time.time, command=this_command(), stdin=sys.stdin.buffer
-        ),
-        lambda session, _: session.work(),
-        as_json=as_json,
-        serving=Serving(live, metrics),
-    )
+
+    def open_run(ready: "Job") -> OpenRun:
+        options = ResumeOptions(rebase, mixed)
+        return OpenRun(ready, options, wall=time.time, command=this_command(), stdin=sys.stdin.buffer)
+
+    def go_online() -> int:
+        online = replace(job, lane="online") if job.lane == "files" else job
+        return carry_out(
+            online, open_run, lambda session, _: session.work(), as_json=as_json, serving=Serving(live, metrics)
+        )
+
+    if job.lane == "files":
+        from arkbatch.cli.batch_run import run_batches
+
+        code = run_batches(job, open_run, as_json=as_json, detach=detach, go_online=go_online)
+    else:
+        refuse_open_parcels(RunDirectory(Path(job.run_dir)))
+        code = go_online()
     if answers is not None:
         write_answers_of(job.run_dir, answers)
     return code

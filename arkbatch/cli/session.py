@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from typing import Protocol
 
 import click
 import orjson
@@ -58,7 +59,7 @@ def carry_out(
             click.echo("Interrupted. What was recorded is safe.", err=True)
             click.echo(f"Resume with:  {this_command()}", err=True)
             return ExitCode.INTERRUPTED
-    return _finish(summary, as_json=as_json) if finish is None else finish(summary)
+    return print_summary(summary, as_json=as_json) if finish is None else finish(summary)
 
 
 async def _carry_out(
@@ -85,8 +86,8 @@ async def _carry_out(
                 return summary_of(run, "nothing left", 0.0)
             if foretell and run.found.fresh:
                 click.echo(foretold(run.job, str(run.input), run.found.total, time.time()), err=True)
-            session = await session_of(run, _progress(), serving, served)
-            with _signals(session):
+            session = await session_of(run, progress_observer(), serving, served)
+            with stop_on_signals(session):
                 async with _orders(session, run):
                     return await work(session, run)
 
@@ -118,7 +119,7 @@ async def _orders(session: Session, run: OpenRun) -> AsyncIterator[None]:
         yield
 
 
-def _progress() -> Observer:
+def progress_observer() -> Observer:
     return ProgressBar() if sys.stderr.isatty() else ProgressLines()
 
 
@@ -132,8 +133,17 @@ def _interrupted_at_once() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+class Stoppable(Protocol):
+    """What a first Ctrl-C stops in good order."""
+
+    @property
+    def is_stopping(self) -> bool: ...
+
+    def stop(self) -> None: ...
+
+
 @contextlib.contextmanager
-def _signals(session: Session) -> Iterator[None]:
+def stop_on_signals(session: Stoppable) -> Iterator[None]:
     """The first Ctrl-C or SIGTERM lets calls in flight finish, as other ways to stop do; the next abandons them."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
@@ -155,7 +165,7 @@ def _signals(session: Session) -> Iterator[None]:
                 loop.remove_signal_handler(number)
 
 
-def _finish(summary: Summary, *, as_json: bool) -> ExitCode:
+def print_summary(summary: Summary, *, as_json: bool) -> ExitCode:
     if as_json or not sys.stdout.isatty():
         click.echo(printable_json(orjson.dumps(summary.to_builtins())))
     click.echo(summary_text(summary, _next_command(summary)), err=True)

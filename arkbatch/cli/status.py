@@ -1,6 +1,7 @@
 """`arkbatch status`: how far a run is, also while a session writes to it."""
 
 import time
+from pathlib import Path
 
 import click
 
@@ -21,9 +22,16 @@ def command(run_dir: str, *, as_json: bool) -> None:
     """
     import msgspec
 
-    from arkbatch.core.text import printable_json
+    from arkbatch.batch_jobs.parcel_report import parcel_facts, parcel_lines
+    from arkbatch.core.text import printable, printable_json
+    from arkbatch.journal.run_directory import RunDirectory
     from arkbatch.reports.status.status import read_status
     from arkbatch.reports.status.text import status_text
 
-    status = read_status(run_dir, time.time)
-    click.echo(printable_json(msgspec.json.encode(status)) if as_json else status_text(status))
+    status, directory = read_status(run_dir, time.time), RunDirectory(Path(run_dir))
+    if as_json:
+        facts = msgspec.to_builtins(status) | {"parcels": parcel_facts(directory)}
+        click.echo(printable_json(msgspec.json.encode(facts)))
+    else:
+        *lines, go_on = status_text(status).split("\n")
+        click.echo("\n".join([*lines, *map(printable, parcel_lines(directory)), go_on]))

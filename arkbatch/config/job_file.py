@@ -45,6 +45,8 @@ FLAG_PATHS = {
     "encrypt": ("encrypt",),
     "hedge": ("hedge",),
     "lane": ("lane",),
+    "rest": ("files", "rest"),
+    "keep_files": ("files", "keep_remote"),
     "images": ("images",),
     "tools": ("tools", "module"),
     "schema": ("validate", "schema"),

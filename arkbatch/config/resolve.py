@@ -121,7 +121,7 @@ def resolve_again(
     if given.get("simulate"):
         server = msgspec.structs.replace(server, key=NO_KEY, access=None)
     server = _with_key(typed, server)
-    if server.key is None and server.access is None:
+    if server.key is None and server.access is None and not given.get("dry_run"):
         raise UsageError(server.missing)
     model = given.get("model") or typed.file.model or ""
     typed = agreed(typed, server, given, model)

@@ -27,6 +27,13 @@ def agreed(typed: Typed, server: Server, given: Mapping[str, Any], model: str) -
 
 
 def _check_server(typed: Typed, server: Server, given: Mapping[str, Any]) -> None:
+    if server.is_ark and typed.file.lane == "files" and not given.get("simulate"):
+        raise mistake(
+            typed.label,
+            'Ark takes no batch files over this API: lane = "batch" has the same price (for ep-bi-... endpoints), or '
+            "write files for its console with arkbatch export --form ark-job, and merge the results with arkbatch "
+            "collect",
+        )
     if server.is_ark or given.get("simulate"):
         return
     if reason := refusal(typed.file, typed.file.endpoint, server.base_url):
@@ -37,8 +44,24 @@ def check_lane(typed: Typed, model: str) -> None:
     """The lane has models of its own, and calls that are not hedged."""
     if reason := misplaced(model, typed.file.lane):
         raise mistake(typed.label, reason)
+    _check_files(typed)
     if typed.file.hedge and typed.file.lane == LANE:
         raise mistake(typed.label, "hedge is for online calls: those of the batch lane are held for hours by nature")
+
+
+def _check_files(typed: Typed) -> None:
+    """What batch files cannot carry."""
+    file = typed.file
+    if file.lane != "files":
+        return
+    for is_said, what in (
+        (bool(file.tools.module), "tools: a batch has no second round"),
+        (file.encrypt, "encrypt = true: only Ark's online calls are encrypted"),
+        (file.stream, "stream = true: batch files are not streamed"),
+        (file.hedge, "hedge = true: a batch is not a call that can be too slow"),
+    ):
+        if is_said:
+            raise mistake(typed.label, f'lane = "files" (--lane files) does not go with {what}; leave one of them out')
 
 
 def _check_project(typed: Typed, server: Server, model: str) -> None:

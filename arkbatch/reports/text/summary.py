@@ -139,6 +139,8 @@ def headline(summary: Summary) -> str:
             return "Nothing was sent." if summary.left else "Nothing left to send: every row has its record."
         case "finished":
             return "Finished." if not summary.failed else "Finished, with failed rows."
+        case "ordered":
+            return "Everything is ordered. The answers come later; what is recorded is safe."
         case "halted":
             return "Stopped: every request would fail until this is fixed. Rows without a record stay undone."
         case _:

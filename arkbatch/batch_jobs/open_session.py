@@ -1,0 +1,91 @@
+"""Puts a session over batch files together: connection, form, observers and the check of answers by a schema."""
+
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from arkbatch.batch_jobs.batch_session import BatchSession
+from arkbatch.batch_jobs.forms import form_for
+from arkbatch.batch_jobs.merging import Check
+from arkbatch.batch_jobs.parcel import Stage
+from arkbatch.batch_jobs.parcel_journal import PARCELS, read_parcels
+from arkbatch.batch_jobs.parcel_worker import Pacing
+from arkbatch.batch_jobs.service import HttpBatchService
+from arkbatch.core.errors import RunDirectoryError, UsageError
+from arkbatch.core.job import Job
+from arkbatch.core.text import counted
+from arkbatch.core.types import Verdict
+from arkbatch.engine.json_schema import build_schema_check
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.journal.run_directory import LOG, RunDirectory
+from arkbatch.monitor.observer import Observer, ObserverGroup
+from arkbatch.monitor.run_log import RunLog
+from arkbatch.protocol.structured_output import Validation
+from arkbatch.transport.batch_http import open_batch_http
+
+_SIMULATED_PACING = Pacing(0.3, 1.0)
+
+
+@asynccontextmanager
+async def open_batch_session(run: OpenRun, observers: Sequence[Observer] = ()) -> AsyncIterator[BatchSession]:
+    """A session ready to work. UsageError: the provider has no batch service."""
+    job = run.job
+    form = form_for(job.base_url, job.files.form)
+    if not form.service:
+        raise UsageError(
+            f'the form "{form.name}" has no service to send files to: write the files with arkbatch export, and merge '
+            "what comes of them with arkbatch collect"
+        )
+    with RunLog(run.directory / LOG, run.wall) as log:
+        async with open_batch_http(job) as http:
+            yield BatchSession(
+                run,
+                HttpBatchService(http, form),
+                form,
+                observer=ObserverGroup([*observers, log]),
+                check=check_of(job),
+                pacing=_SIMULATED_PACING if job.simulated else Pacing(form.poll_seconds),
+            )
+
+
+def check_of(job: Job) -> Check | None:
+    """The second look at a good answer, where the job has a schema."""
+    if not job.schema_text:
+        return None
+    misfit_of = build_schema_check(job.schema_text)
+
+    async def misfit(value: object) -> str | None:
+        return misfit_of(value)
+
+    validation = Validation(misfit, job.validate.attempts)
+    return lambda row, reply, done: _run_at_once(validation(row, reply, done))
+
+
+def _run_at_once(check: Coroutine[Any, Any, Verdict]) -> Verdict:
+    """The result of a coroutine that waits for nothing. A merge is not interrupted between two rows."""
+    try:
+        check.send(None)
+    except StopIteration as ended:
+        verdict: Verdict = ended.value
+        return verdict
+    raise AssertionError("the check of an answer waited for something")
+
+
+def refuse_open_parcels(directory: RunDirectory) -> None:
+    """RunDirectoryError: rows of the run are ordered in batches, and must not be sent in another way meanwhile."""
+    if not (directory / PARCELS).exists():
+        return
+    holding = read_parcels(directory).holding
+    if not holding:
+        return
+    rows = sum(parcel.cut.rows for parcel in holding)
+    exported = all(parcel.stage == Stage.EXPORTED for parcel in holding)
+    how = (
+        f"arkbatch collect {directory.path} FILE... merges what came of them"
+        if exported
+        else "the same command with --lane files collects them"
+    )
+    raise RunDirectoryError(
+        f"{counted(rows, 'row')} of {directory.path} travel in {counted(len(holding), 'batch file')}, and would be "
+        f"paid twice: {how}; arkbatch cancel {directory.path} takes the rows back."
+    )

@@ -1,0 +1,72 @@
+"""What `status` says of the parcels of a run: one line for each that is open, and a sum of those that have ended."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from arkbatch.batch_jobs.parcel import Parcel, Stage
+from arkbatch.batch_jobs.parcel_journal import read_parcels
+from arkbatch.core.text import counted
+from arkbatch.journal.run_directory import RunDirectory
+
+_IN_WORDS = {
+    Stage.CUT: "is written, and not uploaded yet",
+    Stage.PUTTING: "is being uploaded",
+    Stage.PUT: "is uploaded, and not ordered yet",
+    Stage.STARTING: "was ordered, and the reply is not here yet",
+    Stage.ENDED: "has ended, and its answers are not here yet",
+    Stage.MERGING: "has ended, and its answers are being recorded",
+    Stage.MERGED: "is recorded, and its files at the provider are not deleted yet",
+    Stage.EXPORTED: "was exported, and waits for arkbatch collect",
+}
+
+
+def parcel_facts(directory: RunDirectory) -> list[dict[str, Any]]:
+    """Every parcel for a program."""
+    return [_facts(parcel) for parcel in read_parcels(directory).by_number.values()]
+
+
+def _facts(parcel: Parcel) -> dict[str, Any]:
+    merged = parcel.merged
+    return {
+        "parcel": parcel.number,
+        "stage": str(parcel.stage),
+        "state": parcel.state,
+        "rows": parcel.cut.rows,
+        "endpoint": parcel.cut.endpoint,
+        "model": parcel.cut.model,
+        "batch_id": parcel.batch_id,
+        "counts": parcel.counts,
+        "since": parcel.stage_at,
+        "expires_at": parcel.expires_at,
+        "reason": parcel.reason,
+        "succeeded": merged.done if merged else 0,
+        "failed": merged.failed if merged else 0,
+        "left": merged.left if merged else 0,
+    }
+
+
+def parcel_lines(directory: RunDirectory) -> list[str]:
+    """The parcels for people; empty when the run has none."""
+    parcels = list(read_parcels(directory).by_number.values())
+    if not parcels:
+        return []
+    closed = [parcel for parcel in parcels if not parcel.is_open]
+    lines = ["Batch files:"]
+    if closed:
+        rows = sum(parcel.cut.rows for parcel in closed)
+        lines.append(f"  {counted(len(closed), 'parcel')} with {counted(rows, 'row')} ended and recorded")
+    return lines + [f"  {_line(parcel)}" for parcel in parcels if parcel.is_open]
+
+
+def _line(parcel: Parcel) -> str:
+    counts = parcel.counts
+    done = counts.get("completed", 0) + counts.get("failed", 0)
+    said = _IN_WORDS.get(Stage(parcel.stage), "")
+    if parcel.stage == Stage.STARTED:
+        said = f"{parcel.state or 'ordered'}, {done} of {parcel.cut.rows} rows done"
+        if parcel.expires_at:
+            said += f", ends at the latest {datetime.fromtimestamp(parcel.expires_at, UTC):%Y-%m-%d %H:%M} UTC"
+    since = f"{datetime.fromtimestamp(parcel.stage_at, UTC):%Y-%m-%d %H:%M} UTC"
+    why = f" ({parcel.reason})" if parcel.reason else ""
+    batch = f", {parcel.batch_id}" if parcel.batch_id else ""
+    return f"parcel {parcel.number}, {counted(parcel.cut.rows, 'row')}{batch}: {said}, since {since}{why}"

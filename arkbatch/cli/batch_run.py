@@ -1,0 +1,91 @@
+"""Runs a session over batch files for `run` and `cancel`: the simulator beside it, signals, and what is printed."""
+
+import asyncio
+import contextlib
+import shlex
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import click
+from msgspec.structs import replace
+
+from arkbatch.api.background import loop_factory
+from arkbatch.batch_jobs.batch_session import REST, BatchSession
+from arkbatch.batch_jobs.open_session import open_batch_session
+from arkbatch.batch_jobs.parcel_journal import read_parcels
+from arkbatch.cli.session import print_summary, progress_observer, stop_on_signals, this_command
+from arkbatch.core.errors import ExitCode
+from arkbatch.core.job import NO_KEY, Job
+from arkbatch.core.text import counted, printable
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.session import summary_of
+from arkbatch.journal.run_directory import RunDirectory
+from arkbatch.pricing.summary import Summary
+from arkbatch.reports.text.summary import found_line
+
+_SIMULATED_SECONDS = 2.0  # that a batch takes there
+_STORE = "simulated"
+
+
+def run_batches(
+    job: Job,
+    open_run: Callable[[Job], OpenRun],
+    *,
+    as_json: bool,
+    detach: bool = False,
+    cancel: frozenset[int] | None = None,
+    go_online: Callable[[], int] | None = None,
+) -> int:
+    """Open, work, print. `go_online`: sends what is left as online calls, when the job wants that."""
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        try:
+            summary = runner.run(_run_batches(job, open_run, detach=detach, cancel=cancel))
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            click.echo("Interrupted. What was recorded is safe, and ordered batches run on.", err=True)
+            click.echo(f"Go on:  {this_command()}", err=True)
+            return ExitCode.INTERRUPTED
+    if summary.ending == REST and go_online is not None:
+        click.echo(f"{counted(summary.left, 'row')} came back from batches; they go as online calls now.", err=True)
+        return go_online()
+    code = print_summary(summary, as_json=as_json)
+    _tell_open_parcels(summary)
+    return code
+
+
+async def _run_batches(
+    job: Job, open_run: Callable[[Job], OpenRun], *, detach: bool, cancel: frozenset[int] | None
+) -> Summary:
+    async with _simulated(job) as ready, contextlib.AsyncExitStack() as stack:
+        run = stack.enter_context(open_run(ready))
+        click.echo(printable(found_line(run.found)), err=True)
+        if not run.found.to_send and not read_parcels(run.directory).open:
+            return summary_of(run, "nothing left", 0.0)
+        session: BatchSession = await stack.enter_async_context(open_batch_session(run, [progress_observer()]))
+        with stop_on_signals(session):
+            return await session.work(detach=detach, cancel=cancel)
+
+
+@asynccontextmanager
+async def _simulated(job: Job) -> AsyncIterator[Job]:
+    """The job with the simulator's address in it. Its files and batches are kept in the run directory."""
+    if not job.simulated:
+        yield job
+        return
+    from arkbatch.simulator.server import serve
+    from arkbatch.simulator.settings import Settings
+
+    click.echo("Simulated: no request leaves this machine, and the answers mean nothing.", err=True)
+    store = str(Path(job.run_dir) / _STORE)
+    async with serve(Settings(batch_seconds=_SIMULATED_SECONDS, batch_store=store)) as url:
+        yield replace(job, base_url=url, api_key=NO_KEY)
+
+
+def _tell_open_parcels(summary: Summary) -> None:
+    """Batches that run on at the provider are told, with the commands that collect and cancel them."""
+    ordered = [parcel for parcel in read_parcels(RunDirectory(Path(summary.run_dir))).open if parcel.is_ordered]
+    if ordered:
+        directory = shlex.quote(summary.run_dir)
+        click.echo(f"{counted(len(ordered), 'batch')} {'runs' if len(ordered) == 1 else 'run'} on there.", err=True)
+        click.echo(f"Collect:  {this_command()}", err=True)
+        click.echo(f"Cancel:   arkbatch cancel {directory}", err=True)

@@ -1,0 +1,47 @@
+"""`arkbatch cancel`: cancels the batches of a run, and keeps what was done before."""
+
+import time
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Cancel the batch files of a run, and keep what they did.")
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.argument("parcel", nargs=-1, type=int)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line also on a terminal.")
+def command(run_dir: str, *, parcel: tuple[int, ...], as_json: bool) -> int:
+    """Cancel batches that were ordered with --lane files, wait until they have ended, and merge what was done.
+
+    What was done before is paid and is recorded. The other rows are left, and are sent again by `arkbatch run`. Rows
+    that were exported are taken back, without a service. Without a number all parcels are cancelled.
+
+    \b
+    Examples:
+      arkbatch cancel night.run
+      arkbatch cancel night.run 3
+    """
+    from arkbatch.batch_jobs.export_files import take_back
+    from arkbatch.batch_jobs.parcel import Stage
+    from arkbatch.batch_jobs.parcel_journal import read_parcels
+    from arkbatch.cli.batch_run import run_batches
+    from arkbatch.cli.retry import job_of_run
+    from arkbatch.cli.session import this_command
+    from arkbatch.engine.open_run import OpenRun
+    from arkbatch.journal.run_directory import RunDirectory
+
+    directory, chosen = RunDirectory(Path(run_dir)), frozenset(parcel)
+    directory.read_info()
+    is_open = [each for each in read_parcels(directory).open if not chosen or each.number in chosen]
+    taken = take_back(directory, [each for each in is_open if each.stage == Stage.EXPORTED], time.time)
+    if taken:
+        click.echo(f"{taken} exported rows are free again.", err=True)
+    if all(each.stage == Stage.EXPORTED for each in is_open):
+        click.echo("No batch is open." if not taken else f"Go on:  arkbatch status {run_dir}", err=True)
+        return 0
+    return run_batches(
+        job_of_run(run_dir, {}),
+        lambda ready: OpenRun(ready, wall=time.time, command=this_command()),
+        as_json=as_json,
+        cancel=chosen,
+    )
