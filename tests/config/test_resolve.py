@@ -91,6 +91,8 @@ def test_each_flag_wins_over_the_key_it_stands_for(job, flag, path):
         "project": "p",
         "encrypt": True,
         "hedge": True,
+        "rest": "online",
+        "keep_files": True,
         "lane": "batch",
         "images": "/",
     }
