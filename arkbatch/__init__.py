@@ -27,6 +27,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from arkbatch import errors
     from arkbatch.api.jobs import arun, load_job, run
+    from arkbatch.api.tables import arun_table, embed_table, iter_answers, read_answers, run_table
     from arkbatch.core.job import Job
     from arkbatch.monitor.observer import Observer
     from arkbatch.pricing.summary import Summary
@@ -38,11 +39,16 @@ _PUBLIC = {
     "Observer": "arkbatch.monitor.observer",
     "Summary": "arkbatch.pricing.summary",
     "arun": "arkbatch.api.jobs",
+    "arun_table": "arkbatch.api.tables",
+    "embed_table": "arkbatch.api.tables",
     "errors": "arkbatch",
+    "iter_answers": "arkbatch.api.tables",
     "iter_results": "arkbatch.reports.answers.results",
     "iter_vectors": "arkbatch.reports.answers.vectors",
     "load_job": "arkbatch.api.jobs",
+    "read_answers": "arkbatch.api.tables",
     "run": "arkbatch.api.jobs",
+    "run_table": "arkbatch.api.tables",
 }
 
 __all__ = [
@@ -51,11 +57,16 @@ __all__ = [
     "Summary",
     "__version__",
     "arun",
+    "arun_table",
+    "embed_table",
     "errors",
+    "iter_answers",
     "iter_results",
     "iter_vectors",
     "load_job",
+    "read_answers",
     "run",
+    "run_table",
 ]
 
 

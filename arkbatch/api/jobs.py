@@ -54,7 +54,7 @@ async def arun(
     rebase: keep the results of unchanged rows of an edited input; mixed: accept changed parameters
     Halted: every request would fail until something is fixed; its `run_dir` and `summary` say where the run stands.
     """
-    return await _Jobs(job, observer, progress=progress, rebase=rebase, mixed=mixed, options=options).work()
+    return await JobSession(job, observer, progress=progress, rebase=rebase, mixed=mixed, options=options).work()
 
 
 def run(
@@ -70,11 +70,11 @@ def run(
 
     The first interrupt waits for the calls in flight, the second one abandons them. The run resumes.
     """
-    jobs = _Jobs(job, observer, progress=progress, rebase=rebase, mixed=mixed, options=options)
+    jobs = JobSession(job, observer, progress=progress, rebase=rebase, mixed=mixed, options=options)
     return run_in_thread(jobs.work, jobs.drain)
 
 
-class _Jobs:
+class JobSession:
     """One session of a job, that can be asked to end early."""
 
     def __init__(

@@ -14,8 +14,8 @@ from arkbatch.core.errors import ArkbatchError, UsageError
 FilePath = str | PathLike[str]
 
 
-class JobOptions(TypedDict, total=False):
-    """What a job may be told; `arkbatch run --help` says what each one means.
+class SharedOptions(TypedDict, total=False):
+    """What a job and a table may be told; `arkbatch run --help` says what each one means.
 
     parameters: request parameters, such as {"temperature": 0.2}, where the command line has --set
     give_up_after, timeout: seconds, or a text such as "12h"
@@ -26,9 +26,7 @@ class JobOptions(TypedDict, total=False):
     base_url: str
     provider: str
     run_dir: FilePath
-    prompt: str
     system: str
-    text: str
     id_column: str
     image_column: str
     encoding: str
@@ -53,7 +51,6 @@ class JobOptions(TypedDict, total=False):
     stream: bool
     hedge: bool
     lane: Literal["online", "batch", "files", "job"]
-    schema: FilePath
     tools: FilePath
     images: FilePath
     prices: FilePath
@@ -69,6 +66,14 @@ class JobOptions(TypedDict, total=False):
     limit: int
     simulate: bool
     dry_run: bool
+
+
+class JobOptions(SharedOptions, total=False):
+    """What a job may be told: also its template, and the file of a JSON schema."""
+
+    prompt: str
+    text: str
+    schema: FilePath
 
 
 _PATHS = ("run_dir", "schema", "tools", "images", "prices", "certificate")

@@ -1,0 +1,174 @@
+"""Data frames and other tables in memory: their rows as plain values, and columns appended to them.
+
+A library is recognized by the module of the object's type, so none is imported that is not there already. The caller's
+object is never changed.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from arkbatch.core.errors import UsageError
+
+ROWS, PANDAS, POLARS, ARROW, DATASET = "rows", "pandas", "polars", "arrow", "dataset"
+KINDS = (ROWS, PANDAS, POLARS, ARROW)
+TEXT_COLUMN = "text"  # of a list of texts
+
+Columns = Mapping[str, Sequence[Any]]
+
+
+def kind_of(data: Any) -> str:
+    """Return which kind of table this is. UsageError: it is none."""
+    library = type(data).__module__.partition(".")[0]
+    if library == "pandas" and hasattr(data, "itertuples"):
+        return PANDAS
+    if library == "polars" and hasattr(data, "iter_rows"):
+        return POLARS
+    if library == "pyarrow" and hasattr(data, "to_batches"):
+        return ARROW
+    if library == "datasets" and hasattr(data, "add_column"):
+        return DATASET
+    if isinstance(data, Iterable) and not isinstance(data, str | bytes | Mapping):
+        return ROWS
+    raise UsageError(
+        f"data is a {type(data).__name__}: give a path, a data frame of pandas, polars or pyarrow, a data set, "
+        "or a list of dicts"
+    )
+
+
+def column_names(data: Any) -> list[str]:
+    """Return the names of the columns; of rows, of every key that one of them has."""
+    kind = kind_of(data)
+    if kind in {PANDAS, POLARS}:
+        return [str(name) for name in data.columns]
+    if kind in {ARROW, DATASET}:
+        return [str(name) for name in data.column_names]
+    return list(dict.fromkeys(str(name) for number, row in enumerate(data, 1) for name in _mapping(row, number)))
+
+
+def kept(data: Any, wanted: Sequence[bool]) -> Any:
+    """Return the rows that are wanted, as a table of the same kind."""
+    kind = kind_of(data)
+    if kind == PANDAS:
+        return data[list(wanted)]
+    if kind == POLARS:
+        return data.filter(list(wanted))
+    if kind == ARROW:
+        return data.filter(list(wanted))
+    if kind == DATASET:
+        return data.select([place for place, is_wanted in enumerate(wanted) if is_wanted])
+    return [row for row, is_wanted in zip(data, wanted, strict=True) if is_wanted]
+
+
+def records_of(data: Any) -> Iterator[dict[str, Any]]:
+    """Give each row as a dict of plain JSON values; missing values (NaN, NaT, NA) are None."""
+    for row in _raw_records(data, kind_of(data)):
+        yield {str(name): plain(value) for name, value in row.items()}
+
+
+def _raw_records(data: Any, kind: str) -> Iterator[Mapping[str, Any]]:
+    if kind == PANDAS:
+        names = list(data.columns)
+        for values in data.itertuples(index=False, name=None):
+            yield dict(zip(names, values, strict=True))
+    elif kind == POLARS:
+        yield from data.iter_rows(named=True)
+    elif kind == ARROW:
+        for batch in data.to_batches():
+            yield from batch.to_pylist()
+    else:
+        for number, row in enumerate(data, 1):
+            yield _mapping(row, number)
+
+
+def _mapping(row: Any, number: int) -> Mapping[str, Any]:
+    if isinstance(row, str):
+        return {TEXT_COLUMN: row}
+    if isinstance(row, Mapping):
+        return row
+    raise UsageError(f"row {number} is a {type(row).__name__}: each row is a dict or a text")
+
+
+def plain(value: Any) -> Any:
+    """Return a cell as a JSON value: numbers of NumPy as numbers, times as ISO 8601, missing values as None."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return None if math.isnan(value) else value
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [plain(each) for each in value]
+    return _foreign(value)
+
+
+def _foreign(value: Any) -> Any:
+    """A value of another library's or the standard library's own type."""
+    name = type(value).__name__
+    if name in {"NAType", "NaTType"}:
+        return None
+    if hasattr(value, "tolist"):  # NumPy: a scalar, or an array as a list
+        return plain(value.tolist())
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    return str(value)
+
+
+def appended(data: Any, columns: Columns) -> Any:
+    """Return a copy of the table with these columns behind its own, one value a row.
+
+    Columns of whole numbers that miss some values stay whole numbers (`Int64` in pandas).
+    """
+    kind = kind_of(data)
+    if kind == PANDAS:
+        return data.assign(**{name: _pandas_column(values, data.index) for name, values in columns.items()})
+    if kind == POLARS:
+        import polars as pl
+
+        return data.with_columns([pl.Series(name, list(values), strict=False) for name, values in columns.items()])
+    if kind == ARROW:
+        import pyarrow as pa
+
+        for name, values in columns.items():
+            data = data.append_column(name, pa.array(list(values)))
+        return data
+    if kind == DATASET:
+        for name, values in columns.items():
+            data = data.add_column(name, list(values))
+        return data
+    return [
+        dict(_mapping(row, number)) | {name: columns[name][number - 1] for name in columns}
+        for number, row in enumerate(data, 1)
+    ]
+
+
+def _pandas_column(values: Sequence[Any], index: Any) -> Any:
+    import pandas as pd
+
+    held = [each for each in values if each is not None]
+    whole = held and all(isinstance(each, int) and not isinstance(each, bool) for each in held)
+    return pd.Series(list(values), index=index, dtype="Int64" if whole else None if held else object)
+
+
+def made(columns: Columns, kind: str) -> Any:
+    """Return a new table of these columns. UsageError: there is no such kind, or its library is not installed."""
+    if kind == ROWS:
+        names = list(columns)
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    if kind not in KINDS:
+        raise UsageError(f"kind {kind} is not one of {', '.join(KINDS)}")
+    try:
+        if kind == PANDAS:
+            import pandas as pd
+
+            return pd.DataFrame({name: _pandas_column(values, None) for name, values in columns.items()})
+        if kind == POLARS:
+            import polars as pl
+
+            return pl.DataFrame([pl.Series(name, list(values), strict=False) for name, values in columns.items()])
+        import pyarrow as pa
+
+        return pa.table({name: list(values) for name, values in columns.items()})
+    except ImportError as error:
+        library = "pyarrow" if kind == ARROW else kind
+        raise UsageError(f"kind {kind} needs {library}: pip install {library}") from error
