@@ -109,8 +109,11 @@ def arkbatch() -> None:
 
 def main() -> NoReturn:
     """The entry point of the `arkbatch` command."""
+    from arkbatch.cli.standard_streams import make_lasting, open_closed_descriptors
     from arkbatch.core.errors import ArkbatchError
 
+    open_closed_descriptors()
+    make_lasting("stderr")
     try:
         code = arkbatch.main(prog_name="arkbatch", standalone_mode=False)
     except click.exceptions.Exit as stop:

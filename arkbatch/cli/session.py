@@ -17,6 +17,7 @@ from msgspec import UNSET
 from arkbatch.api.background import loop_factory
 from arkbatch.api.jobs import simulated
 from arkbatch.cli.serve_options import Serving, session_of
+from arkbatch.cli.standard_streams import make_lasting
 from arkbatch.core.errors import ExitCode, RunDirectoryError
 from arkbatch.core.job import Job
 from arkbatch.core.text import printable, printable_json
@@ -144,7 +145,10 @@ class Stoppable(Protocol):
 
 @contextlib.contextmanager
 def stop_on_signals(session: Stoppable) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM lets calls in flight finish, as other ways to stop do; the next abandons them."""
+    """The first Ctrl-C or SIGTERM lets calls in flight finish, as other ways to stop do; the next abandons them.
+
+    A terminal that closes sends SIGHUP, perhaps more than once: it lets them finish, and abandons nothing.
+    """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
     def interrupt() -> None:
@@ -153,19 +157,26 @@ def stop_on_signals(session: Stoppable) -> Iterator[None]:
         elif task is not None:
             task.cancel()
 
-    numbers = [signal.SIGINT, signal.SIGTERM]
+    def hang_up() -> None:
+        if not session.is_stopping:
+            session.stop()
+
+    handlers = {signal.SIGINT: interrupt, signal.SIGTERM: interrupt}
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else `nohup` began it
+        handlers[signal.SIGHUP] = hang_up
     with contextlib.suppress(NotImplementedError):  # Windows: there Ctrl-C cancels the task at once
-        for number in numbers:
-            loop.add_signal_handler(number, interrupt)
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
     try:
         yield
     finally:
         with contextlib.suppress(NotImplementedError):
-            for number in numbers:
+            for number in handlers:
                 loop.remove_signal_handler(number)
 
 
 def print_summary(summary: Summary, *, as_json: bool) -> ExitCode:
+    make_lasting("stdout")  # who reads the summary may have gone, and the exit code still says how the run ended
     if as_json or not sys.stdout.isatty():
         click.echo(printable_json(orjson.dumps(summary.to_builtins())))
     click.echo(summary_text(summary, _next_command(summary)), err=True)

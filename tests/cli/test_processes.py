@@ -47,7 +47,7 @@ def interrupted(folder, server, *signals):
     return process.returncode, out, err
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_signal_lets_the_calls_in_flight_finish(tmp_path, server, sent):
     code, out, err = interrupted(tmp_path, server, sent)
     assert code == 130

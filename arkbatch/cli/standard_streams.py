@@ -1,0 +1,54 @@
+"""Makes the three standard streams safe: a closed or broken one stops what is shown, and never a run."""
+
+import io
+import os
+import sys
+
+
+class LastingStream(io.TextIOWrapper):
+    """A text stream that goes on into nothing once its reader has gone, its terminal has closed or its disk is full."""
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError:
+            self._go_silent()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError:
+            self._go_silent()
+
+    def _go_silent(self) -> None:
+        """Lead the descriptor into nothing, so that what is still in the buffer can be flushed."""
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, self.fileno())
+        os.close(nothing)
+
+
+def open_closed_descriptors() -> None:
+    """Open descriptors 0, 1 and 2 where the parent closed them.
+
+    A file or a socket that got such a number would be taken for a standard stream; libuv aborts the process then.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")
+
+
+def make_lasting(name: str) -> None:
+    """Put a stream that cannot fail in the place of `sys.stdout` or `sys.stderr`."""
+    stream = getattr(sys, name)
+    if type(stream) is io.TextIOWrapper:  # not one that a test or another program has put there
+        encoding, errors = stream.encoding, stream.errors
+        setattr(sys, name, LastingStream(stream.detach(), encoding, errors, line_buffering=True))
