@@ -24,7 +24,8 @@ class FailFast:
         self._held: list[Failure] = []
         self._doubtful: list[Failure] = []  # as `hold` says
         self._is_clear = asyncio.Event()
-        self.is_proven = False  # rows can succeed or fail differently, so nothing is held any more
+        self.is_proven = False  # rows can succeed or fail differently, so no refused row is held any more
+        self.holds_any = True  # the next row that is answered releases what is held
 
     @property
     def is_doubtful(self) -> bool:
@@ -46,15 +47,11 @@ class FailFast:
     def hold(self, failures: Sequence[Failure]) -> None:
         """Keep failures until a row is answered. If the run halts for the same reason, their rows are left to do."""
         self._doubtful += failures
-
-    @property
-    def holds_any(self) -> bool:
-        """Whether the next row that is answered releases failures."""
-        return not self.is_proven or bool(self._doubtful)
+        self.holds_any = True
 
     def release(self) -> list[Failure]:
         """Hold no refused row any more. Returns what was held, to be recorded."""
-        self.is_proven = True
+        self.is_proven, self.holds_any = True, False
         self._is_clear.set()
         released = [*self._held, *self._doubtful]
         self._held, self._doubtful = [], []

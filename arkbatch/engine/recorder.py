@@ -47,6 +47,7 @@ class OutcomeRecorder:
         self._last: Position | None = None
         self._ended: list[Outcome] = []  # in this round of the loop
         self._has_ended = asyncio.Event()
+        self.has_written = asyncio.Event()  # set with each write, and cleared by whoever makes it durable
         self._is_broken = False
         self.recorded = self.unwritten = 0
 
@@ -105,8 +106,9 @@ class OutcomeRecorder:
         except ArkbatchError:
             self._is_broken = True
             raise
+        self.has_written.set()
+        self.recorded += len(written)
         for outcome in written:
-            self.recorded += 1
             self._unrecorded.pop(outcome.row.number, None)
             self._observer.recorded(outcome)
 

@@ -157,7 +157,7 @@ class Session:
                 recorder = parts.pool.recorder
                 try:
                     chores = [
-                        sync.keep(lambda: resume_at(recorder), lambda: parts.note(now())),
+                        sync.keep(recorder.has_written, lambda: resume_at(recorder), lambda: parts.note(now())),
                         keep_ticking(ticking),
                         *self._leases(parts),
                     ]

@@ -156,7 +156,7 @@ class WorkerPool:
         """Do what comes before another row is read. False: there is nothing."""
         if self._parts:
             await self._run(self._parts.popleft())
-        elif self._fail_fast.is_doubtful:
+        elif not self._fail_fast.is_proven and self._fail_fast.is_doubtful:
             # The last worker to ask knows that no call in flight ended better.
             if (cause := self._fail_fast.judge(self.recorder.in_work)) is not None:
                 self.halt(cause)
