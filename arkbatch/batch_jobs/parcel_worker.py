@@ -160,7 +160,7 @@ class ParcelWorker:
             self.halt = Cause(Kind.INVALID_REQUEST, "refused", said, "change what the message names, and run it again")
             return
         limit = self.learned_limit(parcel.cut.model) or (self._run.job.files.tokens or self._form.tokens)
-        if limit and parcel.cut.tokens > limit and parcel.waits > 1:
+        if limit and parcel.cut.tokens > limit and parcel.waits:
             await self.give_up(parcel)  # it can never fit: its rows are cut into smaller files
             return
         waiting = self._journal.parcels.enqueued_tokens(parcel.cut.model)
@@ -214,6 +214,11 @@ class ParcelWorker:
 
     def _too_many_tokens(self, parcel: Parcel, reason: str) -> None:
         limit = limit_in(reason)
+        others = self._journal.parcels.enqueued_tokens(parcel.cut.model)
+        if parcel.stage in {Stage.STARTING, Stage.STARTED}:
+            others -= parcel.cut.tokens
+        if parcel.waits and others <= 0:  # nothing else of ours waits: by the provider's count the file is too large
+            limit = min(limit or parcel.cut.tokens, parcel.cut.tokens // 2)
         self._journal.write(parcel.number, NOT_STARTED, code=TOO_MANY_TOKENS, reason=reason, limit=limit)
         self._later(parcel, self._pause_after_refusal(parcel))
         self._say(f"parcel {parcel.number} waits until others have ended: {reason}")
@@ -296,6 +301,7 @@ class ParcelWorker:
                 await self._service.fetch(file_id, target)
         if ended.state == FAILED and not ended.output_id and not ended.error_id:
             self._explain_failure(parcel)
+        is_explained = ended.state == FAILED and bool(ended.bad_line)
         self._journal.write(parcel.number, Stage.MERGING)
         merged = self._merge(parcel, has_begun=has_begun)
         self._run.journal.sync()
@@ -310,7 +316,7 @@ class ParcelWorker:
             doubled=merged.doubled,
             unknown=merged.unknown,
             usage=merged.usage,
-            code="spent" if merged.spent else "",
+            code="spent" if merged.spent or is_explained else "",
         )
         self._say(_summary(parcel, merged))
         if merged.halt is not None:

@@ -3,8 +3,16 @@
 Runs only where the package is installed (`arkbatch[judge]`); arkbatch itself never needs it.
 """
 
+import asyncio
+
+import aiohttp
+import orjson
 import pytest
 from judge import ASKED, MODEL, TOOL, here, home, runtime
+
+from arkbatch.batch_jobs.forms import form_for
+from arkbatch.batch_jobs.service import HttpBatchService
+from arkbatch.transport.batch_http import BatchHttp
 
 openai = pytest.importorskip("openai", reason="the openai package is not installed: pip install -e '.[judge]'")
 
@@ -74,3 +82,88 @@ def test_ark_s_own_sdk_reads_the_same_response(here):
     response = client.responses.create(model=MODEL, input="天空为什么这么蓝？")
     assert response.status == "completed"
     assert response.usage.output_tokens > 0
+
+
+# ---- files and batches
+
+
+@pytest.fixture
+def lines(tmp_path):
+    path = tmp_path / "in.jsonl"
+    body = {"model": MODEL, "messages": ASKED}
+    requests = [
+        {"custom_id": f"r{n}", "method": "POST", "url": "/v1/chat/completions", "body": {**body, "user": f"u{n}"}}
+        for n in range(3)
+    ]
+    path.write_bytes(b"".join(orjson.dumps(request) + b"\n" for request in requests))
+    return path
+
+
+def order(client, lines, **more):
+    with lines.open("rb") as file:
+        uploaded = client.files.create(file=file, purpose="batch")
+    kind = {"endpoint": "/v1/chat/completions", "completion_window": "24h", **more}
+    return uploaded, client.batches.create(input_file_id=uploaded.id, **kind)
+
+
+def test_a_batch_goes_its_way_as_the_sdk_expects(client, lines):
+    uploaded, batch = order(client, lines, metadata={"arkbatch_run": "x"})
+    assert (uploaded.filename, uploaded.bytes, uploaded.purpose) == ("in.jsonl", lines.stat().st_size, "batch")
+    done = client.batches.retrieve(batch.id)
+    assert (done.status, done.request_counts.completed, done.metadata) == ("completed", 3, {"arkbatch_run": "x"})
+    answers = [orjson.loads(line) for line in client.files.content(done.output_file_id).text.splitlines()]
+    assert {answer["custom_id"] for answer in answers} == {"r0", "r1", "r2"}
+    chat = client.chat.completions.create(model=MODEL, messages=ASKED, user="u0")
+    first = next(answer for answer in answers if answer["custom_id"] == "r0")
+    assert first["response"]["body"]["choices"][0]["message"]["content"] == chat.choices[0].message.content
+    assert done.usage.input_tokens == sum(each["response"]["body"]["usage"]["prompt_tokens"] for each in answers)
+
+
+def test_lists_are_paged_newest_first_and_files_can_be_deleted(client, lines):
+    orders = [order(client, lines) for _ in range(3)]
+    listed = [batch.id for batch in client.batches.list(limit=1)]
+    assert listed[:3] == [batch.id for _, batch in reversed(orders)]
+    for uploaded, _ in orders:
+        assert client.files.delete(uploaded.id).deleted
+    with pytest.raises(openai.NotFoundError):
+        client.files.retrieve(orders[0][0].id)
+
+
+def test_a_batch_that_has_ended_cannot_be_cancelled(client, lines):
+    _, batch = order(client, lines)
+    client.batches.retrieve(batch.id)
+    with pytest.raises(openai.ConflictError):
+        client.batches.cancel(batch.id)
+
+
+def test_a_file_that_is_wrong_fails_with_the_line(client, lines):
+    lines.write_bytes(lines.read_bytes() + b"{oops\n")
+    _, batch = order(client, lines)
+    failed = client.batches.retrieve(batch.id)
+    assert (failed.status, failed.errors.data[0].line, failed.output_file_id) == ("failed", 4, None)
+
+
+def test_arkbatch_uploads_as_the_sdk_does(here, lines):
+    """The form has the same fields in the same order, the same file name and the same type."""
+    with lines.open("rb") as file, openai.OpenAI(base_url=here.url, api_key="any", max_retries=0) as client:
+        client.files.create(file=file, purpose="batch")
+    theirs = here.tap.requests[-1].body
+
+    async def upload():
+        async with aiohttp.ClientSession(headers={"Authorization": "Bearer any"}) as session:
+            http = BatchHttp(session, here.url)
+            await HttpBatchService(http, form_for(here.url)).put(lines, "in.jsonl", 0)
+
+    asyncio.run(upload())
+    assert parts_of(here.tap.requests[-1].body) == parts_of(theirs)
+
+
+def parts_of(form):
+    """Name, file name and content of each part of a form."""
+    boundary = form.split(b"\r\n", 1)[0]
+    found = []
+    for part in form.split(boundary)[1:-1]:
+        head, _, content = part.strip(b"\r\n").partition(b"\r\n\r\n")
+        disposition = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-disposition"))
+        found.append((disposition.split(b":", 1)[1].strip(), content))
+    return found
