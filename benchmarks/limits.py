@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 from virtual import run_virtual
 
 from arkbatch.core.types import CallResult, Done, Reply, Row, Size
-from arkbatch.limits.adaptive_limit import Pace
+from arkbatch.limits.adaptive_limit import AdaptiveLimit
 from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.permit import Demand
 from arkbatch.limits.token_estimator import Estimator
@@ -120,7 +120,7 @@ async def load(case: Case, minutes: float, seed: int = 1) -> tuple[Server, Waits
     loop = asyncio.get_running_loop()
     chance, server, waits, estimator = random.Random(seed), Server(), Waits(), Estimator()
     budget = None if case.tpm is None else Budget(case.tpm, loop.time())
-    pace = Pace(loop.time(), concurrency=case.workers) if case.learned else None
+    pace = AdaptiveLimit(loop.time(), concurrency=case.workers) if case.learned else None
     limiter = Limiter(concurrency=case.workers, requests_per_minute=case.rpm, tokens=budget, pace=pace)
     started = loop.time()
 

@@ -28,8 +28,9 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple, Protocol
 
 from arkbatch.core.types import Scope
-from arkbatch.limits.adaptive_limit import Pace
-from arkbatch.limits.ramp import Ramp, Start
+from arkbatch.limits.adaptive_limit import AdaptiveLimit
+from arkbatch.limits.permit import Permit
+from arkbatch.limits.starting_point import Ramp, Start
 
 HOUR = 3600.0
 CONCURRENCY = 400
@@ -178,20 +179,32 @@ class Policy(Protocol):
     """`pushed_back` returns the delay after which its row is tried again, None to give the row up."""
 
     def ready_in(self, now: float, in_flight: int) -> float: ...
-    def sent(self, now: float) -> None: ...
-    def answered(self, now: float) -> None: ...
-    def pushed_back(self, now: float, refusal: Refusal, sent_at: float, attempt: int) -> float | None: ...
+    def sent(self, now: float, in_flight: int) -> Permit | None: ...
+    def answered(self, now: float, permit: Permit | None) -> None: ...
+    def pushed_back(
+        self, now: float, refusal: Refusal, permit: Permit | None, sent_at: float, attempt: int
+    ) -> float | None: ...
 
 
 class Adaptive:
-    """`core.pace`: a refused row goes back to the front of the queue, the pace is what waits."""
+    """The adaptive limit: a refused row goes back to the front of the queue, the pace is what waits."""
 
     def __init__(self, *, ramp: Ramp | None = None, start: Start | None = None) -> None:
-        self.pace = Pace(0.0, concurrency=CONCURRENCY, ramp=ramp, start=start)
-        self.ready_in, self.sent, self.answered = self.pace.ready_in, self.pace.sent, self.pace.answered
+        self.limit = AdaptiveLimit(0.0, concurrency=CONCURRENCY, ramp=ramp, start=start)
+        self.ready_in = self.limit.ready_in
 
-    def pushed_back(self, now: float, refusal: Refusal, sent_at: float, _attempt: int) -> float | None:
-        self.pace.pushed_back(now, refusal.scope, refusal.after, sent_at)
+    def sent(self, now: float, in_flight: int) -> Permit:
+        return Permit(now, None, None, self.limit.sent(now), in_flight)  # type: ignore[arg-type]
+
+    def answered(self, now: float, permit: Permit | None) -> None:
+        assert permit is not None
+        self.limit.granted(now, permit)
+
+    def pushed_back(
+        self, now: float, refusal: Refusal, permit: Permit | None, _sent_at: float, _attempt: int
+    ) -> float | None:
+        assert permit is not None
+        self.limit.refused(now, permit, refusal.scope, refusal.after)
         return 0.0
 
 
@@ -204,10 +217,10 @@ class Even:
     def ready_in(self, now: float, in_flight: int) -> float:
         return math.inf if in_flight >= CONCURRENCY else max(self.due - now, 0.0)
 
-    def sent(self, now: float) -> None:
+    def sent(self, now: float, in_flight: int) -> None:  # noqa: ARG002
         self.due = max(self.due, now - 0.02) + 1 / self.rate
 
-    def answered(self, now: float) -> None:
+    def answered(self, now: float, permit: Permit | None) -> None:
         pass
 
 
@@ -218,7 +231,9 @@ class FixedRate(Even):
         super().__init__(rate)
         self.chance = chance
 
-    def pushed_back(self, _now: float, refusal: Refusal, _sent_at: float, attempt: int) -> float | None:
+    def pushed_back(
+        self, _now: float, refusal: Refusal, _permit: Permit | None, _sent_at: float, attempt: int
+    ) -> float | None:
         return max(refusal.after or 0, self.chance.uniform(0.5, 1.0) * min(2.0**attempt, 60.0))
 
 
@@ -229,12 +244,14 @@ class Aimd(Even):
         super().__init__(rate / 2)
         self.step, self.last, self.cut = rate / 100, 0.0, -1.0
 
-    def sent(self, now: float) -> None:
+    def sent(self, now: float, in_flight: int) -> None:
         self.rate += self.step * (now - self.last)
         self.last = now
-        super().sent(now)
+        super().sent(now, in_flight)
 
-    def pushed_back(self, now: float, refusal: Refusal, sent_at: float, _attempt: int) -> float | None:
+    def pushed_back(
+        self, now: float, refusal: Refusal, _permit: Permit | None, sent_at: float, _attempt: int
+    ) -> float | None:
         if sent_at > self.cut:
             self.rate, self.cut = max(self.rate / 2, 0.02), now
             self.due = now + max(refusal.after or 0, 1.0)
@@ -251,7 +268,9 @@ class Sdk(Even):
     def ready_in(self, _now: float, in_flight: int) -> float:
         return math.inf if in_flight >= 64 else 0.0
 
-    def pushed_back(self, _now: float, _refusal: Refusal, _sent_at: float, attempt: int) -> float | None:
+    def pushed_back(
+        self, _now: float, _refusal: Refusal, _permit: Permit | None, _sent_at: float, attempt: int
+    ) -> float | None:
         return None if attempt > 2 else 0.25 * 2**attempt * self.chance.uniform(0.75, 1.0)
 
 
@@ -286,7 +305,7 @@ class Figures(NamedTuple):
 def simulate(policy: Policy, server: Server, night: Night, chance: random.Random) -> Figures:
     """Rows without end until the night is over. A row that waits for its retry keeps its place in flight."""
     now, in_flight, turn = 0.0, 0, itertools.count()
-    events: list[tuple[float, int, Refusal | None, float, int]] = []
+    events: list[tuple[float, int, Refusal | None, float, int, Permit | None]] = []
     minutes = [0] * (int(night.seconds / 10) + 1)  # granted calls by ten seconds
     granted = refused = lost = 0
     again: list[tuple[float, int, int]] = []  # rows that wait, by time
@@ -295,8 +314,8 @@ def simulate(policy: Policy, server: Server, night: Night, chance: random.Random
         wait = policy.ready_in(now, in_flight - waiting)
         if wait == 0:
             attempt = heapq.heappop(again)[2] if waiting else 1
+            permit = policy.sent(now, in_flight - waiting)
             in_flight += not waiting
-            policy.sent(now)
             refusal = server.ask(now)
             if refusal is None:
                 granted += 1
@@ -305,7 +324,7 @@ def simulate(policy: Policy, server: Server, night: Night, chance: random.Random
             else:
                 refused += 1
                 seconds = REFUSAL[0] + (REFUSAL[1] - REFUSAL[0]) * chance.random()
-            heapq.heappush(events, (now + seconds, next(turn), refusal, now, attempt))
+            heapq.heappush(events, (now + seconds, next(turn), refusal, now, attempt, permit))
             continue
         upcoming = min(events[0][0] if events else math.inf, again[0][0] if again and not waiting else math.inf)
         if now + wait < upcoming:
@@ -314,13 +333,13 @@ def simulate(policy: Policy, server: Server, night: Night, chance: random.Random
         now = upcoming
         if not events or events[0][0] > now:
             continue
-        _, _, refusal, sent_at, attempt = heapq.heappop(events)
+        _, _, refusal, sent_at, attempt, permit = heapq.heappop(events)
         if refusal is None:
             in_flight -= 1
             server.ended()
-            policy.answered(now)
+            policy.answered(now, permit)
             continue
-        delay = policy.pushed_back(now, refusal, sent_at, attempt)
+        delay = policy.pushed_back(now, refusal, permit, sent_at, attempt)
         if delay:
             heapq.heappush(again, (now + delay, next(turn), attempt + 1))
         else:

@@ -59,6 +59,9 @@ _SENDING = (
     ),
     click.option("--max-cost", type=Number(), metavar="N", help="The most that the whole run may cost: --max-cost 50"),
     click.option("--max-tokens", type=int, metavar="N", help="The most tokens that the whole run may use."),
+    click.option(
+        "--fixed", "mode", flag_value="fixed", default=None, help="Keep to these limits; do not adapt to refusals."
+    ),
     click.option("--max-attempts", type=int, metavar="N", help="Attempts before a row is given up (default 5)."),
     click.option(
         "--hedge/--no-hedge", default=None, help="Ask once more for an answer that is far too late; both are paid."

@@ -37,6 +37,7 @@ FLAG_PATHS = {
     "output_tpm": ("limits", "output_tpm"),
     "max_cost": ("limits", "max_cost"),
     "max_tokens": ("limits", "max_total_tokens"),
+    "mode": ("limits", "mode"),
     "max_attempts": ("retry", "max_attempts"),
     "give_up_after": ("retry", "give_up_after"),
     "timeout": ("timeouts", "read"),

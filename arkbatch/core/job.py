@@ -98,6 +98,10 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
         Annotated[int, Meta(gt=0)] | None,
         Meta(description="The most tokens that the whole run may use, input and output together."),
     ] = None
+    mode: Annotated[
+        Literal["adaptive", "fixed"],
+        Meta(description="`fixed`: send at these limits whatever is refused; a refused row waits as it was told."),
+    ] = "adaptive"
 
 
 class RetryPolicy(Struct, frozen=True, forbid_unknown_fields=True):

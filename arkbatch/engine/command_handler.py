@@ -19,7 +19,8 @@ from arkbatch.engine.cost_limit import CostLimit
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.worker_pool import WorkerPool
 from arkbatch.journal.run_directory import SessionInfo
-from arkbatch.limits.adaptive_limit import Pace
+from arkbatch.limits.adaptive_limit import AdaptiveLimit
+from arkbatch.limits.fixed_limit import FixedLimit
 from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.published_limits import ramp_at
 from arkbatch.monitor.commands import (
@@ -63,7 +64,7 @@ class CommandHandler:
         session: SessionInfo,
         pool: WorkerPool,
         limiter: Limiter,
-        pace: Pace,
+        pace: AdaptiveLimit | FixedLimit,
         slots: ConnectionSlots,
         observer: Observer,
         cost_limit: CostLimit | None,
@@ -150,7 +151,7 @@ class CommandHandler:
         if changed.rpm is not msgspec.UNSET:
             self._pace.allow_rate(now, limits.rpm, ramp_at(self._run.job.base_url))
         if changed.concurrency is not msgspec.UNSET:
-            self._pace.allow_at_once(limits.concurrency)
+            self._pace.allow_concurrency(limits.concurrency)
             self._slots.allow(limits.concurrency)
             self._pool.grow(limits.concurrency)
         self._limiter.allow(

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from arkbatch.core.job import SIMULATOR, Job
 from arkbatch.core.text import duration
 from arkbatch.engine.notifier import SessionNotifier
-from arkbatch.limits.adaptive_limit import Pace
+from arkbatch.limits.adaptive_limit import AdaptiveLimit
 from arkbatch.limits.circuit_breaker import Outage
+from arkbatch.limits.fixed_limit import FixedLimit
 from arkbatch.limits.pace_file import PaceNote
 from arkbatch.monitor.observer import Observer
 
@@ -25,7 +26,7 @@ class PaceReport:
 
     def __init__(
         self,
-        pace: Pace,
+        pace: AdaptiveLimit | FixedLimit,
         outage: Outage,
         *,
         job: Job,

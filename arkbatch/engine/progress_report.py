@@ -11,7 +11,8 @@ from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.run_hours import RunHours
 from arkbatch.engine.slow_call_report import SlowCallReport
 from arkbatch.engine.worker_pool import WorkerPool
-from arkbatch.limits.adaptive_limit import Pace
+from arkbatch.limits.adaptive_limit import AdaptiveLimit
+from arkbatch.limits.fixed_limit import FixedLimit
 from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.published_limits import ramp_at
 from arkbatch.limits.rate_meter import Bound
@@ -43,7 +44,7 @@ class ProgressReport:
         observer: Observer,
         pool: WorkerPool,
         limiter: Limiter,
-        pace: Pace,
+        pace: AdaptiveLimit | FixedLimit,
         hours: RunHours,
         slow_calls: SlowCallReport,
         limits: LimitsInForce,

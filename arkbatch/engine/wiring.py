@@ -14,14 +14,15 @@ from arkbatch.engine.pace_report import address
 from arkbatch.engine.schema_process import SchemaProcess
 from arkbatch.engine.tool_loop import ToolLoop
 from arkbatch.engine.tool_module import load_tool_module
-from arkbatch.limits.adaptive_limit import Pace
+from arkbatch.limits.adaptive_limit import AdaptiveLimit
 from arkbatch.limits.circuit_breaker import Outage
+from arkbatch.limits.fixed_limit import FixedLimit
 from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.pace_file import read_pace
 from arkbatch.limits.published_limits import published, ramp_at
-from arkbatch.limits.ramp import Memory
 from arkbatch.limits.rate_source import LeasedRates
 from arkbatch.limits.slow_calls import Flights
+from arkbatch.limits.starting_point import Memory
 from arkbatch.limits.token_rate import Allowance, Budget
 from arkbatch.limits.token_split import Shares, Slope
 from arkbatch.monitor.observer import Observer
@@ -58,17 +59,19 @@ def pack_rows(rows: Iterator[Row | BadRow], job: Job) -> Iterator[Row | BadRow]:
     return rows if most is None else Packer(rows, most)
 
 
-def build_pace(job: Job, now: float, memory: Memory | None = None) -> Pace:
-    """The pace of a job: given limits are ceilings, and it finds out what the service grants below them.
+def build_pace(job: Job, now: float, memory: Memory | None = None) -> AdaptiveLimit | FixedLimit:
+    """The pace of a job: given limits are ceilings, and what the service grants below them is found out.
 
     Without a given rate it begins, at Ark, from the published limit of the model and as slowly as Ark advises.
     """
     limits, entry = job.limits, None
+    if limits.mode == "fixed":
+        return FixedLimit(limits.concurrency)
     is_found = limits.rpm is None and job.lane == "online"  # the batch lane has a line and no rate
     ramp = ramp_at(job.base_url) if is_found else None
     if is_found:
         entry = published(job.model, job.base_url)
-    return Pace(
+    return AdaptiveLimit(
         now,
         concurrency=limits.concurrency,
         rate=limits.rpm,
@@ -83,7 +86,9 @@ def build_outage(job: Job, now: float, *, known: bool) -> Outage:
     return Outage(now, width=job.limits.concurrency, give_up_after=job.retry.give_up_after, known=known)
 
 
-def build_limiter(job: Job, now: float, pace: Pace, outage: Outage, rates: LeasedRates | None = None) -> Limiter:
+def build_limiter(
+    job: Job, now: float, pace: AdaptiveLimit | FixedLimit, outage: Outage, rates: LeasedRates | None = None
+) -> Limiter:
     """The limiter of a job, with the given limits; with leases on shared limits, these stand in their place."""
     limits = job.limits
     if rates is not None:

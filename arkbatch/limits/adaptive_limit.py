@@ -1,61 +1,75 @@
-"""How fast and how many at once: finds what the service allows by listening to its refusals, and holds it.
+"""How fast, and how many calls at once: found from what the service grants and refuses, and held there.
 
-Pure: `now` comes in with each call, memory and time per call are constant. It does not know rows, tokens or
-sockets; `verdict` says what a refusal means, the gate asks `ready_in` and tells `sent`, `answered` and
-`pushed_back`. Tokens per minute are `budget`'s; when those are refused, the rate of calls gives way here.
+Nobody tells us the limits of a service, and refusals have many causes: a limit of calls or tokens a minute, counted
+over a second or a minute, fixed or sliding, with or without a burst; a limit of calls in flight; a service that is
+away for some seconds; one bad machine of four, or chance. One reply does not tell which. This is how the pace is
+found:
 
-The reasoning, in the order in which it happens:
+**The measure is what was granted**, as BBR paces by delivered bandwidth and not by loss. A pace is never cut below
+the calls that were granted while others were refused, over as much of the window as can be told:
 
-* **Unknown servers start at full speed**, only not with all calls at once: the width begins small, grows with the
-  answers, and doubles every three seconds. What is lost to a fast server is some milliseconds; what is spared at a
-  slow one is a burst of refusals as large as the concurrency. Ark refuses steep ramps, so whoever builds a pace for
-  Ark passes a `Ramp`; nothing here guesses it.
-* **A refusal shuts the door for all** (`door`). Calls that were under way bring the same news again; that is no
-  new evidence. One refusal alone among thousands of calls is none of a limit.
-* **What was granted until the door opens again is the limit** (`granted`, `lesson`). So it is measured instead of
-  halved, and a cut to a third is answered in one step. Of the calls in flight likewise: those that were not
-  refused are what the service takes.
-* **Near the limit found, the pace is held** (`climb`), evenly spaced. A refusal beyond it only proves that it stands.
-* **Only what was the bottleneck may rise.** A rate that no row waited for has not been tried.
+* All is refused for a while (a *closure*, `closure`): from the end of one closure to the end of the next, the window
+  of the service was used up and has turned over, so what was granted in that time is its limit.
+* Refusals come between granted calls: what was granted over the last seconds is the limit.
+
+**A cut is a test** (`limit_search`). A refusal is evidence of a limit only if it depends on the load. If fewer calls
+are refused at the lower pace, it was the cause. If as many are, it was not: we go back, and remember the share that
+is refused at any pace as the *floor*. Only refusals beyond the floor (three sigma) count from then on. The floor is
+tested too, at growing intervals. Closures are treated alike: the first one may be an incident and changes nothing.
+
+**Rate or width**: words and headers decide where they name concurrency. Else the calls do (`evidence`): if each
+refused call had more calls in flight beside it than the granted ones had, the calls in flight are the limit.
+
+**More is tried on a curve** (`search_curve`): flat at the known limit, then ever steeper, as CUBIC does. A refusal
+while more is tried shows that the limit stands. A limit that was confirmed is tried half as often each time, down to
+once in some minutes; one that turned out elsewhere is looked for within seconds.
+
+**While all is refused, single calls are tried** at growing pauses, since refused calls may count. A `Retry-After`
+ends the closure, and a try that is granted ends it earlier: servers name a whole window when a second of it is left.
+A `Retry-After` of one call among others that are granted holds that row and nobody else.
+
+**What we do not know begins at full speed**, only not with all calls at once: the width begins at 12 and grows with
+answers and time. Ark refuses steep rises, so at Ark the rate begins and grows as Ark advises (`starting_point`).
+
+Pure: `now` comes in with each call, memory and time per call are constant.
 """
 
 import math
 
-from msgspec import Struct
-
+from arkbatch.core.text import duration
 from arkbatch.core.types import Scope
-from arkbatch.limits.cooldown import Door
-from arkbatch.limits.lesson import Crowd, brief_pause, rate_limit
-from arkbatch.limits.observed_limit import Granted
-from arkbatch.limits.ramp import FIRST_WIDTH, FRESH, USER_MARGIN, Memory, Ramp, Start, first_rate, first_width
-from arkbatch.limits.steepness import Steepness
-
-__all__ = ["Found", "Memory", "Pace", "Ramp", "Start"]
+from arkbatch.limits.closure import Closure
+from arkbatch.limits.evidence import CallCounts
+from arkbatch.limits.limit_search import LimitSearch
+from arkbatch.limits.permit import Permit
+from arkbatch.limits.search_curve import SearchCurve  # noqa: TC001 - as elsewhere, no import is for types only
+from arkbatch.limits.starting_point import (
+    FIRST_WIDTH,
+    FRESH_SECONDS,
+    USER_MARGIN,
+    Found,
+    Memory,
+    Ramp,
+    Start,
+    first_rate,
+    first_width,
+)
 
 SLACK = 0.02  # s; how late a timer may wake us without the slot being lost
-IDLE = 10.0  # s; without a call for so long, there were no rows
-SLOW = 2.0  # s; no more of the time between two calls counts as endured: few calls are not to be refused often
-QUICK = 10.0  # the same above the last known limit, where the next one may be far
+SHORT_INTERVAL = 0.05  # s between calls; longer ones catch up a fiftieth only, since some services count each call
+LONGEST_STEP = 2.0  # s; no more of the time between two calls counts as endured: few calls are not to be refused often
 WIDEN = 0.25  # more with each answer: a quarter in each round of calls, since what is in flight is refused together
-DOUBLING = 3.0  # s; calls that last minutes must not keep the width small for minutes
-HASTE = 1.25  # times as fast, to catch up on calls that were missed
-AFTER_OUTAGE = 0.5  # what comes back from an outage is not met with all calls at once
-LONG = 180.0  # s; Ark calls steep what is a fifth more than three minutes before
+DOUBLING_SECONDS = 3.0  # calls that last minutes must not keep the width small for minutes
+STEEP_SECONDS = 180.0  # Ark calls steep what is a fifth more than three minutes before
+LONGEST_ROW_WAIT = 60.0  # s; what a reply asks for beyond this, its row does not wait: tries tell sooner
+IDLE_SECONDS = 10.0  # without a call for so long, there were no rows
 
 
-class Found(Struct, frozen=True):
-    """Where the pace stands. None: nothing holds it back so far."""
+class AdaptiveLimit:
+    """The pace of one model: when the next call may start.
 
-    rpm: float | None
-    concurrency: int | None
-
-
-class Pace:
-    """One for each limit the service keeps, that is for each model.
-
-    concurrency, rate: ceilings given by the user; `rate` is calls a minute
-    ramp, start, memory: where and how steeply to begin (`head_start`)
-    reason: one phrase, why the pace is what it is
+    concurrency: calls at once that the user allows; rate: calls a minute, None for no ceiling
+    ramp, start, memory: where and how steeply to begin
     """
 
     def __init__(
@@ -70,88 +84,78 @@ class Pace:
     ) -> None:
         self.concurrency = concurrency
         memory = (memory or Memory()).if_not_forgotten
-        self._met_rpm, self._met_here = memory.rpm, False
-        self._steepness = Steepness(ramp)
-        self._rate, self.reason = first_rate(rate, ramp, start, memory)
-        self._width = first_width(concurrency, memory)
-        self._widened_at = now  # by time
-        self._door = Door()
-        self._scope = Scope.RATE  # why the door is shut
-        self._granted = Granted(now)
-        self._in_flight = 0
-        self._crowd = Crowd()
-        self._missed = 0.0  # calls that were not sent though the service would have taken them
-        self._due = now  # when the next evenly spaced call may start
-        self._last_sent = now
-        self._held_back: Scope | None = None  # what made the next call wait, if anything did
-        self._bottleneck: Scope | None = None  # what made the last one wait that had to
+        self._remembered_rpm = memory.rpm
+        self._ramp = ramp
+        self._counts = CallCounts(now)
+        curve, reason = first_rate(rate, ramp, start, memory)
+        self._search = LimitSearch(now, self._counts, curve, first_width(concurrency, memory), reason)
+        self._rate, self._width = curve, self._search.width
+        self._widened_at = now
+        self._closure = Closure()
+        self._before_closure = 0.0  # calls granted a second in the minute before the last closure
+        self._active_seconds = 0.0  # without idle times
+        self._due = self._last_sent = now
+        self._bottleneck: SearchCurve | None = None
         self._told, self._told_until = math.inf, -math.inf
 
-    # ---- what the gate asks and tells
+    # ---- what the limiter asks and tells
 
     def ready_in(self, now: float, in_flight: int) -> float:
         """Seconds until another call may start; math.inf when only an ended call can make room."""
-        self._in_flight = in_flight  # calls that were abandoned are not told, so the gate's count is the right one
-        if self._door.is_over(now):
-            self._try_door(now)  # before the call that would be one more than what is learnt
+        closure = self._closure
+        if closure.is_closed and closure.is_over(now):
+            self._open(now)
         if in_flight >= int(self._width.value):
-            return self._crowded(now, in_flight)
-        if self._scope is Scope.CONCURRENCY and self._crowd.is_full(self._door, in_flight):
-            return math.inf
-        by_rate = self._due > self._door.until
-        wait = (self._due if by_rate else self._door.until) - now
+            return self._wait_for_place(now, in_flight)
+        if closure.is_closed:
+            return 0.0 if closure.may_try(now) else max(closure.until - now, 0.001)
+        wait = self._due - now
         if wait < 1e-6:  # a clock that jumps to a timer may stop a rounding error before it
             return 0.0
-        if by_rate:
-            self._held_back = Scope.RATE
+        self._bottleneck = self._rate
         return wait
 
-    def sent(self, now: float) -> None:
-        """A call starts."""
-        if self._door.is_shut:
-            self._try_door(now)
-        elif self._held_back is None and now - self._last_sent > IDLE:
-            self._granted.pause_ended(now)
-        self._in_flight += 1
-        self._granted.sent(now)
-        if self._held_back is not None:
-            self._rise(now)
+    def sent(self, now: float) -> int:
+        """Note that a call starts. Returns its number."""
+        number = self._counts.add(now)
+        if self._closure.is_closed:
+            self._closure.begin_try(now, number)
+            self._due = now
+        else:
+            self._search.look(now)
+            if self._bottleneck is not None:
+                self._rise(now)
+        self._active_seconds += min(now - self._last_sent, IDLE_SECONDS)
         self._last_sent = now
-        rate = self._rate.value
-        if self._missed > 0:
-            rate = min(rate * HASTE, self._rate.most)
-            self._missed -= 1.0 - 1.0 / HASTE
-        if now < self._told_until:
-            rate = min(rate, self._told)
-        self._due = max(self._due, now - SLACK) + 1.0 / rate
+        rate = min(self._rate.value, self._told) if now < self._told_until else self._rate.value
+        interval = 1.0 / rate
+        self._due = max(self._due, now - (SLACK if interval < SHORT_INTERVAL else SLACK * interval)) + interval
+        return number
 
-    def answered(self, now: float) -> None:  # noqa: ARG002 - each of the three is told when
-        """A call ended, whatever its result, and nobody complained about pace."""
-        self._in_flight -= 1
-        if self._width.ceiling == math.inf and self._width.value < self.concurrency:
-            self._width.restart(self._width.value + WIDEN)
+    def granted(self, now: float, permit: Permit) -> None:
+        """The call of this permit was not refused for the load, whatever else became of it."""
+        self._search.evidence.add_grant(permit)
+        if self._closure.granted(permit.number):
+            self._open(now)
+        width = self._width
+        if width.base == math.inf and width.value < self.concurrency:
+            width.go_on_from(width.value + WIDEN)
 
-    def pushed_back(self, now: float, scope: Scope, after: float | None = None, sent_at: float | None = None) -> None:
-        """A call was refused for the rate or for the concurrency; `after` is the server's Retry-After.
-
-        sent_at: when that call started. Without it, what comes while the door is shut counts as old news.
-        """
-        door, since = self._door, self._granted.since
-        old_news = door.knows(now, sent_at)
-        sent_at = now if sent_at is None else sent_at
-        self._in_flight -= 1
-        self._granted.refused(now, sent_at, old_news=old_news)
-        if old_news:
-            if door.is_shut:
-                self._crowd.refused_too()
-                door.hear_again(after, sent_at, now if since is None else since)
-            return
-        brief = 0.0
-        if not door.is_shut:
-            self._scope = scope
-            brief = brief_pause(sent_at, since, self._rate) if scope is Scope.RATE else 0.0
-        self._crowd.refused(self._in_flight, is_first=not door.is_shut)
-        door.shut(now, after, sent_at, brief)
+    def refused(self, now: float, permit: Permit, scope: Scope, after: float | None) -> float | None:
+        """Note a refusal because of the load; `after` is its `Retry-After`. Returns how long its row must wait."""
+        closure, was_closed = self._closure, self._closure.is_closed
+        self._counts.refuse(now, permit.at)
+        self._search.evidence.add_refusal(permit, scope)
+        interval = 1.0 / max(self._per_second(now), 0.01)
+        is_between = closure.refused(now, permit, self._counts.sent, after, self._search.floor, interval)
+        if closure.is_closed and not was_closed:
+            self._before_closure = self._counts.per_second(now)
+        if is_between or not was_closed:
+            base = self._rate.base
+            self._search.weigh(now)
+            if self._rate.base != base:
+                self._due = max(now, self._last_sent + 1.0 / self._rate.value)
+        return after if after is None or after <= LONGEST_ROW_WAIT else None
 
     def told(self, now: float, remaining: int, reset: float) -> None:
         """The server's headers: so many more calls within `reset` seconds (`x-ratelimit-*-requests`)."""
@@ -160,135 +164,97 @@ class Pace:
 
     def rested(self, now: float) -> None:
         """Somebody held all calls back for a while; what was granted before is no measure, and begins anew."""
-        self._held_back = None
-        self._granted.pause_ended(now)
-        self._begin_gently(now - self._last_sent, FRESH)
+        self._begin_anew(now, now - self._last_sent, FRESH_SECONDS)
 
     def came_back(self, now: float, away: float) -> None:
         """The service was away for so many seconds, in which only probes were sent."""
-        self._held_back = None
-        self._granted.pause_ended(now)
-        self._begin_gently(away, LONG)
+        self._begin_anew(now, away, STEEP_SECONDS)
 
     # ---- what the user changes
 
-    def allow_at_once(self, concurrency: int) -> None:
+    def allow_concurrency(self, concurrency: int) -> None:
         """Another ceiling of calls at once. A higher one is reached as at the beginning, with time and answers."""
         width = self._width
         self.concurrency = width.most = concurrency
-        width.restart(width.value if width.ceiling < math.inf else max(width.value, FIRST_WIDTH))
+        width.go_on_from(width.value if width.base < math.inf else max(width.value, FIRST_WIDTH))
 
     def allow_rate(self, now: float, rate: float | None, ramp: Ramp | None = None) -> None:
         """Another ceiling of calls a minute. Only a refusal that came keeps us below it, or no ceiling and a ramp."""
-        climb = self._rate
-        climb.most = math.inf if rate is None else rate / 60 * USER_MARGIN
-        if self._met_here:
-            climb.restart(climb.value)
+        curve = self._rate
+        curve.most = math.inf if rate is None else rate / 60 * USER_MARGIN
+        if self._search.has_met:
+            curve.go_on_from(curve.value)
         else:
-            climb.ceiling = climb.most  # what was published or remembered only said where to begin
-            if rate is None and ramp is not None:
-                self._steepness = Steepness(ramp)
-                climb.restart(climb.value)
-            else:
-                climb.restart(climb.most)
-        self._due = min(self._due, now + 1.0 / climb.value)
+            curve.base = curve.most  # what was published or remembered only said where to begin
+            self._ramp = ramp if rate is None else self._ramp
+            curve.go_on_from(curve.value if rate is None and ramp is not None else curve.most)
+        self._due = min(self._due, now + 1.0 / curve.value)
 
     # ---- what the user is shown, and the next session told
 
     @property
+    def reason(self) -> str:
+        """One phrase: why the pace is what it is."""
+        closure = self._closure
+        if not closure.is_sure:
+            return self._search.reason
+        told = f" and said to wait {duration(closure.told_seconds)}" if closure.told_seconds else ""
+        return f"the service refuses every call{told}; single calls try it now and then"
+
+    @property
     def found(self) -> Found:
+        """Where the pace stands now."""
         rate, width = self._rate.value, self._width
         return Found(
             rpm=None if rate == math.inf else rate * 60,
-            concurrency=None if width.ceiling == math.inf else int(width.value),
+            concurrency=None if width.base == math.inf else int(width.value),
         )
 
     def memory(self) -> Memory:
-        """Only limits that were met, never a guess we began with; where one was left behind, how far we have come."""
-        rate, width = self._rate, self._width
-        rpm = rate.value * 60 if self._met_rpm is not None and rate.beyond else self._met_rpm
-        most = width.value if width.beyond else width.ceiling
-        return Memory(rpm=rpm, concurrency=None if most == math.inf else int(most))
+        """Limits that were met, and never less than was granted for most of the session."""
+        rpm, width = self._remembered_rpm, self._width.base
+        if self._search.has_met and self._rate.base < math.inf:
+            usual = self._counts.granted / max(self._active_seconds, 1.0)
+            rpm = max(self._rate.base, min(usual, self._rate.most)) * 60
+        return Memory(rpm=rpm, concurrency=None if width == math.inf else int(width))
 
-    # ---- rising
+    # ---- inside
 
-    def _crowded(self, now: float, in_flight: int) -> float:
+    def _open(self, now: float) -> None:
+        first_at, until = self._closure.first_at, self._closure.open()
+        if until is not None:
+            self._search.learn_closure(now, first_at, until, self._before_closure)
+            self._due = max(now, self._last_sent + 1.0 / self._rate.value)
+
+    def _wait_for_place(self, now: float, in_flight: int) -> float:
         """All places are taken: those given, those found, or those of the beginning, which grow with time too."""
         if in_flight >= self.concurrency:
             return math.inf
-        if self._width.ceiling < math.inf:
-            self._held_back = Scope.CONCURRENCY
-            return math.inf
         width = self._width
-        width.restart(width.value * 2.0 ** (min(now - self._widened_at, 0.5) / DOUBLING))
+        if width.base < math.inf:
+            self._bottleneck = width
+            return math.inf
+        width.go_on_from(width.value * 2.0 ** (min(now - self._widened_at, 0.5) / DOUBLING_SECONDS))
         self._widened_at = now
         if in_flight < int(width.value):
             return 0.0
-        return max(DOUBLING * math.log2((in_flight + 1) / width.value), 0.001)
+        return max(DOUBLING_SECONDS * math.log2((in_flight + 1) / width.value), 0.001)
 
     def _rise(self, now: float) -> None:
-        by_rate = self._held_back is Scope.RATE
-        climb = self._rate if by_rate else self._width
-        waited = max(now - max(self._last_sent, self._door.until), 0.0)
-        endured = min(waited, QUICK if climb.beyond else SLOW)
-        per_minute = max(self._granted.lately, climb.value * 60 if by_rate else 0.0)
-        climb.endure(endured, climb.value * self._steepness.allowed(per_minute, endured))
-        self._bottleneck, self._held_back = self._held_back, None
+        """Only what was the bottleneck may rise: a rate that no row waited for has not been tried."""
+        curve, self._bottleneck = self._bottleneck, None
+        if curve is None or self._search.is_holding:
+            return
+        waited = min(max(now - max(self._last_sent, self._closure.until), 0.0), LONGEST_STEP)
+        is_steep = self._ramp is not None and curve is self._rate and curve.value < math.inf
+        curve.rise(waited, self._ramp.allowed(curve.value, waited) if is_steep and self._ramp else math.inf)
 
-    def _begin_gently(self, idle: float, long: float) -> None:
+    def _begin_anew(self, now: float, idle: float, long: float) -> None:
         """A service that minds steep traffic has forgotten what it took before."""
-        ramp = self._steepness.ramp
-        if ramp is not None and idle > long:
-            self._rate.restart(min(self._rate.value, ramp.start_rpm / 60))
+        self._bottleneck = None
+        self._search.begin_anew(now)
+        if self._ramp is not None and idle > long:
+            self._rate.go_on_from(min(self._rate.value, self._ramp.start_rpm / 60))
 
-    # ---- learning, when the door opens
-
-    def _try_door(self, now: float) -> None:
-        opened_at = self._door.opened(now)
-        if opened_at is None:
-            self._crowd.tried(self._in_flight)
-            return
-        if self._granted.is_alone(self._door):
-            pass
-        elif self._scope is Scope.RATE:
-            self._learn_rate(now, opened_at)
-        else:
-            self._learn_width(now)
-        self._granted.door_opened()
-        self._due = now
-
-    def _learn_rate(self, now: float, opened_at: float) -> None:
-        limit = rate_limit(now, opened_at, self._door, self._granted, self._rate)
-        if limit is None:
-            self._was_away(now)
-            return
-        self._missed = limit.missed
-        self._rate.meet(limit.ceiling, begin=limit.begin)
-        self._met_rpm, self._met_here = limit.ceiling * 60, True
-        self.reason = f"the service refused more than {self._met_rpm:.0f} calls a minute"
-
-    def _learn_width(self, now: float) -> None:
-        limit = self._crowd.limit(self._door, self._granted.since, self._width)
-        if limit is None:
-            self._was_away(now)
-            return
-        self._mind_the_rise()
-        self._width.meet(limit, begin=1.0)
-        self.reason = f"the service refused more than {limit:.0f} calls at once"
-
-    def _mind_the_rise(self) -> None:
-        """Ark refuses with the same codes who rises too steeply, whatever the number of calls."""
-        granted = self._granted
-        steep = self._steepness.refused(granted.per_second * 60, rose=granted.rose)
-        if steep and self._bottleneck is Scope.RATE:
-            self._rate.restart(max(self._rate.value * 0.7, granted.per_second))
-
-    def _was_away(self, now: float) -> None:
-        """An outage says nothing about limits."""
-        rate, width = self._rate, self._width
-        if rate.value < math.inf:
-            rate.restart(min(rate.value, rate.ceiling) * AFTER_OUTAGE)
-        known = min(width.value, width.ceiling)
-        width.restart(max(known * AFTER_OUTAGE, min(known, FIRST_WIDTH)))
-        self._begin_gently(now - self._door.shut_at, LONG)
-        self.reason = "the service was away"
+    def _per_second(self, now: float) -> float:
+        return self._rate.value if self._rate.value < math.inf else self._counts.per_second(now)

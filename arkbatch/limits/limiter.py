@@ -18,8 +18,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from arkbatch.core.types import Again, Broken, CallResult, Done, Halt, Kind, Reply, Row, Scope, Size, Usage, Verdict
 from arkbatch.limits.circuit_breaker import Outage, may_have_arrived
+from arkbatch.limits.fixed_limit import FixedLimit
 from arkbatch.limits.pauses import Holds
 from arkbatch.limits.permit import Demand, Permit
 from arkbatch.limits.rate_meter import Bound, Watch
@@ -41,7 +44,7 @@ _MAYBE_BILLED = (Kind.TIMEOUT, Kind.CONNECTION, Kind.BAD_REPLY)
 
 
 class Pace(Protocol):
-    """How fast the server takes it. Asked last, so that it is made to wait for by nothing but itself."""
+    """How many calls the service takes, and how fast. It is asked last, so that it waits for nothing but itself."""
 
     @property
     def reason(self) -> str: ...
@@ -50,11 +53,15 @@ class Pace(Protocol):
         """Seconds until a call may go; `math.inf` when only a call that ends can free a place."""
         ...
 
-    def sent(self, now: float) -> None: ...
+    def sent(self, now: float) -> int:
+        """Note that a call starts. Returns its number."""
+        ...
 
-    def answered(self, now: float) -> None: ...
+    def granted(self, now: float, permit: Permit) -> None: ...
 
-    def pushed_back(self, now: float, scope: Scope, after: float | None, sent_at: float | None) -> None: ...
+    def refused(self, now: float, permit: Permit, scope: Scope, after: float | None) -> float | None:
+        """Note a refusal because of the load. Returns the seconds for which its row must wait at least."""
+        ...
 
     def told(self, now: float, remaining: int, reset: float) -> None: ...
 
@@ -67,34 +74,13 @@ class Pace(Protocol):
         ...
 
 
-class Unpaced:
-    """A server that takes all we send."""
-
-    reason = "no pace is kept"
-
-    def ready_in(self, now: float, in_flight: int) -> float:  # noqa: ARG002
-        return 0.0
-
-    def sent(self, now: float) -> None: ...
-
-    def answered(self, now: float) -> None: ...
-
-    def pushed_back(self, now: float, scope: Scope, after: float | None, sent_at: float | None) -> None: ...
-
-    def told(self, now: float, remaining: int, reset: float) -> None: ...
-
-    def rested(self, now: float) -> None: ...
-
-    def came_back(self, now: float, away: float) -> None: ...
-
-
 class Limiter:
     """The one limiter of a run, or of one service's limits. Made and used inside a running loop.
 
     concurrency: calls in flight at most
     requests_per_minute, tokens: limits that the user gave, None for none
     shares: more limits on the same tokens; a call goes when each of them allows it
-    pace: the adaptive limit
+    pace: the adaptive limit; None: as many calls go as ask
     outage: the circuit breaker
     slow_calls: watches the calls in flight, None where no call is too slow (the batch lane)
     """
@@ -118,7 +104,7 @@ class Limiter:
         self._requests = None if requests_per_minute is None else Requests(requests_per_minute, self._watch.sent)
         self._tokens = tokens
         self._shares = shares
-        self._pace: Pace = Unpaced() if pace is None else pace
+        self._pace: Pace = FixedLimit() if pace is None else pace
         self.circuit_breaker = outage or Outage(now, width=concurrency, give_up_after=math.inf, known=True)
         self.slow_calls = slow_calls
         self._estimators: dict[tuple[str, object], Estimator] = {}
@@ -174,9 +160,11 @@ class Limiter:
         self._settle(now, permit, _tokens_of(usage) if usage else _assumed(permit.demand.tokens, verdict))
         if isinstance(verdict, Again) and verdict.scope in _LOAD_SCOPES:
             self.last_pushback = now
-            self._pace.pushed_back(now, verdict.scope, verdict.after, permit.at)
+            after = self._pace.refused(now, permit, verdict.scope, verdict.after)
+            if after != verdict.after:
+                verdict = replace(verdict, after=after)
         else:
-            self._pace.answered(now)
+            self._pace.granted(now, permit)
         if isinstance(response, Reply) and (granted := allowance(response.headers)) is not None:
             self._pace.told(now, *granted)
         return result if verdict is result.verdict else CallResult(response, verdict)
@@ -187,7 +175,6 @@ class Limiter:
         self._end_flight(permit, None)
         self.circuit_breaker.unheard(now, permit.at)
         self._settle(now, permit, 0)
-        self._pace.answered(now)
 
     def abandon(self, permit: Permit) -> None:
         """Free the place of a call that the caller hung up on. Its tokens count as they were reserved."""
@@ -333,12 +320,13 @@ class Limiter:
         for share in self._shares:
             share.spend(now, tokens)
         self._mind_outage(now)
-        self._pace.sent(now)
+        number, beside = self._pace.sent(now), self.in_flight
         self.circuit_breaker.sent(now)
         self.in_flight += 1
         self._reserved += tokens
         self._watch.sent.add(now, 1)
-        return Permit(now, demand, None if self.slow_calls is None else self._begin_flight(now, demand))
+        flight = None if self.slow_calls is None else self._begin_flight(now, demand)
+        return Permit(now, demand, flight, number, beside)
 
     def _mind_outage(self, now: float) -> None:
         """What the service took before it was away it need not take at once: the pace is told how long that was."""

@@ -8,8 +8,8 @@ import msgspec
 from msgspec import Struct
 
 from arkbatch.journal.run_directory import RunDirectory, replace_file
-from arkbatch.limits.ramp import Memory
 from arkbatch.limits.slow_calls import Straggler
+from arkbatch.limits.starting_point import Memory
 
 PACE = "pace.json"
 

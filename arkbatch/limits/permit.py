@@ -23,8 +23,14 @@ class Demand(Struct, frozen=True, gc=False):
 
 
 class Permit(Struct, frozen=True, gc=False):
-    """Leave to send one call, granted at this loop time. `flight`: watched for slowness, None where that is not."""
+    """Leave to send one call, granted at this loop time.
+
+    flight: watched for slowness, None where that is not
+    number: of all calls, in the order of sending; beside: other calls in flight then
+    """
 
     at: float
     demand: Demand
     flight: Flight | None
+    number: int = 0
+    beside: int = 0

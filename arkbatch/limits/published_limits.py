@@ -15,7 +15,7 @@ from importlib.resources import files
 import msgspec
 from msgspec import Struct, field
 
-from arkbatch.limits.ramp import Ramp, Start
+from arkbatch.limits.starting_point import Ramp, Start
 from arkbatch.pricing.price_book import normal, provider_of, undated
 
 TABLE = "limits-ark.toml"

@@ -32,6 +32,7 @@ from arkbatch.limits.lease_core import (
     Refusal,
     Settlement,
 )
+from arkbatch.limits.permit import Permit
 from arkbatch.limits.token_split import Tokens
 
 UNUSED_END = 0.9  # of a lease's life; the rest is for calls that are on their way
@@ -365,22 +366,30 @@ class LeasedPace:
         self.most, self.places = most, 0
         self.ended = 0
         self.refusals: list[tuple[Scope, float, float | None]] = []
+        self._numbers = 0
         self._wake_up = wake_up
 
     def ready_in(self, now: float, in_flight: int) -> float:
         del now
         return 0.0 if in_flight < self.places else LOOK_AGAIN
 
-    def sent(self, now: float) -> None:
-        """Nothing to note: the lease counts the call."""
-
-    def answered(self, now: float) -> None:
+    def sent(self, now: float) -> int:
+        """Note nothing: the lease counts the call. Returns its number."""
         del now
+        self._numbers += 1
+        return self._numbers
+
+    def granted(self, now: float, permit: Permit) -> None:
+        """Count a call that ended."""
+        del now, permit
         self.ended += 1
 
-    def pushed_back(self, now: float, scope: Scope, after: float | None, sent_at: float | None) -> None:
-        self.refusals.append((scope, now if sent_at is None else sent_at, after))
+    def refused(self, now: float, permit: Permit, scope: Scope, after: float | None) -> float | None:
+        """Note a refusal for the coordinator. Returns how long its row must wait."""
+        del now
+        self.refusals.append((scope, permit.at, after))
         self._wake_up()
+        return after
 
     def told(self, now: float, remaining: int, reset: float) -> None:
         """Each worker is told the same; the coordinator learns from refusals."""

@@ -101,6 +101,12 @@ class Window:
         for slot in range(self._newest - self._count + 1, self._newest + 1):
             yield min((slot + 1) * self._slot, now), self._amounts[slot % self._count]
 
+    def last(self, now: float, seconds: float) -> float:
+        """The sum over the newest so many seconds, of these that it spans."""
+        self.turn(now)
+        slots = min(round(seconds / self._slot) + 1, self._count)
+        return sum(self._amounts[(self._newest - back) % self._count] for back in range(slots))
+
     def falls_to(self, now: float, total: float) -> float:
         """Seconds until the sum is no more than `total`, when nothing is added."""
         self.turn(now)

@@ -93,6 +93,7 @@ def test_each_flag_wins_over_the_key_it_stands_for(job, flag, path):
         "hedge": True,
         "rest": "online",
         "keep_files": True,
+        "mode": "fixed",
         "lane": "batch",
         "images": "/",
     }

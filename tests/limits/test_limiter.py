@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from virtual import run_virtual
 
 from arkbatch.core.types import Again, CallResult, Cause, Done, Kind, Reply, Scope, Size
-from arkbatch.limits.limiter import Limiter, Unpaced
+from arkbatch.limits.fixed_limit import FixedLimit
+from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.permit import Demand
 from arkbatch.limits.rate_meter import Bound
 from arkbatch.limits.token_estimator import Estimator
@@ -51,25 +52,24 @@ def open_limiter(*, rpm=None, tpm=None, pace=None, concurrency=100):
     )
 
 
-class Narrow(Unpaced):
+class Narrow(FixedLimit):
     """So many at once; like the real one, it is asked with the calls in flight."""
 
     def __init__(self, width):
-        self.width = width
+        super().__init__(width)
         self.told = []
 
-    def ready_in(self, now, in_flight):
-        return 0.0 if in_flight < self.width else math.inf
-
-    def answered(self, now):
+    def granted(self, now, permit):
         self.told.append("answered")
 
-    def pushed_back(self, now, scope, after, sent_at):
-        self.told.append((scope, after, now - sent_at))
+    def refused(self, now, permit, scope, after):
+        self.told.append((scope, after, now - permit.at))
+        return after
 
 
-class Shut(Unpaced):
+class Shut(FixedLimit):
     def __init__(self, until):
+        super().__init__(1000)
         self.until = until
 
     def ready_in(self, now, in_flight):
@@ -240,7 +240,7 @@ def test_any_cancellations_lose_no_permit_and_no_place(seed):
 def test_closing_sends_all_who_wait_back_at_once(kind):
     async def main():
         limiter = open_limiter(**kind)
-        if not isinstance(kind.get("pace"), Unpaced):
+        if not isinstance(kind.get("pace"), FixedLimit):
             await limiter.admit(10)
         waiting = [asyncio.ensure_future(limiter.admit(10)) for _ in range(20)]
         await asyncio.sleep(0.1)
@@ -398,7 +398,7 @@ def test_a_paused_limiter_can_be_closed():
 
 
 def test_a_rest_is_told_to_the_pace_and_taken_off_an_outage():
-    class Told(Unpaced):
+    class Told(FixedLimit):
         rests = ()
 
         def rested(self, now):
@@ -416,7 +416,7 @@ def test_a_rest_is_told_to_the_pace_and_taken_off_an_outage():
 
 
 def test_the_pace_is_told_how_long_the_service_was_away():
-    class Told(Unpaced):
+    class Told(FixedLimit):
         back = ()
 
         def came_back(self, now, away):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 from arkbatch.core.steered import Steered
 from arkbatch.core.text import count, duration, printable, short
@@ -97,8 +98,9 @@ def _speed(speed: Speed) -> str:
     return f"{short(speed.rows_per_minute)} rows and {short(speed.tokens_per_minute)} tokens a minute{left}"
 
 
-def _limits(limits: dict[str, float | None]) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in limits.items() if value is not None)
+def _limits(limits: dict[str, Any]) -> str:
+    numbers = ", ".join(f"{name} {value:g}" for name, value in limits.items() if isinstance(value, int | float))
+    return f"{numbers}, fixed" if limits.get("mode") == "fixed" else numbers
 
 
 def pace_text(note: PaceNote, *, over: bool) -> str:

@@ -1,0 +1,125 @@
+"""What was granted and refused since the pace last changed, and what that says of the cause.
+
+Three causes look alike in one reply and differ in many: a limit of the rate (fewer refusals when calls go slower), a
+limit of calls in flight (calls are refused when many are in flight, and granted when few are), and chance (the same
+share is refused at any pace). Counts only, so the state is constant.
+"""
+
+import math
+from enum import StrEnum
+
+from arkbatch.core.types import Scope
+from arkbatch.limits.permit import Permit
+from arkbatch.limits.token_rate import Window
+
+MINUTE = 60.0  # s; limits are counted by the minute or shorter
+FEWEST = 3  # refusals, below which nothing is concluded
+TOLERATED = 0.002  # share refused that is not worth slowing down for
+SIGMAS = 3.0  # by which refusals must pass those that chance explains
+NAMED_ABOVE = 4  # times as many calls granted with as many in flight: words that name concurrency are wrong
+
+
+class Suspect(StrEnum):
+    """What may be the cause of refusals."""
+
+    RATE = "rate"
+    WIDTH = "width"
+
+
+class CallCounts:
+    """All calls sent, and those not refused, of which the last minute is known by the second."""
+
+    __slots__ = ("_began", "_minute", "granted", "sent")
+
+    def __init__(self, now: float) -> None:
+        self._began = now
+        self._minute = Window(now, MINUTE, 1.0)
+        self.sent = self.granted = 0
+
+    def add(self, now: float) -> int:
+        """Count a call that starts. Returns its number."""
+        self.sent += 1
+        self.granted += 1
+        self._minute.add(now, 1)
+        return self.sent
+
+    def refuse(self, now: float, sent_at: float) -> None:
+        """The call that was sent then was not granted."""
+        self.granted -= 1
+        self._minute.correct(now, sent_at, -1)
+
+    def per_second(self, now: float, seconds: float = MINUTE) -> float:
+        """Calls granted a second over the last so many seconds, as far as they were watched."""
+        watched = min(max(now - self._began, 0.1), seconds)
+        return self._minute.last(now, watched) / watched
+
+
+class Evidence:
+    """Since `since`, when call number `first` was the next.
+
+    refused: calls refused; fewest: the fewest calls that were in flight beside one that was refused
+    """
+
+    __slots__ = ("_above", "_beside", "_counts", "_granted", "_named", "fewest", "first", "refused", "since")
+
+    def __init__(self, now: float, counts: CallCounts) -> None:
+        self._counts = counts
+        self.begin(now)
+
+    def begin(self, now: float) -> None:
+        """Count anew from the next call on."""
+        self.since, self.first = now, self._counts.sent + 1
+        self.refused = self._named = self._above = self._granted = self._beside = 0
+        self.fewest = math.inf
+
+    def add_refusal(self, permit: Permit, scope: Scope) -> None:
+        """Count a refused call, unless it is older than the evidence."""
+        if permit.number >= self.first:
+            self.refused += 1
+            self._named += scope is Scope.CONCURRENCY
+            self.fewest = min(self.fewest, permit.beside)
+
+    def add_grant(self, permit: Permit) -> None:
+        """Count a call that was answered, unless it is older than the evidence."""
+        if permit.number >= self.first:
+            self._granted += 1
+            self._beside += permit.beside
+            self._above += permit.beside >= self.fewest
+
+    @property
+    def sent(self) -> int:
+        """Calls since then."""
+        return max(self._counts.sent + 1 - self.first, self.refused, 1)
+
+    @property
+    def granted(self) -> int:
+        """Those that were not refused so far."""
+        return self.sent - self.refused
+
+    @property
+    def share(self) -> float:
+        """Of the calls that was refused."""
+        return self.refused / self.sent
+
+    def sent_per_second(self, now: float) -> float:
+        return self.sent / max(now - self.since, 0.05)
+
+    def exceeds(self, floor: float, *, fewest: int = FEWEST) -> bool:
+        """Whether more was refused than chance explains, where the share `floor` is refused at any pace."""
+        by_chance = max(floor, TOLERATED) * self.sent
+        return self.refused >= fewest and self.refused > by_chance + SIGMAS * math.sqrt(by_chance)
+
+    @property
+    def is_named(self) -> bool:
+        """The words of most refusals name the calls in flight."""
+        return self._named * 2 > self.refused
+
+    @property
+    def suspect(self) -> Suspect:
+        """The cause that the words name, or else what separates the refused calls from the granted ones."""
+        if self.is_named:
+            is_width = self._above <= NAMED_ABOVE * self.refused
+        else:
+            is_width = self._granted >= 2 * self.refused >= 2 * FEWEST and self._above * 2 <= self.refused
+        is_separated = 1 <= self.fewest < math.inf and self.fewest * self._granted >= self._beside
+        return Suspect.WIDTH if is_width and is_separated else Suspect.RATE

@@ -1,0 +1,50 @@
+"""A limit that does not adapt (`[limits] mode = "fixed"`): calls go as the user allows, refused or not.
+
+The requests and tokens a minute that the user gave are kept by the limiter. A row that was refused waits as long as
+its own reply asked for.
+"""
+
+import math
+
+from arkbatch.core.types import Scope
+from arkbatch.limits.permit import Permit
+from arkbatch.limits.starting_point import Found, Memory, Ramp
+
+
+class FixedLimit:
+    """So many calls at once, whatever the service says."""
+
+    reason = "the limits are fixed: they do not adapt to the service"
+    found = Found(None, None)
+
+    def __init__(self, concurrency: float = math.inf) -> None:
+        self.concurrency = concurrency
+        self._numbers = 0
+
+    def ready_in(self, now: float, in_flight: int) -> float:  # noqa: ARG002 - the adaptive limit needs them
+        return math.inf if in_flight >= self.concurrency else 0.0
+
+    def sent(self, now: float) -> int:  # noqa: ARG002
+        self._numbers += 1
+        return self._numbers
+
+    def granted(self, now: float, permit: Permit) -> None: ...
+
+    def refused(self, now: float, permit: Permit, scope: Scope, after: float | None) -> float | None:  # noqa: ARG002
+        return after
+
+    def told(self, now: float, remaining: int, reset: float) -> None: ...
+
+    def rested(self, now: float) -> None: ...
+
+    def came_back(self, now: float, away: float) -> None: ...
+
+    def allow_concurrency(self, concurrency: int) -> None:
+        """Another number of calls at once."""
+        self.concurrency = concurrency
+
+    def allow_rate(self, now: float, rate: float | None, ramp: Ramp | None = None) -> None: ...
+
+    def memory(self) -> Memory:
+        """Nothing was found out."""
+        return Memory()

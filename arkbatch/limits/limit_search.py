@@ -1,0 +1,270 @@
+"""What refusals teach about the rate and the calls in flight: cut to what was granted, and see whether it helped.
+
+A cut is a test. If fewer calls are refused after it, what was cut was the cause, and stays. If as many are refused,
+it was not: the old value comes back, and the share that is refused at any pace is remembered as the *floor*. Only
+what is refused beyond the floor is evidence from then on. Now and then the floor is tested too.
+"""
+
+import math
+
+from msgspec import Struct
+
+from arkbatch.limits.evidence import FEWEST, MINUTE, TOLERATED, CallCounts, Evidence, Suspect
+from arkbatch.limits.search_curve import BEGIN, QUICKEST, SearchCurve
+
+EXPECTED = 10.0  # refusals that a test has to expect, so that their absence means something
+FEWER, AS_OFTEN = 0.3, 0.6  # of the share before: the cut helped and is the answer; it did not help
+CHANCE_FOR_SURE = 0.01  # share of the calls; less may be a limit that moves a little
+NEARLY = 0.9  # of the base; above it, it was not really cut
+MOST_CHANCE = 0.45  # share of the calls; more is never taken for chance
+LONGEST_TEST = 100.0  # s
+SHORTEST_MEASURE, LATELY = 1.0, 10.0  # s; over which granted calls are counted, at first and once a limit is known
+FAR = 1.2  # times the base; refused so far above it, the base is not the limit
+CHECK_AFTER, CHECK_DEPTH = 20.0, 0.8  # times as many calls as the check takes; of the rate
+FEWEST_GRANTED = 4  # calls between two closures, to tell a rate from them
+CLOSED_LITTLE, CLOSED_MUCH = 0.02, 0.3  # share of the time; between them a closure may come at any pace
+OPEN_AT_LEAST = 0.1  # of the time that it was closed; less is the same closure
+INCIDENT_SECONDS = 15.0  # the first closure, if it is shorter, says nothing of a limit
+DEEPEST_CUT = 0.25  # of the rate; a window that is used up just after a cut looks as if nothing were granted
+
+
+class Cut(Struct, frozen=True):
+    """A cut whose effect is awaited.
+
+    share: refused before it, of `per_second` calls; value, base: of the curve that was cut, as they were
+    """
+
+    suspect: Suspect
+    share: float
+    per_second: float
+    value: float
+    base: float
+
+    @property
+    def depth(self) -> float:
+        """How deep it has to be to show whether so large a share of refusals depends on the rate."""
+        return max(self.share, min(2 * self.share, 0.1))
+
+
+class ClosureCut(Struct, frozen=True):
+    """The rate before a closure made it smaller, and for which share of the time the service was closed."""
+
+    value: float
+    base: float
+    closed: float
+
+
+class LimitSearch:
+    """The rate and the width that the service grants, as found so far.
+
+    rate: calls a second; width: calls in flight; floor: share of the calls that is refused at any pace
+    has_met: a refusal has shown a limit of the rate; reason: one phrase, why the pace is what it is
+    """
+
+    def __init__(self, now: float, counts: CallCounts, rate: SearchCurve, width: SearchCurve, reason: str) -> None:
+        self.rate, self.width, self.reason = rate, width, reason
+        self.evidence = Evidence(now, counts)
+        self.floor = 0.0
+        self.has_met = False
+        self._counts = counts
+        self._cut: Cut | None = None
+        self._check_at, self._check_every = math.inf, CHECK_AFTER  # numbers of calls
+        self._opened_at, self._granted_then = now, 0
+        self._is_first_closure = True
+        self._before: ClosureCut | None = None
+        self._closed_by_chance = 0.0  # share of the time
+
+    @property
+    def is_holding(self) -> bool:
+        """The effect of a cut is awaited, so nothing may rise."""
+        return self._cut is not None
+
+    def look(self, now: float) -> None:
+        """A call is sent: conclude what can be concluded from the last cut."""
+        cut = self._cut
+        if cut is not None and (self.evidence.sent * cut.share >= EXPECTED or now - self.evidence.since > LONGEST_TEST):
+            self._conclude(now, cut)
+
+    def begin_anew(self, now: float) -> None:
+        """What was counted before now says nothing of what comes."""
+        self._begin(now)
+        self._opened_at, self._granted_then = now, self._counts.granted
+
+    # ---- refusals between calls that are granted
+
+    def weigh(self, now: float) -> None:
+        """A call was refused while others are granted."""
+        evidence = self.evidence
+        if self._cut is not None:
+            if evidence.refused >= 2 * EXPECTED:
+                self._conclude(now, self._cut)
+            return
+        curve = self._curve(self._suspect)
+        fewest = 1 if curve.is_testing and not self.floor else FEWEST
+        if evidence.exceeds(self.floor, fewest=fewest):
+            self._cut_suspect(now)
+        elif self.floor and evidence.sent * self.floor >= EXPECTED * 4:
+            self._check_floor(now)
+
+    @property
+    def _suspect(self) -> Suspect:
+        """More calls a minute are more in flight too: what was just raised is the first suspect."""
+        evidence, width = self.evidence, self.width
+        if width.is_testing and evidence.fewest >= width.base:
+            return Suspect.WIDTH
+        return Suspect.RATE if self.rate.is_testing and not evidence.is_named else evidence.suspect
+
+    def _curve(self, suspect: Suspect) -> SearchCurve:
+        return self.width if suspect is Suspect.WIDTH else self.rate
+
+    def _cut_suspect(self, now: float, before: Cut | None = None) -> None:
+        """Go on at what was granted. before: a cut that did not help enough, whose old value is kept in mind."""
+        evidence, suspect = self.evidence, self._suspect
+        seconds = now - evidence.since
+        self._cut = None
+        if evidence.granted < 2 or seconds < SHORTEST_MEASURE:
+            return
+        curve = self._curve(suspect)
+        value, base = curve.value, curve.base
+        if before is not None and before.suspect is suspect:
+            value, base = before.value, before.base
+        cut = Cut(suspect, evidence.share, evidence.sent_per_second(now), value, base)
+        was_tried = curve.is_testing and evidence.refused < FEWEST  # more was tried, and the base stands
+        if suspect is Suspect.WIDTH:
+            self._cut_width(now, evidence.fewest)
+        else:
+            self._cut_rate_to_granted(now, cut, seconds)
+        self._begin(now)
+        self._cut = None if was_tried else cut
+
+    def _cut_rate_to_granted(self, now: float, cut: Cut, seconds: float) -> None:
+        rate, granted = self.rate, self.evidence.granted / seconds
+        was_testing = rate.is_testing
+        if rate.base < math.inf and (was_testing or seconds < LATELY):
+            seconds = max(min(LATELY, now - self._opened_at), seconds)
+            granted = self._counts.per_second(now, seconds)
+        self._cut_rate(granted, seconds)
+        if not was_testing:
+            rate.go_on_from(min(rate.value, cut.per_second * (1 - cut.depth)))
+
+    def _conclude(self, now: float, cut: Cut) -> None:
+        """Enough calls went after the cut to see whether fewer are refused."""
+        share = self.evidence.share
+        is_slower = self.evidence.sent_per_second(now) <= cut.per_second * (1 - cut.depth / 2)
+        is_as_often = cut.share * AS_OFTEN <= share <= cut.share / AS_OFTEN
+        is_enough = self.evidence.refused >= EXPECTED / 2
+        if is_enough and is_as_often and share < MOST_CHANCE and (is_slower or cut.suspect is Suspect.WIDTH):
+            self._take_for_chance(now, cut, share)
+        elif share <= max(cut.share * FEWER, TOLERATED):
+            self._lower_floor(share)
+            if cut.suspect is Suspect.RATE:
+                self.rate.go_on_from(self.rate.base * BEGIN)
+            self._begin(now)
+        else:
+            self._cut_suspect(now, cut)
+
+    def _take_for_chance(self, now: float, cut: Cut, share: float) -> None:
+        """Slower calls, or fewer at once, were refused as often."""
+        if not self.floor:
+            self._check_every = CHECK_AFTER
+        self.floor = max(self.floor, share)
+        self._check_at = self._counts.sent + self._check_every * EXPECTED / share
+        curve = self._curve(cut.suspect)
+        if cut.suspect is Suspect.WIDTH:
+            curve.base = cut.base
+        else:
+            curve.base = min(cut.base, cut.per_second)
+            if share > CHANCE_FOR_SURE or cut.base == math.inf:
+                curve.patience = QUICKEST
+        curve.go_on_from(min(cut.value, curve.base))
+        self._begin(now)
+
+    def _check_floor(self, now: float) -> None:
+        """Now and then go slower, to see whether that brings fewer refusals after all."""
+        evidence, rate = self.evidence, self.rate
+        if self._counts.sent < self._check_at:
+            self._lower_floor(evidence.share)
+            self._begin(now)
+            return
+        self._check_every *= 2
+        cut = Cut(Suspect.RATE, self.floor, evidence.sent_per_second(now), rate.value, rate.base)
+        rate.base = min(cut.per_second * CHECK_DEPTH, rate.value)
+        rate.go_on_from(rate.base)
+        self._begin(now)
+        self._cut = cut
+
+    def _lower_floor(self, share: float) -> None:
+        self.floor = min(self.floor, (self.floor + share) / 2)
+
+    def _begin(self, now: float) -> None:
+        self.evidence.begin(now)
+        self._cut = None
+
+    # ---- closures: for a while, all was refused
+
+    def learn_closure(self, now: float, first_at: float, until: float, before: float) -> None:
+        """All was refused from `first_at` until `until`. before: calls granted a second in the minute before it.
+
+        From the end of one closure to the end of the next, a window of the server was used up and has turned over. So
+        the calls granted in that time are its limit, whatever its window is like.
+        """
+        suspect, fewest = self._suspect, self.evidence.fewest
+        if until - first_at > SHORTEST_MEASURE:
+            self._begin(now)  # what was refused in it did not come between granted calls
+        seconds, granted = until - self._opened_at, self._counts.granted - self._granted_then
+        was_open = first_at - self._opened_at > OPEN_AT_LEAST * (until - first_at)
+        if granted < FEWEST_GRANTED or seconds < SHORTEST_MEASURE or not was_open:
+            return
+        closed = (until - first_at) / seconds
+        is_incident = self._is_first_closure and until - first_at < INCIDENT_SECONDS
+        self._is_first_closure = False
+        self._opened_at, self._granted_then = until, self._counts.granted
+        if suspect is Suspect.WIDTH:
+            self._cut_width(now, fewest)
+            self._begin(now)
+        elif seconds > 2 * MINUTE:
+            self._learn_rate(now, before, MINUTE, closed)
+        elif not is_incident:
+            self._learn_rate(now, granted / seconds, seconds, closed)
+
+    def _learn_rate(self, now: float, granted: float, seconds: float, closed: float) -> None:
+        """One closure may have any cause. A rate that was too high is closed for less of the time once it is cut."""
+        rate, last, self._before = self.rate, self._before, None
+        if closed <= self._closed_by_chance:
+            return
+        is_chance = last is not None and not rate.is_testing and CLOSED_LITTLE < closed < CLOSED_MUCH
+        if is_chance and last is not None and closed >= AS_OFTEN * last.closed:
+            self._closed_by_chance = closed / AS_OFTEN
+            rate.base = last.base
+            rate.go_on_from(min(last.value, last.base))
+        else:
+            self._closed_by_chance = 0.0
+            before = ClosureCut(rate.value, rate.base, closed)
+            self._cut_rate(granted, seconds)
+            if seconds > LATELY / 2 and rate.base < NEARLY * before.base:
+                self._before = before
+        self._begin(now)
+
+    # ---- cuts
+
+    def _cut_rate(self, granted: float, seconds: float) -> None:
+        """So many calls a second were granted over so many seconds while others were refused."""
+        rate = self.rate
+        granted /= 1.0 - self.floor
+        known = min(rate.value, rate.base)
+        if known < math.inf:
+            granted = max(granted, known * DEEPEST_CUT)
+        if rate.base < math.inf and rate.is_testing:
+            granted = max(granted, rate.base) if rate.value > FAR * rate.base else rate.base
+        rate.meet(min(granted, rate.value), granted, quick=seconds)
+        self.has_met = True
+        self.reason = f"the service refused more than {rate.base * 60:.0f} calls a minute"
+
+    def _cut_width(self, now: float, fewest: float) -> None:
+        """With so few calls beside it a call was refused, so as many are granted."""
+        width, evidence = self.width, self.evidence
+        if not evidence.is_named and not width.is_testing:
+            self.rate.forget()  # the rate was cut for what the calls in flight did
+            self.has_met = False
+        width.meet(min(fewest, width.value), self._counts.per_second(now))
+        self.reason = f"the service refused more than {width.base:.0f} calls at once"
