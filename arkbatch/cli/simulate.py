@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from arkbatch.core.errors import UsageError
-from arkbatch.simulator.faults import MENU
+from arkbatch.simulator.faults import BATCH_MENU, MENU
 from arkbatch.simulator.settings import ACCESS_KEY, CERTIFICATES, Settings
 
 
@@ -35,6 +35,10 @@ from arkbatch.simulator.settings import ACCESS_KEY, CERTIFICATES, Settings
 @click.option("--batch-slots", type=click.IntRange(1), help="Batch calls worked on at a time; the rest wait in line.")
 @click.option("--batch-queue", type=click.IntRange(0), help="Batch calls that may wait; the next one is a 429.")
 @click.option("--batch-retry-after", type=click.IntRange(1), help="Seconds that this 429 says to wait.")
+@click.option("--batch-seconds", default=0.0, metavar="SECONDS", help="Mean time that a batch of files takes.")
+@click.option("--batch-store", default="", metavar="DIR", help="Keep files and batches here, also after a restart.")
+@click.option("--batch-fault", "batch_fault", multiple=True, metavar="NAME=RATE", help="Such as lost_create=0.2.")
+@click.option("--enqueued-tokens", type=click.IntRange(1), help="Tokens of one model that may wait in batches.")
 @click.option("--chunks", type=click.IntRange(1), help="Equal pieces of a streamed text. Without: short, uneven ones.")
 @click.option("--certificate", type=click.Choice(CERTIFICATES), default="good", help="For encrypted calls.")
 @click.option("--blobs", default=1, type=click.IntRange(1), help="Encrypted texts in a row that an answer comes in.")
@@ -48,6 +52,7 @@ def command(
     list_faults: bool,
     fault: tuple[str, ...],
     pairs: tuple[str, ...],
+    batch_fault: tuple[str, ...],
     **chosen: Any,
 ) -> None:
     """Serve an Ark look-alike on this machine: no key, no cost. Chat (streaming, tools, encryption), embeddings,
@@ -63,7 +68,10 @@ def command(
         _print_menu()
     elif expose or _is_loopback(host):
         access_keys = dict(map(_pair, pairs)) or dict([ACCESS_KEY])
-        settings = Settings(faults=dict(map(_rate, fault)), access_keys=access_keys, **chosen)
+        batch_faults = dict(map(_rate, batch_fault))
+        settings = Settings(
+            faults=dict(map(_rate, fault)), batch_faults=batch_faults, access_keys=access_keys, **chosen
+        )
         asyncio.run(_serve(settings, host, port))
     else:
         raise UsageError(f"{host} can be reached from other machines; add --expose if that is meant")
@@ -122,6 +130,9 @@ def _say_goodbye(outcomes: Counter[str]) -> None:
 def _print_menu() -> None:
     for name, fault in MENU.items():
         click.echo(f"{name:19}{fault.about}")
+    click.echo("Of batches, by --batch-fault NAME=RATE:")
+    for name, about in BATCH_MENU.items():
+        click.echo(f"{name:19}{about}")
 
 
 def _rate(written: str) -> tuple[str, float]:

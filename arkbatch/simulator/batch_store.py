@@ -5,7 +5,7 @@ same bodies get online. With a directory everything is kept on disk, so that ano
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,25 +25,6 @@ STATE = "state.json"
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 _VALIDATING_SHARE = 0.1  # of the time that a batch takes
 
-BATCH_MENU: Mapping[str, str] = {
-    "lost_upload": "the connection ends after a file was accepted",
-    "lost_create": "the connection ends after a batch was accepted",
-    "poll_502": "502 to a look at a batch or a list",
-    "torn_content": "the connection ends in the middle of a file",
-    "late_file": "400, a file cannot be found for 5 seconds after it was uploaded",
-    "slow_list": "a batch stands in no list for its first 90 seconds",
-    "hang": "a batch that stays in_progress until it is cancelled",
-    "no_output": "completed without any file, and nothing was done",
-    "missing_lines": "rows without a line in either file",
-    "doubled_lines": "rows with two lines, both billed",
-    "misplaced_lines": "good lines in the error file",
-    "failed_lines": "rows with an error 500",
-    "expired": "half of the rows are done when the window ends",
-    "bad_line": "failed, since one line is not what it should be",
-    "token_limit": "failed once, since too many tokens wait",
-    "strange_state": "a state that no document names, for a while",
-    "torn_line": "an output file whose last line is cut off",
-}
 # Those that concern a call and not a batch; each call is drawn anew.
 OF_CALLS = frozenset({"lost_upload", "lost_create", "poll_502", "torn_content"})
 # At most one of these strikes a batch.

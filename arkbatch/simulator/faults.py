@@ -67,6 +67,26 @@ MENU: Mapping[str, Fault] = {
     "set_limit": Fault("429, the user's own spending limit is reached", refusals.SET_LIMIT),
 }
 
+BATCH_MENU: Mapping[str, str] = {
+    "lost_upload": "the connection ends after a file was accepted",
+    "lost_create": "the connection ends after a batch was accepted",
+    "poll_502": "502 to a look at a batch or a list",
+    "torn_content": "the connection ends in the middle of a file",
+    "late_file": "400, a file cannot be found for 5 seconds after it was uploaded",
+    "slow_list": "a batch stands in no list for its first 90 seconds",
+    "hang": "a batch that stays in_progress until it is cancelled",
+    "no_output": "completed without any file, and nothing was done",
+    "missing_lines": "rows without a line in either file",
+    "doubled_lines": "rows with two lines, both billed",
+    "misplaced_lines": "good lines in the error file",
+    "failed_lines": "rows with an error 500",
+    "expired": "half of the rows are done when the window ends",
+    "bad_line": "failed, since one line is not what it should be",
+    "token_limit": "failed once, since too many tokens wait",
+    "strange_state": "a state that no document names, for a while",
+    "torn_line": "an output file whose last line is cut off",
+}
+
 # What happens in place of an answer, streamed or not.
 BEFORE_ANSWERS = frozenset({"stall", "drop_before", "bad_gateway"})
 

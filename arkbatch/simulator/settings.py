@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct, field
 
 from arkbatch.core.errors import UsageError
-from arkbatch.simulator.faults import MENU
+from arkbatch.simulator.faults import BATCH_MENU, MENU
 
 ACCESS_KEY = ("AKLTsimulated", "simulated-secret")  # the one that is known unless the settings name others
 
@@ -97,10 +97,15 @@ def check(settings: Settings) -> None:
             raise UsageError(f"{name} is {getattr(settings, name)}; it cannot be negative")
     if settings.certificate not in CERTIFICATES:
         raise UsageError(f"there is no certificate {settings.certificate!r}, only {', '.join(CERTIFICATES)}")
-    for name, rate in settings.faults.items():
-        if name not in MENU:
-            raise UsageError(f"there is no fault named {name!r}; the menu is {', '.join(MENU)}")
-        if not 0 <= rate <= 1:
-            raise UsageError(f"the rate of fault {name} is {rate}; it must lie between 0 and 1")
+    _check_rates(settings.faults, MENU, "fault")
+    _check_rates(settings.batch_faults, BATCH_MENU, "fault of batches")
     if sum(settings.faults.values()) > 1 + 1e-9:
         raise UsageError("the rates of all faults together exceed 1")
+
+
+def _check_rates(rates: Mapping[str, float], menu: Mapping[str, object], what: str) -> None:
+    for name, rate in rates.items():
+        if name not in menu:
+            raise UsageError(f"there is no {what} named {name!r}; the menu is {', '.join(menu)}")
+        if not 0 <= rate <= 1:
+            raise UsageError(f"the rate of {what} {name} is {rate}; it must lie between 0 and 1")
