@@ -29,6 +29,7 @@ COMMANDS = {
     "report": "Write what happened in a run as one HTML page.",
     "estimate": "Estimate tokens, cost and time before a run.",
     "cost": "Show what runs have cost, by model, day, hour or prefix.",
+    "providers": "List the providers that are known by name.",
     "prices": "List the prices that costs are counted with.",
     "notify": "Send a trial message to where a run would tell how it ends.",
     "init": "Write a commented job file and a small input to start from.",

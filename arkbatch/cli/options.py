@@ -76,6 +76,7 @@ _ASKING = (
     click.option("--model", metavar="M", help="Model id or endpoint id (ep-...) for rows that name none."),
     click.option("--set", "set_", multiple=True, metavar="KEY=VALUE", help="A request parameter: temperature=0.2."),
     click.option("--prices", metavar="FILE", help="Prices of your own (TOML), over those that arkbatch knows."),
+    click.option("--provider", metavar="NAME", help="A provider by name: its address and key; see arkbatch providers."),
     click.option("--base-url", metavar="U", help="Another OpenAI-compatible server."),
     click.option(
         "--lane",

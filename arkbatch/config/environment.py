@@ -19,6 +19,7 @@ stronger place is refused instead of being sent to that address.
 
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -29,6 +30,8 @@ from arkbatch.core.errors import UsageError
 from arkbatch.core.job import NO_KEY, Access, Secret
 from arkbatch.core.secret_variables import ACCESS_KEY, ARK_KEY, OPENAI_KEY, SECRET_KEY, SESSION_TOKENS
 from arkbatch.core.urls import DEFAULT_PORTS, is_local, origin
+from arkbatch.protocol.dialects import NAMES as DIALECTS
+from arkbatch.protocol.dialects import all_dialects, dialect_named
 from arkbatch.transport.control_plane import CONTROL_PLANE
 
 FLAVOUR, CONFIDENTIAL = "VOLC_ARK_ENCRYPTION", "AICC"
@@ -67,6 +70,32 @@ OPENAI = Provider(
     ("api.openai.com",),
 )
 PROVIDERS = (ARK, OPENAI)
+
+
+def _named_providers() -> "list[Provider]":
+    """Return the providers that are known by name; their keys go to their own hosts alone."""
+    return [
+        Provider(each.title, each.key, "", OPENAI.model, each.base_url, each.hosts)
+        for each in all_dialects()
+        if each.key and each.key != OPENAI.key
+    ]
+
+
+def provider_address(name: str) -> "Address":
+    """Return the address of a provider by name, none for "". UsageError: there is none of that name."""
+    if not name:
+        return NOWHERE
+    if name not in DIALECTS:
+        near = get_close_matches(name, DIALECTS, 1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(f"{name} is no provider that is known by name: {hint}`arkbatch providers` lists them")
+    dialect = dialect_named(name)
+    if not dialect.base_url:
+        own = dialect.hosts[0].lstrip(".")
+        raise UsageError(
+            f"{dialect.title} has an address for each customer: give it too, base_url = https://NAME.{own}/..."
+        )
+    return Address(dialect.base_url)
 
 
 class Place(NamedTuple):
@@ -165,7 +194,7 @@ def choose_server(variables: Variables, flag: Address, file: Address, label: str
     """The address by flag, job file, environment and default, in this order; then the key that belongs to it."""
     address, said_by = _chosen_address(variables, flag, file, label)
     base_url = address.url
-    owners = [one for one in PROVIDERS if owns(one, variables.address(one), base_url)]
+    owners = [one for one in (*PROVIDERS, *_named_providers()) if owns(one, variables.address(one), base_url)]
     # Ark's address under the OPENAI names is common: there both own it, and one has a key.
     owner = next((one for one in owners if variables.get(one.key)), owners[0] if owners else None)
     key = _key(variables, owner) if owner else None

@@ -30,6 +30,7 @@ Labels = dict[tuple[str, ...], str]
 # Flags that change a key of the file, and the path of that key.
 FLAG_PATHS = {
     "endpoint": ("endpoint",),
+    "provider": ("provider",),
     "concurrency": ("limits", "concurrency"),
     "rpm": ("limits", "rpm"),
     "tpm": ("limits", "tpm"),
@@ -113,6 +114,9 @@ class JobFile(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
     base_url: Annotated[
         str | None, Meta(description="Address of the API without the last path, by default Ark in Beijing.")
     ] = None
+    provider: Annotated[
+        str, Meta(description="A provider by name, such as deepseek: its address and key; see arkbatch providers.")
+    ] = ""
     certificate: Annotated[
         str, Meta(description="With encrypt: the certificate's file, relative to this one; else the service is asked.")
     ] = ""

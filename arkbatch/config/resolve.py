@@ -22,6 +22,7 @@ from arkbatch.config.environment import (
     Variables,
     checked_address,
     choose_server,
+    provider_address,
     read_variables,
 )
 from arkbatch.config.job_file import FLAG_PATHS, Typed, complete, mistake, read
@@ -166,6 +167,7 @@ def _common(typed: Typed, server: Server, given: Mapping[str, Any], cwd: Path, v
         "query": query,
         "additions": additions,
         "api_key": server.key or NO_KEY,
+        "provider": typed.file.provider,
         "request_id_prefix": typed.file.request_id_prefix,
         "prices_file": given.get("prices", ""),
         "at_ark": server.at_ark or bool(given.get("simulate")),
@@ -259,8 +261,8 @@ def _server(typed: Typed, given: Mapping[str, Any], variables: Variables) -> Ser
     flag, file = given.get("base_url"), typed.file.base_url
     server = choose_server(
         variables,
-        checked_address(flag, "--base-url") if flag else NOWHERE,
-        checked_address(file, f"{typed.label}: base_url", JobError) if file else NOWHERE,
+        checked_address(flag, "--base-url") if flag else provider_address(given.get("provider") or ""),
+        checked_address(file, f"{typed.label}: base_url", JobError) if file else provider_address(typed.file.provider),
         Path(typed.label).name,
     )
     if given.get("simulate"):  # a real key has no business in a simulator

@@ -369,6 +369,7 @@ class Job(Sections, frozen=True, kw_only=True):
     notify: who is told; checked, so that each address can be sent to
     additions: `headers` and `query` with their values
     model_from, base_url_from: where these were said, for people
+    provider: the name of the provider whose dialect is spoken, "" where the address says
     """
 
     input: str
@@ -392,6 +393,7 @@ class Job(Sections, frozen=True, kw_only=True):
     additions: Additions = Additions()
     model_from: str = ""
     base_url_from: str = ""
+    provider: str = ""
 
 
 def asked(job: Job) -> dict[str, Any]:
@@ -425,7 +427,7 @@ def written(job: Job) -> dict[str, Any]:
 
     In the place of a path to a certificate stands its text, for the file may be gone or another one by tomorrow.
     """
-    names = (*Sections.__struct_fields__, "endpoint", "model", "base_url", "request_id_prefix")
+    names = (*Sections.__struct_fields__, "endpoint", "model", "base_url", "request_id_prefix", "provider")
     plain: dict[str, Any] = msgspec.to_builtins({name: getattr(job, name) for name in names})
     if job.endpoint_said:
         plain[ENDPOINT_SAID] = True

@@ -26,6 +26,7 @@ from arkbatch.limits.starting_point import Memory
 from arkbatch.limits.token_rate import Allowance, Budget
 from arkbatch.limits.token_split import Shares, Slope
 from arkbatch.monitor.observer import Observer
+from arkbatch.protocol.dialects import error_numbers
 from arkbatch.protocol.structured_output import Validation
 from arkbatch.rows.media_files import Images
 from arkbatch.rows.packing import Packer, packing
@@ -173,5 +174,6 @@ def build_dependencies(
         check=tools.check if tools else validation,
         tools=tools,
         hedge=job.limits.concurrency if job.hedge and limiter.slow_calls is not None else 0,
+        error_numbers={} if job.simulated else error_numbers(job.provider, job.base_url),
         has_answered=run.journal.ledger.done.count > 0,
     )

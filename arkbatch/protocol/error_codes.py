@@ -301,7 +301,7 @@ def rule_for(said: Complaint, status: int, numbers: Mapping[str, Meaning] = {}) 
 
     numbers: what the codes of this provider mean
     """
-    if (meaning := numbers.get(said.code) or numbers.get(str(said.status))) is not None:
+    if numbers and (meaning := _by_number(said, status, numbers)) is not None:
         return MEANINGS[meaning], True
     for code in _families(said.code):
         if (rule := _match(_BY_CODE, code, said.message)) is not None:
@@ -318,6 +318,13 @@ def rule_for(said: Complaint, status: int, numbers: Mapping[str, Meaning] = {}) 
     rule = _match(_BY_STATUS, status, said.message) or _match(_BY_STATUS, min(max(status // 100, 2), 5), said.message)
     assert rule is not None, f"no rule for status {status}"
     return rule, False
+
+
+def _by_number(said: Complaint, status: int, numbers: Mapping[str, Meaning]) -> Meaning | None:
+    names = [said.code, said.type, str(said.status), f"http_{status}"]
+    if not said.message:
+        names.append(f"http_{status}_empty")
+    return next((numbers[name] for name in names if name in numbers), None)
 
 
 def _meaning(said: Complaint, status: int) -> Meaning | None:
