@@ -14,6 +14,7 @@ from arkbatch.config.environment import (
     checked_address,
     checked_url,
     choose_server,
+    provider_address,
     read_variables,
 )
 from arkbatch.core.errors import UsageError
@@ -128,7 +129,25 @@ def test_model_name_counts_beside_an_address_that_is_not_arks(address):
 
 
 def test_a_key_for_nobody_says_how_to_pair_it():
-    assert f"OPENAI_BASE_URL={DEEPSEEK}" in server({"ARK_API_KEY": "a"}, flag=DEEPSEEK).missing
+    other = "https://llm.example.com/v1"
+    assert f"OPENAI_BASE_URL={other}" in server({"ARK_API_KEY": "a"}, flag=other).missing
+
+
+def test_a_provider_s_own_key_goes_to_its_own_address_alone():
+    keys = {"DEEPSEEK_API_KEY": "d", "ARK_API_KEY": "a"}
+    assert server(keys, flag=DEEPSEEK).key.reveal() == "d"
+    assert server(keys).key.reveal() == "a"
+    assert "DEEPSEEK_API_KEY" in server({"ARK_API_KEY": "a"}, flag=DEEPSEEK).missing
+    assert server(keys, flag="https://api.moonshot.cn/v1").key is None
+
+
+def test_a_provider_by_name_is_its_address_and_a_misspelt_one_is_told():
+    assert provider_address("moonshot-intl").url == "https://api.moonshot.ai/v1"
+    assert provider_address("").url == ""
+    with pytest.raises(UsageError, match="did you mean deepseek"):
+        provider_address("deepsek")
+    with pytest.raises(UsageError, match="an address for each customer"):
+        provider_address("azure")
 
 
 @pytest.fixture
