@@ -120,7 +120,7 @@ def _tell(job: "Job", run: str, sample: Collection[int] = (), run_id: str = "", 
         raise UsageError(f"no row of the sample succeeded; `arkbatch status {job.run_dir}` tells why")
     kinds = Kinds(sample, records.ledger if records else ())
     for row in kinds.wanted(readable_rows(job)):
-        kinds.add(row, None)
+        kinds.add(row)
     found = forecasts(Question(job, datetime.now(UTC), records, seed=run_id), kinds.found)
     click.echo(printable_json(msgspec.json.encode(found)) if as_json else forecasts_text(found, f"Run it:  {run}"))
     return ExitCode.OK

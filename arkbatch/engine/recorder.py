@@ -77,7 +77,8 @@ class OutcomeRecorder:
             self._ended.extend(split_outcome(outcome))
         except Exception as error:  # noqa: BLE001 - an answer of many rows that cannot be told apart
             self._ended.extend(split_failure(_as_failure(outcome, error)))
-        self._has_ended.set()
+        if not self._has_ended.is_set():
+            self._has_ended.set()
 
     def add_interrupted(self, failure: Failure) -> None:
         """Keep what rows have billed that did not come to an end.

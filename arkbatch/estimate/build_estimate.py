@@ -15,9 +15,7 @@ from arkbatch.core.types import Usage
 from arkbatch.estimate.confidence import line
 from arkbatch.estimate.extrapolate import Measured, Price
 from arkbatch.estimate.forecast import (
-    BY_CHARACTERS,
     Ceiling,
-    Counting,
     Estimate,
     Pace,
     from_sample,
@@ -62,7 +60,6 @@ class Question(Struct, frozen=True):
     job: Job
     now: datetime
     records: Records | None = None
-    counting: Counting = BY_CHARACTERS
     seed: str = ""
 
 
@@ -110,7 +107,7 @@ def _estimate(question: Question, kind: Kind, inputs: Inputs, endpoint: str, tar
     pace = Pace(limits.concurrency, limits.rpm, limits.tpm, limits.input_tpm, limits.output_tpm)
     sample, left = _measured(question.records, inputs)
     if not any(one.usage for one in sample):
-        return without_sample(left, price, ceiling, pace, question.counting)
+        return without_sample(left, price, ceiling, pace)
     assert question.records is not None
     sums = question.records.kinds.get(kind) or Sums(bills_of(question.job, kind))
     recorded = sums.recorded(endpoint)
@@ -122,11 +119,9 @@ def _measured(records: Records | None, inputs: Inputs) -> tuple[list[Measured], 
     """The sample, and the rows that are left: input is expected of both as the sample's turned out to be."""
     went_of = {} if records is None else records.sampled
     found = [(sent, went_of[sent.number]) for sent in inputs.sample if sent.number in went_of]
-    told = [(inputs.tokens_of(sent), went.usage["input"]) for sent, went in found if went.usage.get("input")]
+    told = [(sent.tokens, went.usage["input"]) for sent, went in found if went.usage.get("input")]
     start, slope = line(told) if told else (OVERHEAD, 1.0)
-    sample = [
-        Measured(start + slope * inputs.tokens_of(sent), sent.ceiling, went.usage, went.seconds) for sent, went in found
-    ]
+    sample = [Measured(start + slope * sent.tokens, sent.ceiling, went.usage, went.seconds) for sent, went in found]
     return sample, inputs.left(start, slope)
 
 

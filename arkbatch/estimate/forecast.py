@@ -7,7 +7,7 @@ and the high bound to be longer than the longest one met, by what the spread of 
 row has a limit to its answer there is a second high bound, for which they are as long as they may be: it holds
 whatever they are, unless the model passes its limits.
 
-How input is counted, and what tokens cost, is passed in. A run's own overheads (calls that are repeated, waiting
+What tokens cost is passed in. A run's own overheads (calls that are repeated, waiting
 out an overload) are not counted.
 """
 
@@ -26,6 +26,8 @@ Ceiling = Callable[[int, int], Cost | Unknown]  # of so much input and at most s
 
 UNLIMITED = Unknown("a row sets no limit to its answer")
 PASSED = Unknown("an answer was longer than its row's limit, which does not count the chain of thought")
+
+GUESS_FACTOR = 1.6  # rules by characters were seen 56 % off, on text full of digits
 
 
 class Range(Struct, frozen=True):
@@ -53,25 +55,6 @@ class Recorded(Struct, frozen=True):
     input: int = 0
     output: int = 0
     cost: float | Unknown = 0.0
-
-
-class Counting(Struct, frozen=True):
-    """How the input was counted: a row's true input lies so far from its count, by a factor and by tokens."""
-
-    method: str
-    factor: float = 1.0
-    fewer: float = 0.0
-    more: float = 0.0
-
-    def least(self, count: float) -> float:
-        return max(count / self.factor - self.fewer, 1.0)
-
-    def most(self, count: float) -> float:
-        return count * self.factor + self.more
-
-
-# Rules by characters were seen 56 % off, on text full of digits.
-BY_CHARACTERS = Counting("from characters, within a factor of 1.6", factor=1.6)
 
 
 class Estimate(Struct, frozen=True):
@@ -132,20 +115,28 @@ def from_sample(
     )
 
 
-def without_sample(
-    sizes: Sizes, price: Price, ceiling: Ceiling, pace: Pace, counted: Counting = BY_CHARACTERS
-) -> Estimate:
+def _least(guessed: float) -> float:
+    """The fewest input tokens of a request for which so many were guessed."""
+    return max(guessed / GUESS_FACTOR, 1.0)
+
+
+def _most(guessed: float) -> float:
+    """The most of them."""
+    return guessed * GUESS_FACTOR
+
+
+def without_sample(sizes: Sizes, price: Price, ceiling: Ceiling, pace: Pace) -> Estimate:
     """What can be said before anything is sent: input by the rule, and the ceiling. No answer's length is expected."""
     groups, prices = list(sizes.groups()), Prices(price)
     given = Range(
-        sum(group.rows * counted.least(group.tokens) for group in groups),
+        sum(group.rows * _least(group.tokens) for group in groups),
         sum(group.rows * group.tokens for group in groups),
-        sum(group.rows * counted.most(group.tokens) for group in groups),
+        sum(group.rows * _most(group.tokens) for group in groups),
     )
-    least = sum(group.rows * prices.of({"input": ceil(counted.least(group.tokens)), "output": 1}) for group in groups)
+    least = sum(group.rows * prices.of({"input": ceil(_least(group.tokens)), "output": 1}) for group in groups)
     lengths = [group.rows * group.ceiling for group in groups if group.ceiling is not None]
     longest = float(sum(lengths)) if len(lengths) == len(groups) else None
-    most = _ceiling(groups, ceiling, counted.most)
+    most = _ceiling(groups, ceiling, _most)
     everything = Range(given.low, None, None if longest is None or given.high is None else given.high + longest)
     return Estimate(
         rows=sizes.rows,
@@ -159,7 +150,8 @@ def without_sample(
         ceiling=most,
         currency=prices.currency,
         at_most=prices.at_most,
-        method=f"no answer was looked at: input {counted.method}; output only by the rows' own limits",
+        method=f"no answer was looked at: input from characters, within a factor of {GUESS_FACTOR}; "
+        "output only by the rows' own limits",
     )
 
 

@@ -1,8 +1,4 @@
-"""The rows of a job as an estimate sees them: counted by kind and size, the sampled ones kept apart.
-
-Where a row's tokens are not counted by the service, a rule by characters guesses them: its first guess, or, where
-other rows of the kind were counted, that guess corrected by how far it was off there.
-"""
+"""The rows of a job as an estimate sees them: their sizes by kind, guessed from characters, the sample kept apart."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -15,7 +11,7 @@ from arkbatch.core.job import Job
 from arkbatch.core.types import Row
 from arkbatch.estimate.measured import Kind
 from arkbatch.estimate.strata import Sizes, Strata
-from arkbatch.limits.token_estimator import PART, by_characters
+from arkbatch.limits.token_estimator import by_characters
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.rows.source import reader_of, source_of
 
@@ -52,52 +48,36 @@ class Numbers(Protocol):
 
 
 class Sent(Struct, frozen=True):
-    """A row of the sample: the tokens that were counted of it, or else guessed, and the most output that it allows."""
+    """A row of the sample: the input tokens guessed from its characters, and the most output that it allows."""
 
     number: int
     tokens: float
-    counted: bool
     ceiling: int | None
 
 
 class Inputs(Struct):
-    """The rows of one kind. Those without a record are in `counted` or in `guessed`.
+    """The rows of one kind.
 
-    sample: those that were sent
-    rule: tokens that the rule guessed of rows that were counted as well, and those that they had
+    unrecorded: the sizes of the rows without a record; sample: the rows that were sent for the estimate
     """
 
-    counted: Sizes = field(default_factory=Sizes)
-    guessed: Sizes = field(default_factory=Sizes)
+    unrecorded: Sizes = field(default_factory=Sizes)
     sample: list[Sent] = field(default_factory=list)
-    rule: tuple[float, float] = (0.0, 0.0)
 
-    def add(self, row: Row, counted: float | None, *, sent: bool, recorded: bool) -> None:
-        """counted: its texts, by the service, without what is put around a request; None to go by the rule."""
+    def add(self, row: Row, *, sent: bool, recorded: bool) -> None:
+        """Count one row by its characters."""
         size = ENDPOINTS[row.endpoint].size(row.body)
-        by_rule = max(by_characters(size), 1.0)
-        tokens = by_rule if counted is None else counted + PART * size.parts
-        if counted is not None:
-            self.rule = self.rule[0] + by_rule, self.rule[1] + tokens
+        tokens = max(by_characters(size), 1.0)
         if sent:
-            self.sample.append(Sent(row.number, tokens, counted is not None, size.ceiling))
+            self.sample.append(Sent(row.number, tokens, size.ceiling))
         if not recorded:
-            (self.guessed if counted is None else self.counted).add(tokens, size.ceiling)
+            self.unrecorded.add(tokens, size.ceiling)
 
     def left(self, start: float, slope: float) -> Sizes:
         """The rows without a record, by their expected input: `start` for each request, and `slope` for each token."""
         left = Sizes()
-        left.add_all(self.counted, start, slope)
-        left.add_all(self.guessed, start, slope * self._correction)
+        left.add_all(self.unrecorded, start, slope)
         return left
-
-    def tokens_of(self, sent: Sent) -> float:
-        return sent.tokens if sent.counted else sent.tokens * self._correction
-
-    @property
-    def _correction(self) -> float:
-        by_rule, counted = self.rule
-        return counted / by_rule if by_rule else 1.0
 
 
 class Kinds:
@@ -117,15 +97,14 @@ class Kinds:
             if row.number in self._sample or row.number not in self._recorded:
                 yield row
 
-    def add(self, row: Row, counted: float | None) -> None:
-        """One of the wanted rows. `counted` as `Inputs` has it."""
-        inputs = self.found[kind_of(row)]
-        inputs.add(row, counted, sent=row.number in self._sample, recorded=row.number in self._recorded)
+    def add(self, row: Row) -> None:
+        """Count one of the wanted rows."""
+        self.found[kind_of(row)].add(row, sent=row.number in self._sample, recorded=row.number in self._recorded)
 
 
 def by_kind(job: Job, sample: Numbers = (), recorded: Numbers = (), first: int | None = None) -> dict[Kind, Inputs]:
     """All rows of a job, their tokens guessed. `first`: look at no more rows than these."""
     kinds = Kinds(sample, recorded)
     for row in kinds.wanted(readable_rows(job, first)):
-        kinds.add(row, None)
+        kinds.add(row)
     return kinds.found

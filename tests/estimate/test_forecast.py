@@ -16,8 +16,6 @@ from hypothesis import strategies as st
 from arkbatch.estimate.confidence import Shares, growth, line, student
 from arkbatch.estimate.extrapolate import Measured, _scaled
 from arkbatch.estimate.forecast import (
-    BY_CHARACTERS,
-    Counting,
     Pace,
     Range,
     Recorded,
@@ -221,8 +219,8 @@ def test_the_tightest_limit_decides_the_time(pace, seconds):
     assert estimate(rows * 10, rows, pace=pace).seconds.expected == pytest.approx(seconds)
 
 
-def before(rows, counted=BY_CHARACTERS, pace=PACE):
-    return without_sample(sizes_of(rows), **prices() | {"pace": pace}, counted=counted)
+def before(rows, pace=PACE):
+    return without_sample(sizes_of(rows), **prices() | {"pace": pace})
 
 
 def test_without_a_sample_only_the_input_and_the_limits_are_known():
@@ -232,12 +230,6 @@ def test_without_a_sample_only_the_input_and_the_limits_are_known():
     assert found.cost.high == found.ceiling == pytest.approx(10 * (160 * 0.8 + 500 * 8) / 1e6)
     assert 0 < found.cost.low < found.cost.high
     assert (found.seconds.low, found.seconds.expected) == (120, None)
-
-
-def test_tokens_that_the_service_counted_leave_only_what_it_adds_to_each_request_open():
-    found = before([row(100, 0, ceiling=500)] * 10, Counting("counted", fewer=40, more=60))
-    assert found.input == Range(600, 1000, 1600)
-    assert found.method == "no answer was looked at: input counted; output only by the rows' own limits"
 
 
 def test_without_a_limit_on_answers_there_is_no_ceiling():
