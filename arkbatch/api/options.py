@@ -35,7 +35,6 @@ class SharedOptions(TypedDict, total=False):
     sheet: str
     empty: Literal["fail", "skip", "send"]
     allow_empty: bool
-    dedupe: bool
     parameters: Mapping[str, Any]
     concurrency: int
     rpm: float

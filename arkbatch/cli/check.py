@@ -64,7 +64,7 @@ def _run(input_: str, flags: dict[str, Any]) -> str:
         if flags[name] is not None:
             words += [f"--{name.replace('_', '-')}", flags[name]]
     words += ["--no-header"] if flags["header"] is False else []
-    words += [f"--{name.replace('_', '-')}" for name in ("allow_empty", "dedupe") if flags[name]]
+    words += [f"--{name.replace('_', '-')}" for name in ("allow_empty",) if flags[name]]
     if flags["stream"] is not None:
         words.append("--stream" if flags["stream"] else "--no-stream")
     return shlex.join([*words, *(word for setting in flags["set_"] for word in ("--set", setting))])

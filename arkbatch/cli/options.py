@@ -119,7 +119,6 @@ _READING = (
         help="A row whose prompt lacks a value: it fails (default), is skipped, or is sent without.",
     ),
     click.option("--allow-empty", is_flag=True, default=None, help="An input without rows is no mistake."),
-    click.option("--dedupe", is_flag=True, default=None, help="Send rows with equal requests once; each is answered."),
 )
 _TIMING = (
     click.option(

@@ -63,7 +63,6 @@ FLAG_PATHS = {
     "sheet": ("reading", "sheet"),
     "empty": ("reading", "empty"),
     "allow_empty": ("reading", "allow_empty"),
-    "dedupe": ("reading", "dedupe"),
     "window": ("hours", "window"),
     "finish_by": ("hours", "finish_by"),
     "notify": ("notify", "urls"),

@@ -86,9 +86,6 @@ class Reading(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="A row whose prompt lacks a value: fail, skip (it is not sent), or send it without."),
     ] = "fail"
     allow_empty: Annotated[bool, Meta(description="An input without rows is no mistake.")] = False
-    dedupe: Annotated[bool, Meta(description="Rows with equal requests are sent once, and each gets the answer.")] = (
-        False
-    )
 
     def __post_init__(self) -> None:
         if len(self.separator) > 1:

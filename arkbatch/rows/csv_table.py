@@ -8,6 +8,7 @@ can begin at any record. UTF-16, and files whose lines end with CR alone, are cu
 import csv
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -220,7 +221,8 @@ def _text_lines(file: IO[bytes], encoding: str) -> Iterator[str]:
     try:
         yield from text
     finally:
-        text.detach()
+        with suppress(ValueError):  # whoever stopped reading may have closed the file before
+            text.detach()
 
 
 def shape_of(path: Path, reading: Reading) -> Shape:

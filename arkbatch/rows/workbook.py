@@ -6,9 +6,11 @@ calculated and an error cell are both empty. The lines are kept while this proce
 """
 
 import datetime as dt
+import shutil
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -35,8 +37,8 @@ class Workbook:
         stat = path.stat()
         said = (reading.sheet, reading.header, stat.st_size, stat.st_mtime_ns)
         self._folder = _converted(str(path.absolute()), *said)
-        self._lines = Path(self._folder.name) / "rows.jsonl"
-        head = orjson.loads((Path(self._folder.name) / "head.json").read_bytes())
+        self._lines = self._folder.path / "rows.jsonl"
+        head = orjson.loads((self._folder.path / "head.json").read_bytes())
         self.columns = tuple(head["columns"])
         self._sheet, self._rows, self._first = head["sheet"], head["rows"], head["first"]
 
@@ -60,11 +62,19 @@ class Workbook:
         return f"row {number} (row {self._first + number} of sheet {self._sheet!r}) of {self.path}"
 
 
+class _Folder:
+    """A temporary directory, deleted with its object or at the end of the process."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="arkbatch-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
 @lru_cache(maxsize=8)
-def _converted(path: str, sheet: str, header: bool, size: int, mtime_ns: int) -> "tempfile.TemporaryDirectory[str]":  # noqa: ARG001  size and time say whether it is still the same file
+def _converted(path: str, sheet: str, header: bool, size: int, mtime_ns: int) -> "_Folder":  # noqa: ARG001  size and time say whether it is still the same file
     """A directory with the rows of a sheet as lines. It is deleted when nothing holds it any more."""
-    folder: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory(prefix="arkbatch-")
-    words = [sys.executable, "-m", "arkbatch.rows.workbook", path, folder.name, sheet, "1" if header else ""]
+    folder = _Folder()
+    words = [sys.executable, "-m", "arkbatch.rows.workbook", path, str(folder.path), sheet, "1" if header else ""]
     done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603  our own module
     if done.returncode == _NO_LIBRARY:
         raise needs(Path(path), "excel")
