@@ -126,7 +126,17 @@ TOUCHES_OUTSIDE = {
         "timeline",
         "vectors",
     },
-    "rows": {"columnar", "csv_table", "input_file", "json_documents", "media_files", "source", "storage", "workbook"},
+    "rows": {
+        "columnar",
+        "csv_table",
+        "input_file",
+        "json_documents",
+        "media_files",
+        "several_files",
+        "source",
+        "storage",
+        "workbook",
+    },
     "transport": {
         "aiohttp_internals",
         "auth",

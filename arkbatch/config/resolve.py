@@ -38,6 +38,7 @@ from arkbatch.protocol.endpoints.responses import flat_tool
 from arkbatch.rows.columnar import is_data_set
 from arkbatch.rows.first_look import names_model
 from arkbatch.rows.input_file import COMPRESSIONS
+from arkbatch.rows.several_files import is_pattern
 from arkbatch.rows.source import JSON_LINES, TABLES, first_records, missing_input, open_source
 from arkbatch.rows.workbook import WORKBOOKS
 from arkbatch.transport.proxies import check_proxy
@@ -314,7 +315,7 @@ def _input(path: str, typed: Typed, cwd: Path) -> tuple[str, bytes]:
         return STDIN, b""
     else:
         file, name = typed.folder / typed.file.input, f"{typed.label}: input {typed.file.input}"
-    if not file.is_file() and not is_data_set(file):
+    if not file.is_file() and not is_data_set(file) and not is_pattern(file):
         raise missing_input(name, file)
     first = first_records(open_source(file, typed.file.reading), 1)
     return str(file), first[0][2] if first else b""
@@ -328,6 +329,9 @@ def _run_dir(path: str, flag: str | None, typed: Typed, cwd: Path) -> str:
         return str(typed.folder / typed.file.run_dir)
     if path == STDIN:
         return str(cwd / "stdin.run")
+    if is_pattern(cwd / path):
+        folder = (cwd / path).parent
+        return f"{folder}.run" if folder != cwd else str(cwd / "input.run")
     name = (cwd / path).name.removesuffix(".toml")
     for suffix in (*COMPRESSIONS, *INPUT_SUFFIXES):
         name = name[: -len(suffix)] if name.lower().endswith(suffix) and len(name) > len(suffix) else name

@@ -15,6 +15,7 @@ class InputInfo(Struct):
 
     lines: physical lines; rows: those that are not blank
     ends_open: the last line had no newline, so that growth would change that line
+    files: what each looked like, where the input is several files
     """
 
     path: str
@@ -24,3 +25,4 @@ class InputInfo(Struct):
     lines: int
     rows: int
     ends_open: bool = False
+    files: "list[InputInfo]" = []

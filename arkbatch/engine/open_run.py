@@ -42,6 +42,7 @@ from arkbatch.rows.first_look import check_first_rows, look_at, start_notes
 from arkbatch.rows.input_file import Change, compare, spool
 from arkbatch.rows.job_diff import asked_digest, differences
 from arkbatch.rows.parse import problem_of_defaults
+from arkbatch.rows.several_files import size_and_time
 from arkbatch.rows.source import Source, reader_of, source_of
 
 STDIN = "-"
@@ -227,7 +228,7 @@ class OpenRun:
                 self._adopt(
                     info,
                     msgspec.structs.replace(
-                        info.input, path=str(self.input.absolute()), mtime_ns=self.input.stat().st_mtime_ns
+                        info.input, path=str(self.input.absolute()), mtime_ns=size_and_time(self.input)[1]
                     ),
                 )
             case Change.GREW:

@@ -21,6 +21,7 @@ from arkbatch.rows.csv_table import CsvTable
 from arkbatch.rows.input_file import Change, compare, compression, lines, open_input, survey
 from arkbatch.rows.json_documents import JsonDocuments
 from arkbatch.rows.parse import RowReader
+from arkbatch.rows.several_files import SeveralFiles, is_pattern
 from arkbatch.rows.text_encoding import LOOKED_AT, encoding_of
 from arkbatch.rows.workbook import WORKBOOKS, Workbook
 
@@ -119,7 +120,9 @@ def reader_of(job: Job, source: Source) -> RowReader:
 
 
 def open_source(path: Path, reading: Reading = Reading()) -> Source:  # noqa: B008  it is frozen
-    """The input at a path. UsageError: it cannot be read, or it is not clear how."""
+    """The input at a path, or at a pattern of paths. UsageError: it cannot be read, or it is not clear how."""
+    if is_pattern(path):
+        return SeveralFiles(path, lambda each: open_source(each, reading))
     match _format(path, reading):
         case "lines":
             return JsonLines(path)

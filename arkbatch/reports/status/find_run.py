@@ -7,6 +7,7 @@ from pathlib import Path
 from arkbatch.core.errors import RunDirectoryError
 from arkbatch.journal.run_directory import SPOOL, RunDirectory, RunInfo
 from arkbatch.rows.columnar import is_data_set
+from arkbatch.rows.several_files import is_pattern
 
 _TAIL = 1 << 20
 
@@ -25,7 +26,11 @@ def input_file(directory: RunDirectory, info: RunInfo) -> Path | None:
     """The input, also when it was named from another working directory or moved together with the run."""
     named = Path(info.input.path)
     beside = directory / SPOOL if named.name == SPOOL else directory.path.parent / named.name
-    return next((path for path in (named, beside) if path.is_file() or is_data_set(path)), None)
+    return next((path for path in (named, beside) if path.is_file() or is_data_set(path) or _matches(path)), None)
+
+
+def _matches(path: Path) -> bool:
+    return is_pattern(path) and any(path.parent.glob(path.name))
 
 
 def last_lines(path: Path, size: int = _TAIL) -> tuple[list[bytes], bool]:

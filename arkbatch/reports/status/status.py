@@ -29,6 +29,7 @@ from arkbatch.pricing.run_price_file import bill_of
 from arkbatch.pricing.subtotal import Charge
 from arkbatch.reports.status.advice import NO_ROWS, advice, next_step
 from arkbatch.reports.status.find_run import input_file, last_lines, readable
+from arkbatch.rows.several_files import size_and_time
 
 InputState = Literal["as it was", "changed since the last session", "not found"]
 
@@ -199,8 +200,7 @@ def _input_state(directory: RunDirectory, info: RunInfo) -> InputState:
     path = input_file(directory, info)
     if path is None:
         return "not found"
-    stat = path.stat()
-    same = (stat.st_size, stat.st_mtime_ns) == (info.input.size, info.input.mtime_ns)
+    same = size_and_time(path) == (info.input.size, info.input.mtime_ns)
     return "as it was" if same else "changed since the last session"
 
 

@@ -1,0 +1,128 @@
+"""Several files as one input: those that a pattern such as `in/*.parquet` matches, in the order of their numbers.
+
+The rows of a file follow those of the files before it. Rows that are added to the last file, or further files behind
+it, make the input grow; anything else moves rows, and then their records are found again by what the rows hold.
+"""
+
+import glob
+import re
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from hashlib import sha256
+from itertools import zip_longest
+from pathlib import Path
+from typing import Protocol
+
+from arkbatch.core.errors import UsageError
+from arkbatch.core.input_info import InputInfo, Position
+from arkbatch.rows.input_file import Change
+
+
+class OneFile(Protocol):
+    """What is needed of the source of each file."""
+
+    path: Path
+    is_table: bool
+    columns: tuple[str, ...]
+
+    @property
+    def description(self) -> str: ...
+    def records(self, start: Position = ...) -> Iterator[tuple[int, int, bytes]]: ...
+    def survey(self) -> InputInfo: ...
+    def compare(self, known: InputInfo) -> Change: ...
+    def place(self, number: int, offset: int) -> str: ...
+
+
+class SeveralFiles:
+    """The sources of the files, one behind the other."""
+
+    def __init__(self, path: Path, open_one: Callable[[Path], OneFile]) -> None:
+        self.path = path
+        self._sources = [open_one(each) for each in matching_files(path)]
+        kinds = {source.is_table for source in self._sources}
+        if len(kinds) > 1:
+            raise UsageError(f"{path} matches tables and JSON lines: give a pattern for one kind")
+        self.is_table = kinds.pop()
+        self.columns = tuple(dict.fromkeys(name for source in self._sources for name in source.columns))
+
+    @property
+    def description(self) -> str:
+        return f"{len(self._sources)} files, the first of them {self._sources[0].description}"
+
+    @cached_property
+    def _surveys(self) -> list[InputInfo]:
+        return [source.survey() for source in self._sources]
+
+    def records(self, start: Position = Position()) -> Iterator[tuple[int, int, bytes]]:  # noqa: B008  it is frozen
+        """Number, offset in its file and bytes of each row from a position on."""
+        before = 0
+        for place, source in enumerate(self._sources):
+            local = Position()
+            if start.line:
+                lines = self._surveys[place].lines
+                if start.line >= before + lines:
+                    before += lines
+                    continue
+                if start.line > before:
+                    local = Position(start.line - before, start.offset)
+            for number, offset, line in source.records(local):
+                yield before + number, offset, line
+            before += self._surveys[place].lines
+
+    def survey(self) -> InputInfo:
+        files = self._surveys
+        return InputInfo(
+            path=str(self.path),
+            size=sum(each.size for each in files),
+            mtime_ns=max(each.mtime_ns for each in files),
+            sha256=sha256("".join(each.sha256 for each in files).encode()).hexdigest(),
+            lines=sum(each.lines for each in files),
+            rows=sum(each.rows for each in files),
+            files=files,
+        )
+
+    def compare(self, known: InputInfo) -> Change:
+        """What happened to the files since they were surveyed."""
+        changes = []
+        for source, before in zip_longest(self._sources, known.files):
+            if source is None or (before is not None and str(source.path) != before.path):
+                return Change.EDITED
+            changes.append(Change.GREW if before is None else source.compare(before))
+        first_grown = next((place for place, each in enumerate(changes) if each is not Change.SAME), None)
+        if first_grown is None:
+            return Change.SAME
+        only_grew = first_grown >= len(known.files) - 1 and Change.EDITED not in changes
+        return Change.GREW if only_grew else Change.EDITED
+
+    def place(self, number: int, offset: int) -> str:
+        """Where a row stands, for a person."""
+        for source, info in zip(self._sources, self._surveys, strict=True):
+            if number <= info.lines:
+                return source.place(number, offset)
+            number -= info.lines
+        return f"row {number} behind the end of {self.path}"
+
+
+def is_pattern(path: Path) -> bool:
+    """Whether a path stands for the files that it matches; a file of that very name wins."""
+    return any(sign in str(path) for sign in "*?[") and not path.exists()
+
+
+def matching_files(path: Path) -> list[Path]:
+    """The files of a pattern, `part-2` before `part-10`. UsageError: there are none."""
+    found = [Path(each) for each in glob.glob(str(path), recursive=True)]  # noqa: PTH207  the pattern may begin anywhere
+    files = sorted((each for each in found if each.is_file()), key=lambda each: _natural(str(each)))
+    if not files:
+        raise UsageError(f"{path} matches no file")
+    return files
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def size_and_time(path: Path) -> tuple[int, int]:
+    """The size of an input and the time of its last change, of all its files together."""
+    stats = [each.stat() for each in (matching_files(path) if is_pattern(path) else [path])]
+    return sum(each.st_size for each in stats), max(each.st_mtime_ns for each in stats)
