@@ -192,9 +192,9 @@ class _Pieces:
 
     @property
     def is_record(self) -> bool:
-        """Whether there is more than white space."""
+        """Whether there is more than blanks; a TAB may stand between two empty cells."""
         used = self._used
-        return bool(used) and (len(used) > 1 or bool(used[0].strip(b" \t\r\n\0")))
+        return bool(used) and (len(used) > 1 or bool(used[0].strip(b" \r\n\0")))
 
 
 class _TooLong(Exception):
