@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from arkbatch.cli.options import ENDPOINTS, asking, job_from
+from arkbatch.cli.options import ENDPOINTS, asking, job_from, reading
 
 _WITH_VALUE = (
     *("endpoint", "model", "base_url", "lane", "prices", "images", "tools", "schema"),
@@ -17,6 +17,7 @@ _WITH_VALUE = (
 @click.command(short_help="Read every line of an input without sending anything.")
 @click.argument("input_", metavar="INPUT.jsonl|JOB.toml")
 @click.option("--endpoint", metavar=ENDPOINTS, help="What rows ask for if they do not say; a path: /rerank.")
+@reading
 @asking
 @click.option("--json", "as_json", is_flag=True, help="Print all that was found as one JSON line.")
 def command(input_: str, *, as_json: bool, **flags: Any) -> int:

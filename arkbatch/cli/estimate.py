@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from arkbatch.cli.options import ENDPOINTS, asking, job_from, sending
+from arkbatch.cli.options import ENDPOINTS, asking, job_from, reading, sending
 
 if TYPE_CHECKING:
     from arkbatch.core.job import Job
@@ -35,6 +35,7 @@ class _Rows(click.IntRange):
 @click.argument("input_", metavar="INPUT.jsonl|JOB.toml")
 @click.option("-o", "--run-dir", metavar="RUN_DIR", help="Where a sample's results go, as those of `run`.")
 @click.option("--endpoint", metavar=ENDPOINTS, help="What rows ask for if they do not say; a path: /rerank.")
+@reading
 @asking
 @sending
 @click.option("--limit", type=int, metavar="N", help="Only the first N rows of the input.")

@@ -159,8 +159,13 @@ def sending(command: F) -> F:
 
 
 def asking(command: F) -> F:
-    """Options about what is asked, and of which columns."""
-    return _with(command, (*_READING, *_ASKING))
+    """Options about what is asked."""
+    return _with(command, _ASKING)
+
+
+def reading(command: F) -> F:
+    """Options about the columns of an input, and how they are read."""
+    return _with(command, _READING)
 
 
 class _Port(click.IntRange):

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 if TYPE_CHECKING:
     from arkbatch.core.job import Job
 
-from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, sending, serving, timing
+from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, reading, sending, serving, timing
 
 
 @click.command(short_help="Send every row of a prompt file; run it again to resume.")
@@ -21,6 +21,7 @@ from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, sending,
     "--answers", metavar="FILE", help="At the end, write the rows with their answers: .csv, .parquet, .xlsx ..."
 )
 @click.option("--endpoint", metavar=ENDPOINTS, help="What rows ask for if they do not say; a path: /rerank.")
+@reading
 @asking
 @sending
 @timing
