@@ -43,6 +43,17 @@ _REASONING_PLACES = (
     ("output_tokens_details", "reasoning_tokens"),
     ("", "reasoning_tokens"),  # SGLang
 )
+_PLAIN_NAMES = frozenset(
+    (
+        "prompt_tokens",
+        "completion_tokens",
+        "total_tokens",
+        "prompt_tokens_details",
+        "completion_tokens_details",
+    )
+)
+_PLAIN_INPUT_DETAILS = {"cached_tokens": "cached", **INPUT_DETAILS}
+_PLAIN_OUTPUT_DETAILS = {"reasoning_tokens": "reasoning", **OUTPUT_DETAILS}
 _MAX_TOKENS_BELIEVED = 10**12  # a larger count of one call is a fault; it also keeps sums within 64 bits
 _MAX_USD_BELIEVED = 10**5
 
@@ -52,8 +63,35 @@ def usage_in(reply: Mapping[str, Any], *, has_content: bool = False) -> Usage:
 
     has_content: the reply says something, so that an output of zero was not counted
     """
+    if (plain := _plain_meters(reply.get("usage"))) is not None:
+        return plain
     usage = _usage_object(reply)
     return NO_USAGE if usage is None else meters(usage, has_content=has_content)
+
+
+def _plain_meters(usage: object) -> dict[str, int] | None:
+    """Return the meters of a usage in OpenAI's own form that adds up, as nearly all do; None: the rules decide."""
+    if type(usage) is not dict or not usage.keys() <= _PLAIN_NAMES:
+        return None
+    given, output, total = usage.get("prompt_tokens"), usage.get("completion_tokens"), usage.get("total_tokens")
+    if not (type(given) is int and type(output) is int and type(total) is int):
+        return None
+    if given < 0 or output <= 0 or given + output != total or total > _MAX_TOKENS_BELIEVED:
+        return None
+    counted = {"input": given, "output": output}
+    for place, names, whole in (
+        ("prompt_tokens_details", _PLAIN_INPUT_DETAILS, given),
+        ("completion_tokens_details", _PLAIN_OUTPUT_DETAILS, output),
+    ):
+        details = usage.get(place)
+        if not details or type(details) is not dict:
+            continue
+        for name, value in details.items():
+            if value and name in names:
+                if type(value) is not int or not 0 < value <= whole:
+                    return None
+                counted[names[name]] = value
+    return counted
 
 
 def meters(usage: object, *, has_content: bool = False) -> Usage:
