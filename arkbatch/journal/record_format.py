@@ -16,6 +16,8 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from arkbatch.core.speed import tokens_per_second
 from arkbatch.core.types import Attempt, BadRow, Before, Failure, Outcome, Reply, Success, Usage, add_usage
 
+_LEVELS_KEPT = 240  # of a reply; with the record around it, no reader of ours stops below 250
+_TOO_DEEP = "(nested too deeply to be kept)"
 _BODY_KEPT = 65_536  # bytes of a refused reply that a failure keeps
 
 
@@ -249,8 +251,23 @@ def _response(reply: Reply | None, *, judged: bool) -> ResponsePart | None:
 def _compact(body: bytes) -> bytes:
     """JSON as it came, on one line; only a pretty-printed body has to be written anew."""
     if b"\n" in body or b"\r" in body:
-        return orjson.dumps(orjson.loads(body))
+        value = orjson.loads(body)
+        try:
+            return orjson.dumps(value)
+        except orjson.JSONEncodeError:  # nested more deeply than it writes; the answer was paid for and is kept
+            return orjson.dumps(_without_deep_parts(value, _LEVELS_KEPT))
     return body
+
+
+def _without_deep_parts(value: Any, levels: int) -> Any:
+    """The value with a marker in the place of whatever is nested more deeply."""
+    if not isinstance(value, dict | list):
+        return value
+    if not levels:
+        return _TOO_DEEP
+    if isinstance(value, dict):
+        return {name: _without_deep_parts(part, levels - 1) for name, part in value.items()}
+    return [_without_deep_parts(part, levels - 1) for part in value]
 
 
 def _any_json(body: bytes) -> bytes:

@@ -74,6 +74,13 @@ def test_what_no_record_can_hold_fails_its_row_and_no_other(tmp_path, odd):
     assert line["usage"] == usage
 
 
+def test_an_answer_beside_deep_nesting_is_kept_without_the_depth(tmp_path):
+    body = b'{"answer": "yes",\n"extra": ' + b"[" * 300 + b"]" * 300 + b"}"
+    (done, lost), _ = recorded(tmp_path, success(1, reply=whole(body=body)))
+    assert (done[0]["response"]["body"]["answer"], lost) == ("yes", [])
+    assert "nested too deeply" in str(done[0]["response"]["body"]["extra"])
+
+
 def test_an_absurd_count_is_left_out_and_the_answer_kept(tmp_path):
     (done, _), _ = recorded(tmp_path, success(1, usage={"input": HUGE, "output": 5}), success(2))
     assert [line["usage"] for line in done] == [{"output": 5}, {"input": 10, "output": 5}]
