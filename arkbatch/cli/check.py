@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from arkbatch.cli.option_groups import Group, GroupedCommand, option
 from arkbatch.cli.options import ENDPOINTS, asking, job_from, reading
 
 _WITH_VALUE = (
@@ -14,12 +15,19 @@ _WITH_VALUE = (
 )
 
 
-@click.command(short_help="Read every line of an input without sending anything.")
+@click.command(cls=GroupedCommand, short_help="Read every line of an input without sending anything.")
 @click.argument("input_", metavar="INPUT.jsonl|JOB.toml")
-@click.option("--endpoint", metavar=ENDPOINTS, help="What rows ask for if they do not say; a path: /rerank.")
 @reading
 @asking
-@click.option("--json", "as_json", is_flag=True, help="Print all that was found as one JSON line.")
+@option(
+    "--endpoint",
+    metavar=ENDPOINTS,
+    help="What rows ask for: chat, responses, embeddings, or a path such as /rerank.",
+    group=Group.MODEL,
+)
+@option(
+    "--json", "as_json", is_flag=True, help="Print all that was found as one JSON line.", group=Group.INPUT_AND_OUTPUT
+)
 def command(input_: str, *, as_json: bool, **flags: Any) -> int:
     """Read every line of an input as a run would, and send nothing. No key is needed.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from arkbatch.cli.option_groups import Group, GroupedCommand, option
 from arkbatch.cli.options import ENDPOINTS, asking, job_from, reading, sending
 
 if TYPE_CHECKING:
@@ -31,24 +32,44 @@ class _Rows(click.IntRange):
         return rows
 
 
-@click.command(short_help="Estimate tokens, cost and time before a run.")
+@click.command(cls=GroupedCommand, short_help="Estimate tokens, cost and time before a run.")
 @click.argument("input_", metavar="INPUT.jsonl|JOB.toml")
-@click.option("-o", "--run-dir", metavar="RUN_DIR", help="Where a sample's results go, as those of `run`.")
-@click.option("--endpoint", metavar=ENDPOINTS, help="What rows ask for if they do not say; a path: /rerank.")
+@option(
+    "-o",
+    "--run-dir",
+    metavar="RUN_DIR",
+    help="Where a sample's results go, as those of `run`.",
+    group=Group.INPUT_AND_OUTPUT,
+)
 @reading
 @asking
+@option(
+    "--endpoint",
+    metavar=ENDPOINTS,
+    help="What rows ask for: chat, responses, embeddings, or a path such as /rerank.",
+    group=Group.MODEL,
+)
 @sending
-@click.option("--limit", type=int, metavar="N", help="Only the first N rows of the input.")
-@click.option(
+@option("--limit", type=int, metavar="N", help="Only the first N rows of the input.", group=Group.TRIAL)
+@option(
     "--sample",
     is_flag=False,
     flag_value=SAMPLE,
     type=_Rows(1),
     metavar="[N]",
     help=f"Send N rows, spread over the input, and measure ({SAMPLE}).",
+    group=Group.TRIAL,
 )
-@click.option("--simulate", is_flag=True, default=None, help="Answers from a simulator in this process; needs no key.")
-@click.option("--json", "as_json", is_flag=True, help="Print all that is known as one JSON line.")
+@option(
+    "--simulate",
+    is_flag=True,
+    default=None,
+    help="Answers from a simulator in this process; needs no key.",
+    group=Group.TRIAL,
+)
+@option(
+    "--json", "as_json", is_flag=True, help="Print all that is known as one JSON line.", group=Group.INPUT_AND_OUTPUT
+)
 def command(input_: str, *, sample: int | None, as_json: bool, **flags: Any) -> int:
     """Estimate the tokens, the cost and the time of a job. Nothing is sent without --sample.
 

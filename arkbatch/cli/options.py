@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 from msgspec.structs import replace
 
+from arkbatch.cli.option_groups import Group, option
 from arkbatch.core.job import Job
 
 
@@ -44,96 +45,247 @@ def listed(ctx: click.Context, param: click.Parameter, value: str | tuple[str, .
     return list(value) if value else None
 
 
-ENDPOINTS = "chat|responses|embeddings|...|/PATH"  # what --endpoint takes; the names are checked with the job file
+ENDPOINTS = "NAME|/PATH"  # what --endpoint takes; the names are checked with the job file
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _SENDING = (
-    click.option("--concurrency", type=int, metavar="N", help="Calls in flight at once, at most (32; on Ark 512)."),
-    click.option("--rpm", type=Number(), metavar="N", help="Requests a minute, at most."),
-    click.option("--tpm", type=Number(), metavar="N", help="Tokens a minute, at most, input and output together."),
-    click.option("--input-tpm", type=Number(), metavar="N", help="Input tokens a minute, at most."),
-    click.option("--output-tpm", type=Number(), metavar="N", help="Output tokens a minute, at most."),
-    click.option(
-        "--give-up-after", callback=span, metavar="TIME", help="Wait so long for a service that is away (12h)."
+    option(
+        "--concurrency",
+        type=int,
+        metavar="N",
+        help="Calls in flight at once, at most (32; on Ark 512).",
+        group=Group.LIMITS,
     ),
-    click.option("--max-cost", type=Number(), metavar="N", help="The most that the whole run may cost: --max-cost 50"),
-    click.option("--max-tokens", type=int, metavar="N", help="The most tokens that the whole run may use."),
-    click.option(
-        "--fixed", "mode", flag_value="fixed", default=None, help="Keep to these limits; do not adapt to refusals."
+    option("--rpm", type=Number(), metavar="N", help="Requests a minute, at most.", group=Group.LIMITS),
+    option(
+        "--tpm",
+        type=Number(),
+        metavar="N",
+        help="Tokens a minute, at most, input and output together.",
+        group=Group.LIMITS,
     ),
-    click.option("--max-attempts", type=int, metavar="N", help="Attempts before a row is given up (default 5)."),
-    click.option(
-        "--hedge/--no-hedge", default=None, help="Ask once more for an answer that is far too late; both are paid."
+    option("--input-tpm", type=Number(), metavar="N", help="Input tokens a minute, at most.", group=Group.LIMITS),
+    option("--output-tpm", type=Number(), metavar="N", help="Output tokens a minute, at most.", group=Group.LIMITS),
+    option(
+        "--give-up-after",
+        callback=span,
+        metavar="TIME",
+        help="Stop when the service has been away for this long (12h).",
+        group=Group.LIMITS,
     ),
-    click.option("--encrypt", is_flag=True, default=None, help="Encrypt what messages say; needs arkbatch[seal]."),
-    click.option("--certificate", metavar="PEM", help="With --encrypt: this certificate, not the service's own word."),
-    click.option("--project", metavar="P", help="Project of plain model ids, when access keys are used."),
-    click.option("--insecure", is_flag=True, default=None, help="Allow http:// to another machine."),
-    click.option("--timeout", type=Number(), metavar="S", help="Seconds of silence before a call is given up (1800)."),
+    option(
+        "--max-cost",
+        type=Number(),
+        metavar="N",
+        help="The most that the whole run may cost, such as 50.",
+        group=Group.BUDGET,
+    ),
+    option(
+        "--max-tokens", type=int, metavar="N", help="The most tokens that the whole run may use.", group=Group.BUDGET
+    ),
+    option(
+        "--fixed",
+        "mode",
+        flag_value="fixed",
+        default=None,
+        help="Keep to these limits; do not adapt to refusals.",
+        group=Group.LIMITS,
+    ),
+    option(
+        "--max-attempts",
+        type=int,
+        metavar="N",
+        help="Attempts before a row is given up (default 5).",
+        group=Group.LIMITS,
+    ),
+    option(
+        "--hedge/--no-hedge",
+        default=None,
+        help="Send a second call where an answer is far too late; both are paid.",
+        group=Group.LIMITS,
+    ),
+    option(
+        "--encrypt",
+        is_flag=True,
+        default=None,
+        help="Encrypt the text of messages; needs arkbatch[seal].",
+        group=Group.ARK,
+    ),
+    option(
+        "--certificate",
+        metavar="PEM",
+        help="With --encrypt: use this certificate and do not ask the service for one.",
+        group=Group.ARK,
+    ),
+    option(
+        "--project", metavar="P", help="The project of plain model ids, when an access key is used.", group=Group.ARK
+    ),
+    option(
+        "--insecure",
+        is_flag=True,
+        default=None,
+        help="Allow http:// (unencrypted) to another machine.",
+        group=Group.MODEL,
+    ),
+    option(
+        "--timeout",
+        type=Number(),
+        metavar="S",
+        help="Give up a call after this much silence (1800 s).",
+        group=Group.LIMITS,
+    ),
 )
 _ASKING = (
-    click.option("--model", metavar="M", help="Model id or endpoint id (ep-...) for rows that name none."),
-    click.option("--set", "set_", multiple=True, metavar="KEY=VALUE", help="A request parameter: temperature=0.2."),
-    click.option("--prices", metavar="FILE", help="Prices of your own (TOML), over those that arkbatch knows."),
-    click.option("--provider", metavar="NAME", help="A provider by name: its address and key; see arkbatch providers."),
-    click.option("--base-url", metavar="U", help="Another OpenAI-compatible server."),
-    click.option(
+    option("--model", metavar="M", help="Model id or endpoint id (ep-...) for rows that name none.", group=Group.MODEL),
+    option(
+        "--set",
+        "set_",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="A request parameter: temperature=0.2.",
+        group=Group.MODEL,
+    ),
+    option(
+        "--prices",
+        metavar="FILE",
+        help="Your own prices (TOML); they win over those that arkbatch knows.",
+        group=Group.BUDGET,
+    ),
+    option(
+        "--provider",
+        metavar="NAME",
+        help="A provider by name: its address and key; see arkbatch providers.",
+        group=Group.MODEL,
+    ),
+    option("--base-url", metavar="U", help="Another OpenAI-compatible server.", group=Group.MODEL),
+    option(
         "--lane",
         type=click.Choice(["online", "batch", "files"]),
         help="Half price: batch, for ep-bi-... endpoints of Ark; files, for providers that take batch files.",
+        group=Group.BATCH_FILES,
     ),
-    click.option("--images", metavar="DIR", help="Rows may name images and videos in this directory as files."),
-    click.option("--tools", metavar="PY", help="Run the functions of this Python file when a model calls them."),
-    click.option("--schema", metavar="FILE", help="Ask again where an answer does not satisfy this JSON Schema."),
-    click.option(
-        "--stream/--no-stream", default=None, help="Have chat answers streamed; what is recorded is the same."
+    option(
+        "--images",
+        metavar="DIR",
+        help="The directory of images and videos that rows name as files.",
+        group=Group.INPUT_AND_OUTPUT,
+    ),
+    option(
+        "--tools",
+        metavar="PY",
+        help="Run the functions of this Python file when a model calls them.",
+        group=Group.MODEL,
+    ),
+    option(
+        "--schema", metavar="FILE", help="Ask again where an answer does not fit this JSON Schema.", group=Group.MODEL
+    ),
+    option(
+        "--stream/--no-stream",
+        default=None,
+        help="Receive chat answers piece by piece; records stay the same.",
+        group=Group.MODEL,
     ),
 )
 
 
 _READING = (
-    click.option(
+    option(
         "--prompt",
         metavar="TEXT|@FILE",
         help="The prompt of each row, with {column} in it; @FILE reads it from a file.",
+        group=Group.INPUT_AND_OUTPUT,
     ),
-    click.option("--system", metavar="TEXT|@FILE", help="The system message of each row, with {column} in it."),
-    click.option("--text", metavar="TEXT|@FILE", help="The text of each row to make a vector of, with {column} in it."),
-    click.option("--id-column", metavar="NAME", help="The column whose value becomes the custom_id."),
-    click.option("--image-column", metavar="NAME", help="The column with an image: an address, or a file in --images."),
-    click.option("--encoding", metavar="NAME", help="The encoding of a table (found out by default): gb18030."),
-    click.option("--delimiter", metavar="C", help="What stands between cells (found out by default): ';' or tab."),
-    click.option(
+    option(
+        "--system",
+        metavar="TEXT|@FILE",
+        help="The system message of each row, with {column} in it.",
+        group=Group.INPUT_AND_OUTPUT,
+    ),
+    option(
+        "--text",
+        metavar="TEXT|@FILE",
+        help="The text of each row to make a vector of, with {column} in it.",
+        group=Group.INPUT_AND_OUTPUT,
+    ),
+    option(
+        "--id-column",
+        metavar="NAME",
+        help="The column whose value becomes the custom_id.",
+        group=Group.INPUT_AND_OUTPUT,
+    ),
+    option(
+        "--image-column",
+        metavar="NAME",
+        help="The column with an image: an address, or a file in --images.",
+        group=Group.INPUT_AND_OUTPUT,
+    ),
+    option(
+        "--encoding",
+        metavar="NAME",
+        help="The encoding of a table (found out by default): gb18030.",
+        group=Group.TABLES,
+    ),
+    option(
+        "--delimiter",
+        metavar="C",
+        help="What separates the cells (found out by default): ';' or tab.",
+        group=Group.TABLES,
+    ),
+    option(
         "--no-header",
         "header",
         flag_value=False,
         default=None,
         type=bool,
         help="The first record of a table is a row; columns are called 1, 2, 3 ...",
+        group=Group.TABLES,
     ),
-    click.option("--sheet", metavar="NAME", help="The sheet of a workbook (the first that is visible)."),
-    click.option(
+    option("--sheet", metavar="NAME", help="The sheet of a workbook (the first that is visible).", group=Group.TABLES),
+    option(
         "--empty",
         type=click.Choice(["fail", "skip", "send"]),
         help="A row whose prompt lacks a value: it fails (default), is skipped, or is sent without.",
+        group=Group.TABLES,
     ),
-    click.option("--allow-empty", is_flag=True, default=None, help="An input without rows is no mistake."),
+    option("--allow-empty", is_flag=True, default=None, help="Accept an input without rows.", group=Group.TABLES),
 )
 _TIMING = (
-    click.option(
-        "--window", metavar="HOURS", help='Calls go only then: 22:00-08:00, "22:00-08:00 Asia/Shanghai"; always.'
+    option(
+        "--window",
+        metavar="HOURS",
+        help='Send calls only in these hours: 22:00-08:00, "22:00-08:00 Asia/Shanghai"; always.',
+        group=Group.UNATTENDED,
     ),
-    click.option("--finish-by", metavar="TIME", help="Say early if it will not be done by 08:00, or 2026-11-22 08:00."),
+    option(
+        "--finish-by",
+        metavar="TIME",
+        help="Warn early if the run will not end by then: 08:00, or 2026-11-22 08:00.",
+        group=Group.UNATTENDED,
+    ),
 )
 _NOTICING = (
-    click.option("--notify", multiple=True, callback=listed, metavar="URL", help="Tell this address how it ends."),
-    click.option("--notify-command", callback=words, metavar="CMD", help="Tell this program, on standard input."),
-    click.option(
+    option(
+        "--notify",
+        multiple=True,
+        callback=listed,
+        metavar="URL",
+        help="Send a message to this address when the run ends.",
+        group=Group.UNATTENDED,
+    ),
+    option(
+        "--notify-command",
+        callback=words,
+        metavar="CMD",
+        help="Give the message to this program, on standard input.",
+        group=Group.UNATTENDED,
+    ),
+    option(
         "--notify-on",
         callback=listed,
         metavar="K,...",
-        help="What to tell: end,halt,budget,outage,late (the default), stop.",
+        help="When to send it: end,halt,budget,outage,late (the default), stop.",
+        group=Group.UNATTENDED,
     ),
 )
 
@@ -183,19 +335,21 @@ class _Port(click.IntRange):
 
 
 _SERVING = (
-    click.option(
+    option(
         "--live",
         is_flag=False,
         flag_value=0,
         type=_Port(0, 65535),
         metavar="[PORT]",
         help="Show the run in the browser, with a button that stops it (default port: any free one).",
+        group=Group.UNATTENDED,
     ),
-    click.option(
+    option(
         "--metrics",
         type=click.IntRange(0, 65535),
         metavar="PORT",
         help="Counters for Prometheus at http://127.0.0.1:PORT/metrics; needs arkbatch[metrics].",
+        group=Group.UNATTENDED,
     ),
 )
 
@@ -206,8 +360,8 @@ def serving(command: F) -> F:
 
 
 def _with(command: F, options: tuple[Callable[[F], F], ...]) -> F:
-    for option in reversed(options):
-        command = option(command)
+    for add_option in reversed(options):
+        command = add_option(command)
     return command
 
 

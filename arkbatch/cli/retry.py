@@ -10,19 +10,32 @@ import click
 if TYPE_CHECKING:
     from arkbatch.core.job import Job
 
+from arkbatch.cli.option_groups import Group, GroupedCommand, option
 from arkbatch.cli.options import asking, noticing, sending, serving, timing
 
 
-@click.command(short_help="Send only the failed rows of a run again.")
+@click.command(cls=GroupedCommand, short_help="Send only the failed rows of a run again.")
 @click.argument("run_dir")
-@click.option("--kind", default="", metavar="K,...", help="Only failures of these kinds: timeout,overloaded.")
-@click.option("--row", default="", metavar="N,...", help="Only these rows, by line number.")
+@option(
+    "--kind",
+    default="",
+    metavar="K,...",
+    help="Only failures of these kinds: timeout,overloaded.",
+    group=Group.INPUT_AND_OUTPUT,
+)
+@option("--row", default="", metavar="N,...", help="Only these rows, by line number.", group=Group.INPUT_AND_OUTPUT)
 @asking
 @sending
 @timing
 @noticing
 @serving
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line also on a terminal.")
+@option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the summary as one JSON line also on a terminal.",
+    group=Group.INPUT_AND_OUTPUT,
+)
 def command(
     run_dir: str, *, kind: str, row: str, live: int | None, metrics: int | None, as_json: bool, **flags: Any
 ) -> int:

@@ -11,31 +11,85 @@ from msgspec.structs import replace
 if TYPE_CHECKING:
     from arkbatch.core.job import Job
 
+from arkbatch.cli.option_groups import Group, GroupedCommand, option
 from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, reading, sending, serving, timing
 
 
-@click.command(short_help="Send every row of a prompt file; run it again to resume.")
+@click.command(cls=GroupedCommand, short_help="Send every row of a prompt file; run it again to resume.")
 @click.argument("input_", metavar="INPUT.jsonl|JOB.toml")
-@click.option("-o", "--run-dir", metavar="RUN_DIR", help="Where results go (default: the input's name with .run).")
-@click.option(
-    "--answers", metavar="FILE", help="At the end, write the rows with their answers: .csv, .parquet, .xlsx ..."
+@option(
+    "-o",
+    "--run-dir",
+    metavar="RUN_DIR",
+    help="Where results go (default: the input's name with .run).",
+    group=Group.INPUT_AND_OUTPUT,
 )
-@click.option("--endpoint", metavar=ENDPOINTS, help="What rows ask for if they do not say; a path: /rerank.")
+@option(
+    "--answers",
+    metavar="FILE",
+    help="At the end, write the rows with their answers: .csv, .parquet, .xlsx ...",
+    group=Group.INPUT_AND_OUTPUT,
+)
 @reading
 @asking
+@option(
+    "--endpoint",
+    metavar=ENDPOINTS,
+    help="What rows ask for: chat, responses, embeddings, or a path such as /rerank.",
+    group=Group.MODEL,
+)
 @sending
 @timing
 @noticing
-@click.option("--limit", type=int, metavar="N", help="Only the first N rows of the input; those done before count.")
-@click.option("--simulate", is_flag=True, default=None, help="Answers from a simulator in this process; needs no key.")
-@click.option("--dry-run", is_flag=True, default=None, help="Show what would be sent, and send nothing.")
-@click.option("--rebase", is_flag=True, help="The input was edited: keep unchanged rows' results, run the others.")
-@click.option("--mixed", is_flag=True, help="The model or a parameter changed, and that is meant.")
-@click.option("--rest", type=click.Choice(["parcels", "online"]), help="How rows go that a batch file gives back.")
-@click.option("--keep-files", is_flag=True, default=None, help="Keep batch files at the provider when they are merged.")
-@click.option("--detach", is_flag=True, help="With --lane files: end once everything is ordered (exit code 6).")
+@option(
+    "--limit",
+    type=int,
+    metavar="N",
+    help="Only the first N rows of the input; those done before count.",
+    group=Group.TRIAL,
+)
+@option(
+    "--simulate",
+    is_flag=True,
+    default=None,
+    help="Answers from a simulator in this process; needs no key.",
+    group=Group.TRIAL,
+)
+@option("--dry-run", is_flag=True, default=None, help="Show what would be sent, and send nothing.", group=Group.TRIAL)
+@option(
+    "--rebase",
+    is_flag=True,
+    help="The input was edited: keep unchanged rows' results, run the others.",
+    group=Group.RESUME,
+)
+@option("--mixed", is_flag=True, help="The model or a parameter changed, and that is meant.", group=Group.RESUME)
+@option(
+    "--rest",
+    type=click.Choice(["parcels", "online"]),
+    help="How rows go that a batch file gives back.",
+    group=Group.BATCH_FILES,
+)
+@option(
+    "--keep-files",
+    is_flag=True,
+    default=None,
+    help="Keep batch files at the provider when they are merged.",
+    group=Group.BATCH_FILES,
+)
+@option(
+    "--detach",
+    is_flag=True,
+    help="With --lane files: end once everything is ordered (exit code 6).",
+    group=Group.BATCH_FILES,
+)
 @serving
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line also on a terminal.")
+@option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the summary as one JSON line also on a terminal.",
+    group=Group.INPUT_AND_OUTPUT,
+)
 def command(
     input_: str,
     *,

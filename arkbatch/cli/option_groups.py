@@ -1,0 +1,64 @@
+"""Options in groups, so that the help of a command with fifty options can be read."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+import click
+
+
+class Group(StrEnum):
+    """The headings of a command's help, daily things first."""
+
+    INPUT_AND_OUTPUT = "Input and output"
+    MODEL = "Model and request"
+    TRIAL = "Try it first"
+    LIMITS = "Limits and retries"
+    BUDGET = "Budget"
+    RESUME = "Resume"
+    UNATTENDED = "Unattended"
+    TABLES = "Reading a table"
+    BATCH_FILES = "Batch lane and batch files"
+    ARK = "Ark"
+    CLUSTER = "Cluster"
+    OTHER = "Options"
+
+
+class GroupedOption(click.Option):
+    """An option that knows its heading."""
+
+    def __init__(self, *args: Any, group: Group, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.group = group
+
+    def get_help_extra(self, ctx: click.Context) -> click.types.OptionHelpExtra:
+        """What click adds to the help text, without ranges such as `[0<=x<=65535]`."""
+        extra = super().get_help_extra(ctx)
+        extra.pop("range", None)
+        return extra
+
+
+def option(*names: str, group: Group, **attributes: Any) -> Callable[[Any], Any]:
+    """`click.option` with the heading under which the help of a command lists it."""
+    return click.option(*names, cls=GroupedOption, group=group, **attributes)
+
+
+def group_of(parameter: click.Parameter) -> Group:
+    """The heading of an option; one that names none, such as --help, stands last."""
+    return parameter.group if isinstance(parameter, GroupedOption) else Group.OTHER
+
+
+class GroupedCommand(click.Command):
+    """A command whose help lists its options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a section for each group that has options, in the order of the groups."""
+        sections: dict[Group, list[tuple[str, str]]] = {group: [] for group in Group}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
+            if record is not None:
+                sections[group_of(parameter)].append(record)
+        for group, records in sections.items():
+            if records:
+                with formatter.section(group.value):
+                    formatter.write_dl(records)
