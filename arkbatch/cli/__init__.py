@@ -7,11 +7,14 @@ its traceback.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from typing import NoReturn
 
 import click
+
+_NAMES_THAT_NO_FILE_HAS = {errno.ENAMETOOLONG, errno.ELOOP}
 
 COMMANDS = {
     "run": "Send every row of a prompt file; run it again to resume.",
@@ -108,6 +111,15 @@ def arkbatch() -> None:
     """
 
 
+def _check_words(words: list[str]) -> None:
+    """A word that is no text can be written neither into a record nor into a request."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise click.UsageError(f"{word!a} is not UTF-8: rename the file, or write the word anew") from None
+
+
 def main() -> NoReturn:
     """The entry point of the `arkbatch` command."""
     from arkbatch.cli.standard_streams import make_lasting, open_closed_descriptors
@@ -116,6 +128,7 @@ def main() -> NoReturn:
     open_closed_descriptors()
     make_lasting("stderr")
     try:
+        _check_words(sys.argv[1:])
         code = arkbatch.main(prog_name="arkbatch", standalone_mode=False)
     except click.exceptions.Exit as stop:
         code = stop.exit_code
@@ -123,6 +136,11 @@ def main() -> NoReturn:
         code = 130
     except click.ClickException as mistake:
         mistake.show()
+        code = 2
+    except OSError as error:
+        if error.errno not in _NAMES_THAT_NO_FILE_HAS:
+            raise
+        click.echo(f"arkbatch: {error.strerror}: {str(error.filename)[:80]}...", err=True)
         code = 2
     except ArkbatchError as error:
         from arkbatch.core.text import printable

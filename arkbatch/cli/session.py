@@ -81,7 +81,7 @@ async def _carry_out(
             click.echo(printable(found_line(run.found)), err=True)
             for note in run.notes:
                 click.echo(printable(f"  {note}"), err=True)
-            for remark in remarks(run.job):
+            for remark in (*run.job.warnings, *remarks(run.job)):
                 click.echo(printable(f"Note: {remark}."), err=True)
             if not run.found.to_send:
                 return summary_of(run, "nothing left", 0.0)

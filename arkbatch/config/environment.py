@@ -17,7 +17,9 @@ stronger place is refused instead of being sent to that address.
 `os.environ` is neither read nor changed here; who calls passes it in.
 """
 
+import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,7 +30,7 @@ from msgspec import Struct
 
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import NO_KEY, Access, Secret
-from arkbatch.core.secret_variables import ACCESS_KEY, ARK_KEY, OPENAI_KEY, SECRET_KEY, SESSION_TOKENS
+from arkbatch.core.secret_variables import ACCESS_KEY, ARK_KEY, OPENAI_KEY, SECRET_KEY, SECRETS, SESSION_TOKENS
 from arkbatch.core.urls import DEFAULT_PORTS, is_local, origin
 from arkbatch.protocol.dialects import NAMES as DIALECTS
 from arkbatch.protocol.dialects import all_dialects, dialect_named
@@ -188,6 +190,15 @@ def _read(file: Path) -> Place:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from error
     return Place(str(file), {name: value for name, value in values.items() if value})
+
+
+def exposed_files(variables: Variables) -> tuple[str, ...]:
+    """What to tell of `.env` files with keys in them that other users of this machine can read."""
+    if os.name != "posix":
+        return ()
+    files = [place for place in variables.places if place.name != ENVIRONMENT and set(place.values) & SECRETS]
+    open_to_others = [place.name for place in files if Path(place.name).stat().st_mode & 0o044]
+    return tuple(f"others can read the keys in {name}: chmod 600 {shlex.quote(name)}" for name in open_to_others)
 
 
 def choose_server(variables: Variables, flag: Address, file: Address, label: str = "the job file") -> Server:

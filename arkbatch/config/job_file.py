@@ -10,7 +10,6 @@ import difflib
 import math
 import re
 import sys
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -21,6 +20,7 @@ from msgspec import Meta
 from arkbatch.config.error_text import explain, shown
 from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job import Notify, Secret, Sections
+from arkbatch.core.toml_text import MAX_NESTING, TomlError, oddity_in, parse_toml
 from arkbatch.monitor.notification import MASK
 from arkbatch.protocol.endpoints import NAMES
 from arkbatch.protocol.endpoints.passthrough import PATH, is_path, problem_of_path
@@ -218,8 +218,8 @@ def _parse(file: Path, label: str) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise JobError(f"{label}: not UTF-8 at byte {error.start}") from error
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return parse_toml(text)
+    except TomlError as error:
         raise JobError(f"{label}: {error}{_line_of(text, str(error))}") from error
 
 
@@ -277,9 +277,15 @@ def parse_setting(text: str) -> tuple[tuple[str, ...], Any]:
     if not equals or not all(path):
         raise UsageError(f"--set {text} is not key=value, such as temperature=0.2 or thinking.type=disabled")
     try:
-        return path, msgspec.json.decode(value)
+        decoded = msgspec.json.decode(value)
     except msgspec.DecodeError:
         return path, value
+    except RecursionError:
+        raise UsageError(f"--set {key} is nested too deeply") from None
+    if len(path) > MAX_NESTING or (reason := oddity_in(decoded)):
+        reason = reason if len(path) <= MAX_NESTING else f"it is nested more than {MAX_NESTING} levels deep"
+        raise UsageError(f"--set {shown(key)} cannot be sent: {reason}")
+    return path, decoded
 
 
 def _put(raw: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

@@ -23,6 +23,7 @@ from arkbatch.config.environment import (
     checked_address,
     choose_server,
     provider_address,
+    exposed_files,
     read_variables,
 )
 from arkbatch.config.job_file import FLAG_PATHS, Typed, complete, mistake, read
@@ -167,6 +168,7 @@ def _common(typed: Typed, server: Server, given: Mapping[str, Any], cwd: Path, v
         "base_url_from": server.base_url_from,
         "query": query,
         "additions": additions,
+        "warnings": exposed_files(variables),
         "api_key": server.key or NO_KEY,
         "provider": typed.file.provider,
         "request_id_prefix": typed.file.request_id_prefix,

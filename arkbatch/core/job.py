@@ -370,6 +370,7 @@ class Job(Sections, frozen=True, kw_only=True):
     additions: `headers` and `query` with their values
     model_from, base_url_from: where these were said, for people
     provider: the name of the provider whose dialect is spoken, "" where the address says
+    warnings: what to tell at the start of a run
     """
 
     input: str
@@ -394,6 +395,7 @@ class Job(Sections, frozen=True, kw_only=True):
     model_from: str = ""
     base_url_from: str = ""
     provider: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 def asked(job: Job) -> dict[str, Any]:

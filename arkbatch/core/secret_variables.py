@@ -6,9 +6,9 @@ ARK_KEY, OPENAI_KEY = "ARK_API_KEY", "OPENAI_API_KEY"
 ACCESS_KEY, SECRET_KEY = "VOLC_ACCESSKEY", "VOLC_SECRETKEY"
 SESSION_TOKENS = ("VOLC_SESSION_TOKEN", "VOLC_SESSIONTOKEN")  # both spellings are in use
 NOTIFY = "ARKBATCH_NOTIFY"  # addresses with tokens in them
+SECRETS = frozenset({ARK_KEY, OPENAI_KEY, ACCESS_KEY, SECRET_KEY, *SESSION_TOKENS, NOTIFY})
 
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
     """What a program of the user's is given that needs no key, since anyone may write one that shows all it has."""
-    secret = {ARK_KEY, OPENAI_KEY, ACCESS_KEY, SECRET_KEY, *SESSION_TOKENS, NOTIFY}
-    return {name: value for name, value in environ.items() if name not in secret}
+    return {name: value for name, value in environ.items() if name not in SECRETS}

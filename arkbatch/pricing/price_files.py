@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from arkbatch.core.errors import JobError
+from arkbatch.core.toml_text import TomlError, parse_toml
 from arkbatch.pricing.price_book import PriceBook, PriceRow, faults, normal
 
 PACKAGED = ("prices-ark.toml", "prices-byteplus.toml")
@@ -44,10 +45,10 @@ def price_book(file: Path | None = None, table: Mapping[str, Any] | None = None)
 
 def read(file: Path) -> PriceBook:
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"), parse_float=Decimal)
+        table = parse_toml(file.read_text(encoding="utf-8"), parse_float=Decimal)
     except OSError as error:
         raise JobError(f"cannot read the prices in {file}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (TomlError, UnicodeDecodeError) as error:
         raise JobError(f"{file} is not TOML: {error}") from error
     return from_table(table, str(file))
 

@@ -15,6 +15,7 @@ from arkbatch.config.environment import (
     checked_url,
     choose_server,
     provider_address,
+    exposed_files,
     read_variables,
 )
 from arkbatch.core.errors import UsageError
@@ -252,3 +253,13 @@ def test_an_env_file_that_is_not_text_is_named(folders):
     (folders[1] / ".env").write_bytes(b"ARK_API_KEY=\xff\n")
     with pytest.raises(UsageError, match=r"\.env cannot be read"):
         server({}, folders=folders)
+
+
+@pytest.mark.parametrize(("mode", "is_told"), [(0o644, True), (0o640, True), (0o604, True), (0o600, False)])
+def test_an_env_file_with_keys_that_others_can_read_is_told(folders, mode, is_told):
+    file = folders[0] / ".env"
+    file.write_text("ARK_API_KEY=a\n")
+    file.chmod(mode)
+    (folders[1] / ".env").write_text("ARK_MODEL=m\n")
+    told = exposed_files(read_variables({}, folders))
+    assert told == ((f"others can read the keys in {file}: chmod 600 {file}",) if is_told else ())

@@ -392,3 +392,18 @@ def test_an_input_that_is_missing_is_named_once(tmp_path):
     assert str(caught.value) == f"{tmp_path / 'gone.jsonl'} does not exist"
     with pytest.raises(UsageError, match=r"gone.jsonl does not exist \(looked at /"):
         resolve("gone.jsonl", {"model": "m"}, KEY, tmp_path)
+
+
+DEEP = "[" * 3000 + "]" * 3000
+
+
+@pytest.mark.parametrize("setting", [f"a={DEEP}", f"a={'[' * 80}{']' * 80}", ".".join("a" * 2000) + "=1"])
+def test_a_setting_that_is_nested_too_deeply_is_refused(mistake, setting):
+    said = mistake(PLAIN, set=[setting])
+    assert said.startswith("--set ")
+    assert "deep" in said
+
+
+@pytest.mark.parametrize("value", [DEEP, "9" * 6000, "123456789012345678901234567890"])
+def test_a_value_that_nothing_can_hold_is_a_mistake_in_the_job_file(mistake, value):
+    assert mistake(f"{PLAIN}[defaults]\na = {value}").startswith("jobs/night.toml: it ")
