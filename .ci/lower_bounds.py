@@ -11,4 +11,4 @@ project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_t
 needed = [*project["dependencies"], *(each for extra in EXTRAS for each in project["optional-dependencies"][extra])]
 for requirement in needed:
     if found := BOUND.fullmatch(requirement):
-        print(f"{found[1]}=={found[2]}{found[3] or ''}")  # noqa: T201
+        print(f"{found[1]}=={found[2]}{found[3] or ''}")
