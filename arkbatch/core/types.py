@@ -75,6 +75,7 @@ class Row(Struct, frozen=True, gc=False):
     digest: 16 hex digits over the line's bytes, by which an edited input is recognised
     body: the whole request, defaults filled in
     before: what earlier sessions recorded of this row, oldest first, when it is tried again
+    request_id: the row's own X-Client-Request-Id, "" for one that arkbatch makes
     """
 
     number: int
@@ -84,6 +85,7 @@ class Row(Struct, frozen=True, gc=False):
     endpoint: str
     body: Body
     before: "tuple[Before, ...]" = ()
+    request_id: str = ""
 
     @property
     def members(self) -> "tuple[Row, ...]":

@@ -178,7 +178,7 @@ class CallRunner:
             log.resumes(permit.at, needs.limiter.paused_seconds(permit.at))
             self.forgive(log)
         log.sent += 1
-        client_id = f"{needs.call_prefix}-{row.number}-{log.sent}"
+        client_id = _client_id(row, needs.call_prefix, log.sent)
         model, stream = row.asked_model, row.body.get("stream") is True
         moved = permit.flight.moved if stream and permit.flight is not None else None
         call = Call(client_id, row.endpoint, prepared.endpoint.path, body, NO_HEADERS, model, stream, moved)
@@ -298,3 +298,10 @@ def usage_in(body: bytes) -> Usage:
         return meters(usage)
     except (ValueError, RecursionError):
         return NO_USAGE
+
+
+def _client_id(row: Row, prefix: str, sent: int) -> str:
+    """The X-Client-Request-Id of a call: the row's own for its first call, then with the number of the call."""
+    if not row.request_id:
+        return f"{prefix}-{row.number}-{sent}"
+    return row.request_id if sent == 1 else f"{row.request_id}-{sent}"

@@ -206,12 +206,23 @@ def survey(path: Path, count: "Callable[[IO[bytes]], Counted] | None" = None) ->
 
 
 def _count_lines(stream: IO[bytes]) -> Counted:
-    last, count, rows = b"\n", 0, 0
-    for last in stream:
-        text = last if count else last.removeprefix(BOM)
-        rows += bool(text) and not text.isspace()
-        count += 1
-    return Counted(count, rows, not last.endswith(b"\n"))
+    """Count the lines block by block, since one line may be larger than the memory."""
+    count, rows, has_text, ends_open = 0, 0, False, False  # has_text: of the line whose end has not come
+    block = stream.read(_BUFFER).removeprefix(BOM)
+    while block:
+        first, *others = block.split(b"\n")
+        has_text = has_text or _has_text(first)
+        if others:
+            rows += has_text + sum(map(_has_text, others[:-1]))
+            count += len(others)
+            has_text = _has_text(others[-1])
+        ends_open = not block.endswith(b"\n")
+        block = stream.read(_BUFFER)
+    return Counted(count + 1, rows + has_text, ends_open=True) if ends_open else Counted(count, rows)
+
+
+def _has_text(line: bytes) -> bool:
+    return bool(line) and not line.isspace()
 
 
 class Change(Enum):

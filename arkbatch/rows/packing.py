@@ -93,7 +93,7 @@ def pack(rows: Sequence[Row]) -> Row:
     if len(rows) == 1:
         return first
     body = {**first.body, "input": [text for row in rows for text in _inputs(row)]}
-    return Pack(first.number, first.offset, first.digest, first.custom_id, first.endpoint, body, (), tuple(rows))
+    return Pack(first.number, first.offset, first.digest, first.custom_id, first.endpoint, body, rows=tuple(rows))
 
 
 def halves(whole: Row) -> tuple[Row, Row]:

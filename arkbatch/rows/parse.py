@@ -34,6 +34,7 @@ _EXCLUSIVE = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "m
 _ID = "custom_id"
 # Beside `body` these say how and as what the row is sent, and are no columns.
 _BESIDE = {_ID, "body", "url", "method", "request_id"}
+_MAX_REQUEST_ID = 200
 _BY_ROW = "headers beside body cannot be sent with one row: leave them out, or give them for all rows in the job file"
 
 
@@ -188,9 +189,12 @@ class RowReader:
             problem = misplaced(body["model"], self._lane)
         if problem is None:
             problem = self._unreadable(body)
+        request_id = value.get("request_id") if self._is_wrapped(value) else None
+        if problem is None and not _is_request_id(request_id):
+            problem = f"request_id {shown(request_id)} is not a text of 1 to {_MAX_REQUEST_ID} letters of ASCII"
         if problem is not None:
             return problem
-        return Row(number, offset, digest, custom_id, endpoint, body)
+        return Row(number, offset, digest, custom_id, endpoint, body, request_id=request_id or "")
 
     def _endpoint_of(self, body: Body) -> str:
         """The endpoint that somebody named wins over what a body looks like."""
@@ -388,6 +392,13 @@ def _wrapped(value: dict[str, Any], *, by_cells: bool) -> _Draft | str:
             "as /v1/rerank"
         )
     return _Draft(body, endpoint)
+
+
+def _is_request_id(value: Any) -> bool:
+    """Whether a header can hold it; none at all is fine."""
+    if value is None or value == "":
+        return True
+    return isinstance(value, str) and len(value) <= _MAX_REQUEST_ID and value.isascii() and value.isprintable()
 
 
 def _take_in(body: Body, name: str, value: Any) -> str | None:

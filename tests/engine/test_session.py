@@ -5,7 +5,7 @@ import threading
 
 import orjson
 import pytest
-from fakes import FakeTransport, answer
+from fakes import SCRIPT, FakeTransport, answer
 from runs import job_of, numbered, prompts
 from sessions import results, scripted, worked
 from virtual import run_virtual
@@ -166,3 +166,15 @@ def test_a_stop_that_comes_after_the_end_does_nothing(tmp_path, monkeypatch):
         session.stop()
 
     assert scripted(job(tmp_path), FakeTransport(), monkeypatch, meanwhile=late).summary.ending == "finished"
+
+
+def test_the_request_id_of_a_row_is_that_of_its_first_call_and_later_ones_are_numbered(tmp_path, monkeypatch):
+    sent = []
+
+    def answered(call, attempt):
+        sent.append(call.client_id)
+        return SCRIPT["server_error"] if len(sent) < 3 else SCRIPT[""]
+
+    path = prompts(tmp_path, {"request_id": "ticket-7", "body": {"messages": [{"role": "user", "content": "a"}]}})
+    scripted(job_of(path), FakeTransport(answered), monkeypatch)
+    assert sent == ["ticket-7", "ticket-7-2", "ticket-7-3"]

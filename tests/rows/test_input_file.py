@@ -1,5 +1,8 @@
 import gzip
+import io
 import os
+import tracemalloc
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -120,3 +123,26 @@ def test_a_file_of_the_same_size_and_time_is_not_read_again(tmp_path, monkeypatc
     known = survey(path)
     monkeypatch.setattr(source, "_sha256", None)
     assert compare(path, known) is Change.SAME
+
+
+@given(st.lists(st.sampled_from([b"\n", b" ", b"a", b"\r", b"\n\n"]), max_size=12), st.integers(1, 7))
+def test_lines_and_rows_are_counted_the_same_however_the_file_is_cut_into_blocks(parts, size):
+    text = b"".join(parts)
+    lines = text.splitlines(keepends=True) if b"\r" not in text else io.BytesIO(text).readlines()
+    with mock.patch.object(source, "_BUFFER", size):
+        counted = source._count_lines(io.BytesIO(text))
+    assert counted.lines == len(lines)
+    assert counted.rows == sum(not line.isspace() for line in lines)
+    assert counted.ends_open == (bool(text) and not text.endswith(b"\n"))
+
+
+def test_a_line_of_a_quarter_of_a_gigabyte_is_counted_in_little_memory(tmp_path):
+    path = tmp_path / "a.jsonl"
+    with path.open("wb") as file:
+        file.truncate(256 << 20)
+    tracemalloc.start()
+    found = survey(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (found.lines, found.rows, found.ends_open) == (1, 1, True)
+    assert peak < 16 << 20

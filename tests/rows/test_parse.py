@@ -222,3 +222,14 @@ def test_vectors_in_base64_are_asked_for_unless_the_row_or_the_job_says_otherwis
     assert read({"input": "a", "encoding_format": "float"}, embeddings=base64).body["encoding_format"] == "float"
     assert "encoding_format" not in read({"messages": ASK}, embeddings=base64).body
     assert "encoding_format" not in read({"input": "a"}).body
+
+
+def test_the_request_id_beside_a_body_is_the_rows_own():
+    assert read({"body": {"messages": ASK}, "request_id": "ticket-7"}).request_id == "ticket-7"
+    assert read({"body": {"messages": ASK}}).request_id == ""
+    assert read({"messages": ASK, "request_id": "a column"}).request_id == ""
+
+
+@pytest.mark.parametrize("value", [7, "a\nb", "密", "x" * 201, ["a"]])
+def test_a_request_id_that_no_header_can_hold_is_a_bad_row(value):
+    assert "request_id" in read({"body": {"messages": ASK}, "request_id": value}).reason
