@@ -38,6 +38,7 @@ from arkbatch.journal.usage_report import usage_report
 _BUFFER = 1 << 20
 _Ended = tuple[Outcome, Entry, bytes]
 E = TypeVar("E", bound=Entry)
+L = TypeVar("L")
 
 
 class Journal:
@@ -214,13 +215,18 @@ def _billed(path: Path, start: int, bill: CostAccount, ledger: Ledger) -> Iterat
 def read_entries(path: Path, start: int, decode: Callable[[bytes], E]) -> Iterator[E]:
     """The whole lines from a byte offset on; a last line without a newline is not there yet."""
     for offset, line in read_lines(path, start):
-        try:
-            yield decode(line)
-        except msgspec.DecodeError as error:
-            raise RunDamaged(
-                f"{path} holds a line at byte {offset} that arkbatch did not write ({error}). "
-                "Take it out, delete ledger.bin beside it, and run the same command again."
-            ) from error
+        yield decoded(path, offset, line, decode)
+
+
+def decoded(path: Path, offset: int, line: bytes, decode: Callable[[bytes], L]) -> L:
+    """What a line says. RunDamaged: it is none of ours."""
+    try:
+        return decode(line)
+    except msgspec.DecodeError as error:
+        raise RunDamaged(
+            f"{path} holds a line at byte {offset} that arkbatch did not write ({error}). "
+            "Take it out, delete ledger.bin beside it, and run the same command again."
+        ) from error
 
 
 def read_lines(path: Path, start: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes]]:

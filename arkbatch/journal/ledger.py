@@ -123,6 +123,9 @@ class Ledger:
             # Only a failure can follow here: the line that a success replaced, read when its file is read again.
             self.replaced += entry.error is not None
             return
+        if entry.error is not None and not entry.before and not entry.interrupted and entry.row in self.failed:
+            self.replaced += 1  # the same line twice: each later failure of a row carries what came before it
+            return
         if entry.before or entry.row in self.interrupted or (self.failed.count > 0 and entry.row in self.failed):
             self._replace(entry)
         tally = self._tally(entry.endpoint, entry.model, entry.service_tier)

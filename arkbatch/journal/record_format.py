@@ -7,11 +7,11 @@ the digits of its numbers survive. What the lines add up to is known to `ledger`
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import orjson
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from arkbatch.core.speed import tokens_per_second
 from arkbatch.core.types import Attempt, BadRow, Before, Failure, Outcome, Reply, Success, Usage, add_usage
@@ -68,6 +68,10 @@ class _Line(Struct):
     finish_reason: str | UnsetType = UNSET
 
 
+MAX_ROW = 2**33  # the ledger holds a bit for each number up to the highest; 8 billion rows take a gigabyte
+RowNumber = Annotated[int, Meta(le=MAX_ROW)]
+
+
 class EntryError(Struct, gc=False):
     code: str
     message: str
@@ -77,7 +81,7 @@ class EntryError(Struct, gc=False):
 class Entry(Struct, gc=False):
     """What the ledger needs of a line; decoding skips the rest without building it."""
 
-    row: int
+    row: RowNumber
     endpoint: str
     model: str
     service_tier: str
@@ -93,7 +97,7 @@ class Entry(Struct, gc=False):
 class Located(Struct, gc=False):
     """What is needed of a line to find its row again in an input that changed."""
 
-    row: int
+    row: RowNumber
     offset: int
     digest: str
     custom_id: str
@@ -108,7 +112,7 @@ class _Tokens(Struct, gc=False):
 class Retryable(Struct, gc=False):
     """A failure line as `retry` reads it."""
 
-    row: int
+    row: RowNumber
     offset: int
     digest: str
     custom_id: str

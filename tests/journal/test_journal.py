@@ -1,6 +1,7 @@
 import itertools
 import resource
 import signal
+from datetime import UTC, datetime
 
 import orjson
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 
 from arkbatch.core.errors import RunDamaged, RunLocked, StorageFull
 from arkbatch.core.input_info import Position
-from arkbatch.journal.journal import Journal, read_ledger
-from arkbatch.journal.record_format import before_of, decode_retryable
+from arkbatch.journal.journal import Journal, read_entries, read_ledger
+from arkbatch.journal.record_format import before_of, decode_entry, decode_retryable, encode
 from arkbatch.journal.run_directory import FAILURES, LEDGER, RESULTS, USAGE, RunDirectory
 
 
@@ -212,3 +213,19 @@ def test_what_was_written_before_the_disk_was_full_counts_and_is_not_recorded_tw
     ledger = open_journal(tmp_path).ledger
     assert rows_of(tmp_path / RESULTS) == [1, 2, 3, 4]
     assert (4 in ledger, 5 in ledger) == (True, False)
+
+
+def test_a_row_number_that_no_input_has_is_damage_and_takes_no_memory(tmp_path):
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(b'{"row": 100000000000000, "endpoint": "chat", "attempts": 1, "usage": {}}\n')
+    with pytest.raises(RunDamaged, match="that arkbatch did not write"):
+        list(read_entries(path, 0, decode_entry))
+
+
+def test_a_failure_line_that_stands_twice_is_counted_once(tmp_path):
+    when = datetime(2026, 1, 1, tzinfo=UTC)
+    lines = [encode(failure(number), run_id="r", finished_at=when, url="u") for number in (1, 2)]
+    (tmp_path / FAILURES).write_bytes(lines[0] + lines[1] + lines[0])
+    ledger, _ = read_ledger(RunDirectory(tmp_path))
+    assert (ledger.failed.count, ledger.replaced) == (2, 1)
+    assert sum(tally.failed for tally in ledger.tallies) == 2

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from arkbatch.journal.journal import read_lines
+from arkbatch.journal.journal import decoded, read_lines
 from arkbatch.journal.record_format import decode_located
 
 _FIRST_SIZE = 1 << 20  # bytes
@@ -34,7 +34,7 @@ class RecordIndex:
 
     def __enter__(self) -> Self:
         for place, line in read_lines(self._path):
-            self._put(decode_located(line).row, place + 1)
+            self._put(decoded(self._path, place, line, decode_located).row, place + 1)
         self._records = self._path.open("rb", buffering=_RECORD_BUFFER) if self._path.exists() else None
         return self
 
