@@ -22,8 +22,8 @@ from arkbatch.config.environment import (
     Variables,
     checked_address,
     choose_server,
-    provider_address,
     exposed_files,
+    provider_address,
     read_variables,
 )
 from arkbatch.config.job_file import FLAG_PATHS, Typed, complete, mistake, read

@@ -14,8 +14,8 @@ from arkbatch.config.environment import (
     checked_address,
     checked_url,
     choose_server,
-    provider_address,
     exposed_files,
+    provider_address,
     read_variables,
 )
 from arkbatch.core.errors import UsageError
