@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import shlex
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from arkbatch.batch_jobs.parcel_journal import read_parcels
 from arkbatch.cli.session import print_summary, progress_observer, stop_on_signals, this_command
 from arkbatch.core.errors import ExitCode
 from arkbatch.core.job import NO_KEY, Job
+from arkbatch.core.language import language_of
 from arkbatch.core.text import counted, printable
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import summary_of
@@ -58,7 +60,7 @@ async def _run_batches(
 ) -> Summary:
     async with _simulated(job) as ready, contextlib.AsyncExitStack() as stack:
         run = stack.enter_context(open_run(ready))
-        click.echo(printable(found_line(run.found)), err=True)
+        click.echo(printable(found_line(run.found, language_of(os.environ))), err=True)
         if not run.found.to_send and not read_parcels(run.directory).open:
             return summary_of(run, "nothing left", 0.0)
         session: BatchSession = await stack.enter_async_context(open_batch_session(run, [progress_observer()]))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import shlex
 import signal
 import sys
@@ -20,6 +21,7 @@ from arkbatch.cli.serve_options import Serving, session_of
 from arkbatch.cli.standard_streams import make_lasting
 from arkbatch.core.errors import ExitCode, RunDirectoryError
 from arkbatch.core.job import Job
+from arkbatch.core.language import language_of
 from arkbatch.core.text import printable, printable_json
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session, summary_of
@@ -57,8 +59,9 @@ def carry_out(
         try:
             summary = runner.run(_carry_out(job, open_run, work, serving=serving, foretell=finish is None))
         except (KeyboardInterrupt, asyncio.CancelledError):
-            click.echo("Interrupted. What was recorded is safe.", err=True)
-            click.echo(f"Resume with:  {this_command()}", err=True)
+            language = language_of(os.environ)
+            click.echo(language.say("Interrupted. What was recorded is safe."), err=True)
+            click.echo(language.say_next(f"Resume with:  {this_command()}"), err=True)
             return ExitCode.INTERRUPTED
     return print_summary(summary, as_json=as_json) if finish is None else finish(summary)
 
@@ -77,8 +80,8 @@ async def _carry_out(
         with ExitStack() as opened:
             with _interrupted_at_once():
                 run = opened.enter_context(open_run(ready))
-            click.echo(printable(target_line(run.job, run.found.to_send)), err=True)
-            click.echo(printable(found_line(run.found)), err=True)
+            click.echo(printable(target_line(run.job, run.found.to_send, language_of(os.environ))), err=True)
+            click.echo(printable(found_line(run.found, language_of(os.environ))), err=True)
             for note in run.notes:
                 click.echo(printable(f"  {note}"), err=True)
             for remark in (*run.job.warnings, *remarks(run.job)):
@@ -179,7 +182,7 @@ def print_summary(summary: Summary, *, as_json: bool) -> ExitCode:
     make_lasting("stdout")  # who reads the summary may have gone, and the exit code still says how the run ended
     if as_json or not sys.stdout.isatty():
         click.echo(printable_json(orjson.dumps(summary.to_builtins())))
-    click.echo(summary_text(summary, _next_command(summary)), err=True)
+    click.echo(summary_text(summary, _next_command(summary), language_of(os.environ)), err=True)
     return summary.exit_code
 
 

@@ -20,9 +20,12 @@ def command(run_dir: str, *, as_json: bool) -> None:
       arkbatch status prompts.run
       arkbatch status prompts.run --json
     """
+    import os
+
     import msgspec
 
     from arkbatch.batch_jobs.parcel_report import parcel_facts, parcel_lines
+    from arkbatch.core.language import language_of
     from arkbatch.core.text import printable, printable_json
     from arkbatch.journal.run_directory import RunDirectory
     from arkbatch.reports.status.status import read_status
@@ -33,5 +36,5 @@ def command(run_dir: str, *, as_json: bool) -> None:
         facts = msgspec.to_builtins(status) | {"parcels": parcel_facts(directory)}
         click.echo(printable_json(msgspec.json.encode(facts)))
     else:
-        *lines, go_on = status_text(status).split("\n")
+        *lines, go_on = status_text(status, language_of(os.environ)).split("\n")
         click.echo("\n".join([*lines, *map(printable, parcel_lines(directory)), go_on]))

@@ -45,6 +45,11 @@ def display_width(text: str) -> int:
     )
 
 
+def padded(text: str, width: int) -> str:
+    """A text with spaces behind it up to this many columns of a terminal."""
+    return text + " " * (width - display_width(text))
+
+
 def printable(text: str) -> str:
     """Text from outside, with control characters made visible, so that it cannot drive the terminal."""
     return "".join(_visible(character) for character in text)

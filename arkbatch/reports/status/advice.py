@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterable
 
+from arkbatch.core.language import Language
 from arkbatch.core.types import Kind
 from arkbatch.protocol.error_codes import KEY, MODEL, PERMIT, RECHARGE
 
@@ -40,12 +41,16 @@ def next_step(kinds: Iterable[str], run_dir: str, command: str) -> str:
     if not set(kinds) <= _MEND.keys():
         return f"Send the failed rows again:  arkbatch retry {shlex.quote(run_dir)}"
     again = command if command.endswith(" --rebase") else f"{command} --rebase"
-    return f"Fix the failed rows in the input, then run it with --rebase{f':  {again}' if command else '.'}"
+    if not command:
+        return "Fix the failed rows in the input, then run it with --rebase."
+    return f"Fix the failed rows in the input, then run it with --rebase:  {again}"
 
 
-def advice(kind: str, run_dir: str) -> str:
-    """One sentence, with the command that follows."""
+def advice(kind: str, run_dir: str, language: Language = Language.ENGLISH) -> str:
+    """Return one sentence, with the command that follows."""
     if kind in _MEND:
-        return f"{_MEND[kind]}, then run with --rebase, which keeps all other results"
+        keeping = "{sentence}, then run with --rebase, which keeps all other results"
+        return language.say(keeping, sentence=language.say(_MEND[kind]))
     sentence, flags = _AGAIN.get(kind, ("see what the service said", ""))
-    return f"{sentence}, then: {f'arkbatch retry {shlex.quote(run_dir)} --kind {kind} {flags}'.strip()}"
+    command = f"arkbatch retry {shlex.quote(run_dir)} --kind {kind} {flags}".strip()
+    return language.say("{sentence}, then: {command}", sentence=language.say(sentence), command=command)

@@ -4,14 +4,24 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from arkbatch.core.language import Language
 from arkbatch.core.steered import Steered
 from arkbatch.core.text import count, duration, printable, short
 from arkbatch.journal.ledger import Tally
 from arkbatch.journal.run_directory import SessionInfo
 from arkbatch.limits.pace_file import PaceNote
 from arkbatch.pricing.amounts import Money
+from arkbatch.reports.status.advice import advice
 from arkbatch.reports.status.status import FailureNote, Speed, Status
-from arkbatch.reports.text.summary import cost_text, counts_text, reported_text, spent_text, table, tokens_text
+from arkbatch.reports.text.summary import (
+    cost_text,
+    counts_text,
+    kind_text,
+    reported_text,
+    spent_text,
+    table,
+    tokens_text,
+)
 from arkbatch.reports.text.tables import grid
 
 SHOWN = 10  # of sessions, and of kinds of failure
@@ -19,60 +29,76 @@ _METERS = ("input", "cached", "output", "reasoning")
 _MODEL_HEADINGS = ("model", "endpoint", "tier", "done", "failed", "calls", *_METERS, "discarded")
 
 
-def status_text(status: Status) -> str:
-    """Sentences and short tables; the last line is the command that goes on."""
+def status_text(status: Status, language: Language = Language.ENGLISH) -> str:
+    """Return sentences and short tables; the last line is the command that goes on."""
+    say = language.say
+    facts = [(say(label), value) for label, value in _facts(status, language) if value]
+    failures = [line for note in status.failures[:SHOWN] for line in _failure(note, status.run_dir, language)]
+    usage = [_model(tally, language) for tally in status.models]
     return printable(
         "\n".join(
             [
-                _headline(status),
-                *table([row for row in _facts(status) if row[1]]),
-                *_section("Usage by model:", grid(_MODEL_HEADINGS, [_model(tally) for tally in status.models])),
-                *_section("Failed rows:", [line for note in status.failures[:SHOWN] for line in _failure(note)]),
-                *_more(len(status.failures) - SHOWN, "more kinds of failure, with --json"),
-                *_section("Sessions:", grid(_SESSION_HEADINGS, _sessions(status))),
-                *_more(len(status.sessions) - SHOWN, "earlier sessions, with --json"),
-                *_section("Changed while the last session worked:", grid(_STEERED_HEADINGS, _steered(status))),
-                *_more(len(_last_steered(status)) - SHOWN, "earlier changes, with --json"),
-                status.go_on,
+                _headline(status, language),
+                *table(facts),
+                *_section(say("Usage by model:"), grid([*map(say, _MODEL_HEADINGS)], usage)),
+                *_section(say("Failed rows:"), failures),
+                *_more(len(status.failures) - SHOWN, "and {number} more kinds of failure, with --json", language),
+                *_section(say("Sessions:"), grid([*map(say, _SESSION_HEADINGS)], _sessions(status, language))),
+                *_more(len(status.sessions) - SHOWN, "and {number} earlier sessions, with --json", language),
+                *_section(
+                    say("Changed while the last session worked:"),
+                    grid([*map(say, _STEERED_HEADINGS)], _steered(status)),
+                ),
+                *_more(len(_last_steered(status)) - SHOWN, "and {number} earlier changes, with --json", language),
+                language.say_next(status.go_on),
             ]
         )
     )
 
 
-def _headline(status: Status) -> str:
+def _headline(status: Status, language: Language) -> str:
+    say, run_dir = language.say, status.run_dir
     if status.writer and status.paused:
-        since = f" since {_moment(status.paused.at)}"
         why = f": {' '.join(status.paused.reason.split())}" if status.paused.reason else ""
-        return f"{status.run_dir}: paused{since} by {status.paused.by}{why} ({status.writer})."
+        paused = "{run_dir}: paused since {since} by {by} ({writer})."
+        by = f"{status.paused.by}{why}"
+        return say(paused, run_dir=run_dir, since=_moment(status.paused.at), by=by, writer=status.writer)
     if status.writer:
-        return f"{status.run_dir}: running ({status.writer})."
+        return say("{run_dir}: running ({writer}).", run_dir=run_dir, writer=status.writer)
     if not status.left:
-        return f"{status.run_dir}: finished{', with failed rows' if status.failed else ''}."
-    why = f" Stopped: {status.halt}" if status.halt else ""
-    return f"{status.run_dir}: not finished, and no session is running.{why}"
+        failed = "{run_dir}: finished, with failed rows."
+        return say(failed if status.failed else "{run_dir}: finished.", run_dir=run_dir)
+    why = say(" Stopped: {reason}", reason=status.halt) if status.halt else ""
+    return say("{run_dir}: not finished, and no session is running.", run_dir=run_dir) + why
 
 
-def _facts(status: Status) -> Iterator[tuple[str, str]]:
+def _facts(status: Status, language: Language) -> Iterator[tuple[str, str]]:
+    """Yield what there is to say, by label; what is empty is left out."""
+    say = language.say
     of = f"{count(status.rows)}{_limited(status)}"
-    yield "rows", f"{count(status.done)} done, {count(status.failed)} failed, {count(status.left)} left of {of}"
+    done, failed, left = count(status.done), count(status.failed), count(status.left)
+    yield (
+        "rows",
+        say("{done} done, {failed} failed, {left} left of {rows}", done=done, failed=failed, left=left, rows=of),
+    )
     yield "hours", status.waiting
     yield "in time", status.outlook
-    yield "speed", _speed(status.speed) if status.speed and not status.waiting else ""
-    yield "slow calls", stragglers_text(status)
+    yield "speed", _speed(status.speed, language) if status.speed and not status.waiting else ""
+    yield "slow calls", stragglers_text(status, language)
     yield "ended with", counts_text(status.finish_reasons)
-    yield "tokens", tokens_text(status.usage)
-    yield "discarded", tokens_text(status.discarded)
+    yield "tokens", tokens_text(status.usage, language)
+    yield "discarded", tokens_text(status.discarded, language)
     cost, thrown = Money.from_plain(status.cost), Money.from_plain(status.discarded_cost)
     said = cost_text(cost, thrown, status.no_price_because)
-    yield "cost", spent_text(said, simulated=status.simulated)
+    yield "cost", spent_text(said, simulated=status.simulated, language=language)
     yield "reported", reported_text(status.usage)
-    yield "input", status.input + ("" if status.input_state == "as it was" else f" ({status.input_state})")
-    model = status.asked["model"] or "the model of each row"
+    yield "input", status.input + ("" if status.input_state == "as it was" else f" ({say(status.input_state)})")
+    model = status.asked["model"] or say("the model of each row")
     yield "asked", f"{status.asked['endpoint']}, {model}, {status.asked['base_url']}"
     changed = any(each.limits for each in _last_steered(status))
-    yield "limits", _limits(status.limits) + (" (changed for that session only)" if changed else "")
+    yield "limits", _limits(status.limits) + (say(" (changed for that session only)") if changed else "")
     yield "pace", pace_text(status.pace, over=not status.left) if status.pace else ""
-    yield "simulated", "yes: the answers come from arkbatch's own simulator" if status.simulated else ""
+    yield "simulated", say("yes: the answers come from arkbatch's own simulator") if status.simulated else ""
 
 
 def _limited(status: Status) -> str:
@@ -82,20 +108,29 @@ def _limited(status: Status) -> str:
     return f" (--limit; {count(beyond)} more ended beyond it)" if beyond > 0 else " (--limit)"
 
 
-def stragglers_text(status: Status) -> str:
+def stragglers_text(status: Status, language: Language = Language.ENGLISH) -> str:
     """Those that are known by name, and how many more there are."""
     said = [
-        f"row {each.row} for {duration(each.seconds)} (usually {duration(each.usual)})" for each in status.stragglers
+        language.say(
+            "row {row} for {silent} (usually {usual})",
+            row=each.row,
+            silent=duration(each.seconds),
+            usual=duration(each.usual),
+        )
+        for each in status.stragglers
     ]
     more = status.straggling - len(said)
-    return ", ".join([*said, f"{count(more)} more"] if more > 0 else said)
+    return ", ".join([*said, language.say("{number} more", number=count(more))] if more > 0 else said)
 
 
-def _speed(speed: Speed) -> str:
+def _speed(speed: Speed, language: Language) -> str:
     if not speed.rows_per_minute:
-        return "no row has ended in the last minute"
-    left = f"; about {duration(speed.seconds_left)} left" if speed.seconds_left is not None else ""
-    return f"{short(speed.rows_per_minute)} rows and {short(speed.tokens_per_minute)} tokens a minute{left}"
+        return language.say("no row has ended in the last minute")
+    rows, tokens = short(speed.rows_per_minute), short(speed.tokens_per_minute)
+    said = language.say("{rows} rows and {tokens} tokens a minute", rows=rows, tokens=tokens)
+    if speed.seconds_left is None:
+        return said
+    return said + language.say("; about {time} left", time=duration(speed.seconds_left))
 
 
 def _limits(limits: dict[str, Any]) -> str:
@@ -116,10 +151,10 @@ def pace_text(note: PaceNote, *, over: bool) -> str:
     return f"{', '.join(filter(None, found))}; since {changed}: {note.reason}{away}"
 
 
-def _model(tally: Tally) -> tuple[str, ...]:
+def _model(tally: Tally, language: Language) -> tuple[str, ...]:
     never_sent = not tally.endpoint
     return (
-        "(bad lines, never sent)" if never_sent else tally.model or "(no answer)",
+        language.say("(bad lines, never sent)") if never_sent else tally.model or language.say("(no answer)"),
         tally.endpoint,
         tally.service_tier,
         count(tally.succeeded),
@@ -130,28 +165,30 @@ def _model(tally: Tally) -> tuple[str, ...]:
     )
 
 
-def _failure(note: FailureNote) -> Iterator[str]:
-    name = f"{note.kind} ({note.code})" if note.code else note.kind
+def _failure(note: FailureNote, run_dir: str, language: Language) -> Iterator[str]:
+    said = kind_text(note.kind, language)
+    name = f"{said} ({note.code})" if note.code else said
     sample = " ".join(note.sample.split())
-    yield f"  {count(note.rows)} {name}, such as row {note.sample_row}{f': {sample}' if sample else ''}"
-    yield f"      What to do: {note.advice}"
+    of = language.say("{rows} {kind}, such as row {row}", rows=count(note.rows), kind=name, row=note.sample_row)
+    yield f"  {of}{f': {sample}' if sample else ''}"
+    yield f"      {language.say('What to do:')} {advice(note.kind, run_dir, language)}"
 
 
 _SESSION_HEADINGS = ("", "command", "began", "took", "ended")
 
 
-def _sessions(status: Status) -> list[tuple[str, ...]]:
-    return [_session(each, status) for each in status.sessions[-SHOWN:]]
+def _sessions(status: Status, language: Language) -> list[tuple[str, ...]]:
+    return [_session(each, status, language) for each in status.sessions[-SHOWN:]]
 
 
-def _session(session: SessionInfo, status: Status) -> tuple[str, ...]:
+def _session(session: SessionInfo, status: Status, language: Language) -> tuple[str, ...]:
     running = status.writer is not None and session is status.sessions[-1]
     return (
         str(session.number),
         session.command,
         _moment(session.began_at),
         duration(session.seconds) if session.ended_at else "",
-        session.ending or ("running" if running else "killed, or the disk was full"),
+        language.say(session.ending or ("running" if running else "killed, or the disk was full")),
     )
 
 
@@ -177,5 +214,5 @@ def _section(title: str, lines: list[str]) -> list[str]:
     return [title, *lines] if lines else []
 
 
-def _more(number: int, words: str) -> list[str]:
-    return [f"  and {count(number)} {words}"] if number > 0 else []
+def _more(number: int, words: str, language: Language) -> list[str]:
+    return [f"  {language.say(words, number=count(number))}"] if number > 0 else []

@@ -7,7 +7,8 @@ from decimal import Decimal
 from urllib.parse import urlsplit
 
 from arkbatch.core.job import Job
-from arkbatch.core.text import count, counted, duration, printable
+from arkbatch.core.language import Language
+from arkbatch.core.text import count, display_width, duration, padded, printable
 from arkbatch.core.types import ASSUMED, CONTRADICTORY, REPORTED_TICKS, TICKS_PER_USD, UNCOUNTED
 from arkbatch.monitor.progress import FoundRows
 from arkbatch.pricing.amounts import Money, shown
@@ -18,79 +19,111 @@ NAMES = {"input": "input", "cached": "of it cached", "output": "output", "reason
 NOT_LISTED = {*NAMES, ASSUMED, CONTRADICTORY, REPORTED_TICKS, UNCOUNTED}
 
 
-def target_line(job: Job, rows: int) -> str:
+def target_line(job: Job, rows: int, language: Language = Language.ENGLISH) -> str:
     """How many rows go to which model and server, and where each of the two was said."""
-    model = f"{job.model}{_in_brackets(job.model_from)}" if job.model else "the model that each row names"
+    own = language.say("the model that each row names")
+    model = f"{job.model}{_in_brackets(language.say(job.model_from))}" if job.model else own
+    counted_rows = language.say_count(rows, "row")
     if job.simulated:
-        return f"{counted(rows, 'row')} -> {model} at the simulator"
-    host = urlsplit(job.base_url).netloc
-    return f"{counted(rows, 'row')} -> {model} at {host}{_in_brackets(job.base_url_from)}"
+        return language.say("{rows} -> {model} at the simulator", rows=counted_rows, model=model)
+    host = urlsplit(job.base_url).netloc + _in_brackets(language.say(job.base_url_from))
+    return language.say("{rows} -> {model} at {host}", rows=counted_rows, model=model, host=host)
 
 
 def _in_brackets(place: str) -> str:
     return f" ({place})" if place else ""
 
 
-def found_line(found: FoundRows) -> str:
+def found_line(found: FoundRows, language: Language = Language.ENGLISH) -> str:
     """What a session finds in its directory, before the first call."""
     if found.command == "retry":
-        return _retry_line(found)
+        return _retry_line(found, language)
     if found.fresh:
-        return f"New run in {found.run_dir}: {counted(found.left, 'row')}."
-    changes = "".join(f"\n  changed: {change}" for change in found.changes)
-    return (
-        f"Resuming {found.run_dir}: {counted(found.done, 'row')} done, {count(found.failed)} failed, "
-        f"{count(found.left)} left.{changes or ' Nothing changed since the last session.'}"
+        rows = language.say_count(found.left, "row")
+        return language.say("New run in {run_dir}: {rows}.", run_dir=found.run_dir, rows=rows)
+    resuming = language.say(
+        "Resuming {run_dir}: {done} done, {failed} failed, {left} left.",
+        run_dir=found.run_dir,
+        done=language.say_count(found.done, "row"),
+        failed=count(found.failed),
+        left=count(found.left),
     )
+    return resuming + (_changes(found, language) or language.say(" Nothing changed since the last session."))
 
 
-def _retry_line(found: FoundRows) -> str:
-    changes = "".join(f"\n  changed: {change}" for change in found.changes)
+def _changes(found: FoundRows, language: Language) -> str:
+    return "".join(f"\n  {language.say('changed')}: {change}" for change in found.changes)
+
+
+def _retry_line(found: FoundRows, language: Language) -> str:
     unsent = (
         f"\n  {count(found.unsent)} more were never sent, and the input has changed since: run it again with --rebase."
         if found.unsent
         else ""
     )
     if found.failed and not (found.to_send or found.unsent):
-        return (
-            f"None of the {counted(found.failed, 'failed row')} in {found.run_dir} is of those kinds or numbers: "
-            f"arkbatch status {found.run_dir}"
-        )
-    return f"Retrying {count(found.to_send)} of {count(found.failed)} failed rows in {found.run_dir}.{unsent}{changes}"
+        rows = language.say_count(found.failed, "failed row")
+        none = "None of the {rows} in {run_dir} is of those kinds or numbers: arkbatch status {run_dir}"
+        return language.say(none, rows=rows, run_dir=found.run_dir)
+    retrying = language.say(
+        "Retrying {rows} of {failed} failed rows in {run_dir}.",
+        rows=count(found.to_send),
+        failed=count(found.failed),
+        run_dir=found.run_dir,
+    )
+    return f"{retrying}{unsent}{_changes(found, language)}"
 
 
-def summary_text(summary: Summary, next_command: str) -> str:
+def summary_text(summary: Summary, next_command: str, language: Language = Language.ENGLISH) -> str:
     """The short table at the end, whose last line is always the command that goes on."""
-    rows = [
-        ("rows", f"{count(summary.succeeded)} succeeded, {count(summary.failed)} failed, {count(summary.left)} left"),
-        ("failures", ", ".join(f"{count(rows)} {kind}" for kind, rows in summary.failures.items())),
-        ("ended with", counts_text(summary.finish_reasons)),
-        ("tokens", tokens_text(summary.usage)),
-        ("discarded", tokens_text(summary.discarded)),
-        ("cost", spent_text(_cost(summary), simulated=summary.simulated)),
-        ("reported", reported_text(summary.usage)),
-        ("time", f"{duration(summary.seconds)} ({counted(summary.session['recorded'], 'row')} in this session)"),
-        (
-            "away",
-            f"the service was away for {duration(away)}" if (away := summary.session.get("seconds_away", 0)) else "",
-        ),
-        ("asked again", _hedged_text(summary.session)),
-        ("latency", f"p50 {summary.p50:.2f} s, p95 {summary.p95:.2f} s" if summary.p50 and summary.p95 else ""),
-        ("streamed", _speeds_text(summary)),
-        ("simulated", "yes: the answers come from arkbatch's own simulator" if summary.simulated else ""),
-        ("results", f"{summary.run_dir}/results.jsonl" if summary.succeeded else ""),
-        (
-            "failed rows",
-            f"{summary.run_dir}/failures.jsonl; why: arkbatch status {shlex.quote(summary.run_dir)}"
-            if summary.failed
-            else "",
-        ),
-    ]
-    lines = [headline(summary), *table([row for row in rows if row[1]])]
+    rows = [(language.say(label), value) for label, value in _facts(summary, language) if value]
+    lines = [headline(summary, language), *table(rows)]
     if summary.halt:
-        lines.append(f"Reason:     {summary.halt.message}")
-        lines += [f"What to do: {summary.halt.advice}"] if summary.halt.advice else []
-    return printable("\n".join([*lines, next_command]))
+        lines.append(_labelled("Reason:", summary.halt.message, language))
+        advice = language.say(summary.halt.advice)
+        lines += [_labelled("What to do:", advice, language)] if advice else []
+    return printable("\n".join([*lines, language.say_next(next_command)]))
+
+
+def _labelled(label: str, text: str, language: Language) -> str:
+    return f"{padded(language.say(label), len('What to do:'))} {text}"
+
+
+def _facts(summary: Summary, language: Language) -> Iterator[tuple[str, str]]:
+    """Yield what the summary says, by label; what is empty is left out."""
+    say = language.say
+    away = summary.session.get("seconds_away", 0)
+    yield (
+        "rows",
+        say(
+            "{done} succeeded, {failed} failed, {left} left",
+            done=count(summary.succeeded),
+            failed=count(summary.failed),
+            left=count(summary.left),
+        ),
+    )
+    yield "failures", ", ".join(f"{count(rows)} {kind_text(kind, language)}" for kind, rows in summary.failures.items())
+    yield "ended with", counts_text(summary.finish_reasons)
+    yield "tokens", tokens_text(summary.usage, language)
+    yield "discarded", tokens_text(summary.discarded, language)
+    yield "cost", spent_text(_cost(summary), simulated=summary.simulated, language=language)
+    yield "reported", reported_text(summary.usage)
+    recorded = language.say_count(summary.session["recorded"], "row")
+    yield "time", say("{time} ({rows} in this session)", time=duration(summary.seconds), rows=recorded)
+    yield "away", say("the service was away for {time}", time=duration(away)) if away else ""
+    yield "asked again", _hedged_text(summary.session, language)
+    yield "latency", f"p50 {summary.p50:.2f} s, p95 {summary.p95:.2f} s" if summary.p50 and summary.p95 else ""
+    yield "streamed", _speeds_text(summary)
+    yield "simulated", say("yes: the answers come from arkbatch's own simulator") if summary.simulated else ""
+    yield "results", f"{summary.run_dir}/results.jsonl" if summary.succeeded else ""
+    file, command = f"{summary.run_dir}/failures.jsonl", f"arkbatch status {shlex.quote(summary.run_dir)}"
+    yield "failed rows", say("{file}; why: {command}", file=file, command=command) if summary.failed else ""
+
+
+def kind_text(kind: str, language: Language) -> str:
+    """Return a kind of failure with the word that --kind takes: `timeout`, `超时(timeout)`."""
+    said = language.say(kind)
+    return kind if said == kind else f"{said}({kind})"
 
 
 def counts_text(finish_reasons: dict[str, int]) -> str:
@@ -98,11 +131,12 @@ def counts_text(finish_reasons: dict[str, int]) -> str:
     return ", ".join(f"{reason} {count(rows)}" for reason, rows in finish_reasons.items())
 
 
-def _hedged_text(session: dict[str, int]) -> str:
+def _hedged_text(session: dict[str, int], language: Language) -> str:
     again = session.get("asked_again", 0)
-    return (
-        f"{counted(again, 'slow row')}; the second call was quicker for {count(session['second_won'])}" if again else ""
-    )
+    if not again:
+        return ""
+    rows, won = language.say_count(again, "slow row"), count(session["second_won"])
+    return language.say("{rows}; the second call was quicker for {won}", rows=rows, won=won)
 
 
 def _speeds_text(summary: Summary) -> str:
@@ -122,16 +156,21 @@ def cost_text(cost: Money | None, discarded: Money | None, reason: str) -> str:
     return f"{cost}{why}{thrown}"
 
 
-def spent_text(said: str, *, simulated: bool) -> str:
+def spent_text(said: str, *, simulated: bool, language: Language = Language.ENGLISH) -> str:
     """A cost, unless it was not spent: what simulated answers would have cost."""
-    return f"{said}, had it been real" if simulated and AMOUNT.match(said) else said
+    return language.say("{cost}, had it been real", cost=said) if simulated and AMOUNT.match(said) else said
 
 
 def _cost(summary: Summary) -> str:
     return cost_text(summary.cost, summary.discarded_cost, summary.no_price_because)
 
 
-def headline(summary: Summary) -> str:
+def headline(summary: Summary, language: Language = Language.ENGLISH) -> str:
+    """Return how the session ended, in one sentence."""
+    return language.say(_headline(summary))
+
+
+def _headline(summary: Summary) -> str:
     match summary.ending:
         case "nothing left":
             if not (summary.left or summary.failed or summary.succeeded):
@@ -147,11 +186,11 @@ def headline(summary: Summary) -> str:
             return "Stopped. What was recorded is safe; the rest is undone."
 
 
-def tokens_text(usage: dict[str, int]) -> str:
+def tokens_text(usage: dict[str, int], language: Language = Language.ENGLISH) -> str:
     """`12,345 input (2,000 cached), 678 output (300 reasoning)` and what other meters there are."""
     if not usage:
         return ""
-    parts = [_meter(usage, "input", "cached"), _meter(usage, "output", "reasoning")]
+    parts = [_meter(usage, "input", "cached", language), _meter(usage, "output", "reasoning", language)]
     others = [f"{count(number)} {name}" for name, number in usage.items() if name not in NOT_LISTED and number]
     assumed = [f"of these {count(usage[ASSUMED])} {ASSUMED}"] if usage.get(ASSUMED) else []
     notes = "".join(f"; {each}" for each in _usage_notes(usage))
@@ -176,14 +215,15 @@ def reported_text(usage: dict[str, int]) -> str:
     return "" if ticks is None else f"{shown(Decimal(ticks) / TICKS_PER_USD)} USD"
 
 
-def _meter(usage: dict[str, int], name: str, part: str) -> str:
-    inner = f" ({count(usage[part])} {part})" if usage.get(part) else ""
-    return f"{count(usage.get(name, 0))} {name}{inner}"
+def _meter(usage: dict[str, int], name: str, part: str, language: Language) -> str:
+    inner = f" ({count(usage[part])} {language.say(part)})" if usage.get(part) else ""
+    return f"{count(usage.get(name, 0))} {language.say(name)}{inner}"
 
 
 def table(rows: Sequence[tuple[str, ...]], indent: str = "  ") -> list[str]:
     """Lines with their columns aligned."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)] if rows else []
+    widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)] if rows else []
     return [
-        indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        indent + "  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
     ]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from arkbatch.core.text import display_width
 from arkbatch.reports.text.summary import table
 
 _NUMBER = re.compile(r"([+-]?[\d,.]+[kMG]?|-?)$")
@@ -21,5 +22,5 @@ def grid(headings: Sequence[str], rows: Sequence[Sequence[str]], indent: str = "
 def _aligned(cells: tuple[str, ...]) -> list[str]:
     if not all(_NUMBER.match(cell) for cell in cells[1:]):
         return list(cells)
-    width = max(map(len, cells))
-    return [cell.rjust(width) for cell in cells]
+    width = max(map(display_width, cells))
+    return [" " * (width - display_width(cell)) + cell for cell in cells]

@@ -1,0 +1,44 @@
+"""The language of texts for people: Chinese where the locale is Chinese, else English."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from arkbatch.core.chinese import CHINESE
+from arkbatch.core.text import counted
+
+LANGUAGE_VARIABLE = "ARKBATCH_LANG"
+_LOCALE_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")  # in the order in which the C library asks them
+
+
+class Language(StrEnum):
+    """A language in which texts for people are made. JSON output is always English."""
+
+    ENGLISH = "en"
+    CHINESE = "zh"
+
+    def say(self, text: str, **values: object) -> str:
+        """Return a text in this language, with the values in the place of {name}.
+
+        text: in English, as it stands in the table of translations; one that is not there stays English
+        """
+        said = CHINESE.get(text, text) if self is Language.CHINESE else text
+        return said.format(**values) if values else said
+
+    def say_count(self, number: int, thing: str) -> str:
+        """Return a number with what is counted: `2 rows`, `2 行`."""
+        return f"{number:,} {self.say(thing)}" if self is Language.CHINESE else counted(number, thing)
+
+    def say_next(self, line: str) -> str:
+        """Return a line such as `Resume with:  COMMAND` with its label translated and its command untouched."""
+        label, mark, command = line.partition(":  ")
+        return f"{self.say(label + ':')}  {command}" if mark else self.say(line)
+
+
+def language_of(environ: Mapping[str, str]) -> Language:
+    """Return the language that ARKBATCH_LANG names, else that of the locale.
+
+    environ: environment variables; a value such as zh, zh_CN.UTF-8 or zh-TW means Chinese
+    """
+    names = (LANGUAGE_VARIABLE, *_LOCALE_VARIABLES)
+    value = next((environ[name] for name in names if environ.get(name)), "")
+    return Language.CHINESE if value.lower().startswith("zh") else Language.ENGLISH
