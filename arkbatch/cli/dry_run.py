@@ -1,27 +1,34 @@
-"""`arkbatch run --dry-run`: the first requests as they would be sent, and where to."""
+"""`arkbatch run --dry-run`: what the run would do now, with its first requests, and nothing sent or written."""
 
-import sys
+import time
 from itertools import islice
+from pathlib import Path
 
 import click
 import orjson
 
-from arkbatch.core.errors import ExitCode, UsageError
-from arkbatch.core.job import Job
-from arkbatch.core.text import counted, printable_json
+from arkbatch.core.errors import ExitCode, RunChanged, RunLocked, UsageError
+from arkbatch.core.job import Job, asked
+from arkbatch.core.text import count, counted, printable, printable_json
 from arkbatch.core.types import BadRow, Cause, Row
+from arkbatch.estimate.text import foretold
+from arkbatch.journal.journal import read_ledger
+from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.protocol.endpoints import ENDPOINTS
+from arkbatch.reports.text.summary import target_line
 from arkbatch.rows.first_look import check_first_rows
+from arkbatch.rows.input_file import Change
+from arkbatch.rows.job_diff import differences
 from arkbatch.rows.media_files import Images
-from arkbatch.rows.source import reader_of, source_of
+from arkbatch.rows.source import Source, reader_of, source_of
 
 _SHOWN = 3
 
 
-def show_plan(job: Job, named: str, *, as_json: bool) -> ExitCode:
-    """Print what the first rows become. Bad lines among them are shown with their reason.
+def show_plan(job: Job, named: str, *, as_json: bool, is_meant: bool = False) -> ExitCode:
+    """Print what the first rows become and how many are left. RunChanged, RunLocked: the run would be refused so.
 
-    named: the job or input as the user named it
+    named: the job or input as the user named it; is_meant: --rebase or --mixed was given
     """
     if job.input == "-":
         raise UsageError("--dry-run reads the input twice: save standard input to a file first")
@@ -40,14 +47,43 @@ def show_plan(job: Job, named: str, *, as_json: bool) -> ExitCode:
         click.echo(printable_json(orjson.dumps(shown, option=0 if as_json else orjson.OPT_INDENT_2)))
     limits = job.limits
     said = [f"at most {limits.rpm:g} requests a minute" if limits.rpm else "", f"{limits.concurrency} calls at once"]
-    which = _which(source.survey().rows, job.row_limit)
-    print(  # noqa: T201
-        f"Nothing was sent. {job.input} has {which} would go to {job.base_url}, "
-        f"{', '.join(part for part in said if part)}, into {job.run_dir}.\n"
+    there = source.survey().rows
+    total = there if job.row_limit is None else min(there, job.row_limit)
+    left = max(0, total - _ended(job, source, is_meant=is_meant))
+    pace = ", ".join(part for part in said if part)
+    what = f"{job.input} has {_which(there, job.row_limit)} would go to {job.base_url}"
+    lines = [
+        f"Nothing was sent. {what}, {pace}, into {job.run_dir}.",
+        f"Left to send now: {count(left)} of {counted(total, 'row')}.",
+        target_line(job, left),
+        *([foretold(job, job.input, left, time.time())] if left else []),
         f"Read every line:  arkbatch check {named}",
-        file=sys.stderr,
-    )
+    ]
+    click.echo(printable("\n".join(lines)), err=True)
     return ExitCode.OK
+
+
+def _ended(job: Job, source: Source, *, is_meant: bool) -> int:
+    """How many of the rows have a record already, after the refusals that a run would meet in its directory."""
+    directory = RunDirectory(Path(job.run_dir))
+    if not directory.exists:
+        return 0
+    if writer := directory.writer():
+        raise RunLocked(f"{directory.path} is in use by {writer}: wait for it, or name another directory with -o.")
+    info, ledger = directory.read_info(), read_ledger(directory)[0]
+    if is_meant or not (ledger.done.count or ledger.failed.count):
+        return ledger.ended(job.row_limit)
+    if changes := differences(info.asked, asked(job)):
+        raise RunChanged(
+            f"{directory.path} was begun with other parameters: {'; '.join(changes)}. "
+            "Take the change back, name another directory with -o, or say --mixed if it is meant."
+        )
+    if source.compare(info.input) is Change.EDITED:
+        raise RunChanged(
+            f"The input {job.input} is not the one that {directory.path} began with. "
+            "Say --rebase to keep the results of unchanged rows and run the others, or name another directory with -o."
+        )
+    return ledger.ended(job.row_limit)
 
 
 def _problem(row: Row | BadRow, images: Images | None) -> str | None:

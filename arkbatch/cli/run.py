@@ -55,7 +55,9 @@ from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, reading,
     help="Answers from a simulator in this process; needs no key.",
     group=Group.TRIAL,
 )
-@option("--dry-run", is_flag=True, default=None, help="Show what would be sent, and send nothing.", group=Group.TRIAL)
+@option(
+    "--dry-run", is_flag=True, default=None, help="Show what the run would do now, and send nothing.", group=Group.TRIAL
+)
 @option(
     "--rebase",
     is_flag=True,
@@ -126,7 +128,9 @@ def command(
     if flags["dry_run"]:
         from arkbatch.cli.dry_run import show_plan
 
-        return show_plan(job, input_, as_json=as_json)
+        planned = show_plan(job, input_, as_json=as_json, is_meant=rebase or mixed)
+        job_from(input_, {**flags, "dry_run": None})  # what a run would refuse, such as a missing key, is refused now
+        return planned
     if answers is not None:
         from arkbatch.reports.answers.answers import check_file
 

@@ -1,10 +1,16 @@
+from pathlib import Path
+
 import orjson
 import pytest
+from click.testing import CliRunner
 from msgspec.structs import replace
-from runs import job_of, numbered, prompts
+from runs import Told, answered, job_of, numbered, prompts, worked_off
 
 from arkbatch.cli.dry_run import show_plan
-from arkbatch.core.errors import UsageError
+from arkbatch.cli.run import command
+from arkbatch.core.errors import RunChanged, RunLocked, UsageError
+from arkbatch.journal.run_directory import RunDirectory
+from arkbatch.reports.text.summary import target_line
 
 
 def plan(job, capsys):
@@ -63,3 +69,60 @@ def test_images_are_read_and_shown_by_their_names(tmp_path, capsys):
     assert shown[0]["body"]["messages"][0]["content"][0]["image_url"]["url"] == "a.png"
     assert "begins like no image" in shown[1]["error"]
     assert "there is no such file" in shown[2]["error"]
+
+
+def begun(folder, count=5):
+    """A job of which rows 1 and 2 have their answers."""
+    job = job_of(prompts(folder, *numbered(count)))
+    worked_off(job, lambda row: answered(row) if row.number < 3 else None, ending="stopped")
+    return job
+
+
+def test_rows_that_are_left_now_are_counted_and_model_and_server_named(tmp_path, capsys):
+    begun_job = begun(tmp_path)
+    code, _, said = plan(begun_job, capsys)
+    assert code == 0
+    assert "Left to send now: 3 of 5 rows." in said
+    assert target_line(begun_job, 3) in said
+    assert "Estimate: " in said
+
+
+def test_a_run_that_is_complete_has_no_estimate(tmp_path, capsys):
+    job = job_of(prompts(tmp_path, *numbered(2)))
+    worked_off(job, answered)
+    said = plan(job, capsys)[2]
+    assert "Left to send now: 0 of 2 rows." in said
+    assert "Estimate" not in said
+
+
+def test_a_changed_model_is_refused_as_the_run_would_refuse_it(tmp_path, capsys):
+    job = replace(begun(tmp_path), model="other")
+    with pytest.raises(RunChanged, match=r"was begun with other parameters: .*--mixed"):
+        plan(job, capsys)
+    assert show_plan(job, "in.jsonl", as_json=True, is_meant=True) == 0
+
+
+def test_an_edited_input_is_refused_as_the_run_would_refuse_it(tmp_path, capsys):
+    job = begun(tmp_path)
+    prompts(tmp_path, *numbered(2))
+    with pytest.raises(RunChanged, match=r"is not the one that .* began with. Say --rebase"):
+        plan(job, capsys)
+
+
+def test_a_run_in_use_is_refused(tmp_path, capsys):
+    job = begun(tmp_path)
+    with RunDirectory(Path(job.run_dir)).locked(Told()), pytest.raises(RunLocked, match="is in use by"):
+        plan(job, capsys)
+
+
+def test_a_missing_key_ends_with_the_exit_code_of_the_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("ARK_API_KEY", "VOLC_ACCESSKEY", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    prompts(tmp_path, *numbered(2))
+    words = ["in.jsonl", "--model", "m", "--dry-run"]
+    result = CliRunner().invoke(command, words)
+    assert isinstance(result.exception, UsageError)
+    assert "no API key" in str(result.exception)
+    assert "Left to send now: 2 of 2 rows." in result.stderr
+    assert CliRunner().invoke(command, [*words, "--simulate"]).exception is None
