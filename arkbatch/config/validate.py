@@ -12,6 +12,7 @@ from arkbatch.config.job_file import Typed, mistake
 from arkbatch.core.errors import UsageError
 from arkbatch.core.urls import is_local, origin
 from arkbatch.engine.timezones import due_of, hours_of
+from arkbatch.pricing.price_book import provider_of
 from arkbatch.protocol.ark_only import refusal
 from arkbatch.protocol.endpoints.batch_lane import LANE, misplaced
 from arkbatch.transport.auth import needs_project
@@ -27,7 +28,8 @@ def agreed(typed: Typed, server: Server, given: Mapping[str, Any], model: str) -
 
 
 def _check_server(typed: Typed, server: Server, given: Mapping[str, Any]) -> None:
-    if server.is_ark and typed.file.lane == "files" and not given.get("simulate"):
+    is_ark_itself = provider_of(server.base_url) in {"ark", "byteplus"}  # a server of one's own may look like Ark
+    if is_ark_itself and typed.file.lane == "files" and not given.get("simulate"):
         raise mistake(
             typed.label,
             'Ark takes no batch files over this API: lane = "batch" has the same price (for ep-bi-... endpoints), or '
