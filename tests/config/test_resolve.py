@@ -14,7 +14,7 @@ from arkbatch.protocol.endpoints.batch_lane import online_name
 
 KEY = {"ARK_API_KEY": "sk-ark"}
 # Flags with tests of their own.
-ELSEWHERE = {"notify", "schema", "text", "tools"}
+ELSEWHERE = {"notify", "provider", "schema", "text", "tools"}
 PLAIN = 'input = "rows.jsonl"\nmodel = "m"\n'
 
 
