@@ -82,6 +82,13 @@ def commands_page() -> str:
 
 def section(name: str) -> str:
     command = importlib.import_module(f"arkbatch.cli.{name}").command
+    parts = [help_of(name, command)]
+    if isinstance(command, click.Group):
+        parts += [help_of(f"{name} {part}", command.commands[part]) for part in command.commands]
+    return "\n\n".join(parts)
+
+
+def help_of(name: str, command: click.Command) -> str:
     with click.Context(command, info_name=f"arkbatch {name}", max_content_width=100, terminal_width=100) as context:
         return f"## arkbatch {name}\n\n```\n{command.get_help(context)}\n```"
 

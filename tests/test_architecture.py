@@ -101,7 +101,7 @@ TOUCHES_OUTSIDE = {
         "shard_files",
         "shard_records",
     },
-    "cluster": {"merge", "plan", "service", "shard", "worker"},
+    "cluster": {"driver", "merge", "plan", "ray_engine", "seed", "service", "shard", "worker"},
     "limits": {"limiter", "rate_source", "request_rate", "wait_queue"},
     "monitor": {"control_socket", "notify", "notify_channels", "progress_bar", "run_log"},
     "pricing": {"bill_csv", "price_files", "run_price_file"},

@@ -35,6 +35,8 @@ COMMANDS = {
     "providers": "List the providers that are known by name.",
     "prices": "List the prices that costs are counted with.",
     "notify": "Send a trial message to where a run would tell how it ends.",
+    "shard": "Work off one input on several machines.",
+    "merge": "Make one run directory of the shards of a run.",
     "init": "Write a commented job file and a small input to start from.",
     "simulate": "Serve an Ark look-alike on this machine.",
 }

@@ -46,10 +46,12 @@ def command(run_dir: str, output: str | None, *, defuse: bool, schema: str | Non
       arkbatch answers prompts.run -o prompts.parquet --with tokens,cost
       arkbatch answers prompts.run --only failed
     """
+    from arkbatch.cli.shards_first import merge_shards
     from arkbatch.core.text import printable, printable_json
     from arkbatch.reports.answers.answers import iter_answers, write_answers
     from arkbatch.reports.status.status import read_status
 
+    merge_shards(run_dir)
     options = _options(run_dir, schema, chosen)
     if output is None:
         import orjson

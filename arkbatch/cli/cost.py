@@ -60,6 +60,10 @@ def command(
       arkbatch cost monday.run --compare tuesday.run
       arkbatch cost *.run --bill split-bill.csv
     """
+    from arkbatch.cli.shards_first import merge_shards
+
+    for each in run_dirs:
+        merge_shards(each)
     from arkbatch.core.errors import UsageError
 
     if file is not None and not reprice:

@@ -23,6 +23,9 @@ def command(run_dir: str, output: str | None, *, open_: bool, as_json: bool) -> 
       arkbatch report prompts.run --open
       arkbatch report prompts.run -o /tmp/night.html
     """
+    from arkbatch.cli.shards_first import merge_shards
+
+    merge_shards(run_dir)
     import msgspec
 
     from arkbatch.core.text import printable_json

@@ -50,6 +50,9 @@ def command(
       arkbatch retry prompts.run --kind timeout,overloaded --concurrency 8
       arkbatch retry prompts.run --row 17,42 --set max_tokens=4096
     """
+    from arkbatch.cli.shards_first import merge_shards
+
+    merge_shards(run_dir)
     from arkbatch.cli.serve_options import Serving
     from arkbatch.cli.session import carry_out
     from arkbatch.core.kinds import chosen_kinds

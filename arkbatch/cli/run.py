@@ -92,6 +92,24 @@ from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, reading,
     help="Print the summary as one JSON line also on a terminal.",
     group=Group.INPUT_AND_OUTPUT,
 )
+@option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    help="Where workers run (local).",
+    group=Group.CLUSTER,
+)
+@option(
+    "--address", default="local", metavar="A", help="Of Ray: local (its own), auto or HOST:PORT.", group=Group.CLUSTER
+)
+@option(
+    "--workers",
+    type=click.IntRange(1),
+    default=2,
+    metavar="N",
+    help="With --engine ray: so many workers.",
+    group=Group.CLUSTER,
+)
 def command(
     input_: str,
     *,
@@ -102,6 +120,9 @@ def command(
     as_json: bool,
     answers: str | None,
     detach: bool,
+    engine: str,
+    address: str,
+    workers: int,
     **flags: Any,
 ) -> int:
     """Send every row of a prompt file to chat or embeddings, and record each answer.
@@ -116,14 +137,23 @@ def command(
       arkbatch run reviews.csv --prompt 'Label this review: {text}' --id-column id --answers labelled.csv
       arkbatch run job.toml --simulate
       arkbatch run job.toml --live
+      arkbatch run job.toml --engine ray --address local --workers 2
       arkbatch run prompts.jsonl -o nightly.run --set temperature=0.2 --set thinking.type=disabled
     """
     from arkbatch.batch_jobs.open_session import refuse_open_parcels
     from arkbatch.cli.serve_options import Serving
     from arkbatch.cli.session import carry_out, this_command
+    from arkbatch.cli.shards_first import leave_shards
     from arkbatch.engine.open_run import OpenRun, ResumeOptions
     from arkbatch.journal.run_directory import RunDirectory
 
+    if engine == "ray" and not flags["dry_run"]:
+        from arkbatch.cli.cluster import run_on_ray
+
+        code = run_on_ray([input_], flags, address=address, workers=workers, as_json=as_json)
+        if answers is not None:
+            write_answers_of(job_from(input_, flags).run_dir, answers)
+        return code
     job = job_from(input_, flags)
     if flags["dry_run"]:
         from arkbatch.cli.dry_run import show_plan
@@ -131,6 +161,7 @@ def command(
         planned = show_plan(job, input_, as_json=as_json, is_meant=rebase or mixed)
         job_from(input_, {**flags, "dry_run": None})  # what a run would refuse, such as a missing key, is refused now
         return planned
+    leave_shards(job.run_dir)
     if answers is not None:
         from arkbatch.reports.answers.answers import check_file
 

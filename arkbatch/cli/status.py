@@ -25,12 +25,14 @@ def command(run_dir: str, *, as_json: bool) -> None:
     import msgspec
 
     from arkbatch.batch_jobs.parcel_report import parcel_facts, parcel_lines
+    from arkbatch.cli.shards_first import merge_shards
     from arkbatch.core.language import language_of
     from arkbatch.core.text import printable, printable_json
     from arkbatch.journal.run_directory import RunDirectory
     from arkbatch.reports.status.status import read_status
     from arkbatch.reports.status.text import status_text
 
+    merge_shards(run_dir)
     status, directory = read_status(run_dir, time.time), RunDirectory(Path(run_dir))
     if as_json:
         facts = msgspec.to_builtins(status) | {"parcels": parcel_facts(directory)}

@@ -21,6 +21,9 @@ def command(run_dir: str, output: str, order: str, *, as_json: bool) -> None:
       arkbatch vectors prompts.run -o prompts.npy
       python -c "import numpy; print(numpy.load('prompts.npy', mmap_mode='r').shape)"
     """
+    from arkbatch.cli.shards_first import merge_shards
+
+    merge_shards(run_dir)
     import msgspec
 
     from arkbatch.core.text import count, counted, printable_json

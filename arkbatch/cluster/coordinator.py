@@ -188,6 +188,12 @@ class Coordinator:
         """Whether nothing is left to do: no shard waits, and none is worked on."""
         return not self._working and (self.is_draining or not self._waiting)
 
+    @property
+    def opened(self) -> int:
+        """Shards whose number of rows is known."""
+        both = {**self._ended_counts, **{shard: working.counts for shard, working in self._working.items()}}
+        return sum(counts.rows > 0 for counts in both.values())
+
     def drain(self) -> None:
         """Have all workers end their calls in flight and stop."""
         self.is_draining = True

@@ -16,6 +16,7 @@ from arkbatch.cluster.shard import copy_shard, lines_of_shard
 from arkbatch.core.disk_errors import disk
 from arkbatch.core.errors import RunDirectoryError
 from arkbatch.core.input_info import InputInfo
+from arkbatch.core.template import Reading
 from arkbatch.core.types import add_usage
 from arkbatch.journal.journal import Journal, read_ledger
 from arkbatch.journal.run_directory import (
@@ -32,7 +33,7 @@ from arkbatch.journal.run_directory import (
 )
 from arkbatch.journal.shard_files import Shard, ShardDirectory, ShardPlan, lines_of_attempts
 from arkbatch.journal.shard_records import Place, ShardRecords
-from arkbatch.rows.input_file import survey
+from arkbatch.rows.source import open_source
 from arkbatch.rows.storage import is_remote, open_bytes
 
 MERGED = "merged.json"  # beside the shards
@@ -44,6 +45,7 @@ class Merged(Struct):
     rows: of the input; left: rows without a record; shards, finished: how many there are and are done
     delivered, billed: tokens of the records that stay, and of all that was sent; doubled_rows: billed more than once
     sizes: bytes of the two files that were written, by which a session that worked on since then is noticed
+    source_bytes: of all records in the shards, by which it is seen that nothing is new
     """
 
     shards: int
@@ -56,6 +58,7 @@ class Merged(Struct):
     delivered: dict[str, int] = {}
     billed: dict[str, int] = {}
     sizes: tuple[int, int] = (0, 0)
+    source_bytes: int = 0
 
     @property
     def is_complete(self) -> bool:
@@ -84,7 +87,10 @@ def merge(run: Path, wall: Callable[[], float], *, count_missing: bool = True) -
                 f"{run} was worked on without shards since the last merge, so the shards are out of date. "
                 f"Go on with: arkbatch run"
             )
-        merged = Merged(plan.count)
+        source_bytes = _source_bytes(shards)
+        if before is not None and (before.source_bytes, before.finished) == (source_bytes, _finished(shards)):
+            return before
+        merged = Merged(plan.count, source_bytes=source_bytes)
         with disk(run):
             _write_records(directory, shards, plan, merged, count_missing=count_missing)
             (directory / LEDGER).unlink(missing_ok=True)
@@ -95,6 +101,20 @@ def merge(run: Path, wall: Callable[[], float], *, count_missing: bool = True) -
         merged.sizes = _sizes(directory)
         replace_file(shards.path / MERGED, msgspec.json.encode(merged) + b"\n")
     return merged
+
+
+def _source_bytes(shards: ShardDirectory) -> int:
+    """The size of all records of all attempts, and of what was there before."""
+    found = 0
+    for entry in os.scandir(shards.path) if shards.path.is_dir() else ():
+        if entry.is_dir() and not entry.name.endswith(".new"):
+            paths = (Path(entry.path) / name for name in (RESULTS, FAILURES))
+            found += sum(path.stat().st_size for path in paths if path.exists())
+    return found
+
+
+def _finished(shards: ShardDirectory) -> int:
+    return sum(entry.name.endswith(".done.json") for entry in os.scandir(shards.path))
 
 
 def _went_on_since(directory: RunDirectory, before: Merged) -> bool:
@@ -139,7 +159,7 @@ def _places(
         yield shard, place, attempts
         counted = lines_of_shard(shards, shard, attempts)
         if counted is None:
-            counted = _count(shards, shard) if count_missing else (0, 0)
+            counted = _count(shards, shard, _reading_of(plan)) if count_missing else (0, 0)
         rows += counted[0]
         merged.rows += counted[1]
 
@@ -151,15 +171,20 @@ def _offset_of(shard: Shard) -> int:
     return shard.begin - shard.part.header if shard.part.kind == "csv" and shard.begin else 0
 
 
-def _count(shards: ShardDirectory, shard: Shard) -> tuple[int, int]:
+def _reading_of(plan: ShardPlan) -> Reading:
+    """How the input is read, as it was settled for all shards."""
+    return msgspec.convert(plan.job.get("reading", {}), Reading)
+
+
+def _count(shards: ShardDirectory, shard: Shard, reading: Reading) -> tuple[int, int]:
     """Numbers and rows of a shard that nobody began."""
     if shard.is_whole and not is_remote(shard.part.path):
-        info = survey(Path(shard.part.path))
+        info = open_source(Path(shard.part.path), reading).survey()
         return info.lines, info.rows
     copy = shards.path / f"{shard.index:06}.count{Path(shard.part.path).suffix}"
     try:
         copy_shard(shard, copy)
-        info = survey(copy)
+        info = open_source(copy, reading).survey()
     finally:
         copy.unlink(missing_ok=True)
     return info.lines, info.rows
@@ -168,7 +193,7 @@ def _count(shards: ShardDirectory, shard: Shard) -> tuple[int, int]:
 def _run_info(directory: RunDirectory, shards: ShardDirectory, plan: ShardPlan, merged: Merged) -> RunInfo:
     """`run.json` of the whole: one session, from the first beginning of a shard to the last end."""
     known = directory.read_info() if directory.exists else None
-    sessions, prices = _sessions_of(shards)
+    sessions, prices, price_list = _sessions_of(shards)
     info = RunInfo(
         run_id=plan.run_id,
         format=FORMAT,
@@ -179,6 +204,7 @@ def _run_info(directory: RunDirectory, shards: ShardDirectory, plan: ShardPlan, 
         asked_digest=plan.asked_digest,
         job=plan.job,
         prices=prices or (known.prices if known else None),
+        price_list=price_list or (known.price_list if known else ""),
     )
     if sessions:
         ended = max((each.ended_at for each in sessions), default="")
@@ -199,17 +225,19 @@ def _run_info(directory: RunDirectory, shards: ShardDirectory, plan: ShardPlan, 
     return info
 
 
-def _sessions_of(shards: ShardDirectory) -> tuple[list[SessionInfo], dict[str, object] | None]:
+def _sessions_of(shards: ShardDirectory) -> tuple[list[SessionInfo], dict[str, object] | None, str]:
+    """The sessions of all attempts, and the prices that they went by."""
     sessions: list[SessionInfo] = []
     prices: dict[str, object] | None = None
+    price_list = ""
     for shard, numbers in sorted(shards.all_attempts().items()):
         for number in numbers:
             directory = RunDirectory(shards.attempt(shard, number))
             if directory.exists:
                 info = directory.read_info()
                 sessions += info.sessions
-                prices = prices or info.prices
-    return sessions, prices
+                prices, price_list = prices or info.prices, price_list or info.price_list
+    return sessions, prices, price_list
 
 
 def _input_info(plan: ShardPlan, merged: Merged, known: RunInfo | None) -> InputInfo:
@@ -221,7 +249,7 @@ def _input_info(plan: ShardPlan, merged: Merged, known: RunInfo | None) -> Input
         if known is not None and stat and (known.input.size, known.input.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
             return known.input
         if stat is not None and (stat.st_size, str(stat.st_mtime_ns)) == (part.size, part.tag):
-            return survey(path)
+            return open_source(path, _reading_of(plan)).survey()
     size = sum(each.size for each in plan.parts)
     return InputInfo(path=part.path, size=size, mtime_ns=0, sha256="", lines=merged.rows, rows=merged.rows)
 

@@ -24,7 +24,7 @@ from arkbatch.rows.storage import RANGE_BYTES, ByteSource, copy_ranges, is_remot
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
-SMALLEST_SHARD, LARGEST_SHARD = 1 << 10, 64 << 20  # bytes
+SMALLEST_SHARD, LARGEST_SHARD = 16 << 10, 64 << 20  # bytes
 SHARDS_A_WORKER = 8  # so that the last ones end nearly together
 LINES, TABLES, PARQUET = (".jsonl", ".ndjson"), (".csv", ".tsv", ".tab", ".psv"), (".parquet",)
 _UNCUT_MARKS = (b"\xff\xfe", b"\xfe\xff")  # UTF-16: lines of bytes are not lines of text
@@ -64,10 +64,13 @@ def shard_bytes_for(total: int, workers: int, shards: int | None = None) -> int:
     return size if shards and size > 0 else min(max(size, SMALLEST_SHARD), LARGEST_SHARD)
 
 
-def plan_parts(names: Sequence[str], shard_bytes_of: Callable[[int], int]) -> tuple[list[InputPart], int]:
+def plan_parts(
+    names: Sequence[str], shard_bytes_of: Callable[[int], int], *, has_header: bool = True
+) -> tuple[list[InputPart], int]:
     """Each input file with the places where it is cut, and the length of shards of lines.
 
     shard_bytes_of: the length of a shard, from the length of all inputs together
+    has_header: the first record of a table names its columns
     """
     sources = [(name, open_bytes(name)) for name in names]
     identities = [source.identity() for _, source in sources]
@@ -76,6 +79,8 @@ def plan_parts(names: Sequence[str], shard_bytes_of: Callable[[int], int]) -> tu
     for (name, source), identity in zip(sources, identities, strict=True):
         kind = _kind_of(name, source, identity.size, shard_bytes)
         cuts, header, groups = _cuts_of(kind, source, identity.size, shard_bytes)
+        if not has_header:
+            header = 0
         path = name if is_remote(name) else str(Path(name).absolute())
         parts.append(InputPart(path, identity.size, identity.tag, kind, cuts, header, groups))
     return parts, shard_bytes

@@ -6,6 +6,7 @@ provider's own tools use. TOS and OSS take a bucket only as a part of the host n
 
 import os
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 SCHEMES = ("s3", "tos", "oss", "gs", "az")
 RANGE_BYTES = 8 << 20
 _MULTIPART_BYTES = 64 << 20
-_RETRIES: Any = {"max_retries": 5, "retry_timeout": 120}
+_RETRIES: Any = {"max_retries": 5, "retry_timeout": timedelta(seconds=120)}
 _NEEDS_EXTRA = "{} needs: pip install 'arkbatch[storage]'"
 # The key, its secret and the session token, the first name that is set; then endpoint and region.
 _NAMES = {

@@ -120,7 +120,7 @@ def test_parquet_is_cut_at_row_groups(tmp_path):
 def test_shards_are_as_many_as_asked_for_or_several_for_each_worker():
     assert shard_bytes_for(64_000_000, 2, shards=10) == 6_400_000
     assert shard_bytes_for(64_000_000, 2) == 4_000_000
-    assert shard_bytes_for(10, 2) == 1 << 10
+    assert shard_bytes_for(10, 2) == 16 << 10
     assert shard_bytes_for(10**12, 2) == 64 << 20
 
 

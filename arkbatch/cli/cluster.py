@@ -1,0 +1,407 @@
+"""What the commands for runs on several machines share: the job of a planned run, and leading it to its end."""
+
+import asyncio
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+from msgspec.structs import replace
+
+from arkbatch.api.background import loop_factory
+from arkbatch.api.jobs import simulated
+from arkbatch.cli.options import job_from
+from arkbatch.cluster.coordinator import Coordinator
+from arkbatch.cluster.driver import ClusterProgress, build_coordinator, coordinating, shared_limits, until_over
+from arkbatch.cluster.merge import Merged, merge
+from arkbatch.cluster.plan import find_inputs, plan_parts, shard_bytes_for
+from arkbatch.cluster.seed import seed_shards
+from arkbatch.cluster.service import (
+    LOOPBACK,
+    TOKEN_VARIABLE,
+    CoordinatorAddress,
+    CoordinatorClient,
+    read_address,
+    token_for,
+)
+from arkbatch.cluster.shard import begin_attempt, run_attempt
+from arkbatch.cluster.worker import Worker, shards_for, worker_name
+from arkbatch.config.resolve import resolve_again
+from arkbatch.core.errors import ExitCode, RunChanged, UsageError
+from arkbatch.core.job import Job, Limits, asked, written
+from arkbatch.core.text import counted, printable, printable_json
+from arkbatch.core.types import Cause
+from arkbatch.journal.run_directory import RunDirectory
+from arkbatch.journal.shard_files import PLAN_FORMAT, ShardDirectory, ShardPlan
+from arkbatch.monitor.progress_bar import ProgressBar, ProgressLines
+from arkbatch.pricing.summary import Summary
+from arkbatch.reports.status.status import read_status
+from arkbatch.reports.text.summary import summary_text
+from arkbatch.rows.csv_table import CsvTable
+from arkbatch.rows.job_diff import asked_digest, differences
+from arkbatch.rows.source import open_source
+from arkbatch.rows.storage import is_remote, open_bytes
+from arkbatch.transport.fd_limit import allow_files
+
+if TYPE_CHECKING:
+    from arkbatch.engine.session import Session
+
+SAMPLE_BYTES = 1 << 16
+
+
+def plan_run(
+    inputs: Sequence[str], flags: dict[str, Any], *, shards: int | None = None, workers: int = 8
+) -> tuple[Job, ShardPlan]:
+    """The job, and its plan: the one that the run directory has, or a new one. RunChanged: they do not fit."""
+    job, names = _job_of(inputs, flags)
+    directory = ShardDirectory(Path(job.run_dir))
+    if job.row_limit is not None:
+        raise UsageError("--limit is for a run on one machine. Leave it out.")
+    if directory.is_planned:
+        return job, _known_plan(job, directory, names)
+    if job.lane not in {"online", "batch"}:
+        raise UsageError(f"--lane {job.lane} is for a run on one machine, since the provider does the work.")
+    said = asked(job)
+    parts, size = plan_parts(
+        names, lambda total: shard_bytes_for(total, workers, shards), has_header=job.reading.header
+    )
+    if any(part.kind == "csv" for part in parts):
+        job = _with_settled_reading(job, parts[0].path, directory.run)
+    run = RunDirectory(directory.run)
+    info = run.read_info() if run.exists else None
+    planned = ShardPlan(
+        format=PLAN_FORMAT,
+        run_id=info.run_id if info else secrets.token_hex(4),
+        created_at=info.created_at if info else f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S+00:00}",
+        shard_bytes=size,
+        parts=parts,
+        job=written(job),
+        asked=said,
+        asked_digest=asked_digest(said),
+        simulated=job.simulated,
+    )
+    if info is not None and (changes := differences(info.asked, said)):
+        raise RunChanged(f"{directory.run} was begun with other parameters: {'; '.join(changes)}.")
+    if info is not None:
+        seed_shards(directory, planned)
+    directory.write_plan(planned)
+    return job, planned
+
+
+def _with_settled_reading(job: Job, path: str, run: Path) -> Job:
+    """How the table is read is found out once, from its beginning, and not anew by each shard."""
+    local = run / "shards" / f"sample{Path(path).suffix}" if is_remote(path) else Path(path)
+    source = open_source(local, job.reading)
+    assert isinstance(source, CsvTable)
+    shape = source.shape
+    return replace(job, reading=replace(job.reading, encoding=shape.encoding.name, delimiter=shape.delimiter))
+
+
+def _known_plan(job: Job, directory: ShardDirectory, names: Sequence[str]) -> ShardPlan:
+    planned = directory.read_plan()
+    paths = [name if is_remote(name) else str(Path(name).absolute()) for name in names]
+    if paths != [part.path for part in planned.parts]:
+        raise RunChanged(f"{directory.run} was planned for other input files. Give another directory with -o.")
+    if changes := differences(planned.asked, asked(job)):
+        raise RunChanged(
+            f"{directory.run} was planned with other parameters: {'; '.join(changes)}. Give another directory with -o."
+        )
+    reading = planned.job.get("reading")
+    planned.job = written(job) | ({"reading": reading} if reading is not None else {})  # limits may change
+    directory.write_plan(planned)
+    return planned
+
+
+def _job_of(inputs: Sequence[str], flags: dict[str, Any]) -> tuple[Job, list[str]]:
+    """The job of a command line, and the files that it reads."""
+    flags = dict(flags)
+    if len(inputs) == 1 and inputs[0].endswith(".toml"):
+        job = job_from(inputs[0], flags)
+        return job, find_inputs([job.input])
+    names = find_inputs(inputs)
+    if not is_remote(names[0]):
+        return job_from(names[0], flags), names
+    if not flags.get("run_dir"):
+        raise UsageError("Say with -o RUN_DIR where the results of a remote input go.")
+    sample = Path(flags["run_dir"]) / "shards" / f"sample{Path(names[0]).suffix}"
+    sample.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    begin = open_bytes(names[0]).read(0, SAMPLE_BYTES)
+    sample.write_bytes(begin[: begin.rfind(b"\n") + 1] or begin)
+    return replace(job_from(str(sample), flags), input=names[0]), names
+
+
+def job_of_run(run_dir: str, flags: dict[str, Any]) -> Job:
+    """The job of a planned run, with limits from flags, and keys from this machine's environment."""
+    planned = ShardDirectory(Path(run_dir)).read_plan()
+    first = planned.parts[0].path
+    folders = [Path(run_dir).parent, *([] if is_remote(first) else [Path(first).parent]), Path.cwd()]
+    given = flags | {"simulate": planned.simulated or None}
+    return resolve_again(planned.job, given, os.environ, folders, input_path=first, run_dir=run_dir)
+
+
+def without_shared_limits(job: Job) -> Job:
+    """The job of a worker: what is shared comes by leases. A budget stays, since it is asked for by shares."""
+    limits = job.limits
+    return replace(
+        job,
+        limits=Limits(
+            concurrency=limits.concurrency, max_cost=limits.max_cost, max_total_tokens=limits.max_total_tokens
+        ),
+    )
+
+
+def static_part(job: Job, of: int) -> Job:
+    """The job of one of several workers that keep a part of the limits each."""
+    limits = job.limits
+
+    def part(limit: float | None) -> float | None:
+        return None if limit is None else limit / of
+
+    return replace(
+        job,
+        limits=Limits(
+            concurrency=max(1, limits.concurrency // of),
+            rpm=part(limits.rpm),
+            tpm=part(limits.tpm),
+            input_tpm=part(limits.input_tpm),
+            output_tpm=part(limits.output_tpm),
+            max_cost=part(limits.max_cost),
+            max_total_tokens=None if limits.max_total_tokens is None else limits.max_total_tokens // of,
+        ),
+    )
+
+
+# ---- workers
+
+
+def pull_shards(run_dir: str, url: str | None, flags: dict[str, Any]) -> int:
+    """Be a worker of the run's coordinator."""
+    run = Path(run_dir)
+    if url is not None and not os.environ.get(TOKEN_VARIABLE):
+        raise UsageError(f"{TOKEN_VARIABLE} is not set. It is in {run_dir}/shards/coordinator.json of the coordinator.")
+    job = without_shared_limits(job_of_run(run_dir, flags))
+
+    def address() -> CoordinatorAddress:
+        return read_address(run) if url is None else CoordinatorAddress(url.rstrip("/"), os.environ[TOKEN_VARIABLE])
+
+    async def work() -> int:
+        allow_files(job.limits.concurrency)
+        async with simulated(job) as ready, CoordinatorClient(address) as client:
+            worker = Worker(client, ShardDirectory(run), ready, name=worker_name(), wall=time.time)
+            with on_signals(worker.stop):
+                report = await worker.work()
+        for trouble in report.troubles:
+            click.echo(printable(trouble), err=True)
+        click.echo(f"Worked off {counted(report.shards, 'shard')}.", err=True)
+        return ExitCode.OK
+
+    return _run(work)
+
+
+def run_own_shards(run_dir: str, index: int, of: int | None, flags: dict[str, Any]) -> int:
+    """Work off the shards of one number, with a part of the limits."""
+    shards = ShardDirectory(Path(run_dir))
+    planned = shards.read_plan()
+    own = shards_for(index, of or planned.count, planned.count)
+    if not own:
+        raise UsageError(f"--index {index} is beyond the {counted(planned.count, 'shard')} of {run_dir}.")
+    workers = of or planned.count
+    job = static_part(job_of_run(run_dir, flags), workers)
+    if workers > 1:
+        click.echo(
+            f"No coordinator: this worker keeps 1/{workers} of each limit, also when others have nothing to do.",
+            err=True,
+        )
+
+    async def work() -> int:
+        code: int = ExitCode.OK
+        async with simulated(job) as ready:
+            for shard in [each for each in planned.shards() if each.index in own]:
+                if shards.finished(shard.index) is None:
+                    code = code or await _run_one(ready, shards, begin_attempt(shards, shard))
+                if code:
+                    break
+        return code
+
+    return _run(work)
+
+
+async def _run_one(job: Job, shards: ShardDirectory, attempt: Any) -> int:
+    sessions: list[Session] = []
+
+    def stop() -> None:
+        for session in sessions:
+            session.stop()
+
+    with on_signals(stop):
+        result = await run_attempt(job, shards, attempt, wall=time.time, started=sessions.append)
+    summary = result.summary
+    click.echo(
+        f"Shard {result.shard}: {summary.succeeded:,} done, {summary.failed:,} failed, {summary.left:,} left.", err=True
+    )
+    if summary.halt is not None:
+        click.echo(printable(f"Stopped: {summary.halt.message}. {summary.halt.advice}"), err=True)
+    return ExitCode.OK if result.is_finished else int(summary.exit_code) or ExitCode.UNEXPECTED
+
+
+# ---- leading a run
+
+
+def lead_run(run_dir: str, flags: dict[str, Any], *, host: str, port: int, as_json: bool) -> int:
+    """Serve the coordinator until all is done, then merge."""
+    job = job_of_run(run_dir, flags)
+
+    async def lead() -> int:
+        async with leading(job, host=host, port=port) as (coordinator, progress):
+            click.echo(f"Start workers:  arkbatch shard run {run_dir}", err=True)
+            with on_signals(coordinator.drain):
+                await until_over(coordinator, progress, time.monotonic, lambda: None)
+                await asyncio.sleep(3.0)  # workers ask once more, and learn that all is over
+        return finish_run(job, coordinator, as_json=as_json)
+
+    return _run(lead)
+
+
+@asynccontextmanager
+async def leading(
+    job: Job, *, host: str = LOOPBACK, port: int = 0
+) -> AsyncIterator[tuple[Coordinator, ClusterProgress]]:
+    """A coordinator that is served, with what people see of the run."""
+    run = Path(job.run_dir)
+    shards = ShardDirectory(run)
+    planned = shards.read_plan()
+    shared_limits(job)
+    coordinator = build_coordinator(job, shards, planned, time.monotonic())
+    observer = ProgressBar() if sys.stderr.isatty() else ProgressLines()
+    token = token_for(run, os.environ)
+    async with coordinating(coordinator, run, token, host=host, port=port, clock=time.monotonic):
+        progress = ClusterProgress(coordinator, shards, planned, observer, time.monotonic())
+        try:
+            yield coordinator, progress
+        finally:
+            observer.closed("")
+
+
+def finish_run(job: Job, coordinator: Coordinator, *, as_json: bool) -> int:
+    """Merge, and say how it ended."""
+    merged = merge(Path(job.run_dir), time.time)
+    summary = _summary(job, merged, coordinator.halt)
+    if as_json or not sys.stdout.isatty():
+        click.echo(printable_json(orjson.dumps(summary.to_builtins())))
+    from arkbatch.cli.session import this_command
+
+    go_on = f"Resume with:  {this_command()}" if summary.left else f"Read one answer:  arkbatch show {job.run_dir} 1"
+    click.echo(summary_text(summary, go_on), err=True)
+    return summary.exit_code
+
+
+def _summary(job: Job, merged: Merged, halt: Cause | None) -> Summary:
+    status = read_status(job.run_dir, time.time)
+    ending = "halted" if halt is not None else "stopped" if merged.left else "finished"
+    failures: dict[str, int] = {}
+    for note in status.failures:
+        failures[note.kind] = failures.get(note.kind, 0) + note.rows
+    seconds = status.sessions[-1].seconds if status.sessions else 0.0
+    return Summary(
+        ending=ending,
+        run_dir=job.run_dir,
+        simulated=job.simulated,
+        succeeded=merged.done,
+        failed=merged.failed,
+        left=merged.left,
+        failures=failures,
+        usage=status.usage,
+        discarded=status.discarded,
+        session={"recorded": merged.done + merged.failed, "retried": 0},
+        seconds=seconds,
+        p50=0.0,
+        p95=0.0,
+        halt=halt,
+    )
+
+
+def _run(work: Callable[[], Any]) -> int:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        try:
+            return int(runner.run(work()))
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            click.echo("Interrupted. What was recorded is safe.", err=True)
+            return ExitCode.INTERRUPTED
+
+
+class on_signals:  # noqa: N801 - used as a function
+    """The first Ctrl-C or SIGTERM stops gently, the second abandons what is in flight."""
+
+    def __init__(self, stop: Callable[[], Any]) -> None:
+        self._stop, self._count = stop, 0
+
+    def __enter__(self) -> None:
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        with suppress(NotImplementedError):  # Windows: there Ctrl-C cancels the task at once
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._loop.add_signal_handler(number, self._interrupt)
+
+    def _interrupt(self) -> None:
+        self._count += 1
+        if self._count == 1:
+            self._stop()
+        elif self._task is not None:
+            self._task.cancel()
+
+    def __exit__(self, *error: object) -> None:
+        with suppress(NotImplementedError):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._loop.remove_signal_handler(number)
+
+
+# ---- Ray
+
+
+async def run_worker(run_dir: str, name: str) -> Any:
+    """One worker of a run, in whatever process this is called; keys come from the environment of its machine."""
+    run = Path(run_dir)
+    job = without_shared_limits(job_of_run(run_dir, {}))
+    allow_files(job.limits.concurrency)
+    async with (
+        simulated(job) as ready,
+        CoordinatorClient(lambda: read_address(run)) as client,
+    ):
+        return await Worker(client, ShardDirectory(run), ready, name=name, wall=time.time).work()
+
+
+def run_on_ray(inputs: Sequence[str], flags: dict[str, Any], *, address: str, workers: int, as_json: bool) -> int:
+    """Plan the input, work it off on a Ray cluster, and merge."""
+    from arkbatch.cluster.ray_engine import RayCluster
+
+    job, planned = plan_run(inputs, flags, workers=workers)
+    if job.simulated:
+        click.echo("Simulated: no request leaves this machine, and the answers mean nothing.", err=True)
+    click.echo(
+        f"{counted(planned.count, 'shard')} of {counted(len(planned.parts), 'file')} on {counted(workers, 'worker')}: "
+        f"{job.run_dir}",
+        err=True,
+    )
+
+    run_dir = str(Path(job.run_dir).absolute())
+
+    async def lead() -> int:
+        with RayCluster(address, workers) as cluster:
+            async with leading(job, host=cluster.host) as (coordinator, progress):
+                with on_signals(coordinator.drain):
+                    watching = asyncio.ensure_future(until_over(coordinator, progress, time.monotonic, lambda: None))
+                    try:
+                        await cluster.work_off(run_dir, run_worker, coordinator, progress.note)
+                        await watching
+                    finally:
+                        watching.cancel()
+        return finish_run(job, coordinator, as_json=as_json)
+
+    return _run(lead)

@@ -1,0 +1,111 @@
+"""`arkbatch shard`: one input on several machines, without a cluster engine."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from arkbatch.cli.options import ENDPOINTS, asking, reading, sending
+
+INDEX_VARIABLES = ("SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX")
+
+
+@click.group(short_help="Work off one input on several machines: Slurm, Kubernetes, GNU parallel.")
+def command() -> None:
+    """Cut an input into shards, and work them off on several machines.
+
+    The machines share a directory. `plan` cuts the input, `serve` keeps the limits of all workers together, `run` is a
+    worker, and `arkbatch merge` makes one run of the shards.
+
+    \b
+    Examples:
+      arkbatch shard plan job.toml -o nightly.run --shards 64
+      arkbatch shard serve nightly.run
+      arkbatch shard run nightly.run
+      arkbatch merge nightly.run
+    """
+
+
+@command.command(short_help="Cut the input into shards.")
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True)
+@click.option("-o", "--run-dir", metavar="RUN_DIR", help="Where results go (default: the input's name with .run).")
+@click.option("--shards", type=click.IntRange(1), metavar="N", help="About so many shards (default: by the size).")
+@click.option("--endpoint", metavar=ENDPOINTS, help="What rows ask for if they do not say; a path: /rerank.")
+@reading
+@asking
+@sending
+@click.option("--simulate", is_flag=True, default=None, help="Workers take answers from a simulator of their own.")
+def plan(inputs: tuple[str, ...], shards: int | None, **flags: Any) -> int:
+    """Cut input files into shards. Several files, patterns in quotes and addresses in object storage may be given.
+
+    \b
+    Examples:
+      arkbatch shard plan prompts.jsonl --model doubao-seed-1-6-251015 --shards 64
+      arkbatch shard plan 'in/*.jsonl' more.jsonl -o all.run --model doubao-seed-1-6-251015
+    """
+    from arkbatch.cli.cluster import plan_run
+    from arkbatch.core.text import counted
+
+    job, planned = plan_run(inputs, flags, shards=shards)
+    size = sum(part.size for part in planned.parts)
+    said = f"{counted(planned.count, 'shard')} of {counted(len(planned.parts), 'file')}, {size:,} bytes"
+    click.echo(f"{said}: {job.run_dir}")
+    click.echo(f"Start the coordinator:  arkbatch shard serve {job.run_dir}", err=True)
+    click.echo(f"Start workers:  arkbatch shard run {job.run_dir}", err=True)
+    return 0
+
+
+@command.command(short_help="Keep the limits of all workers together, and hand out shards.")
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Default: any free one.")
+@sending
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line also on a terminal.")
+def serve(run_dir: str, host: str, port: int, *, as_json: bool, **flags: Any) -> int:
+    """Serve the coordinator of a run until all shards are done, then merge them.
+
+    Workers find its address and token in the run directory. It listens on this machine alone unless --host says
+    otherwise. Ctrl-C lets workers end their calls; the same command goes on later.
+    """
+    from arkbatch.cli.cluster import lead_run
+
+    return lead_run(run_dir, flags, host=host, port=port, as_json=as_json)
+
+
+@command.command(short_help="Be a worker: work off shards until none is left.")
+@click.argument("run_dir", metavar="RUN_DIR")
+@click.option("--index", type=click.IntRange(0), metavar="I", help="This worker's number, without a coordinator.")
+@click.option("--of", type=click.IntRange(1), metavar="N", help="How many such workers there are.")
+@click.option("--coordinator", metavar="URL", help="Its address; the token is in ARKBATCH_COORDINATOR_TOKEN.")
+@sending
+def run(run_dir: str, index: int | None, of: int | None, coordinator: str | None, **flags: Any) -> int:
+    """Work off shards of a planned run.
+
+    With a coordinator, shards are handed out and limits are shared. With --index, this worker takes shard I, or with
+    --of N shards I, I+N, I+2N and so on, and each worker keeps its part of the limits. Slurm's SLURM_ARRAY_TASK_ID and
+    Kubernetes' JOB_COMPLETION_INDEX stand for --index where no coordinator is there.
+
+    \b
+    Examples:
+      arkbatch shard run nightly.run
+      arkbatch shard run nightly.run --index 3 --of 16
+      arkbatch shard run nightly.run --coordinator http://10.0.0.5:8700
+    """
+    from arkbatch.cli.cluster import pull_shards, run_own_shards
+    from arkbatch.cluster.service import known_address
+
+    if coordinator or (index is None and known_address(Path(run_dir)) is not None):
+        return pull_shards(run_dir, coordinator, flags)
+    if index is None:
+        index = _index_of_environment(run_dir)
+    return run_own_shards(run_dir, index, of, flags)
+
+
+def _index_of_environment(run_dir: str) -> int:
+    from arkbatch.core.errors import UsageError
+
+    for name in INDEX_VARIABLES:
+        if os.environ.get(name, "").isdecimal():
+            return int(os.environ[name])
+    raise UsageError(f"Give --index I, or start the coordinator on another terminal: arkbatch shard serve {run_dir}")

@@ -1,0 +1,158 @@
+"""The process that leads a run on several machines: the coordinator, its service, and what people see of it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from decimal import ROUND_DOWN, Decimal
+from pathlib import Path
+
+from arkbatch.cluster.coordinator import Coordinator
+from arkbatch.cluster.service import CoordinatorAddress, serve_coordinator, write_address
+from arkbatch.core.errors import UsageError
+from arkbatch.core.job import Job
+from arkbatch.core.types import total_tokens
+from arkbatch.engine.cost_limit import UNITS
+from arkbatch.engine.wiring import build_pace
+from arkbatch.journal.journal import read_ledger
+from arkbatch.journal.run_directory import RunDirectory
+from arkbatch.journal.shard_files import ShardDirectory, ShardPlan
+from arkbatch.limits.lease_core import LeaseCore, SharedLimits
+from arkbatch.limits.shared_pace import SharedPace
+from arkbatch.monitor.observer import Observer
+from arkbatch.monitor.progress import FoundRows, Progress, RowRate
+from arkbatch.pricing.run_price_file import bill_of
+
+LOOK_SECONDS = 0.5
+GRACE_SECONDS = 3.0  # in which workers of a coordinator that died say what they are working on
+
+
+def shared_limits(job: Job) -> SharedLimits:
+    """The limits of all workers together. UsageError: two budgets at once are not shared out."""
+    limits = job.limits
+    if limits.max_cost is not None and limits.max_total_tokens is not None:
+        raise UsageError("A run on several workers keeps one budget: give --max-cost or --max-tokens.")
+    budget = limits.max_total_tokens
+    if limits.max_cost is not None:
+        budget = int((Decimal(str(limits.max_cost)) * UNITS).to_integral_value(rounding=ROUND_DOWN))
+    return SharedLimits(
+        concurrency=limits.concurrency,
+        requests_per_minute=limits.rpm,
+        tokens_per_minute=limits.tpm,
+        input_tokens_per_minute=limits.input_tpm,
+        output_tokens_per_minute=limits.output_tpm,
+        budget=budget,
+    )
+
+
+def build_coordinator(job: Job, shards: ShardDirectory, plan: ShardPlan, now: float) -> Coordinator:
+    """The coordinator of a run as its directory stands: finished shards need no work."""
+    attempts = shards.all_attempts()
+    finished = {shard for shard in attempts if shards.finished(shard) is not None}
+    core = LeaseCore(
+        shared_limits(job), now, SharedPace(build_pace(job, now)), first=1 + (int(now * 1000) % (1 << 20) << 24)
+    )
+    if core.budget is not None:
+        for shard, numbers in attempts.items():
+            core.budget.begin_with(shard, _spent_by(job, shards.attempt(shard, numbers[-1])))
+    is_resumed = len(finished) < len(attempts)
+    return Coordinator(core, plan.count, finished, hands_out_from=now + GRACE_SECONDS if is_resumed else now)
+
+
+def _spent_by(job: Job, attempt: Path) -> int:
+    """What the records of an attempt have spent, in the unit of the budget."""
+    directory = RunDirectory(attempt)
+    if job.limits.max_cost is None or not directory.exists:
+        return total_tokens(tally.usage for tally in read_ledger(directory)[0].tallies)
+    bill = bill_of(directory.read_info())
+    read_ledger(directory, bill)
+    amounts = bill.cost().amounts.values()
+    return int(sum(amounts, Decimal(0)) * UNITS) + 1
+
+
+class ClusterProgress:
+    """Tells observers how the whole run stands, from what workers tell with each lease."""
+
+    def __init__(
+        self, coordinator: Coordinator, shards: ShardDirectory, plan: ShardPlan, observer: Observer, now: float
+    ) -> None:
+        self._coordinator, self._observer, self._job_limits = coordinator, observer, coordinator.core.limits
+        self._bytes = sum(part.size for part in plan.parts) or 1
+        self._shards = plan.count
+        self._done_before = self._failed_before = self._rows_before = self._finished_before = 0
+        for shard in shards.all_attempts():
+            if (done := shards.finished(shard)) is not None:
+                self._finished_before += 1
+                self._done_before += done.done
+                self._failed_before += done.failed
+                self._rows_before += done.rows
+        self._began = now
+        self._rate = RowRate(now)
+        self._told = 0
+        observer.opened(self._found(str(shards.run)))
+
+    def note(self, text: str) -> None:
+        """Tell people something."""
+        self._observer.noted(text)
+
+    def _found(self, run_dir: str) -> FoundRows:
+        left = self._total() - self._done_before - self._failed_before
+        return FoundRows(
+            run_dir, self._done_before, self._failed_before, left, left, self._total(), self._finished_before == 0
+        )
+
+    def _total(self) -> int:
+        """Rows, as far as shards were opened; the others are taken to be alike."""
+        state = self._coordinator.state()
+        known = self._rows_before + state.counts.rows
+        seen = self._finished_before + self._coordinator.opened
+        return known if not seen else max(known, round(known * self._shards / seen))
+
+    def look(self, now: float) -> Progress:
+        """One look, told to the observer together with what went wrong since the last."""
+        self._coordinator.look(now)
+        for trouble in list(self._coordinator.troubles)[self._told :]:
+            self._observer.noted(trouble)
+        self._told = len(self._coordinator.troubles)
+        state = self._coordinator.state()
+        counts, total = state.counts, self._total()
+        ended = self._done_before + self._failed_before + counts.done + counts.failed
+        standing = Progress(
+            total=total,
+            left=max(0, total - ended),
+            failed=self._failed_before + counts.failed,
+            in_flight=state.in_flight,
+            retried=counts.retried,
+            recorded=counts.recorded,
+            seconds=now - self._began,
+            rows_per_minute=self._rate.look(now, counts.recorded),
+            rpm=counts.requests_per_minute,
+            tpm=counts.tokens_per_minute,
+            rpm_limit=self._job_limits.requests_per_minute,
+            tpm_limit=self._job_limits.tokens_per_minute,
+            bound_by=f"{state.workers} workers, {state.finished} of {state.shards} shards done",
+            waiting=", ".join(sorted(self._coordinator.pauses)),
+        )
+        self._observer.progressed(standing)
+        return standing
+
+
+@asynccontextmanager
+async def coordinating(
+    coordinator: Coordinator, run: Path, token: str, *, host: str, port: int, clock: Callable[[], float]
+) -> AsyncIterator[CoordinatorAddress]:
+    """Serve the coordinator while the body runs, and say in the run directory where."""
+    async with serve_coordinator(coordinator, token, host=host, port=port, clock=clock) as url:
+        address = CoordinatorAddress(url, token)
+        write_address(run, address)
+        yield address
+
+
+async def until_over(
+    coordinator: Coordinator, progress: ClusterProgress, clock: Callable[[], float], look: Callable[[], None]
+) -> None:
+    """Look at the run some times a second until nothing is left to do. `look` is called each time too."""
+    while not coordinator.is_over:
+        await asyncio.sleep(LOOK_SECONDS)
+        look()
+        progress.look(clock())
+    progress.look(clock())

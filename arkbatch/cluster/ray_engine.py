@@ -1,0 +1,206 @@
+"""Workers as Ray actors: started, watched and replaced by the process that leads the run.
+
+Ray starts processes on the machines of a cluster and says when one has died; nothing else is left to it. Rows never
+travel through Ray, its retries are off, and who is alive is known by the leases that workers ask for. So a node that
+hangs, or a worker that outlives its node, is found in seconds and shut out.
+"""
+
+import asyncio
+import contextlib
+import os
+import platform
+from collections.abc import Awaitable, Callable
+from typing import Any, Self
+
+from msgspec import Struct
+
+from arkbatch import __version__
+from arkbatch.cluster.coordinator import Coordinator
+from arkbatch.core.errors import UsageError
+
+LOCAL = "local"
+NEEDS_EXTRA = "--engine ray needs: pip install 'arkbatch[ray]'"
+OBJECT_STORE_BYTES = 80 << 20  # the least that Ray takes; no data goes through it
+WAIT_SECONDS = 0.5
+LAST_WORD_SECONDS = 10.0  # in which workers notice that all is over
+SLOWEST_START = 60.0  # s, after which it is said that no worker has started
+
+RunWorker = Callable[[str, str], Awaitable[Any]]  # the run directory and the worker's name
+
+
+class Versions(Struct, frozen=True):
+    """What has to be the same on all machines."""
+
+    python: str
+    arkbatch: str
+
+
+def own_versions() -> Versions:
+    """Those of this process; of Python the minor version counts."""
+    return Versions(".".join(platform.python_version_tuple()[:2]), __version__)
+
+
+class RayWorker:
+    """The actor: one worker in a process of its own."""
+
+    def __init__(self, run_worker: RunWorker) -> None:
+        self._run_worker = run_worker
+
+    def versions(self) -> tuple[str, str]:
+        """Of Python and of arkbatch on this machine."""
+        own = own_versions()
+        return own.python, own.arkbatch
+
+    async def work(self, run_dir: str, name: str) -> list[str]:
+        """Work off shards until none is left; what went wrong meanwhile."""
+        report = await self._run_worker(run_dir, name)
+        return list(report.troubles)
+
+
+class RayCluster:
+    """A connection to Ray, or a Ray of its own on this machine. Use it as a context manager.
+
+    address: "local", "auto" or HOST:PORT
+    """
+
+    def __init__(self, address: str, workers: int) -> None:
+        self._address, self._workers = address, workers
+        self._ray: Any = None
+
+    def __enter__(self) -> Self:
+        self._ray = _import_ray()
+        options: dict[str, Any] = {
+            "namespace": "arkbatch",
+            "log_to_driver": False,
+            "logging_level": "ERROR",
+        }
+        if self._address == LOCAL:
+            options |= {
+                "num_cpus": self._workers,
+                "include_dashboard": False,
+                "object_store_memory": OBJECT_STORE_BYTES,
+            }
+        try:
+            self._ray.init(address=self._address, **options)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise UsageError(f"Cannot use Ray at {self._address}: {_first_line(error)}.") from error
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ray.shutdown()
+
+    @property
+    def host(self) -> str:
+        """The address under which workers reach this process."""
+        if self._address == LOCAL:
+            return "127.0.0.1"
+        address: str = self._ray.util.get_node_ip_address()
+        return address
+
+    async def work_off(
+        self, run_dir: str, run_worker: RunWorker, coordinator: Coordinator, note: Callable[[str], None]
+    ) -> None:
+        """Keep so many workers alive until nothing is left to do. UsageError: the machines do not fit together."""
+        crew = _Crew(self._ray, run_dir, run_worker, note)
+        crew.start(self._workers)
+        started = asyncio.get_running_loop().time()
+        is_told = False
+        try:
+            await crew.check_versions()
+            while not coordinator.is_over:
+                for name, why in await crew.ended(WAIT_SECONDS):
+                    coordinator.worker_died(name, why or "its worker ended")
+                    if not coordinator.is_over and not coordinator.is_draining:
+                        crew.start(1)
+                late = asyncio.get_running_loop().time() - started > SLOWEST_START
+                if late and not is_told and not coordinator.state().lease_calls:
+                    is_told = True
+                    note(f"No worker has started yet: does the cluster have {self._workers} free CPUs?")
+            await crew.wait_for_all(LAST_WORD_SECONDS)
+        finally:
+            crew.kill()
+
+
+class _Crew:
+    """The actors that work, by the promise of each."""
+
+    def __init__(self, ray: Any, run_dir: str, run_worker: RunWorker, note: Callable[[str], None]) -> None:
+        self._ray, self._run_dir, self._run_worker, self._note = ray, run_dir, run_worker, note
+        self._count = 0
+        self._actors: dict[Any, tuple[str, Any]] = {}
+
+    def start(self, workers: int) -> None:
+        actor_class = self._ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(RayWorker)
+        actor_class = actor_class.options(scheduling_strategy="SPREAD")
+        for _ in range(workers):
+            self._count += 1
+            name = f"ray-{os.getpid()}-{self._count}"
+            actor = actor_class.remote(self._run_worker)
+            self._actors[actor.work.remote(self._run_dir, name)] = (name, actor)
+
+    async def check_versions(self) -> None:
+        """Of the first actor that answers; others are of the same image, or fail by themselves."""
+        actor = next(iter(self._actors.values()))[1]
+        promise = actor.versions.remote()
+        done, _ = await asyncio.to_thread(self._ray.wait, [promise], timeout=SLOWEST_START)
+        if not done:
+            return
+        try:
+            python, arkbatch = self._ray.get(promise)
+        except self._ray.exceptions.RayError:
+            return  # its work fails with the reason
+        own = own_versions()
+        if (python, arkbatch) != (own.python, own.arkbatch):
+            raise UsageError(
+                f"The cluster has arkbatch {arkbatch} on Python {python}, and this machine arkbatch {own.arkbatch} "
+                f"on Python {own.python}. Start the run where both are the same."
+            )
+
+    async def ended(self, seconds: float) -> list[tuple[str, str]]:
+        """Workers that ended within these seconds, and why, "" where all was well."""
+        if not self._actors:
+            await asyncio.sleep(seconds)
+            return []
+        done, _ = await asyncio.to_thread(self._ray.wait, list(self._actors), num_returns=1, timeout=seconds)
+        return [(self._actors.pop(promise)[0], self._outcome(promise)) for promise in done]
+
+    def _outcome(self, promise: Any) -> str:
+        try:
+            for trouble in self._ray.get(promise):
+                self._note(trouble)
+        except self._ray.exceptions.RayActorError:
+            return "its worker process died"
+        except self._ray.exceptions.RayError as error:
+            return _last_line(error)
+        return ""
+
+    async def wait_for_all(self, seconds: float) -> None:
+        until = asyncio.get_running_loop().time() + seconds
+        while self._actors and asyncio.get_running_loop().time() < until:
+            await self.ended(WAIT_SECONDS)
+
+    def kill(self) -> None:
+        """End all that are left, with what they have in flight."""
+        for _, actor in self._actors.values():
+            with contextlib.suppress(Exception):
+                self._ray.kill(actor)
+
+
+def _import_ray() -> Any:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read when Ray is imported
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns about graphics cards
+    try:
+        import ray
+        import ray.exceptions
+        import ray.util
+    except ImportError:
+        raise UsageError(NEEDS_EXTRA) from None
+    return ray
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _last_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

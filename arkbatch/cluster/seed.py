@@ -1,0 +1,91 @@
+"""Records of sessions without shards are handed to the shards in which their rows lie, before the first worker starts.
+
+So a run that one machine began goes on with many, and nothing that was recorded is sent again.
+"""
+
+import os
+from bisect import bisect_right
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+from msgspec import Struct
+
+from arkbatch.cluster.plan import real_range
+from arkbatch.cluster.shard import copy_shard
+from arkbatch.core.errors import RunChanged
+from arkbatch.journal.journal import read_lines
+from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, private
+from arkbatch.journal.shard_files import Shard, ShardDirectory, ShardPlan
+from arkbatch.journal.shard_records import Place, placed
+from arkbatch.rows.storage import open_bytes
+
+OPEN_FILES = 100  # at once; records come nearly in input order
+
+
+class _Located(Struct, gc=False):
+    row: int
+    offset: int
+
+
+_decode = msgspec.json.Decoder(_Located).decode
+
+
+def seed_shards(shards: ShardDirectory, plan: ShardPlan) -> int:
+    """Write the records of a local run into its shards. Returns how many there were.
+
+    RunChanged: the records are of another input, or of a kind whose rows cannot be found by their offset.
+    """
+    directory = RunDirectory(shards.run)
+    if not any((directory / name).exists() and (directory / name).stat().st_size for name in (RESULTS, FAILURES)):
+        return 0
+    cut = list(plan.shards())
+    if len(plan.parts) > 1 or any(shard.part.kind in {"csv", "parquet"} for shard in cut):
+        raise RunChanged(f"{shards.run} holds records that cannot be handed to shards. Give another directory with -o.")
+    begins = [real_range(shard, open_bytes(shard.part.path))[0] for shard in cut]
+    firsts = _first_rows(shards, cut)
+    count = 0
+    for name in (RESULTS, FAILURES):
+        files: dict[int, BinaryIO] = {}
+        for _, line in read_lines(directory / name):
+            located = _decode(line)
+            index = bisect_right(begins, located.offset) - 1
+            place = Place(-firsts[index], -begins[index])
+            _file(files, shards, index, name).write(placed(line, place, []))
+            count += 1
+        _close(files)
+    return count
+
+
+def _first_rows(shards: ShardDirectory, cut: list[Shard]) -> list[int]:
+    """How many numbers stand before each shard."""
+    before, firsts = 0, []
+    for shard in cut:
+        firsts.append(before)
+        if len(cut) == 1:
+            break
+        copy = shards.path / f"{shard.index:06}.count{Path(shard.part.path).suffix}"
+        shards.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        copy_shard(shard, copy)
+        with copy.open("rb") as file:
+            before += sum(1 for _ in file)
+        copy.unlink()
+    return firsts
+
+
+def _file(files: dict[int, BinaryIO], shards: ShardDirectory, index: int, name: str) -> BinaryIO:
+    if index not in files:
+        if len(files) >= OPEN_FILES:
+            _close(files)
+        seed = shards.seed(index)
+        seed.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files[index] = open(seed / name, "ab", opener=private)
+    return files[index]
+
+
+def _close(files: dict[int, BinaryIO]) -> None:
+    for file in files.values():
+        file.flush()
+        os.fsync(file.fileno())
+        file.close()
+    files.clear()

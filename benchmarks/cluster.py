@@ -1,0 +1,176 @@
+"""Leases on shared limits in numbers: how much of a limit is used, how even, how many calls, and what a call costs.
+
+    python benchmarks/cluster.py
+
+Workers are simulated in virtual time, with the worker's side of the leases as it is in a run; only the calls to the
+service are made up. The last part asks a real coordinator over HTTP on loopback.
+"""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
+
+from virtual import run_virtual
+
+from arkbatch.cluster.coordinator import Coordinator
+from arkbatch.cluster.messages import LeaseMessage, LeaseReply
+from arkbatch.cluster.service import CoordinatorAddress, CoordinatorClient, new_token, serve_coordinator
+from arkbatch.limits.lease_core import Amounts, LeaseCore, LeaseRequest, SharedLimits
+from arkbatch.limits.rate_source import CoordinatorLost, LeasedRates
+
+LATENCY = 0.5  # s of one call
+
+
+class Limiter:
+    """What a worker's limiter shows of itself."""
+
+    in_flight = waiting = 0
+
+
+class Run:
+    """Simulated workers on one core. work: calls that each has to make."""
+
+    def __init__(self, rpm, work, concurrency=100_000):
+        self.loop = asyncio.get_running_loop()
+        self.rpm, self.work, self.concurrency = rpm, list(work), concurrency
+        self.core = self.new_core(1)
+        self.sent = []
+        self.is_down = False
+
+    def new_core(self, first):
+        return LeaseCore(SharedLimits(self.concurrency, requests_per_minute=self.rpm), self.loop.time(), first=first)
+
+    async def ask(self, request):
+        await asyncio.sleep(0.003)
+        if self.is_down:
+            raise CoordinatorLost
+        return self.core.lease(self.loop.time(), request)
+
+    async def one(self, number):
+        limiter, loop = Limiter(), self.loop
+        rates = LeasedRates(
+            self.ask, worker=f"w{number}", shard=number, attempt=1, concurrency=self.concurrency, clock=loop.time
+        )
+        keeper = asyncio.ensure_future(rates.keep(limiter, lambda: False))
+
+        def ended():
+            limiter.in_flight -= 1
+            rates.pace.granted(loop.time(), None)
+
+        try:
+            while self.work[number]:
+                now = loop.time()
+                wait = max(rates.ready_in(now, 0), rates.pace.ready_in(now, limiter.in_flight))
+                if wait > 0:
+                    limiter.waiting = 100
+                    await asyncio.sleep(wait)
+                    continue
+                rates.spend(now, 0)
+                limiter.in_flight += 1
+                self.work[number] -= 1
+                self.sent.append(now)
+                loop.call_later(LATENCY, ended)
+        finally:
+            keeper.cancel()
+        return loop.time()
+
+    def worst(self):
+        worst = first = 0
+        for last, at in enumerate(self.sent):
+            while self.sent[first] <= at - 60.0:
+                first += 1
+            worst = max(worst, last - first + 1)
+        return worst
+
+    def used(self, begin, end):
+        return sum(begin <= at < end for at in self.sent) / (self.rpm * (end - begin) / 60)
+
+
+async def even(workers, rpm, seconds):
+    run = Run(rpm, [10**9] * workers)
+    began = run.loop.time()
+    tasks = [asyncio.ensure_future(run.one(number)) for number in range(workers)]
+    await asyncio.sleep(seconds)
+    calls = run.core.calls / workers / seconds
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    counts = [10**9 - left for left in run.work]
+    return run.worst(), run.used(began + 60, began + seconds), max(counts) / max(min(counts), 1), calls
+
+
+async def uneven(rpm, rows):
+    run = Run(rpm, [int(rows * share) for share in (0.55, 0.25, 0.15, 0.05)])
+    began = run.loop.time()
+    await asyncio.gather(*(run.one(number) for number in range(4)))
+    return run.worst(), (run.loop.time() - began) / (rows / rpm * 60)
+
+
+async def killed(rpm):
+    run = Run(rpm, [10**9] * 4)
+    began = run.loop.time()
+    tasks = [asyncio.ensure_future(run.one(number)) for number in range(4)]
+    await asyncio.sleep(90)
+    tasks[0].cancel()
+    await asyncio.sleep(150)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    return run.worst(), run.used(began + 90, began + 92), run.used(began + 95, began + 240)
+
+
+async def coordinator_killed(rpm):
+    run = Run(rpm, [10**9] * 4)
+    began = run.loop.time()
+    tasks = [asyncio.ensure_future(run.one(number)) for number in range(4)]
+    await asyncio.sleep(90)
+    run.is_down = True
+    await asyncio.sleep(5)
+    run.core, run.is_down = run.new_core(1 << 30), False
+    await asyncio.sleep(145)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    return run.worst(), run.used(began + 90, began + 100), run.used(began + 100, began + 240)
+
+
+async def over_http(calls=3_000, callers=8):
+    loop = asyncio.get_running_loop()
+    core = LeaseCore(SharedLimits(1_000, requests_per_minute=6_000_000.0), loop.time())
+    coordinator, token = Coordinator(core, callers), new_token()
+    async with serve_coordinator(coordinator, token, clock=loop.time) as url:
+        address = CoordinatorAddress(url, token)
+
+        async def caller(number):
+            async with CoordinatorClient(lambda: address) as client:
+                for _ in range(calls // callers):
+                    request = LeaseRequest(f"w{number}", number, 1, wanted=Amounts(10), first=Amounts(1), places=8)
+                    await client.send("/lease", LeaseMessage(request), LeaseReply)
+
+        began, cpu = time.perf_counter(), time.process_time()
+        await asyncio.gather(*(caller(number) for number in range(callers)))
+        return calls / (time.perf_counter() - began), (time.process_time() - cpu) / calls
+
+
+def main():
+    print("4 workers, 12,000 requests a minute, 240 s")
+    worst, used, ratio, calls = run_virtual(even(4, 12_000.0, 240))
+    print(f"  most in any 60 s {worst:,}; used {used:.3f}; most/least {ratio:.2f}; {calls:.1f} lease calls/s each")
+    worst, ratio = run_virtual(uneven(6_000.0, 30_000))
+    print(f"uneven shards (.55 .25 .15 .05), 6,000 a minute: most {worst:,}; {ratio:.3f} of the ideal time")
+    worst, at_once, later = run_virtual(killed(6_000.0))
+    print(f"one of 4 killed: most {worst:,}; used {at_once:.2f} in the 2 s after it, {later:.3f} after 5 s")
+    worst, lost, later = run_virtual(coordinator_killed(6_000.0))
+    print(f"coordinator gone for 5 s: most {worst:,}; used {lost:.2f} in the 10 s, {later:.3f} after")
+    worst, used, ratio, calls = run_virtual(even(1_000, 60_000.0, 75))
+    print(f"1,000 workers, 60,000 a minute, 75 s: most {worst:,}; used {used:.3f}; {calls:.2f} lease calls/s each")
+    rate, cost = asyncio.run(over_http())
+    print(f"over HTTP, both ends in one process: {rate:,.0f} leases/s, {cost * 1e6:.0f} us of processor each")
+    print(f"  so 1,000 workers take {1_000 * calls * cost:.2f} cores, both ends included")
+
+
+if __name__ == "__main__":
+    main()
