@@ -214,6 +214,8 @@ def choose_server(variables: Variables, flag: Address, file: Address, label: str
     if key is None and access is None and is_local(base_url):
         key = NO_KEY
     missing = _missing(owner, base_url)
+    if owner is ARK and said_by == "default":
+        missing += f"; for another OpenAI-compatible server set {OPENAI.key}, {OPENAI.address} and {OPENAI.model}"
     if not is_ark and key is None and variables.get(ACCESS_KEY):
         missing += f" ({ACCESS_KEY} is Ark's own and opens nothing there)"
     model_name = (owner or OPENAI).model

@@ -109,3 +109,40 @@ def test_a_directory_that_cannot_be_made_is_one_line(tmp_path):
 
 def test_help_shows_an_example():
     assert "arkbatch init demo" in CliRunner().invoke(command, ["--help"]).output
+
+
+@pytest.fixture
+def openai_demo(tmp_path):
+    result = CliRunner().invoke(command, [str(tmp_path / "demo"), "--provider", "openai"], catch_exceptions=False)
+    assert result.exit_code == 0
+    return tmp_path / "demo", result.output
+
+
+def test_the_starter_for_another_server_sends_its_own_key_there_even_beside_an_ark_key(openai_demo):
+    folder, said = openai_demo
+    assert f"once OPENAI_API_KEY stands in {folder}/.env:" in said
+    env = folder / ".env"
+    env.write_text(env.read_text(encoding="utf-8").replace("OPENAI_API_KEY=", "OPENAI_API_KEY=sk-1"), encoding="utf-8")
+    job = resolve(str(folder / "job.toml"), {}, {"ARK_API_KEY": "ark-1"}, folder)
+    assert (job.base_url, job.model, job.api_key.reveal()) == ("https://api.openai.com/v1", "gpt-4.1-mini", "sk-1")
+
+
+def test_the_starter_for_another_server_lacks_only_the_key(openai_demo):
+    folder = openai_demo[0]
+    with pytest.raises(UsageError, match=r"no API key for api\.openai\.com: set OPENAI_API_KEY"):
+        resolve(str(folder / "job.toml"), {}, {}, folder)
+    assert resolve(str(folder / "job.toml"), {"simulate": True}, {}, folder).simulated
+
+
+def test_an_env_file_is_not_overwritten(tmp_path):
+    (tmp_path / ".env").write_text("OPENAI_API_KEY=mine")
+    with pytest.raises(UsageError, match=r"already holds \.env"):
+        CliRunner().invoke(command, [str(tmp_path), "--provider", "openai"], catch_exceptions=False)
+    assert (tmp_path / ".env").read_text() == "OPENAI_API_KEY=mine"
+    assert CliRunner().invoke(command, [str(tmp_path)]).exit_code == 0
+
+
+def test_without_any_variable_the_message_names_both_ways(tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"prompt": "a"}\n')
+    with pytest.raises(UsageError, match=r"set ARK_API_KEY .* set OPENAI_API_KEY, OPENAI_BASE_URL and MODEL_NAME"):
+        resolve("in.jsonl", {"model": "m"}, {}, tmp_path)
