@@ -27,13 +27,13 @@ class Suspect(StrEnum):
 
 
 class CallCounts:
-    """All calls sent, and those not refused, of which the last minute is known by the second."""
+    """All calls sent, and those not refused, of which the last two minutes are known by the second."""
 
     __slots__ = ("_began", "_minute", "granted", "sent")
 
     def __init__(self, now: float) -> None:
         self._began = now
-        self._minute = Window(now, MINUTE, 1.0)
+        self._minute = Window(now, 2 * MINUTE, 1.0)
         self.sent = self.granted = 0
 
     def add(self, now: float) -> int:

@@ -10,7 +10,7 @@ import math
 from msgspec import Struct
 
 from arkbatch.limits.evidence import FEWEST, MINUTE, TOLERATED, CallCounts, Evidence, Suspect
-from arkbatch.limits.search_curve import BEGIN, QUICKEST, SearchCurve
+from arkbatch.limits.search_curve import BEGIN, QUICKEST, SAME, SearchCurve
 
 EXPECTED = 10.0  # refusals that a test has to expect, so that their absence means something
 FEWER, AS_OFTEN = 0.3, 0.6  # of the share before: the cut helped and is the answer; it did not help
@@ -71,6 +71,7 @@ class LimitSearch:
         self._check_at, self._check_every = math.inf, CHECK_AFTER  # numbers of calls
         self._opened_at, self._granted_then = now, 0
         self._is_first_closure = True
+        self._last_minute = self._last_turn = 0.0  # calls granted a second before the last closure, two measures
         self._before: ClosureCut | None = None
         self._closed_by_chance = 0.0  # share of the time
 
@@ -141,11 +142,25 @@ class LimitSearch:
         rate, granted = self.rate, self.evidence.granted / seconds
         was_testing = rate.is_testing
         if rate.base < math.inf and (was_testing or seconds < LATELY):
-            seconds = max(min(LATELY, now - self._opened_at), seconds)
+            longest = 0.0 if was_testing else seconds  # before the test, calls were slower than the limit
+            seconds = max(min(LATELY, now - self._opened_at), longest, SHORTEST_MEASURE)
             granted = self._counts.per_second(now, seconds)
-        self._cut_rate(granted, seconds)
-        if not was_testing:
-            rate.go_on_from(min(rate.value, cut.per_second * (1 - cut.depth)))
+        minute = self._counts.per_second(now)
+        if was_testing:
+            self._cut_rate(granted, seconds)
+            return
+        if self._is_minute(minute, granted):
+            self._wait_for_minute(minute, granted)
+        else:
+            self._cut_rate(granted, seconds)
+        rate.go_on_from(min(rate.value, cut.per_second * (1 - cut.depth)))
+
+    def _wait_for_minute(self, minute: float, granted: float) -> None:
+        """A sliding minute grants as unevenly as it was used: go as slowly for now, and back within a minute."""
+        rate, value = self.rate, self.rate.value
+        rate.meet(minute, granted)
+        rate.patience = MINUTE
+        rate.go_on_from(min(max(granted, minute * DEEPEST_CUT), value, rate.base))
 
     def _conclude(self, now: float, cut: Cut) -> None:
         """Enough calls went after the cut to see whether fewer are refused."""
@@ -211,6 +226,9 @@ class LimitSearch:
         suspect, fewest = self._suspect, self.evidence.fewest
         if until - first_at > SHORTEST_MEASURE:
             self._begin(now)  # what was refused in it did not come between granted calls
+        if LATELY < until - first_at < MINUTE:  # the minute before it was of two windows, the one until its end of one
+            over = MINUTE + min(now - until, MINUTE)
+            before = min(before, self._counts.per_second(now, over) * over / MINUTE)
         seconds, granted = until - self._opened_at, self._counts.granted - self._granted_then
         was_open = first_at - self._opened_at > OPEN_AT_LEAST * (until - first_at)
         if granted < FEWEST_GRANTED or seconds < SHORTEST_MEASURE or not was_open:
@@ -222,10 +240,18 @@ class LimitSearch:
         if suspect is Suspect.WIDTH:
             self._cut_width(now, fewest)
             self._begin(now)
-        elif seconds > 2 * MINUTE:
+        elif seconds > 2 * MINUTE or (self._is_minute(before, granted / seconds) and not is_incident):
             self._learn_rate(now, before, MINUTE, closed)
         elif not is_incident:
             self._learn_rate(now, granted / seconds, seconds, closed)
+        self._last_minute, self._last_turn = before, granted / seconds
+
+    def _is_minute(self, minute: float, turn: float) -> bool:
+        """Of two measures, the one that repeats is the limit: a sliding minute turns over by no single closure."""
+        if not (self._last_minute and self._last_turn and minute):
+            return False
+        change = abs(math.log(minute / self._last_minute))
+        return change < SAME and change < abs(math.log(turn / self._last_turn))
 
     def _learn_rate(self, now: float, granted: float, seconds: float, closed: float) -> None:
         """One closure may have any cause. A rate that was too high is closed for less of the time once it is cut."""
@@ -256,7 +282,10 @@ class LimitSearch:
             granted = max(granted, known * DEEPEST_CUT)
         if rate.base < math.inf and rate.is_testing:
             granted = max(granted, rate.base) if rate.value > FAR * rate.base else rate.base
-        rate.meet(min(granted, rate.value), granted, quick=seconds)
+        if seconds == MINUTE:  # while the pace rose, a minute measured too little of a shorter window
+            rate.meet(granted, granted, quick=LATELY if granted > rate.base * FAR else seconds)
+        else:
+            rate.meet(min(granted, rate.value), granted, quick=seconds)
         self.has_met = True
         self.reason = f"the service refused more than {rate.base * 60:.0f} calls a minute"
 

@@ -1,6 +1,7 @@
 """The pace against model servers in virtual time, and what users and later sessions are told of it."""
 
 import math
+from collections import deque
 
 import pytest
 
@@ -61,6 +62,34 @@ def window(per_window, seconds, after=None):
         number = int(now // seconds)
         used[number] = used.get(number, 0) + 1
         return (Scope.RATE, after) if used[number] > per_window else None
+
+    return server
+
+
+def sliding_minute(per_minute):
+    """So many calls in any minute, refused ones counted; `per_minute` is a function of the time."""
+    seen = deque()
+
+    def server(now, permit):
+        while seen and seen[0] <= now - 60:
+            seen.popleft()
+        seen.append(now)
+        return (Scope.RATE, None) if len(seen) > per_minute(now) else None
+
+    return server
+
+
+def bucket(per_second, burst=20):
+    """A token bucket; `per_second` is a function of the time."""
+    tokens, last = burst, 0.0
+
+    def server(now, permit):
+        nonlocal tokens, last
+        tokens, last = min(burst, tokens + (now - last) * per_second(now)), now
+        if tokens < 1:
+            return Scope.RATE, None
+        tokens -= 1
+        return None
 
     return server
 
@@ -159,6 +188,29 @@ def test_a_limit_that_falls_is_followed_within_a_minute_and_found_again_when_it_
     assert len(run.refused) - refused < 0.06 * 240 * 10
     run.run(900)
     assert run.run(1000) > 0.85 * 30
+
+
+def test_a_sliding_minute_is_kept_when_its_limit_falls_and_rises():
+    run = Line(
+        AdaptiveLimit(0.0, concurrency=400),
+        sliding_minute(lambda now: 530 if now < 1200 or now > 2400 else 370),
+        seconds=7.0,
+        news=0.2,
+    )
+    run.run(600)
+    assert run.run(1200) > 0.93 * 530 / 60
+    run.run(1500)
+    assert run.run(2400) > 0.93 * 370 / 60
+    run.run(2800)
+    assert run.run(4000) > 0.93 * 530 / 60
+    assert len(run.refused) < 0.02 * len(run.sent)
+
+
+def test_a_limit_that_doubles_long_after_it_was_found_is_used():
+    run = line(bucket(lambda now: 10 if now < 600 else 20))
+    run.run(600)
+    run.run(900)
+    assert run.run(1200) > 0.9 * 20
 
 
 def test_a_service_with_a_ramp_is_met_gently():
