@@ -249,6 +249,7 @@ class LeaseCore:
         self._attempts[request.shard] = request.attempt
         common = self._with_budget(request, Lease(places=self._share_places(request)))
         if not request.wanted.requests:
+            self._workers[request.worker].wants_more = False
             return replace(common, starts_in=LONGEST_CHUNK)
         if self._prober is not None and self._prober != request.worker:
             return replace(common, starts_in=LONGEST_CHUNK, reason="the service is away")

@@ -267,7 +267,9 @@ class LeasedRates:
                 return
             self._wake.clear()
             try:
-                await asyncio.wait_for(self._wake.wait(), due - now)
+                # Not `wait_for`, which loses a cancellation that comes together with the event.
+                async with asyncio.timeout(due - now):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
             if soonest > self._clock():

@@ -166,6 +166,17 @@ def test_one_worker_with_work_gets_what_the_idle_ones_leave():
     assert sum(calls for at, calls, _ in sent if at >= 60.0) >= 0.96 * 12_000 * 2
 
 
+def test_workers_that_are_heard_and_want_nothing_leave_the_whole_limit_to_the_others():
+    core, granted = LeaseCore(SharedLimits(64, requests_per_minute=6_000), 0.0), 0
+    for step in range(240):
+        now = step / 4
+        for place in range(4):
+            wants = place == 0 or step == 0
+            lease = ask(core, now, f"w{place}", place, wanted=Amounts(1_000 if wants else 0))
+            granted += lease.granted.requests if place == 0 and step >= 40 else 0
+    assert granted >= 0.97 * 6_000 / 60 * 50
+
+
 def test_the_lease_of_a_killed_worker_comes_back_to_the_others():
     sent = []
     core = LeaseCore(SharedLimits(64, requests_per_minute=6_000), 0.0)

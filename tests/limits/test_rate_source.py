@@ -1,0 +1,82 @@
+"""The worker's side of leased limits: it sends nothing without a lease, and ends when it is told."""
+
+import asyncio
+
+from virtual import run_virtual
+
+from arkbatch.limits.lease_core import LeaseCore, SharedLimits
+from arkbatch.limits.rate_source import CoordinatorLost, LeasedRates, ShardTaken
+
+
+class Limiter:
+    in_flight = waiting = 0
+
+
+def rates_of(ask):
+    clock = asyncio.get_running_loop().time
+    return LeasedRates(ask, worker="w", shard=0, attempt=1, concurrency=8, clock=clock)
+
+
+async def until_granted(rates, loop):
+    while (wait := rates.ready_in(loop.time(), 0)) > 0:  # noqa: ASYNC110 - as the limiter does
+        await asyncio.sleep(wait)
+
+
+def test_a_conversation_ends_when_it_is_cancelled_together_with_a_reason_to_ask():
+    async def main():
+        loop = asyncio.get_running_loop()
+        core = LeaseCore(SharedLimits(8, requests_per_minute=600.0), loop.time())
+
+        async def ask(request):
+            return core.lease(loop.time(), request)
+
+        rates = rates_of(ask)
+        keeper = asyncio.ensure_future(rates.keep(Limiter(), lambda: False))
+        await until_granted(rates, loop)
+        rates.spend(loop.time(), 0)  # the lease is low now, which wakes the conversation
+        rates.pace.refused(loop.time(), type("Permit", (), {"at": loop.time()}), "rate", None)
+        keeper.cancel()
+        await asyncio.wait([keeper], timeout=30)
+        assert keeper.cancelled()
+
+    run_virtual(main())
+
+
+def test_without_a_coordinator_nothing_is_sent_and_with_it_again_all_goes_on():
+    async def main():
+        loop = asyncio.get_running_loop()
+        core, is_down = LeaseCore(SharedLimits(8, requests_per_minute=600.0), loop.time()), [True]
+
+        async def ask(request):
+            if is_down[0]:
+                raise CoordinatorLost
+            return core.lease(loop.time(), request)
+
+        rates = rates_of(ask)
+        keeper = asyncio.ensure_future(rates.keep(Limiter(), lambda: False))
+        await asyncio.sleep(60)
+        assert rates.ready_in(loop.time(), 0) > 0
+        is_down[0], began = False, loop.time()
+        await until_granted(rates, loop)
+        assert loop.time() - began < 3.0
+        keeper.cancel()
+
+    run_virtual(main())
+
+
+def test_a_worker_whose_shard_was_taken_stops():
+    async def main():
+        loop = asyncio.get_running_loop()
+        core = LeaseCore(SharedLimits(8), loop.time())
+        core.admit(0, 2)
+
+        async def ask(request):
+            return core.lease(loop.time(), request)
+
+        try:
+            await rates_of(ask).keep(Limiter(), lambda: False)
+        except ShardTaken as taken:
+            return str(taken)
+        return ""
+
+    assert "given to another worker" in run_virtual(main())
