@@ -49,6 +49,8 @@ def open_closed_descriptors() -> None:
 def make_lasting(name: str) -> None:
     """Put a stream that cannot fail in the place of `sys.stdout` or `sys.stderr`."""
     stream = getattr(sys, name)
-    if type(stream) is io.TextIOWrapper:  # not one that a test or another program has put there
+    if (
+        stream is getattr(sys, f"__{name}__") and type(stream) is io.TextIOWrapper
+    ):  # not one that a program has put there
         encoding, errors = stream.encoding, stream.errors
         setattr(sys, name, LastingStream(stream.detach(), encoding, errors, line_buffering=True))

@@ -83,5 +83,6 @@ def test_neither_does_the_progress_line_nor_the_bar():
 
 def test_each_command_that_shows_a_run_is_looked_at():
     others = {"run", "retry", "check", "watch", "estimate", "prices", "init", "simulate"}
+    others |= {"providers", "shard", "merge", "export", "collect", "cancel"}  # show counts and names of files
     known = {name for name, *_ in LOOKS} | others
     assert set(COMMANDS) - known <= {"ctl", "notify", "vectors"}
