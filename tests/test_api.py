@@ -134,7 +134,7 @@ def test_parameters_are_a_dict(tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"modle": "m"}, r"modle is not an option\. Did you mean model\?"),
+        ({"concurency": 3}, r"concurency is not an option\. Did you mean concurrency\?"),
         ({"temperature": 1}, r"temperature is not an option\. Request parameters go into parameters="),
         ({"limit": 0}, r"^limit 0 is not allowed"),
     ],

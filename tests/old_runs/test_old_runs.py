@@ -142,7 +142,7 @@ def kept(name, answers, where):
         if key.endswith("text"):
             value = figures(out)
         elif key == "answers":
-            value = [[line["row"], line["custom_id"], line["answer"]] for line in lines(out)]
+            value = [line["answer"] for line in lines(out) if line["answer"] is not None]  # now beside the columns
         else:
             value = [plain(line) for line in lines(out)]
         if key.startswith("show") and not key.endswith("text"):
@@ -264,6 +264,14 @@ def shown_well(name, answers, folder):
             holds(records[found["row"]], found, key)
 
 
+def only_answers(expected, name):
+    """Take the texts of the answers alone, which stand beside the columns of the input now; vectors are no texts."""
+    if name == "packed":
+        del expected["answers"]
+    else:
+        expected["answers"]["said"] = [answer for _, _, answer in expected["answers"]["said"]]
+
+
 @pytest.mark.parametrize("name", SIMULATED)
 def test_it_is_read_resumed_and_retried_as_before(name, tmp_path):
     folder = copied(name, tmp_path)
@@ -284,6 +292,7 @@ def test_it_is_read_resumed_and_retried_as_before(name, tmp_path):
         ["retry", "job.run", "--max-attempts", ATTEMPTS.get(name, "2")],
     )
     expected = json.loads((EXPECTED / f"{name}.json").read_text("utf-8"))
+    only_answers(expected, name)
     holds(expected, kept(name, answers[: len(reads)], tmp_path))
     shown_well(name, answers[: len(reads)], folder)
     status = json.loads(answers[0]["out"])
@@ -396,6 +405,7 @@ def test_a_server_hears_each_row_that_is_left_once_and_no_other(tmp_path):
         steps = [*reads, ["-look"], run, [*run, "--mixed"], [*run, "--mixed"], retry, retry]
         answers = said(folder, *steps, OPENAI_API_KEY="none")
     expected = json.loads((EXPECTED / "served.json").read_text("utf-8"))
+    only_answers(expected, "served")
     holds(expected, kept("served", answers[: len(reads)], tmp_path))
     shown_well("served", answers[: len(reads)], folder)
     first, refused, ran, nothing, sent, none = answers[len(reads) :]

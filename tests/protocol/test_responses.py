@@ -1,5 +1,7 @@
 """The Responses API: which bodies are meant for it, what its replies mean, and how a stream of it is folded."""
 
+import asyncio
+
 import orjson
 import pytest
 from builders import reply, row
@@ -193,11 +195,14 @@ def test_the_answer_is_all_its_texts_joined_as_the_sdk_joins_them():
 
 
 def test_a_schema_is_held_against_the_text():
-    validation = Validation(lambda value: None if value == {"a": 1} else "not that", 2)
+    async def look(value):
+        return None if value == {"a": 1} else "not that"
+
+    validation = Validation(look, 2)
     text = {"type": "message", "content": [{"type": "output_text", "text": '{"a": 1}'}]}
     asked = row(endpoint="responses", body={"model": "m", "input": "a"})
-    assert isinstance(validation(asked, reply(response(text)), Done({})), Done)
-    assert validation(asked, reply(response(TEXT)), Done({})).cause.kind is Kind.INVALID_OUTPUT
+    assert isinstance(asyncio.run(validation(asked, reply(response(text)), Done({}))), Done)
+    assert asyncio.run(validation(asked, reply(response(TEXT)), Done({}))).cause.kind is Kind.INVALID_OUTPUT
 
 
 def test_tools_go_round_with_every_item_by_value():

@@ -10,6 +10,7 @@ from wiretap import Tap
 
 from arkbatch.api.jobs import arun
 from arkbatch.config.resolve import resolve
+from arkbatch.core.errors import Halted
 from arkbatch.simulator.server import Settings, serve
 
 SECRET = "heliotrope"
@@ -51,9 +52,14 @@ def ran(folder, *rows, environ=(), settings=(), counters=None, patience=600.0, *
         path = prompts(folder, *(rows or (ROW,)))
         async with serve(Settings(**dict(settings)), counters=counters) as direct, tap.on(direct) as url:
             environment = {"ARK_CONTROL_PLANE": url.removesuffix("/api/v3"), **dict(environ)}
-            given = {"model": EP, "base_url": url, "encrypt": True, "max_attempts": 2, **flags}
+            given = {"model": EP, "base_url": url, "encrypt": True, "max_attempts": 2, "allow_empty": True, **flags}
             job = resolve(str(path), given, environment, folder)
-            return await arun(replace(job, retry=replace(job.retry, patience=patience)))
+            try:
+                return await arun(replace(job, retry=replace(job.retry, patience=patience)))
+            except Halted as halted:
+                if halted.summary is None:
+                    raise
+                return halted.summary
 
     summary = run_virtual(main())
     return summary, bytes(tap.raw)

@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from arkbatch.core.errors import UsageError
 from arkbatch.protocol import encryption as sealing
 from arkbatch.simulator import breakage
 from arkbatch.simulator.faults import MENU
@@ -237,7 +238,6 @@ IN_A_ROW = [
 def test_who_asks_for_encryption_in_a_row_sends_nothing_at_all(tmp_path, asked, encrypt):
     """As one asks the SDK, or in the words of the job. It would be a field that nobody reads, beside a prompt in clear."""
     row = secrets(**asked)
-    summary, heard = ran(tmp_path, row, encrypt=encrypt)
-    assert (summary.succeeded, summary.failures) == (0, {"bad_row": 1})
-    assert leaked(heard) == []
-    assert b"encrypt = true" in (tmp_path / "in.run/failures.jsonl").read_bytes()
+    with pytest.raises(UsageError, match="encrypt = true"):  # before anything is opened
+        ran(tmp_path, row, encrypt=encrypt)
+    assert not (tmp_path / "in.run").exists()
