@@ -198,10 +198,11 @@ class ReplyReader:
         if self._raw is not None:
             self._raw.feed(part)
         if self._kind is None:
-            part = self._undecided = self._undecided + part
-            self._kind = _kind_of(part)
+            # Blanks tell nothing, and to look at all of them with each part would take for ever where nothing else comes.
+            part = self._undecided = (self._undecided + part).lstrip(_BLANK)
+            self._kind = _kind_of(part) if part else None
             if self._kind is None:
-                return bool(part.strip(_BLANK))
+                return bool(part)
         has_data = self._kind.feed(part)
         if self._first_token is None and isinstance(self._kind, _Stream) and self._kind.folding.started:
             self._first_token = self._time() - self._began
