@@ -22,7 +22,7 @@ The public names below are imported when they are first used, so that `arkbatch 
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from arkbatch import errors

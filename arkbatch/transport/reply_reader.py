@@ -198,7 +198,7 @@ class ReplyReader:
         if self._raw is not None:
             self._raw.feed(part)
         if self._kind is None:
-            # Blanks tell nothing, and to look at all of them with each part would take for ever where nothing else comes.
+            # Blanks tell nothing; to keep them would have each part look at all that came before it.
             part = self._undecided = (self._undecided + part).lstrip(_BLANK)
             self._kind = _kind_of(part) if part else None
             if self._kind is None:
