@@ -1,28 +1,15 @@
 """MiniMax (international)."""
 
-from arkbatch.protocol.dialects.dialect import Dialect, by_code
-from arkbatch.protocol.error_words import Meaning
+from msgspec.structs import replace
 
-DIALECT = Dialect(
+from arkbatch.protocol.dialects import minimax
+
+# The same service at another address, with keys of its own.
+DIALECT = replace(
+    minimax.DIALECT,
     name="minimax-intl",
     title="MiniMax (international)",
     base_url="https://api.minimax.io/v1",
     hosts=("api.minimax.io",),
     key="MINIMAX_INTL_API_KEY",
-    errors=by_code(
-        {
-            Meaning.MONEY: "1008",
-            Meaning.KEY: "1004 2049",
-            Meaning.RATE: "1002 1039",
-            Meaning.LOAD: "1041",
-            Meaning.QUOTA: "2056",
-            Meaning.BLOCKED: "1026 1027",
-            Meaning.PARAMETER: "2013",
-            Meaning.TEMPORARY: "1000 1001 1013 1024 1033",
-        }
-    ),
-    usage="thinking stands in the content unless reasoning_split is set",
-    limits="errors in base_resp of a 200",
-    batch="none known",
-    source="MiniMax's error codes, international and China; MiniMax-M2.7#36",
 )

@@ -1,25 +1,15 @@
 """Moonshot Kimi (international)."""
 
-from arkbatch.protocol.dialects.dialect import Dialect, by_code
-from arkbatch.protocol.error_words import Meaning
+from msgspec.structs import replace
 
-DIALECT = Dialect(
+from arkbatch.protocol.dialects import moonshot
+
+# The same service at another address, with keys of its own.
+DIALECT = replace(
+    moonshot.DIALECT,
     name="moonshot-intl",
     title="Moonshot Kimi (international)",
     base_url="https://api.moonshot.ai/v1",
     hosts=("api.moonshot.ai",),
     key="MOONSHOT_INTL_API_KEY",
-    errors=by_code(
-        {
-            Meaning.MONEY: "exceeded_current_quota_error",
-            Meaning.RATE: "rate_limit_reached_error",
-            Meaning.LOAD: "engine_overloaded_error",
-            Meaning.KEY: "invalid_authentication_error incorrect_api_key_error",
-            Meaning.MODEL: "resource_not_found_error",
-        }
-    ),
-    usage="cached_tokens at the top of usage; the usage of a stream in its last choice",
-    limits="the message names the seconds",
-    batch="yes",
-    source="platform.kimi.com errors; opencode#24462; pi#2017",
 )
