@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from arkbatch.estimate.confidence import line
 from arkbatch.estimate.extrapolate import Measured
-from arkbatch.estimate.forecast import Estimate, Pace, Range, Recorded, from_sample, together
+from arkbatch.estimate.forecast import Estimate, Range, Recorded, RunPace, from_sample, together
 from arkbatch.estimate.strata import Sizes, Strata
 from arkbatch.pricing.amounts import Unknown
 from arkbatch.pricing.price_files import packaged
@@ -28,7 +28,7 @@ from arkbatch.pricing.pricing import Pricer
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
 PRICER = Pricer(packaged().of("ark"))
-PACE = Pace(concurrency=10)
+PACE = RunPace(concurrency=10)
 ROWS, SAMPLE = 2000, 20
 
 Chance = random.Random

@@ -28,7 +28,7 @@ from arkbatch.journal.run_directory import private
 from arkbatch.monitor.observer import Observer
 from arkbatch.pricing.summary import Summary
 from arkbatch.reports.answers.answer_table import AnswerTable, TableOptions, free_name
-from arkbatch.reports.answers.answers import Written, write_answers
+from arkbatch.reports.answers.answers import WrittenAnswers, write_answers
 
 RUNS = "arkbatch-runs"  # below the working directory: where runs go that are not told where
 
@@ -71,7 +71,7 @@ class TableResult:
         """Return the whole table as `rows` (dicts), `pandas`, `polars` or `arrow`."""
         return read_answers(self.run_dir, kind, _options=self._options)
 
-    def write(self, file: FilePath) -> Written:
+    def write(self, file: FilePath) -> WrittenAnswers:
         """Write the whole table, by the ending of the file: .csv, .tsv, .jsonl, .parquet or .xlsx."""
         return write_answers(self.run_dir, str(file), self._options)
 

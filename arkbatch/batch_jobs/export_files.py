@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from arkbatch.batch_jobs.cutting import caps_of
 from arkbatch.batch_jobs.forms import Form
-from arkbatch.batch_jobs.merging import Merged, Merger, OutputFiles, spent_in
+from arkbatch.batch_jobs.merging import MergedLines, Merger, OutputFiles, spent_in
 from arkbatch.batch_jobs.open_session import check_of
 from arkbatch.batch_jobs.parcel import Parcel, Parcels, Stage
 from arkbatch.batch_jobs.parcel_journal import ParcelJournal
@@ -97,7 +97,7 @@ def take_back(directory: RunDirectory, parcels: Sequence[Parcel], wall: Callable
 class Collected(Struct):
     """What collecting came to. `parcels`: those that are closed now; `refused`: lines of batches still ordered."""
 
-    merged: Merged
+    merged: MergedLines
     parcels: list[int] = []
     refused: int = 0
     ambiguous: int = 0
@@ -116,7 +116,7 @@ def collect_files(run: OpenRun, files: Sequence[Path], told: Callable[[Outcome],
 
 
 def _collect(run: OpenRun, journal: ParcelJournal, files: Sequence[Path], told: Callable[[Outcome], None]) -> Collected:
-    collected = Collected(Merged())
+    collected = Collected(MergedLines())
     reader = _LineIds(run, journal.parcels, collected)
     found = OutputFiles(files, reader.row_of)
     merger = Merger(run.job, run.journal, wall=run.wall, check=check_of(run.job), told=told)
@@ -147,8 +147,8 @@ def _parcel_of(found: OutputFiles, row: Row | BadRow) -> int:
     return lines[0][0].parcel if lines else -1
 
 
-def _sum(one: Merged, other: Merged) -> Merged:
-    return Merged(
+def _sum(one: MergedLines, other: MergedLines) -> MergedLines:
+    return MergedLines(
         done=one.done + other.done,
         failed=one.failed + other.failed,
         doubled=one.doubled + other.doubled,

@@ -62,7 +62,7 @@ class Form(Struct, frozen=True, forbid_unknown_fields=True):
         return _STATES.get(word.lower(), WAITING) if isinstance(word, str) else WAITING
 
 
-class _Table(Struct, frozen=True, forbid_unknown_fields=True):
+class _FormTable(Struct, frozen=True, forbid_unknown_fields=True):
     forms: tuple[Form, ...] = field(name="form")
 
 
@@ -70,7 +70,7 @@ class _Table(Struct, frozen=True, forbid_unknown_fields=True):
 def all_forms() -> Mapping[str, Form]:
     """Every form by its name."""
     text = files("arkbatch").joinpath("data", TABLE).read_text(encoding="utf-8")
-    return {form.name: form for form in msgspec.convert(tomllib.loads(text), _Table).forms}
+    return {form.name: form for form in msgspec.convert(tomllib.loads(text), _FormTable).forms}
 
 
 def form_for(base_url: str, name: str = "") -> Form:

@@ -47,7 +47,7 @@ Place = tuple[int, int]
 Check = Callable[[Row, Reply, Done], Verdict]
 
 
-class Merged(Struct):
+class MergedLines(Struct):
     """What the lines of a parcel came to.
 
     done, failed: rows that have a record now; left: rows that came back without an answer
@@ -67,7 +67,7 @@ class Merged(Struct):
     halt: Cause | None = None
 
 
-class Records(Protocol):
+class OutcomeJournal(Protocol):
     """Where outcomes go: the run's journal."""
 
     def record(self, *outcomes: Outcome) -> None: ...
@@ -128,7 +128,7 @@ class Merger:
     def __init__(
         self,
         job: Job,
-        records: Records,
+        records: OutcomeJournal,
         *,
         wall: Callable[[], float],
         check: Check | None,
@@ -144,14 +144,14 @@ class Merger:
 
     def merge(
         self, rows: Iterable[Row | BadRow], files: OutputFiles, batch: str, known: frozenset[int] = frozenset()
-    ) -> Merged:
+    ) -> MergedLines:
         """Record what the files say of these rows.
 
         rows: those of the parcel that have no record, with what they spent before
         batch: the id of the batch, which begins the ids of calls
         known: rows whose spending in this batch stands in a record already
         """
-        merged = Merged(unknown=files.unknown)
+        merged = MergedLines(unknown=files.unknown)
         waiting: list[Outcome] = []
         for row in rows:
             if row.number not in known and (outcome := self._outcome(row, files, batch, merged)) is not None:
@@ -170,7 +170,7 @@ class Merger:
                 self._told(outcome)
             waiting.clear()
 
-    def _outcome(self, row: Row | BadRow, files: OutputFiles, batch: str, merged: Merged) -> Outcome | None:
+    def _outcome(self, row: Row | BadRow, files: OutputFiles, batch: str, merged: MergedLines) -> Outcome | None:
         lines = files.of(row.number)
         if not lines or isinstance(row, BadRow):
             merged.left += 1
@@ -185,7 +185,7 @@ class Merger:
         return self._ended(row, best, others, batch, merged)
 
     def _ended(
-        self, row: Row, best: "_Judged", others: Sequence["_Judged"], batch: str, merged: Merged
+        self, row: Row, best: "_Judged", others: Sequence["_Judged"], batch: str, merged: MergedLines
     ) -> Outcome | None:
         calls = [each.attempt(batch, is_kept=False) for each in others] + [best.attempt(batch, is_kept=True)]
         wasted = add_usage(*(each.usage for each in others))
@@ -307,7 +307,7 @@ def _failure(row: Row, best: _Judged, cause: Cause, calls: list[Attempt], wasted
     )
 
 
-class _Line(Struct):
+class _JournalLine(Struct):
     row: int
     interrupted: bool = False
     calls: list["_CallId"] = []
@@ -317,7 +317,7 @@ class _CallId(Struct):
     id: str = ""
 
 
-_decode = msgspec.json.Decoder(_Line).decode
+_decode = msgspec.json.Decoder(_JournalLine).decode
 
 
 def spent_in(failures: Path, batch: str) -> frozenset[int]:

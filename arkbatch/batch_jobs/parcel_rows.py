@@ -32,7 +32,7 @@ from arkbatch.rows.media_files import Images
 from arkbatch.rows.source import reader_of
 
 
-class _Draft:
+class _ParcelDraft:
     """A file that is being written."""
 
     def __init__(self, number: int, path: Path) -> None:
@@ -73,7 +73,7 @@ class ParcelCutter:
         self._record = record
         self._images = Images(run.job.images) if run.job.images else None
         self._estimators: dict[GroupKey, Estimator] = {}
-        self._drafts: dict[GroupKey, _Draft] = {}
+        self._drafts: dict[GroupKey, _ParcelDraft] = {}
         self._rows: Iterator[Row | BadRow] = iter(())
         self._put_back: Pulled | None = None
         self.is_exhausted = True
@@ -203,14 +203,14 @@ class ParcelCutter:
         taken = max((draft.number for draft in self._drafts.values()), default=0)
         return max(self._journal.parcels.next_number, taken + 1)
 
-    def _draft(self, key: GroupKey) -> _Draft:
+    def _draft(self, key: GroupKey) -> _ParcelDraft:
         if key not in self._drafts:
             number = self._next_number()
             with disk(self._journal.folder):
-                self._drafts[key] = _Draft(number, self._journal.requests(number).with_suffix(".jsonl.new"))
+                self._drafts[key] = _ParcelDraft(number, self._journal.requests(number).with_suffix(".jsonl.new"))
         return self._drafts[key]
 
-    def _key_of(self, wanted: _Draft) -> GroupKey:
+    def _key_of(self, wanted: _ParcelDraft) -> GroupKey:
         return next(key for key, draft in self._drafts.items() if draft is wanted)
 
     def _close(self, key: GroupKey) -> Parcel:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from arkbatch.batch_jobs.forms import DONE, FAILED, MARGIN, Form
-from arkbatch.batch_jobs.merging import Merged, Merger, OutputFiles, spent_in
+from arkbatch.batch_jobs.merging import MergedLines, Merger, OutputFiles, spent_in
 from arkbatch.batch_jobs.parcel import LOOKED, NOT_STARTED, STOPPING, TOO_MANY_TOKENS, Parcel, Stage
 from arkbatch.batch_jobs.parcel_journal import ParcelJournal
 from arkbatch.batch_jobs.parcel_rows import rows_of
@@ -322,7 +322,7 @@ class ParcelWorker:
         if merged.halt is not None:
             self.halt = self.halt or merged.halt
 
-    def _merge(self, parcel: Parcel, *, has_begun: bool) -> Merged:
+    def _merge(self, parcel: Parcel, *, has_begun: bool) -> MergedLines:
         files = OutputFiles([self._journal.output(parcel.number, kind) for kind in ("output", "error")])
         known = frozenset[int]()
         if has_begun:
@@ -408,7 +408,7 @@ def _progress(parcel: Parcel) -> str:
     return f"parcel {parcel.number}: {parcel.state}{done}"
 
 
-def _summary(parcel: Parcel, merged: Merged) -> str:
+def _summary(parcel: Parcel, merged: MergedLines) -> str:
     odd = [
         counted(count, what)
         for count, what in (

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from arkbatch.cli.option_groups import Group, GroupedCommand, option
+from arkbatch.cli.option_groups import GroupedCommand, OptionGroup, option
 from arkbatch.cli.options import ENDPOINTS, asking, job_from, reading
 
 _WITH_VALUE = (
@@ -23,10 +23,14 @@ _WITH_VALUE = (
     "--endpoint",
     metavar=ENDPOINTS,
     help="What rows ask for: chat, responses, embeddings, or a path such as /rerank.",
-    group=Group.MODEL,
+    group=OptionGroup.MODEL,
 )
 @option(
-    "--json", "as_json", is_flag=True, help="Print all that was found as one JSON line.", group=Group.INPUT_AND_OUTPUT
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print all that was found as one JSON line.",
+    group=OptionGroup.INPUT_AND_OUTPUT,
 )
 def command(input_: str, *, as_json: bool, **flags: Any) -> int:
     """Read every line of an input as a run would, and send nothing. No key is needed.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from arkbatch.cli.option_groups import Group, GroupedCommand, option
+from arkbatch.cli.option_groups import GroupedCommand, OptionGroup, option
 from arkbatch.cli.options import ENDPOINTS, asking, job_from, reading, sending
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SAMPLE = 20  # rows, when nobody says how many
 
 
-class _Rows(click.IntRange):
+class _SampleSize(click.IntRange):
     """A number of rows that may be left out; the word behind the flag is then taken for it."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
@@ -39,7 +39,7 @@ class _Rows(click.IntRange):
     "--run-dir",
     metavar="RUN_DIR",
     help="Where a sample's results go, as those of `run`.",
-    group=Group.INPUT_AND_OUTPUT,
+    group=OptionGroup.INPUT_AND_OUTPUT,
 )
 @reading
 @asking
@@ -47,28 +47,32 @@ class _Rows(click.IntRange):
     "--endpoint",
     metavar=ENDPOINTS,
     help="What rows ask for: chat, responses, embeddings, or a path such as /rerank.",
-    group=Group.MODEL,
+    group=OptionGroup.MODEL,
 )
 @sending
-@option("--limit", type=int, metavar="N", help="Only the first N rows of the input.", group=Group.TRIAL)
+@option("--limit", type=int, metavar="N", help="Only the first N rows of the input.", group=OptionGroup.TRIAL)
 @option(
     "--sample",
     is_flag=False,
     flag_value=SAMPLE,
-    type=_Rows(1),
+    type=_SampleSize(1),
     metavar="[N]",
     help=f"Send N rows, spread over the input, and measure ({SAMPLE}).",
-    group=Group.TRIAL,
+    group=OptionGroup.TRIAL,
 )
 @option(
     "--simulate",
     is_flag=True,
     default=None,
     help="Answers from a simulator in this process; needs no key.",
-    group=Group.TRIAL,
+    group=OptionGroup.TRIAL,
 )
 @option(
-    "--json", "as_json", is_flag=True, help="Print all that is known as one JSON line.", group=Group.INPUT_AND_OUTPUT
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print all that is known as one JSON line.",
+    group=OptionGroup.INPUT_AND_OUTPUT,
 )
 def command(input_: str, *, sample: int | None, as_json: bool, **flags: Any) -> int:
     """Estimate the tokens, the cost and the time of a job. Nothing is sent without --sample.

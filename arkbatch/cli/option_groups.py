@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 
-class Group(StrEnum):
+class OptionGroup(StrEnum):
     """The headings of a command's help, daily things first."""
 
     INPUT_AND_OUTPUT = "Input and output"
@@ -27,7 +27,7 @@ class Group(StrEnum):
 class GroupedOption(click.Option):
     """An option that knows its heading."""
 
-    def __init__(self, *args: Any, group: Group, **attributes: Any) -> None:
+    def __init__(self, *args: Any, group: OptionGroup, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
         self.group = group
 
@@ -38,14 +38,14 @@ class GroupedOption(click.Option):
         return extra
 
 
-def option(*names: str, group: Group, **attributes: Any) -> Callable[[Any], Any]:
+def option(*names: str, group: OptionGroup, **attributes: Any) -> Callable[[Any], Any]:
     """`click.option` with the heading under which the help of a command lists it."""
     return click.option(*names, cls=GroupedOption, group=group, **attributes)
 
 
-def group_of(parameter: click.Parameter) -> Group:
+def group_of(parameter: click.Parameter) -> OptionGroup:
     """The heading of an option; one that names none, such as --help, stands last."""
-    return parameter.group if isinstance(parameter, GroupedOption) else Group.OTHER
+    return parameter.group if isinstance(parameter, GroupedOption) else OptionGroup.OTHER
 
 
 class GroupedCommand(click.Command):
@@ -53,7 +53,7 @@ class GroupedCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section for each group that has options, in the order of the groups."""
-        sections: dict[Group, list[tuple[str, str]]] = {group: [] for group in Group}
+        sections: dict[OptionGroup, list[tuple[str, str]]] = {group: [] for group in OptionGroup}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
             if record is not None:

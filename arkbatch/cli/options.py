@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 from msgspec.structs import replace
 
-from arkbatch.cli.option_groups import Group, option
+from arkbatch.cli.option_groups import OptionGroup, option
 from arkbatch.core.job import Job
 
 
@@ -55,34 +55,40 @@ _SENDING = (
         type=int,
         metavar="N",
         help="Calls in flight at once, at most (32; on Ark 512).",
-        group=Group.LIMITS,
+        group=OptionGroup.LIMITS,
     ),
-    option("--rpm", type=Number(), metavar="N", help="Requests a minute, at most.", group=Group.LIMITS),
+    option("--rpm", type=Number(), metavar="N", help="Requests a minute, at most.", group=OptionGroup.LIMITS),
     option(
         "--tpm",
         type=Number(),
         metavar="N",
         help="Tokens a minute, at most, input and output together.",
-        group=Group.LIMITS,
+        group=OptionGroup.LIMITS,
     ),
-    option("--input-tpm", type=Number(), metavar="N", help="Input tokens a minute, at most.", group=Group.LIMITS),
-    option("--output-tpm", type=Number(), metavar="N", help="Output tokens a minute, at most.", group=Group.LIMITS),
+    option("--input-tpm", type=Number(), metavar="N", help="Input tokens a minute, at most.", group=OptionGroup.LIMITS),
+    option(
+        "--output-tpm", type=Number(), metavar="N", help="Output tokens a minute, at most.", group=OptionGroup.LIMITS
+    ),
     option(
         "--give-up-after",
         callback=span,
         metavar="TIME",
         help="Stop when the service has been away for this long (12h).",
-        group=Group.LIMITS,
+        group=OptionGroup.LIMITS,
     ),
     option(
         "--max-cost",
         type=Number(),
         metavar="N",
         help="The most that the whole run may cost, such as 50.",
-        group=Group.BUDGET,
+        group=OptionGroup.BUDGET,
     ),
     option(
-        "--max-tokens", type=int, metavar="N", help="The most tokens that the whole run may use.", group=Group.BUDGET
+        "--max-tokens",
+        type=int,
+        metavar="N",
+        help="The most tokens that the whole run may use.",
+        group=OptionGroup.BUDGET,
     ),
     option(
         "--fixed",
@@ -90,101 +96,112 @@ _SENDING = (
         flag_value="fixed",
         default=None,
         help="Keep to these limits; do not adapt to refusals.",
-        group=Group.LIMITS,
+        group=OptionGroup.LIMITS,
     ),
     option(
         "--max-attempts",
         type=int,
         metavar="N",
         help="Attempts before a row is given up (default 5).",
-        group=Group.LIMITS,
+        group=OptionGroup.LIMITS,
     ),
     option(
         "--hedge/--no-hedge",
         default=None,
         help="Send a second call where an answer is far too late; both are paid.",
-        group=Group.LIMITS,
+        group=OptionGroup.LIMITS,
     ),
     option(
         "--encrypt",
         is_flag=True,
         default=None,
         help="Encrypt the text of messages; needs arkbatch[seal].",
-        group=Group.ARK,
+        group=OptionGroup.ARK,
     ),
     option(
         "--certificate",
         metavar="PEM",
         help="With --encrypt: use this certificate and do not ask the service for one.",
-        group=Group.ARK,
+        group=OptionGroup.ARK,
     ),
     option(
-        "--project", metavar="P", help="The project of plain model ids, when an access key is used.", group=Group.ARK
+        "--project",
+        metavar="P",
+        help="The project of plain model ids, when an access key is used.",
+        group=OptionGroup.ARK,
     ),
     option(
         "--insecure",
         is_flag=True,
         default=None,
         help="Allow http:// (unencrypted) to another machine.",
-        group=Group.MODEL,
+        group=OptionGroup.MODEL,
     ),
     option(
         "--timeout",
         type=Number(),
         metavar="S",
         help="Give up a call after this much silence (1800 s).",
-        group=Group.LIMITS,
+        group=OptionGroup.LIMITS,
     ),
 )
 _ASKING = (
-    option("--model", metavar="M", help="Model id or endpoint id (ep-...) for rows that name none.", group=Group.MODEL),
+    option(
+        "--model",
+        metavar="M",
+        help="Model id or endpoint id (ep-...) for rows that name none.",
+        group=OptionGroup.MODEL,
+    ),
     option(
         "--set",
         "set_",
         multiple=True,
         metavar="KEY=VALUE",
         help="A request parameter: temperature=0.2.",
-        group=Group.MODEL,
+        group=OptionGroup.MODEL,
     ),
     option(
         "--prices",
         metavar="FILE",
         help="Your own prices (TOML); they win over those that arkbatch knows.",
-        group=Group.BUDGET,
+        group=OptionGroup.BUDGET,
     ),
     option(
         "--provider",
         metavar="NAME",
         help="A provider by name: its address and key; see arkbatch providers.",
-        group=Group.MODEL,
+        group=OptionGroup.MODEL,
     ),
-    option("--base-url", metavar="U", help="Another OpenAI-compatible server.", group=Group.MODEL),
+    option("--base-url", metavar="U", help="Another OpenAI-compatible server.", group=OptionGroup.MODEL),
     option(
         "--lane",
         type=click.Choice(["online", "batch", "files"]),
         help="Half price: batch, for ep-bi-... endpoints of Ark; files, for providers that take batch files.",
-        group=Group.BATCH_FILES,
+        group=OptionGroup.BATCH_FILES,
     ),
     option(
         "--images",
         metavar="DIR",
         help="The directory of images and videos that rows name as files.",
-        group=Group.INPUT_AND_OUTPUT,
+        group=OptionGroup.INPUT_AND_OUTPUT,
     ),
     option(
         "--tools",
         metavar="PY",
         help="Run the functions of this Python file when a model calls them.",
-        group=Group.MODEL,
+        group=OptionGroup.MODEL,
     ),
     option(
-        "--schema", metavar="FILE", help="Ask again where an answer does not fit this JSON Schema.", group=Group.MODEL
+        "--schema",
+        metavar="FILE",
+        help="Ask again where an answer does not fit this JSON Schema.",
+        group=OptionGroup.MODEL,
     ),
     option(
         "--stream/--no-stream",
         default=None,
         help="Receive chat answers piece by piece; records stay the same.",
-        group=Group.MODEL,
+        group=OptionGroup.MODEL,
     ),
 )
 
@@ -194,43 +211,43 @@ _READING = (
         "--prompt",
         metavar="TEXT|@FILE",
         help="The prompt of each row, with {column} in it; @FILE reads it from a file.",
-        group=Group.INPUT_AND_OUTPUT,
+        group=OptionGroup.INPUT_AND_OUTPUT,
     ),
     option(
         "--system",
         metavar="TEXT|@FILE",
         help="The system message of each row, with {column} in it.",
-        group=Group.INPUT_AND_OUTPUT,
+        group=OptionGroup.INPUT_AND_OUTPUT,
     ),
     option(
         "--text",
         metavar="TEXT|@FILE",
         help="The text of each row to make a vector of, with {column} in it.",
-        group=Group.INPUT_AND_OUTPUT,
+        group=OptionGroup.INPUT_AND_OUTPUT,
     ),
     option(
         "--id-column",
         metavar="NAME",
         help="The column whose value becomes the custom_id.",
-        group=Group.INPUT_AND_OUTPUT,
+        group=OptionGroup.INPUT_AND_OUTPUT,
     ),
     option(
         "--image-column",
         metavar="NAME",
         help="The column with an image: an address, or a file in --images.",
-        group=Group.INPUT_AND_OUTPUT,
+        group=OptionGroup.INPUT_AND_OUTPUT,
     ),
     option(
         "--encoding",
         metavar="NAME",
         help="The encoding of a table (found out by default): gb18030.",
-        group=Group.TABLES,
+        group=OptionGroup.TABLES,
     ),
     option(
         "--delimiter",
         metavar="C",
         help="What separates the cells (found out by default): ';' or tab.",
-        group=Group.TABLES,
+        group=OptionGroup.TABLES,
     ),
     option(
         "--no-header",
@@ -239,29 +256,31 @@ _READING = (
         default=None,
         type=bool,
         help="The first record of a table is a row; columns are called 1, 2, 3 ...",
-        group=Group.TABLES,
+        group=OptionGroup.TABLES,
     ),
-    option("--sheet", metavar="NAME", help="The sheet of a workbook (the first that is visible).", group=Group.TABLES),
+    option(
+        "--sheet", metavar="NAME", help="The sheet of a workbook (the first that is visible).", group=OptionGroup.TABLES
+    ),
     option(
         "--empty",
         type=click.Choice(["fail", "skip", "send"]),
         help="A row whose prompt lacks a value: it fails (default), is skipped, or is sent without.",
-        group=Group.TABLES,
+        group=OptionGroup.TABLES,
     ),
-    option("--allow-empty", is_flag=True, default=None, help="Accept an input without rows.", group=Group.TABLES),
+    option("--allow-empty", is_flag=True, default=None, help="Accept an input without rows.", group=OptionGroup.TABLES),
 )
 _TIMING = (
     option(
         "--window",
         metavar="HOURS",
         help='Send calls only in these hours: 22:00-08:00, "22:00-08:00 Asia/Shanghai"; always.',
-        group=Group.UNATTENDED,
+        group=OptionGroup.UNATTENDED,
     ),
     option(
         "--finish-by",
         metavar="TIME",
         help="Warn early if the run will not end by then: 08:00, or 2026-11-22 08:00.",
-        group=Group.UNATTENDED,
+        group=OptionGroup.UNATTENDED,
     ),
 )
 _NOTICING = (
@@ -271,21 +290,21 @@ _NOTICING = (
         callback=listed,
         metavar="URL",
         help="Send a message to this address when the run ends.",
-        group=Group.UNATTENDED,
+        group=OptionGroup.UNATTENDED,
     ),
     option(
         "--notify-command",
         callback=words,
         metavar="CMD",
         help="Give the message to this program, on standard input.",
-        group=Group.UNATTENDED,
+        group=OptionGroup.UNATTENDED,
     ),
     option(
         "--notify-on",
         callback=listed,
         metavar="K,...",
         help="When to send it: end,halt,budget,outage,late (the default), stop.",
-        group=Group.UNATTENDED,
+        group=OptionGroup.UNATTENDED,
     ),
 )
 
@@ -342,14 +361,14 @@ _SERVING = (
         type=_Port(0, 65535),
         metavar="[PORT]",
         help="Show the run in the browser, with a button that stops it (default port: any free one).",
-        group=Group.UNATTENDED,
+        group=OptionGroup.UNATTENDED,
     ),
     option(
         "--metrics",
         type=click.IntRange(0, 65535),
         metavar="PORT",
         help="Counters for Prometheus at http://127.0.0.1:PORT/metrics; needs arkbatch[metrics].",
-        group=Group.UNATTENDED,
+        group=OptionGroup.UNATTENDED,
     ),
 )
 

@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from arkbatch.core.job import Job
 
-from arkbatch.cli.option_groups import Group, GroupedCommand, option
+from arkbatch.cli.option_groups import GroupedCommand, OptionGroup, option
 from arkbatch.cli.options import asking, noticing, sending, serving, timing
 
 
@@ -21,9 +21,11 @@ from arkbatch.cli.options import asking, noticing, sending, serving, timing
     default="",
     metavar="K,...",
     help="Only failures of these kinds: timeout,overloaded.",
-    group=Group.INPUT_AND_OUTPUT,
+    group=OptionGroup.INPUT_AND_OUTPUT,
 )
-@option("--row", default="", metavar="N,...", help="Only these rows, by line number.", group=Group.INPUT_AND_OUTPUT)
+@option(
+    "--row", default="", metavar="N,...", help="Only these rows, by line number.", group=OptionGroup.INPUT_AND_OUTPUT
+)
 @asking
 @sending
 @timing
@@ -34,7 +36,7 @@ from arkbatch.cli.options import asking, noticing, sending, serving, timing
     "as_json",
     is_flag=True,
     help="Print the summary as one JSON line also on a terminal.",
-    group=Group.INPUT_AND_OUTPUT,
+    group=OptionGroup.INPUT_AND_OUTPUT,
 )
 def command(
     run_dir: str, *, kind: str, row: str, live: int | None, metrics: int | None, as_json: bool, **flags: Any

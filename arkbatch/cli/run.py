@@ -11,7 +11,7 @@ from msgspec.structs import replace
 if TYPE_CHECKING:
     from arkbatch.core.job import Job
 
-from arkbatch.cli.option_groups import Group, GroupedCommand, option
+from arkbatch.cli.option_groups import GroupedCommand, OptionGroup, option
 from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, reading, sending, serving, timing
 
 
@@ -22,13 +22,13 @@ from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, reading,
     "--run-dir",
     metavar="RUN_DIR",
     help="Where results go (default: the input's name with .run).",
-    group=Group.INPUT_AND_OUTPUT,
+    group=OptionGroup.INPUT_AND_OUTPUT,
 )
 @option(
     "--answers",
     metavar="FILE",
     help="At the end, write the rows with their answers: .csv, .parquet, .xlsx ...",
-    group=Group.INPUT_AND_OUTPUT,
+    group=OptionGroup.INPUT_AND_OUTPUT,
 )
 @reading
 @asking
@@ -36,7 +36,7 @@ from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, reading,
     "--endpoint",
     metavar=ENDPOINTS,
     help="What rows ask for: chat, responses, embeddings, or a path such as /rerank.",
-    group=Group.MODEL,
+    group=OptionGroup.MODEL,
 )
 @sending
 @timing
@@ -46,43 +46,47 @@ from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, reading,
     type=int,
     metavar="N",
     help="Only the first N rows of the input; those done before count.",
-    group=Group.TRIAL,
+    group=OptionGroup.TRIAL,
 )
 @option(
     "--simulate",
     is_flag=True,
     default=None,
     help="Answers from a simulator in this process; needs no key.",
-    group=Group.TRIAL,
+    group=OptionGroup.TRIAL,
 )
 @option(
-    "--dry-run", is_flag=True, default=None, help="Show what the run would do now, and send nothing.", group=Group.TRIAL
+    "--dry-run",
+    is_flag=True,
+    default=None,
+    help="Show what the run would do now, and send nothing.",
+    group=OptionGroup.TRIAL,
 )
 @option(
     "--rebase",
     is_flag=True,
     help="The input was edited: keep unchanged rows' results, run the others.",
-    group=Group.RESUME,
+    group=OptionGroup.RESUME,
 )
-@option("--mixed", is_flag=True, help="The model or a parameter changed, and that is meant.", group=Group.RESUME)
+@option("--mixed", is_flag=True, help="The model or a parameter changed, and that is meant.", group=OptionGroup.RESUME)
 @option(
     "--rest",
     type=click.Choice(["parcels", "online"]),
     help="How rows go that a batch file gives back.",
-    group=Group.BATCH_FILES,
+    group=OptionGroup.BATCH_FILES,
 )
 @option(
     "--keep-files",
     is_flag=True,
     default=None,
     help="Keep batch files at the provider when they are merged.",
-    group=Group.BATCH_FILES,
+    group=OptionGroup.BATCH_FILES,
 )
 @option(
     "--detach",
     is_flag=True,
     help="With --lane files: end once everything is ordered (exit code 6).",
-    group=Group.BATCH_FILES,
+    group=OptionGroup.BATCH_FILES,
 )
 @serving
 @option(
@@ -90,17 +94,21 @@ from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, reading,
     "as_json",
     is_flag=True,
     help="Print the summary as one JSON line also on a terminal.",
-    group=Group.INPUT_AND_OUTPUT,
+    group=OptionGroup.INPUT_AND_OUTPUT,
 )
 @option(
     "--engine",
     type=click.Choice(["local", "ray"]),
     default="local",
     help="Where workers run (local).",
-    group=Group.CLUSTER,
+    group=OptionGroup.CLUSTER,
 )
 @option(
-    "--address", default="local", metavar="A", help="Of Ray: local (its own), auto or HOST:PORT.", group=Group.CLUSTER
+    "--address",
+    default="local",
+    metavar="A",
+    help="Of Ray: local (its own), auto or HOST:PORT.",
+    group=OptionGroup.CLUSTER,
 )
 @option(
     "--workers",
@@ -108,7 +116,7 @@ from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, reading,
     default=2,
     metavar="N",
     help="With --engine ray: so many workers.",
-    group=Group.CLUSTER,
+    group=OptionGroup.CLUSTER,
 )
 def command(
     input_: str,

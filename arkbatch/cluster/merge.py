@@ -32,7 +32,7 @@ from arkbatch.journal.run_directory import (
     replace_file,
 )
 from arkbatch.journal.shard_files import Shard, ShardDirectory, ShardPlan, lines_of_attempts
-from arkbatch.journal.shard_records import Place, ShardRecords
+from arkbatch.journal.shard_records import ShardPlace, ShardRecords
 from arkbatch.rows.source import open_source
 from arkbatch.rows.storage import is_remote, open_bytes
 
@@ -148,14 +148,14 @@ def _write_records(
 
 def _places(
     shards: ShardDirectory, plan: ShardPlan, merged: Merged, *, count_missing: bool
-) -> Iterator[tuple[Shard, Place, list[int]]]:
+) -> Iterator[tuple[Shard, ShardPlace, list[int]]]:
     """Each shard with where its rows stand in the whole input, and its attempts."""
     found, rows = shards.all_attempts(), 0
     names = len(plan.parts) > 1
     for shard in plan.shards():
         attempts = found.get(shard.index, [])
         merged.finished += shards.finished(shard.index) is not None
-        place = Place(rows, _offset_of(shard), shard.part.path if names else "")
+        place = ShardPlace(rows, _offset_of(shard), shard.part.path if names else "")
         yield shard, place, attempts
         counted = lines_of_shard(shards, shard, attempts)
         if counted is None:

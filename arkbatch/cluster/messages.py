@@ -79,5 +79,5 @@ class Ended(Struct, frozen=True, omit_defaults=True):
     counts: WorkerCounts = WorkerCounts()
 
 
-class Done(Struct, frozen=True):
+class MessageTaken(Struct, frozen=True):
     """The message was taken in."""

@@ -17,7 +17,7 @@ from arkbatch.core.errors import RunChanged
 from arkbatch.journal.journal import read_lines
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, private
 from arkbatch.journal.shard_files import Shard, ShardDirectory, ShardPlan
-from arkbatch.journal.shard_records import Place, placed
+from arkbatch.journal.shard_records import ShardPlace, placed
 from arkbatch.rows.storage import open_bytes
 
 OPEN_FILES = 100  # at once; records come nearly in input order
@@ -50,7 +50,7 @@ def seed_shards(shards: ShardDirectory, plan: ShardPlan) -> int:
         for _, line in read_lines(directory / name):
             located = _decode(line)
             index = bisect_right(begins, located.offset) - 1
-            place = Place(-firsts[index], -begins[index])
+            place = ShardPlace(-firsts[index], -begins[index])
             _file(files, shards, index, name).write(placed(line, place, []))
             count += 1
         _close(files)

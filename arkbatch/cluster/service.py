@@ -23,10 +23,10 @@ from arkbatch.cluster.coordinator import ClusterState, Coordinator
 from arkbatch.cluster.messages import (
     Beat,
     Begun,
-    Done,
     Ended,
     LeaseMessage,
     LeaseReply,
+    MessageTaken,
     NextRequest,
     NextShard,
 )
@@ -115,19 +115,19 @@ def _routes(coordinator: Coordinator, clock: Callable[[], float]) -> list[tuple[
     def next_shard(message: NextRequest) -> NextShard:
         return coordinator.next_shard(clock(), message.worker)
 
-    def begun(message: Begun) -> Done:
+    def begun(message: Begun) -> MessageTaken:
         coordinator.begun(clock(), message)
-        return Done()
+        return MessageTaken()
 
-    def beat(message: Beat) -> Done:
+    def beat(message: Beat) -> MessageTaken:
         coordinator.beat(clock(), message)
-        return Done()
+        return MessageTaken()
 
-    def ended(message: Ended) -> Done:
+    def ended(message: Ended) -> MessageTaken:
         coordinator.ended(clock(), message)
-        return Done()
+        return MessageTaken()
 
-    def state(message: Done) -> ClusterState:
+    def state(message: MessageTaken) -> ClusterState:
         del message
         coordinator.look(clock())
         return coordinator.state()
@@ -141,7 +141,7 @@ def _routes(coordinator: Coordinator, clock: Callable[[], float]) -> list[tuple[
         ("/beat", Beat, beat),
         ("/lease", LeaseMessage, lease),
         ("/ended", Ended, ended),
-        ("/state", Done, state),
+        ("/state", MessageTaken, state),
     ]
 
 

@@ -35,7 +35,7 @@ from arkbatch.pricing.summary import Summary
 from arkbatch.rows.storage import Identity, copy_ranges, is_remote, open_bytes
 
 
-class Attempt(Struct, frozen=True):
+class ShardAttempt(Struct, frozen=True):
     """A claimed attempt. input: the file that its session reads; is_copy: it goes away at the end."""
 
     shard: Shard
@@ -54,7 +54,7 @@ class ShardResult(Struct, frozen=True):
     summary: Summary
 
 
-def begin_attempt(shards: ShardDirectory, shard: Shard) -> Attempt:
+def begin_attempt(shards: ShardDirectory, shard: Shard) -> ShardAttempt:
     """Claim an attempt, take over what is recorded, and provide its input. RunChanged: the input is another one."""
     source = open_bytes(shard.part.path, tag=shard.part.tag if is_remote(shard.part.path) else "")
     if source.identity() != Identity(shard.part.size, shard.part.tag):
@@ -65,10 +65,10 @@ def begin_attempt(shards: ShardDirectory, shard: Shard) -> Attempt:
     number = _claim(shards, shard)
     directory = shards.attempt(shard.index, number)
     if shard.is_whole and not is_remote(shard.part.path):
-        return Attempt(shard, number, directory, Path(shard.part.path), is_copy=False)
+        return ShardAttempt(shard, number, directory, Path(shard.part.path), is_copy=False)
     target = shards.path / f"{shard.index:06}.{number}.input{Path(shard.part.path).suffix}"
     copy_shard(shard, target)
-    return Attempt(shard, number, directory, target, is_copy=True)
+    return ShardAttempt(shard, number, directory, target, is_copy=True)
 
 
 def _claim(shards: ShardDirectory, shard: Shard) -> int:
@@ -126,7 +126,7 @@ def _copy_row_groups(shard: Shard, target: Path) -> None:
             writer.write_table(file.read_row_group(group))
 
 
-def job_of_shard(job: Job, attempt: Attempt) -> Job:
+def job_of_shard(job: Job, attempt: ShardAttempt) -> Job:
     """The job of one attempt. How a table is read was settled when the run was planned."""
     return replace(job, input=str(attempt.input), run_dir=str(attempt.directory), row_limit=None)
 
@@ -134,7 +134,7 @@ def job_of_shard(job: Job, attempt: Attempt) -> Job:
 async def run_attempt(
     job: Job,
     shards: ShardDirectory,
-    attempt: Attempt,
+    attempt: ShardAttempt,
     *,
     wall: Callable[[], float],
     observers: Sequence[Observer] = (),

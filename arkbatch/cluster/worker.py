@@ -13,16 +13,16 @@ from msgspec import Struct
 from arkbatch.cluster.messages import (
     Beat,
     Begun,
-    Done,
     Ended,
     LeaseMessage,
     LeaseReply,
+    MessageTaken,
     NextRequest,
     NextShard,
     WorkerCounts,
 )
 from arkbatch.cluster.service import CoordinatorClient
-from arkbatch.cluster.shard import Attempt, ShardResult, begin_attempt, run_attempt
+from arkbatch.cluster.shard import ShardAttempt, ShardResult, begin_attempt, run_attempt
 from arkbatch.core.errors import ArkbatchError, StorageFull
 from arkbatch.core.job import Job
 from arkbatch.engine.session import Session
@@ -123,7 +123,7 @@ class Worker:
         ended = Ended(self._name, shard.index, 0, is_finished=False, was_stopped=True)
         try:
             attempt = await self._prepare(shard)
-            await self._client.send_patiently("/begun", Begun(self._name, shard.index, attempt.number), Done)
+            await self._client.send_patiently("/begun", Begun(self._name, shard.index, attempt.number), MessageTaken)
             result, spent = await self._run(attempt, counting)
             ended = self._ended_well(result, spent, counting)
         except ShardTaken as taken:
@@ -136,7 +136,7 @@ class Worker:
             self.report.troubles.append(str(error))
             number = attempt.number if attempt is not None else 0
             ended = Ended(self._name, shard.index, number, is_finished=False, trouble=str(error))
-        await self._client.send_patiently("/ended", ended, Done)
+        await self._client.send_patiently("/ended", ended, MessageTaken)
 
     def _ended_well(self, result: ShardResult, spent: int, counting: _Counting) -> Ended:
         summary = result.summary
@@ -153,14 +153,14 @@ class Worker:
             counts=counting.counts,
         )
 
-    async def _prepare(self, shard: Shard) -> Attempt:
+    async def _prepare(self, shard: Shard) -> ShardAttempt:
         """Claim an attempt in a thread, since a shard may have to be fetched, and be heard meanwhile."""
         work = asyncio.ensure_future(asyncio.to_thread(begin_attempt, self._shards, shard))
         while not (await asyncio.wait([work], timeout=BEAT_SECONDS))[0]:
-            await self._client.send_patiently("/beat", Beat(self._name, shard.index), Done)
+            await self._client.send_patiently("/beat", Beat(self._name, shard.index), MessageTaken)
         return work.result()
 
-    async def _run(self, attempt: Attempt, counting: _Counting) -> tuple[ShardResult, int]:
+    async def _run(self, attempt: ShardAttempt, counting: _Counting) -> tuple[ShardResult, int]:
         async def ask(request: LeaseRequest) -> Lease:
             reply = await self._client.send("/lease", LeaseMessage(request, counting.counts), LeaseReply)
             if reply.is_draining:

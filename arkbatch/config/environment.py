@@ -100,7 +100,7 @@ def provider_address(name: str) -> "Address":
     return Address(dialect.base_url)
 
 
-class Place(NamedTuple):
+class VariableSource(NamedTuple):
     """Where variables stand: the real environment, or one `.env` file."""
 
     name: str
@@ -124,9 +124,9 @@ NOWHERE = Address("")
 class Variables(NamedTuple):
     """Places from strong to weak."""
 
-    places: Sequence[Place]
+    places: Sequence[VariableSource]
 
-    def place(self, name: str) -> Place | None:
+    def place(self, name: str) -> VariableSource | None:
         return next((place for place in self.places if place.get(name)), None)
 
     def get(self, name: str) -> str:
@@ -178,10 +178,10 @@ class Server(Struct, frozen=True):
 def read_variables(environ: Mapping[str, str], folders: Sequence[Path]) -> Variables:
     """The environment and the `.env` of each folder, the first folder being the strongest."""
     files = dict.fromkeys(folder / ".env" for folder in folders)
-    return Variables([Place(ENVIRONMENT, environ), *(_read(file) for file in files if file.is_file())])
+    return Variables([VariableSource(ENVIRONMENT, environ), *(_read(file) for file in files if file.is_file())])
 
 
-def _read(file: Path) -> Place:
+def _read(file: Path) -> VariableSource:
     from dotenv import dotenv_values
 
     try:
@@ -189,7 +189,7 @@ def _read(file: Path) -> Place:
         values = dotenv_values(file, interpolate=False, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from error
-    return Place(str(file), {name: value for name, value in values.items() if value})
+    return VariableSource(str(file), {name: value for name, value in values.items() if value})
 
 
 def exposed_files(variables: Variables) -> tuple[str, ...]:

@@ -17,12 +17,12 @@ from arkbatch.estimate.extrapolate import Measured, Price
 from arkbatch.estimate.forecast import (
     Ceiling,
     Estimate,
-    Pace,
+    RunPace,
     from_sample,
     without_sample,
 )
 from arkbatch.estimate.input_sizes import Inputs
-from arkbatch.estimate.measured import Kind, Records, Sums
+from arkbatch.estimate.measured import Kind, MeasuredRecords, Sums
 from arkbatch.estimate.strata import Sizes
 from arkbatch.limits.token_estimator import OVERHEAD
 from arkbatch.pricing.amounts import Cost, Unknown
@@ -59,7 +59,7 @@ class Question(Struct, frozen=True):
 
     job: Job
     now: datetime
-    records: Records | None = None
+    records: MeasuredRecords | None = None
     seed: str = ""
 
 
@@ -104,7 +104,7 @@ def _estimate(question: Question, kind: Kind, inputs: Inputs, endpoint: str, tar
     if question.job.functions and online_name(endpoint) == "chat":
         ceiling = _in_rounds
     limits = question.job.limits
-    pace = Pace(limits.concurrency, limits.rpm, limits.tpm, limits.input_tpm, limits.output_tpm)
+    pace = RunPace(limits.concurrency, limits.rpm, limits.tpm, limits.input_tpm, limits.output_tpm)
     sample, left = _measured(question.records, inputs)
     if not any(one.usage for one in sample):
         return without_sample(left, price, ceiling, pace)
@@ -115,7 +115,7 @@ def _estimate(question: Question, kind: Kind, inputs: Inputs, endpoint: str, tar
     return from_sample(left, recorded, sample, price=price, ceiling=ceiling, pace=pace, chance=chance)
 
 
-def _measured(records: Records | None, inputs: Inputs) -> tuple[list[Measured], Sizes]:
+def _measured(records: MeasuredRecords | None, inputs: Inputs) -> tuple[list[Measured], Sizes]:
     """The sample, and the rows that are left: input is expected of both as the sample's turned out to be."""
     went_of = {} if records is None else records.sampled
     found = [(sent, went_of[sent.number]) for sent in inputs.sample if sent.number in went_of]

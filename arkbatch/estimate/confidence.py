@@ -23,7 +23,7 @@ class Bounds(NamedTuple):
     high: float
 
 
-class Shares:
+class SampleWeights:
     """Drawn once for a sample of n values, and used for each thing that was measured of it."""
 
     def __init__(self, n: int, chance: Callable[[], float], draws: int = DRAWS) -> None:

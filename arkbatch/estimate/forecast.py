@@ -17,9 +17,9 @@ from math import ceil, hypot
 
 from msgspec import Struct
 
-from arkbatch.estimate.confidence import ENOUGH, Shares
+from arkbatch.estimate.confidence import ENOUGH, SampleWeights
 from arkbatch.estimate.extrapolate import Alike, Measured, Price, Prices
-from arkbatch.estimate.strata import Group, Sizes
+from arkbatch.estimate.strata import SizeGroup, Sizes
 from arkbatch.pricing.amounts import Cost, Unknown
 
 Ceiling = Callable[[int, int], Cost | Unknown]  # of so much input and at most so much output
@@ -38,7 +38,7 @@ class Range(Struct, frozen=True):
     high: float | None
 
 
-class Pace(Struct, frozen=True):
+class RunPace(Struct, frozen=True):
     """What holds the run back: calls at once; requests and tokens a minute, None for no limit."""
 
     concurrency: int
@@ -87,7 +87,7 @@ def from_sample(
     *,
     price: Price,
     ceiling: Ceiling,
-    pace: Pace,
+    pace: RunPace,
     chance: Callable[[], float],
 ) -> Estimate:
     """The estimate once the sample was answered, which is part of what is recorded. One row at least succeeded."""
@@ -95,7 +95,7 @@ def from_sample(
     alike = Alike(left, sample, prices)
     likely, longest = alike.totals(), alike.beyond()
     most = _ceiling(left.groups(), ceiling, alike.most_given) if alike.limits_hold else PASSED
-    shares, wider = Shares(len(sample), chance) if len(sample) >= ENOUGH else None, alike.wider()
+    shares, wider = SampleWeights(len(sample), chance) if len(sample) >= ENOUGH else None, alike.wider()
     ranges = partial(_range, shares)
     given, answered, tokens, slots, cost = map(ranges, zip(*likely, strict=True), longest, wider)
     surely = most if isinstance(most, Unknown) else ranges([one.cost for one in likely], most, wider.cost).high
@@ -125,7 +125,7 @@ def _most(guessed: float) -> float:
     return guessed * GUESS_FACTOR
 
 
-def without_sample(sizes: Sizes, price: Price, ceiling: Ceiling, pace: Pace) -> Estimate:
+def without_sample(sizes: Sizes, price: Price, ceiling: Ceiling, pace: RunPace) -> Estimate:
     """What can be said before anything is sent: input by the rule, and the ceiling. No answer's length is expected."""
     groups, prices = list(sizes.groups()), Prices(price)
     given = Range(
@@ -155,7 +155,7 @@ def without_sample(sizes: Sizes, price: Price, ceiling: Ceiling, pace: Pace) -> 
     )
 
 
-def _range(shares: Shares | None, likely: Sequence[float], most: float, wider: float) -> Range:
+def _range(shares: SampleWeights | None, likely: Sequence[float], most: float, wider: float) -> Range:
     """Of what the rows that are left take together, from what they would take in the way of each sampled one."""
     mean = sum(likely) / len(likely)
     if shares is None:
@@ -203,7 +203,7 @@ def _added(ends: Sequence[float | None]) -> float | None:
     return total
 
 
-def _ceiling(groups: Iterable[Group], ceiling: Ceiling, larger: Callable[[float], float]) -> float | Unknown:
+def _ceiling(groups: Iterable[SizeGroup], ceiling: Ceiling, larger: Callable[[float], float]) -> float | Unknown:
     total = 0.0
     for group in groups:
         if group.ceiling is None:
@@ -215,7 +215,7 @@ def _ceiling(groups: Iterable[Group], ceiling: Ceiling, larger: Callable[[float]
     return total
 
 
-def _time(rows: int, tokens: tuple[Range, Range, Range], slots: Range, pace: Pace) -> Range:
+def _time(rows: int, tokens: tuple[Range, Range, Range], slots: Range, pace: RunPace) -> Range:
     """The tightest of the limits decides; with no sample the concurrency cannot be counted, and is not.
 
     tokens: of input, of output, and of both

@@ -53,7 +53,7 @@ class Sums(Struct):
         return Recorded(self.rows, self.usage.get("input", 0), self.usage.get("output", 0), cost)
 
 
-class Records(Struct):
+class MeasuredRecords(Struct):
     """ledger: knows which rows have a record; sampled: how the rows of the sample went, by number."""
 
     ledger: Ledger = field(default_factory=Ledger)
@@ -70,9 +70,9 @@ _decode = msgspec.json.Decoder(_Entry).decode
 
 def read_records(
     run_dir: str, model: str, sample: Collection[int], bills_of: Callable[[Kind], dict[str, Bill]]
-) -> Records:
+) -> MeasuredRecords:
     """model: the job's own, which rows asked for whose record does not say."""
-    found, directory = Records(), RunDirectory(Path(run_dir))
+    found, directory = MeasuredRecords(), RunDirectory(Path(run_dir))
     for name in (FAILURES, RESULTS):
         for entry in read_entries(directory / name, 0, _decode):
             _add(found, entry, (entry.endpoint, entry.asked_model or model), bills_of)
@@ -82,7 +82,7 @@ def read_records(
     return found
 
 
-def _add(found: Records, entry: _Entry, kind: Kind, bills_of: Callable[[Kind], dict[str, Bill]]) -> None:
+def _add(found: MeasuredRecords, entry: _Entry, kind: Kind, bills_of: Callable[[Kind], dict[str, Bill]]) -> None:
     sums = found.kinds.get(kind)
     if sums is None:
         sums = found.kinds[kind] = Sums(bills_of(kind))

@@ -13,7 +13,7 @@ STEP = log(1.04)
 WIDTH = log(1.5)  # of a stratum
 
 
-class Group(NamedTuple):
+class SizeGroup(NamedTuple):
     """Rows of about one size: the mean of their input tokens, and of their ceilings."""
 
     rows: int
@@ -41,9 +41,9 @@ class Sizes:
         self.rows += rows
         self.tokens += tokens * rows
 
-    def groups(self) -> Iterator[Group]:
+    def groups(self) -> Iterator[SizeGroup]:
         for (_, ceilings), (count, tokens, ceiling) in self._sums.items():
-            yield Group(int(count), tokens / count, None if ceilings < 0 else ceil(ceiling / count))
+            yield SizeGroup(int(count), tokens / count, None if ceilings < 0 else ceil(ceiling / count))
 
     def add_all(self, others: "Sizes", start: float = 0.0, slope: float = 1.0) -> None:
         """The rows of others, their tokens moved along a line."""
@@ -51,7 +51,7 @@ class Sizes:
             self.add(start + slope * tokens, ceiling, rows)
 
 
-class Place(NamedTuple):
+class RowPlace(NamedTuple):
     """One row among those of its kind and of about its size, counted from 0 in the order of the file."""
 
     kind: Hashable
@@ -65,35 +65,35 @@ class Strata:
     def __init__(self) -> None:
         self._kinds: dict[Hashable, dict[int, int]] = {}
 
-    def add(self, kind: Hashable, tokens: float) -> Place:
+    def add(self, kind: Hashable, tokens: float) -> RowPlace:
         """Count a row. The same rows in the same order have the same places."""
         counts = self._kinds.setdefault(kind, {})
         stratum = int(log(max(tokens, 1.0)) / WIDTH)
         number = counts.get(stratum, 0)
         counts[stratum] = number + 1
-        return Place(kind, stratum, number)
+        return RowPlace(kind, stratum, number)
 
-    def choose(self, count: int, chance: Callable[[], float]) -> set[Place]:
+    def choose(self, count: int, chance: Callable[[], float]) -> set[RowPlace]:
         """One row by chance from each of equal stretches of the rows, in order of their sizes and then of the file.
 
         Each kind has its own stretches. Half of the sample is dealt out evenly among the kinds, half by their rows.
         chance: a number from 0 to below 1 at each call
         """
         rows = {kind: sum(counts.values()) for kind, counts in self._kinds.items()}
-        chosen: set[Place] = set()
+        chosen: set[RowPlace] = set()
         for kind, share in _dealt(rows, count).items():
             ranks = _one_of_each_stretch(rows[kind], share, chance)
             chosen.update(self._places(kind, ranks))
         return chosen
 
-    def _places(self, kind: Hashable, ranks: list[int]) -> Iterator[Place]:
+    def _places(self, kind: Hashable, ranks: list[int]) -> Iterator[RowPlace]:
         strata, before = iter(sorted(self._kinds[kind].items())), 0
         stratum, rows = next(strata, (0, 0))
         for rank in ranks:
             while rank >= before + rows:
                 before += rows
                 stratum, rows = next(strata)
-            yield Place(kind, stratum, rank - before)
+            yield RowPlace(kind, stratum, rank - before)
 
 
 def _dealt(rows: dict[Hashable, int], count: int) -> dict[Hashable, int]:

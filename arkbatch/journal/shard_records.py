@@ -32,7 +32,7 @@ class _Billed(Retryable, gc=False):
     error: EntryError | None = None  # type: ignore[assignment]
 
 
-class Place(Struct, frozen=True):
+class ShardPlace(Struct, frozen=True):
     """How the rows of a shard stand in the whole input.
 
     rows: added to row numbers; offset: added to offsets; file: named in records where there are several inputs
@@ -80,7 +80,7 @@ class ShardRecords:
         """Rows that were given up; interrupted ones are still to be run."""
         return sum(not _decode_billed(line).interrupted for line in self._failures.values())
 
-    def rows(self, place: Place = Place()) -> Iterator[tuple[bool, bytes]]:  # noqa: B008  it is frozen
+    def rows(self, place: ShardPlace = ShardPlace()) -> Iterator[tuple[bool, bytes]]:  # noqa: B008  it is frozen
         """Whether the row succeeded, and its line with its number and offset in the whole input, in input order."""
         files: dict[Path, BinaryIO] = {}
         try:
@@ -137,12 +137,12 @@ def _read(kept: _Kept, files: dict[Path, BinaryIO]) -> bytes:
     return file.read(kept.size)
 
 
-def placed(line: bytes, place: Place, doubled: list[Before]) -> bytes:
+def placed(line: bytes, place: ShardPlace, doubled: list[Before]) -> bytes:
     """A line at its place in the whole input, with what other attempts billed for its row.
 
     Its parts stay the bytes they were; ids that were made from the row's number follow it.
     """
-    if place == Place() and not doubled:
+    if place == ShardPlace() and not doubled:
         return line
     parts = msgspec.json.decode(line, type=dict[str, Raw])
     old = int(bytes(parts["row"]))

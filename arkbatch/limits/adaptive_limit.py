@@ -47,10 +47,10 @@ from arkbatch.limits.starting_point import (
     FIRST_WIDTH,
     FRESH_SECONDS,
     USER_MARGIN,
-    Found,
     Memory,
     Ramp,
     Start,
+    StartingPoint,
     first_rate,
     first_width,
 )
@@ -202,10 +202,10 @@ class AdaptiveLimit:
         return f"the service refuses every call{told}; single calls try it now and then"
 
     @property
-    def found(self) -> Found:
+    def found(self) -> StartingPoint:
         """Where the pace stands now."""
         rate, width = self._rate.value, self._width
-        return Found(
+        return StartingPoint(
             rpm=None if rate == math.inf else rate * 60,
             concurrency=None if width.base == math.inf else int(width.value),
         )

@@ -8,14 +8,14 @@ import math
 
 from arkbatch.core.types import Scope
 from arkbatch.limits.permit import Permit
-from arkbatch.limits.starting_point import Found, Memory, Ramp
+from arkbatch.limits.starting_point import Memory, Ramp, StartingPoint
 
 
 class FixedLimit:
     """So many calls at once, whatever the service says."""
 
     reason = "the limits are fixed: they do not adapt to the service"
-    found = Found(None, None)
+    found = StartingPoint(None, None)
 
     def __init__(self, concurrency: float = math.inf) -> None:
         self.concurrency = concurrency

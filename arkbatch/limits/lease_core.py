@@ -75,7 +75,7 @@ class Settlement(Struct, frozen=True, omit_defaults=True):
     difference: Amounts = Amounts()
 
 
-class Refusal(Struct, frozen=True, omit_defaults=True):
+class LoadRefusal(Struct, frozen=True, omit_defaults=True):
     """The service refused a call for the load. `retry_after`: the wait that it asked for."""
 
     scope: Scope
@@ -103,7 +103,7 @@ class LeaseRequest(Struct, frozen=True, omit_defaults=True):
     places: int = 0
     reports: Sequence[LeaseReport] = ()
     settlements: Sequence[Settlement] = ()
-    refusals: Sequence[Refusal] = ()
+    refusals: Sequence[LoadRefusal] = ()
     answered: int = 0
     is_away: bool = False
     spent: int = 0

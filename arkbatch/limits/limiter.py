@@ -31,7 +31,7 @@ from arkbatch.limits.slow_calls import Flight, Flights, doublings
 from arkbatch.limits.token_estimator import Estimator
 from arkbatch.limits.token_rate import Allowance, Budget
 from arkbatch.limits.token_split import Shares, Tokens
-from arkbatch.limits.wait_queue import Line, Obstacle, Waiter
+from arkbatch.limits.wait_queue import Obstacle, Waiter, WaitQueue
 from arkbatch.protocol.ratelimit_headers import allowance
 
 # A timer may fire a rounding error early; asking again at once would spin.
@@ -114,7 +114,7 @@ class Limiter:
         self.in_flight = 0
         self.last_pushback = -math.inf  # loop time at which the service last asked for fewer calls
         self._reserved = 0  # tokens, for the calls in flight
-        self._line = Line(self._obstacle, self._seconds_for)
+        self._line = WaitQueue(self._obstacle, self._seconds_for)
         self._looking_soon = False
         self._timer: asyncio.TimerHandle | None = None
 

@@ -40,7 +40,7 @@ class Published(Struct, frozen=True, forbid_unknown_fields=True):
         return Start(rpm=self.rpm)
 
 
-class _Table(Struct, frozen=True, forbid_unknown_fields=True):
+class _LimitTable(Struct, frozen=True, forbid_unknown_fields=True):
     provider: str
     source: str
     limits: tuple[Published, ...] = field(name="limit")
@@ -55,7 +55,7 @@ def published(model: str, base_url: str) -> Published | None:
 def entries(provider: str) -> Iterator[Published]:
     """The entries of a provider, in the order of the table."""
     text = files("arkbatch").joinpath("data", TABLE).read_text(encoding="utf-8")
-    table = msgspec.convert(tomllib.loads(text), _Table)
+    table = msgspec.convert(tomllib.loads(text), _LimitTable)
     return iter(table.limits if table.provider == provider else ())
 
 

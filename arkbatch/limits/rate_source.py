@@ -29,7 +29,7 @@ from arkbatch.limits.lease_core import (
     Lease,
     LeaseReport,
     LeaseRequest,
-    Refusal,
+    LoadRefusal,
     Settlement,
 )
 from arkbatch.limits.permit import Permit
@@ -307,7 +307,9 @@ class LeasedRates:
             places=0 if limiter is None else min(self.pace.most, in_flight + waiting + max(FEWEST_PLACES, in_flight)),
             reports=self._over,
             settlements=[Settlement(number, difference) for number, difference in self._differences.items()],
-            refusals=[Refusal(scope, max(now - sent_at, 0.0), after) for scope, sent_at, after in self.pace.refusals],
+            refusals=[
+                LoadRefusal(scope, max(now - sent_at, 0.0), after) for scope, sent_at, after in self.pace.refusals
+            ],
             answered=self.pace.ended,
             is_away=is_away,
             spent=spent,

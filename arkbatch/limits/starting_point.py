@@ -17,7 +17,7 @@ PUBLISHED_BEGIN = 0.9  # Ark's advice is to use 80 to 90 % of it
 FIRST_WIDTH = 12  # calls at once to a server that we do not know
 
 
-class Found(Struct, frozen=True):
+class StartingPoint(Struct, frozen=True):
     """Where the pace stands. None: nothing holds it back so far."""
 
     rpm: float | None

@@ -43,7 +43,7 @@ class Next(Struct, frozen=True, gc=False):
     bound: Bound | None
 
 
-class Line:
+class WaitQueue:
     """Those who wait, in order of coming.
 
     obstacle: what is in the way of a call of so many tokens at a time

@@ -7,7 +7,7 @@ is kept and counted: the answer has content, and nothing says that it was broken
 from enum import StrEnum
 
 
-class Ending(StrEnum):
+class AnswerEnding(StrEnum):
     """What the end of an answer means."""
 
     WHOLE = "whole"  # the model came to its end, or called tools
@@ -19,7 +19,7 @@ class Ending(StrEnum):
 
 LENGTH = frozenset({"length", "max_tokens", "model_length", "max_output_tokens", "model_context_window_exceeded"})
 _WORDS = {
-    Ending.WHOLE: (
+    AnswerEnding.WHOLE: (
         "stop",
         "tool_calls",
         "function_call",
@@ -32,8 +32,8 @@ _WORDS = {
         "completed",
         "repetition",  # vLLM ended a loop on purpose
     ),
-    Ending.CUT: (*LENGTH, "compaction"),
-    Ending.BLOCKED: (
+    AnswerEnding.CUT: (*LENGTH, "compaction"),
+    AnswerEnding.BLOCKED: (
         "content_filter",
         "sensitive",  # Zhipu
         "safety",
@@ -47,7 +47,7 @@ _WORDS = {
         "guardrail_intervened",
         "error_toxic",
     ),
-    Ending.BROKEN: (
+    AnswerEnding.BROKEN: (
         "error",  # OpenRouter, Mistral
         "abort",  # vLLM, SGLang
         "network_error",  # Z.ai
@@ -62,9 +62,9 @@ _WORDS = {
 _ENDINGS = {word: ending for ending, words in _WORDS.items() for word in words}
 
 
-def ending_of(finish_reason: str) -> Ending:
+def ending_of(finish_reason: str) -> AnswerEnding:
     """Return what a finish reason means; `content_filter: PROHIBITED_CONTENT` is read by its first word."""
     known = _ENDINGS.get(finish_reason)  # nearly all come in the spelling of the table
     if known is None:
-        known = _ENDINGS.get(finish_reason.partition(":")[0].strip().lower(), Ending.UNKNOWN)
+        known = _ENDINGS.get(finish_reason.partition(":")[0].strip().lower(), AnswerEnding.UNKNOWN)
     return known

@@ -36,7 +36,7 @@ from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem
 from arkbatch.protocol.error_body import Complaint, complaint, error_in_success, of_json, one_line, plain_text
 from arkbatch.protocol.error_codes import STATUS_OF_TYPE, Rule, rule_for
 from arkbatch.protocol.error_words import Meaning
-from arkbatch.protocol.finish_reasons import LENGTH, Ending, ending_of
+from arkbatch.protocol.finish_reasons import LENGTH, AnswerEnding, ending_of
 from arkbatch.protocol.lenient_json import read_leniently, usage_in_unreadable
 from arkbatch.protocol.waits import asked_wait, http_date, reset_time
 
@@ -46,8 +46,11 @@ SHORT_WAIT = 600.0  # a refusal for money or right that names so short a wait is
 MAX_UNREADABLE_ANSWERS = 2  # of a row, where what cannot be read was billed
 
 _NO_NUMBERS: Mapping[str, Meaning] = {}
-_FINISH_KINDS = {Ending.BLOCKED: Kind.BLOCKED, Ending.CUT: Kind.TRUNCATED}
-_POLICY_NAMES = {Ending.BLOCKED: "content_filter", Ending.CUT: "length"}  # by which a job means all such words
+_FINISH_KINDS = {AnswerEnding.BLOCKED: Kind.BLOCKED, AnswerEnding.CUT: Kind.TRUNCATED}
+_POLICY_NAMES = {
+    AnswerEnding.BLOCKED: "content_filter",
+    AnswerEnding.CUT: "length",
+}  # by which a job means all such words
 _WAITED_OUT = (402, 403, 429, 503)
 _BREAKS = {
     Break.CONNECT: (Kind.CONNECTION, "no connection"),
@@ -159,7 +162,7 @@ def _judge_answer(answer: Answer, policy: ReplyPolicy) -> Verdict:
     names = {reason, _POLICY_NAMES.get(ending, reason)}
     if names & policy.fail_on_finish_reason:
         return _rejected(answer, _cause_of_finish(reason, ending))
-    if ending is Ending.BROKEN or names & policy.retry_on_finish_reason:
+    if ending is AnswerEnding.BROKEN or names & policy.retry_on_finish_reason:
         return _discarded(answer, _cause_of_finish(reason, ending))
     if answer.empty and policy.on_empty != "keep":
         if reason in LENGTH and not answer.usage.get("output"):
@@ -169,8 +172,8 @@ def _judge_answer(answer: Answer, policy: ReplyPolicy) -> Verdict:
     return Done(answer.usage, answer.model, answer.service_tier, reason)
 
 
-def _cause_of_finish(reason: str, ending: Ending) -> Cause:
-    how = "was broken off" if ending is Ending.BROKEN else "ended"
+def _cause_of_finish(reason: str, ending: AnswerEnding) -> Cause:
+    how = "was broken off" if ending is AnswerEnding.BROKEN else "ended"
     return Cause(_FINISH_KINDS.get(ending, Kind.BAD_REPLY), reason, f"the answer {how} with finish reason {reason}")
 
 

@@ -14,12 +14,12 @@ from aiohttp import web
 
 from arkbatch.simulator import faults, incoming, models, refusals
 from arkbatch.simulator.batch import BatchLine, misplaced
-from arkbatch.simulator.call import Call
+from arkbatch.simulator.call import SimulatedCall
 from arkbatch.simulator.chance import fingerprint, luck
 from arkbatch.simulator.counters import Counters
-from arkbatch.simulator.endpoints import Asked, Endpoint
+from arkbatch.simulator.endpoints import Asked, SimulatedEndpoint
 from arkbatch.simulator.keys import Keys
-from arkbatch.simulator.limits import Limits, TurnedAway
+from arkbatch.simulator.limits import AccountLimits, TurnedAway
 from arkbatch.simulator.refusals import Refusal
 from arkbatch.simulator.settings import Settings
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 Body = dict[str, Any]
 
 
-class Admission:
+class RequestAdmission:
     """Judges calls. `wall` gives unix seconds, for keys run out by the calendar."""
 
     def __init__(
         self,
         settings: Settings,
         counters: Counters,
-        limits: Limits,
+        limits: AccountLimits,
         line: BatchLine,
         *,
         keys: Keys,
@@ -50,7 +50,7 @@ class Admission:
         self._keys = keys
         self._wall = wall
 
-    async def asked(self, endpoint: Endpoint, call: Call) -> Asked | Refusal | TurnedAway:
+    async def asked(self, endpoint: SimulatedEndpoint, call: SimulatedCall) -> Asked | Refusal | TurnedAway:
         body = await self.body(call)
         if isinstance(body, Refusal):
             return body
@@ -71,7 +71,7 @@ class Admission:
             return away
         return self._with_fault(call, body, raw, seal)
 
-    async def body(self, call: Call) -> Body | Refusal:
+    async def body(self, call: SimulatedCall) -> Body | Refusal:
         """What was sent, if it came with a key and names a model that exists."""
         authorization = call.http.headers.get("Authorization", "")
         if refusal := self._keys.refused(authorization, self._wall()):
@@ -98,7 +98,7 @@ class Admission:
             return refusals.NO_ENCRYPTION
         return Vault(self._settings.seed, self._settings.certificate)
 
-    def _turned_away(self, endpoint: Endpoint, call: Call) -> TurnedAway | None:
+    def _turned_away(self, endpoint: SimulatedEndpoint, call: SimulatedCall) -> TurnedAway | None:
         """The limits of online calls mean nothing to the batch lane, which has a line instead."""
         if endpoint.batch:
             return self._line.turned_away()
@@ -106,12 +106,12 @@ class Admission:
         call.admitted = turned_away is None
         return turned_away
 
-    def _opened(self, endpoint: Endpoint, call: Call, body: Body) -> "tuple[Body, Seal] | Refusal":
+    def _opened(self, endpoint: SimulatedEndpoint, call: SimulatedCall, body: Body) -> "tuple[Body, Seal] | Refusal":
         if not endpoint.seals:
             return refusals.unsupported("x-is-encrypted")
         return self.vault if isinstance(self.vault, Refusal) else self.vault.opened(body, call.http.headers)
 
-    def _with_fault(self, call: Call, body: Body, raw: bytes, seal: "Seal | None") -> Asked | Refusal:
+    def _with_fault(self, call: SimulatedCall, body: Body, raw: bytes, seal: "Seal | None") -> Asked | Refusal:
         of = fingerprint(body, self._settings.seed)
         call.attempt = self._counters.attempt(of)
         fault = faults.asked_for(raw, call.attempt)

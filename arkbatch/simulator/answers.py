@@ -1,5 +1,5 @@
 """What a chat model says, and how Ark wraps it. Depends on the request and on its luck; knows no time and no
-connection. What is said (`Answer`) and how it is written (`completion`) are apart, because an answer can be
+connection. What is said (`ModelAnswer`) and how it is written (`completion`) are apart, because an answer can be
 written in more than one way.
 """
 
@@ -19,7 +19,7 @@ DEFAULT_MAX_TOKENS = 4096
 _THOUGHTS = {"low": 2, "medium": 5, "high": 12, "xhigh": 20, "max": 30}
 
 
-class Answer(Struct, frozen=True, gc=False):
+class ModelAnswer(Struct, frozen=True, gc=False):
     """What a model says to one request, with its tokens. `reasoning` and `cached` are parts of the other two."""
 
     model: str
@@ -33,7 +33,7 @@ class Answer(Struct, frozen=True, gc=False):
     cached: int
 
 
-def chat(body: dict[str, Any], of: bytes, *, again: bool = False) -> Answer:
+def chat(body: dict[str, Any], of: bytes, *, again: bool = False) -> ModelAnswer:
     """The answer to a body that `checks.chat` let pass. `of` is the request's fingerprint; `again`: tools are called
     although their results are there.
     """
@@ -44,7 +44,7 @@ def chat(body: dict[str, Any], of: bytes, *, again: bool = False) -> Answer:
     calls = toolcalls.wanted(body, chance, again=again)
     content = "" if calls else _content(body, prompt, chance)
     spoken = tokens.of_text(content) + sum(tokens.of_text(str(call["function"])) for call in calls)
-    answer = Answer(
+    answer = ModelAnswer(
         model=model,
         content=content,
         thought=thought,
@@ -64,7 +64,7 @@ def input_tokens(body: dict[str, Any]) -> int:
     return models.overhead(models.chat_model(body["model"])) + tokens.of_messages(body["messages"]) + declared
 
 
-def struck(answer: Answer, fault: str | None) -> Answer:
+def struck(answer: ModelAnswer, fault: str | None) -> ModelAnswer:
     """The answer as a fault of the menu leaves it; faults that do not concern answers leave it alone."""
     match fault:
         case "empty":
@@ -81,7 +81,7 @@ def struck(answer: Answer, fault: str | None) -> Answer:
             return answer
 
 
-def completion(answer: Answer, request_id: str, created: int) -> dict[str, Any]:
+def completion(answer: ModelAnswer, request_id: str, created: int) -> dict[str, Any]:
     """The answer as one chat completion object."""
     message: dict[str, Any] = {"role": "assistant", "content": answer.content}
     if answer.thought:
@@ -102,7 +102,7 @@ def completion(answer: Answer, request_id: str, created: int) -> dict[str, Any]:
     }
 
 
-def usage(answer: Answer) -> dict[str, Any]:
+def usage(answer: ModelAnswer) -> dict[str, Any]:
     return {
         "completion_tokens": answer.output,
         "prompt_tokens": answer.input,
@@ -153,7 +153,7 @@ def _cached(messages: list[dict[str, Any]]) -> int:
     return count // CACHE_STEP * CACHE_STEP if count >= CACHE_FROM else 0
 
 
-def _limited(answer: Answer, body: dict[str, Any]) -> Answer:
+def _limited(answer: ModelAnswer, body: dict[str, Any]) -> ModelAnswer:
     """`max_tokens` limits what is said; `max_completion_tokens` the thoughts as well."""
     if "max_completion_tokens" in body:
         allowed = body["max_completion_tokens"]
@@ -163,7 +163,7 @@ def _limited(answer: Answer, body: dict[str, Any]) -> Answer:
     return _cut(answer, body.get("max_tokens", DEFAULT_MAX_TOKENS))
 
 
-def _cut(answer: Answer, allowed: int) -> Answer:
+def _cut(answer: ModelAnswer, allowed: int) -> ModelAnswer:
     """At most so many tokens of content, with finish_reason `length` if that takes something away."""
     spoken = answer.output - answer.reasoning
     if spoken <= allowed:
@@ -172,7 +172,7 @@ def _cut(answer: Answer, allowed: int) -> Answer:
     return replace(answer, content=kept, tool_calls=[], output=answer.reasoning + allowed, finish="length")
 
 
-def _thought_cut(answer: Answer, allowed: int) -> Answer:
+def _thought_cut(answer: ModelAnswer, allowed: int) -> ModelAnswer:
     kept = answer.thought[: len(answer.thought) * allowed // answer.reasoning]
     spoken = answer.output - answer.reasoning
     return replace(answer, thought=kept, reasoning=allowed, output=allowed + spoken)

@@ -6,7 +6,7 @@ from msgspec import Struct
 from arkbatch.simulator import wire
 
 
-class Call(Struct):
+class SimulatedCall(Struct):
     """`admitted`: it counts towards the limits of its model. `outcome` stays as it is here when the client leaves
     before the end.
     """

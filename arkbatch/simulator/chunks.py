@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from arkbatch.simulator.answers import Answer, usage
+from arkbatch.simulator.answers import ModelAnswer, usage
 
 # The last event of a stream of the Responses API.
 LAST_EVENTS = frozenset({"response.completed", "response.incomplete"})
@@ -37,7 +37,7 @@ def cut(text: str, chance: Random, pieces: int | None = None) -> list[str]:
 
 
 def of(
-    answer: Answer, request_id: str, created: int, *, options: dict[str, Any], chance: Random, pieces: int | None
+    answer: ModelAnswer, request_id: str, created: int, *, options: dict[str, Any], chance: Random, pieces: int | None
 ) -> list[Chunk]:
     """All chunks of one answer; folded, they are `answers.completion` of it."""
     head = {
@@ -67,7 +67,7 @@ def ends_answer(chunk: Chunk) -> bool:
     return not chunk["choices"] or "finish_reason" in chunk["choices"][0]
 
 
-def _deltas(answer: Answer, chance: Random, pieces: int | None) -> Iterator[Delta]:
+def _deltas(answer: ModelAnswer, chance: Random, pieces: int | None) -> Iterator[Delta]:
     for piece in cut(answer.thought, chance, pieces):
         yield {"role": "assistant", "content": "", "reasoning_content": piece}
     for piece in cut(answer.content, chance, pieces):
@@ -84,7 +84,7 @@ def _fragments(call: dict[str, Any], chance: Random, pieces: int | None) -> Iter
         yield {"function": {"arguments": piece}}
 
 
-def _last(answer: Answer) -> dict[str, Any]:
+def _last(answer: ModelAnswer) -> dict[str, Any]:
     choice: dict[str, Any] = {
         "index": 0,
         "delta": {"role": "assistant", "content": ""},
@@ -96,6 +96,6 @@ def _last(answer: Answer) -> dict[str, Any]:
     return choice
 
 
-def _so_far(answer: Answer, place: int, count: int) -> dict[str, Any]:
+def _so_far(answer: ModelAnswer, place: int, count: int) -> dict[str, Any]:
     output = answer.output * place // max(1, count) if place < count else answer.output
     return usage(replace(answer, output=output, reasoning=min(output, answer.reasoning)))

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from arkbatch.protocol import signing
 from arkbatch.simulator.keys import Keys
-from arkbatch.simulator.limits import Window
+from arkbatch.simulator.limits import UsageWindow
 from arkbatch.simulator.settings import Settings
 
 VERSION = "2024-01-01"
@@ -25,7 +25,7 @@ _DATE = "%Y%m%dT%H%M%SZ"
 _REALM = signing.Realm()
 
 
-class Complaint(Struct, frozen=True):
+class ControlError(Struct, frozen=True):
     """An error of the control plane. `number` is None where the documentation gives none."""
 
     status: int
@@ -34,31 +34,31 @@ class Complaint(Struct, frozen=True):
     message: str
 
 
-NO_ACTION = Complaint(404, 100008, "InvalidActionOrVersion", "Could not find operation for the action and version.")
-UNREADABLE = Complaint(400, None, "InvalidAuthorization", "The authorization header is missing or malformed.")
-ELSEWHERE = Complaint(400, None, "InvalidCredential", "The credential is not for this region and service.")
-BAD_CLOCK = Complaint(400, 100006, "InvalidTimestamp", "The X-Date of the request is not within 900 seconds of now.")
-NO_SUCH_KEY = Complaint(401, 100009, "InvalidAccessKey", "The access key does not exist or is disabled.")
-FORGED = Complaint(401, 100010, "SignatureDoesNotMatch", "The signature that was calculated does not match.")
-NO_TOKEN = Complaint(401, None, "InvalidSecretToken", "The security token of the temporary key is wrong or expired.")
-FORBIDDEN = Complaint(403, 100013, "AccessDenied", "User is not authorized to perform the action on the resource.")
-TOO_MANY = Complaint(429, 100018, "FlowLimitExceeded", "Request was rejected because the request speed is too high.")
+NO_ACTION = ControlError(404, 100008, "InvalidActionOrVersion", "Could not find operation for the action and version.")
+UNREADABLE = ControlError(400, None, "InvalidAuthorization", "The authorization header is missing or malformed.")
+ELSEWHERE = ControlError(400, None, "InvalidCredential", "The credential is not for this region and service.")
+BAD_CLOCK = ControlError(400, 100006, "InvalidTimestamp", "The X-Date of the request is not within 900 seconds of now.")
+NO_SUCH_KEY = ControlError(401, 100009, "InvalidAccessKey", "The access key does not exist or is disabled.")
+FORGED = ControlError(401, 100010, "SignatureDoesNotMatch", "The signature that was calculated does not match.")
+NO_TOKEN = ControlError(401, None, "InvalidSecretToken", "The security token of the temporary key is wrong or expired.")
+FORBIDDEN = ControlError(403, 100013, "AccessDenied", "User is not authorized to perform the action on the resource.")
+TOO_MANY = ControlError(429, 100018, "FlowLimitExceeded", "Request was rejected because the request speed is too high.")
 
 Result = dict[str, Any]
 Body = dict[str, Any]
-Action = Callable[[Body, float], Result | Complaint]
+Action = Callable[[Body, float], Result | ControlError]
 
 
-class ControlPlane:
+class SimulatedControlPlane:
     """`actions` are those beside GetApiKey, by name."""
 
     def __init__(self, settings: Settings, keys: Keys, actions: Mapping[str, Action]) -> None:
         self._settings = settings
         self._keys = keys
         self._actions = {"GetApiKey": self._key, **actions}
-        self._calls = Window(settings.key_rpm, 60.0) if settings.key_rpm else None
+        self._calls = UsageWindow(settings.key_rpm, 60.0) if settings.key_rpm else None
 
-    def answer(self, request: signing.Request, now: float, at: float) -> Result | Complaint:
+    def answer(self, request: signing.Request, now: float, at: float) -> Result | ControlError:
         """What the request gets, or why not."""
         action = self._actions.get(request.query.get("Action", ""))
         if action is None or request.query.get("Version") != VERSION:
@@ -75,7 +75,7 @@ class ControlPlane:
             body = None
         return action(body, now) if isinstance(body, dict) else wrong("the body is not a JSON object")
 
-    def _unproven(self, request: signing.Request, now: float) -> Complaint | None:
+    def _unproven(self, request: signing.Request, now: float) -> ControlError | None:
         """Why it is not known that somebody with the right to do so asks this, now."""
         headers = {name.lower(): value for name, value in request.headers.items()}
         claim = signing.signer(headers.get("authorization", ""))
@@ -96,7 +96,7 @@ class ControlPlane:
             return NO_TOKEN
         return FORBIDDEN if key_id in self._settings.powerless else None
 
-    def _key(self, body: Body, now: float) -> Result | Complaint:
+    def _key(self, body: Body, now: float) -> Result | ControlError:
         for name in ("DurationSeconds", "ResourceType", "ResourceIds"):
             if body.get(name) is None:
                 return missing(name)
@@ -113,15 +113,15 @@ class ControlPlane:
         return {"ApiKey": self._keys.issue(resource, expires), "ExpiredTime": expires}
 
 
-def missing(name: str) -> Complaint:
-    return Complaint(400, 100002, "MissingParameter", f"The request is missing the parameter {name}.")
+def missing(name: str) -> ControlError:
+    return ControlError(400, 100002, "MissingParameter", f"The request is missing the parameter {name}.")
 
 
-def wrong(why: str) -> Complaint:
-    return Complaint(400, None, "InvalidParameter", f"A parameter is not valid: {why}.")
+def wrong(why: str) -> ControlError:
+    return ControlError(400, None, "InvalidParameter", f"A parameter is not valid: {why}.")
 
 
-def written(answer: Result | Complaint, query: Mapping[str, str], request_id: str) -> bytes:
+def written(answer: Result | ControlError, query: Mapping[str, str], request_id: str) -> bytes:
     """The answer as the control plane writes it."""
     metadata: dict[str, Any] = {
         "RequestId": request_id,
@@ -130,7 +130,7 @@ def written(answer: Result | Complaint, query: Mapping[str, str], request_id: st
         "Service": _REALM.service,
         "Region": _REALM.region,
     }
-    if not isinstance(answer, Complaint):
+    if not isinstance(answer, ControlError):
         return orjson.dumps({"ResponseMetadata": metadata, "Result": answer})
     number = {} if answer.number is None else {"CodeN": answer.number}
     metadata["Error"] = {**number, "Code": answer.code, "Message": answer.message}

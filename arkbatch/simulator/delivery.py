@@ -13,11 +13,11 @@ from aiohttp import web
 
 from arkbatch.simulator import breakage, faults, streaming, wire
 from arkbatch.simulator.batch import BatchLine
-from arkbatch.simulator.call import Call
+from arkbatch.simulator.call import SimulatedCall
 from arkbatch.simulator.chance import luck
 from arkbatch.simulator.counters import Counters
-from arkbatch.simulator.endpoints import Asked, Endpoint, Said
-from arkbatch.simulator.limits import Limits
+from arkbatch.simulator.endpoints import Asked, PreparedAnswer, SimulatedEndpoint
+from arkbatch.simulator.limits import AccountLimits
 from arkbatch.simulator.refusals import Refusal
 from arkbatch.simulator.settings import Settings
 
@@ -28,7 +28,7 @@ class Delivery:
     """Answers calls. `wall` gives unix seconds, for `created`."""
 
     def __init__(
-        self, settings: Settings, counters: Counters, limits: Limits, line: BatchLine, wall: Callable[[], float]
+        self, settings: Settings, counters: Counters, limits: AccountLimits, line: BatchLine, wall: Callable[[], float]
     ) -> None:
         self._settings = settings
         self._counters = counters
@@ -41,7 +41,7 @@ class Delivery:
         """Ends the stalls, so that a stopping server does not wait for them."""
         self._closing.set()
 
-    async def answer(self, endpoint: Endpoint, call: Call, asked: Asked) -> web.StreamResponse:
+    async def answer(self, endpoint: SimulatedEndpoint, call: SimulatedCall, asked: Asked) -> web.StreamResponse:
         fault = faults.MENU[asked.fault] if asked.fault else None
         if fault is not None and fault.refusal is not None:
             return self.refuse(call, fault.refusal, fault.retry_after or (1 if self._settings.retry_after else None))
@@ -50,7 +50,7 @@ class Delivery:
         async with self._line.turn(luck(asked.of, -call.attempt)):
             return await self._admitted(endpoint, call, asked)
 
-    def refuse(self, call: Call, refusal: Refusal, retry_after: float | None = None) -> web.Response:
+    def refuse(self, call: SimulatedCall, refusal: Refusal, retry_after: float | None = None) -> web.Response:
         """`retry_after` is in seconds; whole ones are said."""
         call.outcome = refusal.code
         response = self.send(call, wire.error(refusal, call.model, call.id), refusal.status)
@@ -58,13 +58,13 @@ class Delivery:
             response.headers["Retry-After"] = str(max(1, ceil(retry_after)))
         return response
 
-    def send(self, call: Call, body: bytes, status: int = 200) -> web.Response:
+    def send(self, call: SimulatedCall, body: bytes, status: int = 200) -> web.Response:
         response = web.Response(body=body, status=status, headers=call.headers())
         if self._settings.gzip and "gzip" in call.http.headers.get("Accept-Encoding", ""):
             response.enable_compression(web.ContentCoding.gzip)
         return response
 
-    async def _admitted(self, endpoint: Endpoint, call: Call, asked: Asked) -> web.StreamResponse:
+    async def _admitted(self, endpoint: SimulatedEndpoint, call: SimulatedCall, asked: Asked) -> web.StreamResponse:
         seconds = self._seconds(call, asked)
         if endpoint.streams and asked.body.get("stream") and asked.fault not in faults.BEFORE_ANSWERS:
             said = self._said(endpoint, call, asked)
@@ -76,14 +76,14 @@ class Delivery:
         call.outcome = asked.fault or "ok"
         return response
 
-    def _seconds(self, call: Call, asked: Asked) -> float:
+    def _seconds(self, call: SimulatedCall, asked: Asked) -> float:
         """How long the answer takes: half is fixed, the other half spreads exponentially."""
         if not self._settings.latency:
             return 0.0
         usual = self._settings.latency * (0.5 + 0.5 * luck(asked.of, -call.attempt).expovariate(1))
         return usual * SLOWER if asked.fault == "slow" else usual
 
-    async def _whole(self, endpoint: Endpoint, call: Call, asked: Asked) -> web.StreamResponse:
+    async def _whole(self, endpoint: SimulatedEndpoint, call: SimulatedCall, asked: Asked) -> web.StreamResponse:
         """An answer that is no stream, or the fault that comes in its place."""
         match asked.fault:
             case "stall":
@@ -103,14 +103,14 @@ class Delivery:
                 return self.send(call, reply[: len(reply) // 2])
         return self.send(call, reply)
 
-    async def _half(self, call: Call, reply: bytes, *, hang: bool) -> web.StreamResponse:
+    async def _half(self, call: SimulatedCall, reply: bytes, *, hang: bool) -> web.StreamResponse:
         response = await breakage.half(call.http, reply, call.headers())
         if hang:
             await self._closing.wait()
         breakage.close(call.http)
         return response
 
-    def _said(self, endpoint: Endpoint, call: Call, asked: Asked) -> Said:
+    def _said(self, endpoint: SimulatedEndpoint, call: SimulatedCall, asked: Asked) -> PreparedAnswer:
         said = endpoint.answer(asked, self._settings, call.id, int(self._wall()))
         if call.admitted:
             self._limits.output(call.model, said.output, asyncio.get_running_loop().time())

@@ -21,7 +21,7 @@ class Asked(Struct, frozen=True):
     close: Callable[[str], str] | None = None
 
 
-class Said(Struct, frozen=True):
+class PreparedAnswer(Struct, frozen=True):
     """An answer ready to be written, with its tokens: a body, or the chunks of a stream."""
 
     input: int
@@ -30,18 +30,18 @@ class Said(Struct, frozen=True):
     chunks: list[dict[str, Any]] = []
 
 
-class Endpoint(Struct, frozen=True):
+class SimulatedEndpoint(Struct, frozen=True):
     """What one path does: which bodies it refuses, what a body costs, the answer, and how that may be delivered."""
 
     check: Callable[[dict[str, Any]], Refusal | None]
     input_tokens: Callable[[dict[str, Any]], int]
-    answer: Callable[[Asked, Settings, str, int], Said]
+    answer: Callable[[Asked, Settings, str, int], PreparedAnswer]
     streams: bool = False
     seals: bool = False
     batch: bool = False
 
 
-def _chat(asked: Asked, settings: Settings, request_id: str, created: int) -> Said:
+def _chat(asked: Asked, settings: Settings, request_id: str, created: int) -> PreparedAnswer:
     answer = answers.chat(asked.body, asked.of, again=asked.fault == "tool_loop")
     answer = answers.struck(answer, asked.fault)
     if asked.body.get("stream"):
@@ -49,13 +49,13 @@ def _chat(asked: Asked, settings: Settings, request_id: str, created: int) -> Sa
         parts = chunks.of(answer, request_id, created, options=options, chance=luck(asked.of), pieces=settings.chunks)
         for part in parts:
             _seal(part["choices"], "delta", asked.close)
-        return Said(answer.input, answer.output, chunks=parts)
+        return PreparedAnswer(answer.input, answer.output, chunks=parts)
     completion = answers.completion(answer, request_id, created)
     if answer.content:
         _seal(completion["choices"], "message", asked.close)
     if asked.fault == "no_choices":
         del completion["choices"]
-    return Said(answer.input, answer.output, completion)
+    return PreparedAnswer(answer.input, answer.output, completion)
 
 
 def _seal(choices: list[dict[str, Any]], where: str, close: Callable[[str], str] | None) -> None:
@@ -67,50 +67,50 @@ def _seal(choices: list[dict[str, Any]], where: str, close: Callable[[str], str]
             choice[where]["content"] = close(choice[where]["content"])
 
 
-def _embeddings(asked: Asked, settings: Settings, request_id: str, created: int) -> Said:
+def _embeddings(asked: Asked, settings: Settings, request_id: str, created: int) -> PreparedAnswer:
     reply = vectors.embeddings(asked.body, asked.of, settings.seed, request_id, created, shuffle=settings.shuffle)
     if asked.fault == "no_choices":
         reply["data"] = []
-    return Said(reply["usage"]["prompt_tokens"], 0, reply)
+    return PreparedAnswer(reply["usage"]["prompt_tokens"], 0, reply)
 
 
-def _multimodal(asked: Asked, settings: Settings, request_id: str, created: int) -> Said:
+def _multimodal(asked: Asked, settings: Settings, request_id: str, created: int) -> PreparedAnswer:
     reply = vectors.multimodal(asked.body, settings.seed, request_id, created)
     if asked.fault == "no_choices":
         reply["data"] = {}
-    return Said(reply["usage"]["prompt_tokens"], 0, reply)
+    return PreparedAnswer(reply["usage"]["prompt_tokens"], 0, reply)
 
 
-def _responses(asked: Asked, settings: Settings, request_id: str, created: int) -> Said:
+def _responses(asked: Asked, settings: Settings, request_id: str, created: int) -> PreparedAnswer:
     answer = answers.chat(responses.as_chat(asked.body), asked.of, again=asked.fault == "tool_loop")
     answer = answers.struck(answer, asked.fault)
     reply = responses.response(answer, asked.body, request_id, created)
     if asked.body.get("stream"):
         parts = responses.events(reply, luck(asked.of), settings.chunks)
-        return Said(answer.input, answer.output, chunks=parts)
+        return PreparedAnswer(answer.input, answer.output, chunks=parts)
     if asked.fault == "no_choices":
         del reply["output"]
-    return Said(answer.input, answer.output, reply)
+    return PreparedAnswer(answer.input, answer.output, reply)
 
 
-def _tokenization(asked: Asked, settings: Settings, request_id: str, created: int) -> Said:
+def _tokenization(asked: Asked, settings: Settings, request_id: str, created: int) -> PreparedAnswer:
     del settings
     reply = tokenizer.tokenization(asked.body, request_id, created)
     if asked.fault == "no_choices":
         reply["data"] = []
-    return Said(0, 0, reply)
+    return PreparedAnswer(0, 0, reply)
 
 
-_CHAT = Endpoint(checks.chat, answers.input_tokens, _chat, streams=True, seals=True)
-_EMBEDDINGS = Endpoint(inputs.embeddings, vectors.input_tokens, _embeddings)
-_MULTIMODAL = Endpoint(inputs.multimodal, vectors.multimodal_tokens, _multimodal)
+_CHAT = SimulatedEndpoint(checks.chat, answers.input_tokens, _chat, streams=True, seals=True)
+_EMBEDDINGS = SimulatedEndpoint(inputs.embeddings, vectors.input_tokens, _embeddings)
+_MULTIMODAL = SimulatedEndpoint(inputs.multimodal, vectors.multimodal_tokens, _multimodal)
 
 ENDPOINTS = {
     "/chat/completions": _CHAT,
-    "/responses": Endpoint(responses.refused, responses.input_tokens, _responses, streams=True),
+    "/responses": SimulatedEndpoint(responses.refused, responses.input_tokens, _responses, streams=True),
     "/embeddings": _EMBEDDINGS,
     "/embeddings/multimodal": _MULTIMODAL,
-    "/tokenization": Endpoint(inputs.tokenization, lambda _: 0, _tokenization),
+    "/tokenization": SimulatedEndpoint(inputs.tokenization, lambda _: 0, _tokenization),
     "/batch/chat/completions": replace(_CHAT, check=checks.batch_chat, streams=False, batch=True),
     "/batch/embeddings": replace(_EMBEDDINGS, batch=True),
     "/batch/embeddings/multimodal": replace(_MULTIMODAL, batch=True),

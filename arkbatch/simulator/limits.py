@@ -15,7 +15,7 @@ from arkbatch.simulator.refusals import Refusal
 from arkbatch.simulator.settings import Settings
 
 
-class Window:
+class UsageWindow:
     """What was spent within the last `seconds`."""
 
     def __init__(self, limit: int, seconds: float) -> None:
@@ -57,14 +57,14 @@ class TurnedAway(Struct, frozen=True, gc=False):
 _SECONDS = {"rps": 1.0, "rpm": 60.0, "tpm": 60.0}
 
 
-class Limits:
+class AccountLimits:
     """All that one account may do."""
 
     def __init__(self, settings: Settings, counters: Counters) -> None:
         self._settings = settings
         self._counters = counters
         self._limits = {"rps": settings.rps, "rpm": settings.rpm, "tpm": settings.tpm}
-        self._windows: dict[tuple[str, str], Window] = {}
+        self._windows: dict[tuple[str, str], UsageWindow] = {}
         self._in_flight: dict[str, int] = {}
 
     def request(self, model: str, now: float) -> TurnedAway | None:
@@ -106,15 +106,15 @@ class Limits:
             window.spend(amount, now)
         return wait
 
-    def _take(self, name: str, window: Window, amount: int, now: float) -> None:
+    def _take(self, name: str, window: UsageWindow, amount: int, now: float) -> None:
         window.spend(amount, now)
         self._counters.spent(name, window.used)
 
-    def _window(self, name: str, model: str) -> Window | None:
+    def _window(self, name: str, model: str) -> UsageWindow | None:
         limit = self._limits[name]
         if limit is None:
             return None
         key = (name, model)
         if key not in self._windows:
-            self._windows[key] = Window(limit, _SECONDS[name])
+            self._windows[key] = UsageWindow(limit, _SECONDS[name])
         return self._windows[key]

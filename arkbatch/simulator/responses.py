@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from arkbatch.simulator import answers, checks
-from arkbatch.simulator.answers import Answer
+from arkbatch.simulator.answers import ModelAnswer
 from arkbatch.simulator.chunks import cut
 from arkbatch.simulator.refusals import Refusal, invalid, missing, unsupported
 
@@ -105,7 +105,7 @@ def input_tokens(body: Body) -> int:
     return answers.input_tokens(as_chat(body))
 
 
-def response(answer: Answer, body: Body, request_id: str, created: int) -> Body:
+def response(answer: ModelAnswer, body: Body, request_id: str, created: int) -> Body:
     """The answer as one response object."""
     status, reason = _STATUS.get(answer.finish, ("completed", ""))
     return {
@@ -128,7 +128,7 @@ def response(answer: Answer, body: Body, request_id: str, created: int) -> Body:
     }
 
 
-def usage(answer: Answer) -> Body:
+def usage(answer: ModelAnswer) -> Body:
     return {
         "input_tokens": answer.input,
         "input_tokens_details": {"cached_tokens": answer.cached},
@@ -138,7 +138,7 @@ def usage(answer: Answer) -> Body:
     }
 
 
-def _items(answer: Answer, request_id: str) -> Iterator[Body]:
+def _items(answer: ModelAnswer, request_id: str) -> Iterator[Body]:
     status = "completed" if answer.finish in {"stop", "tool_calls"} else "incomplete"
     if answer.thought:
         summary = [{"type": "summary_text", "text": answer.thought}]

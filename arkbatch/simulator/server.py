@@ -8,7 +8,7 @@ from aiohttp import web
 
 from arkbatch.simulator.batch_routes import BatchRoutes
 from arkbatch.simulator.counters import Counters
-from arkbatch.simulator.endpoints import ENDPOINTS, Endpoint
+from arkbatch.simulator.endpoints import ENDPOINTS, SimulatedEndpoint
 from arkbatch.simulator.service import Simulator
 from arkbatch.simulator.settings import Settings, check
 
@@ -72,7 +72,9 @@ async def serve(
         await runner.cleanup()
 
 
-def _handler(simulator: Simulator, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _handler(
+    simulator: Simulator, endpoint: SimulatedEndpoint
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
         return await simulator.handle(endpoint, request)
 

@@ -14,15 +14,15 @@ from aiohttp import web
 
 from arkbatch.protocol import signing
 from arkbatch.simulator import wire
-from arkbatch.simulator.admission import Admission, Body
+from arkbatch.simulator.admission import Body, RequestAdmission
 from arkbatch.simulator.batch import BatchLine
-from arkbatch.simulator.call import Call
-from arkbatch.simulator.control import Complaint, ControlPlane, Result, missing, written, wrong
+from arkbatch.simulator.call import SimulatedCall
+from arkbatch.simulator.control import ControlError, Result, SimulatedControlPlane, missing, written, wrong
 from arkbatch.simulator.counters import Counters, Seen
 from arkbatch.simulator.delivery import Delivery
-from arkbatch.simulator.endpoints import Asked, Endpoint
+from arkbatch.simulator.endpoints import Asked, SimulatedEndpoint
 from arkbatch.simulator.keys import Keys
-from arkbatch.simulator.limits import Limits, TurnedAway
+from arkbatch.simulator.limits import AccountLimits, TurnedAway
 from arkbatch.simulator.refusals import Refusal
 from arkbatch.simulator.settings import Settings
 
@@ -31,20 +31,20 @@ class Simulator:
     """Everything that lives as long as the server."""
 
     def __init__(self, settings: Settings, counters: Counters, wall: Callable[[], float]) -> None:
-        keys, line, self._limits = Keys(settings), BatchLine(settings), Limits(settings, counters)
+        keys, line, self._limits = Keys(settings), BatchLine(settings), AccountLimits(settings, counters)
         self._settings = settings
         self._counters = counters
         self._wall = wall
         self._ids = wire.Ids(wall)
-        self._admission = Admission(settings, counters, self._limits, line, keys=keys, wall=wall)
+        self._admission = RequestAdmission(settings, counters, self._limits, line, keys=keys, wall=wall)
         self._delivery = Delivery(settings, counters, self._limits, line, wall)
-        self._control = ControlPlane(settings, keys, {"GetEndpointCertificate": self._endpoint_certificate})
+        self._control = SimulatedControlPlane(settings, keys, {"GetEndpointCertificate": self._endpoint_certificate})
 
     async def close(self, app: web.Application) -> None:
         del app
         self._delivery.close()
 
-    async def handle(self, endpoint: Endpoint, request: web.Request) -> web.StreamResponse:
+    async def handle(self, endpoint: SimulatedEndpoint, request: web.Request) -> web.StreamResponse:
         """A call of the table in `endpoints`."""
         call = self._call(request)
         self._counters.entered()
@@ -76,13 +76,13 @@ class Simulator:
         """A call to the control plane."""
         sent = signing.Request(request.method, request.path, request.query, request.headers, await request.read())
         answer = self._control.answer(sent, self._wall(), asyncio.get_running_loop().time())
-        status, outcome = (answer.status, answer.code) if isinstance(answer, Complaint) else (200, "ok")
+        status, outcome = (answer.status, answer.code) if isinstance(answer, ControlError) else (200, "ok")
         self._counters.control[outcome] += 1
         body = written(answer, request.query, self._ids.next_of_control())
         headers = {"Content-Type": wire.JSON, "Date": formatdate(self._wall(), usegmt=True)}
         return web.Response(body=body, status=status, headers=headers)
 
-    def _endpoint_certificate(self, body: Body, now: float) -> Result | Complaint:
+    def _endpoint_certificate(self, body: Body, now: float) -> Result | ControlError:
         """The same certificate, for who has an access key."""
         del now
         if not body.get("Id"):
@@ -99,10 +99,10 @@ class Simulator:
             return vault if isinstance(vault, Refusal) else ""
         return vault.certificate(self._wall(), confidential=confidential)
 
-    def _call(self, request: web.Request) -> Call:
-        return Call(request, self._ids.next(), asyncio.get_running_loop().time())
+    def _call(self, request: web.Request) -> SimulatedCall:
+        return SimulatedCall(request, self._ids.next(), asyncio.get_running_loop().time())
 
-    def _leave(self, call: Call) -> None:
+    def _leave(self, call: SimulatedCall) -> None:
         if call.admitted:
             self._limits.leave(call.model)
         client_id, path = call.client_id or "", call.http.path

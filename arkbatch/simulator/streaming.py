@@ -12,7 +12,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from arkbatch.simulator import breakage, chunks, faults, wire
-from arkbatch.simulator.call import Call
+from arkbatch.simulator.call import SimulatedCall
 
 EVENTS = "text/event-stream"
 _DONE = b"data: [DONE]\n\n"
@@ -53,7 +53,7 @@ def script(parts: list[chunks.Chunk], fault: str | None, model: str, request_id:
     return Script([*events, _DONE])
 
 
-async def send(call: Call, script: Script, seconds: float, closing: asyncio.Event) -> web.StreamResponse:
+async def send(call: SimulatedCall, script: Script, seconds: float, closing: asyncio.Event) -> web.StreamResponse:
     """Sends it over so many seconds: a fifth passes before the first packet, the rest between packets."""
     await asyncio.sleep(seconds * _FIRST_SHARE)
     response = web.StreamResponse(headers=call.headers(EVENTS))

@@ -12,13 +12,13 @@ A streamed reply is opened after it was folded. Certificates are kept in memory 
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Protocol
 
 import msgspec
 import orjson
 
 from arkbatch.core.errors import Halted, UsageError
 from arkbatch.core.types import Body, Break, Broken, Call, Reply, Response
+from arkbatch.transport.transport import Transport
 
 try:
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -36,10 +36,6 @@ _KEPT_S = 7 * 86_400.0
 
 CertificateOf = Callable[[str], Awaitable[str | Response]]
 """The text of a model's certificate, or what to answer to the row that needs it."""
-
-
-class Transport(Protocol):
-    async def send(self, call: Call) -> Response: ...
 
 
 class _Shelf:

@@ -14,7 +14,7 @@ from arkbatch.core.errors import UsageError
 _SCHEMES = ("http", "https")
 
 
-class _Named(NamedTuple):
+class _ProxyVariable(NamedTuple):
     variable: str
     url: str
 
@@ -48,14 +48,14 @@ def check_proxy(base_url: str) -> None:
         raise UsageError(f"{shown} is not the URL of a proxy: write http://HOST:PORT, {without}")
 
 
-def _named_for(base_url: str) -> _Named | None:
+def _named_for(base_url: str) -> _ProxyVariable | None:
     parts = urlsplit(base_url)
     proxies = getproxies()
     if not parts.hostname or _is_exempt(parts, proxies.get("no", "")):
         return None
     for name in (parts.scheme, "all"):
         if url := proxies.get(name):
-            return _Named(f"{name.upper()}_PROXY", url)
+            return _ProxyVariable(f"{name.upper()}_PROXY", url)
     return None
 
 

@@ -70,7 +70,7 @@ def killer(monkeypatch):
         (Journal, "record"),
         (Journal, "sync"),
         (Journal, "close"),
-        (parcel_rows._Draft, "finish"),
+        (parcel_rows._ParcelDraft, "finish"),
     ):
         killer.wrap(monkeypatch, owner, name)
     return killer

@@ -7,7 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from arkbatch.cli.option_groups import Group, GroupedCommand, group_of, option
+from arkbatch.cli.option_groups import GroupedCommand, OptionGroup, group_of, option
 
 COMMANDS = ["run", "retry", "check", "estimate"]
 
@@ -18,7 +18,7 @@ def sections_of(text):
     for line in text.splitlines():
         if line.endswith(":") and not line.startswith(" "):
             heading = line.removesuffix(":")
-        elif heading in set(Group) and (flags := re.match(r"  (?:-\w, )?(--[\w-]+)", line)):
+        elif heading in set(OptionGroup) and (flags := re.match(r"  (?:-\w, )?(--[\w-]+)", line)):
             found.setdefault(heading, []).append(flags[1])
     return found
 
@@ -32,17 +32,17 @@ def help_of(name):
 def test_every_option_stands_in_exactly_one_group_and_only_help_in_none(name):
     command, text = help_of(name)
     options = [each for each in command.params if isinstance(each, click.Option)]
-    assert [each.opts for each in options if group_of(each) is Group.OTHER] == []  # give it group=Group....
+    assert [each.opts for each in options if group_of(each) is OptionGroup.OTHER] == []  # give it group=Group....
     listed = [flag for flags in sections_of(text).values() for flag in flags]
     longest = [next(flag for flag in each.opts if flag.startswith("--")) for each in options]
     assert sorted(listed) == sorted([*longest, "--help"])
-    assert sections_of(text)[Group.OTHER] == ["--help"]
+    assert sections_of(text)[OptionGroup.OTHER] == ["--help"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_groups_stand_in_their_order_with_daily_things_first(name):
     headings = list(sections_of(help_of(name)[1]))
-    order = [group.value for group in Group]
+    order = [group.value for group in OptionGroup]
     assert headings == sorted(headings, key=order.index)
     assert headings[:2] == ["Input and output", "Model and request"]
 
@@ -53,7 +53,7 @@ def test_limits_of_a_port_are_not_shown():
 
 def test_a_group_without_options_has_no_heading():
     @click.command(cls=GroupedCommand)
-    @option("--rpm", group=Group.LIMITS, help="Requests a minute, at most.")
+    @option("--rpm", group=OptionGroup.LIMITS, help="Requests a minute, at most.")
     def command(rpm):
         del rpm
 

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.estimate.confidence import Shares, growth, line, student
+from arkbatch.estimate.confidence import SampleWeights, growth, line, student
 from arkbatch.estimate.extrapolate import Measured, _scaled
 from arkbatch.estimate.forecast import (
-    Pace,
     Range,
     Recorded,
+    RunPace,
     from_sample,
     together,
     without_sample,
@@ -31,7 +31,7 @@ from arkbatch.pricing.pricing import Pricer
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
 PRICER = Pricer(packaged().of("ark"))
-PACE = Pace(concurrency=10)
+PACE = RunPace(concurrency=10)
 NOTHING_YET = Recorded()
 
 FILE = Path(__file__).parents[2] / "benchmarks" / "estimate.py"
@@ -205,13 +205,13 @@ def test_the_batch_lane_is_estimated_beside_the_online_one():
 @pytest.mark.parametrize(
     ("pace", "seconds"),
     [
-        (Pace(10), 100 * 5 / 10),
-        (Pace(1000), 0.5),
-        (Pace(1000, rpm=60), 100),
-        (Pace(1000, tpm=10_000), 100 * (70 + 30) / 10_000 * 60),
-        (Pace(10, rpm=6000, tpm=1e9), 50),
-        (Pace(1000, input_tpm=7000, tpm=1e9), 60),
-        (Pace(1000, input_tpm=1e9, output_tpm=1000), 180),
+        (RunPace(10), 100 * 5 / 10),
+        (RunPace(1000), 0.5),
+        (RunPace(1000, rpm=60), 100),
+        (RunPace(1000, tpm=10_000), 100 * (70 + 30) / 10_000 * 60),
+        (RunPace(10, rpm=6000, tpm=1e9), 50),
+        (RunPace(1000, input_tpm=7000, tpm=1e9), 60),
+        (RunPace(1000, input_tpm=1e9, output_tpm=1000), 180),
     ],
 )
 def test_the_tightest_limit_decides_the_time(pace, seconds):
@@ -224,7 +224,7 @@ def before(rows, pace=PACE):
 
 
 def test_without_a_sample_only_the_input_and_the_limits_are_known():
-    found = before([row(100, 0, ceiling=500)] * 10, pace=Pace(10, rpm=5))
+    found = before([row(100, 0, ceiling=500)] * 10, pace=RunPace(10, rpm=5))
     assert (found.input.expected, found.output.expected, found.cost.expected) == (1000, None, None)
     assert found.output.high == 5000
     assert found.cost.high == found.ceiling == pytest.approx(10 * (160 * 0.8 + 500 * 8) / 1e6)
@@ -319,7 +319,7 @@ def test_sizes_remember_rows_and_their_total_within_a_group(lengths):
 
 @given(st.lists(st.floats(0, 1e6), min_size=5, max_size=30), st.integers())
 def test_bounds_hold_the_sample_s_mean_and_reach_the_ends_allowed(values, seed):
-    bounds = Shares(len(values), random.Random(seed).random, draws=200).bounds(values, 0.0, 2e6)
+    bounds = SampleWeights(len(values), random.Random(seed).random, draws=200).bounds(values, 0.0, 2e6)
     assert 0 <= bounds.low <= sum(values) / len(values) * (1 + 1e-9)
     assert sum(values) / len(values) * (1 - 1e-9) <= bounds.high <= 2e6
 
@@ -329,7 +329,7 @@ def test_a_mean_is_bounded_whatever_the_distribution_between_known_ends():
     rng, below, above = random.Random(7), 0, 0
     for _ in range(200):
         values = [rng.random() ** 6 for _ in range(20)]
-        low, high = Shares(20, rng.random, draws=200).bounds(values, 0.0, 1.0)
+        low, high = SampleWeights(20, rng.random, draws=200).bounds(values, 0.0, 1.0)
         below, above = below + (low > 1 / 7), above + (high < 1 / 7)
     assert max(below, above) <= 0.05 * 200
 

@@ -11,7 +11,7 @@ from arkbatch.limits.lease_core import (
     LeaseCore,
     LeaseReport,
     LeaseRequest,
-    Refusal,
+    LoadRefusal,
     Settlement,
     SharedLimits,
 )
@@ -266,7 +266,7 @@ class Pace:
 def test_a_refusal_that_one_worker_meets_holds_all_back():
     core = LeaseCore(SharedLimits(8), 0.0, Pace())
     assert ask(core, 0.0, "b", 1).lease
-    ask(core, 1.0, "a", 0, refusals=[Refusal(Scope.RATE, 0.1, 30.0)])
+    ask(core, 1.0, "a", 0, refusals=[LoadRefusal(Scope.RATE, 0.1, 30.0)])
     held = ask(core, 1.1, "b", 1)
     assert not held.lease
     assert held.starts_in > 0

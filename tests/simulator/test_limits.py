@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from simulating import THINKING, ask, chat_body, simulator
 from virtual import run_virtual
 
-from arkbatch.simulator.limits import Window
+from arkbatch.simulator.limits import UsageWindow
 
 
 def replies(bodies, gap=0.0, path="/chat/completions", **settings):
@@ -94,7 +94,7 @@ def test_calls_in_flight_are_limited_per_model():
     ("amount", "now", "wait"), [(1, 5, 0), (2, 5, 55), (8, 5, 55), (9, 5, 59), (99, 5, 59), (8, 60, 0), (99, 70, 0)]
 )
 def test_the_wait_is_until_enough_has_left_the_window(amount, now, wait):
-    window = Window(limit=10, seconds=60)
+    window = UsageWindow(limit=10, seconds=60)
     window.spend(7, now=0)
     window.spend(2, now=4)
     assert window.wait(amount, now) == wait
@@ -103,7 +103,7 @@ def test_the_wait_is_until_enough_has_left_the_window(amount, now, wait):
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 30), st.integers(1, 50)), max_size=40))
 def test_no_window_ever_holds_more_than_its_limit(arrivals):
-    window, now, spent = Window(limit=100, seconds=60), 0.0, []
+    window, now, spent = UsageWindow(limit=100, seconds=60), 0.0, []
     for gap, amount in arrivals:
         now += gap
         if window.wait(amount, now) == 0:

@@ -29,7 +29,7 @@ from arkbatch.protocol.endpoints.params import (
 )
 from arkbatch.protocol.endpoints.sizes import narrow_and_wide
 from arkbatch.protocol.endpoints.usage import usage_in
-from arkbatch.protocol.finish_reasons import Ending, ending_of
+from arkbatch.protocol.finish_reasons import AnswerEnding, ending_of
 
 _THINKING = frozenset({"thinking", "reasoning", "redacted_thinking"})
 MESSAGES = "a list of at least one message"
@@ -190,7 +190,7 @@ def read(parsed: object, body: Body | None = None) -> Answer | Problem:  # noqa:
 def _finish_reason(choices: list[dict[str, Any]]) -> str:
     """Return the first one, unless another choice was broken off: the answer is not whole then."""
     reasons = [said(choice.get("finish_reason")) for choice in choices]
-    return next((each for each in reasons[1:] if ending_of(each) is Ending.BROKEN), reasons[0])
+    return next((each for each in reasons[1:] if ending_of(each) is AnswerEnding.BROKEN), reasons[0])
 
 
 def _messages_of(choices: object) -> list[dict[str, Any]]:

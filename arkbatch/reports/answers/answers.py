@@ -18,7 +18,7 @@ from arkbatch.reports.answers.table_writers import ENDINGS, unknown_ending, writ
 from arkbatch.rows.columnar import ColumnarTable
 
 
-class Written(Struct, frozen=True):
+class WrittenAnswers(Struct, frozen=True):
     """What was written. `notes` are sentences for a person."""
 
     file: str
@@ -44,9 +44,11 @@ class _Counts:
     def add(self, state: str) -> None:
         self.by_state[state] += 1
 
-    def written(self, file: str, notes: list[str]) -> Written:
+    def written(self, file: str, notes: list[str]) -> WrittenAnswers:
         states = self.by_state
-        return Written(file, sum(states.values()), states["done"], states["failed"], states["undone"], tuple(notes))
+        return WrittenAnswers(
+            file, sum(states.values()), states["done"], states["failed"], states["undone"], tuple(notes)
+        )
 
 
 def iter_answers(
@@ -66,7 +68,7 @@ def write_answers(
     options: TableOptions = TableOptions(),  # noqa: B008  it is frozen
     *,
     defuse: bool = False,
-) -> Written:
+) -> WrittenAnswers:
     """Write the answers into a file, which takes its name when it is whole. UsageError: its ending is not known."""
     target = Path(file)
     ending = target.suffix.lower()

@@ -48,7 +48,7 @@ class Vector(Struct, frozen=True, gc=False):
         return found
 
 
-class Written(Struct, frozen=True):
+class WrittenVectors(Struct, frozen=True):
     """What a file of vectors holds: so many, of so many numbers each, from so many rows."""
 
     file: str
@@ -69,7 +69,7 @@ def iter_vectors(run_dir: str | Path, order: Order = "input") -> Iterator[Vector
             yield Vector(line["custom_id"], line["row"], index, floats)
 
 
-def write_vectors(run_dir: str | Path, file: str | Path, order: Order = "input") -> Written:
+def write_vectors(run_dir: str | Path, file: str | Path, order: Order = "input") -> WrittenVectors:
     """Write the array and, beside it, whose each of its rows is. UsageError: they do not make one array."""
     target = Path(file)
     if target.suffix != SUFFIX:
@@ -83,7 +83,7 @@ def write_vectors(run_dir: str | Path, file: str | Path, order: Order = "input")
         fresh_ids.open("wb", _BUFFER) as ids_file,
     ):
         vectors, dimensions, rows = _write(iter_vectors(run_dir, order), array_file, ids_file, run_dir)
-    return Written(str(target), str(ids), vectors, dimensions, rows)
+    return WrittenVectors(str(target), str(ids), vectors, dimensions, rows)
 
 
 def _write(

@@ -32,7 +32,7 @@ By = Literal["model", "day", "hour", "prefix"]
 _LAST_PART = re.compile(r"[-_/:.#][^-_/:.#]*$")
 
 
-class Line(Struct):
+class CostLine(Struct):
     """One group. `rows`: those with an answer; `discarded_cost`: the part of `cost` that bought discarded answers."""
 
     name: str
@@ -49,7 +49,7 @@ class Costs(Struct, frozen=True):
     runs: list[str]
     by: By
     repriced: bool
-    lines: list[Line]
+    lines: list[CostLine]
     cost: Money
     discarded_cost: Money
     reasons: list[str]
@@ -80,7 +80,7 @@ def read_costs(
 
     reprice: by today's prices, and those in the file `prices`, instead of the prices that each run was done at
     """
-    lines: dict[str, Line] = {}
+    lines: dict[str, CostLine] = {}
     reasons: dict[str, None] = {}
     for run_dir in run_dirs:
         directory = RunDirectory(Path(run_dir))
@@ -89,7 +89,7 @@ def read_costs(
             book = current_book(info, prices) if reprice else None
             bills: list[Bill] = []
             for line in _of_run(directory, info, by, book, bills):
-                _merge(lines.setdefault(line.name, Line(line.name)), line)
+                _merge(lines.setdefault(line.name, CostLine(line.name)), line)
             reasons |= {charge.reason: None for bill in bills for charge in bill.charges if charge.reason}
     ordered = [lines[name] for name in sorted(lines)]
     return Costs(
@@ -105,7 +105,7 @@ def read_costs(
 
 def _of_run(
     directory: RunDirectory, info: RunInfo, by: By, book: PriceBook | None, bills: list[Bill]
-) -> Iterator[Line]:
+) -> Iterator[CostLine]:
     """The lines of one run; `bills` takes what they were added up in. `book`: None for the run's own prices."""
 
     def new_bill() -> Bill:
@@ -117,27 +117,27 @@ def _of_run(
     return (line for _, line in read_groups(directory, lambda spent, entry: _group(by, spent, entry), new_bill))
 
 
-def _by_snapshot(directory: RunDirectory, bill: Bill) -> Iterator[Line]:
+def _by_snapshot(directory: RunDirectory, bill: Bill) -> Iterator[CostLine]:
     ledger, _ = read_ledger(directory, bill)
     charges = {(each.endpoint, each.model, each.service_tier): each for each in bill.charges}
     for tally in ledger.tallies:
         key = (tally.endpoint, tally.model, tally.service_tier)
         charge = charges.get(key) or Charge(tally.endpoint, "", tally.model, tally.service_tier)
         if tally.succeeded or any(tally.usage.values()):
-            yield Line(_model(*key), tally.succeeded, tally.usage, tally.discarded, charge.cost, charge.thrown)
+            yield CostLine(_model(*key), tally.succeeded, tally.usage, tally.discarded, charge.cost, charge.thrown)
 
 
 def read_groups(
     directory: RunDirectory, group_of: Callable[[Spent, CostEntry], K], new_bill: Callable[[], Bill]
-) -> Iterator[tuple[K, Line]]:
+) -> Iterator[tuple[K, CostLine]]:
     """What all records of a run cost, in groups of any kind."""
-    ledger, lines, bills = Ledger(), dict[K, Line](), dict[K, Bill]()
+    ledger, lines, bills = Ledger(), dict[K, CostLine](), dict[K, Bill]()
     for name in (FAILURES, RESULTS):
         for entry in read_entries(directory / name, 0, _decode):
             for spent in new_in(entry, ledger):
                 group = group_of(spent, entry)
                 if group not in bills:
-                    bills[group], lines[group] = new_bill(), Line(str(group))
+                    bills[group], lines[group] = new_bill(), CostLine(str(group))
                 bills[group].add(spent)
                 _count(lines[group], spent)
             ledger.fold(entry)
@@ -146,7 +146,7 @@ def read_groups(
         yield group, line
 
 
-def _count(line: Line, spent: Spent) -> None:
+def _count(line: CostLine, spent: Spent) -> None:
     line.rows += spent.kept is not None
     line.discarded = add_usage(line.discarded, *(call.usage for call in spent.thrown))
     line.usage = add_usage(line.usage, *spent.usages)
@@ -174,7 +174,7 @@ def _model(endpoint: str, model: str, service_tier: str) -> str:
     return f"{model or '(no answer)'}{tier}{' ' + endpoint if endpoint not in {'', 'chat'} else ''}"
 
 
-def _merge(line: Line, other: Line) -> None:
+def _merge(line: CostLine, other: CostLine) -> None:
     line.rows += other.rows
     line.usage = add_usage(line.usage, other.usage)
     line.discarded = add_usage(line.discarded, other.discarded)

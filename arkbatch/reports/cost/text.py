@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from arkbatch.core.text import count, printable
 from arkbatch.pricing.amounts import EXACT, ZERO, Money, shown
-from arkbatch.reports.cost.cost import Costs, Line
+from arkbatch.reports.cost.cost import CostLine, Costs
 from arkbatch.reports.text.summary import cost_text
 from arkbatch.reports.text.tables import grid
 
@@ -28,7 +28,7 @@ def costs_text(costs: Costs) -> str:
     return printable("\n".join(said))
 
 
-def _cells(line: Line) -> tuple[str, ...]:
+def _cells(line: CostLine) -> tuple[str, ...]:
     tokens = (count(line.usage[meter]) if line.usage.get(meter) else "" for meter in METERS)
     return (line.name, count(line.rows), *tokens, _money(line.cost), _money(line.discarded_cost))
 
@@ -40,7 +40,7 @@ def _money(amount: Money) -> str:
 def compared_text(one: Costs, other: Costs) -> str:
     """Two runs side by side, group by group, with the difference in each currency."""
     left, right = ({line.name: line for line in costs.lines} for costs in (one, other))
-    nothing = Line("")
+    nothing = CostLine("")
     lines = [
         (name, *_pair(left.get(name, nothing), right.get(name, nothing))) for name in sorted(left.keys() | right.keys())
     ]
@@ -50,15 +50,15 @@ def compared_text(one: Costs, other: Costs) -> str:
     return printable("\n".join(grid(headings, lines, "")))
 
 
-def _total(costs: Costs) -> Line:
-    return Line("total", sum(line.rows for line in costs.lines), cost=costs.cost)
+def _total(costs: Costs) -> CostLine:
+    return CostLine("total", sum(line.rows for line in costs.lines), cost=costs.cost)
 
 
-def _pair(left: Line, right: Line) -> tuple[str, ...]:
+def _pair(left: CostLine, right: CostLine) -> tuple[str, ...]:
     return count(left.rows), count(right.rows), _money(left.cost), _money(right.cost), _difference(left, right)
 
 
-def _difference(left: Line, right: Line) -> str:
+def _difference(left: CostLine, right: CostLine) -> str:
     parts = []
     for currency in sorted(left.cost.amounts.keys() | right.cost.amounts.keys()):
         amounts = left.cost.amounts.get(currency, ZERO), right.cost.amounts.get(currency, ZERO)
@@ -82,12 +82,12 @@ def costs_csv(costs: Costs) -> str:
     return out.getvalue()
 
 
-def _csv_rows(line: Line) -> Iterator[list[str | int]]:
+def _csv_rows(line: CostLine) -> Iterator[list[str | int]]:
     tokens = [line.usage.get(meter, 0) for meter in METERS]
     for currency in sorted(line.cost.amounts) or [""]:
         amounts = (money.amounts.get(currency, ZERO) for money in (line.cost, line.discarded_cost))
         said = [f"{amount:f}" if currency else "" for amount in amounts]
         # Tokens and rows stand once, so that a sheet may add the column up.
         yield [printable(line.name), line.rows, *tokens, currency, *said, line.cost.unpriced]
-        line = Line(line.name)
+        line = CostLine(line.name)
         tokens = [0] * len(METERS)

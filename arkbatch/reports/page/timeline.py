@@ -37,14 +37,14 @@ class _Call(BilledCall, gc=False):
     after: float = 0.0
 
 
-class _Line(BilledEntry, gc=False):
+class _TimelineRecord(BilledEntry, gc=False):
     custom_id: str = ""
     calls: list[_Call] = field(default_factory=list)  # type: ignore[assignment]  # it is only read
     first_token_seconds: float | None = None
     request: Raw = Raw(b"null")
 
 
-_decode = msgspec.json.Decoder(_Line).decode
+_decode = msgspec.json.Decoder(_TimelineRecord).decode
 
 
 class LastFailure(Struct, frozen=True):
@@ -99,7 +99,7 @@ class Timeline:
         if self._till:
             self._till.settle()
 
-    def _add_calls(self, line: _Line, ended: float) -> None:
+    def _add_calls(self, line: _TimelineRecord, ended: float) -> None:
         unlisted = line.attempts - len(line.calls)
         if line.before:
             unlisted -= sum(earlier.attempts for earlier in line.before)
@@ -129,7 +129,7 @@ class _Till:
         self._bill: Bill | None = None
         self._moment = 0.0
 
-    def add(self, line: _Line, moment: float) -> None:
+    def add(self, line: _TimelineRecord, moment: float) -> None:
         spent = spent_of(line)
         if spent is None:
             return
@@ -161,7 +161,7 @@ def _beginnings(calls: list[_Call], ended: float) -> Iterator[tuple[_Call, float
         yield call, ended
 
 
-def _own_tokens(line: _Line) -> int:
+def _own_tokens(line: _TimelineRecord) -> int:
     """Without what the line carries from records that it replaced."""
     tokens = _tokens(line.usage)
     return tokens - sum(_tokens(earlier.usage) for earlier in line.before) if line.before else tokens
@@ -171,7 +171,7 @@ def _tokens(usage: dict[str, int]) -> int:
     return usage.get("input", 0) + usage.get("output", 0)
 
 
-def _last_failure(line: _Line, error: EntryError, at: float) -> LastFailure:
+def _last_failure(line: _TimelineRecord, error: EntryError, at: float) -> LastFailure:
     message, prompt = error.message[:_SHOWN], _prompt(line.request)
     return LastFailure(line.row, line.custom_id, error.kind, error.code, message, prompt, at)
 

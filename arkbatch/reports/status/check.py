@@ -41,7 +41,7 @@ _VALUE = re.compile(r"^(\S+) is .*; (?=allowed is )", re.DOTALL)
 _FILE = re.compile(r'(?<=^(?:image|video) )"(?:[^"\\]|\\.)*"')
 
 
-class Group(Struct):
+class RowGroup(Struct):
     """The rows of one endpoint and model that can be sent. `limited`: those that set a limit to their output."""
 
     endpoint: str
@@ -88,7 +88,7 @@ class Inspection(Struct, frozen=True):
     blank: int
     bad: int
     unnamed: int
-    groups: list[Group]
+    groups: list[RowGroup]
     input_tokens: int
     output_tokens: int
     largest: Largest | None
@@ -116,7 +116,7 @@ def inspect(job: Job, total: Callable[[int], None], read: Callable[[int], None])
     look = look_at(source, replace(job, model=job.model or NO_MODEL))
     info = source.survey()
     total(info.rows)
-    rows = _Rows()
+    rows = _RowCounts()
     with Partitions(2, Path(gettempdir())) as ids:
         _read_all(job, source, rows, ids, read)
         repeats = _Repeats(ids)
@@ -144,7 +144,7 @@ def inspect(job: Job, total: Callable[[int], None], read: Callable[[int], None])
     )
 
 
-def _read_all(job: Job, source: Source, rows: "_Rows", ids: Partitions, read: Callable[[int], None]) -> None:
+def _read_all(job: Job, source: Source, rows: "_RowCounts", ids: Partitions, read: Callable[[int], None]) -> None:
     reader = reader_of(replace(job, model=job.model or NO_MODEL), source)
     images = Images(job.images) if job.images else None
     for number, offset, line in source.records():
@@ -164,12 +164,12 @@ def _with_its_files(row: Row, images: Images) -> Row | BadRow:
     return row if reason is None else BadRow(row.number, row.offset, row.digest, row.custom_id, reason, "")
 
 
-class _Rows:
+class _RowCounts:
     """Adds up rows as they are read."""
 
     def __init__(self) -> None:
         self.count = self.bad = 0
-        self.groups: dict[tuple[str, str], Group] = {}
+        self.groups: dict[tuple[str, str], RowGroup] = {}
         self.reasons: dict[str, int] = {}
         self.bad_lines: list[BadLine] = []
         self._estimate = Estimator().estimate
@@ -184,7 +184,7 @@ class _Rows:
         key = (row.endpoint, row.asked_model)
         group = self.groups.get(key)
         if group is None:
-            group = self.groups[key] = Group(*key)
+            group = self.groups[key] = RowGroup(*key)
         size = ENDPOINTS[row.endpoint].size(row.body)
         given, answered = self._estimate(size)
         group.rows += 1

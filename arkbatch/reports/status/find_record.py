@@ -37,7 +37,7 @@ class _Ids(Struct, gc=False):
     request_id: str = ""
 
 
-class _Named(Struct, gc=False):
+class _RecordNames(Struct, gc=False):
     row: int
     id: str
     custom_id: str
@@ -53,7 +53,7 @@ class _Named(Struct, gc=False):
         return any(text in (call.id, call.request_id) for call in self.calls)
 
 
-_named = msgspec.json.Decoder(_Named).decode
+_named = msgspec.json.Decoder(_RecordNames).decode
 
 
 def read_name(text: str, run_id: str) -> Name:

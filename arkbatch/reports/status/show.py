@@ -28,7 +28,7 @@ from arkbatch.rows.source import reader_of, source_of
 SUCCEEDED, FAILED, INTERRUPTED, UNDONE = "succeeded", "failed", "interrupted", "undone"
 
 
-class Line(Struct, frozen=True):
+class InputLine(Struct, frozen=True):
     """A row's line of the input; `text` is None when it cannot be shown, and `note` says why or where it stands."""
 
     text: bytes | None
@@ -41,7 +41,7 @@ class Shown(Struct, frozen=True):
     row: int
     custom_id: str
     state: str
-    input: Line
+    input: InputLine
     request: RequestPart | None
     record: bytes | None
 
@@ -59,14 +59,14 @@ class Shown(Struct, frozen=True):
         return msgspec.json.encode(parts)
 
 
-class Found(Struct, frozen=True):
+class ShownRows(Struct, frozen=True):
     """`more`: further rows have this name, which are not among the `rows`."""
 
     rows: list[Shown]
     more: bool
 
 
-def show(run_dir: str, text: str) -> Found:
+def show(run_dir: str, text: str) -> ShownRows:
     """The rows of this name. UsageError: there is none. RunDirectoryError: the run cannot be read."""
     directory = RunDirectory(Path(run_dir))
     with readable(directory.path):
@@ -83,7 +83,7 @@ def show(run_dir: str, text: str) -> Found:
             f"{run_dir} has no row {text}: give the number of a line (1 to {info.input.lines}), a custom_id, "
             "or the id of a request"
         )
-    return Found(rows[:MOST], more)
+    return ShownRows(rows[:MOST], more)
 
 
 class _Input:
@@ -110,7 +110,7 @@ class _Input:
         for number, offset, line in self._candidates(name):
             custom_id = self._reader.identity(number, line)[1]
             if name.text == custom_id or number == name.number:
-                there = Line(line.strip(), self._place(number, offset))
+                there = InputLine(line.strip(), self._place(number, offset))
                 yield Shown(number, custom_id, UNDONE, there, self._request(number, offset, line), None)
 
     def _candidates(self, name: Name) -> Iterator[tuple[int, int, bytes]]:
@@ -121,15 +121,15 @@ class _Input:
             if number in numbers or needle in line or b"\\" in line:
                 yield number, offset, line
 
-    def _line_at(self, place: Located) -> Line:
+    def _line_at(self, place: Located) -> InputLine:
         if self._source is None:
-            return Line(None, f"the input {self._named} is no longer there")
+            return InputLine(None, f"the input {self._named} is no longer there")
         start = Position(place.row - 1, place.offset)
         _, _, line = next(self._source.records(start), (0, 0, b""))
         if self._reader.identity(place.row, line)[0] != place.digest:
             what = "row" if self._source.is_table else "line"
-            return Line(None, f"the input {self._path} has changed: {what} {place.row} is no longer what was sent")
-        return Line(line.strip(), self._place(place.row, place.offset))
+            return InputLine(None, f"the input {self._path} has changed: {what} {place.row} is no longer what was sent")
+        return InputLine(line.strip(), self._place(place.row, place.offset))
 
     def _place(self, number: int, offset: int) -> str:
         return self._source.place(number, offset) if self._source else f"row {number}"
@@ -139,14 +139,14 @@ class _Input:
         return RequestPart("POST", ENDPOINTS[row.endpoint].path, row.body) if isinstance(row, Row) else None
 
 
-class _Kept(Struct):
+class _KeptRequest(Struct):
     """What a failure keeps of its request, so that it can be sent again without the input; and whether it is one."""
 
     request: RequestPart | None = None
     interrupted: bool = False
 
 
-_kept = msgspec.json.Decoder(_Kept).decode
+_kept = msgspec.json.Decoder(_KeptRequest).decode
 
 
 def _as_json(text: bytes | None) -> bytes:

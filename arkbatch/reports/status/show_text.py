@@ -15,7 +15,7 @@ from arkbatch.journal.record_format import ErrorPart
 from arkbatch.protocol.tool_calls import wishes
 from arkbatch.reports.answers.answer_text import answer_lines
 from arkbatch.reports.status.advice import advice
-from arkbatch.reports.status.show import INTERRUPTED, UNDONE, Found, Shown
+from arkbatch.reports.status.show import INTERRUPTED, UNDONE, Shown, ShownRows
 from arkbatch.reports.text.summary import table, tokens_text
 from arkbatch.reports.text.tables import grid
 
@@ -51,7 +51,7 @@ class _Record(Struct):
 _decode = msgspec.json.Decoder(_Record).decode
 
 
-def show_text(found: Found, run_dir: str) -> str:
+def show_text(found: ShownRows, run_dir: str) -> str:
     """The rows, one after the other."""
     blocks = ["\n".join(_row(row, run_dir)) for row in found.rows]
     if found.more:
