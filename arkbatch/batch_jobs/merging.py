@@ -36,6 +36,7 @@ from arkbatch.core.types import (
     add_usage,
 )
 from arkbatch.journal.journal import read_lines
+from arkbatch.protocol.dialects import error_numbers
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.protocol.verdict import judge
 
@@ -138,6 +139,7 @@ class Merger:
         self._job = job
         self._records = records
         self._wall = wall
+        self._error_numbers = error_numbers(job.provider, job.base_url)
         self._check = check
         self._told = told
         self._learned = learned
@@ -227,7 +229,11 @@ class Merger:
         else:
             reply = Reply(line.status, line.body, {"x-request-id": line.request_id}, 0.0)
         endpoint = ENDPOINTS[row.endpoint]
-        verdict = judge(reply, endpoint, self._job.replies, wall=self._wall(), body=row.body)
+        verdict = judge(
+            reply, endpoint, self._job.replies, wall=self._wall(), body=row.body, numbers=self._error_numbers
+        )
+        if isinstance(verdict, Done) and verdict.body is not None:
+            reply = replace(reply, body=verdict.body)
         if isinstance(verdict, Done) and not row.digest.startswith(id_.digest):
             cause = Cause(Kind.BAD_ROW, "row_changed", "the row was edited after it was sent")
             verdict = Again(cause, usage=verdict.usage, model=verdict.model)
@@ -289,6 +295,8 @@ def _success(row: Row, best: _Judged, done: Done, calls: list[Attempt], wasted: 
         usage=add_usage(wasted, done.usage) if wasted else done.usage,
         discarded=wasted,
         seconds=0.0,
+        finish_reason=done.finish_reason,
+        oddity=done.oddity,
     )
 
 

@@ -11,16 +11,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import BinaryIO
 
-import orjson
 from msgspec import Struct
 
 from arkbatch.batch_jobs.cutting import Caps, GroupKey, Load, load_of, too_large
 from arkbatch.batch_jobs.forms import Form
 from arkbatch.batch_jobs.parcel import Parcel, Stage, Step, as_ranges
 from arkbatch.batch_jobs.parcel_journal import ParcelJournal, sha256_of
-from arkbatch.batch_jobs.wire_lines import encode_line, objection
+from arkbatch.batch_jobs.wire_lines import encode_line, objection, with_parcel
 from arkbatch.core.disk_errors import disk
 from arkbatch.core.input_info import Position
+from arkbatch.core.json_numbers import loads_as_written
 from arkbatch.core.types import BadRow, Cause, Failure, Kind, Row, Usage
 from arkbatch.engine.cost_limit import FRAME, HOW_TO_PRICE, MAX_COST, NO_PRICE, PART, UNSEEN, plain
 from arkbatch.engine.open_run import OpenRun
@@ -144,7 +144,9 @@ class ParcelCutter:
             body = self._images.encode(row.body)
             if isinstance(body, Cause):
                 return body
-            sent = Row(row.number, row.offset, row.digest, row.custom_id, row.endpoint, orjson.loads(body), row.before)
+            sent = Row(
+                row.number, row.offset, row.digest, row.custom_id, row.endpoint, loads_as_written(body), row.before
+            )
         line = encode_line(sent, self._number_for(row), self._form)
         size = ENDPOINTS[row.endpoint].size(row.body)
         tokens, _ = self._estimator(row).estimate(size)
@@ -155,9 +157,7 @@ class ParcelCutter:
 
     def _line(self, row: Row, number: int, pulled: Pulled) -> bytes:
         """The line with the number of the parcel that it goes into now."""
-        parsed = orjson.loads(pulled.line)
-        parsed["custom_id"] = f"{row.number}-{row.digest[:8]}-{number}"
-        return orjson.dumps(parsed) + b"\n"
+        return with_parcel(pulled.line, row, number)
 
     def _ceiling(self, row: Row) -> Decimal | Cause:
         """The most that the row can cost at the batch price. A batch cannot be halted at a cent."""

@@ -12,8 +12,10 @@ import orjson
 from msgspec import Struct
 
 from arkbatch.batch_jobs.forms import Form
+from arkbatch.core.json_numbers import dumps_as_written, with_written_numbers
 from arkbatch.core.types import Row
 from arkbatch.protocol.endpoints import ENDPOINTS
+from arkbatch.protocol.lenient_json import read_leniently
 
 _DIGEST = 8
 _WIRE_ID = re.compile(r"(\d+)-([0-9a-f]{8})-(\d+)")
@@ -53,7 +55,14 @@ def encode_line(row: Row, parcel: int, form: Form) -> bytes:
     line: dict[str, Any] = {"custom_id": str(wire_id(row, parcel))}
     if not form.bare_lines:
         line |= {"method": "POST", "url": url_of(row.endpoint, form)}
-    return orjson.dumps({**line, "body": body}) + b"\n"
+    return dumps_as_written({**line, "body": body}) + b"\n"
+
+
+def with_parcel(line: bytes, row: Row, parcel: int) -> bytes:
+    """The line with the number of the parcel that it goes into now. Nothing else in it changes."""
+    beginning, separator, rest = line.partition(b'",')
+    assert beginning.startswith(b'{"custom_id":"')
+    return b'{"custom_id":"' + str(wire_id(row, parcel)).encode() + separator + rest
 
 
 def objection(row: Row, form: Form) -> str | None:
@@ -87,10 +96,7 @@ class OutputLine(Struct, frozen=True, gc=False):
 
 def read_output_line(line: bytes) -> OutputLine | None:
     """None: it is no line of an output file, such as a last line that was cut off."""
-    try:
-        parsed = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
+    parsed = _parsed(line)
     if not isinstance(parsed, dict) or not isinstance(parsed.get("custom_id"), str):
         return None
     response, error = parsed.get("response"), parsed.get("error")
@@ -101,12 +107,21 @@ def read_output_line(line: bytes) -> OutputLine | None:
             parsed["custom_id"],
             id_,
             status if type(status) is int and 100 <= status < 600 else _status_of(response["body"]),
-            orjson.dumps(response["body"]),
+            dumps_as_written(response["body"]),
             request_id if isinstance(request_id, str) else "",
         )
     said = error if isinstance(error, dict) else {"message": error} if isinstance(error, str) else {}
     code, message = said.get("code"), said.get("message")
     return OutputLine(parsed["custom_id"], id_, 0, b"", "", str(code or ""), str(message or ""))
+
+
+def _parsed(line: bytes) -> Any:
+    """A line as JSON, also one that is not quite JSON, as batch runners in Python write it; None: it is none."""
+    try:
+        return with_written_numbers(orjson.loads(line), line)
+    except orjson.JSONDecodeError:
+        reread = read_leniently(line)
+        return reread.value if reread else None
 
 
 def _status_of(body: object) -> int:

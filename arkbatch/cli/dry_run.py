@@ -9,6 +9,7 @@ import orjson
 
 from arkbatch.core.errors import ExitCode, RunChanged, RunLocked, UsageError
 from arkbatch.core.job import Job, asked
+from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.core.text import count, counted, printable, printable_json
 from arkbatch.core.types import BadRow, Cause, Row
 from arkbatch.estimate.text import foretold
@@ -44,7 +45,7 @@ def show_plan(job: Job, named: str, *, as_json: bool, is_meant: bool = False) ->
         shown = {"row": row.number, "custom_id": row.custom_id, "url": url}
         shown |= {"body": row.body} if isinstance(row, Row) else {}
         shown |= {"error": reason} if reason else {}
-        click.echo(printable_json(orjson.dumps(shown, option=0 if as_json else orjson.OPT_INDENT_2)))
+        click.echo(printable_json(dumps_as_written(shown, option=0 if as_json else orjson.OPT_INDENT_2)))
     limits = job.limits
     said = [f"at most {limits.rpm:g} requests a minute" if limits.rpm else "", f"{limits.concurrency} calls at once"]
     there = source.survey().rows

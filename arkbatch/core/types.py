@@ -326,7 +326,7 @@ class Success(Struct, frozen=True, gc=False):
     """How a row ended well. `usage` is over every billed attempt; `discarded` is the part discarded.
 
     Both speak of this session; what earlier ones spent stands in `row.before`. `messages`: what the last call sent,
-    when the model had called tools before.
+    when the model had called tools before. `oddity`: as in `Done`.
     """
 
     row: Row
@@ -340,6 +340,7 @@ class Success(Struct, frozen=True, gc=False):
     seconds: float
     messages: list[Any] | None = None
     finish_reason: str = ""
+    oddity: str = ""
 
 
 class Failure(Struct, frozen=True, gc=False):

@@ -189,6 +189,7 @@ class AttemptLog:
             seconds=self._seconds,
             messages=self.messages,
             finish_reason=done.finish_reason,
+            oddity=done.oddity,
         )
 
     def failure(self, row: Row | BadRow, cause: Cause) -> Failure:

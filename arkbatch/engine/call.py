@@ -9,12 +9,12 @@ import json
 import math
 from collections.abc import Awaitable, Callable, Mapping
 
-import orjson
 from msgspec import Struct
 from msgspec.structs import replace
 
 from arkbatch.core.errors import Halted
 from arkbatch.core.job import ReplyPolicy, RetryPolicy
+from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.core.types import (
     NO_HEADERS,
     NO_USAGE,
@@ -168,7 +168,7 @@ class CallRunner:
         """Make the call ready. A result: it cannot be sent, and the admission was given back."""
         needs, row, permit = self._needs, prepared.row, admission.permit
         # Encoded for each call, so that only rows on their way have their images in memory, and none that waits.
-        body = orjson.dumps(row.body) if needs.files is None else needs.files.encode(row.body)
+        body = dumps_as_written(row.body) if needs.files is None else needs.files.encode(row.body)
         if isinstance(body, Cause):
             result = CallResult(Broken(Break.CONNECT, body.message), Refused(body))
             needs.limiter.release_unsent(permit)

@@ -15,11 +15,12 @@ from msgspec import Struct
 
 from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.job import Job
+from arkbatch.core.json_numbers import loads_as_written
 from arkbatch.core.types import BadRow, Before, Kind, Row
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.journal.bitmap import Bitmap
 from arkbatch.journal.journal import read_lines
-from arkbatch.journal.record_format import RequestPart, Retryable, before_of, decode_retryable
+from arkbatch.journal.record_format import KeptRequest, Retryable, before_of, decode_retryable
 from arkbatch.journal.run_directory import FAILURES, RunDirectory, RunInfo
 from arkbatch.monitor.progress import FoundRows
 from arkbatch.protocol.endpoints import ENDPOINTS
@@ -93,12 +94,12 @@ class RetryRun(OpenRun):
         if self._unsent.count and not self.found.unsent:
             yield from self._read_again()
 
-    def _row(self, failure: Retryable, request: RequestPart) -> Row:
-        body = merged(request.body, self._choice.changes)
+    def _row(self, failure: Retryable, request: KeptRequest) -> Row:
+        body = merged(loads_as_written(bytes(request.body)), self._choice.changes)
         problem = ENDPOINTS[failure.endpoint].objection(body, at_ark=self.job.at_ark)
         if problem is not None:
             raise UsageError(f"Row {failure.row} cannot be sent so: {problem}. Correct --set.")
-        return row_of(failure, body)
+        return row_of(failure, body, request.request_id)
 
     def _read_again(self) -> Iterator[Row | BadRow]:
         """Lines that were bad may be good by now: the model or the template of the job may have changed."""
@@ -118,7 +119,7 @@ class RetryRun(OpenRun):
                 yield failure
 
 
-def row_of(failure: Retryable, body: dict[str, Any]) -> Row:
+def row_of(failure: Retryable, body: dict[str, Any], request_id: str = "") -> Row:
     """The failed row as it is sent again, with this body."""
     return Row(
         failure.row,
@@ -128,6 +129,7 @@ def row_of(failure: Retryable, body: dict[str, Any]) -> Row:
         failure.endpoint,
         body,
         before_of(failure),
+        request_id,
     )
 
 

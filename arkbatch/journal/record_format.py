@@ -13,11 +13,11 @@ import msgspec
 import orjson
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from arkbatch.core.json_numbers import raw_number
 from arkbatch.core.speed import tokens_per_second
 from arkbatch.core.types import Attempt, BadRow, Before, Failure, Outcome, Reply, Success, Usage, add_usage
+from arkbatch.protocol.lenient_json import DEEP_NESTING, MAX_DEPTH, cut_nesting, nesting_depth
 
-_LEVELS_KEPT = 240  # of a reply; with the record around it, no reader of ours stops below 250
-_TOO_DEEP = "(nested too deeply to be kept)"
 _BODY_KEPT = 65_536  # bytes of a refused reply that a failure keeps
 
 
@@ -35,9 +35,19 @@ class ResponsePart(Struct):
 
 
 class RequestPart(Struct):
+    """The request of a failure, which can be sent again without the input."""
+
     method: str
     url: str
     body: dict[str, Any]
+    request_id: str | UnsetType = UNSET  # of the row's own, where it has one
+
+
+class KeptRequest(Struct, gc=False):
+    """The same as `retry` reads it: numbers of the body keep their digits."""
+
+    body: Raw
+    request_id: str = ""
 
 
 class _Line(Struct):
@@ -66,6 +76,7 @@ class _Line(Struct):
     messages: list[Any] | UnsetType = UNSET
     interrupted: bool | UnsetType = UNSET
     finish_reason: str | UnsetType = UNSET
+    oddity: str | UnsetType = UNSET
 
 
 MAX_ROW = 2**33  # the ledger holds a bit for each number up to the highest; 8 billion rows take a gigabyte
@@ -122,7 +133,7 @@ class Retryable(Struct, gc=False):
     attempts: int
     usage: dict[str, int]
     error: EntryError
-    request: RequestPart | None = None
+    request: KeptRequest | None = None
     before: tuple[Before, ...] = ()
     calls: list[_Tokens] = []
     finished_at: datetime | None = None
@@ -130,7 +141,7 @@ class Retryable(Struct, gc=False):
     interrupted: bool = False
 
 
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(enc_hook=raw_number).encode
 decode_entry = msgspec.json.Decoder(Entry).decode
 decode_located = msgspec.json.Decoder(Located).decode
 decode_retryable = msgspec.json.Decoder(Retryable).decode
@@ -140,10 +151,11 @@ def encode(outcome: Outcome, *, run_id: str, finished_at: datetime, url: str) ->
     """One line, with its newline. `url` is the path of the row's endpoint, for the request of a failure."""
     row = outcome.row
     success = outcome if isinstance(outcome, Success) else None
+    response, is_cut = _response(outcome.reply, judged=success is not None)
     line = _Line(
         id=f"batch_req_{run_id}_{row.number}",
         custom_id=row.custom_id,
-        response=_response(outcome.reply, judged=success is not None),
+        response=response,
         error=None,
         row=row.number,
         offset=row.offset,
@@ -160,6 +172,7 @@ def encode(outcome: Outcome, *, run_id: str, finished_at: datetime, url: str) ->
         before=row.before or UNSET,
         finished_at=finished_at,
         finish_reason=(success and success.finish_reason) or UNSET,
+        oddity=(success and success.oddity) or (DEEP_NESTING if is_cut else UNSET),
     )
     if outcome.messages is not None:
         line.messages = outcome.messages
@@ -177,7 +190,7 @@ def _tell_failure(line: _Line, failure: Failure, url: str) -> None:
     if isinstance(row, BadRow):
         line.request, line.line = None, row.text
     else:
-        line.request = RequestPart("POST", url, row.body)
+        line.request = RequestPart("POST", url, row.body, row.request_id or UNSET)
 
 
 def _tell_speed(line: _Line, streamed: Success) -> None:
@@ -245,40 +258,36 @@ def _whole_usage(outcome: Outcome) -> Usage:
     return add_usage(outcome.usage, *(earlier.usage for earlier in outcome.row.before))
 
 
-def _response(reply: Reply | None, *, judged: bool) -> ResponsePart | None:
+def _response(reply: Reply | None, *, judged: bool) -> tuple[ResponsePart | None, bool]:
+    """The reply as it is kept, and whether parts of it were nested too deeply to be kept."""
     if reply is None:
-        return None
-    body = _compact(reply.body) if judged else _any_json(reply.body)
-    return ResponsePart(reply.status, reply.headers.get("x-request-id", ""), Raw(body))
+        return None, False
+    body, is_cut = _on_one_line(reply.body) if judged or _is_small_json(reply.body) else (_beginning(reply.body), False)
+    return ResponsePart(reply.status, reply.headers.get("x-request-id", ""), Raw(body)), is_cut
 
 
-def _compact(body: bytes) -> bytes:
-    """JSON as it came, on one line; only a pretty-printed body has to be written anew."""
+def _on_one_line(body: bytes) -> tuple[bytes, bool]:
+    """JSON as it came, digit by digit, on one line; a marker stands for what no reader of the record could read.
+
+    A line break of JSON stands between its values and never in one, so that no value changes.
+    """
     if b"\n" in body or b"\r" in body:
-        value = orjson.loads(body)
-        try:
-            return orjson.dumps(value)
-        except orjson.JSONEncodeError:  # nested more deeply than it writes; the answer was paid for and is kept
-            return orjson.dumps(_without_deep_parts(value, _LEVELS_KEPT))
-    return body
+        body = b"".join([line.strip() for line in body.splitlines()])
+    if len(body) > 2 * MAX_DEPTH and nesting_depth(body) > MAX_DEPTH:
+        return cut_nesting(body.decode())[0].encode(), True
+    return body, False
 
 
-def _without_deep_parts(value: Any, levels: int) -> Any:
-    """The value with a marker in the place of whatever is nested more deeply."""
-    if not isinstance(value, dict | list):
-        return value
-    if not levels:
-        return _TOO_DEEP
-    if isinstance(value, dict):
-        return {name: _without_deep_parts(part, levels - 1) for name, part in value.items()}
-    return [_without_deep_parts(part, levels - 1) for part in value]
-
-
-def _any_json(body: bytes) -> bytes:
-    """The body if it is JSON and not too large to keep; else its beginning as a JSON string."""
+def _is_small_json(body: bytes) -> bool:
+    """Whether a body that was not judged is JSON, and small enough to be kept whole."""
+    if len(body) > _BODY_KEPT:
+        return False
     try:
-        if len(body) <= _BODY_KEPT:
-            return orjson.dumps(orjson.loads(body))
+        orjson.loads(body)
     except orjson.JSONDecodeError:
-        pass
+        return False
+    return True
+
+
+def _beginning(body: bytes) -> bytes:
     return orjson.dumps(body[:_BODY_KEPT].decode("utf-8", "replace"))

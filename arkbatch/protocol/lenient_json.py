@@ -9,19 +9,23 @@ deeply becomes a marker. If the body cannot be read at all, its usage may still 
 
 import json
 import re
+from itertools import accumulate
 from typing import Any
 
 import orjson
 from msgspec import Struct
 
-MAX_DEPTH = 200  # of what is kept; strict readers read some 250 levels, and a record wraps the reply in a few
-TOO_DEEP = "[nested too deeply to be kept]"
+MAX_DEPTH = 240  # of what is kept; strict readers read some 250 levels, and a record wraps the reply in a few
+TOO_DEEP = "(nested too deeply to be kept)"
+DEEP_NESTING = "deep_nesting"
 
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _OPENING = re.compile(r"[\[{]")
 _BRACKET_OR_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_TEXT = re.compile(rb'"[^"]*"')
+_NEITHER_BRACKET_NOR_QUOTE = bytes(set(range(256)) - set(b'[]{}"'))
 _USAGE = re.compile(r'"usage"\s*:\s*(?=\{)')
 _REPLY_NAMES = {"choices", "data", "error", "output", "usage"}
 _MAX_STARTS = 5  # places at which a JSON value may begin behind other text
@@ -37,8 +41,8 @@ class Reread(Struct, frozen=True, gc=False):
 def read_leniently(body: bytes, content_type: str = "") -> Reread | None:
     """Return an object or a list that the body holds, None when there is none."""
     text, oddity = _decoded(body, content_type)
-    text, was_deep = _with_shallow_nesting(text)
-    oddity = "deep_nesting" if was_deep else oddity
+    text, was_deep = cut_nesting(text)
+    oddity = DEEP_NESTING if was_deep else oddity
     for start in _starts(text):
         try:
             value, end = _DECODER.raw_decode(text, start)
@@ -116,7 +120,16 @@ def _starts(text: str) -> list[int]:
     return starts
 
 
-def _with_shallow_nesting(text: str) -> tuple[str, bool]:
+def nesting_depth(body: bytes) -> int:
+    """Return how many levels a body of strict JSON is nested, without building its values."""
+    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+        return 0
+    without_escapes = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
+    brackets = _TEXT.sub(b"", without_escapes.translate(None, _NEITHER_BRACKET_NOR_QUOTE))
+    return max(accumulate(1 if sign in b"[{" else -1 for sign in brackets), default=0)
+
+
+def cut_nesting(text: str) -> tuple[str, bool]:
     """Return the text with a marker in the place of each value that is nested too deeply."""
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return text, False

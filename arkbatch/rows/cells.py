@@ -9,6 +9,8 @@ from typing import Any
 
 import orjson
 
+from arkbatch.core.json_numbers import dumps_as_written
+
 Columns = Mapping[str, Any]
 
 
@@ -43,7 +45,7 @@ def text_of(value: Any) -> str:
         return value
     if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53:
         return str(int(value))
-    return orjson.dumps(value).decode()
+    return dumps_as_written(value).decode()
 
 
 def is_empty(value: Any) -> bool:

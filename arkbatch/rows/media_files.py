@@ -22,6 +22,7 @@ from typing import BinaryIO
 import orjson
 from msgspec import Struct
 
+from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.core.types import Body, Cause, Kind
 from arkbatch.protocol.media import BYTES_NEEDED, FileName, file_names, media_type, with_files
 
@@ -87,7 +88,9 @@ class Images:
                 return beginning
             urls.append((file, beginning))
         places = count()
-        marked = orjson.dumps(with_files(body, lambda _: orjson.Fragment(b"\0%d\0" % next(places))) if urls else body)
+        marked = dumps_as_written(
+            with_files(body, lambda _: orjson.Fragment(b"\0%d\0" % next(places))) if urls else body
+        )
         size = len(marked) + sum(len(beginning) + (file.size + 2) // 3 * 4 for file, beginning in urls)
         if urls and size > MOST_BODY:
             said = f"the request has {size:,} bytes with its images in it; allowed are {MOST_BODY:,}"

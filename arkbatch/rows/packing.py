@@ -16,6 +16,7 @@ import msgspec
 import orjson
 from msgspec import Raw, Struct
 
+from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.core.types import Attempt, BadRow, Failure, Outcome, Reply, Row, Success, Usage
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.protocol.endpoints.embeddings import MOST_INPUTS, inputs
@@ -71,13 +72,15 @@ class Packer:
 
     def __next__(self) -> Row | BadRow:
         first = self._kept.popleft() if self._kept else next(self._rows)
-        if isinstance(first, BadRow) or first.endpoint not in PACKED:
+        if isinstance(first, BadRow) or not _may_be_packed(first):
             return first
         asked, texts, tokens = _asked(first), len(_inputs(first)), _tokens(first)
         together = [first]
         while texts < self._most.inputs and (row := next(self._rows, None)) is not None:
             self._kept.append(row)
-            if isinstance(row, BadRow) or row.endpoint != first.endpoint or _asked(row) != asked:
+            if isinstance(row, BadRow) or row.endpoint != first.endpoint or not _may_be_packed(row):
+                break
+            if _asked(row) != asked:
                 break
             texts, tokens = texts + len(_inputs(row)), tokens + _tokens(row)
             if texts > self._most.inputs or tokens > self._most.tokens:
@@ -85,6 +88,11 @@ class Packer:
             together.append(row)
             self._kept.pop()
         return pack(together)
+
+
+def _may_be_packed(row: Row) -> bool:
+    """Whether a row may share its call. One call has one id, so a row with an id of its own goes alone."""
+    return row.endpoint in PACKED and not row.request_id
 
 
 def pack(rows: Sequence[Row]) -> Row:
@@ -182,7 +190,7 @@ def _renumbered(item: Raw, number: int) -> dict[str, Any]:
 
 def _asked(row: Row) -> bytes:
     """All that a row asks for but its texts."""
-    return orjson.dumps(
+    return dumps_as_written(
         {name: value for name, value in row.body.items() if name != "input"}, option=orjson.OPT_SORT_KEYS
     )
 

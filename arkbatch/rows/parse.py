@@ -16,6 +16,7 @@ import orjson
 from msgspec import Struct
 
 from arkbatch.core.job import Job
+from arkbatch.core.json_numbers import dumps_as_written, with_written_numbers
 from arkbatch.core.types import BadRow, Body, Row
 from arkbatch.protocol.endpoints import ENDPOINTS, by_body, by_url, multimodal, passthrough, responses, tokenization
 from arkbatch.protocol.endpoints.batch_lane import LANE, batch_name, misplaced, online_name
@@ -90,12 +91,13 @@ class RowReader:
         if isinstance(value, str):
             return BadRow(number, offset, digest_of(text), f"row-{number}", value, _beginning(text))
         digest = self._digest(value) if self._by_cells else digest_of(text)
-        custom_id = self._custom_id(value, number)
+        columns = with_written_numbers(value, text)
+        custom_id = self._custom_id(columns, number)
         if custom_id is None:
-            problem: str | Row = f"custom_id {shown(self._given_id(value))} is not a text of one character or more"
+            problem: str | Row = f"custom_id {shown(self._given_id(columns))} is not a text of one character or more"
             custom_id = f"row-{number}"
         else:
-            problem = self._row(number, offset, digest, custom_id, value)
+            problem = self._row(number, offset, digest, custom_id, columns)
         if isinstance(problem, Row):
             return problem
         return BadRow(number, offset, digest, custom_id, problem, _beginning(text))
@@ -107,7 +109,7 @@ class RowReader:
         if isinstance(value, str):
             return digest_of(text), f"row-{number}"
         digest = self._digest(value) if self._by_cells else digest_of(text)
-        return digest, self._custom_id(value, number) or f"row-{number}"
+        return digest, self._custom_id(with_written_numbers(value, text), number) or f"row-{number}"
 
     def lacks(self, line: bytes) -> bool:
         """Whether a value that the row's prompt needs is missing or empty. Of a row that cannot be read: no."""
@@ -189,7 +191,8 @@ class RowReader:
             problem = misplaced(body["model"], self._lane)
         if problem is None:
             problem = self._unreadable(body)
-        request_id = value.get("request_id") if self._is_wrapped(value) else None
+        request = value["request"] if isinstance(value.get("request"), dict) else value
+        request_id = request.get("request_id") if self._is_wrapped(request) else None
         if problem is None and not _is_request_id(request_id):
             problem = f"request_id {shown(request_id)} is not a text of 1 to {_MAX_REQUEST_ID} letters of ASCII"
         if problem is not None:
@@ -468,5 +471,5 @@ def _kind(value: object) -> str:
 
 def shown(value: object) -> str:
     """A value as a message shows it: JSON, shortened."""
-    text = orjson.dumps(value).decode()
+    text = dumps_as_written(value).decode()
     return text if len(text) <= 60 else text[:57] + "..."

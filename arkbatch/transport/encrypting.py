@@ -17,6 +17,7 @@ import msgspec
 import orjson
 
 from arkbatch.core.errors import Halted, UsageError
+from arkbatch.core.json_numbers import dumps_as_written, with_written_numbers
 from arkbatch.core.types import Body, Break, Broken, Call, Reply, Response
 from arkbatch.transport.transport import Transport
 
@@ -154,7 +155,7 @@ def _certificate_in(reply: Reply) -> str | Response:
 def _chat_body(call: Call) -> Body | Unfit:
     if call.path not in SEALABLE:
         return Unfit(f"calls to {call.path} cannot be encrypted, only chat can")
-    body = _object(call.body)
+    body = _object(call.body, as_written=True)
     if body is None or not isinstance(body.get("model"), str):
         return Unfit("the body is no chat call with a model")
     return body
@@ -164,7 +165,7 @@ def _with(call: Call, body: Body, headers: dict[str, str]) -> Call:
     """Our headers replace any that differ only in their case: two of a kind could be read either way."""
     ours = {name.lower() for name in headers}
     kept = {name: value for name, value in call.headers.items() if name.lower() not in ours}
-    return msgspec.structs.replace(call, body=orjson.dumps(body), headers={**kept, **headers})
+    return msgspec.structs.replace(call, body=dumps_as_written(body), headers={**kept, **headers})
 
 
 def _opened(response: Response, seal: Seal) -> Response:
@@ -186,12 +187,14 @@ def _refusal(unfit: Unfit) -> Reply:
     return Reply(400, orjson.dumps({"error": {**error, "message": message}}), {}, 0.0)
 
 
-def _object(data: bytes) -> Body | None:
+def _object(data: bytes, *, as_written: bool = False) -> Body | None:
     try:
         parsed = orjson.loads(data)
     except orjson.JSONDecodeError:
         return None
-    return parsed if isinstance(parsed, dict) else None
+    if not isinstance(parsed, dict):
+        return None
+    return with_written_numbers(parsed, data) if as_written else parsed
 
 
 def _date(wall: float) -> datetime:

@@ -21,6 +21,7 @@ from arkbatch.engine.recorder import UNRECORDABLE, OutcomeRecorder
 from arkbatch.journal.journal import Journal
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.monitor.observer import Observer
+from arkbatch.protocol.lenient_json import MAX_DEPTH
 
 HUGE = 10**30
 
@@ -52,18 +53,14 @@ def whole(**parts):
     return Reply(200, **({"body": b"{}", "headers": {}, "seconds": 0.1} | parts))
 
 
-NESTED = b'{"a":\n' + b"[" * 2_000 + b"]" * 2_000 + b"}"
-
-
 @pytest.mark.parametrize(
     "odd",
     [
         {"reply": whole(headers={"x-request-id": "caf\udce9"})},
-        {"reply": whole(body=NESTED)},
         {"model": "\ud800"},
         {"calls": [Attempt("a", "done", 1.0, request_id="\udcff")]},
     ],
-    ids=["a byte over 127 in a header", "deep nesting", "half a character", "in a call"],
+    ids=["a byte over 127 in a header", "half a character", "in a call"],
 )
 def test_what_no_record_can_hold_fails_its_row_and_no_other(tmp_path, odd):
     usage = {"input": 7, "output": 5}
@@ -74,11 +71,35 @@ def test_what_no_record_can_hold_fails_its_row_and_no_other(tmp_path, odd):
     assert line["usage"] == usage
 
 
-def test_an_answer_beside_deep_nesting_is_kept_without_the_depth(tmp_path):
-    body = b'{"answer": "yes",\n"extra": ' + b"[" * 300 + b"]" * 300 + b"}"
+@pytest.mark.parametrize("levels", [MAX_DEPTH, 300, 2_000])
+@pytest.mark.parametrize("gap", [b"", b"\r\n  "])
+def test_an_answer_beside_deep_nesting_is_kept_as_deep_as_every_reader_reads(tmp_path, levels, gap):
+    text = rb'"a \"quoted\" \\ [[["'
+    body = b'{"answer": %b, "seed": 0.10,%b "extra": ' % (text, gap) + b"[" * levels + b"]" * levels + b"}"
     (done, lost), _ = recorded(tmp_path, success(1, reply=whole(body=body)))
-    assert (done[0]["response"]["body"]["answer"], lost) == ("yes", [])
-    assert "nested too deeply" in str(done[0]["response"]["body"]["extra"])
+    kept = done[0]["response"]["body"]
+    assert (kept["answer"], lost) == ('a "quoted" \\ [[[', [])
+    assert ("nested too deeply" in str(kept["extra"]), done[0]["oddity"]) == (True, "deep_nesting")
+
+
+def test_a_failure_beside_deep_nesting_keeps_its_reply(tmp_path):
+    body = b'{"error": {"message": "not that"}, "extra": ' + b"[" * 300 + b"]" * 300 + b"}"
+    (_, (line,)), _ = recorded(tmp_path, replace(failure(1), reply=whole(body=body)))
+    assert line["response"]["body"]["error"]["message"] == "not that"
+
+
+def test_brackets_in_texts_are_no_nesting(tmp_path):
+    body = orjson.dumps({"choices": [{"message": {"content": "[{" * 900 + '\\"'}}] * 400})
+    ((line,), _), _ = recorded(tmp_path, success(1, reply=whole(body=body)))
+    assert (line["response"]["body"], "oddity" in line) == (orjson.loads(body), False)
+
+
+def test_the_digits_of_a_reply_over_several_lines_are_kept(tmp_path):
+    folder = tmp_path / "a.run"
+    body = b'{\n "seed": 123456789012345678901234567890,\r\n\t"score": 0.10\n}'
+    recorded(tmp_path, success(1, reply=whole(body=body)))
+    line = (folder / "results.jsonl").read_bytes()
+    assert b'{"seed": 123456789012345678901234567890,"score": 0.10}' in line
 
 
 def test_an_absurd_count_is_left_out_and_the_answer_kept(tmp_path):
@@ -135,6 +156,9 @@ def as_json(value):
     import json
 
     return json.dumps(value).encode()
+
+
+NESTED = b'{"a":\n' + b"[" * 2_000 + b"]" * 2_000 + b"}"
 
 
 @st.composite
@@ -206,3 +230,10 @@ def test_an_observer_that_raises_stops_nothing(tmp_path, monkeypatch):
     summary = scripted(ours, FakeTransport(), monkeypatch, observer=gone).summary
     assert (summary.succeeded, gone.calls) == (5, 1)
     assert "Gone shows no more: BrokenPipeError" in (Path(ours.run_dir) / "run.log").read_text()
+
+
+def test_an_answer_that_is_not_quite_json_is_marked_in_its_record(tmp_path, monkeypatch):
+    odd = replace(answer(), body=b"\xef\xbb\xbf" + answer().body)
+    job = job_of(prompts(tmp_path, *numbered(2)))
+    scripted(job, FakeTransport(lambda call, _: odd if b"question 1" in call.body else answer()), monkeypatch)
+    assert {line["row"]: line.get("oddity") for line in results(job)} == {1: "byte_order_mark", 2: None}

@@ -2,7 +2,10 @@
 
 import orjson
 import pytest
+from fakes import FakeTransport, refusal
 from msgspec.structs import replace
+from runs import job_of, prompts
+from sessions import retried, scripted
 from virtual import run_virtual
 
 from arkbatch.core.errors import RunDirectoryError, UsageError
@@ -141,3 +144,18 @@ def test_a_misspelt_kind_is_refused_with_the_nearest_one():
     with pytest.raises(UsageError, match="Did you mean timeout"):
         chosen_kinds("timeuot")
     assert chosen_kinds("timeout, overloaded") == {"timeout", "overloaded"}
+
+
+def test_a_failed_row_is_sent_again_with_its_own_request_id_and_the_digits_of_its_numbers(tmp_path, monkeypatch):
+    seed = b"123456789012345678901234567890"
+    path = prompts(
+        tmp_path, b'{"body":{"messages":[{"role":"user","content":"hi"}],"seed":%b},"request_id":"mine"}\n' % seed
+    )
+    asked = job_of(path)
+    refused = FakeTransport(lambda *_: refusal(400, "InvalidParameter"))
+    scripted(asked, refused, monkeypatch)
+    answered = FakeTransport()
+    retried(asked, answered, monkeypatch)
+    for transport in (refused, answered):
+        (call,) = transport.calls
+        assert (call.client_id, seed in call.body) == ("mine", True)

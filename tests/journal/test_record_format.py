@@ -34,7 +34,7 @@ def test_the_body_of_an_answer_is_kept_to_the_digit():
 def test_a_pretty_printed_answer_takes_one_line():
     line = line_of(success(reply=reply(b'{\n  "choices": []\r\n}')))
     assert line.count(b"\n") == 1
-    assert b'"body":{"choices":[]}' in line
+    assert b'"body":{"choices": []}' in line
 
 
 def test_a_failure_line_holds_a_request_that_can_be_sent_again():

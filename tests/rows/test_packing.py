@@ -5,6 +5,7 @@ import pytest
 from builders import bad_row, failure, reply, row, success
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from arkbatch.core.types import Attempt
 from arkbatch.rows.packing import ADVISED, Pack, Packer, Packing, halves, pack, packing, shared, split_outcome
@@ -37,6 +38,11 @@ def test_what_asks_for_something_else_goes_apart_and_none_is_lost():
         texts(6, "d"),
     ]
     assert packed(*rows) == [[1], [2, 3], [4], [5], [6]]
+
+
+def test_a_row_with_an_id_of_its_own_goes_alone_since_a_call_has_one_id():
+    own = replace(texts(2, "b"), request_id="mine")
+    assert packed(texts(1, "a"), own, texts(3, "c"), texts(4, "d")) == [[1], [2], [3, 4]]
 
 
 def test_the_order_of_keys_is_no_difference():

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from parsing import ASK, job, read
 
 from arkbatch.core.job import Embeddings
+from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.core.template import Template
 from arkbatch.core.types import BadRow, Row
+from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.rows.parse import RowReader, digest_of
 
 
@@ -233,3 +235,44 @@ def test_the_request_id_beside_a_body_is_the_rows_own():
 @pytest.mark.parametrize("value", [7, "a\nb", "密", "x" * 201, ["a"]])
 def test_a_request_id_that_no_header_can_hold_is_a_bad_row(value):
     assert "request_id" in read({"body": {"messages": ASK}, "request_id": value}).reason
+
+
+NUMBERS = ["1e5", "0.70", "1.0", "-0", "123456789012345678901234567890", "0.1234567890123456789012345678901234567890"]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"body":{"messages":[{"role":"user","content":"hi"}],"seed":%s}}',
+        '{"prompt":"hi","seed":%s}',
+        '{"messages":[{"role":"user","content":"hi"}],"tools":[{"type":"function","function":{"minimum":%s}}]}',
+        '{"request":{"method":"POST","body":{"messages":[{"role":"user","content":"hi"}],"logit_bias":{"5":%s}}}}',
+        '{"body":{"input":"hi","seed":%s}}',
+        '{"body":{"input":[[%s,1],[2]]}}',
+        '{"prompt":"hi","temperature":%s}',
+    ],
+)
+def test_a_number_goes_out_with_the_digits_that_it_was_written_with(line, number):
+    row = read((line % number).encode())
+    if isinstance(row, BadRow):  # a parameter with a range: refused as the same number in other digits would be
+        assert isinstance(read((line % orjson.dumps(float(number)).decode()).encode()), BadRow)
+        return
+    assert re.findall(rf"[:\[]{re.escape(number)}[,}}\]]", dumps_as_written(row.body).decode())
+    assert ENDPOINTS[row.endpoint].size(row.body).narrow > 0
+
+
+@pytest.mark.parametrize("number", [b"1e0", b"0.70", b"1.00"])
+def test_a_number_in_other_digits_is_as_good_a_parameter(number):
+    assert isinstance(read(b'{"prompt": "hi", "temperature": %b}' % number), Row)
+
+
+def test_a_number_in_a_template_has_its_digits_and_a_whole_one_no_point():
+    job_with = {"template": Template(user="{a} {b} {c}")}
+    row = read(b'{"a": 0.10, "b": 123456789012345678901234567890, "c": 2.0}', **job_with)
+    assert row.body["messages"][0]["content"] == "0.10 123456789012345678901234567890 2"
+
+
+def test_a_request_id_of_our_own_failure_line_is_kept():
+    line = {"custom_id": "a", "row": 3, "error": {}, "request": {"body": {"messages": ASK}, "request_id": "mine"}}
+    assert read(line).request_id == "mine"

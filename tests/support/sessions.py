@@ -13,6 +13,7 @@ from virtual import run_virtual
 from arkbatch.core.job import Secret
 from arkbatch.engine import session as run_module
 from arkbatch.engine.open_run import OpenRun, ResumeOptions
+from arkbatch.engine.retry_run import RetryRun, RetrySelection
 from arkbatch.engine.session import Session
 from arkbatch.journal.run_directory import FAILURES, RESULTS
 from arkbatch.monitor.observer import Observer
@@ -63,6 +64,21 @@ def scripted(job, transport, monkeypatch, *, meanwhile=None, observer=None, wish
 
     monkeypatch.setattr(run_module, "open_connection", opened)
     return Ended(*run_virtual(_session(job, observer or Observer(), wishes, meanwhile)), Counters(), observer)
+
+
+def retried(job, transport, monkeypatch, choice=RetrySelection()):  # noqa: B008
+    """Another try at the failed rows over a scripted transport; the summary."""
+
+    @asynccontextmanager
+    async def opened(*_):
+        yield transport
+
+    async def main():
+        with RetryRun(job, choice, wall=lambda: BEGAN) as run:
+            return await Session(run, chance=lambda: 0.5).work_again(run.rows())
+
+    monkeypatch.setattr(run_module, "open_connection", opened)
+    return run_virtual(main())
 
 
 def lines_of(run_dir, name):

@@ -8,8 +8,7 @@ finish reason.
 
 from typing import Any
 
-import orjson
-
+from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.core.types import Body, Size
 from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem, lacking, misfit, said
 from arkbatch.protocol.endpoints.params import (
@@ -139,11 +138,11 @@ def texts(body: Body) -> tuple[list[str], int]:
         elif content:
             others += _take_parts(content, texts)
         if calls := message.get("tool_calls"):
-            texts.append(orjson.dumps(calls).decode())
+            texts.append(dumps_as_written(calls).decode())
     if "tools" in body or "response_format" in body:
         schemas = [value for name in ("tools", "response_format") if (value := body.get(name))]
         if schemas:
-            texts.append(orjson.dumps(schemas).decode())
+            texts.append(dumps_as_written(schemas).decode())
     return texts, others
 
 

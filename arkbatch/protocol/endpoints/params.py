@@ -63,7 +63,7 @@ def missing(body: Body, *required: str) -> str | None:
 
 def number(low: float, high: float) -> Check:
     def check(name: str, value: object) -> str | None:
-        if (type(value) is float or type(value) is int) and low <= value <= high:
+        if isinstance(value, float | int) and type(value) is not bool and low <= value <= high:
             return None
         return wrong(name, value, f"a number from {low:g} to {high:g}")
 

@@ -10,8 +10,7 @@ Sources: openai-python 3.57.0 (types), Ark's pages of 2026-05-28.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import orjson
-
+from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.core.types import NO_USAGE, Body, Size, Usage
 from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem, lacking, misfit, said
 from arkbatch.protocol.endpoints.params import (
@@ -84,8 +83,8 @@ def _background(name: str, value: object) -> str | None:
     if value is False:
         return None
     return (
-        f"{name} is {orjson.dumps(value).decode()}: such a call returns before its answer exists, and arkbatch does "
-        "not fetch it later; leave background out"
+        f"{name} is {dumps_as_written(value).decode()}: such a call returns before its answer exists, and arkbatch "
+        "does not fetch it later; leave background out"
     )
 
 
@@ -142,7 +141,7 @@ def texts(body: Body) -> tuple[list[str], int]:
         others += _take_item(item, found)
     if isinstance(body.get("instructions"), str):
         found.append(body["instructions"])
-    found.extend(orjson.dumps(body[name]).decode() for name in ("tools", "text") if body.get(name))
+    found.extend(dumps_as_written(body[name]).decode() for name in ("tools", "text") if body.get(name))
     return found, others
 
 

@@ -15,6 +15,7 @@ from msgspec import Raw, Struct
 
 from arkbatch.core.errors import UsageError
 from arkbatch.core.input_info import Position
+from arkbatch.core.json_numbers import raw_number
 from arkbatch.core.types import Row
 from arkbatch.journal.record_format import Located, RequestPart, decode_located
 from arkbatch.journal.run_directory import RunDirectory, RunInfo
@@ -50,7 +51,7 @@ class Shown(Struct, frozen=True):
         parts = msgspec.json.decode(self.record, type=dict[str, Raw]) if self.record else {}
         if not parts:
             parts = {"custom_id": Raw(orjson.dumps(self.custom_id)), "row": Raw(b"%d" % self.row)}
-        parts.setdefault("request", Raw(msgspec.json.encode(self.request)))
+        parts.setdefault("request", Raw(msgspec.json.encode(self.request, enc_hook=raw_number)))
         parts |= {
             "state": Raw(orjson.dumps(self.state)),
             "input": Raw(_as_json(self.input.text)),
