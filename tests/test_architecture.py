@@ -63,11 +63,17 @@ def test_only_the_command_line_knows_the_simulator(path):
 TOUCHES_OUTSIDE = {
     "batch_jobs": {
         "batch_session",
+        "collecting",
         "export_files",
+        "following",
+        "http_service",
         "merging",
+        "ordering",
+        "parcel_context",
         "parcel_journal",
         "parcel_rows",
         "parcel_worker",
+        "rebuilding",
         "service",
     },
     "config": {"encryption_choice", "environment", "job_file", "resolve"},

@@ -3,12 +3,14 @@
     forms           how each provider deviates from OpenAI's form, as data
     cutting         which rows travel together, within the limits of a form
     wire_lines      a row as a line of a batch file, and a line of an output file as an answer
-    parcel          what has become of a parcel, folded from the steps that were written down
+    parcel          how a parcel stands, folded from the steps that were written down
     parcel_journal  those steps on disk (`parcels.jsonl`), written before and after each action
-    service         files and batches at the provider, over HTTP
+    service         what is needed of a provider, and how its calls fail; `http_service` speaks OpenAI's form
     merging         lines of output files become records, judged as replies of online calls are
     parcel_rows     rows pulled into files, and found again when a parcel ends
-    parcel_worker   what one parcel needs next
+    parcel_worker   what one parcel needs next: `ordering` (file, batch), `following` (how it stands), `collecting`
+                    (its answers); `parcel_context` is what these share
+    rebuilding      parcels found again at the provider after a loss of `parcels.jsonl`
     parcel_report   what `status` says of parcels
     batch_session   one process that works on the parcels of a run
     open_session    puts a session together

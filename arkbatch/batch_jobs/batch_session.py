@@ -5,6 +5,7 @@ next session finds them.
 """
 
 import asyncio
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
@@ -13,10 +14,12 @@ from arkbatch.batch_jobs.cutting import Caps, caps_of
 from arkbatch.batch_jobs.forms import MARGIN, Form
 from arkbatch.batch_jobs.merging import Check, Merger
 from arkbatch.batch_jobs.parcel import Parcel, Stage
-from arkbatch.batch_jobs.parcel_journal import ParcelJournal, read_parcels
+from arkbatch.batch_jobs.parcel_context import Pacing, ParcelContext
+from arkbatch.batch_jobs.parcel_journal import PARCELS, ParcelJournal, read_parcels
 from arkbatch.batch_jobs.parcel_rows import ParcelCutter
-from arkbatch.batch_jobs.parcel_worker import Pacing, ParcelWorker
-from arkbatch.batch_jobs.service import BatchService
+from arkbatch.batch_jobs.parcel_worker import ParcelWorker
+from arkbatch.batch_jobs.rebuilding import ParcelRebuilding
+from arkbatch.batch_jobs.service import BatchService, ServiceAway, ServiceRefused
 from arkbatch.core.errors import RunDirectoryError
 from arkbatch.core.text import counted
 from arkbatch.core.types import Cause, Failure, Kind, Outcome
@@ -86,21 +89,22 @@ class BatchSession:
             told=self._count,
             learned=self._cutter.learn,
         )
-        self._worker = ParcelWorker(
+        self._context = ParcelContext(
             run,
             self._journal,
             self._service,
             self._form,
-            self._merger,
             pacing=self._pacing,
             say=self._observer.noted,
+            detail=self._observer.detailed,
             record=self._record_failure,
-            is_stopping=self._stopping.is_set,
+            accepts_loss=cancel is not None,
         )
+        self._worker = ParcelWorker(self._context, self._merger, self._stopping.is_set)
         info, began, ending = run.begin_session(msgspec.to_builtins(run.job.limits)), time(), FAREWELL
         self._observer.opened(run.found)
         try:
-            ending = await (self._work(detach=detach) if cancel is None else self._cancel(cancel))
+            ending = await self._rebuild_and_work(detach=detach, cancel=cancel)
         except Exception:
             self._close(info, ending, time() - began)
             raise
@@ -110,7 +114,7 @@ class BatchSession:
             raise
         self._close(info, ending, time() - began)
         summary = summary_of(run, ending, time() - began)
-        halt = self._worker.halt
+        halt = self._context.halt
         if halt is not None:
             self._observer.halted(halt)
         return msgspec.structs.replace(summary, halt=halt, session={"recorded": self._recorded, "retried": 0})
@@ -134,6 +138,31 @@ class BatchSession:
 
     # ---- the loop
 
+    async def _rebuild_and_work(self, *, detach: bool, cancel: frozenset[int] | None) -> str:
+        while self._journal.is_incomplete and not self._has_halted() and not self.is_stopping:
+            await self._rebuild()
+        if self._has_halted():
+            return HALTED
+        if self.is_stopping:
+            return STOPPED
+        return await (self._work(detach=detach) if cancel is None else self._cancel(cancel))
+
+    async def _rebuild(self) -> None:
+        """Find the parcels of this run at the provider, since `parcels.jsonl` is lost or damaged."""
+        path = self._run.directory / PARCELS
+        self._observer.noted(f"{path} is missing or damaged: the batches of this run are looked for at the provider")
+        try:
+            await ParcelRebuilding(self._context, self._cutter).rebuild()
+        except ServiceAway as away:
+            await self._pause_for(self._worker.wait_for_service("the list of batches", away))
+        except ServiceRefused as refused:
+            said = f"{path} is missing or damaged, and the provider lists no batches: {refused.reason}"
+            advice = (
+                f"look in its console for batches of run {self._run.info.run_id}; if none is open, delete the "
+                f"directory {self._journal.folder} and the file, and run the same command again"
+            )
+            self._context.stop(Cause(Kind.INVALID_REQUEST, refused.code, said, advice))
+
     async def _work(self, *, detach: bool) -> str:
         self._cutter.begin_pass()
         while True:
@@ -144,7 +173,7 @@ class BatchSession:
                 return STOPPED
             if self._is_time_for_online():
                 self._wants_rest = True
-                await self._worker.cancel_started(self._parcels())
+                await self._worker.cancel(self._parcels())
             elif self._cut_next():
                 continue
             if self._has_halted():
@@ -153,27 +182,36 @@ class BatchSession:
                 return ending
             if detach and self._is_all_ordered():
                 return ORDERED
+            if self._is_all_stuck(self._parcels()):
+                return HALTED
             await self._pause()
 
     async def _cancel(self, numbers: frozenset[int]) -> str:
         """Cancel parcels, and merge what was done before."""
         chosen = [parcel for parcel in self._parcels() if not numbers or parcel.number in numbers]
-        for parcel in chosen:
-            if parcel.stage in {Stage.CUT, Stage.PUTTING, Stage.PUT}:
-                await self._worker.give_up(parcel)
-        while any(parcel.is_open for parcel in chosen):
-            await self._worker.cancel_started(chosen)
+        while True:
+            await self._worker.cancel(chosen)
             await self._worker.advance_all(chosen)
-            if self._has_halted():
+            if self._has_halted() or self._is_all_stuck(chosen):
                 return HALTED
             if self.is_stopping:
                 return STOPPED
-            if any(parcel.is_open for parcel in chosen):
-                await self._pause()
-        return FINISHED
+            if not any(parcel.is_open for parcel in chosen):
+                return FINISHED
+            await self._pause()
 
     def _has_halted(self) -> bool:
-        return self._worker.halt is not None
+        return self._context.halt is not None
+
+    def _is_all_stuck(self, parcels: Sequence[Parcel]) -> bool:
+        """Whether all that is open are batches that their provider does not end; then this is why the session ends."""
+        stuck = [self._context.stuck.get(parcel.number) for parcel in parcels if parcel.is_open]
+        if not stuck or None in stuck:
+            return False
+        cause = stuck[0]
+        assert cause is not None
+        self._context.stop(cause)
+        return True
 
     def _parcels(self) -> list[Parcel]:
         return [parcel for parcel in self._journal.parcels.open if parcel.stage != Stage.EXPORTED]
@@ -188,7 +226,7 @@ class BatchSession:
         if self._came_back_empty() >= _MOST_EMPTY:
             said = f"{counted(left, 'row')} came back without a line from {_MOST_EMPTY} batches one after the other"
             advice = "look at the batches in the provider's console; go on with --lane online, or run the command again"
-            self._worker.halt = Cause(Kind.BAD_REPLY, "no_lines", said, advice)
+            self._context.stop(Cause(Kind.BAD_REPLY, "no_lines", said, advice))
             return HALTED
         self._cutter.begin_pass()
         return None
@@ -215,9 +253,11 @@ class BatchSession:
         """Until the next parcel is due, or until somebody stops the session."""
         now = asyncio.get_running_loop().time()
         due = min(
-            (self._worker.retry_at.get(each.number, now + self._pacing.first) for each in self._parcels()), default=now
+            (self._context.retry_at.get(each.number, now + self._pacing.first) for each in self._parcels()), default=now
         )
-        seconds = min(max(due - now, 0.05), self._pacing.longest)
+        await self._pause_for(min(max(due - now, 0.05), self._pacing.longest))
+
+    async def _pause_for(self, seconds: float) -> None:
         try:
             await asyncio.wait_for(self._stopping.wait(), seconds)
         except TimeoutError:
@@ -235,7 +275,7 @@ class BatchSession:
         made = self._cutter.cut(self._caps, self._room())
         if isinstance(made, Cause):
             if not self._parcels():
-                self._worker.halt = made
+                self._context.stop(made)
             return False
         if made is not None:
             self._observer.noted(
@@ -245,7 +285,7 @@ class BatchSession:
 
     def _caps(self, model: str) -> Caps:
         caps = caps_of(self._form, self._run.job.files)
-        learned = self._worker.learned_limit(model)
+        learned = self._worker.ordering.learned_limit(model)
         return msgspec.structs.replace(caps, tokens=min(caps.tokens, int(learned * MARGIN))) if learned else caps
 
     def _room(self) -> Decimal | None:

@@ -4,7 +4,6 @@ Rows are taken in the order of the input, and a file is closed when the next row
 be sent now are cut, so that memory and disk follow the parcels on their way and not the length of the input.
 """
 
-from collections.abc import Callable
 from decimal import Decimal
 
 from msgspec import Struct
@@ -37,7 +36,7 @@ def caps_of(form: Form, files: Files) -> Caps:
     )
 
 
-class Load(Struct):
+class Load(Struct, frozen=True):
     """What a file holds so far, or what one row adds to it."""
 
     rows: int = 0
@@ -64,11 +63,11 @@ class Load(Struct):
         )
 
 
-def load_of(row: Row, line: bytes, tokens: int, ceiling: Decimal) -> Load:
-    """What one row adds to a file."""
+def load_of(row: Row, size: int, tokens: int, ceiling: Decimal) -> Load:
+    """What one row adds to a file. size: of its line in bytes."""
     given = row.body.get("input") if row.endpoint.endswith("embeddings") else None
     inputs = len(given) if isinstance(given, list) else int(given is not None)
-    return Load(1, len(line), tokens, inputs, ceiling)
+    return Load(1, size, tokens, inputs, ceiling)
 
 
 def too_large(load: Load, caps: Caps) -> str | None:
@@ -84,5 +83,3 @@ def too_large(load: Load, caps: Caps) -> str | None:
 
 GroupKey = tuple[str, str]
 """Endpoint and model."""
-
-Fits = Callable[[Load], bool]

@@ -15,7 +15,7 @@ from msgspec import Struct
 from arkbatch.batch_jobs.cutting import caps_of
 from arkbatch.batch_jobs.forms import Form
 from arkbatch.batch_jobs.merging import MergedLines, Merger, OutputFiles, spent_in
-from arkbatch.batch_jobs.open_session import check_of
+from arkbatch.batch_jobs.open_session import check_of, refuse_lost_parcels
 from arkbatch.batch_jobs.parcel import Parcel, Parcels, Stage
 from arkbatch.batch_jobs.parcel_journal import ParcelJournal
 from arkbatch.batch_jobs.parcel_rows import ParcelCutter
@@ -52,6 +52,7 @@ def export_run(run: OpenRun, form: Form, folder: Path) -> Exported:
     def leave_out(failure: Failure) -> None:
         exported.left_out.append((failure.row.number, failure.cause.message))
 
+    refuse_lost_parcels(run.directory)
     journal = ParcelJournal(run.directory, run.wall)
     try:
         cutter = ParcelCutter(run, journal, form, leave_out)
@@ -108,6 +109,7 @@ def collect_files(run: OpenRun, files: Sequence[Path], told: Callable[[Outcome],
     for path in files:
         if not path.is_file():
             raise UsageError(f"{path} does not exist or is not a file")
+    refuse_lost_parcels(run.directory)
     journal = ParcelJournal(run.directory, run.wall)
     try:
         return _collect(run, journal, files, told)

@@ -17,8 +17,10 @@ MARGIN = 0.98  # of a limit that is used, since providers count a little differe
 MOST_ROWS = 10_000  # of a parcel unless the job says more: smaller ones fail, expire and come back apart
 
 WAITING, DONE, EXPIRED, CANCELLED, FAILED = "waiting", "completed", "expired", "cancelled", "failed"
-# Words of all providers, in small letters. A word that is not here is taken for one of a batch that is being worked on.
+# Words of all providers, in small letters. A word that is not here is taken for one of a batch that is being worked on,
+# unless the batch says when it was completed.
 _STATES = {
+    **dict.fromkeys(("validating", "queued", "pending", "in_progress", "running", "finalizing", "cancelling"), WAITING),
     **dict.fromkeys(("completed", "success", "succeeded", "finished", "done"), DONE),
     **dict.fromkeys(("expired", "timeout_exceeded"), EXPIRED),
     **dict.fromkeys(("cancelled", "canceled", "terminated"), CANCELLED),
@@ -57,9 +59,10 @@ class Form(Struct, frozen=True, forbid_unknown_fields=True):
     service: bool = True
     note: str = ""
 
-    def state(self, word: object) -> str:
-        """What a state of a batch means: one of the words above."""
-        return _STATES.get(word.lower(), WAITING) if isinstance(word, str) else WAITING
+    def state(self, word: object, *, is_completed: bool = False) -> str:
+        """What a state of a batch means: one of the words above. is_completed: the batch says when it was."""
+        unknown = DONE if is_completed else WAITING
+        return _STATES.get(word.lower(), unknown) if isinstance(word, str) else WAITING
 
 
 class _FormTable(Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,11 +6,11 @@ from typing import Any
 
 from arkbatch.batch_jobs.batch_session import BatchSession
 from arkbatch.batch_jobs.forms import form_for
+from arkbatch.batch_jobs.http_service import HttpBatchService
 from arkbatch.batch_jobs.merging import Check
 from arkbatch.batch_jobs.parcel import Stage
-from arkbatch.batch_jobs.parcel_journal import PARCELS, read_parcels
-from arkbatch.batch_jobs.parcel_worker import Pacing
-from arkbatch.batch_jobs.service import HttpBatchService
+from arkbatch.batch_jobs.parcel_context import Pacing
+from arkbatch.batch_jobs.parcel_journal import PARCELS, has_lost_parcels, read_parcels
 from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.job import Job
 from arkbatch.core.text import counted
@@ -73,8 +73,7 @@ def _run_at_once(check: Coroutine[Any, Any, Verdict]) -> Verdict:
 
 def refuse_open_parcels(directory: RunDirectory) -> None:
     """RunDirectoryError: rows of the run are ordered in batches, and must not be sent in another way meanwhile."""
-    if not (directory / PARCELS).exists():
-        return
+    refuse_lost_parcels(directory)
     holding = read_parcels(directory).holding
     if not holding:
         return
@@ -89,3 +88,12 @@ def refuse_open_parcels(directory: RunDirectory) -> None:
         f"{counted(rows, 'row')} of {directory.path} travel in {counted(len(holding), 'batch file')}, and would be "
         f"paid twice: {how}; arkbatch cancel {directory.path} takes the rows back."
     )
+
+
+def refuse_lost_parcels(directory: RunDirectory) -> None:
+    """RunDirectoryError: batches may be open that nobody here knows of."""
+    if has_lost_parcels(directory):
+        raise RunDirectoryError(
+            f"{directory / PARCELS} is missing or damaged, so that batches may be open which would be paid twice. Run "
+            "the same command with --lane files: it finds them at the provider and collects them."
+        )

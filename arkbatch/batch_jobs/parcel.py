@@ -1,4 +1,4 @@
-"""What has become of a parcel, folded from the steps that were written down, and what is open of a whole run.
+"""How a parcel stands, folded from the steps that were written down, and which parcels of a run are open.
 
     cut -> putting -> put -> starting -> started -> ended -> merging -> merged -> closed
 
@@ -6,7 +6,7 @@ An intent (`putting`, `starting`, `merging`) is written before the action, and t
 at an intent may or may not exist at the provider: it is looked for there, and never sent again before that.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -30,8 +30,8 @@ class Stage(StrEnum):
     EXPORTED = "exported"
 
 
-LOOKED, STOPPING, NOT_STARTED = "look", "stopping", "not_started"
-ONLY_AT_HOME = frozenset({Stage.CUT})
+LOOKED, STOPPING, NOT_STARTED, UPLOAD_LOST = "look", "stopping", "not_started", "upload_lost"
+TOO_MANY_TOKENS = "token_limit_exceeded"
 
 
 class Step(Struct, omit_defaults=True, kw_only=True):
@@ -41,7 +41,9 @@ class Step(Struct, omit_defaults=True, kw_only=True):
     line, offset: where the first of them begins in the input (lines before it, bytes before it)
     bytes, sha256: of the file; tokens: estimated input; ceiling: the most that all rows may cost, as a decimal text
     state, counts: what the provider says; reason: why a batch was refused or failed, in its words
+    bad_lines: lines of the file that the provider refused, from 1, with its words
     left: rows that came back without an answer; unknown: lines that belong to no row of the parcel
+    file_at: when the file was made by the provider's clock; is_rebuilt: found at the provider after a loss of this file
     """
 
     parcel: int
@@ -60,6 +62,7 @@ class Step(Struct, omit_defaults=True, kw_only=True):
     name: str = ""
     form: str = ""
     file_id: str = ""
+    file_at: float = 0.0
     batch_id: str = ""
     expires_at: float = 0.0
     state: str = ""
@@ -68,7 +71,9 @@ class Step(Struct, omit_defaults=True, kw_only=True):
     error_id: str = ""
     code: str = ""
     reason: str = ""
-    bad_line: int = 0
+    bad_line: int = 0  # of version 0.2
+    bad_lines: dict[int, str] = {}
+    is_rebuilt: bool = False
     done: int = 0
     failed: int = 0
     left: int = 0
@@ -80,7 +85,13 @@ class Step(Struct, omit_defaults=True, kw_only=True):
 
 
 class Parcel(Struct):
-    """One parcel as it stands. `tries`: how often a batch was ordered from its file and refused for good."""
+    """One parcel as it stands.
+
+    tries: how often a batch was ordered from its file and refused for good; waits: how often for its tokens
+    file_ids: of every upload; uploads_lost: how often a file was sent again because nobody knew whether it had arrived
+    put_at: when the file arrived by our clock, file_at: by the provider's
+    refused_ids: batches of the file that failed before they began
+    """
 
     number: int
     cut: Step
@@ -88,11 +99,17 @@ class Parcel(Struct):
     stage_at: float = 0.0
     name: str = ""
     file_id: str = ""
+    file_ids: list[str] = []
+    file_at: float = 0.0
+    put_at: float = 0.0
+    uploads_lost: int = 0
     batch_id: str = ""
+    refused_ids: list[str] = []
     state: str = ""
     counts: dict[str, int] = {}
     expires_at: float = 0.0
     is_stopping: bool = False
+    stopping_at: float = 0.0
     tries: int = 0
     waits: int = 0
     refused_at: float = 0.0
@@ -116,6 +133,14 @@ class Parcel(Struct):
         return self.stage not in {Stage.MERGED, Stage.CLOSED}
 
     @property
+    def bad_lines(self) -> dict[int, str]:
+        """Lines of its file that the provider refused, from 1, with the reason."""
+        ended = self.ended
+        if ended is None:
+            return {}
+        return ended.bad_lines or ({ended.bad_line: ended.reason} if ended.bad_line else {})
+
+    @property
     def numbers(self) -> set[int]:
         """The rows in it."""
         return {number for first, last in self.cut.ranges for number in range(first, last + 1)}
@@ -125,10 +150,10 @@ class Parcel(Struct):
         match step.step:
             case Stage.PUTTING:
                 self._move(step)
-                self.name = step.name
+                self.name = step.name or self.name
             case Stage.PUT:
                 self._move(step)
-                self.file_id = step.file_id or self.file_id
+                self._take_file(step)
             case Stage.STARTING:
                 self._move(step)
             case Stage.STARTED:
@@ -139,7 +164,9 @@ class Parcel(Struct):
             case _ if step.step == LOOKED:
                 self.state, self.counts = step.state, step.counts or self.counts
             case _ if step.step == STOPPING:
-                self.is_stopping = True
+                self.is_stopping, self.stopping_at = True, step.at
+            case _ if step.step == UPLOAD_LOST:
+                self.uploads_lost += 1
             case Stage.ENDED:
                 self._move(step)
                 self.ended, self.state = step, step.state
@@ -154,18 +181,22 @@ class Parcel(Struct):
     def _move(self, step: Step) -> None:
         self.stage, self.stage_at = step.step, step.at
 
+    def _take_file(self, step: Step) -> None:
+        if step.file_id and step.file_id != self.file_id:
+            self.file_id, self.file_at, self.put_at = step.file_id, step.file_at, step.at
+            self.file_ids = [*self.file_ids, step.file_id]
+
     def _refuse(self, step: Step) -> None:
         """The provider took no batch, or gave it up before it began: the file can be ordered again."""
         self.stage, self.stage_at, self.refused_at = Stage.PUT, step.at, step.at
+        if self.batch_id:
+            self.refused_ids = [*self.refused_ids, self.batch_id]
         self.batch_id, self.reason, self.state = "", step.reason, ""
         if step.limit or step.code == TOO_MANY_TOKENS:
             self.limit = step.limit or self.limit
             self.waits += 1
         else:
             self.tries += 1
-
-
-TOO_MANY_TOKENS = "token_limit_exceeded"
 
 
 class Parcels:
@@ -204,6 +235,11 @@ class Parcels:
         """Estimated input tokens of a model that wait at the provider."""
         waiting = {Stage.STARTING, Stage.STARTED}
         return sum(each.cut.tokens for each in self.open if each.stage in waiting and each.cut.model == model)
+
+
+def rows_done(counts: Mapping[str, int]) -> int:
+    """How many rows of a batch have an answer or an error, as the provider counts."""
+    return counts.get("completed", 0) + counts.get("failed", 0)
 
 
 def as_ranges(numbers: Iterable[int]) -> list[Range]:

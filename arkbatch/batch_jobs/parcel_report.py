@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from arkbatch.batch_jobs.parcel import Parcel, Stage
-from arkbatch.batch_jobs.parcel_journal import read_parcels
+from arkbatch.batch_jobs.parcel_journal import PARCELS, has_lost_parcels, read_parcels
 from arkbatch.core.text import counted
 from arkbatch.journal.run_directory import RunDirectory
 
@@ -48,10 +48,13 @@ def _facts(parcel: Parcel) -> dict[str, Any]:
 def parcel_lines(directory: RunDirectory) -> list[str]:
     """The parcels for people; empty when the run has none."""
     parcels = list(read_parcels(directory).by_number.values())
-    if not parcels:
+    is_incomplete = has_lost_parcels(directory)
+    if not parcels and not is_incomplete:
         return []
     closed = [parcel for parcel in parcels if not parcel.is_open]
     lines = ["Batch files:"]
+    if is_incomplete:
+        lines.append(f"  {PARCELS} is missing or damaged: the next run with --lane files asks the provider for them")
     if closed:
         rows = sum(parcel.cut.rows for parcel in closed)
         lines.append(f"  {counted(len(closed), 'parcel')} with {counted(rows, 'row')} ended and recorded")

@@ -148,19 +148,26 @@ class ParcelCutter:
                 row.number, row.offset, row.digest, row.custom_id, row.endpoint, loads_as_written(body), row.before
             )
         line = encode_line(sent, self._number_for(row), self._form)
-        size = ENDPOINTS[row.endpoint].size(row.body)
-        tokens, _ = self._estimator(row).estimate(size)
-        ceiling = self._ceiling(row) if self._run.job.limits.max_cost is not None else ZERO
-        if isinstance(ceiling, Cause):
-            return ceiling
-        return Pulled(row, line, load_of(row, line, tokens, ceiling))
+        ceiling = self._ceiling(row)
+        return ceiling if isinstance(ceiling, Cause) else Pulled(row, line, self._load(row, len(line), ceiling))
+
+    def load_of(self, row: Row) -> Load:
+        """What a row adds to a parcel that is found again; the bytes of its line are not known."""
+        ceiling = self._ceiling(row)
+        return self._load(row, 0, ZERO if isinstance(ceiling, Cause) else ceiling)
+
+    def _load(self, row: Row, size: int, ceiling: Decimal) -> Load:
+        tokens, _ = self._estimator(row).estimate(ENDPOINTS[row.endpoint].size(row.body))
+        return load_of(row, size, tokens, ceiling)
 
     def _line(self, row: Row, number: int, pulled: Pulled) -> bytes:
         """The line with the number of the parcel that it goes into now."""
         return with_parcel(pulled.line, row, number)
 
     def _ceiling(self, row: Row) -> Decimal | Cause:
-        """The most that the row can cost at the batch price. A batch cannot be halted at a cent."""
+        """The most that the row can cost at the batch price, 0 without a budget. A batch cannot be halted at a cent."""
+        if self._run.job.limits.max_cost is None:
+            return ZERO
         size = ENDPOINTS[row.endpoint].size(row.body)
         given = FRAME + size.narrow + 3 * size.wide + PART * size.parts
         tariff = self._run.bill.tariff(row.asked_model, "online", "batch", row.asked_model)

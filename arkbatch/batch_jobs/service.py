@@ -1,28 +1,28 @@
-"""Files and batches at a provider: seven calls, and what their replies mean for a parcel.
+"""What the session needs of a provider of batches: the calls, what they return, and the two ways in which they fail.
 
-What a provider says no to, and what cannot be reached, are two exceptions, because they end a step of the engine at any
-depth. `ServiceAway.may_have_arrived` is the reason why intents are written: after it nobody knows whether the file or
+A refusal and a service that cannot be reached are two exceptions, since either ends a step at any depth.
+`ServiceAway.may_have_arrived` is the reason why intents are written down: after it nobody knows whether the file or
 the batch exists.
 """
 
 import math
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from msgspec import Struct
 
-from arkbatch.batch_jobs.forms import DONE, FAILED, WAITING, Form
+from arkbatch.batch_jobs.forms import FAILED, WAITING
 from arkbatch.batch_jobs.parcel import TOO_MANY_TOKENS
 from arkbatch.core.types import Broken
-from arkbatch.protocol.error_body import complaint, one_line
-from arkbatch.transport.batch_http import BatchHttp, HttpReply, may_have_arrived
+from arkbatch.protocol.error_body import complaint
+from arkbatch.protocol.error_codes import rule_for
+from arkbatch.transport.batch_http import HttpReply, may_have_arrived
 
-_PAGE = 100
-_MOST_PAGES = 200
+GONE = frozenset((404, 410))
 _LIMIT = re.compile(r"limit:?\s*([\d,]+)", re.IGNORECASE)
-_AWAY = frozenset((408, 409, 425, 498, 529))
+_PASSING_STATUSES = frozenset((408, 409, 425, 498, 529))
 _NO_FILE_YET = re.compile(
     r"(cannot|can't|could not|not) (find|found).*file|file.*(not found|not ready|processing)", re.IGNORECASE
 )
@@ -38,14 +38,19 @@ class ServiceAway(Exception):
 
 
 class ServiceRefused(Exception):
-    """The provider answered no. `limit`: enqueued tokens that it names; is_too_early: a file it cannot find yet."""
+    """The provider answered no. is_missing_file: it cannot find the file that a batch was to be ordered from."""
 
-    def __init__(self, status: int, code: str, reason: str, *, is_too_early: bool = False) -> None:
+    def __init__(self, status: int, code: str, reason: str, *, is_missing_file: bool = False) -> None:
         super().__init__(reason)
         self.status = status
         self.code = code
         self.reason = reason
-        self.is_too_early = is_too_early
+        self.is_missing_file = is_missing_file
+
+    @property
+    def is_gone(self) -> bool:
+        """What was asked for does not exist at the provider, or no longer."""
+        return self.status in GONE
 
 
 class Order(Struct, frozen=True):
@@ -57,10 +62,25 @@ class Order(Struct, frozen=True):
     window: str
     run_id: str
     parcel: int
+    name: str = ""
+
+
+class RemoteFile(Struct, frozen=True):
+    """A file at the provider. created_at: unix time by the provider's clock, 0 where it does not say."""
+
+    id: str
+    name: str = ""
+    bytes: int | None = None
+    created_at: float = 0.0
 
 
 class BatchState(Struct, frozen=True):
-    """A batch as the provider describes it. `state` is one of the words of `forms`, `word` the provider's own."""
+    """A batch as the provider describes it.
+
+    state: one of the words of `forms`; word: the provider's own
+    bad_lines: lines of the file that were refused, from 1, with the reason
+    usage: input and output tokens of the whole batch, where the provider counts them
+    """
 
     id: str
     state: str
@@ -73,7 +93,8 @@ class BatchState(Struct, frozen=True):
     expires_at: float = 0.0
     code: str = ""
     reason: str = ""
-    bad_line: int = 0
+    bad_lines: dict[int, str] = {}
+    usage: dict[str, int] = {}
     metadata: Mapping[str, Any] = {}
 
     @property
@@ -82,141 +103,51 @@ class BatchState(Struct, frozen=True):
 
 
 class BatchService(Protocol):
-    """What the engine needs of a provider. Each call raises ServiceAway or ServiceRefused."""
+    """What a session needs of a provider. Each call raises ServiceAway or ServiceRefused."""
 
-    async def put(self, file: Path, name: str, keep_seconds: int) -> str:
-        """Upload a file; its id."""
+    async def upload(self, file: Path, name: str, keep_seconds: int) -> RemoteFile:
+        """Upload a file under this name."""
 
-    async def find_file(self, name: str, size: int) -> str | None:
-        """The id of a file that was uploaded under this name, None when the list has none."""
+    def list_files(self, prefix: str) -> AsyncIterator[RemoteFile]:
+        """The files whose names begin so."""
 
-    async def start(self, order: Order) -> BatchState:
+    async def order(self, order: Order) -> BatchState:
         """Order a batch."""
 
-    async def find_batch(self, file_id: str, since: float) -> BatchState | None:
-        """The batch that was ordered from this file, None when the list has none. since: unix time of the intent."""
+    def list_batches(self, since: float) -> AsyncIterator[BatchState]:
+        """All batches that were made since then by the provider's clock; older ones may come as well. 0: all."""
 
-    async def look(self, batch_id: str) -> BatchState: ...
+    async def look(self, batch_id: str) -> BatchState:
+        """The batch as it stands."""
 
-    async def stop(self, batch_id: str) -> None: ...
+    async def cancel(self, batch_id: str) -> None:
+        """Ask for the end of a batch; one that has ended already is fine."""
 
     async def fetch(self, file_id: str, target: Path) -> None:
         """Download a file to where it is to stand, whole or not at all."""
 
-    async def forget(self, file_id: str) -> None:
+    async def delete(self, file_id: str) -> None:
         """Delete a file; one that is gone is fine."""
 
 
-class HttpBatchService:
-    """A provider of OpenAI's form, as far as `form` says otherwise."""
+async def find_batch(
+    service: BatchService, file_id: str, *, since: float, refused: Collection[str] = ()
+) -> BatchState | None:
+    """The batch that was ordered from a file, None when the list has none.
 
-    def __init__(self, http: BatchHttp, form: Form) -> None:
-        self._http = http
-        self._form = form
+    One that lives or was worked on outweighs one that failed: the same file may have been ordered again.
 
-    async def put(self, file: Path, name: str, keep_seconds: int) -> str:
-        fields = {"purpose": self._form.purpose}
-        if self._form.expires and keep_seconds:
-            fields |= {"expires_after[anchor]": "created_at", "expires_after[seconds]": str(keep_seconds)}
-        reply = _good(await self._http.upload("/files", fields, name, file))
-        return _id_of(_object(reply))
-
-    async def find_file(self, name: str, size: int) -> str | None:
-        async for item in self._listed("/files", {"purpose": self._form.purpose}):
-            if item.get("filename") == name and item.get("bytes") in (size, None):
-                return _id_of(item)
-        return None
-
-    async def start(self, order: Order) -> BatchState:
-        form = self._form
-        body: dict[str, Any] = {
-            "input_file_id": order.file_id,
-            "endpoint": order.url,
-            "completion_window": order.window,
-        }
-        if form.metadata:
-            body["metadata"] = {"arkbatch_run": order.run_id, "arkbatch_parcel": str(order.parcel)}
-        if form.bare_lines:
-            body["model"] = order.model
-            body["input_file_id"] = [order.file_id]
-            body["completion_window"] = _hours(order.window)
-        body = {form.create_keys.get(key, key): value for key, value in body.items()} | form.create_extra
-        return self._state(_good(await self._http.ask("POST", form.batches, body=body)))
-
-    async def find_batch(self, file_id: str, since: float) -> BatchState | None:
-        async for item in self._listed(self._form.batches, {}):
-            state = self._state_of(item)
-            if state.input_file_id == file_id:
-                return state
-            if state.created_at and state.created_at < since:
-                return None
-        return None
-
-    async def look(self, batch_id: str) -> BatchState:
-        return self._state(_good(await self._http.ask("GET", f"{self._form.batches}/{batch_id}")))
-
-    async def stop(self, batch_id: str) -> None:
-        try:
-            _good(await self._http.ask("POST", f"{self._form.batches}/{batch_id}/cancel"))
-        except ServiceRefused as refused:
-            if refused.status not in {400, 404, 409}:  # it has ended meanwhile, which the next look shows
-                raise
-
-    async def fetch(self, file_id: str, target: Path) -> None:
-        fresh = target.with_name(target.name + ".new")
-        start = fresh.stat().st_size if fresh.exists() else 0
-        reply = await self._http.download(f"/files/{file_id}/content", fresh, start)
-        if isinstance(reply, HttpReply) and reply.status == 416:  # all of it was there already
-            reply = HttpReply(200, b"", reply.headers)
-        _good(reply)
-        if not fresh.exists():
-            fresh.touch()
-        fresh.replace(target)
-
-    async def forget(self, file_id: str) -> None:
-        try:
-            _good(await self._http.ask("DELETE", f"/files/{file_id}"))
-        except ServiceRefused as refused:
-            if refused.status not in {404, 405, 403, 400}:
-                raise
-
-    async def _listed(self, path: str, params: Mapping[str, str]) -> AsyncIterator[dict[str, Any]]:
-        """The items of a list, page by page, newest first."""
-        after: dict[str, str] = {}
-        for _ in range(_MOST_PAGES):
-            page = _object(_good(await self._http.ask("GET", path, params={"limit": str(_PAGE), **params, **after})))
-            items = [item for item in page.get("data") or () if isinstance(item, dict)]
-            for item in items:
-                yield item
-            if not page.get("has_more") or not items:
-                return
-            after = {"after": str(items[-1].get("id", ""))}
-
-    def _state(self, reply: HttpReply) -> BatchState:
-        return self._state_of(_object(reply))
-
-    def _state_of(self, item: dict[str, Any]) -> BatchState:
-        """A batch as this form writes it, possibly in an envelope."""
-        form = self._form
-        batch = item[form.envelope] if form.envelope and isinstance(item.get(form.envelope), dict) else item
-        word = batch.get("status")
-        error = _first_error(batch.get("errors"))
-        given = batch.get(form.create_keys.get("input_file_id", "input_file_id"))
-        return BatchState(
-            id=_id_of(batch),
-            state=form.state(word),
-            word=word if isinstance(word, str) else "",
-            input_file_id=_text(given[0] if isinstance(given, list) and given else given),
-            output_id=_text(batch.get(form.output_key)),
-            error_id=_text(batch.get(form.error_key)),
-            counts=_counts(batch.get("request_counts")),
-            created_at=_seconds(batch.get("created_at")),
-            expires_at=_seconds(batch.get("expires_at")),
-            code=_text(error.get("code")),
-            reason=one_line(_text(error.get("message"))),
-            bad_line=line if type(line := error.get("line")) is int else 0,
-            metadata=batch["metadata"] if isinstance(batch.get("metadata"), dict) else {},
-        )
+    since: when the file was made, by the provider's clock
+    refused: ids of batches of the file that are known to have failed
+    """
+    failed = None
+    async for batch in service.list_batches(since):
+        if batch.input_file_id != file_id or batch.id in refused:
+            continue
+        if batch.state != FAILED:
+            return batch
+        failed = failed or batch
+    return failed
 
 
 def limit_in(reason: str) -> int:
@@ -230,67 +161,25 @@ def is_token_limit(code: str, reason: str) -> bool:
     return code == TOO_MANY_TOKENS or "enqueued token" in reason.lower()
 
 
-def has_output(state: BatchState) -> bool:
-    """Whether a batch that failed as a whole may have been worked on and billed."""
-    return state.state == DONE or bool(state.output_id or state.error_id) or state.state != FAILED
-
-
-def _good(reply: HttpReply | Broken) -> HttpReply:
-    """The reply if it is one; ServiceAway and ServiceRefused else."""
+def checked_reply(reply: HttpReply | Broken) -> HttpReply:
+    """The reply if it is a good one; ServiceAway or ServiceRefused else."""
     if isinstance(reply, Broken):
         raise ServiceAway(reply.detail or reply.how.value, may_have_arrived=may_have_arrived(reply))
     if reply.status < 300:
         return reply
     said = complaint(reply.body)
     reason = said.message or f"HTTP {reply.status} without a message"
-    if reply.status == 429 and not is_token_limit(said.code, reason):
-        raise ServiceAway(reason, may_have_arrived=False, after=_after(reply))
-    if reply.status >= 500 or reply.status in _AWAY:
-        raise ServiceAway(f"HTTP {reply.status}: {reason}", may_have_arrived=True, after=_after(reply))
-    too_early = reply.status in {400, 404} and bool(_NO_FILE_YET.search(reason))
-    raise ServiceRefused(reply.status, said.code or said.type, reason, is_too_early=too_early)
+    if reply.status == 429 and not is_token_limit(said.code, reason) and not rule_for(said, 429)[0].advice:
+        raise ServiceAway(reason, may_have_arrived=False, after=_seconds_to_wait(reply))
+    if reply.status >= 500 or reply.status in _PASSING_STATUSES:
+        raise ServiceAway(f"HTTP {reply.status}: {reason}", may_have_arrived=True, after=_seconds_to_wait(reply))
+    is_missing_file = reply.status in {400, 404} and bool(_NO_FILE_YET.search(reason))
+    raise ServiceRefused(reply.status, said.code or said.type, reason, is_missing_file=is_missing_file)
 
 
-def _after(reply: HttpReply) -> float | None:
+def _seconds_to_wait(reply: HttpReply) -> float | None:
     try:
         seconds = float(reply.headers.get("retry-after", ""))
     except ValueError:
         return None
     return min(max(seconds, 0.0), 3600.0) if math.isfinite(seconds) else None
-
-
-def _object(reply: HttpReply) -> dict[str, Any]:
-    parsed = reply.json()
-    if not isinstance(parsed, dict) or parsed.get("error"):
-        raise ServiceAway(f"a reply that is no JSON object: {reply.body[:200]!r}", may_have_arrived=True)
-    return parsed
-
-
-def _id_of(item: Mapping[str, Any]) -> str:
-    id_ = item.get("id")
-    if not isinstance(id_, str) or not id_:
-        raise ServiceAway("a reply without an id", may_have_arrived=True)
-    return id_
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _seconds(value: object) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
-
-
-def _counts(value: object) -> dict[str, int]:
-    return {name: count for name, count in value.items() if type(count) is int} if isinstance(value, dict) else {}
-
-
-def _first_error(errors: object) -> dict[str, Any]:
-    found = errors.get("data") if isinstance(errors, dict) else errors
-    return found[0] if isinstance(found, list) and found and isinstance(found[0], dict) else {}
-
-
-def _hours(window: str) -> int:
-    """`24h` or `7d` as a number of hours."""
-    number = int("".join(each for each in window if each.isdigit()) or 24)
-    return number * 24 if window.endswith("d") else number

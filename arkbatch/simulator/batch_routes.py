@@ -110,6 +110,8 @@ class BatchRoutes:
             response = await breakage.half(request, data, headers, status)
             breakage.close(request)
             return response
+        if data and self._strikes("cut_content"):  # a proxy that ends early and does not say so
+            data = data[: len(data) * 2 // 3]
         return web.Response(body=data, status=status, headers=headers)
 
     async def _delete(self, request: web.Request) -> web.StreamResponse:
@@ -144,15 +146,19 @@ class BatchRoutes:
         batches = [
             batch
             for batch in self.store.state.batches.values()
-            if "slow_list" not in batch.faults or batch.created_at < seen_before
+            if not {"slow_list", "late_batch"} & set(batch.faults) or batch.created_at < seen_before
         ]
-        return _page(request, [self._shown(self.store.look(batch.id) or batch) for batch in reversed(batches)])
+        if not self._settings.batch_faults.get("oldest_first"):
+            batches.reverse()
+        return _page(request, [self._shown(self.store.look(batch.id) or batch) for batch in batches])
 
     async def _batch(self, request: web.Request) -> web.StreamResponse:
         if self._strikes("poll_502"):
             return breakage.bad_gateway()
         batch = self.store.look(request.match_info["id"])
-        return _no_such("batch") if batch is None else web.json_response(self._shown(batch))
+        if batch is None or ("late_batch" in batch.faults and self._wall() < batch.created_at + _SLOW_LIST_SECONDS):
+            return _no_such("batch")
+        return web.json_response(self._shown(batch))
 
     async def _cancel(self, request: web.Request) -> web.StreamResponse:
         batch = self.store.look(request.match_info["id"])
@@ -182,12 +188,12 @@ class BatchRoutes:
             "cancelling_at": int(batch.cancelled_at) if batch.cancelled_at else None,
             "request_counts": {"total": batch.rows, "completed": batch.completed, "failed": batch.failed},
             "metadata": batch.metadata,
-            "usage": _usage(batch.usage),
+            "usage": _usage(batch.usage, 1 if "wrong_usage" in batch.faults else 0),
         }
 
 
-def _usage(counted: dict[str, int]) -> dict[str, Any]:
-    given = counted.get("prompt_tokens", 0) + counted.get("input_tokens", 0)
+def _usage(counted: dict[str, int], too_many: int) -> dict[str, Any]:
+    given = too_many + counted.get("prompt_tokens", 0) + counted.get("input_tokens", 0)
     answered = counted.get("completion_tokens", 0) + counted.get("output_tokens", 0)
     return {
         "input_tokens": given,

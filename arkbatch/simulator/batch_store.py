@@ -26,7 +26,7 @@ ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 _VALIDATING_SHARE = 0.1  # of the time that a batch takes
 
 # Those that concern a call and not a batch; each call is drawn anew.
-OF_CALLS = frozenset({"lost_upload", "lost_create", "poll_502", "torn_content"})
+OF_CALLS = frozenset({"lost_upload", "lost_create", "poll_502", "torn_content", "cut_content", "oldest_first"})
 # At most one of these strikes a batch.
 _OF_ENDINGS = ("hang", "no_output", "expired", "bad_line", "token_limit")
 
@@ -184,7 +184,9 @@ class BatchStore:
             self._reject(batch, "too_many_tasks", f"The batch has more than {MOST_ROWS} requests.")
         self._check_tokens(batch)
         if "bad_line" in batch.faults and batch.rows > 1 and not batch.errors:
-            self._reject(batch, "invalid_request", "This line is not a valid request.", line=1 + batch.rows // 2)
+            first = 1 + batch.rows // 2
+            for number in range(first, first + max(1, batch.rows // 10)):
+                self._reject(batch, "invalid_request", "This line is not a valid request.", line=number)
 
     def _wrong_line(self, batch: Batch, line: bytes, seen: set[str]) -> tuple[str, str] | None:
         try:
@@ -240,12 +242,12 @@ class BatchStore:
         now = self._wall()
         age = now - batch.created_at
         if batch.cancelled_at is not None:
-            if now - batch.cancelled_at >= min(batch.seconds * 0.2, 600.0):
+            if "stuck_cancel" not in batch.faults and now - batch.cancelled_at >= min(batch.seconds * 0.2, 600.0):
                 share = 0.0 if "hang" in batch.faults else self._share(batch, batch.cancelled_at)
                 self._finish(batch, "cancelled", share)
         elif age < batch.seconds * _VALIDATING_SHARE:
             batch.status = "validating"
-        elif batch.errors:
+        elif batch.errors or "no_reason" in batch.faults:
             batch.status, batch.ended_at = "failed", now
         elif "expired" in batch.faults and age >= batch.seconds:
             self._finish(batch, "expired", 0.5)
@@ -284,6 +286,10 @@ class BatchStore:
                 self.add_file(id_, f"{batch.id}_{kind}.jsonl", "batch_output")
             else:
                 self.path_of(id_).unlink()
+        if "lost_output" in batch.faults:
+            self.state.files.pop(done, None)
+            batch.output_file_id = done
+            return
         batch.output_file_id = done if done in self.state.files else None
         batch.error_file_id = failed if failed in self.state.files else None
 

@@ -81,10 +81,17 @@ BATCH_MENU: Mapping[str, str] = {
     "misplaced_lines": "good lines in the error file",
     "failed_lines": "rows with an error 500",
     "expired": "half of the rows are done when the window ends",
-    "bad_line": "failed, since one line is not what it should be",
+    "bad_line": "failed, since a tenth of the lines are not what they should be",
     "token_limit": "failed once, since too many tokens wait",
     "strange_state": "a state that no document names, for a while",
-    "torn_line": "an output file whose last line is cut off",
+    "torn_line": "an output file whose last line has no newline",
+    "cut_content": "a third of a file is missing, and nothing says so",
+    "late_batch": "404 and no place in the list for the first 90 seconds of a batch",
+    "oldest_first": "lists of batches begin with the oldest",
+    "stuck_cancel": "a cancelled batch never ends",
+    "lost_output": "completed, and its output file is gone",
+    "no_reason": "failed, without a word why",
+    "wrong_usage": "the usage of a batch is not the sum of its lines",
 }
 
 # What happens in place of an answer, streamed or not.

@@ -75,11 +75,13 @@ class BatchHttp:
                     os.truncate(target, 0)
                     return Broken(Break.GARBLED, "the server sent another part of the file than the one asked for")
                 mode = "ab" if response.status == 206 else "wb"
-                with disk(target), target.open(mode) as file:
+                with target.open(mode) as file:
                     async for piece in response.content.iter_chunked(_PIECE):
-                        file.write(piece)
-                    file.flush()
-                    os.fsync(file.fileno())
+                        with disk(target):  # around the writing alone: a connection that breaks is no full disk
+                            file.write(piece)
+                    with disk(target):
+                        file.flush()
+                        os.fsync(file.fileno())
                 return HttpReply(200, b"", _lower(response.headers))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return Broken(how(error), detail(error))

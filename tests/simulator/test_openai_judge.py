@@ -11,7 +11,7 @@ import pytest
 from judge import ASKED, MODEL, TOOL, here, home, runtime
 
 from arkbatch.batch_jobs.forms import form_for
-from arkbatch.batch_jobs.service import HttpBatchService
+from arkbatch.batch_jobs.http_service import HttpBatchService
 from arkbatch.transport.batch_http import BatchHttp
 
 openai = pytest.importorskip("openai", reason="the openai package is not installed: pip install -e '.[judge]'")
@@ -152,7 +152,7 @@ def test_arkbatch_uploads_as_the_sdk_does(here, lines):
     async def upload():
         async with aiohttp.ClientSession(headers={"Authorization": "Bearer any"}) as session:
             http = BatchHttp(session, here.url)
-            await HttpBatchService(http, form_for(here.url)).put(lines, "in.jsonl", 0)
+            await HttpBatchService(http, form_for(here.url)).upload(lines, "in.jsonl", 0)
 
     asyncio.run(upload())
     assert parts_of(here.tap.requests[-1].body) == parts_of(theirs)

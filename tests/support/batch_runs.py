@@ -13,9 +13,9 @@ from virtual import run_virtual
 
 from arkbatch.batch_jobs.batch_session import BatchSession
 from arkbatch.batch_jobs.forms import form_for
+from arkbatch.batch_jobs.http_service import HttpBatchService
+from arkbatch.batch_jobs.parcel_context import Pacing
 from arkbatch.batch_jobs.parcel_journal import read_parcels
-from arkbatch.batch_jobs.parcel_worker import Pacing
-from arkbatch.batch_jobs.service import HttpBatchService
 from arkbatch.core.job import Secret
 from arkbatch.engine.open_run import OpenRun, ResumeOptions
 from arkbatch.journal.run_directory import RunDirectory
@@ -29,11 +29,14 @@ MODEL = "doubao-seed-1-6-251015"
 class Notes(Observer):
     """Keeps what a person would be told."""
 
-    def __init__(self):
-        self.said = []
+    def __init__(self, details):
+        self.said, self.details = [], details
 
     def noted(self, text):
         self.said.append(text)
+
+    def detailed(self, text):
+        self.details.append(text)
 
 
 class BatchEnd(Struct):
@@ -41,6 +44,7 @@ class BatchEnd(Struct):
     batches: object
     said: list
     seconds: float
+    details: list
 
 
 def rows(count, model=MODEL, **more):
@@ -49,9 +53,9 @@ def rows(count, model=MODEL, **more):
     ]
 
 
-async def one_session(job, *, wall, wrap=None, detach=False, cancel=None, meanwhile=None, options=None):
+async def one_session(job, *, wall, wrap=None, detach=False, cancel=None, meanwhile=None, options=None, details=None):
     """One session. `wrap` may put something around the service, the journals and whatever else is touched."""
-    notes = Notes()
+    notes = Notes([] if details is None else details)
     with OpenRun(job, options or ResumeOptions(), wall=wall) as run:
         form = form_for(job.base_url, job.files.form)
         async with open_batch_http(job) as http:
@@ -66,9 +70,13 @@ async def one_session(job, *, wall, wrap=None, detach=False, cancel=None, meanwh
     return summary, notes.said
 
 
-def batched(job, *sessions, began=BEGAN, **settings):
-    """Sessions one after the other against one simulator; each is the keywords of `one_session`."""
-    counters = Counters()
+def batched(job, *sessions, began=BEGAN, skew=0, between=lambda _: None, pause=0, **settings):
+    """Sessions one after the other against one simulator; each is the keywords of `one_session`.
+
+    skew: seconds by which our clock is ahead of the provider's
+    between, pause: what is done with the batches after each session, and the seconds that pass then
+    """
+    counters, details = Counters(), []
 
     async def main():
         loop = asyncio.get_running_loop()
@@ -82,11 +90,13 @@ def batched(job, *sessions, began=BEGAN, **settings):
             ready = replace(job, base_url=url.replace("/api/v3", "/v1"), api_key=Secret("any"), at_ark=False)
             ended = None
             for keywords in sessions or ({},):
-                ended = await one_session(ready, wall=wall, **keywords)
+                ended = await one_session(ready, wall=lambda: wall() + skew, details=details, **keywords)
+                between(counters.batches)
+                await asyncio.sleep(pause)
             return ended, loop.time() - start
 
     (summary, said), seconds = run_virtual(main())
-    return BatchEnd(summary, counters.batches, said, seconds)
+    return BatchEnd(summary, counters.batches, said, seconds, details)
 
 
 def usage_of_results(job):

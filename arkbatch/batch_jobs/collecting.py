@@ -1,0 +1,210 @@
+"""From a batch that has ended to its records: fetch its files, merge their lines, delete the files at the provider."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import orjson
+
+from arkbatch.batch_jobs.forms import DONE, FAILED
+from arkbatch.batch_jobs.merging import MergedLines, Merger, OutputFiles, spent_in
+from arkbatch.batch_jobs.parcel import Parcel, Stage, rows_done
+from arkbatch.batch_jobs.parcel_context import ParcelContext, cause_of
+from arkbatch.batch_jobs.parcel_rows import rows_of
+from arkbatch.batch_jobs.service import ServiceRefused
+from arkbatch.batch_jobs.wire_lines import read_output_line, read_wire_id
+from arkbatch.core.text import counted
+from arkbatch.core.types import Cause, Failure, Kind
+from arkbatch.journal.journal import end_of_lines
+from arkbatch.journal.run_directory import FAILURES
+
+_OUTPUT_SECONDS = 600.0  # until the files of a batch that has ended must be there
+_AGAIN_SECONDS = 60.0
+_MOST_FETCHES = 3  # of a file that seems to be cut off
+_KINDS = ("output", "error")
+
+
+class ParcelCollecting:
+    """Turns what batches bring into records."""
+
+    def __init__(self, context: ParcelContext, merger: Merger) -> None:
+        self._context = context
+        self._journal = context.journal
+        self._merger = merger
+        self._fetches: dict[int, int] = {}
+
+    async def collect(self, parcel: Parcel) -> None:
+        """Fetch the files of a batch that has ended, and turn their lines into records."""
+        has_begun = parcel.stage == Stage.MERGING or parcel.cut.is_rebuilt
+        if not await self._fetch_files(parcel):
+            return
+        self._explain_failure(parcel)
+        self._journal.write(parcel.number, Stage.MERGING)
+        merged = self._merge(parcel, has_begun=has_begun)
+        self._context.run.journal.sync()
+        self._context.run.refresh_interrupted()
+        self._journal.write(
+            parcel.number,
+            Stage.MERGED,
+            done=merged.done,
+            failed=merged.failed,
+            left=merged.left,
+            missing=merged.missing,
+            doubled=merged.doubled,
+            unknown=merged.unknown,
+            usage=merged.usage,
+            code="spent" if merged.spent or parcel.bad_lines else "",
+        )
+        self._context.say(_summary_of(parcel, merged))
+        if not has_begun:
+            self._compare_usage(parcel, merged)
+        if merged.halt is not None:
+            self._context.stop(merged.halt)
+
+    async def _fetch_files(self, parcel: Parcel) -> bool:
+        """Whether the files of a batch are here, as far as there are any. Otherwise they are tried again later."""
+        ended = parcel.ended
+        assert ended is not None
+        targets = [self._journal.output(parcel.number, kind) for kind in _KINDS]
+        for target, file_id in zip(targets, (ended.output_id, ended.error_id), strict=True):
+            if file_id and not target.exists() and not await self._fetch(parcel, file_id, target):
+                return False
+        if self._are_whole(parcel, targets):
+            return True
+        self._fetches[parcel.number] = self._fetches.get(parcel.number, 1) + 1
+        for target in targets:
+            target.unlink(missing_ok=True)
+        self._context.wait(parcel, _AGAIN_SECONDS)
+        return False
+
+    async def _fetch(self, parcel: Parcel, file_id: str, target: Path) -> bool:
+        """Whether the file is here now. One that the provider does not have may come a little later, or is lost."""
+        context = self._context
+        try:
+            await context.service.fetch(file_id, target)
+        except ServiceRefused as refused:
+            if not refused.is_gone:
+                raise
+            if context.run.wall() < parcel.stage_at + _OUTPUT_SECONDS:
+                context.wait(parcel, _AGAIN_SECONDS)
+            elif context.accepts_loss:
+                return True
+            else:
+                context.stop(cause_of(refused, parcel, context.advice_on_loss(parcel, f"file {file_id}")))
+            return False
+        return True
+
+    def _are_whole(self, parcel: Parcel, targets: list[Path]) -> bool:
+        """Whether the files have the lines that the provider counts, and end with a whole line.
+
+        Neither is certain: a count may be wrong, so that after a few downloads the lines are taken as they are.
+        """
+        tries = self._fetches.get(parcel.number, 1)
+        if parcel.stage == Stage.MERGING or tries >= _MOST_FETCHES:
+            return True
+        if any(_is_cut_off(target) for target in targets):
+            return False
+        ended = parcel.ended
+        if ended is None or ended.state != DONE or tries > 1 or not (ended.output_id or ended.error_id):
+            return True
+        return sum(_lines_in(target) for target in targets) >= rows_done(ended.counts)
+
+    def _merge(self, parcel: Parcel, *, has_begun: bool) -> MergedLines:
+        files = OutputFiles([self._journal.output(parcel.number, kind) for kind in _KINDS])
+        run, known = self._context.run, frozenset[int]()
+        if has_begun:
+            known = spent_in(run.directory / FAILURES, parcel.batch_id)
+        return self._merger.merge(rows_of(run, parcel.cut), files, parcel.batch_id, known)
+
+    def _compare_usage(self, parcel: Parcel, merged: MergedLines) -> None:
+        """Tell `run.log` where the tokens of all lines are not those that the provider counts for the batch."""
+        told = parcel.ended.usage if parcel.ended else {}
+        summed = {name: merged.usage.get(name, 0) for name in told}
+        if told and summed != told:
+            pairs = ", ".join(f"{name} {summed[name]:,} and {told[name]:,}" for name in told)
+            self._context.detail(
+                f"parcel {parcel.number}: the tokens of its lines and those that the provider counts differ ({pairs}); "
+                "the lines are counted"
+            )
+
+    def _explain_failure(self, parcel: Parcel) -> None:
+        """A batch that was refused as a whole: for lines of it, or for something that a person has to change."""
+        ended = parcel.ended
+        assert ended is not None
+        if ended.state != FAILED or ended.output_id or ended.error_id:
+            return
+        reason = ended.reason or "the provider gives no reason"
+        refused_rows = _rows_of_lines(self._journal.requests(parcel.number), parcel.bad_lines)
+        failures = [
+            Failure(row, Cause(Kind.BAD_ROW, ended.code, f"the provider refused the line of this row: {why or reason}"))
+            for row in (rows_of(self._context.run, parcel.cut) if refused_rows else ())
+            if (why := refused_rows.get(row.number)) is not None
+        ]
+        for failure in failures:
+            self._context.record(failure)
+        if not failures:
+            self._context.stop(cause_of(ServiceRefused(400, ended.code, reason), parcel))
+
+    async def delete_files(self, parcel: Parcel) -> None:
+        """Delete the files at the provider, and ours."""
+        service = self._context.service
+        if not self._context.run.job.files.keep_remote:
+            ended = parcel.ended
+            ids = [*parcel.file_ids, *((ended.output_id, ended.error_id) if ended else ())]
+            if parcel.uploads_lost:
+                ids += [file.id async for file in service.list_files(parcel.name)]
+            for file_id in dict.fromkeys(filter(None, ids)):
+                await service.delete(file_id)
+        self._journal.write(parcel.number, Stage.CLOSED)
+        self._journal.remove_files(parcel)
+
+
+def _summary_of(parcel: Parcel, merged: MergedLines) -> str:
+    is_refused = parcel.state == FAILED and merged.missing == parcel.cut.rows - merged.failed
+    odd = [
+        counted(count, what)
+        for count, what in (
+            (0 if is_refused or parcel.bad_lines else merged.missing, "row without a line"),
+            (merged.doubled, "doubled line"),
+            (merged.unknown, "line of no row here"),
+        )
+        if count
+    ]
+    told = f"; {', '.join(odd)}" if odd else ""
+    failed = merged.failed + len(parcel.bad_lines)
+    return f"parcel {parcel.number} {parcel.state}: {merged.done} succeeded, {failed} failed, {merged.left} left{told}"
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Whether the last line of a file is no JSON, as after a download that ended early."""
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        file.seek(end_of_lines(path))
+        rest = file.read().strip()
+    try:
+        orjson.loads(rest or b"0")
+    except orjson.JSONDecodeError:
+        return True
+    return False
+
+
+def _lines_in(path: Path) -> int:
+    if not path.exists():
+        return 0
+    with path.open("rb") as file:
+        count, last = 0, b"\n"
+        while piece := file.read(1 << 20):
+            count, last = count + piece.count(b"\n"), piece[-1:]
+    return count + (last != b"\n")
+
+
+def _rows_of_lines(path: Path, lines: Mapping[int, str]) -> dict[int, str]:
+    """The rows whose requests are these lines of the file, from 1, with what is said of each."""
+    rows: dict[int, str] = {}
+    if not lines or not path.exists():
+        return rows
+    with path.open("rb") as file:
+        for number, text in enumerate(file, 1):
+            if number in lines and (found := read_output_line(text)) and (wire := read_wire_id(found.custom_id)):
+                rows[wire.row] = lines[number]
+    return rows
