@@ -1,9 +1,9 @@
 """The coordinator: which worker has which shard, who is lost, and the leases on the limits of all.
 
-Pure: `now` comes in. A worker pulls a shard, tells that it has begun, and is heard with each lease, at least once a
-second. One that was not heard for a while is taken for dead and its shard goes to another worker; should it live, it
-gets no lease any more and stops. A shard whose workers die again and again is given up, so that one row that kills its
-process does not keep the run from ending.
+Pure: `now` comes in. A worker asks for a shard, says when it begins, and asks for a lease at least once a second. A
+worker that says nothing for some seconds is taken for dead, and its shard goes to another worker. If it is alive after
+all, it gets no lease any more and stops. A shard whose workers die again and again is given up, so that one row that
+kills its process does not keep the run from ending.
 """
 
 from collections import deque
@@ -12,17 +12,28 @@ from collections.abc import Iterable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arkbatch.cluster.messages import Beat, Begun, Ended, LeaseMessage, LeaseReply, NextShard, WorkerCounts
+from arkbatch.cluster.cluster_counts import ClusterCounts
+from arkbatch.cluster.messages import (
+    AttemptBegan,
+    AttemptEnded,
+    Heartbeat,
+    LeaseMessage,
+    LeaseReply,
+    NextShard,
+    WorkerCounts,
+)
 from arkbatch.core.types import Cause, Kind
-from arkbatch.limits.lease_core import LOST_AFTER, Amounts, Lease, LeaseCore
+from arkbatch.limits.lease_core import LeaseCore
+from arkbatch.limits.lease_messages import Amounts, Lease
+from arkbatch.limits.lease_workers import LOST_AFTER_SECONDS
 
-MOST_ATTEMPTS = 5  # that may die at one shard
+MAX_ATTEMPTS = 5  # that may die at one shard
 PREPARING_SECONDS = 60.0  # between a claim and the first message; opening a run of a million records takes some
-ASK_AGAIN = 1.0  # s, where all shards are being worked on
-LONG_AFTER = 5.0  # s without a message, after which the state says so
+ASK_AGAIN_SECONDS = 1.0  # where all shards are being worked on
+CHECK_SECONDS = 0.25  # between two looks for lost workers
 
 
-class Working(Struct):
+class AttemptInProgress(Struct):
     """An attempt in progress. `attempt`: None until it has begun."""
 
     worker: str
@@ -60,46 +71,62 @@ class Coordinator:
         self.core = core
         self._count = shards
         self._finished = set(finished)
-        self._waiting = deque(index for index in range(shards) if index not in self._finished)
-        self._working: dict[int, Working] = {}
+        self._queue = deque(index for index in range(shards) if index not in self._finished)
+        self._waiting = set(self._queue)  # a shard that is in the queue and not here was taken out of it
+        self._working: dict[int, AttemptInProgress] = {}
         self._crashes: dict[int, int] = {}
-        self._ended_counts: dict[int, WorkerCounts] = {}
+        self._counts = ClusterCounts()
+        self._checked_at = -CHECK_SECONDS
         self.given_up: dict[int, str] = {}
         self.halt: Cause | None = None
         self.is_draining = False
         self.pauses: set[str] = set()
-        self.troubles: deque[str] = deque(maxlen=100)
+        self.troubles: list[str] = []
 
     # ---- what workers say
 
     def next_shard(self, now: float, worker: str) -> NextShard:
-        """Give the worker a shard. One that it had before, and did not end, died with it."""
-        self.look(now)
+        """Give the worker a shard. A shard that it began before, and did not end, counts as a crash."""
+        self.check_workers(now)
         for shard, working in list(self._working.items()):
+            if working.worker == worker and working.attempt is None:
+                return NextShard(shard)  # the answer before did not arrive
             if working.worker == worker:
                 self._lose(shard, "its worker began anew")
         if self.is_over or self.is_draining:
             return NextShard(is_over=True)
         if not self._waiting or now < self._hands_out_from:
-            return NextShard(wait=ASK_AGAIN)
-        shard = self._waiting.popleft()
-        self._working[shard] = Working(worker, now + PREPARING_SECONDS - LOST_AFTER)
+            return NextShard(wait=ASK_AGAIN_SECONDS)
+        shard = self._take_from_queue()
+        self._working[shard] = AttemptInProgress(worker, now + PREPARING_SECONDS - LOST_AFTER_SECONDS)
         return NextShard(shard)
 
-    def begun(self, now: float, message: Begun) -> None:
-        """An attempt begins. It also tells a coordinator that began anew who works on what."""
+    def _take_from_queue(self) -> int:
+        while (shard := self._queue.popleft()) not in self._waiting:
+            pass
+        self._waiting.remove(shard)
+        return shard
+
+    def _put_back(self, shard: int) -> None:
+        if shard not in self._waiting:
+            self._waiting.add(shard)
+            self._queue.append(shard)
+
+    def attempt_began(self, now: float, message: AttemptBegan) -> None:
+        """Note an attempt. It also tells a coordinator that was restarted who works on what."""
         self.core.admit(message.shard, message.attempt)
         working = self._adopt(now, message.shard, message.worker)
         working.attempt = message.attempt
 
-    def beat(self, now: float, message: Beat) -> None:
+    def heartbeat(self, now: float, message: Heartbeat) -> None:
+        """Note that a worker is alive which prepares a shard."""
         working = self._working.get(message.shard)
         if working is not None and working.worker == message.worker:
             working.heard_at = max(working.heard_at, now)
 
     def lease(self, now: float, message: LeaseMessage) -> LeaseReply:
         """Grant a lease, which is also how a worker is known to live."""
-        self.look(now)
+        self.check_workers(now)
         request = message.request
         working = self._working.get(request.shard)
         if request.shard in self._finished or self.core.is_fenced(request.shard, request.attempt):
@@ -114,42 +141,55 @@ class Coordinator:
             request = replace(request, wanted=Amounts())
         return LeaseReply(self.core.lease(now, request), self.is_draining)
 
-    def ended(self, now: float, message: Ended) -> None:
-        """An attempt is over, well or not."""
-        del now
+    def attempt_ended(self, message: AttemptEnded) -> None:
+        """Note the end of an attempt, whether its shard is finished or not."""
         shard, working = message.shard, self._working.get(message.shard)
         self.core.forget(message.worker)
         if message.is_finished:
             self._finished.add(shard)
-            self._ended_counts[shard] = message.counts
-            if shard in self._waiting:
-                self._waiting.remove(shard)
-        if working is None or (working.worker, working.attempt) != (message.worker, message.attempt):
+            self._waiting.discard(shard)
+        if working is None or (working.worker, working.attempt or 0) != (message.worker, message.attempt):
+            if message.is_finished and working is None:
+                self._counts.end(shard, message.counts)
             return
         del self._working[shard]
-        if self.core.budget is not None:
-            self.core.budget.end(shard, message.attempt, message.spent)
+        self._counts.end(shard, message.counts)
+        self._end_budget(message)
         if message.is_finished:
             return
-        self._ended_counts[shard] = message.counts
         if message.halt is not None:
             self.halt, self.is_draining = message.halt, True
-            self._waiting.appendleft(shard)
+            self._put_back(shard)
         elif message.was_stopped:
-            self._waiting.appendleft(shard)
+            self._put_back(shard)
         else:
             self._count_crash(shard, message.trouble)
 
+    def _end_budget(self, message: AttemptEnded) -> None:
+        """Only what a finished shard has spent stays charged; of an unfinished one the next attempt reports it."""
+        budget = self.core.budget
+        if budget is None:
+            return
+        if message.is_finished:
+            budget.end(message.shard, message.attempt, message.spent)
+        elif message.was_stopped or message.halt is not None:
+            budget.report(message.shard, message.attempt, message.spent, 0, gives_back=True)
+        else:
+            budget.lose(message.shard)
+
     # ---- what time alone brings
 
-    def look(self, now: float) -> None:
-        """Take shards from workers that were not heard for long."""
+    def check_workers(self, now: float) -> None:
+        """Take shards from workers that said nothing for long."""
+        if now - self._checked_at < CHECK_SECONDS:
+            return
+        self._checked_at = now
         for shard, working in list(self._working.items()):
-            if now - working.heard_at > LOST_AFTER:
-                self._lose(shard, f"worker {working.worker} was not heard for {LOST_AFTER:.0f} s")
+            if now - working.heard_at > LOST_AFTER_SECONDS:
+                self._lose(shard, f"worker {working.worker} was not heard for {LOST_AFTER_SECONDS:.0f} s")
 
     def worker_died(self, worker: str, why: str) -> None:
-        """Somebody who started the worker knows that it is dead."""
+        """Take the shard from a worker of which it is known that it is dead."""
         for shard, working in list(self._working.items()):
             if working.worker == worker:
                 self._lose(shard, why)
@@ -159,25 +199,25 @@ class Coordinator:
         self.core.forget(working.worker)
         if working.attempt is not None:
             self.core.admit(shard, working.attempt + 1)
-        self._ended_counts[shard] = working.counts
+        self._counts.end(shard, working.counts)
         self._count_crash(shard, why)
 
     def _count_crash(self, shard: int, why: str) -> None:
         crashes = self._crashes[shard] = self._crashes.get(shard, 0) + 1
-        self.troubles.append(f"shard {shard}: {why} (attempt {crashes} of {MOST_ATTEMPTS})")
-        if crashes >= MOST_ATTEMPTS:
-            self.given_up[shard] = why
-            if self.halt is None:
-                self.halt = _given_up(shard, why)
-        else:
-            self._waiting.append(shard)
+        self.troubles.append(f"Shard {shard}: {why} (attempt {crashes} of {MAX_ATTEMPTS}).")
+        if crashes < MAX_ATTEMPTS:
+            self._put_back(shard)
+            return
+        self.given_up[shard] = why
+        if self.halt is None:
+            self.halt = _given_up(shard, why)
 
-    def _adopt(self, now: float, shard: int, worker: str) -> Working:
-        if shard in self._waiting:
-            self._waiting.remove(shard)
+    def _adopt(self, now: float, shard: int, worker: str) -> AttemptInProgress:
+        self._waiting.discard(shard)
         working = self._working.get(shard)
         if working is None or working.worker != worker:
-            working = self._working[shard] = Working(worker, now)
+            self._counts.begin(shard)
+            working = self._working[shard] = AttemptInProgress(worker, now)
         working.heard_at = now
         return working
 
@@ -191,16 +231,14 @@ class Coordinator:
     @property
     def opened(self) -> int:
         """Shards whose number of rows is known."""
-        both = {**self._ended_counts, **{shard: working.counts for shard, working in self._working.items()}}
-        return sum(counts.rows > 0 for counts in both.values())
+        return self._counts.opened + sum(working.counts.rows > 0 for working in self._working.values())
 
     def drain(self) -> None:
         """Have all workers end their calls in flight and stop."""
         self.is_draining = True
 
     def state(self) -> ClusterState:
-        present = [working.counts for working in self._working.values()]
-        past = [counts for shard, counts in self._ended_counts.items() if shard not in self._working]
+        """Return how the run stands. The cost depends on the number of workers, and not of shards."""
         return ClusterState(
             shards=self._count,
             finished=len(self._finished),
@@ -210,28 +248,15 @@ class Coordinator:
             given_up=self.given_up,
             halt=self.halt,
             is_over=self.is_over,
-            counts=_sum(past, present),
+            counts=self._counts.total(working.counts for working in self._working.values()),
             lease_calls=self.core.calls,
         )
-
-
-def _sum(past: list[WorkerCounts], present: list[WorkerCounts]) -> WorkerCounts:
-    both = [*past, *present]
-    return WorkerCounts(
-        rows=sum(each.rows for each in both),
-        done=sum(each.done for each in both),
-        failed=sum(each.failed for each in both),
-        recorded=sum(each.recorded for each in both),
-        retried=sum(each.retried for each in both),
-        requests_per_minute=sum(each.requests_per_minute for each in present),
-        tokens_per_minute=sum(each.tokens_per_minute for each in present),
-    )
 
 
 def _given_up(shard: int, why: str) -> Cause:
     return Cause(
         Kind.UNFINISHED,
         "shard_given_up",
-        f"shard {shard} was given up after {MOST_ATTEMPTS} attempts: {why}",
+        f"shard {shard} was given up after {MAX_ATTEMPTS} attempts: {why}",
         f"Look at the log of its last attempt (shards/{shard:06}.*/run.log), then run the same command again.",
     )

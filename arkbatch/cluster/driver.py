@@ -16,7 +16,8 @@ from arkbatch.engine.wiring import build_pace
 from arkbatch.journal.journal import read_ledger
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.journal.shard_files import ShardDirectory, ShardPlan
-from arkbatch.limits.lease_core import LeaseCore, SharedLimits
+from arkbatch.limits.lease_core import LeaseCore
+from arkbatch.limits.lease_messages import SharedLimits
 from arkbatch.limits.shared_pace import SharedPace
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import FoundRows, Progress, RowRate
@@ -109,8 +110,8 @@ class ClusterProgress:
 
     def look(self, now: float) -> Progress:
         """One look, told to the observer together with what went wrong since the last."""
-        self._coordinator.look(now)
-        for trouble in list(self._coordinator.troubles)[self._told :]:
+        self._coordinator.check_workers(now)
+        for trouble in self._coordinator.troubles[self._told :]:
             self._observer.noted(trouble)
         self._told = len(self._coordinator.troubles)
         state = self._coordinator.state()

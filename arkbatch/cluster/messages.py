@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from arkbatch.core.types import Cause
-from arkbatch.limits.lease_core import Lease, LeaseRequest
+from arkbatch.limits.lease_messages import Lease, LeaseRequest
 
 
 class WorkerCounts(Struct, frozen=True, omit_defaults=True):
@@ -32,7 +32,7 @@ class NextShard(Struct, frozen=True, omit_defaults=True):
     is_over: bool = False
 
 
-class Begun(Struct, frozen=True):
+class AttemptBegan(Struct, frozen=True):
     """A worker has claimed an attempt. Earlier attempts at the shard get no lease any more."""
 
     worker: str
@@ -40,7 +40,7 @@ class Begun(Struct, frozen=True):
     attempt: int
 
 
-class Beat(Struct, frozen=True):
+class Heartbeat(Struct, frozen=True):
     """A worker is alive while it prepares a shard, and sends nothing."""
 
     worker: str
@@ -61,7 +61,7 @@ class LeaseReply(Struct, frozen=True, omit_defaults=True):
     is_draining: bool = False
 
 
-class Ended(Struct, frozen=True, omit_defaults=True):
+class AttemptEnded(Struct, frozen=True, omit_defaults=True):
     """An attempt has ended.
 
     is_finished: every row of the shard has its record; spent: of the budget, by all attempts together

@@ -21,9 +21,9 @@ from msgspec import Struct
 
 from arkbatch.cluster.coordinator import ClusterState, Coordinator
 from arkbatch.cluster.messages import (
-    Beat,
-    Begun,
-    Ended,
+    AttemptBegan,
+    AttemptEnded,
+    Heartbeat,
     LeaseMessage,
     LeaseReply,
     MessageTaken,
@@ -33,7 +33,7 @@ from arkbatch.cluster.messages import (
 from arkbatch.core.errors import ArkbatchError, RunDirectoryError, UsageError
 from arkbatch.journal.run_directory import replace_file
 from arkbatch.journal.shard_files import ShardDirectory
-from arkbatch.limits.lease_core import Lease, LeaseRequest
+from arkbatch.limits.lease_messages import Lease, LeaseRequest
 from arkbatch.limits.rate_source import CoordinatorLost
 
 LOOPBACK = "127.0.0.1"
@@ -115,21 +115,21 @@ def _routes(coordinator: Coordinator, clock: Callable[[], float]) -> list[tuple[
     def next_shard(message: NextRequest) -> NextShard:
         return coordinator.next_shard(clock(), message.worker)
 
-    def begun(message: Begun) -> MessageTaken:
-        coordinator.begun(clock(), message)
+    def begun(message: AttemptBegan) -> MessageTaken:
+        coordinator.attempt_began(clock(), message)
         return MessageTaken()
 
-    def beat(message: Beat) -> MessageTaken:
-        coordinator.beat(clock(), message)
+    def beat(message: Heartbeat) -> MessageTaken:
+        coordinator.heartbeat(clock(), message)
         return MessageTaken()
 
-    def ended(message: Ended) -> MessageTaken:
-        coordinator.ended(clock(), message)
+    def ended(message: AttemptEnded) -> MessageTaken:
+        coordinator.attempt_ended(message)
         return MessageTaken()
 
     def state(message: MessageTaken) -> ClusterState:
         del message
-        coordinator.look(clock())
+        coordinator.check_workers(clock())
         return coordinator.state()
 
     def lease(message: LeaseMessage) -> LeaseReply:
@@ -137,10 +137,10 @@ def _routes(coordinator: Coordinator, clock: Callable[[], float]) -> list[tuple[
 
     return [
         ("/next", NextRequest, next_shard),
-        ("/begun", Begun, begun),
-        ("/beat", Beat, beat),
+        ("/begun", AttemptBegan, begun),
+        ("/beat", Heartbeat, beat),
         ("/lease", LeaseMessage, lease),
-        ("/ended", Ended, ended),
+        ("/ended", AttemptEnded, ended),
         ("/state", MessageTaken, state),
     ]
 

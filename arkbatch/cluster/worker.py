@@ -11,9 +11,9 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from arkbatch.cluster.messages import (
-    Beat,
-    Begun,
-    Ended,
+    AttemptBegan,
+    AttemptEnded,
+    Heartbeat,
     LeaseMessage,
     LeaseReply,
     MessageTaken,
@@ -27,7 +27,7 @@ from arkbatch.core.errors import ArkbatchError, StorageFull
 from arkbatch.core.job import Job
 from arkbatch.engine.session import Session
 from arkbatch.journal.shard_files import Shard, ShardDirectory
-from arkbatch.limits.lease_core import Lease, LeaseRequest
+from arkbatch.limits.lease_messages import Lease, LeaseRequest
 from arkbatch.limits.rate_source import LeasedRates, ShardTaken
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import FoundRows, Progress
@@ -120,10 +120,12 @@ class Worker:
 
     async def _work_on(self, shard: Shard) -> None:
         counting, attempt = _Counting(), None
-        ended = Ended(self._name, shard.index, 0, is_finished=False, was_stopped=True)
+        ended = AttemptEnded(self._name, shard.index, 0, is_finished=False, was_stopped=True)
         try:
             attempt = await self._prepare(shard)
-            await self._client.send_patiently("/begun", Begun(self._name, shard.index, attempt.number), MessageTaken)
+            await self._client.send_patiently(
+                "/begun", AttemptBegan(self._name, shard.index, attempt.number), MessageTaken
+            )
             result, spent = await self._run(attempt, counting)
             ended = self._ended_well(result, spent, counting)
         except ShardTaken as taken:
@@ -135,13 +137,13 @@ class Worker:
         except ArkbatchError as error:
             self.report.troubles.append(str(error))
             number = attempt.number if attempt is not None else 0
-            ended = Ended(self._name, shard.index, number, is_finished=False, trouble=str(error))
+            ended = AttemptEnded(self._name, shard.index, number, is_finished=False, trouble=str(error))
         await self._client.send_patiently("/ended", ended, MessageTaken)
 
-    def _ended_well(self, result: ShardResult, spent: int, counting: _Counting) -> Ended:
+    def _ended_well(self, result: ShardResult, spent: int, counting: _Counting) -> AttemptEnded:
         summary = result.summary
         self.report.shards += result.is_finished
-        return Ended(
+        return AttemptEnded(
             self._name,
             result.shard,
             result.attempt,
@@ -157,7 +159,7 @@ class Worker:
         """Claim an attempt in a thread, since a shard may have to be fetched, and be heard meanwhile."""
         work = asyncio.ensure_future(asyncio.to_thread(begin_attempt, self._shards, shard))
         while not (await asyncio.wait([work], timeout=BEAT_SECONDS))[0]:
-            await self._client.send_patiently("/beat", Beat(self._name, shard.index), MessageTaken)
+            await self._client.send_patiently("/beat", Heartbeat(self._name, shard.index), MessageTaken)
         return work.result()
 
     async def _run(self, attempt: ShardAttempt, counting: _Counting) -> tuple[ShardResult, int]:

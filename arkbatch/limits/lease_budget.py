@@ -41,11 +41,12 @@ class SharedBudget:
         self._most = most
         self._charged = spent  # by what is recorded, and by shares of workers that were lost
         self._shares: dict[int, _Share] = {}
+        self._granted = self._spent = 0  # by all shares together
 
     @property
     def left(self) -> int:
         """What nobody holds."""
-        return self._most - self._charged - sum(share.granted for share in self._shares.values())
+        return self._most - self._charged - self._granted
 
     @property
     def is_short(self) -> bool:
@@ -54,7 +55,7 @@ class SharedBudget:
 
     def begin_with(self, shard: int, spent: int) -> None:
         """What the records of a shard that is not finished have spent. Its next attempt reports this as its own."""
-        self._shares[shard] = _Share(0, spent, spent)
+        self._put(shard, _Share(0, spent, spent))
 
     def allow(self, most: int) -> None:
         """Another budget from now on."""
@@ -63,9 +64,14 @@ class SharedBudget:
     def report(self, shard: int, attempt: int, spent: int, held: int, *, gives_back: bool) -> int:
         """Note what an attempt has committed so far. Returns its share, from now on."""
         share = self._share_of(shard, attempt)
+        self._spent += max(spent - share.spent, 0)
         share.spent, share.held = max(share.spent, spent), held
-        if gives_back:
-            share.granted = min(share.granted, share.spent + held)
+        if share.granted < share.spent:  # a call took more than was held for it
+            self._granted += share.spent - share.granted
+            share.granted = share.spent
+        if gives_back and share.granted > share.spent + held:
+            self._granted -= share.granted - share.spent - held
+            share.granted = share.spent + held
         return share.granted
 
     def extend(self, shard: int, attempt: int, needed: int) -> BudgetAnswer:
@@ -75,17 +81,19 @@ class SharedBudget:
         if missing <= 0:
             return BudgetAnswer.GRANTED
         if missing <= self.left:
-            share.granted += missing + (self.left - missing) // (STEP_SHARE * max(len(self._shares), 1))
+            more = missing + (self.left - missing) // (STEP_SHARE * max(len(self._shares), 1))
+            share.granted += more
+            self._granted += more
             return BudgetAnswer.GRANTED
-        others = [each for each in self._shares.values() if each is not share]
-        may_return = share.held + sum(each.granted - each.spent for each in others)
+        others = (self._granted - share.granted) - (self._spent - share.spent)
+        may_return = share.held + others
         return BudgetAnswer.WAIT if may_return > 0 else BudgetAnswer.USED_UP
 
     def end(self, shard: int, attempt: int, spent: int) -> None:
         """An attempt has ended in order: only what it spent stays charged."""
         share = self._share_of(shard, attempt)
         self._charged += max(share.spent, spent)
-        del self._shares[shard]
+        self._take_away(shard)
 
     def lose(self, shard: int) -> None:
         """A worker died or was shut out: what it was granted and is not known to have spent stays charged.
@@ -95,14 +103,27 @@ class SharedBudget:
         share = self._shares.get(shard)
         if share is not None:
             self._charged += share.granted - share.spent
-            self._shares[shard] = _Share(share.attempt, share.spent, share.spent)
+            self._put(shard, _Share(share.attempt, share.spent, share.spent))
 
     def _share_of(self, shard: int, attempt: int) -> _Share:
         share = self._shares.get(shard)
         if share is None:
-            share = self._shares[shard] = _Share(attempt)
+            share = _Share(attempt)
+            self._put(shard, share)
         elif share.attempt != attempt:
             self.lose(shard)
             share = self._shares[shard]
             share.attempt = attempt
         return share
+
+    def _put(self, shard: int, share: _Share) -> None:
+        self._take_away(shard)
+        self._shares[shard] = share
+        self._granted += share.granted
+        self._spent += share.spent
+
+    def _take_away(self, shard: int) -> None:
+        share = self._shares.pop(shard, None)
+        if share is not None:
+            self._granted -= share.granted
+            self._spent -= share.spent

@@ -20,117 +20,33 @@ The reasoning:
 """
 
 import math
-from collections.abc import Sequence
+from collections import deque
 from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from arkbatch.core.types import Scope
-from arkbatch.limits.lease_budget import BudgetAnswer, SharedBudget
-from arkbatch.limits.lease_meter import LeaseMeter
+from arkbatch.limits.lease_budget import SharedBudget
+from arkbatch.limits.lease_messages import (
+    LONGEST_CHUNK,
+    SHORTEST_CHUNK,
+    UNLIMITED,
+    Amounts,
+    Lease,
+    LeaseReport,
+    LeaseRequest,
+    Settlement,
+    SharedLimits,
+)
+from arkbatch.limits.lease_meter import KEPT_SECONDS, LeaseMeter
+from arkbatch.limits.lease_workers import LeaseWorkers
 
-SHORTEST_CHUNK, LONGEST_CHUNK = 0.25, 1.0  # s
 CALLS_IN_A_CHUNK = 4  # a chunk is as long as it takes a worker to send so many, within these bounds
+LEASES_A_SECOND = 1_000  # of all workers together, so that the coordinator stays below half a core
 LIFE_IN_CHUNKS = 2.0
 CATCH_UP = 1.1  # times a chunk, so that a worker that asks a little late loses nothing
 LONGEST_RESERVATION = 2.0  # s; a slot further away is not reserved, since much may change until then
-SEEN_WITHIN = 3.0  # s; a worker that was not heard for so long takes no part in the fair share
-LOST_AFTER = 10.0  # s; then its places are free for others
-UNLIMITED = 1 << 53  # stands for "no limit" in an amount; also JavaScript can read it
-
-
-class Amounts(Struct, frozen=True, omit_defaults=True):
-    """Calls, and the tokens that they reserve or used."""
-
-    requests: int = 0
-    tokens: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-
-
-class SharedLimits(Struct, frozen=True, omit_defaults=True):
-    """The limits of all workers together. None: no such limit. `budget` in the smallest unit that counts."""
-
-    concurrency: int
-    requests_per_minute: float | None = None
-    tokens_per_minute: float | None = None
-    input_tokens_per_minute: float | None = None
-    output_tokens_per_minute: float | None = None
-    budget: int | None = None
-
-
-class LeaseReport(Struct, frozen=True, omit_defaults=True):
-    """A lease is over: what the calls sent under it had reserved, and when the last of them started."""
-
-    lease: int
-    used: Amounts = Amounts()
-    seconds_ago: float = 0.0
-
-
-class Settlement(Struct, frozen=True, omit_defaults=True):
-    """Calls that were sent under a lease have ended: what they used beyond what they reserved, or less (negative)."""
-
-    lease: int
-    difference: Amounts = Amounts()
-
-
-class LoadRefusal(Struct, frozen=True, omit_defaults=True):
-    """The service refused a call for the load. `retry_after`: the wait that it asked for."""
-
-    scope: Scope
-    sent_seconds_ago: float = 0.0
-    retry_after: float | None = None
-
-
-class LeaseRequest(Struct, frozen=True, omit_defaults=True):
-    """What a worker tells and asks about once a second.
-
-    shard, attempt: for which it works; first: of the first call in line, less than that is of no use
-    wanted: what it could send in a second; places: calls at once that it could use
-    answered: calls that the service answered, or refused as wrong, since the last message
-    is_away: this worker finds the service away
-    spent, held: of the budget; needed: what a call may take that does not fit into its share
-    gives_back: it needs no more of the budget than it has committed
-    """
-
-    worker: str
-    shard: int
-    attempt: int
-    wanted: Amounts = Amounts()
-    first: Amounts = Amounts()
-    in_flight: int = 0
-    places: int = 0
-    reports: Sequence[LeaseReport] = ()
-    settlements: Sequence[Settlement] = ()
-    refusals: Sequence[LoadRefusal] = ()
-    answered: int = 0
-    is_away: bool = False
-    spent: int = 0
-    held: int = 0
-    needed: int = 0
-    gives_back: bool = False
-
-
-class Lease(Struct, frozen=True, omit_defaults=True):
-    """A share of the limits.
-
-    lease: its number, 0 if nothing was granted; then `starts_in` says when to ask again
-    starts_in, ends_in: seconds after this message; places: calls in flight at most, until the next message
-    budget: the share of the budget, None without one; budget_answer: to a wish for more
-    is_fenced: another worker has this shard now, stop
-    """
-
-    lease: int = 0
-    starts_in: float = 0.0
-    ends_in: float = 0.0
-    granted: Amounts = Amounts()
-    places: int = 0
-    budget: int | None = None
-    budget_answer: BudgetAnswer | None = None
-    budget_is_short: bool = False
-    is_fenced: bool = False
-    reason: str = ""
 
 
 class AdaptivePace(Protocol):
@@ -170,16 +86,6 @@ class _OpenLease(Struct):
     pending: list[Amounts] = []
 
 
-class _Worker(Struct):
-    """What the core knows of a worker. `wants_more`: it could have used more than it was granted last."""
-
-    seen_at: float
-    in_flight: int = 0
-    places: int = 0
-    wanted_places: int = 0
-    wants_more: bool = False
-
-
 class LeaseCore:
     """One for each account and model. Not for threads.
 
@@ -194,8 +100,12 @@ class LeaseCore:
         self.budget = None if limits.budget is None else SharedBudget(limits.budget, spent)
         self._meters = [None if limit is None else LeaseMeter(limit, now) for limit in _per_minute(limits)]
         self._pace = pace
-        self._workers: dict[str, _Worker] = {}
-        self._leases: dict[int, _OpenLease] = {}  # the newest last; forgotten when nothing can be settled any more
+        self._workers = LeaseWorkers()
+        self._leases: dict[int, _OpenLease] = {}  # those whose charge still lies in the window
+        self._ends: deque[tuple[float, int]] = (
+            deque()
+        )  # when each of them ends, in the order in which they were granted
+        self._first = first
         self._attempts: dict[int, int] = {}  # the attempt that may work, by shard
         self._number = first - 1
         self._last_begin = now
@@ -224,7 +134,7 @@ class LeaseCore:
 
     def forget(self, worker: str) -> None:
         """A worker is gone; its leases end by themselves."""
-        self._workers.pop(worker, None)
+        self._workers.forget(worker)
         if self._prober == worker:
             self._prober = None
 
@@ -235,7 +145,7 @@ class LeaseCore:
     @property
     def in_flight(self) -> int:
         """Calls in flight at all workers, as last told."""
-        return sum(worker.in_flight for worker in self._workers.values())
+        return self._workers.in_flight
 
     # ---- what a worker asks
 
@@ -249,7 +159,7 @@ class LeaseCore:
         self._attempts[request.shard] = request.attempt
         common = self._with_budget(request, Lease(places=self._share_places(request)))
         if not request.wanted.requests:
-            self._workers[request.worker].wants_more = False
+            self._workers.note_demand(now, request.worker, wants_more=False)
             return replace(common, starts_in=LONGEST_CHUNK)
         if self._prober is not None and self._prober != request.worker:
             return replace(common, starts_in=LONGEST_CHUNK, reason="the service is away")
@@ -260,8 +170,7 @@ class LeaseCore:
             self._close(now, report)
         for settlement in request.settlements:
             self._settle(now, settlement)
-        worker = self._workers.setdefault(request.worker, _Worker(now))
-        worker.seen_at, worker.in_flight = now, request.in_flight
+        self._workers.see(now, request.worker, request.in_flight)
         if self._pace is not None:
             for refusal in request.refusals:
                 self._pace.refused(now, refusal.scope, refusal.retry_after, now - refusal.sent_seconds_ago)
@@ -288,8 +197,9 @@ class LeaseCore:
     def _settle(self, now: float, settlement: Settlement) -> None:
         lease = self._leases.get(settlement.lease)
         if lease is None:
-            return
-        if lease.closed_at is None:
+            if self._first <= settlement.lease <= self._number:  # its charge has left the window
+                self._book(now, now - KEPT_SECONDS, settlement.difference)
+        elif lease.closed_at is None:
             lease.pending.append(settlement.difference)
         else:
             self._book(now, lease.closed_at, settlement.difference)
@@ -302,19 +212,11 @@ class LeaseCore:
     # ---- places and budget
 
     def _share_places(self, request: LeaseRequest) -> int:
-        """Calls in flight for this worker: an even share of what is free, and never more than all together may have."""
+        """Return how many calls at once this worker may have."""
         most = self.limits.concurrency
         if self._pace is not None and self._pace.places is not None:
             most = min(most, self._pace.places)
-        worker = self._workers[request.worker]
-        worker.wanted_places = request.places
-        others = [each for each in self._workers.values() if each is not worker]
-        even = max(1, most // (len(others) + 1))
-        # Who holds more than its share gives way, so that a worker that comes later finds room in a second.
-        share = max(even, most - sum(min(each.wanted_places, even) for each in others))
-        free = max(0, most - sum(max(each.places, each.in_flight) for each in others))
-        worker.places = min(request.places, share, free)
-        return worker.places
+        return self._workers.share_places(request.worker, request.places, most)
 
     def _with_budget(self, request: LeaseRequest, lease: Lease) -> Lease:
         budget = self.budget
@@ -347,6 +249,7 @@ class LeaseCore:
         self._number += 1
         self._last_begin = begins
         self._leases[self._number] = _OpenLease(begins, ends, granted)
+        self._ends.append((ends, self._number))
         for meter, amount in zip(self._meters, _parts(granted), strict=True):
             if meter is not None:
                 meter.take(begins, ends, amount)
@@ -369,25 +272,22 @@ class LeaseCore:
         requests = self._meters[0]
         if requests is None:
             return SHORTEST_CHUNK if len(self._workers) < CALLS_IN_A_CHUNK else LONGEST_CHUNK
-        needed = CALLS_IN_A_CHUNK * max(1, len(self._workers)) / requests.per_second
+        workers = len(self._workers)
+        needed = max(CALLS_IN_A_CHUNK * workers / requests.per_second, workers / LEASES_A_SECOND)
         return min(max(needed, SHORTEST_CHUNK), LONGEST_CHUNK)
 
     def _amounts(self, now: float, request: LeaseRequest, chunk: float) -> Amounts:
         """A fair share of a chunk, among the workers that could use more than they get."""
-        asker = self._workers[request.worker]
-        sharers = 1 + sum(
-            each.wants_more and now - each.seen_at <= SEEN_WITHIN
-            for each in self._workers.values()
-            if each is not asker
-        )
-        asker.wants_more, parts = False, []
+        sharers = self._workers.count_sharers(now, request.worker)
+        wants_more, parts = False, []
         for meter, wanted, first in zip(self._meters, _parts(request.wanted), _parts(request.first), strict=True):
             if meter is None:
                 parts.append(min(wanted, UNLIMITED))
                 continue
             share = max(first, math.floor(meter.per_second * CATCH_UP * chunk / sharers))
-            asker.wants_more |= wanted > share
+            wants_more |= wanted > share
             parts.append(min(wanted, share) if wanted > first else first)
+        self._workers.note_demand(now, request.worker, wants_more=wants_more)
         parts[0] = max(parts[0], 1)
         return Amounts(*parts)
 
@@ -396,14 +296,10 @@ class LeaseCore:
         return [meter.earliest(now, amount) for meter, amount in amounts if meter is not None and amount]
 
     def _forget_old(self, now: float) -> None:
-        for name in [name for name, worker in self._workers.items() if now - worker.seen_at > LOST_AFTER]:
+        for name in self._workers.forget_unseen(now):
             self.forget(name)
-        old = now - 3600.0  # calls that last longer are not settled
-        while self._leases:
-            number = next(iter(self._leases))
-            if self._leases[number].ends > old:
-                return
-            del self._leases[number]
+        while self._ends and self._ends[0][0] <= now - KEPT_SECONDS:
+            self._leases.pop(self._ends.popleft()[1], None)
 
 
 def _per_minute(limits: SharedLimits) -> tuple[float | None, ...]:

@@ -81,12 +81,11 @@ class LeaseMeter:
         most = self.per_minute - amount
         if self._total <= most or self._total <= 0:
             return now
-        left = self._total
-        for slot in sorted(self._amounts):
-            left -= self._amounts[slot]
-            if left <= most or left <= 0:
-                return slot * SLOT_SECONDS + KEPT_SECONDS
-        return now
+        left, slot = self._total, self._base
+        while left > most and left > 0:  # ends at the newest slot: then nothing is left
+            slot += 1
+            left -= self._amounts.get(slot, 0)
+        return slot * SLOT_SECONDS + KEPT_SECONDS
 
     def _add(self, slot: int, amount: int) -> None:
         if slot > self._base and amount:

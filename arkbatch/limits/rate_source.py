@@ -21,7 +21,7 @@ from msgspec import Struct
 from arkbatch.core.errors import ArkbatchError
 from arkbatch.core.types import Scope
 from arkbatch.limits.lease_budget import BudgetAnswer
-from arkbatch.limits.lease_core import (
+from arkbatch.limits.lease_messages import (
     LONGEST_CHUNK,
     SHORTEST_CHUNK,
     UNLIMITED,

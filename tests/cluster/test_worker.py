@@ -11,7 +11,7 @@ from sessions import lines_of
 
 from arkbatch.cluster.merge import merge
 from arkbatch.journal.run_directory import RESULTS
-from arkbatch.limits.lease_core import SharedLimits
+from arkbatch.limits.lease_messages import SharedLimits
 
 
 def job_with(tmp_path, rows=60, **flags):

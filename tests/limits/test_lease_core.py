@@ -4,17 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arkbatch.core.types import Scope
-from arkbatch.limits.lease_core import (
-    LONGEST_RESERVATION,
-    LOST_AFTER,
-    Amounts,
-    LeaseCore,
-    LeaseReport,
-    LeaseRequest,
-    LoadRefusal,
-    Settlement,
-    SharedLimits,
-)
+from arkbatch.limits.lease_core import LONGEST_RESERVATION, LeaseCore
+from arkbatch.limits.lease_messages import Amounts, LeaseReport, LeaseRequest, LoadRefusal, Settlement, SharedLimits
+from arkbatch.limits.lease_workers import LOST_AFTER_SECONDS
 
 
 class SimulatedWorker:
@@ -222,7 +214,7 @@ def test_places_of_all_workers_together_never_pass_the_limit_and_even_out():
 def test_places_of_a_worker_that_died_are_free_for_the_others_after_a_while():
     core = LeaseCore(SharedLimits(100), 0.0)
     ask(core, 0.0, "a", 0, places=100)
-    assert ask(core, LOST_AFTER + 0.1, "b", 1, places=100).places == 100
+    assert ask(core, LOST_AFTER_SECONDS + 0.1, "b", 1, places=100).places == 100
 
 
 def test_while_the_service_is_away_only_the_first_that_noticed_gets_a_lease():
@@ -239,7 +231,7 @@ def test_a_prober_that_dies_is_replaced():
     core = LeaseCore(SharedLimits(8), 0.0)
     ask(core, 0.0, "a", 0, is_away=True)
     assert not ask(core, 5.0, "b", 1, is_away=True).lease
-    assert ask(core, LOST_AFTER + 1.0, "b", 1, is_away=True).lease
+    assert ask(core, LOST_AFTER_SECONDS + 1.0, "b", 1, is_away=True).lease
 
 
 class Pace:

@@ -4,7 +4,8 @@ import asyncio
 
 from virtual import run_virtual
 
-from arkbatch.limits.lease_core import LeaseCore, SharedLimits
+from arkbatch.limits.lease_core import LeaseCore
+from arkbatch.limits.lease_messages import SharedLimits
 from arkbatch.limits.rate_source import CoordinatorLost, LeasedRates, ShardTaken
 
 

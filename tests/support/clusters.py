@@ -48,7 +48,8 @@ async def cluster_of(job, url, shards, workers, *, limits=None, pace=None, meanw
     from arkbatch.cluster.coordinator import Coordinator
     from arkbatch.cluster.service import CoordinatorAddress, CoordinatorClient, new_token, serve_coordinator
     from arkbatch.cluster.worker import Worker
-    from arkbatch.limits.lease_core import LeaseCore, SharedLimits
+    from arkbatch.limits.lease_core import LeaseCore
+    from arkbatch.limits.lease_messages import SharedLimits
 
     loop = asyncio.get_running_loop()
     ready = replace(job, base_url=url, api_key=Secret("any-key"))
