@@ -50,7 +50,7 @@ def text_of(value: Any) -> str:
 
 def is_empty(value: Any) -> bool:
     """Whether a value is missing or has nothing in it."""
-    return value is None or (isinstance(value, str) and not value.strip())
+    return value is None or (isinstance(value, str) and (not value or value.isspace()))
 
 
 def id_of(value: Any) -> str | None:
@@ -68,5 +68,9 @@ def digest_of_cells(columns: Columns, names: Iterable[str]) -> str:
     So a table that was saved with other quotes or in another format has the same rows. Where one format has an empty
     cell another has none, so both are the same.
     """
-    cells = [(name, text_of(value)) for name in names if not is_empty(value := columns.get(name))]
+    cells = [
+        (name, value if type(value) is str else text_of(value))
+        for name in names
+        if (value := columns.get(name)) is not None and not is_empty(value)
+    ]
     return blake2b(orjson.dumps(cells), digest_size=8).hexdigest()

@@ -78,8 +78,8 @@ class CsvTable:
         stream.read(self.shape.header)
         pieces = _Pieces(stream, self.shape)
         count = 0
-        for _ in _cells(pieces, self.shape.delimiter):
-            count += pieces.is_record
+        for cells in _cells(pieces, self.shape.delimiter):
+            count += len(cells) > 1 or pieces.is_record
             pieces.clear()
         return Counted(count, count, pieces.ends_open)
 
@@ -88,11 +88,11 @@ class CsvTable:
         width, begin, line = len(columns), offset, 1
         base: int | None = self.shape.header_lines if offset == self.shape.header else None
         for cells in _cells(pieces, self.shape.delimiter):
-            size, ended = pieces.size, pieces.ended
-            if pieces.is_record:
+            size = pieces.size
+            if len(cells) > 1 or pieces.is_record:
                 number += 1
-                problem = cells if isinstance(cells, str) else _misfit(cells, width)
-                if ended and problem is None:
+                problem = cells if isinstance(cells, str) else _misfit(cells, width) if len(cells) > width else None
+                if pieces.ended and problem is None:
                     problem = _NEVER_CLOSED
                 if problem is None:
                     try:
@@ -133,7 +133,7 @@ _NEVER_CLOSED = "a quote that opens here is never closed, so that the rest of th
 
 def _misfit(cells: list[str], width: int) -> str | None:
     """Why a record does not fit the header. One that is too short lacks its last cells."""
-    if len(cells) > width and any(cells[width:]):
+    if any(cells[width:]):
         return f"the record has {len(cells)} cells, and the header names {width}"
     return None
 
