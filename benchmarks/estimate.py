@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from arkbatch.estimate.confidence import line
+from arkbatch.estimate.confidence import fit_line
 from arkbatch.estimate.extrapolate import Measured
-from arkbatch.estimate.forecast import Estimate, Range, Recorded, RunPace, from_sample, together
+from arkbatch.estimate.forecast import Estimate, Range, Recorded, RunPace, combined_cost, from_sample
 from arkbatch.estimate.strata import Sizes, Strata
 from arkbatch.pricing.amounts import Unknown
 from arkbatch.pricing.price_files import packaged
@@ -142,7 +142,7 @@ def trial(name: str, seed: int, rows: int = ROWS, sample: int = SAMPLE) -> Trial
     picked = chosen(parts, sample, Chance(seed))
     found = {part: estimate(KINDS[part], made, picked[part], seed) for part, made in parts.items()}
     true = sum(sum(costs(KINDS[part], made)) for part, made in parts.items())
-    whole = together(list(found.values()))
+    whole = combined_cost(list(found.values()))
     assert whole is not None
     return Trial(true, whole, next(iter(found.values())).surely if len(found) == 1 else Unknown("several kinds"))
 
@@ -150,7 +150,7 @@ def trial(name: str, seed: int, rows: int = ROWS, sample: int = SAMPLE) -> Trial
 def estimate(kind: Kind, rows: list[Measured], picked: set[int], seed: int) -> Estimate:
     price, ceiling = prices(kind.model)
     sent = [rows[number] for number in sorted(picked)]
-    start, slope = line([(row.tokens, row.usage["input"]) for row in sent if row.usage])
+    start, slope = fit_line([(row.tokens, row.usage["input"]) for row in sent if row.usage])
     measured = [replace(row, tokens=start + slope * row.tokens) for row in sent]
     left = Sizes()
     for number, row in enumerate(rows):
@@ -174,7 +174,7 @@ def costs(kind: Kind, rows: list[Measured]) -> list[float]:
 def chosen(parts: dict[str, list[Measured]], count: int, chance: Chance) -> dict[str, set[int]]:
     strata = Strata()
     places = {part: [strata.add(part, row.tokens) for row in rows] for part, rows in parts.items()}
-    wanted = strata.choose(count, chance.random)
+    wanted = strata.choose_rows(count, chance.random)
     return {part: {number for number, place in enumerate(found) if place in wanted} for part, found in places.items()}
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from runs import Told, answered, job_of, numbered, prompts, worked_off
 
 from arkbatch.cli import arkbatch
-from arkbatch.config.resolve import resolve
+from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import JobError, RunChanged, RunDirectoryError, RunLocked, UsageError
 from arkbatch.engine.open_run import OpenRun, ResumeOptions
 from arkbatch.journal.run_directory import RunDirectory
@@ -76,7 +76,7 @@ def test_a_mistake_in_a_job_file_names_file_key_value_and_what_is_allowed(tmp_pa
     prompts(tmp_path, {"prompt": "a"})
     (tmp_path / "job.toml").write_text(f'input = "in.jsonl"\n{toml}\n')
     with pytest.raises(UsageError) as told:
-        resolve(str(tmp_path / "job.toml"), {"simulate": True}, {}, tmp_path)
+        resolve_job(str(tmp_path / "job.toml"), {"simulate": True}, {}, tmp_path)
     assert said in str(told.value)
 
 
@@ -84,7 +84,7 @@ def test_a_mistake_in_a_flag_is_not_blamed_on_the_job_file(tmp_path):
     prompts(tmp_path, {"prompt": "a"})
     (tmp_path / "job.toml").write_text('input = "in.jsonl"\n')
     with pytest.raises(UsageError, match=r'^--window = "22-8" is no window'):
-        resolve(str(tmp_path / "job.toml"), {"simulate": True, "window": "22-8"}, {}, tmp_path)
+        resolve_job(str(tmp_path / "job.toml"), {"simulate": True, "window": "22-8"}, {}, tmp_path)
 
 
 def test_a_retry_that_chooses_no_row_says_that_and_not_that_all_is_well():

@@ -6,7 +6,7 @@ import pytest
 from nights import job_for, night
 from runs import prompts
 
-from arkbatch.config.resolve import resolve
+from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import UsageError
 from arkbatch.monitor.progress_bar import ProgressLines
 
@@ -16,7 +16,7 @@ VARIABLES = {"OPENAI_API_KEY": "sk-x", "OPENAI_BASE_URL": "http://other.example/
 def address(tmp_path, url, **flags):
     prompts(tmp_path, {"prompt": "a"})
     variables = VARIABLES | {"OPENAI_BASE_URL": url}
-    return resolve("in.jsonl", {"model": "m", "base_url": url, **flags}, variables, tmp_path).base_url
+    return resolve_job("in.jsonl", {"model": "m", "base_url": url, **flags}, variables, tmp_path).base_url
 
 
 def test_http_to_another_machine_is_refused_unless_it_is_meant(tmp_path):

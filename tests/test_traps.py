@@ -15,7 +15,7 @@ from runs import prompts
 from servers import whole
 from virtual import run_virtual
 
-from arkbatch.config.resolve import resolve
+from arkbatch.config.resolve import resolve_job
 from arkbatch.core.job import Secret, Timeouts
 from arkbatch.core.types import Call, Row
 from arkbatch.protocol.endpoints import ENDPOINTS
@@ -127,7 +127,9 @@ def test_a_null_is_no_value(tmp_path):
     left_out = dict.fromkeys(("temperature", "stop", "tools", "max_tokens", "logprobs", "stream", "n", "thinking"))
     body = {"messages": [{"role": "user", "content": "x"}], "max_completion_tokens": 9, **left_out}
     path = prompts(tmp_path, {"custom_id": "a", "body": body})
-    read = RowReader(resolve(str(path), {"model": "m"}, {"ARK_API_KEY": "k"}, tmp_path)).read(1, 0, path.read_bytes())
+    read = RowReader(resolve_job(str(path), {"model": "m"}, {"ARK_API_KEY": "k"}, tmp_path)).read(
+        1, 0, path.read_bytes()
+    )
     assert isinstance(read, Row)
     assert ENDPOINTS["chat"].size(read.body).ceiling == 9
     assert orjson.loads(orjson.dumps(read.body)) == {**body, "model": "m"}

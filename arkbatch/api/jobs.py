@@ -15,7 +15,7 @@ from arkbatch.api.background import run_in_thread
 from arkbatch.api.options import FilePath, JobOptions, flags_of, parameter_names
 from arkbatch.batch_jobs.open_session import open_batch_session, refuse_open_parcels
 from arkbatch.config.job_file import FLAG_PATHS
-from arkbatch.config.resolve import OTHER_FLAGS, resolve
+from arkbatch.config.resolve import OTHER_FLAGS, resolve_job
 from arkbatch.core.errors import Halted
 from arkbatch.core.job import NO_KEY, Job
 from arkbatch.engine.open_run import OpenRun, ResumeOptions
@@ -33,7 +33,7 @@ def load_job(path: FilePath, **options: Unpack[JobOptions]) -> Job:
     The environment and `.env` are read as on the command line. UsageError, JobError: what is wrong, in one line.
     """
     with parameter_names():
-        return resolve(str(path), flags_of(options, (*FLAG_PATHS, *OTHER_FLAGS)), os.environ, Path.cwd())
+        return resolve_job(str(path), flags_of(options, (*FLAG_PATHS, *OTHER_FLAGS)), os.environ, Path.cwd())
 
 
 async def arun(

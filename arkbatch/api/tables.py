@@ -21,7 +21,7 @@ from arkbatch.api.frames import ROWS, appended, column_names, kept, kind_of, mad
 from arkbatch.api.jobs import JobSession, load_job, shows_progress
 from arkbatch.api.options import FilePath, SharedOptions
 from arkbatch.api.schemas import json_schema_of
-from arkbatch.core.disk_errors import disk
+from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Job
 from arkbatch.journal.run_directory import private
@@ -269,7 +269,7 @@ def _is_read_once(data: Any) -> bool:
 
 def _replace_if_changed(file: Path, lines: Iterable[bytes]) -> None:
     """Write a file for its owner only, and leave one that holds the same as it is, with its time."""
-    with disk(file):
+    with explain_disk_errors(file):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = file.with_name(f"{file.name}.new")
         with open(fresh, "wb", opener=private) as writing:

@@ -21,7 +21,7 @@ from arkbatch.batch_jobs.parcel_worker import ParcelWorker
 from arkbatch.batch_jobs.rebuilding import ParcelRebuilding
 from arkbatch.batch_jobs.service import BatchService, ServiceAway, ServiceRefused
 from arkbatch.core.errors import RunDirectoryError
-from arkbatch.core.text import counted
+from arkbatch.core.text import count_text
 from arkbatch.core.types import Cause, Failure, Kind, Outcome
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import summary_of
@@ -61,7 +61,7 @@ class BatchSession:
         self._recorded = 0
         self._check = check
         due = due_of(run.job.hours)
-        self._due = None if due is None else due.after(run.wall())
+        self._due = None if due is None else due.first_moment_after(run.wall())
 
     def stop(self) -> None:
         """Send no more and end soon. Batches that are ordered run on."""
@@ -125,8 +125,8 @@ class BatchSession:
         if exported:
             rows, path = sum(each.cut.rows for each in exported), self._run.directory.path
             raise RunDirectoryError(
-                f"{counted(rows, 'row')} of {path} were exported: arkbatch collect {path} FILE... merges what came of "
-                f"them, and arkbatch cancel {path} takes them back."
+                f"{count_text(rows, 'row')} of {path} were exported: arkbatch collect {path} FILE... merges what came "
+                f"of them, and arkbatch cancel {path} takes them back."
             )
 
     def _close(self, info: SessionInfo, ending: str, seconds: float) -> None:
@@ -224,7 +224,7 @@ class BatchSession:
         if self._run.job.files.rest == "online" and (self._wants_rest or self._cutter.is_exhausted):
             return REST
         if self._came_back_empty() >= _MOST_EMPTY:
-            said = f"{counted(left, 'row')} came back without a line from {_MOST_EMPTY} batches one after the other"
+            said = f"{count_text(left, 'row')} came back without a line from {_MOST_EMPTY} batches one after the other"
             advice = "look at the batches in the provider's console; go on with --lane online, or run the command again"
             self._context.stop(Cause(Kind.BAD_REPLY, "no_lines", said, advice))
             return HALTED
@@ -279,7 +279,7 @@ class BatchSession:
             return False
         if made is not None:
             self._observer.noted(
-                f"parcel {made.number}: {counted(made.cut.rows, 'row')} for {made.cut.model or made.cut.endpoint}"
+                f"parcel {made.number}: {count_text(made.cut.rows, 'row')} for {made.cut.model or made.cut.endpoint}"
             )
         return made is not None
 

@@ -20,7 +20,7 @@ from arkbatch.batch_jobs.parcel import Parcel, Parcels, Stage
 from arkbatch.batch_jobs.parcel_journal import ParcelJournal
 from arkbatch.batch_jobs.parcel_rows import ParcelCutter
 from arkbatch.batch_jobs.wire_lines import WireId, read_wire_id
-from arkbatch.core.disk_errors import disk
+from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import UsageError
 from arkbatch.core.types import BadRow, Failure, Outcome, Row, add_usage
 from arkbatch.engine.open_run import OpenRun
@@ -58,7 +58,7 @@ def export_run(run: OpenRun, form: Form, folder: Path) -> Exported:
         cutter = ParcelCutter(run, journal, form, leave_out)
         cutter.begin_pass()
         caps = caps_of(form, run.job.files)
-        with disk(folder):
+        with explain_disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         while not cutter.is_exhausted or cutter.has_drafts:
             parcel = cutter.cut(lambda _: caps, None)
@@ -72,7 +72,7 @@ def export_run(run: OpenRun, form: Form, folder: Path) -> Exported:
 def _hand_over(run: OpenRun, journal: ParcelJournal, parcel: Parcel, folder: Path) -> ExportedFile:
     """Copy a parcel's file to where it was asked for, and note that it is on its way."""
     target = folder / f"{Path(run.job.run_dir).stem}-{run.info.run_id}-p{parcel.number:04d}.jsonl"
-    with disk(target):
+    with explain_disk_errors(target):
         fresh = target.with_suffix(".new")
         shutil.copyfile(journal.requests(parcel.number), fresh)
         fresh.replace(target)

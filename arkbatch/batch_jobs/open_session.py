@@ -13,7 +13,7 @@ from arkbatch.batch_jobs.parcel_context import Pacing
 from arkbatch.batch_jobs.parcel_journal import PARCELS, has_lost_parcels, read_parcels
 from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.job import Job
-from arkbatch.core.text import counted
+from arkbatch.core.text import count_text
 from arkbatch.core.types import Verdict
 from arkbatch.engine.json_schema import build_schema_check
 from arkbatch.engine.open_run import OpenRun
@@ -85,8 +85,8 @@ def refuse_open_parcels(directory: RunDirectory) -> None:
         else "the same command with --lane files collects them"
     )
     raise RunDirectoryError(
-        f"{counted(rows, 'row')} of {directory.path} travel in {counted(len(holding), 'batch file')}, and would be "
-        f"paid twice: {how}; arkbatch cancel {directory.path} takes the rows back."
+        f"{count_text(rows, 'row')} of {directory.path} travel in {count_text(len(holding), 'batch file')}, and would "
+        f"be paid twice: {how}; arkbatch cancel {directory.path} takes the rows back."
     )
 
 

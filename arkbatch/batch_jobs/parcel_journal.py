@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from arkbatch.batch_jobs.parcel import Parcel, Parcels, Stage, Step
-from arkbatch.core.disk_errors import disk
+from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.journal.journal import end_of_lines, read_lines
 from arkbatch.journal.run_directory import RunDirectory, private, replace_file, sync_directory, write_all
 
@@ -61,7 +61,7 @@ class ParcelJournal:
         self.folder = directory / FOLDER
         self._wall = wall
         self.is_incomplete = has_lost_parcels(directory)
-        with disk(self._path):
+        with explain_disk_errors(self._path):
             self.folder.mkdir(mode=0o700, exist_ok=True)
             if self.is_incomplete:
                 (self.folder / _LOSS).touch()
@@ -109,7 +109,7 @@ class ParcelJournal:
     def write(self, parcel: int, step: str, *, is_durable: bool = True, **said: Any) -> Step:
         """Write one step down and take it in. What the provider would say again need not be durable."""
         entry = Step(parcel=parcel, step=step, at=self._wall(), **said)
-        with disk(self._path):
+        with explain_disk_errors(self._path):
             write_all(self._file.fileno(), _encode(entry) + b"\n")
             if is_durable:
                 os.fsync(self._file.fileno())

@@ -5,7 +5,7 @@ from typing import Any
 
 from arkbatch.batch_jobs.parcel import Parcel, Stage
 from arkbatch.batch_jobs.parcel_journal import PARCELS, has_lost_parcels, read_parcels
-from arkbatch.core.text import counted
+from arkbatch.core.text import count_text
 from arkbatch.journal.run_directory import RunDirectory
 
 _IN_WORDS = {
@@ -57,7 +57,7 @@ def parcel_lines(directory: RunDirectory) -> list[str]:
         lines.append(f"  {PARCELS} is missing or damaged: the next run with --lane files asks the provider for them")
     if closed:
         rows = sum(parcel.cut.rows for parcel in closed)
-        lines.append(f"  {counted(len(closed), 'parcel')} with {counted(rows, 'row')} ended and recorded")
+        lines.append(f"  {count_text(len(closed), 'parcel')} with {count_text(rows, 'row')} ended and recorded")
     return lines + [f"  {_line(parcel)}" for parcel in parcels if parcel.is_open]
 
 
@@ -72,4 +72,4 @@ def _line(parcel: Parcel) -> str:
     since = f"{datetime.fromtimestamp(parcel.stage_at, UTC):%Y-%m-%d %H:%M} UTC"
     why = f" ({parcel.reason})" if parcel.reason else ""
     batch = f", {parcel.batch_id}" if parcel.batch_id else ""
-    return f"parcel {parcel.number}, {counted(parcel.cut.rows, 'row')}{batch}: {said}, since {since}{why}"
+    return f"parcel {parcel.number}, {count_text(parcel.cut.rows, 'row')}{batch}: {said}, since {since}{why}"

@@ -18,7 +18,7 @@ from arkbatch.batch_jobs.forms import Form
 from arkbatch.batch_jobs.parcel import Parcel, Stage, Step, as_ranges
 from arkbatch.batch_jobs.parcel_journal import ParcelJournal, sha256_of
 from arkbatch.batch_jobs.wire_lines import encode_line, objection, with_parcel
-from arkbatch.core.disk_errors import disk
+from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.input_info import Position
 from arkbatch.core.json_numbers import loads_as_written
 from arkbatch.core.types import BadRow, Cause, Failure, Kind, Row, Usage
@@ -213,7 +213,7 @@ class ParcelCutter:
     def _draft(self, key: GroupKey) -> _ParcelDraft:
         if key not in self._drafts:
             number = self._next_number()
-            with disk(self._journal.folder):
+            with explain_disk_errors(self._journal.folder):
                 self._drafts[key] = _ParcelDraft(number, self._journal.requests(number).with_suffix(".jsonl.new"))
         return self._drafts[key]
 
@@ -225,7 +225,7 @@ class ParcelCutter:
         draft = self._drafts[key]
         path = self._journal.requests(draft.number)
         assert draft.first is not None
-        with disk(path):
+        with explain_disk_errors(path):
             draft.finish()
             del self._drafts[key]
             draft.path.replace(path)

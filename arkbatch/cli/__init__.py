@@ -145,9 +145,9 @@ def main() -> NoReturn:
         click.echo(f"arkbatch: {error.strerror}: {str(error.filename)[:80]}...", err=True)
         code = 2
     except ArkbatchError as error:
-        from arkbatch.core.text import printable
+        from arkbatch.core.text import printable_text
 
-        click.echo(printable(f"arkbatch: {error}"), err=True)
+        click.echo(printable_text(f"arkbatch: {error}"), err=True)
         code = error.exit_code
     sys.exit(code if isinstance(code, int) else 0)
 

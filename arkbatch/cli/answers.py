@@ -47,7 +47,7 @@ def command(run_dir: str, output: str | None, *, defuse: bool, schema: str | Non
       arkbatch answers prompts.run --only failed
     """
     from arkbatch.cli.shards_first import merge_shards
-    from arkbatch.core.text import printable, printable_json
+    from arkbatch.core.text import printable_json, printable_text
     from arkbatch.reports.answers.answers import iter_answers, write_answers
     from arkbatch.reports.status.status import read_status
 
@@ -60,10 +60,10 @@ def command(run_dir: str, output: str | None, *, defuse: bool, schema: str | Non
             click.echo(printable_json(orjson.dumps(row)))
     else:
         written = write_answers(run_dir, output, options, defuse=defuse)
-        click.echo(printable(str(written)))
+        click.echo(printable_text(str(written)))
         for note in written.notes:
-            click.echo(printable(f"Note: {note}."), err=True)
-    click.echo(printable(without(read_status(run_dir, time.time))), err=True, nl=False)
+            click.echo(printable_text(f"Note: {note}."), err=True)
+    click.echo(printable_text(without(read_status(run_dir, time.time))), err=True, nl=False)
 
 
 def _options(run_dir: str, schema: str | None, chosen: dict[str, Any]) -> "TableOptions":
@@ -85,8 +85,8 @@ def _options(run_dir: str, schema: str | None, chosen: dict[str, Any]) -> "Table
 
 def without(status: "Status") -> str:
     """The rows that have no answer, and the command that sends them; nothing when all have one."""
-    from arkbatch.core.text import counted
+    from arkbatch.core.text import count_text
 
-    parts = [counted(status.failed, "failed row")] if status.failed else []
-    parts += [f"{counted(status.left, 'row')} not done yet"] if status.left else []
+    parts = [count_text(status.failed, "failed row")] if status.failed else []
+    parts += [f"{count_text(status.left, 'row')} not done yet"] if status.left else []
     return f"Without an answer: {', '.join(parts)}. {status.go_on}\n" if parts else ""

@@ -19,7 +19,7 @@ from arkbatch.cli.session import print_summary, progress_observer, stop_on_signa
 from arkbatch.core.errors import ExitCode
 from arkbatch.core.job import NO_KEY, Job
 from arkbatch.core.language import language_of
-from arkbatch.core.text import counted, printable
+from arkbatch.core.text import count_text, printable_text
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import summary_of
 from arkbatch.journal.run_directory import RunDirectory
@@ -48,7 +48,7 @@ def run_batches(
             click.echo(f"Go on:  {this_command()}", err=True)
             return ExitCode.INTERRUPTED
     if summary.ending == REST and go_online is not None:
-        click.echo(f"{counted(summary.left, 'row')} came back from batches; they go as online calls now.", err=True)
+        click.echo(f"{count_text(summary.left, 'row')} came back from batches; they go as online calls now.", err=True)
         return go_online()
     code = print_summary(summary, as_json=as_json)
     _tell_open_parcels(summary)
@@ -60,7 +60,7 @@ async def _run_batches(
 ) -> Summary:
     async with _simulated(job) as ready, contextlib.AsyncExitStack() as stack:
         run = stack.enter_context(open_run(ready))
-        click.echo(printable(found_line(run.found, language_of(os.environ))), err=True)
+        click.echo(printable_text(found_line(run.found, language_of(os.environ))), err=True)
         if not run.found.to_send and not read_parcels(run.directory).open:
             return summary_of(run, "nothing left", 0.0)
         session: BatchSession = await stack.enter_async_context(open_batch_session(run, [progress_observer()]))
@@ -88,6 +88,6 @@ def _tell_open_parcels(summary: Summary) -> None:
     ordered = [parcel for parcel in read_parcels(RunDirectory(Path(summary.run_dir))).open if parcel.is_ordered]
     if ordered:
         directory = shlex.quote(summary.run_dir)
-        click.echo(f"{counted(len(ordered), 'batch')} {'runs' if len(ordered) == 1 else 'run'} on there.", err=True)
+        click.echo(f"{count_text(len(ordered), 'batch')} {'runs' if len(ordered) == 1 else 'run'} on there.", err=True)
         click.echo(f"Collect:  {this_command()}", err=True)
         click.echo(f"Cancel:   arkbatch cancel {directory}", err=True)

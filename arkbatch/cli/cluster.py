@@ -34,10 +34,10 @@ from arkbatch.cluster.service import (
 )
 from arkbatch.cluster.shard import begin_attempt, run_attempt
 from arkbatch.cluster.worker import Worker, shards_for, worker_name
-from arkbatch.config.resolve import resolve_again
+from arkbatch.config.resolve import resolve_retry
 from arkbatch.core.errors import ExitCode, RunChanged, UsageError
-from arkbatch.core.job import Job, Limits, asked, written
-from arkbatch.core.text import counted, printable, printable_json
+from arkbatch.core.job import Job, Limits, answer_settings, job_tables
+from arkbatch.core.text import count_text, printable_json, printable_text
 from arkbatch.core.types import Cause
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.journal.shard_files import PLAN_FORMAT, ShardDirectory, ShardPlan
@@ -69,7 +69,7 @@ def plan_run(
         return job, _known_plan(job, directory, names)
     if job.lane not in {"online", "batch"}:
         raise UsageError(f"--lane {job.lane} is for a run on one machine, since the provider does the work.")
-    said = asked(job)
+    said = answer_settings(job)
     parts, size = plan_parts(
         names, lambda total: shard_bytes_for(total, workers, shards), has_header=job.reading.header
     )
@@ -83,7 +83,7 @@ def plan_run(
         created_at=info.created_at if info else f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S+00:00}",
         shard_bytes=size,
         parts=parts,
-        job=written(job),
+        job=job_tables(job),
         asked=said,
         asked_digest=asked_digest(said),
         simulated=job.simulated,
@@ -110,12 +110,12 @@ def _known_plan(job: Job, directory: ShardDirectory, names: Sequence[str]) -> Sh
     paths = [name if is_remote(name) else str(Path(name).absolute()) for name in names]
     if paths != [part.path for part in planned.parts]:
         raise RunChanged(f"{directory.run} was planned for other input files. Give another directory with -o.")
-    if changes := differences(planned.asked, asked(job)):
+    if changes := differences(planned.asked, answer_settings(job)):
         raise RunChanged(
             f"{directory.run} was planned with other parameters: {'; '.join(changes)}. Give another directory with -o."
         )
     reading = planned.job.get("reading")
-    planned.job = written(job) | ({"reading": reading} if reading is not None else {})  # limits may change
+    planned.job = job_tables(job) | ({"reading": reading} if reading is not None else {})  # limits may change
     directory.write_plan(planned)
     return planned
 
@@ -144,7 +144,7 @@ def job_of_run(run_dir: str, flags: dict[str, Any]) -> Job:
     first = planned.parts[0].path
     folders = [Path(run_dir).parent, *([] if is_remote(first) else [Path(first).parent]), Path.cwd()]
     given = flags | {"simulate": planned.simulated or None}
-    return resolve_again(planned.job, given, os.environ, folders, input_path=first, run_dir=run_dir)
+    return resolve_retry(planned.job, given, os.environ, folders, input_path=first, run_dir=run_dir)
 
 
 def without_shared_limits(job: Job) -> Job:
@@ -199,8 +199,8 @@ def pull_shards(run_dir: str, url: str | None, flags: dict[str, Any]) -> int:
             with on_signals(worker.stop):
                 report = await worker.work()
         for trouble in report.troubles:
-            click.echo(printable(trouble), err=True)
-        click.echo(f"Worked off {counted(report.shards, 'shard')}.", err=True)
+            click.echo(printable_text(trouble), err=True)
+        click.echo(f"Worked off {count_text(report.shards, 'shard')}.", err=True)
         return ExitCode.OK
 
     return _run(work)
@@ -212,7 +212,7 @@ def run_own_shards(run_dir: str, index: int, of: int | None, flags: dict[str, An
     planned = shards.read_plan()
     own = shards_for(index, of or planned.count, planned.count)
     if not own:
-        raise UsageError(f"--index {index} is beyond the {counted(planned.count, 'shard')} of {run_dir}.")
+        raise UsageError(f"--index {index} is beyond the {count_text(planned.count, 'shard')} of {run_dir}.")
     workers = of or planned.count
     job = static_part(job_of_run(run_dir, flags), workers)
     if workers > 1:
@@ -248,7 +248,7 @@ async def _run_one(job: Job, shards: ShardDirectory, attempt: Any) -> int:
         f"Shard {result.shard}: {summary.succeeded:,} done, {summary.failed:,} failed, {summary.left:,} left.", err=True
     )
     if summary.halt is not None:
-        click.echo(printable(f"Stopped: {summary.halt.message}. {summary.halt.advice}"), err=True)
+        click.echo(printable_text(f"Stopped: {summary.halt.message}. {summary.halt.advice}"), err=True)
     return ExitCode.OK if result.is_finished else int(summary.exit_code) or ExitCode.UNEXPECTED
 
 
@@ -385,8 +385,8 @@ def run_on_ray(inputs: Sequence[str], flags: dict[str, Any], *, address: str, wo
     if job.simulated:
         click.echo("Simulated: no request leaves this machine, and the answers mean nothing.", err=True)
     click.echo(
-        f"{counted(planned.count, 'shard')} of {counted(len(planned.parts), 'file')} on {counted(workers, 'worker')}: "
-        f"{job.run_dir}",
+        f"{count_text(planned.count, 'shard')} of {count_text(len(planned.parts), 'file')} on "
+        f"{count_text(workers, 'worker')}: {job.run_dir}",
         err=True,
     )
 

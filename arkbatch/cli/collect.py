@@ -26,7 +26,7 @@ def command(run_dir: str, *, files: tuple[str, ...], as_json: bool) -> int:
     from arkbatch.batch_jobs.export_files import collect_files
     from arkbatch.cli.retry import job_of_run
     from arkbatch.cli.session import this_command
-    from arkbatch.core.text import counted
+    from arkbatch.core.text import count_text
     from arkbatch.engine.open_run import OpenRun
 
     with OpenRun(job_of_run(run_dir, {"dry_run": True}), wall=time.time, command=this_command()) as run:
@@ -48,7 +48,7 @@ def command(run_dir: str, *, files: tuple[str, ...], as_json: bool) -> int:
     }
     if as_json:
         click.echo(orjson.dumps(said))
-    click.echo(f"{counted(merged.done, 'row')} succeeded, {merged.failed} failed, {left} left.", err=True)
+    click.echo(f"{count_text(merged.done, 'row')} succeeded, {merged.failed} failed, {left} left.", err=True)
     for name in ("without_a_line", "doubled_lines", "lines_of_no_row", "lines_of_open_batches", "ambiguous_ids"):
         if said[name]:
             click.echo(f"  {said[name]} {name.replace('_', ' ')}", err=True)

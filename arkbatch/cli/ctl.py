@@ -38,21 +38,21 @@ def command(run_dir: str, action: str, words: tuple[str, ...], *, reason: str, a
     from pathlib import Path
 
     from arkbatch.core.errors import UsageError
-    from arkbatch.core.text import printable
+    from arkbatch.core.text import printable_text
     from arkbatch.journal.run_directory import RunDirectory
     from arkbatch.monitor.commands import encode_line, parse_command
-    from arkbatch.monitor.control_socket import NobodyThere, send_command
+    from arkbatch.monitor.control_socket import NoSessionListens, send_command
 
     order = parse_command(action, words, reason)
     directory = RunDirectory(Path(run_dir))
     directory.read_info()
     try:
         answer = send_command(directory, order)
-    except NobodyThere as error:
+    except NoSessionListens as error:
         raise _nobody(directory, run_dir, error) from None
     if answer.error:
         raise UsageError(answer.error)
-    click.echo(encode_line(answer).decode().rstrip() if as_json else printable(answer.said))
+    click.echo(encode_line(answer).decode().rstrip() if as_json else printable_text(answer.said))
 
 
 def _nobody(directory: "RunDirectory", run_dir: str, error: "RunDirectoryError") -> "RunDirectoryError":

@@ -8,11 +8,11 @@ import click
 import orjson
 
 from arkbatch.core.errors import ExitCode, RunChanged, RunLocked, UsageError
-from arkbatch.core.job import Job, asked
+from arkbatch.core.job import Job, answer_settings
 from arkbatch.core.json_numbers import dumps_as_written
-from arkbatch.core.text import count, counted, printable, printable_json
+from arkbatch.core.text import count_text, number_text, printable_json, printable_text
 from arkbatch.core.types import BadRow, Cause, Row
-from arkbatch.estimate.text import foretold
+from arkbatch.estimate.text import forecast_line
 from arkbatch.journal.journal import read_ledger
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.protocol.endpoints import ENDPOINTS
@@ -55,12 +55,12 @@ def show_plan(job: Job, named: str, *, as_json: bool, is_meant: bool = False) ->
     what = f"{job.input} has {_which(there, job.row_limit)} would go to {job.base_url}"
     lines = [
         f"Nothing was sent. {what}, {pace}, into {job.run_dir}.",
-        f"Left to send now: {count(left)} of {counted(total, 'row')}.",
+        f"Left to send now: {number_text(left)} of {count_text(total, 'row')}.",
         target_line(job, left),
-        *([foretold(job, job.input, left, time.time())] if left else []),
+        *([forecast_line(job, job.input, left, time.time())] if left else []),
         f"Read every line:  arkbatch check {named}",
     ]
-    click.echo(printable("\n".join(lines)), err=True)
+    click.echo(printable_text("\n".join(lines)), err=True)
     return ExitCode.OK
 
 
@@ -74,7 +74,7 @@ def _ended(job: Job, source: Source, *, is_meant: bool) -> int:
     info, ledger = directory.read_info(), read_ledger(directory)[0]
     if is_meant or not (ledger.done.count or ledger.failed.count):
         return ledger.ended(job.row_limit)
-    if changes := differences(info.asked, asked(job)):
+    if changes := differences(info.asked, answer_settings(job)):
         raise RunChanged(
             f"{directory.path} was begun with other parameters: {'; '.join(changes)}. "
             "Take the change back, name another directory with -o, or say --mixed if it is meant."
@@ -97,5 +97,5 @@ def _problem(row: Row | BadRow, images: Images | None) -> str | None:
 
 def _which(rows: int, limit: int | None) -> str:
     if limit is not None and limit < rows:
-        return f"{counted(rows, 'row')}, of which the first {limit:,}"
-    return f"{counted(rows, 'row')}; {'it' if rows == 1 else 'they'}"
+        return f"{count_text(rows, 'row')}, of which the first {limit:,}"
+    return f"{count_text(rows, 'row')}; {'it' if rows == 1 else 'they'}"

@@ -132,22 +132,22 @@ def _tell(job: "Job", run: str, sample: Collection[int] = (), run_id: str = "", 
     import msgspec
 
     from arkbatch.core.errors import ExitCode, UsageError
-    from arkbatch.core.text import counted, printable_json
-    from arkbatch.estimate.build_estimate import Question, bills_of, forecasts
-    from arkbatch.estimate.input_sizes import Kinds, readable_rows
+    from arkbatch.core.text import count_text, printable_json
+    from arkbatch.estimate.build_estimate import Question, bills_of, make_forecasts
+    from arkbatch.estimate.input_sizes import RowKinds, readable_rows
     from arkbatch.estimate.measured import read_records
     from arkbatch.estimate.text import forecasts_text
 
     if not sample and (answered := _answered(job.run_dir)):
-        said = f"{counted(answered, 'answer')} in {job.run_dir} {'was' if answered == 1 else 'were'} not looked at"
+        said = f"{count_text(answered, 'answer')} in {job.run_dir} {'was' if answered == 1 else 'were'} not looked at"
         click.echo(f"Note: {said}; --sample measures, and asks for none of them again.", err=True)
     records = read_records(job.run_dir, job.model, sample, partial(bills_of, job)) if sample else None
     if records is not None and not any(row.answered for row in records.sampled.values()):
         raise UsageError(f"no row of the sample succeeded; `arkbatch status {job.run_dir}` tells why")
-    kinds = Kinds(sample, records.ledger if records else ())
-    for row in kinds.wanted(readable_rows(job)):
+    kinds = RowKinds(sample, records.ledger if records else ())
+    for row in kinds.rows_to_size(readable_rows(job)):
         kinds.add(row)
-    found = forecasts(Question(job, datetime.now(UTC), records, seed=run_id), kinds.found)
+    found = make_forecasts(Question(job, datetime.now(UTC), records, seed=run_id), kinds.found)
     click.echo(printable_json(msgspec.json.encode(found)) if as_json else forecasts_text(found, f"Run it:  {run}"))
     return ExitCode.OK
 

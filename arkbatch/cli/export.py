@@ -40,7 +40,7 @@ def command(input_: str, *, folder: str, form: str, rows: int | None, as_json: b
     from arkbatch.batch_jobs.export_files import export_run
     from arkbatch.batch_jobs.forms import form_for
     from arkbatch.cli.session import this_command
-    from arkbatch.core.text import counted, printable
+    from arkbatch.core.text import count_text, printable_text
     from arkbatch.engine.open_run import OpenRun
 
     job = job_from(input_, {**flags, "dry_run": True})
@@ -52,10 +52,10 @@ def command(input_: str, *, folder: str, form: str, rows: int | None, as_json: b
     if as_json:
         click.echo(exported_json(exported))
     for file in exported.files:
-        said = f"{file.path}: {counted(file.rows, 'row')}, {file.bytes:,} bytes, about {file.tokens:,} input tokens"
-        click.echo(printable(f"{said}, {file.endpoint}, {file.model or 'no model'}"), err=True)
+        said = f"{file.path}: {count_text(file.rows, 'row')}, {file.bytes:,} bytes, about {file.tokens:,} input tokens"
+        click.echo(printable_text(f"{said}, {file.endpoint}, {file.model or 'no model'}"), err=True)
     for row, reason in exported.left_out[:_SHOWN]:
-        click.echo(printable(f"Left out, row {row}: {reason}"), err=True)
+        click.echo(printable_text(f"Left out, row {row}: {reason}"), err=True)
     if more := len(exported.left_out) - _SHOWN:
         click.echo(f"Left out: {more} more rows, with --json." if more > 0 else "", err=True, nl=more > 0)
     if chosen.note:

@@ -21,7 +21,7 @@ def command(run_dir: str, *, as_json: bool) -> int:
     import msgspec
 
     from arkbatch.cluster.merge import merge
-    from arkbatch.core.text import counted
+    from arkbatch.core.text import count_text
     from arkbatch.core.types import total_tokens
 
     merged = merge(Path(run_dir), time.time)
@@ -30,12 +30,12 @@ def command(run_dir: str, *, as_json: bool) -> int:
         return 0
     click.echo(
         f"{merged.done:,} done, {merged.failed:,} failed, {merged.left:,} left; "
-        f"{merged.finished} of {counted(merged.shards, 'shard')} finished."
+        f"{merged.finished} of {count_text(merged.shards, 'shard')} finished."
     )
     if merged.doubled_rows:
         billed, delivered = total_tokens([merged.billed]), total_tokens([merged.delivered])
         click.echo(
-            f"{counted(merged.doubled_rows, 'row')} billed more than once: "
+            f"{count_text(merged.doubled_rows, 'row')} billed more than once: "
             f"{billed:,} tokens billed, {delivered:,} delivered."
         )
     return 0

@@ -40,7 +40,7 @@ def command(job: str | None, *, as_json: bool, **flags: Any) -> int:
 
     from arkbatch.config.resolve import resolve_notify
     from arkbatch.core.errors import ExitCode, UsageError
-    from arkbatch.core.text import printable, printable_json
+    from arkbatch.core.text import printable_json, printable_text
     from arkbatch.monitor.notify_channels import build_channels
 
     notify = resolve_notify(job, flags, os.environ, Path.cwd())
@@ -52,7 +52,7 @@ def command(job: str | None, *, as_json: bool, **flags: Any) -> int:
         click.echo(printable_json(orjson.dumps({"asked": [each.name for each in asked], "failed": failed})))
     else:
         lines = failed or [f"The message was taken by {', '.join(each.name for each in asked)}."]
-        click.echo(printable("\n".join(line[:1].upper() + line[1:] for line in lines)))
+        click.echo(printable_text("\n".join(line[:1].upper() + line[1:] for line in lines)))
     return ExitCode.USAGE if failed else ExitCode.OK
 
 
@@ -66,5 +66,5 @@ async def _send(messengers: "list[Channel]") -> list[str]:
     notifier.send(
         Notification(NotificationEvent.TRIAL, "a trial message, as a run would send it", "", platform.node(), at)
     )
-    await notifier.settle()
+    await notifier.wait_for_deliveries()
     return failed

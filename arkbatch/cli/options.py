@@ -386,11 +386,11 @@ def _with(command: F, options: tuple[Callable[[F], F], ...]) -> F:
 
 def job_from(path: str, flags: dict[str, Any]) -> Job:
     """The job of a command line. Its paths are as short as they can be said from here."""
-    from arkbatch.config.resolve import resolve
+    from arkbatch.config.resolve import resolve_job
 
     flags = dict(flags)
     flags["set"] = list(flags.pop("set_", ())) or None
-    job = resolve(path, flags, os.environ, Path.cwd())
+    job = resolve_job(path, flags, os.environ, Path.cwd())
     return replace(job, run_dir=short_path(job.run_dir), input=short_path(job.input))
 
 

@@ -201,13 +201,13 @@ def write_answers_of(run_dir: str, file: str) -> None:
     """Write the rows of a run with their answers, and say so on standard error."""
     from pathlib import Path
 
-    from arkbatch.core.text import printable
+    from arkbatch.core.text import printable_text
     from arkbatch.journal.run_directory import RunDirectory
     from arkbatch.reports.answers.answer_table import TableOptions, schema_of
     from arkbatch.reports.answers.answers import write_answers
 
     info = RunDirectory(Path(run_dir)).read_info()
     written = write_answers(run_dir, file, TableOptions(schema=schema_of(info, "")))
-    click.echo(printable(f"Answers:  {written}"), err=True)
+    click.echo(printable_text(f"Answers:  {written}"), err=True)
     for note in written.notes:
-        click.echo(printable(f"Note: {note}."), err=True)
+        click.echo(printable_text(f"Note: {note}."), err=True)

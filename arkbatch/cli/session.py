@@ -22,10 +22,10 @@ from arkbatch.cli.standard_streams import make_lasting
 from arkbatch.core.errors import ExitCode, RunDirectoryError
 from arkbatch.core.job import Job
 from arkbatch.core.language import language_of
-from arkbatch.core.text import printable, printable_json
+from arkbatch.core.text import printable_json, printable_text
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session, summary_of
-from arkbatch.estimate.text import foretold
+from arkbatch.estimate.text import forecast_line
 from arkbatch.monitor.commands import Command, CommandReply, SetLimits
 from arkbatch.monitor.control_socket import HERE, accept_commands
 from arkbatch.monitor.notification import mask_command_line
@@ -80,16 +80,16 @@ async def _carry_out(
         with ExitStack() as opened:
             with _interrupted_at_once():
                 run = opened.enter_context(open_run(ready))
-            click.echo(printable(target_line(run.job, run.found.to_send, language_of(os.environ))), err=True)
-            click.echo(printable(found_line(run.found, language_of(os.environ))), err=True)
+            click.echo(printable_text(target_line(run.job, run.found.to_send, language_of(os.environ))), err=True)
+            click.echo(printable_text(found_line(run.found, language_of(os.environ))), err=True)
             for note in run.notes:
-                click.echo(printable(f"  {note}"), err=True)
+                click.echo(printable_text(f"  {note}"), err=True)
             for remark in (*run.job.warnings, *remarks(run.job)):
-                click.echo(printable(f"Note: {remark}."), err=True)
+                click.echo(printable_text(f"Note: {remark}."), err=True)
             if not run.found.to_send:
                 return summary_of(run, "nothing left", 0.0)
             if foretell and run.found.fresh:
-                click.echo(foretold(run.job, str(run.input), run.found.total, time.time()), err=True)
+                click.echo(forecast_line(run.job, str(run.input), run.found.total, time.time()), err=True)
             session = await session_of(run, progress_observer(), serving, served)
             with stop_on_signals(session):
                 async with _orders(session, run):

@@ -45,11 +45,11 @@ def plan(inputs: tuple[str, ...], shards: int | None, **flags: Any) -> int:
       arkbatch shard plan 'in/*.jsonl' more.jsonl -o all.run --model doubao-seed-1-6-251015
     """
     from arkbatch.cli.cluster import plan_run
-    from arkbatch.core.text import counted
+    from arkbatch.core.text import count_text
 
     job, planned = plan_run(inputs, flags, shards=shards)
     size = sum(part.size for part in planned.parts)
-    said = f"{counted(planned.count, 'shard')} of {counted(len(planned.parts), 'file')}, {size:,} bytes"
+    said = f"{count_text(planned.count, 'shard')} of {count_text(len(planned.parts), 'file')}, {size:,} bytes"
     click.echo(f"{said}: {job.run_dir}")
     click.echo(f"Start the coordinator:  arkbatch shard serve {job.run_dir}", err=True)
     click.echo(f"Start workers:  arkbatch shard run {job.run_dir}", err=True)

@@ -27,7 +27,7 @@ def command(run_dir: str, *, as_json: bool) -> None:
     from arkbatch.batch_jobs.parcel_report import parcel_facts, parcel_lines
     from arkbatch.cli.shards_first import merge_shards
     from arkbatch.core.language import language_of
-    from arkbatch.core.text import printable, printable_json
+    from arkbatch.core.text import printable_json, printable_text
     from arkbatch.journal.run_directory import RunDirectory
     from arkbatch.reports.status.status import read_status
     from arkbatch.reports.status.text import status_text
@@ -39,4 +39,4 @@ def command(run_dir: str, *, as_json: bool) -> None:
         click.echo(printable_json(msgspec.json.encode(facts)))
     else:
         *lines, go_on = status_text(status, language_of(os.environ)).split("\n")
-        click.echo("\n".join([*lines, *map(printable, parcel_lines(directory)), go_on]))
+        click.echo("\n".join([*lines, *map(printable_text, parcel_lines(directory)), go_on]))

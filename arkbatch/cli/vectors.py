@@ -26,7 +26,7 @@ def command(run_dir: str, output: str, order: str, *, as_json: bool) -> None:
     merge_shards(run_dir)
     import msgspec
 
-    from arkbatch.core.text import count, counted, printable_json
+    from arkbatch.core.text import count_text, number_text, printable_json
     from arkbatch.reports.answers.vectors import write_vectors
 
     written = write_vectors(run_dir, output, "input" if order == "input" else "completion")
@@ -34,6 +34,6 @@ def command(run_dir: str, output: str, order: str, *, as_json: bool) -> None:
         click.echo(printable_json(msgspec.json.encode(written)))
         return
     click.echo(
-        f"{counted(written.vectors, 'vector')} of {count(written.dimensions)} numbers, "
-        f"from {counted(written.rows, 'row')}:  {written.file}\nWhose they are, line by line:  {written.ids}"
+        f"{count_text(written.vectors, 'vector')} of {number_text(written.dimensions)} numbers, "
+        f"from {count_text(written.rows, 'row')}:  {written.file}\nWhose they are, line by line:  {written.ids}"
     )

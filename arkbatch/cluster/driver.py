@@ -125,7 +125,7 @@ class ClusterProgress:
             retried=counts.retried,
             recorded=counts.recorded,
             seconds=now - self._began,
-            rows_per_minute=self._rate.look(now, counts.recorded),
+            rows_per_minute=self._rate.rows_per_minute(now, counts.recorded),
             rpm=counts.requests_per_minute,
             tpm=counts.tokens_per_minute,
             rpm_limit=self._job_limits.requests_per_minute,

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from arkbatch.cluster.plan import real_range
 from arkbatch.cluster.shard import copy_shard, lines_of_shard
-from arkbatch.core.disk_errors import disk
+from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunDirectoryError
 from arkbatch.core.input_info import InputInfo
 from arkbatch.core.template import Reading
@@ -91,7 +91,7 @@ def merge(run: Path, wall: Callable[[], float], *, count_missing: bool = True) -
         if before is not None and (before.source_bytes, before.finished) == (source_bytes, _finished(shards)):
             return before
         merged = Merged(plan.count, source_bytes=source_bytes)
-        with disk(run):
+        with explain_disk_errors(run):
             _write_records(directory, shards, plan, merged, count_missing=count_missing)
             (directory / LEDGER).unlink(missing_ok=True)
             directory.replace_both()

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from arkbatch.cluster.plan import open_parquet, real_range
-from arkbatch.core.disk_errors import disk
+from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunChanged
 from arkbatch.core.job import Job
 from arkbatch.engine.open_run import OpenRun
@@ -76,7 +76,7 @@ def _claim(shards: ShardDirectory, shard: Shard) -> int:
     earlier = shards.attempts(shard.index)
     number = shards.claim(shard.index, max(earlier, default=0) + 1)
     fresh = shards.path / f"{shard.index:06}.{number}.new"
-    with disk(fresh):
+    with explain_disk_errors(fresh):
         fresh.mkdir(mode=0o700, exist_ok=True)
         taken = _take_over(shards, shard, earlier, fresh)
         shards.write_taken(shard.index, number, taken)
@@ -111,7 +111,7 @@ def copy_shard(shard: Shard, target: Path) -> None:
         _copy_row_groups(shard, target)
         return
     begin, end = real_range(shard, source)
-    with disk(target), open(target, "wb", opener=private) as file:
+    with explain_disk_errors(target), open(target, "wb", opener=private) as file:
         if begin:
             file.write(source.read(0, part.header))
         file.writelines(copy_ranges(source, begin, end))
@@ -121,7 +121,7 @@ def _copy_row_groups(shard: Shard, target: Path) -> None:
     from pyarrow.parquet import ParquetWriter
 
     file = open_parquet(open_bytes(shard.part.path))
-    with disk(target), ParquetWriter(target, file.schema_arrow) as writer:
+    with explain_disk_errors(target), ParquetWriter(target, file.schema_arrow) as writer:
         for group in range(shard.begin, shard.end):
             writer.write_table(file.read_row_group(group))
 

@@ -7,8 +7,8 @@ goes only to the address that it was given for, also by this way.
 import re
 from collections.abc import Mapping
 
-from arkbatch.config.environment import PROVIDERS, Server, Variables, owns
-from arkbatch.config.job_file import mistake
+from arkbatch.config.environment import PROVIDERS, Server, Variables, is_owner_of
+from arkbatch.config.job_file import job_file_error
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Additions, Secret
 from arkbatch.core.secret_variables import ACCESS_KEY, NOTIFY, SECRET_KEY, SESSION_TOKENS
@@ -31,7 +31,7 @@ def brings_key(headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
     return any(name.lower() in _KEY_HEADERS for name in headers) or any(n.lower() in _KEY_PARAMETERS for n in query)
 
 
-def filled_in(
+def fill_in_variables(
     headers: Mapping[str, str], query: Mapping[str, str], variables: Variables, server: Server, label: str
 ) -> Additions:
     """The headers and the query as they go out. UsageError: one of them cannot."""
@@ -40,7 +40,7 @@ def filled_in(
     def value(path: str, text: str) -> str:
         if not text.startswith(ENV):
             return text
-        found = _variable(path, text.removeprefix(ENV), variables, server, label)
+        found = _variable_value(path, text.removeprefix(ENV), variables, server, label)
         secrets.append(Secret(found))
         return found
 
@@ -49,26 +49,28 @@ def filled_in(
     sent = {name: value(f"headers.{name}", text) for name, text in headers.items()}
     for name, text in sent.items():
         if not (text.isascii() and text.isprintable()):
-            raise mistake(label, f"headers.{name} holds a character that no header can have")
+            raise job_file_error(label, f"headers.{name} holds a character that no header can have")
     parameters = {name: value(f"query.{name}", text) for name, text in query.items()}
     return Additions(sent, parameters, tuple(secrets), brings_key(headers, query))
 
 
 def _check_name(name: str, label: str) -> None:
     if not _NAME.fullmatch(name):
-        raise mistake(label, f"headers.{name} is no name that a header can have")
+        raise job_file_error(label, f"headers.{name} is no name that a header can have")
     if name.lower() in _OURS:
-        raise mistake(label, f"headers.{name} is set by arkbatch itself: leave it out")
+        raise job_file_error(label, f"headers.{name} is set by arkbatch itself: leave it out")
     if name.lower() == _REQUEST_ID:
-        raise mistake(label, f"headers.{name} differs with each call: give request_id_prefix, or request_id in a row")
+        raise job_file_error(
+            label, f"headers.{name} differs with each call: give request_id_prefix, or request_id in a row"
+        )
 
 
-def _variable(path: str, name: str, variables: Variables, server: Server, label: str) -> str:
+def _variable_value(path: str, name: str, variables: Variables, server: Server, label: str) -> str:
     if name in _NEVER_SENT:
-        raise mistake(label, f"{path}: {name} is never sent as it is")
+        raise job_file_error(label, f"{path}: {name} is never sent as it is")
     for provider in PROVIDERS:
-        if name == provider.key and not owns(provider, variables.address(provider), server.base_url):
-            raise mistake(
+        if name == provider.key and not is_owner_of(provider, variables.address_for(provider), server.base_url):
+            raise job_file_error(
                 label,
                 f"{path}: {name} goes only to the address that it was given for, and that is not {server.base_url}: "
                 f"set {provider.address} to it, or take a variable with another name",

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from arkbatch.config.environment import CERTIFICATE_PATH, CONFIDENTIAL, FLAVOUR, Server
-from arkbatch.config.job_file import Typed, mistake
+from arkbatch.config.job_file import Typed, job_file_error
 from arkbatch.core.errors import UsageError
 
 
@@ -38,18 +38,18 @@ def certificate_text(typed: Typed, server: Server, given: Mapping[str, Any], cwd
         if flag is not None:
             raise UsageError(f"--certificate {flag} is for encryption: give --encrypt as well")
         if file:
-            raise mistake(typed.label, f'certificate = "{file}" is for encryption: write encrypt = true as well')
+            raise job_file_error(typed.label, f'certificate = "{file}" is for encryption: write encrypt = true as well')
         return ""
     if flag is not None:
-        return _read(f"--certificate {flag}", cwd / flag)
+        return _read_certificate(f"--certificate {flag}", cwd / flag)
     if kept:
         return kept
     if server.certificate:
-        return _read(f"{CERTIFICATE_PATH} = {server.certificate}", cwd / server.certificate)
-    return _read(f"{typed.label}: certificate {file}", (typed.folder or cwd) / file) if file else ""
+        return _read_certificate(f"{CERTIFICATE_PATH} = {server.certificate}", cwd / server.certificate)
+    return _read_certificate(f"{typed.label}: certificate {file}", (typed.folder or cwd) / file) if file else ""
 
 
-def _read(name: str, path: Path) -> str:
+def _read_certificate(name: str, path: Path) -> str:
     """A file that is there and empty is no "ask the service": the service would not be who was meant."""
     try:
         text = path.read_text(encoding="ascii")

@@ -126,24 +126,24 @@ class Variables(NamedTuple):
 
     places: Sequence[VariableSource]
 
-    def place(self, name: str) -> VariableSource | None:
+    def source_of(self, name: str) -> VariableSource | None:
         return next((place for place in self.places if place.get(name)), None)
 
     def get(self, name: str) -> str:
-        place = self.place(name)
+        place = self.source_of(name)
         return place.get(name) if place else ""
 
-    def address(self, provider: Provider) -> str:
+    def address_for(self, provider: Provider) -> str:
         """The base URL that is named for a provider, "" for none."""
-        return self.whole_address(provider).url
+        return self.full_address_for(provider).url
 
-    def whole_address(self, provider: Provider) -> "Address":
+    def full_address_for(self, provider: Provider) -> "Address":
         text = self.get(provider.address)
         return checked_address(text, provider.address) if text else NOWHERE
 
     def origin_of(self, name: str) -> str:
         """Where a variable is set, for people."""
-        place = self.place(name)
+        place = self.source_of(name)
         return name if place is None or place.name == ENVIRONMENT else f"{name} in .env"
 
 
@@ -178,10 +178,12 @@ class Server(Struct, frozen=True):
 def read_variables(environ: Mapping[str, str], folders: Sequence[Path]) -> Variables:
     """The environment and the `.env` of each folder, the first folder being the strongest."""
     files = dict.fromkeys(folder / ".env" for folder in folders)
-    return Variables([VariableSource(ENVIRONMENT, environ), *(_read(file) for file in files if file.is_file())])
+    return Variables(
+        [VariableSource(ENVIRONMENT, environ), *(_read_variable_file(file) for file in files if file.is_file())]
+    )
 
 
-def _read(file: Path) -> VariableSource:
+def _read_variable_file(file: Path) -> VariableSource:
     from dotenv import dotenv_values
 
     try:
@@ -205,15 +207,17 @@ def choose_server(variables: Variables, flag: Address, file: Address, label: str
     """The address by flag, job file, environment and default, in this order; then the key that belongs to it."""
     address, said_by = _chosen_address(variables, flag, file, label)
     base_url = address.url
-    owners = [one for one in (*PROVIDERS, *_named_providers()) if owns(one, variables.address(one), base_url)]
+    owners = [
+        one for one in (*PROVIDERS, *_named_providers()) if is_owner_of(one, variables.address_for(one), base_url)
+    ]
     # Ark's address under the OPENAI names is common: there both own it, and one has a key.
     owner = next((one for one in owners if variables.get(one.key)), owners[0] if owners else None)
-    key = _key(variables, owner) if owner else None
+    key = _find_key(variables, owner) if owner else None
     is_ark = owner is ARK or is_local(base_url)
-    access = _access(variables, base_url) if key is None and is_ark else None
+    access = _find_access_key(variables, base_url) if key is None and is_ark else None
     if key is None and access is None and is_local(base_url):
         key = NO_KEY
-    missing = _missing(owner, base_url)
+    missing = _missing_key_text(owner, base_url)
     if owner is ARK and said_by == "default":
         missing += f"; for another OpenAI-compatible server set {OPENAI.key}, {OPENAI.address} and {OPENAI.model}"
     if not is_ark and key is None and variables.get(ACCESS_KEY):
@@ -243,7 +247,7 @@ def _chosen_address(variables: Variables, flag: Address, file: Address, label: s
         return file, label
     speaks = [one for one in PROVIDERS if variables.get(one.key) or variables.get(one.address)]
     provider = speaks[0] if speaks else ARK
-    named = variables.whole_address(provider)
+    named = variables.full_address_for(provider)
     return (named, variables.origin_of(provider.address)) if named.url else (Address(provider.default), "default")
 
 
@@ -255,7 +259,7 @@ def _is_confidential(variables: Variables) -> bool:
     return bool(value)
 
 
-def _access(variables: Variables, base_url: str) -> Access | None:
+def _find_access_key(variables: Variables, base_url: str) -> Access | None:
     """The access key. A server on this machine is asked with one only where a control plane is named for it."""
     names = [name for name in (ACCESS_KEY, SECRET_KEY) if variables.get(name)]
     url = variables.get(CONTROL_PLANE_URL)
@@ -269,7 +273,7 @@ def _access(variables: Variables, base_url: str) -> Access | None:
     return Access(Secret(variables.get(ACCESS_KEY)), Secret(variables.get(SECRET_KEY)), control_plane, Secret(token))
 
 
-def owns(provider: Provider, address: str, base_url: str) -> bool:
+def is_owner_of(provider: Provider, address: str, base_url: str) -> bool:
     """Whether a provider's key may go to this base URL. address: the one that is named for the provider."""
     if address:
         return origin(address) == origin(base_url)
@@ -278,9 +282,9 @@ def owns(provider: Provider, address: str, base_url: str) -> bool:
     return own and scheme == "https"
 
 
-def _key(variables: Variables, provider: Provider) -> Secret | None:
+def _find_key(variables: Variables, provider: Provider) -> Secret | None:
     """The provider's key, refused when the place of the address holds another one."""
-    place, source = variables.place(provider.key), variables.place(provider.address)
+    place, source = variables.source_of(provider.key), variables.source_of(provider.address)
     if place is None:
         return None
     key = place.get(provider.key)
@@ -294,7 +298,7 @@ def _key(variables: Variables, provider: Provider) -> Secret | None:
     return Secret(key)
 
 
-def _missing(owner: Provider | None, base_url: str) -> str:
+def _missing_key_text(owner: Provider | None, base_url: str) -> str:
     scheme, host, _ = origin(base_url)
     if owner:
         instead = f" (or {ACCESS_KEY} and {SECRET_KEY})" if owner is ARK else ""

@@ -21,7 +21,9 @@ OWN_WORDS = re.compile(r"(?!Expected |Invalid enum |Object )")
 LONGEST = 60
 
 
-def explain(error: msgspec.ValidationError, raw: Mapping[str, Any], form: type, labels: Mapping[Path, str]) -> str:
+def explain_mistake(
+    error: msgspec.ValidationError, raw: Mapping[str, Any], form: type, labels: Mapping[Path, str]
+) -> str:
     """The sentence for what `msgspec.convert(raw, form)` complained of.
 
     labels: how to call the values that did not come from the file, by path (`("limits", "rpm"): "--rpm"`)
@@ -30,19 +32,19 @@ def explain(error: msgspec.ValidationError, raw: Mapping[str, Any], form: type, 
     what, where = (said[1], said[2] or "") if said else (str(error), "")
     path = tuple(part for part in re.sub(r"\[.*", "", where).split(".") if part)
     if unknown := UNKNOWN.fullmatch(what):
-        return _unknown((*path, unknown[1]), raw, form)
+        return _explain_unknown_key((*path, unknown[1]), raw, form)
     name = labels.get(path) or ".".join(path)
     if OWN_WORDS.match(what):
-        return _own(what, path, name, labels)
-    value = _value(raw, path)
-    kind = _kind(inspect.type_info(form), path)
+        return _explain_table_mistake(what, path, name, labels)
+    value = _value_at(raw, path)
+    kind = _type_at(inspect.type_info(form), path)
     choices = kind.values if isinstance(kind, inspect.LiteralType) else ()
     near = difflib.get_close_matches(str(value), [str(choice) for choice in choices], 1)
     hint = f'; did you mean "{near[0]}"?' if near else ""
-    return f"{name} = {shown(value)} is not allowed: it must be {allowed(kind)}{hint}"
+    return f"{name} = {value_text(value)} is not allowed: it must be {allowed_values(kind)}{hint}"
 
 
-def _own(what: str, path: Path, name: str, labels: Mapping[Path, str]) -> str:
+def _explain_table_mistake(what: str, path: Path, name: str, labels: Mapping[Path, str]) -> str:
     """What a table says of itself. One that begins with a key of it and its value is told as all such mistakes are."""
     if (told := OWN_VALUE.fullmatch(what)) is None:
         return f"[{name}] {what}"
@@ -50,7 +52,7 @@ def _own(what: str, path: Path, name: str, labels: Mapping[Path, str]) -> str:
     return (labels.get(key) or ".".join(key)) + told[2]
 
 
-def shown(value: object) -> str:
+def value_text(value: object) -> str:
     """A value as it stands in a job file, shortened."""
     try:
         text = msgspec.json.encode(value).decode()
@@ -61,25 +63,25 @@ def shown(value: object) -> str:
 
 def known_keys(form: type) -> dict[Path, bool]:
     """The path of each key that the form knows, and whether it is a table."""
-    return dict(_keys(inspect.type_info(form), ()))
+    return dict(_keys_below(inspect.type_info(form), ()))
 
 
-def _keys(kind: inspect.Type, path: Path) -> Iterator[tuple[Path, bool]]:
-    kind = _bare(kind)
+def _keys_below(kind: inspect.Type, path: Path) -> Iterator[tuple[Path, bool]]:
+    kind = _without_none(kind)
     if path:
         yield path, isinstance(kind, inspect.StructType | inspect.DictType)
     if isinstance(kind, inspect.StructType):
         for item in kind.fields:
-            yield from _keys(item.type, (*path, item.encode_name))
+            yield from _keys_below(item.type, (*path, item.encode_name))
 
 
-def _unknown(path: Path, raw: Mapping[str, Any], form: type) -> str:
-    value = _value(raw, path)
-    hint = _hint(path, isinstance(value, dict), known_keys(form))
-    return f"{'.'.join(path)} = {shown(value)} is not a known key: {hint}"
+def _explain_unknown_key(path: Path, raw: Mapping[str, Any], form: type) -> str:
+    value = _value_at(raw, path)
+    hint = _key_hint(path, isinstance(value, dict), known_keys(form))
+    return f"{'.'.join(path)} = {value_text(value)} is not a known key: {hint}"
 
 
-def _hint(path: Path, table: bool, keys: Mapping[Path, bool]) -> str:
+def _key_hint(path: Path, table: bool, keys: Mapping[Path, bool]) -> str:
     """The same name elsewhere, or a near one of its kind in this table, or all of its kind that are known here."""
     for key in keys:
         if key[-1] == path[-1]:
@@ -92,14 +94,14 @@ def _hint(path: Path, table: bool, keys: Mapping[Path, bool]) -> str:
     return known if table or path[:-1] else f"{known}; request parameters such as temperature go under [defaults]"
 
 
-def _value(raw: Mapping[str, Any], path: Path) -> Any:
+def _value_at(raw: Mapping[str, Any], path: Path) -> Any:
     value: Any = raw
     for part in path:
         value = value[part]
     return value
 
 
-def _bare(kind: inspect.Type) -> inspect.Type:
+def _without_none(kind: inspect.Type) -> inspect.Type:
     """Without what is said about it, and without the `None` of a key that may be left out."""
     while isinstance(kind, inspect.Metadata | inspect.UnionType):
         if isinstance(kind, inspect.Metadata):
@@ -109,17 +111,17 @@ def _bare(kind: inspect.Type) -> inspect.Type:
     return kind
 
 
-def _kind(kind: inspect.Type, path: Path) -> inspect.Type:
+def _type_at(kind: inspect.Type, path: Path) -> inspect.Type:
     """What stands at this path; the nearest known thing above it when a list or a free table hides the rest."""
-    if not path and (several := _several(kind)):
+    if not path and (several := _type_choice(kind)):
         return several
-    kind = _bare(kind)
+    kind = _without_none(kind)
     if not path or not isinstance(kind, inspect.StructType):
         return kind
-    return _kind(next(item.type for item in kind.fields if item.encode_name == path[0]), path[1:])
+    return _type_at(next(item.type for item in kind.fields if item.encode_name == path[0]), path[1:])
 
 
-def _several(kind: inspect.Type) -> inspect.UnionType | None:
+def _type_choice(kind: inspect.Type) -> inspect.UnionType | None:
     """A choice between several things, without the `None` of a key that may be left out."""
     while isinstance(kind, inspect.Metadata):
         kind = kind.type
@@ -129,15 +131,15 @@ def _several(kind: inspect.Type) -> inspect.UnionType | None:
     return inspect.UnionType(kinds) if len(kinds) > 1 else None
 
 
-def allowed(kind: inspect.Type) -> str:
+def allowed_values(kind: inspect.Type) -> str:
     """What a value may be, for a person."""
     match kind:
         case inspect.UnionType(types=kinds):
-            return ", or ".join(allowed(one) for one in kinds)
+            return ", or ".join(allowed_values(one) for one in kinds)
         case inspect.IntType():
-            return f"a whole number{_range(kind)}"
+            return f"a whole number{_allowed_range(kind)}"
         case inspect.FloatType():
-            return f"a number{_range(kind)}"
+            return f"a number{_allowed_range(kind)}"
         case inspect.LiteralType(values=values):
             return " or ".join(f'"{value}"' for value in values)
         case inspect.StrType():
@@ -154,7 +156,7 @@ def allowed(kind: inspect.Type) -> str:
             return "a table"
 
 
-def _range(kind: inspect.IntType | inspect.FloatType) -> str:
+def _allowed_range(kind: inspect.IntType | inspect.FloatType) -> str:
     above, at_least = ("above", kind.gt), ("from", kind.ge)
     bounds = (above, at_least, ("below", kind.lt), ("to" if kind.ge is not None else "up to", kind.le))
     return "".join(f" {word} {bound:.12g}" for word, bound in bounds if bound is not None)

@@ -2,7 +2,7 @@
 
 `JobFile` is all that may be typed, every key optional. A mistake is one line that names the key or the flag,
 the value and what is allowed. No parameter of the API is known by name: `[defaults]` passes through. What
-variables say, and where the paths lead, is decided in `config.resolve`.
+variables say, and where the paths lead, is decided in `config.resolve_job`.
 """
 
 import datetime as dt
@@ -17,7 +17,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from arkbatch.config.error_text import explain, shown
+from arkbatch.config.error_text import explain_mistake, value_text
 from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job import Notify, Secret, Sections
 from arkbatch.core.toml_text import MAX_NESTING, TomlError, oddity_in, parse_toml
@@ -143,18 +143,18 @@ class Typed(NamedTuple):
     endpoint_said: bool = False
 
 
-def read(path: str, given: Mapping[str, Any], cwd: Path) -> Typed:
+def read_job_file(path: str, given: Mapping[str, Any], cwd: Path) -> Typed:
     """The job file with the flags laid over it; for an input file or standard input, the flags alone."""
     if path.endswith(".toml"):
-        return complete(_parse(cwd / path, path), given, path, (cwd / path).parent)
-    return complete({}, given)
+        return build_job_file(_parse_file(cwd / path, path), given, path, (cwd / path).parent)
+    return build_job_file({}, given)
 
 
-def complete(raw: dict[str, Any], given: Mapping[str, Any], label: str = "", folder: Path | None = None) -> Typed:
+def build_job_file(raw: dict[str, Any], given: Mapping[str, Any], label: str = "", folder: Path | None = None) -> Typed:
     """The tables of a job, with the flags laid over them, checked. `label`: what to call them in messages."""
     if isinstance(said := raw.get("limits"), str):
         if said != AUTO:
-            raise mistake(label, f'limits = {shown(said)} is not allowed: it must be a table, or "{AUTO}"')
+            raise job_file_error(label, f'limits = {value_text(said)} is not allowed: it must be a table, or "{AUTO}"')
         raw = {name: table for name, table in raw.items() if name != "limits"}
     labels = _lay_over(raw, given)
     endpoint_said = "endpoint" in raw
@@ -166,13 +166,13 @@ def complete(raw: dict[str, Any], given: Mapping[str, Any], label: str = "", fol
         instead = "set ARK_API_KEY in the environment or in .env"
         if key.startswith(("headers.", "query.")):
             instead = f'put it into a variable and write {key} = "env:NAME"'
-        raise mistake(label, f"{key}: a key does not belong here, {instead}")
+        raise job_file_error(label, f"{key}: a key does not belong here, {instead}")
     if odd := _odd_value(raw, (), labels):
-        raise mistake(label, odd)
+        raise job_file_error(label, odd)
     try:
-        file = msgspec.convert(raw, JobFile, dec_hook=_secret)
+        file = msgspec.convert(raw, JobFile, dec_hook=_decode_secret)
     except msgspec.ValidationError as error:
-        raise mistake(label, explain(error, _without_addresses(raw), JobFile, labels)) from None
+        raise job_file_error(label, explain_mistake(error, _without_addresses(raw), JobFile, labels)) from None
     _check_meaning(file, label)
     return Typed(file, label, folder, frozenset(raw.get("limits", ())), endpoint_said)
 
@@ -182,7 +182,7 @@ def _asks_for_vectors(template: Any) -> bool:
     return isinstance(template, dict) and "input" in template and "user" not in template
 
 
-def _secret(kind: type, value: Any) -> Secret:
+def _decode_secret(kind: type, value: Any) -> Secret:
     assert kind is Secret
     if not isinstance(value, str):
         raise ValueError("an address is text in quotes")  # noqa: TRY004 - what msgspec makes a mistake of
@@ -205,12 +205,12 @@ def _lay_under(raw: dict[str, Any], defaults: Mapping[str, Mapping[str, float]])
             raw[table] = {**values, **said}
 
 
-def mistake(label: str, text: str) -> UsageError:
+def job_file_error(label: str, text: str) -> UsageError:
     """An error about the job file, unless the sentence begins with a flag: then the file is not to blame."""
     return JobError(f"{label}: {text}") if label and not text.startswith("--") else UsageError(text)
 
 
-def _parse(file: Path, label: str) -> dict[str, Any]:
+def _parse_file(file: Path, label: str) -> dict[str, Any]:
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -262,11 +262,11 @@ def _lay_over(raw: dict[str, Any], given: Mapping[str, Any]) -> Labels:
     labels = {}
     for name, path in FLAG_PATHS.items():
         if name in given:
-            _put(raw, path, given[name])
+            _put_value(raw, path, given[name])
             labels[path] = f"--{name.replace('_', '-')}"
     for text in given.get("set", ()):
         path, value = parse_setting(text)
-        _put(raw, ("defaults", *path), value)
+        _put_value(raw, ("defaults", *path), value)
     return labels
 
 
@@ -284,17 +284,17 @@ def parse_setting(text: str) -> tuple[tuple[str, ...], Any]:
         raise UsageError(f"--set {key} is nested too deeply") from None
     if len(path) > MAX_NESTING or (reason := oddity_in(decoded)):
         reason = reason if len(path) <= MAX_NESTING else f"it is nested more than {MAX_NESTING} levels deep"
-        raise UsageError(f"--set {shown(key)} cannot be sent: {reason}")
+        raise UsageError(f"--set {value_text(key)} cannot be sent: {reason}")
     return path, decoded
 
 
-def _put(raw: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+def _put_value(raw: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     table = raw
     for depth, part in enumerate(path[:-1]):
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
             name = ".".join(path[: depth + 1])
-            raise UsageError(f"{'.'.join(path)} cannot be set: {name} = {shown(table)} is not a table")
+            raise UsageError(f"{'.'.join(path)} cannot be set: {name} = {value_text(table)} is not a table")
     table[path[-1]] = value
 
 
@@ -302,20 +302,24 @@ def _check_meaning(file: JobFile, label: str) -> None:
     """What no single field can see."""
     for key, advice in MISPLACED.items():
         if key in file.defaults:
-            raise mistake(label, f"defaults.{key} would stand in every row: {advice}")
+            raise job_file_error(label, f"defaults.{key} would stand in every row: {advice}")
     if both := sorted(file.replies.retry_on_finish_reason & file.replies.fail_on_finish_reason):
-        raise mistake(label, f'"{both[0]}" is in retry_on_finish_reason and in fail_on_finish_reason: choose one')
+        raise job_file_error(
+            label, f'"{both[0]}" is in retry_on_finish_reason and in fail_on_finish_reason: choose one'
+        )
     if file.stream and file.lane == "batch":
-        raise mistake(label, 'stream = true, and the batch lane does not stream: leave it out, or lane = "batch"')
+        raise job_file_error(
+            label, 'stream = true, and the batch lane does not stream: leave it out, or lane = "batch"'
+        )
     if file.confidential and not file.encrypt:
-        raise mistake(label, "confidential = true is a way to encrypt: write encrypt = true as well")
+        raise job_file_error(label, "confidential = true is a way to encrypt: write encrypt = true as well")
     if file.encrypt and file.endpoint != "chat":
-        raise mistake(label, f'encrypt = true works for chat only, and endpoint is "{file.endpoint}"')
+        raise job_file_error(label, f'encrypt = true works for chat only, and endpoint is "{file.endpoint}"')
     if reason := unknown_endpoint(file.endpoint):
-        raise mistake(label, reason)
+        raise job_file_error(label, reason)
     wanted = "user" if file.endpoint in {"chat", "responses"} else "input"
     if file.template and file.template.makes_requests and getattr(file.template, wanted) is None:
-        raise mistake(label, f'template.{wanted} is missing, and endpoint is "{file.endpoint}"')
+        raise job_file_error(label, f'template.{wanted} is missing, and endpoint is "{file.endpoint}"')
 
 
 def unknown_endpoint(name: str) -> str | None:
@@ -330,7 +334,7 @@ def unknown_endpoint(name: str) -> str | None:
     return f'endpoint = "{name}" is not allowed: it must be {", ".join(NAMES)}, or {PATH}{meant}'
 
 
-def schema() -> bytes:
+def job_file_schema() -> bytes:
     """The JSON Schema of a job file, as it ships; `python -m arkbatch.config.job_file > arkbatch/job.schema.json`."""
     said = msgspec.json.schema(JobFile)
     said = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "arkbatch job file", **said}
@@ -338,4 +342,4 @@ def schema() -> bytes:
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(schema())
+    sys.stdout.buffer.write(job_file_schema())

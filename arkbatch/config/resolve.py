@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from arkbatch.config.additions import brings_key, filled_in
+from arkbatch.config.additions import brings_key, fill_in_variables
 from arkbatch.config.encryption_choice import certificate_text
 from arkbatch.config.environment import (
     ARK,
@@ -26,8 +26,8 @@ from arkbatch.config.environment import (
     provider_address,
     read_variables,
 )
-from arkbatch.config.job_file import FLAG_PATHS, Typed, complete, mistake, read
-from arkbatch.config.validate import agreed, check_lane, check_secrecy
+from arkbatch.config.job_file import FLAG_PATHS, Typed, build_job_file, job_file_error, read_job_file
+from arkbatch.config.validate import check_agreement, check_lane, check_secrecy
 from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job import CERTIFICATE_TEXT, ENDPOINT_SAID, NO_KEY, Additions, Job, Limits, Notify, Sections
 from arkbatch.core.secret_variables import NOTIFY
@@ -66,39 +66,39 @@ OTHER_FLAGS = (
 )
 
 
-def resolve(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd: str | Path) -> Job:
+def resolve_job(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd: str | Path) -> Job:
     """One job, complete. `path` is a .toml, an input file, or "-" for standard input.
 
     flags: by the names in FLAG_PATHS and OTHER_FLAGS; None means not given. `set` is a list of "key=value".
     `simulate` and `dry_run` lift the need for a key, because nothing is sent to a service.
     """
-    given = _with_texts(_given(flags), Path(cwd))
-    typed = read(path, given, Path(cwd))
-    source, first = _input(path, typed, Path(cwd))
+    given = _with_texts(_given_flags(flags), Path(cwd))
+    typed = read_job_file(path, given, Path(cwd))
+    source, first = _resolve_input(path, typed, Path(cwd))
     variables = read_variables(environ, [typed.folder, Path(cwd)] if typed.folder else [Path(cwd)])
-    server = _server(typed, given, variables)
+    server = _resolve_server(typed, given, variables)
     said = [
         (given.get("model"), "--model"),
         (typed.file.model, Path(typed.label).name),
         (server.model or None, server.model_from),
     ]
     model, model_from = next((one for one in said if one[0] is not None), (None, ""))
-    typed = agreed(typed, server, given, model or "")
+    typed = check_agreement(typed, server, given, model or "")
     check_lane(typed, model or "")
     return Job(
-        **_common(typed, server, given, Path(cwd), variables),
-        limits=_limits(typed, server.base_url, simulated=bool(given.get("simulate"))),
+        **_common_fields(typed, server, given, Path(cwd), variables),
+        limits=_resolve_limits(typed, server.base_url, simulated=bool(given.get("simulate"))),
         input=source,
         run_dir=_run_dir(path, given.get("run_dir"), typed, Path(cwd)),
-        model=_no_model(typed, given, server, first) if model is None else model,
+        model=_missing_model_text(typed, given, server, first) if model is None else model,
         model_from=model_from,
         row_limit=_row_limit(given.get("limit")),
         certificate=certificate_text(typed, server, given, Path(cwd)),
-        notify=_notify(typed, given, environ, [typed.folder, Path(cwd)] if typed.folder else [Path(cwd)]),
+        notify=_resolve_notify(typed, given, environ, [typed.folder, Path(cwd)] if typed.folder else [Path(cwd)]),
     )
 
 
-def resolve_again(
+def resolve_retry(
     tables: Mapping[str, Any],
     flags: Mapping[str, Any],
     environ: Mapping[str, str],
@@ -112,10 +112,10 @@ def resolve_again(
     tables: what `core.job.written` gave; folders: where a `.env` is looked for.
     The model is the run's and not the environment's, so that a retry asks what the run asked unless a flag says so.
     """
-    given = _given(flags)
+    given = _given_flags(flags)
     tables = dict(tables)
     kept, endpoint_said = tables.pop(CERTIFICATE_TEXT, ""), tables.pop(ENDPOINT_SAID, False)
-    typed = complete(tables, {name: value for name, value in given.items() if name != "set"})
+    typed = build_job_file(tables, {name: value for name, value in given.items() if name != "set"})
     typed = typed._replace(endpoint_said=endpoint_said)
     flag = checked_address(given["base_url"], "--base-url") if given.get("base_url") else NOWHERE
     kept_address = checked_address(typed.file.base_url, "base_url") if typed.file.base_url else NOWHERE
@@ -127,41 +127,43 @@ def resolve_again(
     if server.key is None and server.access is None and not given.get("dry_run"):
         raise UsageError(server.missing)
     model = given.get("model") or typed.file.model or ""
-    typed = agreed(typed, server, given, model)
+    typed = check_agreement(typed, server, given, model)
     check_secrecy(server, given)
     if not given.get("simulate"):
         check_proxy(server.base_url)
     return Job(
-        **_common(typed, server, given, Path(), variables),
+        **_common_fields(typed, server, given, Path(), variables),
         limits=typed.file.limits,
         input=input_path,
         run_dir=run_dir,
         model=model,
         model_from="--model" if given.get("model") else "the run",
         certificate=certificate_text(typed, server, given, Path(), kept),
-        notify=_notify(typed, given, environ, [Path.cwd(), *(Path(folder) for folder in folders)]),
+        notify=_resolve_notify(typed, given, environ, [Path.cwd(), *(Path(folder) for folder in folders)]),
     )
 
 
 def resolve_notify(path: str | None, flags: Mapping[str, Any], environ: Mapping[str, str], cwd: str | Path) -> Notify:
     """Who would be told, of a job file or of the flags and the environment alone."""
-    given, here = _given(flags), Path(cwd)
-    typed = complete({}, given) if path is None else read(path, given, here)
-    return _notify(typed, given, environ, [typed.folder, here] if typed.folder else [here])
+    given, here = _given_flags(flags), Path(cwd)
+    typed = build_job_file({}, given) if path is None else read_job_file(path, given, here)
+    return _resolve_notify(typed, given, environ, [typed.folder, here] if typed.folder else [here])
 
 
-def _common(typed: Typed, server: Server, given: Mapping[str, Any], cwd: Path, variables: Variables) -> dict[str, Any]:
+def _common_fields(
+    typed: Typed, server: Server, given: Mapping[str, Any], cwd: Path, variables: Variables
+) -> dict[str, Any]:
     """The fields of a job that are found in the same way for a run and for another try at its failed rows."""
     kept = Sections.__struct_fields__
     query = {**server.query, **typed.file.query}
     additions = Additions()
     if not (given.get("simulate") or given.get("dry_run")):
-        additions = filled_in(typed.file.headers, query, variables, server, typed.label)
+        additions = fill_in_variables(typed.file.headers, query, variables, server, typed.label)
     return {
         **{name: getattr(typed.file, name) for name in kept if name not in {"limits", *PLACES}},
-        "images": _images(typed, given, cwd),
-        **_validation(typed, given, cwd),
-        **_tools(typed, given, cwd),
+        "images": _resolve_image_folder(typed, given, cwd),
+        **_resolve_validation(typed, given, cwd),
+        **_resolve_tools(typed, given, cwd),
         "endpoint": typed.file.endpoint,
         "endpoint_said": typed.endpoint_said,
         "base_url": server.base_url,
@@ -179,7 +181,9 @@ def _common(typed: Typed, server: Server, given: Mapping[str, Any], cwd: Path, v
     }
 
 
-def _notify(typed: Typed, given: Mapping[str, Any], environ: Mapping[str, str], folders: Sequence[Path]) -> Notify:
+def _resolve_notify(
+    typed: Typed, given: Mapping[str, Any], environ: Mapping[str, str], folders: Sequence[Path]
+) -> Notify:
     """Who is told, after a look at whether they can be; nobody where nothing is sent."""
     if given.get("dry_run"):
         return Notify()
@@ -191,7 +195,7 @@ def _notify(typed: Typed, given: Mapping[str, Any], environ: Mapping[str, str], 
     return said
 
 
-def _images(typed: Typed, given: Mapping[str, Any], cwd: Path) -> str:
+def _resolve_image_folder(typed: Typed, given: Mapping[str, Any], cwd: Path) -> str:
     """The directory, complete; "" when none was named."""
     named = typed.file.images
     if not named:
@@ -200,11 +204,11 @@ def _images(typed: Typed, given: Mapping[str, Any], cwd: Path) -> str:
     if not folder.is_dir():
         what = "is not a directory" if folder.exists() else "does not exist"
         where = f"--images {named}" if "images" in given else f'images = "{named}"'
-        raise mistake(typed.label, f"{where} {what} (looked at {folder})")
+        raise job_file_error(typed.label, f"{where} {what} (looked at {folder})")
     return str(folder)
 
 
-def _validation(typed: Typed, given: Mapping[str, Any], cwd: Path) -> dict[str, Any]:
+def _resolve_validation(typed: Typed, given: Mapping[str, Any], cwd: Path) -> dict[str, Any]:
     """The section with its path complete, and the schema's text after a look at whether it is one."""
     said = typed.file.validate
     if not said.schema:
@@ -216,14 +220,16 @@ def _validation(typed: Typed, given: Mapping[str, Any], cwd: Path) -> dict[str, 
     return {"validate": msgspec.structs.replace(said, schema=str(path)), "schema_text": text}
 
 
-def _tools(typed: Typed, given: Mapping[str, Any], cwd: Path) -> dict[str, Any]:
+def _resolve_tools(typed: Typed, given: Mapping[str, Any], cwd: Path) -> dict[str, Any]:
     """The section with its path complete. Rows that declare no tools get those of the module, by their signatures."""
     said, defaults = typed.file.tools, typed.file.defaults
     if not said.module:
         return {"tools": said, "defaults": defaults}
     name = f"--tools {said.module}" if "tools" in given else f'tools.module = "{said.module}"'
     if typed.file.endpoint not in {"chat", "responses"}:
-        raise mistake(typed.label, f'{name} works for chat and responses, and endpoint is "{typed.file.endpoint}"')
+        raise job_file_error(
+            typed.label, f'{name} works for chat and responses, and endpoint is "{typed.file.endpoint}"'
+        )
     path = ((cwd if "tools" in given else typed.folder or cwd) / said.module).absolute()
     functions = load_tool_module(path, f"{typed.label}: {name}" if typed.label and "tools" not in given else name)
     declared: list[dict[str, Any]] = list(tools_of(functions))
@@ -254,13 +260,13 @@ def _text_of_file(flag: str, name: str, cwd: Path) -> str:
         raise UsageError(f"--{flag} @{name}: the file is not UTF-8 at byte {error.start}") from error
 
 
-def _given(flags: Mapping[str, Any]) -> dict[str, Any]:
+def _given_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
     if unknown := set(flags) - {*FLAG_PATHS, *OTHER_FLAGS}:
         raise TypeError(f"unknown flags: {', '.join(sorted(unknown))}")
     return {name: value for name, value in flags.items() if value is not None}
 
 
-def _server(typed: Typed, given: Mapping[str, Any], variables: Variables) -> Server:
+def _resolve_server(typed: Typed, given: Mapping[str, Any], variables: Variables) -> Server:
     flag, file = given.get("base_url"), typed.file.base_url
     server = choose_server(
         variables,
@@ -285,7 +291,7 @@ def _with_key(typed: Typed, server: Server) -> Server:
     return msgspec.structs.replace(server, key=NO_KEY, access=None)
 
 
-def _limits(typed: Typed, base_url: str, *, simulated: bool) -> Limits:
+def _resolve_limits(typed: Typed, base_url: str, *, simulated: bool) -> Limits:
     """Ark's limits are far above what is polite to send to an unknown server at once, and the pace finds them."""
     limits = typed.file.limits
     if "concurrency" in typed.limits_said or simulated or ramp_at(base_url) is None:
@@ -293,7 +299,7 @@ def _limits(typed: Typed, base_url: str, *, simulated: bool) -> Limits:
     return msgspec.structs.replace(limits, concurrency=MOST_AT_ONCE)
 
 
-def _no_model(typed: Typed, given: Mapping[str, Any], server: Server, first: bytes) -> str:
+def _missing_model_text(typed: Typed, given: Mapping[str, Any], server: Server, first: bytes) -> str:
     if given.get("simulate"):
         return SIMULATED_MODEL
     if given.get("dry_run") or names_model(first):
@@ -305,7 +311,7 @@ def _no_model(typed: Typed, given: Mapping[str, Any], server: Server, first: byt
     )
 
 
-def _input(path: str, typed: Typed, cwd: Path) -> tuple[str, bytes]:
+def _resolve_input(path: str, typed: Typed, cwd: Path) -> tuple[str, bytes]:
     """The path of the rows, which must be there, and the first of them, which of standard input is not known."""
     if typed.folder is None:
         if path == STDIN:

@@ -8,7 +8,7 @@ from typing import Any
 
 from arkbatch.config.encryption_choice import with_flavour
 from arkbatch.config.environment import ARK, Server
-from arkbatch.config.job_file import Typed, mistake
+from arkbatch.config.job_file import Typed, job_file_error
 from arkbatch.core.errors import UsageError
 from arkbatch.core.urls import is_local, origin
 from arkbatch.engine.timezones import due_of, hours_of
@@ -18,7 +18,7 @@ from arkbatch.protocol.endpoints.batch_lane import LANE, misplaced
 from arkbatch.transport.auth import needs_project
 
 
-def agreed(typed: Typed, server: Server, given: Mapping[str, Any], model: str) -> Typed:
+def check_agreement(typed: Typed, server: Server, given: Mapping[str, Any], model: str) -> Typed:
     """What was typed, once it is known to fit the server and the model."""
     _check_server(typed, server, given)
     typed = with_flavour(typed, server)
@@ -30,7 +30,7 @@ def agreed(typed: Typed, server: Server, given: Mapping[str, Any], model: str) -
 def _check_server(typed: Typed, server: Server, given: Mapping[str, Any]) -> None:
     is_ark_itself = provider_of(server.base_url) in {"ark", "byteplus"}  # a server of one's own may look like Ark
     if is_ark_itself and typed.file.lane == "files" and not given.get("simulate"):
-        raise mistake(
+        raise job_file_error(
             typed.label,
             'Ark takes no batch files over this API: lane = "batch" has the same price (for ep-bi-... endpoints), or '
             "write files for its console with arkbatch export --form ark-job, and merge the results with arkbatch "
@@ -39,16 +39,18 @@ def _check_server(typed: Typed, server: Server, given: Mapping[str, Any]) -> Non
     if server.is_ark or given.get("simulate"):
         return
     if reason := refusal(typed.file, typed.file.endpoint, server.base_url):
-        raise mistake(typed.label, reason)
+        raise job_file_error(typed.label, reason)
 
 
 def check_lane(typed: Typed, model: str) -> None:
     """The lane has models of its own, and calls that are not hedged."""
     if reason := misplaced(model, typed.file.lane):
-        raise mistake(typed.label, reason)
+        raise job_file_error(typed.label, reason)
     _check_files(typed)
     if typed.file.hedge and typed.file.lane == LANE:
-        raise mistake(typed.label, "hedge is for online calls: those of the batch lane are held for hours by nature")
+        raise job_file_error(
+            typed.label, "hedge is for online calls: those of the batch lane are held for hours by nature"
+        )
 
 
 def _check_files(typed: Typed) -> None:
@@ -63,13 +65,15 @@ def _check_files(typed: Typed) -> None:
         (file.hedge, "hedge = true: a batch is not a call that can be too slow"),
     ):
         if is_said:
-            raise mistake(typed.label, f'lane = "files" (--lane files) does not go with {what}; leave one of them out')
+            raise job_file_error(
+                typed.label, f'lane = "files" (--lane files) does not go with {what}; leave one of them out'
+            )
 
 
 def _check_project(typed: Typed, server: Server, model: str) -> None:
     """Said before the first call, where the model is known; a row's own model is looked at when it is sent."""
     if server.access is not None and model and needs_project(model) and not typed.file.project:
-        raise mistake(
+        raise job_file_error(
             typed.label,
             f"an access key opens the plain model id {model} only together with its project: give project (--project), "
             f"or an inference endpoint (ep-...) as the model, or an API key ({ARK.key})",
@@ -82,7 +86,7 @@ def _check_places(typed: Typed) -> None:
         hours_of(typed.file.hours)
         due_of(typed.file.hours)
     except UsageError as error:
-        raise mistake(typed.label, str(error)) from None
+        raise job_file_error(typed.label, str(error)) from None
 
 
 def check_secrecy(server: Server, given: Mapping[str, Any]) -> None:

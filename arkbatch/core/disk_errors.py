@@ -8,7 +8,7 @@ from arkbatch.core.errors import RunDirectoryError, StorageFull
 
 
 @contextmanager
-def disk(path: object) -> Iterator[None]:
+def explain_disk_errors(path: object) -> Iterator[None]:
     """Turn the operating system's refusals into ours, with what to do next."""
     try:
         yield

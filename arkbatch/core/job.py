@@ -398,7 +398,7 @@ class Job(Sections, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
-def asked(job: Job) -> dict[str, Any]:
+def answer_settings(job: Job) -> dict[str, Any]:
     """The part of a job that decides what the answers are: a run refuses to mix two of them.
 
     Plain JSON values in a stable order. Limits, retries and timeouts are free to change between sessions. The
@@ -424,7 +424,7 @@ def asked(job: Job) -> dict[str, Any]:
     return plain
 
 
-def written(job: Job) -> dict[str, Any]:
+def job_tables(job: Job) -> dict[str, Any]:
     """A job as the tables of a job file, without input, run directory and key: what `run.json` keeps of it.
 
     In the place of a path to a certificate stands its text, for the file may be gone or another one by tomorrow.

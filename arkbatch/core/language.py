@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from arkbatch.core.chinese import CHINESE
-from arkbatch.core.text import counted
+from arkbatch.core.text import count_text
 
 LANGUAGE_VARIABLE = "ARKBATCH_LANG"
 _LOCALE_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")  # in the order in which the C library asks them
@@ -26,7 +26,7 @@ class Language(StrEnum):
 
     def say_count(self, number: int, thing: str) -> str:
         """Return a number with what is counted: `2 rows`, `2 行`."""
-        return f"{number:,} {self.say(thing)}" if self is Language.CHINESE else counted(number, thing)
+        return f"{number:,} {self.say(thing)}" if self is Language.CHINESE else count_text(number, thing)
 
     def say_next(self, line: str) -> str:
         """Return a line such as `Resume with:  COMMAND` with its label translated and its command untouched."""

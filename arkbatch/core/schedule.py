@@ -29,29 +29,31 @@ class Hours(Struct, frozen=True):
     zone: dt.tzinfo | None = None
 
     def is_open(self, now: float) -> bool:
-        return any(opens <= now < closes for opens, closes in self._windows(now, 1))
+        return any(opens <= now < closes for opens, closes in self._merged_windows(now, 1))
 
     def changes_at(self, now: float) -> float:
         """When what `is_open` says will change."""
-        return min(moment for window in self._windows(now, 3) for moment in window if moment > now)
+        return min(moment for window in self._merged_windows(now, 3) for moment in window if moment > now)
 
     def open_seconds(self, begin: float, end: float) -> float:
         """How long calls may go between two moments."""
         days = int((end - begin) // 86_400) + 2
-        return sum(max(0.0, min(closes, end) - max(opens, begin)) for opens, closes in self._windows(begin, days))
+        return sum(
+            max(0.0, min(closes, end) - max(opens, begin)) for opens, closes in self._merged_windows(begin, days)
+        )
 
-    def after(self, now: float, seconds: float) -> float:
+    def moment_after(self, now: float, seconds: float) -> float:
         """When calls will have been allowed to go for so many seconds."""
-        for opens, closes in self._windows(now, None):
+        for opens, closes in self._merged_windows(now, None):
             seconds -= (room := max(0.0, closes - max(opens, now)))
             if seconds <= 0 < room:
                 return closes + seconds
         raise AssertionError("days do not end")
 
-    def _windows(self, now: float, days: int | None) -> Iterator[tuple[float, float]]:
+    def _merged_windows(self, now: float, days: int | None) -> Iterator[tuple[float, float]]:
         """The windows of some days, two as one where a change of the clocks moves an end beyond the next beginning."""
         opens = closes = -math.inf
-        for next_opens, next_closes in self._days(now, days):
+        for next_opens, next_closes in self._daily_windows(now, days):
             if next_opens <= closes:
                 closes = next_closes
                 continue
@@ -60,7 +62,7 @@ class Hours(Struct, frozen=True):
             opens, closes = next_opens, next_closes
         yield opens, closes
 
-    def _days(self, now: float, days: int | None) -> Iterator[tuple[float, float]]:
+    def _daily_windows(self, now: float, days: int | None) -> Iterator[tuple[float, float]]:
         """Those that begin from yesterday on, for so many days after; None: without an end."""
         day = dt.datetime.fromtimestamp(now, self.zone).date() - _DAY
         over_night = _DAY if self.closes <= self.opens else dt.timedelta()
@@ -79,7 +81,7 @@ class Due(Struct, frozen=True):
     day: dt.date | None = None
     zone: dt.tzinfo | None = None
 
-    def after(self, begin: float) -> float:
+    def first_moment_after(self, begin: float) -> float:
         """The moment that is meant by who says it at `begin`."""
         if self.day is not None:
             return moment_of(self.day, self.time, self.zone)
@@ -92,7 +94,7 @@ def moment_of(day: dt.date, time: dt.time, zone: dt.tzinfo | None) -> float:
     return dt.datetime.combine(day, time, zone).timestamp()
 
 
-def clock(moment: float, now: float, zone: dt.tzinfo | None) -> str:
+def clock_text(moment: float, now: float, zone: dt.tzinfo | None) -> str:
     """A moment as the clock of the place shows it, with the date when it is not near."""
     shown = dt.datetime.fromtimestamp(moment, zone)
     text = f"{shown:%H:%M}" if abs(moment - now) < _NEAR else f"{shown:%Y-%m-%d %H:%M}"
@@ -104,7 +106,7 @@ def read_window(text: str) -> tuple[dt.time, dt.time, str]:
     found = _WINDOW.fullmatch(text.strip())
     if found is None:
         raise ValueError(f'window = "{text}" is no window: write it as 22:00-08:00 or 22:00-08:00 Asia/Shanghai')
-    opens, closes = _time(found[1], found[2]), _time(found[3], found[4])
+    opens, closes = _parse_time(found[1], found[2]), _parse_time(found[3], found[4])
     if opens == closes:
         raise ValueError(f'window = "{text}" begins when it ends: for the whole day write "{ALWAYS}"')
     return opens, closes, found[5] or ""
@@ -117,10 +119,10 @@ def read_due(text: str) -> tuple[dt.date | None, dt.time, str]:
         raise ValueError(
             f'finish_by = "{text}" is no time: write it as 08:00, as 2026-11-22 08:00, or as 08:00 Asia/Shanghai'
         )
-    return dt.date.fromisoformat(found[1]) if found[1] else None, _time(found[2], found[3]), found[4] or ""
+    return dt.date.fromisoformat(found[1]) if found[1] else None, _parse_time(found[2], found[3]), found[4] or ""
 
 
-def _time(hours: str, minutes: str) -> dt.time:
+def _parse_time(hours: str, minutes: str) -> dt.time:
     if (hours, minutes) == ("24", "00"):
         return dt.time()
     try:

@@ -30,7 +30,7 @@ class Histogram:
                 return float(_SMALLEST * math.exp((bucket + 0.5) * _GROWTH))
         return 0.0
 
-    def bars(self, together: int) -> tuple[list[float], list[int]]:
+    def chart_bars(self, together: int) -> tuple[list[float], list[int]]:
         """Edges and counts for a chart: so many buckets in each bar, from the first in use to the last."""
         used = [bucket for bucket, count in enumerate(self._counts) if count]
         if not used:

@@ -15,7 +15,7 @@ OnMissing = Literal["fail", "skip", "send"]
 Piece = tuple[str, str | None]
 
 
-def pieces(text: str) -> list[Piece]:
+def split_template(text: str) -> list[Piece]:
     """A template's text cut into (literal, column that follows or None). ValueError: a brace is wrong."""
     found: list[Piece] = []
     literal, place = "", 0
@@ -60,7 +60,7 @@ class Template(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         for name in ("system", "user", "input"):
             try:
-                pieces(getattr(self, name) or "")
+                split_template(getattr(self, name) or "")
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
         if self.user is None and self.input is None and (self.system is not None or self.id is None):

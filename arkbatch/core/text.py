@@ -5,16 +5,16 @@ import unicodedata
 from typing import Any
 
 
-def count(number: int) -> str:
+def number_text(number: int) -> str:
     return f"{number:,}"
 
 
-def counted(number: int, thing: str) -> str:
+def count_text(number: int, thing: str) -> str:
     """1 row, 2 rows."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
-def short(number: float) -> str:
+def short_number(number: float) -> str:
     """A count in a few characters: 940, 12.3k, 4.56M."""
     if round(number) < 10_000:
         return f"{number:.0f}"
@@ -24,7 +24,7 @@ def short(number: float) -> str:
     return f"{number / 1e9:.3g}G"
 
 
-def duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """Seconds in the two units that matter."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
@@ -45,25 +45,25 @@ def display_width(text: str) -> int:
     )
 
 
-def padded(text: str, width: int) -> str:
+def padded_text(text: str, width: int) -> str:
     """A text with spaces behind it up to this many columns of a terminal."""
     return text + " " * (width - display_width(text))
 
 
-def printable(text: str) -> str:
+def printable_text(text: str) -> str:
     """Text from outside, with control characters made visible, so that it cannot drive the terminal."""
-    return "".join(_visible(character) for character in text)
+    return "".join(_escaped_character(character) for character in text)
 
 
-def visible(value: Any) -> Any:
+def printable_value(value: Any) -> Any:
     """The same of every text in a JSON value."""
     match value:
         case str():
-            return value if value.isprintable() else printable(value)
+            return value if value.isprintable() else printable_text(value)
         case dict():
-            return {visible(name): visible(each) for name, each in value.items()}
+            return {printable_value(name): printable_value(each) for name, each in value.items()}
         case list() | tuple():
-            return [visible(each) for each in value]
+            return [printable_value(each) for each in value]
     return value
 
 
@@ -75,7 +75,7 @@ def printable_json(data: bytes) -> str:
     return "".join(each if each == "\n" or each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
-def _visible(character: str) -> str:
+def _escaped_character(character: str) -> str:
     if character in "\n\t" or character.isprintable():
         return character
     return f"\\x{ord(character):02x}" if ord(character) < 256 else f"\\u{ord(character):04x}"

@@ -36,7 +36,7 @@ def add_usage(*usages: Usage) -> dict[str, int]:
     return total
 
 
-def assumed(usage: Usage) -> Usage:
+def assumed_usage(usage: Usage) -> Usage:
     """What a call that was abandoned is taken to have used, by what the same request used when it was answered."""
     tokens = total_tokens((usage,))
     return {**usage, ASSUMED: tokens} if tokens else NO_USAGE

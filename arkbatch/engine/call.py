@@ -33,7 +33,7 @@ from arkbatch.core.types import (
     Size,
     Usage,
     Verdict,
-    assumed,
+    assumed_usage,
 )
 from arkbatch.engine.attempt_log import AttemptLog
 from arkbatch.engine.cost_limit import CostLimit, CostReservation
@@ -255,7 +255,7 @@ class CallRunner:
         what the same request did use.
         """
         needs, admission = self._needs, started.admission
-        usage = assumed(winner.usage) if own is None else own.usage
+        usage = assumed_usage(winner.usage) if own is None else own.usage
         self._in_flight.pop(started.call.client_id, None)
         log.outrun(started.call.client_id, admission.permit.at, self._time(), winner, usage)
         if own is not None:

@@ -14,7 +14,7 @@ import msgspec
 from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.job import Limits
 from arkbatch.core.steered import Steered
-from arkbatch.core.text import counted, duration, short
+from arkbatch.core.text import count_text, duration_text, short_number
 from arkbatch.engine.cost_limit import CostLimit
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.worker_pool import WorkerPool
@@ -134,8 +134,8 @@ class CommandHandler:
     def _set(self, order: Command, wanted: SetLimits) -> str:
         self._refuse_at_the_end()
         self._check_budget(wanted)
-        before = {name: getattr(self._limits.now, name) for name in wanted.changes()}
-        changes = {name: value for name, value in wanted.changes().items() if value != before[name]}
+        before = {name: getattr(self._limits.now, name) for name in wanted.changed_limits()}
+        changes = {name: value for name, value in wanted.changed_limits().items() if value != before[name]}
         if not changes:
             return f"Nothing to change: {_listed(before)} already."
         did = ", ".join(f"{name} {_said(before[name])} -> {_said(value)}" for name, value in changes.items())
@@ -222,14 +222,14 @@ class CommandHandler:
 
     def _told(self) -> str:
         standing = self._progress()
-        rows = f"{counted(standing.left, 'row')} left, {standing.failed} failed"
+        rows = f"{count_text(standing.left, 'row')} left, {standing.failed} failed"
         limits = _listed(self._in_force())
         if self._pool.is_over:
             return f"Stopping: {_in_flight(standing.in_flight)}; {rows}."
         if self._limiter.pauses:
             held = ", ".join(f"{reason} for {self._held_for(reason)}" for reason in self._limiter.pauses)
             return f"{_sentence(held)}: {_in_flight(standing.in_flight)}; {rows}; {limits}."
-        speed = f"{short(standing.rpm)} requests and {short(standing.tpm)} tokens a minute"
+        speed = f"{short_number(standing.rpm)} requests and {short_number(standing.tpm)} tokens a minute"
         bound = f", limited by {standing.bound_by}" if standing.bound_by else ""
         return f"Running: {standing.in_flight} in flight, {speed}{bound}; {rows}; {limits}."
 
@@ -239,7 +239,7 @@ class CommandHandler:
         return {name: value for name, value in limits.items() if value is not None or name in {"rpm", "tpm"}}
 
     def _held_for(self, reason: str) -> str:
-        return duration(self._clock() - self._limiter.pauses[reason])
+        return duration_text(self._clock() - self._limiter.pauses[reason])
 
     def _still_held(self) -> str:
         return f"; still no call goes: {', '.join(self._limiter.pauses)}" if self._limiter.pauses else ""
@@ -247,11 +247,11 @@ class CommandHandler:
     def _when(self) -> str:
         """A lower limit has to wait until the minute before keeps it."""
         wait = self._limiter.allowed_in()
-        return f"; the next call may go in {duration(wait)}, when the last minute keeps that" if wait > 1 else ""
+        return f"; the next call may go in {duration_text(wait)}, when the last minute keeps that" if wait > 1 else ""
 
 
 def _in_flight(calls: int) -> str:
-    return "nothing is in flight" if not calls else f"{counted(calls, 'call')} in flight {_finish(calls)}"
+    return "nothing is in flight" if not calls else f"{count_text(calls, 'call')} in flight {_finish(calls)}"
 
 
 def _finish(calls: int) -> str:

@@ -47,11 +47,11 @@ class SessionNotifier:
             reason = str(error) if isinstance(error, ArkbatchError) else f"{type(error).__name__}, a bug of arkbatch"
             self._tell(NotificationEvent.HALT, "stopped by an error", reason=reason, go_on=self._command)
         if error is None or isinstance(error, Exception):
-            await self._notifier.settle()
+            await self._notifier.wait_for_deliveries()
 
     def look(self, away: float) -> None:
         """`away`: seconds of the present outage, 0 without one."""
-        if said := self._outages.look(away):
+        if said := self._outages.check_outage(away):
             self._tell(NotificationEvent.OUTAGE, said, go_on=self._status)
 
     def late(self, said: str, advice: str, *, is_late: bool) -> None:

@@ -24,8 +24,8 @@ from msgspec import Struct
 from arkbatch import __version__
 from arkbatch.core.errors import RunChanged, UsageError
 from arkbatch.core.input_info import InputInfo, Position
-from arkbatch.core.job import Job, asked, written
-from arkbatch.core.text import counted
+from arkbatch.core.job import Job, answer_settings, job_tables
+from arkbatch.core.text import count_text
 from arkbatch.core.types import BadRow, Before, Row
 from arkbatch.journal.journal import Journal
 from arkbatch.journal.read_backwards import last_failures
@@ -169,7 +169,7 @@ class OpenRun:
         )
 
     def _begin(self) -> RunInfo:
-        said = asked(self.job)
+        said = answer_settings(self.job)
         info = RunInfo(
             run_id=secrets.token_hex(4),
             format=FORMAT,
@@ -178,7 +178,7 @@ class OpenRun:
             input=self._survey(),
             asked=said,
             asked_digest=asked_digest(said),
-            job=written(self.job),
+            job=job_tables(self.job),
             row_limit=self.job.row_limit,
             price_list=price_list_of(self.job),
         )
@@ -189,12 +189,12 @@ class OpenRun:
         self._check_asked(info)
         self._check_input(info)
         self._changes += over_again(info)
-        info.row_limit, info.job = self.job.row_limit, written(self.job)
+        info.row_limit, info.job = self.job.row_limit, job_tables(self.job)
         info.price_list = price_list_of(self.job)
         return info
 
     def _check_asked(self, info: RunInfo) -> None:
-        said = asked(self.job)
+        said = answer_settings(self.job)
         changes = differences(info.asked, said)
         if not changes:
             return
@@ -233,7 +233,7 @@ class OpenRun:
                 )
             case Change.GREW:
                 now = self._survey()
-                self._changes.append(f"the input grew by {counted(now.rows - info.input.rows, 'row')}")
+                self._changes.append(f"the input grew by {count_text(now.rows - info.input.rows, 'row')}")
                 self._adopt(info, now)
             case Change.EDITED:
                 self._rebase(info)

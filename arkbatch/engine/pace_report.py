@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 
 from arkbatch.core.job import SIMULATOR, Job
-from arkbatch.core.text import duration
+from arkbatch.core.text import duration_text
 from arkbatch.engine.notifier import SessionNotifier
 from arkbatch.limits.adaptive_limit import AdaptiveLimit
 from arkbatch.limits.circuit_breaker import Outage
@@ -55,7 +55,7 @@ class PaceReport:
                 self._observer.noted(f"{self._outage.trouble}; {self._outage.plan}")
             self._was_away = max(self._outage.lasts(now), self._was_away)
         elif self._was_away:
-            self._observer.noted(f"the service is back after {duration(self._was_away)}")
+            self._observer.noted(f"the service is back after {duration_text(self._was_away)}")
             self._was_away = 0.0
         return math.inf
 

@@ -4,7 +4,7 @@ import asyncio
 import shlex
 from datetime import UTC, datetime
 
-from arkbatch.core.text import duration
+from arkbatch.core.text import duration_text
 from arkbatch.engine import ticker
 from arkbatch.engine.command_handler import PAUSED, LimitsInForce
 from arkbatch.engine.open_run import OpenRun
@@ -88,7 +88,7 @@ class ProgressReport:
             retried=self._pool.runner.retried,
             recorded=recorded,
             seconds=now - self._began,
-            rows_per_minute=rate.look(now, recorded),
+            rows_per_minute=rate.rows_per_minute(now, recorded),
             rpm=limiter.requests_per_minute(),
             tpm=limiter.tokens_per_minute(),
             rpm_limit=limits.rpm,
@@ -123,5 +123,5 @@ class ProgressReport:
 
 
 def _service(limiter: Limiter, now: float) -> str:
-    away = f" for {duration(limiter.circuit_breaker.lasts(now))}" if limiter.circuit_breaker.is_away else ""
+    away = f" for {duration_text(limiter.circuit_breaker.lasts(now))}" if limiter.circuit_breaker.is_away else ""
     return f"the server{away} ({limiter.reason})"

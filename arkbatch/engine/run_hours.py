@@ -9,8 +9,8 @@ import math
 from collections.abc import Callable
 
 from arkbatch.core.job import Schedule
-from arkbatch.core.schedule import ALWAYS, clock
-from arkbatch.core.text import counted, duration
+from arkbatch.core.schedule import ALWAYS, clock_text
+from arkbatch.core.text import count_text, duration_text
 from arkbatch.engine.notifier import SessionNotifier
 from arkbatch.engine.timezones import due_of, hours_of
 from arkbatch.limits.limiter import SHORTEST_WAIT, Limiter
@@ -40,7 +40,7 @@ class RunHours:
     ) -> None:
         self._hours, due = hours_of(schedule), due_of(schedule)
         self._zone = self._hours.zone if self._hours else due.zone if due else None
-        self._deadline = Deadline(due.after(wall()), self._hours) if due else None
+        self._deadline = Deadline(due.first_moment_after(wall()), self._hours) if due else None
         self._schedule = schedule
         self._limiter = limiter
         self._observer = observer
@@ -70,7 +70,7 @@ class RunHours:
         if self._deadline is None:
             return
         wall = self._wall()
-        news = self._deadline.look(wall, self._worked, standing.recorded, standing.left, call_seconds)
+        news = self._deadline.check_outlook(wall, self._worked, standing.recorded, standing.left, call_seconds)
         if self._deadline.outlook is not None:
             self.outlook = describe_outlook(self._deadline.outlook, wall, self._zone)
         if news is None:
@@ -94,9 +94,9 @@ class RunHours:
         if was_open:
             self._limiter.pause(HOLD)
         calls = self._limiter.in_flight
-        ending = f"; {counted(calls, 'call')} in flight {'ends' if calls == 1 else 'end'} first" if calls else ""
-        text = f"{HOLD} ({self._schedule.window}): {self.waiting}, in {duration(until - wall)}{ending}"
+        ending = f"; {count_text(calls, 'call')} in flight {'ends' if calls == 1 else 'end'} first" if calls else ""
+        text = f"{HOLD} ({self._schedule.window}): {self.waiting}, in {duration_text(until - wall)}{ending}"
         self._observer.noted(text if self._worked else f"{text}; --window {ALWAYS} begins at once")
 
     def _clock(self, moment: float, now: float) -> str:
-        return clock(moment, now, self._zone)
+        return clock_text(moment, now, self._zone)

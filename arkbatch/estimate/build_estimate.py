@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from arkbatch.core.job import Job
 from arkbatch.core.types import Usage
-from arkbatch.estimate.confidence import line
+from arkbatch.estimate.confidence import fit_line
 from arkbatch.estimate.extrapolate import Measured, Price
 from arkbatch.estimate.forecast import (
     Ceiling,
@@ -63,66 +63,66 @@ class Question(Struct, frozen=True):
     seed: str = ""
 
 
-def forecasts(question: Question, kinds: Mapping[Kind, Inputs]) -> list[Forecast]:
+def make_forecasts(question: Question, kinds: Mapping[Kind, Inputs]) -> list[Forecast]:
     """For each kind of row in the input."""
-    return [_forecast(question, kind, inputs) for kind, inputs in kinds.items()]
+    return [_make_forecast(question, kind, inputs) for kind, inputs in kinds.items()]
 
 
 def bills_of(job: Job, kind: Kind) -> dict[str, Bill]:
     """Where records of this kind are added up: as what they are, and as rows of the other lane."""
-    return {endpoint: Bill(Pricer(book_of_job(job)), job.model) for endpoint in (kind[0], _other(kind[0]))}
+    return {endpoint: Bill(Pricer(book_of_job(job)), job.model) for endpoint in (kind[0], _other_lane(kind[0]))}
 
 
-def _other(endpoint: str) -> str:
+def _other_lane(endpoint: str) -> str:
     """The same API on the other lane."""
     return online_name(endpoint) if lane_of(endpoint) == BATCH else batch_name(endpoint)
 
 
-def _forecast(question: Question, kind: Kind, inputs: Inputs) -> Forecast:
+def _make_forecast(question: Question, kind: Kind, inputs: Inputs) -> Forecast:
     endpoint, model = kind
-    other, job = _other(endpoint), question.job
+    other, job = _other_lane(endpoint), question.job
     if endpoint in FREE:
-        unbilled = _estimate(question, kind, inputs, endpoint, NOTHING_BILLED)
+        unbilled = _estimate_rows(question, kind, inputs, endpoint, NOTHING_BILLED)
         return Forecast(endpoint, model, ONLINE, unbilled, BATCH, None)
     asked = job.defaults.get("service_tier")
     bill, tier = Bill(Pricer(book_of_job(job)), job.model), asked if isinstance(asked, str) else ""
     beside = bill.tariff(model, lane_of(other), "")
-    own = _estimate(question, kind, inputs, endpoint, bill.tariff(model, lane_of(endpoint), tier))
+    own = _estimate_rows(question, kind, inputs, endpoint, bill.tariff(model, lane_of(endpoint), tier))
     return Forecast(
         endpoint,
         model,
         lane_of(endpoint),
         own,
         lane_of(other),
-        None if isinstance(beside, Unknown) else _estimate(question, kind, inputs, other, beside),
+        None if isinstance(beside, Unknown) else _estimate_rows(question, kind, inputs, other, beside),
     )
 
 
-def _estimate(question: Question, kind: Kind, inputs: Inputs, endpoint: str, tariff: Tariff | Unknown) -> Estimate:
+def _estimate_rows(question: Question, kind: Kind, inputs: Inputs, endpoint: str, tariff: Tariff | Unknown) -> Estimate:
     """The rows of this kind, priced as if they were sent to this endpoint."""
-    price, ceiling = _prices(tariff, question.now)
+    price, ceiling = _price_functions(tariff, question.now)
     if question.job.functions and online_name(endpoint) == "chat":
         ceiling = _in_rounds
     limits = question.job.limits
     pace = RunPace(limits.concurrency, limits.rpm, limits.tpm, limits.input_tpm, limits.output_tpm)
-    sample, left = _measured(question.records, inputs)
+    sample, left = _measured_and_left(question.records, inputs)
     if not any(one.usage for one in sample):
         return without_sample(left, price, ceiling, pace)
     assert question.records is not None
     sums = question.records.kinds.get(kind) or Sums(bills_of(question.job, kind))
-    recorded = sums.recorded(endpoint)
+    recorded = sums.recorded_on(endpoint)
     chance = Random(f"{question.seed} {kind}").random  # noqa: S311  nothing to guess
     return from_sample(left, recorded, sample, price=price, ceiling=ceiling, pace=pace, chance=chance)
 
 
-def _measured(records: MeasuredRecords | None, inputs: Inputs) -> tuple[list[Measured], Sizes]:
+def _measured_and_left(records: MeasuredRecords | None, inputs: Inputs) -> tuple[list[Measured], Sizes]:
     """The sample, and the rows that are left: input is expected of both as the sample's turned out to be."""
     went_of = {} if records is None else records.sampled
     found = [(sent, went_of[sent.number]) for sent in inputs.sample if sent.number in went_of]
     told = [(sent.tokens, went.usage["input"]) for sent, went in found if went.usage.get("input")]
-    start, slope = line(told) if told else (OVERHEAD, 1.0)
+    start, slope = fit_line(told) if told else (OVERHEAD, 1.0)
     sample = [Measured(start + slope * sent.tokens, sent.ceiling, went.usage, went.seconds) for sent, went in found]
-    return sample, inputs.left(start, slope)
+    return sample, inputs.sizes_left(start, slope)
 
 
 def _in_rounds(given: int, answered: int) -> Unknown:
@@ -131,7 +131,7 @@ def _in_rounds(given: int, answered: int) -> Unknown:
     return Unknown("tools are called in rounds, each of which is a call")
 
 
-def _prices(tariff: Tariff | Unknown, now: datetime) -> tuple[Price, Ceiling]:
+def _price_functions(tariff: Tariff | Unknown, now: datetime) -> tuple[Price, Ceiling]:
     def price(usage: Usage) -> Cost | Unknown:
         return tariff if isinstance(tariff, Unknown) else tariff.cost(usage, now)
 

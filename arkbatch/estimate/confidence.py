@@ -30,13 +30,13 @@ class SampleWeights:
         """Of `chance`, evenly from [0, 1)."""
         self._draws = [_broken_stick(n + 1, chance) for _ in range(draws)]
 
-    def bounds(self, values: Sequence[float], least: float, most: float) -> Bounds:
+    def mean_bounds(self, values: Sequence[float], least: float, most: float) -> Bounds:
         """Of the mean behind the values. least, most: what a value outside of the sample's can be."""
         ordered = sorted(values)
         below, above = [min(least, ordered[0]), *ordered], [*ordered, max(most, ordered[-1])]
-        return Bounds(self._quantile(below, MISSED), self._quantile(above, 1 - MISSED))
+        return Bounds(self._weighted_quantile(below, MISSED), self._weighted_quantile(above, 1 - MISSED))
 
-    def _quantile(self, ends: Sequence[float], share: float) -> float:
+    def _weighted_quantile(self, ends: Sequence[float], share: float) -> float:
         means = sorted(sum(map(float.__mul__, draw, ends)) for draw in self._draws)
         return means[min(int(share * len(means)), len(means) - 1)]
 
@@ -47,7 +47,7 @@ def _broken_stick(parts: int, chance: Callable[[], float]) -> list[float]:
     return [length / whole for length in lengths]
 
 
-def student(freedom: int) -> float:
+def student_t_limit(freedom: int) -> float:
     """The 97.5 % point of Student's t, by its expansion in 1/freedom; right to 1 % from 4 on."""
     first = (Z**3 + Z) / 4
     second = (5 * Z**5 + 16 * Z**3 + 3 * Z) / 96
@@ -55,7 +55,7 @@ def student(freedom: int) -> float:
     return Z + first / freedom + second / freedom**2 + third / freedom**3
 
 
-def growth(pairs: Sequence[tuple[float, float]]) -> float:
+def growth_power(pairs: Sequence[tuple[float, float]]) -> float:
     """The power g, 0 to 1, by which y grows as x ** g; 0 unless the pairs show more than chance would.
 
     0 is a label, whose length does not depend on the text, 1 a translation.
@@ -70,10 +70,10 @@ def growth(pairs: Sequence[tuple[float, float]]) -> float:
         return 0.0
     slope = sum((x - x_mean) * (y - y_mean) for x, y in logs) / x_square
     error = sum((y - y_mean - slope * (x - x_mean)) ** 2 for x, y in logs) / (n - 2)
-    return min(max(slope, 0.0), 1.0) if slope > student(n - 2) * sqrt(error / x_square) else 0.0
+    return min(max(slope, 0.0), 1.0) if slope > student_t_limit(n - 2) * sqrt(error / x_square) else 0.0
 
 
-def line(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
+def fit_line(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """The start and the slope, neither negative, by which y follows x, all of which are above 0.
 
     Least squares of the relative errors: a long text may be off by more tokens than a short one.

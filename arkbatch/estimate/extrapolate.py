@@ -12,7 +12,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from arkbatch.core.types import Usage
-from arkbatch.estimate.confidence import ENOUGH, growth, student
+from arkbatch.estimate.confidence import ENOUGH, growth_power, student_t_limit
 from arkbatch.estimate.strata import Sizes
 from arkbatch.pricing.amounts import Cost, Unknown
 
@@ -65,7 +65,7 @@ class Prices:
         self.currency = ""
         self.at_most = False
 
-    def of(self, usage: Usage) -> float:
+    def price_of(self, usage: Usage) -> float:
         if self.unknown is not None:
             return 0.0
         cost = self._price(usage)
@@ -77,7 +77,7 @@ class Prices:
         return float(cost.amount)
 
 
-class Alike:
+class Extrapolation:
     """Rows, and a sample of measured ones to liken them to.
 
     The sample is estimated in the same way and compared with what it really took; where they differ by more than
@@ -87,117 +87,117 @@ class Alike:
 
     def __init__(self, sizes: Sizes, sample: Sequence[Measured], prices: Prices) -> None:
         self._sizes, self._sample, self._prices = sizes, sample, prices
-        self.exponent = growth([(one.tokens, one.usage.get("output", 0)) for one in sample])
+        self.exponent = growth_power([(one.tokens, one.usage.get("output", 0)) for one in sample])
         # Ark's max_tokens does not count the chain of thought: a longer answer shows that limits do not hold.
-        self.limits_hold = all(one.usage.get("output", 0) <= _limit(one) for one in sample)
+        self.limits_hold = all(one.usage.get("output", 0) <= _output_limit(one) for one in sample)
         self._factors = [1.0] * len(Totals._fields)
-        truth = [_taken(one.usage, one.seconds, self._prices) for one in sample]
+        truth = [_measured_totals(one.usage, one.seconds, self._prices) for one in sample]
         # Rows of about one size are imagined once: each to each would take minutes for a sample of thousands.
-        by_size = {_about(one): one for one in sample}
-        of_size = {size: self._imagined(one) for size, one in by_size.items()}
-        imagined = [of_size[_about(one)] for one in sample]
-        self._factors = [*map(_factor, _columns(truth), _columns(imagined))]
-        self._each = [self._sums(sizes, one) for one in sample]
+        by_size = {_size_class(one): one for one in sample}
+        of_size = {size: self._predicted_totals(one) for size, one in by_size.items()}
+        imagined = [of_size[_size_class(one)] for one in sample]
+        self._factors = [*map(_correction_factor, _by_column(truth), _by_column(imagined))]
+        self._each = [self._raw_sums(sizes, one) for one in sample]
 
-    def totals(self) -> list[Totals]:
+    def totals_by_measured_row(self) -> list[Totals]:
         """For each measured row, what all rows take that behave like it."""
-        return [self._corrected(sums) for sums, _ in self._each]
+        return [self._correct_totals(sums) for sums, _ in self._each]
 
-    def wider(self) -> Totals:
+    def sum_widening(self) -> Totals:
         """How much wider the bounds of a sum are than those of a mean, since which rows are left is chance as well.
 
         A few large rows weigh more in a sum than many small ones: counted are as many equal rows as vary as much.
         """
         answered = [both for both, one in zip(self._each, self._sample, strict=True) if one.usage]
-        both = _mean([sums for sums, _ in answered]), _mean([squares for _, squares in answered])
+        both = _mean_totals([sums for sums, _ in answered]), _mean_totals([squares for _, squares in answered])
         n = len(self._sample)
         return Totals(*(sqrt(1 + n * square / whole**2) if whole else 1.0 for whole, square in zip(*both, strict=True)))
 
-    def beyond(self) -> Totals:
+    def totals_beyond_sample(self) -> Totals:
         """What all rows take whose answers are longer than any of the sample's, by what its spread lets expect."""
-        longest = max((one for one in self._sample if one.usage), key=self._excess)
-        spread = max(BEYOND * self._spread(), LEAST_BEYOND)
-        return _mean([self._like(self._sizes, longest, exp(spread * way)) for way in TAIL])
+        longest = max((one for one in self._sample if one.usage), key=self._length_excess)
+        spread = max(BEYOND * self._length_spread(), LEAST_BEYOND)
+        return _mean_totals([self._totals_like(self._sizes, longest, exp(spread * way)) for way in TAIL])
 
     def most_given(self, predicted: float) -> float:
         """The most input that a row may have of which its size lets expect so much."""
         return predicted * max(one.usage.get("input", 0) / max(one.tokens, 1.0) for one in self._sample)
 
-    def _excess(self, one: Measured) -> float:
+    def _length_excess(self, one: Measured) -> float:
         """How long an answer is for its row's size, on a log scale."""
         return log(max(one.usage.get("output", 0), 0.5)) - self.exponent * log(max(one.tokens, 1.0))
 
-    def _spread(self) -> float:
-        found = [self._excess(one) for one in self._sample if one.usage.get("output", 0)]
+    def _length_spread(self) -> float:
+        found = [self._length_excess(one) for one in self._sample if one.usage.get("output", 0)]
         if len(found) < 2:
             return 0.0
         mean = sum(found) / len(found)
         return sqrt(sum((each - mean) ** 2 for each in found) / (len(found) - 1))
 
-    def _imagined(self, row: Measured) -> Totals:
+    def _predicted_totals(self, row: Measured) -> Totals:
         """What this row would be taken for, if only its size were known."""
         alone = Sizes()
         alone.add(row.tokens, row.ceiling)
-        return _mean([self._like(alone, one) for one in self._sample])
+        return _mean_totals([self._totals_like(alone, one) for one in self._sample])
 
-    def _like(self, sizes: Sizes, one: Measured, stretched: float = 1.0) -> Totals:
+    def _totals_like(self, sizes: Sizes, one: Measured, stretched: float = 1.0) -> Totals:
         """What these rows take, each with an answer like this one, stretched by a factor."""
-        return self._corrected(self._sums(sizes, one, stretched)[0])
+        return self._correct_totals(self._raw_sums(sizes, one, stretched)[0])
 
-    def _corrected(self, sums: Totals) -> Totals:
+    def _correct_totals(self, sums: Totals) -> Totals:
         return Totals(*map(float.__mul__, sums, self._factors))
 
-    def _sums(self, sizes: Sizes, one: Measured, stretched: float = 1.0) -> tuple[Totals, Totals]:
+    def _raw_sums(self, sizes: Sizes, one: Measured, stretched: float = 1.0) -> tuple[Totals, Totals]:
         """As they are before they are compared with the truth: the sums, and the sums of squares."""
         sums, squares = [0.0] * len(Totals._fields), [0.0] * len(Totals._fields)
         own, output = max(one.tokens, 1.0), one.usage.get("output", 0)
-        for group in sizes.groups() if one.usage else ():
+        for group in sizes.size_groups() if one.usage else ():
             larger = group.tokens / own
             longer = stretched * larger**self.exponent
             if group.ceiling is not None and output and self.limits_hold:
                 longer = min(longer, group.ceiling / output)
-            taken = _taken(_scaled(one.usage, larger, longer), one.seconds * longer, self._prices)
+            taken = _measured_totals(_scale_usage(one.usage, larger, longer), one.seconds * longer, self._prices)
             for column, value in enumerate(taken):
                 sums[column] += group.rows * value
                 squares[column] += group.rows * value * value
         return Totals(*sums), Totals(*squares)
 
 
-def _about(one: Measured) -> tuple[int, int | None]:
+def _size_class(one: Measured) -> tuple[int, int | None]:
     """Rows within 2 % of each other's size are the same to an estimate."""
     return round(log(max(one.tokens, 1.0)) * 50), one.ceiling
 
 
-def _limit(one: Measured) -> float:
+def _output_limit(one: Measured) -> float:
     return inf if one.ceiling is None else one.ceiling
 
 
-def _columns(totals: Sequence[Totals]) -> Iterator[tuple[float, ...]]:
+def _by_column(totals: Sequence[Totals]) -> Iterator[tuple[float, ...]]:
     return zip(*totals, strict=True)
 
 
-def _mean(totals: Sequence[Totals]) -> Totals:
-    return Totals(*(sum(column) / len(totals) for column in _columns(totals)))
+def _mean_totals(totals: Sequence[Totals]) -> Totals:
+    return Totals(*(sum(column) / len(totals) for column in _by_column(totals)))
 
 
-def _factor(real: Sequence[float], imagined: Sequence[float]) -> float:
+def _correction_factor(real: Sequence[float], imagined: Sequence[float]) -> float:
     """By what the sample took more than was imagined of it; 1 unless it is more than chance would."""
     n, more = len(real), [one - other for one, other in zip(real, imagined, strict=True)]
     if n < ENOUGH or not sum(imagined):
         return 1.0
     mean = sum(more) / n
     error = sqrt(sum((one - mean) ** 2 for one in more) / (n - 1) / n)
-    return sum(real) / sum(imagined) if abs(mean) > student(n - 1) * error else 1.0
+    return sum(real) / sum(imagined) if abs(mean) > student_t_limit(n - 1) * error else 1.0
 
 
-def _taken(usage: Usage, seconds: float, prices: Prices) -> Totals:
+def _measured_totals(usage: Usage, seconds: float, prices: Prices) -> Totals:
     if not usage:
         return NOTHING
     given, answered = usage.get("input", 0), usage.get("output", 0)
-    return Totals(given, answered, given + answered, seconds, prices.of(usage))
+    return Totals(given, answered, given + answered, seconds, prices.price_of(usage))
 
 
-def _scaled(usage: Usage, larger: float, longer: float) -> dict[str, int]:
+def _scale_usage(usage: Usage, larger: float, longer: float) -> dict[str, int]:
     """The usage of a row so many times larger, with an answer so many times longer. No part outgrows its whole."""
     scaled = {meter: int(count * (longer if meter in OUTPUT_SIDE else larger)) for meter, count in usage.items()}
     scaled["input"] = round(usage.get("input", 0) * larger)

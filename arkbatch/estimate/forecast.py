@@ -18,7 +18,7 @@ from math import ceil, hypot
 from msgspec import Struct
 
 from arkbatch.estimate.confidence import ENOUGH, SampleWeights
-from arkbatch.estimate.extrapolate import Alike, Measured, Price, Prices
+from arkbatch.estimate.extrapolate import Extrapolation, Measured, Price, Prices
 from arkbatch.estimate.strata import SizeGroup, Sizes
 from arkbatch.pricing.amounts import Cost, Unknown
 
@@ -92,51 +92,54 @@ def from_sample(
 ) -> Estimate:
     """The estimate once the sample was answered, which is part of what is recorded. One row at least succeeded."""
     prices, spent = Prices(price), recorded.cost
-    alike = Alike(left, sample, prices)
-    likely, longest = alike.totals(), alike.beyond()
-    most = _ceiling(left.groups(), ceiling, alike.most_given) if alike.limits_hold else PASSED
-    shares, wider = SampleWeights(len(sample), chance) if len(sample) >= ENOUGH else None, alike.wider()
-    ranges = partial(_range, shares)
+    alike = Extrapolation(left, sample, prices)
+    likely, longest = alike.totals_by_measured_row(), alike.totals_beyond_sample()
+    most = _total_ceiling(left.size_groups(), ceiling, alike.most_given) if alike.limits_hold else PASSED
+    shares, wider = SampleWeights(len(sample), chance) if len(sample) >= ENOUGH else None, alike.sum_widening()
+    ranges = partial(_total_range, shares)
     given, answered, tokens, slots, cost = map(ranges, zip(*likely, strict=True), longest, wider)
     surely = most if isinstance(most, Unknown) else ranges([one.cost for one in likely], most, wider.cost).high
     return Estimate(
         rows=left.rows + recorded.rows,
         recorded=recorded.rows,
         sampled=len(sample),
-        input=_plus(recorded.input, given),
-        output=_plus(recorded.output, answered),
-        seconds=_time(left.rows, (given, answered, tokens), slots, pace),
-        cost=spent if isinstance(spent, Unknown) else prices.unknown or _plus(spent, cost),
-        surely=_sum(spent, Unknown("too few rows were sent") if surely is None else surely),
-        ceiling=_sum(spent, most),
+        input=_shift_range(recorded.input, given),
+        output=_shift_range(recorded.output, answered),
+        seconds=_time_range(left.rows, (given, answered, tokens), slots, pace),
+        cost=spent if isinstance(spent, Unknown) else prices.unknown or _shift_range(spent, cost),
+        surely=_add_known(spent, Unknown("too few rows were sent") if surely is None else surely),
+        ceiling=_add_known(spent, most),
         currency=prices.currency,
         at_most=prices.at_most,
-        method=_method(len(sample), left.rows + recorded.rows),
+        method=_method_text(len(sample), left.rows + recorded.rows),
     )
 
 
-def _least(guessed: float) -> float:
+def _fewest_input_tokens(guessed: float) -> float:
     """The fewest input tokens of a request for which so many were guessed."""
     return max(guessed / GUESS_FACTOR, 1.0)
 
 
-def _most(guessed: float) -> float:
+def _most_input_tokens(guessed: float) -> float:
     """The most of them."""
     return guessed * GUESS_FACTOR
 
 
 def without_sample(sizes: Sizes, price: Price, ceiling: Ceiling, pace: RunPace) -> Estimate:
     """What can be said before anything is sent: input by the rule, and the ceiling. No answer's length is expected."""
-    groups, prices = list(sizes.groups()), Prices(price)
+    groups, prices = list(sizes.size_groups()), Prices(price)
     given = Range(
-        sum(group.rows * _least(group.tokens) for group in groups),
+        sum(group.rows * _fewest_input_tokens(group.tokens) for group in groups),
         sum(group.rows * group.tokens for group in groups),
-        sum(group.rows * _most(group.tokens) for group in groups),
+        sum(group.rows * _most_input_tokens(group.tokens) for group in groups),
     )
-    least = sum(group.rows * prices.of({"input": ceil(_least(group.tokens)), "output": 1}) for group in groups)
+    least = sum(
+        group.rows * prices.price_of({"input": ceil(_fewest_input_tokens(group.tokens)), "output": 1})
+        for group in groups
+    )
     lengths = [group.rows * group.ceiling for group in groups if group.ceiling is not None]
     longest = float(sum(lengths)) if len(lengths) == len(groups) else None
-    most = _ceiling(groups, ceiling, _most)
+    most = _total_ceiling(groups, ceiling, _most_input_tokens)
     everything = Range(given.low, None, None if longest is None or given.high is None else given.high + longest)
     return Estimate(
         rows=sizes.rows,
@@ -144,7 +147,7 @@ def without_sample(sizes: Sizes, price: Price, ceiling: Ceiling, pace: RunPace) 
         sampled=0,
         input=given,
         output=Range(None, None, longest),
-        seconds=_time(sizes.rows, (given, Range(None, None, longest), everything), Range(None, None, None), pace),
+        seconds=_time_range(sizes.rows, (given, Range(None, None, longest), everything), Range(None, None, None), pace),
         cost=prices.unknown or Range(least, None, None if isinstance(most, Unknown) else most),
         surely=most,
         ceiling=most,
@@ -155,46 +158,46 @@ def without_sample(sizes: Sizes, price: Price, ceiling: Ceiling, pace: RunPace) 
     )
 
 
-def _range(shares: SampleWeights | None, likely: Sequence[float], most: float, wider: float) -> Range:
+def _total_range(shares: SampleWeights | None, likely: Sequence[float], most: float, wider: float) -> Range:
     """Of what the rows that are left take together, from what they would take in the way of each sampled one."""
     mean = sum(likely) / len(likely)
     if shares is None:
         return Range(None, mean, None)
-    bounds = shares.bounds(likely, 0.0, most)
+    bounds = shares.mean_bounds(likely, 0.0, most)
     return Range(max(0.0, mean - (mean - bounds.low) * wider), mean, mean + (bounds.high - mean) * wider)
 
 
-def _plus(known: float, found: Range) -> Range:
+def _shift_range(known: float, found: Range) -> Range:
     low, expected, high = (None if end is None else end + known for end in (found.low, found.expected, found.high))
     return Range(low, expected, high)
 
 
-def _sum(spent: float | Unknown, more: float | Unknown) -> float | Unknown:
+def _add_known(spent: float | Unknown, more: float | Unknown) -> float | Unknown:
     if isinstance(spent, Unknown):
         return spent
     return more if isinstance(more, Unknown) else spent + more
 
 
-def _method(sampled: int, rows: int) -> str:
+def _method_text(sampled: int, rows: int) -> str:
     bounds = "low and high hold in 9 of 10 samples"
     if sampled < ENOUGH:
         bounds = f"bounds take a sample of {ENOUGH} or more"
     return f"{sampled} of {rows} rows were sent, and every row is priced as if it answered like each in turn; {bounds}"
 
 
-def together(estimates: Sequence[Estimate]) -> Range | None:
+def combined_cost(estimates: Sequence[Estimate]) -> Range | None:
     """The cost of several kinds of rows, None where one is unknown. Their errors are independent of each other."""
     ranges = [each.cost for each in estimates if isinstance(each.cost, Range)]
     if len(ranges) < len(estimates) or len({each.currency for each in estimates}) > 1:
         return None
-    low, expected, high = (_added([getattr(one, end) for one in ranges]) for end in Range.__struct_fields__)
+    low, expected, high = (_combine_ends([getattr(one, end) for one in ranges]) for end in Range.__struct_fields__)
     if low is not None and expected is not None and high is not None:
         low = expected - hypot(*((one.expected or 0.0) - (one.low or 0.0) for one in ranges))
         high = expected + hypot(*((one.high or 0.0) - (one.expected or 0.0) for one in ranges))
     return Range(low, expected, high)
 
 
-def _added(ends: Sequence[float | None]) -> float | None:
+def _combine_ends(ends: Sequence[float | None]) -> float | None:
     total = 0.0
     for end in ends:
         if end is None:
@@ -203,7 +206,7 @@ def _added(ends: Sequence[float | None]) -> float | None:
     return total
 
 
-def _ceiling(groups: Iterable[SizeGroup], ceiling: Ceiling, larger: Callable[[float], float]) -> float | Unknown:
+def _total_ceiling(groups: Iterable[SizeGroup], ceiling: Ceiling, larger: Callable[[float], float]) -> float | Unknown:
     total = 0.0
     for group in groups:
         if group.ceiling is None:
@@ -215,7 +218,7 @@ def _ceiling(groups: Iterable[SizeGroup], ceiling: Ceiling, larger: Callable[[fl
     return total
 
 
-def _time(rows: int, tokens: tuple[Range, Range, Range], slots: Range, pace: RunPace) -> Range:
+def _time_range(rows: int, tokens: tuple[Range, Range, Range], slots: Range, pace: RunPace) -> Range:
     """The tightest of the limits decides; with no sample the concurrency cannot be counted, and is not.
 
     tokens: of input, of output, and of both

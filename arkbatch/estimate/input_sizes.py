@@ -28,7 +28,7 @@ def kind_of(row: Row) -> Kind:
     return row.endpoint, row.asked_model
 
 
-def guessed(row: Row) -> float:
+def guess_input_tokens(row: Row) -> float:
     return by_characters(ENDPOINTS[row.endpoint].size(row.body))
 
 
@@ -36,9 +36,9 @@ def sample_of(job: Job, run_id: str, count: int) -> list[Row]:
     """The rows to measure: of each kind, spread over its sizes and over the file. A run has the same each time."""
     strata, again = Strata(), Strata()
     for row in readable_rows(job):
-        strata.add(kind_of(row), guessed(row))
-    chosen = strata.choose(count, Random(run_id).random)  # noqa: S311  nothing to guess
-    return [row for row in readable_rows(job) if again.add(kind_of(row), guessed(row)) in chosen]
+        strata.add(kind_of(row), guess_input_tokens(row))
+    chosen = strata.choose_rows(count, Random(run_id).random)  # noqa: S311  nothing to guess
+    return [row for row in readable_rows(job) if again.add(kind_of(row), guess_input_tokens(row)) in chosen]
 
 
 class Numbers(Protocol):
@@ -73,14 +73,14 @@ class Inputs(Struct):
         if not recorded:
             self.unrecorded.add(tokens, size.ceiling)
 
-    def left(self, start: float, slope: float) -> Sizes:
+    def sizes_left(self, start: float, slope: float) -> Sizes:
         """The rows without a record, by their expected input: `start` for each request, and `slope` for each token."""
         left = Sizes()
         left.add_all(self.unrecorded, start, slope)
         return left
 
 
-class Kinds:
+class RowKinds:
     """All rows of a job.
 
     sample: those that were sent for the estimate; recorded: all that have a record
@@ -90,7 +90,7 @@ class Kinds:
         self._sample, self._recorded = sample, recorded
         self.found: dict[Kind, Inputs] = {}
 
-    def wanted(self, rows: Iterator[Row]) -> Iterator[Row]:
+    def rows_to_size(self, rows: Iterator[Row]) -> Iterator[Row]:
         """The rows whose tokens matter: a record tells those of the others. Each kind is noted as it comes."""
         for row in rows:
             self.found.setdefault(kind_of(row), Inputs())
@@ -104,7 +104,7 @@ class Kinds:
 
 def by_kind(job: Job, sample: Numbers = (), recorded: Numbers = (), first: int | None = None) -> dict[Kind, Inputs]:
     """All rows of a job, their tokens guessed. `first`: look at no more rows than these."""
-    kinds = Kinds(sample, recorded)
-    for row in kinds.wanted(readable_rows(job, first)):
+    kinds = RowKinds(sample, recorded)
+    for row in kinds.rows_to_size(readable_rows(job, first)):
         kinds.add(row)
     return kinds.found

@@ -23,7 +23,7 @@ from arkbatch.pricing.run_cost import Bill
 Kind = tuple[str, str]  # endpoint and model, as asked
 
 
-class Outcome(Struct, frozen=True):
+class SampledOutcome(Struct, frozen=True):
     """How one row went. `usage`: of its answer, or of the calls that were billed in vain; `seconds`: of one call."""
 
     usage: Usage
@@ -43,7 +43,7 @@ class Sums(Struct):
         for endpoint, bill in self.bills.items():
             bill.add(replace(spent, endpoint=endpoint))
 
-    def recorded(self, endpoint: str) -> Recorded:
+    def recorded_on(self, endpoint: str) -> Recorded:
         """As if they had been sent to this endpoint, which is the own one or that of another lane."""
         bill = self.bills[endpoint]
         money = bill.cost()
@@ -58,7 +58,7 @@ class MeasuredRecords(Struct):
 
     ledger: Ledger = field(default_factory=Ledger)
     kinds: dict[Kind, Sums] = field(default_factory=dict)
-    sampled: dict[int, Outcome] = field(default_factory=dict)
+    sampled: dict[int, SampledOutcome] = field(default_factory=dict)
 
 
 class _Entry(BilledEntry):
@@ -75,14 +75,14 @@ def read_records(
     found, directory = MeasuredRecords(), RunDirectory(Path(run_dir))
     for name in (FAILURES, RESULTS):
         for entry in read_entries(directory / name, 0, _decode):
-            _add(found, entry, (entry.endpoint, entry.asked_model or model), bills_of)
+            _add_entry(found, entry, (entry.endpoint, entry.asked_model or model), bills_of)
             if entry.row in sample:
-                found.sampled[entry.row] = _outcome(entry)
+                found.sampled[entry.row] = _sampled_outcome(entry)
             found.ledger.fold(entry)
     return found
 
 
-def _add(found: MeasuredRecords, entry: _Entry, kind: Kind, bills_of: Callable[[Kind], dict[str, Bill]]) -> None:
+def _add_entry(found: MeasuredRecords, entry: _Entry, kind: Kind, bills_of: Callable[[Kind], dict[str, Bill]]) -> None:
     sums = found.kinds.get(kind)
     if sums is None:
         sums = found.kinds[kind] = Sums(bills_of(kind))
@@ -91,9 +91,9 @@ def _add(found: MeasuredRecords, entry: _Entry, kind: Kind, bills_of: Callable[[
         sums.add(spent)
 
 
-def _outcome(entry: _Entry) -> Outcome:
+def _sampled_outcome(entry: _Entry) -> SampledOutcome:
     """A row's whole bill where it failed, the answering call's where it did not: other calls are no matter of size."""
     answered, usage = entry.error is None, entry.usage
     if answered and entry.discarded:
         usage = {meter: count - entry.discarded.get(meter, 0) for meter, count in usage.items()}
-    return Outcome(usage, entry.seconds / max(len(entry.calls), 1), answered)
+    return SampledOutcome(usage, entry.seconds / max(len(entry.calls), 1), answered)

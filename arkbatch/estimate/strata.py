@@ -41,13 +41,13 @@ class Sizes:
         self.rows += rows
         self.tokens += tokens * rows
 
-    def groups(self) -> Iterator[SizeGroup]:
+    def size_groups(self) -> Iterator[SizeGroup]:
         for (_, ceilings), (count, tokens, ceiling) in self._sums.items():
             yield SizeGroup(int(count), tokens / count, None if ceilings < 0 else ceil(ceiling / count))
 
     def add_all(self, others: "Sizes", start: float = 0.0, slope: float = 1.0) -> None:
         """The rows of others, their tokens moved along a line."""
-        for rows, tokens, ceiling in others.groups():
+        for rows, tokens, ceiling in others.size_groups():
             self.add(start + slope * tokens, ceiling, rows)
 
 
@@ -73,7 +73,7 @@ class Strata:
         counts[stratum] = number + 1
         return RowPlace(kind, stratum, number)
 
-    def choose(self, count: int, chance: Callable[[], float]) -> set[RowPlace]:
+    def choose_rows(self, count: int, chance: Callable[[], float]) -> set[RowPlace]:
         """One row by chance from each of equal stretches of the rows, in order of their sizes and then of the file.
 
         Each kind has its own stretches. Half of the sample is dealt out evenly among the kinds, half by their rows.
@@ -81,12 +81,12 @@ class Strata:
         """
         rows = {kind: sum(counts.values()) for kind, counts in self._kinds.items()}
         chosen: set[RowPlace] = set()
-        for kind, share in _dealt(rows, count).items():
+        for kind, share in _deal_sample(rows, count).items():
             ranks = _one_of_each_stretch(rows[kind], share, chance)
-            chosen.update(self._places(kind, ranks))
+            chosen.update(self._places_of(kind, ranks))
         return chosen
 
-    def _places(self, kind: Hashable, ranks: list[int]) -> Iterator[RowPlace]:
+    def _places_of(self, kind: Hashable, ranks: list[int]) -> Iterator[RowPlace]:
         strata, before = iter(sorted(self._kinds[kind].items())), 0
         stratum, rows = next(strata, (0, 0))
         for rank in ranks:
@@ -96,7 +96,7 @@ class Strata:
             yield RowPlace(kind, stratum, rank - before)
 
 
-def _dealt(rows: dict[Hashable, int], count: int) -> dict[Hashable, int]:
+def _deal_sample(rows: dict[Hashable, int], count: int) -> dict[Hashable, int]:
     """How much of a sample each kind has; never more than its rows, and all of `count` if there are so many."""
     total, dealt = sum(rows.values()), dict.fromkeys(rows, 0)
     wanted = {kind: count / 2 / len(rows) + count / 2 * many / total for kind, many in rows.items()}

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from msgspec.structs import replace
 
 from arkbatch.core.job import Job
-from arkbatch.core.text import count, duration, printable, short
-from arkbatch.estimate.build_estimate import Forecast, Question, forecasts
+from arkbatch.core.text import duration_text, number_text, printable_text, short_number
+from arkbatch.estimate.build_estimate import Forecast, Question, make_forecasts
 from arkbatch.estimate.confidence import ENOUGH, MISSED
-from arkbatch.estimate.forecast import Estimate, Range, together
+from arkbatch.estimate.forecast import Estimate, Range, combined_cost
 from arkbatch.estimate.input_sizes import by_kind
 from arkbatch.pricing.amounts import Unknown
 from arkbatch.pricing.billed_usage import FREE
@@ -20,19 +20,19 @@ HEADINGS = ("", "low", "expected", "high")
 
 
 def forecasts_text(found: list[Forecast], next_command: str) -> str:
-    return printable("\n".join([*(_text(each) for each in found), *_together(found), next_command]))
+    return printable_text("\n".join([*(_forecast_text(each) for each in found), *_sum_lines(found), next_command]))
 
 
-def foretold(job: Job, path: str, rows: int, now: float) -> str:
+def forecast_line(job: Job, path: str, rows: int, now: float) -> str:
     """One line before the first call, from the first rows alone, so that a large input does not wait for it."""
     looked = min(rows, LOOKED_AT)
     job = replace(job, input=path)
-    found = forecasts(Question(job, datetime.fromtimestamp(now, UTC)), by_kind(job, first=looked))
+    found = make_forecasts(Question(job, datetime.fromtimestamp(now, UTC)), by_kind(job, first=looked))
     times = rows / max(looked, 1)
     given = sum(each.estimate.input.expected or 0 for each in found) * times
-    basis = f" (from the first {count(looked)} rows)" if looked < rows else ""
+    basis = f" (from the first {number_text(looked)} rows)" if looked < rows else ""
     of = " in the first round of tools" if job.functions else ""
-    parts = [f"about {short(given)} tokens of input{of}", *_in_short(found, times)]
+    parts = [f"about {short_number(given)} tokens of input{of}", *_in_short(found, times)]
     return f"Estimate: {', '.join(parts)}{basis}. `arkbatch estimate --sample 20` measures."
 
 
@@ -42,32 +42,34 @@ def _in_short(found: list[Forecast], times: float) -> Iterator[str]:
     estimate, other = found[0].estimate, found[0].other
     if not isinstance(most := estimate.ceiling, Unknown):
         beside = other.ceiling if other else None
-        on_other = f" ({_money(beside * times)} on the {found[0].other_lane} lane)" if isinstance(beside, float) else ""
-        yield f"at most {_money(most * times)} {estimate.currency} in all{on_other}"
+        on_other = (
+            f" ({_money_text(beside * times)} on the {found[0].other_lane} lane)" if isinstance(beside, float) else ""
+        )
+        yield f"at most {_money_text(most * times)} {estimate.currency} in all{on_other}"
     if estimate.seconds.low is not None:
-        yield f"{duration(estimate.seconds.low * times)} at least by the limits given"
+        yield f"{duration_text(estimate.seconds.low * times)} at least by the limits given"
 
 
-def _text(forecast: Forecast) -> str:
+def _forecast_text(forecast: Forecast) -> str:
     estimate = forecast.estimate
     rows = [
-        ("input tokens", *_cells(estimate.input, short)),
-        ("output tokens", *_cells(estimate.output, short)),
-        ("time" if not estimate.recorded else "time still to come", *_cells(estimate.seconds, duration)),
-        *_cost("cost", estimate),
-        *(_cost(f"on the {forecast.other_lane} lane", forecast.other) if forecast.other else []),
+        ("input tokens", *_range_cells(estimate.input, short_number)),
+        ("output tokens", *_range_cells(estimate.output, short_number)),
+        ("time" if not estimate.recorded else "time still to come", *_range_cells(estimate.seconds, duration_text)),
+        *_cost_cells("cost", estimate),
+        *(_cost_cells(f"on the {forecast.other_lane} lane", forecast.other) if forecast.other else []),
     ]
-    said = [f"{count(estimate.rows)} rows for {forecast.model} ({forecast.endpoint}):", *grid(HEADINGS, rows)]
+    said = [f"{number_text(estimate.rows)} rows for {forecast.model} ({forecast.endpoint}):", *grid(HEADINGS, rows)]
     if isinstance(estimate.cost, Unknown):
         advice = "" if forecast.endpoint in FREE else " Give a price with --prices FILE."
         said.append(f"  The cost is not known: {estimate.cost.reason}.{advice}")
     else:
-        said += _most(estimate)
+        said += _ceiling_lines(estimate)
     said.append(f"  How: {estimate.method}.")
     return "\n".join(said)
 
 
-def _most(estimate: Estimate) -> list[str]:
+def _ceiling_lines(estimate: Estimate) -> list[str]:
     """What high does not say: what may lie above it, and what cannot be passed."""
     guessed = estimate.sampled >= ENOUGH and estimate.recorded < estimate.rows
     said: list[str] = []
@@ -82,32 +84,35 @@ def _most(estimate: Estimate) -> list[str]:
     if isinstance(estimate.ceiling, Unknown):
         said.append(f"  No ceiling can be given: {estimate.ceiling.reason}.")
         return said
-    most = f"{_money(estimate.ceiling)} {estimate.currency}"
+    most = f"{_money_text(estimate.ceiling)} {estimate.currency}"
     if guessed and not isinstance(estimate.surely, Unknown):
-        surely = f"{_money(estimate.surely)} {estimate.currency}"
+        surely = f"{_money_text(estimate.surely)} {estimate.currency}"
         said.append(f"  However long those are within their limits, it is below {surely} in 19 of 20 samples.")
     said.append(f"  At most {most}, each answer as long as its limit; max_tokens does not limit thinking.")
     return said
 
 
-def _together(found: list[Forecast]) -> list[str]:
+def _sum_lines(found: list[Forecast]) -> list[str]:
     """The sum, where there are several kinds of rows."""
-    whole = together([each.estimate for each in found]) if len(found) > 1 else None
+    whole = combined_cost([each.estimate for each in found]) if len(found) > 1 else None
     if whole is None:
         return []
-    return ["All of them:", *grid(HEADINGS, [(f"cost ({found[0].estimate.currency})", *_cells(whole, _money))])]
+    return [
+        "All of them:",
+        *grid(HEADINGS, [(f"cost ({found[0].estimate.currency})", *_range_cells(whole, _money_text))]),
+    ]
 
 
-def _cost(name: str, estimate: Estimate) -> list[tuple[str, ...]]:
+def _cost_cells(name: str, estimate: Estimate) -> list[tuple[str, ...]]:
     if isinstance(estimate.cost, Unknown):
         return []
     at_most = ", at most" if estimate.at_most else ""
-    return [(f"{name} ({estimate.currency}{at_most})", *_cells(estimate.cost, _money))]
+    return [(f"{name} ({estimate.currency}{at_most})", *_range_cells(estimate.cost, _money_text))]
 
 
-def _cells(values: Range, said: Callable[[float], str]) -> tuple[str, ...]:
+def _range_cells(values: Range, said: Callable[[float], str]) -> tuple[str, ...]:
     return tuple("-" if value is None else said(value) for value in (values.low, values.expected, values.high))
 
 
-def _money(amount: float) -> str:
+def _money_text(amount: float) -> str:
     return f"{amount:,.2f}" if amount >= 1 else f"{amount:.2g}"

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from arkbatch.core.disk_errors import disk
+from arkbatch.core.disk_errors import explain_disk_errors
 
 _FILES = 128  # well under the 256 open files that some systems allow
 
@@ -37,7 +37,7 @@ class Partitions:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        with disk(self._place):
+        with explain_disk_errors(self._place):
             self._files = [self._stack.enter_context(tempfile.TemporaryFile(dir=self._folder)) for _ in range(_FILES)]
         return self
 
@@ -50,7 +50,7 @@ class Partitions:
         try:
             self._files[numbers[0] % _FILES].write(self._form.pack(*numbers))
         except OSError:
-            with disk(self._place):
+            with explain_disk_errors(self._place):
                 raise
 
     def groups(self) -> Iterator[Iterator[tuple[int, ...]]]:

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
-from arkbatch.core.disk_errors import disk
+from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunDamaged
 from arkbatch.core.input_info import Position
 from arkbatch.core.types import Outcome
@@ -143,7 +143,7 @@ class Journal:
         path = self._directory / FAILURES
         while self.ledger.replaced:
             fresh = path.with_name(path.name + ".new")
-            with disk(path):
+            with explain_disk_errors(path):
                 kept = _write_live_lines(path, fresh, self.ledger)
                 (self._directory / LEDGER).unlink(missing_ok=True)
                 fresh.replace(path)
@@ -158,7 +158,7 @@ class _AppendOnly:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with disk(path):
+        with explain_disk_errors(path):
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
             self.end = end_of_lines(path)
             os.ftruncate(self._descriptor, self.end)
@@ -171,13 +171,13 @@ class _AppendOnly:
             if written < len(line):
                 write_all(self._descriptor, line[written:])
         except OSError:
-            with disk(self.path):
+            with explain_disk_errors(self.path):
                 os.ftruncate(self._descriptor, self.end)
                 raise
         self.end += len(line)
 
     def sync(self) -> None:
-        with disk(self.path):
+        with explain_disk_errors(self.path):
             os.fsync(self._descriptor)
 
     def close(self) -> None:

@@ -18,8 +18,8 @@ import msgspec
 import orjson
 from msgspec import Raw, Struct
 
-from arkbatch.core.disk_errors import disk
-from arkbatch.core.text import counted
+from arkbatch.core.disk_errors import explain_disk_errors
+from arkbatch.core.text import count_text
 from arkbatch.journal.group_on_disk import Partitions, key_of
 from arkbatch.journal.journal import read_lines
 from arkbatch.journal.record_format import decode_located
@@ -46,7 +46,7 @@ class Edit(Struct):
     def __str__(self) -> str:
         first = f" (the first on line {self.line})" if self.line else ""
         return (
-            f"{counted(self.unchanged, 'recorded row')} unchanged, {self.changed} changed{first}, "
+            f"{count_text(self.unchanged, 'recorded row')} unchanged, {self.changed} changed{first}, "
             f"{self.new} new or not yet run, {self.removed} removed"
         )
 
@@ -78,7 +78,7 @@ def survey_edit(directory: RunDirectory, source: Source, reader: RowReader) -> E
 def rebase(directory: RunDirectory, source: Source, reader: RowReader) -> Edit:
     """Rewrite the records for the new input. Hold the lock, and have no journal open."""
     edit, moves = _match(directory, source, reader)
-    with disk(directory.path):
+    with explain_disk_errors(directory.path):
         for name, moved in zip(_FILES, moves, strict=True):
             _rewrite(directory, name, moved)
         (directory / LEDGER).unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from arkbatch.core.disk_errors import disk
+from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunDamaged, RunDirectoryError, RunLocked
 from arkbatch.core.input_info import InputInfo
 from arkbatch.core.steered import Steered
@@ -96,7 +96,7 @@ class RunDirectory:
         """Make the directory, for its owner only; one that exists must be empty or a run's."""
         if self.path.is_file():
             raise RunDirectoryError(f"{self.path} is a file, not a run directory. Name another with -o RUN_DIR.")
-        with disk(self.path):
+        with explain_disk_errors(self.path):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         # A process killed at its start leaves these, or a file that was to become one of them.
         known = {RUN, RESULTS, FAILURES, USAGE, LEDGER, LOG, LOCK, SPOOL, SOCKET}
@@ -132,7 +132,10 @@ class RunDirectory:
     @contextmanager
     def locked(self, wall: Callable[[], float]) -> Iterator[None]:
         """Hold the run for writing. RunLocked: another process does."""
-        with disk(self.path / LOCK), open(self.path / LOCK, "a+", encoding="utf-8", opener=private) as file:
+        with (
+            explain_disk_errors(self.path / LOCK),
+            open(self.path / LOCK, "a+", encoding="utf-8", opener=private) as file,
+        ):
             if not _try_lock(file.fileno()):
                 file.seek(0)
                 holder = file.read().strip() or "another process"
@@ -186,7 +189,7 @@ def private(path: str, flags: int) -> int:
 def replace_file(path: Path, data: bytes) -> None:
     """Write a file so that a reader, or a power cut, finds the old content or the new, never a part."""
     fresh = path.with_name(path.name + ".new")
-    with disk(path):
+    with explain_disk_errors(path):
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             write_all(descriptor, data)

@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
-from arkbatch.core.disk_errors import disk
+from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunDamaged, RunDirectoryError
 from arkbatch.journal.journal import end_of_lines, read_lines
 from arkbatch.journal.run_directory import FAILURES, RESULTS, replace_file
@@ -145,7 +145,7 @@ class ShardDirectory:
         replace_file(self.run / SHARDS_PLAN, msgspec.json.format(msgspec.json.encode(plan), indent=1) + b"\n")
 
     def _create(self) -> None:
-        with disk(self.path):
+        with explain_disk_errors(self.path):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def attempt(self, shard: int, number: int) -> Path:
@@ -173,7 +173,7 @@ class ShardDirectory:
     def claim(self, shard: int, number: int) -> int:
         """A number for a new attempt, this one or a later one, which one process alone gets."""
         self._create()
-        with disk(self.path):
+        with explain_disk_errors(self.path):
             while not _create_new(self.path / f"{shard:06}.{number}.claim"):
                 number += 1
         return number

@@ -36,7 +36,7 @@ Pure: `now` comes in with each call, memory and time per call are constant.
 
 import math
 
-from arkbatch.core.text import duration
+from arkbatch.core.text import duration_text
 from arkbatch.core.types import Scope
 from arkbatch.limits.closure import Closure
 from arkbatch.limits.evidence import CallCounts
@@ -198,7 +198,7 @@ class AdaptiveLimit:
         closure = self._closure
         if not closure.is_sure:
             return self._search.reason
-        told = f" and said to wait {duration(closure.told_seconds)}" if closure.told_seconds else ""
+        told = f" and said to wait {duration_text(closure.told_seconds)}" if closure.told_seconds else ""
         return f"the service refuses every call{told}; single calls try it now and then"
 
     @property

@@ -33,7 +33,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arkbatch.core.text import duration
+from arkbatch.core.text import duration_text
 from arkbatch.core.types import Again, Before, Cause, Kind, Scope, Verdict
 
 FEWEST_WITNESSES, MOST_WITNESSES = 3, 20
@@ -157,7 +157,7 @@ class Outage:
         """Why nobody is to wait any longer, if it is so."""
         if self._last is None or not self.is_away or self._opening or self.lasts(now) < self.patience:
             return None
-        cause, lost = self._last.cause, duration(self.lasts(now))
+        cause, lost = self._last.cause, duration_text(self.lasts(now))
         said = f"the service has been away for {lost}" if self._known else f"the service has not answered in {lost}"
         advice = "check the network and the base URL, then run it again; --give-up-after says how long to wait"
         if self.doubts_rows:
@@ -187,7 +187,7 @@ class Outage:
         """What is done about it."""
         if self._known:
             return "trying it again from time to time"
-        again = f"it has never answered, so it is tried again for {duration(self.patience)} only"
+        again = f"it has never answered, so it is tried again for {duration_text(self.patience)} only"
         return f"{again}; if the address is wrong, press Ctrl-C and fix it"
 
     @property

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from arkbatch.core.text import counted, duration
+from arkbatch.core.text import count_text, duration_text
 from arkbatch.core.types import Size
 
 QUANTILE = 0.95
@@ -181,9 +181,9 @@ class Share:
 def said(stragglers: Iterable[Straggler], now: float, number: int) -> str:
     """`3 stragglers (row 17 for 93 s, usually 2.1 s)`; "" without one. `now`: unix time; number: all there are."""
     first = next(iter(stragglers), None)
-    return f"{counted(number, 'straggler')} ({described(first, now)})" if first else ""
+    return f"{count_text(number, 'straggler')} ({described(first, now)})" if first else ""
 
 
 def described(straggler: Straggler, now: float) -> str:
-    silent = duration(max(0.0, now - straggler.since))
-    return f"row {straggler.row} for {silent}, usually {duration(straggler.usual)}"
+    silent = duration_text(max(0.0, now - straggler.since))
+    return f"row {straggler.row} for {silent}, usually {duration_text(straggler.usual)}"

@@ -48,7 +48,7 @@ class SetLimits(Struct, frozen=True, tag="set", omit_defaults=True, forbid_unkno
     output_tpm: _Rate | UnsetType | None = UNSET
     max_cost: _Rate | UnsetType = UNSET
 
-    def changes(self) -> dict[str, int | float | None]:
+    def changed_limits(self) -> dict[str, int | float | None]:
         return {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not UNSET}
 
 
@@ -136,38 +136,38 @@ def parse_command(action: str, words: Sequence[str], reason: str = "") -> Comman
     """The order of a command line, such as `set rpm=600`. UsageError: what is wrong, and what is allowed."""
     if len(reason) > _REASON:
         raise UsageError(f"--reason has {len(reason)} characters; it may have {_REASON}.")
-    return Command(VERSION, _deed(action, words), reason)
+    return Command(VERSION, _parse_action(action, words), reason)
 
 
-def _deed(action: str, words: Sequence[str]) -> Action:
+def _parse_action(action: str, words: Sequence[str]) -> Action:
     match action:
         case "set":
-            return _set(words)
+            return _parse_limits(words)
         case _ if action in _SIMPLE:
             if words:
                 raise UsageError(f"{action} takes nothing behind it, and there is {words[0]}.")
             return _SIMPLE[action]
         case _:
-            raise UsageError(f"{action} is no order.{_near(action, ACTIONS)} Orders are: {', '.join(ACTIONS)}.")
+            raise UsageError(f"{action} is no order.{_suggest_word(action, ACTIONS)} Orders are: {', '.join(ACTIONS)}.")
 
 
-def _set(words: Sequence[str]) -> SetLimits:
+def _parse_limits(words: Sequence[str]) -> SetLimits:
     if not words:
         raise UsageError("set what? For example: set rpm=600 concurrency=40")
     values: dict[str, Any] = {}
     for word in words:
         name, equals, text = word.partition("=")
         if name not in _ALLOWED:
-            raise UsageError(f"{name} cannot be set.{_near(name, _ALLOWED)} Known are: {', '.join(_ALLOWED)}.")
+            raise UsageError(f"{name} cannot be set.{_suggest_word(name, _ALLOWED)} Known are: {', '.join(_ALLOWED)}.")
         if not equals or not text:
             raise UsageError(f"{name} needs a value: {name}={_EXAMPLES.get(name, 600)}")
         if name in values:
             raise UsageError(f"{name} is set twice.")
-        values[name] = _number(name, text)
+        values[name] = _parse_limit(name, text)
     return msgspec.convert(values, SetLimits)
 
 
-def _number(name: str, text: str) -> float | None:
+def _parse_limit(name: str, text: str) -> float | None:
     if text == "none" and name not in _NEVER_NONE:
         return None
     kind: Any = _Count if name == "concurrency" else _Rate
@@ -178,7 +178,7 @@ def _number(name: str, text: str) -> float | None:
     return number
 
 
-def _near(name: str, known: Sequence[str] | dict[str, str]) -> str:
+def _suggest_word(name: str, known: Sequence[str] | dict[str, str]) -> str:
     near = get_close_matches(name, list(known), 1)
     return f" Did you mean {near[0]}?" if near else ""
 

@@ -38,10 +38,10 @@ async def accept_commands(directory: RunDirectory, obey: Callable[[Command], Com
 
     RunDirectoryError: no socket can be made there, and the body has not begun.
     """
-    with _bound(directory) as listener:
+    with _bind_socket(directory) as listener:
         try:
             async with asyncio.TaskGroup() as visits:
-                door = _Door(listener, obey, visits)
+                door = _CommandListener(listener, obey, visits)
                 door.open()
                 try:
                     yield
@@ -51,7 +51,7 @@ async def accept_commands(directory: RunDirectory, obey: Callable[[Command], Com
             raise errors.exceptions[0] from None
 
 
-class _Door:
+class _CommandListener:
     """Lets in so many at once; others wait in the system's line."""
 
     def __init__(
@@ -67,7 +67,7 @@ class _Door:
 
     def open(self) -> None:
         if not self._over:
-            self._loop.add_reader(self._listener.fileno(), self._knocked)
+            self._loop.add_reader(self._listener.fileno(), self._accept_waiting)
 
     def close(self) -> None:
         self._over = True
@@ -77,7 +77,7 @@ class _Door:
         for task in self._inside:
             task.cancel()
 
-    def _knocked(self) -> None:
+    def _accept_waiting(self) -> None:
         try:
             talk, _ = self._listener.accept()
         except BlockingIOError:  # it has gone again
@@ -87,29 +87,29 @@ class _Door:
             self._again = self._loop.call_later(PAUSE, self.open)
             return
         talk.setblocking(False)
-        task = self._visits.create_task(_visit(talk, self._obey))
+        task = self._visits.create_task(_serve_visit(talk, self._obey))
         self._inside.add(task)
-        task.add_done_callback(lambda task: self._left(task, talk))
+        task.add_done_callback(lambda task: self._visit_ended(task, talk))
         if len(self._inside) >= AT_ONCE:
             self._loop.remove_reader(self._listener.fileno())
 
-    def _left(self, task: asyncio.Task[None], talk: socket.socket) -> None:
+    def _visit_ended(self, task: asyncio.Task[None], talk: socket.socket) -> None:
         """Also of one who was sent away before anybody listened."""
         talk.close()
         self._inside.discard(task)
         self.open()
 
 
-async def _visit(talk: socket.socket, obey: Callable[[Command], CommandReply]) -> None:
+async def _serve_visit(talk: socket.socket, obey: Callable[[Command], CommandReply]) -> None:
     """The deadline covers both lines, so that a visitor who reads nothing goes too."""
     loop = asyncio.get_running_loop()
     with contextlib.suppress(OSError, EOFError):  # it went, or its time is up, which is an OSError too
         async with asyncio.timeout(PATIENCE):
-            order = await _received(talk)
-            await loop.sock_sendall(talk, encode_line(_answer(order, obey)))
+            order = await _receive_line(talk)
+            await loop.sock_sendall(talk, encode_line(_obey_line(order, obey)))
 
 
-async def _received(talk: socket.socket) -> bytes:
+async def _receive_line(talk: socket.socket) -> bytes:
     """A line, or as much as nobody needs to say. EOFError: it ended before."""
     loop, line = asyncio.get_running_loop(), b""
     while b"\n" not in line and len(line) <= LONGEST:
@@ -120,7 +120,7 @@ async def _received(talk: socket.socket) -> bytes:
     return line
 
 
-def _answer(line: bytes, obey: Callable[[Command], CommandReply]) -> CommandReply:
+def _obey_line(line: bytes, obey: Callable[[Command], CommandReply]) -> CommandReply:
     if len(line) > LONGEST:
         return CommandReply(VERSION, error=f"An order may have {LONGEST} bytes.")
     try:
@@ -137,11 +137,11 @@ def send_command(directory: RunDirectory, order: Command) -> CommandReply:
     if not HERE:
         raise RunDirectoryError(f"{NOT_HERE}.")
     try:
-        with socket.socket(socket.AF_UNIX) as talk, _reachable(directory / SOCKET) as path:
+        with socket.socket(socket.AF_UNIX) as talk, _short_path(directory / SOCKET) as path:
             talk.settimeout(ANSWER_WITHIN)
             talk.connect(path)
             talk.sendall(encode_line(order))
-            return decode_reply(_line(talk))
+            return decode_reply(_read_line(talk))
     except TimeoutError:
         raise RunDirectoryError(
             f"The process that works on {directory.path} did not answer within {ANSWER_WITHIN:.0f} s; "
@@ -150,16 +150,16 @@ def send_command(directory: RunDirectory, order: Command) -> CommandReply:
     except BlockingIOError:
         raise RunDirectoryError("Too many others talk to this session. Try again in a moment.") from None
     except (FileNotFoundError, ConnectionError, EOFError):
-        raise NobodyThere(f"{directory.path} takes no orders: nothing listens at {SOCKET}.") from None
+        raise NoSessionListens(f"{directory.path} takes no orders: nothing listens at {SOCKET}.") from None
     except OSError as error:
         raise RunDirectoryError(f"Cannot talk to {directory / SOCKET}: {error.strerror or error}.") from error
 
 
-class NobodyThere(RunDirectoryError):
+class NoSessionListens(RunDirectoryError):
     """No process takes orders for the run."""
 
 
-def _line(talk: socket.socket) -> bytes:
+def _read_line(talk: socket.socket) -> bytes:
     parts: list[bytes] = []
     while not parts or not parts[-1].endswith(b"\n"):
         part = talk.recv(65_536)
@@ -170,18 +170,18 @@ def _line(talk: socket.socket) -> bytes:
 
 
 @contextmanager
-def _bound(directory: RunDirectory) -> Iterator[socket.socket]:
+def _bind_socket(directory: RunDirectory) -> Iterator[socket.socket]:
     """A listening socket in the directory, which goes again with the body. What a dead process left is replaced."""
     if not HERE:
         raise RunDirectoryError(NOT_HERE)
     place = directory / SOCKET
     with contextlib.ExitStack() as stack:
         try:
-            _clear(place)
+            _remove_dead_socket(place)
             listener = stack.enter_context(socket.socket(socket.AF_UNIX))
-            with _reachable(place) as path:
+            with _short_path(place) as path:
                 listener.bind(path)
-            stack.callback(_leave, place)
+            stack.callback(_remove_socket, place)
             # Nobody can connect before `listen`, so there is no moment in which others could.
             place.chmod(0o600)
             listener.listen(IN_LINE)
@@ -194,21 +194,21 @@ def _bound(directory: RunDirectory) -> Iterator[socket.socket]:
         yield listener
 
 
-def _clear(place: Path) -> None:
+def _remove_dead_socket(place: Path) -> None:
     """Only a socket is taken away: a file that someone put there is not ours."""
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(place.lstat().st_mode):
             place.unlink()
 
 
-def _leave(place: Path) -> None:
+def _remove_socket(place: Path) -> None:
     """The directory may have been removed meanwhile."""
     with contextlib.suppress(OSError):
         place.unlink()
 
 
 @contextmanager
-def _reachable(place: Path) -> Iterator[str]:
+def _short_path(place: Path) -> Iterator[str]:
     """A path to the same place that is short enough for an address.
 
     Where the system shows open directories as paths, through one of those. Elsewhere by its bare name, from inside

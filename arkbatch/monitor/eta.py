@@ -16,8 +16,8 @@ from collections import deque
 
 from msgspec import Struct
 
-from arkbatch.core.schedule import Hours, clock
-from arkbatch.core.text import counted, duration
+from arkbatch.core.schedule import Hours, clock_text
+from arkbatch.core.text import count_text, duration_text
 
 SETTLED = 120.0  # s at work before anything is said
 WINDOW = 600.0  # s
@@ -60,13 +60,13 @@ class SpeedUpOptions(Struct, frozen=True):
 
 def describe_outlook(outlook: DeadlineOutlook, now: float, zone: dt.tzinfo | None = None) -> str:
     """`will be late: done at about 10:10 and not by 08:00, when 12,300 rows will be left`."""
-    due, to_go = clock(outlook.due, now, zone), counted(outlook.unfinished, "row")
+    due, to_go = clock_text(outlook.due, now, zone), count_text(outlook.unfinished, "row")
     if outlook.done_at == math.inf:
         return f"late: it was due by {due}, with {to_go} to go"
-    done = clock(outlook.done_at, now, zone)
+    done = clock_text(outlook.done_at, now, zone)
     if not outlook.is_late:
         return f"will be in time: done at about {done}, due by {due}"
-    late = duration(outlook.done_at - outlook.due)
+    late = duration_text(outlook.done_at - outlook.due)
     return f"will be late by {late}: done at about {done}, due by {due}, with {to_go} to go"
 
 
@@ -74,14 +74,14 @@ def suggest_speed_up(outlook: DeadlineOutlook, means: SpeedUpOptions) -> str:
     """What makes a late run end in time; of what can be set, only what holds it back. Nothing once it is due."""
     if outlook.faster == math.inf:
         return ""
-    ways = [_raise(outlook.faster, means)]
+    ways = [_suggest_limit(outlook.faster, means)]
     if means.other_lane:
         ways.append("the batch lane has limits of its own, at half the price (--lane batch)")
     ways.append("send fewer rows (--limit)")
     return "; ".join(way for way in ways if way)
 
 
-def _raise(faster: float, means: SpeedUpOptions) -> str:
+def _suggest_limit(faster: float, means: SpeedUpOptions) -> str:
     settings = {"requests": ("rpm", means.rpm), "tokens": ("tpm", means.tpm), "concurrency": ("concurrency", None)}
     if means.bound == "server":
         return "the service grants no more: ask it for a higher limit, or share the rows among models"
@@ -91,12 +91,12 @@ def _raise(faster: float, means: SpeedUpOptions) -> str:
     value = means.concurrency if name == "concurrency" else value
     if not value:
         return ""
-    wanted = _roundly(value * faster)
+    wanted = _round_up(value * faster)
     command = f" (arkbatch ctl {means.run_dir} set {name}={wanted})" if means.run_dir else ""
     return f"raise {name} from {value:.0f} to about {wanted}{command}"
 
 
-def _roundly(number: float) -> str:
+def _round_up(number: float) -> str:
     """Upwards, in two digits."""
     step = 10.0 ** max(0, math.floor(math.log10(number)) - 1)
     return f"{math.ceil(number / step) * step:.0f}"
@@ -112,7 +112,7 @@ class Deadline:
         self.outlook: DeadlineOutlook | None = None
         self._told: bool | None = None
 
-    def look(
+    def check_outlook(
         self, now: float, worked: float, recorded: int, left: int, call_seconds: float = 0.0
     ) -> DeadlineOutlook | None:
         """What is new to say, mostly nothing.
@@ -120,24 +120,24 @@ class Deadline:
         worked: seconds at work so far; recorded: rows in them; call_seconds: that a long call takes
         """
         window = max(WINDOW, CALLS * call_seconds)
-        self._keep(worked, recorded, window)
-        rate = self._rate(worked, call_seconds)
+        self._keep_sample(worked, recorded, window)
+        rate = self._rows_per_second(worked, call_seconds)
         if not left or (rate is None and now < self.due):
             return None
-        self.outlook = self._over(left) if rate is None else self._foresee(now, left, rate)
+        self.outlook = self._overdue_outlook(left) if rate is None else self._predict_end(now, left, rate)
         if self.outlook.is_late == self._told:
             return None
         self._told = self.outlook.is_late
         return self.outlook
 
-    def _keep(self, worked: float, recorded: int, window: float) -> None:
+    def _keep_sample(self, worked: float, recorded: int, window: float) -> None:
         looks = self._looks
         if worked - looks[-1][0] >= window / _LOOKS:
             looks.append((worked, recorded))
         while len(looks) > 2 and looks[1][0] <= worked - window:
             looks.popleft()
 
-    def _rate(self, worked: float, call_seconds: float) -> float | None:
+    def _rows_per_second(self, worked: float, call_seconds: float) -> float | None:
         """Rows a second at work. None: not known well enough."""
         looks = self._looks
         (began, before), (ended, after) = looks[0], looks[-1]
@@ -148,10 +148,10 @@ class Deadline:
         climbs = ended > middle[0] and (after - middle[1]) / (ended - middle[0]) > rate * CLIMBS
         return None if climbs and worked < PATIENCE and self._told is None else rate
 
-    def _foresee(self, now: float, left: int, rate: float) -> DeadlineOutlook:
+    def _predict_end(self, now: float, left: int, rate: float) -> DeadlineOutlook:
         needed = left / rate
-        done_at = now + needed if self._hours is None else self._hours.after(now, needed)
-        room = self._room(now)
+        done_at = now + needed if self._hours is None else self._hours.moment_after(now, needed)
+        room = self._seconds_until_due(now)
         margin = 0.0 if self._told is None else max(SHORTEST_MARGIN, MARGIN * needed) * (-1 if self._told else 1)
         return DeadlineOutlook(
             is_late=needed > room + margin,
@@ -161,11 +161,11 @@ class Deadline:
             faster=needed / room if room else math.inf,
         )
 
-    def _over(self, left: int) -> DeadlineOutlook:
+    def _overdue_outlook(self, left: int) -> DeadlineOutlook:
         """It is due by now, and nobody knows how long the rest will take."""
         return DeadlineOutlook(is_late=True, done_at=math.inf, due=self.due, unfinished=left, faster=math.inf)
 
-    def _room(self, now: float) -> float:
+    def _seconds_until_due(self, now: float) -> float:
         """Seconds to work that are left until it is due."""
         if self.due <= now:
             return 0.0

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from arkbatch.core.text import count, duration, printable
+from arkbatch.core.text import duration_text, number_text, printable_text
 from arkbatch.pricing.amounts import Money
 
 _LONGEST = 500  # characters of a reason; it may be the words of a service
@@ -63,17 +63,17 @@ class Notification(Struct, frozen=True):
     @property
     def text(self) -> str:
         """A few lines without control characters."""
-        rows = f"{count(self.done)} done, {count(self.failed)} failed, {count(self.left)} left"
+        rows = f"{number_text(self.done)} done, {number_text(self.failed)} failed, {number_text(self.left)} left"
         lines = [
-            ("Rows", f"{rows}, after {duration(self.seconds)}" if self.seconds else rows),
-            ("Cost", _cost(self.cost, simulated=self.simulated)),
-            ("Reason", _short(self.reason)),
-            ("What to do", _short(self.advice)),
+            ("Rows", f"{rows}, after {duration_text(self.seconds)}" if self.seconds else rows),
+            ("Cost", _cost_text(self.cost, simulated=self.simulated)),
+            ("Reason", _shorten_text(self.reason)),
+            ("What to do", _shorten_text(self.advice)),
             ("Where", f"{self.host}, {self.run_dir}" if self.run_dir else self.host),
             ("Resume with", self.go_on),
         ]
         shown = lines if self.event is not NotificationEvent.TRIAL else lines[-2:]
-        return printable("\n".join(f"{name}: {value}" for name, value in shown if value))
+        return printable_text("\n".join(f"{name}: {value}" for name, value in shown if value))
 
     def to_builtins(self) -> dict[str, Any]:
         """The message as JSON values: what a webhook and a command are given."""
@@ -90,16 +90,16 @@ class OutageAlarm:
         self._lasted = 0.0
         self._told = False
 
-    def look(self, lasts: float) -> str:
+    def check_outage(self, lasts: float) -> str:
         """What is to be said now, mostly nothing. `lasts`: seconds of the present outage, 0 without one."""
         if lasts:
             self._lasted = lasts
             if self._told or lasts < self._after:
                 return ""
             self._told = True
-            return f"the service has been away for {duration(lasts)}"
+            return f"the service has been away for {duration_text(lasts)}"
         told, self._told = self._told, False
-        return f"the service is back after {duration(self._lasted)}" if told else ""
+        return f"the service is back after {duration_text(self._lasted)}" if told else ""
 
 
 def mask_address(url: str) -> str:
@@ -137,11 +137,11 @@ def mask_command_line(words: list[str]) -> list[str]:
     return shown
 
 
-def _cost(cost: Money | None, *, simulated: bool) -> str:
+def _cost_text(cost: Money | None, *, simulated: bool) -> str:
     if cost is None or not (cost.amounts or cost.unpriced):
         return ""
     return f"{cost}, had it been real" if simulated else str(cost)
 
 
-def _short(text: str) -> str:
+def _shorten_text(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

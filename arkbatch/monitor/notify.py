@@ -2,7 +2,7 @@
 
 The threads are daemons, since a name look-up can hang for longer than anybody wants to wait, and a thread of a pool
 is joined when the process exits. What goes wrong is told to `failed` in one line; nothing is raised, tried again or
-waited for, except by `settle` at the end, and there no longer than a delivery may take.
+waited for, except by `wait_for_deliveries` at the end, and there no longer than a delivery may take.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ class _Daemons(Executor):
         def work() -> None:
             try:
                 future.set_result(function(*args, **named))
-            except BaseException as error:  # noqa: BLE001 - a thread's only way out; see `NotificationSender._ended`
+            except BaseException as error:  # noqa: BLE001 - a thread's only way out; see `NotificationSender._report_failure`
                 future.set_exception(error)
 
         threading.Thread(target=work, daemon=True, name="notify").start()
@@ -50,15 +50,15 @@ class NotificationSender:
         for messenger in self._messengers:
             future = loop.run_in_executor(_Daemons(), messenger.deliver, notice)
             self._under_way[future] = loop.call_later(self._patience, future.cancel)
-            future.add_done_callback(partial(self._ended, messenger.name))
+            future.add_done_callback(partial(self._report_failure, messenger.name))
 
-    async def settle(self) -> None:
+    async def wait_for_deliveries(self) -> None:
         """Wait for what is under way. Each delivery is given up after its time."""
         if self._under_way:
             await asyncio.wait(list(self._under_way))
             await asyncio.sleep(0)  # what is called when one ends may come after who waits for it
 
-    def _ended(self, name: str, future: "asyncio.Future[None]") -> None:
+    def _report_failure(self, name: str, future: "asyncio.Future[None]") -> None:
         self._under_way.pop(future).cancel()
         if future.cancelled():
             self._failed(f"could not notify {name}: no answer within {self._patience:.0f} s")

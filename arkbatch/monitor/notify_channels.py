@@ -64,11 +64,11 @@ def build_channels(notify: Notify, *, insecure: bool, said_by: str = "--notify")
 
     said_by: how to call what named the addresses
     """
-    found = [_of_url(url.reveal(), said_by, insecure=insecure) for url in notify.urls]
+    found = [_channel_of_url(url.reveal(), said_by, insecure=insecure) for url in notify.urls]
     return [*found, CommandChannel(notify.command)] if notify.command else found
 
 
-def _of_url(url: str, said_by: str, *, insecure: bool) -> Channel:
+def _channel_of_url(url: str, said_by: str, *, insecure: bool) -> Channel:
     """A web address that Apprise knows as some service's goes in that service's own form."""
     name = mask_address(url)
     if url.endswith(MASK):
@@ -78,7 +78,7 @@ def _of_url(url: str, said_by: str, *, insecure: bool) -> Channel:
     web, known = url.lower().startswith(_WEB), importlib.util.find_spec("apprise") is not None
     if not (web or known):
         raise UsageError(f"{said_by} {name} {_HOW_TO_GET_APPRISE}")
-    service = _service(url) if known else None
+    service = _apprise_service(url) if known else None
     if service is None and not web:
         raise UsageError(f"{said_by} {name} is no address that Apprise knows: see its list of services")
     if not insecure and (_is_open(url) if service is None else _sends_openly(service, url)):
@@ -166,7 +166,7 @@ class CommandChannel:
             try:
                 code = process.wait(SECONDS)
             except subprocess.TimeoutExpired:
-                _kill(process)
+                _kill_process_group(process)
                 raise DeliveryFailed(f"it did not end within {SECONDS:.0f} s and was killed") from None
             if code:
                 said.seek(0)
@@ -174,7 +174,7 @@ class CommandChannel:
                 raise DeliveryFailed(f"it ended with {code}{f': {last}' if last else ''}")
 
 
-def _kill(process: "subprocess.Popen[bytes]") -> None:
+def _kill_process_group(process: "subprocess.Popen[bytes]") -> None:
     if sys.platform == "win32":
         process.kill()
     else:
@@ -201,7 +201,7 @@ class AppriseChannel:
             raise DeliveryFailed(f"Apprise says: {shown}" if shown else "Apprise could not deliver it")
 
 
-def _service(url: str) -> Any:
+def _apprise_service(url: str) -> Any:
     """What Apprise makes of it, or None. Its log is kept from the terminal: it prints addresses."""
     logging.getLogger("apprise").addHandler(logging.NullHandler())
     with warnings.catch_warnings():

@@ -79,7 +79,7 @@ class RowRate:
     def __init__(self, now: float) -> None:
         self._looks: list[tuple[float, int]] = [(now, 0)]
 
-    def look(self, now: float, count: int) -> float:
+    def rows_per_minute(self, now: float, count: int) -> float:
         """Rows a minute, given the count so far."""
         self._looks.append((now, count))
         while len(self._looks) > 2 and self._looks[1][0] <= now - 60:

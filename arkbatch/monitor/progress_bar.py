@@ -8,7 +8,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from arkbatch.core.steered import Steered
-from arkbatch.core.text import counted, display_width, duration, printable, short
+from arkbatch.core.text import count_text, display_width, duration_text, printable_text, short_number
 from arkbatch.monitor.commands import describe_change
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import Progress, seconds_left
@@ -25,7 +25,7 @@ class ProgressBar(Observer):
         self._bar: tqdm | None = None
 
     def progressed(self, standing: Progress) -> None:
-        columns = _columns(self._stream)
+        columns = _terminal_width(self._stream)
         if self._bar is None:
             whole = {"total": standing.total, "initial": standing.total - standing.left}
             self._bar = tqdm(file=self._stream, ncols=columns, mininterval=0, leave=True, **whole)
@@ -34,25 +34,25 @@ class ProgressBar(Observer):
         self._bar.bar_format = f"{{percentage:3.0f}}% |{{bar:{width}}}| {{desc}}"
         self._bar.total = standing.total
         self._bar.n = standing.total - standing.left
-        parts = [f"{self._bar.n:,}/{standing.total:,} rows", *figures(standing)]
-        self._bar.set_description_str(fitted(parts, columns - width - len("100% || ")))
+        parts = [f"{self._bar.n:,}/{standing.total:,} rows", *progress_figures(standing)]
+        self._bar.set_description_str(fit_parts(parts, columns - width - len("100% || ")))
 
     def stopping(self, in_flight: int) -> None:
-        self._say(f"{_stopping(in_flight)} Ctrl-C again abandons {'it' if in_flight == 1 else 'them'}.")
+        self._print_line(f"{_stopping_text(in_flight)} Ctrl-C again abandons {'it' if in_flight == 1 else 'them'}.")
 
     def noted(self, text: str) -> None:
-        self._say(f"{text[:1].upper()}{text[1:]}.")
+        self._print_line(f"{text[:1].upper()}{text[1:]}.")
 
     def settings_changed(self, steered: Steered) -> None:
-        self._say(f"{describe_change(steered)}.")
+        self._print_line(f"{describe_change(steered)}.")
 
     def closed(self, ending: str) -> None:
         del ending
         if self._bar is not None:
             self._bar.close()
 
-    def _say(self, text: str) -> None:
-        tqdm.write(printable(text), file=self._stream)
+    def _print_line(self, text: str) -> None:
+        tqdm.write(printable_text(text), file=self._stream)
 
 
 class ProgressLines(Observer):
@@ -67,46 +67,46 @@ class ProgressLines(Observer):
         if standing.seconds >= self._next:
             self._next = standing.seconds + self._every
             rows = f"{standing.total - standing.left}/{standing.total} rows"
-            print(f"{rows}{', ' + text if (text := described(standing)) else ''}", file=self._stream, flush=True)
+            print(f"{rows}{', ' + text if (text := progress_text(standing)) else ''}", file=self._stream, flush=True)
 
     def stopping(self, in_flight: int) -> None:
-        print(_stopping(in_flight), file=self._stream, flush=True)
+        print(_stopping_text(in_flight), file=self._stream, flush=True)
 
     def noted(self, text: str) -> None:
-        print(printable(f"{text[:1].upper()}{text[1:]}."), file=self._stream, flush=True)
+        print(printable_text(f"{text[:1].upper()}{text[1:]}."), file=self._stream, flush=True)
 
     def settings_changed(self, steered: Steered) -> None:
-        print(printable(f"{describe_change(steered)}."), file=self._stream, flush=True)
+        print(printable_text(f"{describe_change(steered)}."), file=self._stream, flush=True)
 
 
-def _stopping(in_flight: int) -> str:
-    return f"Stopping: waiting for {counted(in_flight, 'call')} in flight." if in_flight else "Stopping."
+def _stopping_text(in_flight: int) -> str:
+    return f"Stopping: waiting for {count_text(in_flight, 'call')} in flight." if in_flight else "Stopping."
 
 
-def described(standing: Progress) -> str:
+def progress_text(standing: Progress) -> str:
     """All figures of a line of progress."""
-    return ", ".join(figures(standing))
+    return ", ".join(progress_figures(standing))
 
 
-def figures(standing: Progress) -> list[str]:
+def progress_figures(standing: Progress) -> list[str]:
     """Return the figures beside the bar, the most wanted first."""
     left = seconds_left(standing)
     parts = [
-        f"{duration(left)} left" if left is not None else "",
+        f"{duration_text(left)} left" if left is not None else "",
         f"{standing.failed} failed" if standing.failed else "",
         standing.cost,
-        printable(standing.waiting),
+        printable_text(standing.waiting),
         f"{standing.in_flight} in flight",
         f"{standing.retried} {'retry' if standing.retried == 1 else 'retries'}" if standing.retried else "",
         standing.stragglers,
-        _against(standing.rpm, standing.rpm_found or standing.rpm_limit, "req/min"),
-        _against(standing.tpm, standing.tpm_limit, "tok/min"),
-        "" if standing.waiting or not standing.bound_by else printable(f"limited by {standing.bound_by}"),
+        _rate_text(standing.rpm, standing.rpm_found or standing.rpm_limit, "req/min"),
+        _rate_text(standing.tpm, standing.tpm_limit, "tok/min"),
+        "" if standing.waiting or not standing.bound_by else printable_text(f"limited by {standing.bound_by}"),
     ]
     return [part for part in parts if part]
 
 
-def fitted(parts: Sequence[str], columns: int) -> str:
+def fit_parts(parts: Sequence[str], columns: int) -> str:
     """Join the first parts that fit; a part is never cut, and one that is too long gives way to shorter ones."""
     line = ""
     for part in parts:
@@ -116,12 +116,12 @@ def fitted(parts: Sequence[str], columns: int) -> str:
     return line
 
 
-def _columns(stream: TextIO) -> int:
+def _terminal_width(stream: TextIO) -> int:
     try:
         return os.get_terminal_size(stream.fileno()).columns or _USUAL_COLUMNS
     except (OSError, ValueError):
         return _USUAL_COLUMNS
 
 
-def _against(rate: float, limit: float | None, unit: str) -> str:
-    return f"{short(rate)}/{short(limit)} {unit}" if limit else f"{short(rate)} {unit}"
+def _rate_text(rate: float, limit: float | None, unit: str) -> str:
+    return f"{short_number(rate)}/{short_number(limit)} {unit}" if limit else f"{short_number(rate)} {unit}"

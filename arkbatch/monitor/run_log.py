@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from arkbatch.core.disk_errors import disk
+from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.steered import Steered
-from arkbatch.core.text import printable
+from arkbatch.core.text import printable_text
 from arkbatch.core.types import (
     ASSUMED,
     Again,
@@ -37,11 +37,11 @@ class RunLog(Observer):
 
     def __init__(self, path: Path, wall: Callable[[], float]) -> None:
         self._wall = wall
-        with disk(path):
+        with explain_disk_errors(path):
             # Unbuffered: what a full disk refused must not come again when the file is closed.
             self._file = open(path, "ab", buffering=0, opener=private)
         self._path = path
-        self._rows, self._probes = _Ration(_LINES_A_MINUTE, 60), _Ration(_PROBES_AN_HOUR, 3600)
+        self._rows, self._probes = _LineQuota(_LINES_A_MINUTE, 60), _LineQuota(_PROBES_AN_HOUR, 3600)
         self._dropped = 0
 
     def __enter__(self) -> Self:
@@ -52,86 +52,90 @@ class RunLog(Observer):
     ) -> None:
         with self._file:
             if error is not None:
-                self._tell(f"ended by {type(error).__name__}: {error}")
+                self._write_session_line(f"ended by {type(error).__name__}: {error}")
 
     def opened(self, found: FoundRows) -> None:
-        self._tell(f"session begins: {found.done} done, {found.failed} failed, {found.to_send} to send")
+        self._write_session_line(f"session begins: {found.done} done, {found.failed} failed, {found.to_send} to send")
         for change in found.changes:
-            self._tell(f"changed: {change}")
+            self._write_session_line(f"changed: {change}")
 
     def retrying(self, row: Row, client_id: str, verdict: Again, seconds: float) -> None:
         ration = self._probes if verdict.scope is Scope.SERVICE else self._rows
-        self._write(f"row {row.number} again in {seconds:.1f} s: {_said(verdict.cause)} id={client_id}", ration)
+        self._write_row_line(
+            f"row {row.number} again in {seconds:.1f} s: {_cause_text(verdict.cause)} id={client_id}", ration
+        )
 
     def tool_failed(self, row: Row, name: str, trouble: str) -> None:
-        self._write(f"row {row.number}: tool {name}: {trouble}")
+        self._write_row_line(f"row {row.number}: tool {name}: {trouble}")
 
     def recorded(self, outcome: Outcome) -> None:
         if isinstance(outcome, Failure):
             ids = "".join(f" id={call.id} request_id={call.request_id}" for call in outcome.calls[-1:])
             how = "interrupted" if outcome.interrupted else "failed"
-            self._write(f"row {outcome.row.number} {how}: {_said(outcome.cause)}{ids}")
+            self._write_row_line(f"row {outcome.row.number} {how}: {_cause_text(outcome.cause)}{ids}")
 
     def halted(self, cause: Cause) -> None:
-        self._tell(f"halted: {_in_words(cause)}")
+        self._write_session_line(f"halted: {_in_words(cause)}")
 
     def stopping(self, in_flight: int) -> None:
-        self._tell(f"stop asked for; {in_flight} calls in flight")
+        self._write_session_line(f"stop asked for; {in_flight} calls in flight")
 
     def pace_changed(self, reason: str) -> None:
-        self._write(f"pace: {reason}")
+        self._write_row_line(f"pace: {reason}")
 
     def noted(self, text: str) -> None:
-        self._write(text)
+        self._write_row_line(text)
 
     def detailed(self, text: str) -> None:
-        self._write(text)
+        self._write_row_line(text)
 
     def settings_changed(self, steered: Steered) -> None:
-        self._tell(describe_change(steered))
+        self._write_session_line(describe_change(steered))
 
     def slow_call_noticed(self, text: str) -> None:
         if text:
-            self._write(f"straggler, {text}")
+            self._write_row_line(f"straggler, {text}")
 
     def hedged(self, row: int, seconds: float) -> None:
-        self._write(f"row {row} is asked once more after {seconds:.1f} s")
+        self._write_row_line(f"row {row} is asked once more after {seconds:.1f} s")
 
     def hedge_lost(self, row: Row, client_id: str, usage: Usage) -> None:
         how = "assumed" if ASSUMED in usage else "told"
-        self._write(f"row {row.number}: another call was quicker; {total_tokens((usage,))} tokens {how} id={client_id}")
+        self._write_row_line(
+            f"row {row.number}: another call was quicker; {total_tokens((usage,))} tokens {how} id={client_id}"
+        )
 
     def closed(self, ending: str) -> None:
-        self._tell(f"session ends: {ending}")
+        self._write_session_line(f"session ends: {ending}")
 
-    def _write(self, text: str, ration: "_Ration | None" = None) -> None:
+    def _write_row_line(self, text: str, ration: "_LineQuota | None" = None) -> None:
         """Of a row, as far as there are lines left for it."""
         if (ration or self._rows).grants(self._wall()):
-            self._tell_dropped()
-            self._append(text)
+            self._write_dropped_count()
+            self._append_line(text)
         else:
             self._dropped += 1
 
-    def _tell(self, text: str) -> None:
+    def _write_session_line(self, text: str) -> None:
         """Of the session; these are few and never left out."""
-        self._tell_dropped()
-        self._append(text)
+        self._write_dropped_count()
+        self._append_line(text)
 
-    def _tell_dropped(self) -> None:
+    def _write_dropped_count(self) -> None:
         dropped, self._dropped = self._dropped, 0
         if dropped:
-            self._append(f"{dropped} more line{' was' if dropped == 1 else 's were'} left out here")
+            self._append_line(f"{dropped} more line{' was' if dropped == 1 else 's were'} left out here")
 
-    def _append(self, text: str) -> None:
+    def _append_line(self, text: str) -> None:
         stamp = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="milliseconds")
-        line = f"{stamp} {printable(' '.join(text.split()))}\n".encode("utf-8", "replace")
+        line = f"{stamp} {printable_text(' '.join(text.split()))}\n".encode("utf-8", "replace")
         try:
             self._file.write(line)
         except OSError:  # a full disk stops the log, and the session only if it takes no records either
             self._dropped += 1
 
 
-class _Ration:
+class _LineQuota:
     """So many lines in each span of so many seconds."""
 
     def __init__(self, lines: int, seconds: int) -> None:
@@ -153,5 +157,5 @@ def _in_words(cause: Cause) -> str:
     return f"{said}. {cause.advice[:1].upper()}{cause.advice[1:]}" if cause.advice else said
 
 
-def _said(cause: Cause) -> str:
+def _cause_text(cause: Cause) -> str:
     return " ".join(part for part in (cause.kind.value, cause.code, cause.message) if part)

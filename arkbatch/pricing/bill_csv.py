@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from arkbatch.core.errors import UsageError
-from arkbatch.core.text import printable
+from arkbatch.core.text import printable_text
 from arkbatch.pricing.amounts import EXACT, ZERO
 from arkbatch.pricing.reconcile import BillLine
 
@@ -93,7 +93,9 @@ def _places(lines: Iterable[list[str]], path: Path) -> dict[str, int]:
             best, headings = places, cells
     missing = ", ".join(_either(names) for name, names in NEEDED.items() if name not in best)
     has = (
-        printable(", ".join(cell.strip(_SHELL) for cell in headings if cell.strip()))[:160] if best else "none of them"
+        printable_text(", ".join(cell.strip(_SHELL) for cell in headings if cell.strip()))[:160]
+        if best
+        else "none of them"
     )
     raise UsageError(
         f"The bill {path} lacks columns: {missing}. It has {has}. Export the split bill (分账账单) by day as CSV."
@@ -143,7 +145,7 @@ def _number(text: str, where: str) -> Decimal:
     except InvalidOperation:
         number = Decimal("NaN")
     if not number.is_finite() or abs(number.adjusted()) > _DIGITS or len(text) > 2 * _DIGITS:
-        raise UsageError(f"{where}: {printable(text)[:40]!r} is no number.")
+        raise UsageError(f"{where}: {printable_text(text)[:40]!r} is no number.")
     return number
 
 
@@ -154,4 +156,4 @@ def _day(text: str, where: str) -> str:
         return f"{year}-{int(month):02}-{int(day):02}"
     if text in _NONE or _MONTH.fullmatch(text):
         return ""
-    raise UsageError(f"{where}: {printable(text)[:40]!r} is no day.")
+    raise UsageError(f"{where}: {printable_text(text)[:40]!r} is no day.")

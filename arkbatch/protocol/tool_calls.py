@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from msgspec import Struct
 
-from arkbatch.core.text import counted
+from arkbatch.core.text import count_text
 from arkbatch.core.types import Body, Cause, Kind
 from arkbatch.protocol.endpoints import responses
 from arkbatch.protocol.endpoints.reply_messages import messages_of
@@ -121,6 +121,6 @@ def endless(most_rounds: int) -> Cause:
 
 
 def stopped(rounds: int) -> Cause:
-    after = f"after {counted(rounds, 'round')} of calling tools, " if rounds else ""
+    after = f"after {count_text(rounds, 'round')} of calling tools, " if rounds else ""
     said = f"the run was stopped {after}before the model answered"
     return Cause(Kind.UNFINISHED, "stopped", said)

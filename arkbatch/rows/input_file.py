@@ -21,7 +21,7 @@ from typing import IO, Any, BinaryIO
 
 from msgspec import Struct
 
-from arkbatch.core.disk_errors import disk
+from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import UsageError
 from arkbatch.core.input_info import InputInfo, Position
 
@@ -264,7 +264,7 @@ def _last_line_changed(path: Path, known: InputInfo) -> bool:
 
 def spool(stream: IO[bytes], target: Path) -> None:
     """Copy standard input to a file, so that a run that began from it can be resumed."""
-    with disk(target):
+    with explain_disk_errors(target):
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             shutil.copyfileobj(stream, file, _BUFFER)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from arkbatch.core.disk_errors import disk
+from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def upload_file(path: Path, address: str, *, replace: bool, environ: Mapping[str
             else:
                 raise taken
         try:
-            with disk(path), path.open("rb") as file:
+            with explain_disk_errors(path), path.open("rb") as file:
                 whole = size <= _MULTIPART_BYTES
                 obstore.put(store, key, file, mode="overwrite" if replace or not whole else "create")
         except AlreadyExistsError:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from arkbatch.core.template import ALL_COLUMNS, DOUBLE_BRACES, Piece, Template, pieces
+from arkbatch.core.template import ALL_COLUMNS, DOUBLE_BRACES, Piece, Template, split_template
 from arkbatch.core.types import Body
 from arkbatch.protocol.endpoints import multimodal, responses, tokenization
 from arkbatch.rows.cells import column_of, is_empty, text_of, value_of
@@ -30,7 +30,7 @@ class TemplateRows:
         self._send_empty = send_empty
         wanted = ("system", "user") if endpoint in TALKS else ("input",)
         texts = {name: getattr(template, name) for name in wanted}
-        self._parts: dict[str, list[Piece]] = {name: pieces(text) for name, text in texts.items() if text}
+        self._parts: dict[str, list[Piece]] = {name: split_template(text) for name, text in texts.items() if text}
         self._names = [name for parts in self._parts.values() for _, name in parts if name is not None]
 
     def used(self, columns: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ import aiohttp
 import orjson
 from msgspec import Struct
 
-from arkbatch.core.disk_errors import disk
+from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.job import Job
 from arkbatch.core.types import Break, Broken
 from arkbatch.transport.proxies import proxy_for

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from arkbatch.cli.init import STARTER, command
 from arkbatch.config.error_text import known_keys
 from arkbatch.config.job_file import JobFile
-from arkbatch.config.resolve import resolve
+from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Sections
 from arkbatch.core.types import Row
@@ -36,7 +36,7 @@ def test_it_writes_the_four_files_and_says_the_next_two_commands(demo):
 
 
 def test_the_job_it_writes_resolves_and_every_row_can_be_sent(demo):
-    job = resolve(str(demo[0] / "job.toml"), {}, {"ARK_API_KEY": "k"}, Path.cwd())
+    job = resolve_job(str(demo[0] / "job.toml"), {}, {"ARK_API_KEY": "k"}, Path.cwd())
     reader, lines = RowReader(job), Path(job.input).read_bytes().splitlines()
     rows = [reader.read(number, 0, line) for number, line in enumerate(lines, 1)]
     assert len(rows) == 10
@@ -46,12 +46,12 @@ def test_the_job_it_writes_resolves_and_every_row_can_be_sent(demo):
 def test_the_lines_behind_a_hash_are_the_defaults(demo):
     """So that a reader may trust them; the ones marked as examples are left out."""
     file = demo[0] / "job.toml"
-    before = resolve(str(file), {"simulate": True}, {}, demo[0])
+    before = resolve_job(str(file), {"simulate": True}, {}, demo[0])
     lines = [line for line in file.read_text(encoding="utf-8").splitlines(keepends=True) if "# example" not in line]
     text = re.sub(r"^# \[template\](\n# .*)*", "", "".join(lines), flags=re.MULTILINE)
     assert len(COMMENTED_KEY.findall(text)) > 12
     file.write_text(COMMENTED_KEY.sub("", text), encoding="utf-8")
-    after = resolve(str(file), {"simulate": True}, {}, demo[0])
+    after = resolve_job(str(file), {"simulate": True}, {}, demo[0])
     assert after.base_url_from == "job.toml"
     assert msgspec.structs.replace(after, base_url_from="default", endpoint_said=False) == before
 
@@ -59,7 +59,7 @@ def test_the_lines_behind_a_hash_are_the_defaults(demo):
 def test_the_examples_in_the_comments_are_valid_too(demo):
     file = demo[0] / "job.toml"
     file.write_text(COMMENTED_KEY.sub("", file.read_text(encoding="utf-8")), encoding="utf-8")
-    job = resolve(str(file), {"simulate": True}, {}, demo[0])
+    job = resolve_job(str(file), {"simulate": True}, {}, demo[0])
     assert (job.limits.rpm, job.limits.tpm) == (3000, 500_000)
     assert job.template.system == "You are an editor."
 
@@ -123,15 +123,15 @@ def test_the_starter_for_another_server_sends_its_own_key_there_even_beside_an_a
     assert f"once OPENAI_API_KEY stands in {folder}/.env:" in said
     env = folder / ".env"
     env.write_text(env.read_text(encoding="utf-8").replace("OPENAI_API_KEY=", "OPENAI_API_KEY=sk-1"), encoding="utf-8")
-    job = resolve(str(folder / "job.toml"), {}, {"ARK_API_KEY": "ark-1"}, folder)
+    job = resolve_job(str(folder / "job.toml"), {}, {"ARK_API_KEY": "ark-1"}, folder)
     assert (job.base_url, job.model, job.api_key.reveal()) == ("https://api.openai.com/v1", "gpt-4.1-mini", "sk-1")
 
 
 def test_the_starter_for_another_server_lacks_only_the_key(openai_demo):
     folder = openai_demo[0]
     with pytest.raises(UsageError, match=r"no API key for api\.openai\.com: set OPENAI_API_KEY"):
-        resolve(str(folder / "job.toml"), {}, {}, folder)
-    assert resolve(str(folder / "job.toml"), {"simulate": True}, {}, folder).simulated
+        resolve_job(str(folder / "job.toml"), {}, {}, folder)
+    assert resolve_job(str(folder / "job.toml"), {"simulate": True}, {}, folder).simulated
 
 
 def test_an_env_file_is_not_overwritten(tmp_path):
@@ -145,4 +145,4 @@ def test_an_env_file_is_not_overwritten(tmp_path):
 def test_without_any_variable_the_message_names_both_ways(tmp_path):
     (tmp_path / "in.jsonl").write_text('{"prompt": "a"}\n')
     with pytest.raises(UsageError, match=r"set ARK_API_KEY .* set OPENAI_API_KEY, OPENAI_BASE_URL and MODEL_NAME"):
-        resolve("in.jsonl", {"model": "m"}, {}, tmp_path)
+        resolve_job("in.jsonl", {"model": "m"}, {}, tmp_path)

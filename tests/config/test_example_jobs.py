@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from arkbatch.config.job_file import schema
-from arkbatch.config.resolve import resolve
+from arkbatch.config.job_file import job_file_schema
+from arkbatch.config.resolve import resolve_job
 from arkbatch.core.types import Row
 from arkbatch.protocol.endpoints.batch_lane import online_name
 from arkbatch.rows.parse import RowReader
@@ -17,7 +17,7 @@ JOBS = sorted((ROOT / "jobs").glob("*.toml"))
 
 
 def rows(file):
-    job = resolve(str(file), {}, {"ARK_API_KEY": "k"}, ROOT)
+    job = resolve_job(str(file), {}, {"ARK_API_KEY": "k"}, ROOT)
     reader = RowReader(job)
     lines = Path(job.input).read_bytes().splitlines()
     return job, [reader.read(number, 0, line) for number, line in enumerate(lines, 1)]
@@ -53,7 +53,7 @@ def test_the_quickstart_is_worth_running():
 
 def test_the_schema_that_ships_is_the_one_that_the_code_means():
     """Renew it with `python -m arkbatch.config.job_file > arkbatch/job.schema.json`."""
-    assert (ROOT / "arkbatch/job.schema.json").read_bytes() == schema()
+    assert (ROOT / "arkbatch/job.schema.json").read_bytes() == job_file_schema()
 
 
 def test_the_example_of_an_environment_file_is_the_one_that_init_writes():

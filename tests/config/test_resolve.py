@@ -6,9 +6,9 @@ import pytest
 from arkbatch.config.environment import ARK
 from arkbatch.config.error_text import known_keys
 from arkbatch.config.job_file import FLAG_PATHS, JobFile, parse_setting, unknown_endpoint
-from arkbatch.config.resolve import resolve
+from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import JobError, UsageError
-from arkbatch.core.job import NO_KEY, Limits, ReplyPolicy, RetryPolicy, Secret, Timeouts, written
+from arkbatch.core.job import NO_KEY, Limits, ReplyPolicy, RetryPolicy, Secret, Timeouts, job_tables
 from arkbatch.protocol.endpoints import ENDPOINTS, NAMES
 from arkbatch.protocol.endpoints.batch_lane import online_name
 
@@ -27,7 +27,7 @@ def job(tmp_path):
 
     def resolved(text=PLAIN, environ=KEY, **flags):
         (tmp_path / "jobs" / "night.toml").write_text(text, encoding="utf-8")
-        return resolve("jobs/night.toml", flags, environ, tmp_path)
+        return resolve_job("jobs/night.toml", flags, environ, tmp_path)
 
     return resolved
 
@@ -74,12 +74,12 @@ def test_paths_in_a_job_file_are_relative_to_it_and_flags_to_the_working_directo
 def test_an_input_alone_has_its_run_beside_it(tmp_path, name, run_dir):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / name).touch()
-    found = resolve(f"data/{name}", {"model": "m"}, KEY, tmp_path)
+    found = resolve_job(f"data/{name}", {"model": "m"}, KEY, tmp_path)
     assert (found.input, found.run_dir) == (str(tmp_path / "data" / name), str(tmp_path / "data" / run_dir))
 
 
 def test_standard_input_has_its_run_in_the_working_directory(tmp_path):
-    found = resolve("-", {"model": "m"}, KEY, tmp_path)
+    found = resolve_job("-", {"model": "m"}, KEY, tmp_path)
     assert (found.input, found.run_dir) == ("-", str(tmp_path / "stdin.run"))
 
 
@@ -145,9 +145,9 @@ def test_headers_and_query_go_out_with_the_values_of_variables(job, tmp_path):
     assert found.additions.headers == {"X-Prompt-Cache-Id": "night-7", "X-Gateway": "from-dot-env"}
     assert found.additions.query == {"a": "1", "b": "3", "api-version": "2024-10-21"}
     assert found.additions.secrets == (Secret("from-dot-env"),)
-    assert "from-dot-env" not in f"{written(found)}{found}"
-    assert written(found)["headers"]["X-Gateway"] == "env:GATEWAY_TOKEN"
-    assert written(found)["query"] == found.additions.query
+    assert "from-dot-env" not in f"{job_tables(found)}{found}"
+    assert job_tables(found)["headers"]["X-Gateway"] == "env:GATEWAY_TOKEN"
+    assert job_tables(found)["query"] == found.additions.query
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_a_job_file_may_have_a_byte_order_mark(job):
 def test_a_job_file_that_is_not_utf8_is_named(tmp_path):
     (tmp_path / "x.toml").write_bytes(b'model = "\xff"')
     with pytest.raises(JobError, match=r"x\.toml: not UTF-8 at byte 9"):
-        resolve("x.toml", {}, KEY, tmp_path)
+        resolve_job("x.toml", {}, KEY, tmp_path)
 
 
 def test_what_is_missing_is_named_with_every_way_to_give_it(job, mistake, tmp_path):
@@ -312,11 +312,11 @@ def test_what_is_missing_is_named_with_every_way_to_give_it(job, mistake, tmp_pa
     assert all(way in mistake('input = "rows.jsonl"') for way in ("night.toml", "--model", "ARK_MODEL"))
     assert "ARK_API_KEY" in mistake(PLAIN, environ={})
     with pytest.raises(UsageError, match=r"none\.jsonl does not exist"):
-        resolve("none.jsonl", {"model": "m"}, KEY, tmp_path)
+        resolve_job("none.jsonl", {"model": "m"}, KEY, tmp_path)
     with pytest.raises(UsageError, match="jobs is not a file"):
-        resolve("jobs", {"model": "m"}, KEY, tmp_path)
+        resolve_job("jobs", {"model": "m"}, KEY, tmp_path)
     with pytest.raises(UsageError, match=r"none\.toml cannot be read"):
-        resolve("none.toml", {}, KEY, tmp_path)
+        resolve_job("none.toml", {}, KEY, tmp_path)
 
 
 def test_an_empty_model_says_that_each_row_names_its_own(job):
@@ -388,10 +388,10 @@ def test_a_directory_of_images_that_is_none_is_said_before_the_run(mistake, text
 
 def test_an_input_that_is_missing_is_named_once(tmp_path):
     with pytest.raises(UsageError) as caught:
-        resolve(str(tmp_path / "gone.jsonl"), {"model": "m"}, KEY, tmp_path)
+        resolve_job(str(tmp_path / "gone.jsonl"), {"model": "m"}, KEY, tmp_path)
     assert str(caught.value) == f"{tmp_path / 'gone.jsonl'} does not exist"
     with pytest.raises(UsageError, match=r"gone.jsonl does not exist \(looked at /"):
-        resolve("gone.jsonl", {"model": "m"}, KEY, tmp_path)
+        resolve_job("gone.jsonl", {"model": "m"}, KEY, tmp_path)
 
 
 DEEP = "[" * 3000 + "]" * 3000

@@ -6,8 +6,8 @@ import pickle
 import msgspec
 import pytest
 
-from arkbatch.core.job import Job, Limits, ReplyPolicy, RetryPolicy, Secret, asked
-from arkbatch.core.template import Template, pieces
+from arkbatch.core.job import Job, Limits, ReplyPolicy, RetryPolicy, Secret, answer_settings
+from arkbatch.core.template import Template, split_template
 
 
 def job(**changes):
@@ -40,7 +40,7 @@ def test_secrets_compare_by_value():
 
 
 def test_what_decides_the_answers_is_plain_json_and_holds_no_key():
-    said = asked(job(defaults={"temperature": 0}, template=Template(user="{x}")))
+    said = answer_settings(job(defaults={"temperature": 0}, template=Template(user="{x}")))
     assert list(said) == sorted(said)
     assert said["template"] == dict.fromkeys(("id", "image", "input", "system")) | {"user": "{x}"}
     assert b"secret" not in msgspec.json.encode(said)
@@ -49,19 +49,19 @@ def test_what_decides_the_answers_is_plain_json_and_holds_no_key():
 def test_the_order_of_finish_reasons_does_not_change_what_was_asked():
     one = job(replies=ReplyPolicy(retry_on_finish_reason=frozenset(["a", "b", "c", "d"])))
     two = job(replies=ReplyPolicy(retry_on_finish_reason=frozenset(["d", "c", "b", "a"])))
-    assert msgspec.json.encode(asked(one)) == msgspec.json.encode(asked(two))
+    assert msgspec.json.encode(answer_settings(one)) == msgspec.json.encode(answer_settings(two))
 
 
 @pytest.mark.parametrize(
     "change", [{"limits": Limits(concurrency=1)}, {"retry": RetryPolicy(max_attempts=9)}, {"row_limit": 3}]
 )
 def test_pace_and_patience_may_change_between_sessions(change):
-    assert asked(job(**change)) == asked(job())
+    assert answer_settings(job(**change)) == answer_settings(job())
 
 
 def test_the_address_of_a_simulator_may_change_between_sessions():
     one, two = (job(simulated=True, base_url=f"http://127.0.0.1:{port}") for port in (1, 2))
-    assert asked(one) == asked(two) != asked(job())
+    assert answer_settings(one) == answer_settings(two) != answer_settings(job())
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_the_address_of_a_simulator_may_change_between_sessions():
     ],
 )
 def test_a_template_is_cut_at_its_columns(text, cut):
-    assert pieces(text) == cut
+    assert split_template(text) == cut
 
 
 @pytest.mark.parametrize("text", ["{", "}", "{}", "{ }", "{a", "a}", "{a{b}}"])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.core.schedule import Due, Hours, clock, moment_of, read_due, read_window
+from arkbatch.core.schedule import Due, Hours, clock_text, moment_of, read_due, read_window
 
 SHANGHAI, NEW_YORK, LORD_HOWE = ZoneInfo("Asia/Shanghai"), ZoneInfo("America/New_York"), ZoneInfo("Australia/Lord_Howe")
 HOUR = 3600.0
@@ -71,7 +71,7 @@ def test_a_night_in_which_the_clocks_change_has_one_window(zone, window, day, le
 
 def test_a_time_of_day_that_is_left_out_opens_an_hour_later_by_the_new_clock():
     now = at("2026-03-08T01:00", NEW_YORK)
-    assert clock(hours("02:30-08:00", NEW_YORK).changes_at(now), now, NEW_YORK) == "03:30 America/New_York"
+    assert clock_text(hours("02:30-08:00", NEW_YORK).changes_at(now), now, NEW_YORK) == "03:30 America/New_York"
 
 
 def test_a_window_that_a_change_of_the_clocks_swallows_is_not_there_on_that_day():
@@ -126,7 +126,7 @@ def test_so_much_work_is_done_when_the_window_was_open_for_so_long(opens, closes
     # What takes longer than a minute's window allows in a year is not asked here.
     seconds = min(seconds, found.open_seconds(now, now + 30 * 24 * HOUR))
     if seconds > 1:
-        assert found.open_seconds(now, found.after(now, seconds)) == pytest.approx(seconds, abs=0.001)
+        assert found.open_seconds(now, found.moment_after(now, seconds)) == pytest.approx(seconds, abs=0.001)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_so_much_work_is_done_when_the_window_was_open_for_so_long(opens, closes
 )
 def test_a_time_to_be_done_is_the_next_one_or_that_of_its_day(said, begin, due):
     day, time_of_day, _ = read_due(said)
-    assert Due(time_of_day, day, SHANGHAI).after(at(begin)) == at(due)
+    assert Due(time_of_day, day, SHANGHAI).first_moment_after(at(begin)) == at(due)
 
 
 @pytest.mark.parametrize(
@@ -180,5 +180,5 @@ def test_what_is_no_time_is_said_to_be_none(text):
 
 def test_a_far_moment_is_shown_with_its_date():
     now = at("2026-11-21T22:00")
-    assert clock(at("2026-11-22T08:00"), now, SHANGHAI) == "08:00 Asia/Shanghai"
-    assert clock(at("2026-11-23T08:00"), now, SHANGHAI) == "2026-11-23 08:00 Asia/Shanghai"
+    assert clock_text(at("2026-11-22T08:00"), now, SHANGHAI) == "08:00 Asia/Shanghai"
+    assert clock_text(at("2026-11-23T08:00"), now, SHANGHAI) == "2026-11-23 08:00 Asia/Shanghai"

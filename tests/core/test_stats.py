@@ -34,7 +34,7 @@ def test_bars_hold_every_duration_between_their_edges():
     histogram = Histogram()
     for seconds in (0.2, 0.21, 0.5, 3.0):
         histogram.add(seconds)
-    edges, counts = histogram.bars(4)
+    edges, counts = histogram.chart_bars(4)
     assert len(edges) == len(counts) + 1
     assert sum(counts) == 4
     assert edges[0] <= 0.2 < edges[1]
@@ -42,4 +42,4 @@ def test_bars_hold_every_duration_between_their_edges():
 
 
 def test_an_empty_histogram_has_no_bars():
-    assert Histogram().bars(4) == ([], [])
+    assert Histogram().chart_bars(4) == ([], [])

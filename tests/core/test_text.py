@@ -1,6 +1,6 @@
 import pytest
 
-from arkbatch.core.text import count, counted, duration, short
+from arkbatch.core.text import count_text, duration_text, number_text, short_number
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from arkbatch.core.text import count, counted, duration, short
     ],
 )
 def test_a_count_in_a_few_characters(number, text):
-    assert short(number) == text
+    assert short_number(number) == text
 
 
 @pytest.mark.parametrize(
@@ -40,13 +40,13 @@ def test_a_count_in_a_few_characters(number, text):
     ],
 )
 def test_a_duration_in_the_two_units_that_matter(seconds, text):
-    assert duration(seconds) == text
+    assert duration_text(seconds) == text
 
 
 def test_large_counts_are_grouped():
-    assert count(1_234_567) == "1,234,567"
+    assert number_text(1_234_567) == "1,234,567"
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0 rows"), (1, "1 row"), (2_000, "2,000 rows")])
 def test_one_thing_is_no_many(number, text):
-    assert counted(number, "row") == text
+    assert count_text(number, "row") == text

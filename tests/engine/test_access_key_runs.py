@@ -7,7 +7,7 @@ from nights import records
 from runs import numbered, prompts
 from virtual import run_virtual
 
-from arkbatch.config.resolve import resolve
+from arkbatch.config.resolve import resolve_job
 from arkbatch.engine import ticker as telling
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session
@@ -31,7 +31,7 @@ def ran(folder, *rows, settings=(), environ=(), **flags):
             said = {"VOLC_ACCESSKEY": ACCESS_KEY[0], "VOLC_SECRETKEY": ACCESS_KEY[1], **dict(environ)}
             said |= {"ARK_CONTROL_PLANE": url.removesuffix("/api/v3")}
             given = {"model": ENDPOINT, "base_url": url, "run_dir": str(folder / "a.run"), **flags}
-            job = resolve(str(prompts(folder, *rows)), given, said, folder)
+            job = resolve_job(str(prompts(folder, *rows)), given, said, folder)
             with OpenRun(job, wall=wall) as run:
                 summary = await Session(run, [], chance=lambda: 0.5).work()
                 return summary, loop.time() - began

@@ -11,9 +11,9 @@ from sealed_runs import EP, ROW, SECRET, ran
 
 pytest.importorskip("cryptography")
 
-from arkbatch.config.resolve import resolve, resolve_again
+from arkbatch.config.resolve import resolve_job, resolve_retry
 from arkbatch.core.errors import JobError, RunChanged, UsageError
-from arkbatch.core.job import written
+from arkbatch.core.job import job_tables
 from arkbatch.engine.retry_run import read_run
 from arkbatch.simulator.sealed import Vault
 from arkbatch.simulator.settings import ACCESS_KEY
@@ -78,8 +78,10 @@ def test_a_run_that_began_encrypted_does_not_go_on_in_clear_by_a_forgotten_flag(
 
 
 def test_a_retry_is_encrypted_because_the_run_was(tmp_path):
-    job = resolve(str(prompts(tmp_path, ROW)), {"model": EP, "encrypt": True}, {"ARK_API_KEY": "k"}, tmp_path)
-    again = resolve_again(written(job), {}, {"ARK_API_KEY": "k"}, [tmp_path], input_path=job.input, run_dir=job.run_dir)
+    job = resolve_job(str(prompts(tmp_path, ROW)), {"model": EP, "encrypt": True}, {"ARK_API_KEY": "k"}, tmp_path)
+    again = resolve_retry(
+        job_tables(job), {}, {"ARK_API_KEY": "k"}, [tmp_path], input_path=job.input, run_dir=job.run_dir
+    )
     assert again.encrypt
     assert replace(again, model=EP).confidential is False
 
@@ -97,7 +99,7 @@ def test_what_cannot_be_encrypted_is_refused_before_a_run_begins(tmp_path, flags
     path = str(prompts(tmp_path, ROW))
     keys = {"ARK_API_KEY": "k", "OPENAI_API_KEY": "k"}
     with pytest.raises(UsageError, match=said):
-        resolve(path, {"model": EP, "encrypt": True, **flags}, keys, tmp_path)
+        resolve_job(path, {"model": EP, "encrypt": True, **flags}, keys, tmp_path)
 
 
 def pem(folder, name="own.pem"):
@@ -125,7 +127,7 @@ def test_a_job_file_may_name_it_relative_to_itself(tmp_path):
     prompts(tmp_path, ROW)
     text = pem(tmp_path)
     (tmp_path / "job.toml").write_text(f'input = "in.jsonl"\nmodel = "{EP}"\nencrypt = true\ncertificate = "own.pem"\n')
-    assert resolve(str(tmp_path / "job.toml"), {}, {"ARK_API_KEY": "k"}, "/").certificate == text
+    assert resolve_job(str(tmp_path / "job.toml"), {}, {"ARK_API_KEY": "k"}, "/").certificate == text
 
 
 def test_a_flag_goes_before_the_variable_and_that_before_the_job_file(tmp_path):
@@ -136,7 +138,7 @@ def test_a_flag_goes_before_the_variable_and_that_before_the_job_file(tmp_path):
         (tmp_path / f"{name}.pem").write_text(text)
     environ = {"ARK_API_KEY": "k", "E2E_CERTIFICATE_PATH": "b.pem"}
     chosen = [
-        resolve(str(tmp_path / "job.toml"), flags, said, tmp_path).certificate
+        resolve_job(str(tmp_path / "job.toml"), flags, said, tmp_path).certificate
         for flags, said in (({"certificate": "a.pem"}, environ), ({}, environ), ({}, {"ARK_API_KEY": "k"}))
     ]
     assert chosen == list(texts.values())
@@ -148,10 +150,10 @@ def test_a_retry_uses_the_certificate_of_the_run_though_its_file_is_gone(tmp_pat
     (tmp_path / "own.pem").unlink()
     job = read_run(str(tmp_path / "in.run")).job
     where = {"input_path": "in.jsonl", "run_dir": "in.run"}
-    assert resolve_again(job, {}, {"ARK_API_KEY": "k"}, [tmp_path], **where).certificate == text
+    assert resolve_retry(job, {}, {"ARK_API_KEY": "k"}, [tmp_path], **where).certificate == text
     other = tmp_path / "other.pem"
     other.write_text(text + "other")
-    again = resolve_again(job, {"certificate": str(other)}, {"ARK_API_KEY": "k"}, [tmp_path], **where)
+    again = resolve_retry(job, {"certificate": str(other)}, {"ARK_API_KEY": "k"}, [tmp_path], **where)
     assert again.certificate == text + "other"
 
 
@@ -168,7 +170,7 @@ def test_a_retry_uses_the_certificate_of_the_run_though_its_file_is_gone(tmp_pat
 def test_whoever_believes_to_be_protected_and_is_not_is_told_before_a_run_begins(tmp_path, flags, environ, said):
     path = str(prompts(tmp_path, ROW))
     with pytest.raises(UsageError, match=said):
-        resolve(path, {"model": EP, "encrypt": True, **flags}, {"ARK_API_KEY": "k", **environ}, tmp_path)
+        resolve_job(path, {"model": EP, "encrypt": True, **flags}, {"ARK_API_KEY": "k", **environ}, tmp_path)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -185,11 +187,11 @@ def test_without_the_library_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "arkbatch.transport.encrypting", raising=False)
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric", None)
     with pytest.raises(UsageError, match=r"pip install 'arkbatch\[seal\]'"):
-        resolve(str(prompts(tmp_path, ROW)), {"model": EP, "encrypt": True}, {"ARK_API_KEY": "k"}, tmp_path)
+        resolve_job(str(prompts(tmp_path, ROW)), {"model": EP, "encrypt": True}, {"ARK_API_KEY": "k"}, tmp_path)
 
 
 def test_confidential_alone_is_a_mistake(tmp_path):
     prompts(tmp_path, ROW)
     (tmp_path / "job.toml").write_text(f'input = "in.jsonl"\nmodel = "{EP}"\nconfidential = true\n')
     with pytest.raises(JobError, match="encrypt = true as well"):
-        resolve(str(tmp_path / "job.toml"), {}, {"ARK_API_KEY": "k"}, tmp_path)
+        resolve_job(str(tmp_path / "job.toml"), {}, {"ARK_API_KEY": "k"}, tmp_path)

@@ -12,7 +12,7 @@ from sealed_runs import ran
 from sessions import failures, results, scripted, worked
 from virtual import run_virtual
 
-from arkbatch.config.resolve import resolve
+from arkbatch.config.resolve import resolve_job
 from arkbatch.core.kinds import chosen_kinds
 from arkbatch.engine.open_run import OpenRun, ResumeOptions
 from arkbatch.engine.retry_run import RetryRun, RetrySelection
@@ -182,6 +182,6 @@ def test_multimodal_embeddings_take_files_too(folder, monkeypatch):
 @pytest.mark.parametrize("name", ["images", "multimodal"])
 def test_the_example_jobs_run_on_the_simulator(pytestconfig, tmp_path, name):
     file = pytestconfig.rootpath / "jobs" / f"{name}.toml"
-    job = resolve(str(file), {"simulate": True, "run_dir": str(tmp_path / "a.run")}, {}, tmp_path)
+    job = resolve_job(str(file), {"simulate": True, "run_dir": str(tmp_path / "a.run")}, {}, tmp_path)
     summary = worked(job).summary
     assert (summary.failed, summary.left) == (0, 0)

@@ -13,9 +13,9 @@ from runs import prompts
 from virtual import run_virtual
 
 from arkbatch.cli.notify import command
-from arkbatch.config.resolve import resolve, resolve_again
+from arkbatch.config.resolve import resolve_job, resolve_retry
 from arkbatch.core.errors import StorageFull, UsageError
-from arkbatch.core.job import Schedule, written
+from arkbatch.core.job import Schedule, job_tables
 from arkbatch.engine import notifier as noticing
 from arkbatch.engine import periodic_sync as durable
 from arkbatch.engine.open_run import OpenRun
@@ -158,7 +158,7 @@ def test_the_job_file_the_environment_and_flags_name_who_is_told_and_the_stronge
     )
 
     def found(environ, **flags):
-        notify = resolve(str(tmp_path / "job.toml"), {"simulate": True, **flags}, environ, "/").notify
+        notify = resolve_job(str(tmp_path / "job.toml"), {"simulate": True, **flags}, environ, "/").notify
         return [url.reveal() for url in notify.urls], notify.command, notify.on
 
     tell = [f"{tmp_path}/tell", "x"]
@@ -182,16 +182,16 @@ def test_who_named_an_address_that_cannot_work_is_said(tmp_path, flags, environ,
     prompts(tmp_path, {"prompt": "a"})
     (tmp_path / "job.toml").write_text('input = "in.jsonl"\n[notify]\nurls = ["z://T0K3N"]\n')
     with pytest.raises(UsageError) as caught:
-        resolve("job.toml", {"simulate": True, **flags}, environ, tmp_path)
+        resolve_job("job.toml", {"simulate": True, **flags}, environ, tmp_path)
     assert str(caught.value).startswith(f"{said} is no address that Apprise knows")
 
 
 def test_addresses_are_not_kept_with_the_run_and_a_retry_takes_them_from_its_own_command(tmp_path):
     path = prompts(tmp_path, {"prompt": "a"})
-    job = resolve(str(path), {"simulate": True, "notify": ["https://a.example/T0K3N"]}, {}, tmp_path)
-    assert "T0K3N" not in f"{written(job)} {job}"
+    job = resolve_job(str(path), {"simulate": True, "notify": ["https://a.example/T0K3N"]}, {}, tmp_path)
+    assert "T0K3N" not in f"{job_tables(job)} {job}"
     flags = {"simulate": True, "notify": ["https://a.example/T0K3N"]}
-    again = resolve_again(written(job), flags, {}, [], input_path=str(path), run_dir="a.run")
+    again = resolve_retry(job_tables(job), flags, {}, [], input_path=str(path), run_dir="a.run")
     assert again.notify == job.notify
 
 
@@ -210,7 +210,7 @@ def test_a_mistake_beside_an_address_is_told_without_it(tmp_path, table):
     prompts(tmp_path, {"prompt": "a"})
     (tmp_path / "job.toml").write_text(f'input = "in.jsonl"\n[notify]\n{table}\n')
     with pytest.raises(UsageError) as caught:
-        resolve(str(tmp_path / "job.toml"), {"simulate": True}, {}, tmp_path)
+        resolve_job(str(tmp_path / "job.toml"), {"simulate": True}, {}, tmp_path)
     assert "T0K3N" not in f"{caught.value} {caught.value.__cause__} {caught.value.__context__}"
 
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from runs import ended, prompts
 from virtual import run_virtual
 
-from arkbatch.config.resolve import resolve
+from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import UsageError
 from arkbatch.protocol.ark_only import remarks
 
@@ -118,7 +118,7 @@ def ran(folder, *rows, **flags):
         async with provider.opened() as url:
             environ = {"OPENAI_API_KEY": "sk-theirs", "OPENAI_BASE_URL": url, "MODEL_NAME": MODEL}
             environ |= {"VOLC_ACCESSKEY": "a", "VOLC_SECRETKEY": "s"}
-            return await ended(resolve(str(prompts(folder, *rows)), flags, environ, folder))
+            return await ended(resolve_job(str(prompts(folder, *rows)), flags, environ, folder))
 
     return run_virtual(main()), provider
 
@@ -188,23 +188,23 @@ OWN = {
 def test_what_is_arks_own_says_so(tmp_path, flags, word):
     path = str(prompts(tmp_path, {"prompt": "a"}))
     with pytest.raises(UsageError, match=f"{word} Ark's own, and {ELSEWHERE} is not Ark's address"):
-        resolve(path, {"model": "m", **flags}, KEY, tmp_path)
+        resolve_job(path, {"model": "m", **flags}, KEY, tmp_path)
     as_ark = {"ARK_API_KEY": "k", "ARK_BASE_URL": ELSEWHERE}  # a gateway before it
-    assert resolve(path, {"model": "m", **flags}, as_ark, tmp_path).base_url == ELSEWHERE
+    assert resolve_job(path, {"model": "m", **flags}, as_ark, tmp_path).base_url == ELSEWHERE
 
 
 def test_an_access_key_opens_nothing_there(tmp_path):
     path = str(prompts(tmp_path, {"prompt": "a"}))
     environ = {"VOLC_ACCESSKEY": "a", "VOLC_SECRETKEY": "s"}
     with pytest.raises(UsageError, match="VOLC_ACCESSKEY is Ark's own and opens nothing there"):
-        resolve(path, {"model": "m", "base_url": ELSEWHERE}, environ, tmp_path)
+        resolve_job(path, {"model": "m", "base_url": ELSEWHERE}, environ, tmp_path)
 
 
 def test_a_prefix_of_request_ids_is_sent_and_it_is_said_that_it_may_be_lost(tmp_path):
     prompts(tmp_path, {"prompt": "a"})
     (tmp_path / "job.toml").write_text('input = "in.jsonl"\nmodel = "m"\nrequest_id_prefix = "night-"\n')
-    there = resolve(str(tmp_path / "job.toml"), {}, KEY, tmp_path)
-    here = resolve(str(tmp_path / "job.toml"), {}, {"ARK_API_KEY": "k"}, tmp_path)
+    there = resolve_job(str(tmp_path / "job.toml"), {}, KEY, tmp_path)
+    here = resolve_job(str(tmp_path / "job.toml"), {}, {"ARK_API_KEY": "k"}, tmp_path)
     assert ["X-Client-Request-Id, a header of Ark's" in remark for remark in remarks(there)] == [True]
     assert remarks(here) == []
 
@@ -223,6 +223,8 @@ def test_what_ark_documents_of_a_request_binds_nobody_else(tmp_path, body):
     from arkbatch.rows.parse import RowReader
 
     path = prompts(tmp_path, body)
-    there = RowReader(resolve(str(path), {"model": "m"}, KEY, tmp_path)).read(1, 0, path.read_bytes())
-    here = RowReader(resolve(str(path), {"model": "m"}, {"ARK_API_KEY": "k"}, tmp_path)).read(1, 0, path.read_bytes())
+    there = RowReader(resolve_job(str(path), {"model": "m"}, KEY, tmp_path)).read(1, 0, path.read_bytes())
+    here = RowReader(resolve_job(str(path), {"model": "m"}, {"ARK_API_KEY": "k"}, tmp_path)).read(
+        1, 0, path.read_bytes()
+    )
     assert (isinstance(there, Row), isinstance(here, Row)) == (True, False)

@@ -9,7 +9,7 @@ from nights import Looks, job_for, night, recorded, session_of
 from runs import numbered, prompts
 from virtual import run_virtual
 
-from arkbatch.config.resolve import resolve
+from arkbatch.config.resolve import resolve_job
 from arkbatch.engine.wiring import build_pace
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.limits.pace_file import read_pace
@@ -39,7 +39,7 @@ def test_without_a_concurrency_ark_is_asked_as_much_at_once_as_it_takes(tmp_path
 
     def width(base_url, **flags):
         given = {"model": "m", "base_url": base_url, "dry_run": True, **flags}
-        return resolve("in.jsonl", given, {}, tmp_path).limits.concurrency
+        return resolve_job("in.jsonl", given, {}, tmp_path).limits.concurrency
 
     assert (width(ARK), width(ARK, concurrency=3), width("https://other.example/v1")) == (512, 3, 32)
 

@@ -11,10 +11,10 @@ from processes import arkbatch, started
 from runs import prompts
 from virtual import run_virtual
 
-from arkbatch.config.resolve import resolve
+from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import UsageError
-from arkbatch.core.job import Schedule, Secret, written
-from arkbatch.core.text import printable
+from arkbatch.core.job import Schedule, Secret, job_tables
+from arkbatch.core.text import printable_text
 from arkbatch.engine import periodic_sync as durable
 from arkbatch.engine import ticker as telling
 from arkbatch.engine.open_run import OpenRun
@@ -198,11 +198,11 @@ def test_the_hours_are_those_of_the_flags_or_the_job_file_and_stay_with_the_run(
     (tmp_path / "job.toml").write_text('input = "in.jsonl"\n[hours]\nwindow = "22:00-08:00 Asia/Shanghai"\n')
 
     def found(**flags):
-        return resolve(str(tmp_path / "job.toml"), {"simulate": True, **flags}, {}, tmp_path)
+        return resolve_job(str(tmp_path / "job.toml"), {"simulate": True, **flags}, {}, tmp_path)
 
     assert found().hours == Schedule("22:00-08:00 Asia/Shanghai")
     assert found(window="always", finish_by="07:30").hours == Schedule("always", "07:30")
-    assert written(found())["hours"]["window"] == "22:00-08:00 Asia/Shanghai"
+    assert job_tables(found())["hours"]["window"] == "22:00-08:00 Asia/Shanghai"
 
 
 @pytest.mark.parametrize(
@@ -217,9 +217,9 @@ def test_the_hours_are_those_of_the_flags_or_the_job_file_and_stay_with_the_run(
 def test_hours_that_cannot_be_meant_are_refused_in_one_line(tmp_path, flags, said):
     path = prompts(tmp_path, {"prompt": "a"})
     with pytest.raises(UsageError) as caught:
-        resolve(str(path), {"simulate": True, **flags}, {}, tmp_path)
+        resolve_job(str(path), {"simulate": True, **flags}, {}, tmp_path)
     assert said in str(caught.value)
-    assert str(caught.value) == printable(str(caught.value))
+    assert str(caught.value) == printable_text(str(caught.value))
 
 
 def test_a_command_that_waits_for_its_hours_says_so_and_ends_at_ctrl_c(tmp_path):

@@ -11,7 +11,7 @@ from runs import job_of, numbered, prompts
 from sessions import failures, results, scripted, worked
 from virtual import run_virtual
 
-from arkbatch.config.resolve import resolve
+from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import RunChanged, UsageError
 from arkbatch.core.job import Validate
 from arkbatch.core.kinds import chosen_kinds
@@ -136,11 +136,11 @@ def test_the_path_is_relative_to_the_job_file_and_kept_complete(tmp_path):
     (tmp_path / "sub/s.json").write_text("{}")
     prompts(tmp_path / "sub", {"prompt": "a"})
     (tmp_path / "sub/job.toml").write_text('input = "in.jsonl"\nmodel = "m"\n[validate]\nschema = "s.json"\n')
-    job = resolve("sub/job.toml", {"simulate": True}, {}, tmp_path)
+    job = resolve_job("sub/job.toml", {"simulate": True}, {}, tmp_path)
     assert (job.validate.schema, job.schema_text) == (str(tmp_path / "sub/s.json"), "{}")
     (tmp_path / "sub/s.json").write_text("{]")
     with pytest.raises(UsageError, match=r'^sub/job\.toml: validate\.schema = "s\.json" is no JSON'):
-        resolve("sub/job.toml", {"simulate": True}, {}, tmp_path)
+        resolve_job("sub/job.toml", {"simulate": True}, {}, tmp_path)
 
 
 def test_a_wrong_schema_is_one_line_of_the_command(tmp_path):
@@ -156,7 +156,7 @@ def test_a_wrong_schema_is_one_line_of_the_command(tmp_path):
 
 def test_the_example_keeps_to_its_schema(pytestconfig, tmp_path):
     file = pytestconfig.rootpath / "jobs/structured.toml"
-    job = resolve(str(file), {"simulate": True, "run_dir": str(tmp_path / "a.run")}, {}, tmp_path)
+    job = resolve_job(str(file), {"simulate": True, "run_dir": str(tmp_path / "a.run")}, {}, tmp_path)
     asked = orjson.loads(job.schema_text)
     del asked["$schema"]
     assert job.defaults["response_format"]["json_schema"]["schema"] == asked

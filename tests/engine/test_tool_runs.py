@@ -12,12 +12,12 @@ from sealed_runs import ran
 from sessions import failures, results, scripted, worked
 from virtual import run_virtual
 
-from arkbatch.config.resolve import resolve
+from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import RunChanged, UsageError
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.retry_run import RetryRun, RetrySelection
 from arkbatch.engine.session import Session
-from arkbatch.estimate.text import foretold
+from arkbatch.estimate.text import forecast_line
 from arkbatch.monitor.observer import Observer
 from arkbatch.pricing.billed_usage import decode_billed, spent_of
 from arkbatch.reports.cost.cost import read_costs
@@ -332,12 +332,12 @@ def test_a_module_is_found_beside_the_job_file_and_refused_in_one_line(tmp_path)
     text = 'input = "in.jsonl"\nmodel = "m"\n[tools]\nmodule = "mine.py"\n'
     (tmp_path / "sub/job.toml").write_text(text)
     with pytest.raises(UsageError, match=r'^sub/job\.toml: tools\.module = "mine\.py", line 1: ModuleNotFoundError'):
-        resolve("sub/job.toml", {"simulate": True}, {}, tmp_path)
+        resolve_job("sub/job.toml", {"simulate": True}, {}, tmp_path)
     (tmp_path / "sub/mine.py").write_text("def f(): pass\n")
-    assert resolve("sub/job.toml", {"simulate": True}, {}, tmp_path).functions == ("f",)
+    assert resolve_job("sub/job.toml", {"simulate": True}, {}, tmp_path).functions == ("f",)
     (tmp_path / "sub/job.toml").write_text('endpoint = "embeddings"\n' + text)
     with pytest.raises(UsageError, match="works for chat and responses"):
-        resolve("sub/job.toml", {"simulate": True}, {}, tmp_path)
+        resolve_job("sub/job.toml", {"simulate": True}, {}, tmp_path)
 
 
 def test_what_a_module_prints_does_not_break_the_summary(tmp_path):
@@ -354,14 +354,14 @@ def test_what_a_module_prints_does_not_break_the_summary(tmp_path):
 
 def test_an_estimate_names_no_ceiling_for_rows_that_may_have_many_calls(tmp_path):
     job = job_with(tmp_path, {"messages": [ASKED], "max_completion_tokens": 10}, model="doubao-seed-1-6-251015")
-    assert "in the first round of tools" in foretold(job, job.input, 1, 0.0)
-    assert "at most" not in foretold(job, job.input, 1, 0.0)
-    assert "at most" in foretold(replace(job, functions=()), job.input, 1, 0.0)
+    assert "in the first round of tools" in forecast_line(job, job.input, 1, 0.0)
+    assert "at most" not in forecast_line(job, job.input, 1, 0.0)
+    assert "at most" in forecast_line(replace(job, functions=()), job.input, 1, 0.0)
 
 
 def test_the_example_runs_on_the_simulator(pytestconfig, tmp_path):
     file = pytestconfig.rootpath / "jobs/tools.toml"
-    job = resolve(str(file), {"simulate": True, "run_dir": str(tmp_path / "a.run")}, {}, tmp_path)
+    job = resolve_job(str(file), {"simulate": True, "run_dir": str(tmp_path / "a.run")}, {}, tmp_path)
     assert worked(job).summary.succeeded == 8
     talked = [line for line in results(job) if "messages" in line]
     assert len(talked) > 2

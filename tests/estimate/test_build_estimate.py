@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from runs import job_of, numbered, prompts
 
 from arkbatch.cli import estimate, run
-from arkbatch.config.resolve import resolve
+from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import ExitCode, UsageError
-from arkbatch.estimate.build_estimate import Question, bills_of, forecasts
+from arkbatch.estimate.build_estimate import Question, bills_of, make_forecasts
 from arkbatch.estimate.input_sizes import by_kind, sample_of
 from arkbatch.estimate.measured import read_records
 from arkbatch.reports.cost.cost import read_costs
@@ -118,12 +118,12 @@ def quickstart(tmp_path_factory):
 
 def sampled(quickstart, seed, folder):
     """The estimate that a sample of 20 rows of the quickstart job gives, without asking the simulator again."""
-    job = resolve(str(QUICKSTART), {"simulate": True, "run_dir": str(folder)}, {}, folder)
+    job = resolve_job(str(QUICKSTART), {"simulate": True, "run_dir": str(folder)}, {}, folder)
     numbers = {row.number for row in sample_of(job, seed, 20)}
     lines = (quickstart / "results.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "results.jsonl").write_bytes(b"".join(line for line in lines if orjson.loads(line)["row"] in numbers))
     records = read_records(str(folder), job.model, numbers, lambda kind: bills_of(job, kind))
-    (found,) = forecasts(Question(job, AT, records, seed=seed), by_kind(job, numbers, records.ledger))
+    (found,) = make_forecasts(Question(job, AT, records, seed=seed), by_kind(job, numbers, records.ledger))
     return found.estimate
 
 

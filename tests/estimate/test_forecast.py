@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.estimate.confidence import SampleWeights, growth, line, student
-from arkbatch.estimate.extrapolate import Measured, _scaled
+from arkbatch.estimate.confidence import SampleWeights, fit_line, growth_power, student_t_limit
+from arkbatch.estimate.extrapolate import Measured, _scale_usage
 from arkbatch.estimate.forecast import (
     Range,
     Recorded,
     RunPace,
+    combined_cost,
     from_sample,
-    together,
     without_sample,
 )
 from arkbatch.estimate.strata import Sizes, Strata
@@ -246,7 +246,7 @@ def test_embeddings_have_no_answer_and_cost_their_input():
 
 def test_independent_errors_of_several_kinds_of_rows_partly_cancel():
     kinds = [estimate(rows, rows[:20]) for rows in (job(100, seed, thinking) for seed in range(4))]
-    whole, costs = together(kinds), [each.cost for each in kinds]
+    whole, costs = combined_cost(kinds), [each.cost for each in kinds]
     assert whole.expected == pytest.approx(sum(cost.expected for cost in costs))
     assert sum(cost.low for cost in costs) < whole.low < whole.expected < whole.high < sum(cost.high for cost in costs)
 
@@ -254,8 +254,8 @@ def test_independent_errors_of_several_kinds_of_rows_partly_cancel():
 def test_kinds_without_a_sample_are_added_end_by_end_and_an_unknown_cost_has_no_sum():
     rows = [row(100, 0, ceiling=500)] * 10
     one = before(rows)
-    assert together([one, one]) == Range(2 * one.cost.low, None, 2 * one.cost.high)
-    assert together([one, estimate(rows, rows, model="gpt-4o")]) is None
+    assert combined_cost([one, one]) == Range(2 * one.cost.low, None, 2 * one.cost.high)
+    assert combined_cost([one, estimate(rows, rows, model="gpt-4o")]) is None
 
 
 PARTS = st.tuples(st.integers(1, 100_000), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)).map(
@@ -271,7 +271,7 @@ PARTS = st.tuples(st.integers(1, 100_000), st.floats(0, 1), st.floats(0, 1), st.
 
 @given(PARTS, st.floats(0.001, 1000))
 def test_a_scaled_usage_never_contradicts_itself(usage, larger):
-    scaled = _scaled(usage, larger, 1.0)
+    scaled = _scale_usage(usage, larger, 1.0)
     assert 0 <= scaled["audio_cached"] <= min(scaled["cached"], scaled["audio_input"])
     assert scaled["cached"] + scaled["audio_input"] - scaled["audio_cached"] <= scaled["input"]
 
@@ -280,7 +280,7 @@ def test_a_scaled_usage_never_contradicts_itself(usage, larger):
 def test_the_sample_has_one_row_of_each_stretch_of_sizes(lengths, count, rng):
     strata, again = Strata(), Strata()
     places = [strata.add("", length) for length in lengths]
-    chosen = strata.choose(count, rng.random)
+    chosen = strata.choose_rows(count, rng.random)
     assert len(chosen) == min(count, len(lengths))
     assert [again.add("", length) for length in lengths] == places
     ranks = sorted(rank for rank, place in enumerate(sorted(places)) if place in chosen)
@@ -293,7 +293,7 @@ def test_each_kind_has_its_part_of_the_sample(rows, count, rng):
     for kind, many in rows.items():
         for _ in range(many):
             strata.add(kind, 10)
-    chosen = strata.choose(count, rng.random)
+    chosen = strata.choose_rows(count, rng.random)
     assert len(chosen) == min(count, sum(rows.values()))
     if count >= 2 * len(rows):
         assert {place.kind for place in chosen} == set(rows)
@@ -303,7 +303,7 @@ def test_a_rare_kind_gets_enough_of_the_sample_for_bounds_of_its_own():
     strata = Strata()
     for number in range(1000):
         strata.add("rare" if number % 50 == 0 else "usual", 10)
-    kinds = Counter(place.kind for place in strata.choose(20, random.Random(1).random))
+    kinds = Counter(place.kind for place in strata.choose_rows(20, random.Random(1).random))
     assert kinds["rare"] >= 5
 
 
@@ -312,14 +312,14 @@ def test_sizes_remember_rows_and_their_total_within_a_group(lengths):
     counted, moved = sizes_of([row(length, 0) for length in lengths]), Sizes()
     moved.add_all(counted, 10, 2)
     for sizes, total in ((counted, sum(lengths)), (moved, sum(10 + 2 * length for length in lengths))):
-        groups = list(sizes.groups())
+        groups = list(sizes.size_groups())
         assert sum(group.rows for group in groups) == sizes.rows == len(lengths)
         assert sum(group.rows * group.tokens for group in groups) == pytest.approx(total)
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=5, max_size=30), st.integers())
 def test_bounds_hold_the_sample_s_mean_and_reach_the_ends_allowed(values, seed):
-    bounds = SampleWeights(len(values), random.Random(seed).random, draws=200).bounds(values, 0.0, 2e6)
+    bounds = SampleWeights(len(values), random.Random(seed).random, draws=200).mean_bounds(values, 0.0, 2e6)
     assert 0 <= bounds.low <= sum(values) / len(values) * (1 + 1e-9)
     assert sum(values) / len(values) * (1 - 1e-9) <= bounds.high <= 2e6
 
@@ -329,30 +329,30 @@ def test_a_mean_is_bounded_whatever_the_distribution_between_known_ends():
     rng, below, above = random.Random(7), 0, 0
     for _ in range(200):
         values = [rng.random() ** 6 for _ in range(20)]
-        low, high = SampleWeights(20, rng.random, draws=200).bounds(values, 0.0, 1.0)
+        low, high = SampleWeights(20, rng.random, draws=200).mean_bounds(values, 0.0, 1.0)
         below, above = below + (low > 1 / 7), above + (high < 1 / 7)
     assert max(below, above) <= 0.05 * 200
 
 
 @pytest.mark.parametrize(("freedom", "t"), [(4, 2.776), (9, 2.262), (19, 2.093), (99, 1.984)])
 def test_student_s_t_is_right_to_one_per_cent(freedom, t):
-    assert student(freedom) == pytest.approx(t, rel=0.01)
+    assert student_t_limit(freedom) == pytest.approx(t, rel=0.01)
 
 
 def test_a_growth_is_seen_only_where_it_is_more_than_chance():
     rng = random.Random(5)
     xs = [rng.uniform(10, 1000) for _ in range(20)]
-    assert growth([(x, 3 * x * rng.uniform(0.9, 1.1)) for x in xs]) == pytest.approx(1, abs=0.05)
-    assert growth([(x, 5.0) for x in xs]) == pytest.approx(0, abs=1e-9)
-    assert growth([(x, 1000 / x) for x in xs]) == 0
-    assert growth([(5.0, x) for x in xs]) == 0
+    assert growth_power([(x, 3 * x * rng.uniform(0.9, 1.1)) for x in xs]) == pytest.approx(1, abs=0.05)
+    assert growth_power([(x, 5.0) for x in xs]) == pytest.approx(0, abs=1e-9)
+    assert growth_power([(x, 1000 / x) for x in xs]) == 0
+    assert growth_power([(5.0, x) for x in xs]) == 0
 
 
 def test_a_line_tells_the_overhead_from_the_text_unless_all_texts_are_alike():
-    assert line([(x, 55 + 0.9 * x) for x in (10, 100, 1000)]) == (pytest.approx(55), pytest.approx(0.9))
-    assert line([(100, 150), (101, 149), (99, 151)]) == (0, pytest.approx(1.5, rel=0.01))
-    assert line([(10, 100)]) == (0, 10)
-    assert line([(10, 1), (1000, 1000)])[0] == 0
+    assert fit_line([(x, 55 + 0.9 * x) for x in (10, 100, 1000)]) == (pytest.approx(55), pytest.approx(0.9))
+    assert fit_line([(100, 150), (101, 149), (99, 151)]) == (0, pytest.approx(1.5, rel=0.01))
+    assert fit_line([(10, 100)]) == (0, 10)
+    assert fit_line([(10, 1), (1000, 1000)])[0] == 0
 
 
 def test_the_price_is_asked_once_a_group_and_not_once_a_row():

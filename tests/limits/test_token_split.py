@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from nights import job_for, night, recorded, records
 from runs import prompts
 
-from arkbatch.config.resolve import resolve
+from arkbatch.config.resolve import resolve_job
 from arkbatch.core.job import Limits
 from arkbatch.engine import wiring as building
 from arkbatch.journal.run_directory import RESULTS
@@ -118,5 +118,5 @@ def test_limits_auto_says_what_saying_nothing_says(tmp_path):
     prompts(tmp_path, {"prompt": "a"})
     file = tmp_path / "job.toml"
     file.write_text('input = "in.jsonl"\nmodel = "m"\nlimits = "auto"\n')
-    assert resolve("job.toml", {"simulate": True}, {}, tmp_path).limits == Limits()
-    assert resolve("job.toml", {"simulate": True, "rpm": 60.0}, {}, tmp_path).limits == Limits(rpm=60.0)
+    assert resolve_job("job.toml", {"simulate": True}, {}, tmp_path).limits == Limits()
+    assert resolve_job("job.toml", {"simulate": True, "rpm": 60.0}, {}, tmp_path).limits == Limits(rpm=60.0)

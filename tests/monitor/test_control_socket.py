@@ -23,7 +23,7 @@ from arkbatch.monitor.commands import (
     encode_line,
     parse_command,
 )
-from arkbatch.monitor.control_socket import AT_ONCE, NobodyThere, accept_commands, send_command
+from arkbatch.monitor.control_socket import AT_ONCE, NoSessionListens, accept_commands, send_command
 
 PAUSE = Command(VERSION, Pause(), "to test")
 
@@ -90,14 +90,14 @@ def test_only_the_owner_can_open_it(directory):
 def test_it_is_gone_at_the_end(directory):
     with_session(directory, lambda _: None)
     assert not (directory / SOCKET).exists()
-    with pytest.raises(NobodyThere):
+    with pytest.raises(NoSessionListens):
         send_command(directory, PAUSE)
 
 
 def test_what_a_dead_process_left_is_replaced(directory):
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(directory / SOCKET))
-    with pytest.raises(NobodyThere):
+    with pytest.raises(NoSessionListens):
         send_command(directory, PAUSE)
     assert with_session(directory, lambda _: send_command(directory, PAUSE)).said == "heard Pause"
 
@@ -212,7 +212,7 @@ def test_another_program_at_the_socket_is_told_from_ours(directory, said):
         other.listen(1)
         thread = threading.Thread(target=serve, args=(other,))
         thread.start()
-        with pytest.raises((UsageError, NobodyThere)):
+        with pytest.raises((UsageError, NoSessionListens)):
             send_command(directory, PAUSE)
         thread.join()
 

@@ -18,7 +18,7 @@ def followed(deadline, rate, total, *, seconds=2 * HOUR, step=10.0, call_seconds
     while worked < seconds and rows < total:
         worked += step
         rows = min(total, rows + step * rate(worked))
-        outlook = deadline.look(BEGAN + worked, worked, int(rows), total - int(rows), call_seconds)
+        outlook = deadline.check_outlook(BEGAN + worked, worked, int(rows), total - int(rows), call_seconds)
         if outlook is not None:
             said.append((worked, outlook))
     return said
@@ -96,8 +96,8 @@ def test_a_time_that_passes_before_anything_is_known_is_told_as_it_passes():
 def test_time_in_which_nothing_goes_makes_it_later():
     deadline = Deadline(BEGAN + 10 * HOUR)
     assert [outlook.is_late for _, outlook in followed(deadline, lambda _: 1.0, 30_000, seconds=600)] == [False]
-    assert deadline.look(BEGAN + HOUR, 600.0, 600, 29_400) is None
-    late = deadline.look(BEGAN + 3 * HOUR, 600.0, 600, 29_400)
+    assert deadline.check_outlook(BEGAN + HOUR, 600.0, 600, 29_400) is None
+    late = deadline.check_outlook(BEGAN + 3 * HOUR, 600.0, 600, 29_400)
     assert (late.is_late, late.done_at) == (True, BEGAN + 3 * HOUR + 29_400)
 
 

@@ -53,12 +53,12 @@ def test_words_of_a_service_are_cut_and_cannot_drive_a_terminal():
 
 def test_a_long_outage_is_told_once_and_its_end_once():
     outages = OutageAlarm(600)
-    assert [outages.look(lasts) for lasts in (0, 30, 0, 599)] == [""] * 4
-    assert outages.look(601) == "the service has been away for 10 min 01 s"
-    assert outages.look(1000) == ""
-    assert outages.look(0) == "the service is back after 16 min 40 s"
-    assert outages.look(0) == outages.look(20) == ""
-    assert outages.look(700).startswith("the service has been away")
+    assert [outages.check_outage(lasts) for lasts in (0, 30, 0, 599)] == [""] * 4
+    assert outages.check_outage(601) == "the service has been away for 10 min 01 s"
+    assert outages.check_outage(1000) == ""
+    assert outages.check_outage(0) == "the service is back after 16 min 40 s"
+    assert outages.check_outage(0) == outages.check_outage(20) == ""
+    assert outages.check_outage(700).startswith("the service has been away")
 
 
 @pytest.mark.parametrize(

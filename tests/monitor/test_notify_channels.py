@@ -166,7 +166,7 @@ def notified(messengers, *, patience=9.0, meanwhile=None):
         notifier = NotificationSender(messengers, failed.append, patience=patience)
         notifier.send(NOTICE)
         began = asyncio.get_running_loop().time()
-        await notifier.settle()
+        await notifier.wait_for_deliveries()
         return failed, asyncio.get_running_loop().time() - began
 
     return asyncio.run(main())

@@ -25,15 +25,15 @@ def test_the_time_left_is_the_slowest_of_pace_and_limits(changes, seconds):
 
 def test_rows_a_minute_are_those_of_the_last_minute():
     recent = RowRate(0.0)
-    assert recent.look(0.0, 0) == 0.0
-    assert recent.look(30.0, 50) == 100.0
+    assert recent.rows_per_minute(0.0, 0) == 0.0
+    assert recent.rows_per_minute(30.0, 50) == 100.0
     for second in range(60, 200, 10):
-        rate = recent.look(second, 50 + second - 30)
+        rate = recent.rows_per_minute(second, 50 + second - 30)
     assert rate == pytest.approx(60.0)
 
 
 def test_looking_twice_a_second_for_a_night_needs_no_more_memory():
     recent = RowRate(0.0)
     for half in range(20_000):
-        recent.look(half / 2, half)
+        recent.rows_per_minute(half / 2, half)
     assert len(recent._looks) < 130

@@ -10,7 +10,7 @@ from arkbatch.core.text import display_width
 from arkbatch.core.types import Again, Attempt, Cause, Kind, Scope
 from arkbatch.monitor.observer import Observer, ObserverGroup
 from arkbatch.monitor.progress import FoundRows, Progress
-from arkbatch.monitor.progress_bar import ProgressBar, ProgressLines, described, figures, fitted
+from arkbatch.monitor.progress_bar import ProgressBar, ProgressLines, fit_parts, progress_figures, progress_text
 from arkbatch.monitor.run_log import RunLog
 
 LOOK = {"total": 1_000, "left": 600, "failed": 0, "in_flight": 32, "retried": 0, "recorded": 400, "seconds": 60.0}
@@ -48,13 +48,13 @@ class Clock:
     ],
 )
 def test_the_figures_beside_the_bar(changes, part):
-    assert part in described(look(**changes))
+    assert part in progress_text(look(**changes))
 
 
 @pytest.mark.parametrize("columns", [12, 60, 80, 120])
 def test_no_figure_is_cut_and_the_most_wanted_come_first(columns):
-    parts = [*figures(look(failed=3, cost="0.12 CNY", bound_by="请求频率上限")), "x" * 200]
-    line = fitted(parts, columns)
+    parts = [*progress_figures(look(failed=3, cost="0.12 CNY", bound_by="请求频率上限")), "x" * 200]
+    line = fit_parts(parts, columns)
     assert display_width(line) <= columns
     assert set(line.split(", ")) <= {*parts, ""}
     if columns >= 60:
@@ -62,7 +62,7 @@ def test_no_figure_is_cut_and_the_most_wanted_come_first(columns):
 
 
 def test_nothing_is_guessed_of_the_time_left_before_the_first_row():
-    assert "left" not in described(look(recorded=0, rows_per_minute=0.0))
+    assert "left" not in progress_text(look(recorded=0, rows_per_minute=0.0))
 
 
 def test_a_bar_fills_and_keeps_to_one_line_of_the_terminal():

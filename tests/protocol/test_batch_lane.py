@@ -10,7 +10,7 @@ from runs import numbered, prompts
 from virtual import run_virtual
 
 from arkbatch.api.jobs import arun
-from arkbatch.config.resolve import resolve
+from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import JobError, RunChanged, UsageError
 from arkbatch.core.job import Secret, Timeouts
 from arkbatch.core.types import Call, Row
@@ -26,7 +26,7 @@ DAY = 86_400
 
 
 def job_of(path, **flags):
-    return resolve(str(path), {"model": BATCH_ID, "lane": "batch", **flags}, KEY, path.parent)
+    return resolve_job(str(path), {"model": BATCH_ID, "lane": "batch", **flags}, KEY, path.parent)
 
 
 def ran(folder, rows, settings=(), **flags):
@@ -79,7 +79,7 @@ def test_a_pause_that_the_service_asks_for_is_kept_and_no_attempt_is_spent(tmp_p
 )
 def test_what_is_on_the_wrong_lane_is_refused_before_the_first_call(tmp_path, flags, said):
     with pytest.raises(UsageError, match=said):
-        resolve(
+        resolve_job(
             str(prompts(tmp_path, {"prompt": "a"})),
             {"model": BATCH_ID, "lane": "batch", **flags},
             KEY | {"OPENAI_API_KEY": "k"},
@@ -164,4 +164,4 @@ def test_a_job_file_may_say_it_all(tmp_path):
     prompts(tmp_path, {"prompt": "a"})
     (tmp_path / "job.toml").write_text(f'input = "in.jsonl"\nmodel = "{BATCH_ID}"\nlane = "batch"\nstream = true\n')
     with pytest.raises(JobError, match="does not stream"):
-        resolve(str(tmp_path / "job.toml"), {}, KEY, tmp_path)
+        resolve_job(str(tmp_path / "job.toml"), {}, KEY, tmp_path)

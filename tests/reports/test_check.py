@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from arkbatch.cli.check import command
-from arkbatch.config.resolve import resolve
+from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import ExitCode, UsageError
 from arkbatch.reports.status import check as inspection
 from arkbatch.reports.status.advice import NO_ROWS
@@ -29,7 +29,7 @@ def written(folder, *rows, name="in.jsonl"):
 
 
 def found_in(path, **flags):
-    job = resolve(str(path), {"dry_run": True, "model": "doubao", **flags}, {}, path.parent)
+    job = resolve_job(str(path), {"dry_run": True, "model": "doubao", **flags}, {}, path.parent)
     return inspect(job, lambda _: None, lambda _: None)
 
 
@@ -132,7 +132,7 @@ def test_defaults_and_templates_of_a_job_file_count(tmp_path):
 
 def test_progress_is_told_to_the_last_row(tmp_path, monkeypatch):
     monkeypatch.setattr(inspection, "_TOLD_EVERY", 2)
-    job = resolve(str(written(tmp_path, *[prompt()] * 5)), {"dry_run": True, "model": "m"}, {}, tmp_path)
+    job = resolve_job(str(written(tmp_path, *[prompt()] * 5)), {"dry_run": True, "model": "m"}, {}, tmp_path)
     totals, steps = [], []
     inspect(job, totals.append, steps.append)
     assert (totals, sum(steps), len(steps)) == ([5], 5, 3)

@@ -13,7 +13,7 @@ from arkbatch.pricing.summary import summarise
 from arkbatch.reports.text.summary import (
     found_line,
     headline,
-    printable,
+    printable_text,
     summary_text,
     table,
     target_line,
@@ -113,7 +113,7 @@ def test_columns_are_aligned():
 
 
 def test_text_from_outside_cannot_drive_the_terminal():
-    assert printable("a\x1b[31mb\x00\u202ec\n\t中") == "a\\x1b[31mb\\x00\\u202ec\n\t中"
+    assert printable_text("a\x1b[31mb\x00\u202ec\n\t中") == "a\\x1b[31mb\\x00\\u202ec\n\t中"
 
 
 def test_what_a_server_says_on_a_halt_cannot_drive_the_terminal():

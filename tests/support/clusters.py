@@ -8,7 +8,7 @@ from virtual import run_virtual
 
 from arkbatch.cluster.plan import plan_parts
 from arkbatch.cluster.shard import begin_attempt, run_attempt
-from arkbatch.core.job import Secret, asked, written
+from arkbatch.core.job import Secret, answer_settings, job_tables
 from arkbatch.journal.shard_files import PLAN_FORMAT, ShardDirectory, ShardPlan
 from arkbatch.rows.job_diff import asked_digest
 from arkbatch.simulator.server import Counters, Settings, serve
@@ -18,9 +18,11 @@ def planned(job, run_dir, shard_bytes=400, inputs=None):
     """A plan with small shards."""
     parts, size = plan_parts(inputs or [job.input], lambda _: shard_bytes)
     shards = ShardDirectory(run_dir)
-    said = asked(job)
+    said = answer_settings(job)
     shards.write_plan(
-        ShardPlan(PLAN_FORMAT, "run1", "2026-11-30T00:00:00+00:00", size, parts, written(job), said, asked_digest(said))
+        ShardPlan(
+            PLAN_FORMAT, "run1", "2026-11-30T00:00:00+00:00", size, parts, job_tables(job), said, asked_digest(said)
+        )
     )
     return shards
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from runs import numbered, prompts
 from virtual import run_virtual
 
-from arkbatch.config.resolve import resolve
+from arkbatch.config.resolve import resolve_job
 from arkbatch.core.job import Secret
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session
@@ -43,7 +43,7 @@ def job_for(folder, count=0, **flags):
     """A job over `count` numbered rows, or over an input that is there."""
     path = prompts(folder, *numbered(count)) if count else folder / "in.jsonl"
     given = {"model": "doubao", "run_dir": str(folder / "a.run"), "base_url": "http://127.0.0.1:1", **flags}
-    return replace(resolve(str(path), given, {}, folder), api_key=Secret(KEY))
+    return replace(resolve_job(str(path), given, {}, folder), api_key=Secret(KEY))
 
 
 async def session_of(job, *observers, wishes=None, command="run"):

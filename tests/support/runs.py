@@ -6,7 +6,7 @@ import orjson
 from builders import reply, success
 
 from arkbatch.api.jobs import arun
-from arkbatch.config.resolve import resolve
+from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import Halted
 from arkbatch.core.types import BadRow, Cause, Failure, Kind
 from arkbatch.engine.open_run import OpenRun
@@ -28,7 +28,7 @@ def numbered(count):
 
 def job_of(path, **flags):
     given = {"model": "doubao", "run_dir": str(path.parent / "a.run"), "simulate": True, "allow_empty": True, **flags}
-    return resolve(str(path), given, {}, path.parent)
+    return resolve_job(str(path), given, {}, path.parent)
 
 
 class Told:

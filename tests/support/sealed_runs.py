@@ -9,7 +9,7 @@ from virtual import run_virtual
 from wiretap import Tap
 
 from arkbatch.api.jobs import arun
-from arkbatch.config.resolve import resolve
+from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import Halted
 from arkbatch.simulator.server import Settings, serve
 
@@ -53,7 +53,7 @@ def ran(folder, *rows, environ=(), settings=(), counters=None, patience=600.0, *
         async with serve(Settings(**dict(settings)), counters=counters) as direct, tap.on(direct) as url:
             environment = {"ARK_CONTROL_PLANE": url.removesuffix("/api/v3"), **dict(environ)}
             given = {"model": EP, "base_url": url, "encrypt": True, "max_attempts": 2, "allow_empty": True, **flags}
-            job = resolve(str(path), given, environment, folder)
+            job = resolve_job(str(path), given, environment, folder)
             try:
                 return await arun(replace(job, retry=replace(job.retry, patience=patience)))
             except Halted as halted:

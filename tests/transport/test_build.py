@@ -7,9 +7,9 @@ from runs import ended, numbered, prompts
 from servers import Raw, served, whole
 from virtual import run_virtual
 
-from arkbatch.config.resolve import resolve, resolve_again
+from arkbatch.config.resolve import resolve_job, resolve_retry
 from arkbatch.core.errors import UsageError
-from arkbatch.core.job import written
+from arkbatch.core.job import job_tables
 from arkbatch.simulator.server import Counters, Settings, serve
 from arkbatch.simulator.settings import ACCESS_KEY
 
@@ -23,7 +23,10 @@ async def job_at(folder, environ=ACCESS, rows=3, *, settings=(), **flags):
     counters = Counters()
     async with serve(Settings(**dict(settings)), counters=counters) as url:
         environ = {"ARK_CONTROL_PLANE": url.removesuffix("/api/v3"), **environ}
-        yield resolve(str(path), {"model": EP, "base_url": url, "concurrency": 4, **flags}, environ, folder), counters
+        yield (
+            resolve_job(str(path), {"model": EP, "base_url": url, "concurrency": 4, **flags}, environ, folder),
+            counters,
+        )
 
 
 def ran(folder, *how, **more):
@@ -82,23 +85,23 @@ def test_a_row_that_names_a_plain_model_halts_with_the_same_advice(tmp_path):
 
 def test_an_api_key_wins_over_an_access_key(tmp_path):
     path = prompts(tmp_path, {"prompt": "a"})
-    job = resolve(str(path), {"model": EP}, {"ARK_API_KEY": "k", **ACCESS}, tmp_path)
+    job = resolve_job(str(path), {"model": EP}, {"ARK_API_KEY": "k", **ACCESS}, tmp_path)
     assert (job.api_key.reveal(), job.access) == ("k", None)
 
 
 def test_without_an_api_key_the_access_key_is_for_ark_alone(tmp_path):
     path = str(prompts(tmp_path, {"prompt": "a"}))
-    assert resolve(path, {"model": EP}, ACCESS, tmp_path).access.control_plane == "https://open.volcengineapi.com"
-    assert resolve(path, {"model": EP, "base_url": "http://127.0.0.1:1"}, ACCESS, tmp_path).access is None
-    assert resolve(path, {"model": EP, "simulate": True}, ACCESS, tmp_path).access is None
+    assert resolve_job(path, {"model": EP}, ACCESS, tmp_path).access.control_plane == "https://open.volcengineapi.com"
+    assert resolve_job(path, {"model": EP, "base_url": "http://127.0.0.1:1"}, ACCESS, tmp_path).access is None
+    assert resolve_job(path, {"model": EP, "simulate": True}, ACCESS, tmp_path).access is None
     with pytest.raises(UsageError, match=r"no API key for https://elsewhere\.example"):
-        resolve(path, {"model": EP, "base_url": "https://elsewhere.example/v1"}, ACCESS, tmp_path)
+        resolve_job(path, {"model": EP, "base_url": "https://elsewhere.example/v1"}, ACCESS, tmp_path)
 
 
 def test_half_an_access_key_is_none(tmp_path):
     path = str(prompts(tmp_path, {"prompt": "a"}))
     with pytest.raises(UsageError, match="VOLC_ACCESSKEY is set and VOLC_SECRETKEY is not"):
-        resolve(path, {"model": EP}, {"VOLC_ACCESSKEY": "AK"}, tmp_path)
+        resolve_job(path, {"model": EP}, {"VOLC_ACCESSKEY": "AK"}, tmp_path)
 
 
 def test_a_server_on_this_machine_that_wants_a_key_is_not_given_that_of_another_and_the_user_is_told(tmp_path):
@@ -118,9 +121,9 @@ def test_headers_and_query_of_a_job_go_out_and_its_secrets_reach_no_file(tmp_pat
     async def main():
         async with served(server) as url:
             (tmp_path / "job.toml").write_text(text.format(url))
-            job = resolve("job.toml", {}, environ, tmp_path)
+            job = resolve_job("job.toml", {}, environ, tmp_path)
             await ended(job)
-            again = resolve_again(written(job), {}, environ, [tmp_path], input_path=job.input, run_dir=job.run_dir)
+            again = resolve_retry(job_tables(job), {}, environ, [tmp_path], input_path=job.input, run_dir=job.run_dir)
             return job, again
 
     job, again = run_virtual(main())

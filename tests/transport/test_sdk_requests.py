@@ -10,7 +10,7 @@ from judge import ASKED, BATCH, ENDPOINT, MODEL, TOOL, USAGE, home, site
 from runs import prompts
 
 from arkbatch.api.jobs import run
-from arkbatch.config.resolve import resolve
+from arkbatch.config.resolve import resolve_job
 from arkbatch.protocol.signing import Request, is_genuine
 from arkbatch.simulator.sealed import Vault
 from arkbatch.simulator.settings import ACCESS_KEY
@@ -126,7 +126,7 @@ def both(call, row, flags, folder, monkeypatch):
         call(here.signing_client() if access else here.client())
         theirs = here.tap.requests[:]
         environ |= {"ARK_BASE_URL": here.url, "ARK_CONTROL_PLANE": here.url.removesuffix("/api/v3")}
-        job = resolve(str(prompts(folder, row)), flags, environ, folder)
+        job = resolve_job(str(prompts(folder, row)), flags, environ, folder)
         assert run(job).succeeded == 1
         ours = here.tap.requests[len(theirs) :]
     monkeypatch.undo()

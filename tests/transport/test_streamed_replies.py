@@ -11,7 +11,7 @@ from servers import Raw, served, whole
 from virtual import run_virtual
 
 from arkbatch.api.jobs import arun
-from arkbatch.config.resolve import resolve
+from arkbatch.config.resolve import resolve_job
 from arkbatch.core.job import Secret, Timeouts
 from arkbatch.core.types import Break, Broken, Call, Reply
 from arkbatch.rows.parse import RowReader
@@ -302,7 +302,7 @@ def test_a_run_records_what_was_streamed_and_how_fast_it_came(tmp_path):
             0.5, event(chunk("Hi")), 2.0, event(chunk(reason="stop")), event(USAGE), DONE, seen=seen
         ) as url:
             path = prompts(tmp_path, {"prompt": "a"})
-            job = resolve(str(path), {"model": "m", "base_url": url, "stream": True}, {}, tmp_path)
+            job = resolve_job(str(path), {"model": "m", "base_url": url, "stream": True}, {}, tmp_path)
             return await arun(job), seen[0][1]
 
     summary, asked = run_virtual(main())
@@ -319,7 +319,7 @@ def test_a_run_records_what_was_streamed_and_how_fast_it_came(tmp_path):
 
 
 def test_the_session_may_go_on_streaming_where_it_did_not_stream_before(tmp_path):
-    from arkbatch.core.job import asked
+    from arkbatch.core.job import answer_settings
 
     path = prompts(tmp_path, {"prompt": "a"})
-    assert asked(job_of(path, stream=True)) == asked(job_of(path))
+    assert answer_settings(job_of(path, stream=True)) == answer_settings(job_of(path))

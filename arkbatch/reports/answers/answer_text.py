@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from arkbatch.core.text import count
+from arkbatch.core.text import number_text
 from arkbatch.protocol.endpoints.reply_messages import choices_of
 
 _VECTORS = 3
@@ -69,16 +69,16 @@ def thoughts_in(content: Any) -> str:
 
 
 def _vectors(data: list[Any]) -> Iterator[str]:
-    yield f"{count(len(data))} vector{'' if len(data) == 1 else 's'}:"
+    yield f"{number_text(len(data))} vector{'' if len(data) == 1 else 's'}:"
     for item in data[:_VECTORS]:
         yield f"  {item.get('index')}: {_numbers(item)}"
     if len(data) > _VECTORS:
-        yield f"  and {count(len(data) - _VECTORS)} more, with --json"
+        yield f"  and {number_text(len(data) - _VECTORS)} more, with --json"
 
 
 def _numbers(item: Any) -> str:
     size, first = _beginning(item.get("embedding"))
-    return f"{count(size)} numbers, {', '.join(f'{number:.6g}' for number in first)} ..."
+    return f"{number_text(size)} numbers, {', '.join(f'{number:.6g}' for number in first)} ..."
 
 
 def _beginning(embedding: Any) -> tuple[int, tuple[float, ...]]:

@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 from msgspec import Struct
 
-from arkbatch.core.disk_errors import disk
+from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import UsageError
-from arkbatch.core.text import counted
+from arkbatch.core.text import count_text
 from arkbatch.journal.run_directory import becoming
 from arkbatch.reports.answers.answer_table import AnswerTable, TableOptions
 from arkbatch.reports.answers.columnar_answers import write_beside
@@ -32,7 +32,7 @@ class WrittenAnswers(Struct, frozen=True):
         parts = [f"{self.done:,} with an answer"]
         parts += [f"{self.failed:,} failed"] if self.failed else []
         parts += [f"{self.undone:,} not done"] if self.undone else []
-        return f"{counted(self.rows, 'row')} ({', '.join(parts)}):  {self.file}"
+        return f"{count_text(self.rows, 'row')} ({', '.join(parts)}):  {self.file}"
 
 
 class _Counts:
@@ -75,7 +75,7 @@ def write_answers(
     if ending not in ENDINGS:
         raise unknown_ending(str(file))
     counts = _Counts()
-    with AnswerTable(run_dir, options) as table, disk(target), becoming(target) as fresh:
+    with AnswerTable(run_dir, options) as table, explain_disk_errors(target), becoming(target) as fresh:
         if ending == ".jsonl":
             _write_lines(table, fresh, counts)
             return counts.written(str(file), [])

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import orjson
 from msgspec import Struct
 
-from arkbatch.core.disk_errors import disk
+from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import UsageError
 from arkbatch.journal.run_directory import becoming
 from arkbatch.protocol.vectors import FLOAT, vectors
@@ -76,7 +76,7 @@ def write_vectors(run_dir: str | Path, file: str | Path, order: Order = "input")
         raise UsageError(f"{file} does not end in {SUFFIX}: vectors are written in that format")
     ids = target.with_name(target.name + IDS)
     with (
-        disk(target),
+        explain_disk_errors(target),
         becoming(target) as fresh,
         becoming(ids) as fresh_ids,
         fresh.open("wb", _BUFFER) as array_file,

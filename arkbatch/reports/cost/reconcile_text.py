@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 
-from arkbatch.core.text import count, counted, printable
+from arkbatch.core.text import count_text, number_text, printable_text
 from arkbatch.pricing.amounts import ZERO, shown
 from arkbatch.pricing.reconcile import ENDPOINT, Amounts, Billed, Ours, Pair, Side
 from arkbatch.reports.cost.reconcile import Reconciliation, plain_tokens
@@ -24,7 +24,7 @@ def reconciliation_text(found: Reconciliation) -> str:
     headings = ("item", "day", "side", "tokens: ours", "billed", "difference", f"{money}: ours", "billed", "difference")
     lines = [(*_cells(pair, day, only), _amounts(_payable(pair), only)) for pair, day in _shown(found)]
     table = grid((*headings, "to pay"), lines, "") if lines else ["Neither side has a call."]
-    return printable("\n".join([*table, "", *_notes(found)]))
+    return printable_text("\n".join([*table, "", *_notes(found)]))
 
 
 def _shown(found: Reconciliation) -> Iterator[tuple[Pair, str]]:
@@ -43,7 +43,7 @@ def _cells(pair: Pair, day: str, only: str) -> tuple[str, ...]:
         pair.item or "(no model)",
         day,
         "" if pair.side is Side.BOTH else pair.side.value,
-        count(ours.tokens) if ours else "",
+        number_text(ours.tokens) if ours else "",
         _tokens(billed.tokens) if billed else "",
         _signed(pair.tokens_over, _tokens),
         _cost(ours, only) if ours else "",
@@ -85,15 +85,15 @@ def _notes(found: Reconciliation) -> Iterator[str]:
     yield from _notes_on_keys(found)
     if found.guessed:
         yield (
-            f"{count(found.guessed)} tokens are of records that do not say which endpoint was asked; "
+            f"{number_text(found.guessed)} tokens are of records that do not say which endpoint was asked; "
             "they stand under the model of their job."
         )
     if found.simulated:
         yield f"Simulated, so that no bill can hold its calls: {', '.join(found.simulated)}."
     if sides.apart is not None:
         yield (
-            f"Left out: {counted(sides.apart.lines, 'line')} of the bill on items that are neither endpoint nor key, "
-            f"{_amounts(sides.apart.payable, '')} to pay."
+            f"Left out: {count_text(sides.apart.lines, 'line')} of the bill on items that are neither endpoint nor "
+            f"key, {_amounts(sides.apart.payable, '')} to pay."
         )
     others = {unit for pair in sides.pairs if pair.billed for unit in pair.billed.others}
     if others:
@@ -147,7 +147,7 @@ def _csv_rows(pair: Pair) -> Iterator[list[str | int]]:
             billed.payable if billed else {},
         )
         said = [_plain(each.get(currency, ZERO)) for each in amounts]
-        yield [printable(pair.item), pair.day, pair.side.value, *tokens, currency, *said, unpriced]
+        yield [printable_text(pair.item), pair.day, pair.side.value, *tokens, currency, *said, unpriced]
         tokens, unpriced = [0, "0", "0"], 0
 
 

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator
 from decimal import Decimal
 
-from arkbatch.core.text import count, printable
+from arkbatch.core.text import number_text, printable_text
 from arkbatch.pricing.amounts import EXACT, ZERO, Money, shown
 from arkbatch.reports.cost.cost import CostLine, Costs
 from arkbatch.reports.text.summary import cost_text
@@ -25,12 +25,12 @@ def costs_text(costs: Costs) -> str:
         *(f"Without a price: {reason}. Give one with --reprice --prices FILE." for reason in costs.reasons),
         "Not included, as no reply tells it: storage of explicit caches, free quota, discounts of your contract.",
     ]
-    return printable("\n".join(said))
+    return printable_text("\n".join(said))
 
 
 def _cells(line: CostLine) -> tuple[str, ...]:
-    tokens = (count(line.usage[meter]) if line.usage.get(meter) else "" for meter in METERS)
-    return (line.name, count(line.rows), *tokens, _money(line.cost), _money(line.discarded_cost))
+    tokens = (number_text(line.usage[meter]) if line.usage.get(meter) else "" for meter in METERS)
+    return (line.name, number_text(line.rows), *tokens, _money(line.cost), _money(line.discarded_cost))
 
 
 def _money(amount: Money) -> str:
@@ -47,7 +47,7 @@ def compared_text(one: Costs, other: Costs) -> str:
     lines.append(("total", *_pair(_total(one), _total(other))))
     first, second = ", ".join(one.runs), ", ".join(other.runs)
     headings = (one.by, f"answers: {first}", second, f"cost: {first}", second, "difference")
-    return printable("\n".join(grid(headings, lines, "")))
+    return printable_text("\n".join(grid(headings, lines, "")))
 
 
 def _total(costs: Costs) -> CostLine:
@@ -55,7 +55,13 @@ def _total(costs: Costs) -> CostLine:
 
 
 def _pair(left: CostLine, right: CostLine) -> tuple[str, ...]:
-    return count(left.rows), count(right.rows), _money(left.cost), _money(right.cost), _difference(left, right)
+    return (
+        number_text(left.rows),
+        number_text(right.rows),
+        _money(left.cost),
+        _money(right.cost),
+        _difference(left, right),
+    )
 
 
 def _difference(left: CostLine, right: CostLine) -> str:
@@ -88,6 +94,6 @@ def _csv_rows(line: CostLine) -> Iterator[list[str | int]]:
         amounts = (money.amounts.get(currency, ZERO) for money in (line.cost, line.discarded_cost))
         said = [f"{amount:f}" if currency else "" for amount in amounts]
         # Tokens and rows stand once, so that a sheet may add the column up.
-        yield [printable(line.name), line.rows, *tokens, currency, *said, line.cost.unpriced]
+        yield [printable_text(line.name), line.rows, *tokens, currency, *said, line.cost.unpriced]
         line = CostLine(line.name)
         tokens = [0] * len(METERS)

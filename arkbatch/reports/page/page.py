@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from arkbatch import __version__
 from arkbatch.core.steered import Steered
-from arkbatch.core.text import visible
+from arkbatch.core.text import printable_value
 from arkbatch.journal.ledger import Tally
 from arkbatch.journal.run_directory import SessionInfo
 from arkbatch.reports.page.series import Series, seconds, series_of
@@ -164,7 +164,7 @@ def render(data: PageData | None) -> str:
     pieces = {
         "policy": _policy(style, script, "'none'" if data else "'self'"),
         "style": style,
-        "data": escaped(msgspec.json.encode(visible(msgspec.to_builtins(data)))),
+        "data": escaped(msgspec.json.encode(printable_value(msgspec.to_builtins(data)))),
         "script": script,
     }
     page = _text("template.html")

@@ -22,7 +22,7 @@ def spread_of(durations: Histogram) -> Spread | None:
     """None when there are none."""
     if not durations.count:
         return None
-    edges, counts = durations.bars(_TOGETHER)
+    edges, counts = durations.chart_bars(_TOGETHER)
     return Spread(
         count=durations.count,
         p50=round(durations.quantile(0.5), 3),

@@ -17,7 +17,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from arkbatch.core.errors import ArkbatchError, RunDirectoryError
-from arkbatch.core.text import visible
+from arkbatch.core.text import printable_value
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import Progress, seconds_left
@@ -127,7 +127,7 @@ class _Site:
             trouble = str(error)
         message = _Message(self._stop is not None, trouble, self._page)
         async with self._news:
-            self._message = msgspec.json.encode(visible(msgspec.to_builtins(message)))
+            self._message = msgspec.json.encode(printable_value(msgspec.to_builtins(message)))
             self._version += 1
             self._news.notify_all()
         return not trouble and self._page is not None and self._page.reading

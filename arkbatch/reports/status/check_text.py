@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from arkbatch.core.text import count, counted, printable, short
+from arkbatch.core.text import count_text, number_text, printable_text, short_number
 from arkbatch.limits.token_estimator import OUTPUT
 from arkbatch.reports.status.advice import NO_ROWS
 from arkbatch.reports.status.check import NO_MODEL, Duplicate, Inspection
@@ -30,82 +30,87 @@ def inspection_text(found: Inspection, next_command: str) -> str:
 
 def _headline(found: Inspection) -> str:
     good = found.rows - found.bad - found.unnamed
-    parts = [f"{count(good)} of {count(found.rows)} rows can be sent"]
-    parts += [counted(found.bad, f"bad {found.unit}")] if found.bad else []
-    parts += [f"{count(found.unnamed)} without a model"] if found.unnamed else []
+    parts = [f"{number_text(good)} of {number_text(found.rows)} rows can be sent"]
+    parts += [count_text(found.bad, f"bad {found.unit}")] if found.bad else []
+    parts += [f"{number_text(found.unnamed)} without a model"] if found.unnamed else []
     parts += (
-        [f"{counted(found.blank, 'blank line' if found.unit == 'line' else 'row')} passed over"] if found.blank else []
+        [f"{count_text(found.blank, 'blank line' if found.unit == 'line' else 'row')} passed over"]
+        if found.blank
+        else []
     )
-    return f"{printable(found.input)}: {', '.join(parts)}. Nothing was sent."
+    return f"{printable_text(found.input)}: {', '.join(parts)}. Nothing was sent."
 
 
 def _format(found: Inspection) -> Iterator[str]:
     """What a table is, and what of it stays here."""
     if found.unit == "row":
         names = ", ".join(found.columns[:SHOWN])
-        columns = f", {counted(len(found.columns), 'column')} ({names})" if names else ""
-        yield printable(f"  {found.format}{columns}")
+        columns = f", {count_text(len(found.columns), 'column')} ({names})" if names else ""
+        yield printable_text(f"  {found.format}{columns}")
     for note in found.notes:
-        yield f"  {printable(note)}"
+        yield f"  {printable_text(note)}"
 
 
 def _groups(found: Inspection) -> list[str]:
     rows = [
         (
-            count(group.rows),
+            number_text(group.rows),
             group.endpoint,
-            printable(group.model),
-            short(group.input_tokens),
-            short(group.output_tokens),
-            count(group.limited) if group.endpoint == "chat" else "-",
+            printable_text(group.model),
+            short_number(group.input_tokens),
+            short_number(group.output_tokens),
+            number_text(group.limited) if group.endpoint == "chat" else "-",
         )
         for group in found.groups[:SHOWN]
     ]
     more = len(found.groups) - SHOWN
-    return [*grid(_HEADINGS, rows), *([f"  and {count(more)} more models"] if more > 0 else [])]
+    return [*grid(_HEADINGS, rows), *([f"  and {number_text(more)} more models"] if more > 0 else [])]
 
 
 def _sizes(found: Inspection) -> Iterator[str]:
     if found.largest is None:
         return
     yield (
-        f"Tokens, roughly: {short(found.input_tokens)} input, {short(found.output_tokens)} output. Input is judged by "
-        f"its characters; an answer is taken for {OUTPUT:.0f} tokens, or for max_tokens where that is less."
+        f"Tokens, roughly: {short_number(found.input_tokens)} input, {short_number(found.output_tokens)} output. "
+        f"Input is judged by its characters; an answer is taken for {OUTPUT:.0f} tokens, "
+        "or for max_tokens where that is less."
     )
     row = found.largest
     yield (
-        f"Largest row: {found.unit} {row.line} ({printable(row.custom_id)}) with some {short(row.input_tokens)} "
-        f"input tokens in {count(row.bytes)} bytes."
+        f"Largest row: {found.unit} {row.line} ({printable_text(row.custom_id)}) with some "
+        f"{short_number(row.input_tokens)} input tokens in {number_text(row.bytes)} bytes."
     )
 
 
 def _bad_lines(found: Inspection) -> Iterator[str]:
     if not found.bad:
         return
-    yield f"Bad {found.unit}s, {count(found.bad)} in all:"
-    yield from table([(f"{found.unit} {bad.line}", printable(bad.reason)) for bad in found.bad_lines[:SHOWN]])
+    yield f"Bad {found.unit}s, {number_text(found.bad)} in all:"
+    yield from table([(f"{found.unit} {bad.line}", printable_text(bad.reason)) for bad in found.bad_lines[:SHOWN]])
     if found.bad > SHOWN:
         yield f"The first {SHOWN} are shown; by reason:"
-        yield from table([(count(lines), printable(reason)) for reason, lines in list(found.reasons.items())[:SHOWN]])
+        yield from table(
+            [(number_text(lines), printable_text(reason)) for reason, lines in list(found.reasons.items())[:SHOWN]]
+        )
         if len(found.reasons) > SHOWN:
-            yield f"  and {count(len(found.reasons) - SHOWN)} more reasons, with --json"
+            yield f"  and {number_text(len(found.reasons) - SHOWN)} more reasons, with --json"
 
 
 def _duplicates(found: Inspection) -> Iterator[str]:
     if not found.duplicates:
         return
     yield (
-        f"The same custom_id on several lines: {counted(found.duplicate_ids, 'id')} on {count(found.duplicate_lines)} "
-        "lines. All are sent, and told apart by line number:"
+        f"The same custom_id on several lines: {count_text(found.duplicate_ids, 'id')} on "
+        f"{number_text(found.duplicate_lines)} lines. All are sent, and told apart by line number:"
     )
-    yield from table([(printable(each.custom_id), _places(each)) for each in found.duplicates])
+    yield from table([(printable_text(each.custom_id), _places(each)) for each in found.duplicates])
     if found.duplicate_ids > len(found.duplicates):
-        yield f"  and {count(found.duplicate_ids - len(found.duplicates))} more ids"
+        yield f"  and {number_text(found.duplicate_ids - len(found.duplicates))} more ids"
 
 
 def _places(each: Duplicate) -> str:
     more = each.count - len(each.lines)
-    return f"lines {', '.join(map(str, each.lines))}{f' and {count(more)} more' if more else ''}"
+    return f"lines {', '.join(map(str, each.lines))}{f' and {number_text(more)} more' if more else ''}"
 
 
 def _next(found: Inspection, command: str) -> str:

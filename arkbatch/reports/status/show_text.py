@@ -9,7 +9,7 @@ import msgspec
 import orjson
 from msgspec import Struct
 
-from arkbatch.core.text import count, duration, printable
+from arkbatch.core.text import duration_text, number_text, printable_text
 from arkbatch.core.types import Attempt, Before
 from arkbatch.journal.record_format import ErrorPart
 from arkbatch.protocol.tool_calls import wishes
@@ -56,7 +56,7 @@ def show_text(found: ShownRows, run_dir: str) -> str:
     blocks = ["\n".join(_row(row, run_dir)) for row in found.rows]
     if found.more:
         blocks.append(f"More rows have this name; the first {len(found.rows)} are shown.")
-    return printable("\n\n".join(blocks))
+    return printable_text("\n\n".join(blocks))
 
 
 def _row(row: Shown, run_dir: str) -> Iterator[str]:
@@ -81,7 +81,7 @@ def _row(row: Shown, run_dir: str) -> Iterator[str]:
 def _state(row: Shown, record: _Record | None) -> str:
     if record is None:
         return f"{UNDONE}, it has no record yet. Run again to send it."
-    calls = f"{count(record.attempts)} call{'' if record.attempts == 1 else 's'}, {duration(record.seconds)}"
+    calls = f"{number_text(record.attempts)} call{'' if record.attempts == 1 else 's'}, {duration_text(record.seconds)}"
     again = " Run again to send it." if row.state == INTERRUPTED else ""
     return f"{row.state}, {calls if record.attempts else 'never sent'}.{again}"
 
@@ -103,7 +103,7 @@ def _history(record: _Record) -> Iterator[str]:
         yield from grid(_CALL_HEADINGS, [_call(call) for call in record.calls])
     unlisted = record.attempts - sum(before.attempts for before in record.before) - len(record.calls)
     if unlisted > 0:
-        yield f"  {count(unlisted)} calls before the last one are not listed"
+        yield f"  {number_text(unlisted)} calls before the last one are not listed"
 
 
 def _tools(messages: list[dict[str, Any]]) -> Iterator[str]:
@@ -120,7 +120,7 @@ def _tools(messages: list[dict[str, Any]]) -> Iterator[str]:
 def _earlier(before: Before) -> tuple[str, ...]:
     why = f"{before.kind} ({before.code})" if before.code else before.kind
     how = "interrupted" if before.interrupted else "failed"
-    return f"{how}: {why}", f"{count(before.attempts)} calls", before.model, tokens_text(before.usage)
+    return f"{how}: {why}", f"{number_text(before.attempts)} calls", before.model, tokens_text(before.usage)
 
 
 def _call(call: Attempt) -> tuple[str, ...]:
@@ -156,4 +156,4 @@ def _pretty(value: Any) -> str:
 def _shortened(text: str) -> str:
     more = len(text) - _KEPT
     said = indent(text[:_KEPT], "  ")
-    return f"{said}\n  ... and {count(more)} more characters, with --json" if more > 0 else said
+    return f"{said}\n  ... and {number_text(more)} more characters, with --json" if more > 0 else said

@@ -6,7 +6,7 @@ from typing import Any
 
 from arkbatch.core.language import Language
 from arkbatch.core.steered import Steered
-from arkbatch.core.text import count, duration, printable, short
+from arkbatch.core.text import duration_text, number_text, printable_text, short_number
 from arkbatch.journal.ledger import Tally
 from arkbatch.journal.run_directory import SessionInfo
 from arkbatch.limits.pace_file import PaceNote
@@ -35,7 +35,7 @@ def status_text(status: Status, language: Language = Language.ENGLISH) -> str:
     facts = [(say(label), value) for label, value in _facts(status, language) if value]
     failures = [line for note in status.failures[:SHOWN] for line in _failure(note, status.run_dir, language)]
     usage = [_model(tally, language) for tally in status.models]
-    return printable(
+    return printable_text(
         "\n".join(
             [
                 _headline(status, language),
@@ -75,8 +75,8 @@ def _headline(status: Status, language: Language) -> str:
 def _facts(status: Status, language: Language) -> Iterator[tuple[str, str]]:
     """Yield what there is to say, by label; what is empty is left out."""
     say = language.say
-    of = f"{count(status.rows)}{_limited(status)}"
-    done, failed, left = count(status.done), count(status.failed), count(status.left)
+    of = f"{number_text(status.rows)}{_limited(status)}"
+    done, failed, left = number_text(status.done), number_text(status.failed), number_text(status.left)
     yield (
         "rows",
         say("{done} done, {failed} failed, {left} left of {rows}", done=done, failed=failed, left=left, rows=of),
@@ -105,7 +105,7 @@ def _limited(status: Status) -> str:
     if status.row_limit is None:
         return ""
     beyond = status.done + status.failed + status.left - status.rows
-    return f" (--limit; {count(beyond)} more ended beyond it)" if beyond > 0 else " (--limit)"
+    return f" (--limit; {number_text(beyond)} more ended beyond it)" if beyond > 0 else " (--limit)"
 
 
 def stragglers_text(status: Status, language: Language = Language.ENGLISH) -> str:
@@ -114,23 +114,23 @@ def stragglers_text(status: Status, language: Language = Language.ENGLISH) -> st
         language.say(
             "row {row} for {silent} (usually {usual})",
             row=each.row,
-            silent=duration(each.seconds),
-            usual=duration(each.usual),
+            silent=duration_text(each.seconds),
+            usual=duration_text(each.usual),
         )
         for each in status.stragglers
     ]
     more = status.straggling - len(said)
-    return ", ".join([*said, language.say("{number} more", number=count(more))] if more > 0 else said)
+    return ", ".join([*said, language.say("{number} more", number=number_text(more))] if more > 0 else said)
 
 
 def _speed(speed: Speed, language: Language) -> str:
     if not speed.rows_per_minute:
         return language.say("no row has ended in the last minute")
-    rows, tokens = short(speed.rows_per_minute), short(speed.tokens_per_minute)
+    rows, tokens = short_number(speed.rows_per_minute), short_number(speed.tokens_per_minute)
     said = language.say("{rows} rows and {tokens} tokens a minute", rows=rows, tokens=tokens)
     if speed.seconds_left is None:
         return said
-    return said + language.say("; about {time} left", time=duration(speed.seconds_left))
+    return said + language.say("; about {time} left", time=duration_text(speed.seconds_left))
 
 
 def _limits(limits: dict[str, Any]) -> str:
@@ -140,9 +140,9 @@ def _limits(limits: dict[str, Any]) -> str:
 
 def pace_text(note: PaceNote, *, over: bool) -> str:
     """Where it stands, and why it last changed. Once a run is over it no longer matters whether the service is away."""
-    away = f"; {note.away} ({duration(note.away_seconds)})" if note.away and not over else ""
+    away = f"; {note.away} ({duration_text(note.away_seconds)})" if note.away and not over else ""
     found = [
-        f"{short(note.rpm)} requests a minute" if note.rpm else "",
+        f"{short_number(note.rpm)} requests a minute" if note.rpm else "",
         f"{note.concurrency} calls at once" if note.concurrency else "",
     ]
     if not any(found):
@@ -157,11 +157,11 @@ def _model(tally: Tally, language: Language) -> tuple[str, ...]:
         language.say("(bad lines, never sent)") if never_sent else tally.model or language.say("(no answer)"),
         tally.endpoint,
         tally.service_tier,
-        count(tally.succeeded),
-        count(tally.failed),
-        count(tally.attempts),
-        *(count(tally.usage[meter]) if tally.usage.get(meter) else "" for meter in _METERS),
-        count(thrown) if (thrown := tally.discarded.get("input", 0) + tally.discarded.get("output", 0)) else "",
+        number_text(tally.succeeded),
+        number_text(tally.failed),
+        number_text(tally.attempts),
+        *(number_text(tally.usage[meter]) if tally.usage.get(meter) else "" for meter in _METERS),
+        number_text(thrown) if (thrown := tally.discarded.get("input", 0) + tally.discarded.get("output", 0)) else "",
     )
 
 
@@ -169,7 +169,7 @@ def _failure(note: FailureNote, run_dir: str, language: Language) -> Iterator[st
     said = kind_text(note.kind, language)
     name = f"{said} ({note.code})" if note.code else said
     sample = " ".join(note.sample.split())
-    of = language.say("{rows} {kind}, such as row {row}", rows=count(note.rows), kind=name, row=note.sample_row)
+    of = language.say("{rows} {kind}, such as row {row}", rows=number_text(note.rows), kind=name, row=note.sample_row)
     yield f"  {of}{f': {sample}' if sample else ''}"
     yield f"      {language.say('What to do:')} {advice(note.kind, run_dir, language)}"
 
@@ -187,7 +187,7 @@ def _session(session: SessionInfo, status: Status, language: Language) -> tuple[
         str(session.number),
         session.command,
         _moment(session.began_at),
-        duration(session.seconds) if session.ended_at else "",
+        duration_text(session.seconds) if session.ended_at else "",
         language.say(session.ending or ("running" if running else "killed, or the disk was full")),
     )
 
@@ -215,4 +215,4 @@ def _section(title: str, lines: list[str]) -> list[str]:
 
 
 def _more(number: int, words: str, language: Language) -> list[str]:
-    return [f"  {language.say(words, number=count(number))}"] if number > 0 else []
+    return [f"  {language.say(words, number=number_text(number))}"] if number > 0 else []

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from arkbatch.core.job import Job
 from arkbatch.core.language import Language
-from arkbatch.core.text import count, display_width, duration, padded, printable
+from arkbatch.core.text import display_width, duration_text, number_text, padded_text, printable_text
 from arkbatch.core.types import ASSUMED, CONTRADICTORY, REPORTED_TICKS, TICKS_PER_USD, UNCOUNTED
 from arkbatch.monitor.progress import FoundRows
 from arkbatch.pricing.amounts import Money, shown
@@ -45,8 +45,8 @@ def found_line(found: FoundRows, language: Language = Language.ENGLISH) -> str:
         "Resuming {run_dir}: {done} done, {failed} failed, {left} left.",
         run_dir=found.run_dir,
         done=language.say_count(found.done, "row"),
-        failed=count(found.failed),
-        left=count(found.left),
+        failed=number_text(found.failed),
+        left=number_text(found.left),
     )
     return resuming + (_changes(found, language) or language.say(" Nothing changed since the last session."))
 
@@ -57,7 +57,8 @@ def _changes(found: FoundRows, language: Language) -> str:
 
 def _retry_line(found: FoundRows, language: Language) -> str:
     unsent = (
-        f"\n  {count(found.unsent)} more were never sent, and the input has changed since: run it again with --rebase."
+        f"\n  {number_text(found.unsent)} more were never sent, and the input has changed since: "
+        "run it again with --rebase."
         if found.unsent
         else ""
     )
@@ -67,8 +68,8 @@ def _retry_line(found: FoundRows, language: Language) -> str:
         return language.say(none, rows=rows, run_dir=found.run_dir)
     retrying = language.say(
         "Retrying {rows} of {failed} failed rows in {run_dir}.",
-        rows=count(found.to_send),
-        failed=count(found.failed),
+        rows=number_text(found.to_send),
+        failed=number_text(found.failed),
         run_dir=found.run_dir,
     )
     return f"{retrying}{unsent}{_changes(found, language)}"
@@ -82,11 +83,11 @@ def summary_text(summary: Summary, next_command: str, language: Language = Langu
         lines.append(_labelled("Reason:", summary.halt.message, language))
         advice = language.say(summary.halt.advice)
         lines += [_labelled("What to do:", advice, language)] if advice else []
-    return printable("\n".join([*lines, language.say_next(next_command)]))
+    return printable_text("\n".join([*lines, language.say_next(next_command)]))
 
 
 def _labelled(label: str, text: str, language: Language) -> str:
-    return f"{padded(language.say(label), len('What to do:'))} {text}"
+    return f"{padded_text(language.say(label), len('What to do:'))} {text}"
 
 
 def _facts(summary: Summary, language: Language) -> Iterator[tuple[str, str]]:
@@ -97,20 +98,23 @@ def _facts(summary: Summary, language: Language) -> Iterator[tuple[str, str]]:
         "rows",
         say(
             "{done} succeeded, {failed} failed, {left} left",
-            done=count(summary.succeeded),
-            failed=count(summary.failed),
-            left=count(summary.left),
+            done=number_text(summary.succeeded),
+            failed=number_text(summary.failed),
+            left=number_text(summary.left),
         ),
     )
-    yield "failures", ", ".join(f"{count(rows)} {kind_text(kind, language)}" for kind, rows in summary.failures.items())
+    yield (
+        "failures",
+        ", ".join(f"{number_text(rows)} {kind_text(kind, language)}" for kind, rows in summary.failures.items()),
+    )
     yield "ended with", counts_text(summary.finish_reasons)
     yield "tokens", tokens_text(summary.usage, language)
     yield "discarded", tokens_text(summary.discarded, language)
     yield "cost", spent_text(_cost(summary), simulated=summary.simulated, language=language)
     yield "reported", reported_text(summary.usage)
     recorded = language.say_count(summary.session["recorded"], "row")
-    yield "time", say("{time} ({rows} in this session)", time=duration(summary.seconds), rows=recorded)
-    yield "away", say("the service was away for {time}", time=duration(away)) if away else ""
+    yield "time", say("{time} ({rows} in this session)", time=duration_text(summary.seconds), rows=recorded)
+    yield "away", say("the service was away for {time}", time=duration_text(away)) if away else ""
     yield "asked again", _hedged_text(summary.session, language)
     yield "latency", f"p50 {summary.p50:.2f} s, p95 {summary.p95:.2f} s" if summary.p50 and summary.p95 else ""
     yield "streamed", _speeds_text(summary)
@@ -128,14 +132,14 @@ def kind_text(kind: str, language: Language) -> str:
 
 def counts_text(finish_reasons: dict[str, int]) -> str:
     """Return `stop 9,120, length 880`."""
-    return ", ".join(f"{reason} {count(rows)}" for reason, rows in finish_reasons.items())
+    return ", ".join(f"{reason} {number_text(rows)}" for reason, rows in finish_reasons.items())
 
 
 def _hedged_text(session: dict[str, int], language: Language) -> str:
     again = session.get("asked_again", 0)
     if not again:
         return ""
-    rows, won = language.say_count(again, "slow row"), count(session["second_won"])
+    rows, won = language.say_count(again, "slow row"), number_text(session["second_won"])
     return language.say("{rows}; the second call was quicker for {won}", rows=rows, won=won)
 
 
@@ -191,8 +195,8 @@ def tokens_text(usage: dict[str, int], language: Language = Language.ENGLISH) ->
     if not usage:
         return ""
     parts = [_meter(usage, "input", "cached", language), _meter(usage, "output", "reasoning", language)]
-    others = [f"{count(number)} {name}" for name, number in usage.items() if name not in NOT_LISTED and number]
-    assumed = [f"of these {count(usage[ASSUMED])} {ASSUMED}"] if usage.get(ASSUMED) else []
+    others = [f"{number_text(number)} {name}" for name, number in usage.items() if name not in NOT_LISTED and number]
+    assumed = [f"of these {number_text(usage[ASSUMED])} {ASSUMED}"] if usage.get(ASSUMED) else []
     notes = "".join(f"; {each}" for each in _usage_notes(usage))
     return ", ".join([*parts, *others, *assumed]) + notes
 
@@ -206,7 +210,7 @@ def _usage_notes(usage: dict[str, int]) -> Iterator[str]:
 
 
 def _replies(number: int) -> str:
-    return f"{count(number)} {'reply' if number == 1 else 'replies'}"
+    return f"{number_text(number)} {'reply' if number == 1 else 'replies'}"
 
 
 def reported_text(usage: dict[str, int]) -> str:
@@ -216,14 +220,14 @@ def reported_text(usage: dict[str, int]) -> str:
 
 
 def _meter(usage: dict[str, int], name: str, part: str, language: Language) -> str:
-    inner = f" ({count(usage[part])} {language.say(part)})" if usage.get(part) else ""
-    return f"{count(usage.get(name, 0))} {language.say(name)}{inner}"
+    inner = f" ({number_text(usage[part])} {language.say(part)})" if usage.get(part) else ""
+    return f"{number_text(usage.get(name, 0))} {language.say(name)}{inner}"
 
 
 def table(rows: Sequence[tuple[str, ...]], indent: str = "  ") -> list[str]:
     """Lines with their columns aligned."""
     widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)] if rows else []
     return [
-        indent + "  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        indent + "  ".join(padded_text(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
