@@ -12,7 +12,7 @@ from arkbatch.batch_jobs.parcel_context import ParcelContext, cause_of
 from arkbatch.batch_jobs.parcel_rows import rows_of
 from arkbatch.batch_jobs.service import ServiceRefused
 from arkbatch.batch_jobs.wire_lines import read_output_line, read_wire_id
-from arkbatch.core.text import counted
+from arkbatch.core.text import count_text
 from arkbatch.core.types import Cause, Failure, Kind
 from arkbatch.journal.journal import end_of_lines
 from arkbatch.journal.run_directory import FAILURES
@@ -123,7 +123,7 @@ class ParcelCollecting:
             pairs = ", ".join(f"{name} {summed[name]:,} and {told[name]:,}" for name in told)
             self._context.detail(
                 f"parcel {parcel.number}: the tokens of its lines and those that the provider counts differ ({pairs}); "
-                "the lines are counted"
+                "the lines are count_text"
             )
 
     def _explain_failure(self, parcel: Parcel) -> None:
@@ -161,7 +161,7 @@ class ParcelCollecting:
 def _summary_of(parcel: Parcel, merged: MergedLines) -> str:
     is_refused = parcel.state == FAILED and merged.missing == parcel.cut.rows - merged.failed
     odd = [
-        counted(count, what)
+        count_text(count, what)
         for count, what in (
             (0 if is_refused or parcel.bad_lines else merged.missing, "row without a line"),
             (merged.doubled, "doubled line"),

@@ -20,7 +20,7 @@ from arkbatch.batch_jobs.parcel_journal import sha256_of
 from arkbatch.batch_jobs.parcel_rows import ParcelCutter
 from arkbatch.batch_jobs.service import BatchState, RemoteFile, ServiceRefused
 from arkbatch.batch_jobs.wire_lines import read_output_line, read_wire_id
-from arkbatch.core.text import counted
+from arkbatch.core.text import count_text
 from arkbatch.core.types import Cause, Kind, Row
 from arkbatch.engine.cost_limit import plain
 from arkbatch.rows.source import reader_of
@@ -72,7 +72,7 @@ class ParcelRebuilding:
             self._write_down(unknown)
             self._take_back_others()
             self._journal.note_completeness()
-            self._context.say(f"{counted(len(found), 'parcel')} of this run found at the provider")
+            self._context.say(f"{count_text(len(found), 'parcel')} of this run found at the provider")
 
     def _take_back_others(self) -> None:
         """Free the rows of parcels that the provider does not have: they were merged before, or never sent."""

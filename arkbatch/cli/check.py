@@ -50,7 +50,7 @@ def command(input_: str, *, as_json: bool, **flags: Any) -> int:
     from arkbatch.core.errors import UsageError
     from arkbatch.core.text import printable_json
     from arkbatch.pricing.run_price_file import book_of_job
-    from arkbatch.reports.status.check import inspect
+    from arkbatch.reports.status.check import inspect_input
     from arkbatch.reports.status.check_text import inspection_text
 
     job = job_from(input_, {**flags, "dry_run": True})
@@ -58,7 +58,7 @@ def command(input_: str, *, as_json: bool, **flags: Any) -> int:
         raise UsageError("check reads the input twice: save standard input to a file first")
     book_of_job(job)  # a mistake in the prices is met now, not when the run begins
     with _bar() as bar:
-        found = inspect(job, bar.reset, bar.update)
+        found = inspect_input(job, bar.reset, bar.update)
     click.echo(printable_json(msgspec.json.encode(found)) if as_json else inspection_text(found, _run(input_, flags)))
     return found.exit_code
 

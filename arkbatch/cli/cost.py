@@ -102,10 +102,10 @@ def _print_costs(
     costs = costs_of(*run_dirs)
     if compare:
         other = costs_of(compare)
-        both = {"run": costs.plain(), "other": other.plain()}
+        both = {"run": costs.to_builtins(), "other": other.to_builtins()}
         click.echo(printable_json(orjson.dumps(both)) if as_json else compared_text(costs, other))
     elif as_json:
-        click.echo(printable_json(orjson.dumps(costs.plain())))
+        click.echo(printable_json(orjson.dumps(costs.to_builtins())))
     else:
         click.echo(costs_csv(costs) if as_csv else costs_text(costs), nl=not as_csv)
 
@@ -128,6 +128,6 @@ def _print_reconciliation(
 
     found = read_reconciliation(run_dirs, bill, key, reprice=reprice, prices=file)
     if as_json:
-        click.echo(printable_json(orjson.dumps(found.plain())))
+        click.echo(printable_json(orjson.dumps(found.to_builtins())))
     else:
         click.echo(reconciliation_csv(found) if as_csv else reconciliation_text(found), nl=not as_csv)

@@ -32,12 +32,12 @@ def command(run_dir: str, output: str | None, *, open_: bool, as_json: bool) -> 
     from arkbatch.journal.run_directory import RunDirectory, replace_file
     from arkbatch.reports.page.page import page_data, render
     from arkbatch.reports.page.timeline import Follower
-    from arkbatch.reports.status.find_run import readable
+    from arkbatch.reports.status.find_run import explain_unreadable
     from arkbatch.reports.status.status import read_status
 
     status = read_status(run_dir, time.time)
     follower = Follower(RunDirectory(Path(run_dir)))
-    with readable(Path(run_dir)):
+    with explain_unreadable(Path(run_dir)):
         follower.read_on()
     data = page_data(status, follower.timeline, time.time)
     if as_json:

@@ -22,10 +22,10 @@ def command(run_dir: str, name: str, *, as_json: bool) -> None:
 
     merge_shards(run_dir)
     from arkbatch.core.text import printable_json
-    from arkbatch.reports.status.show import show
+    from arkbatch.reports.status.show import find_rows
     from arkbatch.reports.status.show_text import show_text
 
-    found = show(run_dir, name)
+    found = find_rows(run_dir, name)
     if as_json:
         for row in found.rows:
             click.echo(printable_json(row.to_json()))

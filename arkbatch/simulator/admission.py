@@ -13,9 +13,9 @@ import orjson
 from aiohttp import web
 
 from arkbatch.simulator import faults, incoming, models, refusals
-from arkbatch.simulator.batch import BatchLine, misplaced
+from arkbatch.simulator.batch import BatchQueue, wrong_lane
 from arkbatch.simulator.call import SimulatedCall
-from arkbatch.simulator.chance import fingerprint, luck
+from arkbatch.simulator.chance import fingerprint, random_for
 from arkbatch.simulator.counters import Counters
 from arkbatch.simulator.endpoints import Asked, SimulatedEndpoint
 from arkbatch.simulator.keys import Keys
@@ -38,7 +38,7 @@ class RequestAdmission:
         settings: Settings,
         counters: Counters,
         limits: AccountLimits,
-        line: BatchLine,
+        line: BatchQueue,
         *,
         keys: Keys,
         wall: Callable[[], float],
@@ -50,34 +50,34 @@ class RequestAdmission:
         self._keys = keys
         self._wall = wall
 
-    async def asked(self, endpoint: SimulatedEndpoint, call: SimulatedCall) -> Asked | Refusal | TurnedAway:
-        body = await self.body(call)
+    async def check_request(self, endpoint: SimulatedEndpoint, call: SimulatedCall) -> Asked | Refusal | TurnedAway:
+        body = await self.read_body(call)
         if isinstance(body, Refusal):
             return body
-        if refusal := misplaced(call.model, self._settings, batch=endpoint.batch):
+        if refusal := wrong_lane(call.model, self._settings, batch=endpoint.batch):
             return refusal
         raw, seal = await call.http.read(), None
         if turned_away := self._turned_away(endpoint, call):
             return turned_away
         if call.http.headers.get("x-is-encrypted") == "true":
-            opened = self._opened(endpoint, call, body)
+            opened = self._open_sealed(endpoint, call, body)
             if isinstance(opened, Refusal):
                 return opened
             body, seal = opened
             raw = orjson.dumps(body)
         if refusal := endpoint.check(body):
             return refusal
-        if call.admitted and (away := self._limits.tokens(call.model, endpoint.input_tokens(body), call.at)):
+        if call.admitted and (away := self._limits.count_tokens(call.model, endpoint.input_tokens(body), call.at)):
             return away
         return self._with_fault(call, body, raw, seal)
 
-    async def body(self, call: SimulatedCall) -> Body | Refusal:
+    async def read_body(self, call: SimulatedCall) -> Body | Refusal:
         """What was sent, if it came with a key and names a model that exists."""
         authorization = call.http.headers.get("Authorization", "")
-        if refusal := self._keys.refused(authorization, self._wall()):
+        if refusal := self._keys.check_key(authorization, self._wall()):
             return refusal
         try:
-            body = incoming.parsed(await call.http.read())
+            body = incoming.parse_request(await call.http.read())
         except web.HTTPRequestEntityTooLarge:
             return refusals.TOO_LARGE
         except web.RequestPayloadError:  # such as a body that is not the gzip it says it is
@@ -85,9 +85,9 @@ class RequestAdmission:
         if isinstance(body, Refusal):
             return body
         call.model = body["model"]
-        if not models.exists(call.model, self._settings.models):
+        if not models.model_exists(call.model, self._settings.models):
             return refusals.NO_SUCH_MODEL
-        return self._keys.refused_for(authorization, call.model) or body
+        return self._keys.check_key_for_model(authorization, call.model) or body
 
     @cached_property
     def vault(self) -> "Vault | Refusal":
@@ -102,26 +102,28 @@ class RequestAdmission:
         """The limits of online calls mean nothing to the batch lane, which has a line instead."""
         if endpoint.batch:
             return self._line.turned_away()
-        turned_away = self._limits.request(call.model, call.at)
+        turned_away = self._limits.count_request(call.model, call.at)
         call.admitted = turned_away is None
         return turned_away
 
-    def _opened(self, endpoint: SimulatedEndpoint, call: SimulatedCall, body: Body) -> "tuple[Body, Seal] | Refusal":
+    def _open_sealed(
+        self, endpoint: SimulatedEndpoint, call: SimulatedCall, body: Body
+    ) -> "tuple[Body, Seal] | Refusal":
         if not endpoint.seals:
-            return refusals.unsupported("x-is-encrypted")
-        return self.vault if isinstance(self.vault, Refusal) else self.vault.opened(body, call.http.headers)
+            return refusals.unsupported_parameter("x-is-encrypted")
+        return self.vault if isinstance(self.vault, Refusal) else self.vault.open_body(body, call.http.headers)
 
     def _with_fault(self, call: SimulatedCall, body: Body, raw: bytes, seal: "Seal | None") -> Asked | Refusal:
         of = fingerprint(body, self._settings.seed)
-        call.attempt = self._counters.attempt(of)
+        call.attempt = self._counters.count_attempt(of)
         fault = faults.asked_for(raw, call.attempt)
         if fault is None and self._settings.faults:
-            fault = faults.drawn(self._settings.faults, luck(of, call.attempt).random())
+            fault = faults.draw_fault(self._settings.faults, random_for(of, call.attempt).random())
         if isinstance(fault, Refusal):
             return fault
-        return Asked(body, of, fault, None if seal is None else self._closing(seal, fault))
+        return Asked(body, of, fault, None if seal is None else self._reply_sealer(seal, fault))
 
-    def _closing(self, seal: "Seal", fault: str | None) -> Callable[[str], str]:
-        from arkbatch.simulator.sealed import closing
+    def _reply_sealer(self, seal: "Seal", fault: str | None) -> Callable[[str], str]:
+        from arkbatch.simulator.sealed import reply_sealer
 
-        return closing(seal, self._settings.blobs, fault)
+        return reply_sealer(seal, self._settings.blobs, fault)

@@ -1,5 +1,5 @@
 """What a chat model says, and how Ark wraps it. Depends on the request and on its luck; knows no time and no
-connection. What is said (`ModelAnswer`) and how it is written (`completion`) are apart, because an answer can be
+connection. What is said (`ModelAnswer`) and how it is written (`chat_completion`) are apart, because an answer can be
 written in more than one way.
 """
 
@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from arkbatch.simulator import models, phrases, shapes, tokens, toolcalls
-from arkbatch.simulator.chance import luck
+from arkbatch.simulator.chance import random_for
 
 CACHE_FROM = 256  # a system prompt this long is taken to have been seen before
 CACHE_STEP = 64
@@ -33,17 +33,18 @@ class ModelAnswer(Struct, frozen=True, gc=False):
     cached: int
 
 
-def chat(body: dict[str, Any], of: bytes, *, again: bool = False) -> ModelAnswer:
-    """The answer to a body that `checks.chat` let pass. `of` is the request's fingerprint; `again`: tools are called
-    although their results are there.
+def answer_chat(body: dict[str, Any], of: bytes, *, again: bool = False) -> ModelAnswer:
+    """Answer a body that `checks.check_chat` let pass.
+
+    of: the request's fingerprint; again: call tools although their results are there
     """
-    chance = luck(of)
+    chance = random_for(of)
     model = models.chat_model(body["model"])
     prompt = last_words(body["messages"])
-    thought = _thought(prompt, models.effort(model, body), chance)
-    calls = toolcalls.wanted(body, chance, again=again)
-    content = "" if calls else _content(body, prompt, chance)
-    spoken = tokens.of_text(content) + sum(tokens.of_text(str(call["function"])) for call in calls)
+    thought = _reasoning_text(prompt, models.thinking_effort(model, body), chance)
+    calls = toolcalls.choose_calls(body, chance, again=again)
+    content = "" if calls else _answer_text(body, prompt, chance)
+    spoken = tokens.text_tokens(content) + sum(tokens.text_tokens(str(call["function"])) for call in calls)
     answer = ModelAnswer(
         model=model,
         content=content,
@@ -51,20 +52,22 @@ def chat(body: dict[str, Any], of: bytes, *, again: bool = False) -> ModelAnswer
         tool_calls=calls,
         finish="tool_calls" if calls else "stop",
         input=input_tokens(body),
-        output=tokens.of_text(thought) + spoken,
-        reasoning=tokens.of_text(thought),
-        cached=_cached(body["messages"]),
+        output=tokens.text_tokens(thought) + spoken,
+        reasoning=tokens.text_tokens(thought),
+        cached=_cached_tokens(body["messages"]),
     )
-    return _limited(answer, body)
+    return _limit_tokens(answer, body)
 
 
 def input_tokens(body: dict[str, Any]) -> int:
     tools = body.get("tools")
-    declared = tokens.of_text(orjson.dumps(tools).decode()) if tools else 0
-    return models.overhead(models.chat_model(body["model"])) + tokens.of_messages(body["messages"]) + declared
+    declared = tokens.text_tokens(orjson.dumps(tools).decode()) if tools else 0
+    return (
+        models.overhead_tokens(models.chat_model(body["model"])) + tokens.messages_tokens(body["messages"]) + declared
+    )
 
 
-def struck(answer: ModelAnswer, fault: str | None) -> ModelAnswer:
+def apply_fault(answer: ModelAnswer, fault: str | None) -> ModelAnswer:
     """The answer as a fault of the menu leaves it; faults that do not concern answers leave it alone."""
     match fault:
         case "empty":
@@ -74,14 +77,14 @@ def struck(answer: ModelAnswer, fault: str | None) -> ModelAnswer:
         case "off_schema" if answer.content:
             return replace(answer, content='{"off_schema": true}')
         case "bad_arguments" | "unknown_tool":
-            return replace(answer, tool_calls=[toolcalls.spoiled(call, fault) for call in answer.tool_calls])
+            return replace(answer, tool_calls=[toolcalls.spoil_call(call, fault) for call in answer.tool_calls])
         case "length":
-            return _cut(answer, max(1, (answer.output - answer.reasoning) // 2))
+            return _cut_content(answer, max(1, (answer.output - answer.reasoning) // 2))
         case _:
             return answer
 
 
-def completion(answer: ModelAnswer, request_id: str, created: int) -> dict[str, Any]:
+def chat_completion(answer: ModelAnswer, request_id: str, created: int) -> dict[str, Any]:
     """The answer as one chat completion object."""
     message: dict[str, Any] = {"role": "assistant", "content": answer.content}
     if answer.thought:
@@ -98,11 +101,11 @@ def completion(answer: ModelAnswer, request_id: str, created: int) -> dict[str, 
         "model": answer.model,
         "service_tier": "default",
         "object": "chat.completion",
-        "usage": usage(answer),
+        "usage": usage_object(answer),
     }
 
 
-def usage(answer: ModelAnswer) -> dict[str, Any]:
+def usage_object(answer: ModelAnswer) -> dict[str, Any]:
     return {
         "completion_tokens": answer.output,
         "prompt_tokens": answer.input,
@@ -121,49 +124,49 @@ def last_words(messages: list[dict[str, Any]]) -> str:
     return " ".join(part["text"] for part in content if part["type"] == "text")
 
 
-def _thought(prompt: str, effort: str, chance: Random) -> str:
+def _reasoning_text(prompt: str, effort: str, chance: Random) -> str:
     if effort == "none":
         return ""
-    return phrases.thoughts(prompt, round(_THOUGHTS[effort] * (0.5 + chance.random())), chance)
+    return phrases.reasoning_words(prompt, round(_THOUGHTS[effort] * (0.5 + chance.random())), chance)
 
 
-def _content(body: dict[str, Any], prompt: str, chance: Random) -> str:
-    text = phrases.answer(prompt, toolcalls.results(body["messages"]), chance)
+def _answer_text(body: dict[str, Any], prompt: str, chance: Random) -> str:
+    text = phrases.answer_words(prompt, toolcalls.tool_results(body["messages"]), chance)
     wanted = body.get("response_format", {"type": "text"})
     if wanted["type"] == "json_object":
         return orjson.dumps({"simulated": True, "answer": text}).decode()
     if wanted["type"] == "json_schema":
-        return orjson.dumps(shapes.fitting(wanted["json_schema"]["schema"], chance)).decode()
-    for stop in _stops(body):
+        return orjson.dumps(shapes.fit_schema(wanted["json_schema"]["schema"], chance)).decode()
+    for stop in _stop_words(body):
         text = text.partition(stop)[0]
     return text
 
 
-def _stops(body: dict[str, Any]) -> list[str]:
+def _stop_words(body: dict[str, Any]) -> list[str]:
     stop = body.get("stop", [])
     return [word for word in ([stop] if isinstance(stop, str) else stop) if word]
 
 
-def _cached(messages: list[dict[str, Any]]) -> int:
+def _cached_tokens(messages: list[dict[str, Any]]) -> int:
     """Tokens of the system prompt, in whole steps, when it is long enough to be worth a cache."""
     head = messages[0]
     if head["role"] != "system" or len(messages) == 1:
         return 0
-    count = tokens.of_messages([head])
+    count = tokens.messages_tokens([head])
     return count // CACHE_STEP * CACHE_STEP if count >= CACHE_FROM else 0
 
 
-def _limited(answer: ModelAnswer, body: dict[str, Any]) -> ModelAnswer:
+def _limit_tokens(answer: ModelAnswer, body: dict[str, Any]) -> ModelAnswer:
     """`max_tokens` limits what is said; `max_completion_tokens` the thoughts as well."""
     if "max_completion_tokens" in body:
         allowed = body["max_completion_tokens"]
         if allowed < answer.reasoning:
-            return _cut(_thought_cut(answer, allowed), 0)
-        return _cut(answer, allowed - answer.reasoning)
-    return _cut(answer, body.get("max_tokens", DEFAULT_MAX_TOKENS))
+            return _cut_content(_thought_cut(answer, allowed), 0)
+        return _cut_content(answer, allowed - answer.reasoning)
+    return _cut_content(answer, body.get("max_tokens", DEFAULT_MAX_TOKENS))
 
 
-def _cut(answer: ModelAnswer, allowed: int) -> ModelAnswer:
+def _cut_content(answer: ModelAnswer, allowed: int) -> ModelAnswer:
     """At most so many tokens of content, with finish_reason `length` if that takes something away."""
     spoken = answer.output - answer.reasoning
     if spoken <= allowed:

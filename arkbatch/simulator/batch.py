@@ -16,14 +16,14 @@ from arkbatch.simulator.settings import Settings
 BATCH_ID = "ep-bi-"
 
 
-def misplaced(model: str, settings: Settings, *, batch: bool) -> Refusal | None:
+def wrong_lane(model: str, settings: Settings, *, batch: bool) -> Refusal | None:
     """Batch endpoints do not exist online, and nothing else exists on the batch lane."""
     if not settings.lanes or model.startswith(BATCH_ID) == batch:
         return None
     return refusals.NO_SUCH_MODEL
 
 
-class BatchLine:
+class BatchQueue:
     """First come, first served: `batch_slots` calls are worked on, the others wait, `batch_queue` of them at most."""
 
     def __init__(self, settings: Settings) -> None:
@@ -39,7 +39,7 @@ class BatchLine:
         return TurnedAway(refusals.OVERLOADED, seconds or 0, say=seconds is not None)
 
     @asynccontextmanager
-    async def turn(self, chance: Random) -> AsyncIterator[None]:
+    async def wait_turn(self, chance: Random) -> AsyncIterator[None]:
         """Lets a call pass after it got a slot and was held there for its time; the slot is its own to the end."""
         self._inside += 1
         try:

@@ -38,30 +38,30 @@ class BatchRoutes:
     def add_to(self, app: web.Application, base: str) -> None:
         """Routes for everything below one base path."""
         add = app.router.add_route
-        add("POST", base + "/files", self._keyed(self._upload))
-        add("GET", base + "/files", self._keyed(self._list_files))
-        add("GET", base + "/files/{id}", self._keyed(self._file))
-        add("GET", base + "/files/{id}/content", self._keyed(self._content))
-        add("DELETE", base + "/files/{id}", self._keyed(self._delete))
-        add("POST", base + "/batches", self._keyed(self._create))
-        add("GET", base + "/batches", self._keyed(self._list_batches))
-        add("GET", base + "/batches/{id}", self._keyed(self._batch))
-        add("POST", base + "/batches/{id}/cancel", self._keyed(self._cancel))
+        add("POST", base + "/files", self._with_key(self._upload_file))
+        add("GET", base + "/files", self._with_key(self._list_files))
+        add("GET", base + "/files/{id}", self._with_key(self._get_file))
+        add("GET", base + "/files/{id}/content", self._with_key(self._get_content))
+        add("DELETE", base + "/files/{id}", self._with_key(self._delete_file))
+        add("POST", base + "/batches", self._with_key(self._create_batch))
+        add("GET", base + "/batches", self._with_key(self._list_batches))
+        add("GET", base + "/batches/{id}", self._with_key(self._get_batch))
+        add("POST", base + "/batches/{id}/cancel", self._with_key(self._cancel_batch))
 
-    def _keyed(self, handler: Handler) -> Handler:
+    def _with_key(self, handler: Handler) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             if not request.headers.get("Authorization", "").startswith("Bearer "):
-                return _error(401, "invalid_api_key", "You did not provide an API key.")
+                return _error_response(401, "invalid_api_key", "You did not provide an API key.")
             return await handler(request)
 
         return handle
 
-    def _strikes(self, fault: str) -> bool:
+    def _fault_strikes(self, fault: str) -> bool:
         struck = self._chance.random() < self._settings.batch_faults.get(fault, 0.0)
         self.faults[fault] += struck
         return struck
 
-    async def _upload(self, request: web.Request) -> web.StreamResponse:
+    async def _upload_file(self, request: web.Request) -> web.StreamResponse:
         fields: dict[str, str] = {}
         id_, name = "", ""
         async for part in await request.multipart():
@@ -75,25 +75,27 @@ class BatchRoutes:
             else:
                 fields[part.name or ""] = await part.text()
         if not id_ or not fields.get("purpose"):
-            return _error(400, "invalid_request_error", "A file and its purpose are required.")
+            return _error_response(400, "invalid_request_error", "A file and its purpose are required.")
         expires = fields.get("expires_after[seconds]")
         file_ = self.store.add_file(id_, name, fields["purpose"], int(expires) if expires else None)
-        self.store.save()
+        self.store.save_state()
         self.calls["upload"] += 1
-        return breakage.hang_up(request) if self._strikes("lost_upload") else web.json_response(_file(file_))
+        return (
+            breakage.hang_up(request) if self._fault_strikes("lost_upload") else web.json_response(_file_object(file_))
+        )
 
     async def _list_files(self, request: web.Request) -> web.StreamResponse:
-        if self._strikes("poll_502"):
+        if self._fault_strikes("poll_502"):
             return breakage.bad_gateway()
         purpose = request.query.get("purpose")
         files = [file for file in self.store.state.files.values() if purpose in (None, file.purpose)]
-        return _page(request, [_file(file) for file in reversed(files)])
+        return _list_page(request, [_file_object(file) for file in reversed(files)])
 
-    async def _file(self, request: web.Request) -> web.StreamResponse:
+    async def _get_file(self, request: web.Request) -> web.StreamResponse:
         file = self.store.state.files.get(request.match_info["id"])
-        return _no_such("file") if file is None else web.json_response(_file(file))
+        return _no_such("file") if file is None else web.json_response(_file_object(file))
 
-    async def _content(self, request: web.Request) -> web.StreamResponse:
+    async def _get_content(self, request: web.Request) -> web.StreamResponse:
         file = self.store.state.files.get(request.match_info["id"])
         if file is None:
             return _no_such("file")
@@ -106,41 +108,45 @@ class BatchRoutes:
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         status = 206 if start else 200
         data = data[start:]
-        if data and self._strikes("torn_content"):
-            response = await breakage.half(request, data, headers, status)
-            breakage.close(request)
+        if data and self._fault_strikes("torn_content"):
+            response = await breakage.send_half(request, data, headers, status)
+            breakage.close_connection(request)
             return response
-        if data and self._strikes("cut_content"):  # a proxy that ends early and does not say so
+        if data and self._fault_strikes("cut_content"):  # a proxy that ends early and does not say so
             data = data[: len(data) * 2 // 3]
         return web.Response(body=data, status=status, headers=headers)
 
-    async def _delete(self, request: web.Request) -> web.StreamResponse:
+    async def _delete_file(self, request: web.Request) -> web.StreamResponse:
         id_ = request.match_info["id"]
         if not self.store.delete_file(id_):
             return _no_such("file")
         return web.json_response({"id": id_, "object": "file", "deleted": True})
 
-    async def _create(self, request: web.Request) -> web.StreamResponse:
+    async def _create_batch(self, request: web.Request) -> web.StreamResponse:
         body = orjson.loads(await request.read())
         file = self.store.state.files.get(body.get("input_file_id"))
         if file is None or self._is_late(file):
             said = f"Invalid 'input_file_id': cannot find file {body.get('input_file_id')}."
-            return _error(400, "invalid_request_error", said, "file_id")
+            return _error_response(400, "invalid_request_error", said, "file_id")
         endpoint = body.get("endpoint")
         if not isinstance(endpoint, str) or endpoint.removeprefix("/v1") not in ENDPOINTS:
-            return _error(400, "invalid_request_error", f"Invalid endpoint: {endpoint}.", "endpoint")
+            return _error_response(400, "invalid_request_error", f"Invalid endpoint: {endpoint}.", "endpoint")
         if not isinstance(body.get("completion_window"), str):
-            return _error(400, "invalid_request_error", "completion_window is required.", "completion_window")
-        batch = self.store.create(file.id, endpoint, body["completion_window"], body.get("metadata"))
+            return _error_response(400, "invalid_request_error", "completion_window is required.", "completion_window")
+        batch = self.store.create_batch(file.id, endpoint, body["completion_window"], body.get("metadata"))
         self.calls["create"] += 1
-        return breakage.hang_up(request) if self._strikes("lost_create") else web.json_response(self._shown(batch))
+        return (
+            breakage.hang_up(request)
+            if self._fault_strikes("lost_create")
+            else web.json_response(self._batch_object(batch))
+        )
 
     def _is_late(self, file: StoredFile) -> bool:
         is_struck = self._settings.batch_faults.get("late_file", 0.0) > Random(file.id).random()
         return is_struck and self._wall() < file.created_at + _LATE_FILE_SECONDS
 
     async def _list_batches(self, request: web.Request) -> web.StreamResponse:
-        if self._strikes("poll_502"):
+        if self._fault_strikes("poll_502"):
             return breakage.bad_gateway()
         seen_before = self._wall() - _SLOW_LIST_SECONDS
         batches = [
@@ -150,26 +156,26 @@ class BatchRoutes:
         ]
         if not self._settings.batch_faults.get("oldest_first"):
             batches.reverse()
-        return _page(request, [self._shown(self.store.look(batch.id) or batch) for batch in batches])
+        return _list_page(request, [self._batch_object(self.store.find_batch(batch.id) or batch) for batch in batches])
 
-    async def _batch(self, request: web.Request) -> web.StreamResponse:
-        if self._strikes("poll_502"):
+    async def _get_batch(self, request: web.Request) -> web.StreamResponse:
+        if self._fault_strikes("poll_502"):
             return breakage.bad_gateway()
-        batch = self.store.look(request.match_info["id"])
+        batch = self.store.find_batch(request.match_info["id"])
         if batch is None or ("late_batch" in batch.faults and self._wall() < batch.created_at + _SLOW_LIST_SECONDS):
             return _no_such("batch")
-        return web.json_response(self._shown(batch))
+        return web.json_response(self._batch_object(batch))
 
-    async def _cancel(self, request: web.Request) -> web.StreamResponse:
-        batch = self.store.look(request.match_info["id"])
+    async def _cancel_batch(self, request: web.Request) -> web.StreamResponse:
+        batch = self.store.find_batch(request.match_info["id"])
         if batch is None:
             return _no_such("batch")
         if batch.status in ENDED:
-            return _error(409, "invalid_request_error", f"Cannot cancel a batch with status '{batch.status}'.")
-        self.store.cancel(batch)
-        return web.json_response(self._shown(batch))
+            return _error_response(409, "invalid_request_error", f"Cannot cancel a batch with status '{batch.status}'.")
+        self.store.cancel_batch(batch)
+        return web.json_response(self._batch_object(batch))
 
-    def _shown(self, batch: Batch) -> dict[str, Any]:
+    def _batch_object(self, batch: Batch) -> dict[str, Any]:
         window = 86_400
         return {
             "id": batch.id,
@@ -188,11 +194,11 @@ class BatchRoutes:
             "cancelling_at": int(batch.cancelled_at) if batch.cancelled_at else None,
             "request_counts": {"total": batch.rows, "completed": batch.completed, "failed": batch.failed},
             "metadata": batch.metadata,
-            "usage": _usage(batch.usage, 1 if "wrong_usage" in batch.faults else 0),
+            "usage": _usage_object(batch.usage, 1 if "wrong_usage" in batch.faults else 0),
         }
 
 
-def _usage(counted: dict[str, int], too_many: int) -> dict[str, Any]:
+def _usage_object(counted: dict[str, int], too_many: int) -> dict[str, Any]:
     given = too_many + counted.get("prompt_tokens", 0) + counted.get("input_tokens", 0)
     answered = counted.get("completion_tokens", 0) + counted.get("output_tokens", 0)
     return {
@@ -204,7 +210,7 @@ def _usage(counted: dict[str, int], too_many: int) -> dict[str, Any]:
     }
 
 
-def _file(file: StoredFile) -> dict[str, Any]:
+def _file_object(file: StoredFile) -> dict[str, Any]:
     return {
         "id": file.id,
         "object": "file",
@@ -217,7 +223,7 @@ def _file(file: StoredFile) -> dict[str, Any]:
     }
 
 
-def _page(request: web.Request, items: list[dict[str, Any]]) -> web.Response:
+def _list_page(request: web.Request, items: list[dict[str, Any]]) -> web.Response:
     """One page of a list, newest first."""
     limit = min(int(request.query.get("limit", "20")), 10_000)
     after = request.query.get("after")
@@ -236,13 +242,13 @@ def _page(request: web.Request, items: list[dict[str, Any]]) -> web.Response:
     )
 
 
-def _error(status: int, code: str, message: str, param: str | None = None) -> web.Response:
+def _error_response(status: int, code: str, message: str, param: str | None = None) -> web.Response:
     error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
     return web.json_response({"error": error}, status=status)
 
 
 def _no_such(what: str) -> web.Response:
-    return _error(404, "not_found", f"No such {what}.")
+    return _error_response(404, "not_found", f"No such {what}.")
 
 
 def _start_of(ranges: str) -> int:

@@ -15,7 +15,7 @@ import orjson
 from msgspec import Struct
 
 from arkbatch.simulator import faults, tokens, wire
-from arkbatch.simulator.chance import fingerprint, luck
+from arkbatch.simulator.chance import fingerprint, random_for
 from arkbatch.simulator.endpoints import ENDPOINTS, Asked
 from arkbatch.simulator.refusals import Refusal
 from arkbatch.simulator.settings import Settings
@@ -111,7 +111,7 @@ class BatchStore:
             self._state = msgspec.json.decode(path.read_bytes(), type=_State) if known else _State()
         return self._state
 
-    def save(self) -> None:
+    def save_state(self) -> None:
         """Replace the state on disk as a whole."""
         path = self.folder / STATE
         fresh = path.with_suffix(".new")
@@ -120,7 +120,7 @@ class BatchStore:
 
     def new_id(self, kind: str) -> str:
         self.state.count += 1
-        return f"{kind}-{self.state.count:06d}{luck(kind.encode(), self.state.count).getrandbits(48):012x}"
+        return f"{kind}-{self.state.count:06d}{random_for(kind.encode(), self.state.count).getrandbits(48):012x}"
 
     def path_of(self, file_id: str) -> Path:
         return self.folder / file_id
@@ -136,25 +136,25 @@ class BatchStore:
     def delete_file(self, file_id: str) -> bool:
         known = self.state.files.pop(file_id, None) is not None
         self.path_of(file_id).unlink(missing_ok=True)
-        self.save()
+        self.save_state()
         return known
 
     # ---- batches
 
-    def create(self, file_id: str, endpoint: str, window: str, metadata: dict[str, str] | None) -> Batch:
+    def create_batch(self, file_id: str, endpoint: str, window: str, metadata: dict[str, str] | None) -> Batch:
         """Take a batch in. What is wrong with its file is found out while it is validated."""
         id_ = self.new_id("batch")
-        chance = luck(id_.encode())
+        chance = random_for(id_.encode())
         usual = self._settings.batch_seconds
         seconds = usual * (0.5 + 0.5 * chance.expovariate(1)) if usual else 0.0
         batch = Batch(id_, file_id, endpoint, window, self._wall(), seconds, metadata)
-        batch.faults = list(self._drawn(chance))
+        batch.faults = list(self._draw_faults(chance))
         self.state.batches[id_] = batch
-        self._validate(batch)
-        self.save()
+        self._validate_batch(batch)
+        self.save_state()
         return batch
 
-    def _drawn(self, chance: Random) -> Iterator[str]:
+    def _draw_faults(self, chance: Random) -> Iterator[str]:
         ending_struck = False
         for name, rate in self._settings.batch_faults.items():
             if name in OF_CALLS or chance.random() >= rate:
@@ -165,28 +165,28 @@ class BatchStore:
                 ending_struck = True
             yield name
 
-    def _validate(self, batch: Batch) -> None:
+    def _validate_batch(self, batch: Batch) -> None:
         """Count the rows, and find out what is wrong with the file."""
         seen: set[str] = set()
         path = self.path_of(batch.input_file_id)
         if path.stat().st_size > MOST_BYTES:
-            self._reject(batch, "file_too_large", f"The file is larger than {MOST_BYTES} bytes.")
+            self._reject_batch(batch, "file_too_large", f"The file is larger than {MOST_BYTES} bytes.")
         lines = path.read_bytes().splitlines(keepends=True)
         for number, line in enumerate(lines, 1):
             error = self._wrong_line(batch, line, seen)
             if error is not None:
-                self._reject(batch, *error, line=number)
+                self._reject_batch(batch, *error, line=number)
                 return
             batch.rows += 1
         if not batch.rows:
-            self._reject(batch, "empty_file", "The file has no requests.")
+            self._reject_batch(batch, "empty_file", "The file has no requests.")
         if batch.rows > MOST_ROWS:
-            self._reject(batch, "too_many_tasks", f"The batch has more than {MOST_ROWS} requests.")
+            self._reject_batch(batch, "too_many_tasks", f"The batch has more than {MOST_ROWS} requests.")
         self._check_tokens(batch)
         if "bad_line" in batch.faults and batch.rows > 1 and not batch.errors:
             first = 1 + batch.rows // 2
             for number in range(first, first + max(1, batch.rows // 10)):
-                self._reject(batch, "invalid_request", "This line is not a valid request.", line=number)
+                self._reject_batch(batch, "invalid_request", "This line is not a valid request.", line=number)
 
     def _wrong_line(self, batch: Batch, line: bytes, seen: set[str]) -> tuple[str, str] | None:
         try:
@@ -204,10 +204,10 @@ class BatchStore:
         batch.model = batch.model or str(body.get("model", ""))
         if body.get("model", "") != batch.model:
             return "model_mismatch", "All requests of a batch must have the same model."
-        batch.tokens += tokens.of_text(line.decode(errors="replace"))
+        batch.tokens += tokens.text_tokens(line.decode(errors="replace"))
         return None
 
-    def _reject(self, batch: Batch, code: str, message: str, line: int | None = None) -> None:
+    def _reject_batch(self, batch: Batch, code: str, message: str, line: int | None = None) -> None:
         batch.errors.append({"code": code, "message": message, "param": None, "line": line})
 
     def _check_tokens(self, batch: Batch) -> None:
@@ -215,7 +215,7 @@ class BatchStore:
         waiting = sum(
             other.tokens
             for other in self.state.batches.values()
-            if other is not batch and other.model == batch.model and self._looked_at(other).status not in ENDED
+            if other is not batch and other.model == batch.model and self._updated_batch(other).status not in ENDED
         )
         struck = "token_limit" in batch.faults and not any(
             other.input_file_id == batch.input_file_id and other is not batch for other in self.state.batches.values()
@@ -223,51 +223,51 @@ class BatchStore:
         if struck or (limit is not None and waiting + batch.tokens > limit):
             named = f" Limit: {limit:,} enqueued tokens." if limit is not None else ""
             said = f"Enqueued token limit reached for {batch.model} in this organization.{named} Please try again once"
-            self._reject(batch, "token_limit_exceeded", f"{said} some in_progress batches have been completed.")
+            self._reject_batch(batch, "token_limit_exceeded", f"{said} some in_progress batches have been completed.")
 
-    def look(self, batch_id: str) -> Batch | None:
+    def find_batch(self, batch_id: str) -> Batch | None:
         """A batch as it stands now."""
         batch = self.state.batches.get(batch_id)
         if batch is None:
             return None
         before = batch.status
-        self._looked_at(batch)
+        self._updated_batch(batch)
         if batch.status != before:
-            self.save()
+            self.save_state()
         return batch
 
-    def _looked_at(self, batch: Batch) -> Batch:
+    def _updated_batch(self, batch: Batch) -> Batch:
         if batch.status in ENDED:
             return batch
         now = self._wall()
         age = now - batch.created_at
         if batch.cancelled_at is not None:
             if "stuck_cancel" not in batch.faults and now - batch.cancelled_at >= min(batch.seconds * 0.2, 600.0):
-                share = 0.0 if "hang" in batch.faults else self._share(batch, batch.cancelled_at)
-                self._finish(batch, "cancelled", share)
+                share = 0.0 if "hang" in batch.faults else self._share_done(batch, batch.cancelled_at)
+                self._finish_batch(batch, "cancelled", share)
         elif age < batch.seconds * _VALIDATING_SHARE:
             batch.status = "validating"
         elif batch.errors or "no_reason" in batch.faults:
             batch.status, batch.ended_at = "failed", now
         elif "expired" in batch.faults and age >= batch.seconds:
-            self._finish(batch, "expired", 0.5)
+            self._finish_batch(batch, "expired", 0.5)
         elif "hang" not in batch.faults and age >= batch.seconds:
-            self._finish(batch, "completed", 1.0)
+            self._finish_batch(batch, "completed", 1.0)
         else:
             batch.status = "crunching" if "strange_state" in batch.faults else "in_progress"
-            batch.completed = int(batch.rows * self._share(batch, now)) if "hang" not in batch.faults else 0
+            batch.completed = int(batch.rows * self._share_done(batch, now)) if "hang" not in batch.faults else 0
         return batch
 
-    def _share(self, batch: Batch, now: float) -> float:
+    def _share_done(self, batch: Batch, now: float) -> float:
         """The share of the rows that are done at this time."""
         worked = now - batch.created_at - batch.seconds * _VALIDATING_SHARE
         return min(1.0, max(0.0, worked / (batch.seconds * (1 - _VALIDATING_SHARE)))) if batch.seconds else 1.0
 
-    def cancel(self, batch: Batch) -> None:
+    def cancel_batch(self, batch: Batch) -> None:
         batch.status, batch.cancelled_at = "cancelling", self._wall()
-        self.save()
+        self.save_state()
 
-    def _finish(self, batch: Batch, status: str, share: float) -> None:
+    def _finish_batch(self, batch: Batch, status: str, share: float) -> None:
         """Work the rows out, and write the files."""
         batch.status, batch.ended_at = status, self._wall()
         batch.completed = batch.failed = 0
@@ -276,7 +276,7 @@ class BatchStore:
             return
         done, failed = self.new_id("file"), self.new_id("file")
         with self.path_of(done).open("wb") as good, self.path_of(failed).open("wb") as bad:
-            for line, is_good in self._lines(batch, status, share):
+            for line, is_good in self._output_lines(batch, status, share):
                 (good if is_good else bad).write(line)
         if "torn_line" in batch.faults and (size := self.path_of(done).stat().st_size) > 100:
             with self.path_of(done).open("r+b") as file:
@@ -293,40 +293,40 @@ class BatchStore:
         batch.output_file_id = done if done in self.state.files else None
         batch.error_file_id = failed if failed in self.state.files else None
 
-    def _lines(self, batch: Batch, status: str, share: float) -> Iterator[tuple[bytes, bool]]:
+    def _output_lines(self, batch: Batch, status: str, share: float) -> Iterator[tuple[bytes, bool]]:
         """Each line of the two files, in another order than that of the input, and whether it is an answer."""
         rows = [line for line in self.path_of(batch.input_file_id).read_bytes().split(b"\n") if line]
-        chance = luck(batch.id.encode())
+        chance = random_for(batch.id.encode())
         order = list(range(len(rows)))
         chance.shuffle(order)
         worked_on = set(order[: int(len(rows) * share)])
         for number in order:
             request = orjson.loads(rows[number])
             if number not in worked_on:
-                yield self._unsent(request["custom_id"], status), False
+                yield self._unsent_line(request["custom_id"], status), False
                 continue
             if "missing_lines" in batch.faults and chance.random() < 0.1:
                 continue
             times = 2 if "doubled_lines" in batch.faults and chance.random() < 0.1 else 1
             for time in range(times):
-                line, is_good = self._answered(batch, request, chance, number, time)
+                line, is_good = self._answered_line(batch, request, chance, number, time)
                 is_moved = "misplaced_lines" in batch.faults and chance.random() < 0.3
                 yield line, is_good and not is_moved
 
-    def _unsent(self, custom_id: str, status: str) -> bytes:
+    def _unsent_line(self, custom_id: str, status: str) -> bytes:
         code = "batch_expired" if status == "expired" else "batch_cancelled"
         error = {"code": code, "message": "This request could not be executed before the batch ended."}
         line = {"id": self._line_id(custom_id, 0), "custom_id": custom_id, "response": None, "error": error}
         return orjson.dumps(line) + b"\n"
 
     def _line_id(self, custom_id: str, time: int) -> str:
-        return f"batch_req_{luck(custom_id.encode(), time).getrandbits(64):016x}"
+        return f"batch_req_{random_for(custom_id.encode(), time).getrandbits(64):016x}"
 
-    def _answered(
+    def _answered_line(
         self, batch: Batch, request: dict[str, Any], chance: Random, number: int, time: int
     ) -> tuple[bytes, bool]:
         custom_id = request["custom_id"]
-        status, body = self._reply(batch, request, number)
+        status, body = self._reply_to(batch, request, number)
         if "failed_lines" in batch.faults and chance.random() < 0.1:
             status, body = 500, {"error": {"code": "server_error", "message": "The server had an error."}}
         response = {"status_code": status, "request_id": f"req_{number}_{time}", "body": body}
@@ -334,18 +334,18 @@ class BatchStore:
         if status == 200:
             batch.completed += time == 0
             usage = body.get("usage") or {}
-            self._bill(batch, custom_id, body.get("model", batch.model), usage)
+            self._bill_line(batch, custom_id, body.get("model", batch.model), usage)
         else:
             batch.failed += time == 0
         return orjson.dumps(line) + b"\n", status == 200
 
-    def _bill(self, batch: Batch, custom_id: str, model: str, usage: dict[str, Any]) -> None:
+    def _bill_line(self, batch: Batch, custom_id: str, model: str, usage: dict[str, Any]) -> None:
         self.billed.append(BilledLine(custom_id, model, usage))
         for name in ("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens", "total_tokens"):
             if type(usage.get(name)) is int:
                 batch.usage[name] = batch.usage.get(name, 0) + usage[name]
 
-    def _reply(self, batch: Batch, request: dict[str, Any], number: int) -> tuple[int, dict[str, Any]]:
+    def _reply_to(self, batch: Batch, request: dict[str, Any], number: int) -> tuple[int, dict[str, Any]]:
         """What the same body gets online. Markers of faults in it strike as they do there."""
         body = {name: value for name, value in request["body"].items() if value is not None}
         path = batch.endpoint.removeprefix("/v1")
@@ -354,18 +354,18 @@ class BatchStore:
         refusal = endpoint.check(body)
         fault: str | None = None
         if refusal is None:
-            drawn = faults.asked_for(raw, 1 + sum(b.endpoint == batch.endpoint for b in self._earlier(batch)))
+            drawn = faults.asked_for(raw, 1 + sum(b.endpoint == batch.endpoint for b in self._earlier_batches(batch)))
             if isinstance(drawn, Refusal):
                 refusal = drawn
             elif drawn is not None:
                 refusal, fault = faults.MENU[drawn].refusal, drawn
         if refusal is not None:
-            error: dict[str, Any] = orjson.loads(wire.error(refusal, batch.model, request_id))
+            error: dict[str, Any] = orjson.loads(wire.error_body(refusal, batch.model, request_id))
             return refusal.status, error
         asked = Asked(body, fingerprint(body, self._settings.seed), fault)
         said = endpoint.answer(asked, self._settings, request_id, int(batch.created_at))
         return 200, said.body
 
-    def _earlier(self, batch: Batch) -> list[Batch]:
+    def _earlier_batches(self, batch: Batch) -> list[Batch]:
         """Batches before this one; by their number markers such as `[[fault:server_error:1]]` count attempts."""
         return [other for other in self.state.batches.values() if other.created_at < batch.created_at]

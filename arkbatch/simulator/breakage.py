@@ -15,13 +15,15 @@ def hang_up(request: web.Request) -> web.Response:
     return web.Response()
 
 
-def close(request: web.Request) -> None:
+def close_connection(request: web.Request) -> None:
     """Closes the connection once what was written has been sent."""
     if request.transport is not None:
         request.transport.close()
 
 
-async def half(request: web.Request, body: bytes, headers: dict[str, str], status: int = 200) -> web.StreamResponse:
+async def send_half(
+    request: web.Request, body: bytes, headers: dict[str, str], status: int = 200
+) -> web.StreamResponse:
     """Promises a whole body and sends half."""
     response = web.StreamResponse(status=status, headers=headers)
     response.content_length = len(body)

@@ -23,5 +23,5 @@ class SimulatedCall(Struct):
     def client_id(self) -> str | None:
         return self.http.headers.get("X-Client-Request-Id")
 
-    def headers(self, content_type: str = wire.JSON) -> dict[str, str]:
-        return wire.headers(self.id, self.client_id, content_type)
+    def reply_headers(self, content_type: str = wire.JSON) -> dict[str, str]:
+        return wire.reply_headers(self.id, self.client_id, content_type)

@@ -20,6 +20,6 @@ def fingerprint(body: dict[str, Any], seed: int) -> bytes:
     return blake2b(asked, digest_size=16, key=str(seed).encode()[:64]).digest()
 
 
-def luck(of: bytes, attempt: int = 0) -> Random:
+def random_for(of: bytes, attempt: int = 0) -> Random:
     """A generator of its own for one request, or for one attempt of it."""
     return Random(int.from_bytes(of, "big") + attempt)

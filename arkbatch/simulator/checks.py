@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from arkbatch.simulator import models, tokens
-from arkbatch.simulator.refusals import TOO_LONG, Refusal, invalid, missing, unsupported
+from arkbatch.simulator.refusals import TOO_LONG, Refusal, invalid_parameter, missing_parameter, unsupported_parameter
 
 Body = dict[str, Any]
 
@@ -38,35 +38,35 @@ _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _NOT_WHILE_THINKING = ("stop", "logprobs", "top_logprobs", "logit_bias")
 
 
-def chat(body: Body) -> Refusal | None:
+def check_chat(body: Body) -> Refusal | None:
     """Why a chat body is refused, or None."""
-    return next(_chat(body), None)
+    return next(_chat_refusals(body), None)
 
 
-def _chat(body: Body) -> Iterator[Refusal]:
-    yield from _messages(body)
-    yield from _numbers(body)
-    yield from _choices(body)
-    yield from _exclusions(body)
-    if tokens.of_messages(body["messages"]) > CONTEXT_TOKENS:
+def _chat_refusals(body: Body) -> Iterator[Refusal]:
+    yield from _check_messages(body)
+    yield from _check_numbers(body)
+    yield from _check_choices(body)
+    yield from _check_exclusions(body)
+    if tokens.messages_tokens(body["messages"]) > CONTEXT_TOKENS:
         yield TOO_LONG
 
 
-def _messages(body: Body) -> Iterator[Refusal]:
+def _check_messages(body: Body) -> Iterator[Refusal]:
     messages = body.get("messages")
     if messages is None:
-        yield missing("messages")
+        yield missing_parameter("messages")
     if not isinstance(messages, list) or not messages:
-        yield invalid("messages", "it must be a list with at least one message")
+        yield invalid_parameter("messages", "it must be a list with at least one message")
         return
     for message in messages:
-        yield from _message(message)
-    yield from _tool_results(messages)
+        yield from _check_message(message)
+    yield from _check_tool_results(messages)
 
 
-def _message(message: Any) -> Iterator[Refusal]:
+def _check_message(message: Any) -> Iterator[Refusal]:
     if not isinstance(message, dict):
-        yield invalid("messages", "each message must be an object")
+        yield invalid_parameter("messages", "each message must be an object")
         return
     role = message.get("role")
     if role is None:
@@ -78,49 +78,53 @@ def _message(message: Any) -> Iterator[Refusal]:
             return
         case list() as parts:
             for part in parts:
-                yield from part_refused(part)
+                yield from check_part(part)
         case None if role == "assistant":
             return
         case None:
-            yield missing("messages.content")
+            yield missing_parameter("messages.content")
         case _:
-            yield invalid("messages", "content must be a string or a list of parts")
+            yield invalid_parameter("messages", "content must be a string or a list of parts")
 
 
-def _tool_results(messages: list[Body]) -> Iterator[Refusal]:
+def _check_tool_results(messages: list[Body]) -> Iterator[Refusal]:
     """A result belongs to a call that was made before."""
     made: set[str] = set()
     for message in messages:
         if message["role"] == "tool" and message.get("tool_call_id") not in made:
-            yield invalid("messages", "the tool_call_id of a tool message must be that of an earlier tool call")
+            yield invalid_parameter(
+                "messages", "the tool_call_id of a tool message must be that of an earlier tool call"
+            )
         calls = message.get("tool_calls") or []
         if not isinstance(calls, list) or not all(map(_is_tool_call, calls)):
-            yield invalid("messages", "a tool call has an id, and a function with a name and arguments as a string")
+            yield invalid_parameter(
+                "messages", "a tool call has an id, and a function with a name and arguments as a string"
+            )
             return
         made.update(call["id"] for call in calls)
 
 
-def part_refused(part: Any) -> Iterator[Refusal]:
+def check_part(part: Any) -> Iterator[Refusal]:
     """Why a part of a content is refused."""
     match part:
         case {"type": "text", "text": str()}:
             return
         case {"type": "text"}:
-            yield invalid("messages", "a text part needs a text")
+            yield invalid_parameter("messages", "a text part needs a text")
         case {"type": "image_url", "image_url": {"url": str(url)} as image}:
-            yield from _image(url)
+            yield from _check_image(url)
             if image.get("detail") not in (None, *DETAILS):
                 detail = f"Invalid image detail: {image['detail']}"
                 yield Refusal(400, "InvalidArgumentError.InvalidImageDetail", detail)
         case {"type": "image_url"}:
-            yield from _image("")
+            yield from _check_image("")
         case {"type": str(kind)} if kind in PARTS:
             return
         case _:
-            yield invalid("messages", f"a part of content must be of type {', '.join(PARTS)}")
+            yield invalid_parameter("messages", f"a part of content must be of type {', '.join(PARTS)}")
 
 
-def _image(url: str) -> Iterator[Refusal]:
+def _check_image(url: str) -> Iterator[Refusal]:
     if not url:
         yield Refusal(400, "InvalidImageURL.EmptyURL", "Empty base64 image url")
     if url.startswith("data:"):
@@ -130,47 +134,47 @@ def _image(url: str) -> Iterator[Refusal]:
             yield Refusal(400, "InvalidParameter.OversizedImage", "The image exceeds the limit of 10 MB.")
 
 
-def _numbers(body: Body) -> Iterator[Refusal]:
+def _check_numbers(body: Body) -> Iterator[Refusal]:
     for name, (low, high) in _RANGES.items():
         if name in body and not (_is_number(body[name]) and low <= body[name] <= high):
-            yield invalid(name, f"expected a number between {low} and {high}")
+            yield invalid_parameter(name, f"expected a number between {low} and {high}")
     for name, (low, high) in _WHOLE_RANGES.items():
         if name in body and not (is_whole(body[name]) and low <= body[name] <= high):
-            yield invalid(name, f"expected an integer between {low} and {high}")
+            yield invalid_parameter(name, f"expected an integer between {low} and {high}")
     bias = body.get("logit_bias", {})
     if not isinstance(bias, dict) or not all(_is_number(b) and -100 <= b <= 100 for b in bias.values()):
-        yield invalid("logit_bias", "expected numbers between -100 and 100 by token id")
+        yield invalid_parameter("logit_bias", "expected numbers between -100 and 100 by token id")
 
 
-def _choices(body: Body) -> Iterator[Refusal]:
+def _check_choices(body: Body) -> Iterator[Refusal]:
     for name, right in _SHAPES.items():
         if name in body and not right(body[name]):
-            yield invalid(name, "its type or value is not among the documented ones")
+            yield invalid_parameter(name, "its type or value is not among the documented ones")
     for name in ("stream", "logprobs", "parallel_tool_calls"):
         if not isinstance(body.get(name, False), bool):
-            yield invalid(name, "expected true or false")
+            yield invalid_parameter(name, "expected true or false")
     if not all(map(_is_tool, body.get("tools", []))):
-        yield invalid("tools", "each tool must be a function with a name")
+        yield invalid_parameter("tools", "each tool must be a function with a name")
     match body.get("tool_choice"):
         case {"function": {"name": name}} if name not in {t["function"]["name"] for t in body.get("tools", [])}:
-            yield invalid("tool_choice", f"there is no tool named {name}")
+            yield invalid_parameter("tool_choice", f"there is no tool named {name}")
 
 
-def _exclusions(body: Body) -> Iterator[Refusal]:
+def _check_exclusions(body: Body) -> Iterator[Refusal]:
     if "max_tokens" in body and "max_completion_tokens" in body:
-        yield invalid("max_tokens", "it cannot be set together with max_completion_tokens")
+        yield invalid_parameter("max_tokens", "it cannot be set together with max_completion_tokens")
     effort = body.get("reasoning_effort", "minimal")
     if body.get("thinking", {}).get("type") == "disabled" and effort not in {"none", "minimal"}:
-        yield invalid("reasoning_effort", f"{effort} cannot be combined with thinking disabled")
+        yield invalid_parameter("reasoning_effort", f"{effort} cannot be combined with thinking disabled")
     if "top_logprobs" in body and not body.get("logprobs"):
-        yield invalid("top_logprobs", "it needs logprobs")
-    if models.effort(models.chat_model(body["model"]), body) != "none":
-        yield from (unsupported(name) for name in _NOT_WHILE_THINKING if body.get(name))
+        yield invalid_parameter("top_logprobs", "it needs logprobs")
+    if models.thinking_effort(models.chat_model(body["model"]), body) != "none":
+        yield from (unsupported_parameter(name) for name in _NOT_WHILE_THINKING if body.get(name))
 
 
-def batch_chat(body: Body) -> Refusal | None:
+def check_batch_chat(body: Body) -> Refusal | None:
     """The same without streaming, which the batch lane does not have."""
-    return unsupported("stream") if body.get("stream") is True else chat(body)
+    return unsupported_parameter("stream") if body.get("stream") is True else check_chat(body)
 
 
 def _is_number(value: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from arkbatch.simulator.answers import ModelAnswer, usage
+from arkbatch.simulator.answers import ModelAnswer, usage_object
 
 # The last event of a stream of the Responses API.
 LAST_EVENTS = frozenset({"response.completed", "response.incomplete"})
@@ -22,7 +22,7 @@ Delta = dict[str, Any]
 Chunk = dict[str, Any]
 
 
-def cut(text: str, chance: Random, pieces: int | None = None) -> list[str]:
+def cut_text(text: str, chance: Random, pieces: int | None = None) -> list[str]:
     """The text in pieces of 1 to 12 characters, or in so many pieces of one size; no piece is empty."""
     if pieces is not None:
         ends = [len(text) * (k + 1) // pieces for k in range(pieces)]
@@ -36,10 +36,10 @@ def cut(text: str, chance: Random, pieces: int | None = None) -> list[str]:
     return found
 
 
-def of(
+def answer_chunks(
     answer: ModelAnswer, request_id: str, created: int, *, options: dict[str, Any], chance: Random, pieces: int | None
 ) -> list[Chunk]:
-    """All chunks of one answer; folded, they are `answers.completion` of it."""
+    """All chunks of one answer; folded, they are `answers.chat_completion` of it."""
     head = {
         "id": request_id,
         "object": "chat.completion.chunk",
@@ -47,16 +47,16 @@ def of(
         "model": answer.model,
         "service_tier": "default",
     }
-    deltas = list(_deltas(answer, chance, pieces))
+    deltas = list(_answer_deltas(answer, chance, pieces))
     choices = [{"index": 0, "delta": delta, "logprobs": None} for delta in deltas]
-    choices.append(_last(answer))
+    choices.append(_last_delta(answer))
     always = bool(options.get("chunk_include_usage"))
     result = [
         {**head, "choices": [choice], "usage": _so_far(answer, place, len(deltas)) if always else None}
         for place, choice in enumerate(choices)
     ]
     if options.get("include_usage"):
-        result.append({**head, "choices": [], "usage": usage(answer)})
+        result.append({**head, "choices": [], "usage": usage_object(answer)})
     return result
 
 
@@ -67,24 +67,24 @@ def ends_answer(chunk: Chunk) -> bool:
     return not chunk["choices"] or "finish_reason" in chunk["choices"][0]
 
 
-def _deltas(answer: ModelAnswer, chance: Random, pieces: int | None) -> Iterator[Delta]:
-    for piece in cut(answer.thought, chance, pieces):
+def _answer_deltas(answer: ModelAnswer, chance: Random, pieces: int | None) -> Iterator[Delta]:
+    for piece in cut_text(answer.thought, chance, pieces):
         yield {"role": "assistant", "content": "", "reasoning_content": piece}
-    for piece in cut(answer.content, chance, pieces):
+    for piece in cut_text(answer.content, chance, pieces):
         yield {"role": "assistant", "content": piece}
     for index, call in enumerate(answer.tool_calls):
-        for fragment in _fragments(call, chance, pieces):
+        for fragment in _tool_call_fragments(call, chance, pieces):
             yield {"role": "assistant", "content": "", "tool_calls": [{"index": index, **fragment}]}
 
 
-def _fragments(call: dict[str, Any], chance: Random, pieces: int | None) -> Iterator[dict[str, Any]]:
+def _tool_call_fragments(call: dict[str, Any], chance: Random, pieces: int | None) -> Iterator[dict[str, Any]]:
     """The first has everything but the arguments, the others nothing else."""
     yield {**call, "function": {"name": call["function"]["name"], "arguments": ""}}
-    for piece in cut(call["function"]["arguments"], chance, pieces):
+    for piece in cut_text(call["function"]["arguments"], chance, pieces):
         yield {"function": {"arguments": piece}}
 
 
-def _last(answer: ModelAnswer) -> dict[str, Any]:
+def _last_delta(answer: ModelAnswer) -> dict[str, Any]:
     choice: dict[str, Any] = {
         "index": 0,
         "delta": {"role": "assistant", "content": ""},
@@ -98,4 +98,4 @@ def _last(answer: ModelAnswer) -> dict[str, Any]:
 
 def _so_far(answer: ModelAnswer, place: int, count: int) -> dict[str, Any]:
     output = answer.output * place // max(1, count) if place < count else answer.output
-    return usage(replace(answer, output=output, reasoning=min(output, answer.reasoning)))
+    return usage_object(replace(answer, output=output, reasoning=min(output, answer.reasoning)))

@@ -55,27 +55,27 @@ class SimulatedControlPlane:
     def __init__(self, settings: Settings, keys: Keys, actions: Mapping[str, Action]) -> None:
         self._settings = settings
         self._keys = keys
-        self._actions = {"GetApiKey": self._key, **actions}
+        self._actions = {"GetApiKey": self._issue_key, **actions}
         self._calls = UsageWindow(settings.key_rpm, 60.0) if settings.key_rpm else None
 
-    def answer(self, request: signing.Request, now: float, at: float) -> Result | ControlError:
+    def answer_request(self, request: signing.Request, now: float, at: float) -> Result | ControlError:
         """What the request gets, or why not."""
         action = self._actions.get(request.query.get("Action", ""))
         if action is None or request.query.get("Version") != VERSION:
             return NO_ACTION
-        if complaint := self._unproven(request, now):
+        if complaint := self._reject_unproven(request, now):
             return complaint
         if self._calls is not None:
-            if self._calls.wait(1, at):
+            if self._calls.seconds_until_fits(1, at):
                 return TOO_MANY
             self._calls.spend(1, at)
         try:
             body = orjson.loads(request.body)
         except orjson.JSONDecodeError:
             body = None
-        return action(body, now) if isinstance(body, dict) else wrong("the body is not a JSON object")
+        return action(body, now) if isinstance(body, dict) else wrong_parameter("the body is not a JSON object")
 
-    def _unproven(self, request: signing.Request, now: float) -> ControlError | None:
+    def _reject_unproven(self, request: signing.Request, now: float) -> ControlError | None:
         """Why it is not known that somebody with the right to do so asks this, now."""
         headers = {name.lower(): value for name, value in request.headers.items()}
         claim = signing.signer(headers.get("authorization", ""))
@@ -96,32 +96,32 @@ class SimulatedControlPlane:
             return NO_TOKEN
         return FORBIDDEN if key_id in self._settings.powerless else None
 
-    def _key(self, body: Body, now: float) -> Result | ControlError:
+    def _issue_key(self, body: Body, now: float) -> Result | ControlError:
         for name in ("DurationSeconds", "ResourceType", "ResourceIds"):
             if body.get(name) is None:
-                return missing(name)
+                return missing_parameter(name)
         match body:
             case {"DurationSeconds": int(seconds), "ResourceType": str(kind), "ResourceIds": [str(resource)]}:
                 pass
             case _:
-                return wrong("DurationSeconds, ResourceType and one id in ResourceIds are expected")
+                return wrong_parameter("DurationSeconds, ResourceType and one id in ResourceIds are expected")
         if not 0 < seconds <= LONGEST_LIFE or kind not in RESOURCE_TYPES:
-            return wrong(f"at most {LONGEST_LIFE} seconds, and a type among {', '.join(RESOURCE_TYPES)}")
+            return wrong_parameter(f"at most {LONGEST_LIFE} seconds, and a type among {', '.join(RESOURCE_TYPES)}")
         if kind == "presetendpoint" and not body.get("ProjectName"):
-            return missing("ProjectName")
+            return missing_parameter("ProjectName")
         expires = int(now + min(seconds, self._settings.key_seconds or seconds))
-        return {"ApiKey": self._keys.issue(resource, expires), "ExpiredTime": expires}
+        return {"ApiKey": self._keys.issue_key(resource, expires), "ExpiredTime": expires}
 
 
-def missing(name: str) -> ControlError:
+def missing_parameter(name: str) -> ControlError:
     return ControlError(400, 100002, "MissingParameter", f"The request is missing the parameter {name}.")
 
 
-def wrong(why: str) -> ControlError:
+def wrong_parameter(why: str) -> ControlError:
     return ControlError(400, None, "InvalidParameter", f"A parameter is not valid: {why}.")
 
 
-def written(answer: Result | ControlError, query: Mapping[str, str], request_id: str) -> bytes:
+def encode_answer(answer: Result | ControlError, query: Mapping[str, str], request_id: str) -> bytes:
     """The answer as the control plane writes it."""
     metadata: dict[str, Any] = {
         "RequestId": request_id,

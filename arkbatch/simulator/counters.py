@@ -50,16 +50,16 @@ class Counters:
         """Calls that have ended."""
         return self.outcomes.total()
 
-    def entered(self) -> None:
+    def call_began(self) -> None:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
 
-    def left(self, seen: Seen) -> None:
+    def call_ended(self, seen: Seen) -> None:
         self.in_flight -= 1
         self.outcomes[seen.outcome] += 1
         self.recent.append(seen)
 
-    def attempt(self, fingerprint: bytes) -> int:
+    def count_attempt(self, fingerprint: bytes) -> int:
         """Which attempt of this request it is, from 1; a request not seen for long begins again."""
         number = self.attempts.pop(fingerprint, 0) + 1
         self.attempts[fingerprint] = number
@@ -67,5 +67,5 @@ class Counters:
             self.attempts.popitem(last=False)
         return number
 
-    def spent(self, window: str, used: int) -> None:
+    def note_spent(self, window: str, used: int) -> None:
         self.most_spent[window] = max(used, self.most_spent.get(window, 0))

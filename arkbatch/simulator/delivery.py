@@ -12,9 +12,9 @@ import orjson
 from aiohttp import web
 
 from arkbatch.simulator import breakage, faults, streaming, wire
-from arkbatch.simulator.batch import BatchLine
+from arkbatch.simulator.batch import BatchQueue
 from arkbatch.simulator.call import SimulatedCall
-from arkbatch.simulator.chance import luck
+from arkbatch.simulator.chance import random_for
 from arkbatch.simulator.counters import Counters
 from arkbatch.simulator.endpoints import Asked, PreparedAnswer, SimulatedEndpoint
 from arkbatch.simulator.limits import AccountLimits
@@ -28,7 +28,7 @@ class Delivery:
     """Answers calls. `wall` gives unix seconds, for `created`."""
 
     def __init__(
-        self, settings: Settings, counters: Counters, limits: AccountLimits, line: BatchLine, wall: Callable[[], float]
+        self, settings: Settings, counters: Counters, limits: AccountLimits, line: BatchQueue, wall: Callable[[], float]
     ) -> None:
         self._settings = settings
         self._counters = counters
@@ -41,49 +41,53 @@ class Delivery:
         """Ends the stalls, so that a stopping server does not wait for them."""
         self._closing.set()
 
-    async def answer(self, endpoint: SimulatedEndpoint, call: SimulatedCall, asked: Asked) -> web.StreamResponse:
+    async def answer_call(self, endpoint: SimulatedEndpoint, call: SimulatedCall, asked: Asked) -> web.StreamResponse:
         fault = faults.MENU[asked.fault] if asked.fault else None
         if fault is not None and fault.refusal is not None:
-            return self.refuse(call, fault.refusal, fault.retry_after or (1 if self._settings.retry_after else None))
+            return self.refuse_call(
+                call, fault.refusal, fault.retry_after or (1 if self._settings.retry_after else None)
+            )
         if not endpoint.batch:
-            return await self._admitted(endpoint, call, asked)
-        async with self._line.turn(luck(asked.of, -call.attempt)):
-            return await self._admitted(endpoint, call, asked)
+            return await self._answer_admitted(endpoint, call, asked)
+        async with self._line.wait_turn(random_for(asked.of, -call.attempt)):
+            return await self._answer_admitted(endpoint, call, asked)
 
-    def refuse(self, call: SimulatedCall, refusal: Refusal, retry_after: float | None = None) -> web.Response:
+    def refuse_call(self, call: SimulatedCall, refusal: Refusal, retry_after: float | None = None) -> web.Response:
         """`retry_after` is in seconds; whole ones are said."""
         call.outcome = refusal.code
-        response = self.send(call, wire.error(refusal, call.model, call.id), refusal.status)
+        response = self.send_body(call, wire.error_body(refusal, call.model, call.id), refusal.status)
         if retry_after is not None:
             response.headers["Retry-After"] = str(max(1, ceil(retry_after)))
         return response
 
-    def send(self, call: SimulatedCall, body: bytes, status: int = 200) -> web.Response:
-        response = web.Response(body=body, status=status, headers=call.headers())
+    def send_body(self, call: SimulatedCall, body: bytes, status: int = 200) -> web.Response:
+        response = web.Response(body=body, status=status, headers=call.reply_headers())
         if self._settings.gzip and "gzip" in call.http.headers.get("Accept-Encoding", ""):
             response.enable_compression(web.ContentCoding.gzip)
         return response
 
-    async def _admitted(self, endpoint: SimulatedEndpoint, call: SimulatedCall, asked: Asked) -> web.StreamResponse:
-        seconds = self._seconds(call, asked)
+    async def _answer_admitted(
+        self, endpoint: SimulatedEndpoint, call: SimulatedCall, asked: Asked
+    ) -> web.StreamResponse:
+        seconds = self._answer_seconds(call, asked)
         if endpoint.streams and asked.body.get("stream") and asked.fault not in faults.BEFORE_ANSWERS:
-            said = self._said(endpoint, call, asked)
-            script = streaming.script(said.chunks, asked.fault, call.model, call.id)
-            response = await streaming.send(call, script, seconds, self._closing)
+            said = self._prepare_answer(endpoint, call, asked)
+            script = streaming.write_script(said.chunks, asked.fault, call.model, call.id)
+            response = await streaming.send_script(call, script, seconds, self._closing)
         else:
             await asyncio.sleep(seconds)
-            response = await self._whole(endpoint, call, asked)
+            response = await self._send_whole(endpoint, call, asked)
         call.outcome = asked.fault or "ok"
         return response
 
-    def _seconds(self, call: SimulatedCall, asked: Asked) -> float:
+    def _answer_seconds(self, call: SimulatedCall, asked: Asked) -> float:
         """How long the answer takes: half is fixed, the other half spreads exponentially."""
         if not self._settings.latency:
             return 0.0
-        usual = self._settings.latency * (0.5 + 0.5 * luck(asked.of, -call.attempt).expovariate(1))
+        usual = self._settings.latency * (0.5 + 0.5 * random_for(asked.of, -call.attempt).expovariate(1))
         return usual * SLOWER if asked.fault == "slow" else usual
 
-    async def _whole(self, endpoint: SimulatedEndpoint, call: SimulatedCall, asked: Asked) -> web.StreamResponse:
+    async def _send_whole(self, endpoint: SimulatedEndpoint, call: SimulatedCall, asked: Asked) -> web.StreamResponse:
         """An answer that is no stream, or the fault that comes in its place."""
         match asked.fault:
             case "stall":
@@ -94,26 +98,26 @@ class Delivery:
             case "bad_gateway":
                 return breakage.bad_gateway()
         if asked.fault and (error := faults.MENU[asked.fault].inside):
-            return self.send(call, wire.error(error, call.model, call.id))
-        reply = orjson.dumps(self._said(endpoint, call, asked).body)
+            return self.send_body(call, wire.error_body(error, call.model, call.id))
+        reply = orjson.dumps(self._prepare_answer(endpoint, call, asked).body)
         match asked.fault:
             case "drop_inside" | "stall_inside":
-                return await self._half(call, reply, hang=asked.fault == "stall_inside")
+                return await self._send_half(call, reply, hang=asked.fault == "stall_inside")
             case "garbled":
-                return self.send(call, reply[: len(reply) // 2])
-        return self.send(call, reply)
+                return self.send_body(call, reply[: len(reply) // 2])
+        return self.send_body(call, reply)
 
-    async def _half(self, call: SimulatedCall, reply: bytes, *, hang: bool) -> web.StreamResponse:
-        response = await breakage.half(call.http, reply, call.headers())
+    async def _send_half(self, call: SimulatedCall, reply: bytes, *, hang: bool) -> web.StreamResponse:
+        response = await breakage.send_half(call.http, reply, call.reply_headers())
         if hang:
             await self._closing.wait()
-        breakage.close(call.http)
+        breakage.close_connection(call.http)
         return response
 
-    def _said(self, endpoint: SimulatedEndpoint, call: SimulatedCall, asked: Asked) -> PreparedAnswer:
+    def _prepare_answer(self, endpoint: SimulatedEndpoint, call: SimulatedCall, asked: Asked) -> PreparedAnswer:
         said = endpoint.answer(asked, self._settings, call.id, int(self._wall()))
         if call.admitted:
-            self._limits.output(call.model, said.output, asyncio.get_running_loop().time())
+            self._limits.count_output(call.model, said.output, asyncio.get_running_loop().time())
         self._counters.usage["input"] += said.input
         self._counters.usage["output"] += said.output
         return said

@@ -7,7 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from arkbatch.simulator import answers, checks, chunks, inputs, responses, tokenizer, vectors
-from arkbatch.simulator.chance import luck
+from arkbatch.simulator.chance import random_for
 from arkbatch.simulator.refusals import Refusal
 from arkbatch.simulator.settings import Settings
 
@@ -41,24 +41,26 @@ class SimulatedEndpoint(Struct, frozen=True):
     batch: bool = False
 
 
-def _chat(asked: Asked, settings: Settings, request_id: str, created: int) -> PreparedAnswer:
-    answer = answers.chat(asked.body, asked.of, again=asked.fault == "tool_loop")
-    answer = answers.struck(answer, asked.fault)
+def _answer_chat(asked: Asked, settings: Settings, request_id: str, created: int) -> PreparedAnswer:
+    answer = answers.answer_chat(asked.body, asked.of, again=asked.fault == "tool_loop")
+    answer = answers.apply_fault(answer, asked.fault)
     if asked.body.get("stream"):
         options = asked.body.get("stream_options", {})
-        parts = chunks.of(answer, request_id, created, options=options, chance=luck(asked.of), pieces=settings.chunks)
+        parts = chunks.answer_chunks(
+            answer, request_id, created, options=options, chance=random_for(asked.of), pieces=settings.chunks
+        )
         for part in parts:
-            _seal(part["choices"], "delta", asked.close)
+            _seal_contents(part["choices"], "delta", asked.close)
         return PreparedAnswer(answer.input, answer.output, chunks=parts)
-    completion = answers.completion(answer, request_id, created)
+    completion = answers.chat_completion(answer, request_id, created)
     if answer.content:
-        _seal(completion["choices"], "message", asked.close)
+        _seal_contents(completion["choices"], "message", asked.close)
     if asked.fault == "no_choices":
         del completion["choices"]
     return PreparedAnswer(answer.input, answer.output, completion)
 
 
-def _seal(choices: list[dict[str, Any]], where: str, close: Callable[[str], str] | None) -> None:
+def _seal_contents(choices: list[dict[str, Any]], where: str, close: Callable[[str], str] | None) -> None:
     """Seals the contents in place; reasoning, tool calls and what moderation cut off stay in clear."""
     if close is None:
         return
@@ -67,51 +69,53 @@ def _seal(choices: list[dict[str, Any]], where: str, close: Callable[[str], str]
             choice[where]["content"] = close(choice[where]["content"])
 
 
-def _embeddings(asked: Asked, settings: Settings, request_id: str, created: int) -> PreparedAnswer:
-    reply = vectors.embeddings(asked.body, asked.of, settings.seed, request_id, created, shuffle=settings.shuffle)
+def _answer_embeddings(asked: Asked, settings: Settings, request_id: str, created: int) -> PreparedAnswer:
+    reply = vectors.embedding_list(asked.body, asked.of, settings.seed, request_id, created, shuffle=settings.shuffle)
     if asked.fault == "no_choices":
         reply["data"] = []
     return PreparedAnswer(reply["usage"]["prompt_tokens"], 0, reply)
 
 
-def _multimodal(asked: Asked, settings: Settings, request_id: str, created: int) -> PreparedAnswer:
-    reply = vectors.multimodal(asked.body, settings.seed, request_id, created)
+def _answer_multimodal(asked: Asked, settings: Settings, request_id: str, created: int) -> PreparedAnswer:
+    reply = vectors.multimodal_embedding(asked.body, settings.seed, request_id, created)
     if asked.fault == "no_choices":
         reply["data"] = {}
     return PreparedAnswer(reply["usage"]["prompt_tokens"], 0, reply)
 
 
-def _responses(asked: Asked, settings: Settings, request_id: str, created: int) -> PreparedAnswer:
-    answer = answers.chat(responses.as_chat(asked.body), asked.of, again=asked.fault == "tool_loop")
-    answer = answers.struck(answer, asked.fault)
-    reply = responses.response(answer, asked.body, request_id, created)
+def _answer_responses(asked: Asked, settings: Settings, request_id: str, created: int) -> PreparedAnswer:
+    answer = answers.answer_chat(responses.as_chat(asked.body), asked.of, again=asked.fault == "tool_loop")
+    answer = answers.apply_fault(answer, asked.fault)
+    reply = responses.response_object(answer, asked.body, request_id, created)
     if asked.body.get("stream"):
-        parts = responses.events(reply, luck(asked.of), settings.chunks)
+        parts = responses.response_events(reply, random_for(asked.of), settings.chunks)
         return PreparedAnswer(answer.input, answer.output, chunks=parts)
     if asked.fault == "no_choices":
         del reply["output"]
     return PreparedAnswer(answer.input, answer.output, reply)
 
 
-def _tokenization(asked: Asked, settings: Settings, request_id: str, created: int) -> PreparedAnswer:
+def _answer_tokenization(asked: Asked, settings: Settings, request_id: str, created: int) -> PreparedAnswer:
     del settings
-    reply = tokenizer.tokenization(asked.body, request_id, created)
+    reply = tokenizer.tokenize_body(asked.body, request_id, created)
     if asked.fault == "no_choices":
         reply["data"] = []
     return PreparedAnswer(0, 0, reply)
 
 
-_CHAT = SimulatedEndpoint(checks.chat, answers.input_tokens, _chat, streams=True, seals=True)
-_EMBEDDINGS = SimulatedEndpoint(inputs.embeddings, vectors.input_tokens, _embeddings)
-_MULTIMODAL = SimulatedEndpoint(inputs.multimodal, vectors.multimodal_tokens, _multimodal)
+_CHAT = SimulatedEndpoint(checks.check_chat, answers.input_tokens, _answer_chat, streams=True, seals=True)
+_EMBEDDINGS = SimulatedEndpoint(inputs.check_embeddings, vectors.input_tokens, _answer_embeddings)
+_MULTIMODAL = SimulatedEndpoint(inputs.check_multimodal, vectors.multimodal_tokens, _answer_multimodal)
 
 ENDPOINTS = {
     "/chat/completions": _CHAT,
-    "/responses": SimulatedEndpoint(responses.refused, responses.input_tokens, _responses, streams=True),
+    "/responses": SimulatedEndpoint(
+        responses.check_responses_body, responses.input_tokens, _answer_responses, streams=True
+    ),
     "/embeddings": _EMBEDDINGS,
     "/embeddings/multimodal": _MULTIMODAL,
-    "/tokenization": SimulatedEndpoint(inputs.tokenization, lambda _: 0, _tokenization),
-    "/batch/chat/completions": replace(_CHAT, check=checks.batch_chat, streams=False, batch=True),
+    "/tokenization": SimulatedEndpoint(inputs.check_tokenization, lambda _: 0, _answer_tokenization),
+    "/batch/chat/completions": replace(_CHAT, check=checks.check_batch_chat, streams=False, batch=True),
     "/batch/embeddings": replace(_EMBEDDINGS, batch=True),
     "/batch/embeddings/multimodal": replace(_MULTIMODAL, batch=True),
 }

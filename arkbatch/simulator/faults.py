@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from arkbatch.simulator import refusals
-from arkbatch.simulator.refusals import Refusal, invalid
+from arkbatch.simulator.refusals import Refusal, invalid_parameter
 
 
 class Fault(Struct, frozen=True):
@@ -106,13 +106,13 @@ def asked_for(raw: bytes, attempt: int) -> str | Refusal | None:
         return None
     for name, times in _MARKER.findall(raw):
         if name.decode() not in MENU:
-            return invalid("messages", f"there is no fault named {name.decode()}")
+            return invalid_parameter("messages", f"there is no fault named {name.decode()}")
         if not times or attempt <= int(times):
             return str(name.decode())
     return None
 
 
-def drawn(rates: Mapping[str, float], luck: float) -> str | None:
+def draw_fault(rates: Mapping[str, float], luck: float) -> str | None:
     """The fault that falls on a number between 0 and 1: each name owns a stretch as long as its rate."""
     for name, rate in rates.items():
         if luck < rate:

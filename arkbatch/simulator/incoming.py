@@ -8,7 +8,7 @@ from arkbatch.simulator import refusals
 from arkbatch.simulator.refusals import Refusal
 
 
-def parsed(raw: bytes) -> dict[str, Any] | Refusal:
+def parse_request(raw: bytes) -> dict[str, Any] | Refusal:
     """The body as the service reads it, with a model; the official SDK sends what is not set as null."""
     try:
         body = orjson.loads(raw)
@@ -18,7 +18,7 @@ def parsed(raw: bytes) -> dict[str, Any] | Refusal:
         return refusals.NOT_JSON
     body = {name: value for name, value in body.items() if value is not None}
     if "model" not in body:
-        return refusals.missing("model")
+        return refusals.missing_parameter("model")
     if not isinstance(body["model"], str) or not body["model"]:
-        return refusals.invalid("model", "it must be a string that is not empty")
+        return refusals.invalid_parameter("model", "it must be a string that is not empty")
     return body

@@ -31,11 +31,11 @@ class Keys:
         self._accepted = settings.keys
         self._secret = f"simulator {settings.seed}".encode()
 
-    def issue(self, resource: str, expires: int) -> str:
+    def issue_key(self, resource: str, expires: int) -> str:
         payload = urlsafe_b64encode(msgspec.json.encode(Grant(resource, expires))).decode()
-        return f"{_PREFIX}{payload}.{self._seal(payload)}"
+        return f"{_PREFIX}{payload}.{self._sign_payload(payload)}"
 
-    def refused(self, authorization: str, now: float) -> Refusal | None:
+    def check_key(self, authorization: str, now: float) -> Refusal | None:
         """Why the value of `Authorization` opens nothing; `now` is in unix seconds."""
         scheme, _, key = authorization.partition(" ")
         key = key.strip()
@@ -44,21 +44,21 @@ class Keys:
         if scheme != "Bearer" or not key:
             return refusals.BAD_KEY_FORMAT
         if key.startswith(_PREFIX):
-            grant = self._read(key)
+            grant = self._read_grant(key)
             return refusals.NO_KEY if grant is None or now >= grant.expires else None
         return refusals.NO_KEY if self._accepted and key not in self._accepted else None
 
-    def refused_for(self, authorization: str, model: str) -> Refusal | None:
+    def check_key_for_model(self, authorization: str, model: str) -> Refusal | None:
         """A temporary key opens the one thing that it was made for; other keys open everything."""
-        grant = self._read(authorization.partition(" ")[2].strip())
+        grant = self._read_grant(authorization.partition(" ")[2].strip())
         return refusals.NOT_ITS_KEY if grant is not None and grant.resource != model else None
 
-    def _read(self, key: str) -> Grant | None:
+    def _read_grant(self, key: str) -> Grant | None:
         """What a temporary key grants; None for any other key, and for one that was tampered with."""
         payload, _, seal = key.removeprefix(_PREFIX).partition(".")
-        if not key.startswith(_PREFIX) or not hmac.compare_digest(self._seal(payload).encode(), seal.encode()):
+        if not key.startswith(_PREFIX) or not hmac.compare_digest(self._sign_payload(payload).encode(), seal.encode()):
             return None
         return msgspec.json.decode(urlsafe_b64decode(payload), type=Grant)
 
-    def _seal(self, payload: str) -> str:
+    def _sign_payload(self, payload: str) -> str:
         return hmac.digest(self._secret, payload.encode(), "sha256").hex()

@@ -1,7 +1,7 @@
 """Sliding windows of requests and tokens, and calls in flight: per model, whose versions share them.
 
-Times come in as arguments. A call is admitted in two steps, because failed calls count as requests too: `request`
-when the model is known, `tokens` when the body was found good. Output tokens are spent when they are known.
+Times come in as arguments. A call is admitted in two steps, because failed calls count as requests too: `count_request`
+when the model is known, `count_tokens` when the body was found good. Output tokens are spent when they are known.
 """
 
 from collections import deque
@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from arkbatch.simulator import refusals
 from arkbatch.simulator.counters import Counters
-from arkbatch.simulator.models import family
+from arkbatch.simulator.models import model_family
 from arkbatch.simulator.refusals import Refusal
 from arkbatch.simulator.settings import Settings
 
@@ -24,9 +24,9 @@ class UsageWindow:
         self._seconds = seconds
         self._spent: deque[tuple[float, int]] = deque()
 
-    def wait(self, amount: int, now: float) -> float:
+    def seconds_until_fits(self, amount: int, now: float) -> float:
         """Seconds until the amount fits. An empty window takes any amount, or a large one would never pass."""
-        self._forget(now)
+        self._forget_old(now)
         excess = self.used + amount - self.limit
         until = now
         for at, spent in self._spent:
@@ -37,11 +37,11 @@ class UsageWindow:
         return until - now
 
     def spend(self, amount: int, now: float) -> None:
-        self._forget(now)
+        self._forget_old(now)
         self.used += amount
         self._spent.append((now, amount))
 
-    def _forget(self, now: float) -> None:
+    def _forget_old(self, now: float) -> None:
         while self._spent and self._spent[0][0] + self._seconds <= now:
             self.used -= self._spent.popleft()[1]
 
@@ -67,50 +67,50 @@ class AccountLimits:
         self._windows: dict[tuple[str, str], UsageWindow] = {}
         self._in_flight: dict[str, int] = {}
 
-    def request(self, model: str, now: float) -> TurnedAway | None:
-        """Counts one request and one call in flight, which `leave` gives back; or says why not."""
-        model, say = family(model), self._settings.retry_after
+    def count_request(self, model: str, now: float) -> TurnedAway | None:
+        """Counts one request and one call in flight, which `end_call` gives back; or says why not."""
+        model, say = model_family(model), self._settings.retry_after
         busy, allowed = self._in_flight.get(model, 0), self._settings.max_inflight
         if allowed is not None and busy >= allowed:
             return TurnedAway(refusals.INFLIGHT, 1.0, say)
-        if seconds := self._spend("rps", model, 1, now):
+        if seconds := self._try_to_spend("rps", model, 1, now):
             return TurnedAway(refusals.ENDPOINT_RPM, seconds, say=True)
-        if seconds := self._spend("rpm", model, 1, now):
+        if seconds := self._try_to_spend("rpm", model, 1, now):
             return TurnedAway(refusals.MODEL_RPM, seconds, say)
         self._in_flight[model] = busy + 1
         return None
 
-    def tokens(self, model: str, amount: int, now: float) -> TurnedAway | None:
+    def count_tokens(self, model: str, amount: int, now: float) -> TurnedAway | None:
         """Counts the tokens of a prompt, or says why not."""
-        if seconds := self._spend("tpm", family(model), amount, now):
+        if seconds := self._try_to_spend("tpm", model_family(model), amount, now):
             return TurnedAway(refusals.MODEL_TPM, seconds, self._settings.retry_after)
         return None
 
-    def output(self, model: str, amount: int, now: float) -> None:
+    def count_output(self, model: str, amount: int, now: float) -> None:
         """Counts the tokens of an answer; too late to refuse them."""
-        if window := self._window("tpm", family(model)):
-            self._take("tpm", window, amount, now)
+        if window := self._window_of("tpm", model_family(model)):
+            self._spend_and_note("tpm", window, amount, now)
 
-    def leave(self, model: str) -> None:
-        self._in_flight[family(model)] -= 1
+    def end_call(self, model: str) -> None:
+        self._in_flight[model_family(model)] -= 1
 
-    def _spend(self, name: str, model: str, amount: int, now: float) -> float:
+    def _try_to_spend(self, name: str, model: str, amount: int, now: float) -> float:
         """Zero if the amount was spent, else the seconds until it could be."""
-        window = self._window(name, model)
+        window = self._window_of(name, model)
         if window is None:
             return 0.0
-        wait = window.wait(amount, now)
+        wait = window.seconds_until_fits(amount, now)
         if not wait:
-            self._take(name, window, amount, now)
+            self._spend_and_note(name, window, amount, now)
         elif self._settings.count_refused and name != "tpm":
             window.spend(amount, now)
         return wait
 
-    def _take(self, name: str, window: UsageWindow, amount: int, now: float) -> None:
+    def _spend_and_note(self, name: str, window: UsageWindow, amount: int, now: float) -> None:
         window.spend(amount, now)
-        self._counters.spent(name, window.used)
+        self._counters.note_spent(name, window.used)
 
-    def _window(self, name: str, model: str) -> UsageWindow | None:
+    def _window_of(self, name: str, model: str) -> UsageWindow | None:
         limit = self._limits[name]
         if limit is None:
             return None

@@ -21,7 +21,7 @@ _OVERHEAD = (
 _PLAIN_OVERHEAD = 14
 
 
-def exists(model: str, known: tuple[str, ...]) -> bool:
+def model_exists(model: str, known: tuple[str, ...]) -> bool:
     return model in known if known else not model.startswith("unknown-")
 
 
@@ -38,17 +38,17 @@ def vision_model(asked: str) -> str:
     return _VISION_BEHIND_ENDPOINT if asked.startswith("ep-") else asked
 
 
-def family(model: str) -> str:
+def model_family(model: str) -> str:
     """The name without its version: limits are shared by all versions of a model."""
     return model[:-7] if model[-7:-6] == "-" and model[-6:].isdecimal() else model
 
 
-def overhead(model: str) -> int:
+def overhead_tokens(model: str) -> int:
     """Tokens of a request beside its text."""
     return next((count for prefix, count in _OVERHEAD if model.startswith(prefix)), _PLAIN_OVERHEAD)
 
 
-def effort(model: str, body: dict[str, Any]) -> str:
+def thinking_effort(model: str, body: dict[str, Any]) -> str:
     """How hard a model thinks about a request; "none" when it does not.
 
     Seed models think unless told not to; other models only when told to.

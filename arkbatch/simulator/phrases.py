@@ -46,35 +46,35 @@ _ENGLISH_THOUGHTS = (
 
 def is_chinese(text: str) -> bool:
     """Whether a fifth of the characters are; mixed prompts mostly want a Chinese answer."""
-    return tokens.wide(text) * 5 >= len(text) > 0
+    return tokens.chinese_characters(text) * 5 >= len(text) > 0
 
 
-def answer(prompt: str, results: list[str], chance: Random) -> str:
+def answer_words(prompt: str, results: list[str], chance: Random) -> str:
     """What is said to a prompt; `results` came from tools and are quoted."""
-    quote, told = _quoted(prompt), [f"“{_quoted(result)}”" for result in results]
+    quote, told = _quote_prompt(prompt), [f"“{_quote_prompt(result)}”" for result in results]
     count = 1 + int(5 * chance.random())
     if is_chinese(prompt):
         heard = f"工具返回了{'、'.join(told)}。" if told else ""
-        said = "".join(_some(_CHINESE, count, chance))
+        said = "".join(_pick_sentences(_CHINESE, count, chance))
         return f"【模拟回答】关于“{quote}”：{heard}{said}（由模拟器生成，没有调用模型。）"
     heard = f"The tools returned {', '.join(told)}. " if told else ""
-    said = " ".join(_some(_ENGLISH, count, chance))
+    said = " ".join(_pick_sentences(_ENGLISH, count, chance))
     return f"[simulated answer] On “{quote}”: {heard}{said} (Made by the simulator; no model was called.)"
 
 
-def thoughts(prompt: str, count: int, chance: Random) -> str:
+def reasoning_words(prompt: str, count: int, chance: Random) -> str:
     """A chain of thought of so many sentences."""
     if is_chinese(prompt):
-        return "（模拟思考）" + "".join(_some(_CHINESE_THOUGHTS, count, chance))
-    return "(simulated thinking) " + " ".join(_some(_ENGLISH_THOUGHTS, count, chance))
+        return "（模拟思考）" + "".join(_pick_sentences(_CHINESE_THOUGHTS, count, chance))
+    return "(simulated thinking) " + " ".join(_pick_sentences(_ENGLISH_THOUGHTS, count, chance))
 
 
-def _some(sentences: tuple[str, ...], count: int, chance: Random) -> list[str]:
+def _pick_sentences(sentences: tuple[str, ...], count: int, chance: Random) -> list[str]:
     """So many sentences in a row, from anywhere in the list, round and round."""
     first = int(len(sentences) * chance.random())
     return [sentences[(first + k) % len(sentences)] for k in range(count)]
 
 
-def _quoted(prompt: str) -> str:
+def _quote_prompt(prompt: str) -> str:
     line = " ".join(prompt[: 4 * _EXCERPT].split())
     return line if len(line) <= _EXCERPT else line[:_EXCERPT] + "…"

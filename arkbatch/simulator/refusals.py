@@ -112,15 +112,15 @@ NO_ENCRYPTION = Refusal(
 )
 
 
-def missing(name: str) -> Refusal:
+def missing_parameter(name: str) -> Refusal:
     return Refusal(400, f"MissingParameter.{name}", f"The required parameter {name} is missing.", name)
 
 
-def invalid(name: str, why: str) -> Refusal:
+def invalid_parameter(name: str, why: str) -> Refusal:
     message = f"The parameter `{name}` specified in the request are not valid: {why}."
     return Refusal(400, "InvalidParameter", message, name)
 
 
-def unsupported(name: str) -> Refusal:
+def unsupported_parameter(name: str) -> Refusal:
     message = f"The parameters {name} specified in the request are not supported by this endpoint."
     return Refusal(400, "InvalidParameter.UnsupportedParameter", message, name)

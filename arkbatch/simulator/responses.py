@@ -10,8 +10,8 @@ from typing import Any
 
 from arkbatch.simulator import answers, checks
 from arkbatch.simulator.answers import ModelAnswer
-from arkbatch.simulator.chunks import cut
-from arkbatch.simulator.refusals import Refusal, invalid, missing, unsupported
+from arkbatch.simulator.chunks import cut_text
+from arkbatch.simulator.refusals import Refusal, invalid_parameter, missing_parameter, unsupported_parameter
 
 Body = dict[str, Any]
 
@@ -20,26 +20,26 @@ _PART_TYPES = {"input_text": "text", "output_text": "text", "input_image": "imag
 _STATUS = {"length": ("incomplete", "max_output_tokens"), "content_filter": ("incomplete", "content_filter")}
 
 
-def refused(body: Body) -> Refusal | None:
+def check_responses_body(body: Body) -> Refusal | None:
     """Why a body is refused, or None. Ark knows no background and no stop words here."""
     if "input" not in body:
-        return missing("input")
+        return missing_parameter("input")
     given = body["input"]
     if not (isinstance(given, str) and given) and not (isinstance(given, list) and given):
-        return invalid("input", "expected a string that is not empty, or a list of items")
+        return invalid_parameter("input", "expected a string that is not empty, or a list of items")
     if isinstance(given, list) and not all(isinstance(item, dict) and _is_item(item) for item in given):
-        return invalid("input", "each item needs a role or a type")
+        return invalid_parameter("input", "each item needs a role or a type")
     for name in ("background", "stop", "n", "seed", "messages"):
         if name in body:
-            return unsupported(name)
+            return unsupported_parameter(name)
     if body.get("instructions") and (body.get("caching") or {}).get("type") == "enabled":
-        return invalid("caching", "caching is not supported for instructions")
+        return invalid_parameter("caching", "caching is not supported for instructions")
     most = body.get("max_output_tokens", 1)
     if not checks.is_whole(most) or most < 1:
-        return invalid("max_output_tokens", "expected an integer of at least 1")
+        return invalid_parameter("max_output_tokens", "expected an integer of at least 1")
     if not all(isinstance(tool, dict) and isinstance(tool.get("type"), str) for tool in body.get("tools") or ()):
-        return invalid("tools", "each tool needs a type")
-    return checks.chat(as_chat(body))
+        return invalid_parameter("tools", "each tool needs a type")
+    return checks.check_chat(as_chat(body))
 
 
 def _is_item(item: Body) -> bool:
@@ -49,17 +49,17 @@ def _is_item(item: Body) -> bool:
 def as_chat(body: Body) -> Body:
     """The chat body that means the same."""
     chat: Body = {name: body[name] for name in _SAME if name in body}
-    chat["messages"] = list(_messages(body))
+    chat["messages"] = list(_chat_messages(body))
     if "max_output_tokens" in body:
         chat["max_completion_tokens"] = body["max_output_tokens"]
     if effort := (body.get("reasoning") or {}).get("effort"):
         chat["reasoning_effort"] = effort
     tools = [tool for tool in body.get("tools") or () if tool["type"] == "function"]
     if tools:
-        chat["tools"] = [_nested(tool) for tool in tools]
+        chat["tools"] = [_nest_tool(tool) for tool in tools]
         if "tool_choice" in body:
             choice = body["tool_choice"]
-            chat["tool_choice"] = _nested(choice) if isinstance(choice, dict) else choice
+            chat["tool_choice"] = _nest_tool(choice) if isinstance(choice, dict) else choice
     form = (body.get("text") or {}).get("format")
     if form and form.get("type") == "json_schema":
         chat["response_format"] = {"type": "json_schema", "json_schema": {"schema": form.get("schema") or {}}}
@@ -68,11 +68,11 @@ def as_chat(body: Body) -> Body:
     return chat
 
 
-def _nested(tool: Body) -> Body:
+def _nest_tool(tool: Body) -> Body:
     return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}
 
 
-def _messages(body: Body) -> Iterator[Body]:
+def _chat_messages(body: Body) -> Iterator[Body]:
     if instructions := body.get("instructions"):
         yield {"role": "system", "content": instructions}
     given = body["input"]
@@ -84,20 +84,20 @@ def _messages(body: Body) -> Iterator[Body]:
             case {"type": "function_call_output", "call_id": id_, "output": output}:
                 yield {"role": "tool", "tool_call_id": id_, "content": output}
             case {"role": role, "content": list() as parts}:
-                yield {"role": role, "content": [_part(part) for part in parts]}
+                yield {"role": role, "content": [_chat_part(part) for part in parts]}
             case {"role": role, "content": content}:
                 yield {"role": role, "content": content}
 
 
-def _part(part: Any) -> Any:
+def _chat_part(part: Any) -> Any:
     """A part as chat has it, where the link to an image is an object."""
     if not isinstance(part, dict) or part.get("type") not in _PART_TYPES:
         return part
     kind = _PART_TYPES[part["type"]]
-    return {"type": kind, "text": part.get("text")} if kind == "text" else {"type": kind, kind: _link(part, kind)}
+    return {"type": kind, "text": part.get("text")} if kind == "text" else {"type": kind, kind: _link_part(part, kind)}
 
 
-def _link(part: Body, kind: str) -> Body:
+def _link_part(part: Body, kind: str) -> Body:
     return {"url": part.get("image_url") or ""} if kind == "image_url" else {"file_id": part.get("file_id") or ""}
 
 
@@ -105,7 +105,7 @@ def input_tokens(body: Body) -> int:
     return answers.input_tokens(as_chat(body))
 
 
-def response(answer: ModelAnswer, body: Body, request_id: str, created: int) -> Body:
+def response_object(answer: ModelAnswer, body: Body, request_id: str, created: int) -> Body:
     """The answer as one response object."""
     status, reason = _STATUS.get(answer.finish, ("completed", ""))
     return {
@@ -116,19 +116,19 @@ def response(answer: ModelAnswer, body: Body, request_id: str, created: int) -> 
         "error": None,
         "incomplete_details": {"reason": reason} if reason else None,
         "model": answer.model,
-        "output": list(_items(answer, request_id)),
+        "output": list(_output_items(answer, request_id)),
         "parallel_tool_calls": True,
         "tool_choice": body.get("tool_choice", "auto"),
         "tools": body.get("tools", []),
         "service_tier": "default",
-        "usage": usage(answer),
+        "usage": response_usage(answer),
         "store": body.get("store", True),
         "max_output_tokens": body.get("max_output_tokens"),
         "text": body.get("text", {"format": {"type": "text"}}),
     }
 
 
-def usage(answer: ModelAnswer) -> Body:
+def response_usage(answer: ModelAnswer) -> Body:
     return {
         "input_tokens": answer.input,
         "input_tokens_details": {"cached_tokens": answer.cached},
@@ -138,7 +138,7 @@ def usage(answer: ModelAnswer) -> Body:
     }
 
 
-def _items(answer: ModelAnswer, request_id: str) -> Iterator[Body]:
+def _output_items(answer: ModelAnswer, request_id: str) -> Iterator[Body]:
     status = "completed" if answer.finish in {"stop", "tool_calls"} else "incomplete"
     if answer.thought:
         summary = [{"type": "summary_text", "text": answer.thought}]
@@ -163,7 +163,7 @@ def _items(answer: ModelAnswer, request_id: str) -> Iterator[Body]:
         }
 
 
-def events(whole: Body, chance: Random, pieces: int | None) -> list[Body]:
+def response_events(whole: Body, chance: Random, pieces: int | None) -> list[Body]:
     """The events of a stream, each with its number; the last one holds the whole response."""
     begun = {**whole, "status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
     found: list[Body] = [{"type": "response.created", "response": begun}]
@@ -176,18 +176,18 @@ def events(whole: Body, chance: Random, pieces: int | None) -> list[Body]:
 
 def _item_events(item: Body, chance: Random, pieces: int | None) -> Iterator[Body]:
     id_ = item["id"]
-    yield {"type": "response.output_item.added", "item": {**item, "status": "in_progress"} | _emptied(item)}
+    yield {"type": "response.output_item.added", "item": {**item, "status": "in_progress"} | _empty_item(item)}
     match item["type"]:
         case "message":
             part = item["content"][0]
             place = {"item_id": id_, "content_index": 0}
             yield {"type": "response.content_part.added", **place, "part": {**part, "text": ""}}
-            for piece in cut(part["text"], chance, pieces):
+            for piece in cut_text(part["text"], chance, pieces):
                 yield {"type": "response.output_text.delta", **place, "delta": piece, "logprobs": []}
             yield {"type": "response.output_text.done", **place, "text": part["text"], "logprobs": []}
             yield {"type": "response.content_part.done", **place, "part": part}
         case "function_call":
-            for piece in cut(item["arguments"], chance, pieces):
+            for piece in cut_text(item["arguments"], chance, pieces):
                 yield {"type": "response.function_call_arguments.delta", "item_id": id_, "delta": piece}
             done = {"item_id": id_, "name": item["name"], "arguments": item["arguments"]}
             yield {"type": "response.function_call_arguments.done", **done}
@@ -195,14 +195,14 @@ def _item_events(item: Body, chance: Random, pieces: int | None) -> Iterator[Bod
             part = item["summary"][0]
             place = {"item_id": id_, "summary_index": 0}
             yield {"type": "response.reasoning_summary_part.added", **place, "part": {**part, "text": ""}}
-            for piece in cut(part["text"], chance, pieces):
+            for piece in cut_text(part["text"], chance, pieces):
                 yield {"type": "response.reasoning_summary_text.delta", **place, "delta": piece}
             yield {"type": "response.reasoning_summary_text.done", **place, "text": part["text"]}
             yield {"type": "response.reasoning_summary_part.done", **place, "part": part}
     yield {"type": "response.output_item.done", "item": item}
 
 
-def _emptied(item: Body) -> Body:
+def _empty_item(item: Body) -> Body:
     """What an item has not when it begins."""
     match item["type"]:
         case "message":

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 
 from arkbatch.protocol.encryption import AICC, Seal, Unfit, accept, open_text
 from arkbatch.simulator import chunks
-from arkbatch.simulator.chance import luck
-from arkbatch.simulator.refusals import Refusal, invalid
+from arkbatch.simulator.chance import random_for
+from arkbatch.simulator.refusals import Refusal, invalid_parameter
 
 RING_ID = "simulated-ring"
 KEY_ID = "simulated-key"
@@ -35,7 +35,7 @@ class Vault:
         self._private = ec.derive_private_key(1 + int.from_bytes(str(seed).encode()) % 2**250, ec.SECP256R1())
         self._kind = kind
 
-    def certificate(self, now: float, *, confidential: bool) -> str:
+    def make_certificate(self, now: float, *, confidential: bool) -> str:
         """Signed by itself, valid from a year ago for six years. `now` is in unix seconds."""
         today = datetime.fromtimestamp(int(now), UTC)
         until = today - timedelta(days=1) if self._kind == "expired" else today + 5 * _YEAR
@@ -51,70 +51,70 @@ class Vault:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return builder.sign(private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
-    def opened(self, body: Body, headers: Mapping[str, str]) -> tuple[Body, Seal] | Refusal:
+    def open_body(self, body: Body, headers: Mapping[str, str]) -> tuple[Body, Seal] | Refusal:
         """What a sealed body says in clear, and the secret for the reply."""
-        if why := _misinformed(headers.get("X-Encrypt-Info", "")):
-            return invalid("X-Encrypt-Info", why)
+        if why := _wrong_header(headers.get("X-Encrypt-Info", "")):
+            return invalid_parameter("X-Encrypt-Info", why)
         seal = accept(headers.get("X-Session-Token", ""), self._private)
         if isinstance(seal, Unfit):
-            return invalid("X-Session-Token", seal.reason)
+            return invalid_parameter("X-Session-Token", seal.reason)
         try:
-            return {**body, "messages": _opened(body.get("messages"), seal)}, seal
+            return {**body, "messages": _open_messages(body.get("messages"), seal)}, seal
         except _NotSealed as fault:
-            return invalid("messages", str(fault))
+            return invalid_parameter("messages", str(fault))
 
 
-def closing(seal: Seal, pieces: int, fault: str | None) -> Callable[[str], str]:
+def reply_sealer(seal: Seal, pieces: int, fault: str | None) -> Callable[[str], str]:
     """How a text of the reply is written: as so many sealed texts in a row, or as a fault has it."""
     if fault == "reply_in_clear":
         return lambda text: text
     if fault == "wrong_seal":
         seal = replace(seal, key=bytes(byte ^ 1 for byte in seal.key))
-    return lambda text: "".join(map(seal.close, chunks.cut(text, luck(b""), pieces) or [""]))
+    return lambda text: "".join(map(seal.close, chunks.cut_text(text, random_for(b""), pieces) or [""]))
 
 
 class _NotSealed(Exception):
     """A content that does not open."""
 
 
-def _opened(messages: Any, seal: Seal) -> Any:
+def _open_messages(messages: Any, seal: Seal) -> Any:
     """The messages in clear; what has no right shape is left for `checks` to refuse."""
     if not isinstance(messages, list):
         return messages
     return [
-        {**message, "content": _opened_content(message["content"], seal)}
+        {**message, "content": _open_content(message["content"], seal)}
         if isinstance(message, dict) and "content" in message
         else message
         for message in messages
     ]
 
 
-def _opened_content(content: Any, seal: Seal) -> Any:
+def _open_content(content: Any, seal: Seal) -> Any:
     match content:
         case str():
-            return _text(content, seal)
+            return _open_text(content, seal)
         case list():
-            return [_opened_part(part, seal) for part in content]
+            return [_open_part(part, seal) for part in content]
     return content
 
 
-def _opened_part(part: Any, seal: Seal) -> Any:
+def _open_part(part: Any, seal: Seal) -> Any:
     match part:
         case {"type": "text", "text": str(text)}:
-            return {**part, "text": _text(text, seal)}
+            return {**part, "text": _open_text(text, seal)}
         case {"type": "image_url", "image_url": {"url": str(url)} as image} if not url.startswith(_FETCHED):
-            return {**part, "image_url": {**image, "url": _text(url, seal)}}
+            return {**part, "image_url": {**image, "url": _open_text(url, seal)}}
     return part
 
 
-def _text(text: str, seal: Seal) -> str:
+def _open_text(text: str, seal: Seal) -> str:
     opened = open_text(text, seal)
     if isinstance(opened, Unfit) or not text:
         raise _NotSealed("a content is not encrypted, or not with the key of this call")
     return opened
 
 
-def _misinformed(info: str) -> str:
+def _wrong_header(info: str) -> str:
     """What is wrong with the header that names the certificate; empty when nothing is."""
     try:
         told = orjson.loads(info)

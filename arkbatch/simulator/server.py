@@ -10,7 +10,7 @@ from arkbatch.simulator.batch_routes import BatchRoutes
 from arkbatch.simulator.counters import Counters
 from arkbatch.simulator.endpoints import ENDPOINTS, SimulatedEndpoint
 from arkbatch.simulator.service import Simulator
-from arkbatch.simulator.settings import Settings, check
+from arkbatch.simulator.settings import Settings, check_settings
 
 __all__ = ["COUNTERS", "Counters", "Settings", "make_app", "serve"]
 
@@ -24,20 +24,20 @@ def make_app(
     settings: Settings, counters: Counters | None = None, wall: Callable[[], float] = time.time
 ) -> web.Application:
     """The simulator as an application; `app[COUNTERS]` tells what happened. Raises UsageError on bad settings."""
-    check(settings)
+    check_settings(settings)
     app = web.Application(client_max_size=MAX_BODY)
     app[COUNTERS] = counters or Counters()
     simulator = Simulator(settings, app[COUNTERS], wall)
     batches = BatchRoutes(settings, wall)
     app[BATCHES] = app[COUNTERS].batches = batches
     app.on_shutdown.append(simulator.close)
-    app.on_cleanup.append(_closing(batches))
+    app.on_cleanup.append(_close_batches(batches))
     for base in BASES:
         batches.add_to(app, base)
         for path, endpoint in ENDPOINTS.items():
-            app.router.add_post(base + path, _handler(simulator, endpoint))
-        app.router.add_post(base + "/e2e/get/certificate", simulator.certificate)
-    app.router.add_post("/", simulator.control)
+            app.router.add_post(base + path, _make_handler(simulator, endpoint))
+        app.router.add_post(base + "/e2e/get/certificate", simulator.handle_certificate)
+    app.router.add_post("/", simulator.handle_control)
     app.router.add_route("*", "/{rest:.*}", _no_such_path)
     return app
 
@@ -72,16 +72,16 @@ async def serve(
         await runner.cleanup()
 
 
-def _handler(
+def _make_handler(
     simulator: Simulator, endpoint: SimulatedEndpoint
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
-        return await simulator.handle(endpoint, request)
+        return await simulator.handle_call(endpoint, request)
 
     return handle
 
 
-def _closing(batches: BatchRoutes) -> Callable[[web.Application], Awaitable[None]]:
+def _close_batches(batches: BatchRoutes) -> Callable[[web.Application], Awaitable[None]]:
     async def close(app: web.Application) -> None:
         del app
         batches.store.close()

@@ -15,9 +15,16 @@ from aiohttp import web
 from arkbatch.protocol import signing
 from arkbatch.simulator import wire
 from arkbatch.simulator.admission import Body, RequestAdmission
-from arkbatch.simulator.batch import BatchLine
+from arkbatch.simulator.batch import BatchQueue
 from arkbatch.simulator.call import SimulatedCall
-from arkbatch.simulator.control import ControlError, Result, SimulatedControlPlane, missing, written, wrong
+from arkbatch.simulator.control import (
+    ControlError,
+    Result,
+    SimulatedControlPlane,
+    encode_answer,
+    missing_parameter,
+    wrong_parameter,
+)
 from arkbatch.simulator.counters import Counters, Seen
 from arkbatch.simulator.delivery import Delivery
 from arkbatch.simulator.endpoints import Asked, SimulatedEndpoint
@@ -31,7 +38,7 @@ class Simulator:
     """Everything that lives as long as the server."""
 
     def __init__(self, settings: Settings, counters: Counters, wall: Callable[[], float]) -> None:
-        keys, line, self._limits = Keys(settings), BatchLine(settings), AccountLimits(settings, counters)
+        keys, line, self._limits = Keys(settings), BatchQueue(settings), AccountLimits(settings, counters)
         self._settings = settings
         self._counters = counters
         self._wall = wall
@@ -44,41 +51,41 @@ class Simulator:
         del app
         self._delivery.close()
 
-    async def handle(self, endpoint: SimulatedEndpoint, request: web.Request) -> web.StreamResponse:
+    async def handle_call(self, endpoint: SimulatedEndpoint, request: web.Request) -> web.StreamResponse:
         """A call of the table in `endpoints`."""
-        call = self._call(request)
-        self._counters.entered()
+        call = self._start_call(request)
+        self._counters.call_began()
         try:
-            match await self._admission.asked(endpoint, call):
+            match await self._admission.check_request(endpoint, call):
                 case Asked() as asked:
-                    return await self._delivery.answer(endpoint, call, asked)
+                    return await self._delivery.answer_call(endpoint, call, asked)
                 case Refusal() as refusal:
-                    return self._delivery.refuse(call, refusal)
+                    return self._delivery.refuse_call(call, refusal)
                 case TurnedAway(refusal=refusal, seconds=seconds, say=say):
-                    return self._delivery.refuse(call, refusal, seconds if say else None)
+                    return self._delivery.refuse_call(call, refusal, seconds if say else None)
         finally:
-            self._leave(call)
+            self._end_call(call)
 
-    async def certificate(self, request: web.Request) -> web.Response:
+    async def handle_certificate(self, request: web.Request) -> web.Response:
         """The certificate that calls to a model are to be sealed with."""
-        call = self._call(request)
-        body = await self._admission.body(call)
+        call = self._start_call(request)
+        body = await self._admission.read_body(call)
         if isinstance(body, Refusal):
-            return self._delivery.refuse(call, body)
-        pem = self._pem(confidential="type" in body)
+            return self._delivery.refuse_call(call, body)
+        pem = self._certificate_pem(confidential="type" in body)
         if isinstance(pem, Refusal):
-            return self._delivery.refuse(call, pem)
+            return self._delivery.refuse_call(call, pem)
         refused = {"code": "CertificateNotFound", "message": f"There is no certificate for {call.model}."}
         answer = {"Certificate": pem, "error": None} if pem else {"Certificate": "", "error": refused}
-        return self._delivery.send(call, orjson.dumps(answer))
+        return self._delivery.send_body(call, orjson.dumps(answer))
 
-    async def control(self, request: web.Request) -> web.Response:
+    async def handle_control(self, request: web.Request) -> web.Response:
         """A call to the control plane."""
         sent = signing.Request(request.method, request.path, request.query, request.headers, await request.read())
-        answer = self._control.answer(sent, self._wall(), asyncio.get_running_loop().time())
+        answer = self._control.answer_request(sent, self._wall(), asyncio.get_running_loop().time())
         status, outcome = (answer.status, answer.code) if isinstance(answer, ControlError) else (200, "ok")
         self._counters.control[outcome] += 1
-        body = written(answer, request.query, self._ids.next_of_control())
+        body = encode_answer(answer, request.query, self._ids.next_of_control())
         headers = {"Content-Type": wire.JSON, "Date": formatdate(self._wall(), usegmt=True)}
         return web.Response(body=body, status=status, headers=headers)
 
@@ -86,24 +93,24 @@ class Simulator:
         """The same certificate, for who has an access key."""
         del now
         if not body.get("Id"):
-            return missing("Id")
-        pem = self._pem(confidential=body.get("Type") is not None)
+            return missing_parameter("Id")
+        pem = self._certificate_pem(confidential=body.get("Type") is not None)
         if isinstance(pem, Refusal) or not pem:
-            return wrong("there is no certificate for this endpoint")
+            return wrong_parameter("there is no certificate for this endpoint")
         return {"PCAInstanceCertificate": pem}
 
-    def _pem(self, *, confidential: bool) -> str | Refusal:
+    def _certificate_pem(self, *, confidential: bool) -> str | Refusal:
         """Empty when the settings say that it is refused."""
         vault = self._admission.vault
         if isinstance(vault, Refusal) or self._settings.certificate == "refused":
             return vault if isinstance(vault, Refusal) else ""
-        return vault.certificate(self._wall(), confidential=confidential)
+        return vault.make_certificate(self._wall(), confidential=confidential)
 
-    def _call(self, request: web.Request) -> SimulatedCall:
-        return SimulatedCall(request, self._ids.next(), asyncio.get_running_loop().time())
+    def _start_call(self, request: web.Request) -> SimulatedCall:
+        return SimulatedCall(request, self._ids.next_id(), asyncio.get_running_loop().time())
 
-    def _leave(self, call: SimulatedCall) -> None:
+    def _end_call(self, call: SimulatedCall) -> None:
         if call.admitted:
-            self._limits.leave(call.model)
+            self._limits.end_call(call.model)
         client_id, path = call.client_id or "", call.http.path
-        self._counters.left(Seen(call.at, call.id, client_id, path, call.model, call.attempt, call.outcome))
+        self._counters.call_ended(Seen(call.at, call.id, client_id, path, call.model, call.attempt, call.outcome))

@@ -86,7 +86,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     keepalive: float = 75.0
 
 
-def check(settings: Settings) -> None:
+def check_settings(settings: Settings) -> None:
     """Raises UsageError for the first value that makes no sense."""
     for name in _AT_LEAST_ONE:
         limit = getattr(settings, name)

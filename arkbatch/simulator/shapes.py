@@ -15,9 +15,9 @@ _MOST_ITEMS = 8
 _EXACT = 2**53
 
 
-def fitting(schema: Any, chance: Random) -> Any:
+def fit_schema(schema: Any, chance: Random) -> Any:
     """One value; the same for the same schema and chance."""
-    return _Fitter(schema, chance).fit(schema, 0)
+    return _Fitter(schema, chance).fit_value(schema, 0)
 
 
 class _Fitter:
@@ -28,7 +28,7 @@ class _Fitter:
         self._chance = chance
         self._values = 0
 
-    def fit(self, schema: Any, depth: int) -> Any:
+    def fit_value(self, schema: Any, depth: int) -> Any:
         schema = self._looked_up(schema)
         self._values += 1
         if not isinstance(schema, dict) or depth > _DEEPEST or self._values > _MOST_VALUES:
@@ -39,16 +39,16 @@ class _Fitter:
             options = schema.get(name)
             if isinstance(options, list) and options:
                 option = options[self._chance.randrange(len(options))]
-                return option if name == "enum" else self.fit(option, depth + 1)
-        return self._of_type(schema, depth)
+                return option if name == "enum" else self.fit_value(option, depth + 1)
+        return self._fit_type(schema, depth)
 
-    def _of_type(self, schema: dict[str, Any], depth: int) -> Any:
+    def _fit_type(self, schema: dict[str, Any], depth: int) -> Any:
         kind = schema.get("type", "object" if "properties" in schema else "string")
         match kind[0] if isinstance(kind, list) and kind else kind:
             case "integer":
-                return round(self._number(schema))
+                return round(self._fit_number(schema))
             case "number":
-                return round(self._number(schema), 2)
+                return round(self._fit_number(schema), 2)
             case "boolean":
                 return self._chance.random() < 0.5
             case "null":
@@ -56,14 +56,14 @@ class _Fitter:
             case "array":
                 least = schema.get("minItems")
                 count = min(least, _MOST_ITEMS) if isinstance(least, int) and least > 2 else 2
-                return [self.fit(schema.get("items"), depth + 1) for _ in range(count)]
+                return [self.fit_value(schema.get("items"), depth + 1) for _ in range(count)]
             case "object":
                 inner = schema.get("properties")
                 named = inner if isinstance(inner, dict) else {}
-                return {name: self.fit(value, depth + 1) for name, value in named.items()}
+                return {name: self.fit_value(value, depth + 1) for name, value in named.items()}
         return FILLING
 
-    def _number(self, schema: dict[str, Any]) -> float:
+    def _fit_number(self, schema: dict[str, Any]) -> float:
         low, high = schema.get("minimum"), schema.get("maximum")
         least = max(-_EXACT, min(_EXACT, low)) if isinstance(low, int | float) else 0
         most = max(-_EXACT, min(_EXACT, high)) if isinstance(high, int | float) else least + 100

@@ -26,13 +26,13 @@ class Script(Struct, frozen=True):
     ending: Literal["end", "tear", "hang"] = "end"
 
 
-def script(parts: list[chunks.Chunk], fault: str | None, model: str, request_id: str) -> Script:
+def write_script(parts: list[chunks.Chunk], fault: str | None, model: str, request_id: str) -> Script:
     """The packets of one stream as a fault of the menu leaves them; faults that concern no stream leave it alone."""
-    events = [_event(part) for part in parts]
+    events = [_encode_event(part) for part in parts]
     before_end = sum(not chunks.ends_answer(part) for part in parts)
     half = events[: (before_end + 1) // 2]
     if fault and (error := faults.MENU[fault].inside):
-        return Script([*half, b"data: " + wire.error(error, model, request_id) + b"\n\n"])
+        return Script([*half, b"data: " + wire.error_body(error, model, request_id) + b"\n\n"])
     match fault:
         case "drop_inside":
             return Script([*half, events[len(half)][:20]], "tear")
@@ -47,16 +47,18 @@ def script(parts: list[chunks.Chunk], fault: str | None, model: str, request_id:
         case "no_done":
             return Script(events)
         case "split":
-            return Script([packet for event in events for packet in _split(event)] + [_DONE])
+            return Script([packet for event in events for packet in _split_event(event)] + [_DONE])
         case "untidy":
-            return Script([b": keep-alive\r\n\r\n", *map(_untidy, events), b"data:[DONE]"])
+            return Script([b": keep-alive\r\n\r\n", *map(_untidy_event, events), b"data:[DONE]"])
     return Script([*events, _DONE])
 
 
-async def send(call: SimulatedCall, script: Script, seconds: float, closing: asyncio.Event) -> web.StreamResponse:
+async def send_script(
+    call: SimulatedCall, script: Script, seconds: float, closing: asyncio.Event
+) -> web.StreamResponse:
     """Sends it over so many seconds: a fifth passes before the first packet, the rest between packets."""
     await asyncio.sleep(seconds * _FIRST_SHARE)
-    response = web.StreamResponse(headers=call.headers(EVENTS))
+    response = web.StreamResponse(headers=call.reply_headers(EVENTS))
     await response.prepare(call.http)
     pause = seconds * (1 - _FIRST_SHARE) / max(1, len(script.packets) - 1)
     for place, packet in enumerate(script.packets):
@@ -65,25 +67,25 @@ async def send(call: SimulatedCall, script: Script, seconds: float, closing: asy
         await response.write(packet)
     match script.ending:
         case "tear":
-            breakage.close(call.http)
+            breakage.close_connection(call.http)
         case "hang":
             await closing.wait()
             breakage.hang_up(call.http)
     return response
 
 
-def _event(part: dict[str, Any]) -> bytes:
+def _encode_event(part: dict[str, Any]) -> bytes:
     """One event. Those of the Responses API have a name."""
     name = b"" if "choices" in part else b"event: " + part["type"].encode() + b"\n"
     return name + b"data: " + orjson.dumps(part) + b"\n\n"
 
 
-def _split(event: bytes) -> list[bytes]:
+def _split_event(event: bytes) -> list[bytes]:
     """In two packets, the first of which ends inside a character, if there is one of several bytes."""
     place = next((place for place, byte in enumerate(event) if byte >= 0x80), len(event) // 2) + 1
     return [event[:place], event[place:]]
 
 
-def _untidy(event: bytes) -> bytes:
+def _untidy_event(event: bytes) -> bytes:
     """The same event as the format also allows it."""
     return b": keep-alive\r\n" + event.replace(b"data: ", b"data:", 1).replace(b"\n", b"\r\n")

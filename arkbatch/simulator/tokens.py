@@ -14,35 +14,35 @@ OTHER_PART = 512
 _PER_MESSAGE = 3
 
 
-def wide(text: str) -> int:
+def chinese_characters(text: str) -> int:
     """How many characters of a text are Chinese, by what UTF-8 spends on them: quicker than looking at each."""
     return (len(text.encode()) - len(text)) // 2
 
 
-def of_text(text: str) -> int:
+def text_tokens(text: str) -> int:
     if not text:
         return 0
-    chinese = min(wide(text), len(text))
+    chinese = min(chinese_characters(text), len(text))
     return max(1, round(chinese * 0.65 + (len(text) - chinese) * 0.28))
 
 
-def of_messages(messages: list[dict[str, Any]]) -> int:
+def messages_tokens(messages: list[dict[str, Any]]) -> int:
     return sum(_PER_MESSAGE + sum(_of_parts(message)) for message in messages)
 
 
 def _of_parts(message: dict[str, Any]) -> Iterator[int]:
     content = message.get("content")
     if isinstance(content, str):
-        yield of_text(content)
+        yield text_tokens(content)
     elif isinstance(content, list):
-        yield from map(of_part, content)
+        yield from map(part_tokens, content)
 
 
-def of_part(part: dict[str, Any]) -> int:
+def part_tokens(part: dict[str, Any]) -> int:
     """Tokens of one part of a content."""
     match part["type"]:
         case "text":
-            return of_text(part["text"])
+            return text_tokens(part["text"])
         case "image_url":
             return IMAGE
         case "video_url":

@@ -16,33 +16,33 @@ Call = dict[str, Any]
 Messages = list[dict[str, Any]]
 
 
-def wanted(body: dict[str, Any], chance: Random, *, again: bool) -> list[Call]:
+def choose_calls(body: dict[str, Any], chance: Random, *, again: bool) -> list[Call]:
     """Calls of the named tool, of some when one is required, or of some half of the time. `again`: always."""
     tools, choice = body.get("tools") or [], body.get("tool_choice", "auto")
     if not tools or choice == "none":
         return []
-    if not again and (results(body["messages"]) or (choice == "auto" and chance.random() < 0.5)):
+    if not again and (tool_results(body["messages"]) or (choice == "auto" and chance.random() < 0.5)):
         return []
     functions = [tool["function"] for tool in tools]
     if isinstance(choice, dict):
         functions = [function for function in functions if function["name"] == choice["function"]["name"]]
     most = _MOST if body.get("parallel_tool_calls", True) else 1
     count = 1 + chance.randrange(min(most, len(functions)))
-    return [_call(function, chance) for function in functions[:count]]
+    return [_make_call(function, chance) for function in functions[:count]]
 
 
-def results(messages: Messages) -> list[str]:
+def tool_results(messages: Messages) -> list[str]:
     """What tools returned since the user spoke last."""
     found: list[str] = []
     for message in reversed(messages):
         if message["role"] == "user":
             break
         if message["role"] == "tool":
-            found.insert(0, _words(message["content"]))
+            found.insert(0, _text_of(message["content"]))
     return found
 
 
-def spoiled(call: Call, fault: str) -> Call:
+def spoil_call(call: Call, fault: str) -> Call:
     """The same call with arguments that are no JSON, or of a tool that nobody declared."""
     function = call["function"]
     if fault == "unknown_tool":
@@ -50,13 +50,13 @@ def spoiled(call: Call, fault: str) -> Call:
     return {**call, "function": {**function, "arguments": function["arguments"][:-1] + ","}}
 
 
-def _call(function: dict[str, Any], chance: Random) -> Call:
-    arguments = shapes.fitting(function.get("parameters", {"type": "object"}), chance)
+def _make_call(function: dict[str, Any], chance: Random) -> Call:
+    arguments = shapes.fit_schema(function.get("parameters", {"type": "object"}), chance)
     named = {"name": function["name"], "arguments": orjson.dumps(arguments).decode()}
     return {"id": f"call_{chance.getrandbits(96):024x}", "type": "function", "function": named}
 
 
-def _words(content: str | list[dict[str, Any]]) -> str:
+def _text_of(content: str | list[dict[str, Any]]) -> str:
     if isinstance(content, str):
         return content
     return " ".join(part["text"] for part in content if part["type"] == "text")

@@ -23,21 +23,21 @@ class Ids:
         self._wall = wall
         self._count = 0
 
-    def next(self) -> str:
+    def next_id(self) -> str:
         """An id that no other of the last 16 million calls has: an odd factor permutes the 24-bit numbers."""
-        return f"02{int(self._wall() * 1000):013d}{_HOST}{self._tail():06x}"
+        return f"02{int(self._wall() * 1000):013d}{_HOST}{self._random_tail():06x}"
 
     def next_of_control(self) -> str:
         """An id as the control plane has them: the local time of Beijing, and 18 digits."""
         stamp = datetime.fromtimestamp(self._wall(), _BEIJING).strftime("%Y%m%d%H%M%S")
-        return f"{stamp}{_HOST[-12:]}{self._tail():06x}".upper()
+        return f"{stamp}{_HOST[-12:]}{self._random_tail():06x}".upper()
 
-    def _tail(self) -> int:
+    def _random_tail(self) -> int:
         self._count += 1
         return self._count * 0x9E3779 & 0xFFFFFF
 
 
-def headers(request_id: str, client_id: str | None, content_type: str = JSON) -> dict[str, str]:
+def reply_headers(request_id: str, client_id: str | None, content_type: str = JSON) -> dict[str, str]:
     """What the production service was seen to send with a 200, and nothing about limits among it."""
     result = {
         "X-Request-Id": request_id,
@@ -50,7 +50,7 @@ def headers(request_id: str, client_id: str | None, content_type: str = JSON) ->
     return result
 
 
-def error(refusal: Refusal, model: str, request_id: str) -> bytes:
+def error_body(refusal: Refusal, model: str, request_id: str) -> bytes:
     message = refusal.message.replace("{model}", model)
     return orjson.dumps(
         {

@@ -77,9 +77,11 @@ class BatchHttp:
                 mode = "ab" if response.status == 206 else "wb"
                 with target.open(mode) as file:
                     async for piece in response.content.iter_chunked(_PIECE):
-                        with disk(target):  # around the writing alone: a connection that breaks is no full disk
+                        with explain_disk_errors(
+                            target
+                        ):  # around the writing alone: a connection that breaks is no full disk
                             file.write(piece)
-                    with disk(target):
+                    with explain_disk_errors(target):
                         file.flush()
                         os.fsync(file.fileno())
                 return HttpReply(200, b"", _lower(response.headers))

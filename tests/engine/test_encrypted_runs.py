@@ -104,7 +104,7 @@ def test_what_cannot_be_encrypted_is_refused_before_a_run_begins(tmp_path, flags
 
 def pem(folder, name="own.pem"):
     """The simulator's certificate, as a file."""
-    text = Vault(0, "good").certificate(time.time(), confidential=False)
+    text = Vault(0, "good").make_certificate(time.time(), confidential=False)
     (folder / name).write_text(text)
     return text
 

@@ -17,7 +17,7 @@ from arkbatch.core.kinds import chosen_kinds
 from arkbatch.engine.open_run import OpenRun, ResumeOptions
 from arkbatch.engine.retry_run import RetryRun, RetrySelection
 from arkbatch.engine.session import Session
-from arkbatch.reports.status.show import show
+from arkbatch.reports.status.show import find_rows
 from arkbatch.rows.media_files import Images
 from arkbatch.simulator.server import Settings, serve
 
@@ -74,7 +74,7 @@ def test_records_hold_the_name_and_never_the_image(folder):
     worked(job)
     for line in results(job) + failures(job):
         assert base64.b64encode(PNG)[:40] not in orjson.dumps(line)
-    assert show(job.run_dir, "1").rows[0].request.body["messages"][0]["content"][1] == shows("a.png")
+    assert find_rows(job.run_dir, "1").rows[0].request.body["messages"][0]["content"][1] == shows("a.png")
 
 
 def test_what_cannot_be_read_fails_with_its_row_before_a_byte_is_sent(folder, monkeypatch):

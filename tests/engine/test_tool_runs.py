@@ -21,7 +21,7 @@ from arkbatch.estimate.text import forecast_line
 from arkbatch.monitor.observer import Observer
 from arkbatch.pricing.billed_usage import decode_billed, spent_of
 from arkbatch.reports.cost.cost import read_costs
-from arkbatch.reports.status.show import show
+from arkbatch.reports.status.show import find_rows
 from arkbatch.reports.status.show_text import show_text
 from arkbatch.simulator.server import Settings, serve
 
@@ -97,7 +97,7 @@ def test_the_functions_run_and_the_model_is_asked_on(tmp_path, monkeypatch):
 def test_show_tells_what_was_called_and_what_came_back(tmp_path, monkeypatch):
     job = job_with(tmp_path)
     scripted(job, saying(calls(("look", '{"word": "a"}'), ("fly", "")), answer("done")), monkeypatch)
-    text = show_text(show(job.run_dir, "1"), job.run_dir)
+    text = show_text(find_rows(job.run_dir, "1"), job.run_dir)
     lines = [
         '  look({"word":"a"})',
         "  fly({})",

@@ -11,7 +11,7 @@ from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import ExitCode, UsageError
 from arkbatch.reports.status import check as inspection
 from arkbatch.reports.status.advice import NO_ROWS
-from arkbatch.reports.status.check import NO_MODEL, OTHER_REASONS, Duplicate, inspect, sort_of
+from arkbatch.reports.status.check import NO_MODEL, OTHER_REASONS, DuplicateId, inspect_input, sort_of
 from arkbatch.reports.status.check_text import inspection_text
 from arkbatch.reports.text.tables import grid
 
@@ -30,7 +30,7 @@ def written(folder, *rows, name="in.jsonl"):
 
 def found_in(path, **flags):
     job = resolve_job(str(path), {"dry_run": True, "model": "doubao", **flags}, {}, path.parent)
-    return inspect(job, lambda _: None, lambda _: None)
+    return inspect_input(job, lambda _: None, lambda _: None)
 
 
 def test_rows_are_counted_by_endpoint_and_model(tmp_path):
@@ -56,16 +56,16 @@ def test_a_custom_id_on_several_lines_is_named_with_them(tmp_path, name):
     ids = ["a", "b", "a", "c", "蓝", "b", "a", "蓝"]
     found = found_in(written(tmp_path, *map(prompt, ids), name=name))
     assert found.duplicates == [
-        Duplicate("a", 3, (1, 3, 7)),
-        Duplicate("b", 2, (2, 6)),
-        Duplicate("蓝", 2, (5, 8)),
+        DuplicateId("a", 3, (1, 3, 7)),
+        DuplicateId("b", 2, (2, 6)),
+        DuplicateId("蓝", 2, (5, 8)),
     ]
     assert (found.duplicate_ids, found.duplicate_lines) == (3, 7)
 
 
 def test_an_id_like_those_that_arkbatch_gives_is_a_duplicate_too(tmp_path):
     found = found_in(written(tmp_path, prompt("row-2"), prompt()))
-    assert found.duplicates == [Duplicate("row-2", 2, (1, 2))]
+    assert found.duplicates == [DuplicateId("row-2", 2, (1, 2))]
 
 
 def test_rows_without_ids_are_no_duplicates(tmp_path):
@@ -82,7 +82,7 @@ def test_of_what_is_listed_only_the_first_are_kept_but_all_are_counted(tmp_path,
     assert len(found.bad_lines) == 3
     assert sorted(found.reasons.values()) == [1, 1, 3]
     assert found.reasons[OTHER_REASONS] == 3
-    assert found.duplicates == [Duplicate("a", 3, (1, 4)), Duplicate("b", 3, (2, 5))]
+    assert found.duplicates == [DuplicateId("a", 3, (1, 4)), DuplicateId("b", 3, (2, 5))]
     assert (found.duplicate_ids, found.duplicate_lines) == (3, 9)
 
 
@@ -134,7 +134,7 @@ def test_progress_is_told_to_the_last_row(tmp_path, monkeypatch):
     monkeypatch.setattr(inspection, "_TOLD_EVERY", 2)
     job = resolve_job(str(written(tmp_path, *[prompt()] * 5)), {"dry_run": True, "model": "m"}, {}, tmp_path)
     totals, steps = [], []
-    inspect(job, totals.append, steps.append)
+    inspect_input(job, totals.append, steps.append)
     assert (totals, sum(steps), len(steps)) == ([5], 5, 3)
 
 

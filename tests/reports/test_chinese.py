@@ -17,7 +17,7 @@ from arkbatch.journal.ledger import Ledger
 from arkbatch.monitor.progress import FoundRows
 from arkbatch.pricing.summary import summarise
 from arkbatch.protocol.error_codes import KEY
-from arkbatch.reports.status.advice import advice
+from arkbatch.reports.status.advice import advice_for
 from arkbatch.reports.text.summary import found_line, summary_text, table, target_line
 from arkbatch.reports.text.tables import grid
 
@@ -72,7 +72,7 @@ def test_columns_are_aligned_by_what_a_terminal_shows():
 
 @pytest.mark.parametrize("kind", Kind)
 def test_advice_for_every_kind_of_failure_is_chinese_and_its_command_is_whole(kind):
-    said = advice(kind, "my run", ZH)
+    said = advice_for(kind, "my run", ZH)
     assert "then" not in said
     assert said[0] >= "一"
     assert ("arkbatch retry 'my run' --kind " in said) != ("--rebase" in said)

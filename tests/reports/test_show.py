@@ -22,7 +22,7 @@ from arkbatch.journal.run_directory import RESULTS, RunDirectory
 from arkbatch.reports.answers.answer_text import answer_lines
 from arkbatch.reports.status import find_record as search
 from arkbatch.reports.status.find_record import lines_with, read_name
-from arkbatch.reports.status.show import show
+from arkbatch.reports.status.show import find_rows
 from arkbatch.reports.status.show_text import show_text
 
 
@@ -46,11 +46,11 @@ def run(tmp_path):
 
 
 def shown(run, name):
-    return show(str(run), name).rows
+    return find_rows(str(run), name).rows
 
 
 def text_of(run, name):
-    return show_text(show(str(run), name), str(run))
+    return show_text(find_rows(str(run), name), str(run))
 
 
 @pytest.mark.parametrize("name", ["2", "task-2", "pre-abc-1-2-1", "server-2"])
@@ -89,11 +89,11 @@ def test_a_number_is_a_row_and_may_be_a_custom_id_too(tmp_path):
 def test_a_custom_id_on_many_lines_shows_ten_of_them(tmp_path):
     same = [{"custom_id": "same", "prompt": str(number)} for number in range(12)]
     run = worked_off(job_of(prompts(tmp_path, *same)), answered)
-    found = show(str(run), "same")
+    found = find_rows(str(run), "same")
     assert [row.row for row in found.rows] == list(range(1, 11))
     assert show_text(found, str(run)).endswith("More rows have this name; the first 10 are shown.")
     undone = worked_off(job_of(prompts(tmp_path, *same), run_dir=str(tmp_path / "b.run")), lambda row: None)
-    assert (len(shown(undone, "same")), show(str(undone), "same").more) == (10, True)
+    assert (len(shown(undone, "same")), find_rows(str(undone), "same").more) == (10, True)
 
 
 def test_a_success_counts_over_a_failure_that_is_still_in_its_file(run):

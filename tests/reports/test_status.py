@@ -14,9 +14,9 @@ from arkbatch.core.errors import ExitCode, RunDirectoryError
 from arkbatch.core.steered import Steered
 from arkbatch.core.types import Kind
 from arkbatch.journal.run_directory import LOG, RunDirectory
-from arkbatch.reports.status.advice import NO_ROWS, advice, next_step
+from arkbatch.reports.status.advice import NO_ROWS, advice_for, next_step
 from arkbatch.reports.status.find_run import last_lines
-from arkbatch.reports.status.status import _Finished, read_status, recent
+from arkbatch.reports.status.status import _Finished, read_status, recent_rates
 from arkbatch.reports.status.text import status_text
 
 
@@ -90,12 +90,12 @@ def finished(*seconds, tokens=0):
     ],
 )
 def test_the_speed_is_that_of_the_last_minute(seconds, now, began, cut, rows):
-    assert recent(finished(*seconds), BEGAN + now, BEGAN + began, cut=cut)[0] == pytest.approx(rows)
+    assert recent_rates(finished(*seconds), BEGAN + now, BEGAN + began, cut=cut)[0] == pytest.approx(rows)
 
 
 def test_tokens_of_input_and_output_count_for_the_speed():
     records = finished(10, 20, tokens=100)
-    assert recent(records, BEGAN + 60, BEGAN, cut=False)[1] == pytest.approx(200)
+    assert recent_rates(records, BEGAN + 60, BEGAN, cut=False)[1] == pytest.approx(200)
 
 
 @pytest.mark.parametrize(
@@ -162,13 +162,13 @@ def test_an_empty_input_has_no_answer_to_read(tmp_path):
 
 @pytest.mark.parametrize("kind", Kind)
 def test_there_is_advice_for_every_kind_of_failure(kind):
-    said = advice(kind, "my run")
+    said = advice_for(kind, "my run")
     assert ("arkbatch retry 'my run' --kind " in said) != ("--rebase" in said)
     assert len(said) > 50
 
 
 def test_a_kind_that_a_newer_arkbatch_wrote_is_sent_again():
-    assert advice("odd", "a.run") == "see what the service said, then: arkbatch retry a.run --kind odd"
+    assert advice_for("odd", "a.run") == "see what the service said, then: arkbatch retry a.run --kind odd"
 
 
 def test_usage_is_shown_by_model_with_what_was_thrown_away(tmp_path):

@@ -5,12 +5,12 @@ from hypothesis import strategies as st
 from simulating import PLAIN, THINKING, chat_body
 
 from arkbatch.simulator import answers, checks, models, phrases, shapes, tokens
-from arkbatch.simulator.chance import fingerprint, luck
+from arkbatch.simulator.chance import fingerprint, random_for
 
 
 def answered(body, seed=0):
-    assert checks.chat(body) is None
-    return answers.chat(body, fingerprint(body, seed))
+    assert checks.check_chat(body) is None
+    return answers.answer_chat(body, fingerprint(body, seed))
 
 
 CHINESE = "请用一句话解释为什么天空是蓝色的，并举一个生活中的例子。"
@@ -19,7 +19,7 @@ ENGLISH = "Explain in one sentence why the sky is blue, with an example."
 
 @pytest.mark.parametrize(("text", "low", "high"), [(CHINESE * 10, 0.6, 0.7), (ENGLISH * 10, 0.25, 0.3), ("", 0, 0)])
 def test_tokens_follow_the_script(text, low, high):
-    assert low * len(text) <= tokens.of_text(text) <= high * len(text)
+    assert low * len(text) <= tokens.text_tokens(text) <= high * len(text)
 
 
 def test_a_tiny_prompt_costs_the_overhead_that_was_measured_for_its_model():
@@ -74,7 +74,7 @@ def test_delivery_and_spelling_of_a_request_do_not_change_the_answer():
     ],
 )
 def test_who_thinks_and_when(model, more, effort):
-    assert models.effort(model, more) == effort
+    assert models.thinking_effort(model, more) == effort
     answer = answered(chat_body(model=model, **more))
     assert bool(answer.thought) == bool(answer.reasoning) == (effort != "none")
 
@@ -89,7 +89,7 @@ def test_who_thinks_and_when(model, more, effort):
     ],
 )
 def test_a_family_is_a_name_without_its_version(model, family):
-    assert models.family(model) == family
+    assert models.model_family(model) == family
 
 
 def test_more_effort_thinks_longer():
@@ -173,9 +173,9 @@ JSON = st.recursive(
 @settings(deadline=None)
 @given(JSON)
 def test_no_schema_breaks_the_fitting(schema):
-    orjson.dumps(shapes.fitting(schema, luck(b"x")))
+    orjson.dumps(shapes.fit_schema(schema, random_for(b"x")))
 
 
 def test_a_schema_that_contains_itself_ends():
     tree = {"type": "array", "minItems": 8, "items": {"$ref": "#"}}
-    assert len(orjson.dumps(shapes.fitting(tree, luck(b"x")))) < 1_000_000
+    assert len(orjson.dumps(shapes.fit_schema(tree, random_for(b"x")))) < 1_000_000

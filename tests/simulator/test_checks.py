@@ -9,7 +9,7 @@ from arkbatch.simulator.chance import fingerprint
 
 
 def code(body):
-    refusal = checks.chat(body)
+    refusal = checks.check_chat(body)
     return None if refusal is None else refusal.code
 
 
@@ -53,7 +53,7 @@ def with_part(part):
     ],
 )
 def test_what_is_not_documented_for_a_parameter_is_refused_by_its_name(more, name):
-    refusal = checks.chat(chat_body(**more))
+    refusal = checks.check_chat(chat_body(**more))
     assert refusal is not None
     assert (refusal.status, refusal.code, refusal.param) == (400, "InvalidParameter", name)
     assert f"`{name}`" in refusal.message
@@ -72,7 +72,7 @@ def test_what_is_not_documented_for_a_parameter_is_refused_by_its_name(more, nam
     ],
 )
 def test_what_is_documented_or_unknown_passes(more):
-    assert checks.chat(chat_body(**more)) is None
+    assert checks.check_chat(chat_body(**more)) is None
 
 
 @pytest.mark.parametrize("more", [{"stop": "x"}, {"logprobs": True}, {"logit_bias": {"1": 1}}])
@@ -133,7 +133,7 @@ def test_the_refusal_on_the_wire_names_the_gap():
     ],
 )
 def test_embedding_inputs_are_checked(body, wanted):
-    refusal = inputs.embeddings({"model": "m", **body})
+    refusal = inputs.check_embeddings({"model": "m", **body})
     assert (refusal and refusal.code) == wanted
 
 
@@ -175,7 +175,7 @@ def test_every_body_is_either_refused_or_answered(fields, well_formed):
     body = {"model": PLAIN, **{name: value for name, value in fields.items() if value is not None}}
     if well_formed:
         body["messages"] = [{"role": "user", "content": "hi"}]
-    if checks.chat(body) is None:
-        orjson.dumps(answers.completion(answers.chat(body, fingerprint(body, 0)), "02", 0))
-    if inputs.embeddings(body) is None:
+    if checks.check_chat(body) is None:
+        orjson.dumps(answers.chat_completion(answers.answer_chat(body, fingerprint(body, 0)), "02", 0))
+    if inputs.check_embeddings(body) is None:
         vectors.input_tokens(body)

@@ -121,11 +121,11 @@ def test_a_temporary_key_opens_its_endpoint_and_nothing_else():
 
 def test_a_temporary_key_runs_out_at_the_time_that_was_told():
     keys = Keys(Settings())
-    key = "Bearer " + keys.issue(ENDPOINT, 1_000)
-    assert keys.refused(key, 999.9) is None
-    assert keys.refused(key, 1_000.0).status == 401
-    assert Keys(Settings()).refused(key, 0.0) is None, "a simulator that was started again knows its keys"
-    assert Keys(Settings(seed=1)).refused(key, 0.0) is not None
+    key = "Bearer " + keys.issue_key(ENDPOINT, 1_000)
+    assert keys.check_key(key, 999.9) is None
+    assert keys.check_key(key, 1_000.0).status == 401
+    assert Keys(Settings()).check_key(key, 0.0) is None, "a simulator that was started again knows its keys"
+    assert Keys(Settings(seed=1)).check_key(key, 0.0) is not None
 
 
 def test_keys_can_be_made_short_lived():

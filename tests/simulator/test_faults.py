@@ -195,7 +195,7 @@ def test_an_unknown_marker_is_a_refusal():
     ("luck", "fault"), [(0.0, "stall"), (0.19, "stall"), (0.2, "burst"), (0.49, "burst"), (0.5, None)]
 )
 def test_each_fault_owns_a_stretch_as_long_as_its_rate(luck, fault):
-    assert faults.drawn({"stall": 0.2, "burst": 0.3}, luck) == fault
+    assert faults.draw_fault({"stall": 0.2, "burst": 0.3}, luck) == fault
 
 
 def test_faults_by_rate_strike_the_same_requests_in_any_order_and_spare_retries():

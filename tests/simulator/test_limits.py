@@ -97,7 +97,7 @@ def test_the_wait_is_until_enough_has_left_the_window(amount, now, wait):
     window = UsageWindow(limit=10, seconds=60)
     window.spend(7, now=0)
     window.spend(2, now=4)
-    assert window.wait(amount, now) == wait
+    assert window.seconds_until_fits(amount, now) == wait
 
 
 @settings(deadline=None)
@@ -106,7 +106,7 @@ def test_no_window_ever_holds_more_than_its_limit(arrivals):
     window, now, spent = UsageWindow(limit=100, seconds=60), 0.0, []
     for gap, amount in arrivals:
         now += gap
-        if window.wait(amount, now) == 0:
+        if window.seconds_until_fits(amount, now) == 0:
             window.spend(amount, now)
             spent.append((now, amount))
     for end, _ in spent:

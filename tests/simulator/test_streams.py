@@ -12,7 +12,7 @@ from virtual import run_virtual
 from arkbatch.protocol.sse import Parser
 from arkbatch.protocol.stream import ErrorEvent, Folding, Garbled, Truncated, Whole
 from arkbatch.simulator import answers, chunks, streaming
-from arkbatch.simulator.chance import fingerprint, luck
+from arkbatch.simulator.chance import fingerprint, random_for
 
 CHINESE = "请用一句话解释为什么天空是蓝色的，并举一个生活中的例子。"
 USAGE = {"include_usage": True}
@@ -74,7 +74,7 @@ def test_a_folded_stream_is_the_answer_without_streaming(case):
 
 @given(st.text(max_size=200), st.integers(0, 2**64), st.none() | st.integers(1, 30))
 def test_pieces_add_up_to_the_text_and_none_is_empty(text, number, pieces):
-    found = chunks.cut(text, luck(number.to_bytes(16, "big")), pieces)
+    found = chunks.cut_text(text, random_for(number.to_bytes(16, "big")), pieces)
     assert "".join(found) == text
     assert all(found)
     assert pieces is None or len(found) <= pieces
@@ -229,10 +229,10 @@ def test_a_stream_can_fall_silent_in_the_middle():
 
 
 def test_packets_can_end_inside_characters():
-    whole = answers.chat(chat_body(CHINESE), fingerprint(chat_body(CHINESE), 0))
-    found = chunks.of(whole, "02", 0, options={}, chance=luck(b"x"), pieces=None)
-    packets = streaming.script(found, "split", PLAIN, "02").packets
-    assert b"".join(packets) == b"".join(streaming.script(found, None, PLAIN, "02").packets)
+    whole = answers.answer_chat(chat_body(CHINESE), fingerprint(chat_body(CHINESE), 0))
+    found = chunks.answer_chunks(whole, "02", 0, options={}, chance=random_for(b"x"), pieces=None)
+    packets = streaming.write_script(found, "split", PLAIN, "02").packets
+    assert b"".join(packets) == b"".join(streaming.write_script(found, None, PLAIN, "02").packets)
     with pytest.raises(UnicodeDecodeError):
         packets[0].decode()
 

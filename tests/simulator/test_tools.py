@@ -16,13 +16,13 @@ NAMED = {"type": "function", "function": {"name": "weather"}}
 
 
 def answered(body):
-    assert checks.chat(body) is None
-    return answers.chat(body, fingerprint(body, 0))
+    assert checks.check_chat(body) is None
+    return answers.answer_chat(body, fingerprint(body, 0))
 
 
 def after_a_round(body, result="sunny", calls=None):
     """The same conversation with calls made and answered."""
-    calls = calls or answers.completion(answered(body), "02", 0)["choices"][0]["message"]["tool_calls"]
+    calls = calls or answers.chat_completion(answered(body), "02", 0)["choices"][0]["message"]["tool_calls"]
     told = [{"role": "tool", "content": result, "tool_call_id": call["id"]} for call in calls]
     return {**body, "messages": [*body["messages"], {"role": "assistant", "content": "", "tool_calls": calls}, *told]}
 
@@ -118,10 +118,10 @@ def test_a_loop_need_not_end():
 def test_a_result_needs_its_call_and_a_call_its_shape(more, param):
     body = chat_body()
     body["messages"] += more
-    refusal = checks.chat(body)
+    refusal = checks.check_chat(body)
     assert (refusal and refusal.param) == param
 
 
 def test_a_tool_that_was_not_declared_cannot_be_chosen():
-    refusal = checks.chat({"model": PLAIN, **chat_body(), "tools": [CLOCK], "tool_choice": NAMED})
+    refusal = checks.check_chat({"model": PLAIN, **chat_body(), "tools": [CLOCK], "tool_choice": NAMED})
     assert refusal.param == "tool_choice"

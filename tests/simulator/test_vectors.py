@@ -37,7 +37,7 @@ def test_base64_holds_the_same_numbers_as_little_endian_float32():
 
 
 def test_the_packing_is_the_one_that_was_seen():
-    assert vectors.base64(array("f", [1.0, -2.5, 0.25])) == "AACAPwAAIMAAAIA+"
+    assert vectors.encode_base64(array("f", [1.0, -2.5, 0.25])) == "AACAPwAAIMAAAIA+"
 
 
 def test_a_text_has_one_vector_wherever_it_stands():

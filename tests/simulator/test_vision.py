@@ -26,7 +26,7 @@ def test_all_parts_together_have_one_vector_and_data_is_an_object():
     assert len(reply["data"]["embedding"]) == 2048
     assert sum(number * number for number in reply["data"]["embedding"]) == pytest.approx(1, abs=1e-5)
     details = reply["usage"]["prompt_tokens_details"]
-    assert details == {"text_tokens": tokens.of_text(TEXT["text"]), "image_tokens": tokens.IMAGE + tokens.VIDEO}
+    assert details == {"text_tokens": tokens.text_tokens(TEXT["text"]), "image_tokens": tokens.IMAGE + tokens.VIDEO}
     assert reply["usage"]["prompt_tokens"] == reply["usage"]["total_tokens"] == sum(details.values())
 
 
@@ -64,7 +64,7 @@ def test_words_can_be_weighed():
     ],
 )
 def test_multimodal_inputs_are_checked(body, wanted):
-    refusal = inputs.multimodal({"model": MODEL, **body})
+    refusal = inputs.check_multimodal({"model": MODEL, **body})
     assert (refusal and refusal.code) == wanted
 
 
@@ -81,7 +81,7 @@ def test_multimodal_inputs_are_checked(body, wanted):
 )
 def test_images_in_the_body_are_checked(url, wanted):
     body = chat_body([{"type": "image_url", "image_url": {"url": url}}])
-    refusal = checks.chat(body)
+    refusal = checks.check_chat(body)
     assert (refusal and refusal.code) == wanted
 
 
@@ -97,11 +97,11 @@ def test_a_text_falls_into_tokens_that_cover_it():
 
 @given(st.text(min_size=1, max_size=60))
 def test_no_token_is_empty_and_none_overlap(text):
-    [found] = tokenizer.tokenization({"model": "m", "text": text}, "02", 0)["data"]
+    [found] = tokenizer.tokenize_body({"model": "m", "text": text}, "02", 0)["data"]
     spans = found["offset_mapping"]
     assert all(start < end for start, end in spans)
     assert "".join(text[start:end] for start, end in spans) == text
-    assert found["total_tokens"] == tokens.of_text(text)
+    assert found["total_tokens"] == tokens.text_tokens(text)
 
 
 @pytest.mark.parametrize("text", [None, "", [], ["a", ""], 5])

@@ -131,7 +131,7 @@ FLAVOURS = {name: WAYS[name] for name in ("plain", "AICC")}
 @pytest.mark.parametrize("text", UNUSABLE.values(), ids=UNUSABLE)
 @pytest.mark.parametrize("way", FLAVOURS.values(), ids=FLAVOURS)
 def test_a_certificate_that_must_not_be_used(tmp_path, monkeypatch, text, way):
-    monkeypatch.setattr(Vault, "certificate", lambda *_, **__: text())
+    monkeypatch.setattr(Vault, "make_certificate", lambda *_, **__: text())
     summary, heard = ran(tmp_path, secrets(), **way)
     assert (summary.succeeded, summary.ending) == (0, "halted")
     assert "must not be used" in summary.halt.message
@@ -142,7 +142,7 @@ def test_a_certificate_that_must_not_be_used(tmp_path, monkeypatch, text, way):
 @pytest.mark.parametrize("names", [(), ("ring.r",), ("key.k", "ring.r"), ("www.example.com", "example.com")])
 def test_in_confidential_computing_a_certificate_of_another_host_is_none(tmp_path, monkeypatch, names):
     text = pem(p256(), names=names)
-    monkeypatch.setattr(Vault, "certificate", lambda *_, **__: text)
+    monkeypatch.setattr(Vault, "make_certificate", lambda *_, **__: text)
     summary, heard = ran(tmp_path, secrets(), **WAYS["AICC"])
     assert (summary.ending, "names no ring" in summary.halt.message) == ("halted", True)
     assert b"/chat/completions" not in heard
@@ -150,7 +150,7 @@ def test_in_confidential_computing_a_certificate_of_another_host_is_none(tmp_pat
 
 def test_a_certificate_of_another_key_is_refused_by_the_service_and_the_prompt_stays_unreadable(tmp_path, monkeypatch):
     text = pem(p256())
-    monkeypatch.setattr(Vault, "certificate", lambda *_, **__: text)
+    monkeypatch.setattr(Vault, "make_certificate", lambda *_, **__: text)
     summary, heard = ran(tmp_path, secrets())
     assert summary.succeeded == 0
     assert b"x-is-encrypted: true" in heard
@@ -195,7 +195,7 @@ FETCHES = {
 @pytest.mark.parametrize("fetch", FETCHES.values(), ids=FETCHES)
 @pytest.mark.parametrize("way", FLAVOURS.values(), ids=FLAVOURS)
 def test_a_certificate_that_does_not_come(tmp_path, monkeypatch, fetch, way):
-    monkeypatch.setattr(Simulator, "certificate", fetch)
+    monkeypatch.setattr(Simulator, "handle_certificate", fetch)
     summary, heard = ran(tmp_path, secrets(), timeout=30, give_up_after=600.0, patience=60.0, **way)
     assert summary.succeeded == 0
     assert b"/e2e/get/certificate" in heard

@@ -162,7 +162,7 @@ def said(request):
     """The body as the service understands it: in clear, and without nulls."""
     body = {name: value for name, value in orjson.loads(request.body).items() if value is not None}
     if request.header("x-is-encrypted"):
-        body, _ = Vault(0, "good").opened(body, dict(request.headers))
+        body, _ = Vault(0, "good").open_body(body, dict(request.headers))
     return body
 
 

@@ -25,7 +25,7 @@ from arkbatch.pricing.run_cost import Bill, total
 from arkbatch.pricing.run_price_file import bill_of, current_book
 from arkbatch.pricing.subtotal import Charge
 from arkbatch.pricing.tariff import BEIJING
-from arkbatch.reports.status.find_run import readable
+from arkbatch.reports.status.find_run import explain_unreadable
 
 By = Literal["model", "day", "hour", "prefix"]
 
@@ -54,7 +54,7 @@ class Costs(Struct, frozen=True):
     discarded_cost: Money
     reasons: list[str]
 
-    def plain(self) -> dict[str, Any]:
+    def to_builtins(self) -> dict[str, Any]:
         """JSON values, amounts as decimal strings."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         money = ("cost", "discarded_cost")
@@ -84,12 +84,12 @@ def read_costs(
     reasons: dict[str, None] = {}
     for run_dir in run_dirs:
         directory = RunDirectory(Path(run_dir))
-        with readable(directory.path):
+        with explain_unreadable(directory.path):
             info = directory.read_info()
             book = current_book(info, prices) if reprice else None
             bills: list[Bill] = []
             for line in _of_run(directory, info, by, book, bills):
-                _merge(lines.setdefault(line.name, CostLine(line.name)), line)
+                _merge_lines(lines.setdefault(line.name, CostLine(line.name)), line)
             reasons |= {charge.reason: None for bill in bills for charge in bill.charges if charge.reason}
     ordered = [lines[name] for name in sorted(lines)]
     return Costs(
@@ -114,7 +114,7 @@ def _of_run(
 
     if by == "model" and book is None:
         return _by_snapshot(directory, new_bill())
-    return (line for _, line in read_groups(directory, lambda spent, entry: _group(by, spent, entry), new_bill))
+    return (line for _, line in read_groups(directory, lambda spent, entry: _group_name(by, spent, entry), new_bill))
 
 
 def _by_snapshot(directory: RunDirectory, bill: Bill) -> Iterator[CostLine]:
@@ -124,7 +124,7 @@ def _by_snapshot(directory: RunDirectory, bill: Bill) -> Iterator[CostLine]:
         key = (tally.endpoint, tally.model, tally.service_tier)
         charge = charges.get(key) or Charge(tally.endpoint, "", tally.model, tally.service_tier)
         if tally.succeeded or any(tally.usage.values()):
-            yield CostLine(_model(*key), tally.succeeded, tally.usage, tally.discarded, charge.cost, charge.thrown)
+            yield CostLine(_model_name(*key), tally.succeeded, tally.usage, tally.discarded, charge.cost, charge.thrown)
 
 
 def read_groups(
@@ -139,23 +139,23 @@ def read_groups(
                 if group not in bills:
                     bills[group], lines[group] = new_bill(), CostLine(str(group))
                 bills[group].add(spent)
-                _count(lines[group], spent)
+                _count_record(lines[group], spent)
             ledger.fold(entry)
     for group, line in lines.items():
         line.cost, line.discarded_cost = bills[group].cost(), bills[group].thrown()
         yield group, line
 
 
-def _count(line: CostLine, spent: Spent) -> None:
+def _count_record(line: CostLine, spent: Spent) -> None:
     line.rows += spent.kept is not None
     line.discarded = add_usage(line.discarded, *(call.usage for call in spent.thrown))
     line.usage = add_usage(line.usage, *spent.usages)
 
 
-def _group(by: By, spent: Spent, entry: CostEntry) -> str:
+def _group_name(by: By, spent: Spent, entry: CostEntry) -> str:
     match by:
         case "model":
-            return _model(spent.endpoint, spent.model, spent.service_tier)
+            return _model_name(spent.endpoint, spent.model, spent.service_tier)
         case "day":
             return day_of(spent)
         case "hour":
@@ -169,12 +169,12 @@ def day_of(spent: Spent) -> str:
     return f"{datetime.fromtimestamp(spent.at, BEIJING):%Y-%m-%d}"
 
 
-def _model(endpoint: str, model: str, service_tier: str) -> str:
+def _model_name(endpoint: str, model: str, service_tier: str) -> str:
     tier = f" ({service_tier})" if service_tier not in {"", "default"} else ""
     return f"{model or '(no answer)'}{tier}{' ' + endpoint if endpoint not in {'', 'chat'} else ''}"
 
 
-def _merge(line: CostLine, other: CostLine) -> None:
+def _merge_lines(line: CostLine, other: CostLine) -> None:
     line.rows += other.rows
     line.usage = add_usage(line.usage, other.usage)
     line.discarded = add_usage(line.discarded, other.discarded)

@@ -16,7 +16,7 @@ from arkbatch.pricing.price_book import PriceBook
 from arkbatch.pricing.reconcile import KEY, Amounts, Billed, Ours, Pair, Reconciled, reconcile
 from arkbatch.pricing.run_price_file import bill_of, current_book
 from arkbatch.reports.cost.cost import day_of, read_groups
-from arkbatch.reports.status.find_run import readable
+from arkbatch.reports.status.find_run import explain_unreadable
 
 
 class Reconciliation(Struct, frozen=True):
@@ -28,7 +28,7 @@ class Reconciliation(Struct, frozen=True):
     simulated: list[str]
     guessed: int
 
-    def plain(self) -> dict[str, Any]:
+    def to_builtins(self) -> dict[str, Any]:
         """JSON values, amounts as decimal strings."""
         sides = self.sides
         return {
@@ -38,9 +38,9 @@ class Reconciliation(Struct, frozen=True):
             "key": sides.key,
             "keys": sides.keys,
             "bill_days": list(sides.days),
-            "lines": [_plain(pair) for pair in sides.pairs],
-            "items": [_plain(pair) for pair in sides.items],
-            "other_items": _billed(sides.apart),
+            "lines": [_pair_values(pair) for pair in sides.pairs],
+            "items": [_pair_values(pair) for pair in sides.items],
+            "other_items": _billed_values(sides.apart),
             "simulated": self.simulated,
             "tokens_without_an_endpoint": self.guessed,
         }
@@ -60,10 +60,10 @@ def read_reconciliation(
     guessed = 0
     for run_dir in run_dirs:
         directory = RunDirectory(Path(run_dir))
-        with readable(directory.path):
+        with explain_unreadable(directory.path):
             infos[run_dir] = info = directory.read_info()
             book = current_book(info, prices) if reprice else None
-            for (asked, day), calls in _calls(directory, info, book):
+            for (asked, day), calls in _calls_by_item(directory, info, book):
                 guessed += 0 if asked else calls.tokens
                 ours.append((asked or str(info.job.get("model", "")), day, calls))
     sides = reconcile(ours, read_bill(bill), key)
@@ -71,7 +71,9 @@ def read_reconciliation(
     return Reconciliation(list(run_dirs), str(bill), sides, simulated, guessed)
 
 
-def _calls(directory: RunDirectory, info: RunInfo, book: PriceBook | None) -> Iterator[tuple[tuple[str, str], Ours]]:
+def _calls_by_item(
+    directory: RunDirectory, info: RunInfo, book: PriceBook | None
+) -> Iterator[tuple[tuple[str, str], Ours]]:
     """By the model that was asked for, "" in records that do not say it, and by day."""
 
     def place(spent: Spent, _: object) -> tuple[str, str]:
@@ -81,26 +83,26 @@ def _calls(directory: RunDirectory, info: RunInfo, book: PriceBook | None) -> It
         yield group, Ours(total_tokens((line.usage,)), line.cost)
 
 
-def _plain(pair: Pair) -> dict[str, Any]:
+def _pair_values(pair: Pair) -> dict[str, Any]:
     ours = None if pair.ours is None else {"tokens": pair.ours.tokens, "cost": pair.ours.cost.plain()}
     return {
         "item": pair.item,
         "day": pair.day,
         "side": pair.side.value,
         "ours": ours,
-        "billed": _billed(pair.billed),
-        "difference": {"tokens": plain_tokens(pair.tokens_over), "cost": _texts(pair.cost_over)},
+        "billed": _billed_values(pair.billed),
+        "difference": {"tokens": plain_tokens(pair.tokens_over), "cost": _amount_texts(pair.cost_over)},
     }
 
 
-def _billed(billed: Billed | None) -> dict[str, Any] | None:
+def _billed_values(billed: Billed | None) -> dict[str, Any] | None:
     if billed is None:
         return None
-    amounts = {name: _texts(getattr(billed, name)) for name in ("listed", "payable", "others")}
+    amounts = {name: _amount_texts(getattr(billed, name)) for name in ("listed", "payable", "others")}
     return {"lines": billed.lines, "tokens": plain_tokens(billed.tokens)} | amounts
 
 
-def _texts(amounts: Amounts) -> dict[str, str]:
+def _amount_texts(amounts: Amounts) -> dict[str, str]:
     return {name: f"{amount:f}" for name, amount in amounts.items()}
 
 

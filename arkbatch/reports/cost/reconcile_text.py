@@ -18,16 +18,19 @@ _NAMED = 5  # keys, in a note
 
 def reconciliation_text(found: Reconciliation) -> str:
     """Item by item and day by day; what is on the bill alone, in one line for each item; then the notes."""
-    currencies = sorted({currency for pair in found.sides.pairs for currency in _currencies(pair)})
+    currencies = sorted({currency for pair in found.sides.pairs for currency in _currencies_of(pair)})
     only = currencies[0] if len(currencies) == 1 else ""
     money = f"list price{', ' + only if only else ''}"
     headings = ("item", "day", "side", "tokens: ours", "billed", "difference", f"{money}: ours", "billed", "difference")
-    lines = [(*_cells(pair, day, only), _amounts(_payable(pair), only)) for pair, day in _shown(found)]
+    lines = [
+        (*_pair_cells(pair, day, only), _amounts_text(_payable_amounts(pair), only))
+        for pair, day in _shown_pairs(found)
+    ]
     table = grid((*headings, "to pay"), lines, "") if lines else ["Neither side has a call."]
-    return printable_text("\n".join([*table, "", *_notes(found)]))
+    return printable_text("\n".join([*table, "", *_note_lines(found)]))
 
 
-def _shown(found: Reconciliation) -> Iterator[tuple[Pair, str]]:
+def _shown_pairs(found: Reconciliation) -> Iterator[tuple[Pair, str]]:
     by_item = {item.item: [pair for pair in found.sides.pairs if pair.item == item.item] for item in found.sides.items}
     for whole in found.sides.items:
         days = by_item[whole.item]
@@ -37,35 +40,35 @@ def _shown(found: Reconciliation) -> Iterator[tuple[Pair, str]]:
             yield whole, ALL_DAYS if len(days) > 1 else days[0].day or NO_DAY
 
 
-def _cells(pair: Pair, day: str, only: str) -> tuple[str, ...]:
+def _pair_cells(pair: Pair, day: str, only: str) -> tuple[str, ...]:
     ours, billed = pair.ours, pair.billed
     return (
         pair.item or "(no model)",
         day,
         "" if pair.side is Side.BOTH else pair.side.value,
         number_text(ours.tokens) if ours else "",
-        _tokens(billed.tokens) if billed else "",
-        _signed(pair.tokens_over, _tokens),
-        _cost(ours, only) if ours else "",
-        _amounts(billed.listed, only) if billed else "",
-        _over(pair, only),
+        _tokens_text(billed.tokens) if billed else "",
+        _signed_text(pair.tokens_over, _tokens_text),
+        _cost_text(ours, only) if ours else "",
+        _amounts_text(billed.listed, only) if billed else "",
+        _difference_text(pair, only),
     )
 
 
-def _cost(ours: Ours, only: str) -> str:
+def _cost_text(ours: Ours, only: str) -> str:
     unpriced = f"{ours.cost.unpriced} without a price" if ours.cost.unpriced else ""
-    return " + ".join(part for part in (_amounts(ours.cost.amounts, only), unpriced) if part)
+    return " + ".join(part for part in (_amounts_text(ours.cost.amounts, only), unpriced) if part)
 
 
-def _over(pair: Pair, only: str) -> str:
+def _difference_text(pair: Pair, only: str) -> str:
     if pair.ours and pair.ours.cost.unpriced:
         return "not whole"
     return " + ".join(
-        _signed(amount, shown) + ("" if only else f" {currency}") for currency, amount in pair.cost_over.items()
+        _signed_text(amount, shown) + ("" if only else f" {currency}") for currency, amount in pair.cost_over.items()
     )
 
 
-def _notes(found: Reconciliation) -> Iterator[str]:
+def _note_lines(found: Reconciliation) -> Iterator[str]:
     sides = found.sides
     first, last = sides.days
     yield (
@@ -93,7 +96,7 @@ def _notes(found: Reconciliation) -> Iterator[str]:
     if sides.apart is not None:
         yield (
             f"Left out: {count_text(sides.apart.lines, 'line')} of the bill on items that are neither endpoint nor "
-            f"key, {_amounts(sides.apart.payable, '')} to pay."
+            f"key, {_amounts_text(sides.apart.payable, '')} to pay."
         )
     others = {unit for pair in sides.pairs if pair.billed for unit in pair.billed.others}
     if others:
@@ -139,38 +142,38 @@ def _csv_rows(pair: Pair) -> Iterator[list[str | int]]:
         plain_tokens(pair.tokens_over),
     ]
     unpriced = ours.cost.unpriced if ours else 0
-    for currency in sorted(_currencies(pair)) or [""]:
+    for currency in sorted(_currencies_of(pair)) or [""]:
         amounts = (
             ours.cost.amounts if ours else {},
             billed.listed if billed else {},
             pair.cost_over,
             billed.payable if billed else {},
         )
-        said = [_plain(each.get(currency, ZERO)) for each in amounts]
+        said = [_plain_amount(each.get(currency, ZERO)) for each in amounts]
         yield [printable_text(pair.item), pair.day, pair.side.value, *tokens, currency, *said, unpriced]
         tokens, unpriced = [0, "0", "0"], 0
 
 
-def _currencies(pair: Pair) -> set[str]:
+def _currencies_of(pair: Pair) -> set[str]:
     listed: set[str] = set(pair.billed.listed) if pair.billed else set()
     return listed | (set(pair.ours.cost.amounts) if pair.ours else set())
 
 
-def _payable(pair: Pair) -> Amounts:
+def _payable_amounts(pair: Pair) -> Amounts:
     return (pair.billed or Billed()).payable
 
 
-def _amounts(amounts: Amounts, only: str) -> str:
+def _amounts_text(amounts: Amounts, only: str) -> str:
     return " + ".join(shown(amount) + ("" if only else f" {currency}") for currency, amount in sorted(amounts.items()))
 
 
-def _signed(amount: Decimal, text: Callable[[Decimal], str]) -> str:
+def _signed_text(amount: Decimal, text: Callable[[Decimal], str]) -> str:
     return f"{'-' if amount < 0 else '+'}{text(abs(amount))}" if amount else "0"
 
 
-def _tokens(number: Decimal) -> str:
+def _tokens_text(number: Decimal) -> str:
     return f"{number.normalize():,f}"
 
 
-def _plain(amount: Decimal) -> str:
+def _plain_amount(amount: Decimal) -> str:
     return f"{amount:f}"

@@ -17,7 +17,7 @@ METERS = ("input", "cached", "output", "reasoning")
 def costs_text(costs: Costs) -> str:
     """One line for each group, then the total and what is missing in it."""
     headings = (costs.by, "answers", *METERS, "cost", "of it discarded")
-    lines = [_cells(line) for line in costs.lines]
+    lines = [_line_cells(line) for line in costs.lines]
     prices = "today's prices" if costs.repriced else "the prices that each run was done at"
     said = [
         *grid(headings, lines, ""),
@@ -28,12 +28,12 @@ def costs_text(costs: Costs) -> str:
     return printable_text("\n".join(said))
 
 
-def _cells(line: CostLine) -> tuple[str, ...]:
+def _line_cells(line: CostLine) -> tuple[str, ...]:
     tokens = (number_text(line.usage[meter]) if line.usage.get(meter) else "" for meter in METERS)
-    return (line.name, number_text(line.rows), *tokens, _money(line.cost), _money(line.discarded_cost))
+    return (line.name, number_text(line.rows), *tokens, _money_text(line.cost), _money_text(line.discarded_cost))
 
 
-def _money(amount: Money) -> str:
+def _money_text(amount: Money) -> str:
     return str(amount) if amount.amounts or amount.unpriced else ""
 
 
@@ -42,39 +42,40 @@ def compared_text(one: Costs, other: Costs) -> str:
     left, right = ({line.name: line for line in costs.lines} for costs in (one, other))
     nothing = CostLine("")
     lines = [
-        (name, *_pair(left.get(name, nothing), right.get(name, nothing))) for name in sorted(left.keys() | right.keys())
+        (name, *_pair_cells(left.get(name, nothing), right.get(name, nothing)))
+        for name in sorted(left.keys() | right.keys())
     ]
-    lines.append(("total", *_pair(_total(one), _total(other))))
+    lines.append(("total", *_pair_cells(_total_line(one), _total_line(other))))
     first, second = ", ".join(one.runs), ", ".join(other.runs)
     headings = (one.by, f"answers: {first}", second, f"cost: {first}", second, "difference")
     return printable_text("\n".join(grid(headings, lines, "")))
 
 
-def _total(costs: Costs) -> CostLine:
+def _total_line(costs: Costs) -> CostLine:
     return CostLine("total", sum(line.rows for line in costs.lines), cost=costs.cost)
 
 
-def _pair(left: CostLine, right: CostLine) -> tuple[str, ...]:
+def _pair_cells(left: CostLine, right: CostLine) -> tuple[str, ...]:
     return (
         number_text(left.rows),
         number_text(right.rows),
-        _money(left.cost),
-        _money(right.cost),
-        _difference(left, right),
+        _money_text(left.cost),
+        _money_text(right.cost),
+        _difference_text(left, right),
     )
 
 
-def _difference(left: CostLine, right: CostLine) -> str:
+def _difference_text(left: CostLine, right: CostLine) -> str:
     parts = []
     for currency in sorted(left.cost.amounts.keys() | right.cost.amounts.keys()):
         amounts = left.cost.amounts.get(currency, ZERO), right.cost.amounts.get(currency, ZERO)
-        parts.append(f"{_signed(EXACT.subtract(amounts[1], amounts[0]))} {currency}")
+        parts.append(f"{_signed_text(EXACT.subtract(amounts[1], amounts[0]))} {currency}")
     if left.cost.unpriced or right.cost.unpriced:
         parts.append("not whole: rows without a price")
     return ", ".join(parts)
 
 
-def _signed(amount: Decimal) -> str:
+def _signed_text(amount: Decimal) -> str:
     return f"{'-' if amount < 0 else '+'}{shown(abs(amount))}"
 
 

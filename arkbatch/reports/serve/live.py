@@ -24,7 +24,7 @@ from arkbatch.monitor.progress import Progress, seconds_left
 from arkbatch.reports.page.page import Now, PageData, live_policy, page_data, render
 from arkbatch.reports.page.timeline import Follower
 from arkbatch.reports.serve.loopback import HOST, NAMES, listen
-from arkbatch.reports.status.find_run import readable
+from arkbatch.reports.status.find_run import explain_unreadable
 from arkbatch.reports.status.status import read_status
 
 TOKEN_HEADER = "X-Arkbatch-Token"  # noqa: S105  its name, not its value
@@ -71,7 +71,7 @@ class Look:
     def __call__(self) -> PageData:
         """RunDirectoryError: it cannot be read now."""
         status = read_status(self._run_dir, self._wall)
-        with readable(Path(self._run_dir)):
+        with explain_unreadable(Path(self._run_dir)):
             whole = self._follower.read_on(_SLICE)
         return page_data(status, self._follower.timeline, self._wall, reading=not whole, now=self._now())
 

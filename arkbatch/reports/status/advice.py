@@ -46,7 +46,7 @@ def next_step(kinds: Iterable[str], run_dir: str, command: str) -> str:
     return f"Fix the failed rows in the input, then run it with --rebase:  {again}"
 
 
-def advice(kind: str, run_dir: str, language: Language = Language.ENGLISH) -> str:
+def advice_for(kind: str, run_dir: str, language: Language = Language.ENGLISH) -> str:
     """Return one sentence, with the command that follows."""
     if kind in _MEND:
         keeping = "{sentence}, then run with --rebase, which keeps all other results"

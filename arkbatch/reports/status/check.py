@@ -58,7 +58,7 @@ class BadLine(Struct, frozen=True):
     reason: str
 
 
-class Duplicate(Struct, frozen=True):
+class DuplicateId(Struct, frozen=True):
     """One `custom_id` on `count` lines, the first of which are `lines`."""
 
     custom_id: str
@@ -66,7 +66,7 @@ class Duplicate(Struct, frozen=True):
     lines: tuple[int, ...]
 
 
-class Largest(Struct, frozen=True):
+class LargestRow(Struct, frozen=True):
     line: int
     custom_id: str
     bytes: int
@@ -91,12 +91,12 @@ class Inspection(Struct, frozen=True):
     groups: list[RowGroup]
     input_tokens: int
     output_tokens: int
-    largest: Largest | None
+    largest: LargestRow | None
     reasons: dict[str, int]
     bad_lines: list[BadLine]
     duplicate_ids: int
     duplicate_lines: int
-    duplicates: list[Duplicate]
+    duplicates: list[DuplicateId]
     unit: str = "line"
     format: str = ""
     columns: tuple[str, ...] = ()
@@ -107,7 +107,7 @@ class Inspection(Struct, frozen=True):
         return ExitCode.FAILED_ROWS if self.bad or self.unnamed else ExitCode.OK
 
 
-def inspect(job: Job, total: Callable[[int], None], read: Callable[[int], None]) -> Inspection:
+def inspect_input(job: Job, total: Callable[[int], None], read: Callable[[int], None]) -> Inspection:
     """Read the job's input twice: quickly for the number of its rows, told to `total`, and then row by row.
 
     `read` is told now and then how many more rows were read. UsageError: the file cannot be read.
@@ -119,7 +119,7 @@ def inspect(job: Job, total: Callable[[int], None], read: Callable[[int], None])
     rows = _RowCounts()
     with Partitions(2, Path(gettempdir())) as ids:
         _read_all(job, source, rows, ids, read)
-        repeats = _Repeats(ids)
+        repeats = _RepeatedKeys(ids)
     groups = sorted(rows.groups.values(), key=lambda group: (-group.rows, group.endpoint, group.model))
     return Inspection(
         input=job.input,
@@ -136,7 +136,7 @@ def inspect(job: Job, total: Callable[[int], None], read: Callable[[int], None])
         bad_lines=rows.bad_lines,
         duplicate_ids=repeats.ids,
         duplicate_lines=repeats.lines,
-        duplicates=list(_named(source, reader_of(job, source), repeats.first)),
+        duplicates=list(_name_duplicates(source, reader_of(job, source), repeats.first)),
         unit="row" if source.is_table else "line",
         format=source.description,
         columns=source.columns,
@@ -195,12 +195,12 @@ class _RowCounts:
         if given > self._most_tokens:
             self._most_tokens, self._largest = given, (row, length)
 
-    def largest(self) -> Largest | None:
+    def largest(self) -> LargestRow | None:
         """The row that takes the most input tokens."""
         if self._largest is None:
             return None
         row, length = self._largest
-        return Largest(row.number, row.custom_id, length, self._most_tokens)
+        return LargestRow(row.number, row.custom_id, length, self._most_tokens)
 
     def _add_bad(self, row: BadRow) -> None:
         self.bad += 1
@@ -217,17 +217,17 @@ def sort_of(reason: str) -> str:
     return _VALUE.sub(r"\1: ", _PLACE.sub("", _FILE.sub("file", reason)))
 
 
-class _Repeat(Struct):
+class _RepeatedKey(Struct):
     count: int
     lines: list[int]
 
 
-class _Repeats:
+class _RepeatedKeys:
     """The keys that were added more than once: how many, on how many lines, and the first of them in the file."""
 
     def __init__(self, keys: Partitions) -> None:
         self.ids = self.lines = 0
-        self.first: list[_Repeat] = []
+        self.first: list[_RepeatedKey] = []
         for group in keys.groups():
             found = _repeats_in(group)
             self.ids += len(found)
@@ -235,27 +235,27 @@ class _Repeats:
             self.first = nsmallest(DUPLICATES_KEPT, [*self.first, *found], key=attrgetter("lines"))
 
 
-def _repeats_in(group: Iterable[tuple[int, ...]]) -> list[_Repeat]:
+def _repeats_in(group: Iterable[tuple[int, ...]]) -> list[_RepeatedKey]:
     once: dict[int, int] = {}
-    often: dict[int, _Repeat] = {}
+    often: dict[int, _RepeatedKey] = {}
     for key, number in group:
         first = once.setdefault(key, number)
         if first == number:
             continue
         repeat = often.get(key)
         if repeat is None:
-            repeat = often[key] = _Repeat(1, [first])
+            repeat = often[key] = _RepeatedKey(1, [first])
         repeat.count += 1
         if len(repeat.lines) < PLACES_KEPT:
             repeat.lines.append(number)
     return list(often.values())
 
 
-def _named(source: Source, reader: RowReader, repeats: list[_Repeat]) -> Iterator[Duplicate]:
+def _name_duplicates(source: Source, reader: RowReader, repeats: list[_RepeatedKey]) -> Iterator[DuplicateId]:
     """The ids themselves: only their keys were kept, so the file is read again as far as needed."""
     wanted = {repeat.lines[0]: repeat for repeat in repeats}
     for number, _, line in source.records() if wanted else ():
         if repeat := wanted.pop(number, None):
-            yield Duplicate(reader.identity(number, line)[1], repeat.count, tuple(repeat.lines))
+            yield DuplicateId(reader.identity(number, line)[1], repeat.count, tuple(repeat.lines))
         if not wanted:
             return

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from arkbatch.core.text import count_text, number_text, printable_text, short_number
 from arkbatch.limits.token_estimator import OUTPUT
 from arkbatch.reports.status.advice import NO_ROWS
-from arkbatch.reports.status.check import NO_MODEL, Duplicate, Inspection
+from arkbatch.reports.status.check import NO_MODEL, DuplicateId, Inspection
 from arkbatch.reports.text.summary import table
 from arkbatch.reports.text.tables import grid
 
@@ -18,12 +18,12 @@ def inspection_text(found: Inspection, next_command: str) -> str:
     return "\n".join(
         [
             _headline(found),
-            *_format(found),
-            *_groups(found),
-            *_sizes(found),
+            *_format_lines(found),
+            *_group_table(found),
+            *_size_lines(found),
             *_bad_lines(found),
-            *_duplicates(found),
-            _next(found, next_command),
+            *_duplicate_lines(found),
+            _next_step(found, next_command),
         ]
     )
 
@@ -41,7 +41,7 @@ def _headline(found: Inspection) -> str:
     return f"{printable_text(found.input)}: {', '.join(parts)}. Nothing was sent."
 
 
-def _format(found: Inspection) -> Iterator[str]:
+def _format_lines(found: Inspection) -> Iterator[str]:
     """What a table is, and what of it stays here."""
     if found.unit == "row":
         names = ", ".join(found.columns[:SHOWN])
@@ -51,7 +51,7 @@ def _format(found: Inspection) -> Iterator[str]:
         yield f"  {printable_text(note)}"
 
 
-def _groups(found: Inspection) -> list[str]:
+def _group_table(found: Inspection) -> list[str]:
     rows = [
         (
             number_text(group.rows),
@@ -67,7 +67,7 @@ def _groups(found: Inspection) -> list[str]:
     return [*grid(_HEADINGS, rows), *([f"  and {number_text(more)} more models"] if more > 0 else [])]
 
 
-def _sizes(found: Inspection) -> Iterator[str]:
+def _size_lines(found: Inspection) -> Iterator[str]:
     if found.largest is None:
         return
     yield (
@@ -96,24 +96,24 @@ def _bad_lines(found: Inspection) -> Iterator[str]:
             yield f"  and {number_text(len(found.reasons) - SHOWN)} more reasons, with --json"
 
 
-def _duplicates(found: Inspection) -> Iterator[str]:
+def _duplicate_lines(found: Inspection) -> Iterator[str]:
     if not found.duplicates:
         return
     yield (
         f"The same custom_id on several lines: {count_text(found.duplicate_ids, 'id')} on "
         f"{number_text(found.duplicate_lines)} lines. All are sent, and told apart by line number:"
     )
-    yield from table([(printable_text(each.custom_id), _places(each)) for each in found.duplicates])
+    yield from table([(printable_text(each.custom_id), _line_numbers(each)) for each in found.duplicates])
     if found.duplicate_ids > len(found.duplicates):
         yield f"  and {number_text(found.duplicate_ids - len(found.duplicates))} more ids"
 
 
-def _places(each: Duplicate) -> str:
+def _line_numbers(each: DuplicateId) -> str:
     more = each.count - len(each.lines)
     return f"lines {', '.join(map(str, each.lines))}{f' and {number_text(more)} more' if more else ''}"
 
 
-def _next(found: Inspection, command: str) -> str:
+def _next_step(found: Inspection, command: str) -> str:
     if found.unnamed:
         said = NO_MODEL[1:-1].capitalize()
         return f"{said}: give --model M, set ARK_MODEL (elsewhere MODEL_NAME), or write model into the rows."

@@ -71,13 +71,15 @@ def find_records(directory: RunDirectory, name: Name) -> tuple[list[Record], boo
     if name.number is not None:
         needles.append(_row_needle(name.number))
     found: dict[int, Record] = {}
-    more = _collect(directory / FAILURES, name, needles, found, succeeded=False)
+    more = _collect_records(directory / FAILURES, name, needles, found, succeeded=False)
     needles += [needle for row in found if (needle := _row_needle(row)) not in needles]
-    more |= _collect(directory / RESULTS, name, needles, found, succeeded=True)
+    more |= _collect_records(directory / RESULTS, name, needles, found, succeeded=True)
     return [found[row] for row in sorted(found)], more
 
 
-def _collect(path: Path, name: Name, needles: list[bytes], found: dict[int, Record], *, succeeded: bool) -> bool:
+def _collect_records(
+    path: Path, name: Name, needles: list[bytes], found: dict[int, Record], *, succeeded: bool
+) -> bool:
     more = False
     for line in lines_with(path, needles):
         named = _named(line)
@@ -111,12 +113,12 @@ def lines_with(path: Path, needles: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _lines_in(block: bytes, needles: list[bytes]) -> Iterator[bytes]:
-    begins = {begin for needle in needles for begin in _begins(block, needle)}
+    begins = {begin for needle in needles for begin in _line_starts(block, needle)}
     for begin in sorted(begins):
         yield block[begin : block.index(b"\n", begin) + 1]
 
 
-def _begins(block: bytes, needle: bytes) -> Iterator[int]:
+def _line_starts(block: bytes, needle: bytes) -> Iterator[int]:
     """Where the lines begin that hold the needle."""
     place = block.find(needle)
     while place >= 0:

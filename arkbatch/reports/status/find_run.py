@@ -13,7 +13,7 @@ _TAIL = 1 << 20
 
 
 @contextmanager
-def readable(path: Path) -> Iterator[None]:
+def explain_unreadable(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals to read into ours."""
     try:
         yield
@@ -26,10 +26,10 @@ def input_file(directory: RunDirectory, info: RunInfo) -> Path | None:
     """The input, also when it was named from another working directory or moved together with the run."""
     named = Path(info.input.path)
     beside = directory / SPOOL if named.name == SPOOL else directory.path.parent / named.name
-    return next((path for path in (named, beside) if path.is_file() or is_data_set(path) or _matches(path)), None)
+    return next((path for path in (named, beside) if path.is_file() or is_data_set(path) or _is_same_input(path)), None)
 
 
-def _matches(path: Path) -> bool:
+def _is_same_input(path: Path) -> bool:
     return is_pattern(path) and any(path.parent.glob(path.name))
 
 

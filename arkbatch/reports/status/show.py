@@ -22,7 +22,7 @@ from arkbatch.journal.run_directory import RunDirectory, RunInfo
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.reports.run_input import job_of_run
 from arkbatch.reports.status.find_record import MOST, Name, find_records, read_name
-from arkbatch.reports.status.find_run import input_file, readable
+from arkbatch.reports.status.find_run import explain_unreadable, input_file
 from arkbatch.rows.parse import RowReader
 from arkbatch.rows.source import reader_of, source_of
 
@@ -67,17 +67,17 @@ class ShownRows(Struct, frozen=True):
     more: bool
 
 
-def show(run_dir: str, text: str) -> ShownRows:
+def find_rows(run_dir: str, text: str) -> ShownRows:
     """The rows of this name. UsageError: there is none. RunDirectoryError: the run cannot be read."""
     directory = RunDirectory(Path(run_dir))
-    with readable(directory.path):
+    with explain_unreadable(directory.path):
         info = directory.read_info()
         name = read_name(text, info.run_id)
         records, more = find_records(directory, name)
         found = _Input(directory, info)
-        rows = [found.recorded(record.line, succeeded=record.succeeded) for record in records]
+        rows = [found.recorded_row(record.line, succeeded=record.succeeded) for record in records]
         if not rows:
-            rows = list(islice(found.undone(name), MOST + 1))
+            rows = list(islice(found.undone_rows(name), MOST + 1))
             more = len(rows) > MOST
     if not rows:
         raise UsageError(
@@ -97,24 +97,24 @@ class _Input:
         self._source = source_of(job, self._path) if self._path else None
         self._reader = reader_of(job, self._source) if self._source else RowReader(job)
 
-    def recorded(self, record: bytes, *, succeeded: bool) -> Shown:
+    def recorded_row(self, record: bytes, *, succeeded: bool) -> Shown:
         place = decode_located(record)
         line = self._line_at(place)
         kept = _kept(record)
         request, state = kept.request, SUCCEEDED if succeeded else INTERRUPTED if kept.interrupted else FAILED
         if request is None and line.text is not None:
-            request = self._request(place.row, place.offset, line.text)
+            request = self._request_at(place.row, place.offset, line.text)
         return Shown(place.row, place.custom_id, state, line, request, record)
 
-    def undone(self, name: Name) -> Iterator[Shown]:
+    def undone_rows(self, name: Name) -> Iterator[Shown]:
         """Rows of this name, read from the input from its first line on. They have no record."""
-        for number, offset, line in self._candidates(name):
+        for number, offset, line in self._candidate_lines(name):
             custom_id = self._reader.identity(number, line)[1]
             if name.text == custom_id or number == name.number:
-                there = InputLine(line.strip(), self._place(number, offset))
-                yield Shown(number, custom_id, UNDONE, there, self._request(number, offset, line), None)
+                there = InputLine(line.strip(), self._place_text(number, offset))
+                yield Shown(number, custom_id, UNDONE, there, self._request_at(number, offset, line), None)
 
-    def _candidates(self, name: Name) -> Iterator[tuple[int, int, bytes]]:
+    def _candidate_lines(self, name: Name) -> Iterator[tuple[int, int, bytes]]:
         """Lines worth parsing. With a backslash a file may write any character of an id in another way."""
         needle, given = msgspec.json.encode(name.text), re.fullmatch(r"row-(\d{1,18})", name.text)
         numbers = {name.number, int(given[1]) if given else None}
@@ -130,12 +130,12 @@ class _Input:
         if self._reader.identity(place.row, line)[0] != place.digest:
             what = "row" if self._source.is_table else "line"
             return InputLine(None, f"the input {self._path} has changed: {what} {place.row} is no longer what was sent")
-        return InputLine(line.strip(), self._place(place.row, place.offset))
+        return InputLine(line.strip(), self._place_text(place.row, place.offset))
 
-    def _place(self, number: int, offset: int) -> str:
+    def _place_text(self, number: int, offset: int) -> str:
         return self._source.place(number, offset) if self._source else f"row {number}"
 
-    def _request(self, number: int, offset: int, line: bytes) -> RequestPart | None:
+    def _request_at(self, number: int, offset: int, line: bytes) -> RequestPart | None:
         row = self._reader.read(number, offset, line)
         return RequestPart("POST", ENDPOINTS[row.endpoint].path, row.body) if isinstance(row, Row) else None
 

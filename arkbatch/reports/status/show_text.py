@@ -14,7 +14,7 @@ from arkbatch.core.types import Attempt, Before
 from arkbatch.journal.record_format import ErrorPart
 from arkbatch.protocol.tool_calls import wishes
 from arkbatch.reports.answers.answer_text import answer_lines
-from arkbatch.reports.status.advice import advice
+from arkbatch.reports.status.advice import advice_for
 from arkbatch.reports.status.show import INTERRUPTED, UNDONE, Shown, ShownRows
 from arkbatch.reports.text.summary import table, tokens_text
 from arkbatch.reports.text.tables import grid
@@ -53,32 +53,32 @@ _decode = msgspec.json.Decoder(_Record).decode
 
 def show_text(found: ShownRows, run_dir: str) -> str:
     """The rows, one after the other."""
-    blocks = ["\n".join(_row(row, run_dir)) for row in found.rows]
+    blocks = ["\n".join(_row_lines(row, run_dir)) for row in found.rows]
     if found.more:
         blocks.append(f"More rows have this name; the first {len(found.rows)} are shown.")
     return printable_text("\n\n".join(blocks))
 
 
-def _row(row: Shown, run_dir: str) -> Iterator[str]:
+def _row_lines(row: Shown, run_dir: str) -> Iterator[str]:
     record = _decode(row.record) if row.record else None
-    yield f"Row {row.row} ({row.custom_id}): {_state(row, record)}"
+    yield f"Row {row.row} ({row.custom_id}): {_state_text(row, record)}"
     if record:
-        yield from table([fact for fact in _facts(record) if fact[1]])
+        yield from table([fact for fact in _record_facts(record) if fact[1]])
     yield f"Input, {row.input.note}{':' if row.input.text is not None else '.'}"
     if row.input.text is not None:
-        yield _shortened(row.input.text.decode("utf-8", "replace"))
+        yield _shorten_text(row.input.text.decode("utf-8", "replace"))
     if row.request:
         yield f"Request, {row.request.method} {row.request.url}:"
-        yield _shortened(_pretty(row.request.body))
+        yield _shorten_text(_pretty_json(row.request.body))
     if record:
-        yield from _history(record)
+        yield from _attempt_lines(record)
         if record.messages and row.request:
             yield "Tools:"
-            yield from _tools(record.messages[len(row.request.body["messages"]) :])
-        yield from _end(record, run_dir)
+            yield from _tool_lines(record.messages[len(row.request.body["messages"]) :])
+        yield from _ending_lines(record, run_dir)
 
 
-def _state(row: Shown, record: _Record | None) -> str:
+def _state_text(row: Shown, record: _Record | None) -> str:
     if record is None:
         return f"{UNDONE}, it has no record yet. Run again to send it."
     calls = f"{number_text(record.attempts)} call{'' if record.attempts == 1 else 's'}, {duration_text(record.seconds)}"
@@ -86,7 +86,7 @@ def _state(row: Shown, record: _Record | None) -> str:
     return f"{row.state}, {calls if record.attempts else 'never sent'}.{again}"
 
 
-def _facts(record: _Record) -> Iterator[tuple[str, str]]:
+def _record_facts(record: _Record) -> Iterator[tuple[str, str]]:
     yield "model", ", ".join(filter(None, (record.model, record.service_tier, record.endpoint)))
     yield "asked for", record.asked_model if record.asked_model != record.model else ""
     yield "ended", record.finished_at.strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -94,36 +94,36 @@ def _facts(record: _Record) -> Iterator[tuple[str, str]]:
     yield "discarded", tokens_text(record.usage if record.error else record.discarded)
 
 
-def _history(record: _Record) -> Iterator[str]:
+def _attempt_lines(record: _Record) -> Iterator[str]:
     if record.before:
         yield "Earlier sessions:"
-        yield from table([_earlier(before) for before in record.before])
+        yield from table([_earlier_cells(before) for before in record.before])
     if record.calls:
         yield "Calls:"
-        yield from grid(_CALL_HEADINGS, [_call(call) for call in record.calls])
+        yield from grid(_CALL_HEADINGS, [_call_cells(call) for call in record.calls])
     unlisted = record.attempts - sum(before.attempts for before in record.before) - len(record.calls)
     if unlisted > 0:
         yield f"  {number_text(unlisted)} calls before the last one are not listed"
 
 
-def _tools(messages: list[dict[str, Any]]) -> Iterator[str]:
+def _tool_lines(messages: list[dict[str, Any]]) -> Iterator[str]:
     """What the model called, and what it was told."""
     for message in messages:
         if message["role"] == "tool":
-            yield _shortened(f"-> {message['content']}")
+            yield _shorten_text(f"-> {message['content']}")
         elif text := message.get("content"):
-            yield _shortened(_pretty(text))
+            yield _shorten_text(_pretty_json(text))
         for wish in wishes(message) if message.get("tool_calls") else ():
-            yield _shortened(f"{wish.name}({wish.problem or orjson.dumps(wish.arguments).decode()})")
+            yield _shorten_text(f"{wish.name}({wish.problem or orjson.dumps(wish.arguments).decode()})")
 
 
-def _earlier(before: Before) -> tuple[str, ...]:
+def _earlier_cells(before: Before) -> tuple[str, ...]:
     why = f"{before.kind} ({before.code})" if before.code else before.kind
     how = "interrupted" if before.interrupted else "failed"
     return f"{how}: {why}", f"{number_text(before.attempts)} calls", before.model, tokens_text(before.usage)
 
 
-def _call(call: Attempt) -> tuple[str, ...]:
+def _call_cells(call: Attempt) -> tuple[str, ...]:
     return (
         call.id,
         call.request_id or "-",
@@ -136,24 +136,24 @@ def _call(call: Attempt) -> tuple[str, ...]:
     )
 
 
-def _end(record: _Record, run_dir: str) -> Iterator[str]:
+def _ending_lines(record: _Record, run_dir: str) -> Iterator[str]:
     if record.error is None:
         yield from answer_lines(record.response.body if record.response else None)
         return
     error = record.error
     yield f"Error: {' '.join(filter(None, (error.kind, error.code and f'({error.code})', error.message)))}"
     if not record.interrupted:
-        yield f"What to do: {error.advice or advice(error.kind, run_dir)}"
+        yield f"What to do: {error.advice or advice_for(error.kind, run_dir)}"
     if record.response:
         yield f"The last reply, with status {record.response.status_code}:"
-        yield _shortened(_pretty(record.response.body))
+        yield _shorten_text(_pretty_json(record.response.body))
 
 
-def _pretty(value: Any) -> str:
+def _pretty_json(value: Any) -> str:
     return value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
 
 
-def _shortened(text: str) -> str:
+def _shorten_text(text: str) -> str:
     more = len(text) - _KEPT
     said = indent(text[:_KEPT], "  ")
     return f"{said}\n  ... and {number_text(more)} more characters, with --json" if more > 0 else said

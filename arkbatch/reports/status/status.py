@@ -27,8 +27,8 @@ from arkbatch.monitor.commands import limits_after, pause_of
 from arkbatch.pricing.run_cost import Bill
 from arkbatch.pricing.run_price_file import bill_of
 from arkbatch.pricing.subtotal import Charge
-from arkbatch.reports.status.advice import NO_ROWS, advice, next_step
-from arkbatch.reports.status.find_run import input_file, last_lines, readable
+from arkbatch.reports.status.advice import NO_ROWS, advice_for, next_step
+from arkbatch.reports.status.find_run import explain_unreadable, input_file, last_lines
 from arkbatch.rows.several_files import size_and_time
 
 InputState = Literal["as it was", "changed since the last session", "not found"]
@@ -118,10 +118,10 @@ class Status(Struct, frozen=True):
 def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
     """Look at a run. RunDirectoryError: this is no run directory, or it cannot be read."""
     directory = RunDirectory(Path(run_dir))
-    with readable(directory.path):
+    with explain_unreadable(directory.path):
         info, writer = directory.read_info(), directory.writer()
         bill = bill_of(info)
-        ledger = _ledger(directory, bill)
+        ledger = _read_ledger(directory, bill)
         rows = info.input.rows if info.row_limit is None else min(info.input.rows, info.row_limit)
         last_row = info.row_limit if info.last_row is None and rows < info.input.rows else info.last_row
         left = max(0, rows - ledger.ended(last_row))
@@ -142,23 +142,23 @@ def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
             done=ledger.done.count,
             failed=ledger.failed.count,
             left=left,
-            speed=_speed(directory, last, wall(), left) if writer and last else None,
+            speed=_read_speed(directory, last, wall(), left) if writer and last else None,
             pace=read_pace(directory),
             usage=add_usage(*(tally.usage for tally in ledger.tallies)),
             discarded=add_usage(*(tally.discarded for tally in ledger.tallies)),
             models=ledger.tallies,
-            failures=_failures(ledger, run_dir),
+            failures=_failure_notes(ledger, run_dir),
             sessions=info.sessions,
-            halt=_halt(directory) if last and last.ending == "halted" else "",
-            go_on=_go_on(run_dir, info, writer, left, ledger),
+            halt=_halt_reason(directory) if last and last.ending == "halted" else "",
+            go_on=_next_command(run_dir, info, writer, left, ledger),
             cost=bill.cost().plain(),
             discarded_cost=bill.thrown().plain(),
-            charges=[_charge(charge) for charge in bill.charges],
+            charges=[_charge_values(charge) for charge in bill.charges],
             no_price_because=bill.reason,
             waiting=note.waiting if note else "",
             outlook=note.outlook if note else "",
             straggling=note.straggling if note else 0,
-            stragglers=[_straggler(each, wall()) for each in note.stragglers] if note else [],
+            stragglers=[_straggler_note(each, wall()) for each in note.stragglers] if note else [],
             finish_reasons=by_count(ledger.finish_reasons),
         )
 
@@ -169,28 +169,28 @@ def _note_of(session: SessionInfo, note: PaceNote | None) -> PaceNote | None:
     return note if fresh else None
 
 
-def _straggler(straggler: Straggler, now: float) -> StragglerNote:
+def _straggler_note(straggler: Straggler, now: float) -> StragglerNote:
     return StragglerNote(straggler.row, round(now - straggler.since, 1), round(straggler.usual, 1))
 
 
-def _ledger(directory: RunDirectory, bill: Bill) -> Ledger:
+def _read_ledger(directory: RunDirectory, bill: Bill) -> Ledger:
     """A session that ends or begins may replace files between two of our reads, and then we look again."""
     for _ in range(_LOOKS):
-        before = _files(directory)
+        before = _file_sizes(directory)
         with contextlib.suppress(RunDamaged):
             ledger = read_ledger(directory, bill)[0]
-            if _files(directory) == before:
+            if _file_sizes(directory) == before:
                 return ledger
         bill.forget()
     return read_ledger(directory, bill)[0]
 
 
-def _files(directory: RunDirectory) -> list[int]:
+def _file_sizes(directory: RunDirectory) -> list[int]:
     paths = (directory / RESULTS, directory.failures)
     return [path.stat().st_ino if path.exists() else 0 for path in paths]
 
 
-def _charge(charge: Charge) -> dict[str, Any]:
+def _charge_values(charge: Charge) -> dict[str, Any]:
     key = {"endpoint": charge.endpoint, "model": charge.model, "service_tier": charge.service_tier}
     return key | {"cost": charge.cost.plain()}
 
@@ -204,9 +204,9 @@ def _input_state(directory: RunDirectory, info: RunInfo) -> InputState:
     return "as it was" if same else "changed since the last session"
 
 
-def _failures(ledger: Ledger, run_dir: str) -> list[FailureNote]:
+def _failure_notes(ledger: Ledger, run_dir: str) -> list[FailureNote]:
     return [
-        FailureNote(each.kind, each.code, each.rows, each.sample, each.sample_row, advice(each.kind, run_dir))
+        FailureNote(each.kind, each.code, each.rows, each.sample, each.sample_row, advice_for(each.kind, run_dir))
         for each in ledger.failures
     ]
 
@@ -219,17 +219,17 @@ class _Finished(Struct, gc=False):
 _finished = msgspec.json.Decoder(_Finished).decode
 
 
-def _speed(directory: RunDirectory, session: SessionInfo, now: float, left: int) -> Speed:
+def _read_speed(directory: RunDirectory, session: SessionInfo, now: float, left: int) -> Speed:
     began = datetime.fromisoformat(session.began_at).timestamp()
     rows = tokens = 0.0
     for name in (RESULTS, FAILURES):
         lines, cut = last_lines(directory / name)
-        more_rows, more_tokens = recent([_finished(line) for line in lines], now, began, cut=cut)
+        more_rows, more_tokens = recent_rates([_finished(line) for line in lines], now, began, cut=cut)
         rows, tokens = rows + more_rows, tokens + more_tokens
     return Speed(round(rows, 1), round(tokens, 1), round(60 * left / rows, 1) if rows else None)
 
 
-def recent(records: list[_Finished], now: float, began: float, *, cut: bool) -> tuple[float, float]:
+def recent_rates(records: list[_Finished], now: float, began: float, *, cut: bool) -> tuple[float, float]:
     """Rows and tokens a minute. `cut`: there are records before these, so time is counted from the first of them."""
     since = max(began, now - 60)
     if cut and records and records[0].finished_at.timestamp() > since:
@@ -241,14 +241,14 @@ def recent(records: list[_Finished], now: float, began: float, *, cut: bool) -> 
     return len(fresh) / minutes, total_tokens(record.usage for record in fresh) / minutes
 
 
-def _halt(directory: RunDirectory) -> str:
+def _halt_reason(directory: RunDirectory) -> str:
     lines, _ = last_lines(directory / LOG)
     return next(
         (line.partition(_HALTED)[2].decode("utf-8", "replace") for line in reversed(lines) if _HALTED in line), ""
     )
 
 
-def _go_on(run_dir: str, info: RunInfo, writer: str | None, left: int, ledger: Ledger) -> str:
+def _next_command(run_dir: str, info: RunInfo, writer: str | None, left: int, ledger: Ledger) -> str:
     directory = shlex.quote(run_dir)
     if writer:
         return f"Look again:  arkbatch status {directory}"

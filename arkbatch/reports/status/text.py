@@ -11,7 +11,7 @@ from arkbatch.journal.ledger import Tally
 from arkbatch.journal.run_directory import SessionInfo
 from arkbatch.limits.pace_file import PaceNote
 from arkbatch.pricing.amounts import Money
-from arkbatch.reports.status.advice import advice
+from arkbatch.reports.status.advice import advice_for
 from arkbatch.reports.status.status import FailureNote, Speed, Status
 from arkbatch.reports.text.summary import (
     cost_text,
@@ -32,24 +32,26 @@ _MODEL_HEADINGS = ("model", "endpoint", "tier", "done", "failed", "calls", *_MET
 def status_text(status: Status, language: Language = Language.ENGLISH) -> str:
     """Return sentences and short tables; the last line is the command that goes on."""
     say = language.say
-    facts = [(say(label), value) for label, value in _facts(status, language) if value]
-    failures = [line for note in status.failures[:SHOWN] for line in _failure(note, status.run_dir, language)]
-    usage = [_model(tally, language) for tally in status.models]
+    facts = [(say(label), value) for label, value in _fact_lines(status, language) if value]
+    failures = [line for note in status.failures[:SHOWN] for line in _failure_lines(note, status.run_dir, language)]
+    usage = [_model_cells(tally, language) for tally in status.models]
     return printable_text(
         "\n".join(
             [
                 _headline(status, language),
                 *table(facts),
-                *_section(say("Usage by model:"), grid([*map(say, _MODEL_HEADINGS)], usage)),
-                *_section(say("Failed rows:"), failures),
-                *_more(len(status.failures) - SHOWN, "and {number} more kinds of failure, with --json", language),
-                *_section(say("Sessions:"), grid([*map(say, _SESSION_HEADINGS)], _sessions(status, language))),
-                *_more(len(status.sessions) - SHOWN, "and {number} earlier sessions, with --json", language),
-                *_section(
-                    say("Changed while the last session worked:"),
-                    grid([*map(say, _STEERED_HEADINGS)], _steered(status)),
+                *_section_lines(say("Usage by model:"), grid([*map(say, _MODEL_HEADINGS)], usage)),
+                *_section_lines(say("Failed rows:"), failures),
+                *_more_line(len(status.failures) - SHOWN, "and {number} more kinds of failure, with --json", language),
+                *_section_lines(
+                    say("Sessions:"), grid([*map(say, _SESSION_HEADINGS)], _session_table(status, language))
                 ),
-                *_more(len(_last_steered(status)) - SHOWN, "and {number} earlier changes, with --json", language),
+                *_more_line(len(status.sessions) - SHOWN, "and {number} earlier sessions, with --json", language),
+                *_section_lines(
+                    say("Changed while the last session worked:"),
+                    grid([*map(say, _STEERED_HEADINGS)], _steered_table(status)),
+                ),
+                *_more_line(len(_last_steered(status)) - SHOWN, "and {number} earlier changes, with --json", language),
                 language.say_next(status.go_on),
             ]
         )
@@ -62,7 +64,7 @@ def _headline(status: Status, language: Language) -> str:
         why = f": {' '.join(status.paused.reason.split())}" if status.paused.reason else ""
         paused = "{run_dir}: paused since {since} by {by} ({writer})."
         by = f"{status.paused.by}{why}"
-        return say(paused, run_dir=run_dir, since=_moment(status.paused.at), by=by, writer=status.writer)
+        return say(paused, run_dir=run_dir, since=_moment_text(status.paused.at), by=by, writer=status.writer)
     if status.writer:
         return say("{run_dir}: running ({writer}).", run_dir=run_dir, writer=status.writer)
     if not status.left:
@@ -72,10 +74,10 @@ def _headline(status: Status, language: Language) -> str:
     return say("{run_dir}: not finished, and no session is running.", run_dir=run_dir) + why
 
 
-def _facts(status: Status, language: Language) -> Iterator[tuple[str, str]]:
+def _fact_lines(status: Status, language: Language) -> Iterator[tuple[str, str]]:
     """Yield what there is to say, by label; what is empty is left out."""
     say = language.say
-    of = f"{number_text(status.rows)}{_limited(status)}"
+    of = f"{number_text(status.rows)}{_limited_by(status)}"
     done, failed, left = number_text(status.done), number_text(status.failed), number_text(status.left)
     yield (
         "rows",
@@ -83,7 +85,7 @@ def _facts(status: Status, language: Language) -> Iterator[tuple[str, str]]:
     )
     yield "hours", status.waiting
     yield "in time", status.outlook
-    yield "speed", _speed(status.speed, language) if status.speed and not status.waiting else ""
+    yield "speed", _speed_text(status.speed, language) if status.speed and not status.waiting else ""
     yield "slow calls", stragglers_text(status, language)
     yield "ended with", counts_text(status.finish_reasons)
     yield "tokens", tokens_text(status.usage, language)
@@ -96,12 +98,12 @@ def _facts(status: Status, language: Language) -> Iterator[tuple[str, str]]:
     model = status.asked["model"] or say("the model of each row")
     yield "asked", f"{status.asked['endpoint']}, {model}, {status.asked['base_url']}"
     changed = any(each.limits for each in _last_steered(status))
-    yield "limits", _limits(status.limits) + (say(" (changed for that session only)") if changed else "")
+    yield "limits", _limits_text(status.limits) + (say(" (changed for that session only)") if changed else "")
     yield "pace", pace_text(status.pace, over=not status.left) if status.pace else ""
     yield "simulated", say("yes: the answers come from arkbatch's own simulator") if status.simulated else ""
 
 
-def _limited(status: Status) -> str:
+def _limited_by(status: Status) -> str:
     if status.row_limit is None:
         return ""
     beyond = status.done + status.failed + status.left - status.rows
@@ -123,7 +125,7 @@ def stragglers_text(status: Status, language: Language = Language.ENGLISH) -> st
     return ", ".join([*said, language.say("{number} more", number=number_text(more))] if more > 0 else said)
 
 
-def _speed(speed: Speed, language: Language) -> str:
+def _speed_text(speed: Speed, language: Language) -> str:
     if not speed.rows_per_minute:
         return language.say("no row has ended in the last minute")
     rows, tokens = short_number(speed.rows_per_minute), short_number(speed.tokens_per_minute)
@@ -133,7 +135,7 @@ def _speed(speed: Speed, language: Language) -> str:
     return said + language.say("; about {time} left", time=duration_text(speed.seconds_left))
 
 
-def _limits(limits: dict[str, Any]) -> str:
+def _limits_text(limits: dict[str, Any]) -> str:
     numbers = ", ".join(f"{name} {value:g}" for name, value in limits.items() if isinstance(value, int | float))
     return f"{numbers}, fixed" if limits.get("mode") == "fixed" else numbers
 
@@ -151,7 +153,7 @@ def pace_text(note: PaceNote, *, over: bool) -> str:
     return f"{', '.join(filter(None, found))}; since {changed}: {note.reason}{away}"
 
 
-def _model(tally: Tally, language: Language) -> tuple[str, ...]:
+def _model_cells(tally: Tally, language: Language) -> tuple[str, ...]:
     never_sent = not tally.endpoint
     return (
         language.say("(bad lines, never sent)") if never_sent else tally.model or language.say("(no answer)"),
@@ -165,28 +167,28 @@ def _model(tally: Tally, language: Language) -> tuple[str, ...]:
     )
 
 
-def _failure(note: FailureNote, run_dir: str, language: Language) -> Iterator[str]:
+def _failure_lines(note: FailureNote, run_dir: str, language: Language) -> Iterator[str]:
     said = kind_text(note.kind, language)
     name = f"{said} ({note.code})" if note.code else said
     sample = " ".join(note.sample.split())
     of = language.say("{rows} {kind}, such as row {row}", rows=number_text(note.rows), kind=name, row=note.sample_row)
     yield f"  {of}{f': {sample}' if sample else ''}"
-    yield f"      {language.say('What to do:')} {advice(note.kind, run_dir, language)}"
+    yield f"      {language.say('What to do:')} {advice_for(note.kind, run_dir, language)}"
 
 
 _SESSION_HEADINGS = ("", "command", "began", "took", "ended")
 
 
-def _sessions(status: Status, language: Language) -> list[tuple[str, ...]]:
-    return [_session(each, status, language) for each in status.sessions[-SHOWN:]]
+def _session_table(status: Status, language: Language) -> list[tuple[str, ...]]:
+    return [_session_cells(each, status, language) for each in status.sessions[-SHOWN:]]
 
 
-def _session(session: SessionInfo, status: Status, language: Language) -> tuple[str, ...]:
+def _session_cells(session: SessionInfo, status: Status, language: Language) -> tuple[str, ...]:
     running = status.writer is not None and session is status.sessions[-1]
     return (
         str(session.number),
         session.command,
-        _moment(session.began_at),
+        _moment_text(session.began_at),
         duration_text(session.seconds) if session.ended_at else "",
         language.say(session.ending or ("running" if running else "killed, or the disk was full")),
     )
@@ -199,20 +201,20 @@ def _last_steered(status: Status) -> list[Steered]:
     return status.sessions[-1].steered if status.sessions else []
 
 
-def _steered(status: Status) -> list[tuple[str, ...]]:
+def _steered_table(status: Status) -> list[tuple[str, ...]]:
     return [
-        (each.do, _moment(each.at), each.by, each.did, " ".join(each.reason.split()))
+        (each.do, _moment_text(each.at), each.by, each.did, " ".join(each.reason.split()))
         for each in _last_steered(status)[-SHOWN:]
     ]
 
 
-def _moment(stamp: str) -> str:
+def _moment_text(stamp: str) -> str:
     return stamp.replace("T", " ").replace("+00:00", " UTC")
 
 
-def _section(title: str, lines: list[str]) -> list[str]:
+def _section_lines(title: str, lines: list[str]) -> list[str]:
     return [title, *lines] if lines else []
 
 
-def _more(number: int, words: str, language: Language) -> list[str]:
+def _more_line(number: int, words: str, language: Language) -> list[str]:
     return [f"  {language.say(words, number=number_text(number))}"] if number > 0 else []
