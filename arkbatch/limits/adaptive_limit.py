@@ -247,7 +247,10 @@ class AdaptiveLimit:
             return
         waited = min(max(now - max(self._last_sent, self._closure.until), 0.0), LONGEST_STEP)
         is_steep = self._ramp is not None and curve is self._rate and curve.value < math.inf
+        was_testing = curve.is_testing
         curve.rise(waited, self._ramp.allowed(curve.value, waited) if is_steep and self._ramp else math.inf)
+        if curve.is_testing and not was_testing:
+            self._search.begin_test(now)
 
     def _begin_anew(self, now: float, idle: float, long: float) -> None:
         """A service that minds steep traffic has forgotten what it took before."""

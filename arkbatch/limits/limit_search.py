@@ -86,6 +86,10 @@ class LimitSearch:
         if cut is not None and (self.evidence.sent * cut.share >= EXPECTED or now - self.evidence.since > LONGEST_TEST):
             self._conclude(now, cut)
 
+    def begin_test(self, now: float) -> None:
+        """More than what is known is tried from now on, so what was refused before says nothing of it."""
+        self._begin(now)
+
     def begin_anew(self, now: float) -> None:
         """What was counted before now says nothing of what comes."""
         self._begin(now)
@@ -140,15 +144,13 @@ class LimitSearch:
 
     def _cut_rate_to_granted(self, now: float, cut: Cut, seconds: float) -> None:
         rate, granted = self.rate, self.evidence.granted / seconds
-        was_testing = rate.is_testing
-        if rate.base < math.inf and (was_testing or seconds < LATELY):
-            longest = 0.0 if was_testing else seconds  # before the test, calls were slower than the limit
-            seconds = max(min(LATELY, now - self._opened_at), longest, SHORTEST_MEASURE)
-            granted = self._counts.per_second(now, seconds)
         minute = self._counts.per_second(now)
-        if was_testing:
-            self._cut_rate(granted, seconds)
+        if rate.is_testing:  # a minute that slides grants more until the slower calls before the test have left it
+            self._cut_rate(minute, MINUTE)
             return
+        if rate.base < math.inf and seconds < LATELY:
+            seconds = max(min(LATELY, now - self._opened_at), seconds, SHORTEST_MEASURE)
+            granted = self._counts.per_second(now, seconds)
         if self._is_minute(minute, granted):
             self._wait_for_minute(minute, granted)
         else:
