@@ -1,7 +1,7 @@
 """Servers that cost next to nothing, so that a benchmark measures the client. Each runs as a process of its own.
 
 They read requests by `Content-Length` from raw sockets and answer each with the same chat completion: plain, streamed
-in 20 chunks, or sealed, which takes the arithmetic of one key agreement for each call.
+in 20 chunks, or sealed, which takes the arithmetic of one key agreement for each call. For embeddings it is one vector.
 """
 
 import asyncio
@@ -58,6 +58,21 @@ def streamed_reply() -> bytes:
     return lines + b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
 
 
+def embeddings_reply() -> bytes:
+    vector = [round((number * 37 % 1000 - 500) / 7919, 6) for number in range(1024)]
+    body = json.dumps(
+        {
+            "id": "02",
+            "object": "list",
+            "created": 1795259743,
+            "model": "doubao-embedding-large-text-250515",
+            "data": [{"object": "embedding", "index": 0, "embedding": vector}],
+            "usage": {"prompt_tokens": 60, "total_tokens": 60},
+        }
+    ).encode()
+    return HEAD % len(body) + body
+
+
 class Canned(asyncio.Protocol):
     def connection_made(self, transport):
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -77,6 +92,15 @@ class Canned(asyncio.Protocol):
 
     def answer(self, head: bytes) -> bytes:  # noqa: ARG002 - for those who need to look
         return REPLY
+
+
+class Embedded(Canned):
+    """One vector of 1,024 numbers, as text."""
+
+    reply = embeddings_reply()
+
+    def answer(self, head: bytes) -> bytes:  # noqa: ARG002
+        return self.reply
 
 
 class Streamed(Canned):
@@ -119,7 +143,7 @@ def certificate_of(private) -> str:
     return builder.sign(private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
-KINDS = {"plain": Canned, "streamed": Streamed, "sealed": Sealed}
+KINDS = {"plain": Canned, "embeddings": Embedded, "streamed": Streamed, "sealed": Sealed}
 
 
 async def _serve(port: int, kind: str = "plain") -> None:
