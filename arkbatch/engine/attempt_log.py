@@ -1,7 +1,8 @@
-"""What a row has been through in this session: its calls, what they cost, and how long it was kept waiting."""
+"""The calls of one row in this session: their verdicts, what they billed, and how long the row was kept waiting."""
 
 from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from arkbatch.core.types import (
@@ -30,46 +31,34 @@ from arkbatch.limits.circuit_breaker import doubtful
 _CALLS_KEPT = 20  # a row that waits out a night of overload has thousands
 
 
-class AttemptLog:
-    """Grows by one verdict a call, and ends as an outcome."""
+class AttemptLog(Struct, eq=False, gc=False):
+    """The calls of one row. It grows by one verdict a call, and ends as an outcome.
 
-    __slots__ = (
-        "_began",
-        "_calls",
-        "_discarded",
-        "_model",
-        "_reply",
-        "_rounds",
-        "_seconds",
-        "_tier",
-        "condemned",
-        "doubted_at",
-        "messages",
-        "refused_at",
-        "rejected",
-        "rounds",
-        "sent",
-        "spent",
-        "waited",
-    )
+    sent: calls made; spent: attempts used up, of which a rate reply uses none
+    rejected: answers that were counted apart; rounds: replies that called tools; messages: what is sent since then
+    waited: seconds kept waiting by replies that concern every row
+    refused_at: when the last such reply came, less the time for which the run was held until then
+    doubted_at: when the last attempt was spent that may have been the service's fault
+    condemned: why the row is given up, unless the service turns out to be at fault
+    """
 
-    def __init__(self) -> None:
-        self._calls: list[Attempt] = []
-        self._discarded: dict[str, int] = {}
-        self._rounds: dict[str, int] = {}  # billed by replies that called tools
-        self._reply: Reply | None = None
-        self._model = self._tier = ""
-        self._seconds = 0.0
-        self._began: float | None = None  # when the first call was sent
-        self.sent = 0  # calls made
-        self.spent = 0  # attempts used up; a rate answer uses none
-        self.rounds = 0  # replies that called tools
-        self.messages: list[Any] | None = None  # what is sent since then
-        self.rejected = 0  # answers that were counted apart
-        self.waited = 0.0  # seconds kept waiting by answers that concern everyone
-        self.refused_at: float | None = None  # when the last such answer came, without what the run was held before
-        self.doubted_at: float | None = None  # when the last attempt was spent that may have been the service's fault
-        self.condemned: Cause | None = None  # why the row is given up, unless that turns out to be so
+    sent: int = 0
+    spent: int = 0
+    rejected: int = 0
+    rounds: int = 0
+    messages: list[Any] | None = None
+    waited: float = 0.0
+    refused_at: float | None = None
+    doubted_at: float | None = None
+    condemned: Cause | None = None
+    _calls: list[Attempt] = []
+    _discarded: dict[str, int] = {}
+    _rounds: dict[str, int] = {}  # billed by replies that called tools
+    _reply: Reply | None = None
+    _model: str = ""
+    _tier: str = ""
+    _seconds: float = 0.0
+    _began: float | None = None  # when the first call was sent
 
     @property
     def last_id(self) -> str:
@@ -121,14 +110,10 @@ class AttemptLog:
             self._calls.append(call)
         else:
             self._calls[-1] = call
-        if isinstance(verdict, Done):
-            self._add_answer(verdict)
-        else:
+        if not isinstance(verdict, Done):
             self._add_no_answer(verdict, now, held)
-
-    def _add_answer(self, done: Done) -> None:
-        if done.goes_on:
-            self._add_round(done)
+        elif verdict.goes_on:
+            self._add_round(verdict)
         else:
             self.spent += 1
             self.doubted_at = None
@@ -176,7 +161,8 @@ class AttemptLog:
         self._calls.append(call)
 
     def success(self, row: Row, reply: Reply, done: Done) -> Success:
-        usage = add_usage(self._discarded, self._rounds, done.usage) if self.billed else done.usage
+        has_more = self._discarded or self._rounds
+        usage = add_usage(self._discarded, self._rounds, done.usage) if has_more else done.usage
         return Success(
             row=row,
             reply=reply,

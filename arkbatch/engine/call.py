@@ -178,7 +178,9 @@ class CallRunner:
             log.resumes(permit.at, needs.limiter.paused_seconds(permit.at))
             self.forgive(log)
         log.sent += 1
-        client_id = _client_id(row, needs.call_prefix, log.sent)
+        client_id = f"{needs.call_prefix}-{row.number}-{log.sent}"
+        if row.request_id:  # the row's own for its first call, then with the number of the call
+            client_id = row.request_id if log.sent == 1 else f"{row.request_id}-{log.sent}"
         model, stream = row.asked_model, row.body.get("stream") is True
         moved = permit.flight.moved if stream and permit.flight is not None else None
         call = Call(client_id, row.endpoint, prepared.endpoint.path, body, NO_HEADERS, model, stream, moved)
@@ -223,21 +225,27 @@ class CallRunner:
 
     def end(self, started: StartedCall, prepared: PreparedRow, log: AttemptLog, result: CallResult) -> CallResult:
         """Report how the call ended. Returns the result with the fault where it belongs."""
-        needs, response = self._needs, result.response
-        result = needs.limiter.release(started.admission.permit, self._weigh(started, prepared.row, result))
+        needs, response, client_id = self._needs, result.response, started.call.client_id
+        self._in_flight.pop(client_id, None)
+        if isinstance(result.verdict, Done):
+            self._halt_watch.note_answer(started.call.model, started.admission.permit.at)
+        else:
+            result = self._weigh_refusal(started, prepared.row, result)
+        result = needs.limiter.release(started.admission.permit, result)
         if not (isinstance(response, Broken) and isinstance(result.verdict, Halt)):  # else nothing was sent
-            now, client_id = self._time(), started.call.client_id
-            log.add(client_id, response, result.verdict, now, needs.limiter.paused_seconds(now))
+            now = self._time()
+            held = 0.0 if isinstance(result.verdict, Done) else needs.limiter.paused_seconds(now)
+            log.add(client_id, response, result.verdict, now, held)
             needs.observer.answered(prepared.row, client_id, response, result.verdict)
-        self._pay(started.admission, prepared, result)
+        if started.admission.reservation is not None:
+            self._pay(started.admission, prepared, result)
         return result
 
-    def _weigh(self, started: StartedCall, row: Row, result: CallResult) -> CallResult:
+    def _weigh_refusal(self, started: StartedCall, row: Row, result: CallResult) -> CallResult:
         """The result with its consequence for the run: whether a refusal concerns the row or every row."""
-        self._in_flight.pop(started.call.client_id, None)
         oldest = next(iter(self._in_flight.values()), math.inf)
         sent_at = started.admission.permit.at
-        ended = EndedCall(row.number, row.asked_model, self._time(), sent_at, len(self._in_flight), oldest)
+        ended = EndedCall(row.number, started.call.model, self._time(), sent_at, len(self._in_flight), oldest)
         verdict = self._halt_watch.weigh(ended, result.verdict)
         return result if verdict is result.verdict else CallResult(result.response, verdict)
 
@@ -298,10 +306,3 @@ def usage_in(body: bytes) -> Usage:
         return meters(usage)
     except (ValueError, RecursionError):
         return NO_USAGE
-
-
-def _client_id(row: Row, prefix: str, sent: int) -> str:
-    """The X-Client-Request-Id of a call: the row's own for its first call, then with the number of the call."""
-    if not row.request_id:
-        return f"{prefix}-{row.number}-{sent}"
-    return row.request_id if sent == 1 else f"{row.request_id}-{sent}"

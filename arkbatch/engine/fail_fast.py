@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from arkbatch.core.types import Cause, Failure, Kind
 
-ENOUGH = 20  # rows
+ROWS_TO_STOP = 20
 _SUSPECT = {Kind.INVALID_REQUEST, Kind.NOT_FOUND}  # what a wrong default or model looks like
 _ADVICE = "Correct the parameter in the job file ([defaults]) or with --set, then run it again."
 
@@ -26,11 +26,7 @@ class FailFast:
         self._is_clear = asyncio.Event()
         self.is_proven = False  # rows can succeed or fail differently, so no refused row is held any more
         self.holds_any = True  # the next row that is answered releases what is held
-
-    @property
-    def is_doubtful(self) -> bool:
-        """Whether nothing new should be sent until the calls in flight have ended."""
-        return len(self._held) >= ENOUGH
+        self.is_doubtful = False  # nothing new should be sent until the calls in flight have ended
 
     def add(self, refused: Sequence[Failure]) -> list[Failure]:
         """Take in refused rows. Returns the failures to record now, none while these are held."""
@@ -40,6 +36,7 @@ class FailFast:
             is_suspect = cause.kind in _SUSPECT and not failure.usage and not self.is_proven
             if is_suspect and (not self._held or self._held[0].cause.code == cause.code):
                 self._held.append(failure)
+                self.is_doubtful = len(self._held) >= ROWS_TO_STOP
             else:
                 to_record += [*self.release(), failure]
         return to_record
@@ -51,7 +48,7 @@ class FailFast:
 
     def release(self) -> list[Failure]:
         """Hold no refused row any more. Returns what was held, to be recorded."""
-        self.is_proven, self.holds_any = True, False
+        self.is_proven, self.holds_any, self.is_doubtful = True, False, False
         self._is_clear.set()
         released = [*self._held, *self._doubtful]
         self._held, self._doubtful = [], []
@@ -64,6 +61,7 @@ class FailFast:
         cause = self._held[0].cause
         said = f"The first {len(self._held)} rows were all refused for the same reason: {cause.message}"
         self._held.clear()
+        self.is_doubtful = False
         return Cause(cause.kind, cause.code, said, cause.advice or _ADVICE)
 
     async def wait(self) -> None:

@@ -75,15 +75,23 @@ class HaltWatch:
         self._has_answered = has_answered
         self._models: dict[str, _Model] = {}
 
+    def note_answer(self, model: str, sent_at: float) -> None:
+        """Note that a call which started at that time was answered."""
+        known = self._models.get(model) or self._begin_model(model)
+        known.has_answered, known.doubt = True, None
+        if known.streak is not None:
+            _end_streak(known, sent_at)
+
+    def _begin_model(self, model: str) -> _Model:
+        known = self._models[model] = _Model(self._has_answered)
+        return known
+
     def weigh(self, call: EndedCall, verdict: Verdict) -> Verdict:
         """Return the verdict with its consequence for the run."""
-        known = self._models.get(call.model)
-        if known is None:
-            known = self._models[call.model] = _Model(self._has_answered)
+        known = self._models.get(call.model) or self._begin_model(call.model)
         match verdict:
             case Done():
-                known.has_answered, known.doubt = True, None
-                _end_streak(known, call.sent_at)
+                self.note_answer(call.model, call.sent_at)
             case Halt():
                 return _weigh_halt(known, call, verdict)
             case Refused(cause=cause) if cause.kind in _COUNTED_REFUSALS and not verdict.usage:

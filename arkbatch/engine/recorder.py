@@ -74,7 +74,10 @@ class OutcomeRecorder:
         try:
             if outcome.usage and max(outcome.usage.values()) > _LARGEST_COUNT:
                 outcome = _with_countable_usage(outcome)
-            self._ended.extend(split_outcome(outcome))
+            if len(outcome.row.members) == 1:
+                self._ended.append(outcome)
+            else:
+                self._ended.extend(split_outcome(outcome))
         except Exception as error:  # noqa: BLE001 - an answer of many rows that cannot be told apart
             self._ended.extend(split_failure(_as_failure(outcome, error)))
         if not self._has_ended.is_set():

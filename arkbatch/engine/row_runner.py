@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from arkbatch.core.speed import Speeds
 from arkbatch.core.stats import Histogram
-from arkbatch.core.types import Again, CallResult, Cause, Done, Failure, Halt, Kind, Refused, Reply, Row, Success
+from arkbatch.core.types import Again, Cause, Done, Failure, Halt, Kind, Refused, Reply, Row, Success
 from arkbatch.engine.attempt_log import AttemptLog
 from arkbatch.engine.backoff import Delay, GiveUp, decide, spends_attempt
 from arkbatch.engine.call import CallRunner, Dependencies, PreparedRow
@@ -91,44 +91,41 @@ class RowRunner:
         while (result := await self._call(prepared, log)) is not None:
             if isinstance(result, Cause):
                 return RunHalted(result, bill_of(pending))
-            if isinstance(result.verdict, Done) and result.verdict.goes_on:
-                body = await self._run_tools(prepared, result, log)
+            reply, verdict = result.response, result.verdict
+            if isinstance(verdict, Done):
+                assert isinstance(reply, Reply)
+                self._count(reply, verdict)
+                if not verdict.goes_on:
+                    return log.success(row, reply, verdict)
+                body = await self._run_tools(prepared, reply, log)
                 if isinstance(body, Cause):
                     return log.failure(row, body)
                 prepared, pending.cause = body, None
                 continue
-            step = self._conclude(row, result, log)
+            step = self._conclude(row, verdict, log)
             if not isinstance(step, float):
                 return step
-            assert isinstance(result.verdict, Again)
-            pending.cause = result.verdict.cause
+            assert isinstance(verdict, Again)
+            pending.cause = verdict.cause
             if await self._is_stopped_within(step):
                 break
             if (given_up := self._give_up(row, log)) is not None:
                 return given_up
         return RowStopped(bill_of(pending))
 
-    async def _run_tools(self, prepared: PreparedRow, result: CallResult, log: AttemptLog) -> PreparedRow | Cause:
+    async def _run_tools(self, prepared: PreparedRow, reply: Reply, log: AttemptLog) -> PreparedRow | Cause:
         """Run the tools that the reply calls. Returns the next request, or why the row ends here."""
-        tools, response, done = self._dependencies.tools, result.response, result.verdict
+        tools = self._dependencies.tools
         assert tools is not None
-        assert isinstance(response, Reply)
-        assert isinstance(done, Done)
-        self._count(response, done)
-        body = await tools.go_on(prepared.row, response, log.rounds)
+        body = await tools.go_on(prepared.row, reply, log.rounds)
         if isinstance(body, Cause):
             return body
         log.messages = body["messages"]
         return self._calls.prepare(replace(prepared.row, body=body))
 
-    def _conclude(self, row: Row, result: CallResult, log: AttemptLog) -> RowEnd | float:
-        """What follows from a call: the end of the row, or the seconds until its next call."""
-        response, verdict = result.response, result.verdict
+    def _conclude(self, row: Row, verdict: Again | Refused | Halt, log: AttemptLog) -> RowEnd | float:
+        """What follows from a call without an answer: the end of the row, or the seconds until its next call."""
         match verdict:
-            case Done():
-                assert isinstance(response, Reply)
-                self._count(response, verdict)
-                return log.success(row, response, verdict)
             case Again():
                 return self._try_again(row, verdict, log)
             case Refused(cause=cause, is_doubtful=True) if not log.billed and len(row.members) == 1:
@@ -145,7 +142,8 @@ class RowRunner:
 
     def _count(self, reply: Reply, done: Done) -> None:
         self.latency.add(reply.seconds)
-        self.speeds.add(reply, done.usage.get("output", 0))
+        if reply.first_token is not None:
+            self.speeds.add(reply, done.usage.get("output", 0))
 
     def _try_again(self, row: Row, verdict: Again, log: AttemptLog) -> RowEnd | float:
         needs = self._dependencies

@@ -149,14 +149,16 @@ class WorkerPool:
 
     async def _work(self) -> None:
         while not self._stopping.is_set():
-            if not await self._do_what_is_left() and not await self._run_next(AttemptLog()):
+            if self._parts or self._fail_fast.is_doubtful:
+                await self._do_what_is_left()
+            elif not await self._run_next(AttemptLog()):
                 return
 
     async def _do_what_is_left(self) -> bool:
         """Do what comes before another row is read. False: there is nothing."""
         if self._parts:
             await self._run(self._parts.popleft())
-        elif not self._fail_fast.is_proven and self._fail_fast.is_doubtful:
+        elif self._fail_fast.is_doubtful:
             # The last worker to ask knows that no call in flight ended better.
             if (cause := self._fail_fast.judge(self.recorder.in_work)) is not None:
                 self.halt(cause)
@@ -173,6 +175,7 @@ class WorkerPool:
         self.recorder.begin(row)
         if isinstance(row, BadRow):
             self.recorder.add(Failure(row, Cause(Kind.BAD_ROW, "", row.reason)))
+            await asyncio.sleep(0)  # Let it be written: a million bad rows must not wait in memory.
         else:
             await self._run(PendingRow(row, log))
         return True

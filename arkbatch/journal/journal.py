@@ -86,7 +86,7 @@ class Journal:
             entry = entry_of(outcome)
             is_failure = entry.error is not None
             url = self._url_of(entry.endpoint) if is_failure and entry.endpoint else ""
-            line = encode(outcome, run_id=self._run_id, finished_at=finished_at, url=url)
+            line = encode(outcome, entry, run_id=self._run_id, finished_at=finished_at, url=url)
             (failures if is_failure else results).append((outcome, entry, line))
         if results:
             self._append(self._results, results, now)

@@ -133,8 +133,10 @@ class Ledger:
         if entry.error is None:
             tally.succeeded += 1
             self.done.add(entry.row)
-            if entry.finish_reason:
-                self._count_finish_reason(entry.finish_reason)
+            if entry.finish_reason in self.finish_reasons:
+                self.finish_reasons[entry.finish_reason] += 1
+            elif entry.finish_reason:
+                self._begin_finish_reason(entry.finish_reason)
         elif entry.interrupted:
             self.interrupted.add(entry.row)
         else:
@@ -182,9 +184,9 @@ class Ledger:
             if entry.error:
                 _subtract(tally.discarded, earlier.usage)
 
-    def _count_finish_reason(self, reason: str) -> None:
+    def _begin_finish_reason(self, reason: str) -> None:
         counts = self.finish_reasons
-        if reason not in counts and len(counts) >= MAX_FINISH_REASONS:
+        if len(counts) >= MAX_FINISH_REASONS:
             reason = OTHER_FINISH_REASONS
         counts[reason] = counts.get(reason, 0) + 1
 

@@ -147,9 +147,14 @@ decode_located = msgspec.json.Decoder(Located).decode
 decode_retryable = msgspec.json.Decoder(Retryable).decode
 
 
-def encode(outcome: Outcome, *, run_id: str, finished_at: datetime, url: str) -> bytes:
-    """One line, with its newline. `url` is the path of the row's endpoint, for the request of a failure."""
+def encode(outcome: Outcome, entry: Entry | None = None, *, run_id: str, finished_at: datetime, url: str) -> bytes:
+    """One line, with its newline.
+
+    entry: of the same outcome, None: it is made here
+    url: the path of the row's endpoint, for the request of a failure
+    """
     row = outcome.row
+    entry = entry or entry_of(outcome)
     success = outcome if isinstance(outcome, Success) else None
     response, is_cut = _response(outcome.reply, judged=success is not None)
     line = _Line(
@@ -160,14 +165,14 @@ def encode(outcome: Outcome, *, run_id: str, finished_at: datetime, url: str) ->
         row=row.number,
         offset=row.offset,
         digest=row.digest,
-        endpoint="" if isinstance(row, BadRow) else row.endpoint,
+        endpoint=entry.endpoint,
         asked_model=row.asked_model,
         model=outcome.model,
         service_tier=outcome.service_tier,
-        attempts=_all_attempts(outcome),
+        attempts=entry.attempts,
         calls=outcome.calls,
         seconds=round(outcome.seconds, 3),
-        usage=_whole_usage(outcome),
+        usage=entry.usage,
         discarded=(success and success.discarded) or UNSET,
         before=row.before or UNSET,
         finished_at=finished_at,
@@ -201,22 +206,26 @@ def _tell_speed(line: _Line, streamed: Success) -> None:
 
 
 def entry_of(outcome: Outcome) -> Entry:
-    """The same entry that decoding the encoded line gives, without the detour."""
+    """What decoding the outcome's line gives, without the detour."""
     row = outcome.row
-    cause = outcome.cause if isinstance(outcome, Failure) else None
-    return Entry(
+    entry = Entry(
         row=row.number,
         endpoint="" if isinstance(row, BadRow) else row.endpoint,
         model=outcome.model,
         service_tier=outcome.service_tier,
-        attempts=_all_attempts(outcome),
-        usage=dict(_whole_usage(outcome)),
-        error=EntryError(cause.code, cause.message, cause.kind.value) if cause else None,
-        discarded=dict(outcome.discarded) if isinstance(outcome, Success) else {},
+        attempts=outcome.attempts,
+        usage=dict(outcome.usage),
         before=row.before,
-        interrupted=isinstance(outcome, Failure) and outcome.interrupted,
-        finish_reason=outcome.finish_reason if isinstance(outcome, Success) else "",
     )
+    for earlier in row.before:
+        entry.attempts += earlier.attempts
+        entry.usage = add_usage(entry.usage, earlier.usage)
+    if isinstance(outcome, Success):
+        entry.discarded, entry.finish_reason = dict(outcome.discarded), outcome.finish_reason
+    else:
+        cause = outcome.cause
+        entry.error, entry.interrupted = EntryError(cause.code, cause.message, cause.kind.value), outcome.interrupted
+    return entry
 
 
 def before_of(failure: Retryable) -> tuple[Before, ...]:
@@ -247,17 +256,6 @@ def before_of(failure: Retryable) -> tuple[Before, ...]:
     return (*failure.before, part)
 
 
-def _all_attempts(outcome: Outcome) -> int:
-    before = outcome.row.before
-    return outcome.attempts + sum(earlier.attempts for earlier in before) if before else outcome.attempts
-
-
-def _whole_usage(outcome: Outcome) -> Usage:
-    if not outcome.row.before:
-        return outcome.usage
-    return add_usage(outcome.usage, *(earlier.usage for earlier in outcome.row.before))
-
-
 def _response(reply: Reply | None, *, judged: bool) -> tuple[ResponsePart | None, bool]:
     """The reply as it is kept, and whether parts of it were nested too deeply to be kept."""
     if reply is None:
@@ -273,7 +271,7 @@ def _on_one_line(body: bytes) -> tuple[bytes, bool]:
     """
     if b"\n" in body or b"\r" in body:
         body = b"".join([line.strip() for line in body.splitlines()])
-    if len(body) > 2 * MAX_DEPTH and nesting_depth(body) > MAX_DEPTH:
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and nesting_depth(body) > MAX_DEPTH:
         return cut_nesting(body.decode())[0].encode(), True
     return body, False
 

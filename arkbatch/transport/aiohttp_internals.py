@@ -83,7 +83,8 @@ if not _MISSING:
             """Wait for a reply's head, counted from the loop time `since`: parts of a head are no sign of progress."""
             self._awaits_head = True
             self.silent_since = since
-            self._set_timer()
+            if self._read_timeout_handle is None:
+                self._set_timer()
 
         def head_came(self, *, is_whole: bool) -> None:
             self._awaits_head = False
@@ -105,10 +106,11 @@ if not _MISSING:
         def _reschedule_timeout(self) -> None:
             if not self._awaits_head:
                 self.silent_since = self._loop.time()
-            self._set_timer()
+            if self._read_timeout_handle is None:
+                self._set_timer()
 
         def _set_timer(self) -> None:
-            if self._read_timeout and self._read_timeout_handle is None:
+            if self._read_timeout:
                 self._read_timeout_handle = self._loop.call_later(self._read_timeout, self._look)
 
         def _drop_timeout(self) -> None:
@@ -188,7 +190,14 @@ class DirectPosts:
         if not self._is_usable or len(call.body) >= LARGE:
             return await self._through_session.post(call, authorization, take)
         try:
-            return await self._post(call, authorization, take)
+            target = self._targets.get(call.path) or self._target(call.path)
+            request = b"".join((target.head_with(authorization), _rest_of_head(call), call.body))
+            for _ in range(MOST_RESENDS):
+                try:
+                    return await self._post_once(target, request, take)
+                except StaleConnectionError:
+                    continue  # nothing of a reply was lost, and the next connection may be a fresh one
+            return await self._post_once(target, request, take)
         except ChangedError as error:
             self._give_up(str(error))
             return await self._through_session.post(call, authorization, take)
@@ -198,16 +207,6 @@ class DirectPosts:
             self._changed(why)
         self._is_usable = False
         self._connector._factory = self._usual_factory
-
-    async def _post(self, call: Call, authorization: str, take: Take) -> Response:
-        target = self._targets.get(call.path) or self._target(call.path)
-        request = b"".join((target.head_with(authorization), _rest_of_head(call), call.body))
-        for _ in range(MOST_RESENDS):
-            try:
-                return await self._post_once(target, request, take)
-            except StaleConnectionError:
-                continue  # nothing of a reply was lost, and the next connection may be a fresh one
-        return await self._post_once(target, request, take)
 
     async def _post_once(self, target: _Target, request: bytes, take: Take) -> Response:
         connection = await self._connection(target)
@@ -241,7 +240,8 @@ class DirectPosts:
         was_used_before = handler.exchanges > 0
         handler.exchanges += 1
         try:
-            _check_open(handler)
+            if handler.transport is None:
+                raise aiohttp.ServerDisconnectedError
             handler.set_response_params(read_until_eof=True, read_timeout=self._timeout.sock_read, **HEADER_LIMITS)
             self._write(handler.transport, request)
             return await _head(handler, began)
@@ -277,11 +277,6 @@ class DirectPosts:
             raise ChangedError(f"{type(error).__name__}: {error}") from error
         self._targets[path] = target = _Target(request, lines)
         return target
-
-
-def _check_open(handler: "OneTimerHandler") -> None:
-    if handler.transport is None:
-        raise aiohttp.ServerDisconnectedError
 
 
 async def _head(handler: "OneTimerHandler", began: float) -> Incoming:

@@ -48,8 +48,10 @@ class ConnectionSlots:
             raise
 
     def give_back(self) -> None:
+        """Free a slot, for the call that waits longest."""
         self._taken -= 1
-        self._wake()
+        if self._waiting:
+            self._wake()
 
     def _wake(self) -> None:
         """A woken call has its slot already, so that none which comes later takes it."""

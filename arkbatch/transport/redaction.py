@@ -11,11 +11,12 @@ import msgspec
 import orjson
 from multidict import CIMultiDict
 
-from arkbatch.core.types import Broken, Reply, Response
+from arkbatch.core.types import Broken, Response
 
 STRUCK = "***"
 # What a server of one's own is given for a key is often a word, such as `anything`, and may stand in an answer.
 _MIN_SECRET, _MIN_SECRET_WORD = 8, 20  # characters, with a digit among them and without one
+_Forms = tuple[tuple[str, bytes], ...]
 
 
 def is_secret(value: str) -> bool:
@@ -27,7 +28,7 @@ class Redaction:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._forms = tuple(form for secret in secrets for form in _forms(secret))
-        self._by_header: dict[str, tuple[str, ...]] = {}
+        self._by_header: dict[str, _Forms] = {}
 
     def strike(self, response: Response, authorization: str) -> Response:
         """The response without the secrets, and with headers that can be written."""
@@ -35,41 +36,42 @@ class Redaction:
         if forms is None:
             forms = (*_forms(authorization.removeprefix("Bearer ")), *self._forms)
             self._by_header = {authorization: forms}  # of the last key alone: a temporary one is replaced
-        match response:
-            case Reply():
-                headers, body = _clean_headers(response.headers, forms), _clean_bytes(response.body, forms)
-                if headers is response.headers and body is response.body:
-                    return response
-                return msgspec.structs.replace(response, headers=headers, body=body)
-            case Broken(detail=detail, body=body):
-                return msgspec.structs.replace(response, detail=_clean(detail, forms), body=_clean_bytes(body, forms))
+        if isinstance(response, Broken):
+            detail, body = _clean(response.detail, forms), _clean_bytes(response.body, forms)
+            return msgspec.structs.replace(response, detail=detail, body=body)
+        values, body = "\n".join(response.headers.values()), response.body
+        if values.isascii():
+            for form, raw in forms:
+                if raw in body or form in values:
+                    break
+            else:
+                return response
+        headers = _clean_headers(response.headers, forms)
+        return msgspec.structs.replace(response, headers=headers, body=_clean_bytes(body, forms))
 
 
-def _forms(secret: str) -> tuple[str, ...]:
-    """A secret as it may be repeated: as it is, within JSON, within a URL."""
+def _forms(secret: str) -> _Forms:
+    """A secret as it may be repeated, as text and as bytes: as it is, within JSON, within a URL."""
     if not is_secret(secret):
         return ()
-    return tuple(dict.fromkeys((secret, orjson.dumps(secret).decode()[1:-1], quote(secret, safe=""), quote(secret))))
+    forms = (secret, orjson.dumps(secret).decode()[1:-1], quote(secret, safe=""), quote(secret))
+    return tuple((form, form.encode()) for form in dict.fromkeys(forms))
 
 
-def _clean(text: str, forms: tuple[str, ...]) -> str:
-    for form in forms:
+def _clean(text: str, forms: _Forms) -> str:
+    for form, _ in forms:
         text = text.replace(form, STRUCK)
     return text
 
 
-def _clean_bytes(body: bytes, forms: tuple[str, ...]) -> bytes:
-    for form in forms:
-        if (raw := form.encode()) in body:
-            body = body.replace(raw, STRUCK.encode())
+def _clean_bytes(body: bytes, forms: _Forms) -> bytes:
+    for _, raw in forms:
+        body = body.replace(raw, STRUCK.encode())
     return body
 
 
-def _clean_headers(headers: Mapping[str, str], forms: tuple[str, ...]) -> Mapping[str, str]:
+def _clean_headers(headers: Mapping[str, str], forms: _Forms) -> Mapping[str, str]:
     """Aiohttp reads a byte that is no UTF-8 as half a surrogate pair, which no record can hold: it is Latin-1."""
-    values = "\n".join(headers.values())
-    if values.isascii() and not any(form in values for form in forms):
-        return headers
     cleaned: CIMultiDict[str] = CIMultiDict()
     for name, value in headers.items():
         cleaned.add(_clean(_readable(name), forms), _clean(_readable(value), forms))

@@ -127,8 +127,20 @@ class _Deadline:
         self._handle = self._loop.call_later(next_look - silence, self._look)
 
 
-class ReplyReader:
-    """Reads one reply. began: the loop time at which its call was sent."""
+async def read_reply(call: Call, began: float, max_bytes: int, read_seconds: float, incoming: Incoming) -> Response:
+    """Read one reply, whole or streamed. began: the loop time at which its call was sent."""
+    content = incoming.content
+    if not content.is_eof() or (call.stream and incoming.status == 200):
+        return await _ReplyReader(incoming, call, began, max_bytes, read_seconds).read()
+    # Most replies come whole with their head, and need no reader.
+    body = content.read_nowait()
+    if body[:1] == b"{" and len(body) <= max_bytes:
+        return Reply(incoming.status, body, incoming.headers, asyncio.get_running_loop().time() - began)
+    return _ReplyReader(incoming, call, began, max_bytes, read_seconds).read_whole(body)
+
+
+class _ReplyReader:
+    """Reads one reply that is not simply there."""
 
     def __init__(self, incoming: Incoming, call: Call, began: float, max_bytes: int, read_seconds: float) -> None:
         self._incoming = incoming
@@ -144,15 +156,13 @@ class ReplyReader:
         # Of events that nobody asked for, or that come with an error, the body itself may be all there is.
         self._raw: _Body | None = None if call.stream and incoming.status == 200 else _Body()
 
+    def read_whole(self, body: bytes) -> Response:
+        """The response of a body that has come to its end."""
+        self._feed(body)
+        return self._too_large() if len(body) > self._max_bytes else self._ended(None)
+
     async def read(self) -> Response:
-        content = self._incoming.content
-        if content.is_eof() and self._raw is not None:
-            # Most replies come whole with their head, and need none of what follows.
-            body = content.read_nowait()
-            if body[:1] == b"{" and len(body) <= self._max_bytes:
-                return Reply(self._incoming.status, body, self._incoming.headers, self._time() - self._began)
-            self._feed(body)
-            return self._too_large() if len(body) > self._max_bytes else self._ended(None)
+        """The response of a body that is still coming, or of a stream."""
         length = self._incoming.headers.get("Content-Length", "")
         if length.isdecimal() and len(length) < 20 and int(length) > self._max_bytes:
             return self._too_large()

@@ -9,6 +9,7 @@ decompression.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Protocol
 
 import aiohttp
@@ -22,8 +23,8 @@ from arkbatch.transport.auth import Credentials
 from arkbatch.transport.connection_slots import ConnectionSlots
 from arkbatch.transport.proxies import proxy_for
 from arkbatch.transport.redaction import Redaction
-from arkbatch.transport.reply_reader import ReplyReader
-from arkbatch.transport.session_posts import HEADER_LIMITS, Addresses, Incoming, Posts, SessionPosts, tracing
+from arkbatch.transport.reply_reader import read_reply
+from arkbatch.transport.session_posts import HEADER_LIMITS, Addresses, Posts, SessionPosts, tracing
 from arkbatch.transport.transport_errors import CallTimeoutError, detail, how, untrusted
 
 LARGEST_REPLY = 128 << 20  # 256 embeddings of 4096 numbers take some 25 MB
@@ -80,12 +81,11 @@ class HttpTransport:
         loop_time = asyncio.get_running_loop().time
         began = loop_time()
 
-        def take(incoming: Incoming) -> Awaitable[Response]:
-            return ReplyReader(incoming, call, began, LARGEST_REPLY, self._read_seconds).read()
-
+        read = partial(read_reply, call, began, LARGEST_REPLY, self._read_seconds)
         await self._slots.take()
         try:
-            response = await self._within_time(self._posts.post(call, authorization, take))
+            posted = self._posts.post(call, authorization, read)
+            response = await (posted if self._call_seconds is None else self._within(self._call_seconds, posted))
             self._has_connected = True
         except aiohttp.ClientConnectorCertificateError as error:
             if not self._has_connected:
@@ -97,16 +97,15 @@ class HttpTransport:
             self._slots.give_back()
         return self._redaction.strike(response, authorization)
 
-    async def _within_time(self, posted: Awaitable[Response]) -> Response:
-        """The response, if the whole call takes no longer than it may. Raises `CallTimeoutError`."""
-        if self._call_seconds is None:
-            return await posted
+    @staticmethod
+    async def _within(seconds: float, posted: Awaitable[Response]) -> Response:
+        """The response, if the whole call takes no longer than that. Raises `CallTimeoutError`."""
         try:
-            async with asyncio.timeout(self._call_seconds) as timeout:
+            async with asyncio.timeout(seconds) as timeout:
                 return await posted
         except TimeoutError as error:
             if timeout.expired():
-                raise CallTimeoutError(f"the call took longer than timeouts.call = {self._call_seconds:g} s") from error
+                raise CallTimeoutError(f"the call took longer than timeouts.call = {seconds:g} s") from error
             raise
 
     def _detail(self, error: Exception) -> str:

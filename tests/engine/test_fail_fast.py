@@ -2,7 +2,7 @@ import pytest
 from builders import failure
 
 from arkbatch.core.types import Cause, Kind
-from arkbatch.engine.fail_fast import ENOUGH, FailFast
+from arkbatch.engine.fail_fast import ROWS_TO_STOP, FailFast
 
 
 def refusal(number, code="InvalidParameter", kind=Kind.INVALID_REQUEST, **more):
@@ -17,23 +17,23 @@ def holding(count):
 
 
 def test_twenty_alike_end_the_run_once_nothing_else_is_under_way():
-    fail_fast = holding(ENOUGH)
-    assert fail_fast.judge(rows_in_work=ENOUGH + 1) is None
-    cause = fail_fast.judge(rows_in_work=ENOUGH)
+    fail_fast = holding(ROWS_TO_STOP)
+    assert fail_fast.judge(rows_in_work=ROWS_TO_STOP + 1) is None
+    cause = fail_fast.judge(rows_in_work=ROWS_TO_STOP)
     assert "temperature is too high" in cause.message
     assert cause.advice
     assert fail_fast.release() == []
 
 
 def test_fewer_than_twenty_prove_nothing():
-    fail_fast = holding(ENOUGH - 1)
+    fail_fast = holding(ROWS_TO_STOP - 1)
     assert not fail_fast.is_doubtful
-    assert fail_fast.judge(rows_in_work=ENOUGH - 1) is None
+    assert fail_fast.judge(rows_in_work=ROWS_TO_STOP - 1) is None
 
 
 def test_a_success_gives_back_what_was_held_and_nothing_is_held_again():
-    fail_fast = holding(ENOUGH)
-    assert len(fail_fast.release()) == ENOUGH
+    fail_fast = holding(ROWS_TO_STOP)
+    assert len(fail_fast.release()) == ROWS_TO_STOP
     for number in range(100):
         assert len(fail_fast.add([refusal(number)])) == 1
     assert not fail_fast.is_doubtful

@@ -13,7 +13,7 @@ from sessions import failures, results, scripted, worked
 from arkbatch.core.errors import Halted
 from arkbatch.core.job import RetryPolicy, Timeouts
 from arkbatch.engine import periodic_sync as durable
-from arkbatch.engine.fail_fast import ENOUGH
+from arkbatch.engine.fail_fast import ROWS_TO_STOP
 from arkbatch.monitor.observer import Observer
 
 MODEL = "doubao-seed-1-6-251015"
@@ -149,7 +149,7 @@ def test_the_same_refusal_of_the_first_twenty_rows_halts_and_leaves_them_undone(
     ours = job(tmp_path, *struck("refuse", 300), concurrency=8)
     ended = worked(ours, latency=0.1)
     assert (ended.summary.ending, ended.summary.left) == ("halted", 300)
-    assert ended.counters.calls <= ENOUGH + 8
+    assert ended.counters.calls <= ROWS_TO_STOP + 8
     assert "were all refused for the same reason" in ended.summary.halt.message
     assert failures(ours) == []
 
@@ -183,7 +183,7 @@ def test_refusals_wait_with_the_next_calls_until_it_is_clear_what_they_are(tmp_p
     ours, transport = job(tmp_path, *numbered(1000), concurrency=16), FakeTransport(script)
     ended = scripted(ours, transport, monkeypatch)
     assert (ended.summary.ending, failures(ours)) == ("halted", [])
-    assert len(transport.calls) <= ENOUGH + 16
+    assert len(transport.calls) <= ROWS_TO_STOP + 16
 
 
 def test_fewer_refusals_than_twenty_are_recorded_at_the_end(tmp_path):
