@@ -71,23 +71,26 @@ class Parser:
             if not line:
                 self._finish(events)
             elif line.startswith(_DATA):
-                self._add(line[6:] if line[5:6] == b" " else line[5:], events)
-                if self.done:
+                value = line[6:] if line[5:6] == b" " else line[5:]
+                if value[:1] != b"{" and _DONE.match(value):
+                    self._finish(events)
+                    self.done = True
                     break
+                if self._data:
+                    self._finish_unless_continued(value, events)
+                self._data.append(value)
             else:
                 self._name = _event_name(line, self._name)
         return events
 
-    def _add(self, value: bytes, events: list[Event]) -> None:
-        if value[:1] != b"{" and _DONE.match(value):
+    def _finish_unless_continued(self, value: bytes, events: list[Event]) -> None:
+        """End the event before this data line, if the server forgot the blank line between them.
+
+        It takes no guessing: inside one JSON text no line that ends with a brace can be followed by one that begins
+        with a brace.
+        """
+        if value.startswith(b"{") and self._data[-1].rstrip().endswith(b"}"):
             self._finish(events)
-            self.done = True
-            return
-        # The forgotten blank line. It takes no guessing: inside one JSON text no line that ends with a brace can be
-        # followed by one that begins with a brace.
-        if self._data and value.startswith(b"{") and self._data[-1].rstrip().endswith(b"}"):
-            self._finish(events)
-        self._data.append(value)
 
     def _finish(self, events: list[Event]) -> None:
         data = self._data

@@ -94,7 +94,7 @@ class _Choice:
             elif key == "logprobs" and isinstance(value, dict):
                 self.rest[key] = self.rest.get(key) or {}
                 _grow(self.rest[key], value)
-            else:
+            elif key not in self.rest or self.rest[key] != value:
                 _replace(self.rest, key, value)
 
     def folded(self, index: int) -> Body:
@@ -124,10 +124,14 @@ class Folding:
             return self._add_text(event)
         try:
             chunk = loads(event.data)
-            self._bad = _error_in(chunk, event.name)
-            if self._bad is None and str(chunk.get("type", "")).startswith(_OF_RESPONSES):
+            kind = chunk.get("type")
+            if chunk.get("error"):
+                self._bad = ErrorEvent(chunk)
+            elif "error" in (event.name, kind, chunk.get("object")):  # vLLM names the event or the object so
+                self._bad = ErrorEvent({"error": chunk})
+            elif type(kind) is str and kind.startswith(_OF_RESPONSES):
                 self._add_response_event(chunk)
-            elif self._bad is None:
+            else:
                 self._grow(chunk)
         except (ValueError, TypeError, AttributeError, KeyError):
             if self.is_finished:  # the answer is whole, and this is none of it
@@ -185,9 +189,10 @@ class Folding:
         return bool(reasons) and all(reasons)
 
     def _grow(self, chunk: dict[str, Any]) -> None:
+        top = self._top
         for key, value in chunk.items():
-            if key != "choices":
-                _replace(self._top, key, value)
+            if key != "choices" and (key not in top or top[key] != value):
+                _replace(top, key, value)
         for choice in chunk.get("choices") or ():
             index = choice["index"] if type(choice.get("index")) is int else 0
             if index not in self._choices:
@@ -210,13 +215,6 @@ class Folding:
 
 def _counts(body: Body) -> bool:
     return bool(body.get("usage"))
-
-
-def _error_in(chunk: Any, name: str) -> ErrorEvent | None:
-    """`{"error": ...}` in any event, or whatever an event or an object of that name holds (vLLM)."""
-    if chunk.get("error"):
-        return ErrorEvent(chunk)
-    return ErrorEvent({"error": chunk}) if "error" in (name, chunk.get("type"), chunk.get("object")) else None
 
 
 def _no_chunk(event: Event) -> str:

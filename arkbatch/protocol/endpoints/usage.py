@@ -63,7 +63,7 @@ def usage_in(reply: Mapping[str, Any], *, has_content: bool = False) -> Usage:
 
     has_content: the reply says something, so that an output of zero was not counted
     """
-    if (plain := _plain_meters(reply.get("usage"))) is not None:
+    if (plain := _plain_meters(reply.get("usage"))) is not None and not (has_content and not plain["output"]):
         return plain
     usage = _usage_object(reply)
     return NO_USAGE if usage is None else meters(usage, has_content=has_content)
@@ -73,10 +73,11 @@ def _plain_meters(usage: object) -> dict[str, int] | None:
     """Return the meters of a usage in OpenAI's own form that adds up, as nearly all do; None: the rules decide."""
     if type(usage) is not dict or not usage.keys() <= _PLAIN_NAMES:
         return None
-    given, output, total = usage.get("prompt_tokens"), usage.get("completion_tokens"), usage.get("total_tokens")
+    # Embeddings put out no tokens, and count none.
+    given, output, total = usage.get("prompt_tokens"), usage.get("completion_tokens", 0), usage.get("total_tokens")
     if not (type(given) is int and type(output) is int and type(total) is int):
         return None
-    if given < 0 or output <= 0 or given + output != total or total > _MAX_TOKENS_BELIEVED:
+    if given <= 0 or output < 0 or given + output != total or total > _MAX_TOKENS_BELIEVED:
         return None
     counted = {"input": given, "output": output}
     for place, names, whole in (
