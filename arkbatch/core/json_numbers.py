@@ -48,7 +48,9 @@ def _has_float(value: Any) -> bool:
     if float in kinds:
         return True
     if dict in kinds or list in kinds:
-        return any(_has_float(inner) for inner in each if type(inner) is dict or type(inner) is list)
+        for inner in each:
+            if (type(inner) is dict or type(inner) is list) and _has_float(inner):
+                return True
     return False
 
 

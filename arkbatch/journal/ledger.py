@@ -129,7 +129,12 @@ class Ledger:
         if entry.before or entry.row in self.interrupted or (self.failed.count > 0 and entry.row in self.failed):
             self._replace(entry)
         tally = self._tally(entry.endpoint, entry.model, entry.service_tier)
-        self._spend(tally, entry)
+        tally.attempts += entry.attempts
+        _add(tally.usage, entry.usage)
+        if wasted := entry.usage if entry.error else entry.discarded:
+            _add(tally.discarded, wasted)
+        if entry.before:
+            self._take_back(tally, entry)
         if entry.error is None:
             tally.succeeded += 1
             self.done.add(entry.row)
@@ -172,12 +177,8 @@ class Ledger:
             del self._failures[key]
 
     @staticmethod
-    def _spend(tally: Tally, entry: Entry) -> None:
-        """Add the entry's own part; what it carries from earlier records is counted by `_replace`."""
-        tally.attempts += entry.attempts
-        _add(tally.usage, entry.usage)
-        if wasted := entry.usage if entry.error else entry.discarded:
-            _add(tally.discarded, wasted)
+    def _take_back(tally: Tally, entry: Entry) -> None:
+        """Subtract what the entry carries from earlier records, which is counted by `_replace`."""
         for earlier in entry.before:
             tally.attempts -= earlier.attempts
             _subtract(tally.usage, earlier.usage)

@@ -9,7 +9,7 @@ the type that a data URL claims with its content, so the content decides here to
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -82,12 +82,12 @@ class FileName(Struct, frozen=True):
         return None
 
 
-def file_names(body: Body) -> Iterator[FileName]:
+def file_names(body: Body) -> list[FileName]:
     """The files that a request names, in the order of its parts."""
-    for parts in _lists(body):
-        for part in parts:
-            if type(part) is dict and (name := _file_name(part)) is not None:
-                yield name
+    lists = _lists(body)
+    if not lists:
+        return []
+    return [name for parts in lists for part in parts if (name := _file_name(part)) is not None]
 
 
 def with_files(body: Body, content: Callable[[FileName], Any]) -> Body:
@@ -100,14 +100,17 @@ def with_files(body: Body, content: Callable[[FileName], Any]) -> Body:
     return filled
 
 
-def _lists(body: Body) -> Iterator[list[Any]]:
+def _lists(body: Body) -> list[list[Any]]:
+    """The lists of parts in a request."""
     messages = body.get("messages")
+    lists: list[list[Any]] = []
     if type(messages) is list:
-        for message in messages:
-            if type(message) is dict and type(content := message.get("content")) is list:
-                yield content
+        lists += [
+            content for message in messages if type(message) is dict and type(content := message.get("content")) is list
+        ]
     if type(parts := body.get("input")) is list:
-        yield parts
+        lists.append(parts)
+    return lists
 
 
 def _file_name(part: Any) -> FileName | None:

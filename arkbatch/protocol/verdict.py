@@ -11,9 +11,10 @@ it empty.
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, assert_never
+from typing import Any
 
 import orjson
+from msgspec import Struct
 from msgspec.structs import replace
 
 from arkbatch.core.job import ReplyPolicy
@@ -78,16 +79,16 @@ def judge(
     numbers: what codes of this provider mean
     longest_wait: seconds for which a quota that names the time of its return is waited for
     """
-    match response:
-        case Reply():
-            errors = _Errors(response, wall, numbers, longest_wait)
-            if 200 <= response.status < 300:
-                return _judge_success(response, endpoint, policy, body, errors)
-            return errors.judge(complaint(response.body))
-        case Broken():
-            return _judge_broken(response, endpoint)
-        case _:
-            assert_never(response)
+    if isinstance(response, Broken):
+        return _judge_broken(response, endpoint)
+    errors = _Errors(response, wall, numbers, longest_wait)
+    if not 200 <= response.status < 300:
+        return errors.judge(complaint(response.body))
+    try:
+        parsed = orjson.loads(response.body)
+    except orjson.JSONDecodeError:
+        return _judge_odd(response, endpoint, policy, body, errors)
+    return _judge_parsed(parsed, endpoint, policy, body, errors)
 
 
 def _judge_broken(broken: Broken, endpoint: Endpoint) -> Verdict:
@@ -107,16 +108,6 @@ def _with_bill(verdict: Verdict, parsed: Any, endpoint: Endpoint) -> Verdict:
     if any(bill.usage.values()) and isinstance(verdict, Again | Refused):
         return replace(verdict, usage=bill.usage, model=bill.model, service_tier=bill.service_tier)
     return verdict
-
-
-def _judge_success(
-    reply: Reply, endpoint: Endpoint, policy: ReplyPolicy, body: Body | None, errors: "_Errors"
-) -> Verdict:
-    try:
-        parsed = orjson.loads(reply.body)
-    except orjson.JSONDecodeError:
-        return _judge_odd(reply, endpoint, policy, body, errors)
-    return _judge_parsed(parsed, endpoint, policy, body, errors)
 
 
 def _judge_odd(reply: Reply, endpoint: Endpoint, policy: ReplyPolicy, body: Body | None, errors: "_Errors") -> Verdict:
@@ -191,16 +182,13 @@ def _discarded(answer: Answer, cause: Cause) -> Again:
     return Again(cause, usage=answer.usage, model=answer.model, service_tier=answer.service_tier, scope=Scope.ROW)
 
 
-class _Errors:
-    """Judges the error of one reply."""
+class _Errors(Struct, frozen=True, gc=False):
+    """Judges the error of one reply, if it has one."""
 
-    __slots__ = ("_longest_wait", "_numbers", "_reply", "_wall")
-
-    def __init__(self, reply: Reply, wall: float, numbers: Mapping[str, Meaning], longest_wait: float) -> None:
-        self._reply = reply
-        self._wall = wall
-        self._numbers = numbers
-        self._longest_wait = longest_wait
+    _reply: Reply
+    _wall: float
+    _numbers: Mapping[str, Meaning]
+    _longest_wait: float
 
     def judge(self, said: Complaint) -> Verdict:
         reply, status = self._reply, _status(said, self._reply.status)

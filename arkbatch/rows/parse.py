@@ -8,7 +8,7 @@ API are sent, and all other columns stay here.
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 from typing import Any
 
@@ -20,7 +20,7 @@ from arkbatch.core.json_numbers import dumps_as_written, with_written_numbers
 from arkbatch.core.types import BadRow, Body, Row
 from arkbatch.protocol.endpoints import ENDPOINTS, by_body, by_url, multimodal, passthrough, responses, tokenization
 from arkbatch.protocol.endpoints.batch_lane import LANE, batch_name, misplaced, online_name
-from arkbatch.protocol.endpoints.parameters import TEXT_PARAMETERS, is_parameter, known_parameters
+from arkbatch.protocol.endpoints.parameters import TEXT_PARAMETERS, is_parameter, known_parameters, parameters_among
 from arkbatch.protocol.endpoints.params import MISTAKEN
 from arkbatch.protocol.media import file_names
 from arkbatch.rows.cells import digest_of_cells, id_of, is_empty
@@ -59,6 +59,21 @@ class _Draft(Struct):
     endpoint: str | None = None
 
 
+class _Route(Struct, frozen=True):
+    """Where the requests of one endpoint go in the lane of the job.
+
+    online: its name outside of the batch lane, since the parameters of both are the same
+    objection: why a body cannot be sent there; is_path: it is a path that arkbatch does not know
+    refusal: why no request can go there
+    """
+
+    endpoint: str
+    online: str
+    objection: Callable[[Body], str | None]
+    is_path: bool
+    refusal: str | None = None
+
+
 class RowReader:
     """Reads the rows of one job.
 
@@ -68,6 +83,8 @@ class RowReader:
     def __init__(self, job: Job, *, by_cells: bool = False) -> None:
         self._endpoint = job.endpoint
         self._endpoint_said = job.endpoint_said
+        self._key = ENDPOINTS[job.endpoint].key
+        self._routes: dict[str, _Route] = {}
         self._model = job.model
         self._defaults = job.defaults
         self._stream = job.stream
@@ -79,6 +96,7 @@ class RowReader:
         self._by_cells = by_cells
         template = job.template
         self._id = template.id if template else None
+        self._id_column = _ID if self._id is None else self._id
         self._template = (
             TemplateRows(template, job.endpoint, send_empty=self._send_empty)
             if template and template.makes_requests
@@ -96,7 +114,9 @@ class RowReader:
         columns = with_written_numbers(value, text)
         custom_id = self._custom_id(columns, number)
         if custom_id is None:
-            problem: str | Row = f"custom_id {shown(self._given_id(columns))} is not a text of one character or more"
+            problem: str | Row = (
+                f"custom_id {shown(columns.get(self._id_column))} is not a text of one character or more"
+            )
             custom_id = f"row-{number}"
         else:
             problem = self._row(number, offset, digest, custom_id, columns)
@@ -129,7 +149,7 @@ class RowReader:
 
     def _sent_columns(self, value: Mapping[str, Any]) -> set[str]:
         """What the request is made of, and the id."""
-        names = {_ID} if self._id is None else {self._id}
+        names = {self._id_column}
         if isinstance(value.get("request"), dict) or (passthrough.is_path(self._endpoint) and self._template is None):
             return set(value)
         if self._is_wrapped(value):
@@ -143,7 +163,7 @@ class RowReader:
 
     def _kind_of(self, value: Mapping[str, Any]) -> tuple[str, str]:
         """The endpoint that a bare row is meant for, and the key of its request."""
-        own = ENDPOINTS[self._endpoint].key
+        own = self._key
         if own in value and (self._endpoint_said or self._endpoint != "embeddings"):
             return self._endpoint, own
         if "messages" in value:
@@ -169,12 +189,9 @@ class RowReader:
         sent = self._sent_columns(value)
         return sorted(name for name in value if name in sent)
 
-    def _given_id(self, value: Mapping[str, Any]) -> Any:
-        return value.get(_ID) if self._id is None else value.get(self._id)
-
     def _custom_id(self, value: Mapping[str, Any], number: int) -> str | None:
         """The row's id, made of its number where it has none; None for a value that is no id."""
-        given = self._given_id(value)
+        given = value.get(self._id_column)
         if type(given) is str and given:
             return given
         if given is None or (given == "" and (self._by_cells or self._id is not None)):
@@ -185,36 +202,50 @@ class RowReader:
         draft = self._draft(value)
         if isinstance(draft, str):
             return draft
-        endpoint = draft.endpoint or self._endpoint_of(draft.body)
-        online = online_name(endpoint)
-        body = self._filled(draft.body, online)
-        if self._lane == LANE:
-            endpoint = batch_name(endpoint)
-            if endpoint not in ENDPOINTS:
-                return f"{online} has no batch lane: leave lane (--lane) out"
-        elif endpoint != online:
-            return 'the url is one of the batch lane: give lane = "batch" (--lane batch)'
-        needs_model = not passthrough.is_path(endpoint)
-        problem = ENDPOINTS[endpoint].objection(body, at_ark=self._at_ark)
-        if needs_model and not body.get("model"):
-            problem = _NO_MODEL
-        if problem is None and needs_model and body["model"].startswith("ep-"):
-            problem = misplaced(body["model"], self._lane)
-        if problem is None:
-            problem = self._unreadable(body)
-        request = value["request"] if isinstance(value.get("request"), dict) else value
-        request_id = request.get("request_id") if self._is_wrapped(request) else None
-        if problem is None and not _is_request_id(request_id):
+        named = draft.endpoint or self._endpoint_of(draft.body)
+        route = self._routes.get(named) or self._find_route(named)
+        body = self._filled(draft.body, route)
+        problem = route.refusal or self._objection(body, route)
+        request_id = self._own_request_id(value) if "body" in value or "request" in value else None
+        if problem is None and request_id is not None and not _is_request_id(request_id):
             problem = f"request_id {shown(request_id)} is not a text of 1 to {_MAX_REQUEST_ID} letters of ASCII"
         if problem is not None:
             return problem
-        return Row(number, offset, digest, custom_id, endpoint, body, request_id=request_id or "")
+        return Row(number, offset, digest, custom_id, route.endpoint, body, request_id=request_id or "")
 
     def _endpoint_of(self, body: Body) -> str:
         """The endpoint that somebody named wins over what a body looks like."""
-        if self._endpoint_said and ENDPOINTS[self._endpoint].key in body:
+        if self._key in body and (self._endpoint_said or "input" not in body):
             return self._endpoint
         return by_body(body, self._endpoint) or self._endpoint
+
+    def _find_route(self, named: str) -> _Route:
+        endpoint = batch_name(named) if self._lane == LANE else named
+        online, refusal = online_name(named), None
+        if endpoint not in ENDPOINTS and not passthrough.is_path(endpoint):
+            endpoint, refusal = named, f"{online} has no batch lane: leave lane (--lane) out"
+        elif self._lane != LANE and named != online:
+            refusal = 'the url is one of the batch lane: give lane = "batch" (--lane batch)'
+        entry = ENDPOINTS[endpoint]
+        objection = entry.problem if self._at_ark else entry.misshapen
+        route = self._routes[named] = _Route(endpoint, online, objection, passthrough.is_path(endpoint), refusal)
+        return route
+
+    def _objection(self, body: Body, route: _Route) -> str | None:
+        """Why the body cannot be sent."""
+        problem = route.objection(body)
+        if not route.is_path:
+            model = body.get("model")
+            if not model:
+                return _NO_MODEL
+            if problem is None and model.startswith("ep-"):
+                problem = misplaced(model, self._lane)
+        return problem or self._unreadable(body)
+
+    def _own_request_id(self, value: Mapping[str, Any]) -> Any:
+        """What stands as request id beside the body of a row, or of one of our own failure lines."""
+        request = value["request"] if isinstance(value.get("request"), dict) else value
+        return request.get("request_id") if self._is_wrapped(request) else None
 
     def _unreadable(self, body: Body) -> str | None:
         """Why a file that the body names can never be read. Whether it is there is seen when it is sent."""
@@ -230,7 +261,7 @@ class RowReader:
     def _draft(self, value: dict[str, Any]) -> _Draft | str:
         if isinstance(value.get("request"), dict):
             value = value["request"]  # one of our own failure lines
-        if self._is_wrapped(value):
+        if "body" in value and self._is_wrapped(value):
             return _wrapped(value, by_cells=self._by_cells)
         if self._template is not None:
             filled = self._template.fill(value)
@@ -248,7 +279,7 @@ class RowReader:
         kind, key = self._kind_of(value)
         if key not in value or (key == "input" and "instruction" in value and not self._endpoint_said):
             return self._prompt(value) if "prompt" in value else _needs_template(value)
-        content = self._content(key, value[key])
+        content = self._cell_content(key, value[key]) if self._by_cells else value[key]
         if key == "input" and type(content) is str and kind != responses.NAME:
             content = about_text(content, self._endpoint).get("input", content)
         return _Draft(self._parameters(kind, value) | {key: content}, kind if kind == responses.NAME else None)
@@ -270,27 +301,28 @@ class RowReader:
 
     def _parameters(self, endpoint: str, value: Mapping[str, Any]) -> Body:
         """The parameters among the columns of a bare row, and what would be one by mistake."""
-        found = {name: each for name, each in value.items() if is_parameter(endpoint, name, each) or name in MISTAKEN}
+        found = parameters_among(endpoint, value)
         if not self._by_cells:
             return found
         return {name: _typed(name, each) for name, each in found.items() if not is_empty(each)}
 
-    def _content(self, name: str, value: Any) -> Any:
+    @staticmethod
+    def _cell_content(name: str, value: Any) -> Any:
         """Messages in a cell of a table are JSON."""
-        if self._by_cells and isinstance(value, str) and (name == "messages" or value[:1] == "["):
+        if isinstance(value, str) and (name == "messages" or value[:1] == "["):
             return _json_or_text(value)
         return value
 
-    def _filled(self, body: Body, endpoint: str) -> Body:
+    def _filled(self, body: Body, route: _Route) -> Body:
         """The row wins over the defaults, which are meant for the job's own endpoint only."""
+        endpoint = route.online
         if endpoint == self._endpoint and self._defaults:
             given = {name for name, value in body.items() if value is not None}
             for name, default in self._defaults.items():
                 if name not in body and _EXCLUSIVE.get(name) not in given:
                     body[name] = default
         # The body for a path that arkbatch does not know is not touched, unless the job itself is about this path.
-        is_known = not passthrough.is_path(endpoint) or endpoint == self._endpoint
-        if not body.get("model") and self._model and is_known:
+        if not body.get("model") and self._model and (not route.is_path or endpoint == self._endpoint):
             body["model"] = self._model
         if self._vectors == "base64" and endpoint.endswith("embeddings") and body.get("encoding_format") is None:
             body["encoding_format"] = "base64"

@@ -18,7 +18,6 @@ from arkbatch.protocol.endpoints.params import (
     first_problem,
     integer,
     mapping,
-    missing,
     number,
     objects,
     of_type,
@@ -117,11 +116,11 @@ SHAPES: dict[str, Check] = {
 
 
 def misshapen(body: Body) -> str | None:
-    return first_problem(body, SHAPES) or missing(body, "messages", "model")
+    return first_problem(body, SHAPES, "messages", "model")
 
 
 def problem(body: Body) -> str | None:
-    reason = first_problem(body, CHECKS) or missing(body, "messages", "model")
+    reason = first_problem(body, CHECKS, "messages", "model")
     if reason is None and body.get("max_tokens") is not None and body.get("max_completion_tokens") is not None:
         return "max_tokens is set together with max_completion_tokens; allowed is one of the two"
     return reason
@@ -188,6 +187,8 @@ def read(parsed: object, body: Body | None = None) -> Answer | Problem:  # noqa:
 
 def _finish_reason(choices: list[dict[str, Any]]) -> str:
     """Return the first one, unless another choice was broken off: the answer is not whole then."""
+    if len(choices) == 1:
+        return said(choices[0].get("finish_reason"))
     reasons = [said(choice.get("finish_reason")) for choice in choices]
     return next((each for each in reasons[1:] if ending_of(each) is AnswerEnding.BROKEN), reasons[0])
 

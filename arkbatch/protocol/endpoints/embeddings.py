@@ -8,7 +8,7 @@ from typing import Any
 
 from arkbatch.core.types import Body, Size
 from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem, lacking, misfit, said
-from arkbatch.protocol.endpoints.params import MISTAKEN, Check, first_problem, integer, missing, text, word, wrong
+from arkbatch.protocol.endpoints.params import MISTAKEN, Check, first_problem, integer, text, word, wrong
 from arkbatch.protocol.endpoints.sizes import narrow_and_wide
 from arkbatch.protocol.endpoints.usage import usage_in
 from arkbatch.protocol.vectors import indexes_of
@@ -65,14 +65,14 @@ def _texts_or_tokens(name: str, value: object) -> str | None:
 
 
 def misshapen(body: Body) -> str | None:
-    return first_problem(body, SHAPES) or missing(body, "input", "model")
+    return first_problem(body, SHAPES, "input", "model")
 
 
 SHAPES: dict[str, Check] = {**MISTAKEN, "input": _texts_or_tokens, "model": word}
 
 
 def problem(body: Body) -> str | None:
-    return first_problem(body, CHECKS) or missing(body, "input", "model")
+    return first_problem(body, CHECKS, "input", "model")
 
 
 def size(body: Body) -> Size:

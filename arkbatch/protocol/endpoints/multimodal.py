@@ -15,7 +15,6 @@ from arkbatch.protocol.endpoints.params import (
     first_problem,
     integer,
     mapping,
-    missing,
     text,
     word,
     wrong,
@@ -77,7 +76,7 @@ CHECKS: dict[str, Check] = {
 
 
 def problem(body: Body) -> str | None:
-    reason = first_problem(body, CHECKS) or missing(body, "input", "model")
+    reason = first_problem(body, CHECKS, "input", "model")
     sparse = body.get("sparse_embedding")
     if reason is None and sparse and sparse.get("type") == "enabled" and any(_shows(part) for part in body["input"]):
         return "sparse_embedding is enabled; allowed is that for texts alone, and the input shows something"

@@ -5,6 +5,7 @@ beside them, as their references name them in November 2026. Left out are names 
 data set: `metadata`, `store`, `audio`, `task`. A parameter that is missing here goes into `body` or `[defaults]`.
 """
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -48,6 +49,16 @@ def known_parameters(endpoint: str) -> frozenset[str]:
 def is_parameter(endpoint: str, name: str, value: Any) -> bool:
     """Whether a column of a bare row is sent as a parameter."""
     return name in known_parameters(endpoint) and not (name in _OBJECTS and not isinstance(value, dict))
+
+
+def parameters_among(endpoint: str, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a bare row that are sent as parameters, and those that would be one by mistake."""
+    known = _KNOWN.get(endpoint, frozenset())
+    return {
+        name: value
+        for name, value in columns.items()
+        if (name in known and (name not in _OBJECTS or isinstance(value, dict))) or name in MISTAKEN
+    }
 
 
 def near_parameter(endpoint: str, name: str) -> str | None:

@@ -45,16 +45,13 @@ MISTAKEN: Mapping[str, Check] = {
 }
 
 
-def first_problem(body: Body, checks: Mapping[str, Check]) -> str | None:
+def first_problem(body: Body, checks: Mapping[str, Check], *required: str) -> str | None:
+    """What is wrong with the first parameter that is, or which of the required ones is missing."""
     for name, value in body.items():
         if value is not None and (check := checks.get(name)) is not None:
             reason = check(name, value)
             if reason is not None:
                 return reason
-    return None
-
-
-def missing(body: Body, *required: str) -> str | None:
     for name in required:
         if body.get(name) is None:
             return f"{name} is missing"

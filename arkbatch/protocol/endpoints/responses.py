@@ -20,7 +20,6 @@ from arkbatch.protocol.endpoints.params import (
     first_problem,
     integer,
     mapping,
-    missing,
     number,
     objects,
     of_type,
@@ -117,11 +116,11 @@ CHECKS: dict[str, Check] = {
 
 
 def misshapen(body: Body) -> str | None:
-    return first_problem(body, SHAPES) or missing(body, "input", "model")
+    return first_problem(body, SHAPES, "input", "model")
 
 
 def problem(body: Body) -> str | None:
-    reason = first_problem(body, CHECKS) or missing(body, "input", "model")
+    reason = first_problem(body, CHECKS, "input", "model")
     if reason is None and body.get("instructions") and _is_cached(body):
         return "instructions are set together with caching; Ark does not cache them: put them into input"
     return reason

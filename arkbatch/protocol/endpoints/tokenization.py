@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from arkbatch.core.types import NO_USAGE, Body, Size
 from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem, lacking, misfit, said
-from arkbatch.protocol.endpoints.params import MISTAKEN, Check, first_problem, missing, text, word, wrong
+from arkbatch.protocol.endpoints.params import MISTAKEN, Check, first_problem, text, word, wrong
 from arkbatch.protocol.endpoints.sizes import narrow_and_wide
 
 NAME = "tokenization"
@@ -28,7 +28,7 @@ CHECKS: dict[str, Check] = {**MISTAKEN, "text": _texts, "model": word, "user": t
 
 
 def problem(body: Body) -> str | None:
-    return first_problem(body, CHECKS) or missing(body, "text", "model")
+    return first_problem(body, CHECKS, "text", "model")
 
 
 def size(body: Body) -> Size:
