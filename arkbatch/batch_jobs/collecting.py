@@ -123,7 +123,7 @@ class ParcelCollecting:
             pairs = ", ".join(f"{name} {summed[name]:,} and {told[name]:,}" for name in told)
             self._context.detail(
                 f"parcel {parcel.number}: the tokens of its lines and those that the provider counts differ ({pairs}); "
-                "the lines are count_text"
+                "the lines are counted"
             )
 
     def _explain_failure(self, parcel: Parcel) -> None:
