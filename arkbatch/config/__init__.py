@@ -1,1 +1,1 @@
-"""A job file, flags and the environment become one frozen `Job`."""
+"""Builds one frozen `Job` from a job file, flags and the environment."""

@@ -1,7 +1,8 @@
-"""Headers and query parameters of a job's own, checked, with the values of variables filled in.
+"""Checks a job's own headers and query parameters, and fills in variables.
 
-A secret stands in no job file and in no record: `env:NAME` names the variable that holds it. A key that arkbatch knows
-goes only to the address that it was given for, also by this way.
+
+A secret stands in no job file and in no record: `env:NAME` names the variable that holds it. A key that arkbatch
+knows goes only to the address that it was given for, also when a header carries it.
 """
 
 import re
@@ -15,7 +16,7 @@ from arkbatch.core.secret_variables import ACCESS_KEY, NOTIFY, SECRET_KEY, SESSI
 
 ENV = "env:"
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# What arkbatch or HTTP itself says.
+# Headers that arkbatch or HTTP itself sets.
 _OURS = {
     *("accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host"),
     *("te", "trailer", "transfer-encoding", "upgrade"),
@@ -27,14 +28,14 @@ _NEVER_SENT = {ACCESS_KEY, SECRET_KEY, *SESSION_TOKENS, NOTIFY}
 
 
 def brings_key(headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
-    """Whether a key is among them, so that none is missing."""
+    """Whether a header or a query parameter carries a key, so that no other is needed."""
     return any(name.lower() in _KEY_HEADERS for name in headers) or any(n.lower() in _KEY_PARAMETERS for n in query)
 
 
 def fill_in_variables(
     headers: Mapping[str, str], query: Mapping[str, str], variables: Variables, server: Server, label: str
 ) -> Additions:
-    """The headers and the query as they go out. UsageError: one of them cannot."""
+    """Return headers and query as they are sent; raises UsageError for one that cannot be."""
     secrets: list[Secret] = []
 
     def value(path: str, text: str) -> str:

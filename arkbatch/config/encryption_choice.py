@@ -1,8 +1,9 @@
-"""Whether a job is encrypted and with which certificate, from what the job, the flags and the environment say together.
+"""Decides whether a job is encrypted, and with which certificate.
 
-Each way to ask for encryption that does not lead to it is refused here, before a run begins: without the library, with
-a certificate that cannot be read, with a flavour or a certificate named where nothing is to be encrypted; what is not
-Ark, by `core.arks_own`. That nothing leaves in clear afterwards is kept by `adapters.sealed`.
+
+A wish for encryption that cannot be fulfilled is refused before a run begins: when the library is missing, a
+certificate cannot be read, or a flavour or certificate is named although nothing is encrypted. `config.validate`
+refuses it where the server is not Ark. `transport.encrypting` ensures that nothing is sent in clear afterwards.
 """
 
 import importlib
@@ -18,9 +19,11 @@ from arkbatch.core.errors import UsageError
 
 
 def with_flavour(typed: Typed, server: Server) -> Typed:
-    """What was typed, in the flavour asked for, after a look at whether encryption is possible and meant."""
+    """Return what was typed with the flavour of encryption, once encryption is known to be possible."""
     if typed.file.encrypt:
-        importlib.import_module("arkbatch.transport.encrypting")  # says what to install, before a run is begun
+        importlib.import_module(
+            "arkbatch.transport.encrypting"
+        )  # raises an error that says what to install, before a run begins
     elif server.confidential:
         # The SDK sends such calls in clear, for there too the variable chooses only how calls are encrypted that are.
         raise UsageError(
@@ -32,7 +35,11 @@ def with_flavour(typed: Typed, server: Server) -> Typed:
 
 
 def certificate_text(typed: Typed, server: Server, given: Mapping[str, Any], cwd: Path, kept: str = "") -> str:
-    """The text of the certificate to encrypt with, "" to ask the service; `kept` is what the run has used so far."""
+    """Return the text of the certificate to encrypt with, "" to ask the service for one.
+
+
+    kept: the certificate that the run has used so far
+    """
     flag, file = given.get("certificate"), typed.file.certificate
     if not typed.file.encrypt:
         if flag is not None:
@@ -50,7 +57,7 @@ def certificate_text(typed: Typed, server: Server, given: Mapping[str, Any], cwd
 
 
 def _read_certificate(name: str, path: Path) -> str:
-    """A file that is there and empty is no "ask the service": the service would not be who was meant."""
+    """Read a certificate file; an empty one is refused and does not mean "ask the service"."""
     try:
         text = path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,20 +1,20 @@
-"""Environment variables and `.env` files: which server is meant, and which key may be sent to it.
+"""Reads environment variables and `.env` files, and chooses the server and its key.
 
-The real environment wins over the `.env` beside the job, and that one over the `.env` of the working
-directory. Two providers are known by their variables: `ARK_API_KEY`, `ARK_BASE_URL`, `ARK_MODEL`, and, for
-anything else that speaks the OpenAI protocol, `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `MODEL_NAME`. The ARK
-variables speak first; the others choose the server only when no ARK key and no ARK address is set. A flag and a job
-file win over all of them, except that keys come from here alone. The variables of
-Ark's official SDK mean here what they mean there: `VOLC_ACCESSKEY`, `VOLC_SECRETKEY`, `E2E_CERTIFICATE_PATH`,
-`VOLC_ARK_ENCRYPTION`; but a value that the SDK would pass over is refused.
 
-**A key goes only to the address that it was given for**: to the origin of its own `..._BASE_URL`, or, while
-that is not set, to the hosts of its provider. It is the address that picks the key, so two keys in one
-environment never cross, and an address from a job file or a flag that belongs to nobody gets none. A server
-on this machine needs no key. And where one place sets both a key and an address, a different key from a
-stronger place is refused instead of being sent to that address.
+The real environment takes precedence over the `.env` beside the job, and that over the `.env` of the working
+directory. Two providers are known by their variables: `ARK_API_KEY`, `ARK_BASE_URL`, `ARK_MODEL`, and, for anything
+else with the OpenAI protocol, `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `MODEL_NAME`. The second group chooses the server
+only when neither an ARK key nor an ARK address is set. Flags and the job file take precedence over variables, except
+for keys, which come from variables alone. The variables of Ark's official SDK have the same meaning here
+(`VOLC_ACCESSKEY`, `VOLC_SECRETKEY`, `E2E_CERTIFICATE_PATH`, `VOLC_ARK_ENCRYPTION`), but a value that the SDK would
+ignore is refused.
 
-`os.environ` is neither read nor changed here; who calls passes it in.
+**A key goes only to the address that it was given for**: to the origin of its own `..._BASE_URL`, or, while that is
+not set, to the hosts of its provider. The address selects the key, so two keys in one environment are never mixed up,
+and an unknown address from a job file or a flag gets no key. A server on this machine needs no key. Where one place
+sets both a key and an address, a different key from a stronger place is refused and not sent to that address.
+
+`os.environ` is neither read nor changed here; the caller passes it in.
 """
 
 import os
@@ -45,7 +45,7 @@ CALL_PATHS = ("/chat/completions", "/completions", "/embeddings", "/responses")
 
 
 class Provider(NamedTuple):
-    """The variables of one provider, and the hosts that are its own (a leading dot covers what is below)."""
+    """The variables of one provider, and its hosts (a leading dot includes subdomains)."""
 
     name: str
     key: str
@@ -75,7 +75,7 @@ PROVIDERS = (ARK, OPENAI)
 
 
 def _named_providers() -> "list[Provider]":
-    """Return the providers that are known by name; their keys go to their own hosts alone."""
+    """Return the providers known by name; their keys go to their own hosts alone."""
     return [
         Provider(each.title, each.key, "", OPENAI.model, each.base_url, each.hosts)
         for each in all_dialects()
@@ -84,7 +84,7 @@ def _named_providers() -> "list[Provider]":
 
 
 def provider_address(name: str) -> "Address":
-    """Return the address of a provider by name, none for "". UsageError: there is none of that name."""
+    """Return the address of a named provider, none for ""; UsageError for an unknown name."""
     if not name:
         return NOWHERE
     if name not in DIALECTS:
@@ -101,18 +101,18 @@ def provider_address(name: str) -> "Address":
 
 
 class VariableSource(NamedTuple):
-    """Where variables stand: the real environment, or one `.env` file."""
+    """A place where variables are set: the real environment, or one `.env` file."""
 
     name: str
     values: Mapping[str, str]
 
     def get(self, name: str) -> str:
-        """The value, or "": an empty one counts as not set, as in a `.env.example` just copied."""
+        """Return the value, or ""; an empty value counts as not set."""
         return self.values.get(name, "").strip()
 
 
 class Address(NamedTuple):
-    """A base URL, and what stood behind its question mark."""
+    """A base URL, and the query that followed its question mark."""
 
     url: str
     query: Mapping[str, str] = {}
@@ -122,7 +122,7 @@ NOWHERE = Address("")
 
 
 class Variables(NamedTuple):
-    """Places from strong to weak."""
+    """All sources of variables, strongest first."""
 
     places: Sequence[VariableSource]
 
@@ -134,7 +134,7 @@ class Variables(NamedTuple):
         return place.get(name) if place else ""
 
     def address_for(self, provider: Provider) -> str:
-        """The base URL that is named for a provider, "" for none."""
+        """Return the base URL that is set for a provider, "" for none."""
         return self.full_address_for(provider).url
 
     def full_address_for(self, provider: Provider) -> "Address":
@@ -142,22 +142,23 @@ class Variables(NamedTuple):
         return checked_address(text, provider.address) if text else NOWHERE
 
     def origin_of(self, name: str) -> str:
-        """Where a variable is set, for people."""
+        """Return where a variable is set, for messages."""
         place = self.source_of(name)
         return name if place is None or place.name == ENVIRONMENT else f"{name} in .env"
 
 
 class Server(Struct, frozen=True):
-    """Where the calls go.
+    """The server that receives the calls.
 
-    key: None when there is none that may be sent there; `missing` then says what to do
+
+    key: None when no key may be sent there; `missing` then says what to do
     model: what the environment says, "" for nothing
-    access: an access key that buys keys for there, when there is no API key
-    is_ark: it is Ark, or a server on this machine that may take its place, so what is Ark's own can be asked of it
+    access: an access key that buys keys for it, when there is no API key
+    is_ark: it is Ark, or a server on this machine that may stand in for it, so Ark's own features may be used
     at_ark: it is Ark, or was named as Ark's address
-    query: what stood behind the question mark of the base URL
-    model_from, base_url_from: where the environment's model, and the base URL, were said
-    confidential: encryption is to be in the flavour of confidential computing
+    query: the query of the base URL
+    model_from, base_url_from: where the environment's model and the base URL were set
+    confidential: encryption uses the flavour of confidential computing
     certificate: path of the certificate to encrypt with, "" for none
     """
 
@@ -176,7 +177,7 @@ class Server(Struct, frozen=True):
 
 
 def read_variables(environ: Mapping[str, str], folders: Sequence[Path]) -> Variables:
-    """The environment and the `.env` of each folder, the first folder being the strongest."""
+    """Read the environment and the `.env` of each folder; the first folder is the strongest."""
     files = dict.fromkeys(folder / ".env" for folder in folders)
     return Variables(
         [VariableSource(ENVIRONMENT, environ), *(_read_variable_file(file) for file in files if file.is_file())]
@@ -195,7 +196,7 @@ def _read_variable_file(file: Path) -> VariableSource:
 
 
 def exposed_files(variables: Variables) -> tuple[str, ...]:
-    """What to tell of `.env` files with keys in them that other users of this machine can read."""
+    """Return warnings about `.env` files with keys that other users of this machine can read."""
     if os.name != "posix":
         return ()
     files = [place for place in variables.places if place.name != ENVIRONMENT and set(place.values) & SECRETS]
@@ -204,7 +205,7 @@ def exposed_files(variables: Variables) -> tuple[str, ...]:
 
 
 def choose_server(variables: Variables, flag: Address, file: Address, label: str = "the job file") -> Server:
-    """The address by flag, job file, environment and default, in this order; then the key that belongs to it."""
+    """Choose the address by flag, job file, environment and default, then the key that belongs to it."""
     address, said_by = _chosen_address(variables, flag, file, label)
     base_url = address.url
     owners = [
@@ -240,7 +241,7 @@ def choose_server(variables: Variables, flag: Address, file: Address, label: str
 
 
 def _chosen_address(variables: Variables, flag: Address, file: Address, label: str) -> tuple[Address, str]:
-    """The address, and where it was said."""
+    """Return the address, and where it was set."""
     if flag.url:
         return flag, "--base-url"
     if file.url:
@@ -252,7 +253,7 @@ def _chosen_address(variables: Variables, flag: Address, file: Address, label: s
 
 
 def _is_confidential(variables: Variables) -> bool:
-    """The SDK takes any other value for none at all, and who misspells it would believe to be protected."""
+    """Read VOLC_ARK_ENCRYPTION; a misspelt value is refused, since the SDK would ignore it."""
     value = variables.get(FLAVOUR)
     if value not in {"", CONFIDENTIAL}:
         raise UsageError(f"{FLAVOUR} = {value} is no way to encrypt: the one that it can name is {CONFIDENTIAL}")
@@ -260,7 +261,7 @@ def _is_confidential(variables: Variables) -> bool:
 
 
 def _find_access_key(variables: Variables, base_url: str) -> Access | None:
-    """The access key. A server on this machine is asked with one only where a control plane is named for it."""
+    """Return the access key; a local server gets one only where a control plane is named for it."""
     names = [name for name in (ACCESS_KEY, SECRET_KEY) if variables.get(name)]
     url = variables.get(CONTROL_PLANE_URL)
     if not names or (is_local(base_url) and not url):
@@ -274,7 +275,11 @@ def _find_access_key(variables: Variables, base_url: str) -> Access | None:
 
 
 def is_owner_of(provider: Provider, address: str, base_url: str) -> bool:
-    """Whether a provider's key may go to this base URL. address: the one that is named for the provider."""
+    """Whether a provider's key may go to this base URL.
+
+
+    address: the one that is set for the provider
+    """
     if address:
         return origin(address) == origin(base_url)
     scheme, host, _ = origin(base_url)
@@ -283,7 +288,7 @@ def is_owner_of(provider: Provider, address: str, base_url: str) -> bool:
 
 
 def _find_key(variables: Variables, provider: Provider) -> Secret | None:
-    """The provider's key, refused when the place of the address holds another one."""
+    """Return the provider's key; refuse it when the source of the address holds another one."""
     place, source = variables.source_of(provider.key), variables.source_of(provider.address)
     if place is None:
         return None
@@ -310,12 +315,20 @@ def _missing_key_text(owner: Provider | None, base_url: str) -> str:
 
 
 def checked_url(text: str, label: str, error: type[UsageError] = UsageError) -> str:
-    """A base URL without its last slash and its query; `label` names who gave it when it is wrong."""
+    """Return a base URL without its last slash and its query.
+
+
+    label: names who set it when it is wrong
+    """
     return checked_address(text, label, error).url
 
 
 def checked_address(text: str, label: str, error: type[UsageError] = UsageError) -> Address:
-    """A base URL without its last slash, and its query apart. Values of a query are not shown: they may be keys."""
+    """Return a base URL without its last slash, and its query apart.
+
+
+    Messages do not show values of a query, since they may be keys.
+    """
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port

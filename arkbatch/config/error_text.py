@@ -1,7 +1,9 @@
-"""A mistake in a job file as one sentence: the key with its path, the value, what is allowed, the nearest key.
+"""Explains a mistake in a job file in one sentence.
 
-msgspec finds the mistake and says where it is; what a person needs besides is read from the same types. Nothing
-here knows a section or a key by name, so a new section gets good messages for free.
+
+The sentence names the key with its path, the value, what is allowed, and the nearest known key. msgspec finds the
+mistake and its place; everything else is read from the same types. No section or key is known here by name, so a new
+section gets good messages without a change.
 """
 
 import difflib
@@ -24,7 +26,8 @@ LONGEST = 60
 def explain_mistake(
     error: msgspec.ValidationError, raw: Mapping[str, Any], form: type, labels: Mapping[Path, str]
 ) -> str:
-    """The sentence for what `msgspec.convert(raw, form)` complained of.
+    """Return the sentence for an error of `msgspec.convert(raw, form)`.
+
 
     labels: how to call the values that did not come from the file, by path (`("limits", "rpm"): "--rpm"`)
     """
@@ -45,7 +48,11 @@ def explain_mistake(
 
 
 def _explain_table_mistake(what: str, path: Path, name: str, labels: Mapping[Path, str]) -> str:
-    """What a table says of itself. One that begins with a key of it and its value is told as all such mistakes are."""
+    """Explain an error that a table's own check raised.
+
+
+    If its text begins with a key of the table and its value, it is worded like all other mistakes.
+    """
     if (told := OWN_VALUE.fullmatch(what)) is None:
         return f"[{name}] {what}"
     key = (*path, told[1])
@@ -53,7 +60,7 @@ def _explain_table_mistake(what: str, path: Path, name: str, labels: Mapping[Pat
 
 
 def value_text(value: object) -> str:
-    """A value as it stands in a job file, shortened."""
+    """Return a value as it stands in a job file, shortened."""
     try:
         text = msgspec.json.encode(value).decode()
     except (TypeError, msgspec.MsgspecError):
@@ -62,7 +69,7 @@ def value_text(value: object) -> str:
 
 
 def known_keys(form: type) -> dict[Path, bool]:
-    """The path of each key that the form knows, and whether it is a table."""
+    """Return the path of each key that the form knows, and whether it is a table."""
     return dict(_keys_below(inspect.type_info(form), ()))
 
 
@@ -82,7 +89,7 @@ def _explain_unknown_key(path: Path, raw: Mapping[str, Any], form: type) -> str:
 
 
 def _key_hint(path: Path, table: bool, keys: Mapping[Path, bool]) -> str:
-    """The same name elsewhere, or a near one of its kind in this table, or all of its kind that are known here."""
+    """Suggest the same name elsewhere, a similar one in this table, or all keys known there."""
     for key in keys:
         if key[-1] == path[-1]:
             where = f"under [{'.'.join(key[:-1])}]" if key[:-1] else "at the top of the file"
@@ -102,7 +109,7 @@ def _value_at(raw: Mapping[str, Any], path: Path) -> Any:
 
 
 def _without_none(kind: inspect.Type) -> inspect.Type:
-    """Without what is said about it, and without the `None` of a key that may be left out."""
+    """Return a type without metadata, and without the `None` of an optional key."""
     while isinstance(kind, inspect.Metadata | inspect.UnionType):
         if isinstance(kind, inspect.Metadata):
             kind = kind.type
@@ -112,7 +119,7 @@ def _without_none(kind: inspect.Type) -> inspect.Type:
 
 
 def _type_at(kind: inspect.Type, path: Path) -> inspect.Type:
-    """What stands at this path; the nearest known thing above it when a list or a free table hides the rest."""
+    """Return the type at this path, or that of the nearest known key above it."""
     if not path and (several := _type_choice(kind)):
         return several
     kind = _without_none(kind)
@@ -122,7 +129,7 @@ def _type_at(kind: inspect.Type, path: Path) -> inspect.Type:
 
 
 def _type_choice(kind: inspect.Type) -> inspect.UnionType | None:
-    """A choice between several things, without the `None` of a key that may be left out."""
+    """Return a union of several types without `None`; None for any other type."""
     while isinstance(kind, inspect.Metadata):
         kind = kind.type
     if not isinstance(kind, inspect.UnionType):
@@ -132,7 +139,7 @@ def _type_choice(kind: inspect.Type) -> inspect.UnionType | None:
 
 
 def allowed_values(kind: inspect.Type) -> str:
-    """What a value may be, for a person."""
+    """Describe what a value may be."""
     match kind:
         case inspect.UnionType(types=kinds):
             return ", or ".join(allowed_values(one) for one in kinds)

@@ -1,8 +1,9 @@
-"""What the user typed: a job file with the flags laid over it, checked but not yet resolved.
+"""Reads a job file and applies the flags to it; the result is checked but not yet resolved.
 
-`JobFile` is all that may be typed, every key optional. A mistake is one line that names the key or the flag,
-the value and what is allowed. No parameter of the API is known by name: `[defaults]` passes through. What
-variables say, and where the paths lead, is decided in `config.resolve_job`.
+
+`JobFile` lists everything that may be typed; every key is optional. A mistake is reported in one line that names the
+key or the flag, the value and what is allowed. No API parameter is known by name: `[defaults]` is passed through.
+`config.resolve` decides what variables say and where the paths lead.
 """
 
 import datetime as dt
@@ -91,7 +92,7 @@ KEY_NAMES = {
 
 
 class JobFile(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a job file may say."""
+    """What a job file may contain."""
 
     input: Annotated[
         str | None, Meta(description="The rows: JSON lines, a table or a JSON list, relative to this file.")
@@ -130,10 +131,11 @@ class JobFile(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Typed(NamedTuple):
-    """A job file as read, how to call it, and the folder that its paths are relative to.
+    """A job file as read, its name in messages, and the folder that its paths are relative to.
 
-    Without a job file, when the user named an input, `file` holds the flags alone and `folder` is None.
-    limits_said: which limits were given by the file or a flag; endpoint_said: whether the endpoint was
+
+    Without a job file, `file` holds the flags alone and `folder` is None.
+    limits_said: which limits the file or a flag sets; endpoint_said: whether the endpoint was set
     """
 
     file: JobFile
@@ -144,14 +146,18 @@ class Typed(NamedTuple):
 
 
 def read_job_file(path: str, given: Mapping[str, Any], cwd: Path) -> Typed:
-    """The job file with the flags laid over it; for an input file or standard input, the flags alone."""
+    """Read a job file and apply the flags; for an input file or "-", use the flags alone."""
     if path.endswith(".toml"):
         return build_job_file(_parse_file(cwd / path, path), given, path, (cwd / path).parent)
     return build_job_file({}, given)
 
 
 def build_job_file(raw: dict[str, Any], given: Mapping[str, Any], label: str = "", folder: Path | None = None) -> Typed:
-    """The tables of a job, with the flags laid over them, checked. `label`: what to call them in messages."""
+    """Apply the flags to the tables of a job and check the result.
+
+
+    label: how to call the file in messages
+    """
     if isinstance(said := raw.get("limits"), str):
         if said != AUTO:
             raise job_file_error(label, f'limits = {value_text(said)} is not allowed: it must be a table, or "{AUTO}"')
@@ -178,7 +184,7 @@ def build_job_file(raw: dict[str, Any], given: Mapping[str, Any], label: str = "
 
 
 def _asks_for_vectors(template: Any) -> bool:
-    """Whether a template makes the text of embeddings and no chat message."""
+    """Whether a template builds the text of embeddings and no chat message."""
     return isinstance(template, dict) and "input" in template and "user" not in template
 
 
@@ -190,7 +196,7 @@ def _decode_secret(kind: type, value: Any) -> Secret:
 
 
 def _without_addresses(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a message may show: under [notify] there are tokens, also where the mistake is in the key's name."""
+    """Return the tables without the values under [notify], whose addresses hold tokens."""
     table = raw.get("notify")
     if not isinstance(table, dict):
         return {**raw, "notify": MASK} if "notify" in raw else raw
@@ -198,7 +204,7 @@ def _without_addresses(raw: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _lay_under(raw: dict[str, Any], defaults: Mapping[str, Mapping[str, float]]) -> None:
-    """Values for keys that were left out."""
+    """Set values for keys that were left out."""
     for table, values in defaults.items():
         said = raw.setdefault(table, {})
         if isinstance(said, dict):
@@ -206,7 +212,7 @@ def _lay_under(raw: dict[str, Any], defaults: Mapping[str, Mapping[str, float]])
 
 
 def job_file_error(label: str, text: str) -> UsageError:
-    """An error about the job file, unless the sentence begins with a flag: then the file is not to blame."""
+    """Return an error about the job file, or about the flag that the sentence begins with."""
     return JobError(f"{label}: {text}") if label and not text.startswith("--") else UsageError(text)
 
 
@@ -224,14 +230,14 @@ def _parse_file(file: Path, label: str) -> dict[str, Any]:
 
 
 def _line_of(text: str, message: str) -> str:
-    """The line that a TOML error names, because it says more than its number."""
+    """Return the line that a TOML error names, since its number alone says less."""
     where = re.search(r"at line (\d+), column", message)
     lines = text.split("\n")[int(where[1]) - 1 :] if where else []
     return f" in: {re.sub(r'://.*', f'://{MASK}', lines[0].strip()[:80])}" if lines else ""
 
 
 def _key_in(raw: Mapping[str, Any]) -> str:
-    """The path of an API key, whose value no message may show."""
+    """Return the path of an API key in the file, whose value no message may show."""
     tables = {"": raw} | {f"{name}.": table for name, table in raw.items() if isinstance(table, dict)}
     names = ((prefix, name) for prefix, table in tables.items() for name in table if not _is_in_variable(table[name]))
     return next((prefix + name for prefix, name in names if re.sub("[_-]", "", name.lower()) in KEY_NAMES), "")
@@ -242,7 +248,7 @@ def _is_in_variable(value: Any) -> bool:
 
 
 def _odd_value(value: Any, path: tuple[str, ...], labels: Labels) -> str:
-    """TOML has values that JSON has not, and no limit or parameter can be one of them."""
+    """Explain a TOML value that JSON does not have; no limit or parameter can be one."""
     name = labels.get(path) or ".".join(path)
     match value:
         case dict():
@@ -258,7 +264,7 @@ def _odd_value(value: Any, path: tuple[str, ...], labels: Labels) -> str:
 
 
 def _lay_over(raw: dict[str, Any], given: Mapping[str, Any]) -> Labels:
-    """Put the flags into the file's tables; returns what to call each value that a flag gave."""
+    """Put the flags into the tables; return how to call each value that a flag set."""
     labels = {}
     for name, path in FLAG_PATHS.items():
         if name in given:
@@ -271,7 +277,7 @@ def _lay_over(raw: dict[str, Any], given: Mapping[str, Any]) -> Labels:
 
 
 def parse_setting(text: str) -> tuple[tuple[str, ...], Any]:
-    """`temperature=0.2` or `thinking.type=disabled`: the value is JSON where it is JSON, else text."""
+    """Parse `temperature=0.2` or `thinking.type=disabled`; a value that is not JSON is text."""
     key, equals, value = text.partition("=")
     path = tuple(part.strip() for part in key.split("."))
     if not equals or not all(path):
@@ -299,7 +305,7 @@ def _put_value(raw: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 
 
 def _check_meaning(file: JobFile, label: str) -> None:
-    """What no single field can see."""
+    """Check what concerns several fields together."""
     for key, advice in MISPLACED.items():
         if key in file.defaults:
             raise job_file_error(label, f"defaults.{key} would stand in every row: {advice}")
@@ -323,7 +329,7 @@ def _check_meaning(file: JobFile, label: str) -> None:
 
 
 def unknown_endpoint(name: str) -> str | None:
-    """Why this is no endpoint, or None."""
+    """Return why this is not an endpoint, or None."""
     if is_path(name):
         reason = problem_of_path(name)
         return f"endpoint {reason}" if reason else None
@@ -335,7 +341,11 @@ def unknown_endpoint(name: str) -> str | None:
 
 
 def job_file_schema() -> bytes:
-    """The JSON Schema of a job file, as it ships; `python -m arkbatch.config.job_file > arkbatch/job.schema.json`."""
+    """Return the JSON Schema of a job file.
+
+
+    `python -m arkbatch.config.job_file > arkbatch/job.schema.json` writes the one that is shipped.
+    """
     said = msgspec.json.schema(JobFile)
     said = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "arkbatch job file", **said}
     return msgspec.json.format(msgspec.json.encode(said, order="deterministic"), indent=2) + b"\n"

@@ -1,8 +1,9 @@
-"""From what the user typed to what the program needs: one frozen `Job` with nothing left to look up.
+"""Resolves what the user typed into one frozen `Job`.
 
-Flags win over the job file (`config.job_file`), the job file over the environment and `.env` (`config.environment`),
-and these over the defaults that stand beside the fields in `core.job`. Keys come from the environment alone. Paths in
-a job file are relative to it, paths in flags to the working directory. The input must exist, and no more than its
+
+Flags take precedence over the job file (`config.job_file`), that over the environment and `.env`
+(`config.environment`), and these over the defaults beside the fields in `core.job`. Keys come from the environment
+alone. Paths in a job file are relative to it, paths in flags to the working directory. The input must exist; only its
 first line is read here.
 """
 
@@ -67,10 +68,12 @@ OTHER_FLAGS = (
 
 
 def resolve_job(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd: str | Path) -> Job:
-    """One job, complete. `path` is a .toml, an input file, or "-" for standard input.
+    """Return one complete job.
 
+
+    path: a .toml file, an input file, or "-" for standard input
     flags: by the names in FLAG_PATHS and OTHER_FLAGS; None means not given. `set` is a list of "key=value".
-    `simulate` and `dry_run` lift the need for a key, because nothing is sent to a service.
+    `simulate` and `dry_run` need no key, since nothing is sent to a service.
     """
     given = _with_texts(_given_flags(flags), Path(cwd))
     typed = read_job_file(path, given, Path(cwd))
@@ -107,10 +110,11 @@ def resolve_retry(
     input_path: str,
     run_dir: str,
 ) -> Job:
-    """The job of a run that exists, for another try at its failed rows.
+    """Return the job of an existing run, for another try at its failed rows.
 
-    tables: what `core.job.written` gave; folders: where a `.env` is looked for.
-    The model is the run's and not the environment's, so that a retry asks what the run asked unless a flag says so.
+
+    tables: as `core.job.job_tables` wrote them; folders: where a `.env` is looked for
+    The model is that of the run, so that a retry asks the same model unless a flag names another.
     """
     given = _given_flags(flags)
     tables = dict(tables)
@@ -144,7 +148,7 @@ def resolve_retry(
 
 
 def resolve_notify(path: str | None, flags: Mapping[str, Any], environ: Mapping[str, str], cwd: str | Path) -> Notify:
-    """Who would be told, of a job file or of the flags and the environment alone."""
+    """Return who would be notified, by a job file or by flags and environment alone."""
     given, here = _given_flags(flags), Path(cwd)
     typed = build_job_file({}, given) if path is None else read_job_file(path, given, here)
     return _resolve_notify(typed, given, environ, [typed.folder, here] if typed.folder else [here])
@@ -153,7 +157,7 @@ def resolve_notify(path: str | None, flags: Mapping[str, Any], environ: Mapping[
 def _common_fields(
     typed: Typed, server: Server, given: Mapping[str, Any], cwd: Path, variables: Variables
 ) -> dict[str, Any]:
-    """The fields of a job that are found in the same way for a run and for another try at its failed rows."""
+    """Return the fields of a job that are resolved alike for a run and for a retry."""
     kept = Sections.__struct_fields__
     query = {**server.query, **typed.file.query}
     additions = Additions()
@@ -184,7 +188,7 @@ def _common_fields(
 def _resolve_notify(
     typed: Typed, given: Mapping[str, Any], environ: Mapping[str, str], folders: Sequence[Path]
 ) -> Notify:
-    """Who is told, after a look at whether they can be; nobody where nothing is sent."""
+    """Return who is notified, after a check that they can be; nobody when nothing is sent."""
     if given.get("dry_run"):
         return Notify()
     urls = [] if "notify" in given else read_variables(environ, folders).get(NOTIFY).split()
@@ -196,7 +200,7 @@ def _resolve_notify(
 
 
 def _resolve_image_folder(typed: Typed, given: Mapping[str, Any], cwd: Path) -> str:
-    """The directory, complete; "" when none was named."""
+    """Return the absolute path of the image directory, "" when none was named."""
     named = typed.file.images
     if not named:
         return ""
@@ -209,7 +213,7 @@ def _resolve_image_folder(typed: Typed, given: Mapping[str, Any], cwd: Path) -> 
 
 
 def _resolve_validation(typed: Typed, given: Mapping[str, Any], cwd: Path) -> dict[str, Any]:
-    """The section with its path complete, and the schema's text after a look at whether it is one."""
+    """Return the [validate] section with an absolute path, and the checked schema's text."""
     said = typed.file.validate
     if not said.schema:
         return {"validate": said}
@@ -221,7 +225,11 @@ def _resolve_validation(typed: Typed, given: Mapping[str, Any], cwd: Path) -> di
 
 
 def _resolve_tools(typed: Typed, given: Mapping[str, Any], cwd: Path) -> dict[str, Any]:
-    """The section with its path complete. Rows that declare no tools get those of the module, by their signatures."""
+    """Return the [tools] section with an absolute path.
+
+
+    Rows that declare no tools get those of the module, by their signatures.
+    """
     said, defaults = typed.file.tools, typed.file.defaults
     if not said.module:
         return {"tools": said, "defaults": defaults}
@@ -243,7 +251,7 @@ def _resolve_tools(typed: Typed, given: Mapping[str, Any], cwd: Path) -> dict[st
 
 
 def _with_texts(given: dict[str, Any], cwd: Path) -> dict[str, Any]:
-    """The flags with the texts of the files that they name. `@@` begins a text with one @."""
+    """Replace flags that name a file by its text; `@@` stands for a text that begins with @."""
     for name in TEXT_FLAGS:
         text = given.get(name)
         if isinstance(text, str) and text.startswith("@"):
@@ -285,14 +293,14 @@ def _resolve_server(typed: Typed, given: Mapping[str, Any], variables: Variables
 
 
 def _with_key(typed: Typed, server: Server) -> Server:
-    """The server, of which no key is wanted where the job's own headers bring one."""
+    """Return the server; it needs no key where the job's own headers carry one."""
     if not brings_key(typed.file.headers, typed.file.query):
         return server
     return msgspec.structs.replace(server, key=NO_KEY, access=None)
 
 
 def _resolve_limits(typed: Typed, base_url: str, *, simulated: bool) -> Limits:
-    """Ark's limits are far above what is polite to send to an unknown server at once, and the pace finds them."""
+    """Return the limits, with the default concurrency that suits the server."""
     limits = typed.file.limits
     if "concurrency" in typed.limits_said or simulated or ramp_at(base_url) is None:
         return limits
@@ -312,7 +320,7 @@ def _missing_model_text(typed: Typed, given: Mapping[str, Any], server: Server, 
 
 
 def _resolve_input(path: str, typed: Typed, cwd: Path) -> tuple[str, bytes]:
-    """The path of the rows, which must be there, and the first of them, which of standard input is not known."""
+    """Return the path of the rows, which must exist, and the first row (none of standard input)."""
     if typed.folder is None:
         if path == STDIN:
             return STDIN, b""
@@ -330,7 +338,7 @@ def _resolve_input(path: str, typed: Typed, cwd: Path) -> tuple[str, bytes]:
 
 
 def _run_dir(path: str, flag: str | None, typed: Typed, cwd: Path) -> str:
-    """By flag, by job file, or `<name>.run` beside what the user named."""
+    """Return the run directory by flag, by job file, or `<name>.run` beside the input."""
     if flag:
         return str(cwd / flag)
     if typed.folder and typed.file.run_dir:

@@ -1,6 +1,7 @@
-"""Whether what was typed fits the server and the model. What does not is refused before anything is opened or sent.
+"""Checks that the job fits the server and the model before anything is opened or sent.
 
-Each mistake names the key or flag, and what to do.
+
+Each message names the key or flag, and what to do.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from arkbatch.transport.auth import needs_project
 
 
 def check_agreement(typed: Typed, server: Server, given: Mapping[str, Any], model: str) -> Typed:
-    """What was typed, once it is known to fit the server and the model."""
+    """Return what was typed, once it is known to fit the server and the model."""
     _check_server(typed, server, given)
     typed = with_flavour(typed, server)
     _check_project(typed, server, model)
@@ -28,7 +29,10 @@ def check_agreement(typed: Typed, server: Server, given: Mapping[str, Any], mode
 
 
 def _check_server(typed: Typed, server: Server, given: Mapping[str, Any]) -> None:
-    is_ark_itself = provider_of(server.base_url) in {"ark", "byteplus"}  # a server of one's own may look like Ark
+    is_ark_itself = provider_of(server.base_url) in {
+        "ark",
+        "byteplus",
+    }  # the user's own server may be compatible with Ark
     if is_ark_itself and typed.file.lane == "files" and not given.get("simulate"):
         raise job_file_error(
             typed.label,
@@ -43,7 +47,7 @@ def _check_server(typed: Typed, server: Server, given: Mapping[str, Any]) -> Non
 
 
 def check_lane(typed: Typed, model: str) -> None:
-    """The lane has models of its own, and calls that are not hedged."""
+    """Check a job on the batch lane, which has its own models and no hedging."""
     if reason := misplaced(model, typed.file.lane):
         raise job_file_error(typed.label, reason)
     _check_files(typed)
@@ -54,7 +58,7 @@ def check_lane(typed: Typed, model: str) -> None:
 
 
 def _check_files(typed: Typed) -> None:
-    """What batch files cannot carry."""
+    """Refuse what batch files cannot carry."""
     file = typed.file
     if file.lane != "files":
         return
@@ -71,7 +75,11 @@ def _check_files(typed: Typed) -> None:
 
 
 def _check_project(typed: Typed, server: Server, model: str) -> None:
-    """Said before the first call, where the model is known; a row's own model is looked at when it is sent."""
+    """Check the project before the first call, where the model is known.
+
+
+    A model that a row names is checked when the row is sent.
+    """
     if server.access is not None and model and needs_project(model) and not typed.file.project:
         raise job_file_error(
             typed.label,
@@ -81,7 +89,7 @@ def _check_project(typed: Typed, server: Server, model: str) -> None:
 
 
 def _check_places(typed: Typed) -> None:
-    """The hours may name a place whose time this machine does not know."""
+    """Refuse a time zone that this machine does not know."""
     try:
         hours_of(typed.file.hours)
         due_of(typed.file.hours)
@@ -90,7 +98,7 @@ def _check_places(typed: Typed) -> None:
 
 
 def check_secrecy(server: Server, given: Mapping[str, Any]) -> None:
-    """A key and prompts that leave this machine unencrypted are read by everyone on the way."""
+    """Refuse to send a key and prompts unencrypted beyond this machine."""
     if origin(server.base_url)[0] == "http" and not (is_local(server.base_url) or given.get("insecure")):
         raise UsageError(
             f"{server.base_url} would carry the key and the prompts unencrypted: write https://, "

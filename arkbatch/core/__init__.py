@@ -1,1 +1,1 @@
-"""Decides: plain functions and small classes that are given `now` and chance as arguments. No I/O."""
+"""Types and words that every other package shares; no input or output except where a module says so."""

@@ -1,4 +1,8 @@
-"""Texts for people in Chinese, by their English text. Names in braces are filled in later."""
+"""The Chinese translations of texts for people, by their English text.
+
+
+Names in braces are filled in later.
+"""
 
 CHINESE: dict[str, str] = {
     # What is counted.

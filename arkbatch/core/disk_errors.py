@@ -1,4 +1,4 @@
-"""Errors of the file system become errors of ours that say what to do."""
+"""Turns errors of the file system into errors that say what to do."""
 
 import errno
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from arkbatch.core.errors import RunDirectoryError, StorageFull
 
 @contextmanager
 def explain_disk_errors(path: object) -> Iterator[None]:
-    """Turn the operating system's refusals into ours, with what to do next."""
+    """Raise a `RunDirectoryError` that says what to do in place of an OSError."""
     try:
         yield
     except OSError as error:

@@ -1,24 +1,25 @@
 """The exceptions that end a run, and the exit code of each.
 
-    ArkbatchError               1  something we did not expect
+
+    ArkbatchError               1  an unexpected error
     ├── UsageError              2  the command line or an environment value is wrong
     │   └── JobError            2  a key of the job file is wrong
     ├── RunDirectoryError       5  the run directory cannot be used as asked
     │   ├── RunLocked           5  another process writes to it
     │   ├── RunChanged          5  the input or the job is not the one that the run began with
-    │   ├── RunDamaged          5  a file in it is not what we wrote
+    │   ├── RunDamaged          5  a file in it has lines that arkbatch did not write
     │   └── StorageFull         5  the disk took no more bytes
     └── Halted                  4  every request would fail until something is fixed
 
-How a *row* ends is never an exception: see `records.Outcome`. Messages are one line that says what
-happened and what to do next; they reach the user as they are.
+How a row ends is never an exception: see `Outcome` in `core.types`. A message is one line that says what happened
+and what to do next; it reaches the user unchanged.
 """
 
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the process returns; public, documented in the README."""
+    """The exit codes of the process; they are public and documented."""
 
     OK = 0
     UNEXPECTED = 1
@@ -31,7 +32,7 @@ class ExitCode(IntEnum):
 
 
 class ArkbatchError(Exception):
-    """The root: everything that arkbatch raises on purpose."""
+    """The base class of every exception that arkbatch raises on purpose."""
 
     exit_code = ExitCode.UNEXPECTED
 
@@ -41,7 +42,7 @@ class UsageError(ArkbatchError):
 
 
 class JobError(UsageError):
-    """A mistake in a job file; the message names the key, the value and what is allowed."""
+    """A job file has a mistake; the message names the key, the value and what is allowed."""
 
 
 class RunDirectoryError(ArkbatchError):
@@ -49,7 +50,7 @@ class RunDirectoryError(ArkbatchError):
 
 
 class RunLocked(RunDirectoryError):
-    """Another process holds the run; the message names it."""
+    """Another process writes to the run; the message names it."""
 
 
 class RunChanged(RunDirectoryError):
@@ -57,17 +58,18 @@ class RunChanged(RunDirectoryError):
 
 
 class RunDamaged(RunDirectoryError):
-    """A line that we did not write stands in a journal file."""
+    """A journal file holds a line that arkbatch did not write."""
 
 
 class StorageFull(RunDirectoryError):
-    """A write was refused for want of space; all that was recorded before stays readable."""
+    """The disk is full; everything recorded before stays readable."""
 
 
 class Halted(ArkbatchError):
     """Every request would fail until something is fixed; rows without a record stay undone.
 
-    run_dir, summary: where the run stands, on one that the Python API raises
+
+    run_dir, summary: set when the Python API raises it
     """
 
     exit_code = ExitCode.HALTED

@@ -1,9 +1,10 @@
-"""What was asked, resolved: the frozen types that a job file's sections become, and the `Job` they make.
+"""The resolved job: the frozen types of a job file's sections, and `Job`, which holds them.
 
-Each section is written down once. Its ranges and its sentence for the reader stand beside the field, because
-the job file's checks, its error messages and its JSON Schema all come from them. `Sections` is the list of
-sections that a job file and a `Job` have in common: a new one is one Struct and one line there. Ranges are
-checked where text becomes values (`adapters.jobfile`), not when code builds a policy.
+
+Each section is written down once. Its ranges and the sentence that explains it stand beside the field: the checks of
+a job file, their error messages and its JSON Schema are made from them. `Sections` lists the sections that a job file
+and a `Job` have in common; a new section is one Struct and one line there. Ranges are checked where text becomes
+values (`config.job_file`), and not when code builds a policy.
 
 This module does not know where a value came from: flags, environment and files are merged before.
 """
@@ -25,7 +26,7 @@ ENDPOINT_SAID = "endpoint_said"
 
 
 class Secret:
-    """A key that no log, traceback or encoder can print; only `reveal` gives it away."""
+    """A key that no log, traceback or encoder can print; only `reveal` returns its text."""
 
     __slots__ = ("_value",)
 
@@ -55,7 +56,11 @@ NO_KEY = Secret("no-key-needed")
 
 
 class Access(Struct, frozen=True):
-    """An access key with its secret, and where it buys the keys for calls. A temporary one has a token beside it."""
+    """An access key with its secret, and the control plane that turns it into API keys.
+
+
+    A temporary access key has a session token beside it.
+    """
 
     id: Secret
     secret: Secret
@@ -64,7 +69,7 @@ class Access(Struct, frozen=True):
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
-    """How much may be asked of the service at once and per minute."""
+    """How many calls, requests and tokens the service may be asked for."""
 
     concurrency: Annotated[
         int,
@@ -105,7 +110,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RetryPolicy(Struct, frozen=True, forbid_unknown_fields=True):
-    """Whether and how long a row is tried again. Times are seconds."""
+    """Whether and how long a row is tried again; times are seconds."""
 
     max_attempts: Annotated[int, Meta(ge=1, le=1000, description="Calls that may fail before the row is given up.")] = 5
     first_delay: Annotated[
@@ -132,7 +137,11 @@ class RetryPolicy(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
-    """Seconds. A whole call has no limit unless it is given one: thinking models take half an hour."""
+    """Timeouts in seconds.
+
+
+    A whole call has no limit unless one is set: thinking models take half an hour.
+    """
 
     connect: Annotated[float, Meta(gt=0, le=3600, description="Seconds to reach the server.")] = 10.0
     read: Annotated[
@@ -151,7 +160,7 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReplyPolicy(Struct, frozen=True, forbid_unknown_fields=True):
-    """What to make of an answer that arrived but is not what was hoped for."""
+    """What is done with an answer that is cut off, empty or filtered."""
 
     retry_on_finish_reason: Annotated[
         frozenset[str], Meta(description='Finish reasons that are worth another attempt, such as "length".')
@@ -166,7 +175,7 @@ class ReplyPolicy(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Validate(Struct, frozen=True, forbid_unknown_fields=True):
-    """What chat answers must be. Rows of other endpoints are not looked at."""
+    """What chat answers must look like; other endpoints are not checked."""
 
     schema: Annotated[
         str, Meta(description="A JSON Schema, relative to this file, that the text of each chat answer must satisfy.")
@@ -177,7 +186,11 @@ class Validate(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ToolUse(Struct, frozen=True, forbid_unknown_fields=True):
-    """The functions that chat models may call. Without a module, calls of tools are answers as any other."""
+    """The functions that chat models may call.
+
+
+    Without a module, an answer that calls tools is an answer like any other.
+    """
 
     module: Annotated[
         str, Meta(description="A Python file, relative to this one, whose functions are run when a model calls them.")
@@ -189,7 +202,7 @@ class ToolUse(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Embeddings(Struct, frozen=True, forbid_unknown_fields=True):
-    """How rows of embeddings are asked for and kept."""
+    """How embeddings are requested and stored."""
 
     vectors: Annotated[
         Literal["json", "base64"],
@@ -233,7 +246,11 @@ class Files(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Notify(Struct, frozen=True, forbid_unknown_fields=True):
-    """Who is told what happens to a run that nobody watches. Not kept with the run: the addresses hold tokens."""
+    """Who is notified about a run that nobody watches.
+
+
+    It is not kept in the run directory, since the addresses hold tokens.
+    """
 
     urls: Annotated[
         list[Annotated[Secret, Meta(extra_json_schema={"type": "string"})]],
@@ -256,7 +273,7 @@ class Notify(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Schedule(Struct, frozen=True, forbid_unknown_fields=True):
-    """When calls may go, and when the run is to be done."""
+    """When calls may be sent, and when the run should be done."""
 
     window: Annotated[
         str | None,
@@ -275,7 +292,7 @@ class Schedule(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a job file and a job have in common. A later section is added here, and nowhere else."""
+    """The sections that a job file and a `Job` have in common; new sections are added here alone."""
 
     stream: Annotated[
         bool, Meta(description="Have chat answers streamed; what is recorded is the same. A row may say otherwise.")
@@ -336,10 +353,11 @@ class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Additions(Struct, frozen=True):
-    """What goes out with each call besides its own, with the values of variables filled in.
+    """Headers and query parameters that the job adds to each call, with variables filled in.
 
-    secrets: those values, of which none may reach a record
-    has_key: a header or the query brings the key, so that no `Authorization` of ours is sent
+
+    secrets: values of variables; none of them may reach a record
+    has_key: a header or a query parameter carries the key, so that no `Authorization` header is sent
     """
 
     headers: dict[str, str] = field(default_factory=dict)
@@ -352,25 +370,26 @@ class Additions(Struct, frozen=True):
 
 
 class Job(Sections, frozen=True, kw_only=True):
-    """Everything that a run needs to know, with nothing left to look up.
+    """Everything that a run needs to know, completely resolved.
+
 
     input: path of the rows, "-" for standard input
     more_inputs: further files, whose rows follow
-    endpoint_said: somebody named the endpoint, so that no row is taken for another one
-    prices_file: a file of prices, over `prices`; "" for none
+    endpoint_said: the user named the endpoint, so that no row is taken for another one
+    prices_file: a file of prices that take precedence over `prices`; "" for none
     row_limit: stop after this many rows of the input, None for all
-    images: complete, so that another try finds it from any directory
-    at_ark: what Ark documents of requests holds there, so that rows are checked by it
+    images: an absolute path, so that a later session finds it from any directory
+    at_ark: requests go to Ark, so that rows are checked by its documented rules
     simulated: answers come from the simulator; the caller puts its address into `base_url`
-    access: the access key to use in the place of `api_key`, None when there is an API key
+    access: the access key to use in place of `api_key`, None when there is an API key
     certificate: the text of the certificate to encrypt with, "" to ask the service for one; it is no secret
-    functions: the names in the module of `tools`, which is complete as `images` is
-    schema_text: the schema of `validate`, which is complete as `images` is; "" for none
-    notify: who is told; checked, so that each address can be sent to
+    functions: the names in the module of `tools`, whose path is absolute
+    schema_text: the schema of `validate`, whose path is absolute; "" for none
+    notify: checked, so that a message can be sent to each address
     additions: `headers` and `query` with their values
-    model_from, base_url_from: where these were said, for people
-    provider: the name of the provider whose dialect is spoken, "" where the address says
-    warnings: what to tell at the start of a run
+    model_from, base_url_from: where these were set, for messages
+    provider: the name of the provider whose dialect is used, "" where the address decides
+    warnings: shown at the start of a run
     """
 
     input: str
@@ -399,9 +418,10 @@ class Job(Sections, frozen=True, kw_only=True):
 
 
 def answer_settings(job: Job) -> dict[str, Any]:
-    """The part of a job that decides what the answers are: a run refuses to mix two of them.
+    """Return the part of a job that decides the answers; one run must not mix two of them.
 
-    Plain JSON values in a stable order. Limits, retries and timeouts are free to change between sessions. The
+
+    The values are plain JSON in a stable order. Limits, retries and timeouts may change between sessions. The
     simulator's address changes with each session, so its name stands for it.
     """
     said: dict[str, Any] = {
@@ -425,9 +445,11 @@ def answer_settings(job: Job) -> dict[str, Any]:
 
 
 def job_tables(job: Job) -> dict[str, Any]:
-    """A job as the tables of a job file, without input, run directory and key: what `run.json` keeps of it.
+    """Return a job as the tables of a job file, as `run.json` keeps it.
 
-    In the place of a path to a certificate stands its text, for the file may be gone or another one by tomorrow.
+
+    Input, run directory and key are left out. The text of a certificate replaces its path, since the file may be gone
+    or changed when the run is resumed.
     """
     names = (*Sections.__struct_fields__, "endpoint", "model", "base_url", "request_id_prefix", "provider")
     plain: dict[str, Any] = msgspec.to_builtins({name: getattr(job, name) for name in names})

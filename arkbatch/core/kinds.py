@@ -1,4 +1,4 @@
-"""Kinds of failure as a person names them, on a command line or to a running session."""
+"""Kinds of failure as a user types them."""
 
 from difflib import get_close_matches
 
@@ -7,7 +7,11 @@ from arkbatch.core.types import Kind
 
 
 def chosen_kinds(names: str, asked_by: str = "--kind") -> frozenset[str]:
-    """`timeout,overloaded` as a set. UsageError: there is no such kind; it names what asked for it."""
+    """Return a list such as `timeout,overloaded` as a set; UsageError for an unknown kind.
+
+
+    asked_by: the flag or key that the error names
+    """
     known = [kind.value for kind in Kind]
     chosen = frozenset(name.strip() for name in names.split(",") if name.strip())
     for name in sorted(chosen - set(known)):

@@ -11,15 +11,16 @@ _LOCALE_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")  # in the order in which t
 
 
 class Language(StrEnum):
-    """A language in which texts for people are made. JSON output is always English."""
+    """A language of texts for people; JSON output is always English."""
 
     ENGLISH = "en"
     CHINESE = "zh"
 
     def say(self, text: str, **values: object) -> str:
-        """Return a text in this language, with the values in the place of {name}.
+        """Return a text in this language, with values in place of {name}.
 
-        text: in English, as it stands in the table of translations; one that is not there stays English
+
+        text: the English text, as in the table of translations; a text that is not there stays English
         """
         said = CHINESE.get(text, text) if self is Language.CHINESE else text
         return said.format(**values) if values else said
@@ -29,13 +30,14 @@ class Language(StrEnum):
         return f"{number:,} {self.say(thing)}" if self is Language.CHINESE else count_text(number, thing)
 
     def say_next(self, line: str) -> str:
-        """Return a line such as `Resume with:  COMMAND` with its label translated and its command untouched."""
+        """Translate the label of a line such as `Resume with:  COMMAND`, not its command."""
         label, mark, command = line.partition(":  ")
         return f"{self.say(label + ':')}  {command}" if mark else self.say(line)
 
 
 def language_of(environ: Mapping[str, str]) -> Language:
     """Return the language that ARKBATCH_LANG names, else that of the locale.
+
 
     environ: environment variables; a value such as zh, zh_CN.UTF-8 or zh-TW means Chinese
     """

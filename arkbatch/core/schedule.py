@@ -1,9 +1,10 @@
-"""When calls may go: from one time of day to another, every day, as the clocks of some place show it.
+"""The hours in which calls may be sent, and the time by which a run should be done.
 
-Pure: a moment is unix seconds, a place is a `tzinfo`, or None for the clock of this machine. A time of day is found on
-a day as RFC 5545 (3.3.5) reads it: one that a change of the clocks leaves out is as many hours after midnight as if
-they had not been changed, and of one that comes twice the first is meant. So each day has one window, longer or shorter
-by the hour that the night was. What a place is called, and what a run does outside its hours, is known elsewhere.
+
+The module is pure: a moment is unix seconds, a place is a `tzinfo`, or None for the clock of this machine. A time of
+day is interpreted as in RFC 5545 (3.3.5): if a clock change skips it, it counts in hours from midnight; if it comes
+twice, the first one is meant. So each day has one window, an hour longer or shorter where the clocks change. The
+engine decides what a run does outside its hours (`engine.run_hours`).
 """
 
 import datetime as dt
@@ -22,7 +23,11 @@ _NEAR = 20 * 3600.0  # seconds; a time of day within them needs no date
 
 
 class Hours(Struct, frozen=True):
-    """The hours of every day in which calls may go. `closes` is on the next day when it is not after `opens`."""
+    """The hours of every day in which calls may be sent.
+
+
+    closes: on the next day when it is not after `opens`
+    """
 
     opens: dt.time
     closes: dt.time
@@ -32,18 +37,18 @@ class Hours(Struct, frozen=True):
         return any(opens <= now < closes for opens, closes in self._merged_windows(now, 1))
 
     def changes_at(self, now: float) -> float:
-        """When what `is_open` says will change."""
+        """Return the next moment when `is_open` changes."""
         return min(moment for window in self._merged_windows(now, 3) for moment in window if moment > now)
 
     def open_seconds(self, begin: float, end: float) -> float:
-        """How long calls may go between two moments."""
+        """Return how many seconds between two moments are within the hours."""
         days = int((end - begin) // 86_400) + 2
         return sum(
             max(0.0, min(closes, end) - max(opens, begin)) for opens, closes in self._merged_windows(begin, days)
         )
 
     def moment_after(self, now: float, seconds: float) -> float:
-        """When calls will have been allowed to go for so many seconds."""
+        """Return the moment by which the hours have been open for so many seconds."""
         for opens, closes in self._merged_windows(now, None):
             seconds -= (room := max(0.0, closes - max(opens, now)))
             if seconds <= 0 < room:
@@ -51,7 +56,7 @@ class Hours(Struct, frozen=True):
         raise AssertionError("days do not end")
 
     def _merged_windows(self, now: float, days: int | None) -> Iterator[tuple[float, float]]:
-        """The windows of some days, two as one where a change of the clocks moves an end beyond the next beginning."""
+        """Yield the windows of some days; two that overlap after a clock change become one."""
         opens = closes = -math.inf
         for next_opens, next_closes in self._daily_windows(now, days):
             if next_opens <= closes:
@@ -63,7 +68,7 @@ class Hours(Struct, frozen=True):
         yield opens, closes
 
     def _daily_windows(self, now: float, days: int | None) -> Iterator[tuple[float, float]]:
-        """Those that begin from yesterday on, for so many days after; None: without an end."""
+        """Yield the windows that begin from yesterday on; `days` None: without an end."""
         day = dt.datetime.fromtimestamp(now, self.zone).date() - _DAY
         over_night = _DAY if self.closes <= self.opens else dt.timedelta()
         number = 0
@@ -75,14 +80,14 @@ class Hours(Struct, frozen=True):
 
 
 class Due(Struct, frozen=True):
-    """When a run is to be done: at a time of day, on a day or on the next one that comes."""
+    """The time by which a run should be done: a time of day, on a given or the next possible day."""
 
     time: dt.time
     day: dt.date | None = None
     zone: dt.tzinfo | None = None
 
     def first_moment_after(self, begin: float) -> float:
-        """The moment that is meant by who says it at `begin`."""
+        """Return the moment that is meant when the time was given at `begin`."""
         if self.day is not None:
             return moment_of(self.day, self.time, self.zone)
         today = dt.datetime.fromtimestamp(begin, self.zone).date()
@@ -95,14 +100,18 @@ def moment_of(day: dt.date, time: dt.time, zone: dt.tzinfo | None) -> float:
 
 
 def clock_text(moment: float, now: float, zone: dt.tzinfo | None) -> str:
-    """A moment as the clock of the place shows it, with the date when it is not near."""
+    """Return a moment as local clock time, with the date when it is not near."""
     shown = dt.datetime.fromtimestamp(moment, zone)
     text = f"{shown:%H:%M}" if abs(moment - now) < _NEAR else f"{shown:%Y-%m-%d %H:%M}"
     return text if zone is None else f"{text} {zone}"
 
 
 def read_window(text: str) -> tuple[dt.time, dt.time, str]:
-    """`22:00-08:00 Asia/Shanghai`: from, to, and the name of the place, "" for here. ValueError: it is not that."""
+    """Parse hours such as `22:00-08:00 Asia/Shanghai` into start, end and time zone name.
+
+
+    The name is "" for this machine's zone. Raises ValueError for any other text.
+    """
     found = _WINDOW.fullmatch(text.strip())
     if found is None:
         raise ValueError(f'window = "{text}" is no window: write it as 22:00-08:00 or 22:00-08:00 Asia/Shanghai')
@@ -113,7 +122,11 @@ def read_window(text: str) -> tuple[dt.time, dt.time, str]:
 
 
 def read_due(text: str) -> tuple[dt.date | None, dt.time, str]:
-    """`08:00`, `2026-11-22 08:00`, each with a place behind it if wanted. ValueError: it is not that."""
+    """Parse `08:00` or `2026-11-22 08:00`, each with an optional time zone name behind it.
+
+
+    Raises ValueError for any other text.
+    """
     found = _MOMENT.fullmatch(text.strip())
     if found is None:
         raise ValueError(

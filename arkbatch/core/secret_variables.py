@@ -10,5 +10,5 @@ SECRETS = frozenset({ARK_KEY, OPENAI_KEY, ACCESS_KEY, SECRET_KEY, *SESSION_TOKEN
 
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a program of the user's is given that needs no key, since anyone may write one that shows all it has."""
+    """Return the environment without its secrets, for a user's program that needs no key."""
     return {name: value for name, value in environ.items() if name not in SECRETS}

@@ -1,11 +1,11 @@
-"""How fast a streamed answer was: when it began, and how many tokens a second it grew by from there."""
+"""How fast a streamed answer was: time to the first token, then tokens per second."""
 
 from arkbatch.core.stats import Histogram
 from arkbatch.core.types import Reply
 
 
 def tokens_per_second(reply: Reply, output: int) -> float | None:
-    """Output tokens by the time from the first of them to the end; None when it was not streamed or came at once."""
+    """Return output tokens per second after the first one; None when it was not streamed."""
     if reply.first_token is None or not output:
         return None
     growing = reply.seconds - reply.first_token
@@ -13,7 +13,7 @@ def tokens_per_second(reply: Reply, output: int) -> float | None:
 
 
 class Speeds:
-    """Of all the streamed answers of a session: seconds to the first token, and tokens a second after it."""
+    """The speeds of all streamed answers of a session."""
 
     __slots__ = ("first_token", "tokens_per_second")
 

@@ -1,4 +1,4 @@
-"""Quantiles of durations in constant memory: buckets that widen by five per cent each."""
+"""Quantiles of durations in constant memory, from buckets that widen by five per cent each."""
 
 import math
 
@@ -22,7 +22,7 @@ class Histogram:
         self.count += 1
 
     def quantile(self, share: float) -> float:
-        """The duration that this share of all stayed under; 0 when nothing was added."""
+        """Return the duration that this share of all stayed under; 0 when nothing was added."""
         left = share * self.count
         for bucket, count in enumerate(self._counts):
             left -= count
@@ -31,7 +31,7 @@ class Histogram:
         return 0.0
 
     def chart_bars(self, together: int) -> tuple[list[float], list[int]]:
-        """Edges and counts for a chart: so many buckets in each bar, from the first in use to the last."""
+        """Return edges and counts for a chart whose bars join `together` buckets each."""
         used = [bucket for bucket, count in enumerate(self._counts) if count]
         if not used:
             return [], []

@@ -1,12 +1,13 @@
-"""A change of limits while a session worked, as it is kept in `run.json`."""
+"""A change of limits by a user during a session, as `run.json` keeps it."""
 
 from msgspec import Struct
 
 
 class Steered(Struct, frozen=True, omit_defaults=True):
-    """An order that was obeyed, as the session keeps it. `at`: ISO 8601; `limits`: those that it set.
+    """A command that was carried out, as the session records it.
 
-    did: what it changed, in words
+
+    at: ISO 8601; did: what it changed, in words; limits: those that it set
     """
 
     at: str

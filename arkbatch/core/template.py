@@ -1,7 +1,8 @@
-"""Templates that make a request of a row's columns, and how the columns of an input are read.
+"""Templates that build a request from a row's columns, and how the columns are read.
 
-A placeholder is `{column}`; `{{` and `}}` stand for one brace. Nothing of Python is evaluated. `{a.b}` is the column
-of that name, else the field `b` of column `a`; `{column?}` may be missing, and `{*}` stands for all columns.
+
+A placeholder is `{column}`; `{{` and `}}` stand for one brace. No Python is evaluated. `{a.b}` is the column of that
+name, else the field `b` of column `a`; `{column?}` may be missing, and `{*}` stands for all columns.
 """
 
 from typing import Annotated, Literal
@@ -16,7 +17,11 @@ Piece = tuple[str, str | None]
 
 
 def split_template(text: str) -> list[Piece]:
-    """A template's text cut into (literal, column that follows or None). ValueError: a brace is wrong."""
+    """Split a template into pairs of literal text and the column that follows it.
+
+
+    The last column may be None. Raises ValueError for a brace that does not fit.
+    """
     found: list[Piece] = []
     literal, place = "", 0
     while place < len(text):
@@ -34,7 +39,7 @@ def split_template(text: str) -> list[Piece]:
 
 
 def _column_at(text: str, begin: int) -> tuple[str, int]:
-    """The column named by the placeholder at a brace, and where the text goes on."""
+    """Return the column named at a brace, and where the text continues."""
     if text[begin] == "}":
         raise ValueError(f"single '}}' encountered ({DOUBLE_BRACES})")
     end = text.find("}", begin)
@@ -47,7 +52,7 @@ def _column_at(text: str, begin: int) -> tuple[str, int]:
 
 
 class Template(Struct, frozen=True, forbid_unknown_fields=True):
-    """Turns a row's columns into a request: `{column}` is replaced, `{{` and `}}` stand for one brace."""
+    """Builds a request from a row's columns; `{column}` is replaced."""
 
     system: Annotated[str | None, Meta(description="The system message of each chat row.")] = None
     user: Annotated[str | None, Meta(description="The user message of each chat row.")] = None
@@ -68,12 +73,12 @@ class Template(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def makes_requests(self) -> bool:
-        """Whether requests are made of columns; else the rows hold requests, and only the id has a column."""
+        """Whether requests are built from columns; otherwise the rows hold whole requests."""
         return self.user is not None or self.input is not None
 
 
 class Reading(Struct, frozen=True, forbid_unknown_fields=True):
-    """How the columns of an input are read. What is left out is found in the file."""
+    """How the columns of an input are read; what is not set is detected in the file."""
 
     encoding: Annotated[str, Meta(description="The input's encoding, such as gb18030. Left out: found out.")] = ""
     delimiter: Annotated[str, Meta(description='What stands between cells, such as ";". Left out: found out.')] = ""
@@ -93,5 +98,5 @@ class Reading(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def separator(self) -> str:
-        """The delimiter as it stands in the file: a TAB is hard to type in a shell."""
+        """The delimiter as it stands in the file, since a TAB is hard to type in a shell."""
         return "\t" if self.delimiter.lower() in {"tab", "\\t"} else self.delimiter

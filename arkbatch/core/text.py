@@ -1,4 +1,4 @@
-"""Numbers as people read them, and text from outside as a terminal may show it."""
+"""Formats numbers for people, and makes text from outside safe for a terminal."""
 
 import json
 import unicodedata
@@ -6,16 +6,17 @@ from typing import Any
 
 
 def number_text(number: int) -> str:
+    """Return a number with commas between thousands."""
     return f"{number:,}"
 
 
 def count_text(number: int, thing: str) -> str:
-    """1 row, 2 rows."""
+    """Return a number with what is counted: `1 row`, `2 rows`."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def short_number(number: float) -> str:
-    """A count in a few characters: 940, 12.3k, 4.56M."""
+    """Return a number in a few characters: 940, 12.3k, 4.56M."""
     if round(number) < 10_000:
         return f"{number:.0f}"
     for size, mark in ((1e3, "k"), (1e6, "M")):
@@ -25,7 +26,7 @@ def short_number(number: float) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """Seconds in the two units that matter."""
+    """Return seconds in the two largest units that matter."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -38,7 +39,11 @@ def duration_text(seconds: float) -> str:
 
 
 def display_width(text: str) -> int:
-    """Columns of a terminal that a text takes: Chinese characters take two, combining marks none."""
+    """Return how many columns of a terminal a text takes.
+
+
+    Chinese characters take two, combining marks none.
+    """
     return sum(
         0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
         for character in text
@@ -46,17 +51,17 @@ def display_width(text: str) -> int:
 
 
 def padded_text(text: str, width: int) -> str:
-    """A text with spaces behind it up to this many columns of a terminal."""
+    """Return a text with spaces added up to a width in terminal columns."""
     return text + " " * (width - display_width(text))
 
 
 def printable_text(text: str) -> str:
-    """Text from outside, with control characters made visible, so that it cannot drive the terminal."""
+    """Return text with control characters made visible, so that it cannot control the terminal."""
     return "".join(_escaped_character(character) for character in text)
 
 
 def printable_value(value: Any) -> Any:
-    """The same of every text in a JSON value."""
+    """Apply `printable_text` to every text in a JSON value."""
     match value:
         case str():
             return value if value.isprintable() else printable_text(value)
@@ -68,7 +73,7 @@ def printable_value(value: Any) -> Any:
 
 
 def printable_json(data: bytes) -> str:
-    """JSON of the same values, with escapes for what a terminal could obey; encoders leave some of it as it is."""
+    """Escape in JSON text what a terminal could obey; encoders leave some of it."""
     text = data.decode()
     if text.isprintable():
         return text
@@ -76,6 +81,7 @@ def printable_json(data: bytes) -> str:
 
 
 def _escaped_character(character: str) -> str:
+    """Return a character, or its escape sequence if a terminal could obey it."""
     if character in "\n\t" or character.isprintable():
         return character
     return f"\\x{ord(character):02x}" if ord(character) < 256 else f"\\u{ord(character):04x}"

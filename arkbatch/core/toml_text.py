@@ -1,7 +1,8 @@
-"""Reads TOML that a person wrote: whatever is wrong with it is one kind of error with a reason in words.
+"""Reads TOML written by a person; every mistake becomes one error with a readable reason.
 
-Values that no limit, parameter or price can be are refused here: whole numbers beyond 64 bits, which JSON writers do
-not write, and nesting that is deeper than they follow.
+
+Values that no limit, parameter or price can have are refused: whole numbers beyond 64 bits, which JSON writers
+refuse, and nesting deeper than they follow.
 """
 
 import tomllib
@@ -13,11 +14,11 @@ _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**64 - 1
 
 
 class TomlError(ValueError):
-    """What is wrong, with the place where it is known."""
+    """The mistake in a TOML text, with its place where it is known."""
 
 
 def parse_toml(text: str, *, parse_float: Callable[[str], Any] = float) -> dict[str, Any]:
-    """Return the tables. Raises `TomlError`."""
+    """Return the tables of a TOML text; raises `TomlError`."""
     try:
         tables = tomllib.loads(text, parse_float=parse_float)
     except tomllib.TOMLDecodeError as error:
@@ -32,7 +33,11 @@ def parse_toml(text: str, *, parse_float: Callable[[str], Any] = float) -> dict[
 
 
 def oddity_in(value: Any) -> str:
-    """Why a value cannot be kept, "" when it can. It follows no value by recursion, since that may be what is wrong."""
+    """Return why a value cannot be kept, "" when it can.
+
+
+    It does not recurse, since the nesting itself may be too deep.
+    """
     left = [(value, 0)]
     while left:
         each, depth = left.pop()

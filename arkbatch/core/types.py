@@ -1,10 +1,11 @@
-"""The frozen types that pass between modules, and nothing that acts.
+"""The frozen types that pass between modules; they hold data and do nothing.
 
-They are `msgspec.Struct`s and not dataclasses: some six of them are made for each row, and a frozen
-slotted dataclass takes twelve times as long to build. `match` works on them all the same.
 
-Times are seconds, sizes are bytes, rates are per minute where a name says `rpm` or `tpm`. A `Usage` is a
-mapping from meter to count; absent means zero. Which meters exist is known to `endpoints` alone.
+They are `msgspec.Struct`s and not dataclasses: about six of them are made for each row, and a frozen slotted
+dataclass takes twelve times as long to build. `match` works on them as well.
+
+Times are seconds, sizes are bytes, rates are per minute where a name says `rpm` or `tpm`. A `Usage` maps meters to
+counts; an absent meter means zero. Only `protocol.endpoints` knows which meters exist.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -18,8 +19,8 @@ Usage = Mapping[str, int]
 Body = dict[str, Any]
 
 NO_USAGE: Usage = {}
-ASSUMED = "assumed"  # the meter of tokens that are counted in the others although no reply told of them
-UNCOUNTED = "uncounted"  # the meter of replies that say something and do not count their output
+ASSUMED = "assumed"  # the meter of tokens that are included in the others although no reply reported them
+UNCOUNTED = "uncounted"  # the meter of replies that have content and report no output tokens
 CONTRADICTORY = "contradictory"  # the meter of replies whose counts do not add up
 REPORTED_TICKS = "reported_usd_ticks"  # the meter of what the provider says it billed
 TICKS_PER_USD = 10**10
@@ -28,7 +29,7 @@ NO_HEADERS: Mapping[str, str] = {}
 
 
 def add_usage(*usages: Usage) -> dict[str, int]:
-    """The sum, meter by meter."""
+    """Return the sum of usages, meter by meter."""
     total: dict[str, int] = {}
     for usage in usages:
         for meter, count in usage.items():
@@ -37,13 +38,13 @@ def add_usage(*usages: Usage) -> dict[str, int]:
 
 
 def assumed_usage(usage: Usage) -> Usage:
-    """What a call that was abandoned is taken to have used, by what the same request used when it was answered."""
+    """Return the usage assumed for an abandoned call, from that of its answered twin."""
     tokens = total_tokens((usage,))
     return {**usage, ASSUMED: tokens} if tokens else NO_USAGE
 
 
 class Kind(StrEnum):
-    """Why a row or a call failed, in a word that users filter by (`retry --kind timeout,overloaded`)."""
+    """Why a row or a call failed, in a word that users filter by."""
 
     BAD_ROW = "bad_row"  # the line itself; never sent
     BAD_FILE = "bad_file"  # an image or video that the row names is missing, too large or none; never sent
@@ -68,7 +69,8 @@ class Kind(StrEnum):
 
 
 class Row(Struct, frozen=True, gc=False):
-    """One input line that can be sent.
+    """One input record that can be sent.
+
 
     number: the line's number in the file, from 1; for people
     offset: where the line begins in the uncompressed input; the same however a file is cut into shards
@@ -89,7 +91,7 @@ class Row(Struct, frozen=True, gc=False):
 
     @property
     def members(self) -> "tuple[Row, ...]":
-        """The rows that this one stands for: itself, or those of a pack."""
+        """The rows that this one stands for: itself, or the rows of a pack."""
         return (self,)
 
     @property
@@ -100,7 +102,11 @@ class Row(Struct, frozen=True, gc=False):
 
 
 class BadRow(Struct, frozen=True, gc=False):
-    """One input line that cannot be sent, and why; `text` is its beginning, for the person who mends it."""
+    """One input record that cannot be sent, and why.
+
+
+    text: the beginning of the line, for the person who fixes it
+    """
 
     number: int
     offset: int
@@ -113,14 +119,15 @@ class BadRow(Struct, frozen=True, gc=False):
 
     @property
     def members(self) -> "tuple[BadRow, ...]":
-        """Itself; a line that cannot be sent is in no pack."""
+        """The row itself; a row that cannot be sent is never in a pack."""
         return (self,)
 
 
 class Before(Struct, frozen=True, gc=False, omit_defaults=True):
-    """What one earlier record of a row had spent; a record that replaces it carries it along.
+    """What one earlier record of a row had spent; the record that replaces it repeats it.
 
-    So the journal adds up to the same, whether the replaced line is still in the file or not.
+
+    So the journal has the same sum whether the replaced line is still in the file or not.
     calls: the usage of each billed call, when there were several; at: when the record was written
     served: model and tier of each of `calls`, when one differs from those of the record
     interrupted: the row was not given up then
@@ -141,9 +148,10 @@ class Before(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Size(Struct, frozen=True, gc=False):
-    """How large a request is before anybody counted its tokens.
+    """How large a request is, before its tokens are counted.
 
-    narrow, wide: characters of one UTF-8 byte or two, and of three or four (Chinese and the like)
+
+    narrow, wide: characters of one or two UTF-8 bytes, and of three or four (such as Chinese)
     parts: images and other parts that are not text
     ceiling: the most output tokens that the request allows, None when it sets no limit
     """
@@ -157,10 +165,11 @@ class Size(Struct, frozen=True, gc=False):
 class Call(Struct, frozen=True, gc=False):
     """One HTTP request, ready to send.
 
-    client_id: the X-Client-Request-Id, derived from run, session, row and attempt
-    model: what the body asks for, since a key may be good for one model only
-    stream: the body asks for a stream, which comes back folded into one reply
-    moved: to be told the loop time at which a part of the answer came
+
+    client_id: the X-Client-Request-Id, made from run, session, row and attempt
+    model: the model that the body names, since a key may be valid for one model only
+    stream: the body asks for a stream, which is joined into one reply
+    moved: called with the loop time whenever a part of the answer arrives
     """
 
     client_id: str
@@ -174,7 +183,8 @@ class Call(Struct, frozen=True, gc=False):
 
 
 class Reply(Struct, frozen=True, gc=False):
-    """What came back, whole. `headers` has lower-case names.
+    """A complete HTTP reply; `headers` has lower-case names.
+
 
     first_token: seconds until the answer began, when it was streamed
     """
@@ -187,7 +197,7 @@ class Reply(Struct, frozen=True, gc=False):
 
 
 class Break(StrEnum):
-    """How an exchange ended without a whole reply."""
+    """How an exchange ended without a complete reply."""
 
     CONNECT = "connect"  # nothing was sent
     TIMEOUT = "timeout"  # sent; no bytes for too long
@@ -197,7 +207,11 @@ class Break(StrEnum):
 
 
 class Broken(Struct, frozen=True, gc=False):
-    """How an exchange failed. `body`: what came of a streamed answer, as JSON, where it says what was billed so far."""
+    """An exchange that failed.
+
+
+    body: what arrived of a streamed answer, as JSON, where it says what was billed so far
+    """
 
     how: Break
     detail: str
@@ -209,7 +223,7 @@ Response = Reply | Broken
 
 
 class Scope(StrEnum):
-    """What must give way before the row is tried again."""
+    """What has to wait before the row is tried again."""
 
     ROW = "row"  # only this row waits; an attempt is spent
     RATE = "rate"  # all wait: the rate is too high; no attempt is spent
@@ -218,7 +232,11 @@ class Scope(StrEnum):
 
 
 class Cause(Struct, frozen=True, gc=False):
-    """Why a call did not succeed. `code` is the service's own word, `advice` what a person can do."""
+    """Why a call did not succeed.
+
+
+    code: the service's own word; advice: what a person can do
+    """
 
     kind: Kind
     code: str
@@ -227,11 +245,12 @@ class Cause(Struct, frozen=True, gc=False):
 
 
 class Done(Struct, frozen=True, gc=False):
-    """The reply is a usable answer.
+    """Verdict: the reply is a usable answer.
 
-    goes_on: it calls tools, and the row has another call
-    body: what could be read of a reply that is not quite JSON, as JSON; None: the reply is JSON
-    oddity: what is odd about that reply, in a word
+
+    goes_on: it calls tools, and the row makes another call
+    body: the readable part of a reply that is not valid JSON, as JSON; None: the reply is JSON
+    oddity: what is unusual about that reply, in a word
     """
 
     usage: Usage
@@ -244,11 +263,13 @@ class Done(Struct, frozen=True, gc=False):
 
 
 class Again(Struct, frozen=True, gc=False):
-    """Worth another try. `after`: seconds the server asked for, None when it did not say.
+    """Verdict: the row is worth another try.
 
-    `usage` is not empty when the service billed an answer that is discarded. `most`: how many such answers a row
-    may give, when they are counted apart from its attempts. `is_time_named`: a quota returns after so many seconds,
-    so that no patience bounds the wait.
+
+    after: seconds that the server asked for, None when it did not say
+    usage: not empty when the service billed an answer that is discarded
+    most: how many such answers a row may get, when they are counted apart from its attempts
+    is_time_named: a quota returns after so many seconds, so that `patience` does not limit the wait
     """
 
     cause: Cause
@@ -262,7 +283,11 @@ class Again(Struct, frozen=True, gc=False):
 
 
 class Refused(Struct, frozen=True, gc=False):
-    """This row can never work. `is_doubtful`: perhaps no row can, which the next rows will show."""
+    """Verdict: this row can never work.
+
+
+    is_doubtful: perhaps no row can work, which the next rows will show
+    """
 
     cause: Cause
     usage: Usage = NO_USAGE
@@ -281,7 +306,7 @@ class Confirm(StrEnum):
 
 
 class Halt(Struct, frozen=True, gc=False):
-    """No row can work until someone acts; `cause.advice` says who and what."""
+    """Verdict: no row can work until someone acts; `cause.advice` says who and how."""
 
     cause: Cause
     confirm: Confirm = Confirm.NOTHING
@@ -291,23 +316,24 @@ Verdict = Done | Again | Refused | Halt
 
 
 class CallResult(Struct, frozen=True, gc=False):
-    """How one call ended: what came back, and what that means."""
+    """How one call ended: what came back, and its verdict."""
 
     response: Response
     verdict: Verdict
 
     @property
     def usage(self) -> Usage:
-        """What the call billed, empty where nothing tells."""
+        """What the call billed, empty where nothing says so."""
         return NO_USAGE if isinstance(self.verdict, Halt) else self.verdict.usage
 
 
 class Attempt(Struct, frozen=True, gc=False, omit_defaults=True):
-    """One call as the record keeps it. `verdict` is "done", "tools" (it called some), "outrun" (another was quicker) or
-    the kind of its cause.
+    """One call as the record keeps it.
 
-    tokens: what it billed, unless its answer is the row's; model, service_tier: what that answer named
-    after: seconds from when the row's first call was sent to when this one was
+
+    verdict: "done", "tools" (it called some), "outrun" (another call was faster) or the kind of its cause
+    tokens: what it billed, unless its answer is the row's; model, service_tier: those that the answer named
+    after: seconds from the row's first call to this one
     """
 
     id: str
@@ -323,10 +349,12 @@ class Attempt(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Success(Struct, frozen=True, gc=False):
-    """How a row ended well. `usage` is over every billed attempt; `discarded` is the part discarded.
+    """A row that ended well.
 
-    Both speak of this session; what earlier ones spent stands in `row.before`. `messages`: what the last call sent,
-    when the model had called tools before. `oddity`: as in `Done`.
+
+    usage: of every billed attempt in this session; discarded: the part of it that bought discarded answers
+    What earlier sessions spent is in `row.before`. `messages`: what the last call sent, when the model had called tools
+    before. `oddity`: as in `Done`.
     """
 
     row: Row
@@ -344,9 +372,11 @@ class Success(Struct, frozen=True, gc=False):
 
 
 class Failure(Struct, frozen=True, gc=False):
-    """How a row was given up. `reply` is the last whole one, if any came; all of `usage` is discarded.
+    """A row that was given up; all of its usage is discarded.
 
-    interrupted: it was not given up: the run was stopped between two of its calls, of which the first was billed
+
+    reply: the last complete one, if any came
+    interrupted: the run was stopped between two calls of the row, of which the first was billed; it was not given up
     """
 
     row: Row | BadRow
@@ -366,5 +396,5 @@ Outcome = Success | Failure
 
 
 def total_tokens(usages: Iterable[Usage]) -> int:
-    """Input and output tokens together, which is what a tokens-per-minute limit counts."""
+    """Return input and output tokens together, as a tokens-per-minute limit counts them."""
     return sum(usage.get("input", 0) + usage.get("output", 0) for usage in usages)
