@@ -1,7 +1,8 @@
-"""What a job will take: its rows are sized, a few of them may be sent, and `core.sampling` does the arithmetic.
+"""Builds the estimate of a job from the sizes of its rows and a measured sample.
 
-Rows are grouped by endpoint and model, since each has prices of its own. The same rows are priced on the other lane as
-well, where it has a price: the batch lane beside the online one, and the other way round.
+
+Rows are grouped by endpoint and model, since each has its own prices. The same rows are also priced on the other lane
+where that has a price: batch for online rows, and the other way round. `estimate.forecast` does the arithmetic.
 """
 
 from collections.abc import Mapping
@@ -37,9 +38,10 @@ NOTHING_BILLED = Unknown("no price list of Ark has it, and its replies count no 
 
 
 class Forecast(Struct, frozen=True):
-    """The estimate of one endpoint's and model's rows on its own lane, and on the other one where that has a price.
+    """The estimate of one endpoint and model, on its own lane and on the other one.
 
-    lane, other_lane: online or batch
+
+    lane, other_lane: online or batch; other: None where the other lane has no price
     """
 
     endpoint: str
@@ -53,7 +55,8 @@ class Forecast(Struct, frozen=True):
 class Question(Struct, frozen=True):
     """What all estimates of one job have in common.
 
-    records: what was sent of it; None when nothing was, or when that is not to be looked at
+
+    records: what was sent of it; None when nothing was, or when it is ignored
     seed: the same for each question about a run
     """
 
@@ -64,17 +67,17 @@ class Question(Struct, frozen=True):
 
 
 def make_forecasts(question: Question, kinds: Mapping[Kind, Inputs]) -> list[Forecast]:
-    """For each kind of row in the input."""
+    """Return a forecast for each kind of row in the input."""
     return [_make_forecast(question, kind, inputs) for kind, inputs in kinds.items()]
 
 
 def bills_of(job: Job, kind: Kind) -> dict[str, Bill]:
-    """Where records of this kind are added up: as what they are, and as rows of the other lane."""
+    """Return bills for the records of a kind: on its own lane, and on the other one."""
     return {endpoint: Bill(Pricer(book_of_job(job)), job.model) for endpoint in (kind[0], _other_lane(kind[0]))}
 
 
 def _other_lane(endpoint: str) -> str:
-    """The same API on the other lane."""
+    """Return the same API on the other lane."""
     return online_name(endpoint) if lane_of(endpoint) == BATCH else batch_name(endpoint)
 
 
@@ -99,7 +102,7 @@ def _make_forecast(question: Question, kind: Kind, inputs: Inputs) -> Forecast:
 
 
 def _estimate_rows(question: Question, kind: Kind, inputs: Inputs, endpoint: str, tariff: Tariff | Unknown) -> Estimate:
-    """The rows of this kind, priced as if they were sent to this endpoint."""
+    """Estimate the rows of this kind, priced as if they were sent to this endpoint."""
     price, ceiling = _price_functions(tariff, question.now)
     if question.job.functions and online_name(endpoint) == "chat":
         ceiling = _in_rounds
@@ -116,7 +119,11 @@ def _estimate_rows(question: Question, kind: Kind, inputs: Inputs, endpoint: str
 
 
 def _measured_and_left(records: MeasuredRecords | None, inputs: Inputs) -> tuple[list[Measured], Sizes]:
-    """The sample, and the rows that are left: input is expected of both as the sample's turned out to be."""
+    """Return the sample, and the sizes of the rows that are left.
+
+
+    Guessed input tokens of both are corrected by what the sample measured.
+    """
     went_of = {} if records is None else records.sampled
     found = [(sent, went_of[sent.number]) for sent in inputs.sample if sent.number in went_of]
     told = [(sent.tokens, went.usage["input"]) for sent, went in found if went.usage.get("input")]
@@ -126,7 +133,7 @@ def _measured_and_left(records: MeasuredRecords | None, inputs: Inputs) -> tuple
 
 
 def _in_rounds(given: int, answered: int) -> Unknown:
-    """The ceiling of a row whose model may call tools."""
+    """Return why a row whose model may call tools has no ceiling."""
     del given, answered
     return Unknown("tools are called in rounds, each of which is a call")
 

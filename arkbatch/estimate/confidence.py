@@ -1,4 +1,5 @@
-"""What a small sample says about a mean and about a growth: arithmetic on floats, far from rows and money.
+"""Statistics of a small sample: bounds of a mean, growth and a fitted line.
+
 
 Whatever the distribution, the n values of a sample cut it into n + 1 parts whose shares are spread like those of a
 stick broken at n random places (Wilks, Ann. Math. Stat. 12, 1941). So shares are drawn, each part is taken at its
@@ -10,28 +11,32 @@ from collections.abc import Callable, Sequence
 from math import log, sqrt
 from typing import NamedTuple
 
-ENOUGH = 5  # below that, no bound is worth its name
+ENOUGH = 5  # with fewer values no bound is reliable
 DRAWS = 1000
 MISSED = 0.05  # on each side
 Z = 1.959964  # of the normal distribution, 95 % in the middle
 
 
 class Bounds(NamedTuple):
-    """Of a mean; the truth is below `low` in one case of twenty, and above `high` in another one."""
+    """Bounds of a mean: the truth is below `low` with 5 %, and above `high` with 5 % probability."""
 
     low: float
     high: float
 
 
 class SampleWeights:
-    """Drawn once for a sample of n values, and used for each thing that was measured of it."""
+    """Random weights for a sample of n values, drawn once and used for each measured quantity."""
 
     def __init__(self, n: int, chance: Callable[[], float], draws: int = DRAWS) -> None:
-        """Of `chance`, evenly from [0, 1)."""
+        """Draw the weights; `chance` returns numbers evenly from [0, 1)."""
         self._draws = [_broken_stick(n + 1, chance) for _ in range(draws)]
 
     def mean_bounds(self, values: Sequence[float], least: float, most: float) -> Bounds:
-        """Of the mean behind the values. least, most: what a value outside of the sample's can be."""
+        """Return bounds of the mean behind the values.
+
+
+        least, most: the limits of what a value outside of the sample can be
+        """
         ordered = sorted(values)
         below, above = [min(least, ordered[0]), *ordered], [*ordered, max(most, ordered[-1])]
         return Bounds(self._weighted_quantile(below, MISSED), self._weighted_quantile(above, 1 - MISSED))
@@ -48,7 +53,11 @@ def _broken_stick(parts: int, chance: Callable[[], float]) -> list[float]:
 
 
 def student_t_limit(freedom: int) -> float:
-    """The 97.5 % point of Student's t, by its expansion in 1/freedom; right to 1 % from 4 on."""
+    """Return the 97.5 % point of Student's t.
+
+
+    It is computed by its expansion in 1/freedom, which is right to 1 % from 4 on.
+    """
     first = (Z**3 + Z) / 4
     second = (5 * Z**5 + 16 * Z**3 + 3 * Z) / 96
     third = (3 * Z**7 + 19 * Z**5 + 17 * Z**3 - 15 * Z) / 384
@@ -56,9 +65,11 @@ def student_t_limit(freedom: int) -> float:
 
 
 def growth_power(pairs: Sequence[tuple[float, float]]) -> float:
-    """The power g, 0 to 1, by which y grows as x ** g; 0 unless the pairs show more than chance would.
+    """Return the power g, 0 to 1, by which y grows as x ** g.
 
-    0 is a label, whose length does not depend on the text, 1 a translation.
+
+    0 fits a label, whose length does not depend on the text, 1 a translation. It is 0 unless the pairs show more growth
+    than chance would.
     """
     logs = [(log(x), log(y)) for x, y in pairs if x > 0 and y > 0]
     n = len(logs)
@@ -74,9 +85,12 @@ def growth_power(pairs: Sequence[tuple[float, float]]) -> float:
 
 
 def fit_line(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """The start and the slope, neither negative, by which y follows x, all of which are above 0.
+    """Return start and slope, neither negative, of the line by which y follows x.
 
-    Least squares of the relative errors: a long text may be off by more tokens than a short one.
+
+    It minimises the squares of the relative errors: a long text may be off by more tokens than a short one. Every x
+    must
+    be above 0.
     """
     weights = [1 / (x + y) ** 2 for x, y in pairs]
     whole = sum(weights)

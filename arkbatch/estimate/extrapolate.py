@@ -1,8 +1,9 @@
-"""What a set of rows takes when all of them answer like one measured row: the step from a sample to a job.
+"""Computes what a set of rows takes if all of them answer like one measured row.
 
-Each row's input is counted by its own size, its answer as long as the measured one (longer for a larger row where the
-sample shows that), and it is priced by its own lengths: no average is ever pushed through the edge of a price tier,
-where it is wrong. Which of these totals to believe is for `sampling` to say.
+
+Each row's input is counted by its own size. Its answer is as long as the measured one, or longer for a larger row
+where the sample shows growth. It is priced by its own lengths: an average could cross the edge of a price tier, where
+it would be wrong. `estimate.forecast` decides which of these totals to believe.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,9 +31,10 @@ LEAST_BEYOND = 0.45
 
 
 class Measured(Struct, frozen=True):
-    """One row that was sent: what its answering call used and how long that took.
+    """One row that was sent: what its answering call used, and how long that took.
 
-    tokens: how much input its size lets expect
+
+    tokens: the input tokens expected from its size
     ceiling: the most output that it allowed, None for no limit
     usage: empty for a row that failed without a bill
     """
@@ -44,7 +46,11 @@ class Measured(Struct, frozen=True):
 
 
 class Totals(NamedTuple):
-    """What rows take together, or the squares of what each takes. `slot_seconds`: of all calls, added."""
+    """What rows take together, or the squares of what each takes.
+
+
+    slot_seconds: the durations of all calls, added
+    """
 
     input: float
     output: float
@@ -57,7 +63,7 @@ NOTHING = Totals(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 class Prices:
-    """Prices many imagined requests, and remembers the first that has none."""
+    """Prices many imagined requests, and remembers the first that has no price."""
 
     def __init__(self, price: Price) -> None:
         self._price = price
@@ -78,11 +84,14 @@ class Prices:
 
 
 class Extrapolation:
-    """Rows, and a sample of measured ones to liken them to.
+    """Rows, and the sample of measured rows that they are compared with.
 
-    The sample is estimated in the same way and compared with what it really took; where they differ by more than
-    chance would, that factor is applied to all. It removes what a size does not tell: short rows that answer less for
-    their size than long ones would count too much.
+
+    The sample is estimated in the same way and compared with what it really took. Where the two differ by more than
+    chance
+    would explain, that factor is applied to all rows. This corrects what a size does not show: short rows that answer
+    less
+    for their size than long ones would count too much.
     """
 
     def __init__(self, sizes: Sizes, sample: Sequence[Measured], prices: Prices) -> None:
@@ -100,13 +109,14 @@ class Extrapolation:
         self._each = [self._raw_sums(sizes, one) for one in sample]
 
     def totals_by_measured_row(self) -> list[Totals]:
-        """For each measured row, what all rows take that behave like it."""
+        """Return for each measured row what all rows take that behave like it."""
         return [self._correct_totals(sums) for sums, _ in self._each]
 
     def sum_widening(self) -> Totals:
-        """How much wider the bounds of a sum are than those of a mean, since which rows are left is chance as well.
+        """Return how much wider the bounds of a sum are than those of a mean.
 
-        A few large rows weigh more in a sum than many small ones: counted are as many equal rows as vary as much.
+
+        Which rows are left is random as well, and a few large rows weigh more in a sum than many small ones.
         """
         answered = [both for both, one in zip(self._each, self._sample, strict=True) if one.usage]
         both = _mean_totals([sums for sums, _ in answered]), _mean_totals([squares for _, squares in answered])
@@ -114,17 +124,21 @@ class Extrapolation:
         return Totals(*(sqrt(1 + n * square / whole**2) if whole else 1.0 for whole, square in zip(*both, strict=True)))
 
     def totals_beyond_sample(self) -> Totals:
-        """What all rows take whose answers are longer than any of the sample's, by what its spread lets expect."""
+        """Return what all rows take if their answers are longer than any in the sample.
+
+
+        The spread of the sample decides how much longer.
+        """
         longest = max((one for one in self._sample if one.usage), key=self._length_excess)
         spread = max(BEYOND * self._length_spread(), LEAST_BEYOND)
         return _mean_totals([self._totals_like(self._sizes, longest, exp(spread * way)) for way in TAIL])
 
     def most_given(self, predicted: float) -> float:
-        """The most input that a row may have of which its size lets expect so much."""
+        """Return the most input tokens that a row of this expected size may have."""
         return predicted * max(one.usage.get("input", 0) / max(one.tokens, 1.0) for one in self._sample)
 
     def _length_excess(self, one: Measured) -> float:
-        """How long an answer is for its row's size, on a log scale."""
+        """Return how long an answer is for its row's size, on a log scale."""
         return log(max(one.usage.get("output", 0), 0.5)) - self.exponent * log(max(one.tokens, 1.0))
 
     def _length_spread(self) -> float:
@@ -135,20 +149,20 @@ class Extrapolation:
         return sqrt(sum((each - mean) ** 2 for each in found) / (len(found) - 1))
 
     def _predicted_totals(self, row: Measured) -> Totals:
-        """What this row would be taken for, if only its size were known."""
+        """Return the totals that this row would get if only its size were known."""
         alone = Sizes()
         alone.add(row.tokens, row.ceiling)
         return _mean_totals([self._totals_like(alone, one) for one in self._sample])
 
     def _totals_like(self, sizes: Sizes, one: Measured, stretched: float = 1.0) -> Totals:
-        """What these rows take, each with an answer like this one, stretched by a factor."""
+        """Return what these rows take, each with an answer like this one, stretched by a factor."""
         return self._correct_totals(self._raw_sums(sizes, one, stretched)[0])
 
     def _correct_totals(self, sums: Totals) -> Totals:
         return Totals(*map(float.__mul__, sums, self._factors))
 
     def _raw_sums(self, sizes: Sizes, one: Measured, stretched: float = 1.0) -> tuple[Totals, Totals]:
-        """As they are before they are compared with the truth: the sums, and the sums of squares."""
+        """Return the uncorrected sums, and the sums of squares."""
         sums, squares = [0.0] * len(Totals._fields), [0.0] * len(Totals._fields)
         own, output = max(one.tokens, 1.0), one.usage.get("output", 0)
         for group in sizes.size_groups() if one.usage else ():
@@ -164,7 +178,7 @@ class Extrapolation:
 
 
 def _size_class(one: Measured) -> tuple[int, int | None]:
-    """Rows within 2 % of each other's size are the same to an estimate."""
+    """Return the class of a row; sizes within 2 % of each other are equal to an estimate."""
     return round(log(max(one.tokens, 1.0)) * 50), one.ceiling
 
 
@@ -181,7 +195,7 @@ def _mean_totals(totals: Sequence[Totals]) -> Totals:
 
 
 def _correction_factor(real: Sequence[float], imagined: Sequence[float]) -> float:
-    """By what the sample took more than was imagined of it; 1 unless it is more than chance would."""
+    """Return by what factor the sample took more than predicted; 1 if chance explains it."""
     n, more = len(real), [one - other for one, other in zip(real, imagined, strict=True)]
     if n < ENOUGH or not sum(imagined):
         return 1.0
@@ -198,7 +212,11 @@ def _measured_totals(usage: Usage, seconds: float, prices: Prices) -> Totals:
 
 
 def _scale_usage(usage: Usage, larger: float, longer: float) -> dict[str, int]:
-    """The usage of a row so many times larger, with an answer so many times longer. No part outgrows its whole."""
+    """Return the usage of a row `larger` times as large, with an answer `longer` times as long.
+
+
+    No part outgrows its whole.
+    """
     scaled = {meter: int(count * (longer if meter in OUTPUT_SIDE else larger)) for meter, count in usage.items()}
     scaled["input"] = round(usage.get("input", 0) * larger)
     scaled["output"] = round(usage.get("output", 0) * longer)

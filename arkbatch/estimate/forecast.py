@@ -1,14 +1,14 @@
-"""What a run will take in tokens, money and time, from the sizes of its rows and a measured few of them.
+"""Forecasts tokens, money and time of a run from row sizes and a measured sample.
 
-What is recorded counts as it is. The rows that are left are counted as if they answered like each measured row in
-turn (`alike`); the mean of these totals is the expectation, and `bounds` says how far off it may be. A row that
-failed counts as one that takes nothing. Of rows that the sample did not meet, the low bound takes them to cost nothing
-and the high bound to be longer than the longest one met, by what the spread of the sample lets expect. Where each
-row has a limit to its answer there is a second high bound, for which they are as long as they may be: it holds
-whatever they are, unless the model passes its limits.
 
-What tokens cost is passed in. A run's own overheads (calls that are repeated, waiting
-out an overload) are not counted.
+Recorded rows count as they are. The rows that are left are counted as if they answered like each measured row in turn
+(`estimate.extrapolate`); the mean of these totals is the expectation, and `estimate.confidence` says how far off it
+may be. A failed row counts as one that takes nothing. For rows unlike any in the sample, the low bound assumes no
+cost, and the high bound assumes answers longer than the longest one measured, by the spread of the sample. Where each
+row limits its answer there is a second high bound, for which answers are as long as allowed: it holds in any case,
+unless the model exceeds its limits.
+
+The prices of tokens are passed in. Overheads of a run (repeated calls, waiting out an overload) are not counted.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -31,7 +31,7 @@ GUESS_FACTOR = 1.6  # rules by characters were seen 56 % off, on text full of di
 
 
 class Range(Struct, frozen=True):
-    """None: not known."""
+    """A likely value with its bounds; None: not known."""
 
     low: float | None
     expected: float | None
@@ -39,7 +39,7 @@ class Range(Struct, frozen=True):
 
 
 class RunPace(Struct, frozen=True):
-    """What holds the run back: calls at once; requests and tokens a minute, None for no limit."""
+    """What limits the speed of the run: concurrency; requests and tokens per minute, None for no limit."""
 
     concurrency: int
     rpm: float | None = None
@@ -49,7 +49,7 @@ class RunPace(Struct, frozen=True):
 
 
 class Recorded(Struct, frozen=True):
-    """Rows that have a record, and what they took."""
+    """The rows that have a record, and what they took."""
 
     rows: int = 0
     input: int = 0
@@ -58,10 +58,11 @@ class Recorded(Struct, frozen=True):
 
 
 class Estimate(Struct, frozen=True):
-    """Tokens, seconds, and money in `currency`. Seconds are those still to come, all else is of the whole run.
+    """The estimated tokens, seconds and money of the whole run; seconds are those still to come.
 
-    cost: the reason, when it cannot be known
-    surely: passed in one case of twenty at most, however long the answers are that the sample did not meet
+
+    cost: the reason, when it cannot be known; it is in `currency`
+    surely: exceeded with 5 % probability at most, however long answers outside of the sample are
     ceiling: the most it can cost when each row answers as long as it may
     at_most: the prices themselves are upper bounds
     """
@@ -90,7 +91,11 @@ def from_sample(
     pace: RunPace,
     chance: Callable[[], float],
 ) -> Estimate:
-    """The estimate once the sample was answered, which is part of what is recorded. One row at least succeeded."""
+    """Return the estimate after the sample was answered; at least one of its rows succeeded.
+
+
+    The sample is part of what is recorded.
+    """
     prices, spent = Prices(price), recorded.cost
     alike = Extrapolation(left, sample, prices)
     likely, longest = alike.totals_by_measured_row(), alike.totals_beyond_sample()
@@ -116,17 +121,21 @@ def from_sample(
 
 
 def _fewest_input_tokens(guessed: float) -> float:
-    """The fewest input tokens of a request for which so many were guessed."""
+    """Return the fewest input tokens of a request for which so many were guessed."""
     return max(guessed / GUESS_FACTOR, 1.0)
 
 
 def _most_input_tokens(guessed: float) -> float:
-    """The most of them."""
+    """Return the most input tokens of a request for which so many were guessed."""
     return guessed * GUESS_FACTOR
 
 
 def without_sample(sizes: Sizes, price: Price, ceiling: Ceiling, pace: RunPace) -> Estimate:
-    """What can be said before anything is sent: input by the rule, and the ceiling. No answer's length is expected."""
+    """Return the estimate before anything is sent: input by rule, and the ceiling.
+
+
+    No length of answers is expected.
+    """
     groups, prices = list(sizes.size_groups()), Prices(price)
     given = Range(
         sum(group.rows * _fewest_input_tokens(group.tokens) for group in groups),
@@ -159,7 +168,7 @@ def without_sample(sizes: Sizes, price: Price, ceiling: Ceiling, pace: RunPace) 
 
 
 def _total_range(shares: SampleWeights | None, likely: Sequence[float], most: float, wider: float) -> Range:
-    """Of what the rows that are left take together, from what they would take in the way of each sampled one."""
+    """Return the range of what the remaining rows take, from the totals by sampled row."""
     mean = sum(likely) / len(likely)
     if shares is None:
         return Range(None, mean, None)
@@ -186,7 +195,11 @@ def _method_text(sampled: int, rows: int) -> str:
 
 
 def combined_cost(estimates: Sequence[Estimate]) -> Range | None:
-    """The cost of several kinds of rows, None where one is unknown. Their errors are independent of each other."""
+    """Return the cost of several kinds of rows, None where one is unknown.
+
+
+    Their errors are independent of each other.
+    """
     ranges = [each.cost for each in estimates if isinstance(each.cost, Range)]
     if len(ranges) < len(estimates) or len({each.currency for each in estimates}) > 1:
         return None
@@ -219,9 +232,12 @@ def _total_ceiling(groups: Iterable[SizeGroup], ceiling: Ceiling, larger: Callab
 
 
 def _time_range(rows: int, tokens: tuple[Range, Range, Range], slots: Range, pace: RunPace) -> Range:
-    """The tightest of the limits decides; with no sample the concurrency cannot be counted, and is not.
+    """Return the time, which the tightest limit decides.
 
-    tokens: of input, of output, and of both
+
+    Without a sample the time that the concurrency needs is not known, and not counted. tokens: of input, of output, and
+    of
+    both
     """
     limits = (pace.input_tpm, pace.output_tpm, pace.tpm)
 

@@ -1,4 +1,8 @@
-"""The rows of a job as an estimate sees them: their sizes by kind, guessed from characters, the sample kept apart."""
+"""Counts the rows of a job by kind and size, with tokens guessed from characters.
+
+
+The rows of the sample are kept apart.
+"""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -17,7 +21,7 @@ from arkbatch.rows.source import reader_of, source_of
 
 
 def readable_rows(job: Job, first: int | None = None) -> Iterator[Row]:
-    """The rows that can be sent, in order."""
+    """Yield the rows that can be sent, in order."""
     source = source_of(job)
     reader = reader_of(job, source)
     found = (reader.read(*record) for record in islice(source.records(), first or job.row_limit))
@@ -33,7 +37,11 @@ def guess_input_tokens(row: Row) -> float:
 
 
 def sample_of(job: Job, run_id: str, count: int) -> list[Row]:
-    """The rows to measure: of each kind, spread over its sizes and over the file. A run has the same each time."""
+    """Choose the rows to measure: of each kind, spread over its sizes and over the file.
+
+
+    The choice is the same each time for one run.
+    """
     strata, again = Strata(), Strata()
     for row in readable_rows(job):
         strata.add(kind_of(row), guess_input_tokens(row))
@@ -42,13 +50,13 @@ def sample_of(job: Job, run_id: str, count: int) -> list[Row]:
 
 
 class Numbers(Protocol):
-    """Of rows; a ledger is one."""
+    """A set of row numbers; a ledger is one."""
 
     def __contains__(self, row: int, /) -> bool: ...
 
 
 class Sent(Struct, frozen=True):
-    """A row of the sample: the input tokens guessed from its characters, and the most output that it allows."""
+    """A row of the sample: its guessed input tokens, and the most output that it allows."""
 
     number: int
     tokens: float
@@ -57,6 +65,7 @@ class Sent(Struct, frozen=True):
 
 class Inputs(Struct):
     """The rows of one kind.
+
 
     unrecorded: the sizes of the rows without a record; sample: the rows that were sent for the estimate
     """
@@ -74,14 +83,19 @@ class Inputs(Struct):
             self.unrecorded.add(tokens, size.ceiling)
 
     def sizes_left(self, start: float, slope: float) -> Sizes:
-        """The rows without a record, by their expected input: `start` for each request, and `slope` for each token."""
+        """Return the sizes of the rows without a record, by their expected input.
+
+
+        start: tokens of each request; slope: tokens per guessed token
+        """
         left = Sizes()
         left.add_all(self.unrecorded, start, slope)
         return left
 
 
 class RowKinds:
-    """All rows of a job.
+    """The kinds of rows of a job.
+
 
     sample: those that were sent for the estimate; recorded: all that have a record
     """
@@ -91,19 +105,27 @@ class RowKinds:
         self.found: dict[Kind, Inputs] = {}
 
     def rows_to_size(self, rows: Iterator[Row]) -> Iterator[Row]:
-        """The rows whose tokens matter: a record tells those of the others. Each kind is noted as it comes."""
+        """Yield the rows whose tokens are needed, and note each kind.
+
+
+        For the other rows a record has the tokens.
+        """
         for row in rows:
             self.found.setdefault(kind_of(row), Inputs())
             if row.number in self._sample or row.number not in self._recorded:
                 yield row
 
     def add(self, row: Row) -> None:
-        """Count one of the wanted rows."""
+        """Count one of the rows that `rows_to_size` yields."""
         self.found[kind_of(row)].add(row, sent=row.number in self._sample, recorded=row.number in self._recorded)
 
 
 def by_kind(job: Job, sample: Numbers = (), recorded: Numbers = (), first: int | None = None) -> dict[Kind, Inputs]:
-    """All rows of a job, their tokens guessed. `first`: look at no more rows than these."""
+    """Count all rows of a job by kind, with guessed tokens.
+
+
+    first: read no more rows than these
+    """
     kinds = RowKinds(sample, recorded)
     for row in kinds.rows_to_size(readable_rows(job, first)):
         kinds.add(row)

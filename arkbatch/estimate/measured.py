@@ -1,7 +1,8 @@
-"""What the records of a run tell an estimate: what each kind of row has taken so far, and how its sampled rows went.
+"""Reads from a run's records what each kind of row has taken, and how its sample went.
 
-All records are read once, in constant memory but for one bit a row and the sample. Kinds of rows are told apart by
-what was asked (endpoint and model), since that is all that is known of the rows which have no record yet.
+
+All records are read once, in constant memory but for one bit a row and the sample. A kind is the endpoint and model
+that were asked for, since nothing else is known of rows without a record.
 """
 
 from collections.abc import Callable, Collection
@@ -24,7 +25,11 @@ Kind = tuple[str, str]  # endpoint and model, as asked
 
 
 class SampledOutcome(Struct, frozen=True):
-    """How one row went. `usage`: of its answer, or of the calls that were billed in vain; `seconds`: of one call."""
+    """How one row of the sample went.
+
+
+    usage: of its answer, or of the calls that were billed without one; seconds: of one call
+    """
 
     usage: Usage
     seconds: float
@@ -32,7 +37,7 @@ class SampledOutcome(Struct, frozen=True):
 
 
 class Sums(Struct):
-    """What the rows of one kind have taken. `bills`: by endpoint, on which lane they are to be priced."""
+    """What the rows of one kind have taken; `bills`: by endpoint, for each lane to price."""
 
     bills: dict[str, Bill]
     rows: int = 0
@@ -44,7 +49,7 @@ class Sums(Struct):
             bill.add(replace(spent, endpoint=endpoint))
 
     def recorded_on(self, endpoint: str) -> Recorded:
-        """As if they had been sent to this endpoint, which is the own one or that of another lane."""
+        """Return these rows as if they had been sent to this endpoint or its other lane."""
         bill = self.bills[endpoint]
         money = bill.cost()
         cost: float | Unknown = float(sum(money.amounts.values()))
@@ -54,7 +59,11 @@ class Sums(Struct):
 
 
 class MeasuredRecords(Struct):
-    """ledger: knows which rows have a record; sampled: how the rows of the sample went, by number."""
+    """The records of a run, as an estimate needs them.
+
+
+    ledger: knows which rows have a record; sampled: how the rows of the sample went, by number
+    """
 
     ledger: Ledger = field(default_factory=Ledger)
     kinds: dict[Kind, Sums] = field(default_factory=dict)
@@ -71,7 +80,11 @@ _decode = msgspec.json.Decoder(_Entry).decode
 def read_records(
     run_dir: str, model: str, sample: Collection[int], bills_of: Callable[[Kind], dict[str, Bill]]
 ) -> MeasuredRecords:
-    """model: the job's own, which rows asked for whose record does not say."""
+    """Read the records of a run.
+
+
+    model: the job's own, for records that do not say which model was asked for
+    """
     found, directory = MeasuredRecords(), RunDirectory(Path(run_dir))
     for name in (FAILURES, RESULTS):
         for entry in read_entries(directory / name, 0, _decode):
@@ -92,7 +105,11 @@ def _add_entry(found: MeasuredRecords, entry: _Entry, kind: Kind, bills_of: Call
 
 
 def _sampled_outcome(entry: _Entry) -> SampledOutcome:
-    """A row's whole bill where it failed, the answering call's where it did not: other calls are no matter of size."""
+    """Return a failed row's whole bill, or the bill of the call that answered the row.
+
+
+    Calls that were repeated do not depend on the row's size.
+    """
     answered, usage = entry.error is None, entry.usage
     if answered and entry.discarded:
         usage = {meter: count - entry.discarded.get(meter, 0) for meter, count in usage.items()}

@@ -1,7 +1,8 @@
-"""The rows of an input by size: how many there are of each, and which to measure.
+"""Counts rows by size, and chooses which of them to measure.
 
-Rows are remembered as counts, by tokens 4 % apart, so that ten million of them take no memory. How a row's tokens are
-counted, or guessed, is not known here.
+
+Rows are kept as counts, in steps of 4 % in tokens, so that ten million of them take little memory. The caller counts
+or guesses the tokens of a row.
 """
 
 from collections.abc import Callable, Hashable, Iterator
@@ -14,7 +15,7 @@ WIDTH = log(1.5)  # of a stratum
 
 
 class SizeGroup(NamedTuple):
-    """Rows of about one size: the mean of their input tokens, and of their ceilings."""
+    """Rows of about one size: their number, the mean input tokens, and the mean ceiling."""
 
     rows: int
     tokens: float
@@ -46,13 +47,13 @@ class Sizes:
             yield SizeGroup(int(count), tokens / count, None if ceilings < 0 else ceil(ceiling / count))
 
     def add_all(self, others: "Sizes", start: float = 0.0, slope: float = 1.0) -> None:
-        """The rows of others, their tokens moved along a line."""
+        """Add the rows of others, with tokens mapped to `start + slope * tokens`."""
         for rows, tokens, ceiling in others.size_groups():
             self.add(start + slope * tokens, ceiling, rows)
 
 
 class RowPlace(NamedTuple):
-    """One row among those of its kind and of about its size, counted from 0 in the order of the file."""
+    """A row by its index among rows of its kind and size, in file order from 0."""
 
     kind: Hashable
     size: int
@@ -60,13 +61,13 @@ class RowPlace(NamedTuple):
 
 
 class Strata:
-    """Rows counted by kind and size, so that a few can be chosen that stand for all of them."""
+    """Rows counted by kind and size, to choose a few that represent all."""
 
     def __init__(self) -> None:
         self._kinds: dict[Hashable, dict[int, int]] = {}
 
     def add(self, kind: Hashable, tokens: float) -> RowPlace:
-        """Count a row. The same rows in the same order have the same places."""
+        """Count a row; the same rows in the same order get the same places."""
         counts = self._kinds.setdefault(kind, {})
         stratum = int(log(max(tokens, 1.0)) / WIDTH)
         number = counts.get(stratum, 0)
@@ -74,10 +75,13 @@ class Strata:
         return RowPlace(kind, stratum, number)
 
     def choose_rows(self, count: int, chance: Callable[[], float]) -> set[RowPlace]:
-        """One row by chance from each of equal stretches of the rows, in order of their sizes and then of the file.
+        """Choose one random row from each of equal stretches of the rows, ordered by size.
 
-        Each kind has its own stretches. Half of the sample is dealt out evenly among the kinds, half by their rows.
-        chance: a number from 0 to below 1 at each call
+
+        Rows of a size are in file order. Each kind has its own stretches. Half of the sample is divided evenly among
+        the kinds,
+        half by their rows.
+        chance: returns a number from 0 to below 1 at each call
         """
         rows = {kind: sum(counts.values()) for kind, counts in self._kinds.items()}
         chosen: set[RowPlace] = set()
@@ -97,7 +101,11 @@ class Strata:
 
 
 def _deal_sample(rows: dict[Hashable, int], count: int) -> dict[Hashable, int]:
-    """How much of a sample each kind has; never more than its rows, and all of `count` if there are so many."""
+    """Return how much of the sample each kind gets, at most its rows.
+
+
+    All of `count` is given out if there are so many rows.
+    """
     total, dealt = sum(rows.values()), dict.fromkeys(rows, 0)
     wanted = {kind: count / 2 / len(rows) + count / 2 * many / total for kind, many in rows.items()}
     for _ in range(min(count, total)):

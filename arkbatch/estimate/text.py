@@ -1,4 +1,4 @@
-"""What `estimate` prints, and the line of it at the beginning of `run`."""
+"""The output of `estimate`, and the line of an estimate at the beginning of `run`."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -24,7 +24,11 @@ def forecasts_text(found: list[Forecast], next_command: str) -> str:
 
 
 def forecast_line(job: Job, path: str, rows: int, now: float) -> str:
-    """One line before the first call, from the first rows alone, so that a large input does not wait for it."""
+    """Return one line before the first call.
+
+
+    It looks at the first rows alone, so that a large input does not delay the run.
+    """
     looked = min(rows, LOOKED_AT)
     job = replace(job, input=path)
     found = make_forecasts(Question(job, datetime.fromtimestamp(now, UTC)), by_kind(job, first=looked))
@@ -70,7 +74,7 @@ def _forecast_text(forecast: Forecast) -> str:
 
 
 def _ceiling_lines(estimate: Estimate) -> list[str]:
-    """What high does not say: what may lie above it, and what cannot be passed."""
+    """Return what may lie above the high bound, and what cannot be exceeded."""
     guessed = estimate.sampled >= ENOUGH and estimate.recorded < estimate.rows
     said: list[str] = []
     if estimate.output.high == 0:
@@ -93,7 +97,7 @@ def _ceiling_lines(estimate: Estimate) -> list[str]:
 
 
 def _sum_lines(found: list[Forecast]) -> list[str]:
-    """The sum, where there are several kinds of rows."""
+    """Return the sum, where there are several kinds of rows."""
     whole = combined_cost([each.estimate for each in found]) if len(found) > 1 else None
     if whole is None:
         return []

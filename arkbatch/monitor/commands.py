@@ -1,7 +1,8 @@
-"""What a person may tell a running session, and what it answers: the words, and the lines that carry them.
+"""The commands that `arkbatch ctl` sends to a running session, and the replies.
 
-One JSON line goes each way. Whoever reads one trusts nothing: it is bounded, typed and of a known version. What an
-order does to a session is known to `engines.steering`, how the lines travel to `adapters.ctl_socket`.
+
+One JSON line goes in each direction. The reader of a line checks its size, its types and its version.
+`engine.command_handler` carries a command out; `monitor.control_socket` carries the lines.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,23 +24,23 @@ _Rate = Annotated[float, Meta(gt=0, le=1e12)]  # and an amount of money
 
 
 class Pause(Struct, frozen=True, tag="pause"):
-    """Begin no call; those in flight finish."""
+    """Command: begin no call; calls in flight finish."""
 
 
 class Resume(Struct, frozen=True, tag="resume"):
-    """Go on after a pause."""
+    """Command: continue after a pause."""
 
 
 class Drain(Struct, frozen=True, tag="drain"):
-    """End the session when the calls in flight have ended."""
+    """Command: end the session when the calls in flight have ended."""
 
 
 class ShowStatus(Struct, frozen=True, tag="status"):
-    """Say how it stands."""
+    """Command: report the state of the session."""
 
 
 class SetLimits(Struct, frozen=True, tag="set", omit_defaults=True, forbid_unknown_fields=True):
-    """Other limits from now on. None takes one away; what is unset stays as it is."""
+    """Command: change limits; None removes a limit, and an unset one stays."""
 
     concurrency: _Count | UnsetType = UNSET
     rpm: _Rate | UnsetType | None = UNSET
@@ -56,7 +57,11 @@ Action = Pause | Resume | Drain | ShowStatus | SetLimits
 
 
 class Command(Struct, frozen=True, omit_defaults=True):
-    """by: what the order came through; reason: why, in the words of who gave it."""
+    """A command with its origin.
+
+
+    by: the program that sent it; reason: the sender's own words
+    """
 
     v: int
     do: Action
@@ -65,7 +70,7 @@ class Command(Struct, frozen=True, omit_defaults=True):
 
 
 def describe_change(steered: Steered) -> str:
-    """In one line."""
+    """Return a change as one line."""
     why = " ".join(steered.reason.split())
     return f"By {steered.by}: {steered.did}{f' ({why})' if why else ''}"
 
@@ -73,7 +78,7 @@ def describe_change(steered: Steered) -> str:
 def limits_after(
     begun_with: Mapping[str, int | float | None], steered: Iterable[Steered], until: str = "9"
 ) -> dict[str, int | float | None]:
-    """The limits of a session, as they were set before a moment (ISO 8601, in UTC)."""
+    """Return the limits of a session as they were set before a moment (ISO 8601, in UTC)."""
     limits = dict(begun_with)
     for each in steered:
         if each.at <= until:
@@ -82,16 +87,17 @@ def limits_after(
 
 
 def pause_of(steered: Sequence[Steered]) -> Steered | None:
-    """The pause that stands after these, if one does."""
+    """Return the pause that is in force after these changes, or None."""
     turns = [each for each in steered if each.do in {Pause.__struct_config__.tag, Resume.__struct_config__.tag}]
     return turns[-1] if turns and turns[-1].do == Pause.__struct_config__.tag else None
 
 
 class SessionState(Struct, frozen=True):
-    """How a running session stands.
+    """The state of a running session, as it answers `ctl status`.
 
-    held: why no call begins, each with the time since when; empty when calls go out
-    limits: as they are now; of_job: those that were `set` otherwise, as the job has them
+
+    held: why no call begins, each with the time since when; empty when calls are sent
+    limits: the current ones; of_job: the job's own values of those that were changed
     rpm, tpm: over the last minute; left, failed: rows
     """
 
@@ -109,7 +115,11 @@ class SessionState(Struct, frozen=True):
 
 
 class CommandReply(Struct, frozen=True, omit_defaults=True):
-    """`said` is one line for a person. `error`: why the order was not obeyed, empty when it was."""
+    """The reply to a command.
+
+
+    said: one line for a person; error: why the command was not carried out, empty when it was
+    """
 
     v: int
     said: str = ""
@@ -127,13 +137,17 @@ _ALLOWED = {
     "output_tpm": "a number above 0, or none",
     "max_cost": "a number above 0",
 }
-# Nothing was kept for a session without a budget, so one that was taken away could not be given again.
+# A session without a budget does not record costs, so a budget that was removed could not be set again.
 _NEVER_NONE = {"concurrency", "max_cost"}
 _EXAMPLES = {"concurrency": 40, "max_cost": 50}
 
 
 def parse_command(action: str, words: Sequence[str], reason: str = "") -> Command:
-    """The order of a command line, such as `set rpm=600`. UsageError: what is wrong, and what is allowed."""
+    """Parse a command line such as `set rpm=600`.
+
+
+    Raises UsageError with what is wrong and what is allowed.
+    """
     if len(reason) > _REASON:
         raise UsageError(f"--reason has {len(reason)} characters; it may have {_REASON}.")
     return Command(VERSION, _parse_action(action, words), reason)
@@ -193,7 +207,7 @@ def encode_line(line: Command | CommandReply) -> bytes:
 
 
 def decode_command(line: bytes) -> Command:
-    """UsageError: it is none, or one of a version that we do not speak."""
+    """Decode a command; UsageError when it is none, or of an unknown version."""
     _check_version(line)
     try:
         return _orders.decode(line)
@@ -202,7 +216,7 @@ def decode_command(line: bytes) -> Command:
 
 
 def decode_reply(line: bytes) -> CommandReply:
-    """UsageError: it is none, or one of a version that we do not speak."""
+    """Decode a reply; UsageError when it is none, or of an unknown version."""
     _check_version(line)
     try:
         return _answers.decode(line)

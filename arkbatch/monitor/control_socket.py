@@ -1,9 +1,9 @@
-"""The socket in the run directory through which its owner gives orders to the session that works on it.
+"""The socket in the run directory through which a session receives commands.
 
-One connection carries one line each way. Whoever connects may hang, send garbage or leave: it costs a place among a
-few for some seconds, and never the run. The socket is its owner's alone, as the directory around it is; the run's
-lock makes any socket that stands there at the start one of a process that is dead. What the orders mean is the
-session's business.
+
+One connection carries one line in each direction. A client that hangs, sends garbage or disconnects occupies one of a
+few places for some seconds, and never stops the run. Only the owner of the run directory can connect. The run's lock
+ensures that a socket found at the start belongs to a dead process. `engine.command_handler` knows what commands mean.
 """
 
 import asyncio
@@ -34,9 +34,10 @@ NOT_HERE = "There are no orders to a running session on Windows: stop it with Ct
 
 @asynccontextmanager
 async def accept_commands(directory: RunDirectory, obey: Callable[[Command], CommandReply]) -> AsyncIterator[None]:
-    """Take orders while the body runs. Hold the directory's lock around it.
+    """Take commands while the body runs; the caller holds the directory's lock.
 
-    RunDirectoryError: no socket can be made there, and the body has not begun.
+
+    Raises RunDirectoryError when no socket can be made; the body has not begun then.
     """
     with _bind_socket(directory) as listener:
         try:
@@ -52,7 +53,7 @@ async def accept_commands(directory: RunDirectory, obey: Callable[[Command], Com
 
 
 class _CommandListener:
-    """Lets in so many at once; others wait in the system's line."""
+    """Serves a few connections at once; others wait in the system's queue."""
 
     def __init__(
         self, listener: socket.socket, obey: Callable[[Command], CommandReply], visits: asyncio.TaskGroup
@@ -80,9 +81,9 @@ class _CommandListener:
     def _accept_waiting(self) -> None:
         try:
             talk, _ = self._listener.accept()
-        except BlockingIOError:  # it has gone again
+        except BlockingIOError:  # the client has disconnected again
             return
-        except OSError:  # no more files can be opened; the knocking would not end
+        except OSError:  # no more files can be opened, and the event would repeat at once
             self._loop.remove_reader(self._listener.fileno())
             self._again = self._loop.call_later(PAUSE, self.open)
             return
@@ -94,23 +95,29 @@ class _CommandListener:
             self._loop.remove_reader(self._listener.fileno())
 
     def _visit_ended(self, task: asyncio.Task[None], talk: socket.socket) -> None:
-        """Also of one who was sent away before anybody listened."""
+        """Close a connection whose task has ended, even if it never began."""
         talk.close()
         self._inside.discard(task)
         self.open()
 
 
 async def _serve_visit(talk: socket.socket, obey: Callable[[Command], CommandReply]) -> None:
-    """The deadline covers both lines, so that a visitor who reads nothing goes too."""
+    """Read one command and answer it; the deadline covers both lines."""
     loop = asyncio.get_running_loop()
-    with contextlib.suppress(OSError, EOFError):  # it went, or its time is up, which is an OSError too
+    with contextlib.suppress(
+        OSError, EOFError
+    ):  # the client disconnected, or the deadline passed, which is an OSError too
         async with asyncio.timeout(PATIENCE):
             order = await _receive_line(talk)
             await loop.sock_sendall(talk, encode_line(_obey_line(order, obey)))
 
 
 async def _receive_line(talk: socket.socket) -> bytes:
-    """A line, or as much as nobody needs to say. EOFError: it ended before."""
+    """Read a line, or as many bytes as show that it is too long.
+
+
+    Raises EOFError when the connection ends before.
+    """
     loop, line = asyncio.get_running_loop(), b""
     while b"\n" not in line and len(line) <= LONGEST:
         part = await loop.sock_recv(talk, LONGEST)
@@ -130,9 +137,10 @@ def _obey_line(line: bytes, obey: Callable[[Command], CommandReply]) -> CommandR
 
 
 def send_command(directory: RunDirectory, order: Command) -> CommandReply:
-    """Give an order to the session that works on a run, and wait for its answer.
+    """Send a command to the session that works on a run, and return its reply.
 
-    RunDirectoryError: nobody takes orders there, or nobody answers.
+
+    Raises RunDirectoryError when no session listens or answers.
     """
     if not HERE:
         raise RunDirectoryError(f"{NOT_HERE}.")
@@ -156,7 +164,7 @@ def send_command(directory: RunDirectory, order: Command) -> CommandReply:
 
 
 class NoSessionListens(RunDirectoryError):
-    """No process takes orders for the run."""
+    """No session of the run takes commands."""
 
 
 def _read_line(talk: socket.socket) -> bytes:
@@ -171,7 +179,11 @@ def _read_line(talk: socket.socket) -> bytes:
 
 @contextmanager
 def _bind_socket(directory: RunDirectory) -> Iterator[socket.socket]:
-    """A listening socket in the directory, which goes again with the body. What a dead process left is replaced."""
+    """Provide a listening socket in the directory while the body runs.
+
+
+    It replaces the socket of a dead process.
+    """
     if not HERE:
         raise RunDirectoryError(NOT_HERE)
     place = directory / SOCKET
@@ -182,7 +194,7 @@ def _bind_socket(directory: RunDirectory) -> Iterator[socket.socket]:
             with _short_path(place) as path:
                 listener.bind(path)
             stack.callback(_remove_socket, place)
-            # Nobody can connect before `listen`, so there is no moment in which others could.
+            # Nobody can connect before `listen`, so no other user can connect before the mode is set.
             place.chmod(0o600)
             listener.listen(IN_LINE)
             listener.setblocking(False)
@@ -195,24 +207,26 @@ def _bind_socket(directory: RunDirectory) -> Iterator[socket.socket]:
 
 
 def _remove_dead_socket(place: Path) -> None:
-    """Only a socket is taken away: a file that someone put there is not ours."""
+    """Remove a socket, but no other kind of file that someone put there."""
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(place.lstat().st_mode):
             place.unlink()
 
 
 def _remove_socket(place: Path) -> None:
-    """The directory may have been removed meanwhile."""
+    """Remove the socket; the directory itself may be gone."""
     with contextlib.suppress(OSError):
         place.unlink()
 
 
 @contextmanager
 def _short_path(place: Path) -> Iterator[str]:
-    """A path to the same place that is short enough for an address.
+    """Return a path to the same file that is short enough for a socket address.
 
-    Where the system shows open directories as paths, through one of those. Elsewhere by its bare name, from inside
-    the directory: the change is undone before anything else of this thread runs.
+
+    Where the system shows open directories as paths, it uses such a path. Elsewhere it uses the bare name from inside
+    the
+    directory, and changes back before anything else of this thread runs.
     """
     if len(os.fsencode(place)) <= _LONGEST_PATH:
         yield str(place)

@@ -1,13 +1,14 @@
-"""Whether a run will be done in time, from how fast its rows end; and what would help if not.
+"""Predicts whether a run will be done in time, and suggests what would speed it up.
 
-Pure: what it is told are the seconds in which the run really worked, the rows recorded in them, and the moment in unix
-seconds. It says something when it first knows and when that changes, and never stops a run. The reasoning:
 
-* **Only time at work counts.** Outside its hours and while the service is away no row ends; nothing follows from that.
-* **The rate of the last ten minutes**, or of some times the length of a call where calls take longer: rows that begin
-  together end together, and between two such bursts no rate is seen.
-* **A rate that climbs is not known yet.** At Ark a run begins at a tenth of its speed or less.
-* **A verdict turns only by a margin**, so that a run which is just in time does not tell so every minute.
+The module is pure: it receives the seconds in which the run worked, the rows recorded in them, and the time. It reports
+when it first knows, and when the prediction changes; it never stops a run. The rules:
+
+* **Only working time counts.** Outside its hours and during an outage no row ends; that says nothing about its speed.
+* **The rate of the last ten minutes** is used, or of some times the length of a call where calls take longer: rows
+  that begin together end together, and between two such bursts no rate can be measured.
+* **A rate that still rises is not used.** At Ark a run begins at a tenth of its speed or less.
+* **A prediction changes only by a margin**, so that a run which is just in time does not report every minute.
 """
 
 import datetime as dt
@@ -30,10 +31,11 @@ _LOOKS = 40  # kept of the window
 
 
 class DeadlineOutlook(Struct, frozen=True):
-    """What is to be expected.
+    """The prediction for a run with a deadline.
 
-    done_at, due: unix seconds, the first infinite when nobody knows; unfinished: rows that are left when it is due
-    faster: how many times as fast the run would have to be; infinite when there is no time left
+
+    done_at, due: unix seconds, the first infinite when it cannot be known; unfinished: rows left at the deadline
+    faster: how many times as fast the run would have to be; infinite when no time is left
     """
 
     is_late: bool
@@ -44,10 +46,12 @@ class DeadlineOutlook(Struct, frozen=True):
 
 
 class SpeedUpOptions(Struct, frozen=True):
-    """What could be changed about a run. `bound` is the word of the gate for what holds it back most.
+    """The settings of a run that could be changed to speed it up.
 
-    other_lane: the service has a lane with limits of its own, and the run does not use it
-    run_dir: as a shell reads it, for the command that changes a limit while the run goes on
+
+    bound: the limiter's word for what limits the run most
+    other_lane: the service has a lane with its own limits, and the run does not use it
+    run_dir: quoted for a shell, for the command that changes a limit
     """
 
     bound: str
@@ -59,7 +63,11 @@ class SpeedUpOptions(Struct, frozen=True):
 
 
 def describe_outlook(outlook: DeadlineOutlook, now: float, zone: dt.tzinfo | None = None) -> str:
-    """`will be late: done at about 10:10 and not by 08:00, when 12,300 rows will be left`."""
+    """Return the prediction as text.
+
+
+    Example: `will be late: done at about 10:10 and not by 08:00, when 12,300 rows will be left`.
+    """
     due, to_go = clock_text(outlook.due, now, zone), count_text(outlook.unfinished, "row")
     if outlook.done_at == math.inf:
         return f"late: it was due by {due}, with {to_go} to go"
@@ -71,7 +79,11 @@ def describe_outlook(outlook: DeadlineOutlook, now: float, zone: dt.tzinfo | Non
 
 
 def suggest_speed_up(outlook: DeadlineOutlook, means: SpeedUpOptions) -> str:
-    """What makes a late run end in time; of what can be set, only what holds it back. Nothing once it is due."""
+    """Return what would make a late run end in time; "" when it is already overdue.
+
+
+    Of the limits, only the one that limits the run is suggested.
+    """
     if outlook.faster == math.inf:
         return ""
     ways = [_suggest_limit(outlook.faster, means)]
@@ -97,13 +109,17 @@ def _suggest_limit(faster: float, means: SpeedUpOptions) -> str:
 
 
 def _round_up(number: float) -> str:
-    """Upwards, in two digits."""
+    """Round up to two digits."""
     step = 10.0 ** max(0, math.floor(math.log10(number)) - 1)
     return f"{math.ceil(number / step) * step:.0f}"
 
 
 class Deadline:
-    """One for each session. `due`: unix seconds; `hours`: in which calls may go, None for always."""
+    """Watches one session's deadline.
+
+
+    due: unix seconds; hours: in which calls may be sent, None for always
+    """
 
     def __init__(self, due: float, hours: Hours | None = None) -> None:
         self.due = due
@@ -115,9 +131,10 @@ class Deadline:
     def check_outlook(
         self, now: float, worked: float, recorded: int, left: int, call_seconds: float = 0.0
     ) -> DeadlineOutlook | None:
-        """What is new to say, mostly nothing.
+        """Return the prediction when it is new or has changed, mostly None.
 
-        worked: seconds at work so far; recorded: rows in them; call_seconds: that a long call takes
+
+        worked: seconds of work so far; recorded: rows in them; call_seconds: how long a long call takes
         """
         window = max(WINDOW, CALLS * call_seconds)
         self._keep_sample(worked, recorded, window)
@@ -138,7 +155,7 @@ class Deadline:
             looks.popleft()
 
     def _rows_per_second(self, worked: float, call_seconds: float) -> float | None:
-        """Rows a second at work. None: not known well enough."""
+        """Return rows per second of work; None when that is not known well enough."""
         looks = self._looks
         (began, before), (ended, after) = looks[0], looks[-1]
         if worked < max(SETTLED, 2 * call_seconds) or after - before < (FEWEST if worked < WINDOW else 1):
@@ -162,11 +179,11 @@ class Deadline:
         )
 
     def _overdue_outlook(self, left: int) -> DeadlineOutlook:
-        """It is due by now, and nobody knows how long the rest will take."""
+        """Return the prediction for a deadline that has passed, with an unknown end."""
         return DeadlineOutlook(is_late=True, done_at=math.inf, due=self.due, unfinished=left, faster=math.inf)
 
     def _seconds_until_due(self, now: float) -> float:
-        """Seconds to work that are left until it is due."""
+        """Return the seconds of work that are left until the deadline."""
         if self.due <= now:
             return 0.0
         return self.due - now if self._hours is None else self._hours.open_seconds(now, self.due)

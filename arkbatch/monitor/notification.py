@@ -1,7 +1,8 @@
-"""What people are told who are not watching: a message about a run, in words and as plain values.
+"""The messages about a run to people who do not watch it.
 
-Pure. It knows which things that happen are worth a message, how often, and how an address is shown without the secret
-in it. How a message travels is known to `adapters.build_channels`, when one is due to `engines.noticing`.
+
+The module is pure. It decides which events are worth a message, how often, and how an address is shown without the
+secret in it. `monitor.notify_channels` delivers a message; `engine.notifier` knows when one is due.
 """
 
 import re
@@ -21,7 +22,7 @@ MASK = "***"
 
 
 class NotificationEvent(StrEnum):
-    """What a message may be about; the words of `[notify] on`."""
+    """The events that a message can be about: the words of `[notify] on`."""
 
     END = "end"
     HALT = "halt"
@@ -35,9 +36,10 @@ class NotificationEvent(StrEnum):
 class Notification(Struct, frozen=True):
     """One message.
 
+
     said: what happened, in a phrase; reason, advice: why, and what to do, empty when there is nothing to say
     done, failed, left: rows; cost: of the whole run so far, None when that is not known
-    go_on: the command that goes on from here; at: when, in ISO 8601
+    go_on: the command that resumes the run; at: when, in ISO 8601
     """
 
     event: NotificationEvent
@@ -62,7 +64,7 @@ class Notification(Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """A few lines without control characters."""
+        """The message as a few lines without control characters."""
         rows = f"{number_text(self.done)} done, {number_text(self.failed)} failed, {number_text(self.left)} left"
         lines = [
             ("Rows", f"{rows}, after {duration_text(self.seconds)}" if self.seconds else rows),
@@ -76,14 +78,18 @@ class Notification(Struct, frozen=True):
         return printable_text("\n".join(f"{name}: {value}" for name, value in shown if value))
 
     def to_builtins(self) -> dict[str, Any]:
-        """The message as JSON values: what a webhook and a command are given."""
+        """Return the message as JSON values, as a webhook and a command receive it."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         plain["cost"] = self.cost and self.cost.plain()
         return {"event": self.event.value, "title": self.title, "text": self.text, **plain}
 
 
 class OutageAlarm:
-    """Tells once that an outage has lasted long, and once that it is over. Short ones are not worth a message."""
+    """Reports once that an outage has lasted long, and once that it is over.
+
+
+    Short outages are not worth a message.
+    """
 
     def __init__(self, after: float) -> None:
         self._after = after
@@ -91,7 +97,11 @@ class OutageAlarm:
         self._told = False
 
     def check_outage(self, lasts: float) -> str:
-        """What is to be said now, mostly nothing. `lasts`: seconds of the present outage, 0 without one."""
+        """Return what to report now, mostly "".
+
+
+        lasts: seconds of the present outage, 0 without one
+        """
         if lasts:
             self._lasted = lasts
             if self._told or lasts < self._after:
@@ -103,7 +113,11 @@ class OutageAlarm:
 
 
 def mask_address(url: str) -> str:
-    """An address as it may be shown. Of a service of Apprise even the host is a token, so only its name is left."""
+    """Return an address without its secrets, for messages.
+
+
+    In addresses of Apprise services even the host is a token, so only the service's name is left.
+    """
     scheme, colon, _ = url.partition("://")
     if not colon or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
         return MASK
@@ -116,7 +130,7 @@ def mask_address(url: str) -> str:
 
 
 def remove_address(text: str, url: str) -> str:
-    """Words of others without any piece of the address in them, since each piece may be a token."""
+    """Remove every piece of the address from a text, since each may be a token."""
     host = urlsplit(url).hostname if url.lower().startswith(("http://", "https://")) else None
     pieces = {piece for piece in re.split(r"[:/?#@&=,]+", url.partition("://")[2]) if len(piece) >= _SHORTEST_SECRET}
     for piece in sorted(pieces - {host}, key=len, reverse=True):
@@ -125,7 +139,7 @@ def remove_address(text: str, url: str) -> str:
 
 
 def mask_command_line(words: list[str]) -> list[str]:
-    """A command line as it may be kept and shown: what `--notify` names is masked, and a command with a URL in it."""
+    """Return a command line in which `--notify` values and commands with a URL are masked."""
     shown = list(words)
     for place, word in enumerate(words):
         flag, equals, value = word.partition("=")

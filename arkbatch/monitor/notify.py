@@ -1,8 +1,9 @@
-"""Sends messages from beside a run without ever holding it up: each in a thread of its own, for some seconds.
+"""Sends notifications in the background without delaying the run.
 
-The threads are daemons, since a name look-up can hang for longer than anybody wants to wait, and a thread of a pool
-is joined when the process exits. What goes wrong is told to `failed` in one line; nothing is raised, tried again or
-waited for, except by `wait_for_deliveries` at the end, and there no longer than a delivery may take.
+
+Each delivery has a daemon thread of its own: a name look-up can hang, and a thread of a pool would be joined when the
+process exits. A failure is reported to `failed` in one line; nothing is raised or tried again. Only
+`wait_for_deliveries`, at the end, waits, and no longer than a delivery may take.
 """
 
 import asyncio
@@ -17,11 +18,11 @@ from arkbatch.monitor.notify_channels import SECONDS, Channel, DeliveryFailed
 
 
 class _Daemons(Executor):
-    """A thread for each call."""
+    """An executor that runs each call in a daemon thread of its own."""
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> "Future[Any]":
         future: Future[Any] = Future()
-        future.set_running_or_notify_cancel()  # from here on nobody can cancel it, so its result always fits
+        future.set_running_or_notify_cancel()  # a running future cannot be cancelled, so its result can always be set
 
         def work() -> None:
             try:
@@ -34,7 +35,11 @@ class _Daemons(Executor):
 
 
 class NotificationSender:
-    """Made and used inside a running loop. `failed`: hears what did not arrive, and why."""
+    """Sends each notification to all channels; made and used inside a running loop.
+
+
+    failed: called with one line for each message that did not arrive
+    """
 
     def __init__(
         self, messengers: Sequence[Channel], failed: Callable[[str], None], *, patience: float = SECONDS + 1
@@ -45,7 +50,7 @@ class NotificationSender:
         self._under_way: dict[asyncio.Future[None], asyncio.TimerHandle] = {}
 
     def send(self, notice: Notification) -> None:
-        """To everyone; returns at once."""
+        """Send to all channels; returns at once."""
         loop = asyncio.get_running_loop()
         for messenger in self._messengers:
             future = loop.run_in_executor(_Daemons(), messenger.deliver, notice)
@@ -53,10 +58,10 @@ class NotificationSender:
             future.add_done_callback(partial(self._report_failure, messenger.name))
 
     async def wait_for_deliveries(self) -> None:
-        """Wait for what is under way. Each delivery is given up after its time."""
+        """Wait for the deliveries that are under way, each for a limited time."""
         if self._under_way:
             await asyncio.wait(list(self._under_way))
-            await asyncio.sleep(0)  # what is called when one ends may come after who waits for it
+            await asyncio.sleep(0)  # the callbacks of a future may run after its waiter
 
     def _report_failure(self, name: str, future: "asyncio.Future[None]") -> None:
         self._under_way.pop(future).cancel()

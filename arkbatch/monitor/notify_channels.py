@@ -1,8 +1,9 @@
-"""Brings one message to one place: a JSON POST, a program, or whatever service Apprise knows.
+"""Delivers a notification: as a JSON POST, to a program, or through Apprise.
 
-Each messenger is made before a run begins, and refuses there what could never work: an address of no known kind, a
-missing library, a message that would travel in clear. `deliver` blocks, and is therefore called in a thread; what goes
-wrong comes out as `DeliveryFailed`, in words without the address, for that is a secret.
+
+A channel is built before a run begins, and refuses there what could never work: an address of an unknown kind, a
+missing library, a message that would travel unencrypted. `deliver` blocks and is called in a thread. Its errors are
+`DeliveryFailed`, worded without the address, which is a secret.
 """
 
 import contextlib
@@ -38,21 +39,29 @@ _HOW_TO_GET_APPRISE = (
 
 
 class DeliveryFailed(Exception):
-    """Why a message did not arrive."""
+    """A message did not arrive; the text says why."""
 
 
 class Channel(Protocol):
-    """`name` is how the place may be shown."""
+    """A place that notifications are delivered to.
+
+
+    name: how the place is shown in messages
+    """
 
     @property
     def name(self) -> str: ...
 
     def deliver(self, notice: Notification) -> None:
-        """Blocks for some seconds at most, unless a name look-up hangs. Raises `DeliveryFailed`."""
+        """Deliver a message; blocks for a few seconds at most, unless a name look-up hangs.
+
+
+        Raises DeliveryFailed.
+        """
 
 
 def with_addresses(notify: Notify, urls: Sequence[str], folder: Path | None) -> Notify:
-    """With these addresses in the place of its own, if any, and the program's path relative to the folder."""
+    """Return the section with these addresses, if any, and its program's path resolved."""
     command = notify.command
     if command and folder and os.path.dirname(command[0]):  # noqa: PTH120 - "./tell" is a path, "tell" is looked for
         command = [str(folder / command[0]), *command[1:]]
@@ -60,16 +69,18 @@ def with_addresses(notify: Notify, urls: Sequence[str], folder: Path | None) -> 
 
 
 def build_channels(notify: Notify, *, insecure: bool, said_by: str = "--notify") -> list[Channel]:
-    """Those that the job names. UsageError: one of them could never work; the line does not show the address.
+    """Build the channels that the job names.
 
-    said_by: how to call what named the addresses
+
+    said_by: the flag or key that named the addresses
+    Raises UsageError, without the address, for one that could never work.
     """
     found = [_channel_of_url(url.reveal(), said_by, insecure=insecure) for url in notify.urls]
     return [*found, CommandChannel(notify.command)] if notify.command else found
 
 
 def _channel_of_url(url: str, said_by: str, *, insecure: bool) -> Channel:
-    """A web address that Apprise knows as some service's goes in that service's own form."""
+    """Build the channel for a URL; a service that Apprise knows gets that service's format."""
     name = mask_address(url)
     if url.endswith(MASK):
         raise UsageError(f"{said_by} {url} is masked, as it is wherever a command is shown: give the address again")
@@ -93,7 +104,7 @@ def _is_open(url: str) -> bool:
 
 
 def _sends_openly(service: Any, url: str) -> bool:
-    """Of two forms, such as json:// and jsons://, the one without encryption."""
+    """Whether a service is the unencrypted one of two, such as json:// and jsons://."""
     scheme = url.partition("://")[0].lower()
     both = service.protocol and service.secure_protocol
     plain = (service.protocol,) if isinstance(service.protocol, str) else service.protocol or ()
@@ -101,14 +112,14 @@ def _sends_openly(service: Any, url: str) -> bool:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """The message, and the token in the address, are for one host."""
+    """Refuses redirects: the message, and the token in the address, are for one host."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
 
 
 class Webhook:
-    """A POST of the message as JSON."""
+    """A channel that posts the message as JSON."""
 
     def __init__(self, url: str) -> None:
         self.name = mask_address(url)
@@ -126,7 +137,7 @@ class Webhook:
             raise DeliveryFailed(f"it answered {error.code}") from None
         except TimeoutError:
             raise DeliveryFailed(_TOO_SLOW) from None
-        except (OSError, ValueError) as error:  # the second: an address with a control character in it
+        except (OSError, ValueError) as error:  # ValueError: an address with a control character in it
             raise DeliveryFailed(_web_error(error, self._url)) from None
 
 
@@ -139,7 +150,7 @@ def _web_error(error: Exception, url: str) -> str:
 
 
 class CommandChannel:
-    """A program that reads the message from its standard input; never a shell."""
+    """A channel that runs a program with the message on its standard input, without a shell."""
 
     def __init__(self, command: Sequence[str]) -> None:
         if shutil.which(command[0]) is None:
@@ -148,7 +159,11 @@ class CommandChannel:
         self._command = list(command)
 
     def deliver(self, notice: Notification) -> None:
-        """Over files and not over pipes: a child that it leaves behind would hold a pipe open."""
+        """Run the program.
+
+
+        Its output goes to files and not to pipes: a child process that it leaves behind would keep a pipe open.
+        """
         with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
             given.write(json.dumps(notice.to_builtins(), ensure_ascii=False).encode() + b"\n")
             given.seek(0)
@@ -184,7 +199,7 @@ def _kill_process_group(process: "subprocess.Popen[bytes]") -> None:
 
 
 class AppriseChannel:
-    """A service that Apprise knows."""
+    """A channel for a service that Apprise knows."""
 
     def __init__(self, service: Any, url: str) -> None:
         self.name = mask_address(url)
@@ -202,10 +217,14 @@ class AppriseChannel:
 
 
 def _apprise_service(url: str) -> Any:
-    """What Apprise makes of it, or None. Its log is kept from the terminal: it prints addresses."""
+    """Return Apprise's service for a URL, or None.
+
+
+    Apprise's log is kept from the terminal, since it prints addresses.
+    """
     logging.getLogger("apprise").addHandler(logging.NullHandler())
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about what its hundred services import
+        warnings.simplefilter("ignore")  # warnings about what its hundred services import
         apprise: Any = importlib.import_module("apprise")
         asset = apprise.AppriseAsset(app_id="arkbatch", app_desc="arkbatch", async_mode=False)
         return apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)

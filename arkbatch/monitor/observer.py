@@ -1,7 +1,8 @@
-"""What a session tells its observers: an `Observer` with empty methods, and a group that passes events on.
+"""The events of a session: `Observer` with empty methods, and a group that passes events on.
 
-The engine calls observers and never asks them anything, so that a live page or metrics can be added without a change of
-the engine.
+
+The engine calls observers and never asks them anything, so that a live page or metrics can be added without a change
+of the engine.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +23,11 @@ from arkbatch.monitor.progress import FoundRows, Progress
 
 
 class Observer:
-    """Is told what happens. Overrides must be quick, since they run between two replies."""
+    """Base class for code that follows a session; override the events of interest.
+
+
+    An override must return quickly, since it runs between two replies.
+    """
 
     def opened(self, found: FoundRows) -> None:
         """A session begins."""
@@ -34,7 +39,7 @@ class Observer:
         """The row of that call will be tried again after so many seconds."""
 
     def tool_failed(self, row: Row, name: str, trouble: str) -> None:
-        """A function that the model called went wrong, which the model was told."""
+        """A function that the model called failed; the model was told."""
 
     def recorded(self, outcome: Outcome) -> None:
         """A row has its record."""
@@ -43,31 +48,31 @@ class Observer:
         """No row can work until someone acts."""
 
     def stopping(self, in_flight: int) -> None:
-        """Someone asked for a stop; calls in flight are waited for."""
+        """Someone asked for a stop; the session waits for calls in flight."""
 
     def progressed(self, standing: Progress) -> None:
-        """How it goes; some times a second."""
+        """The progress was measured, a few times a second."""
 
     def pace_changed(self, reason: str) -> None:
-        """Why the pace has changed."""
+        """The pace has changed, for this reason."""
 
     def noted(self, text: str) -> None:
         """Something happened that a person wants to know, such as an outage."""
 
     def detailed(self, text: str) -> None:
-        """A detail for `run.log`, which nobody needs to see while the run goes on."""
+        """A detail for `run.log` that nobody needs to see during the run."""
 
     def settings_changed(self, steered: Steered) -> None:
-        """Somebody changed how the session goes on."""
+        """A user changed the limits or paused the session."""
 
     def slow_call_noticed(self, text: str) -> None:
-        """A call takes far longer than is usual; "" when none does any more."""
+        """A call takes far longer than usual; "" when none does any more."""
 
     def hedged(self, row: int, seconds: float) -> None:
         """A second call is made for a row that was silent for so long."""
 
     def hedge_lost(self, row: Row, client_id: str, usage: Usage) -> None:
-        """That call lost to another of its row; it is counted with this usage, which nobody may have told."""
+        """A call lost to another call of its row; this usage is counted, and may be an estimate."""
 
     def closed(self, ending: str) -> None:
         """The session ended; its records are on disk."""
@@ -77,10 +82,12 @@ EVENTS = tuple(name for name, value in vars(Observer).items() if callable(value)
 
 
 class ObserverGroup(Observer):
-    """Passes every event on to each observer that listens to it.
+    """Passes every event on to each observer that overrides it.
 
-    An observer that raises is told nothing any more. So a closed terminal or a reader of stderr that has gone stops
-    what is shown, and never the session.
+
+    An observer that raises gets no more events. So a closed terminal or a vanished reader of stderr stops the display,
+    and
+    never the session.
     """
 
     def __init__(self, observers: Sequence[Observer]) -> None:

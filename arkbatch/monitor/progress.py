@@ -1,14 +1,15 @@
-"""Where a run stands at a moment, and how long the rest will take."""
+"""The progress of a run at a moment, and how long the rest will take."""
 
 from msgspec import Struct
 
 
 class FoundRows(Struct, frozen=True):
-    """What was in the run directory when a session opened it, and what the session is to do.
+    """What a session found in the run directory, and what it will do.
+
 
     left: rows of the run without a record; to_send: rows that this session sends
     total: what the progress counts up to; unsent: chosen for a retry, but without a request
-    changes: what is not as it was in the last session
+    changes: what differs from the last session
     """
 
     run_dir: str
@@ -24,15 +25,16 @@ class FoundRows(Struct, frozen=True):
 
 
 class Progress(Struct, frozen=True, gc=False):
-    """One look at a running session. Rates are over the last minute; `seconds` since the start.
+    """The progress of a running session; rates are over the last minute.
 
-    left: rows that the session has still to send, of `total`
+
+    seconds: since the start; left: rows that the session has still to send, of `total`
     rows_per_minute: rows recorded in the last minute, or since the start if that is shorter
-    bound_by: what the run waits for, in words
-    rpm_found, concurrency_found: where the pace stands, None: it knows no limit
+    bound_by: what limits the run, in words
+    rpm_found, concurrency_found: the limits that the pace has found, None for none
     reason: why the pace last changed
-    waiting: what a run waits for that is held: paused, or outside its hours
-    stragglers: how many calls take far longer than is usual, and the longest of them
+    waiting: what a held run waits for: paused, or outside its hours
+    stragglers: how many calls take far longer than usual, and the longest of them
     cost: of the run so far, in words
     """
 
@@ -58,7 +60,11 @@ class Progress(Struct, frozen=True, gc=False):
 
 
 def seconds_left(standing: Progress) -> float | None:
-    """The slowest of: the pace of the last minute, and what the given limits allow at all. None: not known yet."""
+    """Estimate the seconds left: the slower of the recent pace and the given limits.
+
+
+    None when it is not known yet.
+    """
     if not standing.left:
         return 0.0
     if standing.waiting:
@@ -74,13 +80,13 @@ def seconds_left(standing: Progress) -> float | None:
 
 
 class RowRate:
-    """Rows a minute over the last minute, from a count that is looked at now and then."""
+    """Rows per minute over the last minute, from a count that is read now and then."""
 
     def __init__(self, now: float) -> None:
         self._looks: list[tuple[float, int]] = [(now, 0)]
 
     def rows_per_minute(self, now: float, count: int) -> float:
-        """Rows a minute, given the count so far."""
+        """Return rows per minute, given the count so far."""
         self._looks.append((now, count))
         while len(self._looks) > 2 and self._looks[1][0] <= now - 60:
             self._looks.pop(0)

@@ -1,4 +1,4 @@
-"""The progress of a session on stderr: a bar on a terminal, a line a minute elsewhere."""
+"""Shows progress on stderr: a bar on a terminal, a line a minute elsewhere."""
 
 import os
 import sys
@@ -56,7 +56,7 @@ class ProgressBar(Observer):
 
 
 class ProgressLines(Observer):
-    """For a stream that is no terminal."""
+    """Progress as one line a minute, for a stream that is not a terminal."""
 
     def __init__(self, stream: TextIO | None = None, every: float = 60.0) -> None:
         self._stream = stream or sys.stderr
@@ -84,7 +84,7 @@ def _stopping_text(in_flight: int) -> str:
 
 
 def progress_text(standing: Progress) -> str:
-    """All figures of a line of progress."""
+    """Return all figures as one line."""
     return ", ".join(progress_figures(standing))
 
 
@@ -107,7 +107,7 @@ def progress_figures(standing: Progress) -> list[str]:
 
 
 def fit_parts(parts: Sequence[str], columns: int) -> str:
-    """Join the first parts that fit; a part is never cut, and one that is too long gives way to shorter ones."""
+    """Join the first parts that fit; a part that is too long is left out, never cut."""
     line = ""
     for part in parts:
         longer = f"{line}, {part}" if line else part

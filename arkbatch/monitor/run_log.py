@@ -1,6 +1,7 @@
-"""`run.log`: what went wrong in a session and what was done about it, for whoever asks in the morning.
+"""Writes `run.log`: what went wrong in a session, and what was done about it.
 
-So many lines a minute at most, so that a million errors do not become a file of a gigabyte.
+
+It writes a limited number of lines a minute, so that a million errors do not fill a gigabyte.
 """
 
 from collections.abc import Callable
@@ -33,7 +34,7 @@ _PROBES_AN_HOUR = 5  # of the log about a service that is away: what they say is
 
 
 class RunLog(Observer):
-    """`run.log`: what went wrong and what was done, with request ids. Never a key, a prompt or an answer."""
+    """The observer that writes `run.log`, with request ids and no key, prompt or answer."""
 
     def __init__(self, path: Path, wall: Callable[[], float]) -> None:
         self._wall = wall
@@ -109,7 +110,7 @@ class RunLog(Observer):
         self._write_session_line(f"session ends: {ending}")
 
     def _write_row_line(self, text: str, ration: "_LineQuota | None" = None) -> None:
-        """Of a row, as far as there are lines left for it."""
+        """Write a line about a row, while the quota lasts."""
         if (ration or self._rows).grants(self._wall()):
             self._write_dropped_count()
             self._append_line(text)
@@ -117,7 +118,7 @@ class RunLog(Observer):
             self._dropped += 1
 
     def _write_session_line(self, text: str) -> None:
-        """Of the session; these are few and never left out."""
+        """Write a line about the session; these are few and never left out."""
         self._write_dropped_count()
         self._append_line(text)
 
@@ -136,7 +137,7 @@ class RunLog(Observer):
 
 
 class _LineQuota:
-    """So many lines in each span of so many seconds."""
+    """Allows so many lines in each span of so many seconds."""
 
     def __init__(self, lines: int, seconds: int) -> None:
         self._lines, self._seconds = lines, seconds
@@ -151,7 +152,7 @@ class _LineQuota:
 
 
 def _in_words(cause: Cause) -> str:
-    """For people to read; `status` shows it."""
+    """Return a cause as text; `status` shows it too."""
     name = " ".join(filter(None, (cause.kind.value, cause.code)))
     said = f"{cause.message} ({name})" if cause.message else name
     return f"{said}. {cause.advice[:1].upper()}{cause.advice[1:]}" if cause.advice else said

@@ -1,1 +1,1 @@
-"""What a run has cost, and whether that agrees with the provider's bill."""
+"""Reports what a run has cost, and whether that agrees with the provider's bill."""

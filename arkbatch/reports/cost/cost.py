@@ -1,8 +1,8 @@
-"""What runs have cost, read from their records: by model, day, hour or prefix of the custom_id, over many runs.
+"""Adds up the cost of runs from their records, by model, day, hour or custom_id prefix.
 
-By model and at the prices that a run was done at, the sums of its last snapshot are taken and only the records behind
-it are read; every other question reads all records once, in constant memory. Amounts of different currencies are
-never added.
+
+Costs by model at the run's own prices come from its last snapshot, and only the records behind it are read. Every
+other question reads all records once, in constant memory. Amounts of different currencies are never added.
 """
 
 import re
@@ -33,7 +33,11 @@ _LAST_PART = re.compile(r"[-_/:.#][^-_/:.#]*$")
 
 
 class CostLine(Struct):
-    """One group. `rows`: those with an answer; `discarded_cost`: the part of `cost` that bought discarded answers."""
+    """The cost of one group.
+
+
+    rows: those with an answer; discarded_cost: the part of `cost` that bought discarded answers
+    """
 
     name: str
     rows: int = 0
@@ -44,7 +48,7 @@ class CostLine(Struct):
 
 
 class Costs(Struct, frozen=True):
-    """What the runs cost. `reasons`: why some rows have no price."""
+    """The cost of the runs; `reasons`: why some rows have no price."""
 
     runs: list[str]
     by: By
@@ -55,7 +59,7 @@ class Costs(Struct, frozen=True):
     reasons: list[str]
 
     def to_builtins(self) -> dict[str, Any]:
-        """JSON values, amounts as decimal strings."""
+        """Return JSON values, with amounts as decimal strings."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         money = ("cost", "discarded_cost")
         plain |= {name: getattr(self, name).plain() for name in money}
@@ -76,9 +80,10 @@ K = TypeVar("K", bound=Hashable)
 def read_costs(
     run_dirs: Sequence[str], by: By = "model", *, reprice: bool = False, prices: Path | None = None
 ) -> Costs:
-    """Add up runs. RunDirectoryError: one of them is none, or cannot be read.
+    """Add up the cost of runs; RunDirectoryError when one cannot be read.
 
-    reprice: by today's prices, and those in the file `prices`, instead of the prices that each run was done at
+
+    reprice: use today's prices, and those in the file `prices`, instead of the prices of each run
     """
     lines: dict[str, CostLine] = {}
     reasons: dict[str, None] = {}
@@ -106,7 +111,11 @@ def read_costs(
 def _of_run(
     directory: RunDirectory, info: RunInfo, by: By, book: PriceBook | None, bills: list[Bill]
 ) -> Iterator[CostLine]:
-    """The lines of one run; `bills` takes what they were added up in. `book`: None for the run's own prices."""
+    """Yield the lines of one run; `bills` collects the bills behind them.
+
+
+    book: None for the run's own prices
+    """
 
     def new_bill() -> Bill:
         bills.append(bill_of(info, book))
@@ -130,7 +139,7 @@ def _by_snapshot(directory: RunDirectory, bill: Bill) -> Iterator[CostLine]:
 def read_groups(
     directory: RunDirectory, group_of: Callable[[Spent, CostEntry], K], new_bill: Callable[[], Bill]
 ) -> Iterator[tuple[K, CostLine]]:
-    """What all records of a run cost, in groups of any kind."""
+    """Yield what all records of a run cost, in groups of any kind."""
     ledger, lines, bills = Ledger(), dict[K, CostLine](), dict[K, Bill]()
     for name in (FAILURES, RESULTS):
         for entry in read_entries(directory / name, 0, _decode):
@@ -165,7 +174,7 @@ def _group_name(by: By, spent: Spent, entry: CostEntry) -> str:
 
 
 def day_of(spent: Spent) -> str:
-    """As the bill has it, in Beijing."""
+    """Return the day in Beijing, as the bill has it."""
     return f"{datetime.fromtimestamp(spent.at, BEIJING):%Y-%m-%d}"
 
 

@@ -1,4 +1,4 @@
-"""The records of runs beside a split bill: reads both, and keeps in mind what a reader must know of the comparison."""
+"""Compares the records of runs with the provider's split bill."""
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -20,7 +20,11 @@ from arkbatch.reports.status.find_run import explain_unreadable
 
 
 class Reconciliation(Struct, frozen=True):
-    """Runs beside a bill. `simulated`: runs that no bill can hold; `guessed`: tokens of records without an endpoint."""
+    """Runs beside a bill.
+
+
+    simulated: runs that no bill can contain; guessed: tokens of records without an endpoint
+    """
 
     runs: list[str]
     bill: str
@@ -29,7 +33,7 @@ class Reconciliation(Struct, frozen=True):
     guessed: int
 
     def to_builtins(self) -> dict[str, Any]:
-        """JSON values, amounts as decimal strings."""
+        """Return JSON values, with amounts as decimal strings."""
         sides = self.sides
         return {
             "runs": self.runs,
@@ -49,9 +53,11 @@ class Reconciliation(Struct, frozen=True):
 def read_reconciliation(
     run_dirs: Sequence[str], bill: Path, key: str = "", *, reprice: bool = False, prices: Path | None = None
 ) -> Reconciliation:
-    """Read runs and a bill. RunDirectoryError: a run cannot be read; UsageError: the bill cannot.
+    """Read runs and a bill.
 
-    key: the item on the bill of the API key that all calls went with; reprice, prices: as for `read_costs`
+
+    key: the item on the bill of the API key that all calls used; reprice, prices: as for `read_costs`
+    Raises RunDirectoryError when a run cannot be read, UsageError when the bill cannot.
     """
     if key and not key.startswith(KEY):
         raise UsageError("--key wants the key's item on the bill, which begins with apikey-; never the key itself.")
@@ -74,7 +80,7 @@ def read_reconciliation(
 def _calls_by_item(
     directory: RunDirectory, info: RunInfo, book: PriceBook | None
 ) -> Iterator[tuple[tuple[str, str], Ours]]:
-    """By the model that was asked for, "" in records that do not say it, and by day."""
+    """Add up calls by requested model ("" where a record does not say it) and by day."""
 
     def place(spent: Spent, _: object) -> tuple[str, str]:
         return spent.asked_model, day_of(spent)
@@ -107,5 +113,5 @@ def _amount_texts(amounts: Amounts) -> dict[str, str]:
 
 
 def plain_tokens(number: Decimal) -> str:
-    """All digits, and no zeros behind the point."""
+    """Return a number with all digits, without zeros at the end of its fraction."""
     return f"{number.normalize():f}"

@@ -1,4 +1,4 @@
-"""What `cost --bill` prints: a table for people with what it cannot know, and CSV for sheets."""
+"""The output of `cost --bill`: a table for people, with notes, and CSV for spreadsheets."""
 
 import csv
 import io
@@ -17,7 +17,11 @@ _NAMED = 5  # keys, in a note
 
 
 def reconciliation_text(found: Reconciliation) -> str:
-    """Item by item and day by day; what is on the bill alone, in one line for each item; then the notes."""
+    """Return the comparison by item and day, then the notes.
+
+
+    Items that are on the bill alone take one line each.
+    """
     currencies = sorted({currency for pair in found.sides.pairs for currency in _currencies_of(pair)})
     only = currencies[0] if len(currencies) == 1 else ""
     money = f"list price{', ' + only if only else ''}"
@@ -120,7 +124,11 @@ def _notes_on_keys(found: Reconciliation) -> Iterator[str]:
 
 
 def reconciliation_csv(found: Reconciliation) -> str:
-    """A line for each item, day and currency; tokens stand once, so that a sheet may add the column up."""
+    """Return a line for each item, day and currency.
+
+
+    Tokens stand once, so that a spreadsheet may add the column up.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(

@@ -1,4 +1,4 @@
-"""What `cost` prints: tables for people, CSV for sheets."""
+"""The output of `cost`: tables for people, CSV for spreadsheets."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ METERS = ("input", "cached", "output", "reasoning")
 
 
 def costs_text(costs: Costs) -> str:
-    """One line for each group, then the total and what is missing in it."""
+    """Return one line for each group, then the total and what is missing in it."""
     headings = (costs.by, "answers", *METERS, "cost", "of it discarded")
     lines = [_line_cells(line) for line in costs.lines]
     prices = "today's prices" if costs.repriced else "the prices that each run was done at"
@@ -38,7 +38,7 @@ def _money_text(amount: Money) -> str:
 
 
 def compared_text(one: Costs, other: Costs) -> str:
-    """Two runs side by side, group by group, with the difference in each currency."""
+    """Return two runs side by side, group by group, with the difference in each currency."""
     left, right = ({line.name: line for line in costs.lines} for costs in (one, other))
     nothing = CostLine("")
     lines = [
@@ -80,7 +80,7 @@ def _signed_text(amount: Decimal) -> str:
 
 
 def costs_csv(costs: Costs) -> str:
-    """A line for each group and currency, every digit of the amounts."""
+    """Return a line for each group and currency, with every digit of the amounts."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([costs.by, "rows", *METERS, "currency", "cost", "discarded_cost", "rows_without_price"])
@@ -94,7 +94,7 @@ def _csv_rows(line: CostLine) -> Iterator[list[str | int]]:
     for currency in sorted(line.cost.amounts) or [""]:
         amounts = (money.amounts.get(currency, ZERO) for money in (line.cost, line.discarded_cost))
         said = [f"{amount:f}" if currency else "" for amount in amounts]
-        # Tokens and rows stand once, so that a sheet may add the column up.
+        # Tokens and rows stand once, so that a spreadsheet may add the column up.
         yield [printable_text(line.name), line.rows, *tokens, currency, *said, line.cost.unpriced]
         line = CostLine(line.name)
         tokens = [0] * len(METERS)

@@ -1,1 +1,1 @@
-"""The state of a run directory: status, show, check."""
+"""Reports on a run directory or an input: status, show, check."""

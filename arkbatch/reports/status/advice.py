@@ -37,7 +37,11 @@ _MEND: dict[str, str] = {
 
 
 def next_step(kinds: Iterable[str], run_dir: str, command: str) -> str:
-    """What to do about the failed rows of a finished run. command: the `arkbatch run` that it came from, if known."""
+    """Return what to do about the failed rows of a finished run.
+
+
+    command: the `arkbatch run` that it came from, if known
+    """
     if not set(kinds) <= _MEND.keys():
         return f"Send the failed rows again:  arkbatch retry {shlex.quote(run_dir)}"
     again = command if command.endswith(" --rebase") else f"{command} --rebase"

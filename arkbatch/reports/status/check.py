@@ -1,8 +1,9 @@
-"""What an input holds, found by reading every line and sending nothing.
+"""Checks an input by reading every line and sending nothing.
 
-Counts what can be sent, by endpoint and model, what cannot and why, and which `custom_id`s stand on several lines.
-Tokens are the estimate that a run starts with, before any reply taught it better. Memory does not grow with the
-number of rows: of everything that is listed only the first few are kept, and ids are compared through files.
+
+It counts the rows that can be sent, by endpoint and model, those that cannot and why, and the `custom_id`s that stand
+on several lines. Token counts are the rough estimate that a run starts with. Memory does not grow with the number of
+rows: of each list only the first few entries are kept, and ids are compared through files.
 """
 
 import re
@@ -42,7 +43,7 @@ _FILE = re.compile(r'(?<=^(?:image|video) )"(?:[^"\\]|\\.)*"')
 
 
 class RowGroup(Struct):
-    """The rows of one endpoint and model that can be sent. `limited`: those that set a limit to their output."""
+    """The rows of one endpoint and model that can be sent; `limited`: those that limit their output."""
 
     endpoint: str
     model: str
@@ -74,9 +75,10 @@ class LargestRow(Struct, frozen=True):
 
 
 class Inspection(Struct, frozen=True):
-    """Everything `check` says. Tokens are estimates.
+    """The result of `check`; tokens are estimates.
 
-    unit: what rows are called, "line" or "row"; kept: columns that are not sent; notes: what else is worth to know
+
+    unit: what rows are called, "line" or "row"; kept: columns that are not sent; notes: other remarks
     rows: lines that are not blank; bad: those of them that cannot be sent; unnamed: rows that lack only a model
     reasons: bad lines by what is wrong, the most frequent first; bad_lines: the first hundred
     duplicate_ids, duplicate_lines: how many ids stand on several lines, and on how many; duplicates: the first of them
@@ -108,9 +110,11 @@ class Inspection(Struct, frozen=True):
 
 
 def inspect_input(job: Job, total: Callable[[int], None], read: Callable[[int], None]) -> Inspection:
-    """Read the job's input twice: quickly for the number of its rows, told to `total`, and then row by row.
+    """Read the job's input twice: quickly for the number of rows, then row by row.
 
-    `read` is told now and then how many more rows were read. UsageError: the file cannot be read.
+
+    total: called with that number; read: called now and then with how many more rows were read
+    Raises UsageError when the file cannot be read.
     """
     source = source_of(job)
     look = look_at(source, replace(job, model=job.model or NO_MODEL))
@@ -159,7 +163,7 @@ def _read_all(job: Job, source: Source, rows: "_RowCounts", ids: Partitions, rea
 
 
 def _with_its_files(row: Row, images: Images) -> Row | BadRow:
-    """A row whose files are not there cannot be sent."""
+    """Return the row, or a `BadRow` when a file that it names is missing."""
     reason = images.missing(row.body)
     return row if reason is None else BadRow(row.number, row.offset, row.digest, row.custom_id, reason, "")
 
@@ -196,7 +200,7 @@ class _RowCounts:
             self._most_tokens, self._largest = given, (row, length)
 
     def largest(self) -> LargestRow | None:
-        """The row that takes the most input tokens."""
+        """Return the row with the most input tokens."""
         if self._largest is None:
             return None
         row, length = self._largest
@@ -213,7 +217,7 @@ class _RowCounts:
 
 
 def sort_of(reason: str) -> str:
-    """A reason without what differs from line to line, so that equal mistakes count together."""
+    """Return a reason without its values, so that equal mistakes count together."""
     return _VALUE.sub(r"\1: ", _PLACE.sub("", _FILE.sub("file", reason)))
 
 
@@ -223,7 +227,7 @@ class _RepeatedKey(Struct):
 
 
 class _RepeatedKeys:
-    """The keys that were added more than once: how many, on how many lines, and the first of them in the file."""
+    """The keys that were added more than once, with their lines."""
 
     def __init__(self, keys: Partitions) -> None:
         self.ids = self.lines = 0
@@ -252,7 +256,7 @@ def _repeats_in(group: Iterable[tuple[int, ...]]) -> list[_RepeatedKey]:
 
 
 def _name_duplicates(source: Source, reader: RowReader, repeats: list[_RepeatedKey]) -> Iterator[DuplicateId]:
-    """The ids themselves: only their keys were kept, so the file is read again as far as needed."""
+    """Yield the repeated ids; only their keys were kept, so the file is read again."""
     wanted = {repeat.lines[0]: repeat for repeat in repeats}
     for number, _, line in source.records() if wanted else ():
         if repeat := wanted.pop(number, None):

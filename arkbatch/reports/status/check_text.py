@@ -1,4 +1,4 @@
-"""What `check` prints for people."""
+"""The output of `check` for people."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ _HEADINGS = ("rows", "endpoint", "model", "input tokens", "output tokens", "with
 
 
 def inspection_text(found: Inspection, next_command: str) -> str:
-    """Sentences and short tables; the last line is what to do next."""
+    """Return sentences and short tables; the last line says what to do next."""
     return "\n".join(
         [
             _headline(found),
@@ -42,7 +42,7 @@ def _headline(found: Inspection) -> str:
 
 
 def _format_lines(found: Inspection) -> Iterator[str]:
-    """What a table is, and what of it stays here."""
+    """Yield the format of a table, and which of its columns are not sent."""
     if found.unit == "row":
         names = ", ".join(found.columns[:SHOWN])
         columns = f", {count_text(len(found.columns), 'column')} ({names})" if names else ""

@@ -1,7 +1,8 @@
-"""Finds the records of a row among gigabytes, by any of its names.
+"""Finds the records of a row in large files, by its number or any of its ids.
 
-The bytes are searched first and only lines that hold the name are parsed, so a gigabyte takes about a second. What is
-found is then compared as a value: a prompt that quotes an id is no match.
+
+The bytes are searched first, and only lines that hold the name are parsed, so a gigabyte takes about a second. The
+values are compared then: a prompt that quotes an id does not match.
 """
 
 import re
@@ -18,7 +19,7 @@ _BLOCK = 64 << 10  # larger ones are mapped and unmapped each time, which takes 
 
 
 class Name(Struct, frozen=True):
-    """What the user calls a row: text as typed, and the row number that it says, if it says one."""
+    """A name that the user gave a row: the text, and the row number in it, if any."""
 
     text: str
     number: int | None
@@ -57,15 +58,18 @@ _named = msgspec.json.Decoder(_RecordNames).decode
 
 
 def read_name(text: str, run_id: str) -> Name:
-    """A number is a row number; the ids that arkbatch gives to calls and records have the row number in them."""
+    """Parse a name: a row number, or an id of arkbatch, which contains the row number."""
     said = re.fullmatch(rf"(\d{{1,18}})|.*{re.escape(run_id)}-\d+-(\d{{1,18}})-\d+", text)
     return Name(text, int(said[1] or said[2]) if said else None)
 
 
 def find_records(directory: RunDirectory, name: Name) -> tuple[list[Record], bool]:
-    """The records of all rows that have this name, in the order of rows, and whether there were more than `MOST`.
+    """Return the records of all rows with this name, in row order, and whether more exist.
 
-    A success counts over a failure of the same row, and a later failure over an earlier one.
+
+    At most `MOST` rows are returned. A success counts over a failure of the same row, and a later failure over an
+    earlier
+    one.
     """
     needles = [msgspec.json.encode(name.text)]
     if name.number is not None:
@@ -98,7 +102,11 @@ def _row_needle(row: int) -> bytes:
 
 
 def lines_with(path: Path, needles: Iterable[bytes]) -> Iterator[bytes]:
-    """The whole lines of a file that hold any of the needles, which have no newline in them."""
+    """Yield the whole lines of a file that hold any of the needles.
+
+
+    A needle must not contain a newline.
+    """
     if not path.exists():
         return
     needles = list(needles)
@@ -119,7 +127,7 @@ def _lines_in(block: bytes, needles: list[bytes]) -> Iterator[bytes]:
 
 
 def _line_starts(block: bytes, needle: bytes) -> Iterator[int]:
-    """Where the lines begin that hold the needle."""
+    """Yield where the lines begin that hold the needle."""
     place = block.find(needle)
     while place >= 0:
         yield block.rfind(b"\n", 0, place) + 1

@@ -1,4 +1,4 @@
-"""Finds the files of a run for those who only read it, and tells in one line why one cannot be read."""
+"""Finds the files of a run to read, and says in one line why one cannot be read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ _TAIL = 1 << 20
 
 @contextmanager
 def explain_unreadable(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals to read into ours."""
+    """Raise a readable error in place of an OSError while reading."""
     try:
         yield
     except OSError as error:
@@ -23,7 +23,11 @@ def explain_unreadable(path: Path) -> Iterator[None]:
 
 
 def input_file(directory: RunDirectory, info: RunInfo) -> Path | None:
-    """The input, also when it was named from another working directory or moved together with the run."""
+    """Return the path of the input, also when it was moved together with the run.
+
+
+    The name may also be relative to another working directory.
+    """
     named = Path(info.input.path)
     beside = directory / SPOOL if named.name == SPOOL else directory.path.parent / named.name
     return next((path for path in (named, beside) if path.is_file() or is_data_set(path) or _is_same_input(path)), None)
@@ -34,7 +38,7 @@ def _is_same_input(path: Path) -> bool:
 
 
 def last_lines(path: Path, size: int = _TAIL) -> tuple[list[bytes], bool]:
-    """The whole lines in the last bytes of a file, and whether there are lines before them."""
+    """Return the whole lines in a file's last bytes, and whether lines precede them."""
     if not path.exists():
         return [], False
     with path.open("rb") as file:

@@ -1,7 +1,8 @@
-"""Everything about one row: its line of the input, what was asked, each call, and how it ended.
+"""Collects everything about one row: its input, its request, each call, and its outcome.
 
-A row is found by its number, its `custom_id`, the client's or the server's id of one of its calls. Of a row that has
-no record yet, the line of the input is found. The input is only believed where its digest is the recorded one.
+
+A row is found by its number, its `custom_id`, or the client's or the server's id of one of its calls. A row without a
+record is found in the input. The input is trusted only where its digest is the recorded one.
 """
 
 import re
@@ -30,14 +31,18 @@ SUCCEEDED, FAILED, INTERRUPTED, UNDONE = "succeeded", "failed", "interrupted", "
 
 
 class InputLine(Struct, frozen=True):
-    """A row's line of the input; `text` is None when it cannot be shown, and `note` says why or where it stands."""
+    """A row's line of the input.
+
+
+    text: None when it cannot be shown; note: why it cannot, or where the line stands
+    """
 
     text: bytes | None
     note: str
 
 
 class Shown(Struct, frozen=True):
-    """One row. `record` is the line of the journal as it stands there, None for a row that is undone."""
+    """One row; `record` is its journal line, None for a row without a record."""
 
     row: int
     custom_id: str
@@ -47,7 +52,7 @@ class Shown(Struct, frozen=True):
     record: bytes | None
 
     def to_json(self) -> bytes:
-        """The record with the input beside it, on one line; its parts stay the bytes they are."""
+        """Return the record and the input on one line; their bytes are unchanged."""
         parts = msgspec.json.decode(self.record, type=dict[str, Raw]) if self.record else {}
         if not parts:
             parts = {"custom_id": Raw(orjson.dumps(self.custom_id)), "row": Raw(b"%d" % self.row)}
@@ -61,14 +66,18 @@ class Shown(Struct, frozen=True):
 
 
 class ShownRows(Struct, frozen=True):
-    """`more`: further rows have this name, which are not among the `rows`."""
+    """The rows of a name; `more`: there are others that are not listed."""
 
     rows: list[Shown]
     more: bool
 
 
 def find_rows(run_dir: str, text: str) -> ShownRows:
-    """The rows of this name. UsageError: there is none. RunDirectoryError: the run cannot be read."""
+    """Return the rows of this name.
+
+
+    Raises UsageError when there is none, RunDirectoryError when the run cannot be read.
+    """
     directory = RunDirectory(Path(run_dir))
     with explain_unreadable(directory.path):
         info = directory.read_info()
@@ -107,7 +116,7 @@ class _Input:
         return Shown(place.row, place.custom_id, state, line, request, record)
 
     def undone_rows(self, name: Name) -> Iterator[Shown]:
-        """Rows of this name, read from the input from its first line on. They have no record."""
+        """Yield rows of this name without a record, by reading the input from its start."""
         for number, offset, line in self._candidate_lines(name):
             custom_id = self._reader.identity(number, line)[1]
             if name.text == custom_id or number == name.number:
@@ -115,7 +124,11 @@ class _Input:
                 yield Shown(number, custom_id, UNDONE, there, self._request_at(number, offset, line), None)
 
     def _candidate_lines(self, name: Name) -> Iterator[tuple[int, int, bytes]]:
-        """Lines worth parsing. With a backslash a file may write any character of an id in another way."""
+        """Yield the lines worth parsing.
+
+
+        A line with a backslash is one, since it may write any character of an id in another way.
+        """
         needle, given = msgspec.json.encode(name.text), re.fullmatch(r"row-(\d{1,18})", name.text)
         numbers = {name.number, int(given[1]) if given else None}
         for number, offset, line in self._source.records() if self._source else ():
@@ -141,7 +154,7 @@ class _Input:
 
 
 class _KeptRequest(Struct):
-    """What a failure keeps of its request, so that it can be sent again without the input; and whether it is one."""
+    """What a failure keeps of its request, so that it can be sent again without the input."""
 
     request: RequestPart | None = None
     interrupted: bool = False
@@ -151,7 +164,7 @@ _kept = msgspec.json.Decoder(_KeptRequest).decode
 
 
 def _as_json(text: bytes | None) -> bytes:
-    """A line as a JSON value, also one that is none."""
+    """Return a line as a JSON value; a line that is not JSON becomes a string."""
     if text is None:
         return b"null"
     try:

@@ -1,4 +1,4 @@
-"""What `show` prints for people: one row, from its line in the input to its answer."""
+"""The output of `show` for people: one row, from its input line to its answer."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -52,7 +52,7 @@ _decode = msgspec.json.Decoder(_Record).decode
 
 
 def show_text(found: ShownRows, run_dir: str) -> str:
-    """The rows, one after the other."""
+    """Return the rows, one after the other."""
     blocks = ["\n".join(_row_lines(row, run_dir)) for row in found.rows]
     if found.more:
         blocks.append(f"More rows have this name; the first {len(found.rows)} are shown.")
@@ -107,7 +107,7 @@ def _attempt_lines(record: _Record) -> Iterator[str]:
 
 
 def _tool_lines(messages: list[dict[str, Any]]) -> Iterator[str]:
-    """What the model called, and what it was told."""
+    """Yield what the model called, and what it was told."""
     for message in messages:
         if message["role"] == "tool":
             yield _shorten_text(f"-> {message['content']}")

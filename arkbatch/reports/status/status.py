@@ -1,7 +1,8 @@
-"""How far a run is, what it used and what failed, read from its directory alone, also while a session writes to it.
+"""Reads the state of a run from its directory alone, also during a session.
 
-Nothing is changed and nothing is sent. The counts are the ledger's; how fast it goes is told by the last megabyte of
-the records, so that a look costs the same however large the run is.
+
+Nothing is changed and nothing is sent. The counts come from the ledger; the speed comes from the last megabyte of the
+records, so that a large run takes no longer.
 """
 
 import contextlib
@@ -38,7 +39,11 @@ _LOOKS = 3
 
 
 class Speed(Struct, frozen=True):
-    """Over the last minute, or since the session began if that is shorter. `seconds_left`: None when not known."""
+    """The speed over the last minute, or since the session began if that is shorter.
+
+
+    seconds_left: None when not known
+    """
 
     rows_per_minute: float
     tokens_per_minute: float
@@ -46,7 +51,7 @@ class Speed(Struct, frozen=True):
 
 
 class FailureNote(Struct, frozen=True):
-    """Rows that stand failed for the same reason, one of them as a sample."""
+    """The rows that failed for one reason, with one of them as a sample."""
 
     kind: str
     code: str
@@ -57,7 +62,7 @@ class FailureNote(Struct, frozen=True):
 
 
 class StragglerNote(Struct, frozen=True):
-    """A call that is silent for so many `seconds`, where `usual` are usual."""
+    """A call that has been silent for `seconds`, where `usual` is usual."""
 
     row: int
     seconds: float
@@ -65,20 +70,21 @@ class StragglerNote(Struct, frozen=True):
 
 
 class Status(Struct, frozen=True):
-    """Everything `status` says.
+    """Everything that `status` shows.
+
 
     writer: the process that holds the run, None when no session is running; `speed` is known only then
-    paused: the order to pause that the running session stands under
-    limits: of the last session, as they are now
-    rows: that the run is to work off, which is fewer than the input has when --limit was given
+    paused: the pause that is in force for the running session
+    limits: the current ones of the last session
+    rows: those that the run covers, fewer than the input has when --limit was given
     pace: what the last session found out about the service's limits
     models: by endpoint, model and service tier; usage: over every billed attempt; discarded: its part discarded
     cost, discarded_cost: amounts by currency as decimal strings, and how many rows have no price, and why
     charges: the cost of each of `models` that was billed
-    halt: why the last session halted, as the log has it
-    waiting, outlook: what the session that is running waits for outside its hours; whether it will be done in time
-    straggling: calls of the running session that take far longer than is usual; stragglers: some of them
-    go_on: the command that goes on from here, or how to find it
+    halt: why the last session halted, from the log
+    waiting: what the running session waits for outside its hours; outlook: whether it will be done in time
+    straggling: calls of the running session that take far longer than usual; stragglers: some of them
+    go_on: the command that resumes the run, or how to find it
     """
 
     run_dir: str
@@ -116,7 +122,7 @@ class Status(Struct, frozen=True):
 
 
 def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
-    """Look at a run. RunDirectoryError: this is no run directory, or it cannot be read."""
+    """Read the state of a run; RunDirectoryError when it cannot be read."""
     directory = RunDirectory(Path(run_dir))
     with explain_unreadable(directory.path):
         info, writer = directory.read_info(), directory.writer()
@@ -164,7 +170,7 @@ def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
 
 
 def _note_of(session: SessionInfo, note: PaceNote | None) -> PaceNote | None:
-    """What this session wrote, and not the one before it."""
+    """Return the pace note if this session wrote it, and not the one before."""
     fresh = note is not None and note.at >= datetime.fromisoformat(session.began_at).timestamp()
     return note if fresh else None
 
@@ -174,7 +180,7 @@ def _straggler_note(straggler: Straggler, now: float) -> StragglerNote:
 
 
 def _read_ledger(directory: RunDirectory, bill: Bill) -> Ledger:
-    """A session that ends or begins may replace files between two of our reads, and then we look again."""
+    """Read the ledger again while a session replaces files between two reads."""
     for _ in range(_LOOKS):
         before = _file_sizes(directory)
         with contextlib.suppress(RunDamaged):
@@ -196,7 +202,7 @@ def _charge_values(charge: Charge) -> dict[str, Any]:
 
 
 def _input_state(directory: RunDirectory, info: RunInfo) -> InputState:
-    """By size and time alone: to read a large input takes longer than a look at a run should."""
+    """Compare the input by size and time alone, since reading a large one takes too long."""
     path = input_file(directory, info)
     if path is None:
         return "not found"
@@ -230,7 +236,11 @@ def _read_speed(directory: RunDirectory, session: SessionInfo, now: float, left:
 
 
 def recent_rates(records: list[_Finished], now: float, began: float, *, cut: bool) -> tuple[float, float]:
-    """Rows and tokens a minute. `cut`: there are records before these, so time is counted from the first of them."""
+    """Return rows and tokens per minute.
+
+
+    cut: there are records before these, so the time is counted from the first of them
+    """
     since = max(began, now - 60)
     if cut and records and records[0].finished_at.timestamp() > since:
         since = records.pop(0).finished_at.timestamp()
@@ -263,6 +273,6 @@ def _next_command(run_dir: str, info: RunInfo, writer: str | None, left: int, le
 
 
 def _last_command(info: RunInfo) -> str:
-    """The last command line that sent rows which were never sent, if the run noted it whole."""
+    """Return the last command that sent new rows, if the run recorded it completely."""
     commands = (session.command for session in reversed(info.sessions))
     return next((command for command in commands if command.startswith("arkbatch run ")), "")

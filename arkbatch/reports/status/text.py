@@ -1,4 +1,4 @@
-"""What `status` prints for people."""
+"""The output of `status` for people."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ _MODEL_HEADINGS = ("model", "endpoint", "tier", "done", "failed", "calls", *_MET
 
 
 def status_text(status: Status, language: Language = Language.ENGLISH) -> str:
-    """Return sentences and short tables; the last line is the command that goes on."""
+    """Return sentences and short tables; the last line is the command that resumes the run."""
     say = language.say
     facts = [(say(label), value) for label, value in _fact_lines(status, language) if value]
     failures = [line for note in status.failures[:SHOWN] for line in _failure_lines(note, status.run_dir, language)]
@@ -75,7 +75,7 @@ def _headline(status: Status, language: Language) -> str:
 
 
 def _fact_lines(status: Status, language: Language) -> Iterator[tuple[str, str]]:
-    """Yield what there is to say, by label; what is empty is left out."""
+    """Yield labels with their facts; empty facts are left out."""
     say = language.say
     of = f"{number_text(status.rows)}{_limited_by(status)}"
     done, failed, left = number_text(status.done), number_text(status.failed), number_text(status.left)
@@ -111,7 +111,7 @@ def _limited_by(status: Status) -> str:
 
 
 def stragglers_text(status: Status, language: Language = Language.ENGLISH) -> str:
-    """Those that are known by name, and how many more there are."""
+    """Return the slow calls that are known by name, and how many others exist."""
     said = [
         language.say(
             "row {row} for {silent} (usually {usual})",
@@ -141,7 +141,11 @@ def _limits_text(limits: dict[str, Any]) -> str:
 
 
 def pace_text(note: PaceNote, *, over: bool) -> str:
-    """Where it stands, and why it last changed. Once a run is over it no longer matters whether the service is away."""
+    """Return where the pace stands, and why it last changed.
+
+
+    over: the run has ended, so an outage of the service no longer matters
+    """
     away = f"; {note.away} ({duration_text(note.away_seconds)})" if note.away and not over else ""
     found = [
         f"{short_number(note.rpm)} requests a minute" if note.rpm else "",
