@@ -1,6 +1,11 @@
-"""The order of packages: imports only go down, without a circle, and only few modules touch the outside world."""
+"""The order of packages: imports only go down, without a circle, and only few modules touch the outside world.
+
+Names are checked too: a class name stands for one class, and a text that points to a module points to one that exists.
+"""
 
 import ast
+import re
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -192,3 +197,38 @@ def test_no_import_circle():
         return False
 
     assert [name for name in graph if reaches(name, name, set())] == []
+
+
+def test_no_two_classes_have_the_same_name():
+    places = defaultdict(list)
+    for path in MODULES:
+        for node in ast.walk(ast.parse((PACKAGE / path).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(str(path))
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
+
+
+def names_in(path):
+    """What a module or a package defines at its top, and the names of its methods."""
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if path.exists() else ():
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+
+
+def exists(dotted):
+    place = PACKAGE
+    for part in dotted.split("."):
+        if not (place / part).is_dir() and not (place / f"{part}.py").exists():
+            return part in names_in(place)
+        place /= part
+    return True
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_every_module_that_a_text_names_exists(path):
+    text = (PACKAGE / path).read_text(encoding="utf-8")
+    named = re.findall(rf"`((?:{'|'.join(PACKAGES)})(?:\.\w+)+)`", text)
+    assert [name for name in named if not exists(name)] == []

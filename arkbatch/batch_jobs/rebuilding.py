@@ -29,7 +29,7 @@ _NAME = re.compile(r"p(\d+)-([0-9a-f]{8})\.jsonl")
 _NOT_ORDERED = frozenset({Stage.CUT, Stage.PUTTING, Stage.PUT, Stage.STARTING})
 
 
-class _Found(Struct):
+class _FoundParcel(Struct):
     """What the provider has of one parcel. digest: the first digits of the file's SHA-256, "" without a file."""
 
     number: int
@@ -58,7 +58,7 @@ class ParcelRebuilding:
     async def rebuild(self) -> None:
         """Write down what the provider has and `parcels.jsonl` does not tell. ServiceAway: to be called again."""
         found = await self._find_parcels()
-        unknown: dict[int, tuple[_Found, set[int]]] = {}
+        unknown: dict[int, tuple[_FoundParcel, set[int]]] = {}
         for each in found:
             known = self._known(each)
             if known is not None and known.stage not in _NOT_ORDERED:
@@ -80,12 +80,12 @@ class ParcelRebuilding:
             if parcel.stage == Stage.CUT and parcel.cut.is_rebuilt:
                 self._journal.write(parcel.number, Stage.MERGED, left=parcel.cut.rows, code="spent")
 
-    async def _find_parcels(self) -> list[_Found]:
+    async def _find_parcels(self) -> list[_FoundParcel]:
         service, run_id = self._context.service, self._context.run.info.run_id
         prefix = file_prefix(run_id)
         files = [file async for file in service.list_files(prefix)]
         by_file: dict[str, BatchState] = {}
-        without_file: list[_Found] = []
+        without_file: list[_FoundParcel] = []
         ids = {file.id for file in files}
         async for batch in service.list_batches(0.0):
             if batch.input_file_id in ids:
@@ -95,15 +95,15 @@ class ParcelRebuilding:
             elif batch.metadata.get("arkbatch_run") == run_id:
                 number = str(batch.metadata.get("arkbatch_parcel", ""))
                 if number.isdecimal():
-                    without_file.append(_Found(int(number), "", "", None, batch))
+                    without_file.append(_FoundParcel(int(number), "", "", None, batch))
         with_file = [
-            _Found(int(named[1]), named[2], file.name, file, by_file.get(file.id))
+            _FoundParcel(int(named[1]), named[2], file.name, file, by_file.get(file.id))
             for file in sorted(files, key=lambda each: (each.created_at, each.name))
             if (named := _NAME.fullmatch(file.name.removeprefix(prefix[:-1])))
         ]
         return with_file + without_file
 
-    def _known(self, found: _Found) -> Parcel | None:
+    def _known(self, found: _FoundParcel) -> Parcel | None:
         """The parcel that this is, if `parcels.jsonl` still tells it."""
         known = self._journal.parcels.by_number.get(found.number)
         if known is None:
@@ -112,7 +112,7 @@ class ParcelRebuilding:
         is_same_file = known.cut.sha256[:8] == found.digest if found.digest else known.cut.is_rebuilt
         return known if is_same_batch or is_same_file else None
 
-    def _take_over(self, parcel: Parcel, found: _Found) -> None:
+    def _take_over(self, parcel: Parcel, found: _FoundParcel) -> None:
         """Go on with a parcel as it stands at the provider."""
         number, file, batch = parcel.number, found.file, found.batch
         if found.name and not parcel.name:
@@ -124,7 +124,7 @@ class ParcelRebuilding:
         elif batch is None:
             self._journal.write(number, Stage.STARTING, file_id=parcel.file_id)
 
-    async def _rows_in(self, found: _Found, *, is_known: bool) -> set[int]:
+    async def _rows_in(self, found: _FoundParcel, *, is_known: bool) -> set[int]:
         """The rows of a parcel; none when all of it was merged and deleted before."""
         if not is_known and found.number in self._journal.parcels.by_number:  # another parcel got this number since
             found.number = self._journal.parcels.next_number
@@ -155,7 +155,7 @@ class ParcelRebuilding:
             return None
         return target
 
-    def _write_down(self, unknown: Mapping[int, tuple[_Found, set[int]]]) -> None:
+    def _write_down(self, unknown: Mapping[int, tuple[_FoundParcel, set[int]]]) -> None:
         """The lost parcels as steps, with their rows found in the input."""
         kinds = self._kinds_of({number: rows for number, (_, rows) in unknown.items()})
         for number, (found, rows) in unknown.items():

@@ -2,7 +2,7 @@
 
 `tick` is called some times a second and asks the wall clock each time, so that one which was set, and a machine that
 slept, are noticed at once. Outside its hours the limiter is paused: calls in flight end, and no other begins until the
-hours have come. What an hour is, and what follows from a rate, is decided in `core.hours` and `core.deadline`.
+hours have come. What an hour is, and what follows from a rate, is decided in `core.schedule` and `monitor.eta`.
 """
 
 import math

@@ -2,7 +2,7 @@
 
 They are where a pace begins to look for the true limit. An account may have been given more, or share what it has
 with others, and an endpoint can have less; so nothing here is a ceiling, and a model that is not in the table is
-no error. What the numbers are used for is `core.pace`'s. Published tokens a minute are not kept: where those are what
+no error. `limits.starting_point` uses the numbers. Published tokens a minute are not kept: where those are what
 is scarce, the service refuses, and the rate of calls that it grants is found all the same.
 """
 

@@ -4,7 +4,7 @@ A row is one family's list prices from one day on, as the price page has them: t
 output, and in each tier the prices of a lane or service tier. Money is `Decimal`, per million tokens, in the
 currency it is billed in; nothing here converts currencies. Books lie over each other: what a user says goes over
 what the package ships, and a run's snapshot over both. This module does no arithmetic (`pricing`) and reads no
-file (`adapters.pricebook`); it exports itself as plain data so that a run can keep the rows it was priced by.
+file (`pricing.price_files`); it exports itself as plain data so that a run can keep the rows it was priced by.
 """
 
 import re

@@ -2,7 +2,7 @@
 
 ECDH on P-256 with an ephemeral key, HKDF-SHA256 to an AES-256-GCM key and nonce, each field as base64 of ciphertext
 and tag. Which fields those are is said in `sealed_body`; that nothing leaves unencrypted is kept by
-`adapters.sealed`. Where the official SDK checks nothing, the certificate is checked here.
+`transport.encrypting`. Where the official SDK checks nothing, the certificate is checked here.
 
 All fields of a call and its reply share one nonce, so equal texts are visibly equal and the XOR of two texts can be
 read. That is the service's design, known from the official SDK, and cannot be changed on one side. Fresh for each

@@ -2,7 +2,7 @@
 
 It knows how a request becomes a string and how a secret becomes a signature. It does not know what is asked, nor
 when: the time is an argument. Chat and embeddings are never signed; only the call that fetches their temporary
-key is (see `adapters.auth`). The simulator checks requests with the same functions, which is honest because the
+key is (see `transport.auth`). The simulator checks requests with the same functions, which is honest because the
 tests hold them against the documented examples and against signatures made by the official SDK.
 """
 

@@ -3,7 +3,7 @@
 The message of the model goes back as it came, without its nulls, since providers put marks of their own into it. What
 is wrong with a call is told to the model as the result of that call, so that it can fix it: an unknown name, or
 arguments that are no JSON. A `tool_choice` that forces a call holds for the first request alone, or the model could
-never answer. Of several choices the first one speaks. What runs the functions is `adapters.functions`.
+never answer. Of several choices the first one speaks. What runs the functions is `engine.tool_module`.
 """
 
 from collections.abc import Sequence

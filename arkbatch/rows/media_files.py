@@ -6,7 +6,7 @@ the body. What cannot be sent is a `Cause`, and its row fails before a byte leav
 that a failure line can be run again and no image is stored a second time; the digest of a row says nothing of what its
 files hold.
 
-Where the names stand in a request is known to `core.parts`. Nothing outside of the directory is opened, also not by
+Where the names stand in a request is known to `protocol.media`. Nothing outside of the directory is opened, also not by
 a link in it; links that stay inside are followed. Files are read in the event loop: encoding is what takes the time,
 25 ms for the largest image, and it would hold the loop from a thread as well.
 """

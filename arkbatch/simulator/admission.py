@@ -1,8 +1,9 @@
-"""The way in: from an HTTP request to what was asked, or to why it is not answered.
+"""Checks a call: from an HTTP request to what was asked, or to a refusal.
 
-    key -> body -> model -> lane -> requests allowed or place in line -> seal -> parameters -> tokens allowed -> fault
 
-What each step decides is known to the modules around it; here is their order.
+    key -> body -> model -> lane -> requests allowed or place in queue -> seal -> parameters -> tokens allowed -> fault
+
+This module knows the order of the checks; the modules around it make them.
 """
 
 from collections.abc import Callable
@@ -12,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from aiohttp import web
 
-from arkbatch.simulator import faults, incoming, models, refusals
+from arkbatch.simulator import faults, models, refusals
 from arkbatch.simulator.batch import BatchQueue, wrong_lane
 from arkbatch.simulator.call import SimulatedCall
-from arkbatch.simulator.chance import fingerprint, random_for
 from arkbatch.simulator.counters import Counters
 from arkbatch.simulator.endpoints import Asked, SimulatedEndpoint
 from arkbatch.simulator.keys import Keys
 from arkbatch.simulator.limits import AccountLimits, TurnedAway
 from arkbatch.simulator.refusals import Refusal
+from arkbatch.simulator.seeded_random import fingerprint, random_for
 from arkbatch.simulator.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ Body = dict[str, Any]
 
 
 class RequestAdmission:
-    """Judges calls. `wall` gives unix seconds, for keys run out by the calendar."""
+    """Checks calls; `wall` returns unix seconds, for keys that expire."""
 
     def __init__(
         self,
@@ -72,15 +73,15 @@ class RequestAdmission:
         return self._with_fault(call, body, raw, seal)
 
     async def read_body(self, call: SimulatedCall) -> Body | Refusal:
-        """What was sent, if it came with a key and names a model that exists."""
+        """Return the body, if the call has a key and names a model that exists."""
         authorization = call.http.headers.get("Authorization", "")
         if refusal := self._keys.check_key(authorization, self._wall()):
             return refusal
         try:
-            body = incoming.parse_request(await call.http.read())
+            body = parse_request(await call.http.read())
         except web.HTTPRequestEntityTooLarge:
             return refusals.TOO_LARGE
-        except web.RequestPayloadError:  # such as a body that is not the gzip it says it is
+        except web.RequestPayloadError:  # such as a body that is not gzip although its header says so
             return refusals.NOT_JSON
         if isinstance(body, Refusal):
             return body
@@ -99,7 +100,7 @@ class RequestAdmission:
         return Vault(self._settings.seed, self._settings.certificate)
 
     def _turned_away(self, endpoint: SimulatedEndpoint, call: SimulatedCall) -> TurnedAway | None:
-        """The limits of online calls mean nothing to the batch lane, which has a line instead."""
+        """Apply the limits of online calls, or the queue of the batch lane."""
         if endpoint.batch:
             return self._line.turned_away()
         turned_away = self._limits.count_request(call.model, call.at)
@@ -127,3 +128,19 @@ class RequestAdmission:
         from arkbatch.simulator.sealed import reply_sealer
 
         return reply_sealer(seal, self._settings.blobs, fault)
+
+
+def parse_request(raw: bytes) -> dict[str, Any] | Refusal:
+    """Return the body without nulls, which the official SDK sends for unset values."""
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return refusals.NOT_JSON
+    if not isinstance(body, dict):
+        return refusals.NOT_JSON
+    body = {name: value for name, value in body.items() if value is not None}
+    if "model" not in body:
+        return refusals.missing_parameter("model")
+    if not isinstance(body["model"], str) or not body["model"]:
+        return refusals.invalid_parameter("model", "it must be a string that is not empty")
+    return body

@@ -1,6 +1,8 @@
-"""What a chat model says, and how Ark wraps it. Depends on the request and on its luck; knows no time and no
-connection. What is said (`ModelAnswer`) and how it is written (`chat_completion`) are apart, because an answer can be
-written in more than one way.
+"""The answer of a simulated chat model, and its form as a chat completion.
+
+
+An answer depends on the request and its seeded random numbers alone. What is said (`ModelAnswer`) and how it is written
+(`chat_completion`) are separate, because the Responses API writes the same answer in another form.
 """
 
 from random import Random
@@ -11,16 +13,20 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from arkbatch.simulator import models, phrases, shapes, tokens, toolcalls
-from arkbatch.simulator.chance import random_for
+from arkbatch.simulator.seeded_random import random_for
 
-CACHE_FROM = 256  # a system prompt this long is taken to have been seen before
+CACHE_FROM = 256  # a system prompt of at least this length counts as cached
 CACHE_STEP = 64
 DEFAULT_MAX_TOKENS = 4096
 _THOUGHTS = {"low": 2, "medium": 5, "high": 12, "xhigh": 20, "max": 30}
 
 
 class ModelAnswer(Struct, frozen=True, gc=False):
-    """What a model says to one request, with its tokens. `reasoning` and `cached` are parts of the other two."""
+    """What a model says to one request, with its tokens.
+
+
+    reasoning, cached: parts of output and input
+    """
 
     model: str
     content: str
@@ -68,7 +74,7 @@ def input_tokens(body: dict[str, Any]) -> int:
 
 
 def apply_fault(answer: ModelAnswer, fault: str | None) -> ModelAnswer:
-    """The answer as a fault of the menu leaves it; faults that do not concern answers leave it alone."""
+    """Return the answer as a fault changes it; other faults leave it as it is."""
     match fault:
         case "empty":
             return replace(answer, content="", tool_calls=[], output=answer.reasoning, finish="stop")
@@ -85,7 +91,7 @@ def apply_fault(answer: ModelAnswer, fault: str | None) -> ModelAnswer:
 
 
 def chat_completion(answer: ModelAnswer, request_id: str, created: int) -> dict[str, Any]:
-    """The answer as one chat completion object."""
+    """Return the answer as one chat completion object."""
     message: dict[str, Any] = {"role": "assistant", "content": answer.content}
     if answer.thought:
         message["reasoning_content"] = answer.thought
@@ -116,7 +122,7 @@ def usage_object(answer: ModelAnswer) -> dict[str, Any]:
 
 
 def last_words(messages: list[dict[str, Any]]) -> str:
-    """The text of the last user message, or of the last message when no user speaks."""
+    """Return the text of the last user message, or of the last message without one."""
     spoken = [message for message in messages if message["role"] == "user"] or messages
     content = spoken[-1].get("content") or ""
     if isinstance(content, str):
@@ -148,7 +154,7 @@ def _stop_words(body: dict[str, Any]) -> list[str]:
 
 
 def _cached_tokens(messages: list[dict[str, Any]]) -> int:
-    """Tokens of the system prompt, in whole steps, when it is long enough to be worth a cache."""
+    """Return the cached tokens of the system prompt, in whole steps; 0 for a short one."""
     head = messages[0]
     if head["role"] != "system" or len(messages) == 1:
         return 0
@@ -157,7 +163,7 @@ def _cached_tokens(messages: list[dict[str, Any]]) -> int:
 
 
 def _limit_tokens(answer: ModelAnswer, body: dict[str, Any]) -> ModelAnswer:
-    """`max_tokens` limits what is said; `max_completion_tokens` the thoughts as well."""
+    """Apply `max_tokens`, which limits the content, or `max_completion_tokens`, which includes reasoning."""
     if "max_completion_tokens" in body:
         allowed = body["max_completion_tokens"]
         if allowed < answer.reasoning:
@@ -167,7 +173,7 @@ def _limit_tokens(answer: ModelAnswer, body: dict[str, Any]) -> ModelAnswer:
 
 
 def _cut_content(answer: ModelAnswer, allowed: int) -> ModelAnswer:
-    """At most so many tokens of content, with finish_reason `length` if that takes something away."""
+    """Return at most so many tokens of content; a cut sets finish_reason `length`."""
     spoken = answer.output - answer.reasoning
     if spoken <= allowed:
         return answer

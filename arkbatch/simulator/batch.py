@@ -1,6 +1,7 @@
-"""The batch lane: which ids belong on it, and the line in which its calls wait, held open, until their turn comes.
+"""The batch lane: the ids that belong on it, and the queue of its calls.
 
-Times are the loop's. A call that is cancelled leaves the line.
+
+Calls wait with an open connection. Times are the loop's. A cancelled call leaves the queue.
 """
 
 import asyncio
@@ -17,14 +18,14 @@ BATCH_ID = "ep-bi-"
 
 
 def wrong_lane(model: str, settings: Settings, *, batch: bool) -> Refusal | None:
-    """Batch endpoints do not exist online, and nothing else exists on the batch lane."""
+    """Refuse a batch endpoint online, and any other id on the batch lane."""
     if not settings.lanes or model.startswith(BATCH_ID) == batch:
         return None
     return refusals.NO_SUCH_MODEL
 
 
 class BatchQueue:
-    """First come, first served: `batch_slots` calls are worked on, the others wait, `batch_queue` of them at most."""
+    """Works on `batch_slots` calls at a time; at most `batch_queue` others wait, in order."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -32,7 +33,7 @@ class BatchQueue:
         self._inside = 0
 
     def turned_away(self) -> TurnedAway | None:
-        """Why a call cannot join the line now."""
+        """Return why a call cannot join the queue now, or None."""
         slots, queue, seconds = self._settings.batch_slots, self._settings.batch_queue, self._settings.batch_retry_after
         if slots is None or queue is None or self._inside < slots + queue:
             return None
@@ -40,7 +41,7 @@ class BatchQueue:
 
     @asynccontextmanager
     async def wait_turn(self, chance: Random) -> AsyncIterator[None]:
-        """Lets a call pass after it got a slot and was held there for its time; the slot is its own to the end."""
+        """Wait for a slot and for the call's holding time; the body keeps the slot."""
         self._inside += 1
         try:
             async with self._slots or nullcontext():

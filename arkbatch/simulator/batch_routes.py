@@ -1,6 +1,7 @@
-"""The files and batches of the simulated service over HTTP, as the official `openai` package expects them.
+"""The HTTP routes of files and batches, as the official `openai` package expects them.
 
-What becomes of a batch is known to `batch_store`. Faults of calls are drawn here, one for each call.
+
+`batch_store` knows the state of a batch. Faults of calls are drawn here, one for each call.
 """
 
 from collections import Counter
@@ -12,7 +13,7 @@ import orjson
 from aiohttp import web
 from aiohttp.multipart import BodyPartReader
 
-from arkbatch.simulator import breakage
+from arkbatch.simulator import broken_connections
 from arkbatch.simulator.batch_store import ENDED, Batch, BatchStore, StoredFile
 from arkbatch.simulator.endpoints import ENDPOINTS
 from arkbatch.simulator.settings import Settings
@@ -25,7 +26,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class BatchRoutes:
-    """Handlers of the calls. `calls`: how often each was carried out; faults: how often each struck."""
+    """The handlers of files and batches.
+
+
+    calls: how often each was carried out; faults: how often each struck
+    """
 
     def __init__(self, settings: Settings, wall: Callable[[], float]) -> None:
         self.store = BatchStore(settings, wall)
@@ -36,7 +41,7 @@ class BatchRoutes:
         self.faults: Counter[str] = Counter()
 
     def add_to(self, app: web.Application, base: str) -> None:
-        """Routes for everything below one base path."""
+        """Add the routes below one base path."""
         add = app.router.add_route
         add("POST", base + "/files", self._with_key(self._upload_file))
         add("GET", base + "/files", self._with_key(self._list_files))
@@ -81,12 +86,14 @@ class BatchRoutes:
         self.store.save_state()
         self.calls["upload"] += 1
         return (
-            breakage.hang_up(request) if self._fault_strikes("lost_upload") else web.json_response(_file_object(file_))
+            broken_connections.hang_up(request)
+            if self._fault_strikes("lost_upload")
+            else web.json_response(_file_object(file_))
         )
 
     async def _list_files(self, request: web.Request) -> web.StreamResponse:
         if self._fault_strikes("poll_502"):
-            return breakage.bad_gateway()
+            return broken_connections.bad_gateway()
         purpose = request.query.get("purpose")
         files = [file for file in self.store.state.files.values() if purpose in (None, file.purpose)]
         return _list_page(request, [_file_object(file) for file in reversed(files)])
@@ -109,10 +116,10 @@ class BatchRoutes:
         status = 206 if start else 200
         data = data[start:]
         if data and self._fault_strikes("torn_content"):
-            response = await breakage.send_half(request, data, headers, status)
-            breakage.close_connection(request)
+            response = await broken_connections.send_half(request, data, headers, status)
+            broken_connections.close_connection(request)
             return response
-        if data and self._fault_strikes("cut_content"):  # a proxy that ends early and does not say so
+        if data and self._fault_strikes("cut_content"):  # a proxy that cuts the content and reports no error
             data = data[: len(data) * 2 // 3]
         return web.Response(body=data, status=status, headers=headers)
 
@@ -136,7 +143,7 @@ class BatchRoutes:
         batch = self.store.create_batch(file.id, endpoint, body["completion_window"], body.get("metadata"))
         self.calls["create"] += 1
         return (
-            breakage.hang_up(request)
+            broken_connections.hang_up(request)
             if self._fault_strikes("lost_create")
             else web.json_response(self._batch_object(batch))
         )
@@ -147,7 +154,7 @@ class BatchRoutes:
 
     async def _list_batches(self, request: web.Request) -> web.StreamResponse:
         if self._fault_strikes("poll_502"):
-            return breakage.bad_gateway()
+            return broken_connections.bad_gateway()
         seen_before = self._wall() - _SLOW_LIST_SECONDS
         batches = [
             batch
@@ -160,7 +167,7 @@ class BatchRoutes:
 
     async def _get_batch(self, request: web.Request) -> web.StreamResponse:
         if self._fault_strikes("poll_502"):
-            return breakage.bad_gateway()
+            return broken_connections.bad_gateway()
         batch = self.store.find_batch(request.match_info["id"])
         if batch is None or ("late_batch" in batch.faults and self._wall() < batch.created_at + _SLOW_LIST_SECONDS):
             return _no_such("batch")
@@ -224,7 +231,7 @@ def _file_object(file: StoredFile) -> dict[str, Any]:
 
 
 def _list_page(request: web.Request, items: list[dict[str, Any]]) -> web.Response:
-    """One page of a list, newest first."""
+    """Return one page of a list."""
     limit = min(int(request.query.get("limit", "20")), 10_000)
     after = request.query.get("after")
     if after is not None:
@@ -252,6 +259,6 @@ def _no_such(what: str) -> web.Response:
 
 
 def _start_of(ranges: str) -> int:
-    """The first byte of `bytes=N-`."""
+    """Return the first byte of a range `bytes=N-`."""
     number = ranges.removeprefix("bytes=").partition("-")[0]
     return int(number) if number.isdecimal() else 0

@@ -1,7 +1,8 @@
-"""Files and batches of the simulated service, and what has become of each batch at a given time.
+"""The files and batches of the simulated service, and the state of each batch at a given time.
 
-Nothing runs in the background: a batch is worked out when somebody looks at it. The lines of its files are what the
-same bodies get online. With a directory everything is kept on disk, so that another process goes on.
+
+Nothing runs in the background: the state of a batch is computed when it is read. The lines of its files are the answers
+that the same bodies get online. With a directory everything is kept on disk, so that another process can continue.
 """
 
 import tempfile
@@ -15,9 +16,9 @@ import orjson
 from msgspec import Struct
 
 from arkbatch.simulator import faults, tokens, wire
-from arkbatch.simulator.chance import fingerprint, random_for
 from arkbatch.simulator.endpoints import ENDPOINTS, Asked
 from arkbatch.simulator.refusals import Refusal
+from arkbatch.simulator.seeded_random import fingerprint, random_for
 from arkbatch.simulator.settings import Settings
 
 MOST_ROWS, MOST_BYTES = 50_000, 200_000_000
@@ -25,7 +26,7 @@ STATE = "state.json"
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 _VALIDATING_SHARE = 0.1  # of the time that a batch takes
 
-# Those that concern a call and not a batch; each call is drawn anew.
+# Faults of a call and not of a batch; they are drawn for each call.
 OF_CALLS = frozenset({"lost_upload", "lost_create", "poll_502", "torn_content", "cut_content", "oldest_first"})
 # At most one of these strikes a batch.
 _OF_ENDINGS = ("hang", "no_output", "expired", "bad_line", "token_limit")
@@ -41,7 +42,11 @@ class StoredFile(Struct):
 
 
 class Batch(Struct):
-    """One batch. `faults`: those that strike it; `seconds`: how long it takes; `tokens`: of its input."""
+    """One batch.
+
+
+    faults: those that strike it; seconds: how long it takes; tokens: of its input
+    """
 
     id: str
     input_file_id: str
@@ -72,7 +77,7 @@ class _State(Struct):
 
 
 class BilledLine(Struct, frozen=True):
-    """One line that was billed, as a test compares it."""
+    """One line that was billed, for tests to compare."""
 
     custom_id: str
     model: str
@@ -80,7 +85,7 @@ class BilledLine(Struct, frozen=True):
 
 
 class BatchStore:
-    """All files and batches of one simulator. `billed`: each line that cost something, in this process."""
+    """All files and batches of one simulator; `billed`: each line that cost something."""
 
     def __init__(self, settings: Settings, wall: Callable[[], float]) -> None:
         self._settings = settings
@@ -92,7 +97,7 @@ class BatchStore:
 
     @property
     def folder(self) -> Path:
-        """Made when it is first needed."""
+        """The folder of the files, made when it is first needed."""
         if self._folder is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="arkbatch-simulator-")
             self._folder = Path(self._temporary.name)
@@ -126,7 +131,7 @@ class BatchStore:
         return self.folder / file_id
 
     def add_file(self, id_: str, filename: str, purpose: str, expires_after: int | None = None) -> StoredFile:
-        """Take in a file that stands in the folder under its id."""
+        """Register a file that stands in the folder under its id."""
         now = self._wall()
         size = self.path_of(id_).stat().st_size
         expires = None if expires_after is None else now + expires_after
@@ -142,7 +147,7 @@ class BatchStore:
     # ---- batches
 
     def create_batch(self, file_id: str, endpoint: str, window: str, metadata: dict[str, str] | None) -> Batch:
-        """Take a batch in. What is wrong with its file is found out while it is validated."""
+        """Create a batch; errors in its file are found when it is validated."""
         id_ = self.new_id("batch")
         chance = random_for(id_.encode())
         usual = self._settings.batch_seconds
@@ -166,7 +171,7 @@ class BatchStore:
             yield name
 
     def _validate_batch(self, batch: Batch) -> None:
-        """Count the rows, and find out what is wrong with the file."""
+        """Count the rows, and find errors in the file."""
         seen: set[str] = set()
         path = self.path_of(batch.input_file_id)
         if path.stat().st_size > MOST_BYTES:
@@ -226,7 +231,7 @@ class BatchStore:
             self._reject_batch(batch, "token_limit_exceeded", f"{said} some in_progress batches have been completed.")
 
     def find_batch(self, batch_id: str) -> Batch | None:
-        """A batch as it stands now."""
+        """Return a batch in its present state, or None."""
         batch = self.state.batches.get(batch_id)
         if batch is None:
             return None
@@ -259,7 +264,7 @@ class BatchStore:
         return batch
 
     def _share_done(self, batch: Batch, now: float) -> float:
-        """The share of the rows that are done at this time."""
+        """Return the share of the rows that are done at this time."""
         worked = now - batch.created_at - batch.seconds * _VALIDATING_SHARE
         return min(1.0, max(0.0, worked / (batch.seconds * (1 - _VALIDATING_SHARE)))) if batch.seconds else 1.0
 
@@ -268,7 +273,7 @@ class BatchStore:
         self.save_state()
 
     def _finish_batch(self, batch: Batch, status: str, share: float) -> None:
-        """Work the rows out, and write the files."""
+        """Answer the rows, and write the files."""
         batch.status, batch.ended_at = status, self._wall()
         batch.completed = batch.failed = 0
         if "no_output" in batch.faults and status == "completed":
@@ -294,7 +299,11 @@ class BatchStore:
         batch.error_file_id = failed if failed in self.state.files else None
 
     def _output_lines(self, batch: Batch, status: str, share: float) -> Iterator[tuple[bytes, bool]]:
-        """Each line of the two files, in another order than that of the input, and whether it is an answer."""
+        """Yield the lines of both files in another order than the input's.
+
+
+        Each comes with whether it is an answer.
+        """
         rows = [line for line in self.path_of(batch.input_file_id).read_bytes().split(b"\n") if line]
         chance = random_for(batch.id.encode())
         order = list(range(len(rows)))
@@ -346,7 +355,7 @@ class BatchStore:
                 batch.usage[name] = batch.usage.get(name, 0) + usage[name]
 
     def _reply_to(self, batch: Batch, request: dict[str, Any], number: int) -> tuple[int, dict[str, Any]]:
-        """What the same body gets online. Markers of faults in it strike as they do there."""
+        """Return what the same body gets online, with the faults that its markers ask for."""
         body = {name: value for name, value in request["body"].items() if value is not None}
         path = batch.endpoint.removeprefix("/v1")
         endpoint, request_id = ENDPOINTS[path], f"{batch.id}-{number}"
@@ -367,5 +376,5 @@ class BatchStore:
         return 200, said.body
 
     def _earlier_batches(self, batch: Batch) -> list[Batch]:
-        """Batches before this one; by their number markers such as `[[fault:server_error:1]]` count attempts."""
+        """Return earlier batches; markers such as `[[fault:server_error:1]]` count them as attempts."""
         return [other for other in self.state.batches.values() if other.created_at < batch.created_at]

@@ -1,4 +1,4 @@
-"""One HTTP request on its way through the simulator: what is known of it so far. Decides nothing."""
+"""One HTTP request to the simulator, with what is known of it so far."""
 
 from aiohttp import web
 from msgspec import Struct
@@ -7,8 +7,11 @@ from arkbatch.simulator import wire
 
 
 class SimulatedCall(Struct):
-    """`admitted`: it counts towards the limits of its model. `outcome` stays as it is here when the client leaves
-    before the end.
+    """A call in progress.
+
+
+    admitted: it counts towards the limits of its model
+    outcome: stays "client_gone" when the client disconnects before the end
     """
 
     http: web.Request

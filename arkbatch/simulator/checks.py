@@ -1,7 +1,9 @@
-"""Which chat bodies are refused, and with what words: gaps, wrong types, documented ranges, and parameters that
-exclude each other. Bodies come without nulls. Parameters that are not documented pass.
+"""Checks chat bodies, and refuses them with the service's words.
 
-What passes here can be answered: `answers` relies on it. Bodies of the other endpoints are judged in `inputs`.
+
+It refuses missing values, wrong types, values out of the documented ranges, and parameters that exclude each other.
+Bodies come without nulls. Undocumented parameters pass. `answers` relies on it: a body that passes can be answered.
+`inputs` checks the bodies of other endpoints.
 """
 
 import re
@@ -39,7 +41,7 @@ _NOT_WHILE_THINKING = ("stop", "logprobs", "top_logprobs", "logit_bias")
 
 
 def check_chat(body: Body) -> Refusal | None:
-    """Why a chat body is refused, or None."""
+    """Return why a chat body is refused, or None."""
     return next(_chat_refusals(body), None)
 
 
@@ -88,7 +90,7 @@ def _check_message(message: Any) -> Iterator[Refusal]:
 
 
 def _check_tool_results(messages: list[Body]) -> Iterator[Refusal]:
-    """A result belongs to a call that was made before."""
+    """Require that each tool result belongs to an earlier tool call."""
     made: set[str] = set()
     for message in messages:
         if message["role"] == "tool" and message.get("tool_call_id") not in made:
@@ -105,7 +107,7 @@ def _check_tool_results(messages: list[Body]) -> Iterator[Refusal]:
 
 
 def check_part(part: Any) -> Iterator[Refusal]:
-    """Why a part of a content is refused."""
+    """Yield why a part of a content is refused."""
     match part:
         case {"type": "text", "text": str()}:
             return
@@ -173,7 +175,7 @@ def _check_exclusions(body: Body) -> Iterator[Refusal]:
 
 
 def check_batch_chat(body: Body) -> Refusal | None:
-    """The same without streaming, which the batch lane does not have."""
+    """Return why a body is refused on the batch lane, which does not stream."""
     return unsupported_parameter("stream") if body.get("stream") is True else check_chat(body)
 
 

@@ -1,8 +1,8 @@
-"""An answer cut into the chunks of a stream. Where the cuts fall follows from the request's luck, never from time.
+"""Cuts an answer into the chunks of a stream; the cuts depend on the request alone.
 
-Thoughts come first, then what is said, then tool calls in fragments, then the reason why it ended. Each delta has a
-role and a content, as Ark writes them. What `stream_options` asks for is here too; how chunks become bytes, and what
-may happen to those on the way, is known to `streaming`.
+
+Reasoning comes first, then the content, then tool calls in fragments, then the finish reason. Each delta has a role and
+a content, as Ark writes them. `stream_options` are applied here; `streaming` turns chunks into bytes and breaks them.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,11 @@ Chunk = dict[str, Any]
 
 
 def cut_text(text: str, chance: Random, pieces: int | None = None) -> list[str]:
-    """The text in pieces of 1 to 12 characters, or in so many pieces of one size; no piece is empty."""
+    """Cut a text into pieces of 1 to 12 characters, or into so many equal pieces.
+
+
+    No piece is empty.
+    """
     if pieces is not None:
         ends = [len(text) * (k + 1) // pieces for k in range(pieces)]
         return [text[start:end] for start, end in zip([0, *ends], ends, strict=False) if start < end]
@@ -39,7 +43,7 @@ def cut_text(text: str, chance: Random, pieces: int | None = None) -> list[str]:
 def answer_chunks(
     answer: ModelAnswer, request_id: str, created: int, *, options: dict[str, Any], chance: Random, pieces: int | None
 ) -> list[Chunk]:
-    """All chunks of one answer; folded, they are `answers.chat_completion` of it."""
+    """Return all chunks of one answer; joined, they equal `answers.chat_completion`."""
     head = {
         "id": request_id,
         "object": "chat.completion.chunk",
@@ -61,7 +65,7 @@ def answer_chunks(
 
 
 def ends_answer(chunk: Chunk) -> bool:
-    """Whether the answer is complete with this chunk, or with this event of the Responses API."""
+    """Whether the answer is complete with this chunk or Responses API event."""
     if "choices" not in chunk:
         return chunk["type"] in LAST_EVENTS
     return not chunk["choices"] or "finish_reason" in chunk["choices"][0]
@@ -78,7 +82,7 @@ def _answer_deltas(answer: ModelAnswer, chance: Random, pieces: int | None) -> I
 
 
 def _tool_call_fragments(call: dict[str, Any], chance: Random, pieces: int | None) -> Iterator[dict[str, Any]]:
-    """The first has everything but the arguments, the others nothing else."""
+    """Yield a fragment with everything but the arguments, then fragments of the arguments."""
     yield {**call, "function": {"name": call["function"]["name"], "arguments": ""}}
     for piece in cut_text(call["function"]["arguments"], chance, pieces):
         yield {"function": {"arguments": piece}}

@@ -1,9 +1,11 @@
-"""The control plane: who signed a request, whether they may, and what they get. It really verifies; what it checks
-with is `core.signing`, which the tests hold against signatures of the official SDK.
+"""The simulated control plane: verifies a signature and rights, and issues keys.
+
+
+It verifies with `protocol.signing`, which the tests compare with signatures of the official SDK.
 
     action -> signature readable -> clock -> access key -> signature -> rights -> limit -> parameters
 
-Time comes in as arguments: `now` by the wall clock, for signatures and keys, and `at` by the loop's, for the limit.
+Time is passed in: `now` by the wall clock, for signatures and keys, and `at` by the loop's clock, for the limit.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,7 +28,7 @@ _REALM = signing.Realm()
 
 
 class ControlError(Struct, frozen=True):
-    """An error of the control plane. `number` is None where the documentation gives none."""
+    """An error of the control plane; `number` is None where none is documented."""
 
     status: int
     number: int | None
@@ -50,7 +52,7 @@ Action = Callable[[Body, float], Result | ControlError]
 
 
 class SimulatedControlPlane:
-    """`actions` are those beside GetApiKey, by name."""
+    """Answers control plane requests; `actions` are those beside GetApiKey, by name."""
 
     def __init__(self, settings: Settings, keys: Keys, actions: Mapping[str, Action]) -> None:
         self._settings = settings
@@ -59,7 +61,7 @@ class SimulatedControlPlane:
         self._calls = UsageWindow(settings.key_rpm, 60.0) if settings.key_rpm else None
 
     def answer_request(self, request: signing.Request, now: float, at: float) -> Result | ControlError:
-        """What the request gets, or why not."""
+        """Return what the request gets, or an error."""
         action = self._actions.get(request.query.get("Action", ""))
         if action is None or request.query.get("Version") != VERSION:
             return NO_ACTION
@@ -76,7 +78,7 @@ class SimulatedControlPlane:
         return action(body, now) if isinstance(body, dict) else wrong_parameter("the body is not a JSON object")
 
     def _reject_unproven(self, request: signing.Request, now: float) -> ControlError | None:
-        """Why it is not known that somebody with the right to do so asks this, now."""
+        """Return an error unless the request proves that its sender has the right to it."""
         headers = {name.lower(): value for name, value in request.headers.items()}
         claim = signing.signer(headers.get("authorization", ""))
         if claim is None:
@@ -122,7 +124,7 @@ def wrong_parameter(why: str) -> ControlError:
 
 
 def encode_answer(answer: Result | ControlError, query: Mapping[str, str], request_id: str) -> bytes:
-    """The answer as the control plane writes it."""
+    """Return the answer as the control plane writes it."""
     metadata: dict[str, Any] = {
         "RequestId": request_id,
         "Action": query.get("Action", ""),

@@ -1,5 +1,7 @@
-"""What happened, for tests to look at and for the summary of `arkbatch simulate`. Counts and keeps, decides nothing;
-its memory is bounded: the last calls in full, and the attempts of as many requests as are ever in flight.
+"""Counts what happened, for tests and for the summary of `arkbatch simulate`.
+
+
+Its memory is bounded: it keeps the last calls, and the attempts of as many requests as are ever in flight.
 """
 
 from collections import Counter, OrderedDict, deque
@@ -11,7 +13,7 @@ _REQUESTS_KEPT = 65_536
 
 
 class Seen(Struct, frozen=True, gc=False):
-    """One call as the server saw it. `at` is in seconds of the loop's clock."""
+    """One call as the server saw it; `at` is in seconds of the loop's clock."""
 
     at: float
     request_id: str
@@ -23,13 +25,14 @@ class Seen(Struct, frozen=True, gc=False):
 
 
 class Counters:
-    """Everything that is counted.
+    """All counts.
+
 
     outcomes: how calls ended: "ok", an error code, the name of a fault, or "client_gone"
-    in_flight, most_in_flight: calls that are being handled, now and at the worst moment
-    most_spent: the fullest that a window of `rps`, `rpm` or `tpm` was; absent without such a limit
+    in_flight, most_in_flight: calls that are being handled, now and at most
+    most_spent: the most that a window of `rps`, `rpm` or `tpm` held; absent without such a limit
     usage: tokens in and out, of all answers
-    control: how control plane calls ended: "ok" or an error code; they are no calls of the service
+    control: how control plane calls ended: "ok" or an error code; they are not counted as calls of the service
     recent: the last calls, oldest first
     attempts: how often each request came, by fingerprint; identical requests are one
     """
@@ -47,7 +50,7 @@ class Counters:
 
     @property
     def calls(self) -> int:
-        """Calls that have ended."""
+        """The number of calls that have ended."""
         return self.outcomes.total()
 
     def call_began(self) -> None:
@@ -60,7 +63,11 @@ class Counters:
         self.recent.append(seen)
 
     def count_attempt(self, fingerprint: bytes) -> int:
-        """Which attempt of this request it is, from 1; a request not seen for long begins again."""
+        """Return which attempt of this request it is, from 1.
+
+
+        A request that was not seen for long begins again.
+        """
         number = self.attempts.pop(fingerprint, 0) + 1
         self.attempts[fingerprint] = number
         if len(self.attempts) > _REQUESTS_KEPT:

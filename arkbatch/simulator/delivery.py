@@ -1,7 +1,8 @@
-"""The way out: an answer, a refusal or a fault, written to the connection.
+"""Writes an answer, a refusal or a fault to the connection.
 
-Everything takes the time that `latency` gives it, by the loop's clock. What stands in an answer is known to the
-endpoints; what a fault does to a stream, to `streaming`.
+
+Everything takes the time that `latency` sets, by the loop's clock. `endpoints` knows what an answer contains;
+`streaming` knows what a fault does to a stream.
 """
 
 import asyncio
@@ -11,21 +12,21 @@ from math import ceil
 import orjson
 from aiohttp import web
 
-from arkbatch.simulator import breakage, faults, streaming, wire
+from arkbatch.simulator import broken_connections, faults, streaming, wire
 from arkbatch.simulator.batch import BatchQueue
 from arkbatch.simulator.call import SimulatedCall
-from arkbatch.simulator.chance import random_for
 from arkbatch.simulator.counters import Counters
 from arkbatch.simulator.endpoints import Asked, PreparedAnswer, SimulatedEndpoint
 from arkbatch.simulator.limits import AccountLimits
 from arkbatch.simulator.refusals import Refusal
+from arkbatch.simulator.seeded_random import random_for
 from arkbatch.simulator.settings import Settings
 
-SLOWER = 100  # times as long as usual; what the fault `slow` does
+SLOWER = 100  # the fault `slow` makes an answer take so many times as long
 
 
 class Delivery:
-    """Answers calls. `wall` gives unix seconds, for `created`."""
+    """Answers calls; `wall` returns unix seconds, for `created`."""
 
     def __init__(
         self, settings: Settings, counters: Counters, limits: AccountLimits, line: BatchQueue, wall: Callable[[], float]
@@ -38,7 +39,7 @@ class Delivery:
         self._closing = asyncio.Event()
 
     def close(self) -> None:
-        """Ends the stalls, so that a stopping server does not wait for them."""
+        """End all stalled replies, so that a stopping server does not wait for them."""
         self._closing.set()
 
     async def answer_call(self, endpoint: SimulatedEndpoint, call: SimulatedCall, asked: Asked) -> web.StreamResponse:
@@ -53,7 +54,7 @@ class Delivery:
             return await self._answer_admitted(endpoint, call, asked)
 
     def refuse_call(self, call: SimulatedCall, refusal: Refusal, retry_after: float | None = None) -> web.Response:
-        """`retry_after` is in seconds; whole ones are said."""
+        """Return an error response; `retry_after` in seconds is sent rounded up."""
         call.outcome = refusal.code
         response = self.send_body(call, wire.error_body(refusal, call.model, call.id), refusal.status)
         if retry_after is not None:
@@ -81,22 +82,22 @@ class Delivery:
         return response
 
     def _answer_seconds(self, call: SimulatedCall, asked: Asked) -> float:
-        """How long the answer takes: half is fixed, the other half spreads exponentially."""
+        """Return how long the answer takes: half is fixed, half is exponentially distributed."""
         if not self._settings.latency:
             return 0.0
         usual = self._settings.latency * (0.5 + 0.5 * random_for(asked.of, -call.attempt).expovariate(1))
         return usual * SLOWER if asked.fault == "slow" else usual
 
     async def _send_whole(self, endpoint: SimulatedEndpoint, call: SimulatedCall, asked: Asked) -> web.StreamResponse:
-        """An answer that is no stream, or the fault that comes in its place."""
+        """Send an answer that is no stream, or the fault in its place."""
         match asked.fault:
             case "stall":
                 await self._closing.wait()
-                return breakage.hang_up(call.http)
+                return broken_connections.hang_up(call.http)
             case "drop_before":
-                return breakage.hang_up(call.http)
+                return broken_connections.hang_up(call.http)
             case "bad_gateway":
-                return breakage.bad_gateway()
+                return broken_connections.bad_gateway()
         if asked.fault and (error := faults.MENU[asked.fault].inside):
             return self.send_body(call, wire.error_body(error, call.model, call.id))
         reply = orjson.dumps(self._prepare_answer(endpoint, call, asked).body)
@@ -108,10 +109,10 @@ class Delivery:
         return self.send_body(call, reply)
 
     async def _send_half(self, call: SimulatedCall, reply: bytes, *, hang: bool) -> web.StreamResponse:
-        response = await breakage.send_half(call.http, reply, call.reply_headers())
+        response = await broken_connections.send_half(call.http, reply, call.reply_headers())
         if hang:
             await self._closing.wait()
-        breakage.close_connection(call.http)
+        broken_connections.close_connection(call.http)
         return response
 
     def _prepare_answer(self, endpoint: SimulatedEndpoint, call: SimulatedCall, asked: Asked) -> PreparedAnswer:

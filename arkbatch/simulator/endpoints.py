@@ -1,4 +1,4 @@
-"""What each path of the service does, as a table: which bodies it refuses, what a prompt costs, and the answer."""
+"""The table of endpoints: which bodies each refuses, what a prompt costs, and the answer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,14 +6,18 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arkbatch.simulator import answers, checks, chunks, inputs, responses, tokenizer, vectors
-from arkbatch.simulator.chance import random_for
+from arkbatch.simulator import answers, checks, chunks, inputs, responses, tokens, vectors
 from arkbatch.simulator.refusals import Refusal
+from arkbatch.simulator.seeded_random import random_for
 from arkbatch.simulator.settings import Settings
 
 
 class Asked(Struct, frozen=True):
-    """A request that passed every check. `of` is its fingerprint, `close` seals a text of the reply."""
+    """A request that passed every check.
+
+
+    of: its fingerprint; close: seals a text of the reply
+    """
 
     body: dict[str, Any]
     of: bytes
@@ -22,7 +26,7 @@ class Asked(Struct, frozen=True):
 
 
 class PreparedAnswer(Struct, frozen=True):
-    """An answer ready to be written, with its tokens: a body, or the chunks of a stream."""
+    """An answer ready to be sent, with its tokens: a body, or the chunks of a stream."""
 
     input: int
     output: int
@@ -31,7 +35,11 @@ class PreparedAnswer(Struct, frozen=True):
 
 
 class SimulatedEndpoint(Struct, frozen=True):
-    """What one path does: which bodies it refuses, what a body costs, the answer, and how that may be delivered."""
+    """What one path does.
+
+
+    It knows which bodies are refused, what a body costs, the answer, and how that may be delivered.
+    """
 
     check: Callable[[dict[str, Any]], Refusal | None]
     input_tokens: Callable[[dict[str, Any]], int]
@@ -61,7 +69,7 @@ def _answer_chat(asked: Asked, settings: Settings, request_id: str, created: int
 
 
 def _seal_contents(choices: list[dict[str, Any]], where: str, close: Callable[[str], str] | None) -> None:
-    """Seals the contents in place; reasoning, tool calls and what moderation cut off stay in clear."""
+    """Seal the contents in place; reasoning, tool calls and filtered answers stay in clear."""
     if close is None:
         return
     for choice in choices:
@@ -97,7 +105,7 @@ def _answer_responses(asked: Asked, settings: Settings, request_id: str, created
 
 def _answer_tokenization(asked: Asked, settings: Settings, request_id: str, created: int) -> PreparedAnswer:
     del settings
-    reply = tokenizer.tokenize_body(asked.body, request_id, created)
+    reply = tokens.tokenize_body(asked.body, request_id, created)
     if asked.fault == "no_choices":
         reply["data"] = []
     return PreparedAnswer(0, 0, reply)

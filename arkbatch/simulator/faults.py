@@ -1,9 +1,12 @@
-"""The fault menu, and which call gets which fault. What a fault does to the connection is known to `server`, what
-it does to an answer to `answers`; here is only its name, and the refusal if it is one.
+"""The menu of faults, and which call gets which.
+
+
+Here is the name of a fault, and the refusal if it is one. `delivery` and `streaming` apply it to the connection,
+`answers` to an answer.
 
 A fault comes by rate (`Settings.faults`) or by request: a marker such as `[[fault:content_filter]]` anywhere in the
-body strikes every attempt, `[[fault:server_error:2]]` the first two. With several markers the first that
-still applies wins, so `[[fault:rate_rpm:1]][[fault:stall:2]]` refuses, then stalls, then answers.
+body strikes every attempt, `[[fault:server_error:2]]` the first two. Of several markers the first one that still
+applies is used, so `[[fault:rate_rpm:1]][[fault:stall:2]]` refuses, then stalls, then answers.
 """
 
 import re
@@ -16,8 +19,11 @@ from arkbatch.simulator.refusals import Refusal, invalid_parameter
 
 
 class Fault(Struct, frozen=True):
-    """One line of the menu: a refusal, which may say how long to wait; an error `inside` a reply with status 200; or
-    something that concerns the connection or the content of an answer.
+    """One line of the menu.
+
+
+    refusal: the error, with `retry_after` seconds if it says so; inside: an error in a reply with status 200
+    Without either, the fault concerns the connection or the content of an answer.
     """
 
     about: str
@@ -94,14 +100,14 @@ BATCH_MENU: Mapping[str, str] = {
     "wrong_usage": "the usage of a batch is not the sum of its lines",
 }
 
-# What happens in place of an answer, streamed or not.
+# Faults that replace an answer, streamed or not.
 BEFORE_ANSWERS = frozenset({"stall", "drop_before", "bad_gateway"})
 
 _MARKER = re.compile(rb"\[\[fault:([a-z0-9_]+)(?::(\d{1,6}))?\]\]")
 
 
 def asked_for(raw: bytes, attempt: int) -> str | Refusal | None:
-    """The fault that a marker in the body asks for at this attempt (the first is 1)."""
+    """Return the fault that a marker in the body asks for at this attempt, from 1."""
     if b"[[fault:" not in raw:
         return None
     for name, times in _MARKER.findall(raw):
@@ -113,7 +119,7 @@ def asked_for(raw: bytes, attempt: int) -> str | Refusal | None:
 
 
 def draw_fault(rates: Mapping[str, float], luck: float) -> str | None:
-    """The fault that falls on a number between 0 and 1: each name owns a stretch as long as its rate."""
+    """Return the fault at a number between 0 and 1; each name covers its rate."""
     for name, rate in rates.items():
         if luck < rate:
             return name

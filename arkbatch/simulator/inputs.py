@@ -1,6 +1,7 @@
-"""Which bodies of embeddings and tokenization are refused, and with what words. As in `checks`, they have no nulls.
+"""Checks the bodies of embeddings and tokenization; like chat bodies, they have no nulls.
 
-What passes here can be answered: `vectors` and `tokenizer` rely on it.
+
+`vectors` and `tokens` rely on it: a body that passes can be answered.
 """
 
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ MAX_DIMENSIONS = 4096
 
 
 def check_embeddings(body: Body) -> Refusal | None:
-    """Why an embeddings body is refused, or None."""
+    """Return why an embeddings body is refused, or None."""
     return next(_embeddings_refusals(body), None)
 
 
@@ -43,7 +44,7 @@ def _embeddings_refusals(body: Body) -> Iterator[Refusal]:
 
 
 def check_multimodal(body: Body) -> Refusal | None:
-    """Why a body of multimodal embeddings is refused, or None."""
+    """Return why a body of multimodal embeddings is refused, or None."""
     return next(_multimodal_refusals(body), None)
 
 
@@ -72,7 +73,7 @@ def _multimodal_refusals(body: Body) -> Iterator[Refusal]:
 
 
 def _check_part(part: Any) -> Iterator[Refusal]:
-    """One of the kinds of parts that have a vector, in good shape."""
+    """Yield why a part is not one that has an embedding."""
     match part:
         case {"type": "text" | "image_url"}:
             yield from check_part(part)
@@ -83,7 +84,7 @@ def _check_part(part: Any) -> Iterator[Refusal]:
 
 
 def check_tokenization(body: Body) -> Refusal | None:
-    """Why a tokenization body is refused, or None."""
+    """Return why a tokenization body is refused, or None."""
     text = body.get("text")
     if text is None:
         return missing_parameter("text")

@@ -1,7 +1,8 @@
-"""Who may call the data plane: the API keys of the settings, and the temporary keys that the control plane hands out.
+"""Checks API keys: those of the settings, and the temporary ones of the control plane.
 
-A temporary key carries what it opens and until when, under a seal that follows from the seed. So nothing has to be
-kept, and a simulator that was started again still knows its own.
+
+A temporary key contains what it opens and until when, with a signature that depends on the seed. So nothing has to be
+kept, and a simulator that was started again accepts its own keys.
 """
 
 import hmac
@@ -18,14 +19,14 @@ _PREFIX = "sim-temporary-"
 
 
 class Grant(Struct, frozen=True, array_like=True):
-    """What a temporary key opens, until when (unix seconds)."""
+    """What a temporary key opens, and until when (unix seconds)."""
 
     resource: str
     expires: int
 
 
 class Keys:
-    """Issues temporary keys, and judges what a call brings."""
+    """Issues temporary keys, and checks the key of a call."""
 
     def __init__(self, settings: Settings) -> None:
         self._accepted = settings.keys
@@ -36,7 +37,7 @@ class Keys:
         return f"{_PREFIX}{payload}.{self._sign_payload(payload)}"
 
     def check_key(self, authorization: str, now: float) -> Refusal | None:
-        """Why the value of `Authorization` opens nothing; `now` is in unix seconds."""
+        """Return why the value of `Authorization` is refused; `now` is in unix seconds."""
         scheme, _, key = authorization.partition(" ")
         key = key.strip()
         if not authorization:
@@ -49,12 +50,12 @@ class Keys:
         return refusals.NO_KEY if self._accepted and key not in self._accepted else None
 
     def check_key_for_model(self, authorization: str, model: str) -> Refusal | None:
-        """A temporary key opens the one thing that it was made for; other keys open everything."""
+        """Return why a temporary key does not open this model; other keys open every model."""
         grant = self._read_grant(authorization.partition(" ")[2].strip())
         return refusals.NOT_ITS_KEY if grant is not None and grant.resource != model else None
 
     def _read_grant(self, key: str) -> Grant | None:
-        """What a temporary key grants; None for any other key, and for one that was tampered with."""
+        """Return what a temporary key grants, None for another or a forged key."""
         payload, _, seal = key.removeprefix(_PREFIX).partition(".")
         if not key.startswith(_PREFIX) or not hmac.compare_digest(self._sign_payload(payload).encode(), seal.encode()):
             return None

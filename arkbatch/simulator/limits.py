@@ -1,7 +1,8 @@
-"""Sliding windows of requests and tokens, and calls in flight: per model, whose versions share them.
+"""Sliding windows of requests and tokens, and calls in flight, per model family.
 
-Times come in as arguments. A call is admitted in two steps, because failed calls count as requests too: `count_request`
-when the model is known, `count_tokens` when the body was found good. Output tokens are spent when they are known.
+
+Times are passed in. A call is admitted in two steps, because failed calls count as requests too: `count_request` when
+the model is known, `count_tokens` when the body was accepted. Output tokens are counted when they are known.
 """
 
 from collections import deque
@@ -25,7 +26,11 @@ class UsageWindow:
         self._spent: deque[tuple[float, int]] = deque()
 
     def seconds_until_fits(self, amount: int, now: float) -> float:
-        """Seconds until the amount fits. An empty window takes any amount, or a large one would never pass."""
+        """Return the seconds until the amount fits.
+
+
+        An empty window takes any amount; otherwise a large one would never pass.
+        """
         self._forget_old(now)
         excess = self.used + amount - self.limit
         until = now
@@ -47,7 +52,7 @@ class UsageWindow:
 
 
 class TurnedAway(Struct, frozen=True, gc=False):
-    """A limit refused the call; it would be admitted after `seconds`, which are told if `say`."""
+    """A limit refused the call, which would be admitted after `seconds`; `say`: they are sent."""
 
     refusal: Refusal
     seconds: float
@@ -58,7 +63,7 @@ _SECONDS = {"rps": 1.0, "rpm": 60.0, "tpm": 60.0}
 
 
 class AccountLimits:
-    """All that one account may do."""
+    """The limits of one account."""
 
     def __init__(self, settings: Settings, counters: Counters) -> None:
         self._settings = settings
@@ -68,7 +73,7 @@ class AccountLimits:
         self._in_flight: dict[str, int] = {}
 
     def count_request(self, model: str, now: float) -> TurnedAway | None:
-        """Counts one request and one call in flight, which `end_call` gives back; or says why not."""
+        """Count a request and a call in flight, which `end_call` ends; or refuse it."""
         model, say = model_family(model), self._settings.retry_after
         busy, allowed = self._in_flight.get(model, 0), self._settings.max_inflight
         if allowed is not None and busy >= allowed:
@@ -81,13 +86,13 @@ class AccountLimits:
         return None
 
     def count_tokens(self, model: str, amount: int, now: float) -> TurnedAway | None:
-        """Counts the tokens of a prompt, or says why not."""
+        """Count the tokens of a prompt, or refuse it."""
         if seconds := self._try_to_spend("tpm", model_family(model), amount, now):
             return TurnedAway(refusals.MODEL_TPM, seconds, self._settings.retry_after)
         return None
 
     def count_output(self, model: str, amount: int, now: float) -> None:
-        """Counts the tokens of an answer; too late to refuse them."""
+        """Count the tokens of an answer, which can no longer be refused."""
         if window := self._window_of("tpm", model_family(model)):
             self._spend_and_note("tpm", window, amount, now)
 
@@ -95,7 +100,7 @@ class AccountLimits:
         self._in_flight[model_family(model)] -= 1
 
     def _try_to_spend(self, name: str, model: str, amount: int, now: float) -> float:
-        """Zero if the amount was spent, else the seconds until it could be."""
+        """Spend the amount and return zero, or return the seconds until that is possible."""
         window = self._window_of(name, model)
         if window is None:
             return 0.0

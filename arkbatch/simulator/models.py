@@ -1,6 +1,7 @@
-"""What the name of a model tells: its family, its version, whether it thinks, what a request costs beside its text.
+"""What the name of a model says: family, version, thinking, and tokens beside its text.
 
-Only names are read here; whether an account may use a model is a matter of `Settings.models`.
+
+`Settings.models` decides whether an account may use a model.
 """
 
 from typing import Any
@@ -26,7 +27,7 @@ def model_exists(model: str, known: tuple[str, ...]) -> bool:
 
 
 def chat_model(asked: str) -> str:
-    """The model named in an answer: an endpoint id is resolved, a model id stays."""
+    """Return the model that an answer names: an endpoint id is resolved, a model id stays."""
     return _CHAT_BEHIND_ENDPOINT if asked.startswith("ep-") else asked
 
 
@@ -39,17 +40,18 @@ def vision_model(asked: str) -> str:
 
 
 def model_family(model: str) -> str:
-    """The name without its version: limits are shared by all versions of a model."""
+    """Return the name without its version, since all versions share limits."""
     return model[:-7] if model[-7:-6] == "-" and model[-6:].isdecimal() else model
 
 
 def overhead_tokens(model: str) -> int:
-    """Tokens of a request beside its text."""
+    """Return the tokens of a request beside its text."""
     return next((count for prefix, count in _OVERHEAD if model.startswith(prefix)), _PLAIN_OVERHEAD)
 
 
 def thinking_effort(model: str, body: dict[str, Any]) -> str:
-    """How hard a model thinks about a request; "none" when it does not.
+    """Return how hard a model thinks about a request; "none" when it does not.
+
 
     Seed models think unless told not to; other models only when told to.
     """

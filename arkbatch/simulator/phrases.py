@@ -1,5 +1,7 @@
-"""The words of simulated answers, in the language of the prompt. Nobody should take them for a model's: the
-first words of each answer say so, and so does the last sentence.
+"""The words of simulated answers, in the language of the prompt.
+
+
+The first words and the last sentence of each answer say that it is simulated.
 """
 
 from random import Random
@@ -45,12 +47,12 @@ _ENGLISH_THOUGHTS = (
 
 
 def is_chinese(text: str) -> bool:
-    """Whether a fifth of the characters are; mixed prompts mostly want a Chinese answer."""
+    """Whether a fifth of the characters are Chinese; mixed prompts mostly want a Chinese answer."""
     return tokens.chinese_characters(text) * 5 >= len(text) > 0
 
 
 def answer_words(prompt: str, results: list[str], chance: Random) -> str:
-    """What is said to a prompt; `results` came from tools and are quoted."""
+    """Return an answer to a prompt; `results` came from tools and are quoted."""
     quote, told = _quote_prompt(prompt), [f"“{_quote_prompt(result)}”" for result in results]
     count = 1 + int(5 * chance.random())
     if is_chinese(prompt):
@@ -63,14 +65,14 @@ def answer_words(prompt: str, results: list[str], chance: Random) -> str:
 
 
 def reasoning_words(prompt: str, count: int, chance: Random) -> str:
-    """A chain of thought of so many sentences."""
+    """Return a chain of thought of so many sentences."""
     if is_chinese(prompt):
         return "（模拟思考）" + "".join(_pick_sentences(_CHINESE_THOUGHTS, count, chance))
     return "(simulated thinking) " + " ".join(_pick_sentences(_ENGLISH_THOUGHTS, count, chance))
 
 
 def _pick_sentences(sentences: tuple[str, ...], count: int, chance: Random) -> list[str]:
-    """So many sentences in a row, from anywhere in the list, round and round."""
+    """Return so many consecutive sentences from a random place of the list."""
     first = int(len(sentences) * chance.random())
     return [sentences[(first + k) % len(sentences)] for k in range(count)]
 

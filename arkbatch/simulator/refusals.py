@@ -1,8 +1,8 @@
-"""The errors that Ark documents, as far as the simulator can give them: status, code and words.
+"""The errors that Ark documents, as far as the simulator gives them: status, code, message.
 
-The words are the service's own, because clients read them: `QuotaExceeded` means three things that only the
-message tells apart. Source: the error page of the Ark documentation (docs/82379/1299023). Not here: when an
-error is given (`checks`, `limits`, `faults`, `server`) and how it is written down (`wire`).
+
+The messages are the service's own, because clients read them: `QuotaExceeded` means three things that only the message
+tells apart. Source: the error page of the Ark documentation (docs/82379/1299023). `wire` writes them down.
 """
 
 from msgspec import Struct
@@ -21,7 +21,7 @@ TYPES = {
 
 
 class Refusal(Struct, frozen=True, gc=False):
-    """An error answer. `{model}` in the message stands for the model that was asked for."""
+    """An error answer; `{model}` in the message stands for the requested model."""
 
     status: int
     code: str

@@ -1,7 +1,8 @@
-"""What the Responses API says: the answer that chat gives to the same words, written as items.
+"""The Responses API: the answer that chat gives to the same words, in another form.
 
-A body is checked and answered as the chat body that means the same. A stream is the documented row of events, of which
-the last one holds the whole response.
+
+A body is checked and answered as the equivalent chat body. A stream is the documented sequence of events; the last one
+contains the whole response.
 """
 
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ _STATUS = {"length": ("incomplete", "max_output_tokens"), "content_filter": ("in
 
 
 def check_responses_body(body: Body) -> Refusal | None:
-    """Why a body is refused, or None. Ark knows no background and no stop words here."""
+    """Return why a body is refused, or None; Ark has no background mode or stop words."""
     if "input" not in body:
         return missing_parameter("input")
     given = body["input"]
@@ -47,7 +48,7 @@ def _is_item(item: Body) -> bool:
 
 
 def as_chat(body: Body) -> Body:
-    """The chat body that means the same."""
+    """Return the equivalent chat body."""
     chat: Body = {name: body[name] for name in _SAME if name in body}
     chat["messages"] = list(_chat_messages(body))
     if "max_output_tokens" in body:
@@ -90,7 +91,7 @@ def _chat_messages(body: Body) -> Iterator[Body]:
 
 
 def _chat_part(part: Any) -> Any:
-    """A part as chat has it, where the link to an image is an object."""
+    """Return a part in chat form, where the link to an image is an object."""
     if not isinstance(part, dict) or part.get("type") not in _PART_TYPES:
         return part
     kind = _PART_TYPES[part["type"]]
@@ -106,7 +107,7 @@ def input_tokens(body: Body) -> int:
 
 
 def response_object(answer: ModelAnswer, body: Body, request_id: str, created: int) -> Body:
-    """The answer as one response object."""
+    """Return the answer as one response object."""
     status, reason = _STATUS.get(answer.finish, ("completed", ""))
     return {
         "id": f"resp_{request_id}",
@@ -164,7 +165,7 @@ def _output_items(answer: ModelAnswer, request_id: str) -> Iterator[Body]:
 
 
 def response_events(whole: Body, chance: Random, pieces: int | None) -> list[Body]:
-    """The events of a stream, each with its number; the last one holds the whole response."""
+    """Return the numbered events of a stream; the last one contains the whole response."""
     begun = {**whole, "status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
     found: list[Body] = [{"type": "response.created", "response": begun}]
     found.append({"type": "response.in_progress", "response": begun})
@@ -203,7 +204,7 @@ def _item_events(item: Body, chance: Random, pieces: int | None) -> Iterator[Bod
 
 
 def _empty_item(item: Body) -> Body:
-    """What an item has not when it begins."""
+    """Return the fields that an item does not have yet when it begins."""
     match item["type"]:
         case "message":
             return {"content": []}

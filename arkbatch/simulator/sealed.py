@@ -1,7 +1,8 @@
-"""The service's side of application-layer encryption: its certificate, opening what came, closing what goes back.
+"""The service's side of encryption: certificate, opening requests, sealing replies.
 
-The private key follows from the seed, so that a client's cached certificate still fits after a restart. Imports
-`cryptography` (the extra `arkbatch[seal]`), and so is itself imported only when somebody asks for encryption.
+
+The private key follows from the seed, so that a client's cached certificate is still valid after a restart. The module
+imports `cryptography` (the extra `arkbatch[seal]`), so it is imported only when encryption is used.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,8 +18,8 @@ from msgspec.structs import replace
 
 from arkbatch.protocol.encryption import AICC, Seal, Unfit, accept, open_text
 from arkbatch.simulator import chunks
-from arkbatch.simulator.chance import random_for
 from arkbatch.simulator.refusals import Refusal, invalid_parameter
+from arkbatch.simulator.seeded_random import random_for
 
 RING_ID = "simulated-ring"
 KEY_ID = "simulated-key"
@@ -29,14 +30,18 @@ Body = dict[str, Any]
 
 
 class Vault:
-    """The service's key. `kind` is one of `settings.CERTIFICATES`."""
+    """The service's private key; `kind` is one of `settings.CERTIFICATES`."""
 
     def __init__(self, seed: int, kind: str) -> None:
         self._private = ec.derive_private_key(1 + int.from_bytes(str(seed).encode()) % 2**250, ec.SECP256R1())
         self._kind = kind
 
     def make_certificate(self, now: float, *, confidential: bool) -> str:
-        """Signed by itself, valid from a year ago for six years. `now` is in unix seconds."""
+        """Return a self-signed certificate, valid from a year ago for six years.
+
+
+        now: unix seconds
+        """
         today = datetime.fromtimestamp(int(now), UTC)
         until = today - timedelta(days=1) if self._kind == "expired" else today + 5 * _YEAR
         private = ec.generate_private_key(ec.SECP384R1()) if self._kind == "wrong_curve" else self._private
@@ -52,7 +57,7 @@ class Vault:
         return builder.sign(private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
     def open_body(self, body: Body, headers: Mapping[str, str]) -> tuple[Body, Seal] | Refusal:
-        """What a sealed body says in clear, and the secret for the reply."""
+        """Return the body in clear, and the secret for the reply."""
         if why := _wrong_header(headers.get("X-Encrypt-Info", "")):
             return invalid_parameter("X-Encrypt-Info", why)
         seal = accept(headers.get("X-Session-Token", ""), self._private)
@@ -65,7 +70,7 @@ class Vault:
 
 
 def reply_sealer(seal: Seal, pieces: int, fault: str | None) -> Callable[[str], str]:
-    """How a text of the reply is written: as so many sealed texts in a row, or as a fault has it."""
+    """Return a function that seals a text of the reply into so many parts, or as a fault does."""
     if fault == "reply_in_clear":
         return lambda text: text
     if fault == "wrong_seal":
@@ -74,11 +79,11 @@ def reply_sealer(seal: Seal, pieces: int, fault: str | None) -> Callable[[str], 
 
 
 class _NotSealed(Exception):
-    """A content that does not open."""
+    """A content cannot be opened."""
 
 
 def _open_messages(messages: Any, seal: Seal) -> Any:
-    """The messages in clear; what has no right shape is left for `checks` to refuse."""
+    """Return the messages in clear; malformed ones are left for `checks` to refuse."""
     if not isinstance(messages, list):
         return messages
     return [
@@ -115,7 +120,7 @@ def _open_text(text: str, seal: Seal) -> str:
 
 
 def _wrong_header(info: str) -> str:
-    """What is wrong with the header that names the certificate; empty when nothing is."""
+    """Return what is wrong with the header that names the certificate, "" for nothing."""
     try:
         told = orjson.loads(info)
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""The simulator as an aiohttp application: its routes, and serving them."""
+"""The simulator as an aiohttp application: its routes, and how it is served."""
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,7 +23,11 @@ MAX_BODY = 64 * 1024 * 1024
 def make_app(
     settings: Settings, counters: Counters | None = None, wall: Callable[[], float] = time.time
 ) -> web.Application:
-    """The simulator as an application; `app[COUNTERS]` tells what happened. Raises UsageError on bad settings."""
+    """Return the simulator as an application; `app[COUNTERS]` counts what happens.
+
+
+    Raises UsageError on bad settings.
+    """
     check_settings(settings)
     app = web.Application(client_max_size=MAX_BODY)
     app[COUNTERS] = counters or Counters()
@@ -51,14 +55,16 @@ async def serve(
     counters: Counters | None = None,
     wall: Callable[[], float] = time.time,
 ) -> AsyncIterator[str]:
-    """Serves while the context is open and yields the base URL, without a slash at its end. Port 0 means any free one.
+    """Serve while the context is open; it yields the base URL without a final slash.
 
-    Raises UsageError on bad settings and OSError when the address cannot be bound.
+
+    port: 0 means any free one
+    Raises UsageError on bad settings, and OSError when the address cannot be bound.
     """
     runner = web.AppRunner(
         make_app(settings, counters, wall),
         access_log=None,
-        handler_cancellation=True,  # a call whose client has gone must not sleep on, and counts as gone
+        handler_cancellation=True,  # stops the handler of a call whose client has disconnected
         keepalive_timeout=settings.keepalive,
         shutdown_timeout=1.0,
     )

@@ -1,8 +1,8 @@
-"""The service behind the routes: a call is let in (`admission`) and answered (`delivery`), and counted either way.
-Beside it stand the control plane and the certificate.
+"""Handles a call: checks it (`admission`), answers it (`delivery`), and counts it.
 
-All time is the running loop's, so that it works under a loop whose clock jumps; only `created`, ids, keys and
-certificates go by the wall clock.
+
+It also serves the control plane and the certificate. All time is the running loop's, so that it works in virtual time;
+only `created`, ids, keys and certificates use the wall clock.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class Simulator:
         self._delivery.close()
 
     async def handle_call(self, endpoint: SimulatedEndpoint, request: web.Request) -> web.StreamResponse:
-        """A call of the table in `endpoints`."""
+        """Handle a call of the table in `endpoints`."""
         call = self._start_call(request)
         self._counters.call_began()
         try:
@@ -67,7 +67,7 @@ class Simulator:
             self._end_call(call)
 
     async def handle_certificate(self, request: web.Request) -> web.Response:
-        """The certificate that calls to a model are to be sealed with."""
+        """Return the certificate that calls to a model are sealed with."""
         call = self._start_call(request)
         body = await self._admission.read_body(call)
         if isinstance(body, Refusal):
@@ -80,7 +80,7 @@ class Simulator:
         return self._delivery.send_body(call, orjson.dumps(answer))
 
     async def handle_control(self, request: web.Request) -> web.Response:
-        """A call to the control plane."""
+        """Handle a call to the control plane."""
         sent = signing.Request(request.method, request.path, request.query, request.headers, await request.read())
         answer = self._control.answer_request(sent, self._wall(), asyncio.get_running_loop().time())
         status, outcome = (answer.status, answer.code) if isinstance(answer, ControlError) else (200, "ok")
@@ -90,7 +90,7 @@ class Simulator:
         return web.Response(body=body, status=status, headers=headers)
 
     def _endpoint_certificate(self, body: Body, now: float) -> Result | ControlError:
-        """The same certificate, for who has an access key."""
+        """Return the same certificate through the control plane."""
         del now
         if not body.get("Id"):
             return missing_parameter("Id")
@@ -100,7 +100,7 @@ class Simulator:
         return {"PCAInstanceCertificate": pem}
 
     def _certificate_pem(self, *, confidential: bool) -> str | Refusal:
-        """Empty when the settings say that it is refused."""
+        """Return the certificate, "" when the settings say that it is refused."""
         vault = self._admission.vault
         if isinstance(vault, Refusal) or self._settings.certificate == "refused":
             return vault if isinstance(vault, Refusal) else ""

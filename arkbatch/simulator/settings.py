@@ -1,6 +1,4 @@
-"""What can be chosen about a simulator, and nothing of how it acts. A value that makes no sense is a `UsageError`
-when the simulator is made, not a surprise when the thousandth call arrives.
-"""
+"""The settings of a simulator, checked when it is made."""
 
 from collections.abc import Mapping
 
@@ -19,36 +17,37 @@ CERTIFICATES = ("good", "expired", "wrong_curve", "refused")
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """All have defaults: a simulator without settings answers every call, at once.
+    """Everything that can be set; without settings, every call is answered at once.
+
 
     seed: two simulators with the same seed give the same answers and the same faults
     keys: accepted API keys; none means that any key which is not empty is accepted
     access_keys: secret by access key id; requests to the control plane are signed with one of them
-    session_tokens: token by access key id, for those that are temporary ones
+    session_tokens: token by access key id, for temporary access keys
     powerless: access key ids that are known but lack the right to get a temporary key
     key_seconds: longest life of a temporary key, whatever was asked for
     key_rpm: control plane calls allowed in any 60 seconds
     models: known model and endpoint ids; none means all but those that begin with `unknown-`
     rpm, tpm: requests and tokens allowed in any 60 seconds to one model (all its versions share them)
-    rps: requests allowed in any second; beyond it the 429 always says `Retry-After`
-    retry_after: whether the other 429s say it too; Ark documents none for online calls
-    count_refused: whether a call that a limit turned away counts towards that limit all the same
+    rps: requests allowed in any second; beyond it the 429 always has `Retry-After`
+    retry_after: whether the other 429s have it too; Ark documents none for online calls
+    count_refused: whether a call that a limit refused counts towards that limit
     max_inflight: calls to one model at a time
     lanes: whether batch endpoints (`ep-bi-...`) exist on the batch lane only, and nothing else there
-    batch_hold: mean seconds that a call of the batch lane is worked on, beside the latency and spread like it
-    batch_slots: batch calls worked on at a time; the others wait, held open
+    batch_hold: mean seconds that a call of the batch lane takes, in addition to the latency
+    batch_slots: batch calls worked on at a time; the others wait with an open connection
     batch_queue: batch calls that may wait; one more is 429 ServerOverloaded
-    batch_retry_after: whole seconds that this 429 tells the client to wait; without, it tells nothing
-    latency: mean seconds to an answer; half of it is fixed, the other half spreads exponentially
+    batch_retry_after: whole seconds in the `Retry-After` of this 429; None sends no header
+    latency: mean seconds to an answer; half of it is fixed, the other half is exponentially distributed
     faults: rate (0 to 1) by name of `faults.MENU`; together at most 1
-    shuffle: give embeddings in another order than the inputs
-    chunks: pieces that a streamed text is cut into, all of one size; without, the pieces are short and uneven
-    certificate: which one sealed calls are told to use, one of CERTIFICATES; "refused" is an error in its place
-    blobs: sealed texts that an answer comes in, one directly after the other
+    shuffle: return embeddings in another order than the inputs
+    chunks: number of equal pieces of a streamed text; None cuts short, uneven pieces
+    certificate: the kind of certificate for sealed calls, one of CERTIFICATES; "refused" is an error in its place
+    blobs: sealed texts that an answer consists of, one directly after the other
     gzip: compress answers for clients that accept it
     batch_seconds: mean time that a batch of files takes
     batch_store: the directory in which files and batches are kept; without, they end with the simulator
-    batch_faults: rate (0 to 1) by name of `batch_store.BATCH_MENU`; each is drawn for itself
+    batch_faults: rate (0 to 1) by name of `faults.BATCH_MENU`; each is drawn on its own
     enqueued_tokens: tokens of one model that may wait in batches; a batch beyond it fails when it is validated
     keepalive: seconds after which an idle connection is closed
     """
@@ -87,7 +86,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 def check_settings(settings: Settings) -> None:
-    """Raises UsageError for the first value that makes no sense."""
+    """Raise UsageError for the first setting that makes no sense."""
     for name in _AT_LEAST_ONE:
         limit = getattr(settings, name)
         if limit is not None and limit < 1:

@@ -1,8 +1,8 @@
-"""A JSON value that fits a JSON Schema, for structured answers and for the arguments of tool calls.
+"""Makes a JSON value that fits a JSON Schema, for structured answers and tool calls.
 
-It follows what such schemas use in practice (types, enum, const, items, properties, anyOf, $ref into the same
-schema, bounds of numbers). What it does not know it fills with a string; it never fails and never grows
-without bound.
+
+It follows what such schemas use in practice (types, enum, const, items, properties, anyOf, $ref into the same schema,
+bounds of numbers). For anything else it returns a string. It never fails, and its result is bounded.
 """
 
 from random import Random
@@ -16,12 +16,16 @@ _EXACT = 2**53
 
 
 def fit_schema(schema: Any, chance: Random) -> Any:
-    """One value; the same for the same schema and chance."""
+    """Return one value; it is the same for the same schema and seed."""
     return _Fitter(schema, chance).fit_value(schema, 0)
 
 
 class _Fitter:
-    """Remembers the root, which references point into, and how many values were made: a schema may contain itself."""
+    """Builds a value; it knows the root schema for references, and counts the values.
+
+
+    The count bounds the result, since a schema may contain itself.
+    """
 
     def __init__(self, root: Any, chance: Random) -> None:
         self._root = root
@@ -70,7 +74,7 @@ class _Fitter:
         return float(least + (most - least) * self._chance.random())
 
     def _looked_up(self, schema: Any) -> Any:
-        """What a `$ref` such as `#/$defs/Author` points to."""
+        """Return what a `$ref` such as `#/$defs/Author` points to."""
         for _ in range(_DEEPEST):
             ref = schema.get("$ref") if isinstance(schema, dict) else None
             if not isinstance(ref, str):

@@ -1,7 +1,8 @@
-"""Chunks on the wire: server-sent events as Ark frames them, and everything that may go wrong with them on the way.
+"""Streams chunks as server-sent events in Ark's form, with the faults of a stream.
 
-A script is written before the first byte is sent: packets, the pause between two of them, and how it ends. So what a
-fault does can be seen without a connection.
+
+A script is written before the first byte is sent: the packets, the pause between two of them, and the end. So the
+effect of a fault can be tested without a connection.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import orjson
 from aiohttp import web
 from msgspec import Struct
 
-from arkbatch.simulator import breakage, chunks, faults, wire
+from arkbatch.simulator import broken_connections, chunks, faults, wire
 from arkbatch.simulator.call import SimulatedCall
 
 EVENTS = "text/event-stream"
@@ -20,14 +21,14 @@ _FIRST_SHARE = 0.2  # of the time that an answer takes, before the first packet
 
 
 class Script(Struct, frozen=True):
-    """What is written, and what becomes of the connection: it ends well, breaks, or hangs with nothing more to come."""
+    """The packets of a stream, and how it ends: well, broken off, or silent for ever."""
 
     packets: list[bytes]
     ending: Literal["end", "tear", "hang"] = "end"
 
 
 def write_script(parts: list[chunks.Chunk], fault: str | None, model: str, request_id: str) -> Script:
-    """The packets of one stream as a fault of the menu leaves them; faults that concern no stream leave it alone."""
+    """Return the packets of one stream as a fault changes them."""
     events = [_encode_event(part) for part in parts]
     before_end = sum(not chunks.ends_answer(part) for part in parts)
     half = events[: (before_end + 1) // 2]
@@ -56,7 +57,11 @@ def write_script(parts: list[chunks.Chunk], fault: str | None, model: str, reque
 async def send_script(
     call: SimulatedCall, script: Script, seconds: float, closing: asyncio.Event
 ) -> web.StreamResponse:
-    """Sends it over so many seconds: a fifth passes before the first packet, the rest between packets."""
+    """Send a script in so many seconds.
+
+
+    A fifth of them passes before the first packet, the rest between packets.
+    """
     await asyncio.sleep(seconds * _FIRST_SHARE)
     response = web.StreamResponse(headers=call.reply_headers(EVENTS))
     await response.prepare(call.http)
@@ -67,25 +72,25 @@ async def send_script(
         await response.write(packet)
     match script.ending:
         case "tear":
-            breakage.close_connection(call.http)
+            broken_connections.close_connection(call.http)
         case "hang":
             await closing.wait()
-            breakage.hang_up(call.http)
+            broken_connections.hang_up(call.http)
     return response
 
 
 def _encode_event(part: dict[str, Any]) -> bytes:
-    """One event. Those of the Responses API have a name."""
+    """Return one event; those of the Responses API have a name."""
     name = b"" if "choices" in part else b"event: " + part["type"].encode() + b"\n"
     return name + b"data: " + orjson.dumps(part) + b"\n\n"
 
 
 def _split_event(event: bytes) -> list[bytes]:
-    """In two packets, the first of which ends inside a character, if there is one of several bytes."""
+    """Split an event into two packets, inside of a multi-byte character if there is one."""
     place = next((place for place, byte in enumerate(event) if byte >= 0x80), len(event) // 2) + 1
     return [event[:place], event[place:]]
 
 
 def _untidy_event(event: bytes) -> bytes:
-    """The same event as the format also allows it."""
+    """Return the same event in another form that the standard allows."""
     return b": keep-alive\r\n" + event.replace(b"data: ", b"data:", 1).replace(b"\n", b"\r\n")

@@ -1,6 +1,7 @@
-"""When a model calls tools, which ones, and with what arguments; and what came back from them.
+"""Chooses the tool calls of a simulated model, and reads their results.
 
-One round is enough for it: once results follow the last thing that the user said, it answers.
+
+One round is enough for it: when results follow the last user message, it answers.
 """
 
 from random import Random
@@ -17,7 +18,11 @@ Messages = list[dict[str, Any]]
 
 
 def choose_calls(body: dict[str, Any], chance: Random, *, again: bool) -> list[Call]:
-    """Calls of the named tool, of some when one is required, or of some half of the time. `again`: always."""
+    """Return calls of the required tool, of any when one is required, else of any in half of all cases.
+
+
+    again: call tools in any case
+    """
     tools, choice = body.get("tools") or [], body.get("tool_choice", "auto")
     if not tools or choice == "none":
         return []
@@ -32,7 +37,7 @@ def choose_calls(body: dict[str, Any], chance: Random, *, again: bool) -> list[C
 
 
 def tool_results(messages: Messages) -> list[str]:
-    """What tools returned since the user spoke last."""
+    """Return what tools returned since the last user message."""
     found: list[str] = []
     for message in reversed(messages):
         if message["role"] == "user":
@@ -43,7 +48,7 @@ def tool_results(messages: Messages) -> list[str]:
 
 
 def spoil_call(call: Call, fault: str) -> Call:
-    """The same call with arguments that are no JSON, or of a tool that nobody declared."""
+    """Return the call with arguments that are not JSON, or with an undeclared tool."""
     function = call["function"]
     if fault == "unknown_tool":
         return {**call, "function": {**function, "name": "no_such_tool"}}

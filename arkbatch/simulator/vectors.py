@@ -1,5 +1,8 @@
-"""What an embedding model says: for each text a unit vector that follows from text, model and seed alone, so that the
-same text has the same vector wherever it stands. The vectors carry no meaning: texts alike are not near.
+"""Makes embeddings: a unit vector that depends on text, model and seed alone.
+
+
+So the same text has the same vector wherever it stands. The vectors have no meaning: similar texts are not near each
+other.
 """
 
 import math
@@ -12,14 +15,14 @@ from typing import Any
 
 import orjson
 
-from arkbatch.simulator import models, tokenizer, tokens
-from arkbatch.simulator.chance import random_for
+from arkbatch.simulator import models, tokens
+from arkbatch.simulator.seeded_random import random_for
 
 DEFAULT_DIMENSIONS = 2048
 
 
 def input_texts(body: dict[str, Any]) -> list[str]:
-    """The inputs of a body that `inputs.check_embeddings` let pass."""
+    """Return the inputs of a body that `inputs.check_embeddings` let pass."""
     return [body["input"]] if isinstance(body["input"], str) else body["input"]
 
 
@@ -30,7 +33,7 @@ def input_tokens(body: dict[str, Any]) -> int:
 def embedding_list(
     body: dict[str, Any], of: bytes, seed: int, request_id: str, created: int, *, shuffle: bool
 ) -> dict[str, Any]:
-    """The answer to a body that `inputs.check_embeddings` let pass. `of` is the request's fingerprint."""
+    """Answer a body that `inputs.check_embeddings` let pass; `of` is its fingerprint."""
     model = models.vector_model(body["model"])
     dimensions = body.get("dimensions", DEFAULT_DIMENSIONS)
     packed = body.get("encoding_format") == "base64"
@@ -57,7 +60,7 @@ def multimodal_tokens(body: dict[str, Any]) -> int:
 
 
 def multimodal_embedding(body: dict[str, Any], seed: int, request_id: str, created: int) -> dict[str, Any]:
-    """The answer to a body that `inputs.check_multimodal` let pass: one vector for all parts together."""
+    """Answer a body that `inputs.check_multimodal` let pass, with one vector for all parts."""
     model = models.vision_model(body["model"])
     meaning = orjson.dumps([body["input"], body.get("instructions")], option=orjson.OPT_SORT_KEYS).decode()
     vector = unit_vector(f"{seed}\0{model}\0{meaning}", body.get("dimensions", DEFAULT_DIMENSIONS))
@@ -78,21 +81,21 @@ def multimodal_embedding(body: dict[str, Any], seed: int, request_id: str, creat
 
 
 def _part_tokens(body: dict[str, Any]) -> dict[str, int]:
-    """What is no text counts as image."""
+    """Return tokens by type; everything that is not text counts as image."""
     texts = sum(tokens.text_tokens(part["text"]) for part in body["input"] if part["type"] == "text")
     return {"text_tokens": texts, "image_tokens": sum(map(tokens.part_tokens, body["input"])) - texts}
 
 
 def _sparse_weights(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Weights of the words, by numbers that stand for them."""
+    """Return the weights of the words, by numbers that stand for them."""
     counts = Counter(word for part in parts for word in part["text"].split())
-    found = {tokenizer.token_number(word): count for word, count in counts.items()}
+    found = {tokens.token_number(word): count for word, count in counts.items()}
     most = max(counts.values(), default=1)
     return [{"index": index, "value": round(found[index] / most, 4)} for index in sorted(found)]
 
 
 def unit_vector(what: str, dimensions: int) -> "array[float]":
-    """Single-precision numbers whose squares add up to one."""
+    """Return single-precision numbers whose squares add up to one."""
     drawn = array("H", shake_128(what.encode()).digest(2 * dimensions))
     if byteorder == "big":
         drawn.byteswap()
@@ -102,7 +105,7 @@ def unit_vector(what: str, dimensions: int) -> "array[float]":
 
 
 def encode_base64(vector: "array[float]") -> str:
-    """Little-endian float32, as the service packs them."""
+    """Return little-endian float32 in base64, as the service does."""
     if byteorder == "big":
         vector = array("f", vector)
         vector.byteswap()

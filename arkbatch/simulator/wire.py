@@ -1,4 +1,5 @@
-"""How Ark writes things down: ids, headers and error bodies. Knows nothing of what is answered and why.
+"""Writes ids, headers and error bodies as Ark does.
+
 
 An id is `02`, the time in milliseconds, 32 hex digits that look like the address of the serving host, and six more
 digits; the same one stands in the header `X-Request-Id`, in the body and at the end of an error message.
@@ -17,18 +18,22 @@ _HOST = "00000000000000000000ffff7f000001"  # ::ffff:127.0.0.1
 
 
 class Ids:
-    """Hands out request ids. `wall` gives epoch seconds."""
+    """Makes request ids; `wall` returns epoch seconds."""
 
     def __init__(self, wall: Callable[[], float]) -> None:
         self._wall = wall
         self._count = 0
 
     def next_id(self) -> str:
-        """An id that no other of the last 16 million calls has: an odd factor permutes the 24-bit numbers."""
+        """Return an id that none of the last 16 million calls has.
+
+
+        An odd factor permutes the 24-bit numbers.
+        """
         return f"02{int(self._wall() * 1000):013d}{_HOST}{self._random_tail():06x}"
 
     def next_of_control(self) -> str:
-        """An id as the control plane has them: the local time of Beijing, and 18 digits."""
+        """Return an id of the control plane: Beijing's local time, and 18 digits."""
         stamp = datetime.fromtimestamp(self._wall(), _BEIJING).strftime("%Y%m%d%H%M%S")
         return f"{stamp}{_HOST[-12:]}{self._random_tail():06x}".upper()
 
@@ -38,7 +43,7 @@ class Ids:
 
 
 def reply_headers(request_id: str, client_id: str | None, content_type: str = JSON) -> dict[str, str]:
-    """What the production service was seen to send with a 200, and nothing about limits among it."""
+    """Return the headers that the production service was seen to send with a 200."""
     result = {
         "X-Request-Id": request_id,
         "Content-Type": content_type,

@@ -5,7 +5,7 @@ sealed. Whatever stands in the way is an answer before a byte of the prompt is s
 refused as the service would refuse it, a certificate that does not come is a broken exchange, one that must not be
 used is a `Halted`. There is no switch and no fallback. A reply that cannot be opened, also one in clear, is broken.
 
-What is encrypted, and what the service wants to stay readable, is said in `core.sealed_body`; how, in `core.sealing`.
+`protocol.encrypted_fields` says what is encrypted and what stays readable, `protocol.encryption` how.
 A streamed reply is opened after it was folded. Certificates are kept in memory for a week at most and never on disk.
 """
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from simulating import PLAIN, THINKING, chat_body
 
 from arkbatch.simulator import answers, checks, models, phrases, shapes, tokens
-from arkbatch.simulator.chance import fingerprint, random_for
+from arkbatch.simulator.seeded_random import fingerprint, random_for
 
 
 def answered(body, seed=0):

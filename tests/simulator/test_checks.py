@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from simulating import PLAIN, THINKING, ask, chat_body
 
 from arkbatch.simulator import answers, checks, inputs, vectors
-from arkbatch.simulator.chance import fingerprint
+from arkbatch.simulator.seeded_random import fingerprint
 
 
 def code(body):

@@ -12,7 +12,7 @@ from virtual import run_virtual
 from arkbatch.protocol.sse import Parser
 from arkbatch.protocol.stream import ErrorEvent, Folding, Garbled, Truncated, Whole
 from arkbatch.simulator import answers, chunks, streaming
-from arkbatch.simulator.chance import fingerprint, random_for
+from arkbatch.simulator.seeded_random import fingerprint, random_for
 
 CHINESE = "请用一句话解释为什么天空是蓝色的，并举一个生活中的例子。"
 USAGE = {"include_usage": True}

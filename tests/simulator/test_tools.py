@@ -3,7 +3,7 @@ import pytest
 from simulating import PLAIN, THINKING, ask, chat_body
 
 from arkbatch.simulator import answers, checks
-from arkbatch.simulator.chance import fingerprint
+from arkbatch.simulator.seeded_random import fingerprint
 
 
 def tool(name, **properties):

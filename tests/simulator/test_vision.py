@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulating import ask, chat_body
 
-from arkbatch.simulator import checks, inputs, tokenizer, tokens
+from arkbatch.simulator import checks, inputs, tokens
 from arkbatch.simulator.checks import MAX_IMAGE_BYTES
 
 MODEL = "doubao-embedding-vision-250615"
@@ -97,7 +97,7 @@ def test_a_text_falls_into_tokens_that_cover_it():
 
 @given(st.text(min_size=1, max_size=60))
 def test_no_token_is_empty_and_none_overlap(text):
-    [found] = tokenizer.tokenize_body({"model": "m", "text": text}, "02", 0)["data"]
+    [found] = tokens.tokenize_body({"model": "m", "text": text}, "02", 0)["data"]
     spans = found["offset_mapping"]
     assert all(start < end for start, end in spans)
     assert "".join(text[start:end] for start, end in spans) == text

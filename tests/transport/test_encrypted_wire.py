@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from arkbatch.core.errors import UsageError
 from arkbatch.protocol import encryption as sealing
-from arkbatch.simulator import breakage
+from arkbatch.simulator import broken_connections
 from arkbatch.simulator.faults import MENU
 from arkbatch.simulator.sealed import Vault
 from arkbatch.simulator.server import Counters
@@ -169,7 +169,7 @@ def answers(status=200, text="{}", **headers):
 
 
 async def _drops(_, request):
-    return breakage.hang_up(request)
+    return broken_connections.hang_up(request)
 
 
 FETCHES = {

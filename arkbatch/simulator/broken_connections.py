@@ -1,4 +1,4 @@
-"""Connections that break: hung up, torn, or answered by a proxy in between."""
+"""Breaks connections: aborted, cut in the middle, or answered by a proxy."""
 
 from aiohttp import web
 
@@ -9,14 +9,14 @@ _PAGE = (
 
 
 def hang_up(request: web.Request) -> web.Response:
-    """Closes the connection; the response that the caller returns goes nowhere."""
+    """Abort the connection; the returned response is never sent."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response()
 
 
 def close_connection(request: web.Request) -> None:
-    """Closes the connection once what was written has been sent."""
+    """Close the connection once everything written has been sent."""
     if request.transport is not None:
         request.transport.close()
 
@@ -24,7 +24,7 @@ def close_connection(request: web.Request) -> None:
 async def send_half(
     request: web.Request, body: bytes, headers: dict[str, str], status: int = 200
 ) -> web.StreamResponse:
-    """Promises a whole body and sends half."""
+    """Announce a whole body and send half of it."""
     response = web.StreamResponse(status=status, headers=headers)
     response.content_length = len(body)
     await response.prepare(request)
@@ -33,5 +33,5 @@ async def send_half(
 
 
 def bad_gateway() -> web.Response:
-    """A page of a proxy that did not reach the service, and so has no ids."""
+    """Return the error page of a proxy that did not reach the service; it has no ids."""
     return web.Response(body=_PAGE, status=502, content_type="text/html", headers={"Server": "nginx"})
