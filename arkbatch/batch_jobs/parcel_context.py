@@ -13,6 +13,7 @@ from arkbatch.core.types import Cause, Failure
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.protocol.error_body import Complaint
 from arkbatch.protocol.error_codes import rule_for
+from arkbatch.protocol.setting_names import ANY_SERVER
 
 _LONGEST_POLL = 600.0
 
@@ -93,4 +94,6 @@ def cause_of(refused: ServiceRefused, parcel: Parcel, advice: str = "") -> Cause
     rule, _ = rule_for(said, refused.status if refused.status >= 300 else 400)
     usual = "change what the message names, and run the same command again; nothing is ordered twice"
     message = f"parcel {parcel.number}: {refused.reason}"
-    return Cause(rule.kind, refused.code or f"http_{refused.status}", message, advice or rule.advice or usual)
+    return Cause(
+        rule.kind, refused.code or f"http_{refused.status}", message, advice or ANY_SERVER.fill_in(rule.advice) or usual
+    )

@@ -83,8 +83,11 @@ def _named_providers() -> "list[Provider]":
     ]
 
 
-def provider_address(name: str) -> "Address":
-    """Return the address of a named provider, none for ""; UsageError for an unknown name."""
+def provider_address(name: str, said_by: str = "") -> "Address":
+    """Return the address of a named provider, none for ""; UsageError for an unknown name.
+
+    said_by: where the name was set, for people
+    """
     if not name:
         return NOWHERE
     if name not in DIALECTS:
@@ -97,7 +100,7 @@ def provider_address(name: str) -> "Address":
         raise UsageError(
             f"{dialect.title} has an address for each customer: give it too, base_url = https://NAME.{own}/..."
         )
-    return Address(dialect.base_url)
+    return Address(dialect.base_url, said_by=said_by)
 
 
 class VariableSource(NamedTuple):
@@ -116,6 +119,7 @@ class Address(NamedTuple):
 
     url: str
     query: Mapping[str, str] = {}
+    said_by: str = ""  # where it was said, for people; "" for what usually says it
 
 
 NOWHERE = Address("")
@@ -243,9 +247,9 @@ def choose_server(variables: Variables, flag: Address, file: Address, label: str
 def _chosen_address(variables: Variables, flag: Address, file: Address, label: str) -> tuple[Address, str]:
     """Return the address, and where it was set."""
     if flag.url:
-        return flag, "--base-url"
+        return flag, flag.said_by or "--base-url"
     if file.url:
-        return file, label
+        return file, file.said_by or label
     speaks = [one for one in PROVIDERS if variables.get(one.key) or variables.get(one.address)]
     provider = speaks[0] if speaks else ARK
     named = variables.full_address_for(provider)

@@ -275,11 +275,13 @@ def _given_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _resolve_server(typed: Typed, given: Mapping[str, Any], variables: Variables) -> Server:
-    flag, file = given.get("base_url"), typed.file.base_url
+    flag, file, provider = given.get("base_url"), typed.file.base_url, given.get("provider") or ""
     server = choose_server(
         variables,
-        checked_address(flag, "--base-url") if flag else provider_address(given.get("provider") or ""),
-        checked_address(file, f"{typed.label}: base_url", JobError) if file else provider_address(typed.file.provider),
+        checked_address(flag, "--base-url") if flag else provider_address(provider, f"--provider {provider}"),
+        checked_address(file, f"{typed.label}: base_url", JobError)
+        if file
+        else provider_address(typed.file.provider, f"provider in {Path(typed.label).name}"),
         Path(typed.label).name,
     )
     if given.get("simulate"):  # a real key has no business in a simulator

@@ -168,8 +168,8 @@ CHINESE: dict[str, str] = {
         "内容审核拒绝了这段文本，重发多半也会被拒：修改输入中的这些行"
     ),
     # What to do when a run stops, from the table of errors.
-    "check the API key (ARK_API_KEY, OPENAI_API_KEY): it must be whole, enabled and of the base URL's region": (
-        "检查 API Key（ARK_API_KEY、OPENAI_API_KEY）：须完整、已启用，且属于接口地址所在的区域"
+    "check the API key ({key}): it must be whole, enabled and of the base URL's region": (
+        "检查 API Key（{key}）：须完整、已启用，且属于接口地址所在的区域"
     ),
     "the account is out of money: recharge it in the billing centre of the console": "账户欠费：在控制台的费用中心充值",
     "give the key's account access to this model: permissions and projects in the service's console": (
@@ -178,13 +178,11 @@ CHINESE: dict[str, str] = {
     "activate the model in the Ark console (model activation), or name another one with --model": (
         "在方舟控制台开通该模型（开通管理），或用 --model 换一个模型"
     ),
-    "check the model or endpoint id (--model, ARK_MODEL or MODEL_NAME) and that the key may use it": (
-        "检查模型或接入点 ID（--model、ARK_MODEL 或 MODEL_NAME），并确认该 Key 有权使用"
+    "check the model or endpoint id ({model}) and that the key may use it": (
+        "检查模型或接入点 ID（{model}），并确认该 Key 有权使用"
     ),
-    "check the base URL (ARK_BASE_URL, OPENAI_BASE_URL): Ark's is https://ark.cn-beijing.volces.com/api/v3, "
-    "most others end in /v1": (
-        "检查接口地址（ARK_BASE_URL、OPENAI_BASE_URL）：方舟的是 https://ark.cn-beijing.volces.com/api/v3，"
-        "其他多以 /v1 结尾"
+    "check the base URL ({address}): Ark's is https://ark.cn-beijing.volces.com/api/v3, most others end in /v1": (
+        "检查接口地址（{address}）：方舟的是 https://ark.cn-beijing.volces.com/api/v3，其他多以 /v1 结尾"
     ),
     "the account has no quota left: recharge it, or see plan and limits on the service's website": (
         "账户没有剩余额度：请充值，或在服务商网站查看套餐和限额"
@@ -227,9 +225,9 @@ CHINESE: dict[str, str] = {
     "the plan of this key lacks the model: name another one with --model": (
         "该 Key 的套餐不含此模型：用 --model 换一个模型"
     ),
-    "the server redirects, where no key follows: check the base URL (ARK_BASE_URL, OPENAI_BASE_URL): "
+    "the server redirects, where no key follows: check the base URL ({address}): "
     "Ark's is https://ark.cn-beijing.volces.com/api/v3, most others end in /v1": (
-        "服务器发生了跳转，而 Key 不会跟随跳转：检查接口地址（ARK_BASE_URL、OPENAI_BASE_URL），"
+        "服务器发生了跳转，而 Key 不会跟随跳转：检查接口地址（{address}），"
         "方舟的是 https://ark.cn-beijing.volces.com/api/v3，其他多以 /v1 结尾"
     ),
     "this account may not use model ids: create an inference endpoint in the Ark console and name its ep-... id": (

@@ -46,6 +46,7 @@ from arkbatch.monitor.observer import Observer
 from arkbatch.protocol.endpoints import ENDPOINTS, Endpoint
 from arkbatch.protocol.endpoints.usage import meters
 from arkbatch.protocol.error_words import Meaning
+from arkbatch.protocol.setting_names import ANY_SERVER, SettingNames
 from arkbatch.protocol.verdict import judge
 from arkbatch.rows.media_files import Images
 from arkbatch.transport.transport import Transport
@@ -65,6 +66,7 @@ class Dependencies(Struct, frozen=True):
     tools: runs the tools that models call, None when the job has none
     hedge: make a second call where one takes too long, with so many calls at once; 0: never
     error_numbers: what the provider's own error codes mean; has_answered: rows were answered in earlier sessions
+    setting_names: by which advice names the settings of this run
     """
 
     limiter: Limiter
@@ -84,6 +86,7 @@ class Dependencies(Struct, frozen=True):
     hedge: int = 0
     error_numbers: Mapping[str, Meaning] = {}
     has_answered: bool = False
+    setting_names: SettingNames = ANY_SERVER
 
 
 class PreparedRow(Struct, frozen=True):
@@ -217,6 +220,7 @@ class CallRunner:
                 body=prepared.row.body,
                 numbers=needs.error_numbers,
                 longest_wait=needs.retry.give_up_after,
+                names=needs.setting_names,
             )
         except Exception as error:  # noqa: BLE001 - a reply can hold anything, and no list of errors is complete
             said = f"the reply cannot be read ({type(error).__name__})"

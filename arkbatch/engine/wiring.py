@@ -27,6 +27,7 @@ from arkbatch.limits.token_rate import Allowance, Budget
 from arkbatch.limits.token_split import Shares, Slope
 from arkbatch.monitor.observer import Observer
 from arkbatch.protocol.dialects import error_numbers
+from arkbatch.protocol.setting_names import setting_names
 from arkbatch.protocol.structured_output import Validation
 from arkbatch.rows.media_files import Images
 from arkbatch.rows.packing import Packer, packing
@@ -175,5 +176,12 @@ def build_dependencies(
         tools=tools,
         hedge=job.limits.concurrency if job.hedge and limiter.slow_calls is not None else 0,
         error_numbers={} if job.simulated else error_numbers(job.provider, job.base_url),
+        setting_names=setting_names(
+            job.provider,
+            job.base_url,
+            at_ark=job.at_ark,
+            address_from=job.base_url_from,
+            model_from=job.model_from,
+        ),
         has_answered=run.journal.ledger.done.count > 0,
     )

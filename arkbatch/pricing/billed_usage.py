@@ -57,7 +57,7 @@ class Spent(Struct, frozen=True, gc=False):
     model, service_tier: what the reply named; asked_model: what the request named, "" where the record does not say
     kept: of the answering call, None when there is none; thrown: each call whose answer was discarded
     rounds: each call that called tools, on the way to an answer that was kept
-    at: unix time of the record
+    at: unix time of the record; earlier: what the row's earlier records billed
     """
 
     endpoint: str
@@ -68,6 +68,7 @@ class Spent(Struct, frozen=True, gc=False):
     kept: Usage | None
     thrown: Sequence[Thrown] = ()
     rounds: Sequence[Thrown] = ()
+    earlier: Sequence[Before] = ()
 
     @property
     def usages(self) -> Iterator[Usage]:
@@ -88,11 +89,13 @@ def spent_by(outcome: Outcome, at: float) -> Spent | None:
         thrown = _thrown(outcome.calls, discarded, _ROUND) if discarded else ()
         rounds = _rounds(outcome.calls) if outcome.messages is not None else ()
         kept = _less(usage, discarded, *(each.usage for each in rounds)) if discarded or rounds else usage
-        return Spent(endpoint, outcome.model, outcome.service_tier, row.asked_model, at, kept, thrown, rounds)
+        return Spent(
+            endpoint, outcome.model, outcome.service_tier, row.asked_model, at, kept, thrown, rounds, row.before
+        )
     if not outcome.usage:
         return None
     thrown = _thrown(outcome.calls, outcome.usage)
-    return Spent(endpoint, outcome.model, outcome.service_tier, row.asked_model, at, None, thrown)
+    return Spent(endpoint, outcome.model, outcome.service_tier, row.asked_model, at, None, thrown, (), row.before)
 
 
 def spent_of(entry: BilledEntry) -> Spent | None:
@@ -105,30 +108,37 @@ def spent_of(entry: BilledEntry) -> Spent | None:
         thrown = _thrown(entry.calls, entry.discarded, _ROUND) if entry.discarded else ()
         rounds = _rounds(entry.calls) if len(entry.calls) > 1 else ()
         kept = _less(own, entry.discarded, *(each.usage for each in rounds)) if entry.discarded or rounds else own
-        return Spent(entry.endpoint, entry.model, entry.service_tier, entry.asked_model, at, kept, thrown, rounds)
+        return Spent(
+            entry.endpoint, entry.model, entry.service_tier, entry.asked_model, at, kept, thrown, rounds, entry.before
+        )
     if not any(own.values()):
         return None
     thrown = _thrown(entry.calls, own)
-    return Spent(entry.endpoint, entry.model, entry.service_tier, entry.asked_model, at, None, thrown)
+    return Spent(entry.endpoint, entry.model, entry.service_tier, entry.asked_model, at, None, thrown, (), entry.before)
 
 
-def spent_before(earlier: Before) -> Spent | None:
-    """What an earlier record of the row billed, when that record is not in the files any more."""
+def spent_before(earlier: Before, before: Sequence[Before] = ()) -> Spent | None:
+    """What an earlier record of the row billed, when that record is not in the files any more.
+
+    before: those that were earlier still
+    """
     if not any(earlier.usage.values()):
         return None
     at = earlier.at.timestamp() if earlier.at else 0.0
     calls = earlier.calls or (earlier.usage,)
     served = earlier.served or ((None, None),) * len(calls)
     thrown = [Thrown(usage, *by) for usage, by in zip(calls, served, strict=True)]
-    return Spent(earlier.endpoint, earlier.model, earlier.service_tier, earlier.asked_model, at, None, thrown)
+    return Spent(
+        earlier.endpoint, earlier.model, earlier.service_tier, earlier.asked_model, at, None, thrown, (), before
+    )
 
 
 def new_in(entry: BilledEntry, ledger: Ledger) -> Iterator[Spent]:
     """What a line adds that the lines which the ledger has folded did not have, by the ledger's own rules."""
     if entry.row in ledger.done:
         return
-    for earlier in () if ledger.keeps_failure_of(entry.row) else entry.before:
-        if (spent := spent_before(earlier)) is not None:
+    for number, earlier in enumerate(() if ledger.keeps_failure_of(entry.row) else entry.before):
+        if (spent := spent_before(earlier, entry.before[:number])) is not None:
             yield spent
     if (spent := spent_of(entry)) is not None:
         yield spent

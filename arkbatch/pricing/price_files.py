@@ -6,7 +6,7 @@ currency, would turn silently into a wrong bill.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from difflib import get_close_matches
 from importlib.resources import files
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from arkbatch.core.errors import JobError
 from arkbatch.core.toml_text import TomlError, parse_toml
@@ -34,13 +35,45 @@ def packaged() -> PriceBook:
 
 
 def price_book(file: Path | None = None, table: Mapping[str, Any] | None = None) -> PriceBook:
-    """The packaged book, under the job's `[prices]`, under `--prices FILE`."""
+    """The packaged prices of all providers, under the job's `[prices]`, under `--prices FILE`."""
     book = packaged()
-    if table:
-        book = checked(from_table(table, "[prices]").over(book), "[prices]")
-    if file is not None:
-        book = checked(read(file).over(book), str(file))
+    for own, where in _own_books(file, table):
+        book = checked(own.over(book), where)
     return book
+
+
+def prices_at(
+    provider: str, file: Path | None = None, table: Mapping[str, Any] | None = None, *, may_be_unused: bool = False
+) -> PriceBook:
+    """The same, as far as it holds at one server.
+
+    provider: whose list prices hold there; "" at a server that is in no list, where all prices of the user hold
+    may_be_unused: a table without any price for this server is no error
+    """
+    whole = price_book(file, table)
+    book = packaged().of(provider)
+    for own, where in _own_books(file, table):
+        held = own.of(provider) if provider else _of_any_provider(own)
+        if own.rows and not held.rows and not may_be_unused:
+            named = ", ".join(sorted({row.provider for row in own.rows}))
+            raise JobError(
+                f"{where} has no price that holds here: its prices are those of {named}, and this server has those of "
+                f"{provider}. Take the line provider = ... out of it for prices that hold at every server"
+            )
+        book = held.over(book)
+    return PriceBook(book.rows, whole.names)
+
+
+def _own_books(file: Path | None, table: Mapping[str, Any] | None) -> Iterator[tuple[PriceBook, str]]:
+    """What the user says, the weaker first, and where it is said."""
+    if table:
+        yield from_table(table, "[prices]"), "[prices]"
+    if file is not None:
+        yield read(file), str(file)
+
+
+def _of_any_provider(book: PriceBook) -> PriceBook:
+    return PriceBook(tuple(structs.replace(row, provider="") for row in book.rows), book.names)
 
 
 def read(file: Path) -> PriceBook:

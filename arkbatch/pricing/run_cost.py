@@ -16,10 +16,10 @@ from typing import Any
 
 import msgspec
 
-from arkbatch.core.types import Outcome, Success
+from arkbatch.core.types import Before, Outcome, Success
 from arkbatch.journal.ledger import Ledger, Tally
 from arkbatch.pricing.amounts import Money, Unknown
-from arkbatch.pricing.billed_usage import BilledEntry, Spent, Thrown, decode_billed, new_in, spent_by
+from arkbatch.pricing.billed_usage import BilledEntry, Spent, Thrown, decode_billed, new_in, spent_before, spent_by
 from arkbatch.pricing.pricing import Pricer
 from arkbatch.pricing.subtotal import Charge, Till
 from arkbatch.pricing.tariff import Tariff, cost_of
@@ -46,9 +46,9 @@ class Bill:
 
     def record(self, outcome: Outcome, at: float) -> None:
         """Count a fresh outcome, recorded at this unix time."""
-        if isinstance(outcome, Success) and not outcome.discarded and outcome.messages is None:
-            row = outcome.row
-            till = self._tills.get((row.endpoint, outcome.model, outcome.service_tier, row.asked_model))
+        row = outcome.row
+        if isinstance(outcome, Success) and not (outcome.discarded or outcome.messages or row.before):
+            till = self._tills.get((outcome.row.endpoint, outcome.model, outcome.service_tier, row.asked_model))
             if till is not None and till.add_plain(outcome.usage):
                 return
         if (spent := spent_by(outcome, at)) is not None:
@@ -60,6 +60,13 @@ class Bill:
         if till is None:
             charge = Charge(spent.endpoint, lane_of(spent.endpoint), *key[1:3], asked_model=spent.asked_model)
             till = self._tills[key] = Till(charge, self._tariff_of(key))
+        unpriced = till.charge.cost.unpriced, till.charge.thrown.unpriced
+        self._add_calls(till, spent, key)
+        if spent.earlier and any(self._has_no_price(each) for each in spent.earlier):
+            # The row is counted as one without a price already, whatever else it billed then.
+            till.charge.cost.unpriced, till.charge.thrown.unpriced = unpriced
+
+    def _add_calls(self, till: Till, spent: Spent, key: Key) -> None:
         kept = spent.kept
         if kept is None or spent.thrown or spent.rounds or not till.add_plain(kept):
             at = datetime.fromtimestamp(spent.at, UTC)
@@ -68,6 +75,17 @@ class Bill:
                 for calls in (spent.thrown, spent.rounds)
             )
             till.add_row(thrown, rounds if kept is None else [*rounds, cost_of(till.tariff, kept, at)])
+
+    def _has_no_price(self, earlier: Before) -> bool:
+        """Whether an earlier record of a row billed something whose price is not known."""
+        spent = spent_before(earlier)
+        if spent is None:
+            return False
+        key = (spent.endpoint, spent.model, spent.service_tier, spent.asked_model)
+        at = datetime.fromtimestamp(spent.at, UTC)
+        return any(
+            isinstance(cost_of(self._tariff_of(_served(call, key)), call.usage, at), Unknown) for call in spent.thrown
+        )
 
     def decode(self, line: bytes) -> BilledEntry:
         """Read one line of a journal file for its cost. msgspec.DecodeError: it is not a record."""

@@ -13,7 +13,7 @@ from arkbatch.core.errors import RunDamaged
 from arkbatch.core.job import SIMULATOR, Job
 from arkbatch.journal.run_directory import RunInfo
 from arkbatch.pricing.price_book import PriceBook, provider_of
-from arkbatch.pricing.price_files import price_book
+from arkbatch.pricing.price_files import prices_at
 from arkbatch.pricing.pricing import Pricer
 from arkbatch.pricing.run_cost import Bill
 
@@ -22,8 +22,7 @@ SIMULATED_PROVIDER = "ark"
 
 def book_of_job(job: Job) -> PriceBook:
     """The prices that hold for a job that has no run yet."""
-    book = price_book(Path(job.prices_file) if job.prices_file else None, job.prices)
-    return book.of(price_list_of(job))
+    return prices_at(price_list_of(job), Path(job.prices_file) if job.prices_file else None, job.prices)
 
 
 def price_list_of(job: Job) -> str:
@@ -37,10 +36,14 @@ def book_of_run(info: RunInfo, current: PriceBook | None = None) -> PriceBook:
 
 
 def current_book(info: RunInfo, file: Path | None = None) -> PriceBook:
-    """Today's prices at the run's provider, under those of its job. `file`: the user's own, over both."""
+    """Today's prices at the run's provider, under those of its job. `file`: the user's own, over both.
+
+    The job's own prices may be of another provider: the run exists, and is to be read all the same.
+    """
     base_url = str(info.asked.get("base_url", ""))
     provider = SIMULATED_PROVIDER if base_url == SIMULATOR else info.price_list or provider_of(base_url)
-    return price_book(file, info.job.get("prices")).of(provider)
+    table = info.job.get("prices")
+    return prices_at(provider, file, table, may_be_unused=file is None)
 
 
 def bill_of(info: RunInfo, book: PriceBook | None = None) -> Bill:

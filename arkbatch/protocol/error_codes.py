@@ -61,13 +61,13 @@ def halt(kind: Kind, advice: str, *keys: str | int, says: str = "", confirm: Con
 
 
 TOO_LONG = r"context (length|window)|maximum context|max message tokens|too many tokens|prompt is too long"
-KEY = "check the API key (ARK_API_KEY, OPENAI_API_KEY): it must be whole, enabled and of the base URL's region"
+KEY = "check the API key ({key}): it must be whole, enabled and of the base URL's region"
 RECHARGE = "the account is out of money: recharge it in the billing centre of the console"
 PERMIT = "give the key's account access to this model: permissions and projects in the service's console"
 ACTIVATE = "activate the model in the Ark console (model activation), or name another one with --model"
-MODEL = "check the model or endpoint id (--model, ARK_MODEL or MODEL_NAME) and that the key may use it"
+MODEL = "check the model or endpoint id ({model}) and that the key may use it"
 _ARK_URL = "https://ark.cn-beijing.volces.com/api/v3"
-ADDRESS = f"check the base URL (ARK_BASE_URL, OPENAI_BASE_URL): Ark's is {_ARK_URL}, most others end in /v1"
+ADDRESS = f"check the base URL ({{address}}): Ark's is {_ARK_URL}, most others end in /v1"
 NO_QUOTA = "the account has no quota left: recharge it, or see plan and limits on the service's website"
 TOO_DEAR = "what is left of the account's money is less than this request may cost: recharge it, or lower max_tokens"
 GATEWAY = "check the address and the kind of key: the gateway before Ark did not know the request's signature"

@@ -39,6 +39,7 @@ from arkbatch.protocol.error_codes import STATUS_OF_TYPE, Rule, rule_for
 from arkbatch.protocol.error_words import Meaning
 from arkbatch.protocol.finish_reasons import LENGTH, AnswerEnding, ending_of
 from arkbatch.protocol.lenient_json import read_leniently, usage_in_unreadable
+from arkbatch.protocol.setting_names import ANY_SERVER, SettingNames
 from arkbatch.protocol.waits import asked_wait, http_date, reset_time
 
 LONGEST_WAIT = 3600.0  # seconds; a longer one is believed only of a quota that names the time of its return
@@ -71,6 +72,7 @@ def judge(
     body: Body | None = None,
     numbers: Mapping[str, Meaning] = _NO_NUMBERS,
     longest_wait: float = LONGEST_WAIT,
+    names: SettingNames = ANY_SERVER,
 ) -> Verdict:
     """Return what a response means.
 
@@ -78,10 +80,11 @@ def judge(
     body: the request, to check that all of it was answered
     numbers: what codes of this provider mean
     longest_wait: seconds for which a quota that names the time of its return is waited for
+    names: of the settings that advice names
     """
     if isinstance(response, Broken):
         return _judge_broken(response, endpoint)
-    errors = _Errors(response, wall, numbers, longest_wait)
+    errors = _Errors(response, wall, numbers, longest_wait, names)
     if not 200 <= response.status < 300:
         return errors.judge(complaint(response.body))
     try:
@@ -189,12 +192,13 @@ class _Errors(Struct, frozen=True, gc=False):
     _wall: float
     _numbers: Mapping[str, Meaning]
     _longest_wait: float
+    _names: SettingNames
 
     def judge(self, said: Complaint) -> Verdict:
         reply, status = self._reply, _status(said, self._reply.status)
         rule, is_known = rule_for(said, status, self._numbers)
         code = said.code or said.type or f"http_{status}"
-        cause = Cause(rule.kind, code, _message(said, reply), rule.advice)
+        cause = Cause(rule.kind, code, _message(said, reply), self._names.fill_in(rule.advice))
         if not is_known and (wish := reply.headers.get("x-should-retry")) is not None:
             rule = _overruled(rule, wish)
         # Dates in a reply are by the server's clock and not by ours.

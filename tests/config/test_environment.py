@@ -151,6 +151,16 @@ def test_a_provider_by_name_is_its_address_and_a_misspelt_one_is_told():
         provider_address("azure")
 
 
+def test_a_provider_that_was_named_is_what_the_start_line_names():
+    flag, file = (provider_address("deepseek", said) for said in ("--provider deepseek", "provider in job.toml"))
+    variables = read_variables({"DEEPSEEK_API_KEY": "k"}, [])
+    assert choose_server(variables, flag, NOWHERE).base_url_from == "--provider deepseek"
+    assert choose_server(variables, NOWHERE, file).base_url_from == "provider in job.toml"
+    assert (
+        choose_server(variables, checked_address("https://api.deepseek.com", "x"), file).base_url_from == "--base-url"
+    )
+
+
 @pytest.fixture
 def folders(tmp_path):
     for name in ("job", "cwd"):
@@ -213,7 +223,7 @@ def test_a_wrong_address_is_explained(text, says):
 
 def test_the_query_of_an_address_stands_apart():
     found = checked_address("https://x.example/openai/v1/?api-version=2024-10-21&a=", "x")
-    assert found == ("https://x.example/openai/v1", {"api-version": "2024-10-21", "a": ""})
+    assert found[:2] == ("https://x.example/openai/v1", {"api-version": "2024-10-21", "a": ""})
     environ = {"OPENAI_API_KEY": "o", "OPENAI_BASE_URL": "https://x.example/v1?api-version=1"}
     assert (server(environ).base_url, server(environ).query) == ("https://x.example/v1", {"api-version": "1"})
 

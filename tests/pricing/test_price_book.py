@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from arkbatch.core.errors import JobError
 from arkbatch.pricing.price_book import PriceBook, PriceRow, Rates, Tier, provider_of
-from arkbatch.pricing.price_files import from_table, packaged, price_book, read
+from arkbatch.pricing.price_files import from_table, packaged, price_book, prices_at, read
 from arkbatch.pricing.pricing import Pricer
 
 BOOK = packaged()
@@ -129,7 +129,26 @@ def test_a_file_of_prices_goes_over_the_job_s(tmp_path):
     )
     rates = price_book(file, {"model": [FLAT]}).find("mine")[0].tiers[0].price["online"]
     assert rates == Rates(Decimal("0.1"), Decimal("0.3"))
-    assert price_book(file).of("").find("mine")
+    assert prices_at("", file).find("mine")
+
+
+OF_ANOTHER = FLAT | {"provider": "byteplus"}
+
+
+def test_prices_that_cannot_hold_at_this_server_are_refused_and_not_passed_over():
+    with pytest.raises(JobError, match=r"those of byteplus, and this server has those of ark.*provider = "):
+        prices_at("ark", None, {"model": [OF_ANOTHER]})
+    assert prices_at("byteplus", None, {"model": [OF_ANOTHER]}).find("mine")
+    assert not prices_at("ark", None, {"model": [OF_ANOTHER]}, may_be_unused=True).find("mine")
+
+
+def test_at_a_server_without_a_list_the_prices_of_a_user_hold_whatever_provider_they_name():
+    assert prices_at("", None, {"model": [OF_ANOTHER]}).find("mine")
+    assert not prices_at("", None, {"model": [OF_ANOTHER]}).find("doubao-seed-1-6-251015")
+
+
+def test_a_name_may_be_mapped_to_a_family_whose_price_does_not_hold_here():
+    assert prices_at("", None, {"map": {"ep-1": "kimi-k2"}}).find("ep-1") == ()
 
 
 @pytest.mark.parametrize(

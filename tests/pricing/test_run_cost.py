@@ -335,6 +335,19 @@ def test_a_row_tried_again_in_a_later_session_keeps_what_it_cost_before():
     assert "at" not in orjson.loads(line)["before"][0]
 
 
+def test_a_row_without_a_price_counts_once_however_many_sessions_billed_it():
+    used = {"input": 9, "output": 9}
+    first = thrown(used, model="nobody-knows")
+    again = thrown(used, model="nobody-knows", before=(before(Kind.EMPTY, model="nobody-knows", usage=used),))
+    twice = (before(Kind.EMPTY, model="nobody-knows", usage=used),) * 2
+    answered_at_last = success(1, model="nobody-knows", before=twice)
+    bill = new_bill()
+    for outcome in (first, again, answered_at_last, success(2, model="nobody-knows")):
+        bill.record(outcome, AT)
+    assert (bill.cost().unpriced, bill.thrown().unpriced) == (2, 1)
+    assert cost_of(first, success(1, model=SEED, before=(twice[0],))).unpriced == 1
+
+
 def test_failed_rows_of_a_run_cost_nothing_when_nothing_was_billed(tmp_path):
     job = job_of(prompts(tmp_path, *numbered(2)))
     run = worked_off(job, failed)

@@ -48,7 +48,7 @@ def test_the_first_lines_of_a_session():
 
 
 def test_the_summary_says_reason_and_what_to_do_and_keeps_the_command():
-    halt = Cause(Kind.AUTH, "401", "The key is wrong", KEY)
+    halt = Cause(Kind.AUTH, "401", "The key is wrong", KEY.replace("{key}", "DEEPSEEK_API_KEY"))
     failures = {"timeout": 1, "auth": 2}
     text = summary_text(
         summary(ending="halted", halt=halt, failures=failures, failed=3), "Resume with:  arkbatch run a.jsonl", ZH
@@ -58,7 +58,7 @@ def test_the_summary_says_reason_and_what_to_do_and_keeps_the_command():
     assert any(re.match(r"  失败原因 +1 超时\(timeout\), 2 鉴权失败\(auth\)$", line) for line in lines)
     assert lines[-3:] == [
         "原因：      The key is wrong",
-        "怎么办：    检查 API Key（ARK_API_KEY、OPENAI_API_KEY）：须完整、已启用，且属于接口地址所在的区域",
+        "怎么办：    检查 API Key（DEEPSEEK_API_KEY）：须完整、已启用，且属于接口地址所在的区域",
         "继续运行：  arkbatch run a.jsonl",
     ]
 

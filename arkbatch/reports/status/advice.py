@@ -5,7 +5,9 @@ from collections.abc import Iterable
 
 from arkbatch.core.language import Language
 from arkbatch.core.types import Kind
+from arkbatch.pricing.price_book import provider_of
 from arkbatch.protocol.error_codes import KEY, MODEL, PERMIT, RECHARGE
+from arkbatch.protocol.setting_names import ANY_SERVER, SettingNames, setting_names
 
 NO_ROWS = "Write a JSON object on each line of the input, and run it again."
 
@@ -36,6 +38,12 @@ _MEND: dict[str, str] = {
 }
 
 
+def names_at(base_url: object) -> SettingNames:
+    """Return the names of the settings of a run at this address."""
+    url = str(base_url or "")
+    return setting_names("", url, at_ark=provider_of(url) in {"ark", "byteplus"})
+
+
 def next_step(kinds: Iterable[str], run_dir: str, command: str) -> str:
     """Return what to do about the failed rows of a finished run.
 
@@ -50,11 +58,12 @@ def next_step(kinds: Iterable[str], run_dir: str, command: str) -> str:
     return f"Fix the failed rows in the input, then run it with --rebase:  {again}"
 
 
-def advice_for(kind: str, run_dir: str, language: Language = Language.ENGLISH) -> str:
-    """Return one sentence, with the command that follows."""
+def advice_for(kind: str, run_dir: str, language: Language = Language.ENGLISH, names: SettingNames = ANY_SERVER) -> str:
+    """Return one sentence, with the command that follows. `names`: of the settings of the run."""
     if kind in _MEND:
         keeping = "{sentence}, then run with --rebase, which keeps all other results"
         return language.say(keeping, sentence=language.say(_MEND[kind]))
     sentence, flags = _AGAIN.get(kind, ("see what the service said", ""))
+    sentence = names.fill_in(sentence)
     command = f"arkbatch retry {shlex.quote(run_dir)} --kind {kind} {flags}".strip()
     return language.say("{sentence}, then: {command}", sentence=language.say(sentence), command=command)

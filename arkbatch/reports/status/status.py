@@ -9,6 +9,7 @@ import contextlib
 import shlex
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +29,8 @@ from arkbatch.monitor.commands import limits_after, pause_of
 from arkbatch.pricing.run_cost import Bill
 from arkbatch.pricing.run_price_file import bill_of
 from arkbatch.pricing.subtotal import Charge
-from arkbatch.reports.status.advice import NO_ROWS, advice_for, next_step
+from arkbatch.protocol.setting_names import SettingNames
+from arkbatch.reports.status.advice import NO_ROWS, advice_for, names_at, next_step
 from arkbatch.reports.status.find_run import explain_unreadable, input_file, last_lines
 from arkbatch.rows.several_files import size_and_time
 
@@ -153,7 +155,7 @@ def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
             usage=add_usage(*(tally.usage for tally in ledger.tallies)),
             discarded=add_usage(*(tally.discarded for tally in ledger.tallies)),
             models=ledger.tallies,
-            failures=_failure_notes(ledger, run_dir),
+            failures=_failure_notes(ledger, run_dir, names_at(info.asked.get("base_url"))),
             sessions=info.sessions,
             halt=_halt_reason(directory) if last and last.ending == "halted" else "",
             go_on=_next_command(run_dir, info, writer, left, ledger),
@@ -210,9 +212,10 @@ def _input_state(directory: RunDirectory, info: RunInfo) -> InputState:
     return "as it was" if same else "changed since the last session"
 
 
-def _failure_notes(ledger: Ledger, run_dir: str) -> list[FailureNote]:
+def _failure_notes(ledger: Ledger, run_dir: str, names: SettingNames) -> list[FailureNote]:
+    said = partial(advice_for, run_dir=run_dir, names=names)
     return [
-        FailureNote(each.kind, each.code, each.rows, each.sample, each.sample_row, advice_for(each.kind, run_dir))
+        FailureNote(each.kind, each.code, each.rows, each.sample, each.sample_row, said(each.kind))
         for each in ledger.failures
     ]
 

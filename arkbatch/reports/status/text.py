@@ -11,7 +11,7 @@ from arkbatch.journal.ledger import Tally
 from arkbatch.journal.run_directory import SessionInfo
 from arkbatch.limits.pace_file import PaceNote
 from arkbatch.pricing.amounts import Money
-from arkbatch.reports.status.advice import advice_for
+from arkbatch.reports.status.advice import advice_for, names_at
 from arkbatch.reports.status.status import FailureNote, Speed, Status
 from arkbatch.reports.text.summary import (
     cost_text,
@@ -33,7 +33,7 @@ def status_text(status: Status, language: Language = Language.ENGLISH) -> str:
     """Return sentences and short tables; the last line is the command that resumes the run."""
     say = language.say
     facts = [(say(label), value) for label, value in _fact_lines(status, language) if value]
-    failures = [line for note in status.failures[:SHOWN] for line in _failure_lines(note, status.run_dir, language)]
+    failures = [line for note in status.failures[:SHOWN] for line in _failure_lines(note, status, language)]
     usage = [_model_cells(tally, language) for tally in status.models]
     return printable_text(
         "\n".join(
@@ -171,13 +171,13 @@ def _model_cells(tally: Tally, language: Language) -> tuple[str, ...]:
     )
 
 
-def _failure_lines(note: FailureNote, run_dir: str, language: Language) -> Iterator[str]:
-    said = kind_text(note.kind, language)
+def _failure_lines(note: FailureNote, status: Status, language: Language) -> Iterator[str]:
+    said, names = kind_text(note.kind, language), names_at(status.asked.get("base_url"))
     name = f"{said} ({note.code})" if note.code else said
     sample = " ".join(note.sample.split())
     of = language.say("{rows} {kind}, such as row {row}", rows=number_text(note.rows), kind=name, row=note.sample_row)
     yield f"  {of}{f': {sample}' if sample else ''}"
-    yield f"      {language.say('What to do:')} {advice_for(note.kind, run_dir, language)}"
+    yield f"      {language.say('What to do:')} {advice_for(note.kind, status.run_dir, language, names)}"
 
 
 _SESSION_HEADINGS = ("", "command", "began", "took", "ended")
