@@ -67,6 +67,7 @@ def test_only_the_command_line_knows_the_simulator(path):
 # The modules that may touch time, chance, files, sockets or the terminal. `api`, `cli` and `simulator` may as a whole.
 TOUCHES_OUTSIDE = {
     "batch_jobs": {
+        "ark_job_service",
         "batch_session",
         "collecting",
         "export_files",
@@ -158,6 +159,7 @@ TOUCHES_OUTSIDE = {
         "encrypting",
         "fd_limit",
         "large_body",
+        "object_store",
         "reply_reader",
         "session_posts",
         "transport",

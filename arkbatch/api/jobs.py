@@ -17,7 +17,7 @@ from arkbatch.batch_jobs.open_session import open_batch_session, refuse_open_par
 from arkbatch.config.job_file import FLAG_PATHS
 from arkbatch.config.resolve import OTHER_FLAGS, resolve_job
 from arkbatch.core.errors import Halted
-from arkbatch.core.job import NO_KEY, Job
+from arkbatch.core.job import BATCH_FILE_LANES, NO_KEY, Job
 from arkbatch.engine.open_run import OpenRun, ResumeOptions
 from arkbatch.engine.session import Session, summary_of
 from arkbatch.monitor.observer import Observer
@@ -104,7 +104,7 @@ class JobSession:
             with parameter_names(), OpenRun(ready, self._resume, wall=time.time) as opened:
                 if not opened.found.to_send:
                     return summary_of(opened, "nothing left", 0.0)
-                if ready.lane == "files":
+                if ready.lane in BATCH_FILE_LANES:
                     async with open_batch_session(opened, self._observers) as batches:
                         return _unless_halted(await batches.work())
                 refuse_open_parcels(opened.directory)

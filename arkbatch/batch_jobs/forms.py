@@ -13,6 +13,7 @@ from msgspec import Struct, field
 from arkbatch.core.errors import UsageError
 
 TABLE = "batch-forms.toml"
+ARK_JOBS = "ark-job"
 MARGIN = 0.98  # of a limit that is used, since providers count a little differently
 MOST_ROWS = 10_000  # of a parcel unless the job says more: smaller ones fail, expire and come back apart
 
@@ -49,6 +50,7 @@ class Form(Struct, frozen=True, forbid_unknown_fields=True):
     expires: bool = False
     bare_lines: bool = False
     no_model: bool = False
+    data_urls: bool = True
     endpoints: tuple[str, ...] = ()
     create_keys: dict[str, str] = {}
     create_extra: dict[str, Any] = {}

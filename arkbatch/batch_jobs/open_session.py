@@ -1,16 +1,18 @@
 """Puts a session over batch files together: connection, form, observers and the check of answers by a schema."""
 
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+from arkbatch.batch_jobs.ark_job_service import ArkJobService
 from arkbatch.batch_jobs.batch_session import BatchSession
-from arkbatch.batch_jobs.forms import form_for
+from arkbatch.batch_jobs.forms import ARK_JOBS, Form, all_forms, form_for
 from arkbatch.batch_jobs.http_service import HttpBatchService
 from arkbatch.batch_jobs.merging import Check
 from arkbatch.batch_jobs.parcel import Stage
 from arkbatch.batch_jobs.parcel_context import Pacing
 from arkbatch.batch_jobs.parcel_journal import PARCELS, has_lost_parcels, read_parcels
+from arkbatch.batch_jobs.service import BatchService
 from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.job import Job
 from arkbatch.core.text import count_text
@@ -22,6 +24,8 @@ from arkbatch.monitor.observer import Observer, ObserverGroup
 from arkbatch.monitor.run_log import RunLog
 from arkbatch.protocol.structured_output import Validation
 from arkbatch.transport.batch_http import open_batch_http
+from arkbatch.transport.build import open_control_plane
+from arkbatch.transport.object_store import open_object_store
 
 _SIMULATED_PACING = Pacing(0.3, 1.0)
 
@@ -30,22 +34,38 @@ _SIMULATED_PACING = Pacing(0.3, 1.0)
 async def open_batch_session(run: OpenRun, observers: Sequence[Observer] = ()) -> AsyncIterator[BatchSession]:
     """A session ready to work. UsageError: the provider has no batch service."""
     job = run.job
+    async with AsyncExitStack() as stack:
+        log = stack.enter_context(RunLog(run.directory / LOG, run.wall))
+        form, service = await stack.enter_async_context(open_batch_service(job, run.wall))
+        yield BatchSession(
+            run,
+            service,
+            form,
+            observer=ObserverGroup([*observers, log]),
+            check=check_of(job),
+            pacing=_SIMULATED_PACING if job.simulated else Pacing(form.poll_seconds),
+        )
+
+
+@asynccontextmanager
+async def open_batch_service(job: Job, wall: Callable[[], float]) -> AsyncIterator[tuple[Form, BatchService]]:
+    """The provider's service, and how it deviates. UsageError: it has none."""
+    if job.lane == "job":
+        assert job.access is not None
+        form = all_forms()[ARK_JOBS]
+        async with AsyncExitStack() as stack:
+            control = await stack.enter_async_context(open_control_plane(job.access, wall))
+            opened = open_object_store(job.access, job.files.bucket, wall, job.timeouts.connect)
+            yield form, ArkJobService(control, await stack.enter_async_context(opened), form, job)
+        return
     form = form_for(job.base_url, job.files.form)
     if not form.service:
         raise UsageError(
             f'the form "{form.name}" has no service to send files to: write the files with arkbatch export, and merge '
             "what comes of them with arkbatch collect"
         )
-    with RunLog(run.directory / LOG, run.wall) as log:
-        async with open_batch_http(job) as http:
-            yield BatchSession(
-                run,
-                HttpBatchService(http, form),
-                form,
-                observer=ObserverGroup([*observers, log]),
-                check=check_of(job),
-                pacing=_SIMULATED_PACING if job.simulated else Pacing(form.poll_seconds),
-            )
+    async with open_batch_http(job) as http:
+        yield form, HttpBatchService(http, form)
 
 
 def check_of(job: Job) -> Check | None:

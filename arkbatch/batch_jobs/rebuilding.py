@@ -39,7 +39,7 @@ class _FoundParcel(Struct):
     batch: BatchState | None
 
 
-class _Kind(Struct):
+class ParcelContents(Struct):
     """What a parcel holds, summed up over its rows."""
 
     endpoint: str = ""
@@ -176,9 +176,9 @@ class ParcelRebuilding:
             )
             self._take_over(self._journal.parcels.by_number[number], found)
 
-    def _kinds_of(self, rows_by_parcel: Mapping[int, set[int]]) -> dict[int, _Kind]:
+    def _kinds_of(self, rows_by_parcel: Mapping[int, set[int]]) -> dict[int, ParcelContents]:
         """Read the input once, and sum up each parcel."""
-        kinds = {number: _Kind() for number in rows_by_parcel}
+        kinds = {number: ParcelContents() for number in rows_by_parcel}
         parcels_of: dict[int, list[int]] = {}
         for parcel, numbers in rows_by_parcel.items():
             for number in numbers:

@@ -71,6 +71,8 @@ def objection(row: Row, form: Form) -> str | None:
         return "stream is true, and batch files are not streamed: leave it out"
     if form.endpoints and row.endpoint not in form.endpoints:
         return f"{row.endpoint} is not offered in batch files of {form.name}"
+    if not form.data_urls and b'"data:' in orjson.dumps(row.body):
+        return f"images and videos stand in the row itself, and {form.name} takes them only as addresses of TOS"
     return None
 
 

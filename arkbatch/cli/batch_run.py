@@ -17,7 +17,7 @@ from arkbatch.batch_jobs.open_session import open_batch_session
 from arkbatch.batch_jobs.parcel_journal import read_parcels
 from arkbatch.cli.session import print_summary, progress_observer, stop_on_signals, this_command
 from arkbatch.core.errors import ExitCode
-from arkbatch.core.job import NO_KEY, Job
+from arkbatch.core.job import BATCH_FILE_LANES, NO_KEY, Access, Job, Secret
 from arkbatch.core.language import language_of
 from arkbatch.core.text import count_text, printable_text
 from arkbatch.engine.open_run import OpenRun
@@ -25,6 +25,7 @@ from arkbatch.engine.session import summary_of
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.pricing.summary import Summary
 from arkbatch.reports.text.summary import found_line
+from arkbatch.transport.object_store import REGION
 
 _SIMULATED_SECONDS = 2.0  # that a batch takes there
 _STORE = "simulated"
@@ -75,12 +76,24 @@ async def _simulated(job: Job) -> AsyncIterator[Job]:
         yield job
         return
     from arkbatch.simulator.server import serve
-    from arkbatch.simulator.settings import Settings
+    from arkbatch.simulator.settings import ACCESS_KEY, Settings
 
     click.echo("Simulated: no request leaves this machine, and the answers mean nothing.", err=True)
     store = str(Path(job.run_dir) / _STORE)
     async with serve(Settings(batch_seconds=_SIMULATED_SECONDS, batch_store=store)) as url:
-        yield replace(job, base_url=url, api_key=NO_KEY)
+        root = url.removesuffix("/api/v3")
+        key_id, secret = map(Secret, ACCESS_KEY)
+        access = Access(key_id, secret, root, storage=root, region=REGION)
+        files = replace(job.files, bucket=job.files.bucket or "simulated")
+        with_access = {"access": access, "files": files} if job.lane == "job" else {}
+        yield replace(job, base_url=url, api_key=NO_KEY, **with_access)
+
+
+def online_job(job: Job) -> Job:
+    """The job as it goes on with online calls. An access key is used for them only where there is no API key."""
+    if job.lane not in BATCH_FILE_LANES:
+        return job
+    return replace(job, lane="online", access=job.access if job.api_key == NO_KEY else None)
 
 
 def _tell_open_parcels(summary: Summary) -> None:

@@ -175,8 +175,8 @@ _ASKING = (
     option("--base-url", metavar="U", help="Another OpenAI-compatible server.", group=OptionGroup.MODEL),
     option(
         "--lane",
-        type=click.Choice(["online", "batch", "files"]),
-        help="Half price: batch, for ep-bi-... endpoints of Ark; files, for providers that take batch files.",
+        type=click.Choice(["online", "batch", "files", "job"]),
+        help="Half price: batch (ep-bi-... endpoints of Ark), job (Ark's jobs), files (other providers).",
         group=OptionGroup.BATCH_FILES,
     ),
     option(

@@ -74,10 +74,11 @@ def command(
 def job_of_run(run_dir: str, flags: dict[str, Any]) -> "Job":
     """The job of a run that exists, with what the flags change."""
     from arkbatch.config.resolve import resolve_retry
+    from arkbatch.core.job import BATCH_FILE_LANES
     from arkbatch.engine.retry_run import read_run
 
     info = read_run(run_dir)
-    if info.job.get("lane") == "files":  # a few rows are quicker online, and the answers are the same
+    if info.job.get("lane") in BATCH_FILE_LANES:  # a few rows are quicker online, and the answers are the same
         flags = {"lane": "online", **{name: value for name, value in flags.items() if value is not None}}
     return resolve_retry(
         info.job,

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from arkbatch.core.job import Job
@@ -82,10 +81,11 @@ from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, reading,
     help="Keep batch files at the provider when they are merged.",
     group=OptionGroup.BATCH_FILES,
 )
+@option("--bucket", metavar="NAME", help="With --lane job: the bucket of TOS.", group=OptionGroup.BATCH_FILES)
 @option(
     "--detach",
     is_flag=True,
-    help="With --lane files: end once everything is ordered (exit code 6).",
+    help="With --lane files or job: end once everything is ordered (exit code 6).",
     group=OptionGroup.BATCH_FILES,
 )
 @serving
@@ -152,6 +152,7 @@ def command(
     from arkbatch.cli.serve_options import Serving
     from arkbatch.cli.session import carry_out, this_command
     from arkbatch.cli.shards_first import leave_shards
+    from arkbatch.core.job import BATCH_FILE_LANES
     from arkbatch.engine.open_run import OpenRun, ResumeOptions
     from arkbatch.journal.run_directory import RunDirectory
 
@@ -180,12 +181,14 @@ def command(
         return OpenRun(ready, options, wall=time.time, command=this_command(), stdin=sys.stdin.buffer)
 
     def go_online() -> int:
-        online = replace(job, lane="online") if job.lane == "files" else job
+        from arkbatch.cli.batch_run import online_job
+
+        online = online_job(job)
         return carry_out(
             online, open_run, lambda session, _: session.work(), as_json=as_json, serving=Serving(live, metrics)
         )
 
-    if job.lane == "files":
+    if job.lane in BATCH_FILE_LANES:
         from arkbatch.cli.batch_run import run_batches
 
         code = run_batches(job, open_run, as_json=as_json, detach=detach, go_online=go_online)

@@ -35,10 +35,12 @@ from arkbatch.core.urls import DEFAULT_PORTS, is_local, origin
 from arkbatch.protocol.dialects import NAMES as DIALECTS
 from arkbatch.protocol.dialects import all_dialects, dialect_named
 from arkbatch.transport.control_plane import CONTROL_PLANE
+from arkbatch.transport.object_store import REGION
 
 FLAVOUR, CONFIDENTIAL = "VOLC_ARK_ENCRYPTION", "AICC"
 CERTIFICATE_PATH = "E2E_CERTIFICATE_PATH"
 CONTROL_PLANE_URL = "ARK_CONTROL_PLANE"
+STORAGE_URL, STORAGE_REGION = "TOS_ENDPOINT", "TOS_REGION"
 ENVIRONMENT = "the environment"
 _KEYS_IN_QUERIES = {"key", "apikey", "accesstoken", "token", "secret", "sig", "signature", "subscriptionkey", "code"}
 CALL_PATHS = ("/chat/completions", "/completions", "/embeddings", "/responses")
@@ -219,7 +221,7 @@ def choose_server(variables: Variables, flag: Address, file: Address, label: str
     owner = next((one for one in owners if variables.get(one.key)), owners[0] if owners else None)
     key = _find_key(variables, owner) if owner else None
     is_ark = owner is ARK or is_local(base_url)
-    access = _find_access_key(variables, base_url) if key is None and is_ark else None
+    access = find_access_key(variables, base_url) if key is None and is_ark else None
     if key is None and access is None and is_local(base_url):
         key = NO_KEY
     missing = _missing_key_text(owner, base_url)
@@ -264,7 +266,7 @@ def _is_confidential(variables: Variables) -> bool:
     return bool(value)
 
 
-def _find_access_key(variables: Variables, base_url: str) -> Access | None:
+def find_access_key(variables: Variables, base_url: str) -> Access | None:
     """Return the access key; a local server gets one only where a control plane is named for it."""
     names = [name for name in (ACCESS_KEY, SECRET_KEY) if variables.get(name)]
     url = variables.get(CONTROL_PLANE_URL)
@@ -275,7 +277,17 @@ def _find_access_key(variables: Variables, base_url: str) -> Access | None:
         raise UsageError(f"{names[0]} is set and {missing} is not: an access key works only with its secret")
     control_plane = checked_url(url, CONTROL_PLANE_URL) if url else CONTROL_PLANE
     token = next(filter(None, map(variables.get, SESSION_TOKENS)), "")
-    return Access(Secret(variables.get(ACCESS_KEY)), Secret(variables.get(SECRET_KEY)), control_plane, Secret(token))
+    region = variables.get(STORAGE_REGION) or REGION
+    address = variables.get(STORAGE_URL) or f"https://tos-{region}.volces.com"
+    storage = checked_url(address if "://" in address else f"https://{address}", STORAGE_URL)
+    return Access(
+        Secret(variables.get(ACCESS_KEY)),
+        Secret(variables.get(SECRET_KEY)),
+        control_plane,
+        Secret(token),
+        storage.replace("//tos-s3-", "//tos-"),  # the same storage where it speaks S3
+        region,
+    )
 
 
 def is_owner_of(provider: Provider, address: str, base_url: str) -> bool:

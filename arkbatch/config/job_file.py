@@ -50,6 +50,7 @@ FLAG_PATHS = {
     "lane": ("lane",),
     "rest": ("files", "rest"),
     "keep_files": ("files", "keep_remote"),
+    "bucket": ("files", "bucket"),
     "images": ("images",),
     "tools": ("tools", "module"),
     "schema": ("validate", "schema"),

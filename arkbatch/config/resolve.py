@@ -24,6 +24,7 @@ from arkbatch.config.environment import (
     checked_address,
     choose_server,
     exposed_files,
+    find_access_key,
     provider_address,
     read_variables,
 )
@@ -88,6 +89,7 @@ def resolve_job(path: str, flags: Mapping[str, Any], environ: Mapping[str, str],
     model, model_from = next((one for one in said if one[0] is not None), (None, ""))
     typed = check_agreement(typed, server, given, model or "")
     check_lane(typed, model or "")
+    server = _with_storage_key(typed, server, given, variables)
     return Job(
         **_common_fields(typed, server, given, Path(cwd), variables),
         limits=_resolve_limits(typed, server.base_url, simulated=bool(given.get("simulate"))),
@@ -132,6 +134,7 @@ def resolve_retry(
         raise UsageError(server.missing)
     model = given.get("model") or typed.file.model or ""
     typed = check_agreement(typed, server, given, model)
+    server = _with_storage_key(typed, server, given, variables)
     check_secrecy(server, given)
     if not given.get("simulate"):
         check_proxy(server.base_url)
@@ -292,6 +295,20 @@ def _resolve_server(typed: Typed, given: Mapping[str, Any], variables: Variables
     check_secrecy(server, given)
     check_proxy(server.base_url)
     return server
+
+
+def _with_storage_key(typed: Typed, server: Server, given: Mapping[str, Any], variables: Variables) -> Server:
+    """The server with the access key that batch inference jobs and their bucket need, beside any API key."""
+    if typed.file.lane != "job" or given.get("simulate") or given.get("dry_run"):
+        return server
+    access = find_access_key(variables, server.base_url)
+    if access is None:
+        raise job_file_error(
+            typed.label,
+            'lane = "job" needs an access key (VOLC_ACCESSKEY and VOLC_SECRETKEY), since jobs are made by Ark\'s '
+            "management API over files in TOS; an API key does not open it",
+        )
+    return msgspec.structs.replace(server, access=access)
 
 
 def _with_key(typed: Typed, server: Server) -> Server:

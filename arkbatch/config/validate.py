@@ -11,6 +11,7 @@ from arkbatch.config.encryption_choice import with_flavour
 from arkbatch.config.environment import ARK, Server
 from arkbatch.config.job_file import Typed, job_file_error
 from arkbatch.core.errors import UsageError
+from arkbatch.core.job import BATCH_FILE_LANES
 from arkbatch.core.urls import is_local, origin
 from arkbatch.engine.timezones import due_of, hours_of
 from arkbatch.pricing.price_book import provider_of
@@ -36,9 +37,15 @@ def _check_server(typed: Typed, server: Server, given: Mapping[str, Any]) -> Non
     if is_ark_itself and typed.file.lane == "files" and not given.get("simulate"):
         raise job_file_error(
             typed.label,
-            'Ark takes no batch files over this API: lane = "batch" has the same price (for ep-bi-... endpoints), or '
-            "write files for its console with arkbatch export --form ark-job, and merge the results with arkbatch "
-            "collect",
+            'Ark takes no batch files over this API: lane = "job" has the same price (with a bucket of TOS), and so '
+            'has lane = "batch" (for ep-bi-... endpoints)',
+        )
+    if typed.file.lane == "job" and not typed.file.files.bucket and not given.get("simulate"):
+        raise job_file_error(
+            typed.label,
+            'lane = "job" needs a bucket of TOS in the region of Ark: give bucket under [files] (--bucket). Without '
+            "one, write the files with arkbatch export --form ark-job, make the job in Ark's console, and merge what "
+            "comes of it with arkbatch collect",
         )
     if server.is_ark or given.get("simulate"):
         return
@@ -60,7 +67,7 @@ def check_lane(typed: Typed, model: str) -> None:
 def _check_files(typed: Typed) -> None:
     """Refuse what batch files cannot carry."""
     file = typed.file
-    if file.lane != "files":
+    if file.lane not in BATCH_FILE_LANES:
         return
     for is_said, what in (
         (bool(file.tools.module), "tools: a batch has no second round"),
@@ -70,16 +77,17 @@ def _check_files(typed: Typed) -> None:
     ):
         if is_said:
             raise job_file_error(
-                typed.label, f'lane = "files" (--lane files) does not go with {what}; leave one of them out'
+                typed.label, f'lane = "{file.lane}" (--lane {file.lane}) does not go with {what}; leave one of them out'
             )
 
 
 def _check_project(typed: Typed, server: Server, model: str) -> None:
     """Check the project before the first call, where the model is known.
 
-
     A model that a row names is checked when the row is sent.
     """
+    if typed.file.lane == "job":  # a job that names no project is one of the default project
+        return
     if server.access is not None and model and needs_project(model) and not typed.file.project:
         raise job_file_error(
             typed.label,

@@ -58,14 +58,19 @@ NO_KEY = Secret("no-key-needed")
 class Access(Struct, frozen=True):
     """An access key with its secret, and the control plane that turns it into API keys.
 
-
     A temporary access key has a session token beside it.
+    storage, region: the address of object storage (TOS), and the region that its requests are signed for
     """
 
     id: Secret
     secret: Secret
     control_plane: str
     token: Secret = Secret("")
+    storage: str = ""
+    region: str = ""
+
+
+BATCH_FILE_LANES = frozenset({"files", "job"})  # rows travel in files, and the provider does the work
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
@@ -218,7 +223,7 @@ class Embeddings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Files(Struct, frozen=True, forbid_unknown_fields=True):
-    """How rows travel in batch files, with lane = "files"."""
+    """How rows travel in batch files, with lane = "files" or "job"."""
 
     form: Annotated[
         str, Meta(description="The provider's form of batch files, such as openai; left out: by the address.")
@@ -243,6 +248,10 @@ class Files(Struct, frozen=True, forbid_unknown_fields=True):
     keep_remote: Annotated[
         bool, Meta(description="Keep the files at the provider after their rows are recorded here.")
     ] = False
+    bucket: Annotated[
+        str, Meta(description='With lane = "job": the bucket of TOS for the files, in the region of Ark.')
+    ] = ""
+    prefix: Annotated[str, Meta(description="What the keys of these files begin with, such as a folder.")] = "arkbatch"
 
 
 class Notify(Struct, frozen=True, forbid_unknown_fields=True):
@@ -298,10 +307,11 @@ class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bool, Meta(description="Have chat answers streamed; what is recorded is the same. A row may say otherwise.")
     ] = False
     lane: Annotated[
-        Literal["online", "batch", "files"],
+        Literal["online", "batch", "files", "job"],
         Meta(
             description="batch: Ark's lane at half price, for ep-bi-... endpoints; calls are held open for hours. "
-            "files: batch files at half price, for providers that have them."
+            "files: batch files at half price, for providers that have them. "
+            "job: Ark's batch inference jobs over files in a bucket of TOS, at half price."
         ),
     ] = "online"
     hedge: Annotated[

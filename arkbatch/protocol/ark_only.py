@@ -13,6 +13,7 @@ def refusal(asked: Sections, endpoint: str, base_url: str) -> str | None:
     """Why this cannot be asked of a server that is not Ark; None when it can."""
     used = {
         'lane = "batch"': asked.lane == "batch",
+        'lane = "job"': asked.lane == "job",
         "encrypt = true": asked.encrypt,
         f'project = "{asked.project}"': bool(asked.project),
         f'endpoint = "{endpoint}"': endpoint in {multimodal.NAME, tokenization.NAME},

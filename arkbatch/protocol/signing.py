@@ -69,7 +69,7 @@ def authorization(request: Request, signed: Mapping[str, str], key: AccessKey, r
     headers = _canonical_headers(signed)
     date = headers["x-date"]
     text = "\n".join((ALGORITHM, date, realm.scope(date[:8]), canonical_hash(request, signed)))
-    signature = hmac.new(_signing_key(key.secret, date[:8], realm), text.encode(), hashlib.sha256).hexdigest()
+    signature = hmac.new(signing_key(key.secret, date[:8], realm), text.encode(), hashlib.sha256).hexdigest()
     return (
         f"{ALGORITHM} Credential={key.id}/{realm.scope(date[:8])}, "
         f"SignedHeaders={';'.join(headers)}, Signature={signature}"
@@ -129,7 +129,8 @@ def _without_usual_port(host: str) -> str:
     return host.removesuffix(":80").removesuffix(":443")
 
 
-def _signing_key(secret: str, day: str, realm: Realm) -> bytes:
+def signing_key(secret: str, day: str, realm: Realm) -> bytes:
+    """The key that a secret yields for one day, region and service."""
     key = secret.encode()
     for part in (day, realm.region, realm.service, "request"):
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()

@@ -61,7 +61,8 @@ class BatchRoutes:
 
         return handle
 
-    def _fault_strikes(self, fault: str) -> bool:
+    def strikes(self, fault: str) -> bool:
+        """Whether a fault strikes this call."""
         struck = self._chance.random() < self._settings.batch_faults.get(fault, 0.0)
         self.faults[fault] += struck
         return struck
@@ -87,12 +88,12 @@ class BatchRoutes:
         self.calls["upload"] += 1
         return (
             broken_connections.hang_up(request)
-            if self._fault_strikes("lost_upload")
+            if self.strikes("lost_upload")
             else web.json_response(_file_object(file_))
         )
 
     async def _list_files(self, request: web.Request) -> web.StreamResponse:
-        if self._fault_strikes("poll_502"):
+        if self.strikes("poll_502"):
             return broken_connections.bad_gateway()
         purpose = request.query.get("purpose")
         files = [file for file in self.store.state.files.values() if purpose in (None, file.purpose)]
@@ -115,11 +116,11 @@ class BatchRoutes:
             headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
         status = 206 if start else 200
         data = data[start:]
-        if data and self._fault_strikes("torn_content"):
+        if data and self.strikes("torn_content"):
             response = await broken_connections.send_half(request, data, headers, status)
             broken_connections.close_connection(request)
             return response
-        if data and self._fault_strikes("cut_content"):  # a proxy that cuts the content and reports no error
+        if data and self.strikes("cut_content"):  # a proxy that cuts the content and reports no error
             data = data[: len(data) * 2 // 3]
         return web.Response(body=data, status=status, headers=headers)
 
@@ -144,7 +145,7 @@ class BatchRoutes:
         self.calls["create"] += 1
         return (
             broken_connections.hang_up(request)
-            if self._fault_strikes("lost_create")
+            if self.strikes("lost_create")
             else web.json_response(self._batch_object(batch))
         )
 
@@ -153,7 +154,7 @@ class BatchRoutes:
         return is_struck and self._wall() < file.created_at + _LATE_FILE_SECONDS
 
     async def _list_batches(self, request: web.Request) -> web.StreamResponse:
-        if self._fault_strikes("poll_502"):
+        if self.strikes("poll_502"):
             return broken_connections.bad_gateway()
         seen_before = self._wall() - _SLOW_LIST_SECONDS
         batches = [
@@ -166,7 +167,7 @@ class BatchRoutes:
         return _list_page(request, [self._batch_object(self.store.find_batch(batch.id) or batch) for batch in batches])
 
     async def _get_batch(self, request: web.Request) -> web.StreamResponse:
-        if self._fault_strikes("poll_502"):
+        if self.strikes("poll_502"):
             return broken_connections.bad_gateway()
         batch = self.store.find_batch(request.match_info["id"])
         if batch is None or ("late_batch" in batch.faults and self._wall() < batch.created_at + _SLOW_LIST_SECONDS):

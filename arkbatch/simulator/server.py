@@ -9,6 +9,8 @@ from aiohttp import web
 from arkbatch.simulator.batch_routes import BatchRoutes
 from arkbatch.simulator.counters import Counters
 from arkbatch.simulator.endpoints import ENDPOINTS, SimulatedEndpoint
+from arkbatch.simulator.inference_jobs import InferenceJobs
+from arkbatch.simulator.object_routes import ObjectRoutes
 from arkbatch.simulator.service import Simulator
 from arkbatch.simulator.settings import Settings, check_settings
 
@@ -31,8 +33,10 @@ def make_app(
     check_settings(settings)
     app = web.Application(client_max_size=MAX_BODY)
     app[COUNTERS] = counters or Counters()
-    simulator = Simulator(settings, app[COUNTERS], wall)
     batches = BatchRoutes(settings, wall)
+    objects = ObjectRoutes(settings, batches.store, wall)
+    jobs = InferenceJobs(batches, objects, wall)
+    simulator = Simulator(settings, app[COUNTERS], wall, jobs)
     app[BATCHES] = app[COUNTERS].batches = batches
     app.on_shutdown.append(simulator.close)
     app.on_cleanup.append(_close_batches(batches))
@@ -42,7 +46,7 @@ def make_app(
             app.router.add_post(base + path, _make_handler(simulator, endpoint))
         app.router.add_post(base + "/e2e/get/certificate", simulator.handle_certificate)
     app.router.add_post("/", simulator.handle_control)
-    app.router.add_route("*", "/{rest:.*}", _no_such_path)
+    app.router.add_route("*", "/{rest:.*}", objects.handle_or(_no_such_path))
     return app
 
 

@@ -13,7 +13,7 @@ import orjson
 from aiohttp import web
 
 from arkbatch.protocol import signing
-from arkbatch.simulator import wire
+from arkbatch.simulator import broken_connections, wire
 from arkbatch.simulator.admission import Body, RequestAdmission
 from arkbatch.simulator.batch import BatchQueue
 from arkbatch.simulator.call import SimulatedCall
@@ -28,6 +28,7 @@ from arkbatch.simulator.control import (
 from arkbatch.simulator.counters import Counters, Seen
 from arkbatch.simulator.delivery import Delivery
 from arkbatch.simulator.endpoints import Asked, SimulatedEndpoint
+from arkbatch.simulator.inference_jobs import InferenceJobs
 from arkbatch.simulator.keys import Keys
 from arkbatch.simulator.limits import AccountLimits, TurnedAway
 from arkbatch.simulator.refusals import Refusal
@@ -37,7 +38,7 @@ from arkbatch.simulator.settings import Settings
 class Simulator:
     """Everything that lives as long as the server."""
 
-    def __init__(self, settings: Settings, counters: Counters, wall: Callable[[], float]) -> None:
+    def __init__(self, settings: Settings, counters: Counters, wall: Callable[[], float], jobs: InferenceJobs) -> None:
         keys, line, self._limits = Keys(settings), BatchQueue(settings), AccountLimits(settings, counters)
         self._settings = settings
         self._counters = counters
@@ -45,7 +46,10 @@ class Simulator:
         self._ids = wire.Ids(wall)
         self._admission = RequestAdmission(settings, counters, self._limits, line, keys=keys, wall=wall)
         self._delivery = Delivery(settings, counters, self._limits, line, wall)
-        self._control = SimulatedControlPlane(settings, keys, {"GetEndpointCertificate": self._endpoint_certificate})
+        self._control = SimulatedControlPlane(
+            settings, keys, {"GetEndpointCertificate": self._endpoint_certificate, **jobs.actions}
+        )
+        self._jobs = jobs
 
     async def close(self, app: web.Application) -> None:
         del app
@@ -79,12 +83,14 @@ class Simulator:
         answer = {"Certificate": pem, "error": None} if pem else {"Certificate": "", "error": refused}
         return self._delivery.send_body(call, orjson.dumps(answer))
 
-    async def handle_control(self, request: web.Request) -> web.Response:
+    async def handle_control(self, request: web.Request) -> web.StreamResponse:
         """Handle a call to the control plane."""
         sent = signing.Request(request.method, request.path, request.query, request.headers, await request.read())
         answer = self._control.answer_request(sent, self._wall(), asyncio.get_running_loop().time())
         status, outcome = (answer.status, answer.code) if isinstance(answer, ControlError) else (200, "ok")
         self._counters.control[outcome] += 1
+        if status == 200 and self._jobs.loses_reply(request.query.get("Action", "")):
+            return broken_connections.hang_up(request)
         body = encode_answer(answer, request.query, self._ids.next_of_control())
         headers = {"Content-Type": wire.JSON, "Date": formatdate(self._wall(), usegmt=True)}
         return web.Response(body=body, status=status, headers=headers)

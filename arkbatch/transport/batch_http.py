@@ -6,7 +6,7 @@ paid twice.
 
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,36 +66,47 @@ class BatchHttp:
 
     async def download(self, path: str, target: Path, start: int = 0) -> HttpReply | Broken:
         """Append a file's content to `target`, from byte `start` on. The body of a good reply is not returned."""
-        headers = {"Accept": "application/binary"} | ({"Range": f"bytes={start}-"} if start else {})
-        try:
-            async with self._session.get(self._base_url + path, headers=headers, proxy=self._proxy) as response:
-                if response.status not in (200, 206):
-                    return HttpReply(response.status, await response.read(), _lower(response.headers))
-                if response.status == 206 and not _begins_at(response.headers.get("Content-Range", ""), start):
-                    os.truncate(target, 0)
-                    return Broken(Break.GARBLED, "the server sent another part of the file than the one asked for")
-                mode = "ab" if response.status == 206 else "wb"
-                with target.open(mode) as file:
-                    async for piece in response.content.iter_chunked(_PIECE):
-                        with explain_disk_errors(
-                            target
-                        ):  # around the writing alone: a connection that breaks is no full disk
-                            file.write(piece)
-                    with explain_disk_errors(target):
-                        file.flush()
-                        os.fsync(file.fileno())
-                return HttpReply(200, b"", _lower(response.headers))
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return Broken(how(error), detail(error))
+        headers = {"Accept": "application/binary"} | range_from(start)
+        return await save_body(
+            self._session.get(self._base_url + path, headers=headers, proxy=self._proxy), target, start
+        )
 
     async def _exchange(self, method: str, path: str, **how_to: Any) -> HttpReply | Broken:
         try:
             async with self._session.request(
                 method, self._base_url + path, proxy=self._proxy, allow_redirects=False, **how_to
             ) as response:
-                return HttpReply(response.status, await response.read(), _lower(response.headers))
+                return HttpReply(response.status, await response.read(), lower_names(response.headers))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return Broken(how(error), detail(error))
+
+
+def range_from(start: int) -> dict[str, str]:
+    """The header that asks for what follows a byte, none for a whole file."""
+    return {"Range": f"bytes={start}-"} if start else {}
+
+
+async def save_body(
+    request: AbstractAsyncContextManager[aiohttp.ClientResponse], target: Path, start: int
+) -> HttpReply | Broken:
+    """Append what a request brings to a file that has `start` bytes. The body of a good reply is not returned."""
+    try:
+        async with request as response:
+            if response.status not in (200, 206):
+                return HttpReply(response.status, await response.read(), lower_names(response.headers))
+            if response.status == 206 and not _begins_at(response.headers.get("Content-Range", ""), start):
+                os.truncate(target, 0)
+                return Broken(Break.GARBLED, "the server sent another part of the file than the one asked for")
+            with target.open("ab" if response.status == 206 else "wb") as file:
+                async for piece in response.content.iter_chunked(_PIECE):
+                    with explain_disk_errors(target):  # not around the reading: a broken connection is no full disk
+                        file.write(piece)
+                with explain_disk_errors(target):
+                    file.flush()
+                    os.fsync(file.fileno())
+            return HttpReply(200, b"", lower_names(response.headers))
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        return Broken(how(error), detail(error))
 
 
 def may_have_arrived(broken: Broken) -> bool:
@@ -108,7 +119,8 @@ def _begins_at(content_range: str, start: int) -> bool:
     return not content_range or content_range.startswith(f"bytes {start}-")
 
 
-def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+def lower_names(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers of a reply by their names in small letters."""
     return {name.lower(): value for name, value in headers.items()}
 
 

@@ -39,7 +39,7 @@ async def open_connection(
             credentials = NoKey(job.api_key, job.base_url)
         control = None
         if job.access is not None:
-            control = await stack.enter_async_context(_control_plane(job.access, wall))
+            control = await stack.enter_async_context(open_control_plane(job.access, wall))
             credentials = await stack.enter_async_context(AccessKeys(control.call, wall, project=job.project))
         calls = connections(job.limits.concurrency)
         opened = open_transport(
@@ -65,8 +65,8 @@ def _sealed(transport: Transport, job: Job, control: ControlPlane | None, wall: 
 
 
 @asynccontextmanager
-async def _control_plane(access: Access, wall: Callable[[], float]) -> AsyncIterator[ControlPlane]:
-    """Over a session of its own: it is another host, and must not wait for a place among the calls."""
+async def open_control_plane(access: Access, wall: Callable[[], float]) -> AsyncIterator[ControlPlane]:
+    """Ark's management API over a session of its own: another host, which must not wait for a place among the calls."""
     key = AccessKey(access.id.reveal(), access.secret.reveal(), access.token.reveal())
     async with aiohttp.ClientSession(headers={"User-Agent": "arkbatch"}) as session:
         yield ControlPlane(session, key, wall, url=access.control_plane, proxy=proxy_for(access.control_plane))

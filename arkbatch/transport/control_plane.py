@@ -20,7 +20,8 @@ from arkbatch.core.errors import Halted
 from arkbatch.core.types import Break, Broken
 from arkbatch.protocol.error_body import complaint
 from arkbatch.protocol.signing import AccessKey, Realm, Request, canonical_query, sign
-from arkbatch.transport.transport_errors import detail
+from arkbatch.transport.batch_http import HttpReply, lower_names
+from arkbatch.transport.transport_errors import detail, how
 
 CONTROL_PLANE = "https://open.volcengineapi.com"
 VERSION = "2024-01-01"
@@ -75,6 +76,14 @@ class ControlPlane:
             await asyncio.sleep(pause)
             answer = await self._try(action, body)
         return answer
+
+    async def ask_once(self, action: str, body: Mapping[str, Any]) -> HttpReply | Broken:
+        """The reply to one call, good or bad. A call that was cut off says whether it may have arrived."""
+        try:
+            async with self._turn, asyncio.timeout(_TIMEOUT_S), self._post(action, orjson.dumps(body)) as reply:
+                return HttpReply(reply.status, await reply.read(), lower_names(reply.headers))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return Broken(how(error), detail(error))
 
     async def _try(self, action: str, body: Mapping[str, Any]) -> dict[str, Any] | Broken:
         try:

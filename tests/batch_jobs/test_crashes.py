@@ -11,6 +11,7 @@ from batch_runs import (
     batch_cost,
     billed_usage,
     one_session,
+    ready_for,
     rows,
     rows_with_records,
     usage_of_results,
@@ -21,12 +22,14 @@ from virtual import run_virtual
 
 from arkbatch.batch_jobs import parcel_rows
 from arkbatch.batch_jobs.parcel_journal import PARCELS, ParcelJournal
-from arkbatch.core.job import Files, RetryPolicy, Secret
+from arkbatch.core.job import Files, RetryPolicy
 from arkbatch.journal.journal import Journal
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.pricing import price_files
 from arkbatch.simulator.server import Counters, Settings, serve
 from arkbatch.transport.batch_http import BatchHttp
+from arkbatch.transport.control_plane import ControlPlane
+from arkbatch.transport.object_store import ObjectStoreHttp
 
 
 class Crash(BaseException):
@@ -90,6 +93,10 @@ def killer(monkeypatch):
         (BatchHttp, "ask"),
         (BatchHttp, "upload"),
         (BatchHttp, "download"),
+        (ControlPlane, "ask_once"),
+        (ObjectStoreHttp, "put"),
+        (ObjectStoreHttp, "get"),
+        (ObjectStoreHttp, "delete"),
         (Journal, "record"),
         (Journal, "sync"),
         (Journal, "close"),
@@ -111,7 +118,7 @@ def killed_and_resumed(job, killer, at, *, meanwhile=None, **settings):
             return BEGAN + loop.time()
 
         async with serve(Settings(**settings), counters=counters, wall=wall) as url:
-            ready = replace(job, base_url=url.replace("/api/v3", "/v1"), api_key=Secret("any"), at_ark=False)
+            ready = ready_for(job, url)
             killer.at, killer.points = at, []
             while True:
                 try:
@@ -129,10 +136,10 @@ def killed_and_resumed(job, killer, at, *, meanwhile=None, **settings):
 FAULTS = {"doubled_lines": 0.5, "missing_lines": 0.5, "failed_lines": 0.5, "misplaced_lines": 0.5, "expired": 0.3}
 
 
-def job_at(folder, count=12):
+def job_at(folder, count=12, lane="files"):
     folder.mkdir()
     job = job_of(prompts(folder, *rows(count)))
-    return replace(job, lane="files", files=Files(rows=4), retry=RetryPolicy(max_attempts=4))
+    return replace(job, lane=lane, files=Files(rows=4), retry=RetryPolicy(max_attempts=4))
 
 
 def check(job, batches, summary, count=12):
@@ -140,7 +147,7 @@ def check(job, batches, summary, count=12):
     assert rows_with_records(job) == list(range(1, count + 1))
     assert usage_of_results(job) == billed_usage(batches)
     assert summary.cost.amounts["CNY"] == batch_cost(job, batches)
-    files = [batch.input_file_id for batch in batches.store.state.batches.values()]
+    files = [(batch.metadata or {}).get("key") or batch.input_file_id for batch in batches.store.state.batches.values()]
     assert len(files) == len(set(files)), "a file was ordered twice"
 
 
@@ -162,6 +169,18 @@ def test_the_same_holds_with_every_fault_of_batches(tmp_path, killer):
         faults = {**FAULTS, "slow_list": 0.5}
         summary, batches, _, _ = killed_and_resumed(job, killer, at, batch_seconds=60, batch_faults=faults, seed=at)
         check(job, batches, summary)
+
+
+def test_the_same_holds_for_the_batch_inference_jobs_of_ark(tmp_path, killer):
+    killed_and_resumed(job_at(tmp_path / "0", lane="job"), killer, 0, batch_seconds=60)
+    places = ends_of_each_kind(killer.points)
+    assert any("CreateBatchInferenceJob" in label for label in killer.points)
+    for at in places[::3]:
+        job = job_at(tmp_path / str(at), lane="job")
+        meanwhile = lose if at % 2 else None
+        summary, batches, crashes, _ = killed_and_resumed(job, killer, at, meanwhile=meanwhile, batch_seconds=60)
+        check(job, batches, summary)
+        assert crashes == 1
 
 
 def lose(directory):

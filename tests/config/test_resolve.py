@@ -97,7 +97,7 @@ def test_each_flag_wins_over_the_key_it_stands_for(job, flag, path):
         "lane": "batch",
         "images": "/",
     }
-    values |= dict.fromkeys(("system", "text", "id_column", "image_column", "encoding", "sheet"), "x")
+    values |= dict.fromkeys(("system", "text", "id_column", "image_column", "encoding", "sheet", "bucket"), "x")
     values |= {"delimiter": ";", "header": False, "empty": "send", "allow_empty": True, "prompt": "x"}
     values |= {"notify_command": ["cat"], "notify_on": ["stop"], "window": "22:00-08:00", "finish_by": "08:00"}
     template = '[template]\nuser = "{a}"\n' if flag != "endpoint" else ""

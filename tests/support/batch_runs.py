@@ -12,16 +12,15 @@ from sessions import failures, results
 from virtual import run_virtual
 
 from arkbatch.batch_jobs.batch_session import BatchSession
-from arkbatch.batch_jobs.forms import form_for
-from arkbatch.batch_jobs.http_service import HttpBatchService
+from arkbatch.batch_jobs.open_session import open_batch_service
 from arkbatch.batch_jobs.parcel_context import Pacing
 from arkbatch.batch_jobs.parcel_journal import read_parcels
-from arkbatch.core.job import Secret
+from arkbatch.core.job import Access, Secret
 from arkbatch.engine.open_run import OpenRun, ResumeOptions
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.monitor.observer import Observer
 from arkbatch.simulator.server import Counters, Settings, serve
-from arkbatch.transport.batch_http import open_batch_http
+from arkbatch.simulator.settings import ACCESS_KEY
 
 MODEL = "doubao-seed-1-6-251015"
 
@@ -57,9 +56,7 @@ async def one_session(job, *, wall, wrap=None, detach=False, cancel=None, meanwh
     """One session. `wrap` may put something around the service, the journals and whatever else is touched."""
     notes = Notes([] if details is None else details)
     with OpenRun(job, options or ResumeOptions(), wall=wall) as run:
-        form = form_for(job.base_url, job.files.form)
-        async with open_batch_http(job) as http:
-            service = HttpBatchService(http, form)
+        async with open_batch_service(job, wall) as (form, service):
             session = BatchSession(run, service, form, observer=notes, pacing=Pacing(30.0))
             if wrap is not None:
                 wrap(session, run)
@@ -68,6 +65,15 @@ async def one_session(job, *, wall, wrap=None, detach=False, cancel=None, meanwh
             if beside is not None:
                 await beside
     return summary, notes.said
+
+
+def ready_for(job, url):
+    """The job with the simulator's address in it, and its access key where the lane needs one."""
+    if job.lane != "job":
+        return replace(job, base_url=url.replace("/api/v3", "/v1"), api_key=Secret("any"), at_ark=False)
+    root = url.removesuffix("/api/v3")
+    access = Access(*map(Secret, ACCESS_KEY), root, storage=root, region="cn-beijing")
+    return replace(job, base_url=url, api_key=Secret("any"), access=access, files=replace(job.files, bucket="b"))
 
 
 def batched(job, *sessions, began=BEGAN, skew=0, between=lambda _: None, pause=0, **settings):
@@ -86,8 +92,7 @@ def batched(job, *sessions, began=BEGAN, skew=0, between=lambda _: None, pause=0
             return began + loop.time()
 
         async with serve(Settings(**settings), counters=counters, wall=wall) as url:
-            # The simulator's base path for other APIs than Ark's.
-            ready = replace(job, base_url=url.replace("/api/v3", "/v1"), api_key=Secret("any"), at_ark=False)
+            ready = ready_for(job, url)
             ended = None
             for keywords in sessions or ({},):
                 ended = await one_session(ready, wall=lambda: wall() + skew, details=details, **keywords)

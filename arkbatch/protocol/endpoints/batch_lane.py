@@ -40,6 +40,8 @@ def misplaced(model: str, lane: str) -> str | None:
     """Why an endpoint id cannot be called on this lane, or None. Other names say nothing of their lane."""
     if lane == LANE and model.startswith("ep-") and not model.startswith(_BATCH_ID):
         return f"{model} is an endpoint for online calls; the batch lane takes batch endpoints ({_BATCH_ID}...)"
+    if lane == "job" and model.startswith("ep-"):
+        return f"{model} is an endpoint; a batch inference job takes a model id, such as doubao-seed-1-6-251015"
     if lane != LANE and model.startswith(_BATCH_ID):
         return f'{model} is a batch endpoint; it is called with lane = "batch" (--lane batch)'
     return None

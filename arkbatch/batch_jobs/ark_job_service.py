@@ -1,0 +1,231 @@
+"""Ark's batch inference jobs as a batch service: files lie in object storage (TOS), jobs are made by signed calls.
+
+A file's id is its key in the bucket. One job at a time may be active for a key, and the refusal of a second one names
+the first, which is adopted. Nothing of this was tried on the real service: actions, fields and phases are those of
+volcenginesdkark 5.0.54 and of Ark's pages of 2025-12-19; what stands in neither is marked with "unverified".
+"""
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+from arkbatch.batch_jobs.forms import FAILED, Form
+from arkbatch.batch_jobs.service import BatchState, Order, RemoteFile, ServiceAway, ServiceRefused, checked_reply
+from arkbatch.core.job import Job
+from arkbatch.protocol.error_body import one_line
+from arkbatch.transport.batch_http import HttpReply
+from arkbatch.transport.control_plane import ControlPlane
+from arkbatch.transport.object_store import ObjectStoreHttp
+
+_PAGE = 100
+_MOST_PAGES = 1000
+_CLOCK_STEP_SECONDS = 60.0
+_JOB_ID = re.compile(r"bi-\d{14}-\w+")
+_VERSION = re.compile(r"(.+)-(\d{6})")
+_BAD_LINE = re.compile(r"第\s*(\d+)\s*行|line (\d+)", re.IGNORECASE)  # "第361行非json数据"
+_LONGEST_NAME = 60  # unverified
+
+
+class ArkJobService:
+    """Jobs of one account over files in one bucket."""
+
+    def __init__(self, control: ControlPlane, store: ObjectStoreHttp, form: Form, job: Job) -> None:
+        self._control = control
+        self._store = store
+        self._form = form
+        self._bucket = job.files.bucket
+        self._folder = job.files.prefix.strip("/")
+        self._project = job.project
+
+    async def upload(self, file: Path, name: str, keep_seconds: int) -> RemoteFile:
+        del keep_seconds  # how long objects live is a rule of the bucket
+        key = self._key_of(name)
+        reply = checked_reply(await self._store.put(key, file))
+        return RemoteFile(key, name, None, _time_of_header(reply))
+
+    def _key_of(self, name: str) -> str:
+        return f"{self._folder}/{name}" if self._folder else name
+
+    async def list_files(self, prefix: str) -> AsyncIterator[RemoteFile]:
+        after, folder = "", self._key_of("")
+        for _ in range(_MOST_PAGES):
+            page = _object_in(checked_reply(await self._store.list_keys(self._key_of(prefix), after)))
+            for item in page.get("Contents") or ():
+                if isinstance(item, dict) and isinstance(key := item.get("Key"), str):
+                    size = item.get("Size")
+                    made = _time_of(item.get("LastModified"))
+                    yield RemoteFile(key, key.removeprefix(folder), size if type(size) is int else None, made)
+            after = page.get("NextContinuationToken") or ""
+            if not page.get("IsTruncated") or not after:
+                return
+
+    async def order(self, order: Order) -> BatchState:
+        body = {
+            "Name": order.name.removesuffix(".jsonl")[:_LONGEST_NAME],
+            "ModelReference": _reference_of(order.model),
+            "InputFileTosLocation": self._place(order.file_id),
+            "OutputDirTosLocation": self._place(self._key_of("output/")),
+            "CompletionWindow": order.window,
+            "Tags": [
+                {"Key": "arkbatch_run", "Value": order.run_id},
+                {"Key": "arkbatch_parcel", "Value": str(order.parcel)},
+            ],
+            **self._in_project(),
+        }
+        try:
+            result = await self._call("CreateBatchInferenceJob", body)
+        except ServiceRefused as refused:
+            active = await self._active_job(refused, order.file_id)
+            if active is None:
+                raise
+            return active
+        id_ = result.get("Id")
+        if not isinstance(id_, str) or not id_:
+            raise ServiceAway("a reply without an id", may_have_arrived=True)
+        return BatchState(id_, self._form.state("Queued"), "Queued", order.file_id)
+
+    def _place(self, key: str) -> dict[str, str]:
+        return {"BucketName": self._bucket, "ObjectKey": key}
+
+    def _in_project(self) -> dict[str, str]:
+        return {"ProjectName": self._project} if self._project else {}
+
+    async def _active_job(self, refused: ServiceRefused, key: str) -> BatchState | None:
+        """The job that a refusal names, if it works on this file."""
+        for id_ in _JOB_ID.findall(refused.reason):
+            state = await self.look(id_)
+            if state.input_file_id == key:
+                return state
+        return None
+
+    async def list_batches(self, since: float) -> AsyncIterator[BatchState]:
+        for number in range(1, _MOST_PAGES):
+            body = {
+                "PageNumber": number,
+                "PageSize": _PAGE,
+                "SortBy": "CreateTime",
+                "SortOrder": "Desc",
+                **self._in_project(),
+            }
+            items = _items_in(await self._call("ListBatchInferenceJobs", body))
+            for item in items:
+                yield self._state_of(item)
+            oldest = min((made for item in items if (made := _time_of(item.get("CreateTime")))), default=0.0)
+            if len(items) < _PAGE or (since and oldest and oldest < since - _CLOCK_STEP_SECONDS):
+                return
+
+    async def look(self, batch_id: str) -> BatchState:
+        """By the list with a filter: the SDK has no call for a single job."""
+        body = {"PageNumber": 1, "PageSize": 10, "Filter": {"Ids": [batch_id]}, **self._in_project()}
+        items = _items_in(await self._call("ListBatchInferenceJobs", body))
+        found = next((item for item in items if item.get("Id") == batch_id), None)
+        if found is None:
+            raise ServiceRefused(404, "NotFound", f"there is no job {batch_id}")
+        return self._state_of(found)
+
+    async def cancel(self, batch_id: str) -> None:
+        try:
+            await self._call("StopBatchInferenceJob", {"Id": batch_id})
+        except ServiceRefused as refused:
+            if refused.status not in {400, 404, 409}:  # it has ended meanwhile, which the next look shows
+                raise
+
+    async def fetch(self, file_id: str, target: Path) -> None:
+        fresh = target.with_name(target.name + ".new")
+        start = fresh.stat().st_size if fresh.exists() else 0
+        reply = await self._store.get(file_id, fresh, start)
+        if not (isinstance(reply, HttpReply) and reply.status == 416):  # else all of it was there already
+            checked_reply(reply)
+        fresh.touch()
+        fresh.replace(target)
+
+    async def delete(self, file_id: str) -> None:
+        try:
+            checked_reply(await self._store.delete(file_id))
+        except ServiceRefused as refused:
+            if refused.status not in {403, 404, 405}:
+                raise
+
+    async def _call(self, action: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        parsed = _object_in(checked_reply(await self._control.ask_once(action, body)))
+        result = parsed.get("Result")
+        return result if isinstance(result, dict) else {}
+
+    def _state_of(self, item: dict[str, Any]) -> BatchState:
+        status = _table_in(item, "Status")
+        word, said = _text_of(status.get("Phase")), one_line(_text_of(status.get("Message")))
+        counts = _table_in(item, "RequestCounts")
+        named = {"total": "Total", "completed": "Completed", "failed": "Failed"}
+        numbers = {name: count for name, key in named.items() if type(count := counts.get(key)) is int}
+        tags = [tag for tag in item.get("Tags") or () if isinstance(tag, dict)]
+        id_, state = _text_of(item.get("Id")), self._form.state(word)
+        line = _BAD_LINE.search(said) if state == FAILED else None
+        return BatchState(
+            id=id_,
+            state=state,
+            word=word,
+            input_file_id=_text_of(_table_in(item, "InputFileTosLocation").get("ObjectKey")),
+            output_id=_output_of(item, "output/results.jsonl", numbers.get("completed", int(state != FAILED))),
+            error_id=_output_of(item, "error/errors.jsonl", numbers.get("failed", 0)),
+            counts=numbers,
+            created_at=_time_of(item.get("CreateTime")),
+            expires_at=_time_of(item.get("ExpireTime")),
+            reason=said if state == FAILED else "",
+            bad_lines={int(line[1] or line[2]): said} if line else {},
+            metadata={_text_of(tag.get("Key")): tag.get("Value") for tag in tags},
+        )
+
+
+def _output_of(item: Mapping[str, Any], name: str, rows: int) -> str:
+    """The key of a file of answers, "" when the job counts none for it. Either file may be missing."""
+    folder = _text_of(_table_in(item, "OutputDirTosLocation").get("ObjectKey")).rstrip("/")
+    return f"{folder}/{_text_of(item.get('Id'))}/{name}" if rows else ""
+
+
+def _reference_of(model: str) -> dict[str, Any]:
+    """How a job names a model: `doubao-seed-1-6-251015` is version 251015 of doubao-seed-1-6."""
+    if model.startswith("cm-"):
+        return {"CustomModelId": model}
+    found = _VERSION.fullmatch(model)
+    named = {"Name": found[1], "ModelVersion": found[2]} if found else {"Name": model}
+    return {"FoundationModel": named}
+
+
+def _object_in(reply: HttpReply) -> dict[str, Any]:
+    parsed = reply.json()
+    if not isinstance(parsed, dict):
+        raise ServiceAway(f"a reply that is no JSON object: {reply.body[:200]!r}", may_have_arrived=True)
+    return parsed
+
+
+def _items_in(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [item for item in result.get("Items") or () if isinstance(item, dict)]
+
+
+def _table_in(item: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = item.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _text_of(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _time_of(value: object) -> float:
+    """A time as unix seconds, 0 for one that cannot be read or whose zone is not said."""
+    try:
+        read = datetime.fromisoformat(value) if isinstance(value, str) and value else None
+    except ValueError:
+        return 0.0
+    return read.timestamp() if read is not None and read.tzinfo is not None else 0.0
+
+
+def _time_of_header(reply: HttpReply) -> float:
+    """What the clock of the storage says, 0 when it does not tell."""
+    try:
+        return parsedate_to_datetime(reply.headers.get("date", "")).timestamp()
+    except (ValueError, TypeError):
+        return 0.0
