@@ -271,7 +271,7 @@ def _on_one_line(body: bytes) -> tuple[bytes, bool]:
     """
     if b"\n" in body or b"\r" in body:
         body = b"".join([line.strip() for line in body.splitlines()])
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and nesting_depth(body) > MAX_DEPTH:
+    if len(body) > 2 * MAX_DEPTH and nesting_depth(body) > MAX_DEPTH:
         return cut_nesting(body.decode())[0].encode(), True
     return body, False
 

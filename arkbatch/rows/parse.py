@@ -22,6 +22,7 @@ from arkbatch.protocol.endpoints import ENDPOINTS, by_body, by_url, multimodal, 
 from arkbatch.protocol.endpoints.batch_lane import LANE, batch_name, misplaced, online_name
 from arkbatch.protocol.endpoints.parameters import TEXT_PARAMETERS, is_parameter, known_parameters, parameters_among
 from arkbatch.protocol.endpoints.params import MISTAKEN
+from arkbatch.protocol.lenient_json import count_openings
 from arkbatch.protocol.media import file_names
 from arkbatch.rows.cells import digest_of_cells, id_of, is_empty
 from arkbatch.rows.input_file import Unreadable
@@ -371,7 +372,7 @@ def _parse(text: bytes) -> dict[str, Any] | str:
     if not isinstance(value, dict):
         return f"the line holds {_kind(value)}, not an object in braces"
     # Each level has two braces; to count them in each short line would cost more than to parse it.
-    if len(text) > 2 * _DEEPEST and text.count(b"[") + text.count(b"{") > _DEEPEST and _too_deep(value):
+    if len(text) > 2 * _DEEPEST and count_openings(text) > _DEEPEST and _too_deep(value):
         return f"the line is nested more than {_DEEPEST} levels deep"
     return value
 

@@ -79,17 +79,26 @@ if not _MISSING:
             self._poll: select.poll | None = None
             self.exchanges = 0
 
-        def await_head(self, since: float) -> None:
-            """Wait for a reply's head, counted from the loop time `since`: parts of a head are no sign of progress."""
-            self._awaits_head = True
-            self.silent_since = since
-            if self._read_timeout_handle is None:
-                self._set_timer()
+        async def read_head(self, since: float) -> Incoming:
+            """Wait for the final head of a reply.
 
-        def head_came(self, *, is_whole: bool) -> None:
+            since: the loop time from which the wait counts; interim replies and parts of a head do not prolong it
+            """
+            while True:
+                self._awaits_head = True  # each time, since an interim reply ends the wait
+                self.silent_since = since
+                if self._read_timeout_handle is None:
+                    self._set_timer()
+                message, content = await self.read()
+                if message.code == 101:
+                    raise aiohttp.ClientError("the server wants to speak another protocol")
+                if message.code >= 200:
+                    break
             self._awaits_head = False
+            is_whole = content.is_eof()
             if not is_whole:
                 self.silent_since = self._loop.time()
+            return Incoming(message.code, message.headers, content, is_whole)
 
         def is_closed_by_server(self) -> bool:
             """Whether the socket has something to read before anything was asked: the end, or what nobody wants."""
@@ -153,16 +162,14 @@ class _Target(Struct):
 
     request: Any
     lines: str
-    authorization: str = ""
+    authorization: str | None = None
     head: bytes = b""
 
-    def head_with(self, authorization: str) -> bytes:
-        """Up to the name of the header that each call has for itself. It is made anew only when the key is another."""
-        if authorization != self.authorization or not self.head:
-            own = f"{_line('Authorization', authorization)}\r\n" if authorization else ""
-            self.head = f"{self.lines}{own}{CLIENT_ID}: ".encode()
-            self.authorization = authorization
-        return self.head
+    def write_head(self, authorization: str) -> None:
+        """Make the head anew for another key, up to the name of the header that each call has for itself."""
+        own = f"{_line('Authorization', authorization)}\r\n" if authorization else ""
+        self.head = f"{self.lines}{own}{CLIENT_ID}: ".encode()
+        self.authorization = authorization
 
 
 class DirectPosts:
@@ -191,7 +198,9 @@ class DirectPosts:
             return await self._through_session.post(call, authorization, take)
         try:
             target = self._targets.get(call.path) or self._target(call.path)
-            request = b"".join((target.head_with(authorization), _rest_of_head(call), call.body))
+            if authorization != target.authorization:
+                target.write_head(authorization)
+            request = b"".join((target.head, _rest_of_head(call), call.body))
             for _ in range(MOST_RESENDS):
                 try:
                     return await self._post_once(target, request, take)
@@ -244,7 +253,7 @@ class DirectPosts:
                 raise aiohttp.ServerDisconnectedError
             handler.set_response_params(read_until_eof=True, read_timeout=self._timeout.sock_read, **HEADER_LIMITS)
             self._write(handler.transport, request)
-            return await _head(handler, began)
+            return await handler.read_head(began)  # type: ignore[no-any-return]
         except CLOSED as error:
             if was_used_before:
                 raise StaleConnectionError from error
@@ -279,18 +288,6 @@ class DirectPosts:
         return target
 
 
-async def _head(handler: "OneTimerHandler", began: float) -> Incoming:
-    """The final head; interim answers only say that one is to come, and win no time."""
-    while True:
-        handler.await_head(began)  # each time, since an interim answer ends the wait
-        message, content = await handler.read()
-        if message.code == 101:
-            raise aiohttp.ClientError("the server wants to speak another protocol")
-        if message.code >= 200:
-            handler.head_came(is_whole=content.is_eof())
-            return Incoming(message.code, message.headers, content)
-
-
 def _head_of(session: aiohttp.ClientSession, url: URL) -> tuple[Any, str]:
     headers = CIMultiDict(session.headers)
     request = _PathRequest("POST", url, headers=headers, loop=asyncio.get_running_loop(), session=session)
@@ -299,7 +296,7 @@ def _head_of(session: aiohttp.ClientSession, url: URL) -> tuple[Any, str]:
 
 
 def _rest_of_head(call: Call) -> bytes:
-    """What follows the name of the last header of `_Target.head_with`, with the empty line."""
+    """What follows the name of the last header of `_Target.head`, with the empty line."""
     own = _whole_line(call.client_id)
     if call.headers:
         own = "\r\n".join([own, *(_line(name, value) for name, value in call.headers.items())])
@@ -347,7 +344,7 @@ async def _try_exchange() -> None:
     for body in (b"{}", b"[]"):
         handler.set_response_params(read_until_eof=True, read_timeout=60, **HEADER_LIMITS)
         loop.call_soon(handler.data_received, _TRIAL_HEAD)
-        incoming = await _head(handler, loop.time())
+        incoming = await handler.read_head(loop.time())
         assert (incoming.status, incoming.headers["a"]) == (200, "b"), "another head of a reply"
         handler.silent_since = -1.0
         handler.data_received(body[:1])
@@ -360,7 +357,7 @@ async def _try_exchange() -> None:
     handler.close()
     handler = _handler_to_nowhere(loop, read_timeout=0.001)
     with contextlib.suppress(aiohttp.SocketTimeoutError):
-        await _head(handler, loop.time())
+        await handler.read_head(loop.time())
         raise AssertionError("a silence is not noticed")
     handler.close()
 

@@ -129,11 +129,10 @@ class _Deadline:
 
 async def read_reply(call: Call, began: float, max_bytes: int, read_seconds: float, incoming: Incoming) -> Response:
     """Read one reply, whole or streamed. began: the loop time at which its call was sent."""
-    content = incoming.content
-    if not content.is_eof() or (call.stream and incoming.status == 200):
+    if not incoming.is_whole or (call.stream and incoming.status == 200):
         return await _ReplyReader(incoming, call, began, max_bytes, read_seconds).read()
     # Most replies come whole with their head, and need no reader.
-    body = content.read_nowait()
+    body = incoming.content.read_nowait()
     if body[:1] == b"{" and len(body) <= max_bytes:
         return Reply(incoming.status, body, incoming.headers, asyncio.get_running_loop().time() - began)
     return _ReplyReader(incoming, call, began, max_bytes, read_seconds).read_whole(body)

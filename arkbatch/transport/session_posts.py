@@ -23,11 +23,12 @@ MOST_RESENDS = 3  # of one call, over connections that the server had closed
 
 
 class Incoming(Struct, frozen=True, gc=False):
-    """A reply of which the head has come. What `content` has not been read, the connection still has to bring."""
+    """A reply of which the head has come. is_whole: `content` has all of the body, and nothing more is to come."""
 
     status: int
     headers: Mapping[str, str]
     content: aiohttp.StreamReader
+    is_whole: bool
 
 
 # What aiohttp raises where a connection ends before its reply.
@@ -103,7 +104,7 @@ class SessionPosts:
         async with response:
             if response.status == 101:
                 raise aiohttp.ClientError("the server wants to speak another protocol")
-            return await take(Incoming(response.status, response.headers, response.content))
+            return await take(Incoming(response.status, response.headers, response.content, response.content.is_eof()))
 
     def _request(self, call: Call, authorization: str, progress: _Progress) -> Any:
         own = {"Authorization": authorization} if authorization else {}

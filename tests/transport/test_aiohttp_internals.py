@@ -91,7 +91,7 @@ def test_the_inner_parts_of_the_installed_aiohttp_work():
     [
         (aiohttp_internals, "ResponseHandler"),
         (OneTimerHandler, "_reschedule_timeout"),
-        (OneTimerHandler, "await_head"),
+        (OneTimerHandler, "read_head"),
         (aiohttp.client_proto.ResponseHandler, "set_response_params"),
         (aiohttp.client_proto.ResponseHandler, "read"),
         (aiohttp.client_proto.ResponseHandler, "_on_read_timeout"),
@@ -118,7 +118,7 @@ def test_a_session_that_began_with_changed_parts_goes_on_by_the_public_session(m
             served(server) as url,
             open_transport(url, ApiKey(Secret("k")), Timeouts(), 4, note=notes.append) as http,
         ):
-            monkeypatch.setattr(OneTimerHandler, "await_head", None)
+            monkeypatch.setattr(OneTimerHandler, "read_head", None)
             first = await http.send(CALL)
             monkeypatch.undo()
             return first, await http.send(CALL), len(server.heard)
