@@ -114,7 +114,7 @@ TOUCHES_OUTSIDE = {
         "shard_records",
     },
     "cluster": {"driver", "merge", "plan", "ray_engine", "seed", "service", "shard", "worker"},
-    "limits": {"limiter", "rate_source", "request_rate", "wait_queue"},
+    "limits": {"limiter", "rate_source", "wait_queue"},
     "monitor": {"control_socket", "notify", "notify_channels", "progress_bar", "run_log"},
     "pricing": {"bill_csv", "price_files", "run_price_file"},
     "reports": {
