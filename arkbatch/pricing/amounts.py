@@ -82,7 +82,7 @@ class Money(Struct):
         """For people: `12.40 CNY + 310 rows without a price`."""
         parts = [f"{shown(amount)} {currency}" for currency, amount in sorted(self.amounts.items())]
         if self.unpriced:
-            parts.append(f"{self.unpriced} {'row' if self.unpriced == 1 else 'rows'} without a price")
+            parts.append(f"{self.unpriced:,} {'row' if self.unpriced == 1 else 'rows'} without a price")
         reported = " (as reported by the provider)" if self.reported else ""
         return ("at most " if self.at_most else "") + (" + ".join(parts) or "0.00") + reported
 

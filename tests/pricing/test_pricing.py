@@ -234,6 +234,7 @@ def test_a_row_of_several_calls_is_priced_call_by_call():
         (Money({"CNY": Decimal("12.4")}), "12.40 CNY"),
         (Money({"CNY": Decimal("12.4")}, unpriced=310), "12.40 CNY + 310 rows without a price"),
         (Money({}, unpriced=1), "1 row without a price"),
+        (Money({}, unpriced=2310), "2,310 rows without a price"),
         (Money({"USD": Decimal("0.00042"), "CNY": Decimal(3)}), "3.00 CNY + 0.00042 USD"),
         (Money({"CNY": Decimal("1.005")}, at_most=2), "at most 1.01 CNY"),
         (Money({"CNY": Decimal("1234567.891")}), "1234567.89 CNY"),

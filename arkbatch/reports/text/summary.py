@@ -152,17 +152,19 @@ def _speeds_text(summary: Summary) -> str:
 
 
 def cost_text(cost: Money | None, discarded: Money | None, reason: str) -> str:
-    """`12.40 CNY + 310 rows without a price (x is not in the price book), 0.31 CNY of it for discarded answers`."""
+    """`12.40 CNY + 310 rows without a price (x is not in ...), 0.31 CNY of it for discarded answers`."""
     if cost is None or not (cost.amounts or cost.unpriced):
         return ""
-    why = f" ({reason})" if cost.unpriced and reason else ""
+    why = f" ({reason}; `--prices FILE` gives one)" if cost.unpriced and reason else ""
     thrown = f", {discarded} of it for discarded answers" if discarded and discarded.amounts else ""
     return f"{cost}{why}{thrown}"
 
 
 def spent_text(said: str, *, simulated: bool, language: Language = Language.ENGLISH) -> str:
-    """A cost, unless it was not spent: what simulated answers would have cost."""
-    return language.say("{cost}, had it been real", cost=said) if simulated and AMOUNT.match(said) else said
+    """A cost, or what simulated answers would have cost; nothing where they have no price, since none was paid."""
+    if not simulated:
+        return said
+    return language.say("{cost}, had it been real", cost=said) if AMOUNT.match(said) else ""
 
 
 def _cost(summary: Summary) -> str:
