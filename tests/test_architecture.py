@@ -91,6 +91,7 @@ TOUCHES_OUTSIDE = {
         "fail_fast",
         "json_schema",
         "open_run",
+        "resume_check",
         "periodic_sync",
         "progress_report",
         "recorder",

@@ -12,7 +12,8 @@ from runs import Told, answered, job_of, numbered, prompts, worked_off
 from arkbatch.cli import arkbatch
 from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import JobError, RunChanged, RunDirectoryError, RunLocked, UsageError
-from arkbatch.engine.open_run import OpenRun, ResumeOptions
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.resume_check import ResumeOptions
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.limits.pace_file import PaceNote
 from arkbatch.monitor.progress import FoundRows

@@ -18,7 +18,8 @@ from arkbatch.config.job_file import FLAG_PATHS
 from arkbatch.config.resolve import OTHER_FLAGS, resolve_job
 from arkbatch.core.errors import Halted
 from arkbatch.core.job import BATCH_FILE_LANES, NO_KEY, Job
-from arkbatch.engine.open_run import OpenRun, ResumeOptions
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.resume_check import ResumeOptions
 from arkbatch.engine.session import Session, summary_of
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress_bar import ProgressBar

@@ -2,34 +2,36 @@
 
 import time
 from itertools import islice
-from pathlib import Path
 
 import click
 import orjson
 
-from arkbatch.core.errors import ExitCode, RunChanged, RunLocked, UsageError
-from arkbatch.core.job import Job, answer_settings
+from arkbatch.core.errors import ExitCode, UsageError
+from arkbatch.core.job import Job
 from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.core.text import count_text, number_text, printable_json, printable_text
 from arkbatch.core.types import BadRow, Cause, Row
+from arkbatch.engine.resume_check import ResumeOptions, count_ended_rows
 from arkbatch.estimate.text import forecast_line
-from arkbatch.journal.journal import read_ledger
-from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.reports.text.summary import target_line
 from arkbatch.rows.first_look import check_first_rows
-from arkbatch.rows.input_file import Change
-from arkbatch.rows.job_diff import differences
 from arkbatch.rows.media_files import Images
-from arkbatch.rows.source import Source, reader_of, source_of
+from arkbatch.rows.source import reader_of, source_of
 
 _SHOWN = 3
 
 
-def show_plan(job: Job, named: str, *, as_json: bool, is_meant: bool = False) -> ExitCode:
+def show_plan(
+    job: Job,
+    named: str,
+    *,
+    as_json: bool,
+    options: ResumeOptions = ResumeOptions(),
+) -> ExitCode:
     """Print what the first rows become and how many are left. RunChanged, RunLocked: the run would be refused so.
 
-    named: the job or input as the user named it; is_meant: --rebase or --mixed was given
+    named: the job or input as the user named it; options: what was said with --rebase and --mixed
     """
     if job.input == "-":
         raise UsageError("--dry-run reads the input twice: save standard input to a file first")
@@ -50,7 +52,7 @@ def show_plan(job: Job, named: str, *, as_json: bool, is_meant: bool = False) ->
     said = [f"at most {limits.rpm:g} requests a minute" if limits.rpm else "", f"{limits.concurrency} calls at once"]
     there = source.survey().rows
     total = there if job.row_limit is None else min(there, job.row_limit)
-    left = max(0, total - _ended(job, source, is_meant=is_meant))
+    left = max(0, total - count_ended_rows(job, source, options))
     pace = ", ".join(part for part in said if part)
     what = f"{job.input} has {_which(there, job.row_limit)} would go to {job.base_url}"
     lines = [
@@ -62,29 +64,6 @@ def show_plan(job: Job, named: str, *, as_json: bool, is_meant: bool = False) ->
     ]
     click.echo(printable_text("\n".join(lines)), err=True)
     return ExitCode.OK
-
-
-def _ended(job: Job, source: Source, *, is_meant: bool) -> int:
-    """How many of the rows have a record already, after the refusals that a run would meet in its directory."""
-    directory = RunDirectory(Path(job.run_dir))
-    if not directory.exists:
-        return 0
-    if writer := directory.writer():
-        raise RunLocked(f"{directory.path} is in use by {writer}: wait for it, or name another directory with -o.")
-    info, ledger = directory.read_info(), read_ledger(directory)[0]
-    if is_meant or not (ledger.done.count or ledger.failed.count):
-        return ledger.ended(job.row_limit)
-    if changes := differences(info.asked, answer_settings(job)):
-        raise RunChanged(
-            f"{directory.path} was begun with other parameters: {'; '.join(changes)}. "
-            "Take the change back, name another directory with -o, or say --mixed if it is meant."
-        )
-    if source.compare(info.input) is Change.EDITED:
-        raise RunChanged(
-            f"The input {job.input} is not the one that {directory.path} began with. "
-            "Say --rebase to keep the results of unchanged rows and run the others, or name another directory with -o."
-        )
-    return ledger.ended(job.row_limit)
 
 
 def _problem(row: Row | BadRow, images: Images | None) -> str | None:

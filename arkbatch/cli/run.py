@@ -153,7 +153,8 @@ def command(
     from arkbatch.cli.session import carry_out, this_command
     from arkbatch.cli.shards_first import leave_shards
     from arkbatch.core.job import BATCH_FILE_LANES
-    from arkbatch.engine.open_run import OpenRun, ResumeOptions
+    from arkbatch.engine.open_run import OpenRun
+    from arkbatch.engine.resume_check import ResumeOptions
     from arkbatch.journal.run_directory import RunDirectory
 
     if engine == "ray" and not flags["dry_run"]:
@@ -167,7 +168,7 @@ def command(
     if flags["dry_run"]:
         from arkbatch.cli.dry_run import show_plan
 
-        planned = show_plan(job, input_, as_json=as_json, is_meant=rebase or mixed)
+        planned = show_plan(job, input_, as_json=as_json, options=ResumeOptions(rebase, mixed))
         job_from(input_, {**flags, "dry_run": None})  # what a run would refuse, such as a missing key, is refused now
         return planned
     leave_shards(job.run_dir)

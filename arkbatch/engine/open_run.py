@@ -27,11 +27,12 @@ from arkbatch.core.input_info import InputInfo, Position
 from arkbatch.core.job import Job, answer_settings, job_tables
 from arkbatch.core.text import count_text
 from arkbatch.core.types import BadRow, Before, Row
+from arkbatch.engine.resume_check import ResumeOptions, check_input, check_settings
 from arkbatch.journal.journal import Journal
 from arkbatch.journal.read_backwards import last_failures
-from arkbatch.journal.rebase import rebase, survey_edit
+from arkbatch.journal.rebase import rebase
 from arkbatch.journal.record_format import before_of
-from arkbatch.journal.run_directory import FAILURES, FORMAT, RESULTS, SPOOL, RunDirectory, RunInfo, SessionInfo
+from arkbatch.journal.run_directory import FAILURES, FORMAT, SPOOL, RunDirectory, RunInfo, SessionInfo
 from arkbatch.monitor.commands import limits_after
 from arkbatch.monitor.progress import FoundRows
 from arkbatch.pricing.pricing import Pricer
@@ -40,7 +41,7 @@ from arkbatch.pricing.run_price_file import book_of_job, book_of_run, keep, name
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.rows.first_look import check_first_rows, look_at, start_notes
 from arkbatch.rows.input_file import Change, compare, spool
-from arkbatch.rows.job_diff import asked_digest, differences
+from arkbatch.rows.job_diff import asked_digest
 from arkbatch.rows.parse import problem_of_defaults
 from arkbatch.rows.several_files import size_and_time
 from arkbatch.rows.source import Source, reader_of, source_of
@@ -57,13 +58,6 @@ def over_again(info: RunInfo) -> list[str]:
         return []
     listed = ", ".join(f"{name} {'none' if value is None else f'{value:g}'}" for name, value in set_then.items())
     return [f"limits that ctl set in the last session ({listed}) hold no more; the job's do"]
-
-
-class ResumeOptions(Struct, frozen=True):
-    """What the user says is meant, where a run would otherwise be refused."""
-
-    rebase: bool = False
-    mixed: bool = False
 
 
 class InterruptedRow(Struct, frozen=True):
@@ -186,51 +180,24 @@ class OpenRun:
         return info
 
     def _resume(self, info: RunInfo) -> RunInfo:
-        self._check_asked(info)
-        self._check_input(info)
+        self._take_in_settings(info)
+        self._take_in_input(info)
         self._changes += over_again(info)
         info.row_limit, info.job = self.job.row_limit, job_tables(self.job)
         info.price_list = price_list_of(self.job)
         return info
 
-    def _check_asked(self, info: RunInfo) -> None:
-        said = answer_settings(self.job)
-        changes = differences(info.asked, said)
-        if not changes:
-            return
-        if not self._wishes.mixed and self._holds_records():
-            if info.simulated != self.job.simulated:
-                raise RunChanged(self._other_kind_of_answers(info))
-            listed = "; ".join(changes)
-            raise RunChanged(
-                f"{self.directory.path} was begun with other parameters: {listed}. "
-                "Take the change back, name another directory with -o, or say --mixed if it is meant."
-            )
-        self._changes += changes
-        info.asked, info.asked_digest, info.simulated = said, asked_digest(said), self.job.simulated
+    def _take_in_settings(self, info: RunInfo) -> None:
+        if changes := check_settings(self.directory, info, self.job, self._wishes):
+            self._changes += changes
+            said = answer_settings(self.job)
+            info.asked, info.asked_digest, info.simulated = said, asked_digest(said), self.job.simulated
 
-    def _other_kind_of_answers(self, info: RunInfo) -> str:
-        held, now = ("made-up", "real") if info.simulated else ("real", "made-up")
-        take_back = "run it with --simulate" if info.simulated else "leave --simulate out"
-        return (
-            f"{self.directory.path} holds {held} answers, and these would be {now}. "
-            f"Name another directory with -o, or {take_back} to go on with the {held} ones."
-        )
-
-    def _holds_records(self) -> bool:
-        return any(
-            (self.directory / name).stat().st_size for name in (RESULTS, FAILURES) if (self.directory / name).exists()
-        )
-
-    def _check_input(self, info: RunInfo) -> None:
-        match self.source.compare(info.input):
+    def _take_in_input(self, info: RunInfo) -> None:
+        match check_input(self.directory, info, self.source, self.job, self._wishes):
             case Change.SAME:
-                self._adopt(
-                    info,
-                    msgspec.structs.replace(
-                        info.input, path=str(self.input.absolute()), mtime_ns=size_and_time(self.input)[1]
-                    ),
-                )
+                path, mtime_ns = str(self.input.absolute()), size_and_time(self.input)[1]
+                self._adopt(info, msgspec.structs.replace(info.input, path=path, mtime_ns=mtime_ns))
             case Change.GREW:
                 now = self._survey()
                 self._changes.append(f"the input grew by {count_text(now.rows - info.input.rows, 'row')}")
@@ -240,17 +207,7 @@ class OpenRun:
 
     def _rebase(self, info: RunInfo) -> None:
         self._open_journal(info).close()  # so that no replaced line takes part
-        reader = reader_of(self.job, self.source)
-        if not self._wishes.rebase and self._holds_records():
-            edit = survey_edit(self.directory, self.source, reader)
-            # A table is often written anew as a whole; its cells tell whether anything was changed.
-            if not self.source.is_table or edit.changed or edit.removed:
-                raise RunChanged(
-                    f"The input {self.input} is not the one that {self.directory.path} began with: {edit}. "
-                    "Say --rebase to keep the results of unchanged rows and run the others, "
-                    "or name another directory with -o."
-                )
-        edit = rebase(self.directory, self.source, reader)
+        edit = rebase(self.directory, self.source, reader_of(self.job, self.source))
         kept = self.source.is_table and not (edit.changed or edit.removed)
         self._changes.append(f"the input was {'written anew' if kept else 'edited'}: {edit}")
         self._adopt(info, self._survey())

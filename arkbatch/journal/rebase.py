@@ -12,7 +12,7 @@ never by the numbers that it changes.
 import os
 from array import array
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 import orjson
@@ -21,7 +21,7 @@ from msgspec import Raw, Struct
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.text import count_text
 from arkbatch.journal.group_on_disk import Partitions, key_of
-from arkbatch.journal.journal import read_lines
+from arkbatch.journal.journal import read_ledger, read_lines
 from arkbatch.journal.record_format import decode_located
 from arkbatch.journal.run_directory import FAILURES, LEDGER, PENDING, RESULTS, SUPERSEDED, RunDirectory
 from arkbatch.rows.parse import RowReader
@@ -71,13 +71,14 @@ class _Moves:
 
 
 def survey_edit(directory: RunDirectory, source: Source, reader: RowReader) -> Edit:
-    """Compare without changing anything."""
-    return _match(directory, source, reader)[0]
+    """Compare without changing anything. Failure lines that no longer count are left out."""
+    ledger, _ = read_ledger(directory)
+    return _match(directory, source, reader, ledger.keeps_failure_of)[0]
 
 
 def rebase(directory: RunDirectory, source: Source, reader: RowReader) -> Edit:
-    """Rewrite the records for the new input. Hold the lock, and have no journal open."""
-    edit, moves = _match(directory, source, reader)
+    """Rewrite the records for the new input. Hold the lock, and have closed a journal, so that each line counts."""
+    edit, moves = _match(directory, source, reader, lambda _: True)
     with explain_disk_errors(directory.path):
         for name, moved in zip(_FILES, moves, strict=True):
             _rewrite(directory, name, moved)
@@ -86,12 +87,17 @@ def rebase(directory: RunDirectory, source: Source, reader: RowReader) -> Edit:
     return edit
 
 
-def _match(directory: RunDirectory, source: Source, reader: RowReader) -> tuple[Edit, list[_Moves]]:
+def _match(
+    directory: RunDirectory, source: Source, reader: RowReader, counts: Callable[[int], bool]
+) -> tuple[Edit, list[_Moves]]:
+    """Pair the records with the rows of the input. counts: whether the failure line of a row is a record."""
     edit, moves = Edit(), [_Moves() for _ in _FILES]
     with Partitions(5, directory.path) as by_digest, Partitions(3, directory.path) as by_id:
         for which, name in enumerate(_FILES):
             for _, line in read_lines(directory / name):
                 record = decode_located(line)
+                if name == FAILURES and not counts(record.row):
+                    continue
                 by_digest.add(int(record.digest, 16), which, key_of(record.custom_id), record.row, 0)
         for number, offset, line in source.records():
             identity, id_of_row = reader.identity(number, line)

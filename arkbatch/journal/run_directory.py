@@ -138,11 +138,7 @@ class RunDirectory:
         ):
             if not _try_lock(file.fileno()):
                 file.seek(0)
-                holder = file.read().strip() or "another process"
-                raise RunLocked(
-                    f"{self.path} is being written by {holder}. "
-                    f"Wait for it to end, or end it with: arkbatch ctl {self.path} drain"
-                )
+                raise self._refusal_of(file.read().strip())
             since = f"{datetime.fromtimestamp(wall(), UTC):%Y-%m-%d %H:%M:%S} UTC"
             file.seek(0)
             file.truncate()
@@ -171,6 +167,17 @@ class RunDirectory:
             sync_directory(self.path)
         results.unlink(missing_ok=True)
         failures.unlink(missing_ok=True)
+
+    def refuse_if_locked(self) -> None:
+        """RunLocked: somebody writes to the run now."""
+        if writer := self.writer():
+            raise self._refusal_of(writer)
+
+    def _refusal_of(self, writer: str) -> RunLocked:
+        return RunLocked(
+            f"{self.path} is being written by {writer or 'another process'}. "
+            f"Wait for it to end, or end it with: arkbatch ctl {self.path} drain"
+        )
 
     def writer(self) -> str | None:
         """Who writes to the run now, None if nobody does. A lock that is free is taken for some microseconds."""

@@ -9,6 +9,7 @@ from runs import Told, answered, job_of, numbered, prompts, worked_off
 from arkbatch.cli.dry_run import show_plan
 from arkbatch.cli.run import command
 from arkbatch.core.errors import RunChanged, RunLocked, UsageError
+from arkbatch.engine.resume_check import ResumeOptions
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.reports.text.summary import target_line
 
@@ -99,19 +100,21 @@ def test_a_changed_model_is_refused_as_the_run_would_refuse_it(tmp_path, capsys)
     job = replace(begun(tmp_path), model="other")
     with pytest.raises(RunChanged, match=r"was begun with other parameters: .*--mixed"):
         plan(job, capsys)
-    assert show_plan(job, "in.jsonl", as_json=True, is_meant=True) == 0
+    assert show_plan(job, "in.jsonl", as_json=True, options=ResumeOptions(mixed=True)) == 0
 
 
 def test_an_edited_input_is_refused_as_the_run_would_refuse_it(tmp_path, capsys):
     job = begun(tmp_path)
     prompts(tmp_path, *numbered(2))
-    with pytest.raises(RunChanged, match=r"is not the one that .* began with. Say --rebase"):
+    with pytest.raises(
+        RunChanged, match=r"is not the one that .* began with: 2 recorded rows unchanged.* Say --rebase"
+    ):
         plan(job, capsys)
 
 
 def test_a_run_in_use_is_refused(tmp_path, capsys):
     job = begun(tmp_path)
-    with RunDirectory(Path(job.run_dir)).locked(Told()), pytest.raises(RunLocked, match="is in use by"):
+    with RunDirectory(Path(job.run_dir)).locked(Told()), pytest.raises(RunLocked, match="is being written by"):
         plan(job, capsys)
 
 

@@ -14,7 +14,8 @@ from virtual import run_virtual
 
 from arkbatch.config.resolve import resolve_job
 from arkbatch.core.kinds import chosen_kinds
-from arkbatch.engine.open_run import OpenRun, ResumeOptions
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.resume_check import ResumeOptions
 from arkbatch.engine.retry_run import RetryRun, RetrySelection
 from arkbatch.engine.session import Session
 from arkbatch.reports.status.show import find_rows

@@ -19,7 +19,8 @@ from arkbatch.cli.retry import command as retry
 from arkbatch.cli.show import command as show
 from arkbatch.core.errors import ExitCode
 from arkbatch.core.types import Kind
-from arkbatch.engine.open_run import OpenRun, ResumeOptions
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.resume_check import ResumeOptions
 from arkbatch.engine.retry_run import RetryRun, RetrySelection
 from arkbatch.engine.session import Session
 from arkbatch.journal.run_directory import LEDGER

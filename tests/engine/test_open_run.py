@@ -8,7 +8,8 @@ from runs import Told, answered, failed, job_of, numbered, prompts, worked_off
 
 from arkbatch.core.errors import RunChanged, RunDamaged, RunDirectoryError, UsageError
 from arkbatch.core.job import RetryPolicy
-from arkbatch.engine.open_run import OpenRun, ResumeOptions
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.resume_check import ResumeOptions
 from arkbatch.engine.retry_run import RetryRun, RetrySelection
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.reports.status.status import read_status

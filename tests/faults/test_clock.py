@@ -11,7 +11,8 @@ from runs import BEGAN
 from virtual import run_virtual
 
 from arkbatch.engine import periodic_sync as durable
-from arkbatch.engine.open_run import OpenRun, ResumeOptions
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.resume_check import ResumeOptions
 from arkbatch.engine.session import Session
 from arkbatch.journal.run_directory import RESULTS
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import answered, failed, job_of, prompts, worked_off
 
-from arkbatch.engine.open_run import OpenRun, ResumeOptions
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.resume_check import ResumeOptions
 from arkbatch.journal import journal
 from arkbatch.journal import rebase as rebase_module
 from arkbatch.journal.journal import read_ledger

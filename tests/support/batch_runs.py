@@ -16,7 +16,8 @@ from arkbatch.batch_jobs.open_session import open_batch_service
 from arkbatch.batch_jobs.parcel_context import Pacing
 from arkbatch.batch_jobs.parcel_journal import read_parcels
 from arkbatch.core.job import Access, Secret
-from arkbatch.engine.open_run import OpenRun, ResumeOptions
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.resume_check import ResumeOptions
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.monitor.observer import Observer
 from arkbatch.simulator.server import Counters, Settings, serve

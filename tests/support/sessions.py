@@ -12,7 +12,8 @@ from virtual import run_virtual
 
 from arkbatch.core.job import Secret
 from arkbatch.engine import session as run_module
-from arkbatch.engine.open_run import OpenRun, ResumeOptions
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.resume_check import ResumeOptions
 from arkbatch.engine.retry_run import RetryRun, RetrySelection
 from arkbatch.engine.session import Session
 from arkbatch.journal.run_directory import FAILURES, RESULTS
