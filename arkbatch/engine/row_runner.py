@@ -1,7 +1,8 @@
 """Runs one row from its first call to its end, and returns how it ended.
 
 Between its calls a row waits for its retry, runs the tools that the model called, or is sent again because the service
-was down. What a row's end means for the run (a record, a stop, two halves of a pack) is decided by the worker pool.
+was down. A row that has to wait is handed back, so that its worker can run others meanwhile. What a row's end means for
+the run (a record, a stop, two halves of a pack) is decided by the worker pool.
 """
 
 import asyncio
@@ -24,11 +25,15 @@ _GRACE = 2.0  # s, in which other rows may show that a row's last failure was th
 
 
 class PendingRow(Struct):
-    """A row that is to be run, with what it has been through. `cause`: why it failed before, if it did."""
+    """A row that is to be run, with what it has been through.
+
+    cause: why it failed before, if it did; prepared: its next request, where that is not the row as it was read
+    """
 
     row: Row
     log: AttemptLog
     cause: Cause | None = None
+    prepared: PreparedRow | None = None
 
 
 class RowRefused(Struct, frozen=True):
@@ -54,13 +59,20 @@ class RowSplit(Struct, frozen=True):
     parts: tuple[PendingRow, PendingRow]
 
 
+class RowWaits(Struct, frozen=True):
+    """The row is to be run again after so many seconds."""
+
+    pending: PendingRow
+    seconds: float
+
+
 class RowStopped(Struct, frozen=True):
     """The session stopped before the row came to its end. `bill`: as in `RunHalted`."""
 
     bill: Failure | None = None
 
 
-RowEnd = Success | Failure | RowRefused | RunHalted | RowSplit | RowStopped
+RowEnd = Success | Failure | RowRefused | RunHalted | RowSplit | RowWaits | RowStopped
 
 
 class RowRunner:
@@ -82,12 +94,10 @@ class RowRunner:
         self.speeds = Speeds()
 
     async def run(self, pending: PendingRow) -> RowEnd:
-        """Call until the row has ended. Whoever cancels this keeps the bill: see `bill_of`."""
-        row, log = pending.row, pending.log
-        files = self._dependencies.files
-        if files is not None and (unfit := files.unfit(row.body)) is not None:
-            return Failure(row, unfit)
-        prepared = self._calls.prepare(row)
+        """Call until the row has ended or has to wait. Whoever cancels this keeps the bill: see `bill_of`."""
+        row, log, prepared = pending.row, pending.log, self._prepare(pending)
+        if not isinstance(prepared, PreparedRow):
+            return prepared
         while (result := await self._call(prepared, log)) is not None:
             if isinstance(result, Cause):
                 return RunHalted(result, bill_of(pending))
@@ -107,11 +117,19 @@ class RowRunner:
                 return step
             assert isinstance(verdict, Again)
             pending.cause = verdict.cause
-            if await self._is_stopped_within(step):
-                break
-            if (given_up := self._give_up(row, log)) is not None:
-                return given_up
+            pending.prepared = prepared
+            return RowWaits(pending, step)
         return RowStopped(bill_of(pending))
+
+    def _prepare(self, pending: PendingRow) -> PreparedRow | RowEnd:
+        """The row's next request, or how the row ends without another one."""
+        row = pending.row
+        if pending.prepared is not None:
+            return self._give_up(row, pending.log) or pending.prepared
+        files = self._dependencies.files
+        if files is not None and (unfit := files.unfit(row.body)) is not None:
+            return Failure(row, unfit)
+        return self._calls.prepare(row)
 
     async def _run_tools(self, prepared: PreparedRow, reply: Reply, log: AttemptLog) -> PreparedRow | Cause:
         """Run the tools that the reply calls. Returns the next request, or why the row ends here."""
@@ -177,7 +195,7 @@ class RowRunner:
         self._calls.forgive(log)
         return None if log.condemned is None else self._fail(row, log, log.condemned)
 
-    async def _is_stopped_within(self, seconds: float) -> bool:
+    async def is_stopped_within(self, seconds: float) -> bool:
         """Wait for a retry. True when the session stops first."""
         try:
             await asyncio.wait_for(self._stopping.wait(), seconds)

@@ -2,13 +2,14 @@
 
 `WorkerPool.work_off` is the one function that works off rows. A session calls it for a run, and a worker of a cluster
 calls it for one shard: the rows are pulled from the iterator, the limiter and the journal come in by `Dependencies`.
-Workers pull the rows, so that reading is slowed down by sending; a row that waits for its retry keeps its worker.
-Memory depends on the number of workers and never on the number of rows.
+Workers pull the rows, so that reading is slowed down by sending. Some rows may wait for their retry without a worker;
+beyond these a row that waits keeps its worker. Memory depends on these two numbers and never on the number of rows.
 
 Results come up as return values: a worker runs a row, and records how it ended. Code between two awaits is atomic.
 """
 
 import asyncio
+import heapq
 from collections import deque
 from collections.abc import Coroutine, Iterator
 from enum import StrEnum
@@ -29,11 +30,14 @@ from arkbatch.engine.row_runner import (
     RowRunner,
     RowSplit,
     RowStopped,
+    RowWaits,
     RunHalted,
     bill_of,
 )
 from arkbatch.rows.packing import split_failure
 
+_MOST_WAITING, _LARGEST_WAITING = 1000, 1 << 16  # rows that wait for their retry without a worker; characters of each
+_LONGEST_HELD = 0.5  # s; a row that waits no longer for its retry keeps its worker
 _MOST_PROBES = 256  # rows beyond one a worker, that are sent to find out whether the service is away
 _PROBES_IN_LINE = 4  # of these that wait for a permit at a time
 
@@ -73,6 +77,9 @@ class WorkerPool:
         self._workers: set[asyncio.Task[None]] = set()
         self._probes: dict[asyncio.Task[None], AttemptLog] = {}
         self._parts: deque[PendingRow] = deque()  # of packs that failed as a whole
+        self._waiting: list[tuple[float, int, PendingRow]] = []  # a heap: when each row is due, and its number
+        self._sleeping = 0  # workers that wait for one of these
+        self._time = asyncio.get_running_loop().time
         self._fail_fast = FailFast()
         calls = CallRunner(dependencies)
         self.hedging = HedgedCallRunner(calls, dependencies, self._spawn) if dependencies.hedge else None
@@ -96,7 +103,7 @@ class WorkerPool:
         except* ArkbatchError as errors:
             raise first_error(errors) from None
         finally:
-            for part in self._parts:
+            for part in [*self._parts, *(pending for _, _, pending in self._waiting)]:
                 self._keep_bill(bill_of(part))
             self.recorder.write()
         if self.halt_cause is None:
@@ -149,15 +156,28 @@ class WorkerPool:
 
     async def _work(self) -> None:
         while not self._stopping.is_set():
-            if self._parts or self._fail_fast.is_doubtful:
-                await self._do_what_is_left()
-            elif not await self._run_next(AttemptLog()):
+            if (self._parts or self._waiting or self._fail_fast.is_doubtful) and await self._do_what_is_left():
+                continue
+            if await self._run_next(AttemptLog()):
+                continue
+            if self._sleeping >= len(self._waiting):
                 return
+            await self._sleep_until_due()
+
+    async def _sleep_until_due(self) -> None:
+        """Wait for the first of the rows that wait, or for the end of the session."""
+        self._sleeping += 1
+        await self.runner.is_stopped_within(self._waiting[0][0] - self._time())
+        self._sleeping -= 1
 
     async def _do_what_is_left(self) -> bool:
         """Do what comes before another row is read. False: there is nothing."""
         if self._parts:
             await self._run(self._parts.popleft())
+        elif self._waiting and self._waiting[0][0] <= self._time():
+            await self._run(heapq.heappop(self._waiting)[2])
+        elif self._fail_fast.is_doubtful and self._waiting:  # these are still to be tried, and by nobody else
+            await self._sleep_until_due()
         elif self._fail_fast.is_doubtful:
             # The last worker to ask knows that no call in flight ended better.
             if (cause := self._fail_fast.judge(self.recorder.in_work)) is not None:
@@ -182,12 +202,30 @@ class WorkerPool:
 
     async def _run(self, pending: PendingRow) -> None:
         try:
-            end = await self.runner.run(pending)
+            while isinstance(end := await self.runner.run(pending), RowWaits) and not self._set_aside(end):
+                if await self.runner.is_stopped_within(end.seconds):
+                    end = RowStopped(bill_of(pending))
+                    break
         except asyncio.CancelledError:
             pending.cause = None  # what failed before is not why it ends now
             self._keep_bill(bill_of(pending))
             raise
         self._record(end)
+
+    def _set_aside(self, waits: RowWaits) -> bool:
+        """Let a row wait without its worker. False: it waits briefly, is large, or no worker is left to run it.
+
+        A row that was billed keeps its worker: where all rows are billed for nothing, few are to be sent.
+        """
+        row, prepared = waits.pending.row, waits.pending.prepared
+        assert prepared is not None
+        is_large = prepared.size.parts > 0 or prepared.size.narrow + prepared.size.wide > _LARGEST_WAITING
+        if waits.seconds <= _LONGEST_HELD or waits.pending.log.billed or is_large:
+            return False
+        if len(self._waiting) >= _MOST_WAITING or asyncio.current_task() in self._probes:
+            return False
+        heapq.heappush(self._waiting, (self._time() + waits.seconds, row.number, waits.pending))
+        return True
 
     def _record(self, end: RowEnd) -> None:
         match end:
@@ -203,6 +241,8 @@ class WorkerPool:
                 self._record_all(self._fail_fast.add(split_failure(failure)))
             case RowSplit(parts):
                 self._parts.extend(parts)
+            case RowWaits():
+                pass
             case RunHalted(cause, bill):
                 self.halt(cause)
                 self._keep_bill(bill)

@@ -268,6 +268,46 @@ def test_retry_after_of_one_call_holds_its_row_and_not_the_run(tmp_path, monkeyp
     assert sum(first < at < first + 30 for _, at in calls) > 50
 
 
+def test_rows_that_wait_for_their_retry_leave_their_workers_to_others(tmp_path, monkeypatch):
+    """Every fifth row of 100 has to wait for a minute; one after the other at four workers that would take five."""
+
+    def script(call, attempt):
+        row, nth = map(int, call.client_id.split("-")[-2:])
+        waits = row % 5 == 0 and nth == 1
+        return refusal(429, "RateLimitExceeded.EndpointRPMExceeded", retry_after="60") if waits else answer()
+
+    ours = job(tmp_path, *numbered(100), concurrency=4)
+    ended = scripted(ours, FakeTransport(script), monkeypatch)
+    assert ended.summary.succeeded == 100
+    assert ended.seconds < 100
+
+
+def test_a_row_that_waits_is_tried_before_refused_rows_end_the_run(tmp_path, monkeypatch):
+    def script(call, attempt):
+        waits = call.client_id.endswith("-3-1")
+        busy = refusal(429, "RateLimitExceeded.EndpointRPMExceeded", retry_after="20")
+        return busy if waits else refusal(400, "InvalidParameter")
+
+    ours, transport = job(tmp_path, *asking(*"abcdefghijklmnopqrstuvwxyz"), concurrency=4), FakeTransport(script)
+    ended = scripted(ours, transport, monkeypatch)
+    assert any(call.client_id.endswith("-3-2") for call in transport.calls)
+    assert (ended.summary.ending, ended.summary.left) == ("halted", 26)
+
+
+def test_a_stop_leaves_rows_that_wait_undone(tmp_path, monkeypatch):
+    def script(call, attempt):
+        return refusal(429, "RateLimitExceeded.EndpointRPMExceeded", retry_after="50")
+
+    async def stop(session, task):
+        await asyncio.sleep(20)
+        session.stop()
+
+    ours = job(tmp_path, *numbered(3))
+    ended = scripted(ours, FakeTransport(script), monkeypatch, meanwhile=stop)
+    assert (ended.summary.ending, ended.summary.left) == ("stopped", 3)
+    assert ended.seconds < 30
+
+
 def test_four_hundred_rows_at_a_server_of_twenty_a_second(tmp_path):
     """The test that 13 rivals were measured with: no row lost, under 30 refusals, 60 % of the quota used from the first call on."""
     ours = job(tmp_path, *numbered(400), concurrency=32)
