@@ -1,6 +1,5 @@
 """Checks a job's own headers and query parameters, and fills in variables.
 
-
 A secret stands in no job file and in no record: `env:NAME` names the variable that holds it. A key that arkbatch
 knows goes only to the address that it was given for, also when a header carries it.
 """

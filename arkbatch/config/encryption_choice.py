@@ -1,6 +1,5 @@
 """Decides whether a job is encrypted, and with which certificate.
 
-
 A wish for encryption that cannot be fulfilled is refused before a run begins: when the library is missing, a
 certificate cannot be read, or a flavour or certificate is named although nothing is encrypted. `config.validate`
 refuses it where the server is not Ark. `transport.encrypting` ensures that nothing is sent in clear afterwards.
@@ -36,7 +35,6 @@ def with_flavour(typed: Typed, server: Server) -> Typed:
 
 def certificate_text(typed: Typed, server: Server, given: Mapping[str, Any], cwd: Path, kept: str = "") -> str:
     """Return the text of the certificate to encrypt with, "" to ask the service for one.
-
 
     kept: the certificate that the run has used so far
     """

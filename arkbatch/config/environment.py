@@ -1,6 +1,5 @@
 """Reads environment variables and `.env` files, and chooses the server and its key.
 
-
 The real environment takes precedence over the `.env` beside the job, and that over the `.env` of the working
 directory. Two providers are known by their variables: `ARK_API_KEY`, `ARK_BASE_URL`, `ARK_MODEL`, and, for anything
 else with the OpenAI protocol, `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `MODEL_NAME`. The second group chooses the server
@@ -156,7 +155,6 @@ class Variables(NamedTuple):
 class Server(Struct, frozen=True):
     """The server that receives the calls.
 
-
     key: None when no key may be sent there; `missing` then says what to do
     model: what the environment says, "" for nothing
     access: an access key that buys keys for it, when there is no API key
@@ -293,7 +291,6 @@ def find_access_key(variables: Variables, base_url: str) -> Access | None:
 def is_owner_of(provider: Provider, address: str, base_url: str) -> bool:
     """Whether a provider's key may go to this base URL.
 
-
     address: the one that is set for the provider
     """
     if address:
@@ -333,7 +330,6 @@ def _missing_key_text(owner: Provider | None, base_url: str) -> str:
 def checked_url(text: str, label: str, error: type[UsageError] = UsageError) -> str:
     """Return a base URL without its last slash and its query.
 
-
     label: names who set it when it is wrong
     """
     return checked_address(text, label, error).url
@@ -341,7 +337,6 @@ def checked_url(text: str, label: str, error: type[UsageError] = UsageError) -> 
 
 def checked_address(text: str, label: str, error: type[UsageError] = UsageError) -> Address:
     """Return a base URL without its last slash, and its query apart.
-
 
     Messages do not show values of a query, since they may be keys.
     """

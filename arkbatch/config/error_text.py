@@ -1,6 +1,5 @@
 """Explains a mistake in a job file in one sentence.
 
-
 The sentence names the key with its path, the value, what is allowed, and the nearest known key. msgspec finds the
 mistake and its place; everything else is read from the same types. No section or key is known here by name, so a new
 section gets good messages without a change.
@@ -28,7 +27,6 @@ def explain_mistake(
 ) -> str:
     """Return the sentence for an error of `msgspec.convert(raw, form)`.
 
-
     labels: how to call the values that did not come from the file, by path (`("limits", "rpm"): "--rpm"`)
     """
     said = WHERE.fullmatch(str(error))
@@ -49,7 +47,6 @@ def explain_mistake(
 
 def _explain_table_mistake(what: str, path: Path, name: str, labels: Mapping[Path, str]) -> str:
     """Explain an error that a table's own check raised.
-
 
     If its text begins with a key of the table and its value, it is worded like all other mistakes.
     """

@@ -1,6 +1,5 @@
 """Reads a job file and applies the flags to it; the result is checked but not yet resolved.
 
-
 `JobFile` lists everything that may be typed; every key is optional. A mistake is reported in one line that names the
 key or the flag, the value and what is allowed. No API parameter is known by name: `[defaults]` is passed through.
 `config.resolve` decides what variables say and where the paths lead.
@@ -134,7 +133,6 @@ class JobFile(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Typed(NamedTuple):
     """A job file as read, its name in messages, and the folder that its paths are relative to.
 
-
     Without a job file, `file` holds the flags alone and `folder` is None.
     limits_said: which limits the file or a flag sets; endpoint_said: whether the endpoint was set
     """
@@ -155,7 +153,6 @@ def read_job_file(path: str, given: Mapping[str, Any], cwd: Path) -> Typed:
 
 def build_job_file(raw: dict[str, Any], given: Mapping[str, Any], label: str = "", folder: Path | None = None) -> Typed:
     """Apply the flags to the tables of a job and check the result.
-
 
     label: how to call the file in messages
     """
@@ -343,7 +340,6 @@ def unknown_endpoint(name: str) -> str | None:
 
 def job_file_schema() -> bytes:
     """Return the JSON Schema of a job file.
-
 
     `python -m arkbatch.config.job_file > arkbatch/job.schema.json` writes the one that is shipped.
     """

@@ -1,6 +1,5 @@
 """Resolves what the user typed into one frozen `Job`.
 
-
 Flags take precedence over the job file (`config.job_file`), that over the environment and `.env`
 (`config.environment`), and these over the defaults beside the fields in `core.job`. Keys come from the environment
 alone. Paths in a job file are relative to it, paths in flags to the working directory. The input must exist; only its
@@ -71,7 +70,6 @@ OTHER_FLAGS = (
 def resolve_job(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd: str | Path) -> Job:
     """Return one complete job.
 
-
     path: a .toml file, an input file, or "-" for standard input
     flags: by the names in FLAG_PATHS and OTHER_FLAGS; None means not given. `set` is a list of "key=value".
     `simulate` and `dry_run` need no key, since nothing is sent to a service.
@@ -113,7 +111,6 @@ def resolve_retry(
     run_dir: str,
 ) -> Job:
     """Return the job of an existing run, for another try at its failed rows.
-
 
     tables: as `core.job.job_tables` wrote them; folders: where a `.env` is looked for
     The model is that of the run, so that a retry asks the same model unless a flag names another.
@@ -229,7 +226,6 @@ def _resolve_validation(typed: Typed, given: Mapping[str, Any], cwd: Path) -> di
 
 def _resolve_tools(typed: Typed, given: Mapping[str, Any], cwd: Path) -> dict[str, Any]:
     """Return the [tools] section with an absolute path.
-
 
     Rows that declare no tools get those of the module, by their signatures.
     """

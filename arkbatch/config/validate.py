@@ -1,6 +1,5 @@
 """Checks that the job fits the server and the model before anything is opened or sent.
 
-
 Each message names the key or flag, and what to do.
 """
 

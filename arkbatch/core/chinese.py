@@ -1,6 +1,5 @@
 """The Chinese translations of texts for people, by their English text.
 
-
 Names in braces are filled in later.
 """
 

@@ -1,6 +1,5 @@
 """The exceptions that end a run, and the exit code of each.
 
-
     ArkbatchError               1  an unexpected error
     ├── UsageError              2  the command line or an environment value is wrong
     │   └── JobError            2  a key of the job file is wrong
@@ -67,7 +66,6 @@ class StorageFull(RunDirectoryError):
 
 class Halted(ArkbatchError):
     """Every request would fail until something is fixed; rows without a record stay undone.
-
 
     run_dir, summary: set when the Python API raises it
     """

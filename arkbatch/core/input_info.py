@@ -6,7 +6,6 @@ from msgspec import Struct
 class Position(Struct, frozen=True, gc=False):
     """A place in the input: `line` lines end before byte `offset`.
 
-
     offset: in the uncompressed text
     """
 
@@ -16,7 +15,6 @@ class Position(Struct, frozen=True, gc=False):
 
 class InputInfo(Struct):
     """How the input looked when it was last read completely.
-
 
     sha256: of its first `size` bytes; lines: physical lines; rows: those that are not blank
     ends_open: the last line had no newline, so that growth would change that line

@@ -1,6 +1,5 @@
 """The resolved job: the frozen types of a job file's sections, and `Job`, which holds them.
 
-
 Each section is written down once. Its ranges and the sentence that explains it stand beside the field: the checks of
 a job file, their error messages and its JSON Schema are made from them. `Sections` lists the sections that a job file
 and a `Job` have in common; a new section is one Struct and one line there. Ranges are checked where text becomes
@@ -144,7 +143,6 @@ class RetryPolicy(Struct, frozen=True, forbid_unknown_fields=True):
 class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
     """Timeouts in seconds.
 
-
     A whole call has no limit unless one is set: thinking models take half an hour.
     """
 
@@ -192,7 +190,6 @@ class Validate(Struct, frozen=True, forbid_unknown_fields=True):
 
 class ToolUse(Struct, frozen=True, forbid_unknown_fields=True):
     """The functions that chat models may call.
-
 
     Without a module, an answer that calls tools is an answer like any other.
     """
@@ -256,7 +253,6 @@ class Files(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Notify(Struct, frozen=True, forbid_unknown_fields=True):
     """Who is notified about a run that nobody watches.
-
 
     It is not kept in the run directory, since the addresses hold tokens.
     """
@@ -365,7 +361,6 @@ class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Additions(Struct, frozen=True):
     """Headers and query parameters that the job adds to each call, with variables filled in.
 
-
     secrets: values of variables; none of them may reach a record
     has_key: a header or a query parameter carries the key, so that no `Authorization` header is sent
     """
@@ -381,7 +376,6 @@ class Additions(Struct, frozen=True):
 
 class Job(Sections, frozen=True, kw_only=True):
     """Everything that a run needs to know, completely resolved.
-
 
     input: path of the rows, "-" for standard input
     more_inputs: further files, whose rows follow
@@ -430,7 +424,6 @@ class Job(Sections, frozen=True, kw_only=True):
 def answer_settings(job: Job) -> dict[str, Any]:
     """Return the part of a job that decides the answers; one run must not mix two of them.
 
-
     The values are plain JSON in a stable order. Limits, retries and timeouts may change between sessions. The
     simulator's address changes with each session, so its name stands for it.
     """
@@ -456,7 +449,6 @@ def answer_settings(job: Job) -> dict[str, Any]:
 
 def job_tables(job: Job) -> dict[str, Any]:
     """Return a job as the tables of a job file, as `run.json` keeps it.
-
 
     Input, run directory and key are left out. The text of a certificate replaces its path, since the file may be gone
     or changed when the run is resumed.

@@ -9,7 +9,6 @@ from arkbatch.core.types import Kind
 def chosen_kinds(names: str, asked_by: str = "--kind") -> frozenset[str]:
     """Return a list such as `timeout,overloaded` as a set; UsageError for an unknown kind.
 
-
     asked_by: the flag or key that the error names
     """
     known = [kind.value for kind in Kind]

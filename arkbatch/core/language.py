@@ -22,7 +22,6 @@ class Language(StrEnum):
     def say(self, text: str, **values: object) -> str:
         """Return a text in this language, with values in place of {name}.
 
-
         text: the English text, as in the table of translations; a text that is not there stays English
         """
         said = (CHINESE.get(text) or _with_names(text)) if self is Language.CHINESE else text
@@ -51,7 +50,6 @@ def _with_names(text: str) -> str:
 
 def language_of(environ: Mapping[str, str]) -> Language:
     """Return the language that ARKBATCH_LANG names, else that of the locale.
-
 
     environ: environment variables; a value such as zh, zh_CN.UTF-8 or zh-TW means Chinese
     """

@@ -1,6 +1,5 @@
 """The hours in which calls may be sent, and the time by which a run should be done.
 
-
 The module is pure: a moment is unix seconds, a place is a `tzinfo`, or None for the clock of this machine. A time of
 day is interpreted as in RFC 5545 (3.3.5): if a clock change skips it, it counts in hours from midnight; if it comes
 twice, the first one is meant. So each day has one window, an hour longer or shorter where the clocks change. The
@@ -24,7 +23,6 @@ _NEAR = 20 * 3600.0  # seconds; a time of day within them needs no date
 
 class Hours(Struct, frozen=True):
     """The hours of every day in which calls may be sent.
-
 
     closes: on the next day when it is not after `opens`
     """
@@ -109,7 +107,6 @@ def clock_text(moment: float, now: float, zone: dt.tzinfo | None) -> str:
 def read_window(text: str) -> tuple[dt.time, dt.time, str]:
     """Parse hours such as `22:00-08:00 Asia/Shanghai` into start, end and time zone name.
 
-
     The name is "" for this machine's zone. Raises ValueError for any other text.
     """
     found = _WINDOW.fullmatch(text.strip())
@@ -123,7 +120,6 @@ def read_window(text: str) -> tuple[dt.time, dt.time, str]:
 
 def read_due(text: str) -> tuple[dt.date | None, dt.time, str]:
     """Parse `08:00` or `2026-11-22 08:00`, each with an optional time zone name behind it.
-
 
     Raises ValueError for any other text.
     """

@@ -1,6 +1,5 @@
 """Templates that build a request from a row's columns, and how the columns are read.
 
-
 A placeholder is `{column}`; `{{` and `}}` stand for one brace. No Python is evaluated. `{a.b}` is the column of that
 name, else the field `b` of column `a`; `{column?}` may be missing, and `{*}` stands for all columns.
 """
@@ -18,7 +17,6 @@ Piece = tuple[str, str | None]
 
 def split_template(text: str) -> list[Piece]:
     """Split a template into pairs of literal text and the column that follows it.
-
 
     The last column may be None. Raises ValueError for a brace that does not fit.
     """

@@ -41,7 +41,6 @@ def duration_text(seconds: float) -> str:
 def display_width(text: str) -> int:
     """Return how many columns of a terminal a text takes.
 
-
     Chinese characters take two, combining marks none.
     """
     return sum(

@@ -1,6 +1,5 @@
 """Reads TOML written by a person; every mistake becomes one error with a readable reason.
 
-
 Values that no limit, parameter or price can have are refused: whole numbers beyond 64 bits, which JSON writers
 refuse, and nesting deeper than they follow.
 """
@@ -34,7 +33,6 @@ def parse_toml(text: str, *, parse_float: Callable[[str], Any] = float) -> dict[
 
 def oddity_in(value: Any) -> str:
     """Return why a value cannot be kept, "" when it can.
-
 
     It does not recurse, since the nesting itself may be too deep.
     """

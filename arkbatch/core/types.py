@@ -1,6 +1,5 @@
 """The frozen types that pass between modules; they hold data and do nothing.
 
-
 They are `msgspec.Struct`s and not dataclasses: about six of them are made for each row, and a frozen slotted
 dataclass takes twelve times as long to build. `match` works on them as well.
 
@@ -71,7 +70,6 @@ class Kind(StrEnum):
 class Row(Struct, frozen=True, gc=False):
     """One input record that can be sent.
 
-
     number: the line's number in the file, from 1; for people
     offset: where the line begins in the uncompressed input; the same however a file is cut into shards
     digest: 16 hex digits over the line's bytes, by which an edited input is recognised
@@ -104,7 +102,6 @@ class Row(Struct, frozen=True, gc=False):
 class BadRow(Struct, frozen=True, gc=False):
     """One input record that cannot be sent, and why.
 
-
     text: the beginning of the line, for the person who fixes it
     """
 
@@ -125,7 +122,6 @@ class BadRow(Struct, frozen=True, gc=False):
 
 class Before(Struct, frozen=True, gc=False, omit_defaults=True):
     """What one earlier record of a row had spent; the record that replaces it repeats it.
-
 
     So the journal has the same sum whether the replaced line is still in the file or not.
     calls: the usage of each billed call, when there were several; at: when the record was written
@@ -150,7 +146,6 @@ class Before(Struct, frozen=True, gc=False, omit_defaults=True):
 class Size(Struct, frozen=True, gc=False):
     """How large a request is, before its tokens are counted.
 
-
     narrow, wide: characters of one or two UTF-8 bytes, and of three or four (such as Chinese)
     parts: images and other parts that are not text
     ceiling: the most output tokens that the request allows, None when it sets no limit
@@ -164,7 +159,6 @@ class Size(Struct, frozen=True, gc=False):
 
 class Call(Struct, frozen=True, gc=False):
     """One HTTP request, ready to send.
-
 
     client_id: the X-Client-Request-Id, made from run, session, row and attempt
     model: the model that the body names, since a key may be valid for one model only
@@ -184,7 +178,6 @@ class Call(Struct, frozen=True, gc=False):
 
 class Reply(Struct, frozen=True, gc=False):
     """A complete HTTP reply; `headers` has lower-case names.
-
 
     first_token: seconds until the answer began, when it was streamed
     """
@@ -208,7 +201,6 @@ class Break(StrEnum):
 
 class Broken(Struct, frozen=True, gc=False):
     """An exchange that failed.
-
 
     body: what arrived of a streamed answer, as JSON, where it says what was billed so far
     """
@@ -234,7 +226,6 @@ class Scope(StrEnum):
 class Cause(Struct, frozen=True, gc=False):
     """Why a call did not succeed.
 
-
     code: the service's own word; advice: what a person can do
     """
 
@@ -246,7 +237,6 @@ class Cause(Struct, frozen=True, gc=False):
 
 class Done(Struct, frozen=True, gc=False):
     """Verdict: the reply is a usable answer.
-
 
     goes_on: it calls tools, and the row makes another call
     body: the readable part of a reply that is not valid JSON, as JSON; None: the reply is JSON
@@ -264,7 +254,6 @@ class Done(Struct, frozen=True, gc=False):
 
 class Again(Struct, frozen=True, gc=False):
     """Verdict: the row is worth another try.
-
 
     after: seconds that the server asked for, None when it did not say
     usage: not empty when the service billed an answer that is discarded
@@ -284,7 +273,6 @@ class Again(Struct, frozen=True, gc=False):
 
 class Refused(Struct, frozen=True, gc=False):
     """Verdict: this row can never work.
-
 
     is_doubtful: perhaps no row can work, which the next rows will show
     """
@@ -330,7 +318,6 @@ class CallResult(Struct, frozen=True, gc=False):
 class Attempt(Struct, frozen=True, gc=False, omit_defaults=True):
     """One call as the record keeps it.
 
-
     verdict: "done", "tools" (it called some), "outrun" (another call was faster) or the kind of its cause
     tokens: what it billed, unless its answer is the row's; model, service_tier: those that the answer named
     after: seconds from the row's first call to this one
@@ -350,7 +337,6 @@ class Attempt(Struct, frozen=True, gc=False, omit_defaults=True):
 
 class Success(Struct, frozen=True, gc=False):
     """A row that ended well.
-
 
     usage: of every billed attempt in this session; discarded: the part of it that bought discarded answers
     What earlier sessions spent is in `row.before`. `messages`: what the last call sent, when the model had called tools
@@ -373,7 +359,6 @@ class Success(Struct, frozen=True, gc=False):
 
 class Failure(Struct, frozen=True, gc=False):
     """A row that was given up; all of its usage is discarded.
-
 
     reply: the last complete one, if any came
     interrupted: the run was stopped between two calls of the row, of which the first was billed; it was not given up

@@ -1,6 +1,5 @@
 """Builds the estimate of a job from the sizes of its rows and a measured sample.
 
-
 Rows are grouped by endpoint and model, since each has its own prices. The same rows are also priced on the other lane
 where that has a price: batch for online rows, and the other way round. `estimate.forecast` does the arithmetic.
 """
@@ -40,7 +39,6 @@ NOTHING_BILLED = Unknown("no price list of Ark has it, and its replies count no 
 class Forecast(Struct, frozen=True):
     """The estimate of one endpoint and model, on its own lane and on the other one.
 
-
     lane, other_lane: online or batch; other: None where the other lane has no price
     """
 
@@ -54,7 +52,6 @@ class Forecast(Struct, frozen=True):
 
 class Question(Struct, frozen=True):
     """What all estimates of one job have in common.
-
 
     records: what was sent of it; None when nothing was, or when it is ignored
     seed: the same for each question about a run
@@ -120,7 +117,6 @@ def _estimate_rows(question: Question, kind: Kind, inputs: Inputs, endpoint: str
 
 def _measured_and_left(records: MeasuredRecords | None, inputs: Inputs) -> tuple[list[Measured], Sizes]:
     """Return the sample, and the sizes of the rows that are left.
-
 
     Guessed input tokens of both are corrected by what the sample measured.
     """

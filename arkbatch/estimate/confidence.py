@@ -1,6 +1,5 @@
 """Statistics of a small sample: bounds of a mean, growth and a fitted line.
 
-
 Whatever the distribution, the n values of a sample cut it into n + 1 parts whose shares are spread like those of a
 stick broken at n random places (Wilks, Ann. Math. Stat. 12, 1941). So shares are drawn, each part is taken at its
 upper end for the high bound and at its lower end for the low one, and the bounds are quantiles of the means that
@@ -34,7 +33,6 @@ class SampleWeights:
     def mean_bounds(self, values: Sequence[float], least: float, most: float) -> Bounds:
         """Return bounds of the mean behind the values.
 
-
         least, most: the limits of what a value outside of the sample can be
         """
         ordered = sorted(values)
@@ -55,7 +53,6 @@ def _broken_stick(parts: int, chance: Callable[[], float]) -> list[float]:
 def student_t_limit(freedom: int) -> float:
     """Return the 97.5 % point of Student's t.
 
-
     It is computed by its expansion in 1/freedom, which is right to 1 % from 4 on.
     """
     first = (Z**3 + Z) / 4
@@ -66,7 +63,6 @@ def student_t_limit(freedom: int) -> float:
 
 def growth_power(pairs: Sequence[tuple[float, float]]) -> float:
     """Return the power g, 0 to 1, by which y grows as x ** g.
-
 
     0 fits a label, whose length does not depend on the text, 1 a translation. It is 0 unless the pairs show more growth
     than chance would.
@@ -86,7 +82,6 @@ def growth_power(pairs: Sequence[tuple[float, float]]) -> float:
 
 def fit_line(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Return start and slope, neither negative, of the line by which y follows x.
-
 
     It minimises the squares of the relative errors: a long text may be off by more tokens than a short one. Every x
     must

@@ -1,6 +1,5 @@
 """Computes what a set of rows takes if all of them answer like one measured row.
 
-
 Each row's input is counted by its own size. Its answer is as long as the measured one, or longer for a larger row
 where the sample shows growth. It is priced by its own lengths: an average could cross the edge of a price tier, where
 it would be wrong. `estimate.forecast` decides which of these totals to believe.
@@ -33,7 +32,6 @@ LEAST_BEYOND = 0.45
 class Measured(Struct, frozen=True):
     """One row that was sent: what its answering call used, and how long that took.
 
-
     tokens: the input tokens expected from its size
     ceiling: the most output that it allowed, None for no limit
     usage: empty for a row that failed without a bill
@@ -47,7 +45,6 @@ class Measured(Struct, frozen=True):
 
 class Totals(NamedTuple):
     """What rows take together, or the squares of what each takes.
-
 
     slot_seconds: the durations of all calls, added
     """
@@ -86,7 +83,6 @@ class Prices:
 class Extrapolation:
     """Rows, and the sample of measured rows that they are compared with.
 
-
     The sample is estimated in the same way and compared with what it really took. Where the two differ by more than
     chance
     would explain, that factor is applied to all rows. This corrects what a size does not show: short rows that answer
@@ -115,7 +111,6 @@ class Extrapolation:
     def sum_widening(self) -> Totals:
         """Return how much wider the bounds of a sum are than those of a mean.
 
-
         Which rows are left is random as well, and a few large rows weigh more in a sum than many small ones.
         """
         answered = [both for both, one in zip(self._each, self._sample, strict=True) if one.usage]
@@ -125,7 +120,6 @@ class Extrapolation:
 
     def totals_beyond_sample(self) -> Totals:
         """Return what all rows take if their answers are longer than any in the sample.
-
 
         The spread of the sample decides how much longer.
         """
@@ -213,7 +207,6 @@ def _measured_totals(usage: Usage, seconds: float, prices: Prices) -> Totals:
 
 def _scale_usage(usage: Usage, larger: float, longer: float) -> dict[str, int]:
     """Return the usage of a row `larger` times as large, with an answer `longer` times as long.
-
 
     No part outgrows its whole.
     """

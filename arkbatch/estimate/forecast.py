@@ -1,6 +1,5 @@
 """Forecasts tokens, money and time of a run from row sizes and a measured sample.
 
-
 Recorded rows count as they are. The rows that are left are counted as if they answered like each measured row in turn
 (`estimate.extrapolate`); the mean of these totals is the expectation, and `estimate.confidence` says how far off it
 may be. A failed row counts as one that takes nothing. For rows unlike any in the sample, the low bound assumes no
@@ -60,7 +59,6 @@ class Recorded(Struct, frozen=True):
 class Estimate(Struct, frozen=True):
     """The estimated tokens, seconds and money of the whole run; seconds are those still to come.
 
-
     cost: the reason, when it cannot be known; it is in `currency`
     surely: exceeded with 5 % probability at most, however long answers outside of the sample are
     ceiling: the most it can cost when each row answers as long as it may
@@ -92,7 +90,6 @@ def from_sample(
     chance: Callable[[], float],
 ) -> Estimate:
     """Return the estimate after the sample was answered; at least one of its rows succeeded.
-
 
     The sample is part of what is recorded.
     """
@@ -132,7 +129,6 @@ def _most_input_tokens(guessed: float) -> float:
 
 def without_sample(sizes: Sizes, price: Price, ceiling: Ceiling, pace: RunPace) -> Estimate:
     """Return the estimate before anything is sent: input by rule, and the ceiling.
-
 
     No length of answers is expected.
     """
@@ -197,7 +193,6 @@ def _method_text(sampled: int, rows: int) -> str:
 def combined_cost(estimates: Sequence[Estimate]) -> Range | None:
     """Return the cost of several kinds of rows, None where one is unknown.
 
-
     Their errors are independent of each other.
     """
     ranges = [each.cost for each in estimates if isinstance(each.cost, Range)]
@@ -233,7 +228,6 @@ def _total_ceiling(groups: Iterable[SizeGroup], ceiling: Ceiling, larger: Callab
 
 def _time_range(rows: int, tokens: tuple[Range, Range, Range], slots: Range, pace: RunPace) -> Range:
     """Return the time, which the tightest limit decides.
-
 
     Without a sample the time that the concurrency needs is not known, and not counted. tokens: of input, of output, and
     of

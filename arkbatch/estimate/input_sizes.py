@@ -1,6 +1,5 @@
 """Counts the rows of a job by kind and size, with tokens guessed from characters.
 
-
 The rows of the sample are kept apart.
 """
 
@@ -39,7 +38,6 @@ def guess_input_tokens(row: Row) -> float:
 def sample_of(job: Job, run_id: str, count: int) -> list[Row]:
     """Choose the rows to measure: of each kind, spread over its sizes and over the file.
 
-
     The choice is the same each time for one run.
     """
     strata, again = Strata(), Strata()
@@ -66,7 +64,6 @@ class Sent(Struct, frozen=True):
 class Inputs(Struct):
     """The rows of one kind.
 
-
     unrecorded: the sizes of the rows without a record; sample: the rows that were sent for the estimate
     """
 
@@ -85,7 +82,6 @@ class Inputs(Struct):
     def sizes_left(self, start: float, slope: float) -> Sizes:
         """Return the sizes of the rows without a record, by their expected input.
 
-
         start: tokens of each request; slope: tokens per guessed token
         """
         left = Sizes()
@@ -96,7 +92,6 @@ class Inputs(Struct):
 class RowKinds:
     """The kinds of rows of a job.
 
-
     sample: those that were sent for the estimate; recorded: all that have a record
     """
 
@@ -106,7 +101,6 @@ class RowKinds:
 
     def rows_to_size(self, rows: Iterator[Row]) -> Iterator[Row]:
         """Yield the rows whose tokens are needed, and note each kind.
-
 
         For the other rows a record has the tokens.
         """
@@ -122,7 +116,6 @@ class RowKinds:
 
 def by_kind(job: Job, sample: Numbers = (), recorded: Numbers = (), first: int | None = None) -> dict[Kind, Inputs]:
     """Count all rows of a job by kind, with guessed tokens.
-
 
     first: read no more rows than these
     """

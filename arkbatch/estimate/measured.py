@@ -1,6 +1,5 @@
 """Reads from a run's records what each kind of row has taken, and how its sample went.
 
-
 All records are read once, in constant memory but for one bit a row and the sample. A kind is the endpoint and model
 that were asked for, since nothing else is known of rows without a record.
 """
@@ -26,7 +25,6 @@ Kind = tuple[str, str]  # endpoint and model, as asked
 
 class SampledOutcome(Struct, frozen=True):
     """How one row of the sample went.
-
 
     usage: of its answer, or of the calls that were billed without one; seconds: of one call
     """
@@ -61,7 +59,6 @@ class Sums(Struct):
 class MeasuredRecords(Struct):
     """The records of a run, as an estimate needs them.
 
-
     ledger: knows which rows have a record; sampled: how the rows of the sample went, by number
     """
 
@@ -81,7 +78,6 @@ def read_records(
     run_dir: str, model: str, sample: Collection[int], bills_of: Callable[[Kind], dict[str, Bill]]
 ) -> MeasuredRecords:
     """Read the records of a run.
-
 
     model: the job's own, for records that do not say which model was asked for
     """
@@ -106,7 +102,6 @@ def _add_entry(found: MeasuredRecords, entry: _Entry, kind: Kind, bills_of: Call
 
 def _sampled_outcome(entry: _Entry) -> SampledOutcome:
     """Return a failed row's whole bill, or the bill of the call that answered the row.
-
 
     Calls that were repeated do not depend on the row's size.
     """

@@ -1,6 +1,5 @@
 """Counts rows by size, and chooses which of them to measure.
 
-
 Rows are kept as counts, in steps of 4 % in tokens, so that ten million of them take little memory. The caller counts
 or guesses the tokens of a row.
 """
@@ -77,7 +76,6 @@ class Strata:
     def choose_rows(self, count: int, chance: Callable[[], float]) -> set[RowPlace]:
         """Choose one random row from each of equal stretches of the rows, ordered by size.
 
-
         Rows of a size are in file order. Each kind has its own stretches. Half of the sample is divided evenly among
         the kinds,
         half by their rows.
@@ -102,7 +100,6 @@ class Strata:
 
 def _deal_sample(rows: dict[Hashable, int], count: int) -> dict[Hashable, int]:
     """Return how much of the sample each kind gets, at most its rows.
-
 
     All of `count` is given out if there are so many rows.
     """

@@ -26,7 +26,6 @@ def forecasts_text(found: list[Forecast], next_command: str) -> str:
 def forecast_line(job: Job, path: str, rows: int, now: float) -> str:
     """Return one line before the first call.
 
-
     It looks at the first rows alone, so that a large input does not delay the run.
     """
     looked = min(rows, LOOKED_AT)

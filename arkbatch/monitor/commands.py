@@ -1,6 +1,5 @@
 """The commands that `arkbatch ctl` sends to a running session, and the replies.
 
-
 One JSON line goes in each direction. The reader of a line checks its size, its types and its version.
 `engine.command_handler` carries a command out; `monitor.control_socket` carries the lines.
 """
@@ -59,7 +58,6 @@ Action = Pause | Resume | Drain | ShowStatus | SetLimits
 class Command(Struct, frozen=True, omit_defaults=True):
     """A command with its origin.
 
-
     by: the program that sent it; reason: the sender's own words
     """
 
@@ -95,7 +93,6 @@ def pause_of(steered: Sequence[Steered]) -> Steered | None:
 class SessionState(Struct, frozen=True):
     """The state of a running session, as it answers `ctl status`.
 
-
     held: why no call begins, each with the time since when; empty when calls are sent
     limits: the current ones; of_job: the job's own values of those that were changed
     rpm, tpm: over the last minute; left, failed: rows
@@ -116,7 +113,6 @@ class SessionState(Struct, frozen=True):
 
 class CommandReply(Struct, frozen=True, omit_defaults=True):
     """The reply to a command.
-
 
     said: one line for a person; error: why the command was not carried out, empty when it was
     """
@@ -144,7 +140,6 @@ _EXAMPLES = {"concurrency": 40, "max_cost": 50}
 
 def parse_command(action: str, words: Sequence[str], reason: str = "") -> Command:
     """Parse a command line such as `set rpm=600`.
-
 
     Raises UsageError with what is wrong and what is allowed.
     """

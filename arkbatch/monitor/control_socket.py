@@ -1,6 +1,5 @@
 """The socket in the run directory through which a session receives commands.
 
-
 One connection carries one line in each direction. A client that hangs, sends garbage or disconnects occupies one of a
 few places for some seconds, and never stops the run. Only the owner of the run directory can connect. The run's lock
 ensures that a socket found at the start belongs to a dead process. `engine.command_handler` knows what commands mean.
@@ -35,7 +34,6 @@ NOT_HERE = "There are no orders to a running session on Windows: stop it with Ct
 @asynccontextmanager
 async def accept_commands(directory: RunDirectory, obey: Callable[[Command], CommandReply]) -> AsyncIterator[None]:
     """Take commands while the body runs; the caller holds the directory's lock.
-
 
     Raises RunDirectoryError when no socket can be made; the body has not begun then.
     """
@@ -115,7 +113,6 @@ async def _serve_visit(talk: socket.socket, obey: Callable[[Command], CommandRep
 async def _receive_line(talk: socket.socket) -> bytes:
     """Read a line, or as many bytes as show that it is too long.
 
-
     Raises EOFError when the connection ends before.
     """
     loop, line = asyncio.get_running_loop(), b""
@@ -138,7 +135,6 @@ def _obey_line(line: bytes, obey: Callable[[Command], CommandReply]) -> CommandR
 
 def send_command(directory: RunDirectory, order: Command) -> CommandReply:
     """Send a command to the session that works on a run, and return its reply.
-
 
     Raises RunDirectoryError when no session listens or answers.
     """
@@ -181,7 +177,6 @@ def _read_line(talk: socket.socket) -> bytes:
 def _bind_socket(directory: RunDirectory) -> Iterator[socket.socket]:
     """Provide a listening socket in the directory while the body runs.
 
-
     It replaces the socket of a dead process.
     """
     if not HERE:
@@ -222,7 +217,6 @@ def _remove_socket(place: Path) -> None:
 @contextmanager
 def _short_path(place: Path) -> Iterator[str]:
     """Return a path to the same file that is short enough for a socket address.
-
 
     Where the system shows open directories as paths, it uses such a path. Elsewhere it uses the bare name from inside
     the

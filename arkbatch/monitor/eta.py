@@ -1,6 +1,5 @@
 """Predicts whether a run will be done in time, and suggests what would speed it up.
 
-
 The module is pure: it receives the seconds in which the run worked, the rows recorded in them, and the time. It reports
 when it first knows, and when the prediction changes; it never stops a run. The rules:
 
@@ -33,7 +32,6 @@ _LOOKS = 40  # kept of the window
 class DeadlineOutlook(Struct, frozen=True):
     """The prediction for a run with a deadline.
 
-
     done_at, due: unix seconds, the first infinite when it cannot be known; unfinished: rows left at the deadline
     faster: how many times as fast the run would have to be; infinite when no time is left
     """
@@ -47,7 +45,6 @@ class DeadlineOutlook(Struct, frozen=True):
 
 class SpeedUpOptions(Struct, frozen=True):
     """The settings of a run that could be changed to speed it up.
-
 
     bound: the limiter's word for what limits the run most
     other_lane: the service has a lane with its own limits, and the run does not use it
@@ -65,7 +62,6 @@ class SpeedUpOptions(Struct, frozen=True):
 def describe_outlook(outlook: DeadlineOutlook, now: float, zone: dt.tzinfo | None = None) -> str:
     """Return the prediction as text.
 
-
     Example: `will be late: done at about 10:10 and not by 08:00, when 12,300 rows will be left`.
     """
     due, to_go = clock_text(outlook.due, now, zone), count_text(outlook.unfinished, "row")
@@ -80,7 +76,6 @@ def describe_outlook(outlook: DeadlineOutlook, now: float, zone: dt.tzinfo | Non
 
 def suggest_speed_up(outlook: DeadlineOutlook, means: SpeedUpOptions) -> str:
     """Return what would make a late run end in time; "" when it is already overdue.
-
 
     Of the limits, only the one that limits the run is suggested.
     """
@@ -117,7 +112,6 @@ def _round_up(number: float) -> str:
 class Deadline:
     """Watches one session's deadline.
 
-
     due: unix seconds; hours: in which calls may be sent, None for always
     """
 
@@ -132,7 +126,6 @@ class Deadline:
         self, now: float, worked: float, recorded: int, left: int, call_seconds: float = 0.0
     ) -> DeadlineOutlook | None:
         """Return the prediction when it is new or has changed, mostly None.
-
 
         worked: seconds of work so far; recorded: rows in them; call_seconds: how long a long call takes
         """

@@ -1,6 +1,5 @@
 """The messages about a run to people who do not watch it.
 
-
 The module is pure. It decides which events are worth a message, how often, and how an address is shown without the
 secret in it. `monitor.notify_channels` delivers a message; `engine.notifier` knows when one is due.
 """
@@ -35,7 +34,6 @@ class NotificationEvent(StrEnum):
 
 class Notification(Struct, frozen=True):
     """One message.
-
 
     said: what happened, in a phrase; reason, advice: why, and what to do, empty when there is nothing to say
     done, failed, left: rows; cost: of the whole run so far, None when that is not known
@@ -87,7 +85,6 @@ class Notification(Struct, frozen=True):
 class OutageAlarm:
     """Reports once that an outage has lasted long, and once that it is over.
 
-
     Short outages are not worth a message.
     """
 
@@ -98,7 +95,6 @@ class OutageAlarm:
 
     def check_outage(self, lasts: float) -> str:
         """Return what to report now, mostly "".
-
 
         lasts: seconds of the present outage, 0 without one
         """
@@ -114,7 +110,6 @@ class OutageAlarm:
 
 def mask_address(url: str) -> str:
     """Return an address without its secrets, for messages.
-
 
     In addresses of Apprise services even the host is a token, so only the service's name is left.
     """

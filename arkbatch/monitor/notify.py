@@ -1,6 +1,5 @@
 """Sends notifications in the background without delaying the run.
 
-
 Each delivery has a daemon thread of its own: a name look-up can hang, and a thread of a pool would be joined when the
 process exits. A failure is reported to `failed` in one line; nothing is raised or tried again. Only
 `wait_for_deliveries`, at the end, waits, and no longer than a delivery may take.
@@ -36,7 +35,6 @@ class _Daemons(Executor):
 
 class NotificationSender:
     """Sends each notification to all channels; made and used inside a running loop.
-
 
     failed: called with one line for each message that did not arrive
     """

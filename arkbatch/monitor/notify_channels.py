@@ -1,6 +1,5 @@
 """Delivers a notification: as a JSON POST, to a program, or through Apprise.
 
-
 A channel is built before a run begins, and refuses there what could never work: an address of an unknown kind, a
 missing library, a message that would travel unencrypted. `deliver` blocks and is called in a thread. Its errors are
 `DeliveryFailed`, worded without the address, which is a secret.
@@ -45,7 +44,6 @@ class DeliveryFailed(Exception):
 class Channel(Protocol):
     """A place that notifications are delivered to.
 
-
     name: how the place is shown in messages
     """
 
@@ -54,7 +52,6 @@ class Channel(Protocol):
 
     def deliver(self, notice: Notification) -> None:
         """Deliver a message; blocks for a few seconds at most, unless a name look-up hangs.
-
 
         Raises DeliveryFailed.
         """
@@ -70,7 +67,6 @@ def with_addresses(notify: Notify, urls: Sequence[str], folder: Path | None) -> 
 
 def build_channels(notify: Notify, *, insecure: bool, said_by: str = "--notify") -> list[Channel]:
     """Build the channels that the job names.
-
 
     said_by: the flag or key that named the addresses
     Raises UsageError, without the address, for one that could never work.
@@ -161,7 +157,6 @@ class CommandChannel:
     def deliver(self, notice: Notification) -> None:
         """Run the program.
 
-
         Its output goes to files and not to pipes: a child process that it leaves behind would keep a pipe open.
         """
         with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
@@ -218,7 +213,6 @@ class AppriseChannel:
 
 def _apprise_service(url: str) -> Any:
     """Return Apprise's service for a URL, or None.
-
 
     Apprise's log is kept from the terminal, since it prints addresses.
     """

@@ -1,6 +1,5 @@
 """The events of a session: `Observer` with empty methods, and a group that passes events on.
 
-
 The engine calls observers and never asks them anything, so that a live page or metrics can be added without a change
 of the engine.
 """
@@ -24,7 +23,6 @@ from arkbatch.monitor.progress import FoundRows, Progress
 
 class Observer:
     """Base class for code that follows a session; override the events of interest.
-
 
     An override must return quickly, since it runs between two replies.
     """
@@ -83,7 +81,6 @@ EVENTS = tuple(name for name, value in vars(Observer).items() if callable(value)
 
 class ObserverGroup(Observer):
     """Passes every event on to each observer that overrides it.
-
 
     An observer that raises gets no more events. So a closed terminal or a vanished reader of stderr stops the display,
     and

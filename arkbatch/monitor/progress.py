@@ -6,7 +6,6 @@ from msgspec import Struct
 class FoundRows(Struct, frozen=True):
     """What a session found in the run directory, and what it will do.
 
-
     left: rows of the run without a record; to_send: rows that this session sends
     total: what the progress counts up to; unsent: chosen for a retry, but without a request
     changes: what differs from the last session
@@ -26,7 +25,6 @@ class FoundRows(Struct, frozen=True):
 
 class Progress(Struct, frozen=True, gc=False):
     """The progress of a running session; rates are over the last minute.
-
 
     seconds: since the start; left: rows that the session has still to send, of `total`
     rows_per_minute: rows recorded in the last minute, or since the start if that is shorter
@@ -61,7 +59,6 @@ class Progress(Struct, frozen=True, gc=False):
 
 def seconds_left(standing: Progress) -> float | None:
     """Estimate the seconds left: the slower of the recent pace and the given limits.
-
 
     None when it is not known yet.
     """

@@ -1,6 +1,5 @@
 """Writes `run.log`: what went wrong in a session, and what was done about it.
 
-
 It writes a limited number of lines a minute, so that a million errors do not fill a gigabyte.
 """
 

@@ -1,6 +1,5 @@
 """A simulated Ark service, to try arkbatch without a key and to test against.
 
-
 The modules, in the order in which a call passes them:
 
     server              the application and its routes

@@ -1,6 +1,5 @@
 """Checks a call: from an HTTP request to what was asked, or to a refusal.
 
-
     key -> body -> model -> lane -> requests allowed or place in queue -> seal -> parameters -> tokens allowed -> fault
 
 This module knows the order of the checks; the modules around it make them.

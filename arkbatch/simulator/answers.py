@@ -1,6 +1,5 @@
 """The answer of a simulated chat model, and its form as a chat completion.
 
-
 An answer depends on the request and its seeded random numbers alone. What is said (`ModelAnswer`) and how it is written
 (`chat_completion`) are separate, because the Responses API writes the same answer in another form.
 """
@@ -23,7 +22,6 @@ _THOUGHTS = {"low": 2, "medium": 5, "high": 12, "xhigh": 20, "max": 30}
 
 class ModelAnswer(Struct, frozen=True, gc=False):
     """What a model says to one request, with its tokens.
-
 
     reasoning, cached: parts of output and input
     """

@@ -1,6 +1,5 @@
 """The batch lane: the ids that belong on it, and the queue of its calls.
 
-
 Calls wait with an open connection. Times are the loop's. A cancelled call leaves the queue.
 """
 

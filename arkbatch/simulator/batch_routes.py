@@ -1,6 +1,5 @@
 """The HTTP routes of files and batches, as the official `openai` package expects them.
 
-
 `batch_store` knows the state of a batch. Faults of calls are drawn here, one for each call.
 """
 
@@ -27,7 +26,6 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 class BatchRoutes:
     """The handlers of files and batches.
-
 
     calls: how often each was carried out; faults: how often each struck
     """

@@ -1,6 +1,5 @@
 """The files and batches of the simulated service, and the state of each batch at a given time.
 
-
 Nothing runs in the background: the state of a batch is computed when it is read. The lines of its files are the answers
 that the same bodies get online. With a directory everything is kept on disk, so that another process can continue.
 """
@@ -43,7 +42,6 @@ class StoredFile(Struct):
 
 class Batch(Struct):
     """One batch.
-
 
     faults: those that strike it; seconds: how long it takes; tokens: of its input
     """
@@ -300,7 +298,6 @@ class BatchStore:
 
     def _output_lines(self, batch: Batch, status: str, share: float) -> Iterator[tuple[bytes, bool]]:
         """Yield the lines of both files in another order than the input's.
-
 
         Each comes with whether it is an answer.
         """

@@ -9,7 +9,6 @@ from arkbatch.simulator import wire
 class SimulatedCall(Struct):
     """A call in progress.
 
-
     admitted: it counts towards the limits of its model
     outcome: stays "client_gone" when the client disconnects before the end
     """

@@ -1,6 +1,5 @@
 """Checks chat bodies, and refuses them with the service's words.
 
-
 It refuses missing values, wrong types, values out of the documented ranges, and parameters that exclude each other.
 Bodies come without nulls. Undocumented parameters pass. `answers` relies on it: a body that passes can be answered.
 `inputs` checks the bodies of other endpoints.

@@ -1,6 +1,5 @@
 """Cuts an answer into the chunks of a stream; the cuts depend on the request alone.
 
-
 Reasoning comes first, then the content, then tool calls in fragments, then the finish reason. Each delta has a role and
 a content, as Ark writes them. `stream_options` are applied here; `streaming` turns chunks into bytes and breaks them.
 """
@@ -24,7 +23,6 @@ Chunk = dict[str, Any]
 
 def cut_text(text: str, chance: Random, pieces: int | None = None) -> list[str]:
     """Cut a text into pieces of 1 to 12 characters, or into so many equal pieces.
-
 
     No piece is empty.
     """

@@ -1,6 +1,5 @@
 """The simulated control plane: verifies a signature and rights, and issues keys.
 
-
 It verifies with `protocol.signing`, which the tests compare with signatures of the official SDK.
 
     action -> signature readable -> clock -> access key -> signature -> rights -> limit -> parameters

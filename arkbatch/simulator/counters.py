@@ -1,6 +1,5 @@
 """Counts what happened, for tests and for the summary of `arkbatch simulate`.
 
-
 Its memory is bounded: it keeps the last calls, and the attempts of as many requests as are ever in flight.
 """
 
@@ -26,7 +25,6 @@ class Seen(Struct, frozen=True, gc=False):
 
 class Counters:
     """All counts.
-
 
     outcomes: how calls ended: "ok", an error code, the name of a fault, or "client_gone"
     in_flight, most_in_flight: calls that are being handled, now and at most
@@ -64,7 +62,6 @@ class Counters:
 
     def count_attempt(self, fingerprint: bytes) -> int:
         """Return which attempt of this request it is, from 1.
-
 
         A request that was not seen for long begins again.
         """

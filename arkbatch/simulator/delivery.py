@@ -1,6 +1,5 @@
 """Writes an answer, a refusal or a fault to the connection.
 
-
 Everything takes the time that `latency` sets, by the loop's clock. `endpoints` knows what an answer contains;
 `streaming` knows what a fault does to a stream.
 """

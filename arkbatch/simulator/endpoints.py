@@ -15,7 +15,6 @@ from arkbatch.simulator.settings import Settings
 class Asked(Struct, frozen=True):
     """A request that passed every check.
 
-
     of: its fingerprint; close: seals a text of the reply
     """
 
@@ -36,7 +35,6 @@ class PreparedAnswer(Struct, frozen=True):
 
 class SimulatedEndpoint(Struct, frozen=True):
     """What one path does.
-
 
     It knows which bodies are refused, what a body costs, the answer, and how that may be delivered.
     """

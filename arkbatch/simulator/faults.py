@@ -1,6 +1,5 @@
 """The menu of faults, and which call gets which.
 
-
 Here is the name of a fault, and the refusal if it is one. `delivery` and `streaming` apply it to the connection,
 `answers` to an answer.
 
@@ -20,7 +19,6 @@ from arkbatch.simulator.refusals import Refusal, invalid_parameter
 
 class Fault(Struct, frozen=True):
     """One line of the menu.
-
 
     refusal: the error, with `retry_after` seconds if it says so; inside: an error in a reply with status 200
     Without either, the fault concerns the connection or the content of an answer.

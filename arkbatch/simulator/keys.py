@@ -1,6 +1,5 @@
 """Checks API keys: those of the settings, and the temporary ones of the control plane.
 
-
 A temporary key contains what it opens and until when, with a signature that depends on the seed. So nothing has to be
 kept, and a simulator that was started again accepts its own keys.
 """

@@ -1,6 +1,5 @@
 """Sliding windows of requests and tokens, and calls in flight, per model family.
 
-
 Times are passed in. A call is admitted in two steps, because failed calls count as requests too: `count_request` when
 the model is known, `count_tokens` when the body was accepted. Output tokens are counted when they are known.
 """
@@ -27,7 +26,6 @@ class UsageWindow:
 
     def seconds_until_fits(self, amount: int, now: float) -> float:
         """Return the seconds until the amount fits.
-
 
         An empty window takes any amount; otherwise a large one would never pass.
         """

@@ -1,6 +1,5 @@
 """What the name of a model says: family, version, thinking, and tokens beside its text.
 
-
 `Settings.models` decides whether an account may use a model.
 """
 
@@ -51,7 +50,6 @@ def overhead_tokens(model: str) -> int:
 
 def thinking_effort(model: str, body: dict[str, Any]) -> str:
     """Return how hard a model thinks about a request; "none" when it does not.
-
 
     Seed models think unless told not to; other models only when told to.
     """

@@ -1,6 +1,5 @@
 """The words of simulated answers, in the language of the prompt.
 
-
 The first words and the last sentence of each answer say that it is simulated.
 """
 

@@ -1,6 +1,5 @@
 """The errors that Ark documents, as far as the simulator gives them: status, code, message.
 
-
 The messages are the service's own, because clients read them: `QuotaExceeded` means three things that only the message
 tells apart. Source: the error page of the Ark documentation (docs/82379/1299023). `wire` writes them down.
 """

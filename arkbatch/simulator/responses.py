@@ -1,6 +1,5 @@
 """The Responses API: the answer that chat gives to the same words, in another form.
 
-
 A body is checked and answered as the equivalent chat body. A stream is the documented sequence of events; the last one
 contains the whole response.
 """

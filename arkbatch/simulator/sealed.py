@@ -1,6 +1,5 @@
 """The service's side of encryption: certificate, opening requests, sealing replies.
 
-
 The private key follows from the seed, so that a client's cached certificate is still valid after a restart. The module
 imports `cryptography` (the extra `arkbatch[seal]`), so it is imported only when encryption is used.
 """
@@ -38,7 +37,6 @@ class Vault:
 
     def make_certificate(self, now: float, *, confidential: bool) -> str:
         """Return a self-signed certificate, valid from a year ago for six years.
-
 
         now: unix seconds
         """

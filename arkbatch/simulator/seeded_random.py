@@ -1,6 +1,5 @@
 """Random numbers that depend on the request alone, and not on time or order of arrival.
 
-
 So two runs over one input get the same answers, and a fault strikes the same attempts of the same request.
 """
 
@@ -16,7 +15,6 @@ _DELIVERY = frozenset({"stream", "stream_options", "user", "service_tier"})
 
 def fingerprint(body: dict[str, Any], seed: int) -> bytes:
     """Return 16 bytes that identify what was asked, however the JSON was spelled.
-
 
     Nulls must be removed before.
     """

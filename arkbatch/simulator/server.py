@@ -27,7 +27,6 @@ def make_app(
 ) -> web.Application:
     """Return the simulator as an application; `app[COUNTERS]` counts what happens.
 
-
     Raises UsageError on bad settings.
     """
     check_settings(settings)
@@ -60,7 +59,6 @@ async def serve(
     wall: Callable[[], float] = time.time,
 ) -> AsyncIterator[str]:
     """Serve while the context is open; it yields the base URL without a final slash.
-
 
     port: 0 means any free one
     Raises UsageError on bad settings, and OSError when the address cannot be bound.

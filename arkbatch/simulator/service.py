@@ -1,6 +1,5 @@
 """Handles a call: checks it (`admission`), answers it (`delivery`), and counts it.
 
-
 It also serves the control plane and the certificate. All time is the running loop's, so that it works in virtual time;
 only `created`, ids, keys and certificates use the wall clock.
 """

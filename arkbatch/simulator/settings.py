@@ -19,7 +19,6 @@ CERTIFICATES = ("good", "expired", "wrong_curve", "refused")
 class Settings(Struct, frozen=True, kw_only=True):
     """Everything that can be set; without settings, every call is answered at once.
 
-
     seed: two simulators with the same seed give the same answers and the same faults
     keys: accepted API keys; none means that any key which is not empty is accepted
     access_keys: secret by access key id; requests to the control plane are signed with one of them

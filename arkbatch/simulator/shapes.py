@@ -1,6 +1,5 @@
 """Makes a JSON value that fits a JSON Schema, for structured answers and tool calls.
 
-
 It follows what such schemas use in practice (types, enum, const, items, properties, anyOf, $ref into the same schema,
 bounds of numbers). For anything else it returns a string. It never fails, and its result is bounded.
 """
@@ -22,7 +21,6 @@ def fit_schema(schema: Any, chance: Random) -> Any:
 
 class _Fitter:
     """Builds a value; it knows the root schema for references, and counts the values.
-
 
     The count bounds the result, since a schema may contain itself.
     """

@@ -1,6 +1,5 @@
 """Streams chunks as server-sent events in Ark's form, with the faults of a stream.
 
-
 A script is written before the first byte is sent: the packets, the pause between two of them, and the end. So the
 effect of a fault can be tested without a connection.
 """
@@ -58,7 +57,6 @@ async def send_script(
     call: SimulatedCall, script: Script, seconds: float, closing: asyncio.Event
 ) -> web.StreamResponse:
     """Send a script in so many seconds.
-
 
     A fifth of them passes before the first packet, the rest between packets.
     """

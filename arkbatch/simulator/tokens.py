@@ -1,6 +1,5 @@
 """Counts and cuts the tokens of a text, always in the same way.
 
-
 Ark's tokenizer is not public. The rates are those that Chinese providers state: 0.65 tokens per Chinese character, 0.28
 per English one. `models` knows what a request costs beside its text.
 """
@@ -55,7 +54,6 @@ def part_tokens(part: dict[str, Any]) -> int:
 
 def tokenize_body(body: dict[str, Any], request_id: str, created: int) -> dict[str, Any]:
     """Answer a body that `inputs.check_tokenization` let pass.
-
 
     A text is cut evenly into as many tokens as it counts. A token's number follows from its characters, so that the
     same

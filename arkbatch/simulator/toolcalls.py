@@ -1,6 +1,5 @@
 """Chooses the tool calls of a simulated model, and reads their results.
 
-
 One round is enough for it: when results follow the last user message, it answers.
 """
 
@@ -19,7 +18,6 @@ Messages = list[dict[str, Any]]
 
 def choose_calls(body: dict[str, Any], chance: Random, *, again: bool) -> list[Call]:
     """Return calls of the required tool, of any when one is required, else of any in half of all cases.
-
 
     again: call tools in any case
     """

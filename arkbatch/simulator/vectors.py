@@ -1,6 +1,5 @@
 """Makes embeddings: a unit vector that depends on text, model and seed alone.
 
-
 So the same text has the same vector wherever it stands. The vectors have no meaning: similar texts are not near each
 other.
 """

@@ -1,6 +1,5 @@
 """Writes ids, headers and error bodies as Ark does.
 
-
 An id is `02`, the time in milliseconds, 32 hex digits that look like the address of the serving host, and six more
 digits; the same one stands in the header `X-Request-Id`, in the body and at the end of an error message.
 """
@@ -26,7 +25,6 @@ class Ids:
 
     def next_id(self) -> str:
         """Return an id that none of the last 16 million calls has.
-
 
         An odd factor permutes the 24-bit numbers.
         """

@@ -1,6 +1,5 @@
 """Adds up the cost of runs from their records, by model, day, hour or custom_id prefix.
 
-
 Costs by model at the run's own prices come from its last snapshot, and only the records behind it are read. Every
 other question reads all records once, in constant memory. Amounts of different currencies are never added.
 """
@@ -34,7 +33,6 @@ _LAST_PART = re.compile(r"[-_/:.#][^-_/:.#]*$")
 
 class CostLine(Struct):
     """The cost of one group.
-
 
     rows: those with an answer; discarded_cost: the part of `cost` that bought discarded answers
     """
@@ -82,7 +80,6 @@ def read_costs(
 ) -> Costs:
     """Add up the cost of runs; RunDirectoryError when one cannot be read.
 
-
     reprice: use today's prices, and those in the file `prices`, instead of the prices of each run
     """
     lines: dict[str, CostLine] = {}
@@ -112,7 +109,6 @@ def _of_run(
     directory: RunDirectory, info: RunInfo, by: By, book: PriceBook | None, bills: list[Bill]
 ) -> Iterator[CostLine]:
     """Yield the lines of one run; `bills` collects the bills behind them.
-
 
     book: None for the run's own prices
     """

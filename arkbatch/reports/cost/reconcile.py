@@ -22,7 +22,6 @@ from arkbatch.reports.status.find_run import explain_unreadable
 class Reconciliation(Struct, frozen=True):
     """Runs beside a bill.
 
-
     simulated: runs that no bill can contain; guessed: tokens of records without an endpoint
     """
 
@@ -54,7 +53,6 @@ def read_reconciliation(
     run_dirs: Sequence[str], bill: Path, key: str = "", *, reprice: bool = False, prices: Path | None = None
 ) -> Reconciliation:
     """Read runs and a bill.
-
 
     key: the item on the bill of the API key that all calls used; reprice, prices: as for `read_costs`
     Raises RunDirectoryError when a run cannot be read, UsageError when the bill cannot.

@@ -19,7 +19,6 @@ _NAMED = 5  # keys, in a note
 def reconciliation_text(found: Reconciliation) -> str:
     """Return the comparison by item and day, then the notes.
 
-
     Items that are on the bill alone take one line each.
     """
     currencies = sorted({currency for pair in found.sides.pairs for currency in _currencies_of(pair)})
@@ -125,7 +124,6 @@ def _notes_on_keys(found: Reconciliation) -> Iterator[str]:
 
 def reconciliation_csv(found: Reconciliation) -> str:
     """Return a line for each item, day and currency.
-
 
     Tokens stand once, so that a spreadsheet may add the column up.
     """

@@ -47,7 +47,6 @@ def names_at(base_url: object) -> SettingNames:
 def next_step(kinds: Iterable[str], run_dir: str, command: str) -> str:
     """Return what to do about the failed rows of a finished run.
 
-
     command: the `arkbatch run` that it came from, if known
     """
     if not set(kinds) <= _MEND.keys():

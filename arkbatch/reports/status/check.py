@@ -1,6 +1,5 @@
 """Checks an input by reading every line and sending nothing.
 
-
 It counts the rows that can be sent, by endpoint and model, those that cannot and why, and the `custom_id`s that stand
 on several lines. Token counts are the rough estimate that a run starts with. Memory does not grow with the number of
 rows: of each list only the first few entries are kept, and ids are compared through files.
@@ -77,7 +76,6 @@ class LargestRow(Struct, frozen=True):
 class Inspection(Struct, frozen=True):
     """The result of `check`; tokens are estimates.
 
-
     unit: what rows are called, "line" or "row"; kept: columns that are not sent; notes: other remarks
     rows: lines that are not blank; bad: those of them that cannot be sent; unnamed: rows that lack only a model
     reasons: bad lines by what is wrong, the most frequent first; bad_lines: the first hundred
@@ -111,7 +109,6 @@ class Inspection(Struct, frozen=True):
 
 def inspect_input(job: Job, total: Callable[[int], None], read: Callable[[int], None]) -> Inspection:
     """Read the job's input twice: quickly for the number of rows, then row by row.
-
 
     total: called with that number; read: called now and then with how many more rows were read
     Raises UsageError when the file cannot be read.

@@ -1,6 +1,5 @@
 """Finds the records of a row in large files, by its number or any of its ids.
 
-
 The bytes are searched first, and only lines that hold the name are parsed, so a gigabyte takes about a second. The
 values are compared then: a prompt that quotes an id does not match.
 """
@@ -66,7 +65,6 @@ def read_name(text: str, run_id: str) -> Name:
 def find_records(directory: RunDirectory, name: Name) -> tuple[list[Record], bool]:
     """Return the records of all rows with this name, in row order, and whether more exist.
 
-
     At most `MOST` rows are returned. A success counts over a failure of the same row, and a later failure over an
     earlier
     one.
@@ -103,7 +101,6 @@ def _row_needle(row: int) -> bytes:
 
 def lines_with(path: Path, needles: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the whole lines of a file that hold any of the needles.
-
 
     A needle must not contain a newline.
     """

@@ -25,7 +25,6 @@ def explain_unreadable(path: Path) -> Iterator[None]:
 def input_file(directory: RunDirectory, info: RunInfo) -> Path | None:
     """Return the path of the input, also when it was moved together with the run.
 
-
     The name may also be relative to another working directory.
     """
     named = Path(info.input.path)

@@ -1,6 +1,5 @@
 """Collects everything about one row: its input, its request, each call, and its outcome.
 
-
 A row is found by its number, its `custom_id`, or the client's or the server's id of one of its calls. A row without a
 record is found in the input. The input is trusted only where its digest is the recorded one.
 """
@@ -32,7 +31,6 @@ SUCCEEDED, FAILED, INTERRUPTED, UNDONE = "succeeded", "failed", "interrupted", "
 
 class InputLine(Struct, frozen=True):
     """A row's line of the input.
-
 
     text: None when it cannot be shown; note: why it cannot, or where the line stands
     """
@@ -74,7 +72,6 @@ class ShownRows(Struct, frozen=True):
 
 def find_rows(run_dir: str, text: str) -> ShownRows:
     """Return the rows of this name.
-
 
     Raises UsageError when there is none, RunDirectoryError when the run cannot be read.
     """
@@ -125,7 +122,6 @@ class _Input:
 
     def _candidate_lines(self, name: Name) -> Iterator[tuple[int, int, bytes]]:
         """Yield the lines worth parsing.
-
 
         A line with a backslash is one, since it may write any character of an id in another way.
         """

@@ -1,6 +1,5 @@
 """Reads the state of a run from its directory alone, also during a session.
 
-
 Nothing is changed and nothing is sent. The counts come from the ledger; the speed comes from the last megabyte of the
 records, so that a large run takes no longer.
 """
@@ -43,7 +42,6 @@ _LOOKS = 3
 class Speed(Struct, frozen=True):
     """The speed over the last minute, or since the session began if that is shorter.
 
-
     seconds_left: None when not known
     """
 
@@ -73,7 +71,6 @@ class StragglerNote(Struct, frozen=True):
 
 class Status(Struct, frozen=True):
     """Everything that `status` shows.
-
 
     writer: the process that holds the run, None when no session is running; `speed` is known only then
     paused: the pause that is in force for the running session
@@ -240,7 +237,6 @@ def _read_speed(directory: RunDirectory, session: SessionInfo, now: float, left:
 
 def recent_rates(records: list[_Finished], now: float, began: float, *, cut: bool) -> tuple[float, float]:
     """Return rows and tokens per minute.
-
 
     cut: there are records before these, so the time is counted from the first of them
     """

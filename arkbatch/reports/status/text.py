@@ -143,7 +143,6 @@ def _limits_text(limits: dict[str, Any]) -> str:
 def pace_text(note: PaceNote, *, over: bool) -> str:
     """Return where the pace stands, and why it last changed.
 
-
     over: the run has ended, so an outage of the service no longer matters
     """
     away = f"; {note.away} ({duration_text(note.away_seconds)})" if note.away and not over else ""
