@@ -378,7 +378,6 @@ class Job(Sections, frozen=True, kw_only=True):
     """Everything that a run needs to know, completely resolved.
 
     input: path of the rows, "-" for standard input
-    more_inputs: further files, whose rows follow
     endpoint_said: the user named the endpoint, so that no row is taken for another one
     prices_file: a file of prices that take precedence over `prices`; "" for none
     row_limit: stop after this many rows of the input, None for all
@@ -402,7 +401,6 @@ class Job(Sections, frozen=True, kw_only=True):
     model: str
     base_url: str
     api_key: Secret
-    more_inputs: tuple[str, ...] = ()
     endpoint_said: bool = False
     request_id_prefix: str = ""
     prices_file: str = ""

@@ -195,9 +195,6 @@ class ShardDirectory:
             own.unlink(missing_ok=True)
         return True
 
-    def unfinish(self, shard: int) -> None:
-        (self.path / f"{shard:06}.done.json").unlink(missing_ok=True)
-
     def taken_over(self, shard: int, number: int) -> TakenOver:
         path = self.path / f"{shard:06}.{number}.taken.json"
         return _read(path, TakenOver) if path.exists() else TakenOver()

@@ -8,12 +8,11 @@ A TPM pack (service tier `scale`) is paid by the hour: its requests have no pric
 unknown. Who wants them counted as 0 says so with `price.scale` in a row of their own.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
 
 from arkbatch.core.types import Usage
-from arkbatch.pricing.amounts import EXACT, ZERO, Cost, Unknown
+from arkbatch.pricing.amounts import Cost, Unknown
 from arkbatch.pricing.price_book import PriceBook
 from arkbatch.pricing.tariff import Tariff, Version, cost_of
 
@@ -32,18 +31,6 @@ class Pricer:
     def cost(self, usage: Usage, *, model: str, lane: str, service_tier: str, at: datetime) -> Cost | Unknown:
         """What one request cost, from what the reply says: the model that answered and the tier it was served at."""
         return cost_of(self.tariff(model, lane, service_tier), usage, at)
-
-    def row_cost(
-        self, calls: Iterable[Usage], *, model: str, lane: str, service_tier: str, at: datetime
-    ) -> Cost | Unknown:
-        """What a row cost over its billed calls. Each call has a tier of its own, so their usages may not be added."""
-        amount, at_most, row = ZERO, False, None
-        for usage in calls:
-            cost = self.cost(usage, model=model, lane=lane, service_tier=service_tier, at=at)
-            if isinstance(cost, Unknown):
-                return cost
-            amount, at_most, row = EXACT.add(amount, cost.amount), at_most or cost.at_most, cost.row
-        return Unknown("nothing was billed") if row is None else Cost(amount, row.currency, row, at_most)
 
     def ceiling(
         self, *, model: str, lane: str, service_tier: str, at: datetime, given: int, answered: int

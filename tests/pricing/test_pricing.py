@@ -216,17 +216,6 @@ def test_a_time_without_a_zone_is_refused_where_the_time_matters():
         cost({"input": 1, "output": 1}, "deepseek-v4-pro", at=AT.replace(tzinfo=None))
 
 
-def test_a_row_of_several_calls_is_priced_call_by_call():
-    """Two calls of 20k are two requests of the first tier; their sum would be one of the second."""
-    call = {"input": 20_000, "output": 100}
-    whole = ARK.row_cost([call, call], model=SEED, lane="online", service_tier="", at=AT)
-    assert whole.amount == 2 * amount(call)
-    assert whole.amount < amount({"input": 40_000, "output": 200})
-    unknown = ARK.row_cost([call, {}], model=SEED, lane="online", service_tier="", at=AT)
-    assert isinstance(unknown, Unknown)
-    assert ARK.row_cost([], model=SEED, lane="online", service_tier="", at=AT) == Unknown("nothing was billed")
-
-
 @pytest.mark.parametrize(
     ("total", "text"),
     [
