@@ -104,7 +104,7 @@ TOUCHES_OUTSIDE = {
         "wiring",
         "worker_pool",
     },
-    "estimate": {"build_estimate", "input_sizes", "measured"},
+    "estimate": {"build_estimate", "input_sizes", "measured_rows"},
     "journal": {
         "group_on_disk",
         "journal",

@@ -17,7 +17,7 @@ from arkbatch.engine.resume_check import ResumeOptions
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.limits.pace_file import PaceNote
 from arkbatch.monitor.progress import FoundRows
-from arkbatch.reports.status.text import pace_text
+from arkbatch.reports.status.status_text import pace_text
 from arkbatch.reports.text.summary import found_line, spent_text
 from arkbatch.transport.transport_errors import detail
 

@@ -94,7 +94,7 @@ def _print_costs(
 
     from arkbatch.core.text import printable_json
     from arkbatch.reports.cost.cost import read_costs
-    from arkbatch.reports.cost.text import compared_text, costs_csv, costs_text
+    from arkbatch.reports.cost.cost_text import compared_text, costs_csv, costs_text
 
     def costs_of(*directories: str) -> Costs:
         return read_costs(directories, by, reprice=reprice, prices=file)

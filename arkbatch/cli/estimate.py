@@ -134,9 +134,9 @@ def _tell(job: "Job", run: str, sample: Collection[int] = (), run_id: str = "", 
     from arkbatch.core.errors import ExitCode, UsageError
     from arkbatch.core.text import count_text, printable_json
     from arkbatch.estimate.build_estimate import Question, bills_of, make_forecasts
+    from arkbatch.estimate.estimate_text import forecasts_text
     from arkbatch.estimate.input_sizes import RowKinds, readable_rows
-    from arkbatch.estimate.measured import read_records
-    from arkbatch.estimate.text import forecasts_text
+    from arkbatch.estimate.measured_rows import read_records
 
     if not sample and (answered := _answered(job.run_dir)):
         said = f"{count_text(answered, 'answer')} in {job.run_dir} {'was' if answered == 1 else 'were'} not looked at"

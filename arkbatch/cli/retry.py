@@ -57,7 +57,7 @@ def command(
     merge_shards(run_dir)
     from arkbatch.cli.serve_options import Serving
     from arkbatch.cli.session import carry_out
-    from arkbatch.core.kinds import chosen_kinds
+    from arkbatch.core.failure_kinds import chosen_kinds
     from arkbatch.engine.retry_run import RetryRun, RetrySelection
 
     changes = _changes(flags.pop("set_"), flags["model"])

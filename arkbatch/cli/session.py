@@ -25,7 +25,7 @@ from arkbatch.core.language import language_of
 from arkbatch.core.text import printable_json, printable_text
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session, summary_of
-from arkbatch.estimate.text import forecast_line
+from arkbatch.estimate.estimate_text import forecast_line
 from arkbatch.monitor.commands import Command, CommandReply, SetLimits
 from arkbatch.monitor.control_socket import HERE, accept_commands
 from arkbatch.monitor.notification import mask_command_line

@@ -30,7 +30,7 @@ def command(run_dir: str, *, as_json: bool) -> None:
     from arkbatch.core.text import printable_json, printable_text
     from arkbatch.journal.run_directory import RunDirectory
     from arkbatch.reports.status.status import read_status
-    from arkbatch.reports.status.text import status_text
+    from arkbatch.reports.status.status_text import status_text
 
     merge_shards(run_dir)
     status, directory = read_status(run_dir, time.time), RunDirectory(Path(run_dir))

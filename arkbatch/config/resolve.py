@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 
-from arkbatch.config.additions import brings_key, fill_in_variables
 from arkbatch.config.encryption_choice import certificate_text
 from arkbatch.config.environment import (
     ARK,
@@ -27,6 +26,7 @@ from arkbatch.config.environment import (
     provider_address,
     read_variables,
 )
+from arkbatch.config.headers_and_query import brings_key, fill_in_variables
 from arkbatch.config.job_file import FLAG_PATHS, Typed, build_job_file, job_file_error, read_job_file
 from arkbatch.config.validate import check_agreement, check_lane, check_secrecy
 from arkbatch.core.errors import JobError, UsageError

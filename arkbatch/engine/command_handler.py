@@ -13,7 +13,7 @@ import msgspec
 
 from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.job import Limits
-from arkbatch.core.steered import Steered
+from arkbatch.core.limit_changes import LimitChange
 from arkbatch.core.text import count_text, duration_text, short_number
 from arkbatch.engine.cost_limit import CostLimit
 from arkbatch.engine.open_run import OpenRun
@@ -183,7 +183,7 @@ class CommandHandler:
     def _keep(self, order: Command, did: str, limits: Mapping[str, int | float | None] = NO_LIMITS) -> None:
         """RunDirectoryError: it cannot be written down, and so nothing is changed."""
         session, word, at = self._session, str(order.do.__struct_config__.tag), self._stamp(self._run.wall())
-        steered = Steered(at, word, did, order.by, order.reason, dict(limits))
+        steered = LimitChange(at, word, did, order.by, order.reason, dict(limits))
         before = session.steered, session.limits
         everything = [*session.steered, steered]
         session.steered = everything[-KEPT:]

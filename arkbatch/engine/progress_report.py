@@ -16,7 +16,7 @@ from arkbatch.limits.fixed_limit import FixedLimit
 from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.published_limits import ramp_at
 from arkbatch.limits.rate_meter import Bound
-from arkbatch.monitor.eta import SpeedUpOptions
+from arkbatch.monitor.deadline import SpeedUpOptions
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import Progress, RowRate
 

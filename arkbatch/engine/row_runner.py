@@ -11,8 +11,8 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arkbatch.core.speed import Speeds
-from arkbatch.core.stats import Histogram
+from arkbatch.core.histogram import Histogram
+from arkbatch.core.stream_speed import Speeds
 from arkbatch.core.types import Again, Cause, Done, Failure, Halt, Kind, Refused, Reply, Row, Success
 from arkbatch.engine.attempt_log import AttemptLog
 from arkbatch.engine.backoff import Delay, GiveUp, decide, spends_attempt

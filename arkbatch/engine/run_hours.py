@@ -2,7 +2,7 @@
 
 `tick` is called some times a second and asks the wall clock each time, so that one which was set, and a machine that
 slept, are noticed at once. Outside its hours the limiter is paused: calls in flight end, and no other begins until the
-hours have come. What an hour is, and what follows from a rate, is decided in `core.schedule` and `monitor.eta`.
+hours have come. What an hour is, and what follows from a rate, is decided in `core.schedule` and `monitor.deadline`.
 """
 
 import math
@@ -14,7 +14,7 @@ from arkbatch.core.text import count_text, duration_text
 from arkbatch.engine.notifier import SessionNotifier
 from arkbatch.engine.timezones import due_of, hours_of
 from arkbatch.limits.limiter import SHORTEST_WAIT, Limiter
-from arkbatch.monitor.eta import Deadline, SpeedUpOptions, describe_outlook, suggest_speed_up
+from arkbatch.monitor.deadline import Deadline, SpeedUpOptions, describe_outlook, suggest_speed_up
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import Progress
 

@@ -22,7 +22,7 @@ from arkbatch.estimate.forecast import (
     without_sample,
 )
 from arkbatch.estimate.input_sizes import Inputs
-from arkbatch.estimate.measured import Kind, MeasuredRecords, Sums
+from arkbatch.estimate.measured_rows import Kind, MeasuredRecords, Sums
 from arkbatch.estimate.strata import Sizes
 from arkbatch.limits.token_estimator import OVERHEAD
 from arkbatch.pricing.amounts import Cost, Unknown

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 
 from arkbatch.core.job import Job
 from arkbatch.core.types import Row
-from arkbatch.estimate.measured import Kind
+from arkbatch.estimate.measured_rows import Kind
 from arkbatch.estimate.strata import Sizes, Strata
 from arkbatch.limits.token_estimator import by_characters
 from arkbatch.protocol.endpoints import ENDPOINTS

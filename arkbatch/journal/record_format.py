@@ -14,7 +14,7 @@ import orjson
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from arkbatch.core.json_numbers import raw_number
-from arkbatch.core.speed import tokens_per_second
+from arkbatch.core.stream_speed import tokens_per_second
 from arkbatch.core.types import Attempt, BadRow, Before, Failure, Outcome, Reply, Success, Usage, add_usage
 from arkbatch.protocol.lenient_json import DEEP_NESTING, MAX_DEPTH, cut_nesting, nesting_depth
 

@@ -20,7 +20,7 @@ from msgspec import Struct
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunDamaged, RunDirectoryError, RunLocked
 from arkbatch.core.input_info import InputInfo
-from arkbatch.core.steered import Steered
+from arkbatch.core.limit_changes import LimitChange
 
 FORMAT = 1
 
@@ -52,7 +52,7 @@ class SessionInfo(Struct, omit_defaults=True):
     seconds: float = 0.0
     limits: dict[str, Any] = {}
     changes: list[str] = []
-    steered: list[Steered] = []
+    steered: list[LimitChange] = []
 
 
 class RunInfo(Struct):

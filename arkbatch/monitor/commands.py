@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from arkbatch.core.errors import UsageError
-from arkbatch.core.steered import Steered
+from arkbatch.core.limit_changes import LimitChange
 
 VERSION = 1
 LONGEST = 16_384  # bytes of a line
@@ -67,14 +67,14 @@ class Command(Struct, frozen=True, omit_defaults=True):
     by: Annotated[str, Meta(max_length=40)] = "ctl"
 
 
-def describe_change(steered: Steered) -> str:
+def describe_change(steered: LimitChange) -> str:
     """Return a change as one line."""
     why = " ".join(steered.reason.split())
     return f"By {steered.by}: {steered.did}{f' ({why})' if why else ''}"
 
 
 def limits_after(
-    begun_with: Mapping[str, int | float | None], steered: Iterable[Steered], until: str = "9"
+    begun_with: Mapping[str, int | float | None], steered: Iterable[LimitChange], until: str = "9"
 ) -> dict[str, int | float | None]:
     """Return the limits of a session as they were set before a moment (ISO 8601, in UTC)."""
     limits = dict(begun_with)
@@ -84,7 +84,7 @@ def limits_after(
     return limits
 
 
-def pause_of(steered: Sequence[Steered]) -> Steered | None:
+def pause_of(steered: Sequence[LimitChange]) -> LimitChange | None:
     """Return the pause that is in force after these changes, or None."""
     turns = [each for each in steered if each.do in {Pause.__struct_config__.tag, Resume.__struct_config__.tag}]
     return turns[-1] if turns and turns[-1].do == Pause.__struct_config__.tag else None

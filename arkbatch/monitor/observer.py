@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from arkbatch.core.steered import Steered
+from arkbatch.core.limit_changes import LimitChange
 from arkbatch.core.types import (
     Again,
     Cause,
@@ -60,7 +60,7 @@ class Observer:
     def detailed(self, text: str) -> None:
         """A detail for `run.log` that nobody needs to see during the run."""
 
-    def settings_changed(self, steered: Steered) -> None:
+    def settings_changed(self, steered: LimitChange) -> None:
         """A user changed the limits or paused the session."""
 
     def slow_call_noticed(self, text: str) -> None:

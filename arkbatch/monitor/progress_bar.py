@@ -7,7 +7,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from arkbatch.core.steered import Steered
+from arkbatch.core.limit_changes import LimitChange
 from arkbatch.core.text import count_text, display_width, duration_text, printable_text, short_number
 from arkbatch.monitor.commands import describe_change
 from arkbatch.monitor.observer import Observer
@@ -43,7 +43,7 @@ class ProgressBar(Observer):
     def noted(self, text: str) -> None:
         self._print_line(f"{text[:1].upper()}{text[1:]}.")
 
-    def settings_changed(self, steered: Steered) -> None:
+    def settings_changed(self, steered: LimitChange) -> None:
         self._print_line(f"{describe_change(steered)}.")
 
     def closed(self, ending: str) -> None:
@@ -75,7 +75,7 @@ class ProgressLines(Observer):
     def noted(self, text: str) -> None:
         print(printable_text(f"{text[:1].upper()}{text[1:]}."), file=self._stream, flush=True)
 
-    def settings_changed(self, steered: Steered) -> None:
+    def settings_changed(self, steered: LimitChange) -> None:
         print(printable_text(f"{describe_change(steered)}."), file=self._stream, flush=True)
 
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from arkbatch.core.disk_errors import explain_disk_errors
-from arkbatch.core.steered import Steered
+from arkbatch.core.limit_changes import LimitChange
 from arkbatch.core.text import printable_text
 from arkbatch.core.types import (
     ASSUMED,
@@ -89,7 +89,7 @@ class RunLog(Observer):
     def detailed(self, text: str) -> None:
         self._write_row_line(text)
 
-    def settings_changed(self, steered: Steered) -> None:
+    def settings_changed(self, steered: LimitChange) -> None:
         self._write_session_line(describe_change(steered))
 
     def slow_call_noticed(self, text: str) -> None:

@@ -6,8 +6,8 @@ import msgspec
 from msgspec import Struct
 
 from arkbatch.core.errors import ExitCode
-from arkbatch.core.speed import Speeds
-from arkbatch.core.stats import Histogram
+from arkbatch.core.histogram import Histogram
+from arkbatch.core.stream_speed import Speeds
 from arkbatch.core.types import Cause, add_usage
 from arkbatch.journal.ledger import Ledger
 from arkbatch.journal.usage_report import by_count

@@ -13,7 +13,7 @@ import orjson
 from aiohttp import web
 
 from arkbatch.simulator import faults, models, refusals
-from arkbatch.simulator.batch import BatchQueue, wrong_lane
+from arkbatch.simulator.batch_queue import BatchQueue, wrong_lane
 from arkbatch.simulator.call import SimulatedCall
 from arkbatch.simulator.counters import Counters
 from arkbatch.simulator.endpoints import Asked, SimulatedEndpoint

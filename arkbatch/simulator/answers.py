@@ -11,7 +11,7 @@ import orjson
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arkbatch.simulator import models, phrases, shapes, tokens, toolcalls
+from arkbatch.simulator import models, phrases, schema_values, tokens, toolcalls
 from arkbatch.simulator.seeded_random import random_for
 
 CACHE_FROM = 256  # a system prompt of at least this length counts as cached
@@ -140,7 +140,7 @@ def _answer_text(body: dict[str, Any], prompt: str, chance: Random) -> str:
     if wanted["type"] == "json_object":
         return orjson.dumps({"simulated": True, "answer": text}).decode()
     if wanted["type"] == "json_schema":
-        return orjson.dumps(shapes.fit_schema(wanted["json_schema"]["schema"], chance)).decode()
+        return orjson.dumps(schema_values.fit_schema(wanted["json_schema"]["schema"], chance)).decode()
     for stop in _stop_words(body):
         text = text.partition(stop)[0]
     return text

@@ -12,7 +12,7 @@ import orjson
 from aiohttp import web
 
 from arkbatch.simulator import broken_connections, faults, streaming, wire
-from arkbatch.simulator.batch import BatchQueue
+from arkbatch.simulator.batch_queue import BatchQueue
 from arkbatch.simulator.call import SimulatedCall
 from arkbatch.simulator.counters import Counters
 from arkbatch.simulator.endpoints import Asked, PreparedAnswer, SimulatedEndpoint

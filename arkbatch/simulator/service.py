@@ -14,9 +14,9 @@ from aiohttp import web
 from arkbatch.protocol import signing
 from arkbatch.simulator import broken_connections, wire
 from arkbatch.simulator.admission import Body, RequestAdmission
-from arkbatch.simulator.batch import BatchQueue
+from arkbatch.simulator.batch_queue import BatchQueue
 from arkbatch.simulator.call import SimulatedCall
-from arkbatch.simulator.control import (
+from arkbatch.simulator.control_actions import (
     ControlError,
     Result,
     SimulatedControlPlane,

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from arkbatch.simulator import shapes
+from arkbatch.simulator import schema_values
 
 _MOST = 2  # calls at a time
 
@@ -54,7 +54,7 @@ def spoil_call(call: Call, fault: str) -> Call:
 
 
 def _make_call(function: dict[str, Any], chance: Random) -> Call:
-    arguments = shapes.fit_schema(function.get("parameters", {"type": "object"}), chance)
+    arguments = schema_values.fit_schema(function.get("parameters", {"type": "object"}), chance)
     named = {"name": function["name"], "arguments": orjson.dumps(arguments).decode()}
     return {"id": f"call_{chance.getrandbits(96):024x}", "type": "function", "function": named}
 

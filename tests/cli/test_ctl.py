@@ -14,7 +14,7 @@ from arkbatch.cli import arkbatch as group
 from arkbatch.core.errors import ArkbatchError
 from arkbatch.journal.run_directory import SOCKET, RunDirectory
 from arkbatch.reports.status.status import read_status
-from arkbatch.reports.status.text import status_text
+from arkbatch.reports.status.status_text import status_text
 
 
 @pytest.fixture

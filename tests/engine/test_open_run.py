@@ -13,7 +13,7 @@ from arkbatch.engine.resume_check import ResumeOptions
 from arkbatch.engine.retry_run import RetryRun, RetrySelection
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.reports.status.status import read_status
-from arkbatch.reports.status.text import status_text
+from arkbatch.reports.status.status_text import status_text
 
 
 def opened(job, **wishes):

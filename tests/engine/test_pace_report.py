@@ -14,7 +14,7 @@ from arkbatch.engine.wiring import build_pace
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.limits.pace_file import read_pace
 from arkbatch.reports.status.status import read_status
-from arkbatch.reports.status.text import status_text
+from arkbatch.reports.status.status_text import status_text
 
 ARK = "https://ark.cn-beijing.volces.com/api/v3"
 

@@ -21,7 +21,7 @@ from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session
 from arkbatch.journal.run_directory import RESULTS
 from arkbatch.reports.status.status import read_status
-from arkbatch.reports.status.text import status_text
+from arkbatch.reports.status.status_text import status_text
 
 HOUR = 3600.0
 TEN_AT_NIGHT = dt.datetime(2026, 11, 21, 22, tzinfo=dt.UTC).timestamp()

@@ -9,7 +9,7 @@ from sessions import results, worked
 from arkbatch.journal.run_directory import LOG
 from arkbatch.monitor.observer import Observer
 from arkbatch.reports.status.status import read_status
-from arkbatch.reports.status.text import status_text
+from arkbatch.reports.status.status_text import status_text
 
 ONE_SLOW = [*numbered(200), {"prompt": "question 201 [[fault:slow:1]]"}]
 

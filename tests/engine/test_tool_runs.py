@@ -17,7 +17,7 @@ from arkbatch.core.errors import RunChanged, UsageError
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.retry_run import RetryRun, RetrySelection
 from arkbatch.engine.session import Session
-from arkbatch.estimate.text import forecast_line
+from arkbatch.estimate.estimate_text import forecast_line
 from arkbatch.monitor.observer import Observer
 from arkbatch.pricing.billed_usage import decode_billed, spent_of
 from arkbatch.reports.cost.cost import read_costs

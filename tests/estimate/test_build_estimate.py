@@ -14,7 +14,7 @@ from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import ExitCode, UsageError
 from arkbatch.estimate.build_estimate import Question, bills_of, make_forecasts
 from arkbatch.estimate.input_sizes import by_kind, sample_of
-from arkbatch.estimate.measured import read_records
+from arkbatch.estimate.measured_rows import read_records
 from arkbatch.reports.cost.cost import read_costs
 
 QUICKSTART = Path(__file__).parents[2] / "jobs" / "quickstart.toml"

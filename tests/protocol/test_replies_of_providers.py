@@ -7,8 +7,8 @@ from arkbatch.core.job import ReplyPolicy
 from arkbatch.core.types import Again, Confirm, Done, Halt, Kind, Refused, Reply, Scope
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.protocol.endpoints.usage import meters, usage_in
+from arkbatch.protocol.retry_after import wait_of
 from arkbatch.protocol.verdict import judge
-from arkbatch.protocol.waits import wait_of
 
 WALL = 1_783_670_400.0  # 2026-07-10 08:00 UTC
 KEY, MONEY, MODEL = (Halt, Kind.AUTH), (Halt, Kind.BILLING), (Halt, Kind.NOT_FOUND)

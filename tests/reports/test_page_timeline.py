@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from runs import BEGAN, answered, failed, job_of, numbered, prompts, worked_off
 
 from arkbatch.core.errors import RunDamaged
-from arkbatch.core.steered import Steered
+from arkbatch.core.limit_changes import LimitChange
 from arkbatch.core.types import Attempt, Kind
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory
 from arkbatch.reports.page.series import series_of
@@ -190,6 +190,6 @@ def test_limits_that_were_set_while_a_session_worked_count_from_then_on(job):
     moments = series_of(timeline, sessions).at
     middle = moments[len(moments) // 2]
     at = datetime.fromtimestamp(middle, UTC).isoformat(timespec="seconds")
-    sessions[0].steered = [Steered(at, "set", "rpm 600 -> 1200", limits={"rpm": 1200.0})]
+    sessions[0].steered = [LimitChange(at, "set", "rpm 600 -> 1200", limits={"rpm": 1200.0})]
     limits = series_of(timeline, sessions).requests_limit
     assert (limits[-1], 600.0 in limits, limits == sorted(limits, key=lambda rpm: rpm or 0)) == (1200.0, True, True)

@@ -11,13 +11,13 @@ from runs import BEGAN, Told, answered, failed, job_of, numbered, prompts, worke
 
 from arkbatch.cli.status import command
 from arkbatch.core.errors import ExitCode, RunDirectoryError
-from arkbatch.core.steered import Steered
+from arkbatch.core.limit_changes import LimitChange
 from arkbatch.core.types import Kind
 from arkbatch.journal.run_directory import LOG, RunDirectory
 from arkbatch.reports.status.advice import NO_ROWS, advice_for, next_step
 from arkbatch.reports.status.find_run import last_lines
 from arkbatch.reports.status.status import _Finished, read_status, recent_rates
-from arkbatch.reports.status.text import status_text
+from arkbatch.reports.status.status_text import status_text
 
 
 def status_of(run_dir, now=BEGAN + 100):
@@ -253,7 +253,7 @@ def steered(run, *orders):
     directory = RunDirectory(run)
     info = directory.read_info()
     info.sessions[-1].steered = [
-        Steered(f"2026-09-21T13:4{minute}:00+00:00", do, did, reason=reason, limits=limits)
+        LimitChange(f"2026-09-21T13:4{minute}:00+00:00", do, did, reason=reason, limits=limits)
         for minute, (do, did, reason, limits) in enumerate(orders)
     ]
     directory.write_info(info)

@@ -3,8 +3,8 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
+from arkbatch.core.histogram import Histogram
 from arkbatch.core.job import NO_KEY, Job
-from arkbatch.core.stats import Histogram
 from arkbatch.core.types import Cause, Kind
 from arkbatch.journal.ledger import Ledger
 from arkbatch.monitor.progress import FoundRows

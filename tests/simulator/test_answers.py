@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulating import PLAIN, THINKING, chat_body
 
-from arkbatch.simulator import answers, checks, models, phrases, shapes, tokens
+from arkbatch.simulator import answers, checks, models, phrases, schema_values, tokens
 from arkbatch.simulator.seeded_random import fingerprint, random_for
 
 
@@ -173,9 +173,9 @@ JSON = st.recursive(
 @settings(deadline=None)
 @given(JSON)
 def test_no_schema_breaks_the_fitting(schema):
-    orjson.dumps(shapes.fit_schema(schema, random_for(b"x")))
+    orjson.dumps(schema_values.fit_schema(schema, random_for(b"x")))
 
 
 def test_a_schema_that_contains_itself_ends():
     tree = {"type": "array", "minItems": 8, "items": {"$ref": "#"}}
-    assert len(orjson.dumps(shapes.fit_schema(tree, random_for(b"x")))) < 1_000_000
+    assert len(orjson.dumps(schema_values.fit_schema(tree, random_for(b"x")))) < 1_000_000

@@ -1,7 +1,7 @@
 """Providers by name: what each one's address, key and dialect are. One small module a provider.
 
 A new provider is one more module with a `DIALECT`, and its name in the list below. Most of how providers differ is
-read by general rules (`endpoints.usage`, `error_words`, `finish_reasons`, `waits`), which know no provider, so that an
+read by general rules (`endpoints.usage`, `error_words`, `finish_reasons`, `retry_after`), which know no provider, so that an
 unknown one is read well, too.
 """
 

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from arkbatch import __version__
-from arkbatch.core.steered import Steered
+from arkbatch.core.limit_changes import LimitChange
 from arkbatch.core.text import printable_value
 from arkbatch.journal.ledger import Tally
 from arkbatch.journal.run_directory import SessionInfo
@@ -50,7 +50,7 @@ class PageData(Struct, frozen=True):
     version: str
     made_at: float
     state: str
-    paused: Steered | None
+    paused: LimitChange | None
     reading: bool
     run_dir: str
     run_id: str

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from arkbatch.core.stats import Histogram
+from arkbatch.core.histogram import Histogram
 
 _TOGETHER = 4  # of the histogram's buckets, so that a bar is a fifth wider than the one before
 

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from arkbatch.core.errors import RunDamaged
-from arkbatch.core.stats import Histogram
+from arkbatch.core.histogram import Histogram
 from arkbatch.journal.journal import read_lines
 from arkbatch.journal.record_format import EntryError
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from arkbatch.core.errors import RunDamaged
-from arkbatch.core.steered import Steered
+from arkbatch.core.limit_changes import LimitChange
 from arkbatch.core.types import add_usage, total_tokens
 from arkbatch.journal.journal import read_ledger
 from arkbatch.journal.ledger import Ledger, Tally
@@ -90,7 +90,7 @@ class Status(Struct, frozen=True):
     run_id: str
     simulated: bool
     writer: str | None
-    paused: Steered | None
+    paused: LimitChange | None
     input: str
     input_state: InputState
     asked: dict[str, Any]

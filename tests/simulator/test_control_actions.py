@@ -9,7 +9,7 @@ from virtual import run_virtual
 
 from arkbatch.core.errors import Halted
 from arkbatch.protocol import signing
-from arkbatch.simulator.control import LONGEST_LIFE
+from arkbatch.simulator.control_actions import LONGEST_LIFE
 from arkbatch.simulator.keys import Keys
 from arkbatch.simulator.server import Counters, Settings, serve
 from arkbatch.simulator.settings import ACCESS_KEY

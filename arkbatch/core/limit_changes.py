@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 
-class Steered(Struct, frozen=True, omit_defaults=True):
+class LimitChange(Struct, frozen=True, omit_defaults=True):
     """A command that was carried out, as the session records it.
 
     at: ISO 8601; did: what it changed, in words; limits: those that it set

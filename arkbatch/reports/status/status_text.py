@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from arkbatch.core.language import Language
-from arkbatch.core.steered import Steered
+from arkbatch.core.limit_changes import LimitChange
 from arkbatch.core.text import duration_text, number_text, printable_text, short_number
 from arkbatch.journal.ledger import Tally
 from arkbatch.journal.run_directory import SessionInfo
@@ -200,7 +200,7 @@ def _session_cells(session: SessionInfo, status: Status, language: Language) -> 
 _STEERED_HEADINGS = ("", "when", "by", "what", "why")
 
 
-def _last_steered(status: Status) -> list[Steered]:
+def _last_steered(status: Status) -> list[LimitChange]:
     return status.sessions[-1].steered if status.sessions else []
 
 

@@ -1,6 +1,6 @@
 """How fast a streamed answer was: time to the first token, then tokens per second."""
 
-from arkbatch.core.stats import Histogram
+from arkbatch.core.histogram import Histogram
 from arkbatch.core.types import Reply
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.core.stats import Histogram
+from arkbatch.core.histogram import Histogram
 
 
 def filled(durations):

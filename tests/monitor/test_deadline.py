@@ -6,7 +6,7 @@ import math
 import pytest
 
 from arkbatch.core.schedule import Hours
-from arkbatch.monitor.eta import Deadline, DeadlineOutlook, SpeedUpOptions, describe_outlook, suggest_speed_up
+from arkbatch.monitor.deadline import Deadline, DeadlineOutlook, SpeedUpOptions, describe_outlook, suggest_speed_up
 
 BEGAN = dt.datetime(2026, 11, 21, 22, 0, tzinfo=dt.UTC).timestamp()
 HOUR = 3600.0
