@@ -1,14 +1,20 @@
 """The order of packages: imports only go down, without a circle, and only few modules touch the outside world.
 
 Names are checked too: a class name stands for one class, and a text that points to a module points to one that exists.
+So are the pages that say where things are.
 """
 
 import ast
+import asyncio
 import re
+import sys
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
+
+import arkbatch
+from arkbatch.simulator.server import Settings, serve
 
 PACKAGE = Path(__file__).parent.parent / "arkbatch"
 
@@ -235,3 +241,40 @@ def test_every_module_that_a_text_names_exists(path):
     text = (PACKAGE / path).read_text(encoding="utf-8")
     named = re.findall(rf"`((?:{'|'.join(PACKAGES)})(?:\.\w+)+)`", text)
     assert [name for name in named if not exists(name)] == []
+
+
+def test_the_guide_for_contributors_lists_the_packages_in_their_order():
+    guide = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)/` \|", guide, re.MULTILINE) == PACKAGES[::-1]
+
+
+def test_a_row_meets_the_functions_in_the_order_of_the_architecture_page(tmp_path):
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    steps = re.findall(r"^\d+\. `([\w/]+\.py)` `([\w.]+)`", page, re.MULTILINE)
+    assert len(steps) >= 15
+    met = iter(functions_of_a_row(tmp_path))
+    for step in steps:
+        assert step in met, f"{step} does not exist, or comes earlier: correct docs/architecture.md"
+
+
+def functions_of_a_row(tmp_path):
+    """The functions that one chat row calls, in order."""
+    (tmp_path / "in.jsonl").write_text('{"prompt": "hello"}\n', encoding="utf-8")
+    calls = []
+
+    def note(frame, event, _):
+        path = Path(frame.f_code.co_filename)
+        if event == "call" and path.is_relative_to(PACKAGE):
+            calls.append((str(path.relative_to(PACKAGE)), frame.f_code.co_qualname))
+
+    async def session():
+        async with serve(Settings()) as url:
+            job = arkbatch.load_job(tmp_path / "in.jsonl", model="m", base_url=url)
+            sys.setprofile(note)
+            try:
+                return await arkbatch.arun(job, progress=False)
+            finally:
+                sys.setprofile(None)
+
+    assert asyncio.run(session()).ending == "finished"
+    return calls

@@ -1,8 +1,8 @@
 """Providers by name: what each one's address, key and dialect are. One small module a provider.
 
-A new provider is one more module with a `DIALECT`, and its name in the list below. Most of how providers differ is
-read by general rules (`endpoints.usage`, `error_words`, `finish_reasons`, `retry_after`), which know no provider, so that an
-unknown one is read well, too.
+A new provider is one more module with a `DIALECT`, and its name in the list below. General rules that know no provider
+read most differences (`endpoints.usage`, `error_words`, `finish_reasons`, `retry_after`), so that an unknown one is
+read well, too.
 """
 
 from collections.abc import Mapping
