@@ -12,7 +12,7 @@ from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.core.text import count_text, number_text, printable_json, printable_text
 from arkbatch.core.types import BadRow, Cause, Row
 from arkbatch.engine.resume_check import ResumeOptions, count_ended_rows
-from arkbatch.estimate.text import forecast_line
+from arkbatch.estimate.estimate_text import forecast_line
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.reports.text.summary import target_line
 from arkbatch.rows.first_look import check_first_rows

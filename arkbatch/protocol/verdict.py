@@ -39,8 +39,8 @@ from arkbatch.protocol.error_codes import STATUS_OF_TYPE, Rule, rule_for
 from arkbatch.protocol.error_words import Meaning
 from arkbatch.protocol.finish_reasons import LENGTH, AnswerEnding, ending_of
 from arkbatch.protocol.lenient_json import read_leniently, usage_in_unreadable
+from arkbatch.protocol.retry_after import asked_wait, http_date, reset_time
 from arkbatch.protocol.setting_names import ANY_SERVER, SettingNames
-from arkbatch.protocol.waits import asked_wait, http_date, reset_time
 
 LONGEST_WAIT = 3600.0  # seconds; a longer one is believed only of a quota that names the time of its return
 UNBELIEVED_WAIT = 300.0  # what is waited instead: Azure names a day in the squeeze of a minute
