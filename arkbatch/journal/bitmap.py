@@ -1,8 +1,11 @@
-"""A growing set of row numbers at one bit each: ten million rows take 1.2 MiB, a set of ints 600."""
+"""A growing set of row numbers at one bit each.
+
+Ten million rows take 1.2 MiB; a set of ints would take 600.
+"""
 
 
 class Bitmap:
-    """Row numbers that are in; counts its members as they come and go."""
+    """A set of row numbers that knows how many it contains."""
 
     __slots__ = ("_bits", "count")
 
@@ -32,7 +35,7 @@ class Bitmap:
             self.count += 1
 
     def count_until(self, last: int) -> int:
-        """How many are in of the numbers up to this one."""
+        """Return how many numbers up to this one are in the set."""
         whole, rest = divmod(last + 1, 8)
         part = self._bits[whole] & (1 << rest) - 1 if whole < len(self._bits) else 0
         return int.from_bytes(self._bits[:whole], "little").bit_count() + part.bit_count()

@@ -1,4 +1,4 @@
-"""What a journal needs of whoever adds up costs, so that it does not know prices."""
+"""The protocol by which a journal adds up costs, so that it does not know prices."""
 
 from typing import Any, Protocol
 
@@ -8,9 +8,9 @@ from arkbatch.journal.record_format import Entry
 
 
 class CostAccount(Protocol):
-    """Adds up what the records of a run cost. `pricing.run_cost.Bill` is one.
+    """Adds up what the records of a run cost; `pricing.run_cost.Bill` is one.
 
-    All methods are called in the order of the records. `prices` names the price book that the costs go by.
+    All methods are called in the order of the records. `prices` names the price book that is used.
     """
 
     def decode(self, line: bytes) -> Entry:

@@ -1,10 +1,9 @@
-"""The journal: appends outcomes, makes them durable, and finds its way back after any end of the process.
+"""The journal: appends outcomes, makes them durable, and recovers after any end of the process.
 
 `results.jsonl` and `failures.jsonl` are the only truth. A record exists when its newline does. `record` hands
 the line to the operating system before it counts the row, so that a killed process loses none that was counted;
 `sync` makes that hold for a power cut. `ledger.bin` is a cache, replaced only after the bytes it stands for are
-on disk. All methods but the returned snapshots are synchronous and belong to one thread: with no `await` between
-receiving a reply and recording it, no queue and no lock is needed.
+on disk. All methods but the returned snapshots are synchronous and belong to one thread, so no lock is needed.
 """
 
 import os
@@ -42,11 +41,11 @@ L = TypeVar("L")
 
 
 class Journal:
-    """Open for writing. Hold the directory's lock around it.
+    """A journal that is open for writing; the caller holds the directory's lock.
 
-    url_of: the path of an endpoint, by name, for the request that a failure keeps
-    bill: adds up what the records cost; None where nobody asks
-    prices: the name of the price book that the bill goes by
+    url_of: returns the path of an endpoint by name, for the request that a failure keeps
+    bill: adds up what the records cost; None when costs are not wanted
+    prices: the name of the price book that the bill uses
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class Journal:
             self._compact()
 
     def record(self, *outcomes: Outcome) -> None:
-        """Append a line for each, then count their rows. StorageFull: the session has to end.
+        """Append a line for each outcome, then count their rows; StorageFull ends the session.
 
         All lines are made before the first is written. An outcome that no line can hold raises here, whatever the
         error, and nothing was written then. The rows of a file are counted before the next file is written: a ledger
@@ -101,12 +100,12 @@ class Journal:
                 self.bill.record(outcome, now)
 
     def sync(self) -> None:
-        """Wait until all that was recorded is on disk. May run in a thread while `record` goes on."""
+        """Wait until everything recorded is on disk; may run in a thread beside `record`."""
         self._results.sync()
         self._failures.sync()
 
     def snapshot(self, resume_at: Position) -> Callable[[], None]:
-        """Take the state as it is now; the returned call writes it, and may run in a thread.
+        """Take the present state; the returned function writes it, and may run in a thread.
 
         resume_at: every row before it is recorded
         """
@@ -125,7 +124,7 @@ class Journal:
         return write
 
     def close(self, resume_at: Position | None = None) -> None:
-        """Make everything durable, and take the lines that no longer count out of the failures."""
+        """Make everything durable, and remove replaced lines from the failures."""
         try:
             if self.ledger.replaced:
                 self._compact()
@@ -134,12 +133,15 @@ class Journal:
             self.abandon()
 
     def abandon(self) -> None:
-        """Close the files and nothing more, after a disk that is full."""
+        """Close the files without writing, after the disk was full."""
         self._results.close()
         self._failures.close()
 
     def _compact(self) -> None:
-        """Rewrite the failures without replaced lines. The cache goes first: its offsets mean the old file."""
+        """Rewrite the failures without replaced lines.
+
+        The cache is deleted first, since its offsets refer to the old file.
+        """
         path = self._directory / FAILURES
         while self.ledger.replaced:
             fresh = path.with_name(path.name + ".new")
@@ -154,7 +156,7 @@ class Journal:
 
 
 class _AppendOnly:
-    """One file of whole lines. A torn last line, left by a crash, is cut off when it is opened."""
+    """A file of whole lines; a torn last line, left by a crash, is cut off on opening."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -164,7 +166,7 @@ class _AppendOnly:
             os.ftruncate(self._descriptor, self.end)
 
     def append(self, line: bytes) -> None:
-        """One line or more; all of them or, after an error, none."""
+        """Append one line or more; after an error none of them is in the file."""
         written = 0
         try:
             written = os.write(self._descriptor, line)
@@ -189,9 +191,10 @@ class _AppendOnly:
 def read_ledger(
     directory: RunDirectory, bill: CostAccount | None = None, prices: str | None = None
 ) -> tuple[Ledger, Position]:
-    """What the two files add up to, and a place in the input before which every row is recorded.
+    """Return the sum of both files, and a place before which every row is recorded.
 
-    Reads only, so that it serves while another process writes. Without a usable `ledger.bin` it reads every line.
+    It only reads, so that it also works while another process writes. Without a usable `ledger.bin` it reads every
+    line.
     bill: filled with what the lines cost; prices: a saved bill of another price book is not used
     """
     ledger, marks = _cached(directory) or (Ledger(), Marks())
@@ -206,20 +209,20 @@ def read_ledger(
 
 
 def _billed(path: Path, start: int, bill: CostAccount, ledger: Ledger) -> Iterator[Entry]:
-    """Entries that are in the bill by the time that they are folded: the ledger still stands before each."""
+    """Yield entries after the bill has counted them, and before the ledger does."""
     for entry in read_entries(path, start, bill.decode):
         bill.fold(entry, ledger)
         yield entry
 
 
 def read_entries(path: Path, start: int, decode: Callable[[bytes], E]) -> Iterator[E]:
-    """The whole lines from a byte offset on; a last line without a newline is not there yet."""
+    """Yield the whole lines from a byte offset on; a line without newline does not exist yet."""
     for offset, line in read_lines(path, start):
         yield decoded(path, offset, line, decode)
 
 
 def decoded(path: Path, offset: int, line: bytes, decode: Callable[[bytes], L]) -> L:
-    """What a line says. RunDamaged: it is none of ours."""
+    """Decode a line; RunDamaged when arkbatch did not write it."""
     try:
         return decode(line)
     except msgspec.DecodeError as error:
@@ -230,7 +233,7 @@ def decoded(path: Path, offset: int, line: bytes, decode: Callable[[bytes], L]) 
 
 
 def read_lines(path: Path, start: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes]]:
-    """Byte offset and bytes of each whole line that begins before `end`."""
+    """Yield byte offset and bytes of each whole line that begins before `end`."""
     if not path.exists():
         return
     with path.open("rb", buffering=_BUFFER) as file:
@@ -244,7 +247,7 @@ def read_lines(path: Path, start: int = 0, end: int | None = None) -> Iterator[t
 
 
 def read_lines_back(path: Path, end: int) -> Iterator[tuple[int, bytes]]:
-    """Byte offset and bytes of each line before `end`, where one ends, the last line first."""
+    """Yield byte offset and bytes of each line before `end`, the last line first."""
     with path.open("rb") as file:
         place, offset = end, end + 1
         rest: list[bytes] = []  # of a line whose beginning was not read yet, its end first
@@ -265,7 +268,7 @@ def read_lines_back(path: Path, end: int) -> Iterator[tuple[int, bytes]]:
 
 
 def end_of_lines(path: Path) -> int:
-    """The offset behind the last newline."""
+    """Return the offset after the last newline."""
     with path.open("rb") as file:
         end = file.seek(0, os.SEEK_END)
         while end:
@@ -279,7 +282,7 @@ def end_of_lines(path: Path) -> int:
 
 
 def _cached(directory: RunDirectory) -> tuple[Ledger, Marks] | None:
-    """The ledger of `ledger.bin`, unless it is torn or stands for bytes that the files do not have."""
+    """Return the ledger of `ledger.bin`, unless it is damaged or newer than the files."""
     try:
         data = (directory / LEDGER).read_bytes()
     except FileNotFoundError:
@@ -306,10 +309,11 @@ def _line_ends_at(path: Path, offset: int) -> bool:
 
 
 def _write_live_lines(path: Path, fresh: Path, ledger: Ledger) -> int:
-    """Copy the failures that still count; how many lines were kept.
+    """Copy the failures that still count, and return how many lines were kept.
 
-    Of a row that stands twice the first line goes. Two bitmaps tell so without remembering a line per row; a row
-    that stands three times, after two sessions were killed, takes a second round by the caller.
+    If a row has two lines, the first one is dropped. Two bitmaps show that without remembering a line per row. A row
+    with
+    three lines, after two sessions were killed, needs a second call by the caller.
     """
     seen, twice = Bitmap(), Bitmap()
     for entry in read_entries(path, 0, decode_entry):

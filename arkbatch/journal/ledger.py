@@ -1,10 +1,10 @@
-"""What the journal's lines add up to: which rows are done, which failed, and the totals of both.
+"""The sum of the journal's lines: which rows are done, which failed, and the totals.
 
-It folds entries, one at a time, in any mixture of fresh outcomes and lines read back; the state is the same
-either way. A row has one record that counts. When a failed row is tried again, the new line replaces the old
-one and says in `before` what was spent earlier, so that the fold comes out the same while the replaced line is
-still in the file and after it was removed. Tokens once billed stay billed: replacing a record moves its row,
-never its usage. A line that only keeps what an interrupted row has billed so far counts its tokens, and no row.
+It folds entries one at a time, fresh outcomes and lines that were read back alike; the state is the same either way. A
+row has one record that counts. When a failed row is tried again, the new line replaces the old one and repeats in
+`before` what was spent earlier, so that the sum is the same while the replaced line is still in the file and after it
+was removed. Billed tokens stay billed: replacing a record moves its row, never its usage. A line that only keeps what
+an interrupted row has billed so far counts its tokens, and no row.
 
 The bytes form is a cache of the files up to the offsets in it. It knows nothing of files, time or prices.
 """
@@ -27,7 +27,7 @@ _SEAL = zlib.crc32  # a torn or foreign file is discarded, not trusted
 
 
 class Marks(Struct, frozen=True, gc=False):
-    """The ends of the two files that a ledger stands for, and a place before which every row is recorded."""
+    """The ends of the two files that a ledger covers, and a place before which every row is recorded."""
 
     results_end: int = 0
     failures_end: int = 0
@@ -48,7 +48,7 @@ class Tally(Struct):
 
 
 class FailureTally(Struct):
-    """How many rows stand failed with this kind and code, with one message as a sample."""
+    """How many rows failed with this kind and code, with one message as a sample."""
 
     kind: str
     code: str
@@ -71,13 +71,13 @@ class _Saved(Struct):
 
 
 class Ledger:
-    """Folds entries.
+    """Adds up entries.
 
     done, failed: the rows whose record that counts is a success, a failure
-    interrupted: rows with a failure line that are left all the same, no more than one session has calls in flight
+    interrupted: rows with a failure line that are still to be sent, at most as many as a session has calls in flight
     replaced: failure lines in the file that no longer count
-    bill: what the same lines cost, as it was saved; the ledger keeps it and does not look into it
-    finish_reasons: how many answers ended with each; a server that makes up words must not fill the memory
+    bill: what the same lines cost, as saved bytes that the ledger does not read
+    finish_reasons: how many answers ended with each; their number is limited, since a server may invent words
     """
 
     def __init__(self) -> None:
@@ -91,22 +91,22 @@ class Ledger:
         self._failures: dict[tuple[str, str], FailureTally] = {}
 
     def __contains__(self, row: int) -> bool:
-        """Whether the row has come to its end."""
+        """Whether the row has a final record."""
         return row in self.done or (self.failed.count > 0 and row in self.failed)
 
     def ended(self, last: int | None = None) -> int:
-        """How many rows have come to their end, of all or of those up to this one."""
+        """Return how many rows have a final record, of all or of those up to this one."""
         if last is None:
             return self.done.count + self.failed.count
         return self.done.count_until(last) + self.failed.count_until(last)
 
     def keeps_failure_of(self, row: int) -> bool:
-        """Whether a line of the failures counts."""
+        """Whether a failure line of the row counts."""
         return row in self.failed or row in self.interrupted
 
     @property
     def failure_lines(self) -> int:
-        """How many such lines there are."""
+        """The number of failure lines that count."""
         return self.failed.count + len(self.interrupted)
 
     @property
@@ -118,7 +118,7 @@ class Ledger:
         return sorted(self._failures.values(), key=lambda tally: (-tally.rows, tally.kind, tally.code))
 
     def fold(self, entry: Entry) -> None:
-        """Count one line. Lines of a row come in the order in which they were written, failures before successes."""
+        """Count one line; a row's lines come in the order written, failures before successes."""
         if entry.row in self.done:
             # Only a failure can follow here: the line that a success replaced, read when its file is read again.
             self.replaced += entry.error is not None
@@ -178,7 +178,7 @@ class Ledger:
 
     @staticmethod
     def _take_back(tally: Tally, entry: Entry) -> None:
-        """Subtract what the entry carries from earlier records, which is counted by `_replace`."""
+        """Subtract what the entry repeats from earlier records; `_replace` counts it."""
         for earlier in entry.before:
             tally.attempts -= earlier.attempts
             _subtract(tally.usage, earlier.usage)
@@ -225,7 +225,7 @@ class Ledger:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "tuple[Ledger, Marks] | None":
-        """The ledger and what it stands for; None when the bytes are torn or of another format."""
+        """Return the ledger and its marks; None when the bytes are damaged or of another format."""
         if len(data) < 4 or int.from_bytes(data[:4], "big") != _SEAL(data[4:]):
             return None
         try:
@@ -244,7 +244,7 @@ class Ledger:
 
 
 def fold_lines(ledger: Ledger, failures: Iterable[Entry], results: Iterable[Entry]) -> None:
-    """Fold two files as read back: failures first, so that a success finds the failure that it replaced."""
+    """Fold two files: failures first, so that a success finds the failure that it replaced."""
     for entry in _both(failures, results):
         ledger.fold(entry)
 

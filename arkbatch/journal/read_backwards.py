@@ -1,7 +1,7 @@
-"""Reads the failures of a run from the end: a row that failed again stands there twice, and only its last line counts.
+"""Reads the failures of a run from the end, the last line of each row.
 
-A row that was met is passed over, which takes one bit a row. The file may grow meanwhile: what is written behind the
-place where reading began is not met.
+A row that failed again has two lines, and only the last one counts. Rows already seen take one bit each. The file may
+grow meanwhile; lines behind the starting point are not read.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from arkbatch.journal.record_format import Retryable, decode_retryable
 
 
 def last_failures(path: Path, end: int) -> Iterator[tuple[int, Retryable]]:
-    """Of each row the last line before `end`, and the byte where that begins; the last line first."""
+    """Yield the last line of each row before `end`, with its byte offset, the last line first."""
     met = Bitmap()
     for offset, line in _lines_back(path, end):
         failure = _decoded(path, offset, line)

@@ -1,4 +1,4 @@
-"""`usage.json`: the ledger's totals in the form that people and scripts read."""
+"""Writes `usage.json`: the ledger's totals in the form that people and scripts read."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ FORMAT = 1
 
 
 def usage_report(ledger: Ledger, marks: Marks, costs: CostAccount | None = None) -> bytes:
-    """Totals over all, and by endpoint, model and service tier; `stands_for` names the bytes that were added up.
+    """Return totals over all, and by endpoint, model and service tier.
 
-    With costs also the fields that `costs` adds.
+    stands_for: the bytes of the files that were added up; costs: adds fields of its own
     """
     report = {
         "format": FORMAT,

@@ -1,7 +1,7 @@
-"""Amounts of money: a cost or the reason why there is none, and totals that admit what they leave out.
+"""Amounts of money: a cost, or the reason why there is none, and totals of both.
 
-Arithmetic is exact: a context that would have to round raises, whatever precision the program around us has set.
-Currencies are kept apart and never converted. What a token costs is not known here (`pricebook`, `tariff`).
+Arithmetic is exact: a context that would have to round raises, whatever precision the program has set. Currencies are
+kept apart and never converted. `pricing.tariff` knows what a token costs.
 """
 
 from decimal import ROUND_HALF_UP, Context, Decimal, Inexact, InvalidOperation
@@ -14,15 +14,15 @@ from arkbatch.core.types import REPORTED_TICKS, Usage
 from arkbatch.pricing.price_book import PriceRow
 
 EXACT = Context(prec=200, traps=[Inexact, InvalidOperation])
-ROUNDED = Context(prec=200, rounding=ROUND_HALF_UP, traps=[InvalidOperation])  # only for showing
+ROUNDED = Context(prec=200, rounding=ROUND_HALF_UP, traps=[InvalidOperation])  # for display only
 ZERO = Decimal(0)
 _REPORTED = PriceRow("reported by the provider", "USD", ())
 
 
 class Cost(Struct, frozen=True, gc=False):
-    """What one request cost, and the row of the price book that says so.
+    """What one request cost, and the row of the price book that was used.
 
-    at_most: this much or less; is_reported: no price is known, and the provider's reply says what it cost
+    at_most: an upper bound; is_reported: no price is known, and the provider's reply states the cost
     """
 
     amount: Decimal
@@ -33,13 +33,13 @@ class Cost(Struct, frozen=True, gc=False):
 
 
 class Unknown(Struct, frozen=True, gc=False):
-    """No cost can be given, and why."""
+    """The reason why no cost can be given."""
 
     reason: str
 
 
 class Money(Struct):
-    """A total. Adding is exact, so that any order gives the same digits.
+    """A total of costs; adding is exact, so that any order gives the same digits.
 
     amounts: by currency
     unpriced: how many rows had no price
@@ -68,7 +68,7 @@ class Money(Struct):
         self.reported += other.reported
 
     def plain(self) -> dict[str, Any]:
-        """JSON values with amounts as decimal strings, every digit; `from_plain` reverses it."""
+        """Return JSON values with amounts as exact decimal strings; `from_plain` reverses it."""
         amounts = {currency: f"{amount:f}" for currency, amount in sorted(self.amounts.items())}
         return {"amounts": amounts, "unpriced": self.unpriced, "at_most": self.at_most} | (
             {"reported": self.reported} if self.reported else {}
@@ -79,7 +79,7 @@ class Money(Struct):
         return msgspec.convert(plain, cls)
 
     def __str__(self) -> str:
-        """For people: `12.40 CNY + 310 rows without a price`."""
+        """Return the total for people: `12.40 CNY + 310 rows without a price`."""
         parts = [f"{shown(amount)} {currency}" for currency, amount in sorted(self.amounts.items())]
         if self.unpriced:
             parts.append(f"{self.unpriced:,} {'row' if self.unpriced == 1 else 'rows'} without a price")
@@ -88,12 +88,12 @@ class Money(Struct):
 
 
 def reported_cost(usage: Usage) -> Cost | None:
-    """Return what the provider's reply says the request cost, None when it does not say."""
+    """Return the cost that the provider's reply states, None when it states none."""
     ticks = usage.get(REPORTED_TICKS)
     return None if ticks is None else Cost(Decimal(ticks).scaleb(-10), "USD", _REPORTED, is_reported=True)
 
 
 def shown(amount: Decimal) -> str:
-    """Two decimals, or as many as it takes that a small amount does not look free."""
+    """Return an amount with two decimals, or with more when it would look free."""
     digits = max(2, 1 - amount.adjusted()) if amount else 2
     return f"{amount.quantize(Decimal(1).scaleb(-digits), context=ROUNDED):f}"

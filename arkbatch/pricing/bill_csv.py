@@ -1,9 +1,9 @@
-"""Reads the split bill (分账账单) that Volcengine's console exports and its billing API returns, as CSV.
+"""Reads the split bill (分账账单) of Volcengine's console or billing API, as CSV.
 
 Columns are found by name and may stand in any order among others. The API's names are those of `ListSplitBillDetail`;
-the Chinese ones are what its documentation calls the same fields, and no export was seen while this was written, so a
-file whose headings differ is refused with the names that are missing. A day is taken as the bill says it, which is
-Beijing's. What the lines mean beside our records is known to `reconcile`.
+the Chinese ones are what its documentation calls the same fields. No export of the console was seen while this was
+written, so a file whose headings differ is refused with the names that are missing. A day is the bill's own, which is
+Beijing's. `pricing.reconcile` compares the lines with the records.
 """
 
 import csv
@@ -37,13 +37,13 @@ _MONTH = re.compile(r"\d{4}[-/.年]?\d{1,2}月?")
 _TOKENS = re.compile(r"(百万|万|千|k|m)?tokens?")
 _TIMES = {None: 1, "千": 1000, "k": 1000, "万": 10_000, "百万": 1_000_000, "m": 1_000_000}
 _NONE = {"", "-", "--"}
-_DIGITS = 30  # before or behind the point; sums are exact and would not hold a number beyond all bounds
+_DIGITS = 30  # digits before or after the point; sums are exact, so a number must be bounded
 _CURRENCIES = {"人民币": "CNY", "RMB": "CNY", "美元": "USD"}
-_SHELL = "\t '\"=\ufeff"  # what programs put around an id so that a sheet leaves its digits alone
+_SHELL = "\t '\"=\ufeff"  # what programs put around an id so that a spreadsheet keeps its digits
 
 
 def read_bill(path: Path) -> Iterator[BillLine]:
-    """The lines that name an item. UsageError: this is no such file, or a line cannot be understood."""
+    """Return the lines that name an item; UsageError for another or an unreadable file."""
     try:
         with path.open(encoding=_encoding(path), newline="") as file:
             yield from _lines(file, path)
@@ -75,14 +75,14 @@ def _lines(file: TextIO, path: Path) -> Iterator[BillLine]:
     places = _places(islice(reader, _HEADINGS_WITHIN), path)
     for cells in reader:
         if len(cells) <= max(places.values()):
-            continue  # a closing remark
+            continue  # a remark at the end of the file
         said = {name: cells[place].strip(_SHELL) for name, place in places.items()}
         if said["item"] not in _NONE:
             yield _line(said, f"The bill {path}, line {reader.line_num}")
 
 
 def _places(lines: Iterable[list[str]], path: Path) -> dict[str, int]:
-    """In which column each needed thing stands."""
+    """Return in which column each needed field stands."""
     best: dict[str, int] = {}
     headings: list[str] = []
     for cells in lines:
@@ -103,7 +103,7 @@ def _places(lines: Iterable[list[str]], path: Path) -> dict[str, int]:
 
 
 def _either(names: Sequence[str]) -> str:
-    """The API's name and the console's."""
+    """Return the API's name of a field and the console's."""
     return f"{names[0]} or {next(name for name in names if not name.isascii())}"
 
 
@@ -117,7 +117,7 @@ def _found(cells: Sequence[str]) -> dict[str, int]:
 
 
 def _plain(heading: str) -> str:
-    """One spelling: `用量 (千tokens)` is 用量, `Split Item ID` is SplitItemID."""
+    """Return one spelling: `用量 (千tokens)` is 用量, `Split Item ID` is SplitItemID."""
     return re.sub(r"[\s_]", "", _IN_BRACKETS.sub("", heading.strip(_SHELL))).lower()
 
 
@@ -137,7 +137,7 @@ def _line(said: dict[str, str], where: str) -> BillLine:
 
 
 def _number(text: str, where: str) -> Decimal:
-    """A number with or without separators of thousands."""
+    """Parse a number with or without thousands separators."""
     if text in _NONE:
         return ZERO
     try:
@@ -150,7 +150,7 @@ def _number(text: str, where: str) -> Decimal:
 
 
 def _day(text: str, where: str) -> str:
-    """As 2026-09-21; "" for a line of a whole month."""
+    """Return a day as 2026-09-21; "" for a line of a whole month."""
     if found := _DAY.match(text):
         year, month, day = found.group(1, 2, 3) if found[1] else found.group(4, 5, 6)
         return f"{year}-{int(month):02}-{int(day):02}"

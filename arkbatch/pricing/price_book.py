@@ -1,10 +1,11 @@
-"""What models cost: the rows of the price book, and which of them a model's name means.
+"""The price book: its rows, and which of them a model's name means.
 
-A row is one family's list prices from one day on, as the price page has them: tiers by length of input and
-output, and in each tier the prices of a lane or service tier. Money is `Decimal`, per million tokens, in the
-currency it is billed in; nothing here converts currencies. Books lie over each other: what a user says goes over
-what the package ships, and a run's snapshot over both. This module does no arithmetic (`pricing`) and reads no
-file (`pricing.price_files`); it exports itself as plain data so that a run can keep the rows it was priced by.
+A row is one family's list prices from one day on, as the price page shows them: tiers by length of input and output,
+and
+in each tier the prices of a lane or service tier. Money is `Decimal`, per million tokens, in the currency it is billed
+in; nothing here converts currencies. Books are layered: what a user says takes precedence over what the package ships,
+and a run's snapshot over both. This module does no arithmetic (`pricing.tariff`) and reads no file
+(`pricing.price_files`); it exports itself as plain data so that a run can keep the rows that it used.
 """
 
 import re
@@ -24,13 +25,13 @@ HOSTS = {
     "bytepluses.com": "byteplus",
     "byteplusapi.com": "byteplus",
 }
-# The version, as in doubao-seed-1-6-250615, gpt-4o-2024-08-06 and claude-sonnet-4-20250514.
+# The date of a version, as in doubao-seed-1-6-250615, gpt-4o-2024-08-06 and claude-sonnet-4-20250514.
 _DATED = re.compile(r"-(?:\d{6}|\d{8}|20\d\d-\d\d-\d\d)$")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 class Rates(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Price per million tokens of each meter. None: no price is known, which is not the same as 0."""
+    """Price per million tokens of each meter; None means unknown, which is not 0."""
 
     input: Decimal
     output: Decimal
@@ -43,7 +44,7 @@ class Rates(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
 
 
 class Tier(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The prices of requests up to and with these lengths, in k tokens; None is without end.
+    """The prices of requests with at most these lengths, in k tokens; None is unlimited.
 
     price: by lane or service tier: `online`, `batch`, `fast`, `low`, or `off_peak` (of `online`)
     """
@@ -66,9 +67,9 @@ class PriceRow(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     tiers: the first that holds a request prices all of its tokens. None at all: the price is known to have
         changed, and the new one is not known
     match: further model ids of the family, without the date at their end
-    provider: whose list it is; "" is a user's own row, good for any
+    provider: whose list it is; "" is a user's own row, valid for any
     k: how many tokens the tiers' "k" is
-    effective_from: the first day (Beijing), None for as far back as one asks
+    effective_from: the first day (Beijing), None for every earlier day
     """
 
     family: str
@@ -96,9 +97,10 @@ class PriceBook(Struct, frozen=True):
     names: dict[str, str] = field(default_factory=dict)
 
     def find(self, model: str) -> tuple[PriceRow, ...]:
-        """The rows of the family that this model belongs to, oldest first; empty when it is not in the book.
+        """Return the rows of a model's family, oldest first; empty for an unknown model.
 
-        A whole id, with its date, goes before the id without. Never a prefix: `doubao-seed-1-6` and
+        A complete id, with its date, takes precedence over the id without. A prefix never matches: `doubao-seed-1-6`
+        and
         `doubao-seed-1-6-flash` are different models at different prices.
         """
         whole = normal(self.names.get(model, model))
@@ -113,11 +115,11 @@ class PriceBook(Struct, frozen=True):
         return tuple(sorted(same, key=lambda one: one.effective_from or date.min))
 
     def of(self, provider: str) -> "PriceBook":
-        """The rows that hold at this provider. The same id is another price at another provider."""
+        """Return the rows that hold at this provider, since prices of one id differ by provider."""
         return PriceBook(tuple(row for row in self.rows if row.provider in {"", provider}), self.names)
 
     def over(self, base: "PriceBook") -> "PriceBook":
-        """This book laid over another: where both know a model, this one is right.
+        """Return this book laid over another; where both know a model, this one counts.
 
         A row that names a family of the base replaces it whole and, when it lists no ids, takes over the base's.
         """
@@ -126,18 +128,18 @@ class PriceBook(Struct, frozen=True):
         return PriceBook(rows + tuple(row for row in beneath if row is not None), {**base.names, **self.names})
 
     def plain(self) -> dict[str, Any]:
-        """The book as JSON values, decimals as strings so that no digit is lost; `from_plain` reverses it."""
+        """Return JSON values, decimals as strings to keep every digit; `from_plain` reverses it."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         return plain
 
     @classmethod
     def from_plain(cls, plain: Any) -> Self:
-        """Raises msgspec.ValidationError when it is not what `plain` gave."""
+        """Return the book of such values; msgspec.ValidationError for others."""
         return msgspec.convert(plain, cls)
 
 
 def normal(model: str) -> str:
-    """One spelling for `doubao-seed-1.6`, `Doubao-Seed-1-6` and `doubao_seed-1.6`."""
+    """Return one spelling for `doubao-seed-1.6`, `Doubao-Seed-1-6` and `doubao_seed-1.6`."""
     return model.strip().lower().replace(".", "-").replace("_", "-")
 
 
@@ -146,7 +148,7 @@ def undated(name: str) -> str:
 
 
 def provider_of(base_url: str, *, at_ark: bool = False) -> str:
-    """Return whose price list holds at this address; "" when it is not one that we know.
+    """Return whose price list holds at this address; "" when that is not known.
 
     at_ark: the address was named as Ark's, so that a gateway before Ark has Ark's prices
     """
@@ -159,7 +161,7 @@ def _provider_by_host(base_url: str) -> str:
 
 
 def faults(row: PriceRow) -> Iterator[str]:
-    """What is wrong with a row beyond its shape, in words for the person who wrote it."""
+    """Return what is wrong with a row beyond its types, for the person who wrote it."""
     if not _CURRENCY.fullmatch(row.currency):
         yield f"currency {row.currency!r} is not a code such as CNY"
     if row.k < 1:
@@ -197,9 +199,10 @@ def _with_ids_of(row: PriceRow, base: PriceBook) -> PriceRow:
 
 
 def _without_ids_of(top: tuple[PriceRow, ...], row: PriceRow) -> PriceRow | None:
-    """The base's row as far as the book on top leaves it.
+    """Return the base's row without the ids that the book on top replaces.
 
-    Rows on top are found first, so only ids with a date need to go: a date would beat the top's id without.
+    Rows on top are found first, so only ids with a date have to be removed: they would be found before the top's id
+    without a date.
     """
     covering = [one for one in top if one.provider in {"", row.provider}]
     if any(normal(one.family) == normal(row.family) for one in covering):

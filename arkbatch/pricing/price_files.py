@@ -1,8 +1,8 @@
-"""Where a price book comes from: the package's own files, a user's `--prices FILE`, the `[prices]` of a job.
+"""Loads price books: the packaged files, a user's `--prices FILE`, and a job's `[prices]`.
 
-All have one shape: `[[model]]` entries, `[map]` from a user's name to a family, and at the top what all entries have
-in common. A user's entry is whole or refused: a price of input without one of output, or a price without a
-currency, would turn silently into a wrong bill.
+All have one form: `[[model]]` entries, `[map]` from a user's name to a family, and at the top what all entries have in
+common. A user's entry is complete or refused: a price of input without one of output, or a price without a currency,
+would silently lead to a wrong bill.
 """
 
 import tomllib
@@ -25,7 +25,7 @@ SHARED = ("provider", "currency", "k", "effective_from", "checked_on", "source",
 
 
 def packaged() -> PriceBook:
-    """The list prices that arkbatch ships, of all providers."""
+    """Return the list prices of all providers that arkbatch ships."""
     book = PriceBook()
     for name in PACKAGED:
         text = files("arkbatch").joinpath("data", name).read_text(encoding="utf-8")
@@ -35,7 +35,7 @@ def packaged() -> PriceBook:
 
 
 def price_book(file: Path | None = None, table: Mapping[str, Any] | None = None) -> PriceBook:
-    """The packaged prices of all providers, under the job's `[prices]`, under `--prices FILE`."""
+    """Return the packaged book, under the job's `[prices]`, under `--prices FILE`."""
     book = packaged()
     for own, where in _own_books(file, table):
         book = checked(own.over(book), where)
@@ -87,7 +87,7 @@ def read(file: Path) -> PriceBook:
 
 
 def from_table(table: Mapping[str, Any], where: str) -> PriceBook:
-    """A parsed table as a book. JobError names the entry and the key that is wrong."""
+    """Return a parsed table as a book; JobError names the entry and the key that is wrong."""
     if strange := sorted(table.keys() - {"map", "model", *SHARED}):
         known = ["map", "model", *SHARED]
         near = get_close_matches(strange[0], known, 1)
@@ -103,7 +103,7 @@ def from_table(table: Mapping[str, Any], where: str) -> PriceBook:
 
 
 def checked(book: PriceBook, where: str) -> PriceBook:
-    """The book, when every name in its `[map]` leads to a family that has prices."""
+    """Return the book, if every name in its `[map]` leads to a family with prices."""
     for name, family in book.names.items():
         if not book.find(family):
             raise JobError(f'{where}: "{name}" is mapped to "{family}", which is not in the price book')
@@ -129,7 +129,7 @@ def _row(entry: Any, shared: dict[str, Any], where: str) -> PriceRow:
 
 
 def _refuse_twice(rows: list[PriceRow], where: str) -> None:
-    """One id may stand for one family only, and a family may have one price a day."""
+    """Refuse an id that stands for two families, and a family with two prices for one day."""
     seen: dict[tuple[str, str], str] = {}
     days: set[tuple[Any, ...]] = set()
     for row in rows:

@@ -1,11 +1,11 @@
-"""Usage in, money out: exact to the last digit, or unknown with the reason; never 0 for want of a price.
+"""Prices usage: the exact cost, or the reason why it is unknown; never 0 for a missing price.
 
-A `Pricer` finds the tariff that a reply's model, lane and service tier name and remembers it, because ten million
-rows are priced by a handful of tariffs. It also remembers which rows of the book it used, so that a run can
-keep them. The rules of charging are in `tariff`, what a name means in `pricebook`.
+A `Pricer` finds the tariff for a reply's model, lane and service tier and remembers it, because ten million rows are
+priced by a few tariffs. It also remembers which rows of the book it used, so that a run can keep them. The rules of
+charging are in `pricing.tariff`; `pricing.price_book` knows what a name means.
 
 A TPM pack (service tier `scale`) is paid by the hour: its requests have no price by token, so their cost is
-unknown. Who wants them counted as 0 says so with `price.scale` in a row of their own.
+unknown. A row with `price.scale = 0` counts them as 0.
 """
 
 from datetime import datetime
@@ -18,7 +18,7 @@ from arkbatch.pricing.tariff import Tariff, Version, cost_of
 
 ORDINARY = {"", "auto", "default", "standard"}
 ALSO_CALLED = {"flex": "low", "low-priority": "low", "low_priority": "low"}
-TARIFFS = 512  # remembered; a server that makes up a model name for each reply must not fill the memory
+TARIFFS = 512  # limited, since a server that invents a model name for each reply must not fill the memory
 
 
 class Pricer:
@@ -29,18 +29,18 @@ class Pricer:
         self._names: set[str] = set()
 
     def cost(self, usage: Usage, *, model: str, lane: str, service_tier: str, at: datetime) -> Cost | Unknown:
-        """What one request cost, from what the reply says: the model that answered and the tier it was served at."""
+        """Return what one request cost, by the model and the tier that its reply names."""
         return cost_of(self.tariff(model, lane, service_tier), usage, at)
 
     def ceiling(
         self, *, model: str, lane: str, service_tier: str, at: datetime, given: int, answered: int
     ) -> Cost | Unknown:
-        """The most that `given` tokens of input, answered with up to `answered`, can cost."""
+        """Return the most that `given` input tokens, answered with up to `answered`, can cost."""
         tariff = self.tariff(model, lane, service_tier)
         return tariff if isinstance(tariff, Unknown) else tariff.ceiling(given, answered, at)
 
     def used(self) -> PriceBook:
-        """The rows and names looked up so far: what a run keeps, so that a later price leaves its past alone."""
+        """Return the rows and names used so far, which a run keeps against later price changes."""
         rows = tuple(row for row in self.book.rows if row.family in self._families)
         return PriceBook(rows, {name: self.book.names[name] for name in sorted(self._names)})
 
@@ -58,7 +58,7 @@ class Pricer:
 
 
 def column_of(lane: str, service_tier: str) -> str:
-    """Where in a row the price stands. On the batch lane low priority is no further discount."""
+    """Return the price column of a lane and service tier; low priority is no discount on batch."""
     tier = ALSO_CALLED.get(service_tier.strip().lower(), service_tier.strip().lower())
     if tier in ORDINARY or tier == lane:
         return lane

@@ -1,11 +1,11 @@
-"""Puts a split bill beside what our records add up to: which of its lines speak of which of our calls, and by how much
-the two differ.
+"""Compares a split bill with the sum of the records.
 
-A split bill tells the same spending twice: by endpoint, and by API key. So nothing is added up over both. Calls that
-named an endpoint id stand beside that endpoint. Calls that named a model stand beside a key only, and no record knows
-which key it was: the user names it, and then *all* calls stand beside it. What is on one side alone stays in the list.
+A split bill states the same spending twice: by endpoint, and by API key. So nothing is added up over both. Calls that
+named an endpoint id are compared with that endpoint. Calls that named a model can be compared with a key only, and no
+record knows which key it was: the user names it, and then *all* calls are compared with it. An item on one side alone
+stays in the list.
 
-A bill holds other programs' calls too, so a difference is shown and never judged. Reading files is for others.
+A bill contains other programs' calls too, so a difference is shown and never judged. `reports.cost` reads the files.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ from msgspec import Struct, field
 
 from arkbatch.pricing.amounts import EXACT, ZERO, Money
 
-ENDPOINT, KEY = "ep-", "apikey-"  # how the items of the bill begin that calls can be told by
+ENDPOINT, KEY = "ep-", "apikey-"  # how those items of the bill begin that calls can be matched with
 
 Amounts = dict[str, Decimal]
 """By currency."""
@@ -41,7 +41,7 @@ class BillLine(Struct, frozen=True, gc=False):
 
 
 class Ours(Struct):
-    """What our records say. `tokens`: input and output, every billed attempt; `cost`: at list prices."""
+    """The sums of the records: input and output tokens of every billed attempt, at list prices."""
 
     tokens: int = 0
     cost: Money = field(default_factory=Money)
@@ -52,7 +52,7 @@ class Ours(Struct):
 
 
 class Billed(Struct):
-    """What the bill says. `others`: uses that are no tokens, by unit."""
+    """The sums of the bill; `others`: uses that are not tokens, by unit."""
 
     tokens: Decimal = ZERO
     listed: Amounts = field(default_factory=dict)
@@ -83,7 +83,10 @@ class Side(StrEnum):
 
 
 class Pair(Struct):
-    """What one item cost on one day, on both sides. The item is an endpoint, a key, or a model that we asked for."""
+    """What one item cost on one day, on both sides.
+
+    The item is an endpoint, a key, or a model that was asked for.
+    """
 
     item: str
     day: str
@@ -98,13 +101,13 @@ class Pair(Struct):
 
     @property
     def tokens_over(self) -> Decimal:
-        """How many tokens more the bill says than we do."""
+        """How many tokens more the bill has than the records."""
         billed = self.billed.tokens if self.billed else ZERO
         return EXACT.subtract(billed, Decimal(self.ours.tokens if self.ours else 0))
 
     @property
     def cost_over(self) -> Amounts:
-        """How much more the bill's list prices come to than ours, by currency."""
+        """How much more the bill's list prices come to than the records', by currency."""
         listed = self.billed.listed if self.billed else {}
         cost = self.ours.cost.amounts if self.ours else {}
         return {
@@ -122,9 +125,9 @@ class Pair(Struct):
 
 
 class Reconciled(Struct, frozen=True):
-    """The two sides.
+    """The comparison.
 
-    pairs: by item and day, endpoints first, then keys, then models that we asked for and that no item stands for
+    pairs: by item and day, endpoints first, then keys, then requested models that no item stands for
     keys: those in the bill
     apart: items of the bill that are neither endpoint nor key, added up; None when there are none
     """
@@ -136,7 +139,7 @@ class Reconciled(Struct, frozen=True):
 
     @property
     def items(self) -> list[Pair]:
-        """The same over all days."""
+        """Return the same over all days."""
         whole: dict[str, Pair] = {}
         for pair in self.pairs:
             whole.setdefault(pair.item, Pair(pair.item, "")).merge(pair)
@@ -144,15 +147,15 @@ class Reconciled(Struct, frozen=True):
 
     @property
     def days(self) -> tuple[str, str]:
-        """The first and the last day of the bill, "" when it names none."""
+        """Return the first and the last day of the bill, "" when it names none."""
         days = sorted(pair.day for pair in self.pairs if pair.billed and pair.day)
         return (days[0], days[-1]) if days else ("", "")
 
 
 def reconcile(ours: Iterable[tuple[str, str, Ours]], bill: Iterable[BillLine], key: str = "") -> Reconciled:
-    """Put the two beside each other. `ours` is by what a request named as its model, and by day.
+    """Compare both sides; `ours` is by the model that a request named, and by day.
 
-    key: the item of the API key that all of our calls went with, "" when the user did not name it
+    key: the item of the API key that all calls used, "" when the user did not name it
     """
     pairs: dict[tuple[str, str], Pair] = {}
     apart = Billed()
@@ -173,7 +176,10 @@ def reconcile(ours: Iterable[tuple[str, str, Ours]], bill: Iterable[BillLine], k
 
 
 def _items_of(model: str, key: str, *, by_endpoint: bool) -> Iterator[str]:
-    """Where a call stands. A bill that is split by key alone has no place for its endpoint."""
+    """Return the items that a call belongs to.
+
+    A bill that is split by key alone has no item for its endpoint.
+    """
     if by_endpoint and model.startswith(ENDPOINT):
         yield model
     if key:

@@ -1,6 +1,6 @@
-"""The prices of one run: what it was priced by so far, over what the user says, over what the package ships.
+"""The prices of one run: those it has used, over the user's, over the packaged ones.
 
-Rows of the book that a run has used stay in its `run.json`, so that a later price change does not alter its past.
+The rows of the book that a run has used stay in its `run.json`, so that a later price change does not alter its past.
 """
 
 from pathlib import Path
@@ -21,24 +21,24 @@ SIMULATED_PROVIDER = "ark"
 
 
 def book_of_job(job: Job) -> PriceBook:
-    """The prices that hold for a job that has no run yet."""
+    """Return the prices for a job that has no run yet."""
     return prices_at(price_list_of(job), Path(job.prices_file) if job.prices_file else None, job.prices)
 
 
 def price_list_of(job: Job) -> str:
-    """Return whose list prices hold for a job; a gateway that was named as Ark's address has Ark's."""
+    """Return whose list prices hold for a job; a gateway named as Ark's address has Ark's."""
     return SIMULATED_PROVIDER if job.simulated else provider_of(job.base_url, at_ark=job.at_ark)
 
 
 def book_of_run(info: RunInfo, current: PriceBook | None = None) -> PriceBook:
-    """The prices of a run, over the current ones."""
+    """Return the prices of a run, laid over the current ones."""
     return kept(info).over(current_book(info) if current is None else current)
 
 
 def current_book(info: RunInfo, file: Path | None = None) -> PriceBook:
-    """Today's prices at the run's provider, under those of its job. `file`: the user's own, over both.
+    """Return today's prices at the run's provider, under those of its job.
 
-    The job's own prices may be of another provider: the run exists, and is to be read all the same.
+    file: the user's own, over both
     """
     base_url = str(info.asked.get("base_url", ""))
     provider = SIMULATED_PROVIDER if base_url == SIMULATOR else info.price_list or provider_of(base_url)
@@ -47,12 +47,12 @@ def current_book(info: RunInfo, file: Path | None = None) -> PriceBook:
 
 
 def bill_of(info: RunInfo, book: PriceBook | None = None) -> Bill:
-    """An empty bill for a run's records, by the run's own prices or by another book."""
+    """Return an empty bill for a run's records, by the run's own prices or by another book."""
     return Bill(Pricer(book_of_run(info) if book is None else book), str(info.job.get("model", "")))
 
 
 def kept(info: RunInfo) -> PriceBook:
-    """What `run.json` holds."""
+    """Return the prices as `run.json` holds them."""
     if info.prices is None:
         return PriceBook()
     try:
@@ -71,6 +71,6 @@ def keep(info: RunInfo, pricer: Pricer) -> bool:
 
 
 def name_of(book: PriceBook) -> str:
-    """A digest, by which amounts are known to be of this book; the same in whatever order its rows stand."""
+    """Return a digest of the book, which does not depend on the order of its rows."""
     rows = sorted(msgspec.json.encode(row, order="deterministic") for row in book.rows)
     return f"{crc32(b''.join([*rows, msgspec.json.encode(book.names, order='deterministic')])):08x}"

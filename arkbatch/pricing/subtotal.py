@@ -1,8 +1,8 @@
-"""What one endpoint, model and service tier cost: a charge, and the till that adds its calls up.
+"""The cost of one endpoint, model and service tier, with the sum of its calls.
 
-Within one price tier a cost is linear in the tokens, so plain calls are kept as sums of tokens by tier until somebody
-asks for the amount: that costs a microsecond a row, where exact decimals cost several, and the digits are the same.
-Which rows come here, and at which tariff, is decided in `bill`.
+Within one price tier a cost is linear in the tokens, so plain calls are kept as sums of tokens by tier until the amount
+is asked for: that takes a microsecond a row, where exact decimals take several, and the digits are the same.
+`pricing.run_cost` decides which rows are added here, and at which tariff.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,9 +18,9 @@ PLAIN = {"input", "output", "reasoning", "cached", ASSUMED, CONTRADICTORY, REPOR
 
 
 class Charge(Struct):
-    """What one endpoint, model and service tier cost, of the rows that asked for `asked_model`.
+    """The cost of one endpoint, model and service tier, of the rows that asked for `asked_model`.
 
-    thrown: the part of `cost` that bought answers which were discarded
+    thrown: the part of `cost` that bought discarded answers
     reason: why a row has no price
     """
 
@@ -53,7 +53,7 @@ class Till:
         self._plain = only and only.brackets if only and all(_timeless(one) for one in only.brackets) else ()
 
     def add_plain(self, usage: Usage) -> bool:
-        """Count a call whose price hangs on its lengths alone; False, and nothing counted, when it does not."""
+        """Count a call whose price depends on its lengths alone; False if it does not."""
         if not self._plain:
             return REPORTED_TICKS not in usage and self._no_price(self.tariff)
         if not usage.keys() <= PLAIN:
@@ -82,7 +82,7 @@ class Till:
             self.charge.reason = next((cost.reason for cost in whole if isinstance(cost, Unknown)), "")
 
     def _no_price(self, tariff: Tariff | Unknown) -> bool:
-        """Count a call whose price nobody knows; False when somebody does."""
+        """Count a call without a price; False when it has one."""
         if isinstance(tariff, Tariff):
             return False
         self.charge.cost.unpriced += 1
@@ -90,7 +90,7 @@ class Till:
         return True
 
     def settle(self) -> Charge:
-        """The charge with all that is pending in it."""
+        """Return the charge, including the tokens that were not priced yet."""
         for number, (given, answered, cached) in self._pending.items():
             assert isinstance(self.tariff, Tariff)
             bracket = self.tariff.versions[0].brackets[number]
@@ -103,7 +103,7 @@ class Till:
 
 
 def _of_row(costs: Iterable[Cost | Unknown]) -> Money:
-    """A row's money: the sum of its calls, or a row without a price when one of them has none."""
+    """Return the sum of a row's calls, or a row without a price when a call has none."""
     total = Money()
     for cost in costs:
         if isinstance(cost, Unknown):

@@ -1,4 +1,4 @@
-"""What a session has to say when it ends; the JSON line on stdout is this, field by field."""
+"""The summary of a session's end, which is printed as one JSON line."""
 
 from typing import Any
 
@@ -18,13 +18,13 @@ UNWRITTEN = "unwritten rows"  # rows whose outcome no form of record could hold
 
 
 class Summary(Struct, frozen=True):
-    """A session's end, and where the whole run stands.
+    """The end of a session, and the state of the whole run.
 
     ending: "finished", "stopped", "halted", "unwritten rows", or "nothing left" when there was nothing to send
     usage: over the whole run, every billed attempt; discarded: the part of it that was discarded
     failures: rows that stand failed, by kind; finish_reasons: answers by how they ended
     cost, discarded_cost: the same in money; no_price_because: why a part of it has no price
-    budget: one that is large enough to go on with, when the run ended at its budget
+    budget: one that is large enough to continue with, when the run ended at its budget
     p50, p95: seconds, over the answers of this session
     first_token_p50, first_token_p95, tokens_per_second_p50: of those that were streamed; None: nothing was measured
     """
@@ -65,7 +65,7 @@ class Summary(Struct, frozen=True):
         return ExitCode.FAILED_ROWS if self.failed else ExitCode.OK
 
     def to_builtins(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         plain["cost"] = self.cost and self.cost.plain()
         plain["discarded_cost"] = self.discarded_cost and self.discarded_cost.plain()

@@ -1,9 +1,9 @@
-"""One model's prices on one lane, made ready to price many requests: which tier, and what its tokens cost.
+"""The prices of one model on one lane, ready to price many requests.
 
-The rules are Ark's: one tier, chosen by the request's whole input and output length, prices *all* its tokens (a
-cliff, not graduated brackets); cached tokens count towards the length and have a price of their own; `output`
-already contains the reasoning. So a cost is that of one request: add up costs, never usages. Where only an upper
-bound is known (peak hours that nobody published) the dearer price is taken and the cost says `at_most`.
+The rules are Ark's: one tier, chosen by the request's whole input and output length, prices *all* its tokens; cached
+tokens count towards the length and have a price of their own; `output` already contains the reasoning. So a cost
+belongs to one request: add up costs, never usages. Where only an upper bound is known (unpublished peak hours) the
+higher price is taken and the cost says `at_most`.
 
 What a reply's usage does not show is in no cost: storage of explicit caches, free quota, an account's contract.
 """
@@ -27,7 +27,7 @@ PREPAID = {"provisioned_input", "provisioned_output"}
 
 
 class Bracket(Struct, frozen=True):
-    """A tier with its ends in tokens and its prices per token. None: no price in this column."""
+    """A tier with its ends in tokens and its prices per token; None: no price in this column."""
 
     to_input: int
     to_output: int
@@ -36,7 +36,7 @@ class Bracket(Struct, frozen=True):
 
 
 class Version(Struct, frozen=True):
-    """What one row of the book says about one column. `since` is the first day on which it holds."""
+    """One row of the book in one column; `since` is the first day on which it holds."""
 
     row: PriceRow
     brackets: tuple[Bracket, ...]
@@ -63,9 +63,10 @@ class Version(Struct, frozen=True):
 
 
 def _tokens(length: Decimal | None, k: int) -> int:
-    """A tier's end. The last one ends where the context window does, and windows are counted in 1024s.
+    """Return a tier's end in tokens.
 
-    A request that was answered with 256,001 tokens of input fitted a window of 262,144; it has no other tier.
+    The last tier ends where the context window does, and windows are counted in 1024s. A request that was answered with
+    256,001 tokens of input fitted a window of 262,144; it has no other tier.
     """
     return ENDLESS if length is None else int(length * k)
 
@@ -78,14 +79,14 @@ def _per_token(rates: Rates | None) -> Rates | None:
 
 
 class Tariff(Struct, frozen=True):
-    """The prices of one model in one column of the book, oldest version first. `named` is for messages."""
+    """The prices of one model in one column of the book, oldest version first."""
 
     named: str
     versions: tuple[Version, ...]
     prepaid: bool = False
 
     def cost(self, usage: Usage, at: datetime) -> Cost | Unknown:
-        """Of one request. `at`, with a time zone, is when it was answered."""
+        """Return the cost of one request; `at`, with a time zone, is when it was answered."""
         given, answered = usage.get("input", 0), usage.get("output", 0)
         if usage.get(UNCOUNTED) or not given + answered:
             return Unknown("the reply did not count its output" if given else "the reply did not count its tokens")
@@ -101,10 +102,11 @@ class Tariff(Struct, frozen=True):
         return self._charge(usage, bracket.rates if in_peak(peak, at) else bracket.off_peak, row, at_most=False)
 
     def ceiling(self, given: int, answered: int, at: datetime) -> Cost | Unknown:
-        """The most that so much input can cost when it is answered with up to so much output; peak, uncached, and
-        all of it images where those are dearer.
+        """Return the most that so much input can cost with up to so much output.
 
-        The output edges on the way are tried too, for a book in which the longer answer is the cheaper one.
+        It assumes peak hours, no cached tokens, and all input as images where those cost more. It also tries the output
+        edges
+        in between, for a book in which the longer answer is cheaper.
         """
         version, dearest = self.version(at), None
         for length in (*(end for end in version_edges(version)[1] if end < answered), answered):
@@ -119,23 +121,23 @@ class Tariff(Struct, frozen=True):
         return dearest or self._missing(version, given)
 
     def edges(self, at: datetime) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The lengths of input and of output, in tokens, beyond which another price holds."""
+        """Return the lengths of input and of output, in tokens, beyond which another price holds."""
         return version_edges(self.version(at))
 
     def version(self, at: datetime) -> Version:
-        """The prices of that day; for a day before all of them, the oldest known."""
+        """Return the prices of that day; for a day before all of them, the oldest known."""
         if len(self.versions) == 1:
             return self.versions[0]
         today = beijing(at).date()
         return next((one for one in reversed(self.versions) if one.since <= today), self.versions[0])
 
     def charge(self, usage: Usage, bracket: Bracket) -> Cost | Unknown:
-        """Of the summed usage of calls that all lie in this bracket of the only version; not for peak prices."""
+        """Return the cost of summed usage in one bracket of the only version; not for peak prices."""
         assert bracket.rates is not None
         return self._charge(usage, bracket.rates, self.versions[0].row, at_most=False)
 
     def _charge(self, usage: Usage, rates: Rates, row: PriceRow, *, at_most: bool) -> Cost | Unknown:
-        """Each token is counted once: what has a price of its own is taken out of the input that contains it."""
+        """Price each token once: tokens with their own price are taken out of the input."""
         cached, audio, audio_cached = usage.get("cached", 0), usage.get("audio_input", 0), usage.get("audio_cached", 0)
         image = usage.get("image_input", 0) if rates.image_input is not None else 0
         written, spoken = usage.get("cache_write", 0), usage.get("audio_output", 0)

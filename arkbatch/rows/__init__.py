@@ -1,1 +1,1 @@
-"""Input in any format becomes rows with a number, an identity and a request body."""
+"""Turns input of any format into rows with a number, an identity and a request body."""

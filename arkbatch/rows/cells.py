@@ -1,6 +1,6 @@
-"""The values of a row's columns: how one is found by its name, reads as text, and makes an id.
+"""The values of a row's columns: found by name, as text, and as an id.
 
-A value is missing where its column is, and where it is null or no number; the text "NA" is text.
+A value is missing where its column is, and where it is null or NaN; the text "NA" is text.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ Columns = Mapping[str, Any]
 
 
 def value_of(columns: Columns, name: str) -> Any:
-    """The value of the column of this name, else of a field in one (`a.b`, `a.0.b`); None where it is missing."""
+    """Return the value of this column, else of a field in one (`a.b`, `a.0.b`); None if missing."""
     if name in columns:
         return columns[name]
     column = column_of(columns, name)
@@ -31,7 +31,10 @@ def value_of(columns: Columns, name: str) -> Any:
 
 
 def column_of(columns: Columns, name: str) -> str:
-    """The column that a placeholder reads: the one of that name, else the longest one that its name begins with."""
+    """Return the column that a placeholder reads.
+
+    It is the column of that name, else the longest one that its name begins with.
+    """
     if name in columns:
         return name
     parts = name.split(".")
@@ -40,7 +43,10 @@ def column_of(columns: Columns, name: str) -> str:
 
 
 def text_of(value: Any) -> str:
-    """A value as it stands in a prompt: text as it is, anything else as JSON, whole numbers without `.0`."""
+    """Return a value as it stands in a prompt.
+
+    Text stays as it is; anything else is JSON, with whole numbers without `.0`.
+    """
     if isinstance(value, str):
         return value
     if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53:
@@ -49,12 +55,12 @@ def text_of(value: Any) -> str:
 
 
 def is_empty(value: Any) -> bool:
-    """Whether a value is missing or has nothing in it."""
+    """Whether a value is missing or empty."""
     return value is None or (isinstance(value, str) and (not value or value.isspace()))
 
 
 def id_of(value: Any) -> str | None:
-    """A value as a custom_id; None for what is none, such as a list."""
+    """Return a value as a custom_id; None for a value that cannot be one, such as a list."""
     if isinstance(value, str):
         return value or None
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -63,10 +69,11 @@ def id_of(value: Any) -> str | None:
 
 
 def digest_of_cells(columns: Columns, names: Iterable[str]) -> str:
-    """16 hex digits over columns by name, values as they stand in a prompt.
+    """Return 16 hex digits over columns by name, with values as they stand in a prompt.
 
-    So a table that was saved with other quotes or in another format has the same rows. Where one format has an empty
-    cell another has none, so both are the same.
+    So a table that was saved with other quotes or in another format has the same rows. An empty cell equals a missing
+    one,
+    since formats differ in that.
     """
     cells = [
         (name, value if type(value) is str else text_of(value))

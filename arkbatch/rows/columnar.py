@@ -1,8 +1,8 @@
-"""Tables with types: Parquet, Arrow files and streams, and data sets that Hugging Face saved on disk.
+"""Reads typed tables: Parquet, Arrow files and streams, and saved Hugging Face data sets.
 
 A row comes as the JSON object of its columns. Rows are numbered from 1, and the offset of a row is the number of rows
-before it; a Parquet file is entered at the row group that holds the row. Everything of pyarrow is in here, and imported
-where it is used, since it takes 0.1 s and 43 MiB. `pyarrow.dataset` and memory maps are not used: both keep what they
+before it; reading a Parquet file begins at the row group that holds the row. pyarrow is used here alone, and imported
+where it is used, since that takes 0.1 s and 43 MiB. `pyarrow.dataset` and memory maps are not used: both keep what they
 read in memory.
 """
 
@@ -46,7 +46,7 @@ class ColumnarTable:
         return "Parquet" if _is_parquet(self._files[0]) else "Arrow"
 
     def records(self, start: Position = Position()) -> Iterator[tuple[int, int, bytes]]:  # noqa: B008  it is frozen
-        """Number, offset and JSON of each row from a position on."""
+        """Yield number, offset and JSON of each row from a position on."""
         number = start.line
         for batch in self.batches(number):
             for row in batch.to_pylist():
@@ -54,7 +54,7 @@ class ColumnarTable:
                 number += 1
 
     def batches(self, first: int = 0) -> Iterator[Any]:
-        """Batches of rows, of which the first begins behind so many rows."""
+        """Yield batches of rows, beginning behind so many rows."""
         with _opened(self.path):
             for file in self._files:
                 count = _count(file) if first or len(self._files) > 1 else 0
@@ -75,7 +75,7 @@ class ColumnarTable:
         return compare(self._files[0], known)
 
     def place(self, number: int, offset: int) -> str:
-        """Where a row stands, for a person."""
+        """Return where a row stands, for a person."""
         del offset
         return f"row {number} of {self.path}"
 
@@ -90,7 +90,7 @@ def _as_json(row: dict[str, Any]) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """A value that JSON has no word for."""
+    """Return a value that JSON cannot hold in a form that it can."""
     match value:
         case Decimal():
             return str(value)
@@ -101,7 +101,7 @@ def _plain(value: Any) -> Any:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[None]:
-    """Turns pyarrow's refusals into ours."""
+    """Raise a readable UsageError in place of pyarrow's errors."""
     try:
         import pyarrow as pa
     except ImportError:
@@ -114,7 +114,7 @@ def _opened(path: Path) -> Iterator[None]:
 
 
 def _files_of(path: Path) -> list[Path]:
-    """The files of a data set in order; of a file, the file itself."""
+    """Return the files of a data set in order; for a file, the file itself."""
     if not path.is_dir():
         return [path]
     if not (path / HF_STATE).exists():
@@ -127,7 +127,7 @@ def _files_of(path: Path) -> list[Path]:
 
 
 def is_data_set(path: Path) -> bool:
-    """Whether a directory is one that Hugging Face's `save_to_disk` wrote."""
+    """Whether a directory was written by Hugging Face's `save_to_disk`."""
     return path.is_dir() and ((path / HF_STATE).exists() or (path / "dataset_dict.json").exists())
 
 
@@ -163,7 +163,7 @@ def _count(file: Path) -> int:
 
 
 def _batches(file: Path, first: int) -> Iterator[Any]:
-    """Batches behind so many rows of a file."""
+    """Yield the batches behind so many rows of a file."""
     if not _is_parquet(file):
         found = _arrow_batches(file)
     else:

@@ -1,4 +1,4 @@
-"""Tables as text (CSV, TSV): each record comes as the JSON object of its columns, with its number and byte offset.
+"""Reads tables as text (CSV, TSV): each record becomes the JSON object of its columns.
 
 All cells are text: no type is guessed, and no word means missing. Records are numbered from 1; the header and blank
 records have no number. The file is cut into physical lines as bytes, so that a record's offset is exact and reading
@@ -43,13 +43,13 @@ class Shape(Struct, frozen=True):
 
     @property
     def description(self) -> str:
-        """Such as "tab-separated text in UTF-16"."""
+        """A description such as "tab-separated text in UTF-16"."""
         how = _NAMES.get(self.delimiter, f'text separated by "{self.delimiter}"')
         return f"{how} text in {self.encoding.label}"
 
 
 class CsvTable:
-    """One file of records. `columns` are the names in its header."""
+    """One file of records; `columns` are the names in its header."""
 
     is_table = True
 
@@ -65,7 +65,7 @@ class CsvTable:
         return self.shape.description
 
     def records(self, start: Position = Position()) -> Iterator[tuple[int, int, bytes]]:  # noqa: B008  it is frozen
-        """Number, offset and JSON of each record from a position on."""
+        """Yield number, offset and JSON of each record from a position on."""
         offset = start.offset if start.line else self.shape.header
         with open_input(self.path) as file:
             enter(file, self.path, offset)
@@ -109,7 +109,7 @@ class CsvTable:
             pieces.clear()
 
     def line_at(self, offset: int) -> int:
-        """The number of the physical line that begins at an offset. Reads the file up to there."""
+        """Return the number of the physical line at an offset, by reading up to there."""
         with open_input(self.path) as file:
             text = io.BytesIO(file.read(offset)) if not self.shape.by_bytes else None
             if text is not None:
@@ -124,7 +124,7 @@ class CsvTable:
         return compare(self.path, known)
 
     def place(self, number: int, offset: int) -> str:
-        """Where a record stands, for a person."""
+        """Return where a record stands, for a person."""
         return f"row {number} (line {self.line_at(offset)}) of {self.path}"
 
 
@@ -132,14 +132,14 @@ _NEVER_CLOSED = "a quote that opens here is never closed, so that the rest of th
 
 
 def _misfit(cells: list[str], width: int) -> str | None:
-    """Why a record does not fit the header. One that is too short lacks its last cells."""
+    """Return why a record does not fit the header; missing last cells are allowed."""
     if any(cells[width:]):
         return f"the record has {len(cells)} cells, and the header names {width}"
     return None
 
 
 class _Pieces:
-    """Feeds physical lines to the parser, and keeps those of the record that is being parsed.
+    """Passes physical lines to the parser, and keeps those of the record being parsed.
 
     ended: the file ended while the parser wanted another line for a record
     """
@@ -192,7 +192,7 @@ class _Pieces:
 
     @property
     def is_record(self) -> bool:
-        """Whether there is more than blanks; a TAB may stand between two empty cells."""
+        """Whether the lines hold more than blanks; a TAB may separate two empty cells."""
         used = self._used
         return bool(used) and (len(used) > 1 or bool(used[0].strip(b" \r\n\0")))
 
@@ -202,7 +202,7 @@ class _TooLong(Exception):
 
 
 def _cells(pieces: _Pieces, delimiter: str) -> Iterator[list[str] | str]:
-    """The cells of each record, or what is wrong with it. After a fault reading goes on behind the record."""
+    """Yield the cells of each record, or what is wrong with it; reading continues after a fault."""
     while True:
         reader = csv.reader(iter(pieces), delimiter=delimiter)
         try:
@@ -226,7 +226,10 @@ def _text_lines(file: IO[bytes], encoding: str) -> Iterator[str]:
 
 
 def shape_of(path: Path, reading: Reading) -> Shape:
-    """How a table is written. UsageError: its encoding is not clear, or its header is no header."""
+    """Return how a table is written.
+
+    Raises UsageError when its encoding is not clear, or its first record cannot be a header.
+    """
     with open_input(path) as file:
         begin = file.read(LOOKED_AT)
     encoding = encoding_of(begin, path.name, reading.encoding)
@@ -248,7 +251,7 @@ def shape_of(path: Path, reading: Reading) -> Shape:
 
 
 def _said_delimiter(text: str) -> tuple[str, str]:
-    """The delimiter that Excel writes in a line before the header (`sep=;`), and the text behind that line."""
+    """Return the delimiter of Excel's line before the header (`sep=;`), and the text after it."""
     first, newline, rest = text.partition("\n")
     word = first.strip().strip('"')
     if word[:4].lower() == "sep=" and len(word) <= 5 and newline:
@@ -257,7 +260,7 @@ def _said_delimiter(text: str) -> tuple[str, str]:
 
 
 def _header_lines(text: str, delimiter: str) -> list[str]:
-    """The physical lines of the first record that is not blank, and those before it."""
+    """Return the physical lines of the first record that is not blank, and those before it."""
     used: list[str] = []
 
     def fed() -> Iterator[str]:
@@ -270,7 +273,10 @@ def _header_lines(text: str, delimiter: str) -> list[str]:
 
 
 def delimiter_of(text: str) -> str:
-    """What stands between cells: with it most records are as wide as the first, and the widest of such wins."""
+    """Return the delimiter with which most records are as wide as the first.
+
+    Of several, the one with the widest records is taken.
+    """
     best, found = (0.0, 0), ","
     for candidate in DELIMITERS:
         widths = _widths(text, candidate)
@@ -283,7 +289,7 @@ def delimiter_of(text: str) -> str:
 
 
 def _widths(text: str, delimiter: str) -> list[int]:
-    """The widths of the first records. A last one that is cut off does not count."""
+    """Return the widths of the first records, without a last one that is cut off."""
     part = text[:_SNIFFED]
     try:
         widths = [len(cells) for cells in csv.reader(io.StringIO(part, newline=""), delimiter=delimiter) if cells]
@@ -293,13 +299,13 @@ def _widths(text: str, delimiter: str) -> list[int]:
 
 
 def _width(text: str, delimiter: str, first: int) -> int:
-    """The most frequent width of a table without a header."""
+    """Return the most frequent width of a table without a header."""
     widths = _widths(text, delimiter) or [first]
     return max(set(widths), key=widths.count)
 
 
 def _named(cells: list[str], path: Path) -> tuple[str, ...]:
-    """The columns of a header. UsageError: two have one name."""
+    """Return the columns of a header; UsageError when two have one name."""
     names = [cell.strip().strip("\ufeff") or f"column{place}" for place, cell in enumerate(cells, 1)]
     for place, name in enumerate(names):
         if name in names[:place]:
@@ -311,6 +317,6 @@ def _named(cells: list[str], path: Path) -> tuple[str, ...]:
 
 
 def header_is_data(columns: tuple[str, ...]) -> bool:
-    """Whether the first record looks like one of the rows: all numbers, or a cell that is too long for a name."""
+    """Whether the first record looks like a row: all numbers, or a cell too long for a name."""
     numbers = all(name.replace(".", "", 1).replace("-", "", 1).isdigit() for name in columns)
     return bool(columns) and (numbers or any(len(name) > 200 for name in columns))

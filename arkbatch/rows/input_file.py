@@ -1,7 +1,7 @@
-"""The input as bytes: compression, physical lines, and how a file that grew is told from one that changed.
+"""Reads the input as bytes: compression, lines, and whether a file grew or changed.
 
 It knows nothing of what is in the lines. Numbers count physical lines from 1, so that they agree with an editor; blank
-lines are passed over and have no row. Offsets are in the uncompressed text. A plain file is entered at an offset; a
+lines are skipped and have no row. Offsets are in the uncompressed text. Reading a plain file begins at an offset; a
 compressed file has to be read from its beginning.
 """
 
@@ -32,7 +32,7 @@ COMPRESSIONS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
 
 
 class Counted(Struct, frozen=True):
-    """What was counted in a text. `lines` is the number of the last row, or of the last physical line.
+    """What was counted in a text; `lines` is the number of the last row or physical line.
 
     ends_open: the last line had no newline, so that growth would change that line
     """
@@ -43,7 +43,7 @@ class Counted(Struct, frozen=True):
 
 
 class Unreadable(bytes):
-    """The bytes of a record that its format cannot read. `reason` says why."""
+    """The bytes of a record that its format cannot read, and the reason."""
 
     reason: str
 
@@ -55,9 +55,10 @@ def unreadable(raw: bytes, reason: str) -> Unreadable:
 
 
 def lines(path: Path, start: Position = Position()) -> Iterator[tuple[int, int, bytes]]:  # noqa: B008  it is frozen
-    """Number, offset and bytes of each line that is not blank, from a position on.
+    """Yield number, offset and bytes of each line that is not blank, from a position on.
 
-    A line over 64 MB comes cut off at that length, which no JSON survives. UsageError: the file cannot be read.
+    A line over 64 MB is cut at that length, so that it is not valid JSON. Raises UsageError when the file cannot be
+    read.
     """
     with open_input(path) as file:
         number, offset = start.line, start.offset
@@ -73,7 +74,7 @@ def lines(path: Path, start: Position = Position()) -> Iterator[tuple[int, int, 
 
 
 def enter(file: BinaryIO, path: Path, offset: int) -> None:
-    """Go to an offset. Text that is compressed is read up to it."""
+    """Go to an offset; compressed text is read up to it."""
     if compression(path) is None:
         file.seek(offset)
         return
@@ -91,13 +92,13 @@ def _skip_rest(file: BinaryIO) -> int:
 
 
 def compression(path: Path) -> str | None:
-    """How a file is compressed, by the last ending of its name; None: it is not."""
+    """Return how a file is compressed, by the last ending of its name; None: not at all."""
     return COMPRESSIONS.get(path.suffix.lower())
 
 
 @contextmanager
 def open_input(path: Path) -> Iterator[BinaryIO]:
-    """The uncompressed bytes. UsageError says why a file cannot be read."""
+    """Open the uncompressed bytes; UsageError says why a file cannot be read."""
     with reading(path), path.open("rb", buffering=_BUFFER) as raw:
         if compression(path) is None:
             yield raw
@@ -107,7 +108,7 @@ def open_input(path: Path) -> Iterator[BinaryIO]:
 
 
 def uncompressed(path: Path, raw: IO[bytes]) -> Any:
-    """The text of a compressed file as a file. A file that was cut off raises EOFError at its end."""
+    """Open a compressed file's text; a truncated file raises EOFError at its end."""
     match compression(path):
         case "gzip":
             return gzip.open(raw)
@@ -121,9 +122,9 @@ def uncompressed(path: Path, raw: IO[bytes]) -> Any:
 
 
 def _zstd(path: Path) -> Any:
-    """The standard library's module of Python 3.14, or the same for older ones.
+    """Return the zstd module of Python 3.14, or its backport for older versions.
 
-    The package `zstandard` is not used: it reads a file that was cut off without an error, and rows would be missing.
+    The package `zstandard` is not used: it reads a truncated file without an error, and rows would be missing.
     """
     import importlib
 
@@ -136,13 +137,13 @@ def _zstd(path: Path) -> Any:
 
 
 def needs(path: Path, extra: str) -> UsageError:
-    """The error of a file that only an extra can read."""
+    """Return the error for a file that needs an extra."""
     return UsageError(f"{path.name} needs: pip install 'arkbatch[{extra}]'")
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turns errors of the file system and of damaged files into UsageError."""
+    """Turn errors of the file system and of damaged files into UsageError."""
     try:
         yield
     except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
@@ -164,7 +165,7 @@ def _damaged(path: Path, error: Exception) -> UsageError:
 
 
 class _Hashing(io.RawIOBase):
-    """Feeds what passes through to a hash, in the large pieces in which it is read."""
+    """Hashes everything that passes through, in the large pieces in which it is read."""
 
     def __init__(self, raw: IO[bytes]) -> None:
         self._raw = raw
@@ -182,8 +183,9 @@ class _Hashing(io.RawIOBase):
 
 
 def survey(path: Path, count: "Callable[[IO[bytes]], Counted] | None" = None) -> InputInfo:
-    """Read the whole file once: its fingerprint, and how many lines and rows it has. About a second per gigabyte.
+    """Read the whole file once, and return its fingerprint, lines and rows.
 
+    It takes about a second per gigabyte.
     count: counts in the uncompressed text, by default lines that are not blank
     """
     with reading(path), path.open("rb", buffering=0) as raw:
@@ -232,7 +234,7 @@ class Change(Enum):
 
 
 def compare(path: Path, known: InputInfo) -> Change:
-    """What happened to a file since it was surveyed. One with the same size and time is not read again."""
+    """Return what happened to a file since it was surveyed; same size and time mean no change."""
     with reading(path):
         stat = path.stat()
         if (stat.st_size, stat.st_mtime_ns) == (known.size, known.mtime_ns):
@@ -254,7 +256,7 @@ def _sha256(path: Path, size: int) -> str:
 
 
 def _last_line_changed(path: Path, known: InputInfo) -> bool:
-    """A file that ended without a newline may have grown in its last row."""
+    """Whether a file that ended without a newline has grown in its last row."""
     if not known.ends_open or compression(path):
         return known.ends_open
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""What differs between two askings of the same run, in lines that a person can act on."""
+"""Lists what differs between the settings of two sessions, for a person."""
 
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
@@ -12,17 +12,17 @@ _LEAD = 20  # characters before the first that differs
 
 
 def asked_digest(asked: Mapping[str, Any]) -> str:
-    """A stable digest of what was asked."""
+    """Return a stable digest of what was asked."""
     return sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """`defaults.temperature: 0.2 -> 0.7`, one line for each value that differs."""
+    """Return lines such as `defaults.temperature: 0.2 -> 0.7`, one for each value that differs."""
     return list(_differences("", before, now))
 
 
 def merged(body: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The body with the changes laid over it; tables are merged, everything else is replaced."""
+    """Return the body with changes applied; tables are merged, everything else is replaced."""
     result = dict(body)
     for key, value in changes.items():
         old = result.get(key)
@@ -40,7 +40,7 @@ def _differences(prefix: str, before: Mapping[str, Any], now: Mapping[str, Any])
 
 
 def _shown(old: Any, new: Any) -> tuple[str, str]:
-    """Both values; what long ones begin with in common is left out, or they would look the same."""
+    """Return both values, shortened without hiding where they differ."""
     texts = _text(old), _text(new)
     same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(*texts, strict=False)))
     skip = max(0, same - _LEAD) if max(map(len, texts)) > _SHOWN else 0

@@ -1,7 +1,8 @@
-"""JSON that is not one object a line: a list, objects over several lines or one behind the other, in any encoding.
+"""Reads JSON that is not one object a line: a list, or objects over several lines.
 
-Elements are read one by one from a window of the text, so that memory does not grow with the file. Elements are
-numbered from 1; an offset is that of the first byte of an element. A list of plain texts has the column `text`.
+Any encoding is read. Elements are read one by one from a window of the text, so that memory does not grow with the
+file. Elements are numbered from 1; an offset is that of the first byte of an element. A list of plain texts has the
+column `text`.
 """
 
 import codecs
@@ -26,7 +27,7 @@ _decode = json.JSONDecoder().raw_decode
 
 
 class JsonDocuments:
-    """One file of elements."""
+    """One file of JSON elements."""
 
     is_table = True
     columns: tuple[str, ...] = ()
@@ -47,7 +48,7 @@ class JsonDocuments:
         return f"{'a JSON list' if self._is_list else 'JSON objects'} in {self._encoding.label}"
 
     def records(self, start: Position = Position()) -> Iterator[tuple[int, int, bytes]]:  # noqa: B008  it is frozen
-        """Number, offset and bytes of each element from a position on."""
+        """Yield number, offset and bytes of each element from a position on."""
         offset = start.offset if start.line else self._start
         with open_input(self.path) as file:
             enter(file, self.path, offset)
@@ -65,7 +66,7 @@ class JsonDocuments:
         return compare(self.path, known)
 
     def place(self, number: int, offset: int) -> str:
-        """Where an element stands, for a person."""
+        """Return where an element stands, for a person."""
         del offset
         return f"row {number} of {self.path}"
 
@@ -87,7 +88,7 @@ class JsonDocuments:
 
 
 class _Window:
-    """The part of a text that is being read. `offset` is the byte at which `place` stands in the file."""
+    """The part of a text that is being read; `offset` is the byte of `place` in the file."""
 
     def __init__(self, file: IO[bytes], encoding: str, offset: int) -> None:
         self._file, self._encoding = file, encoding
@@ -107,7 +108,7 @@ class _Window:
         return not self._ended
 
     def skip(self, between: re.Pattern[str]) -> bool:
-        """Go to the next element; False: there is none."""
+        """Go to the next element; False when there is none."""
         while True:
             match = between.match(self._text, self.place)
             assert match is not None
@@ -122,7 +123,7 @@ class _Window:
         self.place = place
 
     def element(self) -> tuple[object] | str | None:
-        """The element at this place, or why there is none. `end` is behind it."""
+        """Return the element at this place, or why there is none; `end` is behind it."""
         size = _WINDOW
         while True:
             try:
@@ -143,7 +144,7 @@ class _Window:
             size *= 2
 
     def take(self) -> bytes:
-        """The bytes of the element, in UTF-8; the window goes behind it."""
+        """Return the bytes of the element in UTF-8, and move the window behind it."""
         text = self._text[self.place : self.end]
         self._move(self.end)
         return text.encode("utf-8", "surrogatepass")

@@ -1,13 +1,12 @@
-"""Images and videos from files: a row that names some becomes the bytes of its request, with them as data URLs.
+"""Puts images and videos from files into a request, as data URLs.
 
-Every limit is checked from the files' sizes before one is read. Then the request is written once, from its beginning
-to its end: a piece of a file is read, encoded and appended, so that of an image nothing is in memory but its place in
-the body. What cannot be sent is a `Cause`, and its row fails before a byte leaves. Rows and records keep the names, so
-that a failure line can be run again and no image is stored a second time; the digest of a row says nothing of what its
-files hold.
+Every limit is checked from the files' sizes before one is read. Then the request is written once, from beginning to
+end: a piece of a file is read, encoded and appended, so that an image is in memory only as part of the body. What
+cannot be sent is a `Cause`, and its row fails before a byte is sent. Rows and records keep the names, so that a failure
+line can be run again and no image is stored a second time; the digest of a row does not cover its files.
 
-Where the names stand in a request is known to `protocol.media`. Nothing outside of the directory is opened, also not by
-a link in it; links that stay inside are followed. Files are read in the event loop: encoding is what takes the time,
+`protocol.media` knows where the names stand in a request. Nothing outside of the directory is opened, also not by a
+link in it; links that stay inside are followed. Files are read in the event loop: encoding takes most of the time,
 25 ms for the largest image, and it would hold the loop from a thread as well.
 """
 
@@ -34,7 +33,7 @@ _PIECE = 3 << 16  # bytes read at a time; a multiple of three, so that the piece
 
 
 class _File(Struct, frozen=True):
-    """A file that may be sent. `path` is where it really is, `size` what it had when it was looked at."""
+    """A file that may be sent; `path` is its real path, `size` its size when it was checked."""
 
     name: FileName
     path: Path
@@ -42,7 +41,7 @@ class _File(Struct, frozen=True):
 
 
 class _Plan(Struct, frozen=True):
-    """A request with nothing left to decide: its JSON, and each file in it with the beginning of its data URL.
+    """A request that is ready to be written: its JSON, and each file with the start of its data URL.
 
     marked: JSON never holds a zero byte, so a pair of them around a number marks where a file goes
     """
@@ -58,14 +57,14 @@ class Images:
         self._folder = Path(os.path.realpath(folder))
 
     def missing(self, body: Body) -> str | None:
-        """What speaks against sending a request, as far as can be told without opening a file; None: nothing."""
+        """Return why a request cannot be sent, without opening a file; None: no reason."""
         for name in file_names(body):
             if isinstance(file := self._find(name), Cause):
                 return file.message
         return None
 
     def unfit(self, body: Body) -> Cause | None:
-        """Why a request cannot be sent, before it takes a turn and a place in memory; None: nothing speaks against it.
+        """Return why a request cannot be sent, before it waits for its permit; None: no reason.
 
         Of each file only the first bytes are read.
         """
@@ -73,7 +72,7 @@ class Images:
         return plan if isinstance(plan, Cause) else None
 
     def encode(self, body: Body) -> bytes | Cause:
-        """The request as it is to be sent, or why it cannot be."""
+        """Return the request as it is sent, or why it cannot be."""
         plan = self._plan(body)
         return plan if isinstance(plan, Cause) else _written(plan)
 
@@ -154,7 +153,7 @@ def _written(plan: _Plan) -> bytes | Cause:
 
 
 def _append(whole: BytesIO, file: _File) -> Cause | None:
-    """The file in base64. Cause: it is no longer as long as it was, or cannot be read to its end."""
+    """Append the file in base64; a Cause when it has changed or cannot be read."""
     left = file.size
     try:
         with _opened(file) as opened:

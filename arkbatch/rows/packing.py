@@ -1,10 +1,10 @@
-"""Many rows of embeddings in one call: which rows go together, and which part of the reply is whose.
+"""Packs many rows of embeddings into one call, and splits its outcome.
 
-A `Pack` is a row that stands for several: its request holds the inputs of all of them, in order, so that whoever sends,
-limits and judges calls needs to know nothing of it. Rows go together while they follow one another in the input and
-ask for the same in all but their texts; so memory stays that of one pack. `split_outcome` makes the outcomes of its
-rows out of a pack's: each gets its own vectors, byte for byte, with the `index` that they would have had alone, and a
-share of the tokens by the length of its texts that adds up to the last one.
+A `Pack` is a row that stands for several: its request holds the inputs of all of them, in order, so that the rest of
+the program need not know of it. Rows go together while they follow one another in the input and differ in their texts
+alone; so memory stays that of one pack. `split_outcome` makes the outcomes of its rows out of a pack's: each gets its
+own vectors, byte for byte, with the `index` that they would have had alone, and a share of the tokens by the length of
+its texts. The shares add up exactly.
 """
 
 from collections import deque
@@ -40,14 +40,14 @@ class Pack(Row, frozen=True, gc=False):
 
 
 class Packing(Struct, frozen=True):
-    """How much may go in one call. A row that is larger alone goes alone."""
+    """How much may go in one call; a larger row goes alone."""
 
     inputs: int
     tokens: int
 
 
 def packing(pack: int | str, *, at_ark: bool) -> Packing | None:
-    """What a job's `pack` means; None when each row goes alone. More than Ark takes is what Ark takes."""
+    """Return the limits that a job's `pack` sets, at most Ark's; None when each row goes alone."""
     if pack == 1:
         return None
     tokens = TOKENS_AT_ARK if at_ark else TOKENS
@@ -57,9 +57,9 @@ def packing(pack: int | str, *, at_ark: bool) -> Packing | None:
 
 
 class Packer:
-    """Takes rows, one after the other, and gives them out in packs.
+    """Takes rows one after the other, and returns them in packs.
 
-    A row that ended a pack because it did not fit is kept for the next: it has been read and is not in work.
+    A row that did not fit into a pack is kept for the next one: it was read and is not in work.
     """
 
     def __init__(self, rows: Iterator[Row | BadRow], most: Packing) -> None:
@@ -91,12 +91,12 @@ class Packer:
 
 
 def _may_be_packed(row: Row) -> bool:
-    """Whether a row may share its call. One call has one id, so a row with an id of its own goes alone."""
+    """Whether a row may share its call; a row with a request id of its own goes alone."""
     return row.endpoint in PACKED and not row.request_id
 
 
 def pack(rows: Sequence[Row]) -> Row:
-    """One row for these, which ask for the same. Of a single row, that row."""
+    """Return one row for these rows, which differ in their texts alone; a single row stays itself."""
     first = rows[0]
     if len(rows) == 1:
         return first
@@ -105,20 +105,20 @@ def pack(rows: Sequence[Row]) -> Row:
 
 
 def halves(whole: Row) -> tuple[Row, Row]:
-    """Two smaller packs, to find the row for which this one was refused."""
+    """Return two smaller packs, to find the row for which this one was refused."""
     middle = len(whole.members) // 2
     return pack(whole.members[:middle]), pack(whole.members[middle:])
 
 
 def split_outcome(outcome: Outcome) -> Sequence[Outcome]:
-    """The outcome of each row of a pack. The outcome of a row that went alone is returned as it is."""
+    """Return the outcome of each row of a pack; that of a single row stays as it is."""
     if not isinstance(outcome.row, Pack):
         return (outcome,)
     return split_failure(outcome) if isinstance(outcome, Failure) else _split_success(outcome)
 
 
 def split_failure(failure: Failure) -> list[Failure]:
-    """The failure of each row of a pack, with its share of the tokens."""
+    """Return the failure of each row of a pack, with its share of the tokens."""
     whole = failure.row
     if not isinstance(whole, Pack):
         return [failure]
@@ -141,7 +141,7 @@ def _split_success(success: Success) -> list[Success]:
 
 
 def shared(usage: Usage, weights: Sequence[int]) -> list[dict[str, int]]:
-    """Each one's part of the counts, by weight. The parts of a meter add up to it exactly."""
+    """Return each one's part of the counts, by weight; the parts add up exactly."""
     until = list(accumulate(weights, initial=0))
     return [
         {meter: count * end // until[-1] - count * begin // until[-1] for meter, count in usage.items()}
@@ -150,7 +150,7 @@ def shared(usage: Usage, weights: Sequence[int]) -> list[dict[str, int]]:
 
 
 def _calls_apart(calls: Sequence[Attempt], weights: Sequence[int]) -> list[list[Attempt]]:
-    """The same calls for each row, with its part of what they billed for nothing."""
+    """Return the same calls for each row, with its part of their discarded usage."""
     if not any(call.tokens for call in calls):
         return [list(calls) for _ in weights]
     parts = [shared(call.tokens, weights) for call in calls]
@@ -189,7 +189,7 @@ def _renumbered(item: Raw, number: int) -> dict[str, Any]:
 
 
 def _asked(row: Row) -> bytes:
-    """All that a row asks for but its texts."""
+    """Return everything that a row asks for but its texts."""
     return dumps_as_written(
         {name: value for name, value in row.body.items() if name != "input"}, option=orjson.OPT_SORT_KEYS
     )
@@ -200,7 +200,7 @@ def _inputs(row: Row) -> list[Any]:
 
 
 def _weight(row: Row) -> int:
-    """By which the tokens of a call are shared out: its texts in bytes, never nothing."""
+    """Return a row's share of the tokens: its texts in bytes, at least 1."""
     return max(1, sum(len(text.encode("utf-8", "replace")) if isinstance(text, str) else 4 for text in _inputs(row)))
 
 

@@ -1,9 +1,9 @@
-"""One input record becomes a `Row`, or a `BadRow` that says why it cannot be sent.
+"""Parses one input record into a `Row`, or a `BadRow` that says why it cannot be sent.
 
-Read are: Ark's `{"custom_id", "body"}`, OpenAI's with `method` and `url`, a bare request body, the short forms
-`{"prompt"}` and `{"input"}`, any columns through a template, and our own failure lines. What a row leaves out is
-filled from the job's defaults. In `body` everything passes untouched; in a bare row only content and parameters of the
-API are sent, and all other columns stay here.
+It reads Ark's `{"custom_id", "body"}`, OpenAI's form with `method` and `url`, a bare request body, the short forms
+`{"prompt"}` and `{"input"}`, any columns through a template, and arkbatch's own failure lines. What a row leaves out is
+filled from the job's defaults. `body` passes unchanged; of a bare row only content and parameters of the API are sent,
+and no other columns.
 """
 
 import json
@@ -41,10 +41,11 @@ _BY_ROW = "headers beside body cannot be sent with one row: leave them out, or g
 
 
 def digest_of(line: bytes) -> str:
-    """16 hex digits over the line without the white space around it.
+    """Return 16 hex digits over the line without the white space around it.
 
-    The bytes are taken and not their meaning: an edit that only moves keys about looks like a change, which costs
-    one call, while every way of normalising would cost time on each row of each run.
+    The digest is over bytes and not over their meaning: an edit that only moves keys looks like a change, which costs
+    one
+    call, while normalising would cost time on each row of each run.
     """
     return blake2b(line.strip(), digest_size=8).hexdigest()
 
@@ -78,7 +79,7 @@ class _Route(Struct, frozen=True):
 class RowReader:
     """Reads the rows of one job.
 
-    by_cells: rows are known by their cells and not by their bytes, as those of tables are
+    by_cells: rows are identified by their cells and not by their bytes, as in tables
     """
 
     def __init__(self, job: Job, *, by_cells: bool = False) -> None:
@@ -126,7 +127,7 @@ class RowReader:
         return BadRow(number, offset, digest, custom_id, problem, _beginning(text))
 
     def identity(self, number: int, line: bytes) -> tuple[str, str]:
-        """The digest and the custom_id of a row, also of one that is otherwise bad."""
+        """Return the digest and the custom_id of a row, also of a bad one."""
         text = line.strip()
         value = "" if isinstance(line, Unreadable) else _parse(text)
         if isinstance(value, str):
@@ -135,7 +136,7 @@ class RowReader:
         return digest, self._custom_id(with_written_numbers(value, text), number) or f"row-{number}"
 
     def lacks(self, line: bytes) -> bool:
-        """Whether a value that the row's prompt needs is missing or empty. Of a row that cannot be read: no."""
+        """Whether a value that the row's prompt needs is missing or empty; False if unreadable."""
         value = "" if isinstance(line, Unreadable) else _parse(line.strip())
         if isinstance(value, str):
             return False
@@ -144,12 +145,12 @@ class RowReader:
         return "prompt" in value and is_empty(value["prompt"])
 
     def kept(self, value: Mapping[str, Any]) -> list[str]:
-        """The columns of a row that are not sent."""
+        """Return the columns of a row that are not sent."""
         used = self._sent_columns(value)
         return [name for name in value if name not in used]
 
     def _sent_columns(self, value: Mapping[str, Any]) -> set[str]:
-        """What the request is made of, and the id."""
+        """Return the columns that the request and the id are made of."""
         names = {self._id_column}
         if isinstance(value.get("request"), dict) or (passthrough.is_path(self._endpoint) and self._template is None):
             return set(value)
@@ -163,7 +164,7 @@ class RowReader:
         return names | content | {name for name, each in value.items() if is_parameter(kind, name, each)}
 
     def _kind_of(self, value: Mapping[str, Any]) -> tuple[str, str]:
-        """The endpoint that a bare row is meant for, and the key of its request."""
+        """Return the endpoint that a bare row is meant for, and the key of its request."""
         own = self._key
         if own in value and (self._endpoint_said or self._endpoint != "embeddings"):
             return self._endpoint, own
@@ -191,7 +192,7 @@ class RowReader:
         return sorted(name for name in value if name in sent)
 
     def _custom_id(self, value: Mapping[str, Any], number: int) -> str | None:
-        """The row's id, made of its number where it has none; None for a value that is no id."""
+        """Return the row's id, by default from its number; None for a value that cannot be one."""
         given = value.get(self._id_column)
         if type(given) is str and given:
             return given
@@ -215,7 +216,7 @@ class RowReader:
         return Row(number, offset, digest, custom_id, route.endpoint, body, request_id=request_id or "")
 
     def _endpoint_of(self, body: Body) -> str:
-        """The endpoint that somebody named wins over what a body looks like."""
+        """Return the endpoint; a named one takes precedence over the form of the body."""
         if self._key in body and (self._endpoint_said or "input" not in body):
             return self._endpoint
         return by_body(body, self._endpoint) or self._endpoint
@@ -233,7 +234,7 @@ class RowReader:
         return route
 
     def _objection(self, body: Body, route: _Route) -> str | None:
-        """Why the body cannot be sent."""
+        """Return why the body cannot be sent."""
         problem = route.objection(body)
         if not route.is_path:
             model = body.get("model")
@@ -244,12 +245,15 @@ class RowReader:
         return problem or self._unreadable(body)
 
     def _own_request_id(self, value: Mapping[str, Any]) -> Any:
-        """What stands as request id beside the body of a row, or of one of our own failure lines."""
+        """Return the request id beside the body of a row or of a failure line."""
         request = value["request"] if isinstance(value.get("request"), dict) else value
         return request.get("request_id") if self._is_wrapped(request) else None
 
     def _unreadable(self, body: Body) -> str | None:
-        """Why a file that the body names can never be read. Whether it is there is seen when it is sent."""
+        """Return why a file that the body names can never be read.
+
+        Whether it exists is checked when it is sent.
+        """
         for name in file_names(body):
             reason = name.problem if self._images else _NO_DIRECTORY
             if reason is not None:
@@ -276,7 +280,7 @@ class RowReader:
         return _needs_template(value)
 
     def _bare(self, value: dict[str, Any]) -> _Draft | str:
-        """A request body as it is; only a text as the whole input gets the form that the endpoint takes."""
+        """Return a request body unchanged, except that a single text gets the endpoint's form."""
         kind, key = self._kind_of(value)
         if key not in value or (key == "input" and "instruction" in value and not self._endpoint_said):
             return self._prompt(value) if "prompt" in value else _needs_template(value)
@@ -286,7 +290,7 @@ class RowReader:
         return _Draft(self._parameters(kind, value) | {key: content}, kind if kind == responses.NAME else None)
 
     def _prompt(self, value: dict[str, Any]) -> _Draft | str:
-        """`{"prompt": text, "system": text}`, with parameters beside them."""
+        """Return the body of `{"prompt": text, "system": text}`, with parameters beside them."""
         prompt, system = value["prompt"], value.get("system")
         if not isinstance(prompt, str) or not isinstance(system, str | None):
             return f"prompt and system must be text, not {_kind(prompt if not isinstance(prompt, str) else system)}"
@@ -301,7 +305,7 @@ class RowReader:
         return _Draft({TALKS[self._endpoint]: said, **parameters}, self._endpoint)
 
     def _parameters(self, endpoint: str, value: Mapping[str, Any]) -> Body:
-        """The parameters among the columns of a bare row, and what would be one by mistake."""
+        """Return the parameters among the columns of a bare row, and probable misspellings."""
         found = parameters_among(endpoint, value)
         if not self._by_cells:
             return found
@@ -309,13 +313,13 @@ class RowReader:
 
     @staticmethod
     def _cell_content(name: str, value: Any) -> Any:
-        """Messages in a cell of a table are JSON."""
+        """Parse messages in a cell of a table, which are JSON."""
         if isinstance(value, str) and (name == "messages" or value[:1] == "["):
             return _json_or_text(value)
         return value
 
     def _filled(self, body: Body, route: _Route) -> Body:
-        """The row wins over the defaults, which are meant for the job's own endpoint only."""
+        """Add the defaults of the job's own endpoint, below the row's values."""
         endpoint = route.online
         if endpoint == self._endpoint and self._defaults:
             given = {name for name, value in body.items() if value is not None}
@@ -335,7 +339,7 @@ class RowReader:
 
 
 def _ask_for_stream(body: Body) -> None:
-    """With the usage, which a stream leaves out unless it is asked for."""
+    """Ask for a stream with usage, which a stream leaves out by default."""
     options = body.get("stream_options")
     body["stream"] = True
     if options is None or isinstance(options, dict):
@@ -343,7 +347,7 @@ def _ask_for_stream(body: Body) -> None:
 
 
 def problem_of_defaults(job: Job) -> str | None:
-    """Why no row of the job could be sent, whatever the row holds; None when nothing speaks against it."""
+    """Return why no row of the job could be sent; None: no reason."""
     model = job.model or "any"
     if passthrough.is_path(job.endpoint):
         return ENDPOINTS[job.endpoint].objection(job.defaults, at_ark=job.at_ark)
@@ -359,7 +363,7 @@ def problem_of_defaults(job: Job) -> str | None:
 
 
 def columns_of(line: bytes) -> dict[str, Any]:
-    """The columns of a record; none of one that cannot be read."""
+    """Return the columns of a record; none of an unreadable one."""
     value = "" if isinstance(line, Unreadable) else _parse(line.strip())
     return {} if isinstance(value, str) else value
 
@@ -378,7 +382,7 @@ def _parse(text: bytes) -> dict[str, Any] | str:
 
 
 def _parse_slowly(text: bytes, error: orjson.JSONDecodeError) -> dict[str, Any] | str:
-    """JSON as Python writes it may hold NaN, which is a missing value."""
+    """Parse JSON with NaN, which Python writes and which is a missing value."""
     if b"NaN" in text or b"Infinity" in text:
         try:
             value = json.loads(text, parse_constant=lambda _: None)
@@ -390,7 +394,10 @@ def _parse_slowly(text: bytes, error: orjson.JSONDecodeError) -> dict[str, Any] 
 
 
 def _too_deep(value: object) -> bool:
-    """Whether it could be read and not be written again. Level by level, as recursion would end at 1,000."""
+    """Whether a value is nested too deeply to be written again.
+
+    It goes level by level, since recursion would end at 1,000.
+    """
     level = [value]
     for _ in range(_DEEPEST):
         level = [inner for outer in level for inner in _inside(outer) if isinstance(inner, dict | list)]
@@ -418,7 +425,7 @@ def _why_no_json(text: bytes, error: orjson.JSONDecodeError) -> str:
 
 
 def _wrapped(value: dict[str, Any], *, by_cells: bool) -> _Draft | str:
-    """Ark's and OpenAI's form, the request under `body`. What stands beside it counts, or is refused."""
+    """Read Ark's and OpenAI's form; settings beside `body` count, or are refused."""
     body, url, method = value["body"], value.get("url"), value.get("method", "POST")
     if by_cells and isinstance(body, str):
         body = _json_or_text(body)
@@ -442,14 +449,14 @@ def _wrapped(value: dict[str, Any], *, by_cells: bool) -> _Draft | str:
 
 
 def _is_request_id(value: Any) -> bool:
-    """Whether a header can hold it; none at all is fine."""
+    """Whether a header can hold a request id; none at all is fine."""
     if value is None or value == "":
         return True
     return isinstance(value, str) and len(value) <= _MAX_REQUEST_ID and value.isascii() and value.isprintable()
 
 
 def _take_in(body: Body, name: str, value: Any) -> str | None:
-    """Put a parameter that stands beside the body into it; why that cannot be done, or None."""
+    """Put a parameter beside the body into it; return why that cannot be done, or None."""
     if value is None or value is False or value == "":
         return None
     if name in MISTAKEN:
@@ -471,7 +478,7 @@ def _kind_of_body(body: Any) -> str:
 
 
 def _needs_template(value: Mapping[str, Any]) -> str:
-    """What to say of a row whose columns make no request, with the flag that makes one."""
+    """Return what to do about columns that make no request, with the flag for it."""
     if "conversations" in value:
         return (
             "the columns are ShareGPT's: give a template that takes the first turn, "
@@ -490,13 +497,13 @@ def _needs_template(value: Mapping[str, Any]) -> str:
 
 
 def _longest(value: Mapping[str, Any]) -> str:
-    """The column with the longest text, which most often holds what to ask about."""
+    """Return the column with the longest text, which is most often the one to ask about."""
     texts = {name: len(each) for name, each in value.items() if isinstance(each, str)}
     return max(texts, key=lambda name: texts[name], default=next(iter(value), "column"))
 
 
 def _typed(name: str, cell: Any) -> Any:
-    """A parameter in a cell of a table, where all is text."""
+    """Return a parameter from a cell of a table with its type, since all cells are text."""
     return cell if name in TEXT_PARAMETERS or not isinstance(cell, str) else _json_or_text(cell)
 
 
@@ -514,6 +521,6 @@ def _kind(value: object) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: JSON, shortened."""
+    """Return a value for a message: JSON, shortened."""
     text = dumps_as_written(value).decode()
     return text if len(text) <= 60 else text[:57] + "..."

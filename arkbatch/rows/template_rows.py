@@ -1,4 +1,4 @@
-"""Rows made by a template: the columns of a row become the texts of a request.
+"""Builds requests with a template: the columns of a row become its texts.
 
 Columns are data here and never parameters of the request. A value that is missing or empty makes a bad row, unless the
 job says otherwise; a placeholder with a question mark, `{note?}`, may always be empty.
@@ -19,7 +19,7 @@ _SHOWN = 8  # names of columns in a message
 
 
 class TemplateRows:
-    """A template, taken apart once.
+    """A template, parsed once.
 
     send_empty: missing and empty values are sent as nothing
     """
@@ -41,7 +41,7 @@ class TemplateRows:
         return list(dict.fromkeys(column_of(columns, _bare_name(columns, name)) for name in named))
 
     def fill(self, columns: Mapping[str, Any]) -> Body | str:
-        """The request, or why there is none."""
+        """Return the request, or why there is none."""
         filled: dict[str, str] = {}
         for name, parts in self._parts.items():
             text, lack = self._text(parts, columns)
@@ -57,7 +57,7 @@ class TemplateRows:
         return {TALKS[self._endpoint]: [*system, {"role": "user", "content": content}]}
 
     def _text(self, parts: list[Piece], columns: Mapping[str, Any]) -> tuple[str, str | None]:
-        """The text, and the column that it lacks if it lacks one."""
+        """Return the text, and the column that is missing for it, if any."""
         texts = []
         for literal, name in parts:
             texts.append(literal)
@@ -81,7 +81,7 @@ class TemplateRows:
         )
 
     def _content(self, text: str, columns: Mapping[str, Any]) -> Any:
-        """A user message with the row's image, if its column is named."""
+        """Return a user message with the row's image, if its column is named."""
         if self._image is None:
             return text
         address = value_of(columns, self._image)
@@ -111,33 +111,33 @@ class TemplateRows:
 
 
 class _Lack:
-    """The column that a request lacks."""
+    """The column that is missing for a request."""
 
     def __init__(self, column: str) -> None:
         self.column = column
 
 
 def image_part(address: str) -> dict[str, Any]:
-    """An image of a message."""
+    """Return the part of a message for an image."""
     return {"type": "image_url", "image_url": {"url": address}}
 
 
 def about_text(text: str, endpoint: str) -> Body:
-    """What asks an endpoint without messages about one text."""
+    """Return the body with one text for an endpoint without messages."""
     if endpoint == tokenization.NAME:
         return {"text": text}
     return {"input": multimodal.in_parts(text) if endpoint == multimodal.NAME else text}
 
 
 def shown_names(columns: Mapping[str, Any]) -> str:
-    """The first columns, for a message."""
+    """Return the first columns, for a message."""
     names = list(columns)
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return (", ".join(names[:_SHOWN]) or "no columns") + more
 
 
 def _bare_name(columns: Mapping[str, Any], name: str) -> str:
-    """A placeholder without the question mark that lets it be empty."""
+    """Return a placeholder without its question mark."""
     return name[:-1] if name.endswith("?") and name not in columns else name
 
 

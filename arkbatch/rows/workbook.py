@@ -1,6 +1,6 @@
-"""Workbooks (.xlsx, .xls, .xlsb, .ods): a process of its own writes the rows as JSON lines, which are then read.
+"""Reads workbooks (.xlsx, .xls, .xlsb, .ods) through a process that writes JSON lines.
 
-The library holds a whole sheet in memory, and that memory goes away with the process. Numbers come as fractions: whole
+The library holds a whole sheet in memory, and that memory is freed with the process. Numbers come as fractions: whole
 ones are written without `.0`. Dates become ISO text, and midnight of a date cell is the date. A formula that was never
 calculated and an error cell are both empty. The lines are kept while this process lives, in a temporary directory.
 """
@@ -47,7 +47,10 @@ class Workbook:
         return f"sheet {self._sheet!r}"
 
     def records(self, start: Position = Position()) -> Iterator[tuple[int, int, bytes]]:  # noqa: B008  it is frozen
-        """Number, offset and JSON of each row from a position on. The offset is one of the lines."""
+        """Yield number, offset and JSON of each row from a position on.
+
+        The offset is that of the JSON line.
+        """
         return lines(self._lines, start)
 
     def survey(self) -> InputInfo:
@@ -57,7 +60,7 @@ class Workbook:
         return compare(self.path, known)
 
     def place(self, number: int, offset: int) -> str:
-        """Where a row stands, for a person."""
+        """Return where a row stands, for a person."""
         del offset
         return f"row {number} (row {self._first + number} of sheet {self._sheet!r}) of {self.path}"
 
@@ -72,7 +75,7 @@ class _Folder:
 
 @lru_cache(maxsize=8)
 def _converted(path: str, sheet: str, header: bool, size: int, mtime_ns: int) -> "_Folder":  # noqa: ARG001  size and time say whether it is still the same file
-    """A directory with the rows of a sheet as lines. It is deleted when nothing holds it any more."""
+    """Return a directory with the rows of a sheet as lines, deleted when nothing uses it."""
     folder = _Folder()
     words = [sys.executable, "-m", "arkbatch.rows.workbook", path, str(folder.path), sheet, "1" if header else ""]
     done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603  our own module
@@ -88,7 +91,7 @@ _NO_LIBRARY = 86
 
 
 def _convert(path: str, folder: Path, sheet: str, *, header: bool) -> None:
-    """Write the rows of a sheet as JSON lines, and its columns beside them. Runs in a process of its own."""
+    """Write the rows of a sheet as JSON lines, and its columns; runs in a process of its own."""
     try:
         from python_calamine import CalamineWorkbook
     except ImportError:
@@ -125,7 +128,7 @@ def _columns(values: list[Any]) -> list[str]:
 
 
 def _plain(cell: Any) -> Any:
-    """A cell as JSON holds it; None for an empty one."""
+    """Return a cell as JSON holds it; None for an empty one."""
     match cell:
         case "" | None:
             return None

@@ -1,12 +1,11 @@
-"""Who asks: the value of the `Authorization` header, from an API key or from an access key with its secret.
+"""Provides the `Authorization` header, from an API key or from an access key with its secret.
 
 An access key never goes to the data plane. It signs a `GetApiKey` call to the control plane, whose answer is a
-temporary key for one resource. That call is allowed only rarely, so a key is shared by all workers and asked for once
-at a time; it is renewed in the background long before it runs out, and waited for only when it nearly has. How the
-control plane is asked is an argument (`ControlPlane.call`), and so is the wall clock, for a key runs out by the
-service's calendar. A wall clock may be set forward or back meanwhile, so the loop's counts too: a key is good while
-one of the two says so, for one that is not is refused, which costs one call. No key is ever part of a repr or a
-message.
+temporary key for one resource. That call is allowed only rarely, so a key is shared by all workers and requested once
+at a time; it is renewed in the background long before it expires, and waited for only when it nearly has. The control
+plane is passed in (`ControlPlane.call`), and so is the wall clock, since a key expires by the service's calendar. A
+wall clock may be changed meanwhile, so the loop's clock counts too: a key is used while one of the two says that it is
+valid; one that is not is refused, which costs one call. No key is ever part of a repr or a message.
 """
 
 import asyncio
@@ -33,17 +32,20 @@ Ask = Callable[[str, Mapping[str, Any]], Awaitable[dict[str, Any] | Broken]]
 
 
 class Credentials(Protocol):
-    """Where a call's `Authorization` comes from."""
+    """The source of a call's `Authorization` header."""
 
     async def header(self, model: str) -> str | Broken:
-        """The value to send with a call to this model; `Broken` when there is none now. Raises `Halted`."""
+        """Return the value for a call to this model; `Broken` when there is none now.
+
+        Raises `Halted`.
+        """
 
     def refused(self, model: str, header: str) -> bool:
-        """The service answered 401 to this value: whether a call with a fresh one is worth a try."""
+        """Note a 401 to this value; return whether a call with a fresh one is worth a try."""
 
 
 class ApiKey:
-    """One key for everything, for ever."""
+    """One key for every model, which never expires."""
 
     def __init__(self, key: Secret) -> None:
         self._header = f"Bearer {key.reveal()}"
@@ -56,7 +58,7 @@ class ApiKey:
 
 
 class KeyElsewhere:
-    """The key stands in a header or in the query of the job's own, so there is no `Authorization`."""
+    """No `Authorization`, since the key stands in a header or query parameter of the job."""
 
     async def header(self, model: str) -> str:  # noqa: ARG002 - the protocol's
         return ""
@@ -66,7 +68,10 @@ class KeyElsewhere:
 
 
 class NoKey(ApiKey):
-    """A server on this machine that needs none, as a rule. One that does is told nothing of the keys for others."""
+    """No key, for a server on this machine.
+
+    If it needs one, the keys of other servers are not tried.
+    """
 
     def __init__(self, stand_in: Secret, base_url: str) -> None:
         super().__init__(stand_in)
@@ -80,14 +85,17 @@ class NoKey(ApiKey):
 
 
 class _Moment(Struct, frozen=True):
-    """Now, by two clocks: unix seconds, and the loop's."""
+    """The present time by two clocks: unix seconds, and the loop's."""
 
     wall: float
     loop: float
 
 
 class _Key(Struct, frozen=True):
-    """A temporary key. `expires` in unix seconds; `replaces_refused`: it was fetched because of a 401."""
+    """A temporary key; `expires` in unix seconds.
+
+    replaces_refused: it was fetched because of a 401
+    """
 
     header: str
     fetched: _Moment
@@ -102,7 +110,7 @@ class _Key(Struct, frozen=True):
         return self.expires - self.fetched.wall
 
     def left(self, now: _Moment) -> float:
-        """Seconds."""
+        """Return the seconds until it expires."""
         return max(self.expires - now.wall, self.life - (now.loop - self.fetched.loop))
 
     def is_due(self, now: _Moment) -> bool:
@@ -113,7 +121,10 @@ class _Key(Struct, frozen=True):
 
 
 class AccessKeys:
-    """Temporary keys by model, for all workers of a run. Used as `async with`, for it renews in the background."""
+    """Temporary keys by model, shared by all workers of a run.
+
+    It is an async context manager, since it renews keys in the background.
+    """
 
     def __init__(self, ask: Ask, wall: Callable[[], float], *, project: str = "") -> None:
         self._ask = ask
@@ -134,7 +145,7 @@ class AccessKeys:
     ) -> None:
         for fetch in self._fetches.values():
             fetch.cancel()
-        # The error of the body is not the group's: it would come out wrapped.
+        # An error of the body must not leave the group, which would wrap it.
         await self._background.__aexit__(None, None, None)
 
     async def header(self, model: str) -> str | Broken:
@@ -148,7 +159,7 @@ class AccessKeys:
     def refused(self, model: str, header: str) -> bool:
         key = self._keys.get(model)
         if key is None or key.header != header:
-            return True  # someone else has seen to it
+            return True  # another worker has replaced the key
         if key.replaces_refused and self._now().loop - key.fetched.loop < _YOUNG_S:
             return False
         del self._keys[model]
@@ -159,13 +170,16 @@ class AccessKeys:
         return _Moment(self._wall(), asyncio.get_running_loop().time())
 
     def _fetch(self, model: str) -> asyncio.Task[_Key | Broken | Halted]:
-        """The fetch under way, or a new one. It belongs to nobody: a worker that gives up does not take it along."""
+        """Return the fetch that is under way, or a new one.
+
+        It is a task of its own: a worker that is cancelled does not cancel it.
+        """
         if model not in self._fetches:
             self._fetches[model] = self._background.create_task(self._fetch_once(model))
         return self._fetches[model]
 
     async def _fetch_once(self, model: str) -> _Key | Broken | Halted:
-        """Never raises, for in the background there is nobody to raise to."""
+        """Fetch a key; never raises, since a background task has nobody to raise to."""
         found: _Key | Broken | Halted
         try:
             found = await self._new_key(model)
@@ -193,7 +207,7 @@ class AccessKeys:
 
 
 def resource_type(model: str) -> str:
-    """What the control plane calls the thing that a model's name stands for."""
+    """Return what the control plane calls the thing that a model's name stands for."""
     if model.startswith("ep-m-"):
         return "presetendpoint"
     if model.startswith("ep-"):
@@ -202,7 +216,10 @@ def resource_type(model: str) -> str:
 
 
 def needs_project(model: str) -> bool:
-    """With access keys, a plain model id is an endpoint that the service made for a project, so it takes both."""
+    """Whether an access key needs a project for this model.
+
+    A plain model id is an endpoint that the service made for a project, so it needs both.
+    """
     return resource_type(model) == "presetendpoint"
 
 
@@ -226,7 +243,7 @@ def _usable(found: _Key | Broken | Halted, old: _Key | None, now: _Moment) -> st
         case _Key():
             return found.header
         case Halted():
-            raise Halted(str(found))  # a new one for each waiter, for raising adds a traceback to it
+            raise Halted(str(found))  # a new one for each waiter, since raising adds a traceback to it
         case Broken() if old is not None and old.left(now) > 0:
             return old.header
     return found

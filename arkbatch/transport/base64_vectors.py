@@ -1,9 +1,8 @@
-"""A transport that wraps a transport, and hands on the vectors of its replies in base64, however they came.
+"""A transport wrapper that stores the vectors of replies in base64.
 
-A server may not know `encoding_format`, or a row may have asked for numbers; the record is to be small all the same.
-Nothing else of a reply is touched. Files of arrays are not written while a run goes on: the record stays the only
-truth about a row, so no crash can leave two files at odds, and `arkbatch vectors` makes them of the records whenever
-they are wanted.
+A server may not know `encoding_format`, or a row may have asked for numbers; the record is small in both cases. Nothing
+else of a reply is changed. No array file is written during a run: the record is the only truth about a row, so no crash
+can leave two files that differ, and `arkbatch vectors` makes array files from the records.
 """
 
 import msgspec

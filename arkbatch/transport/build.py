@@ -1,7 +1,7 @@
-"""The transport that a job asks for: which credentials it shows, and whether what it carries is sealed.
+"""Builds the transport of a job: its credentials, and whether it is encrypted.
 
-The one place where the parts of a connection are put together. Encryption is looked for only when it is asked for,
-because it needs a library that not everybody has.
+All parts of a connection are put together here. Encryption is imported only when it is used, because it needs an
+optional library.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -25,11 +25,11 @@ from arkbatch.transport.transport import Transport, open_transport
 async def open_connection(
     job: Job, wall: Callable[[], float], slots: ConnectionSlots, note: Callable[[str], None] = lambda _: None
 ) -> AsyncIterator[Transport]:
-    """The transport of a session.
+    """Open the transport of a session.
 
-    wall: unix time, because keys run out by the calendar
-    slots: lets the number of connections be changed
-    note: is told by which path the calls go
+    wall: unix time, because keys expire by the calendar
+    slots: changes the number of connections
+    note: called with the path that the calls take
     """
     async with AsyncExitStack() as stack:
         credentials: Credentials = ApiKey(job.api_key)
@@ -52,7 +52,7 @@ async def open_connection(
 
 
 def _sealed(transport: Transport, job: Job, control: ControlPlane | None, wall: Callable[[], float]) -> Transport:
-    """Certificates are the named one, or asked for with what the calls are made with."""
+    """Wrap a transport in encryption, with the named certificate or one that the service sends."""
     from arkbatch.transport import encrypting as sealed
 
     if job.certificate:

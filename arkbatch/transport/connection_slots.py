@@ -1,4 +1,4 @@
-"""The connections that calls may have at once, a number that can be changed while a session goes on.
+"""Limits the connections that calls use at once; the limit can change during a session.
 
 aiohttp's own limit is fixed when its connector is made. So the connector gets none, and a call takes a slot first.
 """
@@ -17,7 +17,7 @@ _KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 30, "TCP_KEEPCNT": 6}  # sec
 
 
 class ConnectionSlots:
-    """One slot for each call in flight; calls beyond them wait in their order."""
+    """One slot for each call in flight; further calls wait in order."""
 
     def __init__(self, calls: int = 0) -> None:
         self.limit = calls
@@ -26,7 +26,10 @@ class ConnectionSlots:
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
     def allow(self, calls: int) -> None:
-        """As many connections as calls, where the open files allow it; those that are open count as ours."""
+        """Allow as many connections as calls, within the limit of open files.
+
+        Connections that are already open count as used by calls.
+        """
         with contextlib.suppress(OSError):  # no file is left to look at the open ones with: it stays as it is
             self.limit = connections(calls, have=sum(1 for each in self._sockets if each.fileno() >= 0))
             self._wake()
@@ -48,13 +51,13 @@ class ConnectionSlots:
             raise
 
     def give_back(self) -> None:
-        """Free a slot, for the call that waits longest."""
+        """Free a slot, for the call that has waited longest."""
         self._taken -= 1
         if self._waiting:
             self._wake()
 
     def _wake(self) -> None:
-        """A woken call has its slot already, so that none which comes later takes it."""
+        """Wake a call that already has its slot, so that no later call takes it."""
         while self._waiting and self._taken < self.limit:
             turn = self._waiting.popleft()
             if not turn.done():
@@ -62,7 +65,7 @@ class ConnectionSlots:
                 turn.set_result(None)
 
     def open_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
-        """A socket that shows a sign of life each minute: routers forget connections that are held open in silence."""
+        """Open a socket with keep-alive probes each minute, since routers forget silent connections."""
         family, kind, protocol, *_ = address
         made = socket.socket(family, kind, protocol)
         made.setblocking(False)

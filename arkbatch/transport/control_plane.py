@@ -1,9 +1,9 @@
 """Ark's control plane: the few signed calls that fetch temporary keys and certificates.
 
-It signs with the access key, tries again what passes by itself, and tells the two kinds of failure apart: what waiting
-does not fix is a `Halted` that says what to do; what it may is a `Broken`, as if the row's own call had found no
-connection, for nothing of it was sent. The wall clock is an argument, since a signature is dated. What a key is good
-for and how long it is kept is the matter of `auth`. Neither key nor secret is ever part of a message.
+Calls are signed with the access key, and repeated after temporary errors. An error that waiting does not fix is a
+`Halted` that says what to do; any other is a `Broken`, as if the row's own call had found no connection, since nothing
+of it was sent. The wall clock is passed in, because a signature is dated. `transport.auth` decides how long a key is
+kept. Neither key nor secret is ever part of a message.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ class ControlPlane:
         self._turn = asyncio.Lock()  # the API is meant for few calls; many models ask one after the other
 
     async def call(self, action: str, body: Mapping[str, Any]) -> dict[str, Any] | Broken:
-        """Its `Result`. Tries again for about a quarter of a minute before it is a `Broken`."""
+        """Return the `Result`; `Broken` after retries of about a quarter of a minute."""
         answer = await self._try(action, body)
         for pause in _BACKOFF_S:
             if not isinstance(answer, Broken):
@@ -116,7 +116,7 @@ class ControlPlane:
         raise Halted(f"{action} was refused ({message}); {advice}")
 
     def _skew(self, date: str) -> str:
-        """How far our clock is from the server's, when it tells its time."""
+        """Return how far our clock is from the server's, when the reply has its time."""
         try:
             seconds = (self._now() - parsedate_to_datetime(date)).total_seconds()
         except (ValueError, TypeError):
@@ -128,7 +128,7 @@ class ControlPlane:
 
 
 async def fetch_certificate(control: ControlPlane, model: str, *, confidential: bool = False) -> str | Broken:
-    """The text of the certificate for sealed calls to this endpoint id. Raises `Halted`."""
+    """Return the text of the certificate for this endpoint id; raises `Halted`."""
     kind = {"Type": "AICCv0.1"} if confidential else {}
     result = await control.call("GetEndpointCertificate", {"Id": model, **kind})
     match result:

@@ -1,7 +1,7 @@
-"""The process's limit of open files: each call in flight is one, and the journal needs a few at any moment.
+"""Fits the number of connections into the process's limit of open files.
 
-The command line raises the limit as far as a run needs. A program that uses the library keeps its own, and a run in
-it takes no more connections than that leaves; calls beyond them wait for one.
+Each call in flight is one file, and the journal needs a few at any moment. The command line raises the limit as far as
+a run needs. A program that uses the library keeps its own, and a run in it uses no more connections than that leaves.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ KEPT_FREE = 10  # for the files that are replaced while a run writes, and the lo
 
 
 def allow_files(calls: int) -> None:
-    """The usual limit is far below what the batch lane takes at once."""
+    """Raise the limit of open files; the usual one is far below what the batch lane needs."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
@@ -30,8 +30,9 @@ def allow_files(calls: int) -> None:
 
 
 def connections(calls: int, *, have: int = 0) -> int:
-    """How many connections so many calls may have, at least one, so that the journal can always be written.
+    """Return how many connections so many calls may have, at least one.
 
+    The files that the journal needs stay free.
     have: connections that are open already
     """
     try:

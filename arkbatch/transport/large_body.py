@@ -1,8 +1,8 @@
 """A request body of many megabytes, written to the connection in pieces.
 
-aiohttp would copy it: bytes of that size it warns of, and a `BytesIO` it asks for a view, which makes Python give the
-`BytesIO` bytes of its own. Pieces are views of the one body, and each waits until the connection has taken those
-before it. Nor does aiohttp limit how long a server may take none: its timeout of silence begins behind the body.
+aiohttp would copy it: it warns of bytes of that size, and asks a `BytesIO` for a view, which makes Python copy the
+`BytesIO`. Pieces are views of the one body, and each waits until the connection has taken those before it. aiohttp does
+not limit how long a server may take none either: its read timeout begins after the body.
 """
 
 import asyncio
@@ -28,18 +28,21 @@ class LargeBody(Payload):
         return self._value.decode(encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        """TimeoutError: the server has taken nothing for so long."""
+        """Write the body; TimeoutError when the server has taken nothing for too long."""
         body = memoryview(self._value)
         for start in range(0, len(body), _PIECE):
             async with asyncio.timeout(self._patience):
                 await writer.write(body[start : start + _PIECE])
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        """The length is that of the body, as nobody sets another."""
+        """Write the body; its length is always that of the body."""
         del content_length
         await self.write(writer)
 
 
 def payload(body: bytes, patience: float | None = None) -> Any:
-    """The body as aiohttp takes it. patience: seconds that a piece of a large one may wait to be taken."""
+    """Return the body in the form that aiohttp takes.
+
+    patience: seconds that a piece of a large one may wait to be taken
+    """
     return body if len(body) < LARGE else LargeBody(body, patience)

@@ -1,6 +1,6 @@
-"""Which proxy the environment names for an address, and whether calls can go through it.
+"""Finds the proxy that the environment names for an address, and checks that it can work.
 
-Looked up once: aiohttp's `trust_env` reads the environment for each request, which costs as much as the rest of a
+It is looked up once: aiohttp's `trust_env` reads the environment for each request, which costs as much as the rest of a
 request, and takes keys from `.netrc` besides.
 """
 
@@ -20,13 +20,13 @@ class _ProxyVariable(NamedTuple):
 
 
 def proxy_for(base_url: str) -> str | None:
-    """The proxy that the environment's variables name for this host."""
+    """Return the proxy that the environment's variables name for this host."""
     named = _named_for(base_url)
     return named.url if named else None
 
 
 def check_proxy(base_url: str) -> None:
-    """UsageError: the proxy named for this address can never work."""
+    """Raise UsageError if the proxy for this address can never work."""
     named = _named_for(base_url)
     if named is None:
         return
@@ -79,5 +79,5 @@ def _holds(network: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address)
 
 
 def _shown(parts: SplitResult, url: str) -> str:
-    """A proxy's address without its name and password."""
+    """Return a proxy's address without its name and password."""
     return f"{parts.scheme}://***@{parts.netloc.rpartition('@')[2]}" if "@" in parts.netloc else url.rpartition("@")[2]

@@ -1,7 +1,7 @@
-"""Strikes secrets out of replies: some servers, and proxies before them, repeat what they were sent.
+"""Removes secrets from replies, since some servers and proxies repeat what they were sent.
 
-What a reply says is kept in records and told in the log. So neither its body nor its headers, nor the words about an
-exchange that broke, may hold a key.
+What a reply says is kept in records and logs. So neither its body nor its headers, nor the text about a broken
+exchange, may contain a key.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 from arkbatch.core.types import Broken, Response
 
 STRUCK = "***"
-# What a server of one's own is given for a key is often a word, such as `anything`, and may stand in an answer.
+# The key for a local server is often a word, such as `anything`, which may stand in an answer.
 _MIN_SECRET, _MIN_SECRET_WORD = 8, 20  # characters, with a digit among them and without one
 _Forms = tuple[tuple[str, bytes], ...]
 
@@ -24,14 +24,17 @@ def is_secret(value: str) -> bool:
 
 
 class Redaction:
-    """What is struck out. secrets: values that go out with each call, besides its own key."""
+    """Removes the call's key and other secrets that go out with each call.
+
+    secrets: those besides the key
+    """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._forms = tuple(form for secret in secrets for form in _forms(secret))
         self._by_header: dict[str, _Forms] = {}
 
     def strike(self, response: Response, authorization: str) -> Response:
-        """The response without the secrets, and with headers that can be written."""
+        """Return the response without the secrets, and with headers that can be written."""
         forms = self._by_header.get(authorization)
         if forms is None:
             forms = (*_forms(authorization.removeprefix("Bearer ")), *self._forms)
@@ -51,7 +54,7 @@ class Redaction:
 
 
 def _forms(secret: str) -> _Forms:
-    """A secret as it may be repeated, as text and as bytes: as it is, within JSON, within a URL."""
+    """Return the forms of a secret, as text and as bytes: as it is, in JSON, in a URL."""
     if not is_secret(secret):
         return ()
     forms = (secret, orjson.dumps(secret).decode()[1:-1], quote(secret, safe=""), quote(secret))
@@ -71,7 +74,7 @@ def _clean_bytes(body: bytes, forms: _Forms) -> bytes:
 
 
 def _clean_headers(headers: Mapping[str, str], forms: _Forms) -> Mapping[str, str]:
-    """Aiohttp reads a byte that is no UTF-8 as half a surrogate pair, which no record can hold: it is Latin-1."""
+    """Decode headers as Latin-1 where aiohttp made half surrogate pairs, which no record can hold."""
     cleaned: CIMultiDict[str] = CIMultiDict()
     for name, value in headers.items():
         cleaned.add(_clean(_readable(name), forms), _clean(_readable(value), forms))

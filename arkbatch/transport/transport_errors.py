@@ -1,4 +1,4 @@
-"""How an exchange with a server failed, told by the exception that ended it."""
+"""Describes how an exchange with a server failed, from the exception that ended it."""
 
 import os
 import re
@@ -32,7 +32,7 @@ def how(error: Exception) -> Break:
 
 
 def detail(error: Exception) -> str:
-    """The error in words. Its own text where it has one; it names hosts, never headers nor the password of a proxy."""
+    """Return the error in words; it names hosts, never headers nor the password of a proxy."""
     if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
         proxy = "the proxy " if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
         return f"{proxy}{error.host}:{error.port} cannot be reached ({_reason(error.os_error)})"
@@ -48,7 +48,7 @@ def detail(error: Exception) -> str:
 
 
 def untrusted(error: aiohttp.ClientConnectorCertificateError) -> str:
-    """What is wrong with a server's certificate, and what to do. Nothing was sent."""
+    """Return what is wrong with a server's certificate, and what to do; nothing was sent."""
     wrong = error.certificate_error
     said = getattr(wrong, "verify_message", "") or str(wrong)
     text = f"the certificate of {error.host}:{error.port} is not to be trusted ({said}), so nothing was sent: "
@@ -63,7 +63,7 @@ def untrusted(error: aiohttp.ClientConnectorCertificateError) -> str:
 
 
 def _reason(error: OSError) -> str:
-    """As a person knows it: what the event loop says of a refused connection repeats the address as a tuple."""
+    """Return the reason for people; the event loop's text repeats the address as a tuple."""
     if isinstance(error, socket.gaierror):
         return f"{error.strerror}: no such name, or no network"
     return os.strerror(error.errno) if error.errno else " ".join(str(error).split())
