@@ -64,7 +64,7 @@ def test_made_up_and_real_answers_are_told_apart_by_name(tmp_path, first, then, 
 @pytest.mark.parametrize(
     ("toml", "said"),
     [
-        ('[hours]\nwindow = "22-8"', 'job.toml: hours.window = "22-8" is no window: write it as'),
+        ('[hours]\nwindow = "22-8"', 'job.toml: hours.window = "22-8" is not a window: write it as'),
         ('[hours]\nwindow = "22:00-08:00 Mars"', "job.toml: Mars is no place that this machine knows"),
         (
             '[embeddings]\npack = "many"',
@@ -84,7 +84,7 @@ def test_a_mistake_in_a_job_file_names_file_key_value_and_what_is_allowed(tmp_pa
 def test_a_mistake_in_a_flag_is_not_blamed_on_the_job_file(tmp_path):
     prompts(tmp_path, {"prompt": "a"})
     (tmp_path / "job.toml").write_text('input = "in.jsonl"\n')
-    with pytest.raises(UsageError, match=r'^--window = "22-8" is no window'):
+    with pytest.raises(UsageError, match=r'^--window = "22-8" is not a window'):
         resolve_job(str(tmp_path / "job.toml"), {"simulate": True, "window": "22-8"}, {}, tmp_path)
 
 

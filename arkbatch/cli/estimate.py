@@ -27,7 +27,7 @@ class _SampleSize(click.IntRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, str) and not value.lstrip("-").isdecimal():
-            self.fail(f"{value!r} is no number; give --sample after the input, or as --sample={SAMPLE}.", param, ctx)
+            self.fail(f"{value!r} is not a number; give --sample after the input, or as --sample={SAMPLE}.", param, ctx)
         rows: int = super().convert(value, param, ctx)
         return rows
 

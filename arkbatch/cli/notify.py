@@ -45,7 +45,7 @@ def command(job: str | None, *, as_json: bool, **flags: Any) -> int:
 
     notify = resolve_notify(job, flags, os.environ, Path.cwd())
     if not notify:
-        raise UsageError("nobody is to be told: give --notify URL or --notify-command, or set ARKBATCH_NOTIFY")
+        raise UsageError("nobody would be notified: give --notify URL or --notify-command, or set ARKBATCH_NOTIFY")
     asked = build_channels(notify, insecure=True)
     failed = asyncio.run(_send(asked))
     if as_json:

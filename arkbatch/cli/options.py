@@ -17,7 +17,7 @@ def span(ctx: click.Context, param: click.Parameter, value: str | None) -> float
     from arkbatch.protocol.ratelimit_headers import seconds_of
 
     if value is not None and seconds_of(value) is None:
-        raise click.BadParameter(f"{value} is no length of time, such as 90, 30m or 12h", ctx, param)
+        raise click.BadParameter(f"{value} is not a length of time, such as 90, 30m or 12h", ctx, param)
     return None if value is None else seconds_of(value)
 
 
@@ -347,7 +347,7 @@ class _Port(click.IntRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, str) and not value.isdecimal():
             self.fail(
-                f"{value!r} is no port; give --live after the input, or as --live=0 for any free port.", param, ctx
+                f"{value!r} is not a port; give --live after the input, or as --live=0 for any free port.", param, ctx
             )
         port: int = super().convert(value, param, ctx)
         return port

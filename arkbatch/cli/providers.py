@@ -22,7 +22,7 @@ def command(name: str | None, as_json: bool) -> None:
     from arkbatch.reports.text.summary import table
 
     if name is not None and name not in NAMES:
-        raise UsageError(f"{name} is no provider that is known by name; known are {', '.join(NAMES)}")
+        raise UsageError(f"{name} is not a known provider; known are {', '.join(NAMES)}")
     dialects = all_dialects() if name is None else [dialect_named(name)]
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(dialects)).decode())

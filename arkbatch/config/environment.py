@@ -94,7 +94,7 @@ def provider_address(name: str, said_by: str = "") -> "Address":
     if name not in DIALECTS:
         near = get_close_matches(name, DIALECTS, 1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"{name} is no provider that is known by name: {hint}`arkbatch providers` lists them")
+        raise UsageError(f"{name} is not a known provider: {hint}`arkbatch providers` lists them")
     dialect = dialect_named(name)
     if not dialect.base_url:
         own = dialect.hosts[0].lstrip(".")
@@ -260,7 +260,7 @@ def _is_confidential(variables: Variables) -> bool:
     """Read VOLC_ARK_ENCRYPTION; a misspelt value is refused, since the SDK would ignore it."""
     value = variables.get(FLAVOUR)
     if value not in {"", CONFIDENTIAL}:
-        raise UsageError(f"{FLAVOUR} = {value} is no way to encrypt: the one that it can name is {CONFIDENTIAL}")
+        raise UsageError(f"{FLAVOUR} = {value} is not a way to encrypt: the only value is {CONFIDENTIAL}")
     return bool(value)
 
 

@@ -49,14 +49,14 @@ def fill_in_variables(
     sent = {name: value(f"headers.{name}", text) for name, text in headers.items()}
     for name, text in sent.items():
         if not (text.isascii() and text.isprintable()):
-            raise job_file_error(label, f"headers.{name} holds a character that no header can have")
+            raise job_file_error(label, f"headers.{name} holds a character that a header cannot have")
     parameters = {name: value(f"query.{name}", text) for name, text in query.items()}
     return Additions(sent, parameters, tuple(secrets), brings_key(headers, query))
 
 
 def _check_name(name: str, label: str) -> None:
     if not _NAME.fullmatch(name):
-        raise job_file_error(label, f"headers.{name} is no name that a header can have")
+        raise job_file_error(label, f"headers.{name} is not a valid header name")
     if name.lower() in _OURS:
         raise job_file_error(label, f"headers.{name} is set by arkbatch itself: leave it out")
     if name.lower() == _REQUEST_ID:

@@ -152,7 +152,7 @@ class Timeouts(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             gt=0,
             le=259_200,
-            description="Seconds without data before a call is given up; comments and blank lines are none. "
+            description="Seconds without data before a call is given up; comments and blank lines do not count. "
             "On the batch lane 259200 when left out.",
         ),
     ] = 1800.0
@@ -327,7 +327,7 @@ class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description="The directory of the images and videos that rows name as files; without it none is read."),
     ] = ""
     project: Annotated[
-        str, Meta(description="The project of plain model ids, which access keys need to be told; not for ep-... ids.")
+        str, Meta(description="The project of plain model ids, which access keys need; not for ep-... ids.")
     ] = ""
     defaults: Annotated[
         dict[str, Any],

@@ -111,7 +111,7 @@ def read_window(text: str) -> tuple[dt.time, dt.time, str]:
     """
     found = _WINDOW.fullmatch(text.strip())
     if found is None:
-        raise ValueError(f'window = "{text}" is no window: write it as 22:00-08:00 or 22:00-08:00 Asia/Shanghai')
+        raise ValueError(f'window = "{text}" is not a window: write it as 22:00-08:00 or 22:00-08:00 Asia/Shanghai')
     opens, closes = _parse_time(found[1], found[2]), _parse_time(found[3], found[4])
     if opens == closes:
         raise ValueError(f'window = "{text}" begins when it ends: for the whole day write "{ALWAYS}"')
@@ -126,7 +126,7 @@ def read_due(text: str) -> tuple[dt.date | None, dt.time, str]:
     found = _MOMENT.fullmatch(text.strip())
     if found is None:
         raise ValueError(
-            f'finish_by = "{text}" is no time: write it as 08:00, as 2026-11-22 08:00, or as 08:00 Asia/Shanghai'
+            f'finish_by = "{text}" is not a time: write it as 08:00, as 2026-11-22 08:00, or as 08:00 Asia/Shanghai'
         )
     return dt.date.fromisoformat(found[1]) if found[1] else None, _parse_time(found[2], found[3]), found[4] or ""
 
@@ -137,4 +137,4 @@ def _parse_time(hours: str, minutes: str) -> dt.time:
     try:
         return dt.time(int(hours), int(minutes))
     except ValueError:
-        raise ValueError(f"{hours}:{minutes} is no time of day: hours go from 00:00 to 24:00") from None
+        raise ValueError(f"{hours}:{minutes} is not a time of day: hours go from 00:00 to 24:00") from None

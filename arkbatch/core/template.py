@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-DOUBLE_BRACES = "a brace that is no placeholder is written twice: {{"
+DOUBLE_BRACES = "a brace that is not a placeholder is written twice: {{"
 ALL_COLUMNS = "*"
 
 OnMissing = Literal["fail", "skip", "send"]
@@ -88,7 +88,7 @@ class Reading(Struct, frozen=True, forbid_unknown_fields=True):
         OnMissing,
         Meta(description="A row whose prompt lacks a value: fail, skip (it is not sent), or send it without."),
     ] = "fail"
-    allow_empty: Annotated[bool, Meta(description="An input without rows is no mistake.")] = False
+    allow_empty: Annotated[bool, Meta(description="An input without rows is accepted.")] = False
 
     def __post_init__(self) -> None:
         if len(self.separator) > 1:

@@ -157,7 +157,9 @@ def _parse_action(action: str, words: Sequence[str]) -> Action:
                 raise UsageError(f"{action} takes nothing behind it, and there is {words[0]}.")
             return _SIMPLE[action]
         case _:
-            raise UsageError(f"{action} is no order.{_suggest_word(action, ACTIONS)} Orders are: {', '.join(ACTIONS)}.")
+            raise UsageError(
+                f"{action} is not a command.{_suggest_word(action, ACTIONS)} Commands are: {', '.join(ACTIONS)}."
+            )
 
 
 def _parse_limits(words: Sequence[str]) -> SetLimits:
@@ -207,7 +209,7 @@ def decode_command(line: bytes) -> Command:
     try:
         return _orders.decode(line)
     except msgspec.MsgspecError as error:
-        raise UsageError(f"This is no order: {error}.") from error
+        raise UsageError(f"This is not a command: {error}.") from error
 
 
 def decode_reply(line: bytes) -> CommandReply:

@@ -81,13 +81,15 @@ def _channel_of_url(url: str, said_by: str, *, insecure: bool) -> Channel:
     if url.endswith(MASK):
         raise UsageError(f"{said_by} {url} is masked, as it is wherever a command is shown: give the address again")
     if "://" not in url:
-        raise UsageError(f"{said_by} {name} is no address: it begins with https://, or names a service as in feishu://")
+        raise UsageError(
+            f"{said_by} {name} is not an address: it begins with https://, or names a service as in feishu://"
+        )
     web, known = url.lower().startswith(_WEB), importlib.util.find_spec("apprise") is not None
     if not (web or known):
         raise UsageError(f"{said_by} {name} {_HOW_TO_GET_APPRISE}")
     service = _apprise_service(url) if known else None
     if service is None and not web:
-        raise UsageError(f"{said_by} {name} is no address that Apprise knows: see its list of services")
+        raise UsageError(f"{said_by} {name} is not an address that Apprise knows: see its list of services")
     if not insecure and (_is_open(url) if service is None else _sends_openly(service, url)):
         raise UsageError(
             f"{said_by} {name} would carry messages unencrypted: choose its secure form, or say --insecure"

@@ -42,7 +42,7 @@ def refused(run_dir, *words):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["paus"], 2, "paus is no order. Did you mean pause?"),
+        (["paus"], 2, "paus is not a command. Did you mean pause?"),
         (["set", "rpm=0"], 2, "rpm=0 is not allowed: it must be a number above 0, or none."),
         (["set", "rmp=1"], 2, "rmp cannot be set. Did you mean rpm?"),
     ],

@@ -247,7 +247,7 @@ def test_a_temporary_access_key_brings_its_token(name):
 
 @pytest.mark.parametrize("value", ["aicc", "AICCv0.1", "true", "on"])
 def test_a_flavour_of_encryption_that_the_sdk_would_pass_over_is_refused(value):
-    with pytest.raises(UsageError, match=f"VOLC_ARK_ENCRYPTION = {value} is no way to encrypt"):
+    with pytest.raises(UsageError, match=f"VOLC_ARK_ENCRYPTION = {value} is not a way to encrypt"):
         server({"ARK_API_KEY": "k", "VOLC_ARK_ENCRYPTION": value})
 
 

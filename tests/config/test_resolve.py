@@ -163,10 +163,10 @@ def test_a_key_in_a_header_of_the_jobs_own_stands_for_the_key(job, line):
 
 ADDITION_MISTAKES = [
     ('headers.Host = "x"', "headers.Host is set by arkbatch itself"),
-    ('headers."a b" = "x"', "headers.a b is no name that a header can have"),
+    ('headers."a b" = "x"', "headers.a b is not a valid header name"),
     ('headers.X-Client-Request-Id = "x"', "give request_id_prefix, or request_id in a row"),
-    ('headers.a = "x\\ny"', "headers.a holds a character that no header can have"),
-    ('headers.a = "密"', "headers.a holds a character that no header can have"),
+    ('headers.a = "x\\ny"', "headers.a holds a character that a header cannot have"),
+    ('headers.a = "密"', "headers.a holds a character that a header cannot have"),
     ('headers.a = "env:NOT_SET"', "headers.a: NOT_SET is set neither in the environment nor in .env"),
     ('query.a = "env:NOT_SET"', "query.a: NOT_SET is set neither"),
     ('headers.api-key = "sk-1"', 'put it into a variable and write headers.api-key = "env:NAME"'),

@@ -159,10 +159,10 @@ def test_a_window_is_read(text, read):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("at night", "is no window: write it as 22:00-08:00"),
-        ("22-8", "is no window"),
-        ("25:00-08:00", "25:00 is no time of day"),
-        ("22:00-08:60", "08:60 is no time of day"),
+        ("at night", "is not a window: write it as 22:00-08:00"),
+        ("22-8", "is not a window"),
+        ("25:00-08:00", "25:00 is not a time of day"),
+        ("22:00-08:60", "08:60 is not a time of day"),
         ("08:00-08:00", 'for the whole day write "always"'),
         ("00:00-24:00", 'for the whole day write "always"'),
     ],
@@ -174,7 +174,7 @@ def test_what_is_no_window_is_said_to_be_none(text, said):
 
 @pytest.mark.parametrize("text", ["tomorrow", "8", "2026-13-01 08:00", "2026-11-22"])
 def test_what_is_no_time_is_said_to_be_none(text):
-    with pytest.raises(ValueError, match=r"is no time|month must be"):
+    with pytest.raises(ValueError, match=r"is not a time|month must be"):
         read_due(text)
 
 

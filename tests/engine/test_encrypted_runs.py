@@ -164,7 +164,7 @@ def test_a_retry_uses_the_certificate_of_the_run_though_its_file_is_gone(tmp_pat
         ({}, {"E2E_CERTIFICATE_PATH": "absent.pem"}, r"E2E_CERTIFICATE_PATH = absent\.pem cannot be read"),
         ({}, {"E2E_CERTIFICATE_PATH": "in.jsonl"}, "holds no certificate"),
         ({"encrypt": None}, {"VOLC_ARK_ENCRYPTION": "AICC"}, "the job is not encrypted"),
-        ({"encrypt": None}, {"VOLC_ARK_ENCRYPTION": "acci"}, "is no way to encrypt"),
+        ({"encrypt": None}, {"VOLC_ARK_ENCRYPTION": "acci"}, "is not a way to encrypt"),
     ],
 )
 def test_whoever_believes_to_be_protected_and_is_not_is_told_before_a_run_begins(tmp_path, flags, environ, said):

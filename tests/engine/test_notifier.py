@@ -183,7 +183,7 @@ def test_who_named_an_address_that_cannot_work_is_said(tmp_path, flags, environ,
     (tmp_path / "job.toml").write_text('input = "in.jsonl"\n[notify]\nurls = ["z://T0K3N"]\n')
     with pytest.raises(UsageError) as caught:
         resolve_job("job.toml", {"simulate": True, **flags}, environ, tmp_path)
-    assert str(caught.value).startswith(f"{said} is no address that Apprise knows")
+    assert str(caught.value).startswith(f"{said} is not an address that Apprise knows")
 
 
 def test_addresses_are_not_kept_with_the_run_and_a_retry_takes_them_from_its_own_command(tmp_path):
@@ -244,4 +244,4 @@ def test_the_trial_says_what_arrived_and_what_did_not(monkeypatch):
         "asked": ["http://127.0.0.1/***", "sh"],
         "failed": ["could not notify sh: it ended with 3"],
     }
-    assert "nobody is to be told" in str(tried().exception)
+    assert "nobody would be notified" in str(tried().exception)

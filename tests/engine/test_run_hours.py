@@ -208,9 +208,9 @@ def test_the_hours_are_those_of_the_flags_or_the_job_file_and_stay_with_the_run(
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ({"window": "nightly"}, "is no window: write it as 22:00-08:00"),
+        ({"window": "nightly"}, "is not a window: write it as 22:00-08:00"),
         ({"window": "22:00-08:00 Shanghai"}, "did you mean Asia/Shanghai?"),
-        ({"finish_by": "soon"}, "is no time: write it as 08:00"),
+        ({"finish_by": "soon"}, "is not a time: write it as 08:00"),
         ({"finish_by": "08:00 Mars"}, "Mars is no place"),
     ],
 )

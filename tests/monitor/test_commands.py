@@ -45,7 +45,7 @@ def test_a_command_line_becomes_an_order(line, deed):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("paus", "paus is no order. Did you mean pause? Orders are: pause, resume,"),
+        ("paus", "paus is not a command. Did you mean pause? Commands are: pause, resume,"),
         ("pause now", "pause takes nothing behind it, and there is now."),
         ("set", "set what? For example: set rpm=600 concurrency=40"),
         ("set concurency=4", "concurency cannot be set. Did you mean concurrency? Known are: concurrency, rpm, tpm, "),
@@ -97,10 +97,10 @@ def test_an_answer_survives_its_line():
     [
         (b'{"v":2,"do":{"type":"pause"}}', "version 2 of the orders, the other side 1"),
         (b'{"do":{"type":"pause"}}', "version None"),
-        (b'{"v":1,"do":{"type":"fly"}}', "This is no order"),
-        (b'{"v":1,"do":{"type":"set","rpm":-1}}', "This is no order"),
-        (b'{"v":1,"do":{"type":"set","rmp":1}}', "This is no order"),
-        (b'{"v":1,"do":{"type":"requeue"}}', "This is no order"),
+        (b'{"v":1,"do":{"type":"fly"}}', "This is not a command"),
+        (b'{"v":1,"do":{"type":"set","rpm":-1}}', "This is not a command"),
+        (b'{"v":1,"do":{"type":"set","rmp":1}}', "This is not a command"),
+        (b'{"v":1,"do":{"type":"requeue"}}', "This is not a command"),
         (b"[" * LONGEST, "not one JSON object"),
         (b'{"v":' + b"[" * LONGEST, "not one JSON object"),
     ],

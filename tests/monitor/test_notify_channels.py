@@ -118,8 +118,8 @@ def test_a_program_that_hangs_is_killed_with_its_children(monkeypatch, tmp_path)
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("T0K3N", "is no address: it begins with https://"),
-        ("nothing://T0K3N", "nothing://*** is no address that Apprise knows"),
+        ("T0K3N", "is not an address: it begins with https://"),
+        ("nothing://T0K3N", "nothing://*** is not an address that Apprise knows"),
         ("http://other.example/T0K3N", "http://other.example/*** would carry messages unencrypted"),
         ("json://other.example/T0K3N", "json://*** would carry messages unencrypted"),
         ("https://other.example/***", "is masked"),
