@@ -1,19 +1,20 @@
 """Throughput of the whole path, from reading lines to a journal on disk, beside a bare aiohttp loop.
 
-    python benchmarks/throughput.py [--rows 20000] [--rounds 5] [--kinds plain streamed sealed]
+    python benchmarks/throughput.py [--rows 20000] [--rounds 5] [--kinds plain embeddings streamed sealed]
 
 Both post the same bodies to the same loopback server, a process of its own, in turns in one run, and take turns at
 being first; what counts is the ratio. The bare loop reads nothing and writes nothing. arkbatch runs with its limits on
-(set out of reach), in a fresh process like the bare loop. If the packages `openai` or `volcengine-ark-runtime` are
-installed they take part too.
+(set out of reach), or without them (`--unlimited`), in a fresh process like the bare loop. If the packages `openai` or
+`volcengine-ark-runtime` are installed they take part too.
 
 On a machine that others use as well, time passes for whoever does not get the processor, and a round's ratio says
 little: look at the quartiles, and at the ratio of the processor time (user and system) that the two clients took for an
 answer. That of arkbatch is of its whole run, from opening the run directory to closing it.
 
-Of streamed answers (20 chunks) the bare loop decodes each chunk and folds nothing; sealed calls it encrypts and
-decrypts with `cryptography` itself. A table at the end puts the kinds side by side. `--beside DIR` also takes another
-checkout of arkbatch into the same turns, to see whether it has become slower.
+Of embeddings each reply holds one vector of 1,024 numbers. Of streamed answers (20 chunks) the bare loop decodes each
+chunk and folds nothing; sealed calls it encrypts and decrypts with `cryptography` itself. A table at the end puts the
+kinds side by side. `--beside DIR` also takes another checkout of arkbatch into the same turns, to see whether it has
+become slower.
 """
 
 import argparse
@@ -94,9 +95,13 @@ ARKBATCH = """
 import json, sys, time
 import arkbatch
 base_url, path, run_dir, concurrency = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-limits = {"concurrency": concurrency, "rpm": 100_000_000, "tpm": 100_000_000_000}
-kind = {"streamed": {"stream": True}, "sealed": {"encrypt": True}}.get(sys.argv[5], {})
-job = arkbatch.load_job(path, base_url=base_url, run_dir=run_dir, model="doubao-seed-1-6-251015", **limits, **kind)
+limits = {"concurrency": concurrency}
+if sys.argv[6] == "limited":
+    limits |= {"rpm": 100_000_000, "tpm": 100_000_000_000}
+kinds = {"streamed": {"stream": True}, "sealed": {"encrypt": True}, "embeddings": {"endpoint": "embeddings"}}
+job = arkbatch.load_job(
+    path, base_url=base_url, run_dir=run_dir, model="doubao-seed-1-6-251015", **limits, **kinds.get(sys.argv[5], {})
+)
 busy = time.process_time()
 summary = arkbatch.run(job)
 busy = time.process_time() - busy
@@ -125,7 +130,8 @@ ARK_SDK = OPENAI.replace("import openai", "import volcenginesdkarkruntime as ark
 )
 
 
-LOOPS = {"plain": BARE, "streamed": BARE_STREAMED, "sealed": BARE_SEALED}
+LOOPS = {"plain": BARE, "embeddings": BARE, "streamed": BARE_STREAMED, "sealed": BARE_SEALED}
+PATHS = {"embeddings": "/embeddings"}
 
 
 class Measured(NamedTuple):
@@ -157,13 +163,14 @@ def compare(kind: str, path: Path, concurrency: int, options: argparse.Namespace
     found: dict[str, list[float]] = defaultdict(list)
     with canned_server(kind) as base_url, tempfile.TemporaryDirectory() as folder:
         for turn in range(options.rounds):
-            run_dir = f"{folder}/{turn}"
+            run_dir, limits = f"{folder}/{turn}", "unlimited" if options.unlimited else "limited"
+            url = base_url + PATHS.get(kind, "/chat/completions")
             clients = {
-                "bare": partial(measured, LOOPS[kind], f"{base_url}/chat/completions", path, concurrency),
-                "arkbatch": partial(measured, ARKBATCH, base_url, path, f"{run_dir}.run", concurrency, kind),
+                "bare": partial(measured, LOOPS[kind], url, path, concurrency),
+                "arkbatch": partial(measured, ARKBATCH, base_url, path, f"{run_dir}.run", concurrency, kind, limits),
             }
             if options.beside:
-                other = (ARKBATCH, base_url, path, f"{run_dir}.other", concurrency, kind)
+                other = (ARKBATCH, base_url, path, f"{run_dir}.other", concurrency, kind, limits)
                 clients["the other checkout"] = partial(measured, *other, root=options.beside)
             order = list(clients) if turn % 2 == 0 else list(reversed(clients))
             round_ = {name: clients[name]() for name in order}
@@ -202,19 +209,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--concurrency", type=int, nargs="*", default=[64, 500])
     parser.add_argument("--kinds", nargs="*", choices=LOOPS, default=list(LOOPS))
+    parser.add_argument("--unlimited", action="store_true", help="run arkbatch without limits of requests and tokens")
     parser.add_argument("--beside", metavar="DIR", default="")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        path, few = Path(folder) / "rows.jsonl", Path(folder) / "few.jsonl"
+        path, few, texts = (Path(folder) / name for name in ("rows.jsonl", "few.jsonl", "texts.jsonl"))
         prompt = "Summarise the following paragraph in one sentence for a reader in a hurry. " * 4
         rows = ({"messages": [{"role": "user", "content": f"{number} {prompt}"}]} for number in range(options.rows))
         lines = [json.dumps({"model": "doubao-seed-1-6-251015", **row}) for row in rows]
         path.write_text("\n".join(lines))
+        inputs = [{"model": "doubao-seed-1-6-251015", "input": f"{number} {prompt}"} for number in range(options.rows)]
+        texts.write_text("\n".join(map(json.dumps, inputs)))
         few.write_text("\n".join(lines[: max(1, options.rows // 10)]))
         table = {}
         for concurrency in options.concurrency:
             for kind in options.kinds:
-                table[kind, concurrency] = compare(kind, path, concurrency, options)
+                bodies = texts if kind == "embeddings" else path
+                table[kind, concurrency] = compare(kind, bodies, concurrency, options)
             others(few, concurrency)
     table_of(table, options)
 

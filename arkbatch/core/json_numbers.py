@@ -43,14 +43,15 @@ def with_written_numbers(value: T, text: bytes) -> T:
 
 
 def _has_float(value: Any) -> bool:
-    each = value.values() if type(value) is dict else value
-    kinds = set(map(type, each))
-    if float in kinds:
-        return True
-    if dict in kinds or list in kinds:
-        for inner in each:
-            if (type(inner) is dict or type(inner) is list) and _has_float(inner):
-                return True
+    left = [value]
+    while left:
+        within = left.pop()
+        parts = within.values() if type(within) is dict else within
+        kinds = set(map(type, parts))
+        if float in kinds:
+            return True
+        if dict in kinds or list in kinds:
+            left += [part for part in parts if type(part) is dict or type(part) is list]
     return False
 
 

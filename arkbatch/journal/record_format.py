@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from arkbatch.core.json_numbers import raw_number
 from arkbatch.core.stream_speed import tokens_per_second
 from arkbatch.core.types import Attempt, BadRow, Before, Failure, Outcome, Reply, Success, Usage, add_usage
-from arkbatch.protocol.lenient_json import DEEP_NESTING, MAX_DEPTH, cut_nesting, nesting_depth
+from arkbatch.protocol.lenient_json import DEEP_NESTING, MAX_DEPTH, count_openings, cut_nesting, nesting_depth
 
 _BODY_KEPT = 65_536  # bytes of a refused reply that a failure keeps
 
@@ -271,7 +271,7 @@ def _on_one_line(body: bytes) -> tuple[bytes, bool]:
     """
     if b"\n" in body or b"\r" in body:
         body = b"".join([line.strip() for line in body.splitlines()])
-    if len(body) > 2 * MAX_DEPTH and nesting_depth(body) > MAX_DEPTH:
+    if len(body) > 2 * MAX_DEPTH and count_openings(body) > MAX_DEPTH and nesting_depth(body) > MAX_DEPTH:
         return cut_nesting(body.decode())[0].encode(), True
     return body, False
 

@@ -127,8 +127,6 @@ def count_openings(text: bytes) -> int:
 
 def nesting_depth(body: bytes) -> int:
     """Return how many levels a body of strict JSON is nested, without building its values."""
-    if count_openings(body) <= MAX_DEPTH:
-        return 0
     without_escapes = body.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in body else body
     brackets = _TEXT.sub(b"", without_escapes.translate(None, _NEITHER_BRACKET_NOR_QUOTE))
     return max(accumulate(1 if sign in b"[{" else -1 for sign in brackets), default=0)

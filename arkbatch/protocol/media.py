@@ -84,10 +84,10 @@ class FileName(Struct, frozen=True):
 
 def file_names(body: Body) -> list[FileName]:
     """The files that a request names, in the order of its parts."""
-    lists = _lists(body)
-    if not lists:
-        return []
-    return [name for parts in lists for part in parts if (name := _file_name(part)) is not None]
+    found: list[FileName] = []
+    for parts in _lists(body):
+        found += [name for part in parts if (name := _file_name(part)) is not None]
+    return found
 
 
 def with_files(body: Body, content: Callable[[FileName], Any]) -> Body:

@@ -213,18 +213,15 @@ def _count_lines(stream: IO[bytes]) -> Counted:
     block = stream.read(_BUFFER).removeprefix(BOM)
     while block:
         first, *others = block.split(b"\n")
-        has_text = has_text or _has_text(first)
+        has_text = has_text or (bool(first) and not first.isspace())
         if others:
-            rows += has_text + sum(map(_has_text, others[:-1]))
+            *whole, last = others
+            rows += has_text + len([line for line in whole if line and not line.isspace()])
             count += len(others)
-            has_text = _has_text(others[-1])
+            has_text = bool(last) and not last.isspace()
         ends_open = not block.endswith(b"\n")
         block = stream.read(_BUFFER)
     return Counted(count + 1, rows + has_text, ends_open=True) if ends_open else Counted(count, rows)
-
-
-def _has_text(line: bytes) -> bool:
-    return bool(line) and not line.isspace()
 
 
 class Change(Enum):

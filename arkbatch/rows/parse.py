@@ -86,6 +86,7 @@ class RowReader:
         self._endpoint = job.endpoint
         self._endpoint_said = job.endpoint_said
         self._key = ENDPOINTS[job.endpoint].key
+        self._takes_any_body = passthrough.is_path(job.endpoint)
         self._routes: dict[str, _Route] = {}
         self._model = job.model
         self._defaults = job.defaults
@@ -96,6 +97,7 @@ class RowReader:
         self._vectors = job.embeddings.vectors
         self._send_empty = job.reading.empty == "send"
         self._by_cells = by_cells
+        self._find_parameters = self._parameters_in_cells if by_cells else parameters_among
         template = job.template
         self._id = template.id if template else None
         self._id_column = _ID if self._id is None else self._id
@@ -271,7 +273,7 @@ class RowReader:
         if self._template is not None:
             filled = self._template.fill(value)
             return filled if isinstance(filled, str) else _Draft(filled, self._endpoint)
-        if passthrough.is_path(self._endpoint):
+        if self._takes_any_body:
             return _Draft({name: each for name, each in value.items() if name != _ID}, self._endpoint)
         if "messages" in value or "input" in value or ("text" in value and self._endpoint == tokenization.NAME):
             return self._bare(value)
@@ -287,7 +289,8 @@ class RowReader:
         content = self._cell_content(key, value[key]) if self._by_cells else value[key]
         if key == "input" and type(content) is str and kind != responses.NAME:
             content = about_text(content, self._endpoint).get("input", content)
-        return _Draft(self._parameters(kind, value) | {key: content}, kind if kind == responses.NAME else None)
+        parameters = self._find_parameters(kind, value)
+        return _Draft(parameters | {key: content}, kind if kind == responses.NAME else None)
 
     def _prompt(self, value: dict[str, Any]) -> _Draft | str:
         """Return the body of `{"prompt": text, "system": text}`, with parameters beside them."""
@@ -296,7 +299,7 @@ class RowReader:
             return f"prompt and system must be text, not {_kind(prompt if not isinstance(prompt, str) else system)}"
         if self._by_cells and not prompt.strip() and not self._send_empty:
             return "the prompt is empty (say --empty skip or --empty send if that is meant)"
-        parameters = self._parameters(self._endpoint, value)
+        parameters = self._find_parameters(self._endpoint, value)
         if self._endpoint not in TALKS:
             return _Draft(parameters | about_text(prompt, self._endpoint))
         has_system = system is not None and not (self._by_cells and not system)
@@ -304,11 +307,10 @@ class RowReader:
         said = [*first, {"role": "user", "content": prompt}]
         return _Draft({TALKS[self._endpoint]: said, **parameters}, self._endpoint)
 
-    def _parameters(self, endpoint: str, value: Mapping[str, Any]) -> Body:
-        """Return the parameters among the columns of a bare row, and probable misspellings."""
+    @staticmethod
+    def _parameters_in_cells(endpoint: str, value: Mapping[str, Any]) -> Body:
+        """Return the parameters among the cells of a bare row, and what would be one by mistake."""
         found = parameters_among(endpoint, value)
-        if not self._by_cells:
-            return found
         return {name: _typed(name, each) for name, each in found.items() if not is_empty(each)}
 
     @staticmethod

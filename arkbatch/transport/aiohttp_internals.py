@@ -49,6 +49,7 @@ except ImportError as error:  # another aiohttp
 else:
     _MISSING = ""
 
+_BROKEN_LINE = "a request header holds a line break"
 _PER_CALL = {"CONTENT-LENGTH", "TRANSFER-ENCODING"}
 _TRIAL_HEAD = b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\nA: b\r\n\r\n"
 # What Python raises where a name is gone or takes other arguments.
@@ -297,21 +298,20 @@ def _head_of(session: aiohttp.ClientSession, url: URL) -> tuple[Any, str]:
 
 def _rest_of_head(call: Call) -> bytes:
     """What follows the name of the last header of `_Target.head`, with the empty line."""
-    own = _whole_line(call.client_id)
+    own = call.client_id
+    if "\n" in own or "\r" in own:
+        raise ValueError(_BROKEN_LINE)
     if call.headers:
         own = "\r\n".join([own, *(_line(name, value) for name, value in call.headers.items())])
     return f"{own}\r\nContent-Length: {len(call.body)}\r\n\r\n".encode()
 
 
 def _line(name: str, value: str) -> str:
-    return _whole_line(f"{name}: {value}")
-
-
-def _whole_line(text: str) -> str:
-    """ValueError: a header would break out of its line."""
-    if "\n" in text or "\r" in text:
-        raise ValueError("a request header holds a line break")
-    return text
+    """ValueError: the header would break out of its line."""
+    line = f"{name}: {value}"
+    if "\n" in line or "\r" in line:
+        raise ValueError(_BROKEN_LINE)
+    return line
 
 
 async def why_unusable() -> str:

@@ -149,7 +149,12 @@ def size(body: Body) -> Size:
     """For a body without a `problem`."""
     found, others = texts(body)
     narrow, wide = narrow_and_wide(found[0] if len(found) == 1 else "".join(found))
-    return Size(narrow, wide, others, _ceiling(body))
+    ceiling = body.get("max_completion_tokens")
+    if ceiling is None:
+        ceiling = body.get("max_tokens")
+    if ceiling is not None:
+        ceiling *= body.get("n") or 1
+    return Size(narrow, wide, others, ceiling)
 
 
 def _take_parts(parts: list[dict[str, Any]], texts: list[str]) -> int:
@@ -162,13 +167,6 @@ def _take_parts(parts: list[dict[str, Any]], texts: list[str]) -> int:
         else:
             others += 1
     return others
-
-
-def _ceiling(body: Body) -> int | None:
-    ceiling = body.get("max_completion_tokens")
-    if ceiling is None:
-        ceiling = body.get("max_tokens")
-    return None if ceiling is None else ceiling * (body.get("n") or 1)
 
 
 def read(parsed: object, body: Body | None = None) -> Answer | Problem:  # noqa: ARG001 - the same for all endpoints
