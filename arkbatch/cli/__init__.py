@@ -125,13 +125,19 @@ def _check_words(words: list[str]) -> None:
 def main() -> NoReturn:
     """The entry point of the `arkbatch` command."""
     from arkbatch.cli.standard_streams import make_lasting, open_closed_descriptors
-    from arkbatch.core.errors import ArkbatchError
 
     open_closed_descriptors()
     make_lasting("stderr")
+    sys.exit(exit_code_of(sys.argv[1:]))
+
+
+def exit_code_of(words: list[str]) -> int:
+    """Run a command line and return its exit code. An error that arkbatch foresees is printed as one line."""
+    from arkbatch.core.errors import ArkbatchError, ExitCode
+
     try:
-        _check_words(sys.argv[1:])
-        code = arkbatch.main(prog_name="arkbatch", standalone_mode=False)
+        _check_words(words)
+        code = arkbatch.main(words, prog_name="arkbatch", standalone_mode=False)
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.Abort:
@@ -140,16 +146,22 @@ def main() -> NoReturn:
         mistake.show()
         code = 2
     except OSError as error:
-        if error.errno not in _NAMES_THAT_NO_FILE_HAS:
+        if error.filename is None:
             raise
-        click.echo(f"arkbatch: {error.strerror}: {str(error.filename)[:80]}...", err=True)
-        code = 2
+        if error.errno in _NAMES_THAT_NO_FILE_HAS:
+            click.echo(f"arkbatch: {error.strerror}: {str(error.filename)[:80]}...", err=True)
+            code = 2
+        else:
+            click.echo(
+                f"arkbatch: cannot use {error.filename}: {error.strerror}. Correct that and try again.", err=True
+            )
+            code = ExitCode.RUN_DIRECTORY
     except ArkbatchError as error:
         from arkbatch.core.text import printable_text
 
         click.echo(printable_text(f"arkbatch: {error}"), err=True)
         code = error.exit_code
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ CHINESE: dict[str, str] = {
     "results": "结果",
     "failed rows": "失败的行",
     "hours": "时段",
+    "waiting": "等待",
     "in time": "能否按时",
     "speed": "速度",
     "slow calls": "慢请求",

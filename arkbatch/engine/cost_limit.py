@@ -81,7 +81,7 @@ class CostLimit:
         self._in_flight = 0
         self._longest = self._answers = 0
         self._ceilings_hold = True
-        self._media = MediaCosts()
+        self._media = MediaCosts(images_too=not job.at_ark)
         self._largest: dict[tuple[str, str, str], _Largest] = {}
         self._closed = False
         self._waiting: deque[asyncio.Future[None]] = deque()

@@ -1,5 +1,7 @@
 """What rows with audio, video or files have cost: nothing in a request foretells how many tokens these take.
 
+An image takes at most 5,120 tokens at Ark. At other servers its tokens are not known before, either.
+
 With a budget the first such row of a model goes alone. Later ones are held at the dearest seen so far, with a margin,
 so that a budget is passed at most by as much as one of them outdoes all others.
 """
@@ -23,15 +25,18 @@ class _Seen(Struct):
 
 
 class MediaCosts:
-    """One session's."""
+    """One session's. `images_too`: the most tokens of an image are not known at this server."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, images_too: bool = False) -> None:
+        self._images_too = images_too
         self._seen: dict[MediaKey, _Seen] = {}
         self._first: set[MediaKey] = set()  # of which the first row is under way
 
     def key_of(self, row: Row, parts: int) -> MediaKey | None:
         """Return the key of a row whose tokens nothing foretells, None for another. `parts`: those that are no text."""
-        return (row.endpoint, row.asked_model) if parts and has_unforeseen_parts(row.body) else None
+        if parts and has_unforeseen_parts(row.body, images_too=self._images_too):
+            return row.endpoint, row.asked_model
+        return None
 
     def must_wait(self, key: MediaKey | None) -> bool:
         """Return whether the first row of this kind is under way."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from arkbatch.core.input_info import Position
 from arkbatch.engine.open_run import OpenRun
@@ -20,6 +21,7 @@ class PeriodicSync(Observer):
         self._run = run
         self._is_due = asyncio.Event()
         self._has_news = False
+        self._is_urgent = asyncio.Event()
 
     async def keep(
         self, has_written: asyncio.Event, resume_at: Callable[[], Position], note: Callable[[], PaceNote]
@@ -36,7 +38,9 @@ class PeriodicSync(Observer):
         with ThreadPoolExecutor(1, "journal") as thread:
             while True:
                 await has_written.wait()
-                await asyncio.sleep(SYNC_SECONDS)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._is_urgent.wait(), SYNC_SECONDS)
+                self._is_urgent.clear()
                 has_written.clear()
                 syncs += 1
                 has_news, self._has_news = self._has_news, False
@@ -45,6 +49,12 @@ class PeriodicSync(Observer):
                 else:
                     await in_thread(thread, journal.snapshot(resume_at()))
                     await in_thread(thread, write_pace, self._run.directory, note())
+
+    def write_now(self) -> None:
+        """Write what there is without the usual pause, since somebody may look at it."""
+        self._has_news = True
+        self._is_due.set()
+        self._is_urgent.set()
 
     def noted(self, text: str) -> None:
         del text

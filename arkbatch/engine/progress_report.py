@@ -8,6 +8,7 @@ from arkbatch.core.text import duration_text
 from arkbatch.engine import ticker
 from arkbatch.engine.command_handler import PAUSED, LimitsInForce
 from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.refusal_watch import RefusalWatch
 from arkbatch.engine.run_hours import RunHours
 from arkbatch.engine.slow_call_report import SlowCallReport
 from arkbatch.engine.worker_pool import WorkerPool
@@ -47,6 +48,7 @@ class ProgressReport:
         pace: AdaptiveLimit | FixedLimit,
         hours: RunHours,
         slow_calls: SlowCallReport,
+        refusals: RefusalWatch,
         limits: LimitsInForce,
         began: float,
     ) -> None:
@@ -57,6 +59,7 @@ class ProgressReport:
         self._pace = pace
         self._hours = hours
         self._slow_calls = slow_calls
+        self._refusals = refusals
         self._limits = limits
         self._began = began
         self._now = asyncio.get_running_loop().time
@@ -80,6 +83,7 @@ class ProgressReport:
         found, recorded, limits = self._run.found, self._pool.recorder.recorded, self._limits.now
         limited_by = limiter.limited_by()
         left = max(0, found.to_send - recorded)
+        refusals = self._refusals.refusals
         return Progress(
             total=max(found.total, left),
             left=left,
@@ -99,6 +103,9 @@ class ProgressReport:
             reason=self._pace.reason,
             waiting=", ".join(filter(None, (self._paused(now), self._hours.waiting))),
             stragglers=self._slow_calls.words,
+            refused=refusals.how_often if refusals else "",
+            refused_with=refusals.words if refusals else "",
+            refused_calls=refusals.count if refusals else 0,
         )
 
     def _paused(self, now: float) -> str:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from arkbatch.core.errors import ArkbatchError
 from arkbatch.core.input_info import Position
-from arkbatch.core.types import NO_USAGE, BadRow, Cause, Failure, Kind, Outcome, Row, Usage
+from arkbatch.core.types import CONTRADICTORY, NO_USAGE, BadRow, Cause, Failure, Kind, Outcome, Row, Usage
 from arkbatch.monitor.observer import Observer
 from arkbatch.rows.packing import split_failure, split_outcome
 
@@ -170,11 +170,16 @@ def _as_failure(outcome: Outcome, error: Exception | None) -> Failure:
 
 
 def _with_countable_usage(outcome: Outcome) -> Outcome:
-    """The outcome without counts that would spoil every sum: the answer is kept, its usage as far as it can be."""
+    """The outcome without counts that would spoil every sum: the answer is kept, its usage as far as it can be.
+
+    The usage says that it does not add up, so that nobody takes it for the whole.
+    """
     calls = [replace(call, tokens=_countable(call.tokens)) for call in outcome.calls]
+    counted = _countable(outcome.usage)
+    usage = {**counted, CONTRADICTORY: counted.get(CONTRADICTORY, 0) + 1}
     if isinstance(outcome, Failure):
-        return replace(outcome, usage=_countable(outcome.usage), calls=calls)
-    return replace(outcome, usage=_countable(outcome.usage), discarded=_countable(outcome.discarded), calls=calls)
+        return replace(outcome, usage=usage, calls=calls)
+    return replace(outcome, usage=usage, discarded=_countable(outcome.discarded), calls=calls)
 
 
 def _countable(usage: Usage) -> Usage:

@@ -29,6 +29,7 @@ from arkbatch.engine.pace_report import PaceReport
 from arkbatch.engine.periodic_sync import PeriodicSync
 from arkbatch.engine.progress_report import ProgressReport
 from arkbatch.engine.recorder import OutcomeRecorder
+from arkbatch.engine.refusal_watch import RefusalWatch
 from arkbatch.engine.run_hours import RunHours
 from arkbatch.engine.slow_call_report import SlowCallReport
 from arkbatch.engine.ticker import keep_ticking
@@ -71,6 +72,7 @@ class _Parts(Struct, frozen=True):
     pace_report: PaceReport
     hours: RunHours
     slow_calls: SlowCallReport
+    refusals: RefusalWatch
     progress: ProgressReport
     commands: CommandHandler
 
@@ -84,6 +86,7 @@ class _Parts(Struct, frozen=True):
         return msgspec.structs.replace(
             self.pace_report.note(now),
             waiting=self.hours.waiting,
+            refused=found.text if (found := self.refusals.refusals) else "",
             outlook=self.hours.outlook,
             straggling=self.slow_calls.number,
             stragglers=self.slow_calls.longest,
@@ -139,7 +142,8 @@ class Session:
         run, job, slots = self._run, self._run.job, ConnectionSlots()
         now, sync = asyncio.get_running_loop().time, PeriodicSync(run)
         with RunLog(run.directory / LOG, run.wall) as log, open_validation(job) as validation:
-            self._observer = ObserverGroup([*self._observers, log, sync])
+            refusals = RefusalWatch(run.wall, sync.write_now)
+            self._observer = ObserverGroup([*self._observers, log, sync, refusals])
             self._observer.opened(run.found)
             # The connection may be refused. It is opened first, so that no session has begun that must be ended.
             async with (
@@ -149,11 +153,17 @@ class Session:
                 info = run.begin_session(msgspec.to_builtins(job.limits))
                 began, ending = now(), ABANDONED
                 parts = self._parts = self._put_together(
-                    rows, info=info, transport=transport, slots=slots, notifier=notifier, validation=validation
+                    rows,
+                    info=info,
+                    transport=transport,
+                    slots=slots,
+                    notifier=notifier,
+                    validation=validation,
+                    refusals=refusals,
                 )
                 if self.is_stopping:  # somebody asked before there was anything to stop
                     parts.pool.stop()
-                ticking = (parts.hours, parts.pace_report, parts.slow_calls, parts.pool, parts.progress)
+                ticking = (parts.hours, parts.pace_report, parts.slow_calls, parts.pool, refusals, parts.progress)
                 recorder = parts.pool.recorder
                 try:
                     chores = [
@@ -196,6 +206,7 @@ class Session:
         slots: ConnectionSlots,
         notifier: SessionNotifier,
         validation: Validation | None,
+        refusals: RefusalWatch,
     ) -> _Parts:
         run, job, observer, began = self._run, self._run.job, self._observer, asyncio.get_running_loop().time()
         pace = build_pace(job, began, read_memory(run))
@@ -223,6 +234,7 @@ class Session:
             pace=pace,
             hours=hours,
             slow_calls=slow_calls,
+            refusals=refusals,
             limits=limits,
             began=began,
         )
@@ -247,6 +259,7 @@ class Session:
             PaceReport(pace, outage, job=job, observer=observer, notifier=notifier, wall=run.wall),
             hours,
             slow_calls,
+            refusals,
             progress,
             commands,
         )

@@ -80,7 +80,9 @@ class _Line(Struct):
 
 
 MAX_ROW = 2**33  # the ledger holds a bit for each number up to the highest; 8 billion rows take a gigabyte
-RowNumber = Annotated[int, Meta(le=MAX_ROW)]
+RowNumber = Annotated[int, Meta(ge=1, le=MAX_ROW)]
+_MAX_COUNT = 2**60  # tokens of one record; sums of many records stay within 64 bits
+Count = Annotated[int, Meta(le=_MAX_COUNT)]
 
 
 class EntryError(Struct, gc=False):
@@ -97,9 +99,9 @@ class Entry(Struct, gc=False):
     model: str
     service_tier: str
     attempts: int
-    usage: dict[str, int]
+    usage: dict[str, Count]
     error: EntryError | None = None
-    discarded: dict[str, int] = {}
+    discarded: dict[str, Count] = {}
     before: tuple[Before, ...] = ()
     interrupted: bool = False
     finish_reason: str = ""
@@ -131,7 +133,7 @@ class Retryable(Struct, gc=False):
     model: str
     service_tier: str
     attempts: int
-    usage: dict[str, int]
+    usage: dict[str, Count]
     error: EntryError
     request: KeptRequest | None = None
     before: tuple[Before, ...] = ()

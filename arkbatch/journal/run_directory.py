@@ -20,7 +20,9 @@ from msgspec import Struct
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunDamaged, RunDirectoryError, RunLocked
 from arkbatch.core.input_info import InputInfo
+from arkbatch.core.job import Embeddings
 from arkbatch.core.limit_changes import LimitChange
+from arkbatch.core.template import Reading, Template
 
 FORMAT = 1
 
@@ -34,6 +36,7 @@ LOCK = "lock"
 SPOOL = "input.jsonl"
 SOCKET = "ctl.sock"
 SUPERSEDED = "superseded.jsonl"
+_PACE = "pace.json"  # of `limits.pace_file`
 PENDING = ".rebased"  # a journal file that waits to be replaced together with the other one
 
 
@@ -79,6 +82,37 @@ class RunInfo(Struct):
     price_list: str = ""
 
 
+class _AskedParts(Struct):
+    """What every reader of a run needs of `asked`."""
+
+    endpoint: str
+    model: str
+    base_url: str
+    defaults: dict[str, Any]
+    template: Template | None
+
+
+class _JobParts(Struct):
+    """What readers of a run need of `job`."""
+
+    model: str = ""
+    images: str = ""
+    endpoint_said: bool = False
+    reading: Reading = Reading()
+    embeddings: Embeddings = Embeddings()
+    prices: dict[str, Any] | None = None
+
+
+def _check_parts(info: RunInfo) -> None:
+    """Raise ValueError if a part of `run.json` is not what readers take it for."""
+    msgspec.convert(info.asked, _AskedParts)
+    msgspec.convert(info.job, _JobParts)
+    for session in info.sessions:
+        for moment in (session.began_at, session.ended_at, *(each.at for each in session.steered)):
+            if moment:
+                datetime.fromisoformat(moment)
+
+
 class RunDirectory:
     """Paths by name, and the two small files that are replaced whole."""
 
@@ -99,7 +133,7 @@ class RunDirectory:
         with explain_disk_errors(self.path):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         # A process killed at its start leaves these, or a file that was to become one of them.
-        known = {RUN, RESULTS, FAILURES, USAGE, LEDGER, LOG, LOCK, SPOOL, SOCKET}
+        known = {RUN, RESULTS, FAILURES, USAGE, LEDGER, LOG, LOCK, SPOOL, SOCKET, SUPERSEDED, _PACE}
         strange = sorted(entry.name for entry in self.path.iterdir() if entry.name.removesuffix(".new") not in known)
         if strange and not self.exists:
             raise RunDirectoryError(
@@ -118,12 +152,16 @@ class RunDirectory:
             ) from None
         try:
             info = msgspec.json.decode(data, type=RunInfo)
-        except msgspec.DecodeError as error:
-            raise RunDamaged(f"{self.path / RUN} cannot be read ({error}). Restore it from a backup.") from error
-        if info.format != FORMAT:
-            raise RunDirectoryError(
-                f"{self.path} was written in format {info.format}, this arkbatch reads {FORMAT}. Update arkbatch."
-            )
+            if info.format != FORMAT:
+                raise RunDirectoryError(
+                    f"{self.path} was written in format {info.format}, this arkbatch reads {FORMAT}. Update arkbatch."
+                )
+            _check_parts(info)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise RunDamaged(
+                f"{self.path / RUN} is damaged ({error}). Restore it from a backup, or delete it and run the same "
+                f"command again: all answers are in {RESULTS} and are kept."
+            ) from error
         return info
 
     def write_info(self, info: RunInfo) -> None:

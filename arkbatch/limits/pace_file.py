@@ -22,6 +22,7 @@ class PaceNote(Struct, frozen=True, omit_defaults=True):
     reason: why the pace last changed, at unix time `changed_at`
     away: what is wrong while the service is away; away_seconds: how long it was, in the session
     waiting: what a run outside its hours waits for; outlook: whether it will be done in time, if that was asked
+    refused: what all calls are refused with, how often and since when, while none is answered
     straggling: how many calls take far longer than is usual; stragglers: some of them, those sent first
     """
 
@@ -37,6 +38,7 @@ class PaceNote(Struct, frozen=True, omit_defaults=True):
     away: str = ""
     away_seconds: float = 0.0
     waiting: str = ""
+    refused: str = ""
     outlook: str = ""
     straggling: int = 0
     stragglers: tuple[Straggler, ...] = ()

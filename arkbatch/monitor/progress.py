@@ -33,6 +33,7 @@ class Progress(Struct, frozen=True, gc=False):
     reason: why the pace last changed
     waiting: what a held run waits for: paused, or outside its hours
     stragglers: how many calls take far longer than usual, and the longest of them
+    refused: how often and since when all calls are refused, while none is answered; refused_with: the service's words
     cost: of the run so far, in words
     """
 
@@ -54,6 +55,9 @@ class Progress(Struct, frozen=True, gc=False):
     reason: str = ""
     waiting: str = ""
     stragglers: str = ""
+    refused: str = ""
+    refused_with: str = ""
+    refused_calls: int = 0
     cost: str = ""
 
 

@@ -96,6 +96,8 @@ def progress_figures(standing: Progress) -> list[str]:
         f"{standing.failed} failed" if standing.failed else "",
         standing.cost,
         printable_text(standing.waiting),
+        standing.refused,
+        printable_text(standing.refused_with),
         f"{standing.in_flight} in flight",
         f"{standing.retried} {'retry' if standing.retried == 1 else 'retries'}" if standing.retried else "",
         standing.stragglers,

@@ -27,6 +27,7 @@ _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
 _UNFORESEEN = frozenset(
     ("input_audio", "audio_url", "audio", "video_url", "video", "input_video", "file", "input_file")
 )
+_IMAGES = frozenset(("image_url", "image", "input_image"))
 
 BYTES_NEEDED = 16
 
@@ -139,16 +140,20 @@ def _part(part: Any, content: Callable[[FileName], Any]) -> Any:
     return {**part, key: {**part[key], "url": content(name)}}
 
 
-def has_unforeseen_parts(body: Body) -> bool:
-    """Return whether a request holds audio, video or files, of which nothing foretells the tokens."""
-    return any(_is_unforeseen(part) for parts in _lists(body) for part in parts)
+def has_unforeseen_parts(body: Body, *, images_too: bool = False) -> bool:
+    """Return whether a request holds audio, video or files, of which nothing foretells the tokens.
+
+    images_too: the server is one whose most tokens of an image are not known
+    """
+    kinds = _UNFORESEEN | _IMAGES if images_too else _UNFORESEEN
+    return any(_is_of(part, kinds) for parts in _lists(body) for part in parts)
 
 
-def _is_unforeseen(part: Any) -> bool:
+def _is_of(part: Any, kinds: frozenset[str]) -> bool:
     if type(part) is not dict:
         return False
     inner = part.get("content")  # of an item of the Responses API
-    return part.get("type") in _UNFORESEEN or (type(inner) is list and any(map(_is_unforeseen, inner)))
+    return part.get("type") in kinds or (type(inner) is list and any(_is_of(each, kinds) for each in inner))
 
 
 def media_type(beginning: bytes) -> str | None:

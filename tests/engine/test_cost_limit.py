@@ -171,6 +171,19 @@ def test_what_a_call_may_answer_at_most(body, ceiling, tokens):
     assert hold.tokens == 500 + 10 + 30 + tokens
 
 
+@pytest.mark.parametrize("at_ark", [True, False])
+def test_where_the_tokens_of_an_image_are_not_known_the_first_row_with_one_goes_alone(at_ark):
+    job = replace(job_of_limits(max_total_tokens=10**6), at_ark=at_ark)
+    spending = CostLimit(job, Ledger(), Bill(Pricer(packaged().of("ark"))), lambda: 1.79e9)
+    part = {"type": "image_url", "image_url": {"url": "https://x/a.png"}}
+    image, size = asking(messages=[{"role": "user", "content": [part]}]), Size(10, 0, 1, 100)
+    first = spending.admit_now(image, size, 50)
+    assert (spending.admit_now(image, size, 50) is not None) is at_ark
+    used = {"input": 20_000, "output": 10}
+    spending.settle(first, image, used, model=PLAIN, service_tier="default", answered=True)
+    assert spending.admit_now(image, size, 50).tokens >= (20_000 if not at_ark else 6_000)
+
+
 def test_a_call_that_can_never_fit_says_what_is_spent():
     cause = run_virtual(keeper(max_cost=0.0001).admit(asking(), Size(10, 0, 0, 100), 50))
     assert isinstance(cause, Cause)

@@ -102,9 +102,9 @@ def test_the_digits_of_a_reply_over_several_lines_are_kept(tmp_path):
     assert b'{"seed": 123456789012345678901234567890,"score": 0.10}' in line
 
 
-def test_an_absurd_count_is_left_out_and_the_answer_kept(tmp_path):
+def test_an_absurd_count_is_left_out_and_told_and_the_answer_kept(tmp_path):
     (done, _), _ = recorded(tmp_path, success(1, usage={"input": HUGE, "output": 5}), success(2))
-    assert [line["usage"] for line in done] == [{"output": 5}, {"input": 10, "output": 5}]
+    assert [line["usage"] for line in done] == [{"output": 5, "contradictory": 1}, {"input": 10, "output": 5}]
 
 
 def test_a_failure_keeps_its_own_reason(tmp_path):

@@ -62,6 +62,12 @@ def test_costs_are_those_of_the_usage_file_and_the_chart_ends_there(tmp_path):
     assert data["series"]["cost"]["CNY"][-1] == pytest.approx(float(usage["cost"]["amounts"]["CNY"]), rel=1e-5)
 
 
+def test_the_endings_of_answers_are_counted(tmp_path):
+    job = job_of(prompts(tmp_path, *numbered(3)))
+    directory = worked_off(job, lambda row: answered(row, finish_reason="length" if row.number == 2 else "stop"))
+    assert shown(page_of(directory))["finish_reasons"] == {"stop": 2, "length": 1}
+
+
 def test_untrusted_text_cannot_end_the_data_block(evil_run):
     html = page_of(evil_run)
     assert "pwned = 1</script>" not in html

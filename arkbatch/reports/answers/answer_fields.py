@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from msgspec import Struct
 
+from arkbatch.core.errors import RunDamaged
 from arkbatch.journal.ledger import Ledger
 from arkbatch.pricing.run_cost import Bill
 from arkbatch.protocol.endpoints.reply_messages import choices_of
@@ -75,7 +76,13 @@ class Said(Struct):
 def take_apart(line: bytes, *, success: bool) -> Said:
     """A record as the fields need it."""
     record = orjson.loads(line)
-    response = record.get("response")
+    response, error, usage = record.get("response"), record.get("error"), record.get("usage", {})
+    is_whole = isinstance(response, dict) and "body" in response
+    if not (response is None or is_whole) or not isinstance(error, dict | None) or not isinstance(usage, dict):
+        raise RunDamaged(
+            f"The record of row {record.get('row')} is not what arkbatch wrote. Take its line out of the run's files, "
+            "delete ledger.bin beside them, and run the same command again."
+        )
     return Said(record, line, success, choices_of(response["body"]) if success and response else [])
 
 

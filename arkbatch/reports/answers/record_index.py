@@ -33,8 +33,13 @@ class RecordIndex:
         self.last_row = self.count = 0
 
     def __enter__(self) -> Self:
-        for place, line in read_lines(self._path):
-            self._put(decoded(self._path, place, line, decode_located).row, place + 1)
+        try:
+            for place, line in read_lines(self._path):
+                self._put(decoded(self._path, place, line, decode_located).row, place + 1)
+        except BaseException:
+            self._places.close()
+            self._file.close()
+            raise
         self._records = self._path.open("rb", buffering=_RECORD_BUFFER) if self._path.exists() else None
         return self
 

@@ -26,7 +26,7 @@
         running: "Look in a terminal:", halted: "When that is fixed, resume with:", unfinished: "Resume with:",
         failed: "Send the failed rows again:", fix: "Fix the failed rows in the input, then run it with --rebase:", finished: "Read one answer:",
       },
-      failures: "Failed rows", such: "such as row", last: "The last failed rows", row: "row", id: "custom_id", why: "why", prompt: "prompt",
+      endings: "Answers ended with", failures: "Failed rows", such: "such as row", last: "The last failed rows", row: "row", id: "custom_id", why: "why", prompt: "prompt",
       when: "when", overTime: "Over time", zoom: "Drag over a chart to look closer; double-click to go back.", all: "Show everything",
       each: (w) => `Each step is ${time(w)}.`,
       requests: "Requests a minute", tokensMinute: "Tokens a minute", concurrency: "Calls in flight", retries: "Failed calls (refused, failed, timed out), a minute",
@@ -59,7 +59,7 @@
       sureStop: "停止运行？会等待进行中的请求结束，之后可以继续运行。",
       notStopped: "停止请求被拒绝：请打开终端里显示的地址。",
       next: { running: "在终端查看：", halted: "问题解决后继续：", unfinished: "继续运行：", failed: "重新发送失败的行：", fix: "在输入文件里改好失败的行，再用 --rebase 运行：", finished: "查看一条回答：" },
-      failures: "失败的行", such: "例如第", last: "最近失败的行", row: "行", id: "custom_id", why: "原因", prompt: "提示词",
+      endings: "回答的结束方式", failures: "失败的行", such: "例如第", last: "最近失败的行", row: "行", id: "custom_id", why: "原因", prompt: "提示词",
       when: "时间", overTime: "变化过程", zoom: "在图上拖动可放大，双击还原。", all: "显示全部",
       each: (w) => `每格为 ${time(w)}。`,
       requests: "每分钟请求数", tokensMinute: "每分钟 Token 数", concurrency: "并发请求数", retries: "每分钟无效请求（被拒、失败、超时）",
@@ -190,6 +190,8 @@
     if (data.paused) under.append(" · ", named(make("span", "badge", `${w.paused} ${stamp(unix(data.paused.at))}`), "note", "paused"));
     const left = make("div", "", title, under);
     for (const said of [data.halt, data.waiting, data.outlook]) if (said) left.append(make("p", "", said));
+    const endings = Object.entries(data.finish_reasons).map(([reason, count]) => `${reason} ${whole(count)}`).join(", ");
+    if (endings) left.append(named(make("p", "hint", `${w.endings}: ${endings}`), "note", "endings"));
     if (data.stragglers.length) left.append(named(make("p", "", slow()), "note", "stragglers"));
     const note = link.note ? w[link.note] : link.trouble || (data.reading ? w.reading : "");
     if (note) left.append(named(make("p", "under", note), "note", link.note));

@@ -65,6 +65,7 @@ class PageData(Struct, frozen=True):
     per_minute: float | None
     speed: Speed | None
     now: Now | None
+    finish_reasons: dict[str, int]
     usage: dict[str, int]
     discarded: dict[str, int]
     cost: dict[str, Any]
@@ -108,12 +109,13 @@ def page_data(
         per_minute=round(60 * (status.done + status.failed) / worked, 1) if worked else None,
         speed=status.speed,
         now=now,
+        finish_reasons=status.finish_reasons,
         usage=status.usage,
         discarded=status.discarded,
         cost=status.cost,
         charges=status.charges[:_LISTED],
         halt=status.halt,
-        waiting=status.waiting,
+        waiting=" · ".join(filter(None, (status.waiting, status.refused))),
         outlook=status.outlook,
         straggling=status.straggling,
         stragglers=status.stragglers,

@@ -56,7 +56,9 @@ class Moment(Observer):
         if self._standing is None or self._closed:
             return None
         standing = self._standing
-        return Now(standing.in_flight, standing.bound_by, seconds_left(standing), self._stopping, standing.waiting)
+        refused = f"{standing.refused}: {standing.refused_with}" if standing.refused else ""
+        waiting = " · ".join(filter(None, (standing.waiting, refused)))
+        return Now(standing.in_flight, standing.bound_by, seconds_left(standing), self._stopping, waiting)
 
 
 class Look:

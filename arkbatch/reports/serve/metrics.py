@@ -192,6 +192,11 @@ _GAUGES: tuple[tuple[str, str, Callable[[Progress], float | None]], ...] = (
     ("rows_left", "Rows that this session has still to send", lambda now: now.left),
     ("calls_in_flight", "Calls that wait for their answer", lambda now: now.in_flight),
     ("requests_per_minute", "Requests of the last minute", lambda now: now.rpm),
+    (
+        "refused_calls_since_answer",
+        "Calls refused since the last answer",
+        lambda now: now.refused_calls,
+    ),
     ("tokens_per_minute", "Tokens of the last minute", lambda now: now.tpm),
     ("requests_per_minute_limit", "The limit that you gave", lambda now: now.rpm_limit),
     ("tokens_per_minute_limit", "The limit that you gave", lambda now: now.tpm_limit),

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from arkbatch.core.errors import RunDamaged
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory
 
 MOST = 10  # rows that one name may find
@@ -84,7 +85,13 @@ def _collect_records(
 ) -> bool:
     more = False
     for line in lines_with(path, needles):
-        named = _named(line)
+        try:
+            named = _named(line)
+        except msgspec.DecodeError as error:
+            raise RunDamaged(
+                f"{path} holds a line that arkbatch did not write ({error}). Take it out, delete ledger.bin beside it, "
+                "and run the same command again."
+            ) from error
         if named.row not in found:
             if not named.is_called(name):
                 continue

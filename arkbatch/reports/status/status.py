@@ -82,6 +82,7 @@ class Status(Struct, frozen=True):
     charges: the cost of each of `models` that was billed
     halt: why the last session halted, from the log
     waiting: what the running session waits for outside its hours; outlook: whether it will be done in time
+    refused: what all calls of the running session are refused with, how often and since when
     straggling: calls of the running session that take far longer than usual; stragglers: some of them
     go_on: the command that resumes the run, or how to find it
     """
@@ -114,6 +115,7 @@ class Status(Struct, frozen=True):
     charges: list[dict[str, Any]]
     no_price_because: str
     waiting: str
+    refused: str
     outlook: str
     straggling: int
     stragglers: list[StragglerNote]
@@ -161,6 +163,7 @@ def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
             charges=[_charge_values(charge) for charge in bill.charges],
             no_price_because=bill.reason,
             waiting=note.waiting if note else "",
+            refused=note.refused if note else "",
             outlook=note.outlook if note else "",
             straggling=note.straggling if note else 0,
             stragglers=[_straggler_note(each, wall()) for each in note.stragglers] if note else [],

@@ -84,6 +84,7 @@ def _fact_lines(status: Status, language: Language) -> Iterator[tuple[str, str]]
         say("{done} done, {failed} failed, {left} left of {rows}", done=done, failed=failed, left=left, rows=of),
     )
     yield "hours", status.waiting
+    yield "waiting", status.refused
     yield "in time", status.outlook
     yield "speed", _speed_text(status.speed, language) if status.speed and not status.waiting else ""
     yield "slow calls", stragglers_text(status, language)
