@@ -33,7 +33,8 @@ def comma_separated(ctx: click.Context, param: click.Parameter, value: str | Non
 @click.option("--vectors", is_flag=True, help="The vectors of embeddings, as a list in the column vector.")
 @click.option("--defuse", is_flag=True, help="In CSV, put ' before text that a sheet would run as a formula.")
 @click.option("--input", "input_", metavar="FILE", default="", help="The input, if it is no longer where it was.")
-def command(run_dir: str, output: str | None, *, defuse: bool, schema: str | None, **chosen: Any) -> None:
+@click.option("--force", is_flag=True, help="Replace what is at an address in object storage (s3://...).")
+def command(run_dir: str, output: str | None, *, defuse: bool, schema: str | None, force: bool, **chosen: Any) -> None:
     """Write every row of the input, in its order: its own columns, then answer, error and finish_reason.
 
     Rows that failed or are not done yet are there too, and error says why. Without -o they are printed as JSON lines.
@@ -46,10 +47,12 @@ def command(run_dir: str, output: str | None, *, defuse: bool, schema: str | Non
       arkbatch answers prompts.run -o prompts.parquet --with tokens,cost
       arkbatch answers prompts.run --only failed
     """
+    from arkbatch.cli.remote import remote_file
     from arkbatch.cli.shards_first import merge_shards
     from arkbatch.core.text import printable_json, printable_text
     from arkbatch.reports.answers.answers import iter_answers, write_answers
     from arkbatch.reports.status.status import read_status
+    from arkbatch.rows.storage import is_remote
 
     merge_shards(run_dir)
     options = _options(run_dir, schema, chosen)
@@ -59,8 +62,13 @@ def command(run_dir: str, output: str | None, *, defuse: bool, schema: str | Non
         for row in iter_answers(run_dir, options):
             click.echo(printable_json(orjson.dumps(row)))
     else:
-        written = write_answers(run_dir, output, options, defuse=defuse)
-        click.echo(printable_text(str(written)))
+        if is_remote(output):
+            with remote_file(output, replace=force) as place:
+                written = write_answers(run_dir, place, options, defuse=defuse)
+            click.echo(printable_text(str(written).replace(place, output)))
+        else:
+            written = write_answers(run_dir, output, options, defuse=defuse)
+            click.echo(printable_text(str(written)))
         for note in written.notes:
             click.echo(printable_text(f"Note: {note}."), err=True)
     click.echo(printable_text(without(read_status(run_dir, time.time))), err=True, nl=False)

@@ -47,13 +47,14 @@ def command(input_: str, *, as_json: bool, **flags: Any) -> int:
     """
     import msgspec
 
+    from arkbatch.cli.remote import local_copy
     from arkbatch.core.errors import UsageError
     from arkbatch.core.text import printable_json
     from arkbatch.pricing.run_price_file import book_of_job
     from arkbatch.reports.status.check import inspect_input
     from arkbatch.reports.status.check_text import inspection_text
 
-    job = job_from(input_, {**flags, "dry_run": True})
+    job = job_from(local_copy(input_), {**flags, "dry_run": True})
     if job.input == "-":
         raise UsageError("check reads the input twice: save standard input to a file first")
     book_of_job(job)  # a mistake in the prices is met now, not when the run begins

@@ -3,48 +3,35 @@
 import asyncio
 import os
 import secrets
-import signal
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 from msgspec.structs import replace
 
 from arkbatch.api.background import loop_factory
 from arkbatch.api.jobs import simulated
 from arkbatch.cli.options import job_from
-from arkbatch.cluster.coordinator import Coordinator
-from arkbatch.cluster.driver import ClusterProgress, build_coordinator, coordinating, shared_limits, until_over
-from arkbatch.cluster.merge import Merged, merge
+from arkbatch.cli.session import stop_on_signals
 from arkbatch.cluster.plan import find_inputs, plan_parts, shard_bytes_for
 from arkbatch.cluster.seed import seed_shards
 from arkbatch.cluster.service import (
-    LOOPBACK,
     TOKEN_VARIABLE,
     CoordinatorAddress,
     CoordinatorClient,
     read_address,
-    token_for,
 )
 from arkbatch.cluster.shard import begin_attempt, run_attempt
 from arkbatch.cluster.worker import Worker, shards_for, worker_name
 from arkbatch.config.resolve import resolve_retry
 from arkbatch.core.errors import ExitCode, RunChanged, UsageError
 from arkbatch.core.job import Job, Limits, answer_settings, job_tables
-from arkbatch.core.text import count_text, printable_json, printable_text
-from arkbatch.core.types import Cause
+from arkbatch.core.text import count_text, printable_text
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.journal.shard_files import PLAN_FORMAT, ShardDirectory, ShardPlan
-from arkbatch.monitor.progress_bar import ProgressBar, ProgressLines
-from arkbatch.pricing.summary import Summary
-from arkbatch.reports.status.status import read_status
-from arkbatch.reports.text.summary import summary_text
 from arkbatch.rows.csv_table import CsvTable
 from arkbatch.rows.job_diff import asked_digest, differences
 from arkbatch.rows.source import open_source
@@ -87,6 +74,7 @@ def plan_run(
         asked=said,
         asked_digest=asked_digest(said),
         simulated=job.simulated,
+        insecure=bool(flags.get("insecure")),
     )
     if info is not None and (changes := differences(info.asked, said)):
         raise RunChanged(f"{directory.run} was begun with other parameters: {'; '.join(changes)}.")
@@ -143,7 +131,7 @@ def job_of_run(run_dir: str, flags: dict[str, Any]) -> Job:
     planned = ShardDirectory(Path(run_dir)).read_plan()
     first = planned.parts[0].path
     folders = [Path(run_dir).parent, *([] if is_remote(first) else [Path(first).parent]), Path.cwd()]
-    given = flags | {"simulate": planned.simulated or None}
+    given = flags | {"simulate": planned.simulated or None, "insecure": planned.insecure or None}
     return resolve_retry(planned.job, given, os.environ, folders, input_path=first, run_dir=run_dir)
 
 
@@ -196,14 +184,14 @@ def pull_shards(run_dir: str, url: str | None, flags: dict[str, Any]) -> int:
         allow_files(job.limits.concurrency)
         async with simulated(job) as ready, CoordinatorClient(address) as client:
             worker = Worker(client, ShardDirectory(run), ready, name=worker_name(), wall=time.time)
-            with on_signals(worker.stop):
+            with stop_on_signals(worker):
                 report = await worker.work()
         for trouble in report.troubles:
             click.echo(printable_text(trouble), err=True)
         click.echo(f"Worked off {count_text(report.shards, 'shard')}.", err=True)
         return ExitCode.OK
 
-    return _run(work)
+    return run_async(work)
 
 
 def run_own_shards(run_dir: str, index: int, of: int | None, flags: dict[str, Any]) -> int:
@@ -231,18 +219,31 @@ def run_own_shards(run_dir: str, index: int, of: int | None, flags: dict[str, An
                     break
         return code
 
-    return _run(work)
+    return run_async(work)
+
+
+class _StopsSession:
+    """Stops the session of an attempt, also one that starts later."""
+
+    def __init__(self) -> None:
+        self._session: Session | None = None
+        self.is_stopping = False
+
+    def stop(self) -> None:
+        self.is_stopping = True
+        if self._session is not None:
+            self._session.stop()
+
+    def started(self, session: "Session") -> None:
+        self._session = session
+        if self.is_stopping:
+            session.stop()
 
 
 async def _run_one(job: Job, shards: ShardDirectory, attempt: Any) -> int:
-    sessions: list[Session] = []
-
-    def stop() -> None:
-        for session in sessions:
-            session.stop()
-
-    with on_signals(stop):
-        result = await run_attempt(job, shards, attempt, wall=time.time, started=sessions.append)
+    stopping = _StopsSession()
+    with stop_on_signals(stopping):
+        result = await run_attempt(job, shards, attempt, wall=time.time, started=stopping.started)
     summary = result.summary
     click.echo(
         f"Shard {result.shard}: {summary.succeeded:,} done, {summary.failed:,} failed, {summary.left:,} left.", err=True
@@ -250,119 +251,6 @@ async def _run_one(job: Job, shards: ShardDirectory, attempt: Any) -> int:
     if summary.halt is not None:
         click.echo(printable_text(f"Stopped: {summary.halt.message}. {summary.halt.advice}"), err=True)
     return ExitCode.OK if result.is_finished else int(summary.exit_code) or ExitCode.UNEXPECTED
-
-
-# ---- leading a run
-
-
-def lead_run(run_dir: str, flags: dict[str, Any], *, host: str, port: int, as_json: bool) -> int:
-    """Serve the coordinator until all is done, then merge."""
-    job = job_of_run(run_dir, flags)
-
-    async def lead() -> int:
-        async with leading(job, host=host, port=port) as (coordinator, progress):
-            click.echo(f"Start workers:  arkbatch shard run {run_dir}", err=True)
-            with on_signals(coordinator.drain):
-                await until_over(coordinator, progress, time.monotonic, lambda: None)
-                await asyncio.sleep(3.0)  # workers ask once more, and learn that all is over
-        return finish_run(job, coordinator, as_json=as_json)
-
-    return _run(lead)
-
-
-@asynccontextmanager
-async def leading(
-    job: Job, *, host: str = LOOPBACK, port: int = 0
-) -> AsyncIterator[tuple[Coordinator, ClusterProgress]]:
-    """A coordinator that is served, with what people see of the run."""
-    run = Path(job.run_dir)
-    shards = ShardDirectory(run)
-    planned = shards.read_plan()
-    shared_limits(job)
-    coordinator = build_coordinator(job, shards, planned, time.monotonic())
-    observer = ProgressBar() if sys.stderr.isatty() else ProgressLines()
-    token = token_for(run, os.environ)
-    async with coordinating(coordinator, run, token, host=host, port=port, clock=time.monotonic):
-        progress = ClusterProgress(coordinator, shards, planned, observer, time.monotonic())
-        try:
-            yield coordinator, progress
-        finally:
-            observer.closed("")
-
-
-def finish_run(job: Job, coordinator: Coordinator, *, as_json: bool) -> int:
-    """Merge, and say how it ended."""
-    merged = merge(Path(job.run_dir), time.time)
-    summary = _summary(job, merged, coordinator.halt)
-    if as_json or not sys.stdout.isatty():
-        click.echo(printable_json(orjson.dumps(summary.to_builtins())))
-    from arkbatch.cli.session import this_command
-
-    go_on = f"Resume with:  {this_command()}" if summary.left else f"Read one answer:  arkbatch show {job.run_dir} 1"
-    click.echo(summary_text(summary, go_on), err=True)
-    return summary.exit_code
-
-
-def _summary(job: Job, merged: Merged, halt: Cause | None) -> Summary:
-    status = read_status(job.run_dir, time.time)
-    ending = "halted" if halt is not None else "stopped" if merged.left else "finished"
-    failures: dict[str, int] = {}
-    for note in status.failures:
-        failures[note.kind] = failures.get(note.kind, 0) + note.rows
-    seconds = status.sessions[-1].seconds if status.sessions else 0.0
-    return Summary(
-        ending=ending,
-        run_dir=job.run_dir,
-        simulated=job.simulated,
-        succeeded=merged.done,
-        failed=merged.failed,
-        left=merged.left,
-        failures=failures,
-        usage=status.usage,
-        discarded=status.discarded,
-        session={"recorded": merged.done + merged.failed, "retried": 0},
-        seconds=seconds,
-        p50=0.0,
-        p95=0.0,
-        halt=halt,
-    )
-
-
-def _run(work: Callable[[], Any]) -> int:
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        try:
-            return int(runner.run(work()))
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            click.echo("Interrupted. What was recorded is safe.", err=True)
-            return ExitCode.INTERRUPTED
-
-
-class on_signals:  # noqa: N801 - used as a function
-    """The first Ctrl-C or SIGTERM stops gently, the second abandons what is in flight."""
-
-    def __init__(self, stop: Callable[[], Any]) -> None:
-        self._stop, self._count = stop, 0
-
-    def __enter__(self) -> None:
-        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
-        with suppress(NotImplementedError):  # Windows: there Ctrl-C cancels the task at once
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._loop.add_signal_handler(number, self._interrupt)
-
-    def _interrupt(self) -> None:
-        self._count += 1
-        if self._count == 1:
-            self._stop()
-        elif self._task is not None:
-            self._task.cancel()
-
-    def __exit__(self, *error: object) -> None:
-        with suppress(NotImplementedError):
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._loop.remove_signal_handler(number)
-
-
-# ---- Ray
 
 
 async def run_worker(run_dir: str, name: str) -> Any:
@@ -377,31 +265,10 @@ async def run_worker(run_dir: str, name: str) -> Any:
         return await Worker(client, ShardDirectory(run), ready, name=name, wall=time.time).work()
 
 
-def run_on_ray(inputs: Sequence[str], flags: dict[str, Any], *, address: str, workers: int, as_json: bool) -> int:
-    """Plan the input, work it off on a Ray cluster, and merge."""
-    from arkbatch.cluster.ray_engine import RayCluster
-
-    job, planned = plan_run(inputs, flags, workers=workers)
-    if job.simulated:
-        click.echo("Simulated: no request leaves this machine, and the answers mean nothing.", err=True)
-    click.echo(
-        f"{count_text(planned.count, 'shard')} of {count_text(len(planned.parts), 'file')} on "
-        f"{count_text(workers, 'worker')}: {job.run_dir}",
-        err=True,
-    )
-
-    run_dir = str(Path(job.run_dir).absolute())
-
-    async def lead() -> int:
-        with RayCluster(address, workers) as cluster:
-            async with leading(job, host=cluster.host) as (coordinator, progress):
-                with on_signals(coordinator.drain):
-                    watching = asyncio.ensure_future(until_over(coordinator, progress, time.monotonic, lambda: None))
-                    try:
-                        await cluster.work_off(run_dir, run_worker, coordinator, progress.note)
-                        await watching
-                    finally:
-                        watching.cancel()
-        return finish_run(job, coordinator, as_json=as_json)
-
-    return _run(lead)
+def run_async(work: Callable[[], Any]) -> int:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        try:
+            return int(runner.run(work()))
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            click.echo("Interrupted. What was recorded is safe.", err=True)
+            return ExitCode.INTERRUPTED

@@ -40,12 +40,14 @@ def command(run_dir: str, action: str, words: tuple[str, ...], *, reason: str, a
     from arkbatch.core.errors import UsageError
     from arkbatch.core.text import printable_text
     from arkbatch.journal.run_directory import RunDirectory
+    from arkbatch.journal.shard_files import ShardDirectory
     from arkbatch.monitor.commands import encode_line, parse_command
     from arkbatch.monitor.control_socket import NoSessionListens, send_command
 
     order = parse_command(action, words, reason)
     directory = RunDirectory(Path(run_dir))
-    directory.read_info()
+    if not ShardDirectory(directory.path).is_planned:  # a run on several workers has its run.json after the first merge
+        directory.read_info()
     try:
         answer = send_command(directory, order)
     except NoSessionListens as error:
@@ -60,8 +62,12 @@ def _nobody(directory: "RunDirectory", run_dir: str, error: "RunDirectoryError")
     import time
 
     from arkbatch.core.errors import RunDirectoryError
+    from arkbatch.journal.shard_files import ShardDirectory
     from arkbatch.reports.status.status import read_status
 
+    if not directory.exists and ShardDirectory(directory.path).is_planned:
+        command = f"arkbatch shard serve {shlex.quote(run_dir)}"
+        return RunDirectoryError(f"No coordinator works on {run_dir} now. Start one with:  {command}")
     if writer := directory.writer():
         return RunDirectoryError(f"{error} It is being worked on by {writer}: stop it there.")
     go_on = read_status(run_dir, time.time).go_on or f"Look:  arkbatch status {shlex.quote(run_dir)}"

@@ -89,9 +89,14 @@ def command(input_: str, *, sample: int | None, as_json: bool, **flags: Any) -> 
     """
     from msgspec.structs import replace
 
+    from arkbatch.cli.remote import local_copy, local_job_words
     from arkbatch.core.errors import UsageError
     from arkbatch.core.job import Notify, Schedule
 
+    if sample:
+        input_, flags, _ = local_job_words(input_, flags)
+    else:
+        input_ = local_copy(input_)
     job = job_from(input_, flags if sample else {**flags, "dry_run": True})
     job = replace(job, notify=Notify(), hours=Schedule())
     if job.input == "-":

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from arkbatch.cli.serve_options import Serving
     from arkbatch.core.job import Job
+    from arkbatch.engine.resume_check import ResumeOptions
+    from arkbatch.engine.session import Session
+    from arkbatch.pricing.summary import Summary
 
 from arkbatch.cli.option_groups import GroupedCommand, OptionGroup, option
 from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, reading, sending, serving, timing
@@ -148,22 +152,22 @@ def command(
       arkbatch run job.toml --engine ray --address local --workers 2
       arkbatch run prompts.jsonl -o nightly.run --set temperature=0.2 --set thinking.type=disabled
     """
-    from arkbatch.batch_jobs.open_session import refuse_open_parcels
     from arkbatch.cli.serve_options import Serving
-    from arkbatch.cli.session import carry_out, this_command
-    from arkbatch.cli.shards_first import leave_shards
-    from arkbatch.core.job import BATCH_FILE_LANES
-    from arkbatch.engine.open_run import OpenRun
-    from arkbatch.engine.resume_check import ResumeOptions
-    from arkbatch.journal.run_directory import RunDirectory
+    from arkbatch.rows.storage import is_remote
 
+    serving = Serving(live, metrics)
     if engine == "ray" and not flags["dry_run"]:
-        from arkbatch.cli.cluster import run_on_ray
+        from arkbatch.cli.cluster_lead import run_on_ray
 
-        code = run_on_ray([input_], flags, address=address, workers=workers, as_json=as_json)
+        _refuse_on_a_cluster(flags, rebase=rebase, mixed=mixed, detach=detach)
+        code = run_on_ray([input_], flags, address=address, workers=workers, as_json=as_json, serving=serving)
         if answers is not None:
             write_answers_of(job_from(input_, flags).run_dir, answers)
         return code
+    from arkbatch.cli.remote import local_job_words
+    from arkbatch.engine.resume_check import ResumeOptions
+
+    input_, flags, target = local_job_words(input_, flags)
     job = job_from(input_, flags)
     if flags["dry_run"]:
         from arkbatch.cli.dry_run import show_plan
@@ -171,23 +175,43 @@ def command(
         planned = show_plan(job, input_, as_json=as_json, options=ResumeOptions(rebase, mixed))
         job_from(input_, {**flags, "dry_run": None})  # what a run would refuse, such as a missing key, is refused now
         return planned
-    leave_shards(job.run_dir)
     if answers is not None:
         from arkbatch.reports.answers.answers import check_file
 
-        check_file(answers)
+        check_file(answers.rpartition("/")[2] if is_remote(answers) else answers)
+    code = _run_here(job, ResumeOptions(rebase, mixed), serving, target, as_json=as_json, detach=detach)
+    if answers is not None:
+        write_answers_of(job.run_dir, answers)
+    return code
+
+
+def _run_here(
+    job: "Job", options: "ResumeOptions", serving: "Serving", target: str, *, as_json: bool, detach: bool
+) -> int:
+    """Run a job on this machine. It is uploaded to the address `target`, "" for nowhere."""
+    from arkbatch.batch_jobs.open_session import refuse_open_parcels
+    from arkbatch.cli.remote import upload_run, uploading
+    from arkbatch.cli.session import carry_out, this_command
+    from arkbatch.cli.shards_first import leave_shards
+    from arkbatch.core.job import BATCH_FILE_LANES
+    from arkbatch.engine.open_run import OpenRun
+    from arkbatch.journal.run_directory import RunDirectory
+
+    leave_shards(job.run_dir)
 
     def open_run(ready: "Job") -> OpenRun:
-        options = ResumeOptions(rebase, mixed)
         return OpenRun(ready, options, wall=time.time, command=this_command(), stdin=sys.stdin.buffer)
+
+    async def work(session: "Session", _: OpenRun) -> "Summary":
+        if not target:
+            return await session.work()
+        async with uploading(job.run_dir, target, lambda text: click.echo(text, err=True)):
+            return await session.work()
 
     def go_online() -> int:
         from arkbatch.cli.batch_run import online_job
 
-        online = online_job(job)
-        return carry_out(
-            online, open_run, lambda session, _: session.work(), as_json=as_json, serving=Serving(live, metrics)
-        )
+        return carry_out(online_job(job), open_run, work, as_json=as_json, serving=serving)
 
     if job.lane in BATCH_FILE_LANES:
         from arkbatch.cli.batch_run import run_batches
@@ -196,22 +220,42 @@ def command(
     else:
         refuse_open_parcels(RunDirectory(Path(job.run_dir)))
         code = go_online()
-    if answers is not None:
-        write_answers_of(job.run_dir, answers)
+    if target:
+        upload_run(job.run_dir, target)
+        click.echo(f"Uploaded:  {target}", err=True)
     return code
+
+
+def _refuse_on_a_cluster(flags: dict[str, Any], **switches: bool) -> None:
+    """UsageError: an option is for a run on one machine."""
+    from arkbatch.core.errors import UsageError
+
+    given = [name for name, is_set in switches.items() if is_set]
+    given += [name for name in ("limit", "rest", "keep_files") if flags.get(name) is not None]
+    if given:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UsageError(f"--engine ray does not take {names}. Leave it out, or run without --engine ray.")
 
 
 def write_answers_of(run_dir: str, file: str) -> None:
     """Write the rows of a run with their answers, and say so on standard error."""
     from pathlib import Path
 
+    from arkbatch.cli.remote import remote_file
     from arkbatch.core.text import printable_text
     from arkbatch.journal.run_directory import RunDirectory
     from arkbatch.reports.answers.answer_table import TableOptions, schema_of
     from arkbatch.reports.answers.answers import write_answers
+    from arkbatch.rows.storage import is_remote
 
     info = RunDirectory(Path(run_dir)).read_info()
-    written = write_answers(run_dir, file, TableOptions(schema=schema_of(info, "")))
-    click.echo(printable_text(f"Answers:  {written}"), err=True)
+    options = TableOptions(schema=schema_of(info, ""))
+    if is_remote(file):
+        with remote_file(file, replace=True) as place:
+            written = write_answers(run_dir, place, options)
+        click.echo(printable_text(f"Answers:  {file}, {written.rows:,} rows"), err=True)
+    else:
+        written = write_answers(run_dir, file, options)
+        click.echo(printable_text(f"Answers:  {written}"), err=True)
     for note in written.notes:
         click.echo(printable_text(f"Note: {note}."), err=True)

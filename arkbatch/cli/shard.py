@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from arkbatch.cli.options import ENDPOINTS, asking, reading, sending
+from arkbatch.cli.options import ENDPOINTS, asking, reading, sending, serving
 
 INDEX_VARIABLES = ("SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX")
 
@@ -61,16 +61,21 @@ def plan(inputs: tuple[str, ...], shards: int | None, **flags: Any) -> int:
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Default: any free one.")
 @sending
+@serving
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line also on a terminal.")
-def serve(run_dir: str, host: str, port: int, *, as_json: bool, **flags: Any) -> int:
+def serve(
+    run_dir: str, host: str, port: int, *, as_json: bool, live: int | None, metrics: int | None, **flags: Any
+) -> int:
     """Serve the coordinator of a run until all shards are done, then merge them.
 
     Workers find its address and token in the run directory. It listens on this machine alone unless --host says
-    otherwise. Ctrl-C lets workers end their calls; the same command goes on later.
+    otherwise. Ctrl-C lets workers end their calls, a second one abandons them; the same command goes on later.
+    arkbatch ctl, --live and --metrics work as on one machine, for all workers together.
     """
-    from arkbatch.cli.cluster import lead_run
+    from arkbatch.cli.cluster_lead import lead_run
+    from arkbatch.cli.serve_options import Serving
 
-    return lead_run(run_dir, flags, host=host, port=port, as_json=as_json)
+    return lead_run(run_dir, flags, host=host, port=port, as_json=as_json, serving=Serving(live, metrics))
 
 
 @command.command(short_help="Be a worker: work off shards until none is left.")

@@ -5,26 +5,44 @@ from pathlib import Path
 
 
 def merge_shards(run_dir: str) -> None:
-    """Merge what the shards of a run hold by now; nothing to do for a run without shards."""
+    """Merge what the shards of a run hold by now; nothing to do for a run without shards.
+
+    While another process merges, the run is read as the last merge left it.
+    """
     if not _has_shards(run_dir):
         return
     from arkbatch.cluster.merge import merge
+    from arkbatch.core.errors import RunLocked
+    from arkbatch.journal.run_directory import RunDirectory
 
-    merge(Path(run_dir), time.time)
+    try:
+        merge(Path(run_dir), time.time)
+    except RunLocked:
+        if not RunDirectory(Path(run_dir)).exists:
+            raise
 
 
 def leave_shards(run_dir: str) -> None:
-    """Merge, and have the run go on without shards: its records are handed to shards again when it is planned anew."""
+    """Merge, and have the run go on without shards: its records are handed to shards again when it is planned anew.
+
+    RunLocked: workers are at work on the shards.
+    """
     if not _has_shards(run_dir):
         return
-    merge_shards(run_dir)
-    plan = Path(run_dir) / "shards.json"
-    plan.replace(plan.with_name("shards.merged.json"))
-    shards = Path(run_dir) / "shards"
-    number = 1
-    while (aside := Path(run_dir) / f"shards.merged.{number}").exists():
-        number += 1
-    shards.replace(aside)
+    from arkbatch.cluster.merge import merge
+    from arkbatch.journal.shard_files import ShardDirectory
+
+    run = Path(run_dir)
+    shards = ShardDirectory(run)
+    with shards.locked(time.time):
+        shards.refuse_workers()
+        merge(run, time.time)
+        plan = run / "shards.json"
+        plan.replace(plan.with_name("shards.merged.json"))
+        number = 1
+        while (aside := run / f"shards.merged.{number}").exists():
+            number += 1
+        shards.path.replace(aside)
 
 
 def _has_shards(run_dir: str) -> bool:

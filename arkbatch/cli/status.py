@@ -25,6 +25,7 @@ def command(run_dir: str, *, as_json: bool) -> None:
     import msgspec
 
     from arkbatch.batch_jobs.parcel_report import parcel_facts, parcel_lines
+    from arkbatch.cli.remote import readable_run
     from arkbatch.cli.shards_first import merge_shards
     from arkbatch.core.language import language_of
     from arkbatch.core.text import printable_json, printable_text
@@ -32,11 +33,13 @@ def command(run_dir: str, *, as_json: bool) -> None:
     from arkbatch.reports.status.status import read_status
     from arkbatch.reports.status.status_text import status_text
 
-    merge_shards(run_dir)
-    status, directory = read_status(run_dir, time.time), RunDirectory(Path(run_dir))
-    if as_json:
-        facts = msgspec.to_builtins(status) | {"parcels": parcel_facts(directory)}
-        click.echo(printable_json(msgspec.json.encode(facts)))
-    else:
+    with readable_run(run_dir) as place:
+        merge_shards(place)
+        status, directory = read_status(place, time.time), RunDirectory(Path(place))
+        if as_json:
+            facts = msgspec.to_builtins(status) | {"parcels": parcel_facts(directory), "run_dir": run_dir}
+            click.echo(printable_json(msgspec.json.encode(facts)))
+            return
         *lines, go_on = status_text(status, language_of(os.environ)).split("\n")
-        click.echo("\n".join([*lines, *map(printable_text, parcel_lines(directory)), go_on]))
+        lines[0] = lines[0].replace(place, run_dir)
+        click.echo("\n".join([*lines, *map(printable_text, parcel_lines(directory)), go_on.replace(place, run_dir)]))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from arkbatch.cluster.messages import WorkerCounts
+from arkbatch.cluster.messages import CallTallies, WorkerCounts
 
 
 class ClusterCounts:
@@ -11,6 +11,7 @@ class ClusterCounts:
     def __init__(self) -> None:
         self._ended: dict[int, WorkerCounts] = {}
         self._rows = self._done = self._failed = self._recorded = self._retried = 0
+        self._tallies = CallTallies()
         self.opened = 0  # shards whose number of rows is known
 
     def begin(self, shard: int) -> None:
@@ -26,6 +27,7 @@ class ClusterCounts:
         self._add(counts, 1)
         self._recorded += counts.recorded
         self._retried += counts.retried
+        self._tallies = self._tallies.plus(counts.tallies)
 
     def _add(self, counts: WorkerCounts, sign: int) -> None:
         self._rows += sign * counts.rows
@@ -35,7 +37,9 @@ class ClusterCounts:
 
     def total(self, working: Iterable[WorkerCounts]) -> WorkerCounts:
         """The sums, with the attempts that are at work now."""
-        present = list(working)
+        present, tallies = list(working), self._tallies
+        for each in present:
+            tallies = tallies.plus(each.tallies)
         return WorkerCounts(
             rows=self._rows + sum(each.rows for each in present),
             done=self._done + sum(each.done for each in present),
@@ -44,4 +48,5 @@ class ClusterCounts:
             retried=self._retried + sum(each.retried for each in present),
             requests_per_minute=sum(each.requests_per_minute for each in present),
             tokens_per_minute=sum(each.tokens_per_minute for each in present),
+            tallies=tallies,
         )

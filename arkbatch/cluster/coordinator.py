@@ -204,7 +204,7 @@ class Coordinator:
 
     def _count_crash(self, shard: int, why: str) -> None:
         crashes = self._crashes[shard] = self._crashes.get(shard, 0) + 1
-        self.troubles.append(f"Shard {shard}: {why} (attempt {crashes} of {MAX_ATTEMPTS}).")
+        self.troubles.append(f"Shard {shard}: {why} (attempt {crashes} of {MAX_ATTEMPTS})")
         if crashes < MAX_ATTEMPTS:
             self._put_back(shard)
             return

@@ -7,9 +7,11 @@ from decimal import ROUND_DOWN, Decimal
 from pathlib import Path
 
 from arkbatch.cluster.coordinator import Coordinator
+from arkbatch.cluster.messages import CallTallies
 from arkbatch.cluster.service import CoordinatorAddress, serve_coordinator, write_address
 from arkbatch.core.errors import UsageError
-from arkbatch.core.job import Job
+from arkbatch.core.job import Job, Limits
+from arkbatch.core.text import count_text
 from arkbatch.core.types import total_tokens
 from arkbatch.engine.cost_limit import UNITS
 from arkbatch.engine.wiring import build_pace
@@ -27,9 +29,8 @@ LOOK_SECONDS = 0.5
 GRACE_SECONDS = 3.0  # in which workers of a coordinator that died say what they are working on
 
 
-def shared_limits(job: Job) -> SharedLimits:
-    """The limits of all workers together. UsageError: two budgets at once are not shared out."""
-    limits = job.limits
+def shared_limits(limits: Limits) -> SharedLimits:
+    """Return the limits of all workers together. UsageError: two budgets at once are not shared out."""
     if limits.max_cost is not None and limits.max_total_tokens is not None:
         raise UsageError("A run on several workers keeps one budget: give --max-cost or --max-tokens.")
     budget = limits.max_total_tokens
@@ -45,12 +46,17 @@ def shared_limits(job: Job) -> SharedLimits:
     )
 
 
-def build_coordinator(job: Job, shards: ShardDirectory, plan: ShardPlan, now: float) -> Coordinator:
-    """The coordinator of a run as its directory stands: finished shards need no work."""
+def build_coordinator(
+    job: Job, shards: ShardDirectory, plan: ShardPlan, now: float, pace: SharedPace | None = None
+) -> Coordinator:
+    """Build the coordinator of a run as its directory stands: finished shards need no work."""
     attempts = shards.all_attempts()
     finished = {shard for shard in attempts if shards.finished(shard) is not None}
     core = LeaseCore(
-        shared_limits(job), now, SharedPace(build_pace(job, now)), first=1 + (int(now * 1000) % (1 << 20) << 24)
+        shared_limits(job.limits),
+        now,
+        pace or SharedPace(build_pace(job, now)),
+        first=1 + (int(now * 1000) % (1 << 20) << 24),
     )
     if core.budget is not None:
         for shard, numbers in attempts.items():
@@ -71,13 +77,25 @@ def _spent_by(job: Job, attempt: Path) -> int:
 
 
 class ClusterProgress:
-    """Tells observers how the whole run stands, from what workers tell with each lease."""
+    """Tells observers how the whole run stands, from what workers tell with each lease.
+
+    count_calls: is given what workers counted since the last time, and how many rows succeeded
+    tell_outage: is given how many seconds the service has been away, 0 while it is there
+    """
 
     def __init__(
-        self, coordinator: Coordinator, shards: ShardDirectory, plan: ShardPlan, observer: Observer, now: float
+        self,
+        coordinator: Coordinator,
+        shards: ShardDirectory,
+        plan: ShardPlan,
+        observer: Observer,
+        now: float,
+        *,
+        count_calls: Callable[[CallTallies, int], None] = lambda _, __: None,
+        tell_outage: Callable[[float], None] = lambda _: None,
     ) -> None:
-        self._coordinator, self._observer, self._job_limits = coordinator, observer, coordinator.core.limits
-        self._bytes = sum(part.size for part in plan.parts) or 1
+        self._coordinator, self._observer = coordinator, observer
+        self._count_calls, self._tell_outage = count_calls, tell_outage
         self._shards = plan.count
         self._done_before = self._failed_before = self._rows_before = self._finished_before = 0
         for shard in shards.all_attempts():
@@ -88,7 +106,9 @@ class ClusterProgress:
                 self._rows_before += done.rows
         self._began = now
         self._rate = RowRate(now)
-        self._told = 0
+        self._troubles_told = 0
+        self._counted, self._succeeded = CallTallies(), 0
+        self._away_since: float | None = None
         observer.opened(self._found(str(shards.run)))
 
     def note(self, text: str) -> None:
@@ -102,22 +122,29 @@ class ClusterProgress:
         )
 
     def _total(self) -> int:
-        """Rows, as far as shards were opened; the others are taken to be alike."""
+        """Return the number of rows, as far as shards were opened; the others are taken to be alike."""
         state = self._coordinator.state()
         known = self._rows_before + state.counts.rows
         seen = self._finished_before + self._coordinator.opened
         return known if not seen else max(known, round(known * self._shards / seen))
 
-    def look(self, now: float) -> Progress:
-        """One look, told to the observer together with what went wrong since the last."""
+    def update(self, now: float) -> None:
+        """Look for lost workers, and tell observers what is new."""
         self._coordinator.check_workers(now)
-        for trouble in self._coordinator.troubles[self._told :]:
+        for trouble in self._coordinator.troubles[self._troubles_told :]:
             self._observer.noted(trouble)
-        self._told = len(self._coordinator.troubles)
+        self._troubles_told = len(self._coordinator.troubles)
+        self._observer.progressed(self.progress(now))
+        self._tell_tallies()
+        self._tell_away(now)
+
+    def progress(self, now: float) -> Progress:
+        """Return how the run stands."""
         state = self._coordinator.state()
-        counts, total = state.counts, self._total()
+        counts, total, limits = state.counts, self._total(), self._coordinator.core.limits
         ended = self._done_before + self._failed_before + counts.done + counts.failed
-        standing = Progress(
+        shards = f"{state.finished} of {count_text(state.shards, 'shard')}"
+        return Progress(
             total=total,
             left=max(0, total - ended),
             failed=self._failed_before + counts.failed,
@@ -128,13 +155,25 @@ class ClusterProgress:
             rows_per_minute=self._rate.rows_per_minute(now, counts.recorded),
             rpm=counts.requests_per_minute,
             tpm=counts.tokens_per_minute,
-            rpm_limit=self._job_limits.requests_per_minute,
-            tpm_limit=self._job_limits.tokens_per_minute,
-            bound_by=f"{state.workers} workers, {state.finished} of {state.shards} shards done",
+            rpm_limit=limits.requests_per_minute,
+            tpm_limit=limits.tokens_per_minute,
+            bound_by=f"{count_text(state.workers, 'worker')}, {shards} done",
             waiting=", ".join(sorted(self._coordinator.pauses)),
         )
-        self._observer.progressed(standing)
-        return standing
+
+    def _tell_tallies(self) -> None:
+        counts = self._coordinator.state().counts
+        succeeded = max(counts.recorded - sum(counts.tallies.failures.values()), self._succeeded)
+        self._count_calls(counts.tallies.plus(self._counted, -1), succeeded - self._succeeded)
+        self._counted, self._succeeded = counts.tallies, succeeded
+
+    def _tell_away(self, now: float) -> None:
+        if not self._coordinator.core.is_away:
+            self._away_since = None
+        elif self._away_since is None:
+            self._away_since = now
+            self._observer.noted("The service is away: one worker tries it, and the others wait.")
+        self._tell_outage(0.0 if self._away_since is None else now - self._away_since)
 
 
 @asynccontextmanager
@@ -148,12 +187,9 @@ async def coordinating(
         yield address
 
 
-async def until_over(
-    coordinator: Coordinator, progress: ClusterProgress, clock: Callable[[], float], look: Callable[[], None]
-) -> None:
-    """Look at the run some times a second until nothing is left to do. `look` is called each time too."""
+async def until_over(coordinator: Coordinator, progress: ClusterProgress, clock: Callable[[], float]) -> None:
+    """Tell observers some times a second how the run stands, until nothing is left to do."""
     while not coordinator.is_over:
         await asyncio.sleep(LOOK_SECONDS)
-        look()
-        progress.look(clock())
-    progress.look(clock())
+        progress.update(clock())
+    progress.update(clock())

@@ -5,18 +5,19 @@ bytes. The shards stay until the run is complete and the user removes them.
 """
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
-from arkbatch.cluster.plan import real_range
-from arkbatch.cluster.shard import copy_shard, lines_of_shard
+from arkbatch.cluster.plan import added_offset
+from arkbatch.cluster.shard import count_rows, lines_of_shard, reading_of
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunDirectoryError
 from arkbatch.core.input_info import InputInfo
-from arkbatch.core.template import Reading
+from arkbatch.core.limit_changes import LimitChange
 from arkbatch.core.types import add_usage
 from arkbatch.journal.journal import Journal, read_ledger
 from arkbatch.journal.run_directory import (
@@ -34,9 +35,11 @@ from arkbatch.journal.run_directory import (
 from arkbatch.journal.shard_files import Shard, ShardDirectory, ShardPlan, lines_of_attempts
 from arkbatch.journal.shard_records import ShardPlace, ShardRecords
 from arkbatch.rows.source import open_source
-from arkbatch.rows.storage import is_remote, open_bytes
+from arkbatch.rows.storage import is_remote
 
 MERGED = "merged.json"  # beside the shards
+CHANGES_FILE = "changes.json"  # the same
+COMMAND_FILE = "command.txt"  # the same
 
 
 class Merged(Struct):
@@ -155,39 +158,13 @@ def _places(
     for shard in plan.shards():
         attempts = found.get(shard.index, [])
         merged.finished += shards.finished(shard.index) is not None
-        place = ShardPlace(rows, _offset_of(shard), shard.part.path if names else "")
+        place = ShardPlace(rows, added_offset(shard), shard.part.path if names else "")
         yield shard, place, attempts
         counted = lines_of_shard(shards, shard, attempts)
         if counted is None:
-            counted = _count(shards, shard, _reading_of(plan)) if count_missing else (0, 0)
+            counted = count_rows(shards, shard, reading_of(plan)) if count_missing else (0, 0)
         rows += counted[0]
         merged.rows += counted[1]
-
-
-def _offset_of(shard: Shard) -> int:
-    """What is added to offsets in the copy of a shard."""
-    if shard.part.kind == "lines" and shard.begin:
-        return real_range(shard, open_bytes(shard.part.path))[0]
-    return shard.begin - shard.part.header if shard.part.kind == "csv" and shard.begin else 0
-
-
-def _reading_of(plan: ShardPlan) -> Reading:
-    """How the input is read, as it was settled for all shards."""
-    return msgspec.convert(plan.job.get("reading", {}), Reading)
-
-
-def _count(shards: ShardDirectory, shard: Shard, reading: Reading) -> tuple[int, int]:
-    """Numbers and rows of a shard that nobody began."""
-    if shard.is_whole and not is_remote(shard.part.path):
-        info = open_source(Path(shard.part.path), reading).survey()
-        return info.lines, info.rows
-    copy = shards.path / f"{shard.index:06}.count{Path(shard.part.path).suffix}"
-    try:
-        copy_shard(shard, copy)
-        info = open_source(copy, reading).survey()
-    finally:
-        copy.unlink(missing_ok=True)
-    return info.lines, info.rows
 
 
 def _run_info(directory: RunDirectory, shards: ShardDirectory, plan: ShardPlan, merged: Merged) -> RunInfo:
@@ -213,16 +190,29 @@ def _run_info(directory: RunDirectory, shards: ShardDirectory, plan: ShardPlan, 
         info.sessions = [
             SessionInfo(
                 number=1,
-                command="cluster",
+                command=read_command(shards),
                 began_at=first.began_at,
                 version=first.version,
                 ended_at=ended if whole else "",
                 ending="finished" if whole else "",
                 seconds=round(sum(each.seconds for each in sessions), 3),
                 limits=plan.job.get("limits", {}),
+                steered=read_changes(shards.path),
             )
         ]
     return info
+
+
+def read_changes(shards: Path) -> list[LimitChange]:
+    """Return the changes that people made with `arkbatch ctl`, oldest first."""
+    path = shards / CHANGES_FILE
+    return msgspec.json.decode(path.read_bytes(), type=list[LimitChange]) if path.exists() else []
+
+
+def read_command(shards: ShardDirectory) -> str:
+    """Return the command line that goes on with the run."""
+    path = shards.path / COMMAND_FILE
+    return path.read_text("utf-8") if path.exists() else f"arkbatch shard serve {shlex.quote(str(shards.run))}"
 
 
 def _sessions_of(shards: ShardDirectory) -> tuple[list[SessionInfo], dict[str, object] | None, str]:
@@ -249,7 +239,7 @@ def _input_info(plan: ShardPlan, merged: Merged, known: RunInfo | None) -> Input
         if known is not None and stat and (known.input.size, known.input.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
             return known.input
         if stat is not None and (stat.st_size, str(stat.st_mtime_ns)) == (part.size, part.tag):
-            return open_source(path, _reading_of(plan)).survey()
+            return open_source(path, reading_of(plan)).survey()
     size = sum(each.size for each in plan.parts)
     return InputInfo(path=part.path, size=size, mtime_ns=0, sha256="", lines=merged.rows, rows=merged.rows)
 

@@ -1,9 +1,32 @@
 """What workers and the coordinator say to each other."""
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from arkbatch.core.types import Cause
 from arkbatch.limits.lease_messages import Lease, LeaseRequest
+
+
+class CallTallies(Struct, frozen=True, omit_defaults=True):
+    """What calls came to, for metrics: counts by name.
+
+    calls: how they ended, `done` or a kind of failure; retries, failures: by kind; tokens, discarded: by meter
+    """
+
+    calls: dict[str, int] = {}
+    retries: dict[str, int] = {}
+    failures: dict[str, int] = {}
+    tokens: dict[str, int] = {}
+    discarded: dict[str, int] = {}
+
+    def plus(self, other: "CallTallies", sign: int = 1) -> "CallTallies":
+        """Return the sums, or with sign -1 the differences."""
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return CallTallies(*(_added(mine, theirs, sign) for mine, theirs in pairs))
+
+
+def _added(mine: dict[str, int], theirs: dict[str, int], sign: int) -> dict[str, int]:
+    return mine | {name: mine.get(name, 0) + sign * count for name, count in theirs.items()}
 
 
 class WorkerCounts(Struct, frozen=True, omit_defaults=True):
@@ -16,6 +39,7 @@ class WorkerCounts(Struct, frozen=True, omit_defaults=True):
     retried: int = 0
     requests_per_minute: float = 0.0
     tokens_per_minute: float = 0.0
+    tallies: CallTallies = CallTallies()
 
 
 class NextRequest(Struct, frozen=True):
@@ -25,7 +49,7 @@ class NextRequest(Struct, frozen=True):
 
 
 class NextShard(Struct, frozen=True, omit_defaults=True):
-    """The shard to work on; None: ask again in so many seconds, or go home if all is over."""
+    """The shard to work on. None: ask again after `wait` seconds, or end if nothing is left to do."""
 
     shard: int | None = None
     wait: float = 0.0

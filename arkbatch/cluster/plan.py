@@ -240,6 +240,22 @@ def open_parquet(source: ByteSource) -> "ParquetFile":
     return ParquetFile(io.BufferedReader(_SourceFile(source), _TAIL_BYTES), pre_buffer=False)
 
 
+def first_offset(shard: Shard) -> int:
+    """Return where the first row of a shard stands in its file: a byte, or in Parquet the rows before it."""
+    if shard.part.kind == "lines" and shard.begin:
+        return real_range(shard, open_bytes(shard.part.path))[0]
+    if shard.part.kind == "parquet" and shard.begin:
+        metadata = open_parquet(open_bytes(shard.part.path)).metadata
+        return sum(metadata.row_group(index).num_rows for index in range(shard.begin))
+    return shard.begin
+
+
+def added_offset(shard: Shard) -> int:
+    """Return what is added to an offset in the copy of a shard; the copy of a table begins with the header."""
+    first = first_offset(shard)
+    return first - shard.part.header if shard.part.kind == "csv" and first else first
+
+
 def _row_groups(source: ByteSource) -> list[int]:
     """The bytes of each row group."""
     metadata = open_parquet(source).metadata

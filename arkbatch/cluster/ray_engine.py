@@ -101,27 +101,27 @@ class RayCluster:
         self, run_dir: str, run_worker: RunWorker, coordinator: Coordinator, note: Callable[[str], None]
     ) -> None:
         """Keep so many workers alive until nothing is left to do. UsageError: the machines do not fit together."""
-        crew = _Crew(self._ray, run_dir, run_worker, note)
-        crew.start(self._workers)
+        workforce = Workforce(self._ray, run_dir, run_worker, note)
+        workforce.start(self._workers)
         started = asyncio.get_running_loop().time()
         is_told = False
         try:
-            await crew.check_versions()
+            await workforce.check_versions()
             while not coordinator.is_over:
-                for name, why in await crew.ended(WAIT_SECONDS):
+                for name, why in await workforce.ended(WAIT_SECONDS):
                     coordinator.worker_died(name, why or "its worker ended")
                     if not coordinator.is_over and not coordinator.is_draining:
-                        crew.start(1)
+                        workforce.start(1)
                 late = asyncio.get_running_loop().time() - started > SLOWEST_START
                 if late and not is_told and not coordinator.state().lease_calls:
                     is_told = True
                     note(f"No worker has started yet: does the cluster have {self._workers} free CPUs?")
-            await crew.wait_for_all(LAST_WORD_SECONDS)
+            await workforce.wait_for_all(LAST_WORD_SECONDS)
         finally:
-            crew.kill()
+            workforce.kill()
 
 
-class _Crew:
+class Workforce:
     """The actors that work, by the promise of each."""
 
     def __init__(self, ray: Any, run_dir: str, run_worker: RunWorker, note: Callable[[str], None]) -> None:

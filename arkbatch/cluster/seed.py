@@ -5,20 +5,18 @@ So a run that one machine began goes on with many, and nothing that was recorded
 
 import os
 from bisect import bisect_right
-from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 from msgspec import Struct
 
-from arkbatch.cluster.plan import real_range
-from arkbatch.cluster.shard import copy_shard
+from arkbatch.cluster.plan import added_offset, first_offset
+from arkbatch.cluster.shard import count_rows, reading_of
 from arkbatch.core.errors import RunChanged
 from arkbatch.journal.journal import read_lines
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, private
 from arkbatch.journal.shard_files import Shard, ShardDirectory, ShardPlan
 from arkbatch.journal.shard_records import ShardPlace, placed
-from arkbatch.rows.storage import open_bytes
 
 OPEN_FILES = 100  # at once; records come nearly in input order
 
@@ -40,36 +38,34 @@ def seed_shards(shards: ShardDirectory, plan: ShardPlan) -> int:
     if not any((directory / name).exists() and (directory / name).stat().st_size for name in (RESULTS, FAILURES)):
         return 0
     cut = list(plan.shards())
-    if len(plan.parts) > 1 or any(shard.part.kind in {"csv", "parquet"} for shard in cut):
-        raise RunChanged(f"{shards.run} holds records that cannot be handed to shards. Give another directory with -o.")
-    begins = [real_range(shard, open_bytes(shard.part.path))[0] for shard in cut]
-    firsts = _first_rows(shards, cut)
+    if len(plan.parts) > 1:
+        raise RunChanged(
+            f"{shards.run} holds records of several files read as one, which cannot be handed to shards. "
+            f"Give another directory with -o."
+        )
+    begins, added = [first_offset(shard) for shard in cut], [added_offset(shard) for shard in cut]
+    firsts = _first_rows(shards, plan, cut)
     count = 0
     for name in (RESULTS, FAILURES):
         files: dict[int, BinaryIO] = {}
         for _, line in read_lines(directory / name):
             located = _decode(line)
             index = bisect_right(begins, located.offset) - 1
-            place = ShardPlace(-firsts[index], -begins[index])
+            place = ShardPlace(-firsts[index], -added[index])
             _file(files, shards, index, name).write(placed(line, place, []))
             count += 1
         _close(files)
     return count
 
 
-def _first_rows(shards: ShardDirectory, cut: list[Shard]) -> list[int]:
-    """How many numbers stand before each shard."""
+def _first_rows(shards: ShardDirectory, plan: ShardPlan, cut: list[Shard]) -> list[int]:
+    """How many numbers stand before each shard. Every shard but the last is read for it."""
     before, firsts = 0, []
     for shard in cut:
         firsts.append(before)
-        if len(cut) == 1:
-            break
-        copy = shards.path / f"{shard.index:06}.count{Path(shard.part.path).suffix}"
-        shards.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        copy_shard(shard, copy)
-        with copy.open("rb") as file:
-            before += sum(1 for _ in file)
-        copy.unlink()
+        if shard is not cut[-1]:
+            shards.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            before += count_rows(shards, shard, reading_of(plan))[0]
     return firsts
 
 

@@ -10,13 +10,15 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from arkbatch.cluster.plan import open_parquet, real_range
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunChanged
-from arkbatch.core.job import Job
+from arkbatch.core.job import Job, Notify
+from arkbatch.core.template import Reading
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session, summary_of
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, private
@@ -24,6 +26,7 @@ from arkbatch.journal.shard_files import (
     Finished,
     Shard,
     ShardDirectory,
+    ShardPlan,
     TakenOver,
     digest_of_record,
     lines_of_attempts,
@@ -32,6 +35,7 @@ from arkbatch.journal.shard_records import ShardRecords
 from arkbatch.limits.rate_source import LeasedRates
 from arkbatch.monitor.observer import Observer
 from arkbatch.pricing.summary import Summary
+from arkbatch.rows.source import open_source
 from arkbatch.rows.storage import Identity, copy_ranges, is_remote, open_bytes
 
 
@@ -126,9 +130,28 @@ def _copy_row_groups(shard: Shard, target: Path) -> None:
             writer.write_table(file.read_row_group(group))
 
 
+def reading_of(plan: ShardPlan) -> Reading:
+    """Return how the input is read, as it was settled for all shards."""
+    return msgspec.convert(plan.job.get("reading", {}), Reading)
+
+
+def count_rows(shards: ShardDirectory, shard: Shard, reading: Reading) -> tuple[int, int]:
+    """Count the numbers that the rows of a shard take, and the rows. The shard is read for it."""
+    if shard.is_whole and not is_remote(shard.part.path):
+        info = open_source(Path(shard.part.path), reading).survey()
+        return info.lines, info.rows
+    copy = shards.path / f"{shard.index:06}.count{Path(shard.part.path).suffix}"
+    try:
+        copy_shard(shard, copy)
+        info = open_source(copy, reading).survey()
+    finally:
+        copy.unlink(missing_ok=True)
+    return info.lines, info.rows
+
+
 def job_of_shard(job: Job, attempt: ShardAttempt) -> Job:
-    """The job of one attempt. How a table is read was settled when the run was planned."""
-    return replace(job, input=str(attempt.input), run_dir=str(attempt.directory), row_limit=None)
+    """Return the job of one attempt. People are told about the whole run, and not about each shard."""
+    return replace(job, input=str(attempt.input), run_dir=str(attempt.directory), row_limit=None, notify=Notify())
 
 
 async def run_attempt(

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from arkbatch.cluster.attempt_counter import AttemptCounter
 from arkbatch.cluster.messages import (
     AttemptBegan,
     AttemptEnded,
@@ -19,7 +20,6 @@ from arkbatch.cluster.messages import (
     MessageTaken,
     NextRequest,
     NextShard,
-    WorkerCounts,
 )
 from arkbatch.cluster.service import CoordinatorClient
 from arkbatch.cluster.shard import ShardAttempt, ShardResult, begin_attempt, run_attempt
@@ -30,7 +30,6 @@ from arkbatch.journal.shard_files import Shard, ShardDirectory
 from arkbatch.limits.lease_messages import Lease, LeaseRequest
 from arkbatch.limits.rate_source import LeasedRates, ShardTaken
 from arkbatch.monitor.observer import Observer
-from arkbatch.monitor.progress import FoundRows, Progress
 
 BEAT_SECONDS = 2.0
 
@@ -46,31 +45,6 @@ class WorkerReport(Struct):
 def worker_name(suffix: str = "") -> str:
     """A name that no other worker has."""
     return f"{platform.node()}-{os.getpid()}-{os.urandom(3).hex()}{suffix}"
-
-
-class _Counting(Observer):
-    """Keeps how the attempt stands, to be told with each lease."""
-
-    def __init__(self) -> None:
-        self.counts = WorkerCounts()
-        self._found: FoundRows | None = None
-
-    def opened(self, found: FoundRows) -> None:
-        self._found = found
-        self.counts = WorkerCounts(found.total, found.done, found.failed)
-
-    def progressed(self, standing: Progress) -> None:
-        found = self._found
-        already = found.done + found.failed if found is not None else 0
-        self.counts = WorkerCounts(
-            rows=standing.total,
-            done=already + standing.recorded - standing.failed,
-            failed=standing.failed,
-            recorded=standing.recorded,
-            retried=standing.retried,
-            requests_per_minute=standing.rpm,
-            tokens_per_minute=standing.tpm,
-        )
 
 
 class Worker:
@@ -96,19 +70,19 @@ class Worker:
         self._wall = wall
         self._observer = observer
         self._session: Session | None = None
-        self._is_stopping = False
+        self.is_stopping = False
         self.report = WorkerReport()
 
     def stop(self) -> None:
         """End when the calls in flight have ended."""
-        self._is_stopping = True
+        self.is_stopping = True
         if self._session is not None:
             self._session.stop()
 
     async def work(self) -> WorkerReport:
         """Work until nothing is left. ArkbatchError: no shard can be worked on here."""
         shards = list(self._shards.read_plan().shards())
-        while not self._is_stopping:
+        while not self.is_stopping:
             given = await self._client.send_patiently("/next", NextRequest(self._name), NextShard)
             if given.is_over:
                 break
@@ -119,15 +93,15 @@ class Worker:
         return self.report
 
     async def _work_on(self, shard: Shard) -> None:
-        counting, attempt = _Counting(), None
+        counter, attempt = AttemptCounter(), None
         ended = AttemptEnded(self._name, shard.index, 0, is_finished=False, was_stopped=True)
         try:
             attempt = await self._prepare(shard)
             await self._client.send_patiently(
                 "/begun", AttemptBegan(self._name, shard.index, attempt.number), MessageTaken
             )
-            result, spent = await self._run(attempt, counting)
-            ended = self._ended_well(result, spent, counting)
+            result, spent = await self._run(attempt, counter)
+            ended = self._ended_well(result, spent, counter)
         except ShardTaken as taken:
             self.report.taken_away += 1
             self.report.troubles.append(str(taken))
@@ -140,7 +114,7 @@ class Worker:
             ended = AttemptEnded(self._name, shard.index, number, is_finished=False, trouble=str(error))
         await self._client.send_patiently("/ended", ended, MessageTaken)
 
-    def _ended_well(self, result: ShardResult, spent: int, counting: _Counting) -> AttemptEnded:
+    def _ended_well(self, result: ShardResult, spent: int, counter: AttemptCounter) -> AttemptEnded:
         summary = result.summary
         self.report.shards += result.is_finished
         return AttemptEnded(
@@ -152,7 +126,7 @@ class Worker:
             halt=summary.halt if summary.ending == "halted" else None,
             was_stopped=summary.ending == "stopped",
             trouble="" if result.is_finished else f"its session ended as {summary.ending}",
-            counts=counting.counts,
+            counts=counter.counts,
         )
 
     async def _prepare(self, shard: Shard) -> ShardAttempt:
@@ -162,9 +136,9 @@ class Worker:
             await self._client.send_patiently("/beat", Heartbeat(self._name, shard.index), MessageTaken)
         return work.result()
 
-    async def _run(self, attempt: ShardAttempt, counting: _Counting) -> tuple[ShardResult, int]:
+    async def _run(self, attempt: ShardAttempt, counter: AttemptCounter) -> tuple[ShardResult, int]:
         async def ask(request: LeaseRequest) -> Lease:
-            reply = await self._client.send("/lease", LeaseMessage(request, counting.counts), LeaseReply)
+            reply = await self._client.send("/lease", LeaseMessage(request, counter.counts), LeaseReply)
             if reply.is_draining:
                 self.stop()
             return reply.lease
@@ -177,7 +151,7 @@ class Worker:
             concurrency=self._job.limits.concurrency,
             clock=asyncio.get_running_loop().time,
         )
-        observers = [counting] if self._observer is None else [counting, self._observer]
+        observers = [counter] if self._observer is None else [counter, self._observer]
         try:
             result = await run_attempt(
                 self._job,
@@ -195,7 +169,7 @@ class Worker:
 
     def _started(self, session: Session) -> None:
         self._session = session
-        if self._is_stopping:
+        if self.is_stopping:
             session.stop()
 
 

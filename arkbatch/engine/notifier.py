@@ -61,7 +61,7 @@ class SessionNotifier:
         self._told_late = is_late
 
     def ended(self, summary: Summary) -> None:
-        event, said = _ending(summary)
+        event, said = describe_ending(summary)
         reason, advice = (summary.halt.message, summary.halt.advice) if summary.halt else ("", "")
         self._tell(event, said, reason=reason, advice=advice, go_on=self._go_on(summary))
 
@@ -115,7 +115,8 @@ class SessionNotifier:
         return f"arkbatch {'retry' if summary.failed else 'report'} {self._directory}"
 
 
-def _ending(summary: Summary) -> tuple[NotificationEvent, str]:
+def describe_ending(summary: Summary) -> tuple[NotificationEvent, str]:
+    """Say how a session ended, and under which word people asked to be told of it."""
     if summary.halt is not None:
         if summary.halt.code in {MAX_COST, MAX_TOKENS}:
             return NotificationEvent.BUDGET, "stopped at the budget"

@@ -5,6 +5,7 @@ ends with the process that holds it, however that ends; the text inside only tel
 What stands in the journal's two files is known to `journal`.
 """
 
+import contextlib
 import os
 import platform
 import sys
@@ -33,7 +34,9 @@ USAGE = "usage.json"
 LEDGER = "ledger.bin"
 LOG = "run.log"
 LOCK = "lock"
+LOCK_OF_SHARDS = "shards/lock"  # held by the process that leads a run on several workers
 SPOOL = "input.jsonl"
+COPIES = "input"  # copies of an input that lies in object storage
 SOCKET = "ctl.sock"
 SUPERSEDED = "superseded.jsonl"
 _PACE = "pace.json"  # of `limits.pace_file`
@@ -133,7 +136,7 @@ class RunDirectory:
         with explain_disk_errors(self.path):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         # A process killed at its start leaves these, or a file that was to become one of them.
-        known = {RUN, RESULTS, FAILURES, USAGE, LEDGER, LOG, LOCK, SPOOL, SOCKET, SUPERSEDED, _PACE}
+        known = {RUN, RESULTS, FAILURES, USAGE, LEDGER, LOG, LOCK, SPOOL, SOCKET, SUPERSEDED, _PACE, COPIES}
         strange = sorted(entry.name for entry in self.path.iterdir() if entry.name.removesuffix(".new") not in known)
         if strange and not self.exists:
             raise RunDirectoryError(
@@ -218,12 +221,15 @@ class RunDirectory:
         )
 
     def writer(self) -> str | None:
-        """Who writes to the run now, None if nobody does. A lock that is free is taken for some microseconds."""
-        try:
-            with open(self.path / LOCK, encoding="utf-8") as file:
-                return None if _try_lock(file.fileno()) else file.read().strip() or "another process"
-        except FileNotFoundError:
-            return None
+        """Return who writes to the run now, or leads its workers; None if nobody does.
+
+        A lock that is free is taken for some microseconds.
+        """
+        for place in (LOCK, LOCK_OF_SHARDS):
+            with contextlib.suppress(FileNotFoundError), open(self.path / place, encoding="utf-8") as file:
+                if not _try_lock(file.fileno()):
+                    return file.read().strip() or "another process"
+        return None
 
 
 def private(path: str, flags: int) -> int:

@@ -12,7 +12,8 @@ behind what was taken over.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -21,9 +22,9 @@ import msgspec
 from msgspec import Struct
 
 from arkbatch.core.disk_errors import explain_disk_errors
-from arkbatch.core.errors import RunDamaged, RunDirectoryError
+from arkbatch.core.errors import RunDamaged, RunDirectoryError, RunLocked
 from arkbatch.journal.journal import end_of_lines, read_lines
-from arkbatch.journal.run_directory import FAILURES, RESULTS, replace_file
+from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, replace_file
 
 SHARDS_PLAN, SHARDS = "shards.json", "shards"
 PLAN_FORMAT = 1
@@ -49,7 +50,11 @@ class InputPart(Struct, frozen=True, omit_defaults=True):
 
 
 class ShardPlan(Struct):
-    """What `shards.json` holds. shard_bytes: at which lengths files of lines are cut; job: as `run.json` keeps it."""
+    """What `shards.json` holds.
+
+    shard_bytes: at which lengths files of lines are cut; job: as `run.json` keeps it
+    insecure: http:// to another machine was allowed when the run was planned
+    """
 
     format: int
     run_id: str
@@ -60,6 +65,7 @@ class ShardPlan(Struct):
     asked: dict[str, Any]
     asked_digest: str
     simulated: bool = False
+    insecure: bool = False
 
     def shards(self) -> "Iterator[Shard]":
         """All shards in input order."""
@@ -139,6 +145,24 @@ class ShardDirectory:
         if plan.format != PLAN_FORMAT:
             raise RunDirectoryError(f"{path} was written in format {plan.format}. Update arkbatch on this machine.")
         return plan
+
+    @contextmanager
+    def locked(self, wall: Callable[[], float]) -> Iterator[None]:
+        """Keep a second coordinator away, and sessions without shards. RunLocked: another process leads the run."""
+        self._create()
+        lock = RunDirectory(self.path)
+        if writer := lock.writer():
+            raise RunLocked(
+                f"{self.run} is led by {writer}. Wait for it to end, or end it with: arkbatch ctl {self.run} drain"
+            )
+        with lock.locked(wall):
+            yield
+
+    def refuse_workers(self) -> None:
+        """RunLocked: a worker is at work on a shard, with a coordinator or without."""
+        for shard, numbers in self.all_attempts().items():
+            if writer := RunDirectory(self.attempt(shard, numbers[-1])).writer():
+                raise RunLocked(f"Shard {shard} of {self.run} is being worked on by {writer}. Wait for it to end.")
 
     def write_plan(self, plan: ShardPlan) -> None:
         self._create()

@@ -147,6 +147,11 @@ class LeaseCore:
         """Calls in flight at all workers, as last told."""
         return self._workers.in_flight
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the service is away, and one worker probes it."""
+        return self._prober is not None
+
     # ---- what a worker asks
 
     def lease(self, now: float, request: LeaseRequest) -> Lease:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from arkbatch.core.types import Scope
 from arkbatch.limits.permit import Permit
+from arkbatch.limits.starting_point import Ramp
 
 LONGEST_CLOSURE = 3600.0  # s; stands for "until a call ends"
 NO_DEMAND: Any = None  # the limit asks how a call was sent, and not what for
@@ -36,6 +37,10 @@ class _Limit(Protocol):
     def granted(self, now: float, permit: Permit) -> None: ...
 
     def refused(self, now: float, permit: Permit, scope: Scope, after: float | None) -> float | None: ...
+
+    def allow_concurrency(self, concurrency: int) -> None: ...
+
+    def allow_rate(self, now: float, rate: float | None, ramp: Ramp | None = None) -> None: ...
 
 
 class SharedPace:
@@ -75,6 +80,11 @@ class SharedPace:
     def refused(self, now: float, scope: Scope, after: float | None, sent_at: float) -> None:
         """Note a refusal that a worker met."""
         self._limit.refused(now, self._ended(sent_at), scope, after)
+
+    def allow(self, now: float, concurrency: int, requests_per_minute: float | None, ramp: Ramp | None) -> None:
+        """Set other ceilings. ramp: how steeply the service lets calls grow where there is no ceiling."""
+        self._limit.allow_rate(now, requests_per_minute, ramp)
+        self._limit.allow_concurrency(concurrency)
 
     def _ended(self, at: float) -> Permit:
         beside = len(self._open)

@@ -1,6 +1,5 @@
 """`arkbatch shard` and `arkbatch merge`: a run on several workers from the command line."""
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from sessions import lines_of
 
 from arkbatch.cli import arkbatch
 from arkbatch.journal.run_directory import RESULTS
+from arkbatch.journal.shard_files import ShardDirectory
 
 ROOT = Path(__file__).parent.parent.parent
 MODEL = ["--model", "doubao-seed-1-6-251015", "--simulate"]
@@ -139,21 +139,6 @@ def test_the_options_that_the_examples_name_exist():
                     assert [option for option in options if option not in shown] == []
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
-def test_the_quickstart_runs_unchanged_on_a_local_ray(tmp_path):
-    shutil.copytree(ROOT / "jobs", tmp_path / "jobs")
-    words = [sys.executable, "-m", "arkbatch", "run", "jobs/quickstart.toml", "--simulate", "-o"]
-    ray = in_shell(*words, "ray.run", "--engine", "ray", "--address", "local", "--workers", "2", HOME=str(tmp_path))
-    assert "ray" not in ray.stdout.replace("ray.run", "")
-    in_shell(*words, "local.run")
-    both = [lines_of(Path(name), RESULTS) for name in ("ray.run", "local.run")]
-    same = [
-        sorted((line["row"], line["offset"], line["digest"], line["custom_id"]) for line in lines) for lines in both
-    ]
-    assert same[0] == same[1]
-    assert len(both[0]) == 234
-
-
 def test_a_table_is_cut_and_read_as_one_machine_reads_it(tmp_path):
     rows = [f'{number};"line one\nof ""{number}"""' for number in range(1, 41)]
     (tmp_path / "in.csv").write_text("id;text\n" + "\n".join(rows) + "\n", encoding="utf-8")
@@ -171,3 +156,35 @@ def test_a_table_is_cut_and_read_as_one_machine_reads_it(tmp_path):
         for name in ("a.run", "local.run")
     )
     assert ours == theirs
+
+
+def _comparable(name):
+    return sorted(
+        (line["row"], line["offset"], line["digest"], line["custom_id"]) for line in lines_of(Path(name), RESULTS)
+    )
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_table_that_one_machine_began_is_handed_to_shards(tmp_path, ending):
+    name = f"in.{ending}"
+    if ending == "csv":
+        rows = [f'{number},"line one\nof ""{number}"""' for number in range(1, 41)]
+        (tmp_path / name).write_text("id,text\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    else:
+        pyarrow = pytest.importorskip("pyarrow")
+        parquet = pytest.importorskip("pyarrow.parquet")
+        table = pyarrow.table({"id": list(range(1, 41)), "text": [f"text {number}" for number in range(1, 41)]})
+        parquet.write_table(table, tmp_path / name, row_group_size=7)
+    asked = ["--prompt", "Say {text}", "--id-column", "id", *MODEL]
+    call("run", name, "-o", "a.run", *asked, "--limit", "17")
+    before = {line["id"] for line in lines_of(Path("a.run"), RESULTS)}
+    call("shard", "plan", name, "-o", "a.run", "--shards", "4", *asked)
+    planned = ShardDirectory(Path("a.run")).read_plan().count
+    assert planned >= 3
+    for index in range(planned):
+        call("shard", "run", "a.run", "--index", str(index), "--of", str(planned))
+    merged = orjson.loads(call("merge", "a.run", "--json").stdout)
+    assert (merged["done"], merged["rows"], merged.get("doubled_rows", 0)) == (40, 40, 0)
+    assert before <= {line["id"] for line in lines_of(Path("a.run"), RESULTS)}
+    call("run", name, "-o", "local.run", *asked)
+    assert _comparable("a.run") == _comparable("local.run")

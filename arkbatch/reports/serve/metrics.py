@@ -150,6 +150,21 @@ class Metrics(Observer):
     def progressed(self, standing: Progress) -> None:
         self._now.standing = standing
 
+    def count_elsewhere(
+        self, *, calls: Usage, retries: Usage, failures: Usage, tokens: Usage, discarded: Usage, succeeded: int
+    ) -> None:
+        """Add what workers in other processes counted since the last time, by name."""
+        self._rows.labels("succeeded").inc(succeeded)
+        self._rows.labels("failed").inc(sum(failures.values()))
+        for counter, counts in (
+            (self._calls, calls),
+            (self._retries, retries),
+            (self._failures, failures),
+            (self._tokens, tokens),
+            (self._discarded, discarded),
+        ):
+            _count(counter, counts)
+
 
 def _count(counter: Counter, usage: Usage) -> None:
     for meter, count in usage.items():

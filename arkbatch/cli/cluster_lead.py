@@ -1,0 +1,239 @@
+"""Leads a run on several workers from its start to the summary: for `shard serve` and for `run --engine ray`."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from msgspec import Struct
+
+from arkbatch.cli.cluster import job_of_run, plan_run, run_async, run_worker
+from arkbatch.cli.serve_options import Serving
+from arkbatch.cli.session import print_summary, progress_observer, stop_on_signals, this_command
+from arkbatch.cluster.cluster_commands import ClusterCommands
+from arkbatch.cluster.cluster_notifier import ClusterNotifier
+from arkbatch.cluster.cluster_page import ClusterPage
+from arkbatch.cluster.coordinator import Coordinator
+from arkbatch.cluster.driver import ClusterProgress, build_coordinator, coordinating, shared_limits, until_over
+from arkbatch.cluster.merge import COMMAND_FILE, Merged, merge
+from arkbatch.cluster.messages import CallTallies
+from arkbatch.cluster.service import LOOPBACK, token_for
+from arkbatch.core.errors import RunDirectoryError
+from arkbatch.core.job import Job
+from arkbatch.core.text import count_text
+from arkbatch.core.types import Cause
+from arkbatch.engine.wiring import build_pace
+from arkbatch.journal.run_directory import LOG, RunDirectory, replace_file
+from arkbatch.journal.shard_files import ShardDirectory
+from arkbatch.limits.shared_pace import SharedPace
+from arkbatch.monitor.control_socket import HERE, accept_commands
+from arkbatch.monitor.observer import Observer, ObserverGroup
+from arkbatch.monitor.run_log import RunLog
+from arkbatch.pricing.amounts import Money
+from arkbatch.pricing.summary import Summary
+from arkbatch.reports.status.status import read_status
+
+LAST_QUESTION_SECONDS = 3.0  # in which workers ask once more, and learn that all is over
+
+
+class Lead(Struct):
+    """What leads a run. Ctrl-C stops it as it stops a session."""
+
+    coordinator: Coordinator
+    progress: ClusterProgress
+    observer: Observer
+    notifier: ClusterNotifier
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether somebody asked for a stop."""
+        return self.coordinator.is_draining
+
+    def stop(self) -> None:
+        """Have all workers end their calls in flight and stop."""
+        self.observer.stopping(self.coordinator.state().in_flight)
+        self.coordinator.drain()
+
+
+def lead_run(
+    run_dir: str, flags: dict[str, Any], *, host: str, port: int, as_json: bool, serving: Serving = Serving()
+) -> int:
+    """Serve the coordinator until all is done, then merge."""
+    serving.check()
+    job = job_of_run(run_dir, flags)
+
+    async def lead() -> int:
+        async with leading(job, serving, host=host, port=port) as led:
+            click.echo(f"Start workers:  arkbatch shard run {run_dir}", err=True)
+            with stop_on_signals(led):
+                await until_over(led.coordinator, led.progress, time.monotonic)
+                await asyncio.sleep(LAST_QUESTION_SECONDS)
+            return finish_run(job, led, as_json=as_json)
+
+    return run_async(lead)
+
+
+def run_on_ray(
+    inputs: Sequence[str], flags: dict[str, Any], *, address: str, workers: int, as_json: bool, serving: Serving
+) -> int:
+    """Plan the input, work it off on a Ray cluster, and merge."""
+    from arkbatch.cluster.ray_engine import RayCluster
+
+    serving.check()
+    job, planned = plan_run(inputs, flags, workers=workers)
+    if job.simulated:
+        click.echo("Simulated: no request leaves this machine, and the answers mean nothing.", err=True)
+    click.echo(
+        f"{count_text(planned.count, 'shard')} of {count_text(len(planned.parts), 'file')} on "
+        f"{count_text(workers, 'worker')}: {job.run_dir}",
+        err=True,
+    )
+    run_dir = str(Path(job.run_dir).absolute())
+
+    async def lead() -> int:
+        with RayCluster(address, workers) as cluster:
+            async with leading(job, serving, host=cluster.host) as led:
+                with stop_on_signals(led):
+                    watching = asyncio.ensure_future(until_over(led.coordinator, led.progress, time.monotonic))
+                    try:
+                        await cluster.work_off(run_dir, run_worker, led.coordinator, led.progress.note)
+                        await watching
+                    finally:
+                        watching.cancel()
+                return finish_run(job, led, as_json=as_json)
+
+    return run_async(lead)
+
+
+@asynccontextmanager
+async def leading(job: Job, serving: Serving, *, host: str = LOOPBACK, port: int = 0) -> AsyncIterator[Lead]:
+    """A coordinator that is served, with everything that people see of the run and can do to it."""
+    run, clock, wall = Path(job.run_dir), time.monotonic, time.time
+    shards = ShardDirectory(run)
+    planned = shards.read_plan()
+    shared_limits(job.limits)
+    pace = SharedPace(build_pace(job, clock()))
+    async with AsyncExitStack() as stack:
+        stack.enter_context(shards.locked(wall))
+        replace_file(shards.path / COMMAND_FILE, this_command().encode())
+        coordinator = build_coordinator(job, shards, planned, clock(), pace)
+        observers: list[Observer] = [progress_observer(), stack.enter_context(RunLog(run / LOG, wall))]
+        count_calls = await _serve_metrics(job, planned.run_id, serving.metrics, observers, stack)
+        await _serve_page(run, serving.live, coordinator, observers, stack)
+        observer = ObserverGroup(observers)
+        notifier = await stack.enter_async_context(ClusterNotifier(job, observer.noted, wall, this_command()))
+        progress = ClusterProgress(
+            coordinator,
+            shards,
+            planned,
+            observer,
+            clock(),
+            count_calls=count_calls,
+            tell_outage=notifier.check_outage,
+        )
+        commands = ClusterCommands(
+            coordinator,
+            job,
+            shards.path,
+            pace=pace,
+            progress=lambda: progress.progress(clock()),
+            observer=observer,
+            clock=clock,
+            wall=wall,
+            command=this_command(),
+        )
+        await _take_commands(run, commands, stack)
+        token = token_for(run, os.environ)
+        await stack.enter_async_context(coordinating(coordinator, run, token, host=host, port=port, clock=clock))
+        try:
+            yield Lead(coordinator, progress, observer, notifier)
+        finally:
+            halt, is_draining = coordinator.halt, coordinator.is_draining
+            observer.closed("halted" if halt else "stopped" if is_draining else "finished")
+
+
+async def _take_commands(run: Path, commands: ClusterCommands, stack: AsyncExitStack) -> None:
+    """`arkbatch ctl` reaches this process. Where it cannot, that is no reason not to run."""
+    if HERE:
+        try:
+            await stack.enter_async_context(accept_commands(RunDirectory(run), commands.handle))
+        except RunDirectoryError as error:
+            click.echo(f"{error}.", err=True)
+
+
+async def _serve_metrics(
+    job: Job, run_id: str, port: int | None, observers: list[Observer], stack: AsyncExitStack
+) -> Callable[[CallTallies, int], None]:
+    """Serve metrics where they are asked for. Returns what counts the calls of workers."""
+    if port is None:
+        return lambda _, __: None
+    from arkbatch.reports.serve.metrics import Described, Metrics, serve_metrics
+
+    described = Described(run_id, job.model, job.endpoint, job.lane, "yes" if job.simulated else "no")
+    metrics = Metrics(described, Money)  # what the run costs is known after the merge
+    observers.append(metrics)
+    url = await stack.enter_async_context(serve_metrics(metrics, port))
+    click.echo(f"Metrics:  {url}", err=True)
+
+    def count_calls(tallies: CallTallies, succeeded: int) -> None:
+        metrics.count_elsewhere(
+            calls=tallies.calls,
+            retries=tallies.retries,
+            failures=tallies.failures,
+            tokens=tallies.tokens,
+            discarded=tallies.discarded,
+            succeeded=succeeded,
+        )
+
+    return count_calls
+
+
+async def _serve_page(
+    run: Path, port: int | None, coordinator: Coordinator, observers: list[Observer], stack: AsyncExitStack
+) -> None:
+    if port is None:
+        return
+    from arkbatch.reports.serve.live import Moment, serve_page
+
+    moment = Moment()
+    observers.append(moment)
+    page = ClusterPage(run, time.time, time.monotonic, moment.now)
+    url = await stack.enter_async_context(serve_page(page, port=port, stop=coordinator.drain))
+    click.echo(f"Live page:  {url}", err=True)
+
+
+def finish_run(job: Job, led: Lead, *, as_json: bool) -> int:
+    """Merge, and say how it ended."""
+    merged = merge(Path(job.run_dir), time.time)
+    summary = _summary(job, merged, led.coordinator.halt)
+    led.notifier.ended(summary)
+    return int(print_summary(summary, as_json=as_json))
+
+
+def _summary(job: Job, merged: Merged, halt: Cause | None) -> Summary:
+    status = read_status(job.run_dir, time.time)
+    ending = "halted" if halt is not None else "stopped" if merged.left else "finished"
+    failures: dict[str, int] = {}
+    for note in status.failures:
+        failures[note.kind] = failures.get(note.kind, 0) + note.rows
+    seconds = status.sessions[-1].seconds if status.sessions else 0.0
+    return Summary(
+        ending=ending,
+        run_dir=job.run_dir,
+        simulated=job.simulated,
+        succeeded=merged.done,
+        failed=merged.failed,
+        left=merged.left,
+        failures=failures,
+        usage=status.usage,
+        discarded=status.discarded,
+        session={"recorded": merged.done + merged.failed, "retried": 0},
+        seconds=seconds,
+        p50=0.0,
+        p95=0.0,
+        halt=halt,
+    )

@@ -1,0 +1,115 @@
+"""A bucket on loopback that speaks as much of S3 as is used: ranges, versions, lists, conditional puts."""
+
+import hashlib
+import http.server
+import threading
+from contextlib import contextmanager
+
+
+class Bucket:
+    """Objects by key, and the requests that came. refuses: statuses for the next requests."""
+
+    def __init__(self):
+        self.objects, self.requests, self.refuses = {}, [], []
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    bucket: Bucket
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, status, body=b"", **headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", headers.pop("length", str(len(body))))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def key(self):
+        return self.path.partition("?")[0].removeprefix("/bucket/")
+
+    def note(self):
+        self.bucket.requests.append((self.command, self.path, dict(self.headers)))
+        if self.bucket.refuses:
+            self.answer(self.bucket.refuses.pop(0), b"<Error><Code>SlowDown</Code></Error>")
+            return False
+        return True
+
+    def do_GET(self):
+        if not self.note():
+            return
+        if "list-type=2" in self.path:
+            self.list()
+            return
+        data = self.bucket.objects.get(self.key())
+        if data is None:
+            self.answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
+            return
+        tag = f'"{hashlib.md5(data).hexdigest()}"'
+        if self.headers.get("If-Match", tag) != tag:
+            self.answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
+            return
+        headers = {"ETag": tag, "Last_Modified": "Mon, 30 Nov 2026 00:00:00 GMT"}
+        asked = self.headers.get("Range")
+        if asked is None:
+            self.answer(200, data, **headers)
+            return
+        begin, end = (int(part) for part in asked.removeprefix("bytes=").split("-"))
+        part = data[begin : end + 1]
+        headers["Content_Range"] = f"bytes {begin}-{begin + len(part) - 1}/{len(data)}"
+        self.answer(206, part, **headers)
+
+    def do_HEAD(self):
+        data = self.bucket.objects.get(self.key())
+        self.bucket.requests.append((self.command, self.path, dict(self.headers)))
+        if data is None:
+            self.answer(404)
+            return
+        self.send_response(200)
+        self.send_header("ETag", f'"{hashlib.md5(data).hexdigest()}"')
+        self.send_header("Last-Modified", "Mon, 30 Nov 2026 00:00:00 GMT")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+
+    def do_PUT(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if not self.note():
+            return
+        if self.headers.get("If-None-Match") == "*" and self.key() in self.bucket.objects:
+            self.answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
+            return
+        self.bucket.objects[self.key()] = body
+        self.answer(200, ETag=f'"{hashlib.md5(body).hexdigest()}"')
+
+    def list(self):
+        entries = "".join(
+            f"<Contents><Key>{key}</Key><LastModified>2026-11-30T00:00:00.000Z</LastModified>"
+            f"<ETag>x</ETag><Size>{len(data)}</Size></Contents>"
+            for key, data in sorted(self.bucket.objects.items())
+        )
+        body = f"<ListBucketResult><IsTruncated>false</IsTruncated>{entries}</ListBucketResult>".encode()
+        self.answer(200, body, Content_Type="application/xml")
+
+
+@contextmanager
+def serving_bucket():
+    """A bucket named `bucket`; `environ` says how it is reached."""
+    bucket = Bucket()
+    handler = type("Bound", (Handler,), {"bucket": bucket})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    bucket.environ = {
+        "AWS_ACCESS_KEY_ID": "id",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "r-1",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
+    }
+    try:
+        yield bucket
+    finally:
+        server.shutdown()
+        server.server_close()
