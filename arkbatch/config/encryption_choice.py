@@ -18,7 +18,7 @@ from arkbatch.core.errors import UsageError
 
 
 def with_flavour(typed: Typed, server: Server) -> Typed:
-    """Return what was typed with the flavour of encryption, once encryption is known to be possible."""
+    """Return the job with its flavour of encryption, once encryption is known to be possible."""
     if typed.file.encrypt:
         importlib.import_module(
             "arkbatch.transport.encrypting"
@@ -34,7 +34,7 @@ def with_flavour(typed: Typed, server: Server) -> Typed:
 
 
 def certificate_text(typed: Typed, server: Server, given: Mapping[str, Any], cwd: Path, kept: str = "") -> str:
-    """Return the text of the certificate to encrypt with, "" to ask the service for one.
+    """Return the certificate's text, "" to ask the service for one.
 
     kept: the certificate that the run has used so far
     """
@@ -55,7 +55,7 @@ def certificate_text(typed: Typed, server: Server, given: Mapping[str, Any], cwd
 
 
 def _read_certificate(name: str, path: Path) -> str:
-    """Read a certificate file; an empty one is refused and does not mean "ask the service"."""
+    """Read a certificate file; an empty one is refused."""
     try:
         text = path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as error:

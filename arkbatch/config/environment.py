@@ -209,7 +209,7 @@ def exposed_files(variables: Variables) -> tuple[str, ...]:
 
 
 def choose_server(variables: Variables, flag: Address, file: Address, label: str = "the job file") -> Server:
-    """Choose the address by flag, job file, environment and default, then the key that belongs to it."""
+    """Choose the address by flag, job file, environment and default, then its key."""
     address, said_by = _chosen_address(variables, flag, file, label)
     base_url = address.url
     owners = [
@@ -265,7 +265,7 @@ def _is_confidential(variables: Variables) -> bool:
 
 
 def find_access_key(variables: Variables, base_url: str) -> Access | None:
-    """Return the access key; a local server gets one only where a control plane is named for it."""
+    """Return the access key; a local server needs a named control plane for one."""
     names = [name for name in (ACCESS_KEY, SECRET_KEY) if variables.get(name)]
     url = variables.get(CONTROL_PLANE_URL)
     if not names or (is_local(base_url) and not url):

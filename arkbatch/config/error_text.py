@@ -66,7 +66,7 @@ def value_text(value: object) -> str:
 
 
 def known_keys(form: type) -> dict[Path, bool]:
-    """Return the path of each key that the form knows, and whether it is a table."""
+    """Return the path of each known key, and whether it is a table."""
     return dict(_keys_below(inspect.type_info(form), ()))
 
 
@@ -86,7 +86,7 @@ def _explain_unknown_key(path: Path, raw: Mapping[str, Any], form: type) -> str:
 
 
 def _key_hint(path: Path, table: bool, keys: Mapping[Path, bool]) -> str:
-    """Suggest the same name elsewhere, a similar one in this table, or all keys known there."""
+    """Suggest the same name elsewhere, a similar one here, or all known keys."""
     for key in keys:
         if key[-1] == path[-1]:
             where = f"under [{'.'.join(key[:-1])}]" if key[:-1] else "at the top of the file"

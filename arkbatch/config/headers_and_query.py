@@ -27,7 +27,7 @@ _NEVER_SENT = {ACCESS_KEY, SECRET_KEY, *SESSION_TOKENS, NOTIFY}
 
 
 def brings_key(headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
-    """Whether a header or a query parameter carries a key, so that no other is needed."""
+    """Whether a header or a query parameter carries a key."""
     return any(name.lower() in _KEY_HEADERS for name in headers) or any(n.lower() in _KEY_PARAMETERS for n in query)
 
 

@@ -1,4 +1,4 @@
-"""Reads a job file and applies the flags to it; the result is checked but not yet resolved.
+"""Reads a job file, applies the flags to it, and checks the result.
 
 `JobFile` lists everything that may be typed; every key is optional. A mistake is reported in one line that names the
 key or the flag, the value and what is allowed. No API parameter is known by name: `[defaults]` is passed through.
@@ -131,7 +131,7 @@ class JobFile(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Typed(NamedTuple):
-    """A job file as read, its name in messages, and the folder that its paths are relative to.
+    """A job file as read, its name in messages, and the folder of its paths.
 
     Without a job file, `file` holds the flags alone and `folder` is None.
     limits_said: which limits the file or a flag sets; endpoint_said: whether the endpoint was set
@@ -145,7 +145,7 @@ class Typed(NamedTuple):
 
 
 def read_job_file(path: str, given: Mapping[str, Any], cwd: Path) -> Typed:
-    """Read a job file and apply the flags; for an input file or "-", use the flags alone."""
+    """Read a job file and apply the flags; an input file has flags alone."""
     if path.endswith(".toml"):
         return build_job_file(_parse_file(cwd / path, path), given, path, (cwd / path).parent)
     return build_job_file({}, given)
@@ -210,7 +210,7 @@ def _lay_under(raw: dict[str, Any], defaults: Mapping[str, Mapping[str, float]])
 
 
 def job_file_error(label: str, text: str) -> UsageError:
-    """Return an error about the job file, or about the flag that the sentence begins with."""
+    """Return an error about the job file, or about the flag that it names."""
     return JobError(f"{label}: {text}") if label and not text.startswith("--") else UsageError(text)
 
 
@@ -235,7 +235,7 @@ def _line_of(text: str, message: str) -> str:
 
 
 def _key_in(raw: Mapping[str, Any]) -> str:
-    """Return the path of an API key in the file, whose value no message may show."""
+    """Return the path of an API key in the file, for a message without it."""
     tables = {"": raw} | {f"{name}.": table for name, table in raw.items() if isinstance(table, dict)}
     names = ((prefix, name) for prefix, table in tables.items() for name in table if not _is_in_variable(table[name]))
     return next((prefix + name for prefix, name in names if re.sub("[_-]", "", name.lower()) in KEY_NAMES), "")
@@ -246,7 +246,7 @@ def _is_in_variable(value: Any) -> bool:
 
 
 def _odd_value(value: Any, path: tuple[str, ...], labels: Labels) -> str:
-    """Explain a TOML value that JSON does not have; no limit or parameter can be one."""
+    """Explain a TOML value that JSON does not have."""
     name = labels.get(path) or ".".join(path)
     match value:
         case dict():
@@ -262,7 +262,7 @@ def _odd_value(value: Any, path: tuple[str, ...], labels: Labels) -> str:
 
 
 def _lay_over(raw: dict[str, Any], given: Mapping[str, Any]) -> Labels:
-    """Put the flags into the tables; return how to call each value that a flag set."""
+    """Put the flags into the tables; return the flag's name of each value."""
     labels = {}
     for name, path in FLAG_PATHS.items():
         if name in given:

@@ -157,7 +157,7 @@ def resolve_notify(path: str | None, flags: Mapping[str, Any], environ: Mapping[
 def _common_fields(
     typed: Typed, server: Server, given: Mapping[str, Any], cwd: Path, variables: Variables
 ) -> dict[str, Any]:
-    """Return the fields of a job that are resolved alike for a run and for a retry."""
+    """Return the fields of a job that runs and retries resolve alike."""
     kept = Sections.__struct_fields__
     query = {**server.query, **typed.file.query}
     additions = Additions()
@@ -188,7 +188,7 @@ def _common_fields(
 def _resolve_notify(
     typed: Typed, given: Mapping[str, Any], environ: Mapping[str, str], folders: Sequence[Path]
 ) -> Notify:
-    """Return who is notified, after a check that they can be; nobody when nothing is sent."""
+    """Return who is notified, once that is known to be possible."""
     if given.get("dry_run"):
         return Notify()
     urls = [] if "notify" in given else read_variables(environ, folders).get(NOTIFY).split()
@@ -250,7 +250,7 @@ def _resolve_tools(typed: Typed, given: Mapping[str, Any], cwd: Path) -> dict[st
 
 
 def _with_texts(given: dict[str, Any], cwd: Path) -> dict[str, Any]:
-    """Replace flags that name a file by its text; `@@` stands for a text that begins with @."""
+    """Replace flags that name a file by its text; `@@` escapes a first @."""
     for name in TEXT_FLAGS:
         text = given.get(name)
         if isinstance(text, str) and text.startswith("@"):
@@ -335,7 +335,7 @@ def _missing_model_text(typed: Typed, given: Mapping[str, Any], server: Server, 
 
 
 def _resolve_input(path: str, typed: Typed, cwd: Path) -> tuple[str, bytes]:
-    """Return the path of the rows, which must exist, and the first row (none of standard input)."""
+    """Return the path of the rows, which must exist, and the first row."""
     if typed.folder is None:
         if path == STDIN:
             return STDIN, b""

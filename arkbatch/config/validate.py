@@ -1,4 +1,4 @@
-"""Checks that the job fits the server and the model before anything is opened or sent.
+"""Checks that the job fits the server and the model before anything is sent.
 
 Each message names the key or flag, and what to do.
 """

@@ -41,7 +41,7 @@ class UsageError(ArkbatchError):
 
 
 class JobError(UsageError):
-    """A job file has a mistake; the message names the key, the value and what is allowed."""
+    """A job file has a mistake; the message names key, value and what is allowed."""
 
 
 class RunDirectoryError(ArkbatchError):
@@ -53,7 +53,7 @@ class RunLocked(RunDirectoryError):
 
 
 class RunChanged(RunDirectoryError):
-    """The input or a parameter differs from what the run began with; the message lists how."""
+    """The input or a parameter has changed since the run began; the message lists how."""
 
 
 class RunDamaged(RunDirectoryError):

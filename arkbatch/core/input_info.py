@@ -1,4 +1,4 @@
-"""A place in an input file, and how the file looked when it was last read."""
+"""A place in an input file, and how the file looked when last read."""
 
 from msgspec import Struct
 

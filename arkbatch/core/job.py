@@ -1,4 +1,4 @@
-"""The resolved job: the frozen types of a job file's sections, and `Job`, which holds them.
+"""The resolved job: the frozen types of a job file's sections, and `Job`.
 
 Each section is written down once. Its ranges and the sentence that explains it stand beside the field: the checks of
 a job file, their error messages and its JSON Schema are made from them. `Sections` lists the sections that a job file
@@ -55,7 +55,7 @@ NO_KEY = Secret("no-key-needed")
 
 
 class Access(Struct, frozen=True):
-    """An access key with its secret, and the control plane that turns it into API keys.
+    """An access key with its secret, and the control plane that issues API keys.
 
     A temporary access key has a session token beside it.
     storage, region: the address of object storage (TOS), and the region that its requests are signed for
@@ -297,7 +297,7 @@ class Schedule(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Sections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The sections that a job file and a `Job` have in common; new sections are added here alone."""
+    """The sections that a job file and a `Job` have in common."""
 
     stream: Annotated[
         bool, Meta(description="Have chat answers streamed; what is recorded is the same. A row may say otherwise.")
@@ -420,7 +420,7 @@ class Job(Sections, frozen=True, kw_only=True):
 
 
 def answer_settings(job: Job) -> dict[str, Any]:
-    """Return the part of a job that decides the answers; one run must not mix two of them.
+    """Return the part of a job that decides the answers.
 
     The values are plain JSON in a stable order. Limits, retries and timeouts may change between sessions. The
     simulator's address changes with each session, so its name stands for it.

@@ -1,4 +1,4 @@
-"""The hours in which calls may be sent, and the time by which a run should be done.
+"""The hours in which calls may be sent, and the deadline of a run.
 
 The module is pure: a moment is unix seconds, a place is a `tzinfo`, or None for the clock of this machine. A time of
 day is interpreted as in RFC 5545 (3.3.5): if a clock change skips it, it counts in hours from midnight; if it comes
@@ -78,7 +78,7 @@ class Hours(Struct, frozen=True):
 
 
 class Due(Struct, frozen=True):
-    """The time by which a run should be done: a time of day, on a given or the next possible day."""
+    """The deadline of a run: a time of day, today or on a date."""
 
     time: dt.time
     day: dt.date | None = None

@@ -76,7 +76,7 @@ class Template(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Reading(Struct, frozen=True, forbid_unknown_fields=True):
-    """How the columns of an input are read; what is not set is detected in the file."""
+    """How the columns of an input are read; unset options are detected."""
 
     encoding: Annotated[str, Meta(description="The input's encoding, such as gb18030. Left out: found out.")] = ""
     delimiter: Annotated[str, Meta(description='What stands between cells, such as ";". Left out: found out.')] = ""
@@ -96,5 +96,5 @@ class Reading(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def separator(self) -> str:
-        """The delimiter as it stands in the file, since a TAB is hard to type in a shell."""
+        """The delimiter as it stands in the file; a backslash and a t mean a TAB."""
         return "\t" if self.delimiter.lower() in {"tab", "\\t"} else self.delimiter

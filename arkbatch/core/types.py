@@ -121,7 +121,7 @@ class BadRow(Struct, frozen=True, gc=False):
 
 
 class Before(Struct, frozen=True, gc=False, omit_defaults=True):
-    """What one earlier record of a row had spent; the record that replaces it repeats it.
+    """What one earlier record of a row had spent; its replacement repeats it.
 
     So the journal has the same sum whether the replaced line is still in the file or not.
     calls: the usage of each billed call, when there were several; at: when the record was written
@@ -285,7 +285,7 @@ class Refused(Struct, frozen=True, gc=False):
 
 
 class Confirm(StrEnum):
-    """What must be seen before a refusal that seems to concern every row ends the run."""
+    """What must happen before a refusal that may concern every row ends the run."""
 
     NOTHING = "nothing"
     AFTER_ANSWERS = "after_answers"  # several rows in a row, where other rows have been answered

@@ -1,1 +1,1 @@
-"""Estimates tokens, cost and time of a run before it starts, from a sample of its input."""
+"""Estimates tokens, cost and time of a run before it starts."""

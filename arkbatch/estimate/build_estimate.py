@@ -1,4 +1,4 @@
-"""Builds the estimate of a job from the sizes of its rows and a measured sample.
+"""Builds the estimate of a job from row sizes and a measured sample.
 
 Rows are grouped by endpoint and model, since each has its own prices. The same rows are also priced on the other lane
 where that has a price: batch for online rows, and the other way round. `estimate.forecast` does the arithmetic.
@@ -37,7 +37,7 @@ NOTHING_BILLED = Unknown("no price list of Ark has it, and its replies count no 
 
 
 class Forecast(Struct, frozen=True):
-    """The estimate of one endpoint and model, on its own lane and on the other one.
+    """The estimate of one endpoint and model, on both lanes.
 
     lane, other_lane: online or batch; other: None where the other lane has no price
     """
@@ -69,7 +69,7 @@ def make_forecasts(question: Question, kinds: Mapping[Kind, Inputs]) -> list[For
 
 
 def bills_of(job: Job, kind: Kind) -> dict[str, Bill]:
-    """Return bills for the records of a kind: on its own lane, and on the other one."""
+    """Return bills for the records of a kind, on both lanes."""
     return {endpoint: Bill(Pricer(book_of_job(job)), job.model) for endpoint in (kind[0], _other_lane(kind[0]))}
 
 

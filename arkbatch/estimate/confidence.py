@@ -17,14 +17,14 @@ Z = 1.959964  # of the normal distribution, 95 % in the middle
 
 
 class Bounds(NamedTuple):
-    """Bounds of a mean: the truth is below `low` with 5 %, and above `high` with 5 % probability."""
+    """Bounds of a mean; the truth is outside of each with 5 % probability."""
 
     low: float
     high: float
 
 
 class SampleWeights:
-    """Random weights for a sample of n values, drawn once and used for each measured quantity."""
+    """Random weights for a sample of n values, used for each measured quantity."""
 
     def __init__(self, n: int, chance: Callable[[], float], draws: int = DRAWS) -> None:
         """Draw the weights; `chance` returns numbers evenly from [0, 1)."""

@@ -1,4 +1,4 @@
-"""Computes what a set of rows takes if all of them answer like one measured row.
+"""Computes what rows take if all of them answer like one measured row.
 
 Each row's input is counted by its own size. Its answer is as long as the measured one, or longer for a larger row
 where the sample shows growth. It is priced by its own lengths: an average could cross the edge of a price tier, where
@@ -149,7 +149,7 @@ class Extrapolation:
         return _mean_totals([self._totals_like(alone, one) for one in self._sample])
 
     def _totals_like(self, sizes: Sizes, one: Measured, stretched: float = 1.0) -> Totals:
-        """Return what these rows take, each with an answer like this one, stretched by a factor."""
+        """Return what these rows take with answers like this one, stretched by a factor."""
         return self._correct_totals(self._raw_sums(sizes, one, stretched)[0])
 
     def _correct_totals(self, sums: Totals) -> Totals:
@@ -172,7 +172,7 @@ class Extrapolation:
 
 
 def _size_class(one: Measured) -> tuple[int, int | None]:
-    """Return the class of a row; sizes within 2 % of each other are equal to an estimate."""
+    """Return the class of a row; sizes within 2 % share one."""
     return round(log(max(one.tokens, 1.0)) * 50), one.ceiling
 
 
@@ -206,7 +206,7 @@ def _measured_totals(usage: Usage, seconds: float, prices: Prices) -> Totals:
 
 
 def _scale_usage(usage: Usage, larger: float, longer: float) -> dict[str, int]:
-    """Return the usage of a row `larger` times as large, with an answer `longer` times as long.
+    """Return the usage of a larger row with a longer answer.
 
     No part outgrows its whole.
     """

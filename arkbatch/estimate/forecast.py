@@ -38,7 +38,7 @@ class Range(Struct, frozen=True):
 
 
 class RunPace(Struct, frozen=True):
-    """What limits the speed of the run: concurrency; requests and tokens per minute, None for no limit."""
+    """What limits the speed of the run; None: no limit."""
 
     concurrency: int
     rpm: float | None = None
@@ -57,7 +57,7 @@ class Recorded(Struct, frozen=True):
 
 
 class Estimate(Struct, frozen=True):
-    """The estimated tokens, seconds and money of the whole run; seconds are those still to come.
+    """The estimated tokens and money of the whole run, and the seconds left.
 
     cost: the reason, when it cannot be known; it is in `currency`
     surely: exceeded with 5 % probability at most, however long answers outside of the sample are

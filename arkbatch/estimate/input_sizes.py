@@ -36,7 +36,7 @@ def guess_input_tokens(row: Row) -> float:
 
 
 def sample_of(job: Job, run_id: str, count: int) -> list[Row]:
-    """Choose the rows to measure: of each kind, spread over its sizes and over the file.
+    """Choose the rows to measure, spread over kinds, sizes and the file.
 
     The choice is the same each time for one run.
     """
@@ -54,7 +54,7 @@ class Numbers(Protocol):
 
 
 class Sent(Struct, frozen=True):
-    """A row of the sample: its guessed input tokens, and the most output that it allows."""
+    """A row of the sample: its guessed input tokens, and its output limit."""
 
     number: int
     tokens: float

@@ -1,4 +1,4 @@
-"""Reads from a run's records what each kind of row has taken, and how its sample went.
+"""Reads from a run's records what rows took, and how its sample went.
 
 All records are read once, in constant memory but for one bit a row and the sample. A kind is the endpoint and model
 that were asked for, since nothing else is known of rows without a record.
@@ -35,7 +35,7 @@ class SampledOutcome(Struct, frozen=True):
 
 
 class Sums(Struct):
-    """What the rows of one kind have taken; `bills`: by endpoint, for each lane to price."""
+    """What the rows of one kind have taken; `bills`: by endpoint and lane."""
 
     bills: dict[str, Bill]
     rows: int = 0
@@ -47,7 +47,7 @@ class Sums(Struct):
             bill.add(replace(spent, endpoint=endpoint))
 
     def recorded_on(self, endpoint: str) -> Recorded:
-        """Return these rows as if they had been sent to this endpoint or its other lane."""
+        """Return these rows as if they had been sent to this endpoint."""
         bill = self.bills[endpoint]
         money = bill.cost()
         cost: float | Unknown = float(sum(money.amounts.values()))
@@ -101,7 +101,7 @@ def _add_entry(found: MeasuredRecords, entry: _Entry, kind: Kind, bills_of: Call
 
 
 def _sampled_outcome(entry: _Entry) -> SampledOutcome:
-    """Return a failed row's whole bill, or the bill of the call that answered the row.
+    """Return a failed row's whole bill, or that of the answering call.
 
     Calls that were repeated do not depend on the row's size.
     """

@@ -52,7 +52,7 @@ class Sizes:
 
 
 class RowPlace(NamedTuple):
-    """A row by its index among rows of its kind and size, in file order from 0."""
+    """A row by its index (from 0) among rows of its kind and size."""
 
     kind: Hashable
     size: int

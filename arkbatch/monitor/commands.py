@@ -76,7 +76,7 @@ def describe_change(steered: LimitChange) -> str:
 def limits_after(
     begun_with: Mapping[str, int | float | None], steered: Iterable[LimitChange], until: str = "9"
 ) -> dict[str, int | float | None]:
-    """Return the limits of a session as they were set before a moment (ISO 8601, in UTC)."""
+    """Return the limits of a session before a moment (ISO 8601, in UTC)."""
     limits = dict(begun_with)
     for each in steered:
         if each.at <= until:

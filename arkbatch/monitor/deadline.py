@@ -1,4 +1,4 @@
-"""Predicts whether a run will be done in time, and suggests what would speed it up.
+"""Predicts whether a run will be done in time, and suggests a remedy.
 
 The module is pure: it receives the seconds in which the run worked, the rows recorded in them, and the time. It reports
 when it first knows, and when the prediction changes; it never stops a run. The rules:
@@ -75,7 +75,7 @@ def describe_outlook(outlook: DeadlineOutlook, now: float, zone: dt.tzinfo | Non
 
 
 def suggest_speed_up(outlook: DeadlineOutlook, means: SpeedUpOptions) -> str:
-    """Return what would make a late run end in time; "" when it is already overdue.
+    """Return what would make a late run end in time, "" if overdue.
 
     Of the limits, only the one that limits the run is suggested.
     """

@@ -148,7 +148,7 @@ def _web_error(error: Exception, url: str) -> str:
 
 
 class CommandChannel:
-    """A channel that runs a program with the message on its standard input, without a shell."""
+    """A channel that runs a program with the message on its standard input."""
 
     def __init__(self, command: Sequence[str]) -> None:
         if shutil.which(command[0]) is None:

@@ -1,4 +1,4 @@
-"""The events of a session: `Observer` with empty methods, and a group that passes events on.
+"""The events of a session: `Observer`, and a group that passes them on.
 
 The engine calls observers and never asks them anything, so that a live page or metrics can be added without a change
 of the engine.
@@ -70,7 +70,7 @@ class Observer:
         """A second call is made for a row that was silent for so long."""
 
     def hedge_lost(self, row: Row, client_id: str, usage: Usage) -> None:
-        """A call lost to another call of its row; this usage is counted, and may be an estimate."""
+        """A call lost to another of its row; the counted usage may be estimated."""
 
     def closed(self, ending: str) -> None:
         """The session ended; its records are on disk."""

@@ -81,7 +81,7 @@ def seconds_left(standing: Progress) -> float | None:
 
 
 class RowRate:
-    """Rows per minute over the last minute, from a count that is read now and then."""
+    """Rows per minute over the last minute, from a count."""
 
     def __init__(self, now: float) -> None:
         self._looks: list[tuple[float, int]] = [(now, 0)]

@@ -109,7 +109,7 @@ def progress_figures(standing: Progress) -> list[str]:
 
 
 def fit_parts(parts: Sequence[str], columns: int) -> str:
-    """Join the first parts that fit; a part that is too long is left out, never cut."""
+    """Join the first parts that fit; a part is never cut."""
     line = ""
     for part in parts:
         longer = f"{line}, {part}" if line else part

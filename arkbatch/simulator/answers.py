@@ -152,7 +152,7 @@ def _stop_words(body: dict[str, Any]) -> list[str]:
 
 
 def _cached_tokens(messages: list[dict[str, Any]]) -> int:
-    """Return the cached tokens of the system prompt, in whole steps; 0 for a short one."""
+    """Return the cached tokens of the system prompt; 0 for a short one."""
     head = messages[0]
     if head["role"] != "system" or len(messages) == 1:
         return 0

@@ -1,4 +1,4 @@
-"""The files and batches of the simulated service, and the state of each batch at a given time.
+"""The files and batches of the simulated service, and the state of each batch.
 
 Nothing runs in the background: the state of a batch is computed when it is read. The lines of its files are the answers
 that the same bodies get online. With a directory everything is kept on disk, so that another process can continue.

@@ -33,5 +33,5 @@ async def send_half(
 
 
 def bad_gateway() -> web.Response:
-    """Return the error page of a proxy that did not reach the service; it has no ids."""
+    """Return the error page of a proxy that did not reach the service."""
     return web.Response(body=_PAGE, status=502, content_type="text/html", headers={"Server": "nginx"})

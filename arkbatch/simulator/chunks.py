@@ -1,4 +1,4 @@
-"""Cuts an answer into the chunks of a stream; the cuts depend on the request alone.
+"""Cuts an answer into the chunks of a stream.
 
 Reasoning comes first, then the content, then tool calls in fragments, then the finish reason. Each delta has a role and
 a content, as Ark writes them. `stream_options` are applied here; `streaming` turns chunks into bytes and breaks them.
@@ -22,7 +22,7 @@ Chunk = dict[str, Any]
 
 
 def cut_text(text: str, chance: Random, pieces: int | None = None) -> list[str]:
-    """Cut a text into pieces of 1 to 12 characters, or into so many equal pieces.
+    """Cut a text into short pieces, or into so many equal ones.
 
     No piece is empty.
     """

@@ -25,7 +25,7 @@ class Asked(Struct, frozen=True):
 
 
 class PreparedAnswer(Struct, frozen=True):
-    """An answer ready to be sent, with its tokens: a body, or the chunks of a stream."""
+    """An answer ready to be sent, with its tokens."""
 
     input: int
     output: int

@@ -105,7 +105,7 @@ _MARKER = re.compile(rb"\[\[fault:([a-z0-9_]+)(?::(\d{1,6}))?\]\]")
 
 
 def asked_for(raw: bytes, attempt: int) -> str | Refusal | None:
-    """Return the fault that a marker in the body asks for at this attempt, from 1."""
+    """Return the fault that a marker asks for at this attempt, from 1."""
     if b"[[fault:" not in raw:
         return None
     for name, times in _MARKER.findall(raw):

@@ -26,7 +26,7 @@ def model_exists(model: str, known: tuple[str, ...]) -> bool:
 
 
 def chat_model(asked: str) -> str:
-    """Return the model that an answer names: an endpoint id is resolved, a model id stays."""
+    """Return the model that an answer names; an endpoint id is resolved."""
     return _CHAT_BEHIND_ENDPOINT if asked.startswith("ep-") else asked
 
 

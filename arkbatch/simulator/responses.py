@@ -21,7 +21,7 @@ _STATUS = {"length": ("incomplete", "max_output_tokens"), "content_filter": ("in
 
 
 def check_responses_body(body: Body) -> Refusal | None:
-    """Return why a body is refused, or None; Ark has no background mode or stop words."""
+    """Return why a body is refused, or None."""
     if "input" not in body:
         return missing_parameter("input")
     given = body["input"]

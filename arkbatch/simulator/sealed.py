@@ -68,7 +68,7 @@ class Vault:
 
 
 def reply_sealer(seal: Seal, pieces: int, fault: str | None) -> Callable[[str], str]:
-    """Return a function that seals a text of the reply into so many parts, or as a fault does."""
+    """Return a function that seals a text of the reply into so many parts."""
     if fault == "reply_in_clear":
         return lambda text: text
     if fault == "wrong_seal":

@@ -1,4 +1,4 @@
-"""Random numbers that depend on the request alone, and not on time or order of arrival.
+"""Random numbers that depend on the request alone.
 
 So two runs over one input get the same answers, and a fault strikes the same attempts of the same request.
 """

@@ -20,7 +20,7 @@ _FIRST_SHARE = 0.2  # of the time that an answer takes, before the first packet
 
 
 class Script(Struct, frozen=True):
-    """The packets of a stream, and how it ends: well, broken off, or silent for ever."""
+    """The packets of a stream, and how it ends: well, broken or silent."""
 
     packets: list[bytes]
     ending: Literal["end", "tear", "hang"] = "end"

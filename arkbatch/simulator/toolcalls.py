@@ -17,7 +17,7 @@ Messages = list[dict[str, Any]]
 
 
 def choose_calls(body: dict[str, Any], chance: Random, *, again: bool) -> list[Call]:
-    """Return calls of the required tool, of any when one is required, else of any in half of all cases.
+    """Return the tool calls of an answer: required ones, or some by chance.
 
     again: call tools in any case
     """

@@ -1,4 +1,4 @@
-"""Adds up the cost of runs from their records, by model, day, hour or custom_id prefix.
+"""Adds up the cost of runs from their records, in groups.
 
 Costs by model at the run's own prices come from its last snapshot, and only the records behind it are read. Every
 other question reads all records once, in constant memory. Amounts of different currencies are never added.

@@ -78,7 +78,7 @@ def read_reconciliation(
 def _calls_by_item(
     directory: RunDirectory, info: RunInfo, book: PriceBook | None
 ) -> Iterator[tuple[tuple[str, str], Ours]]:
-    """Add up calls by requested model ("" where a record does not say it) and by day."""
+    """Add up calls by requested model ("" if unknown) and by day."""
 
     def place(spent: Spent, _: object) -> tuple[str, str]:
         return spent.asked_model, day_of(spent)

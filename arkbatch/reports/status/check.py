@@ -42,7 +42,7 @@ _FILE = re.compile(r'(?<=^(?:image|video) )"(?:[^"\\]|\\.)*"')
 
 
 class RowGroup(Struct):
-    """The rows of one endpoint and model that can be sent; `limited`: those that limit their output."""
+    """The valid rows of one endpoint and model; `limited`: with an output limit."""
 
     endpoint: str
     model: str

@@ -1,4 +1,4 @@
-"""Finds the records of a row in large files, by its number or any of its ids.
+"""Finds the records of a row in large files, by number or id.
 
 The bytes are searched first, and only lines that hold the name are parsed, so a gigabyte takes about a second. The
 values are compared then: a prompt that quotes an id does not match.
@@ -19,7 +19,7 @@ _BLOCK = 64 << 10  # larger ones are mapped and unmapped each time, which takes 
 
 
 class Name(Struct, frozen=True):
-    """A name that the user gave a row: the text, and the row number in it, if any."""
+    """The user's name for a row: the text, and the row number in it."""
 
     text: str
     number: int | None
@@ -58,13 +58,13 @@ _named = msgspec.json.Decoder(_RecordNames).decode
 
 
 def read_name(text: str, run_id: str) -> Name:
-    """Parse a name: a row number, or an id of arkbatch, which contains the row number."""
+    """Parse a name: a row number, or an id that contains one."""
     said = re.fullmatch(rf"(\d{{1,18}})|.*{re.escape(run_id)}-\d+-(\d{{1,18}})-\d+", text)
     return Name(text, int(said[1] or said[2]) if said else None)
 
 
 def find_records(directory: RunDirectory, name: Name) -> tuple[list[Record], bool]:
-    """Return the records of all rows with this name, in row order, and whether more exist.
+    """Return the records of rows with this name, and whether more exist.
 
     At most `MOST` rows are returned. A success counts over a failure of the same row, and a later failure over an
     earlier

@@ -1,4 +1,4 @@
-"""Finds the files of a run to read, and says in one line why one cannot be read."""
+"""Finds the files of a run, and explains why one cannot be read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -150,7 +150,7 @@ class _Input:
 
 
 class _KeptRequest(Struct):
-    """What a failure keeps of its request, so that it can be sent again without the input."""
+    """What a failure keeps of its request, to be sent again without the input."""
 
     request: RequestPart | None = None
     interrupted: bool = False
@@ -160,7 +160,7 @@ _kept = msgspec.json.Decoder(_KeptRequest).decode
 
 
 def _as_json(text: bytes | None) -> bytes:
-    """Return a line as a JSON value; a line that is not JSON becomes a string."""
+    """Return a line as JSON; one that is not JSON becomes a string."""
     if text is None:
         return b"null"
     try:

@@ -204,7 +204,7 @@ def _charge_values(charge: Charge) -> dict[str, Any]:
 
 
 def _input_state(directory: RunDirectory, info: RunInfo) -> InputState:
-    """Compare the input by size and time alone, since reading a large one takes too long."""
+    """Compare the input by size and time alone, which is fast."""
     path = input_file(directory, info)
     if path is None:
         return "not found"
