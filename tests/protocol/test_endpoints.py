@@ -8,7 +8,7 @@ from json_values import JSON
 
 from arkbatch.core.types import Size
 from arkbatch.protocol.endpoints import ENDPOINTS, Answer, Problem, by_body, by_url
-from arkbatch.protocol.endpoints.sizes import narrow_and_wide
+from arkbatch.protocol.endpoints.base import narrow_and_wide
 
 CHAT, EMBEDDINGS = ENDPOINTS["chat"], ENDPOINTS["embeddings"]
 USER = {"role": "user", "content": "hi"}

@@ -44,6 +44,11 @@ async def _session(job, observer, wishes, meanwhile):
         return (None if work.cancelled() else work.result()), loop.time() - began
 
 
+async def one_session(job):
+    """One session against the server that the job names; the summary."""
+    return (await _session(job, Observer(), ResumeOptions(), None))[0]
+
+
 def worked(job, *, meanwhile=None, observer=None, wishes=ResumeOptions(), key="any-key", **settings):  # noqa: B008
     """One session against a simulator of its own; `meanwhile(session, task)` runs beside it."""
     counters, observer = Counters(), observer or Observer()

@@ -70,3 +70,19 @@ def misfit(parsed: object) -> Problem:
 
 def lacking(parsed: dict[str, Any], name: str) -> str:
     return f"the reply has no usable `{name}`; its keys: {', '.join(parsed) or 'none'}"
+
+
+def narrow_and_wide(text: str) -> tuple[int, int]:
+    """Return how many narrow and wide characters a text has, without a look at each character.
+
+    CPython knows a string's length and whether it is ASCII; encoding it gives the length in UTF-8. A wide character
+    (three bytes, as Chinese) adds two bytes to its one, so half of the surplus is the number of wide characters. A
+    character of two bytes (Cyrillic, accents) counts as half a wide one, which suits what tokenizers make of it; an
+    emoji counts as one and a half.
+    """
+    characters = len(text)
+    if text.isascii():
+        return characters, 0
+    surplus = len(text.encode("utf-8", "surrogatepass")) - characters
+    wide = min(characters, (surplus + 1) // 2)
+    return characters - wide, wide

@@ -7,9 +7,8 @@ floats. It is checked to be one or the other, and kept as it came.
 from typing import Any
 
 from arkbatch.core.types import Body, Size
-from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem, lacking, misfit, said
+from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem, lacking, misfit, narrow_and_wide, said
 from arkbatch.protocol.endpoints.params import MISTAKEN, Check, first_problem, integer, text, word, wrong
-from arkbatch.protocol.endpoints.sizes import narrow_and_wide
 from arkbatch.protocol.endpoints.usage import usage_in
 from arkbatch.protocol.vectors import indexes_of
 

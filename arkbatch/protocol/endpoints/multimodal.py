@@ -7,7 +7,7 @@ beside it. What images and videos take is counted apart in the usage, because it
 from typing import Any
 
 from arkbatch.core.types import Body, Size
-from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem, lacking, misfit, said
+from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem, lacking, misfit, narrow_and_wide, said
 from arkbatch.protocol.endpoints.embeddings import is_vector
 from arkbatch.protocol.endpoints.params import (
     MISTAKEN,
@@ -19,7 +19,6 @@ from arkbatch.protocol.endpoints.params import (
     word,
     wrong,
 )
-from arkbatch.protocol.endpoints.sizes import narrow_and_wide
 from arkbatch.protocol.endpoints.usage import usage_in
 
 NAME = "multimodal_embeddings"

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from arkbatch.core.types import NO_USAGE, Body, Size, Usage
-from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem, misfit, said
-from arkbatch.protocol.endpoints.sizes import narrow_and_wide
+from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem, misfit, narrow_and_wide, said
 from arkbatch.protocol.endpoints.usage import meters
 
 _CEILINGS = ("max_completion_tokens", "max_output_tokens", "max_tokens")

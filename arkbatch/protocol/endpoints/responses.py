@@ -12,7 +12,7 @@ from typing import Any
 
 from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.core.types import NO_USAGE, Body, Size, Usage
-from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem, lacking, misfit, said
+from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem, lacking, misfit, narrow_and_wide, said
 from arkbatch.protocol.endpoints.params import (
     MISTAKEN,
     Check,
@@ -27,7 +27,6 @@ from arkbatch.protocol.endpoints.params import (
     word,
     wrong,
 )
-from arkbatch.protocol.endpoints.sizes import narrow_and_wide
 from arkbatch.protocol.endpoints.usage import meters
 
 NAME = "responses"

@@ -8,9 +8,8 @@ around each request is not in the count.
 from collections.abc import Sequence
 
 from arkbatch.core.types import NO_USAGE, Body, Size
-from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem, lacking, misfit, said
+from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem, lacking, misfit, narrow_and_wide, said
 from arkbatch.protocol.endpoints.params import MISTAKEN, Check, first_problem, text, word, wrong
-from arkbatch.protocol.endpoints.sizes import narrow_and_wide
 
 NAME = "tokenization"
 TEXT = "a text or a list of texts, none of them empty"
