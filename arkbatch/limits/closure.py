@@ -59,7 +59,7 @@ class Closure:
         self._run_first = -1
         self._try: int | None = None
         self._pause = SHORTEST_PAUSE
-        self._news = 0.0
+        self._news = -1.0  # s; below 0: no call was refused so far
 
     @property
     def is_sure(self) -> bool:
@@ -149,7 +149,7 @@ class Closure:
     @property
     def patience(self) -> float:
         """How long a call must stay unrefused to be taken as granted."""
-        if not self._news:
+        if self._news < 0:
             return FIRST_PATIENCE
         return min(max(NEWS * self._news, SHORTEST_PATIENCE), LONGEST_PATIENCE)
 

@@ -69,7 +69,8 @@ class LimitSearch:
         self._counts = counts
         self._cut: Cut | None = None
         self._check_at, self._check_every = math.inf, CHECK_AFTER  # numbers of calls
-        self._opened_at, self._granted_then = now, 0
+        self._began = self._opened_at = now
+        self._granted_then = 0
         self._is_first_closure = True
         self._last_minute = self._last_turn = 0.0  # calls granted a second before the last closure, two measures
         self._before: ClosureCut | None = None
@@ -127,14 +128,16 @@ class LimitSearch:
         evidence, suspect = self.evidence, self._suspect
         seconds = now - evidence.since
         self._cut = None
-        if evidence.granted < 2 or seconds < SHORTEST_MEASURE:
-            return
         curve = self._curve(suspect)
+        if not curve.is_testing and (evidence.granted < 2 or seconds < SHORTEST_MEASURE):
+            return
         value, base = curve.value, curve.base
         if before is not None and before.suspect is suspect:
             value, base = before.value, before.base
         cut = Cut(suspect, evidence.share, evidence.sent_per_second(now), value, base)
-        was_tried = curve.is_testing and evidence.refused < FEWEST  # more was tried, and the base stands
+        was_tried = curve.is_testing and (
+            suspect is Suspect.RATE or evidence.refused < FEWEST
+        )  # what was granted is known
         if suspect is Suspect.WIDTH:
             self._cut_width(now, evidence.fewest)
         else:
@@ -146,6 +149,8 @@ class LimitSearch:
         rate, granted = self.rate, self.evidence.granted / seconds
         minute = self._counts.per_second(now)
         if rate.is_testing:  # a minute that slides grants more until the slower calls before the test have left it
+            if now - self._began < MINUTE:  # too little is known of longer windows: halfway
+                minute = math.sqrt(rate.base * rate.value)
             self._cut_rate(minute, MINUTE)
             return
         if rate.base < math.inf and seconds < LATELY:

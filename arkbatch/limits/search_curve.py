@@ -57,13 +57,14 @@ class SearchCurve:
 
     def meet(self, base: float, calls_per_second: float, *, quick: float = QUICKEST) -> None:
         """So much is granted and no more. quick: s, the patience when that is news; a confirmed base doubles it."""
-        known = self.base
+        known, begin = self.base, BEGIN
         if known < math.inf and (abs(base / known - 1.0) < SAME or abs(base - known) < self.step):
             self.patience = min(self.patience * 2.0, max(SLOWEST, CALLS_BETWEEN / max(calls_per_second, 0.001)))
         else:
             self.patience = min(max(quick, QUICKEST), SLOWEST)
+            begin = BEGIN if quick > QUICKEST else 1.0
         self.base = min(base, self.most)
-        self.go_on_from(self.base if self.step else self.base * BEGIN)
+        self.go_on_from(self.base if self.step else self.base * begin)
 
     def go_on_from(self, value: float) -> None:
         """Go on from this value, with the base where it was."""

@@ -309,13 +309,13 @@ def test_a_stop_leaves_rows_that_wait_undone(tmp_path, monkeypatch):
 
 
 def test_four_hundred_rows_at_a_server_of_twenty_a_second(tmp_path):
-    """The test that 13 rivals were measured with: no row lost, under 30 refusals, 60 % of the quota used from the first call on."""
+    """The test that 13 rivals were measured with: no row lost, under 20 refusals, 88 % of the quota used."""
     ours = job(tmp_path, *numbered(400), concurrency=32)
     ended = worked(ours, rps=20, latency=0.15)
     refused = ended.counters.calls - ended.counters.outcomes["ok"]
     assert (ended.summary.succeeded, ended.summary.failed) == (400, 0)
-    assert refused < 30
-    assert ended.seconds <= 20 / 0.6
+    assert refused < 20
+    assert ended.seconds <= 20 / 0.88
 
 
 def test_bad_lines_are_failures_with_their_number_and_are_never_sent(tmp_path):
