@@ -450,12 +450,42 @@ def full_queue(chance: random.Random) -> World:
     return World(Queue(chance, rate, longest=max(4, rate * 0.3)), 600 * rate)
 
 
+def slow_news(chance: random.Random) -> World:
+    """A bucket whose refusals take as long as answers."""
+    rate = math.exp(chance.uniform(math.log(5), math.log(60)))
+    return World(Gcra(chance, always(rate), 10), 1200 * rate, length=1200.0, refusal=(0.5, 1.5))
+
+
+def noisy_log(chance: random.Random) -> World:
+    """A sliding 20 seconds behind a proxy that refuses one call in twenty by chance."""
+    rate = math.ceil(math.exp(chance.uniform(math.log(5), math.log(60))) * 20) / 20
+    behind = SlidingLog(chance, always(rate), 20, counts_refused=False)
+    return World(Noise(chance, 0.05, Refusal(Scope.RATE), behind), 1200 * rate, 0.05, 1200.0)
+
+
+def noisy_places(chance: random.Random) -> World:
+    """Eight calls at once, and one call in thirty refused by chance with the same words."""
+    behind = Places(chance, lambda _: 8, Scope.RATE, 1.0)
+    return World(Noise(chance, 0.033, Refusal(Scope.RATE), behind, 1.0), 1200 * 8 / 1.0, 0.033, 1200.0)
+
+
+def rush_hours(chance: random.Random) -> World:
+    """A bucket that gives half for two minutes of every eight."""
+    rate, begin = math.exp(chance.uniform(math.log(8), math.log(60))), chance.uniform(0, 480)
+    limit = lambda now: rate / 2 if (now + begin) % 480 < 120 else rate  # noqa: E731
+    return World(Gcra(chance, limit, 20), _sum(limit, 3600), length=3600.0)
+
+
 HELD_OUT: dict[str, Kind] = {
     "clumps": clumps,
     "penalty of 5 s": penalty,
     "tide": tide,
     "second and minute": second_and_minute,
     "queue of a handful": full_queue,
+    "slow refusals": slow_news,
+    "sliding 20 s, 5% by chance": noisy_log,
+    "8 at once, 3% by chance": noisy_places,
+    "rush hours": rush_hours,
 }
 
 

@@ -135,9 +135,8 @@ class LimitSearch:
         if before is not None and before.suspect is suspect:
             value, base = before.value, before.base
         cut = Cut(suspect, evidence.share, evidence.sent_per_second(now), value, base)
-        was_tried = curve.is_testing and (
-            suspect is Suspect.RATE or evidence.refused < FEWEST
-        )  # what was granted is known
+        # More was tried, and what was granted below it is known: nothing is to be tested.
+        was_tried = curve.is_testing and (suspect is Suspect.RATE or evidence.refused < FEWEST)
         if suspect is Suspect.WIDTH:
             self._cut_width(now, evidence.fewest)
         else:
