@@ -4,8 +4,9 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from os import PathLike
 from pathlib import Path
 from typing import Unpack
 
@@ -24,17 +25,19 @@ from arkbatch.engine.session import Session, summary_of
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress_bar import ProgressBar
 from arkbatch.pricing.summary import Summary
+from arkbatch.rows.several_files import joined_inputs
 
 SIMULATED_LATENCY = 0.5  # seconds, as a small model takes
 
 
-def load_job(path: FilePath, **options: Unpack[JobOptions]) -> Job:
-    """Return a job from a job file, or from an input file and options.
+def load_job(path: FilePath | Sequence[FilePath], **options: Unpack[JobOptions]) -> Job:
+    """Return a job from a job file, or from an input file (or several) and options.
 
     The environment and `.env` are read as on the command line. UsageError, JobError: what is wrong, in one line.
     """
+    names = [str(path)] if isinstance(path, str | PathLike) else [str(each) for each in path]
     with parameter_names():
-        return resolve_job(str(path), flags_of(options, (*FLAG_PATHS, *OTHER_FLAGS)), os.environ, Path.cwd())
+        return resolve_job(joined_inputs(names), flags_of(options, (*FLAG_PATHS, *OTHER_FLAGS)), os.environ, Path.cwd())
 
 
 async def arun(

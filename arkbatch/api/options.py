@@ -35,6 +35,7 @@ class SharedOptions(TypedDict, total=False):
     sheet: str
     empty: Literal["fail", "skip", "send"]
     allow_empty: bool
+    dedupe: bool
     parameters: Mapping[str, Any]
     concurrency: int
     rpm: float

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from arkbatch.cli.option_groups import GroupedCommand, OptionGroup, option
-from arkbatch.cli.options import ENDPOINTS, asking, job_from, reading
+from arkbatch.cli.options import ENDPOINTS, asking, inputs, job_from, reading
 
 _WITH_VALUE = (
     *("endpoint", "model", "base_url", "lane", "prices", "images", "tools", "schema"),
@@ -16,7 +16,7 @@ _WITH_VALUE = (
 
 
 @click.command(cls=GroupedCommand, short_help="Read every line of an input without sending anything.")
-@click.argument("input_", metavar="INPUT.jsonl|JOB.toml")
+@inputs
 @reading
 @asking
 @option(
@@ -73,12 +73,14 @@ def _bar() -> Any:
 
 def _run(input_: str, flags: dict[str, Any]) -> str:
     """The same command line, as a run."""
-    words = ["arkbatch", "run", input_]
+    from arkbatch.rows.several_files import parts_of
+
+    words = ["arkbatch", "run", *parts_of(input_)]
     for name in _WITH_VALUE:
         if flags[name] is not None:
             words += [f"--{name.replace('_', '-')}", flags[name]]
     words += ["--no-header"] if flags["header"] is False else []
-    words += [f"--{name.replace('_', '-')}" for name in ("allow_empty",) if flags[name]]
+    words += [f"--{name.replace('_', '-')}" for name in ("allow_empty", "dedupe") if flags[name]]
     if flags["stream"] is not None:
         words.append("--stream" if flags["stream"] else "--no-stream")
     return shlex.join([*words, *(word for setting in flags["set_"] for word in ("--set", setting))])

@@ -1,5 +1,6 @@
 """`arkbatch run --dry-run`: what the run would do now, with its first requests, and nothing sent or written."""
 
+import shlex
 import time
 from itertools import islice
 
@@ -17,6 +18,7 @@ from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.reports.text.summary import target_line
 from arkbatch.rows.first_look import check_first_rows
 from arkbatch.rows.media_files import Images
+from arkbatch.rows.several_files import parts_of
 from arkbatch.rows.source import reader_of, source_of
 
 _SHOWN = 3
@@ -54,13 +56,14 @@ def show_plan(
     total = there if job.row_limit is None else min(there, job.row_limit)
     left = max(0, total - count_ended_rows(job, source, options))
     pace = ", ".join(part for part in said if part)
-    what = f"{job.input} has {_which(there, job.row_limit)} would go to {job.base_url}"
+    where = "the simulator" if job.simulated else job.base_url
+    what = f"{job.input} has {_which(there, job.row_limit)} would go to {where}"
     lines = [
         f"Nothing was sent. {what}, {pace}, into {job.run_dir}.",
         f"Left to send now: {number_text(left)} of {count_text(total, 'row')}.",
         target_line(job, left),
         *([forecast_line(job, job.input, left, time.time())] if left else []),
-        f"Read every line:  arkbatch check {named}",
+        f"Read every line:  arkbatch check {shlex.join(parts_of(named))}",
     ]
     click.echo(printable_text("\n".join(lines)), err=True)
     return ExitCode.OK

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from arkbatch.cli.option_groups import GroupedCommand, OptionGroup, option
-from arkbatch.cli.options import ENDPOINTS, asking, job_from, reading, sending
+from arkbatch.cli.options import ENDPOINTS, asking, inputs, job_from, reading, sending
 
 if TYPE_CHECKING:
     from arkbatch.core.job import Job
@@ -33,7 +33,7 @@ class _SampleSize(click.IntRange):
 
 
 @click.command(cls=GroupedCommand, short_help="Estimate tokens, cost and time before a run.")
-@click.argument("input_", metavar="INPUT.jsonl|JOB.toml")
+@inputs
 @option(
     "-o",
     "--run-dir",

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from arkbatch.cli.options import ENDPOINTS, asking, job_from
+from arkbatch.cli.options import ENDPOINTS, asking, inputs, job_from
 
 _SHOWN = 5
 
 
 @click.command(short_help="Write the rows as batch files, within a provider's limits.")
-@click.argument("input_", metavar="INPUT.jsonl|JOB.toml")
+@inputs
 @click.option("-o", "--output", "folder", required=True, metavar="DIR", help="The directory for the files.")
 @click.option("--form", default="", metavar="NAME", help="The provider's form: openai, azure, zhipu, vllm, ark-job ...")
 @click.option("--run-dir", metavar="RUN_DIR", help="The run that the answers will belong to.")

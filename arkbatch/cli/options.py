@@ -139,9 +139,9 @@ _SENDING = (
     ),
     option(
         "--timeout",
-        type=Number(),
-        metavar="S",
-        help="Give up a call after this much silence (1800 s).",
+        callback=span,
+        metavar="TIME",
+        help="Give up a call after this much silence (30m).",
         group=OptionGroup.LIMITS,
     ),
 )
@@ -267,6 +267,13 @@ _READING = (
         help="A row whose prompt lacks a value: it fails (default), is skipped, or is sent without.",
         group=OptionGroup.TABLES,
     ),
+    option(
+        "--dedupe",
+        is_flag=True,
+        default=None,
+        help="Send rows with equal requests once; each gets a record.",
+        group=OptionGroup.INPUT_AND_OUTPUT,
+    ),
     option("--allow-empty", is_flag=True, default=None, help="Accept an input without rows.", group=OptionGroup.TABLES),
 )
 _TIMING = (
@@ -334,6 +341,18 @@ def asking(command: F) -> F:
     return _with(command, _ASKING)
 
 
+def inputs(command: F) -> F:
+    """The inputs of a command, as one text."""
+    return click.argument("input_", metavar="INPUT|JOB.toml...", nargs=-1, required=True, callback=_one_text)(command)
+
+
+def _one_text(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> str:
+    from arkbatch.rows.several_files import joined_inputs
+
+    del ctx, param
+    return joined_inputs(value)
+
+
 def reading(command: F) -> F:
     """Options about the columns of an input, and how they are read."""
     return _with(command, _READING)
@@ -396,5 +415,11 @@ def job_from(path: str, flags: dict[str, Any]) -> Job:
 
 def short_path(path: str) -> str:
     """Relative to the working directory where it lies below it."""
+    from arkbatch.rows.several_files import with_each_part
+
+    return with_each_part(path, _short_part)
+
+
+def _short_part(path: str) -> str:
     relative = os.path.relpath(path)
     return path if relative.startswith("..") or path == "-" else relative

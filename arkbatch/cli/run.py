@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from arkbatch.pricing.summary import Summary
 
 from arkbatch.cli.option_groups import GroupedCommand, OptionGroup, option
-from arkbatch.cli.options import ENDPOINTS, asking, job_from, noticing, reading, sending, serving, timing
+from arkbatch.cli.options import ENDPOINTS, asking, inputs, job_from, noticing, reading, sending, serving, timing
 
 
 @click.command(cls=GroupedCommand, short_help="Send every row of a prompt file; run it again to resume.")
-@click.argument("input_", metavar="INPUT.jsonl|JOB.toml")
+@inputs
 @option(
     "-o",
     "--run-dir",
@@ -158,9 +158,10 @@ def command(
     serving = Serving(live, metrics)
     if engine == "ray" and not flags["dry_run"]:
         from arkbatch.cli.cluster_lead import run_on_ray
+        from arkbatch.rows.several_files import parts_of
 
         _refuse_on_a_cluster(flags, rebase=rebase, mixed=mixed, detach=detach)
-        code = run_on_ray([input_], flags, address=address, workers=workers, as_json=as_json, serving=serving)
+        code = run_on_ray(parts_of(input_), flags, address=address, workers=workers, as_json=as_json, serving=serving)
         if answers is not None:
             write_answers_of(job_from(input_, flags).run_dir, answers)
         return code

@@ -24,6 +24,7 @@ from arkbatch.core.toml_text import MAX_NESTING, TomlError, oddity_in, parse_tom
 from arkbatch.monitor.notification import MASK
 from arkbatch.protocol.endpoints import NAMES
 from arkbatch.protocol.endpoints.passthrough import PATH, is_path, problem_of_path
+from arkbatch.protocol.ratelimit_headers import seconds_of
 
 Labels = dict[tuple[str, ...], str]
 
@@ -64,6 +65,7 @@ FLAG_PATHS = {
     "sheet": ("reading", "sheet"),
     "empty": ("reading", "empty"),
     "allow_empty": ("reading", "allow_empty"),
+    "dedupe": ("reading", "dedupe"),
     "window": ("hours", "window"),
     "finish_by": ("hours", "finish_by"),
     "notify": ("notify", "urls"),
@@ -75,6 +77,13 @@ BATCH_DEFAULTS: Mapping[str, Mapping[str, float]] = {
     "limits": {"concurrency": 1000},
     "timeouts": {"read": 259_200.0},
     "retry": {"patience": 604_800.0},
+}
+# Seconds, or a text such as "90s", "5m" or "12h".
+DURATIONS: Mapping[str, tuple[str, ...]] = {
+    "timeouts": ("connect", "read", "call"),
+    "retry": ("first_delay", "max_delay", "patience", "give_up_after"),
+    "notify": ("outage_after",),
+    "tools": ("timeout",),
 }
 AUTO = "auto"  # limits = "auto" says what saying nothing says: what the service grants is found out
 # Keys of a request that have a better place than [defaults].
@@ -95,7 +104,8 @@ class JobFile(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a job file may contain."""
 
     input: Annotated[
-        str | None, Meta(description="The rows: JSON lines, a table or a JSON list, relative to this file.")
+        str | list[str] | None,
+        Meta(description="The rows: JSON lines, a table or a JSON list, relative to this file, or a list of such."),
     ] = None
     run_dir: Annotated[
         str | None, Meta(description="Where results go, relative to this file; by default <this file>.run.")
@@ -174,11 +184,25 @@ def build_job_file(raw: dict[str, Any], given: Mapping[str, Any], label: str = "
     if odd := _odd_value(raw, (), labels):
         raise job_file_error(label, odd)
     try:
+        _read_durations(raw)
         file = msgspec.convert(raw, JobFile, dec_hook=_decode_secret)
     except msgspec.ValidationError as error:
         raise job_file_error(label, explain_mistake(error, _without_addresses(raw), JobFile, labels)) from None
     _check_meaning(file, label)
     return Typed(file, label, folder, frozenset(raw.get("limits", ())), endpoint_said)
+
+
+def _read_durations(raw: dict[str, Any]) -> None:
+    """Turn durations such as "5m" into seconds, in place. What is no duration stays, and is refused as a mistake."""
+    for table, names in DURATIONS.items():
+        values = raw.get(table)
+        if isinstance(values, dict):
+            raw[table] = {name: _in_seconds(value) if name in names else value for name, value in values.items()}
+
+
+def _in_seconds(value: Any) -> Any:
+    seconds = seconds_of(value) if isinstance(value, str) else None
+    return value if seconds is None else seconds
 
 
 def _asks_for_vectors(template: Any) -> bool:

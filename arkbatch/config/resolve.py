@@ -40,7 +40,7 @@ from arkbatch.protocol.endpoints.responses import flat_tool
 from arkbatch.rows.columnar import is_data_set
 from arkbatch.rows.first_look import names_model
 from arkbatch.rows.input_file import COMPRESSIONS
-from arkbatch.rows.several_files import is_pattern
+from arkbatch.rows.several_files import joined_inputs, parts_of, stands_for_several, with_each_part
 from arkbatch.rows.source import JSON_LINES, TABLES, first_records, missing_input, open_source
 from arkbatch.rows.workbook import WORKBOOKS
 from arkbatch.transport.proxies import check_proxy
@@ -339,14 +339,16 @@ def _resolve_input(path: str, typed: Typed, cwd: Path) -> tuple[str, bytes]:
     if typed.folder is None:
         if path == STDIN:
             return STDIN, b""
-        file, name = cwd / path, path
+        file, name = Path(with_each_part(path, lambda part: cwd / part)), path
     elif typed.file.input is None:
         raise JobError(f'{typed.label}: no input: write input = "prompts.jsonl" (relative to the job file)')
     elif typed.file.input == STDIN:
         return STDIN, b""
     else:
-        file, name = typed.folder / typed.file.input, f"{typed.label}: input {typed.file.input}"
-    if not file.is_file() and not is_data_set(file) and not is_pattern(file):
+        folder, said = typed.folder, typed.file.input
+        said = said if isinstance(said, str) else joined_inputs(said)
+        file, name = Path(with_each_part(said, lambda part: folder / part)), f"{typed.label}: input {said}"
+    if not file.is_file() and not is_data_set(file) and not stands_for_several(file):
         raise missing_input(name, file)
     first = first_records(open_source(file, typed.file.reading), 1)
     return str(file), first[0][2] if first else b""
@@ -360,8 +362,9 @@ def _run_dir(path: str, flag: str | None, typed: Typed, cwd: Path) -> str:
         return str(typed.folder / typed.file.run_dir)
     if path == STDIN:
         return str(cwd / "stdin.run")
-    if is_pattern(cwd / path):
-        folder = (cwd / path).parent
+    if stands_for_several(cwd / path):
+        folders = {(cwd / part).parent for part in parts_of(path)}
+        folder = folders.pop() if len(folders) == 1 else cwd
         return f"{folder}.run" if folder != cwd else str(cwd / "input.run")
     name = (cwd / path).name.removesuffix(".toml")
     for suffix in (*COMPRESSIONS, *INPUT_SUFFIXES):

@@ -73,6 +73,7 @@ def _check_files(typed: Typed) -> None:
         (file.encrypt, "encrypt = true: only Ark's online calls are encrypted"),
         (file.stream, "stream = true: batch files are not streamed"),
         (file.hedge, "hedge = true: a batch is not a call that can be too slow"),
+        (file.reading.dedupe, "dedupe = true: each row has a line of its own in a batch file"),
     ):
         if is_said:
             raise job_file_error(

@@ -19,6 +19,8 @@ CHINESE: dict[str, str] = {
     "time": "用时",
     "away": "服务中断",
     "asked again": "重复请求",
+    "copied": "沿用结果",
+    "{rows} with the request of an earlier row": "{rows}与前面的行请求相同",
     "latency": "回答耗时",
     "streamed": "流式",
     "simulated": "模拟",
@@ -130,8 +132,8 @@ CHINESE: dict[str, str] = {
     "Send the failed rows again:": "重新发送失败的行：",
     "Fix the failed rows in the input, then run it with --rebase:": "在输入文件里改好失败的行，再用 --rebase 运行：",
     "Fix the failed rows in the input, then run it with --rebase.": "在输入文件里改好失败的行，再用 --rebase 运行。",
-    "Write a JSON object on each line of the input, and run it again.": (
-        "在输入文件的每一行写一个 JSON 对象，然后重新运行。"
+    "The input has no rows: check that it is the right file, and run it again.": (
+        "输入中没有数据行：请确认文件是否正确，然后重新运行。"
     ),
     # What to do, by kind of failure.
     "{sentence}, then: {command}": "{sentence}，然后运行：{command}",
@@ -139,7 +141,7 @@ CHINESE: dict[str, str] = {
         "{sentence}，再用 --rebase 运行，其他结果会保留"
     ),
     "see what the service said": "查看服务端的说明",
-    "it may be over by now; --timeout S gives a model more time to think": (
+    "it may be over by now; --timeout TIME gives a model more time to think": (
         "可能是暂时的；--timeout 可以给模型更多思考时间"
     ),
     "check the network, the proxy variables and the base URL": "检查网络、代理变量和接口地址",

@@ -89,6 +89,9 @@ class Reading(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="A row whose prompt lacks a value: fail, skip (it is not sent), or send it without."),
     ] = "fail"
     allow_empty: Annotated[bool, Meta(description="An input without rows is accepted.")] = False
+    dedupe: Annotated[
+        bool, Meta(description="Rows with equal requests are sent once, and each gets a copy of the record.")
+    ] = False
 
     def __post_init__(self) -> None:
         if len(self.separator) > 1:

@@ -340,7 +340,8 @@ class Success(Struct, frozen=True, gc=False):
 
     usage: of every billed attempt in this session; discarded: the part of it that bought discarded answers
     What earlier sessions spent is in `row.before`. `messages`: what the last call sent, when the model had called tools
-    before. `oddity`: as in `Done`.
+    before. `oddity`: as in `Done`. `copy_of`: the row with the same request whose answer this is, 0 for an answer to a
+    call of its own.
     """
 
     row: Row
@@ -355,6 +356,7 @@ class Success(Struct, frozen=True, gc=False):
     messages: list[Any] | None = None
     finish_reason: str = ""
     oddity: str = ""
+    copy_of: int = 0
 
 
 class Failure(Struct, frozen=True, gc=False):
@@ -375,6 +377,7 @@ class Failure(Struct, frozen=True, gc=False):
     seconds: float = 0.0
     messages: list[Any] | None = None
     interrupted: bool = False
+    copy_of: int = 0
 
 
 Outcome = Success | Failure

@@ -26,13 +26,15 @@ from arkbatch.core.errors import RunChanged, UsageError
 from arkbatch.core.input_info import InputInfo, Position
 from arkbatch.core.job import Job, answer_settings, job_tables
 from arkbatch.core.text import count_text
-from arkbatch.core.types import BadRow, Before, Row
+from arkbatch.core.types import BadRow, Before, Outcome, Row
 from arkbatch.engine.resume_check import ResumeOptions, check_input, check_settings
 from arkbatch.journal.journal import Journal
 from arkbatch.journal.read_backwards import last_failures
 from arkbatch.journal.rebase import rebase
 from arkbatch.journal.record_format import before_of
-from arkbatch.journal.run_directory import FAILURES, FORMAT, SPOOL, RunDirectory, RunInfo, SessionInfo
+from arkbatch.journal.record_index import RecordIndex
+from arkbatch.journal.repeated_rows import RepeatedRows, copied_outcome
+from arkbatch.journal.run_directory import FAILURES, FORMAT, RESULTS, SPOOL, RunDirectory, RunInfo, SessionInfo
 from arkbatch.monitor.commands import limits_after
 from arkbatch.monitor.progress import FoundRows
 from arkbatch.pricing.pricing import Pricer
@@ -43,7 +45,7 @@ from arkbatch.rows.first_look import check_first_rows, look_at, start_notes
 from arkbatch.rows.input_file import Change, compare, spool
 from arkbatch.rows.job_diff import asked_digest
 from arkbatch.rows.parse import problem_of_defaults
-from arkbatch.rows.several_files import size_and_time
+from arkbatch.rows.several_files import size_and_time, with_each_part
 from arkbatch.rows.source import Source, reader_of, source_of
 
 STDIN = "-"
@@ -124,6 +126,7 @@ class OpenRun:
         self._stack.callback(self.journal.abandon)
         self._interrupted = self._read_interrupted()
         self.info.last_row = self._last_row()
+        self.repeats = self._find_repeats()
         self.found = self._found()
 
     def _look_first(self) -> None:
@@ -196,7 +199,7 @@ class OpenRun:
     def _take_in_input(self, info: RunInfo) -> None:
         match check_input(self.directory, info, self.source, self.job, self._wishes):
             case Change.SAME:
-                path, mtime_ns = str(self.input.absolute()), size_and_time(self.input)[1]
+                path, mtime_ns = self._whole_path(), size_and_time(self.input)[1]
                 self._adopt(info, msgspec.structs.replace(info.input, path=path, mtime_ns=mtime_ns))
             case Change.GREW:
                 now = self._survey()
@@ -214,8 +217,11 @@ class OpenRun:
 
     def _survey(self) -> InputInfo:
         info = self.source.survey()
-        info.path = str(self.input.absolute())
+        info.path = self._whole_path()
         return info
+
+    def _whole_path(self) -> str:
+        return with_each_part(self.input, lambda part: Path(part).absolute())
 
     def _adopt(self, info: RunInfo, now: InputInfo) -> None:
         if now != info.input:
@@ -291,9 +297,35 @@ class OpenRun:
         for number, offset, line in self.source.records(start):
             if limit is not None and (seen := seen + 1) > limit:
                 return
-            if number not in ledger:
+            if number not in ledger and (self.repeats is None or not self.repeats.first_of(number)):
                 row = reader.read(number, offset, line)
                 yield self.with_past(row) if number in self._interrupted else row
+
+    def _find_repeats(self) -> RepeatedRows | None:
+        """Which rows repeat the request of an earlier one; None where that is not asked for."""
+        if not self.job.reading.dedupe:
+            return None
+        reader = reader_of(self.job, self.source)
+        rows = (reader.read(*record) for record in islice(self.source.records(), self.job.row_limit))
+        repeats = self._stack.enter_context(RepeatedRows(rows, self.directory.path))
+        if repeats.count:
+            told = f"{repeats.count:,} of {count_text(self.info.input.rows, 'row')} repeat an earlier request"
+            self.notes.append(f"{told}: they are not sent, and get a copy of its record")
+        return repeats
+
+    def copied_outcomes(self) -> Iterator[Outcome]:
+        """The outcomes of rows that repeat a row which has its record by now, in order."""
+        if self.repeats is None or not self.repeats.count:
+            return
+        reader, ledger = reader_of(self.job, self.source), self.journal.ledger
+        with RecordIndex(self.directory / RESULTS) as results, RecordIndex(self.directory / FAILURES) as failures:
+            for number, offset, line in islice(self.source.records(), self.job.row_limit):
+                first = self.repeats.first_of(number)
+                if first and first in ledger and number not in ledger:
+                    row = self.with_past(reader.read(number, offset, line))
+                    record = results.line_of(first) or failures.line_of(first)
+                    if record is not None and isinstance(row, Row):
+                        yield copied_outcome(row, record, first)
 
     def _first_left(self) -> Position:
         """No row before it is left."""

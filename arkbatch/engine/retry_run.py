@@ -82,6 +82,10 @@ class RetryRun(OpenRun):
             changes=tuple(changes),
         )
 
+    def _find_repeats(self) -> None:
+        """Failed rows are sent again each by itself."""
+        return
+
     def _input_stands(self) -> bool:
         """Whether the lines that were never sent still stand where they stood."""
         return self.source.compare(self.info.input) is not Change.EDITED

@@ -44,7 +44,7 @@ from arkbatch.engine.wiring import (
     read_in_groups,
     read_memory,
 )
-from arkbatch.engine.worker_pool import WorkerPool, first_error
+from arkbatch.engine.worker_pool import Ending, WorkerPool, first_error
 from arkbatch.journal.run_directory import LOG, SessionInfo
 from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.pace_file import PaceNote, write_pace
@@ -59,6 +59,7 @@ from arkbatch.transport.connection_slots import ConnectionSlots
 from arkbatch.transport.transport import Transport
 
 ABANDONED = "abandoned"
+_COPIES_TOGETHER = 500  # rows recorded in one go
 DISK_FULL = "disk full"
 
 
@@ -114,6 +115,7 @@ class Session:
         self._rates = rates
         self._parts: _Parts | None = None
         self.is_stopping = False
+        self._copied = 0
 
     def handle(self, command: Command) -> CommandReply:
         """Carry out a command while the session works. ArkbatchError: why it was not done."""
@@ -131,6 +133,8 @@ class Session:
     async def work(self) -> Summary:
         """Work off the rows that have no record yet."""
         before = self._run.journal.resume_at
+        if self._run.repeats is not None:  # rows that were passed over get their records last
+            return await self._work(self._run.rows(), lambda _: before)
         return await self._work(self._run.rows(), lambda recorder: recorder.resume_at(before))
 
     async def work_again(self, rows: Iterator[Row | BadRow]) -> Summary:
@@ -173,6 +177,8 @@ class Session:
                     ]
                     async with _beside(*chores):
                         ending = (await parts.pool.work_off(job.limits.concurrency)).value
+                        if ending == Ending.FINISHED:
+                            await self._record_copies(recorder)
                         if recorder.unwritten:
                             ending = UNWRITTEN
                 except StorageFull:
@@ -188,8 +194,20 @@ class Session:
                     self._observer.closed(ending)
                     self._parts = None  # a late Ctrl-C has nothing to stop, and soon there is no log to tell it
                 summary = summary_of(run, ending, now() - began, parts)
+                if self._copied:
+                    summary.session["copied"] = self._copied
                 notifier.ended(summary)
         return summary
+
+    async def _record_copies(self, recorder: OutcomeRecorder) -> None:
+        """Record the rows that repeat the request of a row with a record."""
+        for number, outcome in enumerate(self._run.copied_outcomes(), 1):
+            recorder.add(outcome)
+            self._copied = number
+            if number % _COPIES_TOGETHER == 0:
+                recorder.write()
+                await asyncio.sleep(0)
+        recorder.write()
 
     def _leases(self, parts: _Parts) -> "Iterator[asyncio._CoroutineLike[None]]":
         """The conversation about limits that other workers share, where there is one."""

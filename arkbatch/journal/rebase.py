@@ -157,15 +157,18 @@ def _rewrite(directory: RunDirectory, name: str, moves: _Moves) -> None:
             elif place == (record.row, record.offset):
                 kept.write(line)
             else:
-                kept.write(_moved(line, record.row, *place))
+                kept.write(_moved(line, record.row, *place, moves))
         for file in (kept, superseded):
             file.flush()
             os.fsync(file.fileno())
 
 
-def _moved(line: bytes, old: int, number: int, offset: int) -> bytes:
+def _moved(line: bytes, old: int, number: int, offset: int, moves: _Moves) -> bytes:
     """The line at its new place. Its parts stay the bytes they were; an id that was made from the number follows it."""
     parts = msgspec.json.decode(line, type=dict[str, Raw])
+    if "copy_of" in parts:
+        first = moves.get(int(bytes(parts["copy_of"])))
+        parts["copy_of"] = Raw(b"%d" % first[0]) if first else parts["copy_of"]
     parts["row"], parts["offset"] = Raw(b"%d" % number), Raw(b"%d" % offset)
     if bytes(parts["custom_id"]) == b'"row-%d"' % old:
         parts["custom_id"] = Raw(b'"row-%d"' % number)

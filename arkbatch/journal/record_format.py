@@ -77,6 +77,7 @@ class _Line(Struct):
     interrupted: bool | UnsetType = UNSET
     finish_reason: str | UnsetType = UNSET
     oddity: str | UnsetType = UNSET
+    copy_of: int | UnsetType = UNSET
 
 
 MAX_ROW = 2**33  # the ledger holds a bit for each number up to the highest; 8 billion rows take a gigabyte
@@ -105,6 +106,7 @@ class Entry(Struct, gc=False):
     before: tuple[Before, ...] = ()
     interrupted: bool = False
     finish_reason: str = ""
+    copy_of: int = 0
 
 
 class Located(Struct, gc=False):
@@ -180,6 +182,7 @@ def encode(outcome: Outcome, entry: Entry | None = None, *, run_id: str, finishe
         finished_at=finished_at,
         finish_reason=(success and success.finish_reason) or UNSET,
         oddity=(success and success.oddity) or (DEEP_NESTING if is_cut else UNSET),
+        copy_of=outcome.copy_of or UNSET,
     )
     if outcome.messages is not None:
         line.messages = outcome.messages
@@ -218,6 +221,7 @@ def entry_of(outcome: Outcome) -> Entry:
         attempts=outcome.attempts,
         usage=dict(outcome.usage),
         before=row.before,
+        copy_of=outcome.copy_of,
     )
     for earlier in row.before:
         entry.attempts += earlier.attempts

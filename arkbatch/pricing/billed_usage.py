@@ -82,7 +82,7 @@ def spent_by(outcome: Outcome, at: float) -> Spent | None:
     """The part of a fresh outcome that is its own; None when nothing was billed."""
     row = outcome.row
     endpoint = getattr(row, "endpoint", "")
-    if endpoint in FREE:
+    if endpoint in FREE or outcome.copy_of:
         return None
     if isinstance(outcome, Success):
         usage, discarded = outcome.usage, outcome.discarded
@@ -100,7 +100,7 @@ def spent_by(outcome: Outcome, at: float) -> Spent | None:
 
 def spent_of(entry: BilledEntry) -> Spent | None:
     """The same from a line read back."""
-    if entry.endpoint in FREE:
+    if entry.endpoint in FREE or entry.copy_of:
         return None
     own = _less(entry.usage, *(earlier.usage for earlier in entry.before)) if entry.before else entry.usage
     at = entry.finished_at.timestamp()

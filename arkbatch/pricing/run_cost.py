@@ -47,7 +47,9 @@ class Bill:
     def record(self, outcome: Outcome, at: float) -> None:
         """Count a fresh outcome, recorded at this unix time."""
         row = outcome.row
-        if isinstance(outcome, Success) and not (outcome.discarded or outcome.messages or row.before):
+        if isinstance(outcome, Success) and not (
+            outcome.discarded or outcome.messages or row.before or outcome.copy_of
+        ):
             till = self._tills.get((outcome.row.endpoint, outcome.model, outcome.service_tier, row.asked_model))
             if till is not None and till.add_plain(outcome.usage):
                 return

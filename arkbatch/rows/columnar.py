@@ -110,7 +110,7 @@ def _opened(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(f"Cannot read the input {path}: {first}. Write the file again.") from error
+        raise UsageError(f"Cannot read the input {path}: {first.rstrip('.')}. Write the file again.") from error
 
 
 def _files_of(path: Path) -> list[Path]:

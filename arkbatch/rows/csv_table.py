@@ -7,6 +7,7 @@ can begin at any record. UTF-16, and files whose lines end with CR alone, are cu
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from arkbatch.rows.input_file import LONGEST_LINE, Change, Counted, compare, ent
 from arkbatch.rows.text_encoding import LOOKED_AT, Encoding, encoding_of
 
 DELIMITERS = ",\t;|"
+RARE_DELIMITERS = "\x1f\x01^~"
 _SNIFFED = 64 << 10  # characters
 _MOST_LINES = 100_000  # of one record; more means that a quote was never closed
 _NAMES = {",": "comma-separated", "\t": "tab-separated", ";": "semicolon-separated", "|": "pipe-separated"}
@@ -32,6 +34,7 @@ class Shape(Struct, frozen=True):
 
     header: bytes before the first record; header_lines: physical lines before it
     by_bytes: the file may be cut at each byte 0x0A
+    skips_blanks: a blank stands between a delimiter and the quote that opens a cell
     """
 
     encoding: Encoding
@@ -40,12 +43,14 @@ class Shape(Struct, frozen=True):
     header: int
     header_lines: int
     by_bytes: bool
+    skips_blanks: bool = False
 
     @property
     def description(self) -> str:
         """A description such as "tab-separated text in UTF-16"."""
-        how = _NAMES.get(self.delimiter, f'text separated by "{self.delimiter}"')
-        return f"{how} text in {self.encoding.label}"
+        how = _NAMES.get(self.delimiter)
+        said = f"{how} text" if how else f"text separated by {self.delimiter!r}"
+        return f"{said} in {self.encoding.label}"
 
 
 class CsvTable:
@@ -78,7 +83,7 @@ class CsvTable:
         stream.read(self.shape.header)
         pieces = _Pieces(stream, self.shape)
         count = 0
-        for cells in _cells(pieces, self.shape.delimiter):
+        for cells in _cells(pieces, self.shape):
             count += len(cells) > 1 or pieces.is_record
             pieces.clear()
         return Counted(count, count, pieces.ends_open)
@@ -87,7 +92,7 @@ class CsvTable:
         pieces, columns = _Pieces(file, self.shape), self.columns
         width, begin, line = len(columns), offset, 1
         base: int | None = self.shape.header_lines if offset == self.shape.header else None
-        for cells in _cells(pieces, self.shape.delimiter):
+        for cells in _cells(pieces, self.shape):
             size = pieces.size
             if len(cells) > 1 or pieces.is_record:
                 number += 1
@@ -155,6 +160,13 @@ class _Pieces:
         if self._shape.by_bytes:
             readline = self._file.readline
             while line := readline(LONGEST_LINE):
+                if line.find(b"\r", 0, -2) >= 0:
+                    for part in _cut_at_returns(line):
+                        used.append(part)
+                        yield part.decode(encoding, "surrogateescape")
+                    size = sum(map(len, used))
+                    last = line
+                    continue
                 if used:
                     size += len(line)
                     if size > LONGEST_LINE or len(used) > _MOST_LINES:
@@ -201,10 +213,15 @@ class _TooLong(Exception):
     """A record is longer than any request can be."""
 
 
-def _cells(pieces: _Pieces, delimiter: str) -> Iterator[list[str] | str]:
+def _cut_at_returns(line: bytes) -> list[bytes]:
+    """Cut a physical line behind each carriage return that ends a line by itself, as in files of mixed origin."""
+    return [part for part in re.split(rb"(?<=\r)(?!\n)", line) if part]
+
+
+def _cells(pieces: _Pieces, shape: Shape) -> Iterator[list[str] | str]:
     """Yield the cells of each record, or what is wrong with it; reading continues after a fault."""
     while True:
-        reader = csv.reader(iter(pieces), delimiter=delimiter)
+        reader = csv.reader(iter(pieces), delimiter=shape.delimiter, skipinitialspace=shape.skips_blanks)
         try:
             yield from reader
         except _TooLong:
@@ -237,7 +254,11 @@ def shape_of(path: Path, reading: Reading) -> Shape:
     by_bytes = encoding.cuts_at_newline and text.count("\r") - text.count("\r\n") <= text.count("\n")
     said, rest = _said_delimiter(text)
     delimiter = reading.separator or said or delimiter_of(rest)
-    first = next((cells for cells in csv.reader(io.StringIO(rest, newline=""), delimiter=delimiter) if any(cells)), [])
+    skips_blanks = f'{delimiter} "' in rest and _regularity(rest, delimiter, blanks=True) > _regularity(rest, delimiter)
+    parsed = csv.reader(io.StringIO(rest, newline=""), delimiter=delimiter, skipinitialspace=skips_blanks)
+    first = next((cells for cells in parsed if any(cells)), [])
+    if delimiter == "|" and _is_markdown(rest):
+        raise UsageError(f"{path.name} is a table of Markdown: take out its line of dashes, and save it as CSV")
     before, before_lines = text[: len(text) - len(rest)], 1 if said else 0
     if not reading.header:
         columns = tuple(map(str, range(1, _width(rest, delimiter, len(first)) + 1)))
@@ -247,7 +268,13 @@ def shape_of(path: Path, reading: Reading) -> Shape:
         lines = _header_lines(rest, delimiter)
         header, header_lines = before + "".join(lines), before_lines + len(lines)
     size = encoding.mark + len(header.encode(encoding.name, "replace"))
-    return Shape(encoding, delimiter, columns, size, header_lines, by_bytes)
+    return Shape(encoding, delimiter, columns, size, header_lines, by_bytes, skips_blanks)
+
+
+def _is_markdown(text: str) -> bool:
+    """Whether the second line is the one of dashes that Markdown has below the names of the columns."""
+    lines = text.split("\n", 2)
+    return len(lines) > 1 and "-" in lines[1] and not lines[1].strip().strip("|:- ")
 
 
 def _said_delimiter(text: str) -> tuple[str, str]:
@@ -279,20 +306,28 @@ def delimiter_of(text: str) -> str:
     """
     best, found = (0.0, 0), ","
     for candidate in DELIMITERS:
-        widths = _widths(text, candidate)
-        if not widths or widths[0] < 2:
-            continue
-        score = sum(width == widths[0] for width in widths) / len(widths), widths[0]
+        score = _regularity(text, candidate)
         if score > best:
             best, found = score, candidate
+    if best == (0.0, 0):  # a rare one must fit every record
+        found = next((each for each in RARE_DELIMITERS if _regularity(text, each)[0] == 1.0), found)
     return found
 
 
-def _widths(text: str, delimiter: str) -> list[int]:
+def _regularity(text: str, delimiter: str, *, blanks: bool = False) -> tuple[float, int]:
+    """Return the share of records as wide as the first, and that width; (0, 0) for a single column."""
+    widths = _widths(text, delimiter, blanks=blanks)
+    if not widths or widths[0] < 2:
+        return 0.0, 0
+    return sum(width == widths[0] for width in widths) / len(widths), widths[0]
+
+
+def _widths(text: str, delimiter: str, *, blanks: bool = False) -> list[int]:
     """Return the widths of the first records, without a last one that is cut off."""
     part = text[:_SNIFFED]
+    parsed = csv.reader(io.StringIO(part, newline=""), delimiter=delimiter, skipinitialspace=blanks)
     try:
-        widths = [len(cells) for cells in csv.reader(io.StringIO(part, newline=""), delimiter=delimiter) if cells]
+        widths = [len(cells) for cells in parsed if cells]
     except csv.Error:
         return []
     return widths[:-1] if len(part) < len(text) and len(widths) > 1 else widths

@@ -18,6 +18,7 @@ from arkbatch.rows.cells import text_of
 from arkbatch.rows.csv_table import CsvTable, header_is_data
 from arkbatch.rows.input_file import Unreadable
 from arkbatch.rows.parse import RowReader, columns_of
+from arkbatch.rows.several_files import parts_of
 from arkbatch.rows.source import Record, Source, first_records
 
 LOOKED_AT = 100  # rows
@@ -131,7 +132,7 @@ def _command(job: Job, records: list[Record]) -> str:
         for name, value in columns_of(line).items():
             lengths[name] = lengths.get(name, 0) + len(text_of(value) if value is not None else "")
     column = max(lengths, key=lambda name: lengths[name], default="column")
-    words = ["arkbatch", "run", job.input, "--prompt", f"{{{column}}}"]
+    words = ["arkbatch", "run", *parts_of(job.input), "--prompt", f"{{{column}}}"]
     words += ["--id-column", "id"] if "id" in lengths and column != "id" else []
     words += ["--simulate"] if job.simulated else ["--model", job.model] if job.model else []
     return shlex.join(words)

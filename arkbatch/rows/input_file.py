@@ -92,8 +92,28 @@ def _skip_rest(file: BinaryIO) -> int:
 
 
 def compression(path: Path) -> str | None:
-    """Return how a file is compressed, by the last ending of its name; None: not at all."""
+    """Return how a file is compressed, by its first bytes, else by its ending; None: not at all.
+
+    Plain text is not compressed, whatever its ending is.
+    """
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                begin = file.read(10)
+            found = next((name for name, is_it in _BEGINNINGS.items() if is_it(begin)), None)
+            if found is not None or not begin or min(begin) >= 9:
+                return found
+    except OSError:  # whoever reads the file tells why it cannot be read
+        pass
     return COMPRESSIONS.get(path.suffix.lower())
+
+
+_BEGINNINGS: dict[str, Callable[[bytes], bool]] = {
+    "gzip": lambda begin: begin[:3] == b"\x1f\x8b\x08",
+    "bzip2": lambda begin: begin[:3] == b"BZh" and begin[4:10] in (b"1AY&SY", b"\x17rE8P\x90"),
+    "xz": lambda begin: begin[:6] == b"\xfd7zXZ\x00",
+    "zstd": lambda begin: begin[:4] == b"\x28\xb5\x2f\xfd",
+}
 
 
 @contextmanager

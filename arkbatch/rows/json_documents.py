@@ -24,6 +24,36 @@ _WINDOW = 1 << 20  # bytes read at a time
 _BETWEEN = re.compile(r"[\s,\]\x1e]*")  # what may stand between elements
 _NEXT_ELEMENT = re.compile(r"[\r\n]\s*,?\s*(?=\{)")  # where reading goes on after an element that is broken
 _decode = json.JSONDecoder().raw_decode
+_BETWEEN_IN_LIST = re.compile(r"[\s,]*")
+_MORE_BEHIND = re.compile(r"\]\s*\}\s*\S")
+# Under these names a list of objects in an object is the rows; other lists are values of one row.
+_LIST_NAMES = {
+    *("data", "dataset", "rows", "records", "items", "entries", "examples", "instances", "samples", "results"),
+    *("train", "validation", "test", "questions", "prompts", "requests"),
+}
+
+
+def list_in_object(text: str) -> int | None:
+    """Where the elements begin of a text such as `{"data": [{...}, ...]}`; None: it is no such text."""
+    place = 1
+    try:
+        while True:
+            name, place = _decode(text, _skip(text, place, ", \t\r\n"))
+            place = _skip(text, place, " \t\r\n")
+            if not isinstance(name, str) or text[place] != ":":
+                return None
+            place = _skip(text, place + 1, " \t\r\n")
+            if text[place] == "[" and name.lower() in _LIST_NAMES:
+                return place + 1 if text[_skip(text, place + 1, " \t\r\n")] == "{" else None
+            place = _decode(text, place)[1]
+    except (ValueError, IndexError, RecursionError):
+        return None
+
+
+def _skip(text: str, place: int, what: str) -> int:
+    while text[place] in what:
+        place += 1
+    return place
 
 
 class JsonDocuments:
@@ -40,12 +70,15 @@ class JsonDocuments:
         text = begin[self._encoding.mark :].decode(self._encoding.name, "replace")
         place = len(text) - len(text.lstrip())
         self._is_list = text[place : place + 1] == "["
-        before = text[: place + self._is_list]
+        inner = None if self._is_list else list_in_object(text[place:])
+        self._is_wrapped = inner is not None
+        before = text[: place + (inner or int(self._is_list))]
         self._start = self._encoding.mark + len(before.encode(self._encoding.name))
 
     @property
     def description(self) -> str:
-        return f"{'a JSON list' if self._is_list else 'JSON objects'} in {self._encoding.label}"
+        kind = "a JSON list" if self._is_list else "a list in a JSON object" if self._is_wrapped else "JSON objects"
+        return f"{kind} in {self._encoding.label}"
 
     def records(self, start: Position = Position()) -> Iterator[tuple[int, int, bytes]]:  # noqa: B008  it is frozen
         """Yield number, offset and bytes of each element from a position on."""
@@ -72,9 +105,13 @@ class JsonDocuments:
 
     def _elements(self, file: IO[bytes], number: int, offset: int) -> Iterator[tuple[int, int, bytes]]:
         window = _Window(file, self._encoding.name, offset)
-        while window.skip(_BETWEEN):
+        while window.skip(_BETWEEN_IN_LIST if self._is_wrapped else _BETWEEN):
             number += 1
             offset = window.offset
+            if self._is_wrapped and window.text.startswith("]"):
+                if _MORE_BEHIND.match(window.text):
+                    yield number, offset, unreadable(b"", f"behind the list of {self.path.name} stands another object")
+                return
             element = window.element()
             if isinstance(element, str) or element is None:
                 raw = window.take()
@@ -98,6 +135,11 @@ class _Window:
         self.place = self.end = 0
         self.offset = offset
         self._ended = False
+
+    @property
+    def text(self) -> str:
+        """What was read and comes next."""
+        return self._text[self.place : self.place + 1000]
 
     def _grow(self, size: int) -> bool:
         """Read more; False at the end of the file."""

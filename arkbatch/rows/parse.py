@@ -423,6 +423,8 @@ def _why_no_json(text: bytes, error: orjson.JSONDecodeError) -> str:
         end = 0
     if words[end:].lstrip()[:1] == "{" and end:
         return "several objects stand on one line; write each on a line of its own"
+    if words[:2] in {"{'", "['"}:
+        return "not JSON but Python: names and texts stand in single quotes; write the lines with json.dumps"
     return f"not JSON: {error.msg} at column {error.colno}"
 
 

@@ -1,12 +1,13 @@
-"""Several files as one input: those that a pattern such as `in/*.parquet` matches, in the order of their numbers.
+"""Several files as one input: files and patterns such as `in/*.parquet`, the files of a pattern in natural order.
 
+They are one text, `a.csv + in/*.csv`, so that a job, `run.json` and messages name them as they name one file.
 The rows of a file follow those of the files before it. Rows that are added to the last file, or further files behind
 it, make the input grow; anything else moves rows, and then their records are found again by what the rows hold.
 """
 
 import glob
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from hashlib import sha256
 from itertools import zip_longest
@@ -16,6 +17,8 @@ from typing import Protocol
 from arkbatch.core.errors import UsageError
 from arkbatch.core.input_info import InputInfo, Position
 from arkbatch.rows.input_file import Change
+
+_BETWEEN = " + "
 
 
 class OneFile(Protocol):
@@ -41,7 +44,7 @@ class SeveralFiles:
         self._sources = [open_one(each) for each in matching_files(path)]
         kinds = {source.is_table for source in self._sources}
         if len(kinds) > 1:
-            raise UsageError(f"{path} matches tables and JSON lines: give a pattern for one kind")
+            raise UsageError(f"{path} is tables and JSON lines: give files of one kind")
         self.is_table = kinds.pop()
         self.columns = tuple(dict.fromkeys(name for source in self._sources for name in source.columns))
 
@@ -103,18 +106,47 @@ class SeveralFiles:
         return f"row {number} behind the end of {self.path}"
 
 
-def is_pattern(path: Path) -> bool:
-    """Whether a path stands for the files that it matches; a file of that very name wins."""
-    return any(sign in str(path) for sign in "*?[") and not path.exists()
+def joined_inputs(names: Sequence[str]) -> str:
+    """Several inputs as one text. UsageError: one of them cannot be one of several."""
+    for name in names if len(names) > 1 else ():
+        if name == "-":
+            raise UsageError("Standard input cannot be one of several inputs: save it to a file first")
+        if name.lower().endswith(".toml"):
+            raise UsageError(f'{name} is a job file, and takes no other inputs: write input = ["a.csv", "b.csv"] in it')
+        if "://" in name:
+            raise UsageError(f"{name} cannot be one of several inputs: copy it first, and name the file")
+    return _BETWEEN.join(names)
+
+
+def parts_of(path: str | Path) -> list[str]:
+    """The files and patterns that an input is made of; a file of that very name wins."""
+    return [str(path)] if Path(path).exists() else str(path).split(_BETWEEN)
+
+
+def with_each_part(path: str | Path, change: Callable[[str], str | Path]) -> str:
+    """The input with each of its parts changed, such as made absolute."""
+    return _BETWEEN.join(str(change(part)) for part in parts_of(path))
+
+
+def stands_for_several(path: Path) -> bool:
+    """Whether an input stands for the files that it matches; a file of that very name wins."""
+    return len(parts_of(path)) > 1 or _is_pattern(str(path))
+
+
+def _is_pattern(name: str) -> bool:
+    return any(sign in name for sign in "*?[") and not Path(name).exists()
 
 
 def matching_files(path: Path) -> list[Path]:
-    """The files of a pattern, `part-2` before `part-10`. UsageError: there are none."""
-    found = [Path(each) for each in glob.glob(str(path), recursive=True)]  # noqa: PTH207  the pattern may begin anywhere
-    files = sorted((each for each in found if each.is_file()), key=lambda each: _natural(str(each)))
-    if not files:
-        raise UsageError(f"{path} matches no file")
-    return files
+    """The files of an input, each once, those of a pattern with `part-2` before `part-10`. UsageError: one has none."""
+    found: dict[Path, None] = {}
+    for part in parts_of(path):
+        names = glob.glob(part, recursive=True) if _is_pattern(part) else [part]  # noqa: PTH207  it may begin anywhere
+        files = sorted((Path(name) for name in names if Path(name).is_file()), key=lambda each: _natural(str(each)))
+        if not files:
+            raise UsageError(f"{part} {'matches no file' if _is_pattern(part) else 'does not exist'}")
+        found.update(dict.fromkeys(files))
+    return list(found)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -124,5 +156,5 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 def size_and_time(path: Path) -> tuple[int, int]:
     """The size of an input and the time of its last change, of all its files together."""
-    stats = [each.stat() for each in (matching_files(path) if is_pattern(path) else [path])]
+    stats = [each.stat() for each in (matching_files(path) if stands_for_several(path) else [path])]
     return sum(each.st_size for each in stats), max(each.st_mtime_ns for each in stats)

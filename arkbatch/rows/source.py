@@ -5,6 +5,8 @@ of a table. What is in a file is seen in its beginning, and the ending of its na
 """
 
 import json
+import shlex
+import zipfile
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -19,11 +21,11 @@ from arkbatch.core.template import Reading
 from arkbatch.rows.columnar import ColumnarTable, is_data_set
 from arkbatch.rows.csv_table import CsvTable
 from arkbatch.rows.input_file import Change, compare, compression, lines, open_input, survey
-from arkbatch.rows.json_documents import JsonDocuments
+from arkbatch.rows.json_documents import JsonDocuments, list_in_object
 from arkbatch.rows.parse import RowReader
-from arkbatch.rows.several_files import SeveralFiles, is_pattern
+from arkbatch.rows.several_files import SeveralFiles, stands_for_several
 from arkbatch.rows.text_encoding import LOOKED_AT, encoding_of
-from arkbatch.rows.workbook import WORKBOOKS, Workbook
+from arkbatch.rows.workbook import Workbook
 
 Record = tuple[int, int, bytes]
 JSON_LINES = (".jsonl", ".ndjson")
@@ -121,7 +123,7 @@ def reader_of(job: Job, source: Source) -> RowReader:
 
 def open_source(path: Path, reading: Reading = Reading()) -> Source:  # noqa: B008  it is frozen
     """The input at a path, or at a pattern of paths. UsageError: it cannot be read, or it is not clear how."""
-    if is_pattern(path):
+    if stands_for_several(path):
         return SeveralFiles(path, lambda each: open_source(each, reading))
     match _format(path, reading):
         case "lines":
@@ -143,8 +145,14 @@ def _format(path: Path, reading: Reading) -> str:
         begin = file.read(LOOKED_AT)
     if begin[:4] == b"PAR1" or begin[:6] == b"ARROW1" or begin[:4] == b"\xff\xff\xff\xff":
         return "columnar"
-    if begin[:4] in {b"PK\x03\x04", b"\xd0\xcf\x11\xe0"} or path.suffix.lower() in WORKBOOKS:
+    if begin[:4] in {b"PK\x03\x04", b"\xd0\xcf\x11\xe0"}:
+        if begin[:2] == b"PK" and not _is_workbook(path):
+            command = f"unzip {shlex.quote(str(path))}"
+            raise UsageError(f"{path} is a ZIP archive and no workbook. Unpack it first:  {command}")
         return "workbook"
+    for beginning, kind in _NO_INPUTS.items():
+        if begin.lstrip()[: len(beginning)].lower() == beginning:
+            raise UsageError(f"{path} is {kind} and no table. Save its rows as CSV, Excel, Parquet or JSON lines.")
     return _format_of_text(path, begin, reading)
 
 
@@ -152,9 +160,13 @@ def _format_of_text(path: Path, begin: bytes, reading: Reading) -> str:
     ending = ending_of(path)
     if not begin.strip():
         return "table" if ending in TABLES else "lines"
-    first = next(line for line in begin.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip()).strip()
+    lines = [line.strip() for line in begin.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip()]
+    first = lines[0]
     if first[:1] == b"{" and _is_object(first):
-        return "lines"
+        if len(lines) > 1 or ending in JSON_LINES:
+            return "lines"
+        _refuse_columns(path, first)
+        return "lines" if list_in_object(first.decode("utf-8", "replace")) is None else "documents"
     if ending in JSON_LINES and path.name != STDIN_COPY and first[:1] not in b"[{" and begin[:2] not in _UTF16:
         return "lines"  # its first line is bad, and others may be good
     encoding = encoding_of(begin, path.name, reading.encoding)
@@ -162,8 +174,50 @@ def _format_of_text(path: Path, begin: bytes, reading: Reading) -> str:
     if text[:1] == "[":
         return "lines" if ending in JSON_LINES and _is_line_of_its_own(first, begin) else "documents"
     if text[:1] == "{":
+        if ending not in JSON_LINES and list_in_object(text) is not None:
+            return "documents"
         return "documents" if _begins_with_object(text, whole=len(begin) < LOOKED_AT) else "lines"
     return "lines" if ending == ".json" else "table"
+
+
+# How files begin that people take for tables by mistake, in small letters.
+_NO_INPUTS = {
+    b"%pdf-": "a PDF document",
+    b"<html": "a web page",
+    b"<!doctype": "a web page",
+    b"<table": "a web page",
+    b"<?xml": "an XML document",
+    b"{\\rtf": "a text document (RTF)",
+    b"sqlite format 3": "an SQLite database",
+    b"obj\x01": "an Avro file",
+    b"\x93numpy": "an array of NumPy",
+    b"\x89png": "an image",
+    b"\xff\xd8\xff": "an image",
+}
+
+
+def _is_workbook(path: Path) -> bool:
+    """Whether a ZIP archive holds what a workbook holds."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.startswith("xl/") or name == "content.xml" for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return True  # the reader of workbooks tells what is wrong
+
+
+def _refuse_columns(path: Path, line: bytes) -> None:
+    """UsageError: the only object of a file holds columns, as pandas writes them by default."""
+    values = list(orjson.loads(line).values())
+    if len(values) < 2 or not all(type(value) is type(values[0]) for value in values):
+        return
+    lists = [value for value in values if isinstance(value, list)]
+    tables = [value for value in values if isinstance(value, dict)]
+    has_equal_lists = len(lists) == len(values) and len(lists[0]) > 1 and len({len(each) for each in lists}) == 1
+    is_flat = not any(isinstance(cell, list | dict) for each in lists for cell in each)
+    has_equal_tables = len(tables) == len(values) and "0" in tables[0] and len({tuple(each) for each in tables}) == 1
+    if (has_equal_lists and is_flat) or has_equal_tables:
+        command = "df.to_json(FILE, orient='records', lines=True)"
+        raise UsageError(f"{path} holds columns and not rows. In pandas, write it with {command}.")
 
 
 _UTF16 = {b"\xff\xfe", b"\xfe\xff"}
@@ -213,4 +267,8 @@ def first_records(source: Source, count: int) -> list[Record]:
 def missing_input(name: str, path: Path) -> UsageError:
     """The error of an input that is not there."""
     looked = "" if name == str(path) else f" (looked at {path})"
+    if path.is_dir():
+        endings = sorted({each.suffix for each in path.iterdir() if each.suffix and each.is_file()})
+        pattern = shlex.quote(f"{path}/*{endings[0] if endings else ''}")
+        return UsageError(f"{name} is a directory. Name its files, such as {pattern}")
     return UsageError(f"{name} {'is not a file' if path.exists() else 'does not exist'}{looked}")

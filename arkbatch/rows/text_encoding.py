@@ -35,10 +35,16 @@ class Encoding(Struct, frozen=True):
     @property
     def label(self) -> str:
         """The name of the encoding for people."""
-        return "UTF-16" if self.name.startswith("utf-16") else self.name.upper()
+        return self.name[:6].upper() if self.name.startswith(("utf-16", "utf-32")) else self.name.upper()
 
 
-_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+_MARKS = (
+    (b"\xef\xbb\xbf", "utf-8"),
+    (b"\xff\xfe\x00\x00", "utf-32-le"),  # before UTF-16, whose mark it begins with
+    (b"\x00\x00\xfe\xff", "utf-32-be"),
+    (b"\xff\xfe", "utf-16-le"),
+    (b"\xfe\xff", "utf-16-be"),
+)
 
 
 def encoding_of(begin: bytes, name: str, asked: str = "") -> Encoding:
@@ -58,6 +64,8 @@ def encoding_of(begin: bytes, name: str, asked: str = "") -> Encoding:
         text = _decoded(begin, encoding)
         if text is not None and (encoding == "utf-8" or _is_common_chinese(text)):
             return Encoding(encoding)
+    if _is_damaged_utf8(begin):
+        return Encoding("utf-8")
     raise UsageError(_ask(begin, name))
 
 
@@ -91,6 +99,13 @@ def _decoded(begin: bytes, encoding: str) -> str | None:
         return None
 
 
+def _is_damaged_utf8(begin: bytes) -> bool:
+    """Whether all but a few of the characters beyond ASCII are UTF-8; the lines of these few are bad rows."""
+    text = begin.decode("utf-8", "replace")
+    damaged = text.count("\ufffd")
+    return sum(character > "\x7f" for character in text) > 20 * damaged
+
+
 def _is_common_chinese(text: str) -> bool:
     beyond = [character for character in text if character > "\x7f"]
     if any(ord(character) in _PRIVATE_USE for character in beyond):
@@ -114,4 +129,7 @@ def _ask(begin: bytes, name: str) -> str:
         if (text := _decoded(line[:200], encoding)) is not None and len(readings) < 2:
             readings.append(f"{encoding}: {text.strip()[:40]}")
     shown = f" (read as {'; as '.join(readings)})" if readings else ""
-    return f"{name} is not UTF-8, and its encoding is not clear{shown}: say --encoding NAME, such as --encoding big5"
+    return (
+        f"{name} is not UTF-8, and its encoding is not clear{shown}: say --encoding NAME, such as "
+        "--encoding big5; with --encoding utf-8 the lines that are damaged fail, and the others are sent"
+    )

@@ -100,7 +100,7 @@ def _convert(path: str, folder: Path, sheet: str, *, header: bool) -> None:
     visible = [each.name for each in book.sheets_metadata if str(each.visible).endswith("Visible")]
     if sheet and sheet not in book.sheet_names:
         sys.exit(f"there is no sheet {sheet!r}; its sheets are {', '.join(book.sheet_names)}")
-    name = sheet or (visible or book.sheet_names)[0]
+    name = sheet or _first_with_cells(book, visible or book.sheet_names)
     rows = iter(book.get_sheet_by_name(name).iter_rows())
     columns, count, first = None, 0, 0
     with (folder / "rows.jsonl").open("wb") as out:
@@ -117,6 +117,11 @@ def _convert(path: str, folder: Path, sheet: str, *, header: bool) -> None:
                 count += 1
     head = {"columns": columns or [], "sheet": name, "rows": count, "first": first}
     (folder / "head.json").write_bytes(orjson.dumps(head))
+
+
+def _first_with_cells(book: Any, names: list[str]) -> str:
+    """The first sheet that is not empty, else the first."""
+    return next((name for name in names if book.get_sheet_by_name(name).height), names[0])
 
 
 def _columns(values: list[Any]) -> list[str]:

@@ -241,3 +241,18 @@ def test_an_address_without_its_token_shows_nothing(opened, tmp_path):
         reply = page.request.get(url.partition("?")[0])
         assert reply.status == 403
         assert "token" in reply.text()
+
+
+def test_a_run_of_a_few_seconds_shows_no_rate_a_minute(tmp_path, opened):
+    job = job_of(prompts(tmp_path, *numbered(4)))
+    directory = worked_off(job, lambda row: failed(row) if row.number == 3 else answered(row))
+    page = opened(report_of(directory))
+    assert page.locator("[data-chart=requests]").count() == 0
+    assert page.locator("[data-chart=in_flight]").count() == 1
+
+
+def test_shares_of_done_and_failed_add_up(tmp_path, opened):
+    job = job_of(prompts(tmp_path, *numbered(400)))
+    directory = worked_off(job, lambda row: failed(row) if row.number <= 3 else answered(row))
+    tiles = [opened(report_of(directory)).locator(f"[data-tile={name}]").inner_text() for name in ("done", "failed")]
+    assert sum(float(re.search(r"([\d.]+) %", tile)[1]) for tile in tiles) == pytest.approx(100)

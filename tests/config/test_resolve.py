@@ -98,7 +98,7 @@ def test_each_flag_wins_over_the_key_it_stands_for(job, flag, path):
         "images": "/",
     }
     values |= dict.fromkeys(("system", "text", "id_column", "image_column", "encoding", "sheet", "bucket"), "x")
-    values |= {"delimiter": ";", "header": False, "empty": "send", "allow_empty": True, "prompt": "x"}
+    values |= {"delimiter": ";", "header": False, "empty": "send", "allow_empty": True, "prompt": "x", "dedupe": True}
     values |= {"notify_command": ["cat"], "notify_on": ["stop"], "window": "22:00-08:00", "finish_by": "08:00"}
     template = '[template]\nuser = "{a}"\n' if flag != "endpoint" else ""
     text = PLAIN + "[limits]\nconcurrency = 3\nrpm = 3\n[retry]\nmax_attempts = 3\n" + template
@@ -313,7 +313,7 @@ def test_what_is_missing_is_named_with_every_way_to_give_it(job, mistake, tmp_pa
     assert "ARK_API_KEY" in mistake(PLAIN, environ={})
     with pytest.raises(UsageError, match=r"none\.jsonl does not exist"):
         resolve_job("none.jsonl", {"model": "m"}, KEY, tmp_path)
-    with pytest.raises(UsageError, match="jobs is not a file"):
+    with pytest.raises(UsageError, match="jobs is a directory"):
         resolve_job("jobs", {"model": "m"}, KEY, tmp_path)
     with pytest.raises(UsageError, match=r"none\.toml cannot be read"):
         resolve_job("none.toml", {}, KEY, tmp_path)
@@ -407,3 +407,26 @@ def test_a_setting_that_is_nested_too_deeply_is_refused(mistake, setting):
 @pytest.mark.parametrize("value", [DEEP, "9" * 6000, "123456789012345678901234567890"])
 def test_a_value_that_nothing_can_hold_is_a_mistake_in_the_job_file(mistake, value):
     assert mistake(f"{PLAIN}[defaults]\na = {value}").startswith("jobs/night.toml: it ")
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "read"),
+    [
+        ('[timeouts]\nread = "5m"', {}, 300.0),
+        ("[timeouts]\nread = 5", {}, 5.0),
+        ("", {"timeout": "90s"}, 90.0),
+        ("", {"timeout": 1.5}, 1.5),
+    ],
+)
+def test_a_duration_is_seconds_or_a_text_with_a_unit(tmp_path, text, flags, read):
+    (tmp_path / "in.jsonl").write_text('{"prompt": "a"}\n')
+    (tmp_path / "job.toml").write_text(f'input = "in.jsonl"\nmodel = "m"\n{text}\n')
+    job = resolve_job("job.toml", {"simulate": True, **flags}, {}, tmp_path)
+    assert job.timeouts.read == read
+
+
+def test_a_text_that_is_no_duration_is_refused(tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"prompt": "a"}\n')
+    (tmp_path / "job.toml").write_text('input = "in.jsonl"\n[timeouts]\nread = "soon"\n')
+    with pytest.raises(JobError, match=r"timeouts.read = \"soon\""):
+        resolve_job("job.toml", {"simulate": True}, {}, tmp_path)

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from importlib.resources import files
 
 import orjson
 import pytest
@@ -182,3 +183,12 @@ def test_the_page_has_each_of_its_words_in_both_languages(language):
     english, chinese = words.split("\n    zh: {")
     known = set(re.findall(r"(?:^|[\s{,])(\w+):", english if language == "en" else chinese))
     assert set(re.findall(r"\b(?:w|words\(\))\.(\w+)", script)) <= known
+
+
+def test_every_kind_of_failure_has_chinese_words_and_advice():
+    script = files("arkbatch.reports.page").joinpath("page.js").read_text(encoding="utf-8")
+    chinese = script[script.index("    zh: {") :]
+    kinds, advice = (chinese[chinese.index(f"{name}: {{") :].split("}", 1)[0] for name in ("kind", "advice"))
+    for kind in Kind:
+        assert f"{kind.value}:" in kinds
+        assert f"{kind.value}:" in advice

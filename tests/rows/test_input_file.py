@@ -68,7 +68,7 @@ def test_a_line_about_as_long_as_the_limit_hides_no_other(tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize(
-    "damage", [b"this is no gzip", gzip.compress(b"a\n" * 999, mtime=0)[:-20], b"\x1f\x8b" + b"\0" * 40]
+    "damage", [b"\x01this is no gzip", gzip.compress(b"a\n" * 999, mtime=0)[:-20], b"\x1f\x8b" + b"\0" * 40]
 )
 def test_a_damaged_gzip_file_says_so(tmp_path, damage):
     path = tmp_path / "in.jsonl.gz"

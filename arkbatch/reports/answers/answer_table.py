@@ -15,6 +15,7 @@ import orjson
 from msgspec import Struct
 
 from arkbatch.core.errors import UsageError
+from arkbatch.journal.record_index import RecordIndex
 from arkbatch.journal.run_directory import RESULTS, RunDirectory, RunInfo
 from arkbatch.pricing.run_price_file import bill_of
 from arkbatch.reports.answers.answer_fields import (
@@ -32,7 +33,6 @@ from arkbatch.reports.answers.answer_fields import (
     take_apart,
     types_of_schema,
 )
-from arkbatch.reports.answers.record_index import RecordIndex
 from arkbatch.reports.run_input import rows_of_run
 from arkbatch.reports.status.find_run import input_file
 from arkbatch.rows.csv_table import CsvTable

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import orjson
 
 from arkbatch.journal.journal import read_lines
+from arkbatch.journal.record_index import RecordIndex
 from arkbatch.journal.run_directory import RESULTS, RunDirectory
-from arkbatch.reports.answers.record_index import RecordIndex
 
 Order = Literal["input", "completion"]
 

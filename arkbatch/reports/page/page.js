@@ -38,7 +38,7 @@
       sessions: "Sessions", command: "command", began: "began", ended: "ended", limits: "limits", show: "Show",
       more: (n) => `and ${whole(n)} earlier sessions`,
       ending: { "": "killed, or the disk was full" }, now: "running", steered: "Changed while it worked", by: "by", what: "what", marks: "Dotted lines mark changes by hand.", paused: "paused since", asked: "What was asked", input: "input", other: "中文",
-      kind: {}, advice: {}, meter: {}, others: "others",
+      kind: {}, advice: {}, meter: {}, others: "others", limitName: {}, tierName: {},
     },
     zh: {
       state: {
@@ -79,7 +79,7 @@
       meter: { input: "输入", cached: "其中缓存", output: "输出", reasoning: "其中思考" },
       kind: {
         bad_row: "无效行", bad_file: "文件无效", invalid_request: "参数无效", too_long: "内容过长", blocked: "内容审核拦截", truncated: "回答被截断",
-        empty: "回答为空", bad_reply: "回复无法使用", not_found: "模型不存在", timeout: "超时", connection: "连接失败",
+        empty: "回答为空", invalid_output: "回答不符合要求", unfinished: "工具调用未结束", bad_reply: "回复无法使用", not_found: "模型不存在", timeout: "超时", connection: "连接失败",
         server_error: "服务端错误", overloaded: "服务过载", rate_limited: "触发限流", auth: "鉴权失败", denied: "没有权限",
         billing: "账户欠费", quota: "配额用尽", outrun: "被另一请求抢先",
       },
@@ -87,18 +87,24 @@
         bad_row: "修正输入文件中的这些行，再用 --rebase 运行，其他结果会保留", blocked: "修改输入中的这些行，再用 --rebase 运行，其他结果会保留",
         bad_file: "确认文件在 --images 指明的目录里、格式正确且不过大，然后重试", invalid_request: "修改被拒绝的参数后重试", too_long: "换用上下文更长的模型后重试", truncated: "允许更长的回答后重试",
         empty: "思考可能用完了输出长度：放宽长度或关闭思考后重试", bad_reply: "检查接口地址是否正确，然后重试",
+        invalid_output: "修正 schema，或用 response_format 要求这种格式，然后重试", unfinished: "允许更多轮次（[tools] 中的 max_rounds），然后重试",
         not_found: "检查模型或接入点 ID，然后重试", timeout: "可能是暂时的，可以重试；--timeout 可以延长等待时间",
         connection: "检查网络、代理和接口地址，然后重试", server_error: "服务端故障，通常稍后重试即可",
         overloaded: "服务繁忙，稍后重试，或降低 --concurrency", rate_limited: "稍后重试，或降低 --rpm、--tpm",
         auth: "检查 API Key，然后重试", denied: "在控制台为账号开通权限，然后重试", billing: "账户充值后重试",
         quota: "在控制台提高配额或等待重置，然后重试",
       },
-      others: "其他",
+      others: "其他", tierName: { default: "默认", auto: "自动", scale: "保障包", flex: "弹性", priority: "优先" },
+      limitName: {
+        concurrency: "并发", rpm: "每分钟请求", tpm: "每分钟 Token", input_tpm: "每分钟输入 Token", output_tpm: "每分钟输出 Token",
+        max_cost: "费用上限", max_total_tokens: "Token 上限", mode: "模式", fixed: "固定", adaptive: "自适应",
+      },
     },
   };
   const METERS = ["input", "cached", "output", "reasoning"];
   const COLOURS = ["--c", "--b", "--d", "--e", "--a", "--f"];
-  const CHART_HEIGHT = 190;
+  const CHART_HEIGHT = 190, LAST_LABEL_ROOM = 30; // pixels; half of the widest time label
+  const SHORTEST_FOR_RATES = 10; // seconds
 
   let language = remembered() || (/^zh/i.test(navigator.language) ? "zh" : "en");
   let data = JSON.parse(document.getElementById("data").textContent);
@@ -130,6 +136,17 @@
     const percent = 100 * part / of;
     const shown = part < of ? Math.min(percent, 99.9) : percent;
     return `${shown && shown < 0.1 ? "<0.1" : +shown.toFixed(shown < 10 || shown > 99 ? 1 : 0)} %`;
+  }
+  // Parts of a whole that add up to 100 %: what rounding takes from one is given to the one that lost most.
+  function shares(parts, of) {
+    if (!of) return parts.map(() => "0 %");
+    const fine = parts.some((part) => part && (part / of < 0.1 || part / of > 0.99)) && !parts.includes(of) ? 10 : 1;
+    const exact = parts.map((part) => (100 * fine * part) / of), down = exact.map(Math.floor);
+    let missing = Math.round(exact.reduce((sum, each) => sum + each, 0)) - down.reduce((sum, each) => sum + each, 0);
+    for (const place of [...parts.keys()].sort((one, other) => (exact[other] - down[other]) - (exact[one] - down[one]))) {
+      if (missing-- > 0) down[place] += 1;
+    }
+    return down.map((each, place) => (parts[place] && !each ? "<0.1 %" : `${each / fine} %`));
   }
   function time(seconds) {
     if (seconds < 0.995) return `${Math.round(seconds * 1000)} ms`;
@@ -233,11 +250,14 @@
     const w = words(), grid = make("div", "tiles");
     const tile = (name, value, label, under, colour = "") =>
       grid.append(named(make("div", `tile ${colour}`, make("span", "", label), make("b", String(value).length > 9 ? "long" : "", value), make("span", "", under)), "tile", name));
-    tile("done", whole(data.done), w.done, share(data.done, data.rows), data.done && !data.failed && !data.left ? "green" : "");
-    tile("failed", whole(data.failed), w.failedRows, data.failed ? share(data.failed, data.rows) : "", data.failed ? "red" : "");
+    const [doneShare, failedShare] = shares([data.done, data.failed, data.left], data.rows);
+    tile("done", whole(data.done), w.done, doneShare, data.done && !data.failed && !data.left ? "green" : "");
+    tile("failed", whole(data.failed), w.failedRows, data.failed ? failedShare : "", data.failed ? "red" : "");
     if (data.left) tile("left", whole(data.left), w.left, remaining());
     const speed = data.speed ? data.speed.rows_per_minute : data.per_minute;
-    if (speed !== null && speed !== undefined) tile("speed", short(speed), w.speed, data.seconds ? `${w.took} ${time(data.seconds)}` : "");
+    const took = data.seconds ? `${w.took} ${time(data.seconds)}` : "";
+    if (speed !== null && speed !== undefined && (data.speed || data.seconds >= SHORTEST_FOR_RATES)) tile("speed", short(speed), w.speed, took);
+    else if (data.seconds) tile("took", time(data.seconds), w.took, "");
     const usage = data.usage, thrown = (data.discarded.input || 0) + (data.discarded.output || 0);
     const parts = make("span", "", `${short(usage.input || 0)} ${w.in} · ${short(usage.output || 0)} ${w.out}`);
     if (thrown) parts.append(make("span", "", `${short(thrown)} ${w.thrown}`));
@@ -361,7 +381,7 @@
       ...(data.charges.length ? [cost ? named(make("span", "", money(cost)), "cost", Object.values(cost.amounts).join(" ")) : ""] : []),
     ];
     const rows = data.models.map((each) => row(
-      each.endpoint ? each.model || w.noAnswer : w.never, each.endpoint, each.service_tier, each.succeeded, each.failed, each.attempts, each.usage, each.discarded,
+      each.endpoint ? each.model || w.noAnswer : w.never, each.endpoint, w.tierName[each.service_tier] || each.service_tier, each.succeeded, each.failed, each.attempts, each.usage, each.discarded,
       priced.get(JSON.stringify([each.endpoint, each.model, each.service_tier])),
     ));
     const calls = data.models.reduce((sum, each) => sum + each.attempts, 0);
@@ -377,7 +397,8 @@
     const last = list.length - 1;
     const rows = list.map((each, index) => {
       const began = unix(each.began_at), ended = unix(each.ended_at);
-      const limits = Object.entries(each.limits).filter(([, value]) => value !== null).map(([name, value]) => `${name} ${whole(value)}`);
+      const limits = Object.entries(each.limits).filter(([, value]) => value !== null && value !== "adaptive")
+        .map(([name, value]) => `${w.limitName[name] || name} ${typeof value === "number" ? whole(value) : w.limitName[value] || value}`);
       const ending = w.ending[each.ending ?? ""] ?? each.ending;
       const look = button("", w.show, () => look_at(began, ended || data.made_at));
       return [
@@ -416,15 +437,19 @@
     const against = (name, title, values, limits) => timeChart(grid, name, title, [
       { label: w.value, values, colour: "--a", fill: true }, { label: w.limit, values: limits, colour: "--f", dash: [6, 4], limit: true },
     ]);
-    against("requests", w.requests, s.requests, s.requests_limit);
-    against("tokens", w.tokensMinute, s.tokens, s.tokens_limit);
+    // A rate a minute that is worked out from a few seconds says nothing.
+    const isLong = s.at.length * s.width >= SHORTEST_FOR_RATES;
+    if (isLong) {
+      against("requests", w.requests, s.requests, s.requests_limit);
+      against("tokens", w.tokensMinute, s.tokens, s.tokens_limit);
+    }
     against("in_flight", w.concurrency, s.in_flight, s.in_flight_limit);
     const costs = Object.entries(s.cost);
     if (costs.length) {
       timeChart(grid, "cost", w.costSoFar, costs.map(([currency, values], index) => ({ label: currency, values, colour: COLOURS[(index + 4) % COLOURS.length], fill: true, small: true })));
     }
     const retries = Object.entries(s.retries);
-    if (retries.length) {
+    if (retries.length && isLong) {
       timeChart(grid, "retries", w.retries, retries.map(([kind, values], index) => (
         { label: kindWord(kind), values, colour: COLOURS[index % COLOURS.length], fill: retries.length === 1 })));
     }
@@ -531,7 +556,7 @@
     const place = charts.length - 1;
     queueMicrotask(() => {
       if (!holder.isConnected) return;
-      const plot = new uPlot({ width: holder.clientWidth, height: CHART_HEIGHT, cursor, legend: { live: true }, ...options }, columns, holder);
+      const plot = new uPlot({ width: holder.clientWidth, height: CHART_HEIGHT, padding: [null, LAST_LABEL_ROOM, null, null], cursor, legend: { live: true }, ...options }, columns, holder);
       plot.over.addEventListener("dblclick", () => look_at(null));
       charts[place] = { timed, plot, holder };
     });

@@ -9,11 +9,11 @@ from arkbatch.pricing.price_book import provider_of
 from arkbatch.protocol.error_codes import KEY, MODEL, PERMIT, RECHARGE
 from arkbatch.protocol.setting_names import ANY_SERVER, SettingNames, setting_names
 
-NO_ROWS = "Write a JSON object on each line of the input, and run it again."
+NO_ROWS = "The input has no rows: check that it is the right file, and run it again."
 
 # What to do before the rows are sent again, and what to change in them.
 _AGAIN: dict[str, tuple[str, str]] = {
-    Kind.TIMEOUT: ("it may be over by now; --timeout S gives a model more time to think", ""),
+    Kind.TIMEOUT: ("it may be over by now; --timeout TIME gives a model more time to think", ""),
     Kind.CONNECTION: ("check the network, the proxy variables and the base URL", ""),
     Kind.SERVER_ERROR: ("the service had a fault, which is often over later", ""),
     Kind.OVERLOADED: ("the service was too busy; later, or with a lower --concurrency, it may work", ""),

@@ -19,6 +19,7 @@ from arkbatch.core.errors import ExitCode
 from arkbatch.core.job import Job
 from arkbatch.core.types import BadRow, Row
 from arkbatch.journal.group_on_disk import Partitions, key_of
+from arkbatch.journal.repeated_rows import repeats_in, request_key
 from arkbatch.limits.token_estimator import Estimator
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.rows.first_look import look_at, proposed_command, start_notes
@@ -80,6 +81,7 @@ class Inspection(Struct, frozen=True):
     rows: lines that are not blank; bad: those of them that cannot be sent; unnamed: rows that lack only a model
     reasons: bad lines by what is wrong, the most frequent first; bad_lines: the first hundred
     duplicate_ids, duplicate_lines: how many ids stand on several lines, and on how many; duplicates: the first of them
+    repeated_rows: rows with the request of an earlier row
     """
 
     input: str
@@ -97,6 +99,7 @@ class Inspection(Struct, frozen=True):
     duplicate_ids: int
     duplicate_lines: int
     duplicates: list[DuplicateId]
+    repeated_rows: int = 0
     unit: str = "line"
     format: str = ""
     columns: tuple[str, ...] = ()
@@ -118,9 +121,11 @@ def inspect_input(job: Job, total: Callable[[int], None], read: Callable[[int], 
     info = source.survey()
     total(info.rows)
     rows = _RowCounts()
-    with Partitions(2, Path(gettempdir())) as ids:
-        _read_all(job, source, rows, ids, read)
+    folder = Path(gettempdir())
+    with Partitions(2, folder) as ids, Partitions(2, folder) as requests:
+        _read_all(job, source, rows, ids, requests, read=read)
         repeats = _RepeatedKeys(ids)
+        repeated_rows = sum(1 for group in requests.groups() for _ in repeats_in(group))
     groups = sorted(rows.groups.values(), key=lambda group: (-group.rows, group.endpoint, group.model))
     return Inspection(
         input=job.input,
@@ -138,6 +143,7 @@ def inspect_input(job: Job, total: Callable[[int], None], read: Callable[[int], 
         duplicate_ids=repeats.ids,
         duplicate_lines=repeats.lines,
         duplicates=list(_name_duplicates(source, reader_of(job, source), repeats.first)),
+        repeated_rows=repeated_rows,
         unit="row" if source.is_table else "line",
         format=source.description,
         columns=source.columns,
@@ -145,7 +151,15 @@ def inspect_input(job: Job, total: Callable[[int], None], read: Callable[[int], 
     )
 
 
-def _read_all(job: Job, source: Source, rows: "_RowCounts", ids: Partitions, read: Callable[[int], None]) -> None:
+def _read_all(
+    job: Job,
+    source: Source,
+    rows: "_RowCounts",
+    ids: Partitions,
+    requests: Partitions,
+    *,
+    read: Callable[[int], None],
+) -> None:
     reader = reader_of(replace(job, model=job.model or NO_MODEL), source)
     images = Images(job.images) if job.images else None
     for number, offset, line in source.records():
@@ -154,6 +168,8 @@ def _read_all(job: Job, source: Source, rows: "_RowCounts", ids: Partitions, rea
             row = _with_its_files(row, images)
         rows.add(row, len(line))
         ids.add(key_of(row.custom_id), number)
+        if isinstance(row, Row):
+            requests.add(request_key(row), number)
         if rows.count % _TOLD_EVERY == 0:
             read(_TOLD_EVERY)
     read(rows.count % _TOLD_EVERY)

@@ -23,6 +23,7 @@ def inspection_text(found: Inspection, next_command: str) -> str:
             *_size_lines(found),
             *_bad_lines(found),
             *_duplicate_lines(found),
+            *_repeated_lines(found),
             _next_step(found, next_command),
         ]
     )
@@ -106,6 +107,12 @@ def _duplicate_lines(found: Inspection) -> Iterator[str]:
     yield from table([(printable_text(each.custom_id), _line_numbers(each)) for each in found.duplicates])
     if found.duplicate_ids > len(found.duplicates):
         yield f"  and {number_text(found.duplicate_ids - len(found.duplicates))} more ids"
+
+
+def _repeated_lines(found: Inspection) -> Iterator[str]:
+    if found.repeated_rows:
+        said = f"{number_text(found.repeated_rows)} of {count_text(found.rows, 'row')} repeat an earlier request"
+        yield f"{said}: with --dedupe they are not sent, and get a copy of its record."
 
 
 def _line_numbers(each: DuplicateId) -> str:

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from arkbatch.core.errors import RunDirectoryError
+from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.journal.run_directory import SPOOL, RunDirectory, RunInfo
 from arkbatch.rows.columnar import is_data_set
-from arkbatch.rows.several_files import is_pattern
+from arkbatch.rows.several_files import matching_files, stands_for_several, with_each_part
 
 _TAIL = 1 << 20
 
@@ -28,12 +28,18 @@ def input_file(directory: RunDirectory, info: RunInfo) -> Path | None:
     The name may also be relative to another working directory.
     """
     named = Path(info.input.path)
+    if stands_for_several(named):
+        moved = with_each_part(named, lambda part: directory.path.parent / Path(part).name)
+        return next((path for path in (named, Path(moved)) if _matches(path)), None)
     beside = directory / SPOOL if named.name == SPOOL else directory.path.parent / named.name
-    return next((path for path in (named, beside) if path.is_file() or is_data_set(path) or _is_same_input(path)), None)
+    return next((path for path in (named, beside) if path.is_file() or is_data_set(path)), None)
 
 
-def _is_same_input(path: Path) -> bool:
-    return is_pattern(path) and any(path.parent.glob(path.name))
+def _matches(path: Path) -> bool:
+    try:
+        return bool(matching_files(path))
+    except UsageError:
+        return False
 
 
 def last_lines(path: Path, size: int = _TAIL) -> tuple[list[bytes], bool]:

@@ -116,6 +116,8 @@ def _facts(summary: Summary, language: Language) -> Iterator[tuple[str, str]]:
     yield "time", say("{time} ({rows} in this session)", time=duration_text(summary.seconds), rows=recorded)
     yield "away", say("the service was away for {time}", time=duration_text(away)) if away else ""
     yield "asked again", _hedged_text(summary.session, language)
+    if copied := summary.session.get("copied", 0):
+        yield "copied", say("{rows} with the request of an earlier row", rows=language.say_count(copied, "row"))
     yield "latency", f"p50 {summary.p50:.2f} s, p95 {summary.p95:.2f} s" if summary.p50 and summary.p95 else ""
     yield "streamed", _speeds_text(summary)
     yield "simulated", say("yes: the answers come from arkbatch's own simulator") if summary.simulated else ""

@@ -1,0 +1,119 @@
+"""Rows whose request an earlier row of the input has too, and copies of a record for them.
+
+Two requests are equal when endpoint and body are, whatever the order of the keys. Ids and columns that are not sent do
+not count. Rows are compared by 64 bits of a digest: in ten million rows two that differ agree once in some 300,000
+inputs.
+"""
+
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+from msgspec import Raw, Struct
+
+from arkbatch.core.json_numbers import raw_number
+from arkbatch.core.types import NO_USAGE, BadRow, Cause, Failure, Kind, Outcome, Reply, Row, Success
+from arkbatch.journal.group_on_disk import Partitions
+from arkbatch.journal.numbers_on_disk import NumbersOnDisk
+from arkbatch.journal.record_format import ErrorPart
+
+_encode = msgspec.json.Encoder(enc_hook=raw_number, order="deterministic").encode
+
+
+def request_key(row: Row) -> int:
+    """64 bits of what a row asks for."""
+    said = _encode((row.endpoint, row.body))
+    return int.from_bytes(blake2b(said, digest_size=8).digest(), "big")
+
+
+class RepeatedRows:
+    """For each row that repeats an earlier one, the number of the first such row.
+
+    A context manager; found in one pass over the rows. count: how many rows repeat one
+    """
+
+    def __init__(self, rows: Iterable[Row | BadRow], folder: Path | None = None) -> None:
+        self._rows, self._folder = rows, folder
+        self._first = NumbersOnDisk()
+        self.count = 0
+
+    def __enter__(self) -> Self:
+        with Partitions(2, self._folder) as by_request:
+            for row in self._rows:
+                if isinstance(row, Row):
+                    by_request.add(request_key(row), row.number)
+            for group in by_request.groups():
+                for number, first in repeats_in(group):
+                    self._first.put(number, first)
+                    self.count += 1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._first.close()
+
+    def first_of(self, number: int) -> int:
+        """The first row with the same request; 0 for a row that is that row itself."""
+        return self._first.get(number)
+
+
+def repeats_in(group: Iterable[tuple[int, ...]]) -> Iterator[tuple[int, int]]:
+    """Each number of a group that is not the first with its key, and that first number."""
+    first_by_key: dict[int, int] = {}
+    for key, number in group:
+        first = first_by_key.setdefault(key, number)
+        if first != number:
+            yield number, first
+
+
+class _RepeatedRecord(Struct):
+    """What of a record is the same for every row with the same request."""
+
+    model: str
+    service_tier: str
+    response: "_RepeatedResponse | None" = None
+    error: ErrorPart | None = None
+    finish_reason: str = ""
+    oddity: str = ""
+    messages: list[Any] | None = None
+
+
+class _RepeatedResponse(Struct):
+    status_code: int
+    request_id: str
+    body: Raw
+
+
+_decode = msgspec.json.Decoder(_RepeatedRecord).decode
+
+
+def copied_outcome(row: Row, line: bytes, first: int) -> Outcome:
+    """How a row ends that has the same request as row `first`, whose record is `line`. It has billed nothing."""
+    record = _decode(line)
+    reply = None
+    if record.response is not None:
+        headers = {"x-request-id": record.response.request_id}
+        reply = Reply(record.response.status_code, bytes(record.response.body), headers, 0.0)
+    if record.error is None and reply is not None:
+        return Success(
+            row=row,
+            reply=reply,
+            model=record.model,
+            service_tier=record.service_tier,
+            attempts=0,
+            calls=[],
+            usage=NO_USAGE,
+            discarded=NO_USAGE,
+            seconds=0.0,
+            messages=record.messages,
+            finish_reason=record.finish_reason,
+            oddity=record.oddity,
+            copy_of=first,
+        )
+    error = record.error or ErrorPart("", "")
+    cause = Cause(Kind(error.kind), error.code, error.message, error.advice)
+    return Failure(row, cause, reply, record.model, record.service_tier, copy_of=first)
