@@ -86,7 +86,7 @@ CHECKS: dict[str, Check] = {
     "stream": boolean,
     "stream_options": mapping,
     "max_tokens": integer(1),
-    "max_completion_tokens": integer(0, 65_536),
+    "max_completion_tokens": integer(0),
     "thinking": mapping,
     "reasoning_effort": text,
     "service_tier": text,
