@@ -164,7 +164,6 @@ TOUCHES_OUTSIDE = {
         "remote_input",
         "json_documents",
         "media_files",
-        "remote_input",
         "several_files",
         "source",
         "storage",
