@@ -189,8 +189,8 @@ def test_an_input_that_went_away_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("text", "error", "said"),
     [
-        (b"{", RunDamaged, "cannot be read"),
-        (b"{}", RunDamaged, "cannot be read"),
+        (b"{", RunDamaged, "is damaged"),
+        (b"{}", RunDamaged, "is damaged"),
         (None, RunDirectoryError, "was written in format 99"),
     ],
 )
