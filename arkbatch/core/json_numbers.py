@@ -7,14 +7,17 @@ a text that holds such a number is read a second time.
 
 import json
 import re
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Self, TypeVar
 
+import msgspec
 import orjson
 from msgspec import Raw
 
 _MINUS_ZERO = re.compile(rb"(?:^|[:,\[])\s*-0\s*(?:[,\]}]|$)")
 T = TypeVar("T")
+_LONG_LIST = 32
 _MAX_64_BITS = 2**64 - 1
 _MIN_64_BITS = -(2**63)
 
@@ -43,20 +46,28 @@ def with_written_numbers(value: T, text: bytes) -> T:
 
 
 def _has_float(value: Any) -> bool:
-    left = [value]
-    while left:
-        within = left.pop()
-        parts = within.values() if type(within) is dict else within
-        kinds = set(map(type, parts))
-        if float in kinds:
+    """Whether a float is anywhere in a value. It is asked of each row, so no text is searched."""
+    for each in value.values() if type(value) is dict else value:
+        kind = type(each)
+        if kind is str:
+            continue
+        if kind is float:
             return True
-        if dict in kinds or list in kinds:
-            left += [part for part in parts if type(part) is dict or type(part) is list]
+        if (kind is dict or (kind is list and (len(each) < _LONG_LIST or _may_have_float(each)))) and _has_float(each):
+            return True
     return False
+
+
+def _may_have_float(values: list[Any]) -> bool:
+    """Whether a long list, such as tokens, is worth a look at each value."""
+    return not {float, dict, list}.isdisjoint(set(map(type, values)))
 
 
 def loads_as_written(text: bytes) -> Any:
     """Read JSON, NaN and Infinity as null. Numbers that a float or an int would change are a `WrittenNumber`."""
+    if b"-0" not in text or _MINUS_ZERO.search(text) is None:
+        with suppress(msgspec.DecodeError):
+            return _decode(text)
     return json.loads(text, parse_float=_written_float, parse_int=_written_int, parse_constant=lambda _: None)
 
 
@@ -64,6 +75,9 @@ def loads_as_written(text: bytes) -> Any:
 def _written_float(text: str) -> float:
     number = float(text)
     return number if orjson.dumps(number) == text.encode() else WrittenNumber(text)
+
+
+_decode = msgspec.json.Decoder(float_hook=_written_float).decode  # integers of any length are read as such
 
 
 def _written_int(text: str) -> int | float:
