@@ -6,36 +6,36 @@ next session finds them.
 
 import asyncio
 from collections.abc import Sequence
-from decimal import Decimal
 
 import msgspec
 
-from arkbatch.batch_jobs.cutting import Caps, caps_of
-from arkbatch.batch_jobs.forms import MARGIN, Form
+from arkbatch.batch_jobs.batch_commands import BatchCommands, batches_text, states_of
+from arkbatch.batch_jobs.forms import Form
 from arkbatch.batch_jobs.merging import Check, Merger
 from arkbatch.batch_jobs.parcel import Parcel, Stage
 from arkbatch.batch_jobs.parcel_context import Pacing, ParcelContext
 from arkbatch.batch_jobs.parcel_journal import PARCELS, ParcelJournal, read_parcels
 from arkbatch.batch_jobs.parcel_rows import ParcelCutter
 from arkbatch.batch_jobs.parcel_worker import ParcelWorker
+from arkbatch.batch_jobs.planning import ParcelPlanner
 from arkbatch.batch_jobs.rebuilding import ParcelRebuilding
 from arkbatch.batch_jobs.service import BatchService, ServiceAway, ServiceRefused
-from arkbatch.core.errors import RunDirectoryError
+from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.text import count_text
 from arkbatch.core.types import Cause, Failure, Kind, Outcome
+from arkbatch.engine.notifier import SessionNotifier
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import summary_of
-from arkbatch.engine.timezones import due_of
 from arkbatch.journal.run_directory import SessionInfo
+from arkbatch.monitor.commands import Command, CommandReply
 from arkbatch.monitor.observer import Observer
-from arkbatch.pricing.amounts import ZERO
+from arkbatch.monitor.progress import Progress
 from arkbatch.pricing.summary import Summary
 
 FINISHED, STOPPED, HALTED, ORDERED, REST = "finished", "stopped", "halted", "ordered", "rest online"
 FAREWELL = "abandoned"
 
 _MOST_EMPTY = 3  # parcels in a row that came back with nothing at all
-_GUESSED_SECONDS = 10.0  # an online call, while no pace is known
 
 
 class BatchSession:
@@ -48,6 +48,7 @@ class BatchSession:
         form: Form,
         *,
         observer: Observer,
+        notifier: SessionNotifier | None = None,
         check: Check | None = None,
         pacing: Pacing | None = None,
     ) -> None:
@@ -55,13 +56,15 @@ class BatchSession:
         self._service = service
         self._form = form
         self._observer = observer
+        self._notifier = notifier
         self._pacing = pacing or Pacing(form.poll_seconds)
         self._stopping = asyncio.Event()
         self._wants_rest = False
         self._recorded = 0
         self._check = check
-        due = due_of(run.job.hours)
-        self._due = None if due is None else due.first_moment_after(run.wall())
+        self._began = 0.0
+        self._only: frozenset[int] | None = None
+        self._commands: BatchCommands | None = None
 
     def stop(self) -> None:
         """Send no more and end soon. Batches that are ordered run on."""
@@ -71,16 +74,29 @@ class BatchSession:
     def is_stopping(self) -> bool:
         return self._stopping.is_set()
 
-    async def work(self, *, detach: bool = False, cancel: frozenset[int] | None = None) -> Summary:
+    def handle(self, command: Command) -> CommandReply:
+        """Carry out a command of `arkbatch ctl` while the session works. ArkbatchError: why it was not done."""
+        if self._commands is None:
+            raise UsageError("The session is only beginning. Try again in a moment.")
+        return self._commands.handle(command)
+
+    async def work(
+        self,
+        *,
+        detach: bool = False,
+        cancel: frozenset[int] | None = None,
+        only: frozenset[int] | None = None,
+    ) -> Summary:
         """Work until every row has a record, or until nothing more can be done.
 
         detach: end once everything is ordered
         cancel: cut nothing, cancel these parcels (all when it is empty), and merge what they come to
+        only: the rows to send, None for all that are left
         """
         run, time = self._run, asyncio.get_running_loop().time
         self._refuse_exported()
         self._journal = ParcelJournal(run.directory, run.wall)
-        self._cutter = ParcelCutter(run, self._journal, self._form, self._record_failure)
+        self._cutter = ParcelCutter(run, self._journal, self._form, self._record_failure, only)
         self._merger = Merger(
             run.job,
             run.journal,
@@ -101,7 +117,17 @@ class BatchSession:
             accepts_loss=cancel is not None,
         )
         self._worker = ParcelWorker(self._context, self._merger, self._stopping.is_set)
+        self._planner = ParcelPlanner(self._context, self._cutter, self._worker.ordering)
         info, began, ending = run.begin_session(msgspec.to_builtins(run.job.limits)), time(), FAREWELL
+        self._began, self._only = began, only
+        self._commands = BatchCommands(
+            run,
+            info,
+            self._observer,
+            progress=self._progress,
+            is_stopping=self._stopping.is_set,
+            stop=self.stop,
+        )
         self._observer.opened(run.found)
         try:
             ending = await self._rebuild_and_work(detach=detach, cancel=cancel)
@@ -117,7 +143,10 @@ class BatchSession:
         halt = self._context.halt
         if halt is not None:
             self._observer.halted(halt)
-        return msgspec.structs.replace(summary, halt=halt, session={"recorded": self._recorded, "retried": 0})
+        summary = msgspec.structs.replace(summary, halt=halt, session={"recorded": self._recorded, "retried": 0})
+        if self._notifier is not None and ending != REST:
+            self._notifier.ended(summary)
+        return summary
 
     def _refuse_exported(self) -> None:
         """Rows that were exported may be paid already by somebody else."""
@@ -134,6 +163,7 @@ class BatchSession:
         self._journal.close()
         self._run.journal.close()
         self._run.end_session(info, ending, seconds)
+        self._observer.progressed(self._progress())
         self._observer.closed(ending)
 
     # ---- the loop
@@ -167,14 +197,12 @@ class BatchSession:
         self._cutter.begin_pass()
         while True:
             await self._worker.advance_all(self._parcels())
-            if self._has_halted():
-                return HALTED
-            if self.is_stopping:
-                return STOPPED
-            if self._is_time_for_online():
-                self._wants_rest = True
+            if ending := self._tell_progress():
+                return ending
+            self._wants_rest = self._wants_rest or self._planner.is_time_for_online(self._left())
+            if self._wants_rest:
                 await self._worker.cancel(self._parcels())
-            elif self._cut_next():
+            elif self._planner.cut_next(self._parcels()):
                 continue
             if self._has_halted():
                 return HALTED
@@ -192,13 +220,22 @@ class BatchSession:
         while True:
             await self._worker.cancel(chosen)
             await self._worker.advance_all(chosen)
-            if self._has_halted() or self._is_all_stuck(chosen):
+            if ending := self._tell_progress():
+                return ending
+            if self._is_all_stuck(chosen):
                 return HALTED
-            if self.is_stopping:
-                return STOPPED
             if not any(parcel.is_open for parcel in chosen):
                 return FINISHED
             await self._pause()
+
+    def _tell_progress(self) -> str | None:
+        """Tell the observers how it stands; how the session ends, if it does."""
+        self._observer.progressed(self._progress())
+        if self._notifier is not None:
+            self._notifier.look(self._worker.seconds_away)
+        if self._has_halted():
+            return HALTED
+        return STOPPED if self.is_stopping else None
 
     def _has_halted(self) -> bool:
         return self._context.halt is not None
@@ -232,7 +269,10 @@ class BatchSession:
         return None
 
     def _left(self) -> int:
-        return max(0, self._run.found.total - self._run.journal.ledger.ended(self._run.info.last_row))
+        ledger = self._run.journal.ledger
+        if self._only is not None:
+            return sum(number not in ledger for number in self._only)
+        return max(0, self._run.found.total - ledger.ended(self._run.info.last_row))
 
     def _came_back_empty(self) -> int:
         """How many of the last parcels brought nothing."""
@@ -263,50 +303,26 @@ class BatchSession:
         except TimeoutError:
             return
 
-    # ---- cutting, within the limits of tokens and money
-
-    def _cut_next(self) -> bool:
-        """Cut one parcel, if it may be sent now."""
-        waiting = {Stage.CUT, Stage.PUTTING, Stage.PUT, Stage.STARTING}
-        if self._wants_rest or any(parcel.stage in waiting for parcel in self._parcels()):
-            return False
-        if self._cutter.is_exhausted and not self._cutter.has_drafts:
-            return False
-        made = self._cutter.cut(self._caps, self._room())
-        if isinstance(made, Cause):
-            if not self._parcels():
-                self._context.stop(made)
-            return False
-        if made is not None:
-            self._observer.noted(
-                f"parcel {made.number}: {count_text(made.cut.rows, 'row')} for {made.cut.model or made.cut.endpoint}"
-            )
-        return made is not None
-
-    def _caps(self, model: str) -> Caps:
-        caps = caps_of(self._form, self._run.job.files)
-        learned = self._worker.ordering.learned_limit(model)
-        return msgspec.structs.replace(caps, tokens=min(caps.tokens, int(learned * MARGIN))) if learned else caps
-
-    def _room(self) -> Decimal | None:
-        """What is left of the budget when every open parcel costs the most that it can."""
-        most = self._run.job.limits.max_cost
-        if most is None:
-            return None
-        spent = sum(self._run.bill.cost().amounts.values(), ZERO)
-        held = sum((Decimal(each.cut.ceiling or 0) for each in self._journal.parcels.holding), ZERO)
-        return Decimal(str(most)) - spent - held
-
-    def _is_time_for_online(self) -> bool:
-        """Whether what is left needs the rest of the time online, to be done by `finish_by`."""
-        job = self._run.job
-        if self._due is None or job.files.rest != "online" or self._wants_rest:
-            return self._wants_rest
-        seconds_left = self._due - self._run.wall()
-        needed = max(600.0, 1.5 * _GUESSED_SECONDS * self._left() / job.limits.concurrency)
-        return seconds_left < needed
-
     # ---- records and news
+
+    def _progress(self) -> Progress:
+        """How the session stands, for the bar, the page, the metrics and `ctl`."""
+        parcels, seconds = self._parcels(), asyncio.get_running_loop().time() - self._began
+        return Progress(
+            total=self._run.found.total,
+            left=self._left(),
+            failed=self._run.journal.ledger.failed.count,
+            in_flight=sum(parcel.cut.rows for parcel in parcels if parcel.is_ordered),
+            retried=0,
+            recorded=self._recorded,
+            seconds=seconds,
+            rows_per_minute=60 * self._recorded / seconds if seconds else 0.0,
+            rpm=0.0,
+            tpm=0.0,
+            bound_by="the batches of the provider",
+            waiting=batches_text(parcels),
+            parcels=states_of(parcels) or {"open": 0},
+        )
 
     def _record_failure(self, failure: Failure) -> None:
         self._run.journal.record(failure)

@@ -170,6 +170,8 @@ def _summary_of(parcel: Parcel, merged: MergedLines) -> str:
         if count
     ]
     told = f"; {', '.join(odd)}" if odd else ""
+    if not (merged.done or merged.failed or merged.left or parcel.bad_lines):
+        return f"parcel {parcel.number} {parcel.state}: all of its rows were recorded before"
     failed = merged.failed + len(parcel.bad_lines)
     return f"parcel {parcel.number} {parcel.state}: {merged.done} succeeded, {failed} failed, {merged.left} left{told}"
 

@@ -18,6 +18,7 @@ from arkbatch.core.job import Job
 from arkbatch.core.text import count_text
 from arkbatch.core.types import Verdict
 from arkbatch.engine.json_schema import build_schema_check
+from arkbatch.engine.notifier import SessionNotifier
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.journal.run_directory import LOG, RunDirectory
 from arkbatch.monitor.observer import Observer, ObserverGroup
@@ -37,11 +38,14 @@ async def open_batch_session(run: OpenRun, observers: Sequence[Observer] = ()) -
     async with AsyncExitStack() as stack:
         log = stack.enter_context(RunLog(run.directory / LOG, run.wall))
         form, service = await stack.enter_async_context(open_batch_service(job, run.wall))
+        observer = ObserverGroup([*observers, log])
+        notifier = await stack.enter_async_context(SessionNotifier(run, observer))
         yield BatchSession(
             run,
             service,
             form,
-            observer=ObserverGroup([*observers, log]),
+            observer=observer,
+            notifier=notifier,
             check=check_of(job),
             pacing=_SIMULATED_PACING if job.simulated else Pacing(form.poll_seconds),
         )

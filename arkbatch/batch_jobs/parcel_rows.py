@@ -24,6 +24,7 @@ from arkbatch.core.json_numbers import loads_as_written
 from arkbatch.core.types import BadRow, Cause, Failure, Kind, Row, Usage
 from arkbatch.engine.cost_limit import FRAME, HOW_TO_PRICE, MAX_COST, NO_PRICE, PART, UNSEEN, plain
 from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.retry_run import RetryRun
 from arkbatch.journal.run_directory import private
 from arkbatch.limits.token_estimator import Estimator
 from arkbatch.pricing.amounts import ZERO, Unknown, shown
@@ -64,10 +65,18 @@ class Pulled(Struct, frozen=True):
 
 
 class ParcelCutter:
-    """Cuts parcels for one run. `is_exhausted`: the pass has seen every row."""
+    """Cuts parcels for one run. is_exhausted: the pass has seen every row; only: the rows to send, None for all."""
 
-    def __init__(self, run: OpenRun, journal: ParcelJournal, form: Form, record: Callable[[Failure], None]) -> None:
+    def __init__(
+        self,
+        run: OpenRun,
+        journal: ParcelJournal,
+        form: Form,
+        record: Callable[[Failure], None],
+        only: frozenset[int] | None = None,
+    ) -> None:
         self._run = run
+        self._only = only
         self._journal = journal
         self._form = form
         self._record = record
@@ -86,7 +95,10 @@ class ParcelCutter:
     def begin_pass(self) -> None:
         """Start from the first row that has no record; rows in open parcels are passed over."""
         held = self._journal.parcels.held_rows()
-        self._rows = (row for row in self._run.rows() if row.number not in held)
+        only = self._only
+        self._rows = (
+            row for row in self._run.rows() if row.number not in held and (only is None or row.number in only)
+        )
         self.is_exhausted = False
 
     def learn(self, row: Row, usage: Usage) -> None:
@@ -257,3 +269,16 @@ def rows_of(run: OpenRun, cut: Step) -> Iterator[Row | BadRow]:
             return
         if number in numbers and number not in ledger:
             yield run.with_past(reader.read(number, offset, line))
+
+
+def reopen_failed_rows(run: RetryRun) -> frozenset[int]:
+    """Give the chosen failed rows back to the run, as rows that were interrupted; their numbers.
+
+    What they have spent stays with them. From here on they are rows that are left, and any later session sends them.
+    """
+    cause = Cause(Kind.UNFINISHED, "sent_again", "the row failed, and is sent again in a batch file")
+    failures = [Failure(row, cause, interrupted=True) for row in run.rows()]
+    for failure in failures:
+        run.journal.record(failure)
+    run.journal.sync()
+    return frozenset(failure.row.number for failure in failures)

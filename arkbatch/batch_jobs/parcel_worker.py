@@ -28,6 +28,11 @@ class ParcelWorker:
         self._away_since: float | None = None
         self._next_cancel: dict[int, float] = {}  # by parcel, when to ask again for its end (loop time)
 
+    @property
+    def seconds_away(self) -> float:
+        """How long the service could not be reached, 0 while it can."""
+        return 0.0 if self._away_since is None else asyncio.get_running_loop().time() - self._away_since
+
     async def advance_all(self, parcels: Sequence[Parcel]) -> None:
         """Do whatever is due for each parcel."""
         context = self._context

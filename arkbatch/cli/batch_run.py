@@ -1,11 +1,10 @@
 """Runs a session over batch files for `run` and `cancel`: the simulator beside it, signals, and what is printed."""
 
 import asyncio
-import contextlib
 import os
 import shlex
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import click
@@ -15,7 +14,8 @@ from arkbatch.api.background import loop_factory
 from arkbatch.batch_jobs.batch_session import REST, BatchSession
 from arkbatch.batch_jobs.open_session import open_batch_session
 from arkbatch.batch_jobs.parcel_journal import read_parcels
-from arkbatch.cli.session import print_summary, progress_observer, stop_on_signals, this_command
+from arkbatch.cli.serve_options import Serving, Watchers
+from arkbatch.cli.session import accept_orders, print_summary, progress_observer, stop_on_signals, this_command
 from arkbatch.core.errors import ExitCode
 from arkbatch.core.job import BATCH_FILE_LANES, NO_KEY, Access, Job, Secret
 from arkbatch.core.language import language_of
@@ -24,6 +24,7 @@ from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import summary_of
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.pricing.summary import Summary
+from arkbatch.protocol.ark_only import remarks
 from arkbatch.reports.text.summary import found_line
 from arkbatch.transport.object_store import REGION
 
@@ -39,11 +40,18 @@ def run_batches(
     detach: bool = False,
     cancel: frozenset[int] | None = None,
     go_online: Callable[[], int] | None = None,
+    serving: Serving = Serving(),
+    only: frozenset[int] | None = None,
 ) -> int:
-    """Open, work, print. `go_online`: sends what is left as online calls, when the job wants that."""
+    """Open, work, print.
+
+    go_online: sends what is left as online calls, when the job wants that
+    only: the rows to send, None for all that are left
+    """
+    serving.check()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:
-            summary = runner.run(_run_batches(job, open_run, detach=detach, cancel=cancel))
+            summary = runner.run(_run_batches(job, open_run, detach=detach, cancel=cancel, serving=serving, only=only))
         except (KeyboardInterrupt, asyncio.CancelledError):
             click.echo("Interrupted. What was recorded is safe, and ordered batches run on.", err=True)
             click.echo(f"Go on:  {this_command()}", err=True)
@@ -57,16 +65,30 @@ def run_batches(
 
 
 async def _run_batches(
-    job: Job, open_run: Callable[[Job], OpenRun], *, detach: bool, cancel: frozenset[int] | None
+    job: Job,
+    open_run: Callable[[Job], OpenRun],
+    *,
+    detach: bool,
+    cancel: frozenset[int] | None,
+    serving: Serving,
+    only: frozenset[int] | None,
 ) -> Summary:
-    async with _simulated(job) as ready, contextlib.AsyncExitStack() as stack:
+    # The page goes last, so that it still shows how the run stands when it is closed.
+    async with _simulated(job) as ready, AsyncExitStack() as served, AsyncExitStack() as stack:
         run = stack.enter_context(open_run(ready))
         click.echo(printable_text(found_line(run.found, language_of(os.environ))), err=True)
         if not run.found.to_send and not read_parcels(run.directory).open:
             return summary_of(run, "nothing left", 0.0)
-        session: BatchSession = await stack.enter_async_context(open_batch_session(run, [progress_observer()]))
+        for note in run.notes:
+            click.echo(printable_text(f"  {note}"), err=True)
+        for remark in (*run.job.warnings, *remarks(run.job)):
+            click.echo(printable_text(f"Note: {remark}."), err=True)
+        watchers = await Watchers.of(run, progress_observer(), serving, served)
+        session: BatchSession = await stack.enter_async_context(open_batch_session(run, watchers.observers))
+        await watchers.open_page(session.stop)
         with stop_on_signals(session):
-            return await session.work(detach=detach, cancel=cancel)
+            async with accept_orders(session, run):
+                return await session.work(detach=detach, cancel=cancel, only=only)
 
 
 @asynccontextmanager

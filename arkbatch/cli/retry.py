@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from arkbatch.cli.serve_options import Serving
     from arkbatch.core.job import Job
+    from arkbatch.engine.retry_run import RetrySelection
 
 from arkbatch.cli.option_groups import GroupedCommand, OptionGroup, option
 from arkbatch.cli.options import asking, noticing, sending, serving, timing
@@ -51,23 +53,59 @@ def command(
       arkbatch retry prompts.run
       arkbatch retry prompts.run --kind timeout,overloaded --concurrency 8
       arkbatch retry prompts.run --row 17,42 --set max_tokens=4096
+      arkbatch retry night.run --lane files
     """
     from arkbatch.cli.shards_first import merge_shards
 
     merge_shards(run_dir)
+    from arkbatch.batch_jobs.open_session import refuse_open_parcels
     from arkbatch.cli.serve_options import Serving
     from arkbatch.cli.session import carry_out
     from arkbatch.core.failure_kinds import chosen_kinds
+    from arkbatch.core.job import BATCH_FILE_LANES
     from arkbatch.engine.retry_run import RetryRun, RetrySelection
+    from arkbatch.journal.run_directory import RunDirectory
 
     changes = _changes(flags.pop("set_"), flags["model"])
     choice = RetrySelection(chosen_kinds(kind), _numbers(row), changes)
+    job = job_of_run(run_dir, flags)
+    if job.lane in BATCH_FILE_LANES:
+        return retry_in_batches(job, choice, as_json=as_json, serving=Serving(live, metrics))
+    refuse_open_parcels(RunDirectory(Path(run_dir)))
     return carry_out(
-        job_of_run(run_dir, flags),
+        job,
         lambda ready: RetryRun(ready, choice, wall=time.time),
         lambda session, run: session.work_again(run.rows()),
         as_json=as_json,
         serving=Serving(live, metrics),
+    )
+
+
+def retry_in_batches(job: "Job", choice: "RetrySelection", *, as_json: bool, serving: "Serving") -> int:
+    """Send failed rows again in batch files. They become rows that are left, which any later run goes on with."""
+    from msgspec.structs import replace
+
+    from arkbatch.batch_jobs.parcel_rows import reopen_failed_rows
+    from arkbatch.cli.batch_run import run_batches
+    from arkbatch.cli.session import this_command
+    from arkbatch.core.errors import UsageError
+    from arkbatch.engine.open_run import OpenRun
+    from arkbatch.engine.retry_run import RetryRun
+
+    if choice.changes:
+        raise UsageError(
+            f"--set and --model do not go with --lane {job.lane}, which sends rows as they are: use --lane online, or "
+            "change the job and run it with --mixed."
+        )
+    with RetryRun(job, choice, wall=time.time) as run:
+        numbers = reopen_failed_rows(run)
+        run.journal.close()
+    return run_batches(
+        replace(job, row_limit=None),
+        lambda ready: OpenRun(ready, wall=time.time, command=this_command()),
+        as_json=as_json,
+        serving=serving,
+        only=numbers,
     )
 
 

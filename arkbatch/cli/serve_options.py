@@ -4,6 +4,7 @@ What serves is imported only when it is asked for: it would make every start slo
 """
 
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import click
@@ -31,19 +32,40 @@ class Serving(Struct, frozen=True):
 
 async def session_of(run: OpenRun, progress: Observer, serving: Serving, served: AsyncExitStack) -> Session:
     """A session with what is served of it, until `served` is closed. UsageError: a port is taken."""
-    observers = [progress]
-    if serving.metrics is not None:
-        observers.append(await _counted(run, serving.metrics, served))
-    if serving.live is None:
-        return Session(run, observers)
-    from arkbatch.reports.serve.live import Look, Moment, serve_page
-
-    moment = Moment()
-    session = Session(run, [*observers, moment])
-    look = Look(run.found.run_dir, time.time, moment.now)
-    url = await served.enter_async_context(serve_page(look, port=serving.live, stop=session.stop))
-    click.echo(f"Live page:  {url}", err=True)
+    watchers = await Watchers.of(run, progress, serving, served)
+    session = Session(run, watchers.observers)
+    await watchers.open_page(session.stop)
     return session
+
+
+class Watchers(Struct):
+    """The observers of a session, and the page that opens once there is a session to stop."""
+
+    observers: list[Observer]
+    open_page: Callable[[Callable[[], None]], Awaitable[None]]
+
+    @staticmethod
+    async def of(run: OpenRun, progress: Observer, serving: Serving, served: AsyncExitStack) -> "Watchers":
+        """Serve metrics at once, where they are asked for. UsageError: a port is taken."""
+        observers = [progress]
+        if serving.metrics is not None:
+            observers.append(await _counted(run, serving.metrics, served))
+        if serving.live is None:
+            return Watchers(observers, _open_no_page)
+        from arkbatch.reports.serve.live import Look, Moment, serve_page
+
+        moment, port = Moment(), serving.live
+
+        async def open_page(stop: Callable[[], None]) -> None:
+            look = Look(run.found.run_dir, time.time, moment.now)
+            url = await served.enter_async_context(serve_page(look, port=port, stop=stop))
+            click.echo(f"Live page:  {url}", err=True)
+
+        return Watchers([*observers, moment], open_page)
+
+
+async def _open_no_page(stop: Callable[[], None]) -> None:
+    del stop
 
 
 async def _counted(run: OpenRun, port: int, served: AsyncExitStack) -> Observer:

@@ -92,7 +92,7 @@ async def _carry_out(
                 click.echo(forecast_line(run.job, str(run.input), run.found.total, time.time()), err=True)
             session = await session_of(run, progress_observer(), serving, served)
             with stop_on_signals(session):
-                async with _orders(session, run):
+                async with accept_orders(session, run):
                     return await work(session, run)
 
 
@@ -105,8 +105,14 @@ async def told_simulated(job: Job, *, said: bool = False) -> AsyncIterator[Job]:
         yield ready
 
 
+class Commanded(Protocol):
+    """What `arkbatch ctl` reaches."""
+
+    def handle(self, command: Command) -> CommandReply: ...
+
+
 @asynccontextmanager
-async def _orders(session: Session, run: OpenRun) -> AsyncIterator[None]:
+async def accept_orders(session: Commanded, run: OpenRun) -> AsyncIterator[None]:
     """`arkbatch ctl` reaches the session meanwhile. Where it cannot, that is no reason not to run."""
 
     def obey(order: Command) -> CommandReply:

@@ -39,7 +39,7 @@ def _check_server(typed: Typed, server: Server, given: Mapping[str, Any]) -> Non
             'Ark takes no batch files over this API: lane = "job" has the same price (with a bucket of TOS), and so '
             'has lane = "batch" (for ep-bi-... endpoints)',
         )
-    if typed.file.lane == "job" and not typed.file.files.bucket and not given.get("simulate"):
+    if typed.file.lane == "job" and not typed.file.files.bucket and not _sends_nothing(given):
         raise job_file_error(
             typed.label,
             'lane = "job" needs a bucket of TOS in the region of Ark: give bucket under [files] (--bucket). Without '
@@ -50,6 +50,10 @@ def _check_server(typed: Typed, server: Server, given: Mapping[str, Any]) -> Non
         return
     if reason := refusal(typed.file, typed.file.endpoint, server.base_url):
         raise job_file_error(typed.label, reason)
+
+
+def _sends_nothing(given: Mapping[str, Any]) -> bool:
+    return bool(given.get("simulate") or given.get("dry_run"))
 
 
 def check_lane(typed: Typed, model: str) -> None:

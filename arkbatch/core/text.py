@@ -11,8 +11,9 @@ def number_text(number: int) -> str:
 
 
 def count_text(number: int, thing: str) -> str:
-    """Return a number with what is counted: `1 row`, `2 rows`."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+    """Return a number with what is counted: `1 row`, `2 rows`, `2 batches`."""
+    plural = "es" if thing.endswith("ch") else "s"
+    return f"{number:,} {thing}{'' if number == 1 else plural}"
 
 
 def short_number(number: float) -> str:

@@ -121,6 +121,8 @@ def describe_ending(summary: Summary) -> tuple[NotificationEvent, str]:
         if summary.halt.code in {MAX_COST, MAX_TOKENS}:
             return NotificationEvent.BUDGET, "stopped at the budget"
         return NotificationEvent.HALT, "halted, every request would fail until something is fixed"
+    if summary.ending == "ordered":
+        return NotificationEvent.END, "ordered everything in batch files, and the answers are not here yet"
     if summary.ending == "stopped":
         return NotificationEvent.STOP, "stopped by hand"
     return NotificationEvent.END, "finished, with failed rows" if summary.failed else "finished"

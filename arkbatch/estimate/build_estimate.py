@@ -10,7 +10,7 @@ from random import Random
 
 from msgspec import Struct
 
-from arkbatch.core.job import Job
+from arkbatch.core.job import BATCH_FILE_LANES, Job
 from arkbatch.core.types import Usage
 from arkbatch.estimate.confidence import fit_line
 from arkbatch.estimate.extrapolate import Measured, Price
@@ -24,6 +24,7 @@ from arkbatch.estimate.forecast import (
 from arkbatch.estimate.input_sizes import Inputs
 from arkbatch.estimate.measured_rows import Kind, MeasuredRecords, Sums
 from arkbatch.estimate.strata import Sizes
+from arkbatch.estimate.ways import Way, ways_to_send
 from arkbatch.limits.token_estimator import OVERHEAD
 from arkbatch.pricing.amounts import Cost, Unknown
 from arkbatch.pricing.billed_usage import FREE
@@ -40,6 +41,7 @@ class Forecast(Struct, frozen=True):
     """The estimate of one endpoint and model, on both lanes.
 
     lane, other_lane: online or batch; other: None where the other lane has no price
+    ways: all ways in which the rows could be sent, the job's own first
     """
 
     endpoint: str
@@ -48,6 +50,7 @@ class Forecast(Struct, frozen=True):
     estimate: Estimate
     other_lane: str
     other: Estimate | None
+    ways: list[Way] = []
 
 
 class Question(Struct, frozen=True):
@@ -86,15 +89,24 @@ def _make_forecast(question: Question, kind: Kind, inputs: Inputs) -> Forecast:
         return Forecast(endpoint, model, ONLINE, unbilled, BATCH, None)
     asked = job.defaults.get("service_tier")
     bill, tier = Bill(Pricer(book_of_job(job)), job.model), asked if isinstance(asked, str) else ""
+    if job.lane in BATCH_FILE_LANES:  # rows of batch files are rows of the online API at the batch price
+        tier = BATCH
     beside = bill.tariff(model, lane_of(other), "")
     own = _estimate_rows(question, kind, inputs, endpoint, bill.tariff(model, lane_of(endpoint), tier))
+    if job.lane in BATCH_FILE_LANES:
+        beside = bill.tariff(model, ONLINE, "")
+
+    def estimate(priced_as: str, tariff: Tariff | Unknown) -> Estimate | None:
+        return None if isinstance(tariff, Unknown) else _estimate_rows(question, kind, inputs, priced_as, tariff)
+
     return Forecast(
         endpoint,
         model,
-        lane_of(endpoint),
+        BATCH if tier == BATCH else lane_of(endpoint),
         own,
-        lane_of(other),
-        None if isinstance(beside, Unknown) else _estimate_rows(question, kind, inputs, other, beside),
+        ONLINE if tier == BATCH else lane_of(other),
+        estimate(other, beside),
+        ways_to_send(job, endpoint, model, bill, estimate),
     )
 
 

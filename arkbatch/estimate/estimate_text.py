@@ -11,6 +11,7 @@ from arkbatch.estimate.build_estimate import Forecast, Question, make_forecasts
 from arkbatch.estimate.confidence import ENOUGH, MISSED
 from arkbatch.estimate.forecast import Estimate, Range, combined_cost
 from arkbatch.estimate.input_sizes import by_kind
+from arkbatch.estimate.ways import Way
 from arkbatch.pricing.amounts import Unknown
 from arkbatch.pricing.billed_usage import FREE
 from arkbatch.reports.text.tables import grid
@@ -60,7 +61,6 @@ def _forecast_text(forecast: Forecast) -> str:
         ("output tokens", *_range_cells(estimate.output, short_number)),
         ("time" if not estimate.recorded else "time still to come", *_range_cells(estimate.seconds, duration_text)),
         *_cost_cells("cost", estimate),
-        *(_cost_cells(f"on the {forecast.other_lane} lane", forecast.other) if forecast.other else []),
     ]
     said = [f"{number_text(estimate.rows)} rows for {forecast.model} ({forecast.endpoint}):", *grid(HEADINGS, rows)]
     if isinstance(estimate.cost, Unknown):
@@ -69,7 +69,25 @@ def _forecast_text(forecast: Forecast) -> str:
     else:
         said += _ceiling_lines(estimate)
     said.append(f"  How: {estimate.method}.")
+    said += _ways_lines(forecast)
     return "\n".join(said)
+
+
+def _ways_lines(forecast: Forecast) -> list[str]:
+    """Return the ways to send the rows, with prices and waiting times side by side."""
+    if len(forecast.ways) < 2 or all(way.estimate is None for way in forecast.ways):
+        return []
+    rows = [(f"{way.name} ({way.flag})", *_way_cells(way), way.waits) for way in forecast.ways]
+    return ["Ways to send them:", *grid(("", *HEADINGS[1:], "at most", "answers"), rows)]
+
+
+def _way_cells(way: Way) -> tuple[str, ...]:
+    """Return low, expected, high and ceiling of the cost, or dashes where there is no price."""
+    estimate = way.estimate
+    if estimate is None or isinstance(estimate.cost, Unknown):
+        return ("-", "-", "-", "no price")
+    most = "-" if isinstance(estimate.ceiling, Unknown) else f"{_money_text(estimate.ceiling)} {estimate.currency}"
+    return (*_range_cells(estimate.cost, _money_text), most)
 
 
 def _ceiling_lines(estimate: Estimate) -> list[str]:

@@ -35,6 +35,7 @@ class Progress(Struct, frozen=True, gc=False):
     stragglers: how many calls take far longer than usual, and the longest of them
     refused: how often and since when all calls are refused, while none is answered; refused_with: the service's words
     cost: of the run so far, in words
+    parcels: how many batch files are open, by state; empty for a session of calls
     """
 
     total: int
@@ -59,6 +60,7 @@ class Progress(Struct, frozen=True, gc=False):
     refused_with: str = ""
     refused_calls: int = 0
     cost: str = ""
+    parcels: dict[str, int] = {}
 
 
 def seconds_left(standing: Progress) -> float | None:

@@ -91,6 +91,9 @@ def progress_text(standing: Progress) -> str:
 def progress_figures(standing: Progress) -> list[str]:
     """Return the figures beside the bar, the most wanted first."""
     left = seconds_left(standing)
+    if standing.parcels:  # no call is made: batches are worked off elsewhere
+        told = [f"{standing.failed} failed" if standing.failed else "", standing.cost, standing.waiting]
+        return [printable_text(part) for part in told if part]
     parts = [
         f"{duration_text(left)} left" if left is not None else "",
         f"{standing.failed} failed" if standing.failed else "",

@@ -8,12 +8,13 @@ A TPM pack (service tier `scale`) is paid by the hour: its requests have no pric
 unknown. A row with `price.scale = 0` counts them as 0.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
 
 from arkbatch.core.types import Usage
 from arkbatch.pricing.amounts import Cost, Unknown
-from arkbatch.pricing.price_book import PriceBook
+from arkbatch.pricing.price_book import PriceBook, PriceRow
 from arkbatch.pricing.tariff import Tariff, Version, cost_of
 
 ORDINARY = {"", "auto", "default", "standard"}
@@ -50,11 +51,19 @@ class Pricer:
             return Unknown(f"{model or 'a reply without a model'} is not in the price book for this server")
         self._families.add(rows[0].family)
         self._names |= {model} & self.book.names.keys()
-        column = column_of(lane, service_tier)
+        column = _own_column(rows, service_tier) if lane == "online" else ""
+        column = column or column_of(lane, service_tier)
         named = f"{model} ({column})"
         if not any(column in tier.price for row in rows for tier in row.tiers):
             return Unknown(f"{named} is prepaid" if column == "scale" else f"{named} has no price")
         return Tariff(named, tuple(Version.of(row, column) for row in rows), prepaid=column == "scale")
+
+
+def _own_column(rows: Iterable[PriceRow], service_tier: str) -> str:
+    """The tier's own word, where a row has a price under it, such as a user's `price.flex`."""
+    tier = service_tier.strip().lower()
+    has_price = tier in ALSO_CALLED and any(tier in each.price for row in rows for each in row.tiers)
+    return tier if has_price else ""
 
 
 def column_of(lane: str, service_tier: str) -> str:

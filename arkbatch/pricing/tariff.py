@@ -17,12 +17,13 @@ from msgspec import Struct, structs
 from arkbatch.core.types import ASSUMED, CONTRADICTORY, REPORTED_TICKS, UNCOUNTED, Usage
 from arkbatch.pricing.amounts import EXACT, ZERO, Cost, Unknown, reported_cost
 from arkbatch.pricing.price_book import Peak, PriceRow, Rates
+from arkbatch.protocol.endpoints.usage import TOOL_CALL_METERS
 
 BEIJING = timezone(timedelta(hours=8))  # in which both consoles bill
 ENDLESS = 1 << 62
 PRICED = {"input", "cached", "cache_write", "output", "audio_input", "audio_cached", "image_input", "audio_output"}
 # These are priced with the whole they are part of, or count no tokens.
-UNDERSTOOD = PRICED | {"video_input", "reasoning", ASSUMED, CONTRADICTORY, REPORTED_TICKS}
+UNDERSTOOD = PRICED | TOOL_CALL_METERS | {"video_input", "reasoning", ASSUMED, CONTRADICTORY, REPORTED_TICKS}
 PREPAID = {"provisioned_input", "provisioned_output"}
 
 
@@ -137,10 +138,15 @@ class Tariff(Struct, frozen=True):
         return self._charge(usage, bracket.rates, self.versions[0].row, at_most=False)
 
     def _charge(self, usage: Usage, rates: Rates, row: PriceRow, *, at_most: bool) -> Cost | Unknown:
-        """Price each token once: tokens with their own price are taken out of the input."""
+        """Price each token once: tokens with their own price are taken out of the input.
+
+        Images and writes to a cache without a price of their own are ordinary input. Calls of built-in tools are no
+        tokens and in no price book: the tokens are priced all the same, and reports name the calls beside the cost.
+        """
         cached, audio, audio_cached = usage.get("cached", 0), usage.get("audio_input", 0), usage.get("audio_cached", 0)
         image = usage.get("image_input", 0) if rates.image_input is not None else 0
-        written, spoken = usage.get("cache_write", 0), usage.get("audio_output", 0)
+        written = usage.get("cache_write", 0) if rates.cache_write is not None else 0
+        spoken = usage.get("audio_output", 0)
         amount = ZERO
         for meter, count, rate in (
             ("input", usage.get("input", 0) - cached - audio + audio_cached - image - written, rates.input),

@@ -97,8 +97,13 @@ def with_files(body: Body, content: Callable[[FileName], Any]) -> Body:
     if isinstance(messages := body.get("messages"), list):
         filled["messages"] = [_message(message, content) for message in messages]
     if isinstance(parts := body.get("input"), list):
-        filled["input"] = [_part(part, content) for part in parts]
+        filled["input"] = [_part(part, content) for part in map(_with_content(content), parts)]
     return filled
+
+
+def _with_content(content: Callable[[FileName], Any]) -> Callable[[Any], Any]:
+    """Fill in the parts of an item of the Responses API; a part of an embedding's input passes."""
+    return lambda item: _message(item, content)
 
 
 def _lists(body: Body) -> list[list[Any]]:
@@ -110,7 +115,9 @@ def _lists(body: Body) -> list[list[Any]]:
             content for message in messages if type(message) is dict and type(content := message.get("content")) is list
         ]
     if type(parts := body.get("input")) is list:
-        lists.append(parts)
+        for part in parts:
+            inner = part.get("content") if type(part) is dict else None  # of an item of the Responses API
+            lists.append(inner if type(inner) is list else [part])
     return lists
 
 
@@ -119,7 +126,8 @@ def _file_name(part: Any) -> FileName | None:
         return None
     for key, kind in KINDS.items():
         shown = part.get(key)
-        if type(shown) is dict and type(url := shown.get("url")) is str and url:
+        url = shown.get("url") if type(shown) is dict else shown  # the Responses API has the address itself
+        if type(url) is str and url:
             scheme = _SCHEME.match(url)
             if scheme is None or scheme[1].lower() == "file":
                 return FileName(kind, url)
@@ -137,7 +145,8 @@ def _part(part: Any, content: Callable[[FileName], Any]) -> Any:
     if name is None:
         return part
     key = f"{name.kind}_url"
-    return {**part, key: {**part[key], "url": content(name)}}
+    shown = part[key]
+    return {**part, key: {**shown, "url": content(name)} if isinstance(shown, dict) else content(name)}
 
 
 def has_unforeseen_parts(body: Body, *, images_too: bool = False) -> bool:

@@ -195,9 +195,42 @@ def test_the_cost_of_several_models_is_added(tmp_path):
 
 def test_the_online_price_stands_beside_that_of_a_job_on_the_batch_lane(tmp_path):
     said = invoke(estimate.command, varied(tmp_path), "--lane", "batch", model="ep-bi-1").stdout
-    assert "on the online lane" not in said  # an endpoint id has no price
+    assert "Ways to send them" not in said  # an endpoint id has no price
     said = invoke(estimate.command, varied(tmp_path), "--lane", "batch").stdout
-    assert "on the online lane (CNY)" in said
+    assert "online (--lane online)" in said
+
+
+def ways_in(said):
+    (found,) = orjson.loads(said.stdout)
+    return {way["name"]: way for way in found["ways"]}, found
+
+
+def test_all_ways_to_send_the_rows_stand_side_by_side_with_price_and_waiting_time(tmp_path):
+    ways, found = ways_in(invoke(estimate.command, varied(tmp_path), "--json"))
+    assert list(ways) == ["online", "flex", "batch", "job"]
+    ceiling = found["estimate"]["ceiling"]
+    assert ways["online"]["estimate"]["ceiling"] == ceiling
+    assert ways["batch"]["estimate"]["ceiling"] == ways["job"]["estimate"]["ceiling"] == pytest.approx(ceiling / 2)
+    assert "no price" in ways["flex"]["no_price"], "what the book does not have is not guessed"
+    assert "1 day" in ways["job"]["waits"]
+
+
+def test_the_estimate_of_batch_files_and_jobs_is_at_the_batch_price(tmp_path):
+    _, online = ways_in(invoke(estimate.command, varied(tmp_path), "--json"))
+    for lane in ("files", "job"):
+        _, found = ways_in(invoke(estimate.command, varied(tmp_path), "--lane", lane, "--json"))
+        assert (found["lane"], found["other_lane"]) == ("batch", "online")
+        assert found["estimate"]["ceiling"] == pytest.approx(online["estimate"]["ceiling"] / 2)
+
+
+def test_other_providers_have_the_ways_of_their_form(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "any")
+    for host, names in (("api.openai.com", ["online", "flex", "files"]), ("api.groq.com/openai", ["online", "files"])):
+        words = [str(varied(tmp_path)), "--model", "m", "--base-url", f"https://{host}/v1", "--json"]
+        said = CliRunner().invoke(estimate.command, words, standalone_mode=False, catch_exceptions=False)
+        ways, _ = ways_in(said)
+        assert list(ways) == names
+        assert "24 h" in ways["files"]["waits"]
 
 
 def test_a_new_run_begins_with_a_line_of_it(tmp_path):

@@ -321,3 +321,18 @@ def test_the_rows_used_are_remembered_with_all_their_days():
     kept = pricer.used()
     assert [row.effective_from for row in kept.rows] == [None, date(2026, 8, 28)]
     assert kept.names == {"ep-1": "deepseek-v4-pro"}
+
+
+def test_a_price_of_one_s_own_for_flex_goes_before_that_of_low_priority():
+    prices = {name: Rates(Decimal(rate), Decimal(rate)) for name, rate in (("online", 4), ("flex", 2), ("low", 1))}
+    own = Pricer(PriceBook((PriceRow("m", "USD", (Tier(prices),)),)))
+    million = {"input": 1_000_000, "output": 0}
+    assert amount(million, "m", tier="flex", pricer=own) == 2
+    assert amount(million, "m", tier="low_priority", pricer=own) == 1
+
+
+def test_calls_of_built_in_tools_and_writes_to_a_cache_leave_the_price_of_the_tokens():
+    plain = {"input": 1_000, "output": 100}
+    assert amount({**plain, "web_searches": 3, "mcp_calls": 1}) == amount(plain)
+    assert amount({**plain, "cache_write": 500}) == amount(plain), "a write without a price of its own is input"
+    assert isinstance(cost({**plain, "unheard_of": 3}), Unknown)

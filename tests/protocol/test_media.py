@@ -143,3 +143,19 @@ def test_a_body_of_any_shape_has_as_many_names_as_places(parsed):
 )
 def test_the_first_bytes_tell_the_documented_formats(beginning, kind):
     assert media_type(beginning[:BYTES_NEEDED]) == kind
+
+
+def test_files_of_the_responses_api_are_found_where_its_parts_name_them():
+    content = [
+        {"type": "input_text", "text": "which?"},
+        {"type": "input_image", "image_url": "cats/1.png", "detail": "low"},
+        {"type": "input_image", "image_url": "https://x/2.png"},
+        {"type": "input_video", "video_url": "3.mp4", "fps": 1},
+    ]
+    body = {"model": "m", "input": [{"role": "user", "content": content}, {"role": "user", "content": "go"}]}
+    assert [(name.kind, name.url) for name in file_names(body)] == [("image", "cats/1.png"), ("video", "3.mp4")]
+    filled = with_files(body, lambda name: f"data:{name.url}")
+    parts = filled["input"][0]["content"]
+    assert parts[1] == {"type": "input_image", "image_url": "data:cats/1.png", "detail": "low"}
+    assert (parts[0], parts[2], parts[3]["video_url"]) == (content[0], content[2], "data:3.mp4")
+    assert content[1]["image_url"] == "cats/1.png"

@@ -53,7 +53,9 @@ def rows(count, model=MODEL, **more):
     ]
 
 
-async def one_session(job, *, wall, wrap=None, detach=False, cancel=None, meanwhile=None, options=None, details=None):
+async def one_session(
+    job, *, wall, wrap=None, detach=False, cancel=None, meanwhile=None, options=None, details=None, only=None
+):
     """One session. `wrap` may put something around the service, the journals and whatever else is touched."""
     notes = Notes([] if details is None else details)
     with OpenRun(job, options or ResumeOptions(), wall=wall) as run:
@@ -62,7 +64,7 @@ async def one_session(job, *, wall, wrap=None, detach=False, cancel=None, meanwh
             if wrap is not None:
                 wrap(session, run)
             beside = asyncio.ensure_future(meanwhile(session)) if meanwhile else None
-            summary = await session.work(detach=detach, cancel=cancel)
+            summary = await session.work(detach=detach, cancel=cancel, only=only)
             if beside is not None:
                 await beside
     return summary, notes.said

@@ -27,7 +27,7 @@ from arkbatch.protocol.endpoints.params import (
     word,
     wrong,
 )
-from arkbatch.protocol.endpoints.usage import meters
+from arkbatch.protocol.endpoints.usage import TOOL_METERS, meters
 
 NAME = "responses"
 INPUT = "a text or a list of at least one item"
@@ -46,14 +46,6 @@ _OWN_TYPES = frozenset(
 )
 _FINISH_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
 _UNFINISHED = frozenset(("queued", "in_progress", "cancelled"))
-# Calls of built-in tools, which have prices of their own. OpenAI and Ark count them under different names.
-_TOOL_METERS = {
-    "web_search": "web_searches",
-    "mcp": "mcp_calls",
-    "knowledge_search": "knowledge_searches",
-    "image_process": "image_processes",
-    "doubao_app": "doubao_app_calls",
-}
 
 
 def is_meant(body: Body) -> bool:
@@ -209,8 +201,8 @@ def _tool_calls(counts: object) -> Iterator[tuple[str, int]]:
         return
     for name, value in counts.items():
         count = value.get("num_requests") if isinstance(value, dict) else value
-        if name in _TOOL_METERS and type(count) is int and count > 0:
-            yield _TOOL_METERS[name], count
+        if name in TOOL_METERS and type(count) is int and count > 0:
+            yield TOOL_METERS[name], count
 
 
 def _finish_reason(parsed: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> str:

@@ -28,6 +28,15 @@ OUTPUT_DETAILS = {
     "audio_tokens": "audio_output",
     "provisioned_tokens": "provisioned_output",
 }
+# Calls of built-in tools, under the names that OpenAI and Ark count them by. They cost money and are no tokens.
+TOOL_METERS = {
+    "web_search": "web_searches",
+    "mcp": "mcp_calls",
+    "knowledge_search": "knowledge_searches",
+    "image_process": "image_processes",
+    "doubao_app": "doubao_app_calls",
+}
+TOOL_CALL_METERS = frozenset(TOOL_METERS.values())
 _INPUT_NAMES = ("prompt_tokens", "input_tokens")
 _OUTPUT_NAMES = ("completion_tokens", "output_tokens")
 _CACHED_PLACES = (

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from arkbatch.core.text import number_text, printable_text
+from arkbatch.core.types import add_usage
 from arkbatch.pricing.amounts import EXACT, ZERO, Money, shown
+from arkbatch.protocol.endpoints.usage import TOOL_CALL_METERS
 from arkbatch.reports.cost.cost import CostLine, Costs
 from arkbatch.reports.text.summary import cost_text
 from arkbatch.reports.text.tables import grid
@@ -23,9 +25,18 @@ def costs_text(costs: Costs) -> str:
         *grid(headings, lines, ""),
         f"Total: {cost_text(costs.cost, costs.discarded_cost, '') or 'nothing was billed'}, by {prices}.",
         *(f"Without a price: {reason}. Give one with --reprice --prices FILE." for reason in costs.reasons),
+        *_tool_calls_text(costs),
         "Not included, as no reply tells it: storage of explicit caches, free quota, discounts of your contract.",
     ]
     return printable_text("\n".join(said))
+
+
+def _tool_calls_text(costs: Costs) -> list[str]:
+    """Return what was counted and is in no price: calls of the tools that a provider has built in."""
+    usage = add_usage({}, *(line.usage for line in costs.lines))
+    meters = sorted(TOOL_CALL_METERS & usage.keys())
+    counted = [f"{number_text(usage[meter])} {meter.replace('_', ' ')}" for meter in meters]
+    return [f"Not included, as tool calls have no price here: {', '.join(counted)}."] if counted else []
 
 
 def _line_cells(line: CostLine) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from arkbatch.core.errors import UsageError
+from arkbatch.core.job import BATCH_FILE_LANES
 from arkbatch.core.types import (
     OUTRUN,
     Again,
@@ -190,6 +191,15 @@ class _Now(Collector):
             known = None if self.standing is None else value(self.standing)
             if known is not None:
                 yield GaugeMetricFamily(f"arkbatch_{name}", told, known)
+        yield from self._parcels()
+
+    def _parcels(self) -> Iterator[GaugeMetricFamily]:
+        """The batch files of a run that has any."""
+        if self.standing is not None and self._described.lane in BATCH_FILE_LANES:
+            family = GaugeMetricFamily("arkbatch_parcels", "Batch files that are open, by state", labels=["state"])
+            for state, count in self.standing.parcels.items():
+                family.add_metric([state], count)
+            yield family
 
     def _run(self) -> Iterator[GaugeMetricFamily]:
         cost = self._cost()

@@ -1,0 +1,116 @@
+"""What is told of a session over batch files while it works, and the commands that it obeys."""
+
+import asyncio
+
+import pytest
+from batch_runs import batched, parcels_of, rows, rows_with_records
+from msgspec.structs import replace
+from runs import job_of, prompts
+from sessions import failures, results
+
+from arkbatch.batch_jobs.parcel_rows import reopen_failed_rows
+from arkbatch.core.errors import UsageError
+from arkbatch.core.job import Files, RetryPolicy
+from arkbatch.core.types import Kind
+from arkbatch.engine.retry_run import RetryRun, RetrySelection
+from arkbatch.monitor.commands import Command, Drain, Pause, ShowStatus
+from arkbatch.monitor.observer import Observer
+from arkbatch.monitor.progress_bar import progress_text
+
+
+@pytest.fixture
+def job(tmp_path):
+    return lambda lines, **changes: replace(job_of(prompts(tmp_path, *lines)), lane="files", **changes)
+
+
+class Watching(Observer):
+    def __init__(self):
+        self.seen = []
+
+    def progressed(self, standing):
+        self.seen.append(standing)
+
+
+def test_progress_tells_the_batches_at_the_provider_and_the_rows_that_are_done(job):
+    asked = job(rows(20), files=Files(rows=5))
+    watching = Watching()
+
+    async def watch(session):
+        session._observer.progressed = watching.progressed
+
+    batched(asked, {"meanwhile": watch}, batch_seconds=600)
+    texts = [progress_text(standing) for standing in watching.seen]
+    assert any("4 batches at the provider" in text and "of 20 rows done" in text for text in texts)
+    assert not any("in flight" in text or "req/min" in text for text in texts), "no call is made"
+    assert (watching.seen[-1].left, watching.seen[-1].parcels) == (0, {"open": 0})
+    assert any(standing.parcels.get("in_progress") for standing in watching.seen)
+
+
+def test_ctl_tells_how_it_stands_drains_and_refuses_what_batches_cannot_do(job):
+    asked = job(rows(10), files=Files(rows=5))
+    told = []
+
+    async def control(session):
+        with pytest.raises(UsageError, match="only beginning"):
+            replace_commands(session)
+        await asyncio.sleep(200)
+        told.append(session.handle(Command(1, ShowStatus(), "me")))
+        with pytest.raises(UsageError, match="provider decides"):
+            session.handle(Command(1, Pause(), "me"))
+        told.append(session.handle(Command(1, Drain(), "me", "lunch")))
+
+    ended = batched(asked, {"meanwhile": control}, batch_seconds=3_000)
+    assert "2 batches at the provider" in told[0].said
+    assert (told[0].state.in_flight, told[0].state.left) == (10, 10)
+    assert "next run collects" in told[1].said
+    assert (ended.summary.ending, len(parcels_of(asked).open)) == ("stopped", 2)
+
+
+def replace_commands(session):
+    """As before the session has begun."""
+    commands, session._commands = session._commands, None
+    try:
+        session.handle(Command(1, ShowStatus(), "me"))
+    finally:
+        session._commands = commands
+
+
+def test_failed_rows_go_again_in_batch_files_and_others_that_are_left_do_not(job):
+    lines = [
+        *rows(4),
+        {"model": "doubao-seed-1-6-251015", "messages": [{"role": "user", "content": "[[fault:server_error]]"}]},
+    ]
+    asked = job(lines, retry=RetryPolicy(max_attempts=2))
+    first = batched(asked, batch_seconds=60)
+    assert [line["row"] for line in failures(asked) if not line.get("interrupted")] == [5]
+    spent = sum(line["attempts"] for line in failures(asked) if not line.get("interrupted"))
+
+    with RetryRun(asked, RetrySelection(), wall=lambda: 1_790_000_500.0) as run:
+        numbers = reopen_failed_rows(run)
+        run.journal.close()
+    assert numbers == {5}
+    more = replace(asked, retry=RetryPolicy(max_attempts=4))
+    again = batched(more, {"only": numbers}, batch_seconds=60)
+    assert again.summary.ending == "finished"
+    [failed] = [line for line in failures(asked) if not line.get("interrupted")][-1:]
+    assert (failed["row"], failed["attempts"]) == (5, 4), f"what it spent before ({spent}) stays with it"
+    assert rows_with_records(asked)[:4] == [1, 2, 3, 4]
+    assert len(results(asked)) == 4
+    assert first.batches.calls["create"] == 2
+
+
+def test_only_the_chosen_rows_are_sent(job):
+    asked = job(rows(6))
+    ended = batched(asked, {"only": frozenset({2, 3})}, batch_seconds=60)
+    assert ended.summary.ending == "finished"
+    assert rows_with_records(asked) == [2, 3]
+    del ended
+
+
+def test_a_retry_of_rows_by_kind_reopens_only_those(job):
+    bad = {"model": "doubao-seed-1-6-251015", "messages": [{"role": "user", "content": "[[fault:server_error]]"}]}
+    asked = job([bad, {"model": "doubao-seed-1-6-251015", "messages": "none"}], retry=RetryPolicy(max_attempts=1))
+    batched(asked, batch_seconds=60)
+    with RetryRun(asked, RetrySelection(frozenset({Kind.SERVER_ERROR.value})), wall=lambda: 1_790_000_500.0) as run:
+        assert reopen_failed_rows(run) == {1}
+        run.journal.close()
