@@ -69,7 +69,7 @@ def _tokens(length: Decimal | None, k: int) -> int:
     The last tier ends where the context window does, and windows are counted in 1024s. A request that was answered with
     256,001 tokens of input fitted a window of 262,144; it has no other tier.
     """
-    return ENDLESS if length is None else int(length * k)
+    return ENDLESS if length is None else int(EXACT.multiply(length, k))
 
 
 def _per_token(rates: Rates | None) -> Rates | None:
