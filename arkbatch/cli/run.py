@@ -217,7 +217,6 @@ def _run_here(
     if job.lane in BATCH_FILE_LANES:
         from arkbatch.cli.batch_run import run_batches
 
-        serving = Serving(live, metrics)
         code = run_batches(job, open_run, as_json=as_json, detach=detach, go_online=go_online, serving=serving)
     else:
         refuse_open_parcels(RunDirectory(Path(job.run_dir)))
