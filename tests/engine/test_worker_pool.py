@@ -14,6 +14,7 @@ from arkbatch.core.errors import Halted
 from arkbatch.core.job import RetryPolicy, Timeouts
 from arkbatch.engine import periodic_sync as durable
 from arkbatch.engine.fail_fast import ROWS_TO_STOP
+from arkbatch.journal.journal import Journal
 from arkbatch.monitor.observer import Observer
 
 MODEL = "doubao-seed-1-6-251015"
@@ -53,6 +54,19 @@ def test_every_row_is_sent_once_and_recorded_once(tmp_path):
     assert (ended.counters.calls, ended.counters.most_in_flight) == (100, 7)
     assert {line["custom_id"] for line in results(ours)} == {f"task-{number}" for number in range(1, 101)}
     assert (ended.summary.ending, ended.summary.succeeded, ended.summary.left) == ("finished", 100, 0)
+
+
+def test_rows_that_cannot_be_sent_are_recorded_as_they_are_read(tmp_path, monkeypatch):
+    together, record = [], Journal.record
+
+    def counted(journal, *outcomes):
+        together.append(len(outcomes))
+        record(journal, *outcomes)
+
+    monkeypatch.setattr(Journal, "record", counted)
+    ours = job(tmp_path, *numbered(1), *[{"prompt": 7}] * 1000, concurrency=4)
+    assert scripted(ours, FakeTransport(), monkeypatch).summary.failed == 1000
+    assert max(together) <= 2 * 4  # not all of them in one piece, which memory would have to hold
 
 
 def test_usage_is_what_the_server_counted(tmp_path):
