@@ -24,13 +24,20 @@ class RecordIndex:
         self.last_row = self.count = 0
 
     def __enter__(self) -> Self:
+        try:
+            self._read_places()
+        except BaseException:
+            self._places.close()
+            raise
+        self._records = self._path.open("rb", buffering=_RECORD_BUFFER) if self._path.exists() else None
+        return self
+
+    def _read_places(self) -> None:
         for place, line in read_lines(self._path):
             row = decoded(self._path, place, line, decode_located).row
             self._places.put(row, place + 1)
             self.last_row = max(self.last_row, row)
             self.count += 1
-        self._records = self._path.open("rb", buffering=_RECORD_BUFFER) if self._path.exists() else None
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

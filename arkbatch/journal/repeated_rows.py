@@ -41,6 +41,14 @@ class RepeatedRows:
         self.count = 0
 
     def __enter__(self) -> Self:
+        try:
+            self._find_rows()
+        except BaseException:
+            self._first.close()
+            raise
+        return self
+
+    def _find_rows(self) -> None:
         with Partitions(2, self._folder) as by_request:
             for row in self._rows:
                 if isinstance(row, Row):
@@ -49,7 +57,6 @@ class RepeatedRows:
                 for number, first in repeats_in(group):
                     self._first.put(number, first)
                     self.count += 1
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
