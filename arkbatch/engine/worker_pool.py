@@ -38,6 +38,7 @@ from arkbatch.rows.packing import split_failure
 
 _MOST_WAITING, _LARGEST_WAITING = 1000, 1 << 16  # rows that wait for their retry without a worker; characters of each
 _LONGEST_HELD = 0.5  # s; a row that waits no longer for its retry keeps its worker
+_EARLY = 0.001  # s; a timer may fire a little before its time, and must not be set anew for the rest
 _MOST_PROBES = 256  # rows beyond one a worker, that are sent to find out whether the service is away
 _PROBES_IN_LINE = 4  # of these that wait for a permit at a time
 
@@ -174,7 +175,7 @@ class WorkerPool:
         """Do what comes before another row is read. False: there is nothing."""
         if self._parts:
             await self._run(self._parts.popleft())
-        elif self._waiting and self._waiting[0][0] <= self._time():
+        elif self._waiting and self._waiting[0][0] <= self._time() + _EARLY:
             await self._run(heapq.heappop(self._waiting)[2])
         elif self._fail_fast.is_doubtful and self._waiting:  # these are still to be tried, and by nobody else
             await self._sleep_until_due()
