@@ -13,6 +13,8 @@ from sessions import failures, results, scripted, worked
 from arkbatch.core.errors import Halted
 from arkbatch.core.job import RetryPolicy, Timeouts
 from arkbatch.engine import periodic_sync as durable
+from arkbatch.engine import row_runner
+from arkbatch.engine.backoff import Delay
 from arkbatch.engine.fail_fast import ROWS_TO_STOP
 from arkbatch.journal.journal import Journal
 from arkbatch.monitor.observer import Observer
@@ -294,6 +296,15 @@ def test_rows_that_wait_for_their_retry_leave_their_workers_to_others(tmp_path, 
     ended = scripted(ours, FakeTransport(script), monkeypatch)
     assert ended.summary.succeeded == 100
     assert ended.seconds < 100
+
+
+def test_a_row_that_is_due_a_moment_after_another_is_waited_for_with_one_timer(tmp_path, monkeypatch):
+    """A timer may fire a moment before its time. One that were set anew for the rest would fire at once, for ever."""
+    delays = iter((60.0, 60.0 + 5e-7))
+    monkeypatch.setattr(row_runner, "decide", lambda *_: Delay(next(delays)))
+    transport = FakeTransport(lambda call, attempt: SCRIPT["overloaded"] if call.client_id.endswith("-1") else answer())
+    ended = scripted(job(tmp_path, *numbered(2), concurrency=2), transport, monkeypatch)
+    assert (ended.summary.succeeded, 60 <= ended.seconds < 70) == (2, True)
 
 
 def test_a_row_that_waits_is_tried_before_refused_rows_end_the_run(tmp_path, monkeypatch):
