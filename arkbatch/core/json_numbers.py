@@ -74,7 +74,8 @@ def loads_as_written(text: bytes) -> Any:
 @lru_cache(1024)
 def _written_float(text: str) -> float:
     number = float(text)
-    return number if orjson.dumps(number) == text.encode() else WrittenNumber(text)
+    # Both encoders are used, and they write some numbers differently, such as 1e+16 and 1e16.
+    return number if orjson.dumps(number) == text.encode() == msgspec.json.encode(number) else WrittenNumber(text)
 
 
 _decode = msgspec.json.Decoder(float_hook=_written_float).decode  # integers of any length are read as such
