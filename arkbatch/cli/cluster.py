@@ -24,7 +24,7 @@ from arkbatch.cluster.service import (
     CoordinatorClient,
     read_address,
 )
-from arkbatch.cluster.shard import begin_attempt, run_attempt
+from arkbatch.cluster.shard import ShardAttempt, begin_attempt, run_attempt
 from arkbatch.cluster.worker import Worker, shards_for, worker_name
 from arkbatch.config.resolve import resolve_retry
 from arkbatch.core.errors import ExitCode, RunChanged, UsageError
@@ -36,7 +36,10 @@ from arkbatch.rows.csv_table import CsvTable
 from arkbatch.rows.job_diff import asked_digest, differences
 from arkbatch.rows.source import open_source
 from arkbatch.rows.storage import is_remote, open_bytes
+from arkbatch.transport.build import open_connection
+from arkbatch.transport.connection_slots import ConnectionSlots
 from arkbatch.transport.fd_limit import allow_files
+from arkbatch.transport.transport import Transport
 
 if TYPE_CHECKING:
     from arkbatch.engine.session import Session
@@ -211,10 +214,13 @@ def run_own_shards(run_dir: str, index: int, of: int | None, flags: dict[str, An
 
     async def work() -> int:
         code: int = ExitCode.OK
-        async with simulated(job) as ready:
+        async with (
+            simulated(job) as ready,
+            open_connection(ready, time.time, ConnectionSlots()) as transport,
+        ):
             for shard in [each for each in planned.shards() if each.index in own]:
                 if shards.finished(shard.index) is None:
-                    code = code or await _run_one(ready, shards, begin_attempt(shards, shard))
+                    code = code or await _run_one(ready, shards, begin_attempt(shards, shard), transport)
                 if code:
                     break
         return code
@@ -240,10 +246,10 @@ class _StopsSession:
             session.stop()
 
 
-async def _run_one(job: Job, shards: ShardDirectory, attempt: Any) -> int:
+async def _run_one(job: Job, shards: ShardDirectory, attempt: ShardAttempt, transport: Transport) -> int:
     stopping = _StopsSession()
     with stop_on_signals(stopping):
-        result = await run_attempt(job, shards, attempt, wall=time.time, started=stopping.started)
+        result = await run_attempt(job, shards, attempt, wall=time.time, transport=transport, started=stopping.started)
     summary = result.summary
     click.echo(
         f"Shard {result.shard}: {summary.succeeded:,} done, {summary.failed:,} failed, {summary.left:,} left.", err=True

@@ -37,6 +37,7 @@ from arkbatch.monitor.observer import Observer
 from arkbatch.pricing.summary import Summary
 from arkbatch.rows.source import open_source
 from arkbatch.rows.storage import Identity, copy_ranges, is_remote, open_bytes
+from arkbatch.transport.transport import Transport
 
 
 class ShardAttempt(Struct, frozen=True):
@@ -162,11 +163,13 @@ async def run_attempt(
     wall: Callable[[], float],
     observers: Sequence[Observer] = (),
     rate_source: LeasedRates | None = None,
+    transport: Transport | None = None,
     started: Callable[[Session], None] = lambda _: None,
 ) -> ShardResult:
     """Work off the rows of an attempt that have no record.
 
     rate_source: leases on limits that all workers share, None where this worker has limits of its own
+    transport: connections that are kept from shard to shard, None to open new ones
     started: is given the session, to stop it
     """
     with ExitStack() as stack:
@@ -174,7 +177,7 @@ async def run_attempt(
             stack.callback(attempt.input.unlink, missing_ok=True)
         run = stack.enter_context(OpenRun(job_of_shard(job, attempt), wall=wall, command="shard"))
         if run.found.to_send:
-            session = Session(run, observers, rates=rate_source)
+            session = Session(run, observers, rates=rate_source, transport=transport)
             started(session)
             summary = await session.work()
         else:

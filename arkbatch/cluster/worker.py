@@ -7,6 +7,8 @@ import asyncio
 import os
 import platform
 from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -30,6 +32,11 @@ from arkbatch.journal.shard_files import Shard, ShardDirectory
 from arkbatch.limits.lease_messages import Lease, LeaseRequest
 from arkbatch.limits.rate_source import LeasedRates, ShardTaken
 from arkbatch.monitor.observer import Observer
+from arkbatch.transport.build import open_connection
+from arkbatch.transport.connection_slots import ConnectionSlots
+
+if TYPE_CHECKING:
+    from arkbatch.transport.transport import Transport
 
 BEAT_SECONDS = 2.0
 
@@ -70,6 +77,8 @@ class Worker:
         self._wall = wall
         self._observer = observer
         self._session: Session | None = None
+        self._connections = AsyncExitStack()
+        self._transport: Transport | None = None
         self.is_stopping = False
         self.report = WorkerReport()
 
@@ -82,6 +91,11 @@ class Worker:
     async def work(self) -> WorkerReport:
         """Work until nothing is left. ArkbatchError: no shard can be worked on here."""
         shards = list(self._shards.read_plan().shards())
+        async with self._connections:
+            await self._work_off(shards)
+        return self.report
+
+    async def _work_off(self, shards: list[Shard]) -> None:
         while not self.is_stopping:
             given = await self._client.send_patiently("/next", NextRequest(self._name), NextShard)
             if given.is_over:
@@ -90,7 +104,6 @@ class Worker:
                 await asyncio.sleep(given.wait)
                 continue
             await self._work_on(shards[given.shard])
-        return self.report
 
     async def _work_on(self, shard: Shard) -> None:
         counter, attempt = AttemptCounter(), None
@@ -151,6 +164,9 @@ class Worker:
             concurrency=self._job.limits.concurrency,
             clock=asyncio.get_running_loop().time,
         )
+        if self._transport is None:  # kept from shard to shard
+            opened = open_connection(self._job, self._wall, ConnectionSlots())
+            self._transport = await self._connections.enter_async_context(opened)
         observers = [counter] if self._observer is None else [counter, self._observer]
         try:
             result = await run_attempt(
@@ -160,6 +176,7 @@ class Worker:
                 wall=self._wall,
                 observers=observers,
                 rate_source=rates,
+                transport=self._transport,
                 started=self._started,
             )
             return result, rates.spent

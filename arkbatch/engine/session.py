@@ -12,7 +12,7 @@ is closed in order, and the run can be resumed.
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 import msgspec
 from msgspec import Struct
@@ -99,6 +99,7 @@ class Session:
 
     is_stopping: somebody asked for it
     rates: leases on limits that other workers share, None where the limits are this session's own
+    transport: connections that sessions before it have used, None to open new ones
     """
 
     def __init__(
@@ -107,12 +108,14 @@ class Session:
         observers: Sequence[Observer] = (),
         chance: Callable[[], float] = random.random,
         rates: LeasedRates | None = None,
+        transport: Transport | None = None,
     ) -> None:
         self._run = run
         self._observers = observers
         self._observer = Observer()
         self._chance = chance
         self._rates = rates
+        self._transport = transport
         self._parts: _Parts | None = None
         self.is_stopping = False
         self._copied = 0
@@ -151,7 +154,7 @@ class Session:
             self._observer.opened(run.found)
             # The connection may be refused. It is opened first, so that no session has begun that must be ended.
             async with (
-                open_connection(job, run.wall, slots, self._observer.detailed) as transport,
+                self._connection(slots) as transport,
                 SessionNotifier(run, self._observer) as notifier,
             ):
                 info = run.begin_session(msgspec.to_builtins(job.limits))
@@ -198,6 +201,11 @@ class Session:
                     summary.session["copied"] = self._copied
                 notifier.ended(summary)
         return summary
+
+    def _connection(self, slots: ConnectionSlots) -> AbstractAsyncContextManager[Transport]:
+        if self._transport is not None:
+            return nullcontext(self._transport)
+        return open_connection(self._run.job, self._run.wall, slots, self._observer.detailed)
 
     async def _record_copies(self, recorder: OutcomeRecorder) -> None:
         """Record the rows that repeat the request of a row with a record."""

@@ -285,7 +285,7 @@ class LeasedRates:
 
     def _request(self, limiter: LimiterView | None, *, is_away: bool) -> LeaseRequest:
         now, budget = self._clock(), self._budget
-        in_flight, waiting = (limiter.in_flight, limiter.waiting) if limiter is not None else (0, 0)
+        in_flight = limiter.in_flight if limiter is not None else 0
         while self._held and (now >= self._held[0].ends or not self._held[0].requests):
             self._over.append(self._held.popleft().report(now))
         worker, shard, attempt = self._names
@@ -304,7 +304,7 @@ class LeasedRates:
             wanted=wanted,
             first=first,
             in_flight=in_flight,
-            places=0 if limiter is None else min(self.pace.most, in_flight + waiting + max(FEWEST_PLACES, in_flight)),
+            places=self._places(limiter),
             reports=self._over,
             settlements=[Settlement(number, difference) for number, difference in self._differences.items()],
             refusals=[
@@ -320,6 +320,14 @@ class LeasedRates:
         self._over, self._differences, self._sent = [], {}, 0
         self.pace.refusals, self.pace.ended = [], 0
         return request
+
+    def _places(self, limiter: LimiterView | None) -> int:
+        """How many calls at once this worker could use. At first nobody waits yet, and a shard has many rows."""
+        if limiter is None:
+            return 0
+        if self._asked_at == -math.inf:
+            return self.pace.most
+        return min(self.pace.most, limiter.in_flight + limiter.waiting + max(FEWEST_PLACES, limiter.in_flight))
 
     def _take(self, lease: Lease, asked_at: float) -> None:
         now = self._clock()

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from difflib import get_close_matches
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ PACKAGED = ("prices-ark.toml", "prices-byteplus.toml")
 SHARED = ("provider", "currency", "k", "effective_from", "checked_on", "source", "confidence", "note")
 
 
+@cache  # reading them takes 40 ms, and a worker opens a run for each shard
 def packaged() -> PriceBook:
     """Return the list prices of all providers that arkbatch ships."""
     book = PriceBook()

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,6 @@ from arkbatch.batch_jobs.parcel_journal import PARCELS, ParcelJournal
 from arkbatch.core.job import Files, RetryPolicy
 from arkbatch.journal.journal import Journal
 from arkbatch.journal.run_directory import RunDirectory
-from arkbatch.pricing import price_files
 from arkbatch.simulator.server import Counters, Settings, serve
 from arkbatch.transport.batch_http import BatchHttp
 from arkbatch.transport.control_plane import ControlPlane
@@ -86,7 +84,6 @@ def ends_of_each_kind(points):
 def killer(monkeypatch):
     killer = Killer()
     monkeypatch.setattr("os.fsync", lambda _: None)  # a process that dies in memory keeps what it wrote
-    monkeypatch.setattr(price_files, "packaged", cache(price_files.packaged))  # most of the time would go there
     for owner, name in (
         (ParcelJournal, "write"),
         (ParcelJournal, "remove_files"),
