@@ -15,7 +15,14 @@ from arkbatch.batch_jobs.batch_session import REST, BatchSession
 from arkbatch.batch_jobs.open_session import open_batch_session
 from arkbatch.batch_jobs.parcel_journal import read_parcels
 from arkbatch.cli.serve_options import Serving, Watchers
-from arkbatch.cli.session import accept_orders, print_summary, progress_observer, stop_on_signals, this_command
+from arkbatch.cli.session import (
+    accept_orders,
+    print_remarks,
+    print_summary,
+    progress_observer,
+    stop_on_signals,
+    this_command,
+)
 from arkbatch.core.errors import ExitCode
 from arkbatch.core.job import BATCH_FILE_LANES, NO_KEY, Access, Job, Secret
 from arkbatch.core.language import language_of
@@ -24,7 +31,6 @@ from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import summary_of
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.pricing.summary import Summary
-from arkbatch.protocol.ark_only import remarks
 from arkbatch.reports.text.summary import found_line
 from arkbatch.transport.object_store import REGION
 
@@ -81,8 +87,7 @@ async def _run_batches(
             return summary_of(run, "nothing left", 0.0)
         for note in run.notes:
             click.echo(printable_text(f"  {note}"), err=True)
-        for remark in (*run.job.warnings, *remarks(run.job)):
-            click.echo(printable_text(f"Note: {remark}."), err=True)
+        print_remarks(run.job)
         watchers = await Watchers.of(run, progress_observer(), serving, served)
         session: BatchSession = await stack.enter_async_context(open_batch_session(run, watchers.observers))
         await watchers.open_page(session.stop)

@@ -38,7 +38,7 @@ def command(input_: str, *, as_json: bool, **flags: Any) -> int:
     Tells bad lines with their numbers, custom_ids that stand on several lines, rows by endpoint and model, and
     roughly how many tokens they take. INPUT may be .jsonl or .jsonl.gz.
 
-    The exit code is 0 when every row can be sent, and 3 when some cannot.
+    The exit code is 0 when every row can be sent, if need be with a --model, and 3 when some cannot.
 
     \b
     Examples:
@@ -49,7 +49,7 @@ def command(input_: str, *, as_json: bool, **flags: Any) -> int:
 
     from arkbatch.cli.remote import local_copy
     from arkbatch.core.errors import UsageError
-    from arkbatch.core.text import printable_json
+    from arkbatch.core.text import printable_json, printable_text
     from arkbatch.pricing.run_price_file import book_of_job
     from arkbatch.reports.status.check import inspect_input
     from arkbatch.reports.status.check_text import inspection_text
@@ -60,6 +60,8 @@ def command(input_: str, *, as_json: bool, **flags: Any) -> int:
     book_of_job(job)  # a mistake in the prices is met now, not when the run begins
     with _bar() as bar:
         found = inspect_input(job, bar.reset, bar.update)
+    for warning in () if as_json else job.warnings:
+        click.echo(printable_text(f"Note: {warning}{'' if ':  ' in warning else '.'}"), err=True)
     click.echo(printable_json(msgspec.json.encode(found)) if as_json else inspection_text(found, _run(input_, flags)))
     return found.exit_code
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Protocol
 
 import click
@@ -26,6 +27,7 @@ from arkbatch.core.text import printable_json, printable_text
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session, summary_of
 from arkbatch.estimate.estimate_text import forecast_line
+from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.monitor.commands import Command, CommandReply, SetLimits
 from arkbatch.monitor.control_socket import HERE, accept_commands
 from arkbatch.monitor.notification import mask_command_line
@@ -33,7 +35,7 @@ from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress_bar import ProgressBar, ProgressLines
 from arkbatch.pricing.summary import Summary
 from arkbatch.protocol.ark_only import remarks
-from arkbatch.reports.status.advice import NO_ROWS, next_step
+from arkbatch.reports.status.advice import NO_ROWS, next_step, read_answers_step
 from arkbatch.reports.status.status import read_status
 from arkbatch.reports.text.summary import found_line, summary_text, target_line
 from arkbatch.transport.fd_limit import allow_files
@@ -84,8 +86,7 @@ async def _carry_out(
             click.echo(printable_text(found_line(run.found, language_of(os.environ))), err=True)
             for note in run.notes:
                 click.echo(printable_text(f"  {note}"), err=True)
-            for remark in (*run.job.warnings, *remarks(run.job)):
-                click.echo(printable_text(f"Note: {remark}."), err=True)
+            print_remarks(run.job)
             if not run.found.to_send:
                 return summary_of(run, "nothing left", 0.0)
             if foretell and run.found.fresh:
@@ -103,6 +104,12 @@ async def told_simulated(job: Job, *, said: bool = False) -> AsyncIterator[Job]:
         click.echo("Simulated: no request leaves this machine, and the answers mean nothing.", err=True)
     async with simulated(job) as ready:
         yield ready
+
+
+def print_remarks(job: Job) -> None:
+    """Print what is to be known about a job before its first call. A command at the end of a line stands alone."""
+    for remark in (*job.warnings, *remarks(job)):
+        click.echo(printable_text(f"Note: {remark}{'' if ':  ' in remark else '.'}"), err=True)
 
 
 class Commanded(Protocol):
@@ -201,13 +208,14 @@ def _next_command(summary: Summary) -> str:
         return read_status(summary.run_dir, time.time).go_on  # a retry has ended, and rows that never failed are left
     if summary.left:
         return f"Resume with:  {this_command()}"
-    directory = shlex.quote(summary.run_dir)
     if summary.failed:
         command = this_command()
         return next_step(summary.failures, summary.run_dir, command if command.startswith("arkbatch run ") else "")
     if not summary.succeeded:
         return NO_ROWS
-    return f"Read one answer:  arkbatch show {directory} 1"
+    if any(word.partition("=")[0] == "--answers" for word in sys.argv):
+        return f"Read one answer:  arkbatch show {shlex.quote(summary.run_dir)} 1"
+    return read_answers_step(RunDirectory(Path(summary.run_dir)).read_info(), summary.run_dir)
 
 
 def _larger(flag: str, budget: str) -> str:

@@ -205,7 +205,27 @@ def exposed_files(variables: Variables) -> tuple[str, ...]:
         return ()
     files = [place for place in variables.places if place.name != ENVIRONMENT and set(place.values) & SECRETS]
     open_to_others = [place.name for place in files if Path(place.name).stat().st_mode & 0o044]
-    return tuple(f"others can read the keys in {name}: chmod 600 {shlex.quote(name)}" for name in open_to_others)
+    return tuple(f"others can read the keys in {name}:  chmod 600 {shlex.quote(name)}" for name in open_to_others)
+
+
+def withheld_keys(variables: Variables, server: "Server") -> tuple[str, ...]:
+    """Return a warning about a key that is set but is not sent to this server, with the command that sends it."""
+    if server.key not in {None, NO_KEY} or server.access is not None:
+        return ()
+    provider = next((one for one in (OPENAI, ARK) if variables.get(one.key)), None)
+    if provider is None:
+        return ()
+    said = (
+        f"{provider.key} is set, but is not sent to {urlsplit(server.base_url).netloc}, since a key goes only to the "
+        f"address that it was given for. If this server needs the key, run this first:  "
+        f"{_export_text(provider, server.base_url)}"
+    )
+    return (said,)
+
+
+def _export_text(provider: Provider, base_url: str) -> str:
+    """Return the command after which a provider's key belongs to this address."""
+    return f"export {provider.address}={shlex.quote(base_url)}"
 
 
 def choose_server(variables: Variables, flag: Address, file: Address, label: str = "the job file") -> Server:
@@ -222,7 +242,7 @@ def choose_server(variables: Variables, flag: Address, file: Address, label: str
     access = find_access_key(variables, base_url) if key is None and is_ark else None
     if key is None and access is None and is_local(base_url):
         key = NO_KEY
-    missing = _missing_key_text(owner, base_url)
+    missing = _missing_key_text(owner, base_url, has_key=bool(variables.get(OPENAI.key)))
     if owner is ARK and said_by == "default":
         missing += f"; for another OpenAI-compatible server set {OPENAI.key}, {OPENAI.address} and {OPENAI.model}"
     if not is_ark and key is None and variables.get(ACCESS_KEY):
@@ -316,11 +336,17 @@ def _find_key(variables: Variables, provider: Provider) -> Secret | None:
     return Secret(key)
 
 
-def _missing_key_text(owner: Provider | None, base_url: str) -> str:
+def _missing_key_text(owner: Provider | None, base_url: str, *, has_key: bool) -> str:
+    """Return what to do where no key may be sent. has_key: OPENAI_API_KEY is set, for another address."""
     scheme, host, _ = origin(base_url)
     if owner:
         instead = f" (or {ACCESS_KEY} and {SECRET_KEY})" if owner is ARK else ""
         return f"no API key for {host}: set {owner.key}{instead} in the environment or in .env, or try --simulate"
+    if has_key:
+        return (
+            f"no API key for {scheme}://{host}: {OPENAI.key} is set, but a key is sent only to the address that it was "
+            f"given for. If it is the key of this server, run this first:  {_export_text(OPENAI, base_url)}"
+        )
     return (
         f"no API key for {scheme}://{host}: a key is sent only to the address that it was given for, "
         f"so set {OPENAI.key} and {OPENAI.address}={base_url} together, in the environment or in .env"

@@ -25,6 +25,7 @@ from arkbatch.config.environment import (
     find_access_key,
     provider_address,
     read_variables,
+    withheld_keys,
 )
 from arkbatch.config.headers_and_query import brings_key, fill_in_variables
 from arkbatch.config.job_file import FLAG_PATHS, Typed, build_job_file, job_file_error, read_job_file
@@ -174,7 +175,10 @@ def _common_fields(
         "base_url_from": server.base_url_from,
         "query": query,
         "additions": additions,
-        "warnings": exposed_files(variables),
+        "warnings": (
+            *exposed_files(variables),
+            *(() if given.get("simulate") or _brings_key(typed) else withheld_keys(variables, server)),
+        ),
         "api_key": server.key or NO_KEY,
         "provider": typed.file.provider,
         "request_id_prefix": typed.file.request_id_prefix,
@@ -309,9 +313,13 @@ def _with_storage_key(typed: Typed, server: Server, given: Mapping[str, Any], va
 
 def _with_key(typed: Typed, server: Server) -> Server:
     """Return the server; it needs no key where the job's own headers carry one."""
-    if not brings_key(typed.file.headers, typed.file.query):
+    if not _brings_key(typed):
         return server
     return msgspec.structs.replace(server, key=NO_KEY, access=None)
+
+
+def _brings_key(typed: Typed) -> bool:
+    return brings_key(typed.file.headers, typed.file.query)
 
 
 def _resolve_limits(typed: Typed, base_url: str, *, simulated: bool) -> Limits:

@@ -129,6 +129,7 @@ CHINESE: dict[str, str] = {
     "Resume with a larger budget:": "提高预算后继续运行：",
     "Look again:": "再次查看：",
     "Read one answer:": "查看一条回答：",
+    "Write the table with its answers:": "把回答写入表格：",
     "Send the failed rows again:": "重新发送失败的行：",
     "Fix the failed rows in the input, then run it with --rebase:": "在输入文件里改好失败的行，再用 --rebase 运行：",
     "Fix the failed rows in the input, then run it with --rebase.": "在输入文件里改好失败的行，再用 --rebase 运行。",

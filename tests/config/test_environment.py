@@ -17,6 +17,7 @@ from arkbatch.config.environment import (
     exposed_files,
     provider_address,
     read_variables,
+    withheld_keys,
 )
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import NO_KEY
@@ -272,4 +273,27 @@ def test_an_env_file_with_keys_that_others_can_read_is_told(folders, mode, is_to
     file.chmod(mode)
     (folders[1] / ".env").write_text("ARK_MODEL=m\n")
     told = exposed_files(read_variables({}, folders))
-    assert told == ((f"others can read the keys in {file}: chmod 600 {file}",) if is_told else ())
+    assert told == ((f"others can read the keys in {file}:  chmod 600 {file}",) if is_told else ())
+
+
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "ARK_API_KEY"])
+def test_a_key_that_is_not_sent_to_a_local_server_is_told_with_the_command_that_sends_it(name):
+    here = "http://127.0.0.1:8000/v1"
+    (told,) = withheld_keys(read_variables({name: "k"}, ()), server({name: "k"}, file=here))
+    assert told.startswith(f"{name} is set, but is not sent to 127.0.0.1:8000")
+    variable, _, address = told.rpartition(":  export ")[2].partition("=")
+    assert server({name: "k", variable: address}, file=here).key.reveal() == "k"
+
+
+@pytest.mark.parametrize("environ", [{}, {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://127.0.0.1:8000"}])
+def test_no_key_and_a_key_that_is_sent_are_not_told(environ):
+    found = server(environ, file="http://127.0.0.1:8000/v1")
+    assert withheld_keys(read_variables(environ, ()), found) == ()
+
+
+def test_a_key_for_another_address_is_told_with_the_command_that_sends_it():
+    environ, there = {"OPENAI_API_KEY": "k"}, "https://elsewhere.example/v1"
+    found = server(environ, file=there)
+    assert found.key is None
+    variable, _, address = found.missing.rpartition(":  export ")[2].partition("=")
+    assert server({**environ, variable: address}, file=there).key.reveal() == "k"

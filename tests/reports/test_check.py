@@ -109,6 +109,11 @@ def test_rows_that_lack_only_a_model_are_told_from_bad_ones(tmp_path):
     )
 
 
+def test_a_model_that_no_row_names_is_missing_in_the_command_and_not_in_the_rows(tmp_path):
+    assert found_in(written(tmp_path, prompt(), prompt()), model=None).exit_code is ExitCode.OK
+    assert found_in(written(tmp_path, prompt(), prompt(model="m")), model=None).exit_code is ExitCode.FAILED_ROWS
+
+
 def test_tokens_and_limits_to_the_output_are_added_up(tmp_path):
     found = found_in(written(tmp_path, prompt("a", max_tokens=50), prompt("b", "蓝" * 1000), {"input": "a"}))
     chat, embeddings = found.groups

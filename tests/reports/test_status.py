@@ -14,7 +14,7 @@ from arkbatch.core.errors import ExitCode, RunDirectoryError
 from arkbatch.core.limit_changes import LimitChange
 from arkbatch.core.types import Kind
 from arkbatch.journal.run_directory import LOG, RunDirectory
-from arkbatch.reports.status.advice import NO_ROWS, advice_for, next_step
+from arkbatch.reports.status.advice import NO_ROWS, advice_for, next_step, read_answers_step
 from arkbatch.reports.status.find_run import last_lines
 from arkbatch.reports.status.status import _Finished, read_status, recent_rates
 from arkbatch.reports.status.status_text import status_text
@@ -223,6 +223,16 @@ def test_a_finished_run_leads_to_its_answers(tmp_path):
     text = status_text(status_of(run))
     assert text.splitlines()[0] == f"{run}: finished."
     assert text.splitlines()[-1] == f"Read one answer:  arkbatch show {run} 1"
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("my reviews.csv", "'my reviews-answers.csv'"), ("reviews.tsv.gz", "reviews-answers.tsv")]
+)
+def test_a_finished_run_of_a_table_leads_to_the_table_with_its_answers(tmp_path, name, file):
+    run = worked_off(job_of(prompts(tmp_path, *numbered(2))), answered)
+    info = RunDirectory(run).read_info()
+    info.input.path = f"/data/{name}"
+    assert read_answers_step(info, "a.run") == f"Write the table with its answers:  arkbatch answers a.run -o {file}"
 
 
 def test_the_command_prints_text_or_json(tmp_path):

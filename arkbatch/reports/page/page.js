@@ -25,6 +25,7 @@
       next: {
         running: "Look in a terminal:", halted: "When that is fixed, resume with:", unfinished: "Resume with:",
         failed: "Send the failed rows again:", fix: "Fix the failed rows in the input, then run it with --rebase:", finished: "Read one answer:",
+        table: "Write the table with its answers:",
       },
       endings: "Answers ended with", failures: "Failed rows", such: "such as row", last: "The last failed rows", row: "row", id: "custom_id", why: "why", prompt: "prompt",
       when: "when", overTime: "Over time", zoom: "Drag over a chart to look closer; double-click to go back.", all: "Show everything",
@@ -58,7 +59,7 @@
       inFlight: "个请求进行中", bound: "瓶颈：", stop: "停止", stopping: "正在停止……",
       sureStop: "停止运行？会等待进行中的请求结束，之后可以继续运行。",
       notStopped: "停止请求被拒绝：请打开终端里显示的地址。",
-      next: { running: "在终端查看：", halted: "问题解决后继续：", unfinished: "继续运行：", failed: "重新发送失败的行：", fix: "在输入文件里改好失败的行，再用 --rebase 运行：", finished: "查看一条回答：" },
+      next: { running: "在终端查看：", halted: "问题解决后继续：", unfinished: "继续运行：", failed: "重新发送失败的行：", fix: "在输入文件里改好失败的行，再用 --rebase 运行：", finished: "查看一条回答：", table: "把回答写入表格：" },
       endings: "回答的结束方式", failures: "失败的行", such: "例如第", last: "最近失败的行", row: "行", id: "custom_id", why: "原因", prompt: "提示词",
       when: "时间", overTime: "变化过程", zoom: "在图上拖动可放大，双击还原。", all: "显示全部",
       each: (w) => `每格为 ${time(w)}。`,
@@ -311,7 +312,9 @@
       const bound = data.now.waiting ? ` · ${data.now.waiting}` : data.now.bound_by ? ` · ${w.bound} ${data.now.bound_by}` : "";
       box.append(`${whole(data.now.in_flight)} ${w.inFlight}${bound}`);
     } else if (data.next_command && data.state !== "running") {
-      box.append(w.next[data.state === "failed" && data.next_command.endsWith(" --rebase") ? "fix" : data.state], " ", make("code", "", data.next_command));
+      const isFix = data.state === "failed" && data.next_command.endsWith(" --rebase");
+      const isTable = data.state === "finished" && data.next_command.startsWith("arkbatch answers ");
+      box.append(w.next[isFix ? "fix" : isTable ? "table" : data.state], " ", make("code", "", data.next_command));
     }
     return box;
   }

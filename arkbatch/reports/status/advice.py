@@ -5,9 +5,11 @@ from collections.abc import Iterable
 
 from arkbatch.core.language import Language
 from arkbatch.core.types import Kind
+from arkbatch.journal.run_directory import RunInfo
 from arkbatch.pricing.price_book import provider_of
 from arkbatch.protocol.error_codes import KEY, MODEL, PERMIT, RECHARGE
 from arkbatch.protocol.setting_names import ANY_SERVER, SettingNames, setting_names
+from arkbatch.rows.input_file import COMPRESSIONS
 
 NO_ROWS = "The input has no rows: check that it is the right file, and run it again."
 
@@ -32,6 +34,13 @@ _AGAIN: dict[str, tuple[str, str]] = {
     Kind.BILLING: (RECHARGE, ""),
     Kind.QUOTA: ("a quota is used up: raise it in the console, or wait until it resets", ""),
 }
+# The format in which a table goes out, by the ending of its input; JSON lines are a table where a template uses them.
+_ANSWERS_AS = {
+    **dict.fromkeys(("csv", "psv", "tab", "txt"), "csv"),
+    **dict.fromkeys(("xlsx", "xlsm", "xls", "xlsb", "ods"), "xlsx"),
+    **dict.fromkeys(("parquet", "arrow", "feather"), "parquet"),
+    "tsv": "tsv",
+}
 _MEND: dict[str, str] = {
     Kind.BAD_ROW: "fix these lines in the input, which `arkbatch check` lists",
     Kind.BLOCKED: "moderation refused the text, and most likely will again: change these rows in the input",
@@ -55,6 +64,20 @@ def next_step(kinds: Iterable[str], run_dir: str, command: str) -> str:
     if not command:
         return "Fix the failed rows in the input, then run it with --rebase."
     return f"Fix the failed rows in the input, then run it with --rebase:  {again}"
+
+
+def read_answers_step(info: RunInfo, run_dir: str) -> str:
+    """Return the line that says how to read the answers of a finished run: as a table, where the input is one."""
+    directory = shlex.quote(run_dir)
+    name = info.input.path.replace("\\", "/").rpartition("/")[2]
+    for compression in COMPRESSIONS:
+        name = name.removesuffix(compression)
+    stem, _, ending = name.rpartition(".")
+    table_ending = _ANSWERS_AS.get(ending.lower(), "jsonl" if info.asked.get("template") else "")
+    if not table_ending or info.input.files:
+        return f"Read one answer:  arkbatch show {directory} 1"
+    file = shlex.quote(f"{stem}-answers.{table_ending}")
+    return f"Write the table with its answers:  arkbatch answers {directory} -o {file}"
 
 
 def advice_for(kind: str, run_dir: str, language: Language = Language.ENGLISH, names: SettingNames = ANY_SERVER) -> str:

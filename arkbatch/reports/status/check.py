@@ -107,7 +107,9 @@ class Inspection(Struct, frozen=True):
 
     @property
     def exit_code(self) -> ExitCode:
-        return ExitCode.FAILED_ROWS if self.bad or self.unnamed else ExitCode.OK
+        """Return 3 if rows cannot be sent. A model that no row names is missing in the command and not in the rows."""
+        lacks_model = bool(self.unnamed) and self.unnamed < self.rows - self.bad
+        return ExitCode.FAILED_ROWS if self.bad or lacks_model else ExitCode.OK
 
 
 def inspect_input(job: Job, total: Callable[[int], None], read: Callable[[int], None]) -> Inspection:

@@ -29,7 +29,7 @@ from arkbatch.pricing.run_cost import Bill
 from arkbatch.pricing.run_price_file import bill_of
 from arkbatch.pricing.subtotal import Charge
 from arkbatch.protocol.setting_names import SettingNames
-from arkbatch.reports.status.advice import NO_ROWS, advice_for, names_at, next_step
+from arkbatch.reports.status.advice import NO_ROWS, advice_for, names_at, next_step, read_answers_step
 from arkbatch.reports.status.find_run import explain_unreadable, input_file, last_lines
 from arkbatch.rows.several_files import size_and_time
 
@@ -271,7 +271,7 @@ def _next_command(run_dir: str, info: RunInfo, writer: str | None, left: int, le
         return next_step([each.kind for each in ledger.failures], run_dir, _last_command(info))
     if not info.input.rows:
         return NO_ROWS
-    return f"Read one answer:  arkbatch show {directory} 1"
+    return read_answers_step(info, run_dir)
 
 
 def _last_command(info: RunInfo) -> str:
