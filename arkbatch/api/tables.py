@@ -78,8 +78,10 @@ class TableResult:
     def _own_columns(self) -> dict[str, list[Any]]:
         taken = set(column_names(self._data))
         with AnswerTable(self.run_dir, self._options) as table:
-            own = [column for column in table.columns() if column.place != "input"]
-            values = [table.values(row, own) for row in table.rows()]
+            is_typed = kind_of(self._data) != ROWS
+            own = [column for column in table.columns(is_typed=is_typed) if column.place != "input"]
+            values_of = table.typed_values if is_typed else table.values
+            values = [values_of(row, own) for row in table.rows()]
         found: dict[str, list[Any]] = {}
         for place, column in enumerate(own):
             found[free_name(column.source, {*taken, *found})] = [row[place] for row in values]
@@ -92,8 +94,9 @@ def read_answers(run_dir: FilePath, kind: str = ROWS, *, _options: TableOptions 
     All of it is held in memory; `iter_answers` gives the rows one by one.
     """
     with AnswerTable(Path(run_dir), _options or TableOptions()) as table:
-        columns = table.columns()
-        values = [table.values(row, columns) for row in table.rows()]
+        columns = table.columns(is_typed=kind != ROWS)
+        values_of = table.values if kind == ROWS else table.typed_values
+        values = [values_of(row, columns) for row in table.rows()]
     return made({column.name: [row[place] for row in values] for place, column in enumerate(columns)}, kind)
 
 

@@ -78,13 +78,14 @@ def _options(run_dir: str, schema: str | None, chosen: dict[str, Any]) -> "Table
     from pathlib import Path
 
     from arkbatch.journal.run_directory import RunDirectory
-    from arkbatch.reports.answers.answer_table import TableOptions, schema_of
+    from arkbatch.reports.answers.answer_table import TableOptions
+    from arkbatch.reports.answers.answers import read_schema
 
     return TableOptions(
         extras=chosen["extras"],
         only=chosen["only"] or "",
         columns=chosen["columns"],
-        schema=schema_of(RunDirectory(Path(run_dir)).read_info(), schema or ""),
+        schema=read_schema(RunDirectory(Path(run_dir)).read_info(), schema or ""),
         json_columns=chosen["json_columns"],
         vectors=chosen["vectors"],
         input=chosen["input_"],

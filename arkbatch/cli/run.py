@@ -245,12 +245,12 @@ def write_answers_of(run_dir: str, file: str) -> None:
     from arkbatch.cli.remote import remote_file
     from arkbatch.core.text import printable_text
     from arkbatch.journal.run_directory import RunDirectory
-    from arkbatch.reports.answers.answer_table import TableOptions, schema_of
-    from arkbatch.reports.answers.answers import write_answers
+    from arkbatch.reports.answers.answer_table import TableOptions
+    from arkbatch.reports.answers.answers import read_schema, write_answers
     from arkbatch.rows.storage import is_remote
 
     info = RunDirectory(Path(run_dir)).read_info()
-    options = TableOptions(schema=schema_of(info, ""))
+    options = TableOptions(schema=read_schema(info, ""))
     if is_remote(file):
         with remote_file(file, replace=True) as place:
             written = write_answers(run_dir, place, options)

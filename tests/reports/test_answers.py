@@ -148,22 +148,66 @@ def test_numbers_are_no_formulas(tmp_path, cell, written):
     assert cells_of(tmp_path / "a.csv")[0]["answer"] == written
 
 
+PROPERTIES = {"label": {"enum": ["good", "bad"]}, "score": {"type": ["integer", "null"]}, "tags": {"type": "array"}}
+FENCED = '```json\n{"label": "good", "score": 3, "tags": ["x"]}\n```'
+
+
+def run_of_answers(tmp_path, *answers):
+    """A run whose rows got these texts."""
+    body = {"id": "02", "model": "doubao"}
+
+    def outcome_of(row):
+        return answered(row, {**body, "choices": [choice(answers[row.number - 1])]})
+
+    return run_of(tmp_path, rows=len(answers), outcome_of=outcome_of)
+
+
 def test_fields_of_json_answers_become_columns_with_the_types_of_the_schema(tmp_path):
     import pyarrow.parquet as pq
 
-    answers = ['```json\n{"label": "good", "score": 3, "tags": ["x"]}\n```', '{"label": "bad", "score": "much"}', "no"]
-    body = {"id": "02", "model": "doubao"}
-    run = run_of(
-        tmp_path, rows=3, outcome_of=lambda row: answered(row, {**body, "choices": [choice(answers[row.number - 1])]})
-    )
-    properties = {"label": {"enum": ["good", "bad"]}, "score": {"type": ["integer", "null"]}, "tags": {"type": "array"}}
-    write_answers(run, tmp_path / "a.parquet", TableOptions(schema={"properties": properties}))
+    run = run_of_answers(tmp_path, FENCED, '{"label": "bad", "score": 4.0}', '{"label": "bad"}')
+    assert write_answers(run, tmp_path / "a.parquet", TableOptions(schema={"properties": PROPERTIES})).notes == ()
     table = pq.read_table(tmp_path / "a.parquet")
-    assert [str(table.schema.field(name).type) for name in properties] == ["string", "int64", "string"]
-    assert table.column("score").to_pylist() == [3, None, None]
+    assert [str(table.schema.field(name).type) for name in PROPERTIES] == ["string", "int64", "string"]
+    assert table.column("score").to_pylist() == [3, 4, None]
     assert table.column("tags").to_pylist() == ['["x"]', None, None]
     rows = list(iter_answers(run, TableOptions(json_columns=True)))
-    assert [(row["label"], row["score"]) for row in rows] == [("good", 3), ("bad", "much"), (None, None)]
+    assert [(row["label"], row["score"]) for row in rows] == [("good", 3), ("bad", 4.0), ("bad", None)]
+
+
+@pytest.mark.parametrize(
+    ("ending", "written", "done"),
+    [
+        (".parquet", ["3", "n/a", "9223372036854775808", None], "the column was written as text"),
+        (".csv", ["3", "n/a", "9223372036854775808", ""], "written as it is"),
+        (".jsonl", [3, "n/a", 1 << 63, None], "written as it is"),
+    ],
+)
+def test_a_value_that_is_not_of_the_type_of_its_column_is_kept_and_told(tmp_path, ending, written, done):
+    import pyarrow.parquet as pq
+
+    run = run_of_answers(tmp_path, FENCED, '{"score": "n/a"}', '{"score": 9223372036854775808}', "Sorry, no.")
+    file = tmp_path / f"a{ending}"
+    notes = write_answers(run, file, TableOptions(schema={"properties": PROPERTIES})).notes
+    assert notes == (
+        f"2 answers have no whole number in score (rows 2, 3): {done}",
+        "1 answer without a JSON object (row 4): the columns of its fields are empty there",
+    )
+    readers = {
+        ".parquet": lambda: pq.read_table(file).to_pylist(),
+        ".csv": lambda: cells_of(file),
+        ".jsonl": lambda: [orjson.loads(line) for line in file.read_bytes().splitlines()],
+    }
+    assert [row["score"] for row in readers[ending]()] == written
+
+
+def test_whole_numbers_that_no_fraction_holds_keep_their_digits_beside_fractions(tmp_path):
+    import pyarrow.parquet as pq
+
+    large = (1 << 53) + 1
+    run = run_of_answers(tmp_path, '{"n": 0.5}', f'{{"n": {large}}}', '{"n": 7}')
+    write_answers(run, tmp_path / "a.parquet", TableOptions(json_columns=True))
+    assert pq.read_table(tmp_path / "a.parquet").column("n").to_pylist() == ["0.5", str(large), "7"]
 
 
 def test_parquet_keeps_the_types_of_a_parquet_input(tmp_path):

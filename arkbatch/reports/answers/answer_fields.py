@@ -31,7 +31,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 }
 BASIC = ("answer", "error", "finish_reason")
 VECTOR = "vector"
-# The types of columns: text, whole, fraction, boolean, json (text of any value), vector.
+# The types of columns that are not text, as `typed_columns` names them.
 TYPES: Mapping[str, str] = {
     "row": "whole",
     "answers": "json",
@@ -42,7 +42,6 @@ TYPES: Mapping[str, str] = {
     "attempts": "whole",
     VECTOR: "vector",
 }
-JSON_TYPES = {"string": "text", "integer": "whole", "number": "fraction", "boolean": "boolean"}
 
 
 class Said(Struct):
@@ -159,54 +158,3 @@ class CostOfRow:
             return None, None
         ((currency, amount),) = amounts.items()
         return float(amount), currency
-
-
-def json_fields(said: Said) -> dict[str, Any]:
-    """The fields of an answer that is a JSON object, also one in a fence of Markdown; none of any other answer."""
-    text = (said.answer or "").strip()
-    if text.startswith("```"):
-        text = text.strip("`").removeprefix("json").strip()
-    if not text.startswith("{"):
-        return {}
-    try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def types_of_schema(schema: Mapping[str, Any]) -> dict[str, str]:
-    """A column for each property of a JSON schema, with its type; what is no plain value is text of JSON."""
-    return {name: _type_of(each) for name, each in schema.get("properties", {}).items()}
-
-
-def _type_of(schema: Any) -> str:
-    if not isinstance(schema, dict):
-        return "json"
-    said = schema.get("type")
-    choices = said if isinstance(said, list) else [said]
-    choices += [each.get("type") for each in schema.get("anyOf", []) if isinstance(each, dict)]
-    found = {JSON_TYPES.get(str(each), "json") for each in choices if each not in {None, "null"}}
-    if not found and "enum" in schema and all(isinstance(each, str) for each in schema["enum"]):
-        return "text"
-    return found.pop() if len(found) == 1 else "fraction" if found == {"whole", "fraction"} else "json"
-
-
-def fitting(value: Any, kind: str) -> Any:
-    """A value as a column of a type holds it; None where it does not fit."""
-    match kind, value:
-        case _, None:
-            return None
-        case "text", str():
-            return value
-        case "whole", int() if not isinstance(value, bool):
-            return value if -(1 << 63) <= value < 1 << 63 else None
-        case "fraction", int() | float() if not isinstance(value, bool):
-            return float(value)
-        case "boolean", bool():
-            return value
-        case ("vector", list()):
-            return value
-        case ("json" | "text", _):
-            return value if isinstance(value, str) else orjson.dumps(value).decode()
-    return None

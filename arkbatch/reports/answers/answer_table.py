@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import orjson
 from msgspec import Struct
+from msgspec.structs import replace
 
 from arkbatch.core.errors import UsageError
 from arkbatch.journal.record_index import RecordIndex
@@ -28,10 +28,16 @@ from arkbatch.reports.answers.answer_fields import (
     VECTOR,
     CostOfRow,
     Said,
-    fitting,
-    json_fields,
     take_apart,
+)
+from arkbatch.reports.answers.typed_columns import (
+    Misfits,
+    convert_to_type,
+    fits_type,
+    parse_fields,
     types_of_schema,
+    types_of_values,
+    types_that_fit,
 )
 from arkbatch.reports.run_input import rows_of_run
 from arkbatch.reports.status.find_run import input_file
@@ -63,12 +69,14 @@ class Column(Struct, frozen=True):
     """One column of the table.
 
     kind: text, whole, fraction, boolean, json or vector; place: "input", "field" or "json"; source: its name there
+    asked: the kind that the schema asks for
     """
 
     name: str
     kind: str
     place: str
     source: str
+    asked: str = "json"
 
 
 class JoinedRow(Struct):
@@ -99,6 +107,7 @@ class AnswerTable:
         self._skips = self.info.job.get("reading", {}).get("empty") == "skip"
         self._cost = CostOfRow(bill_of(self.info)) if "cost" in options.extras else None
         self._stack = ExitStack()
+        self._misfits = Misfits()
 
     def __enter__(self) -> Self:
         # The failures are read first: a row that succeeds meanwhile then has both, and its success counts.
@@ -138,46 +147,50 @@ class AnswerTable:
                 "--rebase, or name the input that the run began with: --input FILE."
             )
 
-    def columns(self) -> list[Column]:
-        """All columns of the table. Those of rows without a header are found by reading the input once."""
-        kinds = self.input_kinds()
+    def columns(self, *, is_typed: bool = False) -> list[Column]:
+        """All columns of the table. Those of rows without a header are found by reading the input once.
+
+        is_typed: each column holds values of its type alone, so that all answers are looked at
+        """
+        kinds = self._input_kinds()
         found = [Column(name, kind, "input", name) for name, kind in kinds.items()]
         taken = set(kinds)
-        for name, kind, place in self._own_columns():
-            found.append(Column(free_name(name, taken), kind, place, name))
+        for column in (*self._own_columns(), *self._json_columns(is_typed=is_typed)):
+            found.append(replace(column, name=free_name(column.source, taken)))
             taken.add(found[-1].name)
         return self._chosen(found)
 
-    def _own_columns(self) -> Iterator[tuple[str, str, str]]:
-        """Name, type and place of what stands beside the columns of the input."""
-        yield from ((name, "text", "field") for name in BASIC)
+    def _own_columns(self) -> Iterator[Column]:
+        """What stands beside the columns of the input in every run."""
+        yield from (Column(name, "text", "field", name) for name in BASIC)
         if self.options.vectors:
-            yield VECTOR, "vector", "field"
+            yield Column(VECTOR, "vector", "field", VECTOR)
         for group in self.options.extras:
             if group not in EXTRAS:
                 raise UsageError(f"--with {group} is not one of {', '.join(EXTRAS)}")
-            yield from ((name, TYPES.get(name, "text"), "field") for name in EXTRAS[group])
-        for name, kind in self._json_kinds().items():
-            yield name, kind, "json"
+            yield from (Column(name, TYPES.get(name, "text"), "field", name) for name in EXTRAS[group])
 
-    def _json_kinds(self) -> dict[str, str]:
+    def _json_columns(self, *, is_typed: bool) -> list[Column]:
+        """A column for each field of the answers."""
         if self.options.schema is not None:
-            return types_of_schema(self.options.schema)
-        if not self.options.json_columns:
-            return {}
-        kinds: dict[str, str] = {}
-        for line in self._results.lines():
-            widen(kinds, json_fields(take_apart(line, success=True)))
-        return kinds
+            asked = types_of_schema(self.options.schema)
+            kinds = types_that_fit(asked, self._all_fields()) if is_typed else asked
+        elif self.options.json_columns:
+            asked = kinds = {name: kind or "text" for name, kind in types_of_values(self._all_fields()).items()}
+        else:
+            return []
+        return [Column(name, kind, "json", name, asked[name]) for name, kind in kinds.items()]
 
-    def input_kinds(self) -> dict[str, str]:
+    def _all_fields(self) -> Iterator[dict[str, Any]]:
+        for line in self._results.lines():
+            yield parse_fields(take_apart(line, success=True).answer) or {}
+
+    def _input_kinds(self) -> dict[str, str]:
         """The columns of the input and their types. Cells of text tables are text."""
         if isinstance(self.source, CsvTable):
             return dict.fromkeys(self.source.columns, "text")
-        kinds: dict[str, str] = dict.fromkeys(self.source.columns, "")
-        for _, _, line in self.source.records():
-            widen(kinds, columns_of(line))
-        return {name: kind or "text" for name, kind in kinds.items()}
+        rows = (columns_of(line) for _, _, line in self.source.records())
+        return {name: kind or "text" for name, kind in types_of_values(rows, self.source.columns).items()}
 
     def _chosen(self, found: list[Column]) -> list[Column]:
         if not self.options.columns:
@@ -187,22 +200,45 @@ class AnswerTable:
             raise UsageError(f"--columns {unknown[0]} is not one of {', '.join(by_name)}")
         return [by_name[name] for name in self.options.columns]
 
-    def values(self, row: JoinedRow, columns: Sequence[Column]) -> list[Any]:
-        """The values of a row, each as its column's type holds it."""
-        found = self._values(row, columns)
-        return [fitting(value, column.kind) for value, column in zip(found, columns, strict=True)]
+    def typed_values(self, row: JoinedRow, columns: Sequence[Column]) -> list[Any]:
+        """The values of a row, each as its column's type holds it. The columns are typed."""
+        found = self.values(row, columns)
+        return [
+            convert_to_type(value, column.kind) if fits_type(value, column.kind) else None
+            for value, column in zip(found, columns, strict=True)
+        ]
 
     def as_dict(self, row: JoinedRow, columns: Sequence[Column]) -> dict[str, Any]:
         """The values of a row as they are, without the columns that the row has not."""
         return {
             column.name: value
-            for column, value in zip(columns, self._values(row, columns), strict=True)
+            for column, value in zip(columns, self.values(row, columns), strict=True)
             if column.place != "input" or column.source in row.columns
         }
 
-    def _values(self, row: JoinedRow, columns: Sequence[Column]) -> list[Any]:
+    def notes(self, columns: Sequence[Column], *, is_typed: bool) -> list[str]:
+        """What a person should know about the fields of the answers whose values were given so far."""
+        asked = [(column.name, column.asked, column.kind) for column in columns if column.place == "json"]
+        return self._misfits.notes(asked, is_typed=is_typed)
+
+    def _fields_of(self, row: JoinedRow, columns: Sequence[Column]) -> dict[str, Any]:
+        """The fields of a JSON answer, as far as columns want them. What does not fit is counted."""
+        wanted = [column for column in columns if column.place == "json"]
+        if not wanted or row.said is None or not row.said.success:
+            return {}
+        fields = parse_fields(row.said.answer)
+        if fields is None:
+            self._misfits.add("", row.number)
+            return {}
+        for column in wanted:
+            if not fits_type(fields.get(column.source), column.asked):
+                self._misfits.add(column.name, row.number)
+        return fields
+
+    def values(self, row: JoinedRow, columns: Sequence[Column]) -> list[Any]:
+        """The values of a row as they are."""
         said = row.said
-        fields = json_fields(said) if said is not None and any(column.place == "json" for column in columns) else {}
+        fields = self._fields_of(row, columns)
         cost = self._cost.of(said) if self._cost is not None and said is not None else (None, None)
         found = []
         for column in columns:
@@ -234,45 +270,3 @@ def free_name(name: str, taken: Iterable[str]) -> str:
         number += 1
         found = f"{name}_{number}"
     return found
-
-
-def widen(kinds: dict[str, str], values: Mapping[str, Any]) -> None:
-    """Take the types of values into those of their columns; two that have nothing in common make JSON."""
-    for name, value in values.items():
-        kind = _kind_of(value)
-        known = kinds.get(name, "")
-        if not known or not kind or known == kind:
-            kinds[name] = known or kind
-        elif {known, kind} == {"whole", "fraction"}:
-            kinds[name] = "fraction"
-        else:
-            kinds[name] = "json"
-
-
-def _kind_of(value: Any) -> str:
-    match value:
-        case None:
-            return ""
-        case str():
-            return "text"
-        case bool():
-            return "boolean"
-        case int():
-            return "whole" if -(1 << 63) <= value < 1 << 63 else "json"
-        case float():
-            return "fraction"
-    return "json"
-
-
-def schema_of(info: RunInfo, file: str) -> Mapping[str, Any] | None:
-    """The JSON schema whose properties become columns: of the file, else of the run; None where there is none."""
-    if not file:
-        found: Mapping[str, Any] | None = info.asked.get("validate", {}).get("schema")
-        return found
-    try:
-        value = orjson.loads(Path(file).read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
-        raise UsageError(f"--schema {file} cannot be read as JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise UsageError(f"--schema {file} is not a JSON schema: it holds no object")
-    return value

@@ -1,7 +1,7 @@
 """Writes the answers of a run as a table, or gives them row by row."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from msgspec import Struct
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import UsageError
 from arkbatch.core.text import count_text
-from arkbatch.journal.run_directory import becoming
+from arkbatch.journal.run_directory import RunInfo, becoming
 from arkbatch.reports.answers.answer_table import AnswerTable, TableOptions
 from arkbatch.reports.answers.columnar_answers import write_beside
 from arkbatch.reports.answers.table_writers import ENDINGS, unknown_ending, writer_for
@@ -77,23 +77,24 @@ def write_answers(
     counts = _Counts()
     with AnswerTable(run_dir, options) as table, explain_disk_errors(target), becoming(target) as fresh:
         if ending == ".jsonl":
-            _write_lines(table, fresh, counts)
-            return counts.written(str(file), [])
+            return counts.written(str(file), _write_lines(table, fresh, counts))
         if ending == ".parquet" and isinstance(table.source, ColumnarTable):
-            write_beside(table, table.source, fresh, counts.add)
-            return counts.written(str(file), [])
-        columns = table.columns()
+            return counts.written(str(file), write_beside(table, table.source, fresh, counts.add))
+        is_typed = ending == ".parquet"
+        columns = table.columns(is_typed=is_typed)
+        values_of = table.typed_values if is_typed else table.values
         writer = writer_for(ending, fresh, columns, defuse=defuse)
         try:
             for row in table.rows():
-                writer.write(table.values(row, columns))
+                writer.write(values_of(row, columns))
                 counts.add(row.state)
         finally:
-            notes = writer.close()
+            notes = [*writer.close(), *table.notes(columns, is_typed=is_typed)]
     return counts.written(str(file), notes)
 
 
-def _write_lines(table: AnswerTable, file: Path, counts: _Counts) -> None:
+def _write_lines(table: AnswerTable, file: Path, counts: _Counts) -> list[str]:
+    """Write JSON lines, and return what to tell."""
     columns = table.columns()
     with file.open("wb", 1 << 20) as out:
         for row in table.rows():
@@ -101,6 +102,7 @@ def _write_lines(table: AnswerTable, file: Path, counts: _Counts) -> None:
             counts.add(row.state)
         out.flush()
         os.fsync(out.fileno())
+    return table.notes(columns, is_typed=False)
 
 
 def check_file(file: str) -> None:
@@ -110,3 +112,17 @@ def check_file(file: str) -> None:
         raise unknown_ending(file)
     if not target.absolute().parent.is_dir():
         raise UsageError(f"{file} cannot be written: its directory {target.absolute().parent} does not exist")
+
+
+def read_schema(info: RunInfo, file: str) -> Mapping[str, Any] | None:
+    """Return the JSON schema whose properties become columns: of the file, else of the run; None for none."""
+    if not file:
+        found: Mapping[str, Any] | None = info.asked.get("validate", {}).get("schema")
+        return found
+    try:
+        value = orjson.loads(Path(file).read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise UsageError(f"--schema {file} cannot be read as JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise UsageError(f"--schema {file} is not a JSON schema: it holds no object")
+    return value

@@ -9,12 +9,15 @@ from arkbatch.reports.answers.table_writers import arrow_field
 from arkbatch.rows.columnar import ColumnarTable
 
 
-def write_beside(table: AnswerTable, source: ColumnarTable, file: Path, ended: Callable[[str], None]) -> None:
-    """Write Parquet with the columns of the input as they are. `ended` is told the state of each row."""
+def write_beside(table: AnswerTable, source: ColumnarTable, file: Path, ended: Callable[[str], None]) -> list[str]:
+    """Write Parquet with the columns of the input as they are, and return what to tell.
+
+    ended: called with the state of each row
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = table.columns()
+    columns = table.columns(is_typed=True)
     fields = [source.schema.field(each.source) if each.place == "input" else arrow_field(pa, each) for each in columns]
     schema = pa.schema(fields)
     rows = table.rows()
@@ -29,10 +32,12 @@ def write_beside(table: AnswerTable, source: ColumnarTable, file: Path, ended: C
             places = [each.number - number - 1 for each in kept]
             if kept:
                 part = batch if len(kept) == batch.num_rows else batch.take(pa.array(places))
-                writer.write_batch(_beside(pa, part, columns, schema, [table.values(each, columns) for each in kept]))
+                values = [table.typed_values(each, columns) for each in kept]
+                writer.write_batch(_beside(pa, part, columns, schema, values))
             for each in kept:
                 ended(each.state)
             number += batch.num_rows
+    return table.notes(columns, is_typed=True)
 
 
 def _beside(pa: Any, batch: Any, columns: list[Column], schema: Any, values: list[list[Any]]) -> Any:
