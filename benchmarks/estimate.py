@@ -23,11 +23,11 @@ from arkbatch.estimate.extrapolate import Measured
 from arkbatch.estimate.forecast import Estimate, Range, Recorded, RunPace, combined_cost, from_sample
 from arkbatch.estimate.strata import Sizes, Strata
 from arkbatch.pricing.amounts import Unknown
-from arkbatch.pricing.price_files import packaged
+from arkbatch.pricing.price_files import packaged_prices
 from arkbatch.pricing.pricing import Pricer
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
-PRICER = Pricer(packaged().of("ark"))
+PRICER = Pricer(packaged_prices().only_provider("ark"))
 PACE = RunPace(concurrency=10)
 ROWS, SAMPLE = 2000, 20
 
@@ -181,8 +181,8 @@ def chosen(parts: dict[str, list[Measured]], count: int, chance: Chance) -> dict
 def prices(model: str):
     question = {"model": model, "lane": "online", "service_tier": "", "at": AT}
     return (
-        lambda usage: PRICER.cost(usage, **question),
-        lambda given, answered: PRICER.ceiling(**question, given=given, answered=answered),
+        lambda usage: PRICER.cost_of_call(usage, **question),
+        lambda given, answered: PRICER.highest_cost(**question, given=given, answered=answered),
     )
 
 

@@ -27,7 +27,7 @@ from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.retry_run import RetryRun
 from arkbatch.journal.run_directory import private
 from arkbatch.limits.token_estimator import Estimator
-from arkbatch.pricing.amounts import ZERO, Unknown, shown
+from arkbatch.pricing.amounts import ZERO, Unknown, amount_text
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.rows.media_files import Images
 from arkbatch.rows.source import reader_of
@@ -182,10 +182,10 @@ class ParcelCutter:
             return ZERO
         size = ENDPOINTS[row.endpoint].size(row.body)
         given = FRAME + size.narrow + 3 * size.wide + PART * size.parts
-        tariff = self._run.bill.tariff(row.asked_model, "online", "batch", row.asked_model)
+        tariff = self._run.bill.tariff_of(row.asked_model, "online", "batch", row.asked_model)
         at = datetime.fromtimestamp(self._run.wall(), UTC)
         answered = UNSEEN if size.ceiling is None else size.ceiling
-        cost = tariff if isinstance(tariff, Unknown) else tariff.ceiling(given, answered, at)
+        cost = tariff if isinstance(tariff, Unknown) else tariff.highest_cost(given, answered, at)
         if isinstance(cost, Unknown):
             return Cause(Kind.BILLING, NO_PRICE, f"--max-cost cannot hold: {cost.reason}", HOW_TO_PRICE)
         return cost.amount
@@ -196,8 +196,8 @@ class ParcelCutter:
         return Cause(
             Kind.BILLING,
             MAX_COST,
-            f"the budget of {plain(most)} ends here: {shown(max(room, ZERO))} of it is not spent or ordered, and the "
-            f"next row may cost up to {shown(need)}",
+            f"the budget of {plain(most)} ends here: {amount_text(max(room, ZERO))} of it is not spent or ordered, and the "
+            f"next row may cost up to {amount_text(need)}",
             f"Run the same command with --max-cost {plain(most * 2)} or more; what is recorded is not sent again.",
         )
 

@@ -58,7 +58,7 @@ class ParcelPlanner:
         most = run.job.limits.max_cost
         if most is None:
             return None
-        spent = sum(run.bill.cost().amounts.values(), ZERO)
+        spent = sum(run.bill.total_cost().amounts.values(), ZERO)
         held = sum((Decimal(each.cut.ceiling or 0) for each in self._context.journal.parcels.holding), ZERO)
         return Decimal(str(most)) - spent - held
 

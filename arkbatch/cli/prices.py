@@ -55,7 +55,7 @@ def command(model: str | None, file: Path | None, provider: str | None, as_json:
 
     book = price_book(file)
     if provider:
-        book = book.of(provider)
+        book = book.only_provider(provider)
     rows = book.rows if model is None else _rows_of(book, model)
     click.echo(_json(rows) if as_json else "\n".join(_lines(rows, explained=model is not None)))
 
@@ -63,7 +63,7 @@ def command(model: str | None, file: Path | None, provider: str | None, as_json:
 def _rows_of(book: PriceBook, model: str) -> tuple[PriceRow, ...]:
     """The model's rows at every provider, because each has its own price for the same id."""
     providers = {row.provider for row in book.rows}
-    found = [row for provider in providers for row in book.of(provider).find(model)]
+    found = [row for provider in providers for row in book.only_provider(provider).rows_of(model)]
     if not found:
         raise UsageError(
             f"{model} is not in the price book; `arkbatch prices` lists what is. Give its price with --prices FILE, "
@@ -128,7 +128,7 @@ def _prices(rates: Rates) -> tuple[str, str, str, str]:
 
 def _explanation(row: PriceRow) -> Iterator[str]:
     yield f"{row.family} at {row.provider or 'any provider'}, {row.currency} per million tokens, 1k = {row.k}"
-    yield f"  ids         {', '.join(sorted(row.ids))}, each with or without its date"
+    yield f"  ids         {', '.join(sorted(row.model_ids))}, each with or without its date"
     yield f"  since       {row.effective_from or 'not known'}"
     yield f"  checked on  {row.checked_on or 'not said'}, confidence {row.confidence or 'not said'}"
     if row.source:

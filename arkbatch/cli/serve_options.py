@@ -73,7 +73,7 @@ async def _counted(run: OpenRun, port: int, served: AsyncExitStack) -> Observer:
 
     job, bill = run.job, run.bill
     described = Described(run.info.run_id, job.model, job.endpoint, job.lane, "yes" if job.simulated else "no")
-    metrics = Metrics(described, bill.cost)
+    metrics = Metrics(described, bill.total_cost)
     url = await served.enter_async_context(serve_metrics(metrics, port))
     click.echo(f"Metrics:  {url}", err=True)
     return metrics

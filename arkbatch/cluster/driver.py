@@ -72,7 +72,7 @@ def _spent_by(job: Job, attempt: Path) -> int:
         return total_tokens(tally.usage for tally in read_ledger(directory)[0].tallies)
     bill = bill_of(directory.read_info())
     read_ledger(directory, bill)
-    amounts = bill.cost().amounts.values()
+    amounts = bill.total_cost().amounts.values()
     return int(sum(amounts, Decimal(0)) * UNITS) + 1
 
 

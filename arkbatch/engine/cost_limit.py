@@ -23,7 +23,7 @@ from arkbatch.core.job import Job
 from arkbatch.core.types import Body, Cause, Kind, Row, Size, Usage, total_tokens
 from arkbatch.engine.media_costs import MediaCosts, MediaKey
 from arkbatch.journal.ledger import Ledger
-from arkbatch.pricing.amounts import ZERO, Cost, Unknown, shown
+from arkbatch.pricing.amounts import ZERO, Cost, Unknown, amount_text
 from arkbatch.pricing.billed_usage import FREE
 from arkbatch.pricing.run_cost import Bill, lane_of
 from arkbatch.pricing.tariff import Tariff, cost_of
@@ -75,7 +75,7 @@ class CostLimit:
         self._bill = bill
         self._wall = wall
         self.currency = "" if self._most_cost is None else _currency(job, bill, wall())
-        self.spent = bill.cost().amounts.get(self.currency, ZERO)
+        self.spent = bill.total_cost().amounts.get(self.currency, ZERO)
         self.tokens = total_tokens(tally.usage for tally in ledger.tallies)
         self._held = CostReservation(ZERO, 0)
         self._in_flight = 0
@@ -164,7 +164,7 @@ class CostLimit:
     @property
     def said(self) -> str:
         """What is spent, in money."""
-        return f"{shown(self.spent)} {self.currency}"
+        return f"{amount_text(self.spent)} {self.currency}"
 
     def suggested_budget(self, code: str) -> Decimal:
         """A budget with which the next session goes on, after this one ended for want of it.
@@ -235,7 +235,7 @@ class CostLimit:
     def _used_up(self, code: str, hold: CostReservation) -> Cause:
         if code == MAX_COST:
             amounts = (self._whole[0] or ZERO, self.spent, hold.cost)
-            most, spent, next_call = (f"{shown(each)} {self.currency}" for each in amounts)
+            most, spent, next_call = (f"{amount_text(each)} {self.currency}" for each in amounts)
         else:
             most, spent, next_call = (f"{each or 0:,} tokens" for each in (self._whole[1], self.tokens, hold.tokens))
         flag = "--" + code.replace("_", "-")
@@ -269,8 +269,8 @@ class CostLimit:
         if isinstance(tariff, Unknown):
             return _no_price(tariff.reason)
         at = datetime.fromtimestamp(self._wall(), UTC)
-        window = tariff.version(at).brackets[-1].to_input if tariff.version(at).brackets else given
-        cost = tariff.ceiling(min(given, window), answered, at)
+        window = tariff.version_on(at).brackets[-1].to_input if tariff.version_on(at).brackets else given
+        cost = tariff.highest_cost(min(given, window), answered, at)
         if isinstance(cost, Unknown):
             return _no_price(cost.reason)
         if cost.currency != self.currency:
@@ -298,12 +298,12 @@ class CostLimit:
     def _tariff(self, row: Row) -> Tariff | Unknown:
         tier = row.body.get("service_tier")
         tier = tier if isinstance(tier, str) else ""
-        return self._bill.tariff(row.asked_model, lane_of(row.endpoint), tier, row.asked_model)
+        return self._bill.tariff_of(row.asked_model, lane_of(row.endpoint), tier, row.asked_model)
 
     def _cost(self, hold: CostReservation, row: Row, usage: Usage, model: str, service_tier: str) -> Decimal:
         if self._most_cost is None:
             return ZERO
-        tariff = self._bill.tariff(model, lane_of(row.endpoint), service_tier, row.asked_model)
+        tariff = self._bill.tariff_of(model, lane_of(row.endpoint), service_tier, row.asked_model)
         cost = cost_of(tariff, usage, datetime.fromtimestamp(self._wall(), UTC))
         return cost.amount if isinstance(cost, Cost) and cost.currency == self.currency else hold.cost
 
@@ -325,12 +325,14 @@ def build_cost_limit(job: Job, ledger: Ledger, bill: Bill | None, wall: Callable
 
 def _currency(job: Job, bill: Bill, now: float) -> str:
     """The currency of the job's model."""
-    cost = bill.cost()
+    cost = bill.total_cost()
     if cost.unpriced:
-        raise UsageError(f"--max-cost cannot hold: {cost} in the records so far ({bill.reason}). {HOW_TO_PRICE}")
+        raise UsageError(
+            f"--max-cost cannot hold: {cost} in the records so far ({bill.no_price_reason}). {HOW_TO_PRICE}"
+        )
     tier = job.defaults.get("service_tier")
-    tariff = bill.tariff(job.model, lane_of(job.endpoint), tier if isinstance(tier, str) else "")
-    known = tariff if isinstance(tariff, Unknown) else tariff.ceiling(1, 1, datetime.fromtimestamp(now, UTC))
+    tariff = bill.tariff_of(job.model, lane_of(job.endpoint), tier if isinstance(tier, str) else "")
+    known = tariff if isinstance(tariff, Unknown) else tariff.highest_cost(1, 1, datetime.fromtimestamp(now, UTC))
     if isinstance(known, Unknown):
         raise UsageError(f"--max-cost cannot hold: {known.reason}. {HOW_TO_PRICE}")
     if others := cost.amounts.keys() - {known.currency}:

@@ -87,7 +87,7 @@ class SessionNotifier:
                 failed=ledger.failed.count,
                 left=max(0, run.found.done + run.found.failed + run.found.left - ledger.ended()),
                 seconds=round(run.wall() - self._began, 1),
-                cost=run.bill.cost(),
+                cost=run.bill.total_cost(),
                 reason=reason,
                 advice=advice,
                 go_on=go_on,

@@ -39,7 +39,7 @@ from arkbatch.monitor.commands import limits_after
 from arkbatch.monitor.progress import FoundRows
 from arkbatch.pricing.pricing import Pricer
 from arkbatch.pricing.run_cost import Bill
-from arkbatch.pricing.run_price_file import book_of_job, book_of_run, keep, name_of, price_list_of
+from arkbatch.pricing.run_price_file import book_of_job, book_of_run, keep_used_prices, name_of, price_list_of
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.rows.first_look import check_first_rows, look_at, start_notes
 from arkbatch.rows.input_file import Change, compare, spool
@@ -152,7 +152,7 @@ class OpenRun:
         pricer = Pricer(book_of_run(info, book_of_job(self.job)))
 
         def keep_prices() -> None:
-            if keep(info, pricer):
+            if keep_used_prices(info, pricer):
                 self.directory.write_info(info)
 
         self.bill = Bill(pricer, self.job.model, keep_prices)

@@ -91,10 +91,10 @@ def _make_forecast(question: Question, kind: Kind, inputs: Inputs) -> Forecast:
     bill, tier = Bill(Pricer(book_of_job(job)), job.model), asked if isinstance(asked, str) else ""
     if job.lane in BATCH_FILE_LANES:  # rows of batch files are rows of the online API at the batch price
         tier = BATCH
-    beside = bill.tariff(model, lane_of(other), "")
-    own = _estimate_rows(question, kind, inputs, endpoint, bill.tariff(model, lane_of(endpoint), tier))
+    beside = bill.tariff_of(model, lane_of(other), "")
+    own = _estimate_rows(question, kind, inputs, endpoint, bill.tariff_of(model, lane_of(endpoint), tier))
     if job.lane in BATCH_FILE_LANES:
-        beside = bill.tariff(model, ONLINE, "")
+        beside = bill.tariff_of(model, ONLINE, "")
 
     def estimate(priced_as: str, tariff: Tariff | Unknown) -> Estimate | None:
         return None if isinstance(tariff, Unknown) else _estimate_rows(question, kind, inputs, priced_as, tariff)
@@ -148,9 +148,9 @@ def _in_rounds(given: int, answered: int) -> Unknown:
 
 def _price_functions(tariff: Tariff | Unknown, now: datetime) -> tuple[Price, Ceiling]:
     def price(usage: Usage) -> Cost | Unknown:
-        return tariff if isinstance(tariff, Unknown) else tariff.cost(usage, now)
+        return tariff if isinstance(tariff, Unknown) else tariff.cost_of_call(usage, now)
 
     def ceiling(given: int, answered: int) -> Cost | Unknown:
-        return tariff if isinstance(tariff, Unknown) else tariff.ceiling(given, answered, now)
+        return tariff if isinstance(tariff, Unknown) else tariff.highest_cost(given, answered, now)
 
     return price, ceiling

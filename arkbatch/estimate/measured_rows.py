@@ -42,17 +42,17 @@ class Sums(Struct):
     usage: dict[str, int] = field(default_factory=dict)
 
     def add(self, spent: Spent) -> None:
-        self.usage = add_usage(self.usage, *spent.usages)
+        self.usage = add_usage(self.usage, *spent.all_usages)
         for endpoint, bill in self.bills.items():
-            bill.add(replace(spent, endpoint=endpoint))
+            bill.add_spent(replace(spent, endpoint=endpoint))
 
     def recorded_on(self, endpoint: str) -> Recorded:
         """Return these rows as if they had been sent to this endpoint."""
         bill = self.bills[endpoint]
-        money = bill.cost()
+        money = bill.total_cost()
         cost: float | Unknown = float(sum(money.amounts.values()))
         if money.unpriced or len(money.amounts) > 1:
-            cost = Unknown(bill.reason or "the records are in several currencies")
+            cost = Unknown(bill.no_price_reason or "the records are in several currencies")
         return Recorded(self.rows, self.usage.get("input", 0), self.usage.get("output", 0), cost)
 
 

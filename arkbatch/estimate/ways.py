@@ -51,7 +51,7 @@ def ways_to_send(
     ways = []
     for name, flag, waits in _offered(job, online):
         priced_as, tier = by_name.get(name, (batch, ""))
-        tariff = bill.tariff(model, BATCH if priced_as == batch else ONLINE, tier)
+        tariff = bill.tariff_of(model, BATCH if priced_as == batch else ONLINE, tier)
         reason = tariff.reason if isinstance(tariff, Unknown) else ""
         ways.append(Way(name, flag, waits, estimate(priced_as, tariff), reason))
     return ways

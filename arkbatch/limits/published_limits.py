@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct, field
 
 from arkbatch.limits.starting_point import Ramp, Start
-from arkbatch.pricing.price_book import normal, provider_of, undated
+from arkbatch.pricing.price_book import normal_name, provider_of, without_date
 
 TABLE = "limits-ark.toml"
 
@@ -24,7 +24,7 @@ TABLE = "limits-ark.toml"
 class Published(Struct, frozen=True, forbid_unknown_fields=True):
     """One entry: these models have this limit a minute, each of them for itself.
 
-    models: names as `normal` spells them, without the date; `*` stands for anything
+    models: names as `normal_name` spells them, without the date; `*` stands for anything
     """
 
     models: tuple[str, ...]
@@ -48,7 +48,7 @@ class _LimitTable(Struct, frozen=True, forbid_unknown_fields=True):
 
 def published(model: str, base_url: str) -> Published | None:
     """The entry for a model at this address; None where nothing is published, as for endpoint ids (`ep-...`)."""
-    name = undated(normal(model))
+    name = without_date(normal_name(model))
     return next((one for one in entries(provider_of(base_url)) if one.fits(name)), None)
 
 

@@ -78,7 +78,7 @@ class Notification(Struct, frozen=True):
     def to_builtins(self) -> dict[str, Any]:
         """Return the message as JSON values, as a webhook and a command receive it."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
-        plain["cost"] = self.cost and self.cost.plain()
+        plain["cost"] = self.cost and self.cost.to_builtins()
         return {"event": self.event.value, "title": self.title, "text": self.text, **plain}
 
 

@@ -1,7 +1,7 @@
 """Amounts of money: a cost, or the reason why there is none, and totals of both.
 
 Arithmetic is exact: a context that would have to round raises, whatever precision the program has set. Currencies are
-kept apart and never converted. `pricing.tariff` knows what a token costs.
+kept apart and never converted. `pricing.tariff_of` knows what a token costs.
 """
 
 from decimal import ROUND_HALF_UP, Context, Decimal, Inexact, InvalidOperation
@@ -52,7 +52,7 @@ class Money(Struct):
     at_most: int = 0
     reported: int = 0
 
-    def add(self, cost: Cost | Unknown) -> None:
+    def add_cost(self, cost: Cost | Unknown) -> None:
         if isinstance(cost, Unknown):
             self.unpriced += 1
             return
@@ -60,27 +60,27 @@ class Money(Struct):
         self.at_most += cost.at_most
         self.reported += cost.is_reported
 
-    def merge(self, other: "Money") -> None:
+    def add_total(self, other: "Money") -> None:
         for currency, amount in other.amounts.items():
             self.amounts[currency] = EXACT.add(self.amounts.get(currency, ZERO), amount)
         self.unpriced += other.unpriced
         self.at_most += other.at_most
         self.reported += other.reported
 
-    def plain(self) -> dict[str, Any]:
-        """Return JSON values with amounts as exact decimal strings; `from_plain` reverses it."""
+    def to_builtins(self) -> dict[str, Any]:
+        """Return JSON values with amounts as exact decimal strings; `from_builtins` reverses it."""
         amounts = {currency: f"{amount:f}" for currency, amount in sorted(self.amounts.items())}
         return {"amounts": amounts, "unpriced": self.unpriced, "at_most": self.at_most} | (
             {"reported": self.reported} if self.reported else {}
         )
 
     @classmethod
-    def from_plain(cls, plain: Any) -> Self:
+    def from_builtins(cls, plain: Any) -> Self:
         return msgspec.convert(plain, cls)
 
     def __str__(self) -> str:
         """Return the total for people: `12.40 CNY + 310 rows without a price`."""
-        parts = [f"{shown(amount)} {currency}" for currency, amount in sorted(self.amounts.items())]
+        parts = [f"{amount_text(amount)} {currency}" for currency, amount in sorted(self.amounts.items())]
         if self.unpriced:
             parts.append(f"{self.unpriced:,} {'row' if self.unpriced == 1 else 'rows'} without a price")
         reported = " (as reported by the provider)" if self.reported else ""
@@ -93,7 +93,7 @@ def reported_cost(usage: Usage) -> Cost | None:
     return None if ticks is None else Cost(Decimal(ticks).scaleb(-10), "USD", _REPORTED, is_reported=True)
 
 
-def shown(amount: Decimal) -> str:
+def amount_text(amount: Decimal) -> str:
     """Return an amount with two decimals, or with more when it would look free."""
     digits = max(2, 1 - amount.adjusted()) if amount else 2
     return f"{amount.quantize(Decimal(1).scaleb(-digits), context=ROUNDED):f}"

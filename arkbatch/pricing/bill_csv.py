@@ -45,15 +45,15 @@ _SHELL = "\t '\"=\ufeff"  # what programs put around an id so that a spreadsheet
 def read_bill(path: Path) -> Iterator[BillLine]:
     """Return the lines that name an item; UsageError for another or an unreadable file."""
     try:
-        with path.open(encoding=_encoding(path), newline="") as file:
-            yield from _lines(file, path)
+        with path.open(encoding=_find_encoding(path), newline="") as file:
+            yield from _read_lines(file, path)
     except OSError as error:
         raise UsageError(f"Cannot read the bill {path}: {error.strerror}.") from error
     except (csv.Error, UnicodeError) as error:
         raise UsageError(f"The bill {path} is not a CSV file: {error}.") from error
 
 
-def _encoding(path: Path) -> str:
+def _find_encoding(path: Path) -> str:
     with path.open("rb") as file:
         if file.read(2) in {b"\xff\xfe", b"\xfe\xff"}:
             return "utf-16"
@@ -68,30 +68,30 @@ def _encoding(path: Path) -> str:
     raise UsageError(f"The bill {path} is text neither in UTF-8 nor in GBK. Export it as CSV.")
 
 
-def _lines(file: TextIO, path: Path) -> Iterator[BillLine]:
+def _read_lines(file: TextIO, path: Path) -> Iterator[BillLine]:
     head = file.read(_HEAD)
     file.seek(0)
     reader = csv.reader(file, delimiter=max(",\t;", key=head.count))
-    places = _places(islice(reader, _HEADINGS_WITHIN), path)
+    places = _find_columns(islice(reader, _HEADINGS_WITHIN), path)
     for cells in reader:
         if len(cells) <= max(places.values()):
             continue  # a remark at the end of the file
         said = {name: cells[place].strip(_SHELL) for name, place in places.items()}
         if said["item"] not in _NONE:
-            yield _line(said, f"The bill {path}, line {reader.line_num}")
+            yield _parse_line(said, f"The bill {path}, line {reader.line_num}")
 
 
-def _places(lines: Iterable[list[str]], path: Path) -> dict[str, int]:
+def _find_columns(lines: Iterable[list[str]], path: Path) -> dict[str, int]:
     """Return in which column each needed field stands."""
     best: dict[str, int] = {}
     headings: list[str] = []
     for cells in lines:
-        places = _found(cells)
+        places = _match_columns(cells)
         if len(places) == len(NEEDED):
             return places
         if len(places) > len(best) or not headings:
             best, headings = places, cells
-    missing = ", ".join(_either(names) for name, names in NEEDED.items() if name not in best)
+    missing = ", ".join(_both_names(names) for name, names in NEEDED.items() if name not in best)
     has = (
         printable_text(", ".join(cell.strip(_SHELL) for cell in headings if cell.strip()))[:160]
         if best
@@ -102,41 +102,41 @@ def _places(lines: Iterable[list[str]], path: Path) -> dict[str, int]:
     )
 
 
-def _either(names: Sequence[str]) -> str:
+def _both_names(names: Sequence[str]) -> str:
     """Return the API's name of a field and the console's."""
     return f"{names[0]} or {next(name for name in names if not name.isascii())}"
 
 
-def _found(cells: Sequence[str]) -> dict[str, int]:
-    headings = {_plain(cell): place for place, cell in reversed(list(enumerate(cells)))}
+def _match_columns(cells: Sequence[str]) -> dict[str, int]:
+    headings = {_plain_heading(cell): place for place, cell in reversed(list(enumerate(cells)))}
     return {
         name: headings[plain]
         for name, known in NEEDED.items()
-        if (plain := next((_plain(one) for one in known if _plain(one) in headings), None)) is not None
+        if (plain := next((_plain_heading(one) for one in known if _plain_heading(one) in headings), None)) is not None
     }
 
 
-def _plain(heading: str) -> str:
+def _plain_heading(heading: str) -> str:
     """Return one spelling: `用量 (千tokens)` is 用量, `Split Item ID` is SplitItemID."""
     return re.sub(r"[\s_]", "", _IN_BRACKETS.sub("", heading.strip(_SHELL))).lower()
 
 
-def _line(said: dict[str, str], where: str) -> BillLine:
-    count, unit = _number(said["count"], where), said["unit"].replace(" ", "")
+def _parse_line(said: dict[str, str], where: str) -> BillLine:
+    count, unit = _parse_number(said["count"], where), said["unit"].replace(" ", "")
     tokens = _TOKENS.fullmatch(unit.lower())
     return BillLine(
         item=said["item"],
-        day=_day(said["day"], where),
+        day=_parse_day(said["day"], where),
         currency=_CURRENCIES.get(said["currency"].upper(), said["currency"].upper()),
-        listed=_number(said["listed"], where),
-        payable=_number(said["payable"], where),
+        listed=_parse_number(said["listed"], where),
+        payable=_parse_number(said["payable"], where),
         tokens=EXACT.multiply(count, _TIMES[tokens[1]]) if tokens else ZERO,
         unit="" if tokens or not count else unit or "?",
         count=ZERO if tokens else count,
     )
 
 
-def _number(text: str, where: str) -> Decimal:
+def _parse_number(text: str, where: str) -> Decimal:
     """Parse a number with or without thousands separators."""
     if text in _NONE:
         return ZERO
@@ -149,7 +149,7 @@ def _number(text: str, where: str) -> Decimal:
     return number
 
 
-def _day(text: str, where: str) -> str:
+def _parse_day(text: str, where: str) -> str:
     """Return a day as 2026-09-21; "" for a line of a whole month."""
     if found := _DAY.match(text):
         year, month, day = found.group(1, 2, 3) if found[1] else found.group(4, 5, 6)

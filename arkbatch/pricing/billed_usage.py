@@ -2,7 +2,7 @@
 
 All three give the same values, so that a bill comes out the same however the records are read. A call keeps the model
 and the service tier that its own reply named, because an answer discarded may have come from another than the one
-that was kept. Which prices they have is known to `bill`; which lines count is the ledger's to say.
+that was kept. `pricing.run_cost` prices the calls; the ledger decides which lines count.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -43,7 +43,7 @@ class BilledEntry(Entry):
 decode_billed = msgspec.json.Decoder(BilledEntry).decode
 
 
-class Thrown(Struct, frozen=True, gc=False):
+class BilledReply(Struct, frozen=True, gc=False):
     """A call whose answer was billed and is not the row's. None: the model or tier is that of its row."""
 
     usage: Usage
@@ -55,7 +55,7 @@ class Spent(Struct, frozen=True, gc=False):
     """What one session billed for one row.
 
     model, service_tier: what the reply named; asked_model: what the request named, "" where the record does not say
-    kept: of the answering call, None when there is none; thrown: each call whose answer was discarded
+    kept: of the answering call, None when there is none; discarded: each call whose answer was discarded
     rounds: each call that called tools, on the way to an answer that was kept
     at: unix time of the record; earlier: what the row's earlier records billed
     """
@@ -66,14 +66,14 @@ class Spent(Struct, frozen=True, gc=False):
     asked_model: str
     at: float
     kept: Usage | None
-    thrown: Sequence[Thrown] = ()
-    rounds: Sequence[Thrown] = ()
+    discarded: Sequence[BilledReply] = ()
+    rounds: Sequence[BilledReply] = ()
     earlier: Sequence[Before] = ()
 
     @property
-    def usages(self) -> Iterator[Usage]:
+    def all_usages(self) -> Iterator[Usage]:
         """Of each call."""
-        yield from (call.usage for call in (*self.thrown, *self.rounds))
+        yield from (call.usage for call in (*self.discarded, *self.rounds))
         if self.kept is not None:
             yield self.kept
 
@@ -86,35 +86,57 @@ def spent_by(outcome: Outcome, at: float) -> Spent | None:
         return None
     if isinstance(outcome, Success):
         usage, discarded = outcome.usage, outcome.discarded
-        thrown = _thrown(outcome.calls, discarded, _ROUND) if discarded else ()
-        rounds = _rounds(outcome.calls) if outcome.messages is not None else ()
-        kept = _less(usage, discarded, *(each.usage for each in rounds)) if discarded or rounds else usage
+        discarded_calls = _discarded_calls(outcome.calls, discarded, _ROUND) if discarded else ()
+        rounds = _tool_rounds(outcome.calls) if outcome.messages is not None else ()
+        kept = _without_usage(usage, discarded, *(each.usage for each in rounds)) if discarded or rounds else usage
         return Spent(
-            endpoint, outcome.model, outcome.service_tier, row.asked_model, at, kept, thrown, rounds, row.before
+            endpoint,
+            outcome.model,
+            outcome.service_tier,
+            row.asked_model,
+            at,
+            kept,
+            discarded_calls,
+            rounds,
+            row.before,
         )
     if not outcome.usage:
         return None
-    thrown = _thrown(outcome.calls, outcome.usage)
-    return Spent(endpoint, outcome.model, outcome.service_tier, row.asked_model, at, None, thrown, (), row.before)
+    discarded_calls = _discarded_calls(outcome.calls, outcome.usage)
+    return Spent(
+        endpoint, outcome.model, outcome.service_tier, row.asked_model, at, None, discarded_calls, (), row.before
+    )
 
 
 def spent_of(entry: BilledEntry) -> Spent | None:
     """The same from a line read back."""
     if entry.endpoint in FREE or entry.copy_of:
         return None
-    own = _less(entry.usage, *(earlier.usage for earlier in entry.before)) if entry.before else entry.usage
+    own = _without_usage(entry.usage, *(earlier.usage for earlier in entry.before)) if entry.before else entry.usage
     at = entry.finished_at.timestamp()
     if entry.error is None:
-        thrown = _thrown(entry.calls, entry.discarded, _ROUND) if entry.discarded else ()
-        rounds = _rounds(entry.calls) if len(entry.calls) > 1 else ()
-        kept = _less(own, entry.discarded, *(each.usage for each in rounds)) if entry.discarded or rounds else own
+        discarded_calls = _discarded_calls(entry.calls, entry.discarded, _ROUND) if entry.discarded else ()
+        rounds = _tool_rounds(entry.calls) if len(entry.calls) > 1 else ()
+        kept = (
+            _without_usage(own, entry.discarded, *(each.usage for each in rounds)) if entry.discarded or rounds else own
+        )
         return Spent(
-            entry.endpoint, entry.model, entry.service_tier, entry.asked_model, at, kept, thrown, rounds, entry.before
+            entry.endpoint,
+            entry.model,
+            entry.service_tier,
+            entry.asked_model,
+            at,
+            kept,
+            discarded_calls,
+            rounds,
+            entry.before,
         )
     if not any(own.values()):
         return None
-    thrown = _thrown(entry.calls, own)
-    return Spent(entry.endpoint, entry.model, entry.service_tier, entry.asked_model, at, None, thrown, (), entry.before)
+    discarded_calls = _discarded_calls(entry.calls, own)
+    return Spent(
+        entry.endpoint, entry.model, entry.service_tier, entry.asked_model, at, None, discarded_calls, (), entry.before
+    )
 
 
 def spent_before(earlier: Before, before: Sequence[Before] = ()) -> Spent | None:
@@ -127,9 +149,17 @@ def spent_before(earlier: Before, before: Sequence[Before] = ()) -> Spent | None
     at = earlier.at.timestamp() if earlier.at else 0.0
     calls = earlier.calls or (earlier.usage,)
     served = earlier.served or ((None, None),) * len(calls)
-    thrown = [Thrown(usage, *by) for usage, by in zip(calls, served, strict=True)]
+    discarded_calls = [BilledReply(usage, *by) for usage, by in zip(calls, served, strict=True)]
     return Spent(
-        earlier.endpoint, earlier.model, earlier.service_tier, earlier.asked_model, at, None, thrown, (), before
+        earlier.endpoint,
+        earlier.model,
+        earlier.service_tier,
+        earlier.asked_model,
+        at,
+        None,
+        discarded_calls,
+        (),
+        before,
     )
 
 
@@ -144,19 +174,19 @@ def new_in(entry: BilledEntry, ledger: Ledger) -> Iterator[Spent]:
         yield spent
 
 
-def _thrown(calls: Iterable[Any], together: Usage, but: str = "") -> Sequence[Thrown]:
+def _discarded_calls(calls: Iterable[Any], together: Usage, but: str = "") -> Sequence[BilledReply]:
     """The calls that were billed for nothing; all but those of that verdict, where there is an answer."""
     billed = (call for call in calls if call.tokens and call.verdict not in ("done", but))
-    each = [Thrown(call.tokens, call.model, call.service_tier) for call in billed]
-    return each or (Thrown(together),)
+    each = [BilledReply(call.tokens, call.model, call.service_tier) for call in billed]
+    return each or (BilledReply(together),)
 
 
-def _rounds(calls: Iterable[Any]) -> Sequence[Thrown]:
+def _tool_rounds(calls: Iterable[Any]) -> Sequence[BilledReply]:
     billed = (call for call in calls if call.tokens and call.verdict == _ROUND)
-    return [Thrown(call.tokens, call.model, call.service_tier) for call in billed]
+    return [BilledReply(call.tokens, call.model, call.service_tier) for call in billed]
 
 
-def _less(usage: Usage, *parts: Usage) -> dict[str, int]:
+def _without_usage(usage: Usage, *parts: Usage) -> dict[str, int]:
     left = dict(usage)
     for part in parts:
         for meter, count in part.items():

@@ -4,7 +4,7 @@ A row is one family's list prices from one day on, as the price page shows them:
 and
 in each tier the prices of a lane or service tier. Money is `Decimal`, per million tokens, in the currency it is billed
 in; nothing here converts currencies. Books are layered: what a user says takes precedence over what the package ships,
-and a run's snapshot over both. This module does no arithmetic (`pricing.tariff`) and reads no file
+and a run's snapshot over both. This module does no arithmetic (`pricing.tariff_of`) and reads no file
 (`pricing.price_files`); it exports itself as plain data so that a run can keep the rows that it used.
 """
 
@@ -86,8 +86,8 @@ class PriceRow(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     note: str = ""
 
     @property
-    def ids(self) -> frozenset[str]:
-        return frozenset(map(normal, (self.family, *self.match)))
+    def model_ids(self) -> frozenset[str]:
+        return frozenset(map(normal_name, (self.family, *self.match)))
 
 
 class PriceBook(Struct, frozen=True):
@@ -96,29 +96,29 @@ class PriceBook(Struct, frozen=True):
     rows: tuple[PriceRow, ...] = ()
     names: dict[str, str] = field(default_factory=dict)
 
-    def find(self, model: str) -> tuple[PriceRow, ...]:
+    def rows_of(self, model: str) -> tuple[PriceRow, ...]:
         """Return the rows of a model's family, oldest first; empty for an unknown model.
 
         A complete id, with its date, takes precedence over the id without. A prefix never matches: `doubao-seed-1-6`
         and
         `doubao-seed-1-6-flash` are different models at different prices.
         """
-        whole = normal(self.names.get(model, model))
-        for name in (whole, undated(whole)):
+        whole = normal_name(self.names.get(model, model))
+        for name in (whole, without_date(whole)):
             for row in self.rows:
-                if name in row.ids:
-                    return self._versions(row)
+                if name in row.model_ids:
+                    return self._versions_of(row)
         return ()
 
-    def _versions(self, row: PriceRow) -> tuple[PriceRow, ...]:
+    def _versions_of(self, row: PriceRow) -> tuple[PriceRow, ...]:
         same = [one for one in self.rows if (one.provider, one.family) == (row.provider, row.family)]
         return tuple(sorted(same, key=lambda one: one.effective_from or date.min))
 
-    def of(self, provider: str) -> "PriceBook":
+    def only_provider(self, provider: str) -> "PriceBook":
         """Return the rows that hold at this provider, since prices of one id differ by provider."""
         return PriceBook(tuple(row for row in self.rows if row.provider in {"", provider}), self.names)
 
-    def over(self, base: "PriceBook") -> "PriceBook":
+    def laid_over(self, base: "PriceBook") -> "PriceBook":
         """Return this book laid over another; where both know a model, this one counts.
 
         A row that names a family of the base replaces it whole and, when it lists no ids, takes over the base's.
@@ -127,23 +127,23 @@ class PriceBook(Struct, frozen=True):
         beneath = (_without_ids_of(rows, row) for row in base.rows)
         return PriceBook(rows + tuple(row for row in beneath if row is not None), {**base.names, **self.names})
 
-    def plain(self) -> dict[str, Any]:
-        """Return JSON values, decimals as strings to keep every digit; `from_plain` reverses it."""
+    def to_builtins(self) -> dict[str, Any]:
+        """Return JSON values, decimals as strings to keep every digit; `from_builtins` reverses it."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         return plain
 
     @classmethod
-    def from_plain(cls, plain: Any) -> Self:
+    def from_builtins(cls, plain: Any) -> Self:
         """Return the book of such values; msgspec.ValidationError for others."""
         return msgspec.convert(plain, cls)
 
 
-def normal(model: str) -> str:
+def normal_name(model: str) -> str:
     """Return one spelling for `doubao-seed-1.6`, `Doubao-Seed-1-6` and `doubao_seed-1.6`."""
     return model.strip().lower().replace(".", "-").replace("_", "-")
 
 
-def undated(name: str) -> str:
+def without_date(name: str) -> str:
     return _DATED.sub("", name)
 
 
@@ -160,21 +160,21 @@ def _provider_by_host(base_url: str) -> str:
     return next((name for end, name in HOSTS.items() if host == end or host.endswith("." + end)), "")
 
 
-def faults(row: PriceRow) -> Iterator[str]:
+def find_faults(row: PriceRow) -> Iterator[str]:
     """Return what is wrong with a row beyond its types, for the person who wrote it."""
     if not _CURRENCY.fullmatch(row.currency):
         yield f"currency {row.currency!r} is not a code such as CNY"
     if row.k < 1:
         yield f"k is {row.k}"
-    for name, price in _prices(row):
+    for name, price in _named_numbers(row):
         if not price.is_finite() or price < 0:
             yield f"{name} is {price}"
     for earlier, later in pairwise(row.tiers):
-        if not _lengthens(earlier, later):
+        if not _goes_longer(earlier, later):
             yield "the tiers do not go from short to long: a later one would never be used"
 
 
-def _prices(row: PriceRow) -> Iterator[tuple[str, Decimal]]:
+def _named_numbers(row: PriceRow) -> Iterator[tuple[str, Decimal]]:
     for tier in row.tiers:
         for edge in ("to_input", "to_output"):
             if (length := getattr(tier, edge)) is not None:
@@ -185,7 +185,7 @@ def _prices(row: PriceRow) -> Iterator[tuple[str, Decimal]]:
                     yield f"price.{column}.{meter}", price
 
 
-def _lengthens(earlier: Tier, later: Tier) -> bool:
+def _goes_longer(earlier: Tier, later: Tier) -> bool:
     if earlier.to_input == later.to_input:
         return earlier.to_output is not None and (later.to_output is None or earlier.to_output < later.to_output)
     return earlier.to_input is not None and (later.to_input is None or earlier.to_input < later.to_input)
@@ -194,7 +194,7 @@ def _lengthens(earlier: Tier, later: Tier) -> bool:
 def _with_ids_of(row: PriceRow, base: PriceBook) -> PriceRow:
     if row.match:
         return row
-    same = (one.match for one in base.rows if normal(one.family) == normal(row.family))
+    same = (one.match for one in base.rows if normal_name(one.family) == normal_name(row.family))
     return structs.replace(row, match=tuple(dict.fromkeys(model for ids in same for model in ids)))
 
 
@@ -205,7 +205,7 @@ def _without_ids_of(top: tuple[PriceRow, ...], row: PriceRow) -> PriceRow | None
     without a date.
     """
     covering = [one for one in top if one.provider in {"", row.provider}]
-    if any(normal(one.family) == normal(row.family) for one in covering):
+    if any(normal_name(one.family) == normal_name(row.family) for one in covering):
         return None
-    taken = frozenset[str]().union(*(one.ids for one in covering))
-    return structs.replace(row, match=tuple(one for one in row.match if undated(normal(one)) not in taken))
+    taken = frozenset[str]().union(*(one.model_ids for one in covering))
+    return structs.replace(row, match=tuple(one for one in row.match if without_date(normal_name(one)) not in taken))

@@ -19,14 +19,14 @@ from msgspec import structs
 
 from arkbatch.core.errors import JobError
 from arkbatch.core.toml_text import TomlError, parse_toml
-from arkbatch.pricing.price_book import PriceBook, PriceRow, faults, normal
+from arkbatch.pricing.price_book import PriceBook, PriceRow, find_faults, normal_name
 
 PACKAGED = ("prices-ark.toml", "prices-byteplus.toml")
 SHARED = ("provider", "currency", "k", "effective_from", "checked_on", "source", "confidence", "note")
 
 
 @cache  # reading them takes 40 ms, and a worker opens a run for each shard
-def packaged() -> PriceBook:
+def packaged_prices() -> PriceBook:
     """Return the list prices of all providers that arkbatch ships."""
     book = PriceBook()
     for name in PACKAGED:
@@ -38,9 +38,9 @@ def packaged() -> PriceBook:
 
 def price_book(file: Path | None = None, table: Mapping[str, Any] | None = None) -> PriceBook:
     """Return the packaged book, under the job's `[prices]`, under `--prices FILE`."""
-    book = packaged()
+    book = packaged_prices()
     for own, where in _own_books(file, table):
-        book = checked(own.over(book), where)
+        book = with_known_families(own.laid_over(book), where)
     return book
 
 
@@ -53,16 +53,16 @@ def prices_at(
     may_be_unused: a table without any price for this server is no error
     """
     whole = price_book(file, table)
-    book = packaged().of(provider)
+    book = packaged_prices().only_provider(provider)
     for own, where in _own_books(file, table):
-        held = own.of(provider) if provider else _of_any_provider(own)
+        held = own.only_provider(provider) if provider else _of_any_provider(own)
         if own.rows and not held.rows and not may_be_unused:
             named = ", ".join(sorted({row.provider for row in own.rows}))
             raise JobError(
                 f"{where} has no price that holds here: its prices are those of {named}, and this server has those of "
                 f"{provider}. Take the line provider = ... out of it for prices that hold at every server"
             )
-        book = held.over(book)
+        book = held.laid_over(book)
     return PriceBook(book.rows, whole.names)
 
 
@@ -71,14 +71,14 @@ def _own_books(file: Path | None, table: Mapping[str, Any] | None) -> Iterator[t
     if table:
         yield from_table(table, "[prices]"), "[prices]"
     if file is not None:
-        yield read(file), str(file)
+        yield read_price_file(file), str(file)
 
 
 def _of_any_provider(book: PriceBook) -> PriceBook:
     return PriceBook(tuple(structs.replace(row, provider="") for row in book.rows), book.names)
 
 
-def read(file: Path) -> PriceBook:
+def read_price_file(file: Path) -> PriceBook:
     try:
         table = parse_toml(file.read_text(encoding="utf-8"), parse_float=Decimal)
     except OSError as error:
@@ -99,20 +99,20 @@ def from_table(table: Mapping[str, Any], where: str) -> PriceBook:
     models, names = table.get("model", []), table.get("map", {})
     if not isinstance(models, list) or not isinstance(names, Mapping):
         raise JobError(f"{where}: write each model as [[model]] and the names as [map]")
-    rows = [_row(entry, shared, f"{where}: model {number}") for number, entry in enumerate(models, 1)]
+    rows = [_parse_row(entry, shared, f"{where}: model {number}") for number, entry in enumerate(models, 1)]
     _refuse_twice(rows, where)
-    return PriceBook(tuple(rows), _names(names, where))
+    return PriceBook(tuple(rows), _parse_names(names, where))
 
 
-def checked(book: PriceBook, where: str) -> PriceBook:
+def with_known_families(book: PriceBook, where: str) -> PriceBook:
     """Return the book, if every name in its `[map]` leads to a family with prices."""
     for name, family in book.names.items():
-        if not book.find(family):
+        if not book.rows_of(family):
             raise JobError(f'{where}: "{name}" is mapped to "{family}", which is not in the price book')
     return book
 
 
-def _row(entry: Any, shared: dict[str, Any], where: str) -> PriceRow:
+def _parse_row(entry: Any, shared: dict[str, Any], where: str) -> PriceRow:
     if not isinstance(entry, Mapping):
         raise JobError(f"{where} is not a table")
     named = f"{where} ({entry['family']})" if "family" in entry else where
@@ -125,7 +125,7 @@ def _row(entry: Any, shared: dict[str, Any], where: str) -> PriceRow:
         row = msgspec.convert(fields, PriceRow)
     except msgspec.ValidationError as error:
         raise JobError(f"{named} is not a whole price: {error}; input, output and currency are needed") from error
-    for fault in faults(row):
+    for fault in find_faults(row):
         raise JobError(f"{named}: {fault}")
     return row
 
@@ -135,16 +135,16 @@ def _refuse_twice(rows: list[PriceRow], where: str) -> None:
     seen: dict[tuple[str, str], str] = {}
     days: set[tuple[Any, ...]] = set()
     for row in rows:
-        for name in row.ids:
+        for name in row.model_ids:
             if seen.setdefault((row.provider, name), row.family) != row.family:
                 raise JobError(f"{where}: {name} belongs to {row.family} and to {seen[row.provider, name]}")
-        day = (row.provider, normal(row.family), row.effective_from)
+        day = (row.provider, normal_name(row.family), row.effective_from)
         if day in days:
             raise JobError(f"{where}: {row.family} stands twice with the same effective_from")
         days.add(day)
 
 
-def _names(names: Mapping[str, Any], where: str) -> dict[str, str]:
+def _parse_names(names: Mapping[str, Any], where: str) -> dict[str, str]:
     for name, family in names.items():
         if not isinstance(family, str):
             raise JobError(f'{where}: [map] leads from a name to a family: "{name}" = "doubao-seed-1.6"')

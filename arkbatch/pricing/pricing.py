@@ -25,28 +25,28 @@ TARIFFS = 512  # limited, since a server that invents a model name for each repl
 class Pricer:
     def __init__(self, book: PriceBook) -> None:
         self.book = book
-        self.tariff = lru_cache(TARIFFS)(self._tariff)
+        self.tariff = lru_cache(TARIFFS)(self._find_tariff)
         self._families: set[str] = set()
         self._names: set[str] = set()
 
-    def cost(self, usage: Usage, *, model: str, lane: str, service_tier: str, at: datetime) -> Cost | Unknown:
+    def cost_of_call(self, usage: Usage, *, model: str, lane: str, service_tier: str, at: datetime) -> Cost | Unknown:
         """Return what one request cost, by the model and the tier that its reply names."""
         return cost_of(self.tariff(model, lane, service_tier), usage, at)
 
-    def ceiling(
+    def highest_cost(
         self, *, model: str, lane: str, service_tier: str, at: datetime, given: int, answered: int
     ) -> Cost | Unknown:
         """Return the most that `given` input tokens, answered with up to `answered`, can cost."""
         tariff = self.tariff(model, lane, service_tier)
-        return tariff if isinstance(tariff, Unknown) else tariff.ceiling(given, answered, at)
+        return tariff if isinstance(tariff, Unknown) else tariff.highest_cost(given, answered, at)
 
-    def used(self) -> PriceBook:
+    def used_prices(self) -> PriceBook:
         """Return the rows and names used so far, which a run keeps against later price changes."""
         rows = tuple(row for row in self.book.rows if row.family in self._families)
         return PriceBook(rows, {name: self.book.names[name] for name in sorted(self._names)})
 
-    def _tariff(self, model: str, lane: str, service_tier: str = "") -> Tariff | Unknown:
-        rows = self.book.find(model)
+    def _find_tariff(self, model: str, lane: str, service_tier: str = "") -> Tariff | Unknown:
+        rows = self.book.rows_of(model)
         if not rows:
             return Unknown(f"{model or 'a reply without a model'} is not in the price book for this server")
         self._families.add(rows[0].family)
@@ -56,7 +56,7 @@ class Pricer:
         named = f"{model} ({column})"
         if not any(column in tier.price for row in rows for tier in row.tiers):
             return Unknown(f"{named} is prepaid" if column == "scale" else f"{named} has no price")
-        return Tariff(named, tuple(Version.of(row, column) for row in rows), prepaid=column == "scale")
+        return Tariff(named, tuple(Version.from_row(row, column) for row in rows), prepaid=column == "scale")
 
 
 def _own_column(rows: Iterable[PriceRow], service_tier: str) -> str:

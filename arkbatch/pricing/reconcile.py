@@ -46,9 +46,9 @@ class Ours(Struct):
     tokens: int = 0
     cost: Money = field(default_factory=Money)
 
-    def add(self, other: "Ours") -> None:
+    def add_records(self, other: "Ours") -> None:
         self.tokens += other.tokens
-        self.cost.merge(other.cost)
+        self.cost.add_total(other.cost)
 
 
 class Billed(Struct):
@@ -60,20 +60,20 @@ class Billed(Struct):
     others: Amounts = field(default_factory=dict)
     lines: int = 0
 
-    def add(self, line: BillLine) -> None:
+    def add_line(self, line: BillLine) -> None:
         self.lines += 1
         self.tokens = EXACT.add(self.tokens, line.tokens)
-        _count(self.listed, line.currency, line.listed)
-        _count(self.payable, line.currency, line.payable)
+        _add_amount(self.listed, line.currency, line.listed)
+        _add_amount(self.payable, line.currency, line.payable)
         if line.unit:
-            _count(self.others, line.unit, line.count)
+            _add_amount(self.others, line.unit, line.count)
 
-    def merge(self, other: "Billed") -> None:
+    def add_sums(self, other: "Billed") -> None:
         self.lines += other.lines
         self.tokens = EXACT.add(self.tokens, other.tokens)
         for mine, its in ((self.listed, other.listed), (self.payable, other.payable), (self.others, other.others)):
             for name, amount in its.items():
-                _count(mine, name, amount)
+                _add_amount(mine, name, amount)
 
 
 class Side(StrEnum):
@@ -115,13 +115,13 @@ class Pair(Struct):
             for currency in sorted(listed.keys() | cost.keys())
         }
 
-    def merge(self, other: "Pair") -> None:
+    def add_pair(self, other: "Pair") -> None:
         if other.ours is not None:
             self.ours = self.ours or Ours()
-            self.ours.add(other.ours)
+            self.ours.add_records(other.ours)
         if other.billed is not None:
             self.billed = self.billed or Billed()
-            self.billed.merge(other.billed)
+            self.billed.add_sums(other.billed)
 
 
 class Reconciled(Struct, frozen=True):
@@ -142,7 +142,7 @@ class Reconciled(Struct, frozen=True):
         """Return the same over all days."""
         whole: dict[str, Pair] = {}
         for pair in self.pairs:
-            whole.setdefault(pair.item, Pair(pair.item, "")).merge(pair)
+            whole.setdefault(pair.item, Pair(pair.item, "")).add_pair(pair)
         return list(whole.values())
 
     @property
@@ -163,16 +163,18 @@ def reconcile(ours: Iterable[tuple[str, str, Ours]], bill: Iterable[BillLine], k
         if line.item.startswith((ENDPOINT, KEY)):
             pair = pairs.setdefault((line.item, line.day), Pair(line.item, line.day))
             pair.billed = pair.billed or Billed()
-            pair.billed.add(line)
+            pair.billed.add_line(line)
         else:
-            apart.add(line)
+            apart.add_line(line)
     items = {item for item, _ in pairs}
     by_endpoint = not key or any(item.startswith(ENDPOINT) for item in items)
     for model, day, calls in ours:
         for item in _items_of(model, key, by_endpoint=by_endpoint):
-            pairs.setdefault((item, day), Pair(item, day)).merge(Pair(item, day, calls))
+            pairs.setdefault((item, day), Pair(item, day)).add_pair(Pair(item, day, calls))
     keys = sorted(item for item in items if item.startswith(KEY))
-    return Reconciled([pairs[place] for place in sorted(pairs, key=_order)], key, keys, apart if apart.lines else None)
+    return Reconciled(
+        [pairs[place] for place in sorted(pairs, key=_sort_key)], key, keys, apart if apart.lines else None
+    )
 
 
 def _items_of(model: str, key: str, *, by_endpoint: bool) -> Iterator[str]:
@@ -188,10 +190,10 @@ def _items_of(model: str, key: str, *, by_endpoint: bool) -> Iterator[str]:
         yield model
 
 
-def _order(place: tuple[str, str]) -> tuple[int, str, str]:
+def _sort_key(place: tuple[str, str]) -> tuple[int, str, str]:
     item, day = place
     return (0 if item.startswith(ENDPOINT) else 1 if item.startswith(KEY) else 2, item, day)
 
 
-def _count(amounts: Amounts, name: str, amount: Decimal) -> None:
+def _add_amount(amounts: Amounts, name: str, amount: Decimal) -> None:
     amounts[name] = EXACT.add(amounts.get(name, ZERO), amount)

@@ -32,7 +32,7 @@ def price_list_of(job: Job) -> str:
 
 def book_of_run(info: RunInfo, current: PriceBook | None = None) -> PriceBook:
     """Return the prices of a run, laid over the current ones."""
-    return kept(info).over(current_book(info) if current is None else current)
+    return kept_prices(info).laid_over(current_book(info) if current is None else current)
 
 
 def current_book(info: RunInfo, file: Path | None = None) -> PriceBook:
@@ -51,19 +51,19 @@ def bill_of(info: RunInfo, book: PriceBook | None = None) -> Bill:
     return Bill(Pricer(book_of_run(info) if book is None else book), str(info.job.get("model", "")))
 
 
-def kept(info: RunInfo) -> PriceBook:
+def kept_prices(info: RunInfo) -> PriceBook:
     """Return the prices as `run.json` holds them."""
     if info.prices is None:
         return PriceBook()
     try:
-        return PriceBook.from_plain(info.prices)
+        return PriceBook.from_builtins(info.prices)
     except msgspec.ValidationError as error:
         raise RunDamaged(f"The prices in run.json cannot be read ({error}). Restore it from a backup.") from error
 
 
-def keep(info: RunInfo, pricer: Pricer) -> bool:
+def keep_used_prices(info: RunInfo, pricer: Pricer) -> bool:
     """Put the prices that were used into `info`; False when they are there already."""
-    plain: dict[str, Any] = pricer.used().over(kept(info)).plain()
+    plain: dict[str, Any] = pricer.used_prices().laid_over(kept_prices(info)).to_builtins()
     if plain == info.prices:
         return False
     info.prices = plain

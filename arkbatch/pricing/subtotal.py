@@ -20,7 +20,7 @@ PLAIN = {"input", "output", "reasoning", "cached", ASSUMED, CONTRADICTORY, REPOR
 class Charge(Struct):
     """The cost of one endpoint, model and service tier, of the rows that asked for `asked_model`.
 
-    thrown: the part of `cost` that bought discarded answers
+    discarded: the part of `cost` that bought discarded answers
     reason: why a row has no price
     """
 
@@ -29,17 +29,17 @@ class Charge(Struct):
     model: str
     service_tier: str
     cost: Money = field(default_factory=Money)
-    thrown: Money = field(default_factory=Money)
+    discarded: Money = field(default_factory=Money, name="thrown")  # as `ledger.bin` has had it since it was kept
     reason: str = ""
     asked_model: str = ""
 
-    def merge(self, other: "Charge") -> None:
-        self.cost.merge(other.cost)
-        self.thrown.merge(other.thrown)
+    def add_charge(self, other: "Charge") -> None:
+        self.cost.add_total(other.cost)
+        self.discarded.add_total(other.discarded)
         self.reason = self.reason or other.reason
 
 
-class Till:
+class PendingCharge:
     """A charge with its tariff at hand, and the tokens that are not yet turned into money, by price tier."""
 
     __slots__ = ("_pending", "_plain", "charge", "tariff")
@@ -50,7 +50,7 @@ class Till:
         self._pending: dict[int, list[int]] = {}
         only = tariff.versions[0] if isinstance(tariff, Tariff) and len(tariff.versions) == 1 else None
         # Prices that depend on the day, the hour or a missing cached price are looked up for each call.
-        self._plain = only and only.brackets if only and all(_timeless(one) for one in only.brackets) else ()
+        self._plain = only and only.brackets if only and all(_is_timeless(one) for one in only.brackets) else ()
 
     def add_plain(self, usage: Usage) -> bool:
         """Count a call whose price depends on its lengths alone; False if it does not."""
@@ -72,12 +72,12 @@ class Till:
                 return True
         return False
 
-    def add_row(self, thrown: Sequence[Cost | Unknown], kept: Sequence[Cost | Unknown]) -> None:
+    def add_row(self, discarded: Sequence[Cost | Unknown], kept: Sequence[Cost | Unknown]) -> None:
         """Count a row by what each of its calls cost."""
-        whole = (*thrown, *kept)
-        if thrown:
-            self.charge.thrown.merge(_of_row(thrown))
-        self.charge.cost.merge(_of_row(whole))
+        whole = (*discarded, *kept)
+        if discarded:
+            self.charge.discarded.add_total(_of_row(discarded))
+        self.charge.cost.add_total(_of_row(whole))
         if not self.charge.reason:
             self.charge.reason = next((cost.reason for cost in whole if isinstance(cost, Unknown)), "")
 
@@ -89,15 +89,15 @@ class Till:
         self.charge.reason = self.charge.reason or tariff.reason
         return True
 
-    def settle(self) -> Charge:
+    def settled_charge(self) -> Charge:
         """Return the charge, including the tokens that were not priced yet."""
         for number, (given, answered, cached) in self._pending.items():
             assert isinstance(self.tariff, Tariff)
             bracket = self.tariff.versions[0].brackets[number]
             usage = {"input": given, "output": answered, "cached": cached}
-            cost = self.tariff.charge(usage, bracket)
+            cost = self.tariff.cost_of_sum(usage, bracket)
             assert isinstance(cost, Cost)  # `_plain` holds no bracket that could say otherwise
-            self.charge.cost.add(cost)
+            self.charge.cost.add_cost(cost)
         self._pending.clear()
         return self.charge
 
@@ -108,10 +108,10 @@ def _of_row(costs: Iterable[Cost | Unknown]) -> Money:
     for cost in costs:
         if isinstance(cost, Unknown):
             return Money(unpriced=1)
-        total.add(cost)
+        total.add_cost(cost)
     total.at_most = min(total.at_most, 1)
     return total
 
 
-def _timeless(bracket: Any) -> bool:
+def _is_timeless(bracket: Any) -> bool:
     return bracket.rates is not None and bracket.rates.cached is not None and bracket.off_peak is None

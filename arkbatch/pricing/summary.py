@@ -67,8 +67,8 @@ class Summary(Struct, frozen=True):
     def to_builtins(self) -> dict[str, Any]:
         """Return plain JSON values."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
-        plain["cost"] = self.cost and self.cost.plain()
-        plain["discarded_cost"] = self.discarded_cost and self.discarded_cost.plain()
+        plain["cost"] = self.cost and self.cost.to_builtins()
+        plain["discarded_cost"] = self.discarded_cost and self.discarded_cost.to_builtins()
         return plain
 
 
@@ -104,19 +104,19 @@ def summarise(
         discarded=add_usage(*(tally.discarded for tally in ledger.tallies)),
         session=session,
         seconds=round(seconds, 3),
-        p50=_rounded(latency, 0.5, 3),
-        p95=_rounded(latency, 0.95, 3),
-        first_token_p50=_rounded(speeds.first_token, 0.5, 3),
-        first_token_p95=_rounded(speeds.first_token, 0.95, 3),
-        tokens_per_second_p50=_rounded(speeds.tokens_per_second, 0.5, 1),
+        p50=_quantile_of(latency, 0.5, 3),
+        p95=_quantile_of(latency, 0.95, 3),
+        first_token_p50=_quantile_of(speeds.first_token, 0.5, 3),
+        first_token_p95=_quantile_of(speeds.first_token, 0.95, 3),
+        tokens_per_second_p50=_quantile_of(speeds.tokens_per_second, 0.5, 1),
         halt=halt,
-        cost=bill.cost() if bill else None,
-        discarded_cost=bill.thrown() if bill else None,
-        no_price_because=bill.reason if bill else "",
+        cost=bill.total_cost() if bill else None,
+        discarded_cost=bill.discarded_cost() if bill else None,
+        no_price_because=bill.no_price_reason if bill else "",
         budget=budget,
         finish_reasons=by_count(ledger.finish_reasons),
     )
 
 
-def _rounded(measured: Histogram, share: float, digits: int) -> float | None:
+def _quantile_of(measured: Histogram, share: float, digits: int) -> float | None:
     return round(measured.quantile(share), digits) if measured.count else None

@@ -44,11 +44,11 @@ class Version(Struct, frozen=True):
     since: date
 
     @classmethod
-    def of(cls, row: PriceRow, column: str) -> Self:
+    def from_row(cls, row: PriceRow, column: str) -> Self:
         brackets = tuple(
             Bracket(
-                _tokens(tier.to_input, max(row.k, 1024) if index == len(row.tiers) else row.k),
-                _tokens(tier.to_output, row.k),
+                _end_in_tokens(tier.to_input, max(row.k, 1024) if index == len(row.tiers) else row.k),
+                _end_in_tokens(tier.to_output, row.k),
                 _per_token(tier.price.get(column)),
                 _per_token(tier.price.get("off_peak")) if column == "online" else None,
             )
@@ -56,14 +56,14 @@ class Version(Struct, frozen=True):
         )
         return cls(row, brackets, row.effective_from or date.min)
 
-    def bracket(self, given: int, answered: int) -> Bracket | None:
+    def bracket_for(self, given: int, answered: int) -> Bracket | None:
         for bracket in self.brackets:
             if given <= bracket.to_input and answered <= bracket.to_output:
                 return bracket
         return None
 
 
-def _tokens(length: Decimal | None, k: int) -> int:
+def _end_in_tokens(length: Decimal | None, k: int) -> int:
     """Return a tier's end in tokens.
 
     The last tier ends where the context window does, and windows are counted in 1024s. A request that was answered with
@@ -86,58 +86,58 @@ class Tariff(Struct, frozen=True):
     versions: tuple[Version, ...]
     prepaid: bool = False
 
-    def cost(self, usage: Usage, at: datetime) -> Cost | Unknown:
+    def cost_of_call(self, usage: Usage, at: datetime) -> Cost | Unknown:
         """Return the cost of one request; `at`, with a time zone, is when it was answered."""
         given, answered = usage.get("input", 0), usage.get("output", 0)
         if usage.get(UNCOUNTED) or not given + answered:
             return Unknown("the reply did not count its output" if given else "the reply did not count its tokens")
-        version = self.version(at)
-        bracket = version.bracket(given, answered)
+        version = self.version_on(at)
+        bracket = version.bracket_for(given, answered)
         if bracket is None or bracket.rates is None:
-            return self._missing(version, given)
+            return self._no_price(version, given)
         peak, row = version.row.peak, version.row
         if bracket.off_peak is None:
-            return self._charge(usage, bracket.rates, row, at_most=False)
+            return self._cost_at(usage, bracket.rates, row, at_most=False)
         if peak is None:
-            return self._charge(usage, bracket.rates, row, at_most=True)
-        return self._charge(usage, bracket.rates if in_peak(peak, at) else bracket.off_peak, row, at_most=False)
+            return self._cost_at(usage, bracket.rates, row, at_most=True)
+        return self._cost_at(usage, bracket.rates if in_peak(peak, at) else bracket.off_peak, row, at_most=False)
 
-    def ceiling(self, given: int, answered: int, at: datetime) -> Cost | Unknown:
+    def highest_cost(self, given: int, answered: int, at: datetime) -> Cost | Unknown:
         """Return the most that so much input can cost with up to so much output.
 
         It assumes peak hours, no cached tokens, and all input as images where those cost more. It also tries the output
         edges
         in between, for a book in which the longer answer is cheaper.
         """
-        version, dearest = self.version(at), None
+        version, dearest = self.version_on(at), None
         for length in (*(end for end in version_edges(version)[1] if end < answered), answered):
-            bracket = version.bracket(given, length)
+            bracket = version.bracket_for(given, length)
             if bracket is None or bracket.rates is None:
-                return self._missing(version, given)
+                return self._no_price(version, given)
             for rates in (bracket.rates, bracket.off_peak or bracket.rates):
                 dear = max(rates.input, rates.image_input or ZERO, rates.cache_write or ZERO)
                 amount = EXACT.add(EXACT.multiply(dear, given), EXACT.multiply(rates.output, length))
                 if dearest is None or amount > dearest.amount:
                     dearest = Cost(amount, version.row.currency, version.row, at_most=True)
-        return dearest or self._missing(version, given)
+        return dearest or self._no_price(version, given)
 
-    def edges(self, at: datetime) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def edges_on(self, at: datetime) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the lengths of input and of output, in tokens, beyond which another price holds."""
-        return version_edges(self.version(at))
+        return version_edges(self.version_on(at))
 
-    def version(self, at: datetime) -> Version:
+    def version_on(self, at: datetime) -> Version:
         """Return the prices of that day; for a day before all of them, the oldest known."""
         if len(self.versions) == 1:
             return self.versions[0]
-        today = beijing(at).date()
+        today = in_beijing(at).date()
         return next((one for one in reversed(self.versions) if one.since <= today), self.versions[0])
 
-    def charge(self, usage: Usage, bracket: Bracket) -> Cost | Unknown:
+    def cost_of_sum(self, usage: Usage, bracket: Bracket) -> Cost | Unknown:
         """Return the cost of summed usage in one bracket of the only version; not for peak prices."""
         assert bracket.rates is not None
-        return self._charge(usage, bracket.rates, self.versions[0].row, at_most=False)
+        return self._cost_at(usage, bracket.rates, self.versions[0].row, at_most=False)
 
-    def _charge(self, usage: Usage, rates: Rates, row: PriceRow, *, at_most: bool) -> Cost | Unknown:
+    def _cost_at(self, usage: Usage, rates: Rates, row: PriceRow, *, at_most: bool) -> Cost | Unknown:
         """Price each token once: tokens with their own price are taken out of the input.
 
         Images and writes to a cache without a price of their own are ordinary input. Calls of built-in tools are no
@@ -164,15 +164,15 @@ class Tariff(Struct, frozen=True):
                 amount = EXACT.add(amount, EXACT.multiply(rate, count))
             elif count < 0:
                 return Unknown("the usage contradicts itself: a part of the input is larger than the whole")
-        if not usage.keys() <= UNDERSTOOD and (meter := self._strange(usage)):
+        if not usage.keys() <= UNDERSTOOD and (meter := self._unpriced_meter(usage)):
             return Unknown(f"{self.named} has no price for the meter {meter}")
         return Cost(amount, row.currency, row, at_most)
 
-    def _strange(self, usage: Usage) -> str:
+    def _unpriced_meter(self, usage: Usage) -> str:
         unpriced = usage.keys() - UNDERSTOOD - (PREPAID if self.prepaid else set())
         return min((meter for meter in unpriced if usage[meter]), default="")
 
-    def _missing(self, version: Version, given: int) -> Unknown:
+    def _no_price(self, version: Version, given: int) -> Unknown:
         if not version.brackets:
             return Unknown(f"{self.named}: {version.row.note or 'the price is not known'}")
         if version.brackets[-1].to_input < given:
@@ -182,7 +182,7 @@ class Tariff(Struct, frozen=True):
 
 def cost_of(tariff: Tariff | Unknown, usage: Usage, at: datetime) -> Cost | Unknown:
     """Return what one request cost: by the price book, or else as the provider reports it."""
-    cost = tariff if isinstance(tariff, Unknown) else tariff.cost(usage, at)
+    cost = tariff if isinstance(tariff, Unknown) else tariff.cost_of_call(usage, at)
     return (reported_cost(usage) or cost) if isinstance(cost, Unknown) else cost
 
 
@@ -192,13 +192,13 @@ def version_edges(version: Version) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(sorted(given - {ENDLESS})), tuple(sorted(answered - {ENDLESS}))
 
 
-def beijing(at: datetime) -> datetime:
+def in_beijing(at: datetime) -> datetime:
     if at.tzinfo is None:
         raise ValueError("a time without a zone cannot be priced")
     return at.astimezone(BEIJING)
 
 
 def in_peak(peak: Peak, at: datetime) -> bool:
-    local = beijing(at)
+    local = in_beijing(at)
     hour = local.time()
     return local.isoweekday() in peak.days and any(start <= hour < end for start, end in peak.hours)

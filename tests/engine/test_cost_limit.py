@@ -18,7 +18,7 @@ from arkbatch.engine.cost_limit import CostLimit, build_cost_limit
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session
 from arkbatch.journal.ledger import Ledger
-from arkbatch.pricing.price_files import packaged
+from arkbatch.pricing.price_files import packaged_prices
 from arkbatch.pricing.pricing import Pricer
 from arkbatch.pricing.run_cost import Bill
 from arkbatch.reports.cost.cost import read_costs
@@ -134,7 +134,7 @@ def test_records_without_a_price_are_refused(tmp_path):
 
 def keeper(**limits):
     job = job_of_limits(**limits)
-    return CostLimit(job, Ledger(), Bill(Pricer(packaged().of("ark"))), lambda: 1.79e9)
+    return CostLimit(job, Ledger(), Bill(Pricer(packaged_prices().only_provider("ark"))), lambda: 1.79e9)
 
 
 def job_of_limits(**limits):
@@ -174,7 +174,7 @@ def test_what_a_call_may_answer_at_most(body, ceiling, tokens):
 @pytest.mark.parametrize("at_ark", [True, False])
 def test_where_the_tokens_of_an_image_are_not_known_the_first_row_with_one_goes_alone(at_ark):
     job = replace(job_of_limits(max_total_tokens=10**6), at_ark=at_ark)
-    spending = CostLimit(job, Ledger(), Bill(Pricer(packaged().of("ark"))), lambda: 1.79e9)
+    spending = CostLimit(job, Ledger(), Bill(Pricer(packaged_prices().only_provider("ark"))), lambda: 1.79e9)
     part = {"type": "image_url", "image_url": {"url": "https://x/a.png"}}
     image, size = asking(messages=[{"role": "user", "content": [part]}]), Size(10, 0, 1, 100)
     first = spending.admit_now(image, size, 50)
@@ -191,7 +191,7 @@ def test_a_call_that_can_never_fit_says_what_is_spent():
 
 
 def test_no_budget_has_no_keeper():
-    assert build_cost_limit(job_of_limits(), Ledger(), Bill(Pricer(packaged())), lambda: 0.0) is None
+    assert build_cost_limit(job_of_limits(), Ledger(), Bill(Pricer(packaged_prices())), lambda: 0.0) is None
 
 
 def test_the_next_command_has_a_larger_budget(monkeypatch):

@@ -45,7 +45,7 @@ def test_a_copy_bills_nothing_and_has_no_unknown_price(tmp_path, monkeypatch):
         for each, bill in zip(read, bills, strict=True)
     ]
     assert usage[0] == usage[1] > 0
-    assert bills[0].cost() == bills[1].cost()
+    assert bills[0].total_cost() == bills[1].total_cost()
 
 
 def test_a_row_whose_first_one_failed_fails_too(tmp_path, monkeypatch):

@@ -130,8 +130,8 @@ def test_each_round_is_priced_by_its_own_length(tmp_path, monkeypatch):
     scripted(job, saying(said(body), said(body), answer(usage=usage, model=model)), monkeypatch)
     (line,) = (tmp_path / "a.run/results.jsonl").read_bytes().splitlines()
     spent = spent_of(decode_billed(line))
-    assert [each["input"] for each in spent.usages] == [20_000] * 3
-    assert (spent.thrown, spent.kept) == ((), {"input": 20_000, "output": 100})
+    assert [each["input"] for each in spent.all_usages] == [20_000] * 3
+    assert (spent.discarded, spent.kept) == ((), {"input": 20_000, "output": 100})
     once = job_of(prompts(tmp_path, {"prompt": "x"}, name="b.jsonl"), model=model, run_dir=str(tmp_path / "b.run"))
     scripted(once, saying(answer(usage=usage, model=model)), monkeypatch)
     whole, one = (read_costs([tmp_path / name]).cost.amounts["CNY"] for name in ("a.run", "b.run"))
@@ -214,7 +214,7 @@ def test_the_answer_at_the_end_is_held_against_the_schema(tmp_path, monkeypatch)
     assert [call["verdict"] for call in line["calls"]] == ["tools", "invalid_output", "done"]
     assert (line["usage"], line["discarded"]) == ({"input": 30, "output": 15}, {"input": 10, "output": 5})
     spent = spent_of(decode_billed((tmp_path / "a.run/results.jsonl").read_bytes()))
-    assert (len(spent.rounds), len(spent.thrown), spent.kept) == (1, 1, {"input": 10, "output": 5})
+    assert (len(spent.rounds), len(spent.discarded), spent.kept) == (1, 1, {"input": 10, "output": 5})
 
 
 def test_a_stop_between_two_rounds_keeps_what_was_paid(tmp_path, monkeypatch):

@@ -26,11 +26,11 @@ from arkbatch.estimate.forecast import (
 from arkbatch.estimate.strata import Sizes, Strata
 from arkbatch.pricing.amounts import Cost, Unknown
 from arkbatch.pricing.price_book import PriceRow
-from arkbatch.pricing.price_files import packaged
+from arkbatch.pricing.price_files import packaged_prices
 from arkbatch.pricing.pricing import Pricer
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
-PRICER = Pricer(packaged().of("ark"))
+PRICER = Pricer(packaged_prices().only_provider("ark"))
 PACE = RunPace(concurrency=10)
 NOTHING_YET = Recorded()
 
@@ -43,8 +43,8 @@ spec.loader.exec_module(benchmark)
 def prices(model="doubao-seed-1.6", lane="online"):
     question = {"model": model, "lane": lane, "service_tier": "", "at": AT}
     return {
-        "price": lambda usage: PRICER.cost(usage, **question),
-        "ceiling": lambda given_, answered: PRICER.ceiling(**question, given=given_, answered=answered),
+        "price": lambda usage: PRICER.cost_of_call(usage, **question),
+        "ceiling": lambda given_, answered: PRICER.highest_cost(**question, given=given_, answered=answered),
         "pace": PACE,
     }
 

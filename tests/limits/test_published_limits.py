@@ -3,7 +3,7 @@
 import pytest
 
 from arkbatch.limits.published_limits import entries, published, ramp_at
-from arkbatch.pricing.price_book import normal
+from arkbatch.pricing.price_book import normal_name
 
 ARK = "https://ark.cn-beijing.volces.com/api/v3"
 
@@ -36,7 +36,7 @@ def test_the_same_name_elsewhere_has_other_limits():
 
 def test_each_entry_is_spelt_as_it_is_looked_up():
     for entry in entries("ark"):
-        assert all(normal(name) == name for name in entry.models)
+        assert all(normal_name(name) == name for name in entry.models)
         assert entry.rpm
 
 

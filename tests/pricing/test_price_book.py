@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from arkbatch.core.errors import JobError
 from arkbatch.pricing.price_book import PriceBook, PriceRow, Rates, Tier, provider_of
-from arkbatch.pricing.price_files import from_table, packaged, price_book, prices_at, read
+from arkbatch.pricing.price_files import from_table, packaged_prices, price_book, prices_at, read_price_file
 from arkbatch.pricing.pricing import Pricer
 
-BOOK = packaged()
+BOOK = packaged_prices()
 FAMILIES = [  # tables 1.1 and 1.3 of the reference
     "doubao-seed-2.1-pro doubao-seed-evolving doubao-seed-2.1-turbo doubao-seed-2.1-lite doubao-seed-2.0-pro",
     "doubao-seed-2.0-code doubao-seed-2.0-lite doubao-seed-2.0-mini doubao-seed-1.8 doubao-seed-1.6",
@@ -68,14 +68,14 @@ def test_every_row_says_where_it_comes_from_and_when_it_was_read():
     ],
 )
 def test_an_id_means_a_family_only_whole_or_without_its_date(model, family):
-    found = BOOK.of("ark").find(model)
+    found = BOOK.only_provider("ark").rows_of(model)
     assert (found[0].family if found else None) == family
 
 
 def test_one_id_at_two_providers_is_two_prices():
-    assert BOOK.of("ark").find("deepseek-r1-250528")[0].currency == "CNY"
-    assert BOOK.of("byteplus").find("deepseek-r1-250528")[0].currency == "USD"
-    assert BOOK.of("").find("deepseek-r1-250528") == ()
+    assert BOOK.only_provider("ark").rows_of("deepseek-r1-250528")[0].currency == "CNY"
+    assert BOOK.only_provider("byteplus").rows_of("deepseek-r1-250528")[0].currency == "USD"
+    assert BOOK.only_provider("").rows_of("deepseek-r1-250528") == ()
 
 
 @pytest.mark.parametrize(
@@ -98,28 +98,28 @@ FLAT = {"family": "mine", "currency": "CNY", "price": {"online": {"input": 1, "o
 
 def test_a_user_s_row_goes_over_ours_for_its_ids_and_no_others():
     own = from_table({"model": [FLAT | {"family": "doubao-seed-2-0-code-preview-260215"}]}, "own")
-    book = own.over(BOOK.of("ark"))
-    assert book.find("doubao-seed-2-0-code-preview-260215")[0].provider == ""
-    assert book.find("doubao-seed-2-0-code-preview-260999")[0].provider == "ark"
+    book = own.laid_over(BOOK.only_provider("ark"))
+    assert book.rows_of("doubao-seed-2-0-code-preview-260215")[0].provider == ""
+    assert book.rows_of("doubao-seed-2-0-code-preview-260999")[0].provider == "ark"
 
 
 def test_a_user_s_family_replaces_ours_and_keeps_its_ids():
-    book = from_table({"model": [FLAT | {"family": "kimi-k2"}]}, "own").over(BOOK)
+    book = from_table({"model": [FLAT | {"family": "kimi-k2"}]}, "own").laid_over(BOOK)
     assert [row.provider for row in book.rows if row.family == "kimi-k2"] == [""]
-    assert book.of("ark").find("kimi-k2-thinking-251104")[0].tiers[0].price["online"].input == 1
+    assert book.only_provider("ark").rows_of("kimi-k2-thinking-251104")[0].tiers[0].price["online"].input == 1
 
 
 def test_a_user_s_id_without_a_date_beats_ours_with_one():
     ours = PriceBook((PriceRow("a", "CNY", (), match=("b-260101",)),))
     own = PriceBook((PriceRow("b", "CNY", ()),))
-    assert own.over(ours).find("b-260101")[0].family == "b"
+    assert own.laid_over(ours).rows_of("b-260101")[0].family == "b"
 
 
 def test_an_endpoint_id_is_mapped_to_a_family(tmp_path):
     file = tmp_path / "prices.toml"
     file.write_text('[map]\n"ep-20250101-abcde" = "doubao-seed-1.6"\n', encoding="utf-8")
-    assert price_book(file).of("ark").find("ep-20250101-abcde")[0].family == "doubao-seed-1.6"
-    assert price_book(None, {"map": {"ep-1": "kimi-k2"}}).find("ep-1")[0].family == "kimi-k2"
+    assert price_book(file).only_provider("ark").rows_of("ep-20250101-abcde")[0].family == "doubao-seed-1.6"
+    assert price_book(None, {"map": {"ep-1": "kimi-k2"}}).rows_of("ep-1")[0].family == "kimi-k2"
 
 
 def test_a_file_of_prices_goes_over_the_job_s(tmp_path):
@@ -127,9 +127,9 @@ def test_a_file_of_prices_goes_over_the_job_s(tmp_path):
     file.write_text(
         '[[model]]\nfamily="mine"\ncurrency="USD"\nprice.online={input=0.1, output=0.3}\n', encoding="utf-8"
     )
-    rates = price_book(file, {"model": [FLAT]}).find("mine")[0].tiers[0].price["online"]
+    rates = price_book(file, {"model": [FLAT]}).rows_of("mine")[0].tiers[0].price["online"]
     assert rates == Rates(Decimal("0.1"), Decimal("0.3"))
-    assert prices_at("", file).find("mine")
+    assert prices_at("", file).rows_of("mine")
 
 
 OF_ANOTHER = FLAT | {"provider": "byteplus"}
@@ -138,17 +138,17 @@ OF_ANOTHER = FLAT | {"provider": "byteplus"}
 def test_prices_that_cannot_hold_at_this_server_are_refused_and_not_passed_over():
     with pytest.raises(JobError, match=r"those of byteplus, and this server has those of ark.*provider = "):
         prices_at("ark", None, {"model": [OF_ANOTHER]})
-    assert prices_at("byteplus", None, {"model": [OF_ANOTHER]}).find("mine")
-    assert not prices_at("ark", None, {"model": [OF_ANOTHER]}, may_be_unused=True).find("mine")
+    assert prices_at("byteplus", None, {"model": [OF_ANOTHER]}).rows_of("mine")
+    assert not prices_at("ark", None, {"model": [OF_ANOTHER]}, may_be_unused=True).rows_of("mine")
 
 
 def test_at_a_server_without_a_list_the_prices_of_a_user_hold_whatever_provider_they_name():
-    assert prices_at("", None, {"model": [OF_ANOTHER]}).find("mine")
-    assert not prices_at("", None, {"model": [OF_ANOTHER]}).find("doubao-seed-1-6-251015")
+    assert prices_at("", None, {"model": [OF_ANOTHER]}).rows_of("mine")
+    assert not prices_at("", None, {"model": [OF_ANOTHER]}).rows_of("doubao-seed-1-6-251015")
 
 
 def test_a_name_may_be_mapped_to_a_family_whose_price_does_not_hold_here():
-    assert prices_at("", None, {"map": {"ep-1": "kimi-k2"}}).find("ep-1") == ()
+    assert prices_at("", None, {"map": {"ep-1": "kimi-k2"}}).rows_of("ep-1") == ()
 
 
 @pytest.mark.parametrize(
@@ -205,11 +205,11 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, text, message):
     if text:
         file.write_text(text, encoding="utf-8")
     with pytest.raises(JobError, match=message):
-        read(file)
+        read_price_file(file)
 
 
 def test_a_snapshot_of_the_whole_book_comes_back_equal_to_the_digit():
-    back = PriceBook.from_plain(json.loads(json.dumps(BOOK.plain())))
+    back = PriceBook.from_builtins(json.loads(json.dumps(BOOK.to_builtins())))
     assert back == BOOK
     assert str(back.rows[0].tiers[0].price["online"].input) == "6.00"
 
@@ -226,8 +226,8 @@ def test_a_kept_snapshot_gives_the_same_digits_after_any_change_of_price(row, gi
     at = datetime(2026, 11, 21, tzinfo=UTC)
     question = {"model": "m", "lane": "online", "service_tier": "", "at": at}
     pricer = Pricer(PriceBook((row,)))
-    before = pricer.cost({"input": given_, "output": answered}, **question)
-    kept = PriceBook.from_plain(json.loads(json.dumps(pricer.used().plain())))
+    before = pricer.cost_of_call({"input": given_, "output": answered}, **question)
+    kept = PriceBook.from_builtins(json.loads(json.dumps(pricer.used_prices().to_builtins())))
     newer = PriceBook((PriceRow("m", "USD", (Tier({"online": Rates(Decimal(7), Decimal(7))}),)),))
-    after = Pricer(kept.over(newer)).cost({"input": given_, "output": answered}, **question)
+    after = Pricer(kept.laid_over(newer)).cost_of_call({"input": given_, "output": answered}, **question)
     assert (str(after.amount), after.currency) == (str(before.amount), before.currency)

@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 
 from arkbatch.pricing.amounts import Cost, Money, Unknown
 from arkbatch.pricing.price_book import Peak, PriceBook, PriceRow, Rates, Tier
-from arkbatch.pricing.price_files import packaged
+from arkbatch.pricing.price_files import packaged_prices
 from arkbatch.pricing.pricing import Pricer, column_of
 
 AT = datetime(2026, 11, 21, 20, tzinfo=UTC)
-BOOK = packaged()
-ARK = Pricer(BOOK.of("ark"))
+BOOK = packaged_prices()
+ARK = Pricer(BOOK.only_provider("ark"))
 SEED = "doubao-seed-1-6-250615"
 
 
 def cost(usage, model=SEED, lane="online", tier="default", at=AT, pricer=ARK):
-    return pricer.cost(usage, model=model, lane=lane, service_tier=tier, at=at)
+    return pricer.cost_of_call(usage, model=model, lane=lane, service_tier=tier, at=at)
 
 
 def amount(*args, **kwargs):
@@ -98,7 +98,7 @@ def test_a_row_of_a_mixed_job_to_the_last_digit(model, lane, tier, usage, expect
 def test_a_mixed_job_adds_up_to_the_last_digit():
     total = Money()
     for model, lane, tier, usage, _ in MIXED:
-        total.add(cost(usage, model, lane, tier))
+        total.add_cost(cost(usage, model, lane, tier))
     assert total.amounts == {"CNY": Decimal("1.352706855")}
     assert (total.unpriced, total.at_most) == (0, 1)
 
@@ -235,11 +235,11 @@ def test_a_total_says_what_it_leaves_out_and_never_looks_free(total, text):
 
 def test_a_total_survives_as_plain_data():
     total = Money({"CNY": Decimal("1E-7"), "USD": Decimal("0.10")}, 3, 1)
-    assert total.plain() == {"amounts": {"CNY": "0.0000001", "USD": "0.10"}, "unpriced": 3, "at_most": 1}
-    assert Money.from_plain(total.plain()) == total
+    assert total.to_builtins() == {"amounts": {"CNY": "0.0000001", "USD": "0.10"}, "unpriced": 3, "at_most": 1}
+    assert Money.from_builtins(total.to_builtins()) == total
 
 
-MODELS = sorted({row.family for row in BOOK.of("ark").rows})
+MODELS = sorted({row.family for row in BOOK.only_provider("ark").rows})
 USAGES = st.tuples(st.integers(0, 262_144), st.integers(0, 65_536), st.floats(0, 1)).map(
     lambda t: {"input": t[0], "output": t[1], "cached": int(t[0] * t[2])}
 )
@@ -251,12 +251,12 @@ def test_cost_is_additive_and_independent_of_order(costs, random):
     """However the rows are ordered and cut into runs, the total has the same digits, and no unknown row is lost."""
     straight, first, second = Money(), Money(), Money()
     for each in costs:
-        straight.add(each)
+        straight.add_cost(each)
     shuffled = random.sample(costs, len(costs))
     for index, each in enumerate(shuffled):
-        (first if index % 2 else second).add(each)
-    first.merge(second)
-    assert first.plain() == straight.plain()
+        (first if index % 2 else second).add_cost(each)
+    first.add_total(second)
+    assert first.to_builtins() == straight.to_builtins()
     assert straight.unpriced == sum(isinstance(each, Unknown) for each in costs)
 
 
@@ -276,7 +276,7 @@ def test_a_cost_is_never_0_for_tokens_that_were_billed(usage, model):
 
 @given(USAGES, st.integers(0, 4096), st.sampled_from(MODELS))
 def test_no_shorter_answer_costs_more_than_the_ceiling(usage, more, model):
-    limit = ARK.ceiling(
+    limit = ARK.highest_cost(
         model=model, lane="online", service_tier="", at=AT, given=usage["input"], answered=usage["output"] + more
     )
     found = cost(usage, model)
@@ -291,13 +291,13 @@ def test_the_ceiling_sees_that_a_longer_answer_can_be_cheaper():
         Tier({"online": Rates(Decimal(1), Decimal(1))}),
     )
     pricer = Pricer(PriceBook((PriceRow("m", "CNY", tiers),)))
-    limit = pricer.ceiling(model="m", lane="online", service_tier="", at=AT, given=0, answered=300)
+    limit = pricer.highest_cost(model="m", lane="online", service_tier="", at=AT, given=0, answered=300)
     assert limit.amount == Decimal("0.02")
-    assert pricer.tariff("m", "online").edges(AT) == ((), (200,))
+    assert pricer.tariff("m", "online").edges_on(AT) == ((), (200,))
 
 
 def test_the_edges_of_a_tariff_are_tokens():
-    assert ARK.tariff(SEED, "online").edges(AT) == ((32_000, 128_000), (200,))
+    assert ARK.tariff(SEED, "online").edges_on(AT) == ((32_000, 128_000), (200,))
 
 
 def test_the_precision_of_the_program_around_us_changes_nothing():
@@ -306,7 +306,7 @@ def test_the_precision_of_the_program_around_us_changes_nothing():
 
 
 def test_batch_halves_input_and_output_but_not_the_cached_price():
-    for row in BOOK.of("ark").rows:
+    for row in BOOK.only_provider("ark").rows:
         for tier in row.tiers:
             if "batch" in tier.price and row.family != "doubao-pro-32k":
                 online, batch = tier.price["online"], tier.price["batch"]
@@ -315,10 +315,10 @@ def test_batch_halves_input_and_output_but_not_the_cached_price():
 
 
 def test_the_rows_used_are_remembered_with_all_their_days():
-    pricer = Pricer(PriceBook(BOOK.of("ark").rows, {"ep-1": "deepseek-v4-pro"}))
+    pricer = Pricer(PriceBook(BOOK.only_provider("ark").rows, {"ep-1": "deepseek-v4-pro"}))
     cost({"input": 1, "output": 1}, "ep-1", pricer=pricer)
     cost({"input": 1, "output": 1}, "no-such-model", pricer=pricer)
-    kept = pricer.used()
+    kept = pricer.used_prices()
     assert [row.effective_from for row in kept.rows] == [None, date(2026, 8, 28)]
     assert kept.names == {"ep-1": "deepseek-v4-pro"}
 

@@ -22,7 +22,7 @@ from arkbatch.journal.record_format import before_of, decode_retryable, encode
 from arkbatch.journal.run_directory import LEDGER, RunDirectory
 from arkbatch.pricing.amounts import Money
 from arkbatch.pricing.billed_usage import decode_billed
-from arkbatch.pricing.price_files import packaged
+from arkbatch.pricing.price_files import packaged_prices
 from arkbatch.pricing.pricing import Pricer
 from arkbatch.pricing.run_cost import Bill
 from arkbatch.pricing.run_price_file import name_of
@@ -34,7 +34,7 @@ WRITTEN = datetime.fromtimestamp(AT, UTC)
 
 
 def new_bill(**how):
-    book = packaged().of("ark")
+    book = packaged_prices().only_provider("ark")
     book.names["ep-1"] = "doubao-1.5-pro-32k"  # what a reply of an unknown model is priced by, if the row asked for it
     return Bill(Pricer(book), **how)
 
@@ -43,7 +43,7 @@ def cost_of(*outcomes):
     bill = new_bill()
     for outcome in outcomes:
         bill.record(outcome, AT)
-    return bill.cost()
+    return bill.total_cost()
 
 
 def thrown(*usages, number=1, kind=Kind.EMPTY, model=SEED, served=(), **changes):
@@ -87,7 +87,7 @@ def test_answers_thrown_away_are_priced_one_by_one_and_told_apart():
     """Two calls of 20k input are two calls of the short tier, not one of the long tier."""
     bill = new_bill()
     bill.record(thrown({"input": 20_000, "output": 100}, {"input": 20_000, "output": 100}), AT)
-    assert bill.cost() == bill.thrown() == Money({"CNY": Decimal("0.0324")})
+    assert bill.total_cost() == bill.discarded_cost() == Money({"CNY": Decimal("0.0324")})
 
 
 def test_a_success_after_an_empty_answer_costs_both_and_says_which_was_lost():
@@ -100,8 +100,8 @@ def test_a_success_after_an_empty_answer_costs_both_and_says_which_was_lost():
     )
     bill = new_bill()
     bill.record(outcome, AT)
-    assert bill.cost().amounts["CNY"] == Decimal("0.0008") * 2 + Decimal("0.0002") + Decimal("0.0024")
-    assert bill.thrown().amounts["CNY"] == Decimal("0.001")
+    assert bill.total_cost().amounts["CNY"] == Decimal("0.0008") * 2 + Decimal("0.0002") + Decimal("0.0024")
+    assert bill.discarded_cost().amounts["CNY"] == Decimal("0.001")
 
 
 def test_unknown_is_never_nothing_and_a_failure_that_billed_nothing_is_not_unknown():
@@ -110,11 +110,11 @@ def test_unknown_is_never_nothing_and_a_failure_that_billed_nothing_is_not_unkno
 
 
 def test_the_job_s_mapped_endpoint_prices_a_reply_of_unknown_model():
-    book = packaged().of("ark")
+    book = packaged_prices().only_provider("ark")
     book.names["ep-1"] = "doubao-seed-1.6"
     bill = Bill(Pricer(book), "ep-1")
     bill.record(success(model="ft-2026", input=1000, output=100, row=asking("ep-1")), AT)
-    assert bill.cost().amounts == {"CNY": Decimal("0.001")}
+    assert bill.total_cost().amounts == {"CNY": Decimal("0.001")}
 
 
 def asking(model, number=1, **changes):
@@ -122,12 +122,12 @@ def asking(model, number=1, **changes):
 
 
 def test_a_row_s_own_endpoint_is_priced_by_what_the_map_says_of_it_and_by_no_other():
-    book = packaged().of("ark")
+    book = packaged_prices().only_provider("ark")
     book.names.update({"ep-job": "doubao-seed-1.6", "ep-row": "doubao-1.5-pro-32k"})
     bill = Bill(Pricer(book), "ep-job")
     for number, asked in enumerate(["ep-row", "ep-job", "ep-unmapped"], 1):
         bill.record(success(number, model="ft-2026", input=1000, output=100, row=asking(asked, number)), AT)
-    assert bill.cost() == Money({"CNY": Decimal("0.001") + Decimal("0.001")}, unpriced=1)
+    assert bill.total_cost() == Money({"CNY": Decimal("0.001") + Decimal("0.001")}, unpriced=1)
     assert [(charge.model, charge.cost.unpriced) for charge in bill.charges] == [("ft-2026", 1)]
 
 
@@ -140,8 +140,8 @@ def test_a_thrown_away_answer_is_priced_by_the_model_that_gave_it():
     usage, discarded = {"input": 2000, "output": 200}, {"input": 1000, "output": 100}
     bill = new_bill()
     bill.record(success(model="deepseek-v3-250324", calls=calls, usage=usage, discarded=discarded), AT)
-    assert bill.thrown().amounts["CNY"] == Decimal("0.001")
-    assert bill.cost().amounts["CNY"] == Decimal("0.001") + Decimal("0.0028")
+    assert bill.discarded_cost().amounts["CNY"] == Decimal("0.001")
+    assert bill.total_cost().amounts["CNY"] == Decimal("0.001") + Decimal("0.0028")
 
 
 def test_a_line_without_the_asked_model_goes_by_the_job_s():
@@ -150,11 +150,11 @@ def test_a_line_without_the_asked_model_goes_by_the_job_s():
         encode(success(model="ft-2026", input=1000, output=100), run_id="r", finished_at=WRITTEN, url="")
     )
     del line["asked_model"]
-    book = packaged().of("ark")
+    book = packaged_prices().only_provider("ark")
     book.names["ep-job"] = "doubao-seed-1.6"
     bill = Bill(Pricer(book), "ep-job")
     bill.fold(decode_billed(orjson.dumps(line)), Ledger())
-    assert bill.cost().amounts == {"CNY": Decimal("0.001")}
+    assert bill.total_cost().amounts == {"CNY": Decimal("0.001")}
 
 
 USAGES = st.builds(
@@ -229,7 +229,7 @@ def test_the_cost_is_the_same_fresh_read_back_and_compacted(tmp_path_factory, st
     path = tmp_path_factory.mktemp("run")
     journal = opened(path)
     played(journal, story, cut)
-    expected = (journal.bill.cost(), journal.bill.thrown())
+    expected = (journal.bill.total_cost(), journal.bill.discarded_cost())
     journal.abandon()  # as after a kill: the snapshot is behind the files
     assert money_of(read_back(path)) == expected
     opened(path).close()  # compacts
@@ -245,14 +245,14 @@ def read_back(path):
 
 
 def money_of(bill):
-    return bill.cost(), bill.thrown()
+    return bill.total_cost(), bill.discarded_cost()
 
 
 def test_a_bill_at_other_prices_is_not_taken_over(tmp_path):
     journal = opened(tmp_path)
     journal.record(success(1, model=SEED, input=1000, output=100))
     journal.close()
-    book = packaged().of("ark")
+    book = packaged_prices().only_provider("ark")
     dearer = Bill(Pricer(book))
     assert not dearer.restore(journal.ledger.bill, "another")
     assert dearer.restore(journal.ledger.bill, "one")
@@ -344,7 +344,7 @@ def test_a_row_without_a_price_counts_once_however_many_sessions_billed_it():
     bill = new_bill()
     for outcome in (first, again, answered_at_last, success(2, model="nobody-knows")):
         bill.record(outcome, AT)
-    assert (bill.cost().unpriced, bill.thrown().unpriced) == (2, 1)
+    assert (bill.total_cost().unpriced, bill.discarded_cost().unpriced) == (2, 1)
     assert cost_of(first, success(1, model=SEED, before=(twice[0],))).unpriced == 1
 
 
@@ -356,10 +356,10 @@ def test_failed_rows_of_a_run_cost_nothing_when_nothing_was_billed(tmp_path):
 
 def test_what_a_run_keeps_of_the_prices_does_not_make_its_saved_bill_another(tmp_path):
     """Else each run of ten million rows would be read again when it is resumed."""
-    book = packaged().of("ark")
+    book = packaged_prices().only_provider("ark")
     pricer = Pricer(book)
     pricer.tariff(SEED, "online", "")
-    assert name_of(pricer.used().over(book)) == name_of(book)
+    assert name_of(pricer.used_prices().laid_over(book)) == name_of(book)
 
 
 def test_a_killed_run_s_usage_json_is_what_the_records_add_up_to_where_it_ends(tmp_path):

@@ -136,7 +136,7 @@ def batch_cost(job, batches):
     pricer = Pricer(book_of_job(job))
     at = datetime.fromtimestamp(BEGAN, UTC)
     costs = [
-        pricer.cost(meters(line.usage), model=line.model, lane="batch", service_tier="", at=at)
+        pricer.cost_of_call(meters(line.usage), model=line.model, lane="batch", service_tier="", at=at)
         for line in batches.store.billed
     ]
     return sum((cost.amount for cost in costs), Decimal(0))

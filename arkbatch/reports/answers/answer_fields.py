@@ -151,9 +151,9 @@ class CostOfRow:
 
     def of(self, said: Said) -> tuple[float | None, str | None]:
         """The amount and its currency; None for both where there is no price."""
-        self._bill.forget()
+        self._bill.clear_costs()
         self._bill.fold(self._bill.decode(said.line), Ledger())
-        amounts = self._bill.cost().amounts
+        amounts = self._bill.total_cost().amounts
         if len(amounts) != 1:
             return None, None
         ((currency, amount),) = amounts.items()

@@ -20,7 +20,7 @@ from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, RunI
 from arkbatch.pricing.amounts import Money
 from arkbatch.pricing.billed_usage import BilledEntry, Spent, new_in
 from arkbatch.pricing.price_book import PriceBook
-from arkbatch.pricing.run_cost import Bill, total
+from arkbatch.pricing.run_cost import Bill, sum_of
 from arkbatch.pricing.run_price_file import bill_of, current_book
 from arkbatch.pricing.subtotal import Charge
 from arkbatch.pricing.tariff import BEIJING
@@ -60,9 +60,10 @@ class Costs(Struct, frozen=True):
         """Return JSON values, with amounts as decimal strings."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         money = ("cost", "discarded_cost")
-        plain |= {name: getattr(self, name).plain() for name in money}
+        plain |= {name: getattr(self, name).to_builtins() for name in money}
         plain["lines"] = [
-            msgspec.to_builtins(line) | {name: getattr(line, name).plain() for name in money} for line in self.lines
+            msgspec.to_builtins(line) | {name: getattr(line, name).to_builtins() for name in money}
+            for line in self.lines
         ]
         return plain
 
@@ -99,8 +100,8 @@ def read_costs(
         by=by,
         repriced=reprice,
         lines=ordered,
-        cost=total(line.cost for line in ordered),
-        discarded_cost=total(line.discarded_cost for line in ordered),
+        cost=sum_of(line.cost for line in ordered),
+        discarded_cost=sum_of(line.discarded_cost for line in ordered),
         reasons=list(reasons),
     )
 
@@ -129,7 +130,9 @@ def _by_snapshot(directory: RunDirectory, bill: Bill) -> Iterator[CostLine]:
         key = (tally.endpoint, tally.model, tally.service_tier)
         charge = charges.get(key) or Charge(tally.endpoint, "", tally.model, tally.service_tier)
         if tally.succeeded or any(tally.usage.values()):
-            yield CostLine(_model_name(*key), tally.succeeded, tally.usage, tally.discarded, charge.cost, charge.thrown)
+            yield CostLine(
+                _model_name(*key), tally.succeeded, tally.usage, tally.discarded, charge.cost, charge.discarded
+            )
 
 
 def read_groups(
@@ -143,18 +146,18 @@ def read_groups(
                 group = group_of(spent, entry)
                 if group not in bills:
                     bills[group], lines[group] = new_bill(), CostLine(str(group))
-                bills[group].add(spent)
+                bills[group].add_spent(spent)
                 _count_record(lines[group], spent)
             ledger.fold(entry)
     for group, line in lines.items():
-        line.cost, line.discarded_cost = bills[group].cost(), bills[group].thrown()
+        line.cost, line.discarded_cost = bills[group].total_cost(), bills[group].discarded_cost()
         yield group, line
 
 
 def _count_record(line: CostLine, spent: Spent) -> None:
     line.rows += spent.kept is not None
-    line.discarded = add_usage(line.discarded, *(call.usage for call in spent.thrown))
-    line.usage = add_usage(line.usage, *spent.usages)
+    line.discarded = add_usage(line.discarded, *(call.usage for call in spent.discarded))
+    line.usage = add_usage(line.usage, *spent.all_usages)
 
 
 def _group_name(by: By, spent: Spent, entry: CostEntry) -> str:
@@ -183,5 +186,5 @@ def _merge_lines(line: CostLine, other: CostLine) -> None:
     line.rows += other.rows
     line.usage = add_usage(line.usage, other.usage)
     line.discarded = add_usage(line.discarded, other.discarded)
-    line.cost.merge(other.cost)
-    line.discarded_cost.merge(other.discarded_cost)
+    line.cost.add_total(other.cost)
+    line.discarded_cost.add_total(other.discarded_cost)

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from arkbatch.core.text import number_text, printable_text
 from arkbatch.core.types import add_usage
-from arkbatch.pricing.amounts import EXACT, ZERO, Money, shown
+from arkbatch.pricing.amounts import EXACT, ZERO, Money, amount_text
 from arkbatch.protocol.endpoints.usage import TOOL_CALL_METERS
 from arkbatch.reports.cost.cost import CostLine, Costs
 from arkbatch.reports.text.summary import cost_text
@@ -87,7 +87,7 @@ def _difference_text(left: CostLine, right: CostLine) -> str:
 
 
 def _signed_text(amount: Decimal) -> str:
-    return f"{'-' if amount < 0 else '+'}{shown(abs(amount))}"
+    return f"{'-' if amount < 0 else '+'}{amount_text(abs(amount))}"
 
 
 def costs_csv(costs: Costs) -> str:

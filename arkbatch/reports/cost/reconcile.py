@@ -88,7 +88,7 @@ def _calls_by_item(
 
 
 def _pair_values(pair: Pair) -> dict[str, Any]:
-    ours = None if pair.ours is None else {"tokens": pair.ours.tokens, "cost": pair.ours.cost.plain()}
+    ours = None if pair.ours is None else {"tokens": pair.ours.tokens, "cost": pair.ours.cost.to_builtins()}
     return {
         "item": pair.item,
         "day": pair.day,

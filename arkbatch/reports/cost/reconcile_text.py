@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 
 from arkbatch.core.text import count_text, number_text, printable_text
-from arkbatch.pricing.amounts import ZERO, shown
+from arkbatch.pricing.amounts import ZERO, amount_text
 from arkbatch.pricing.reconcile import ENDPOINT, Amounts, Billed, Ours, Pair, Side
 from arkbatch.reports.cost.reconcile import Reconciliation, plain_tokens
 from arkbatch.reports.text.tables import grid
@@ -67,7 +67,8 @@ def _difference_text(pair: Pair, only: str) -> str:
     if pair.ours and pair.ours.cost.unpriced:
         return "not whole"
     return " + ".join(
-        _signed_text(amount, shown) + ("" if only else f" {currency}") for currency, amount in pair.cost_over.items()
+        _signed_text(amount, amount_text) + ("" if only else f" {currency}")
+        for currency, amount in pair.cost_over.items()
     )
 
 
@@ -170,7 +171,9 @@ def _payable_amounts(pair: Pair) -> Amounts:
 
 
 def _amounts_text(amounts: Amounts, only: str) -> str:
-    return " + ".join(shown(amount) + ("" if only else f" {currency}") for currency, amount in sorted(amounts.items()))
+    return " + ".join(
+        amount_text(amount) + ("" if only else f" {currency}") for currency, amount in sorted(amounts.items())
+    )
 
 
 def _signed_text(amount: Decimal, text: Callable[[Decimal], str]) -> str:

@@ -139,13 +139,13 @@ class _Till:
         if self._bill is None:
             self._bill = self._new_bill()
         self._moment = moment
-        self._bill.add(spent)
+        self._bill.add_spent(spent)
 
     def settle(self) -> None:
         if self._bill is None:
             return
         cost = self._buckets.at(self._moment).cost
-        for currency, amount in self._bill.cost().amounts.items():
+        for currency, amount in self._bill.total_cost().amounts.items():
             cost[currency] = cost.get(currency, 0.0) + float(amount)
         self._bill = None
 

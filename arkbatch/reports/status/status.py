@@ -158,10 +158,10 @@ def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
             sessions=info.sessions,
             halt=_halt_reason(directory) if last and last.ending == "halted" else "",
             go_on=_next_command(run_dir, info, writer, left, ledger),
-            cost=bill.cost().plain(),
-            discarded_cost=bill.thrown().plain(),
+            cost=bill.total_cost().to_builtins(),
+            discarded_cost=bill.discarded_cost().to_builtins(),
             charges=[_charge_values(charge) for charge in bill.charges],
-            no_price_because=bill.reason,
+            no_price_because=bill.no_price_reason,
             waiting=note.waiting if note else "",
             refused=note.refused if note else "",
             outlook=note.outlook if note else "",
@@ -189,7 +189,7 @@ def _read_ledger(directory: RunDirectory, bill: Bill) -> Ledger:
             ledger = read_ledger(directory, bill)[0]
             if _file_sizes(directory) == before:
                 return ledger
-        bill.forget()
+        bill.clear_costs()
     return read_ledger(directory, bill)[0]
 
 
@@ -200,7 +200,7 @@ def _file_sizes(directory: RunDirectory) -> list[int]:
 
 def _charge_values(charge: Charge) -> dict[str, Any]:
     key = {"endpoint": charge.endpoint, "model": charge.model, "service_tier": charge.service_tier}
-    return key | {"cost": charge.cost.plain()}
+    return key | {"cost": charge.cost.to_builtins()}
 
 
 def _input_state(directory: RunDirectory, info: RunInfo) -> InputState:

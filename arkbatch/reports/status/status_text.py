@@ -91,7 +91,7 @@ def _fact_lines(status: Status, language: Language) -> Iterator[tuple[str, str]]
     yield "ended with", counts_text(status.finish_reasons)
     yield "tokens", tokens_text(status.usage, language)
     yield "discarded", tokens_text(status.discarded, language)
-    cost, thrown = Money.from_plain(status.cost), Money.from_plain(status.discarded_cost)
+    cost, thrown = Money.from_builtins(status.cost), Money.from_builtins(status.discarded_cost)
     said = cost_text(cost, thrown, status.no_price_because)
     yield "cost", spent_text(said, simulated=status.simulated, language=language)
     yield "reported", reported_text(status.usage)

@@ -11,7 +11,7 @@ from arkbatch.core.language import Language
 from arkbatch.core.text import display_width, duration_text, number_text, padded_text, printable_text
 from arkbatch.core.types import ASSUMED, CONTRADICTORY, REPORTED_TICKS, TICKS_PER_USD, UNCOUNTED
 from arkbatch.monitor.progress import FoundRows
-from arkbatch.pricing.amounts import Money, shown
+from arkbatch.pricing.amounts import Money, amount_text
 from arkbatch.pricing.summary import Summary
 
 AMOUNT = re.compile(r"(at most )?[\d.]+ [A-Z]{3}\b")
@@ -220,7 +220,7 @@ def _replies(number: int) -> str:
 def reported_text(usage: dict[str, int]) -> str:
     """Return what the provider says that the replies cost, "" when it does not say."""
     ticks = usage.get(REPORTED_TICKS)
-    return "" if ticks is None else f"{shown(Decimal(ticks) / TICKS_PER_USD)} USD"
+    return "" if ticks is None else f"{amount_text(Decimal(ticks) / TICKS_PER_USD)} USD"
 
 
 def _meter(usage: dict[str, int], name: str, part: str, language: Language) -> str:
