@@ -196,8 +196,8 @@ class ParcelCutter:
         return Cause(
             Kind.BILLING,
             MAX_COST,
-            f"the budget of {plain(most)} ends here: {amount_text(max(room, ZERO))} of it is not spent or ordered, and the "
-            f"next row may cost up to {amount_text(need)}",
+            f"the budget of {plain(most)} ends here: {amount_text(max(room, ZERO))} of it is not spent or ordered, and "
+            f"the next row may cost up to {amount_text(need)}",
             f"Run the same command with --max-cost {plain(most * 2)} or more; what is recorded is not sent again.",
         )
 

@@ -42,7 +42,7 @@ COMMANDS = {
 }
 
 
-def _meant(word: str) -> str:
+def _suggestion(word: str) -> str:
     """What somebody who writes this most likely wants."""
     import difflib
 
@@ -70,7 +70,7 @@ class LazyCommands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            ctx.fail(f"No such command '{args[0]}'. {_meant(args[0])}")
+            ctx.fail(f"No such command '{args[0]}'. {_suggestion(args[0])}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

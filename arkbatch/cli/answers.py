@@ -55,7 +55,7 @@ def command(run_dir: str, output: str | None, *, defuse: bool, schema: str | Non
     from arkbatch.rows.storage import is_remote
 
     merge_shards(run_dir)
-    options = _options(run_dir, schema, chosen)
+    options = _table_options(run_dir, schema, chosen)
     if output is None:
         import orjson
 
@@ -71,10 +71,10 @@ def command(run_dir: str, output: str | None, *, defuse: bool, schema: str | Non
             click.echo(printable_text(str(written)))
         for note in written.notes:
             click.echo(printable_text(f"Note: {note}."), err=True)
-    click.echo(printable_text(without(read_status(run_dir, time.time))), err=True, nl=False)
+    click.echo(printable_text(unanswered_text(read_status(run_dir, time.time))), err=True, nl=False)
 
 
-def _options(run_dir: str, schema: str | None, chosen: dict[str, Any]) -> "TableOptions":
+def _table_options(run_dir: str, schema: str | None, chosen: dict[str, Any]) -> "TableOptions":
     from pathlib import Path
 
     from arkbatch.journal.run_directory import RunDirectory
@@ -92,7 +92,7 @@ def _options(run_dir: str, schema: str | None, chosen: dict[str, Any]) -> "Table
     )
 
 
-def without(status: "Status") -> str:
+def unanswered_text(status: "Status") -> str:
     """The rows that have no answer, and the command that sends them; nothing when all have one."""
     from arkbatch.core.text import count_text
 

@@ -54,7 +54,7 @@ def run_batches(
     go_online: sends what is left as online calls, when the job wants that
     only: the rows to send, None for all that are left
     """
-    serving.check()
+    serving.check_extras()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:
             summary = runner.run(_run_batches(job, open_run, detach=detach, cancel=cancel, serving=serving, only=only))
@@ -80,7 +80,7 @@ async def _run_batches(
     only: frozenset[int] | None,
 ) -> Summary:
     # The page goes last, so that it still shows how the run stands when it is closed.
-    async with _simulated(job) as ready, AsyncExitStack() as served, AsyncExitStack() as stack:
+    async with _simulated_job(job) as ready, AsyncExitStack() as served, AsyncExitStack() as stack:
         run = stack.enter_context(open_run(ready))
         click.echo(printable_text(found_line(run.found, language_of(os.environ))), err=True)
         if not run.found.to_send and not read_parcels(run.directory).open:
@@ -88,7 +88,7 @@ async def _run_batches(
         for note in run.notes:
             click.echo(printable_text(f"  {note}"), err=True)
         print_remarks(run.job)
-        watchers = await Watchers.of(run, progress_observer(), serving, served)
+        watchers = await Watchers.serve_run(run, progress_observer(), serving, served)
         session: BatchSession = await stack.enter_async_context(open_batch_session(run, watchers.observers))
         await watchers.open_page(session.stop)
         with stop_on_signals(session):
@@ -97,7 +97,7 @@ async def _run_batches(
 
 
 @asynccontextmanager
-async def _simulated(job: Job) -> AsyncIterator[Job]:
+async def _simulated_job(job: Job) -> AsyncIterator[Job]:
     """The job with the simulator's address in it. Its files and batches are kept in the run directory."""
     if not job.simulated:
         yield job

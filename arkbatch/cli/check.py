@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from arkbatch.cli.option_groups import GroupedCommand, OptionGroup, option
-from arkbatch.cli.options import ENDPOINTS, asking, inputs, job_from, reading
+from arkbatch.cli.option_groups import GroupedCommand, OptionGroup, grouped_option
+from arkbatch.cli.options import ENDPOINTS, input_arguments, job_from, request_options, table_options
 
 _WITH_VALUE = (
     *("endpoint", "model", "base_url", "lane", "prices", "images", "tools", "schema"),
@@ -16,16 +16,16 @@ _WITH_VALUE = (
 
 
 @click.command(cls=GroupedCommand, short_help="Read every line of an input without sending anything.")
-@inputs
-@reading
-@asking
-@option(
+@input_arguments
+@table_options
+@request_options
+@grouped_option(
     "--endpoint",
     metavar=ENDPOINTS,
     help="What rows ask for: chat, responses, embeddings, or a path such as /rerank.",
     group=OptionGroup.MODEL,
 )
-@option(
+@grouped_option(
     "--json",
     "as_json",
     is_flag=True,
@@ -58,22 +58,24 @@ def command(input_: str, *, as_json: bool, **flags: Any) -> int:
     if job.input == "-":
         raise UsageError("check reads the input twice: save standard input to a file first")
     book_of_job(job)  # a mistake in the prices is met now, not when the run begins
-    with _bar() as bar:
+    with _progress_line() as bar:
         found = inspect_input(job, bar.reset, bar.update)
     for warning in () if as_json else job.warnings:
         click.echo(printable_text(f"Note: {warning}{'' if ':  ' in warning else '.'}"), err=True)
-    click.echo(printable_json(msgspec.json.encode(found)) if as_json else inspection_text(found, _run(input_, flags)))
+    click.echo(
+        printable_json(msgspec.json.encode(found)) if as_json else inspection_text(found, _run_command(input_, flags))
+    )
     return found.exit_code
 
 
-def _bar() -> Any:
+def _progress_line() -> Any:
     """A line of progress on a terminal, once the file has turned out to be large."""
     from tqdm import tqdm
 
     return tqdm(unit=" rows", unit_scale=True, delay=1, leave=False, disable=not sys.stderr.isatty())
 
 
-def _run(input_: str, flags: dict[str, Any]) -> str:
+def _run_command(input_: str, flags: dict[str, Any]) -> str:
     """The same command line, as a run."""
     from arkbatch.rows.several_files import parts_of
 

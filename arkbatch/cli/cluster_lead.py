@@ -63,7 +63,7 @@ def lead_run(
     run_dir: str, flags: dict[str, Any], *, host: str, port: int, as_json: bool, serving: Serving = Serving()
 ) -> int:
     """Serve the coordinator until all is done, then merge."""
-    serving.check()
+    serving.check_extras()
     job = job_of_run(run_dir, flags)
 
     async def lead() -> int:
@@ -83,7 +83,7 @@ def run_on_ray(
     """Plan the input, work it off on a Ray cluster, and merge."""
     from arkbatch.cluster.ray_engine import RayCluster
 
-    serving.check()
+    serving.check_extras()
     job, planned = plan_run(inputs, flags, workers=workers)
     if job.simulated:
         click.echo("Simulated: no request leaves this machine, and the answers mean nothing.", err=True)

@@ -51,13 +51,13 @@ def command(run_dir: str, action: str, words: tuple[str, ...], *, reason: str, a
     try:
         answer = send_command(directory, order)
     except NoSessionListens as error:
-        raise _nobody(directory, run_dir, error) from None
+        raise _nobody_works(directory, run_dir, error) from None
     if answer.error:
         raise UsageError(answer.error)
     click.echo(encode_line(answer).decode().rstrip() if as_json else printable_text(answer.said))
 
 
-def _nobody(directory: "RunDirectory", run_dir: str, error: "RunDirectoryError") -> "RunDirectoryError":
+def _nobody_works(directory: "RunDirectory", run_dir: str, error: "RunDirectoryError") -> "RunDirectoryError":
     """Why nobody answers, and the command that begins a session."""
     import time
 

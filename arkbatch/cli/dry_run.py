@@ -44,7 +44,7 @@ def show_plan(
     rows = [reader.read(*line) for line in islice(source.records(), first)]
     images = Images(job.images) if job.images else None
     for row in rows:
-        reason = _problem(row, images)
+        reason = _problem_of(row, images)
         url = job.base_url + ENDPOINTS[row.endpoint].path if isinstance(row, Row) else None
         shown = {"row": row.number, "custom_id": row.custom_id, "url": url}
         shown |= {"body": row.body} if isinstance(row, Row) else {}
@@ -57,7 +57,7 @@ def show_plan(
     left = max(0, total - count_ended_rows(job, source, options))
     pace = ", ".join(part for part in said if part)
     where = "the simulator" if job.simulated else job.base_url
-    what = f"{job.input} has {_which(there, job.row_limit)} would go to {where}"
+    what = f"{job.input} has {_shown_rows(there, job.row_limit)} would go to {where}"
     lines = [
         f"Nothing was sent. {what}, {pace}, into {job.run_dir}.",
         f"Left to send now: {number_text(left)} of {count_text(total, 'row')}.",
@@ -69,7 +69,7 @@ def show_plan(
     return ExitCode.OK
 
 
-def _problem(row: Row | BadRow, images: Images | None) -> str | None:
+def _problem_of(row: Row | BadRow, images: Images | None) -> str | None:
     """Why a row cannot be sent. Its images are read, as they will be; shown are their names."""
     if isinstance(row, BadRow):
         return row.reason
@@ -77,7 +77,7 @@ def _problem(row: Row | BadRow, images: Images | None) -> str | None:
     return encoded.message if isinstance(encoded, Cause) else None
 
 
-def _which(rows: int, limit: int | None) -> str:
+def _shown_rows(rows: int, limit: int | None) -> str:
     if limit is not None and limit < rows:
         return f"{count_text(rows, 'row')}, of which the first {limit:,}"
     return f"{count_text(rows, 'row')}; {'it' if rows == 1 else 'they'}"

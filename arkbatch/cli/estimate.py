@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from arkbatch.cli.option_groups import GroupedCommand, OptionGroup, option
-from arkbatch.cli.options import ENDPOINTS, asking, inputs, job_from, reading, sending
+from arkbatch.cli.option_groups import GroupedCommand, OptionGroup, grouped_option
+from arkbatch.cli.options import ENDPOINTS, input_arguments, job_from, limit_options, request_options, table_options
 
 if TYPE_CHECKING:
     from arkbatch.core.job import Job
@@ -33,25 +33,25 @@ class _SampleSize(click.IntRange):
 
 
 @click.command(cls=GroupedCommand, short_help="Estimate tokens, cost and time before a run.")
-@inputs
-@option(
+@input_arguments
+@grouped_option(
     "-o",
     "--run-dir",
     metavar="RUN_DIR",
     help="Where a sample's results go, as those of `run`.",
     group=OptionGroup.INPUT_AND_OUTPUT,
 )
-@reading
-@asking
-@option(
+@table_options
+@request_options
+@grouped_option(
     "--endpoint",
     metavar=ENDPOINTS,
     help="What rows ask for: chat, responses, embeddings, or a path such as /rerank.",
     group=OptionGroup.MODEL,
 )
-@sending
-@option("--limit", type=int, metavar="N", help="Only the first N rows of the input.", group=OptionGroup.TRIAL)
-@option(
+@limit_options
+@grouped_option("--limit", type=int, metavar="N", help="Only the first N rows of the input.", group=OptionGroup.TRIAL)
+@grouped_option(
     "--sample",
     is_flag=False,
     flag_value=SAMPLE,
@@ -60,14 +60,14 @@ class _SampleSize(click.IntRange):
     help=f"Send N rows, spread over the input, and measure ({SAMPLE}).",
     group=OptionGroup.TRIAL,
 )
-@option(
+@grouped_option(
     "--simulate",
     is_flag=True,
     default=None,
     help="Answers from a simulator in this process; needs no key.",
     group=OptionGroup.TRIAL,
 )
-@option(
+@grouped_option(
     "--json",
     "as_json",
     is_flag=True,
@@ -101,7 +101,7 @@ def command(input_: str, *, sample: int | None, as_json: bool, **flags: Any) -> 
     job = replace(job, notify=Notify(), hours=Schedule())
     if job.input == "-":
         raise UsageError("estimate reads the input twice: save standard input to a file first")
-    tell = partial(_tell, job, _run(input_, sys.argv[1:]), as_json=as_json)
+    tell = partial(_print_estimate, job, _run_command(input_, sys.argv[1:]), as_json=as_json)
     return tell() if sample is None else _with_sample(job, sample, tell, as_json=as_json)
 
 
@@ -132,7 +132,7 @@ def _with_sample(job: "Job", count: int, tell: Callable[..., int], *, as_json: b
     )
 
 
-def _tell(job: "Job", run: str, sample: Collection[int] = (), run_id: str = "", *, as_json: bool) -> int:
+def _print_estimate(job: "Job", run: str, sample: Collection[int] = (), run_id: str = "", *, as_json: bool) -> int:
     """Print the estimate. sample: the rows that were sent for it, in the run of that id."""
     import msgspec
 
@@ -143,7 +143,7 @@ def _tell(job: "Job", run: str, sample: Collection[int] = (), run_id: str = "", 
     from arkbatch.estimate.input_sizes import RowKinds, readable_rows
     from arkbatch.estimate.measured_rows import read_records
 
-    if not sample and (answered := _answered(job.run_dir)):
+    if not sample and (answered := _count_answers(job.run_dir)):
         said = f"{count_text(answered, 'answer')} in {job.run_dir} {'was' if answered == 1 else 'were'} not looked at"
         click.echo(f"Note: {said}; --sample measures, and asks for none of them again.", err=True)
     records = read_records(job.run_dir, job.model, sample, partial(bills_of, job)) if sample else None
@@ -157,7 +157,7 @@ def _tell(job: "Job", run: str, sample: Collection[int] = (), run_id: str = "", 
     return ExitCode.OK
 
 
-def _answered(run_dir: str) -> int:
+def _count_answers(run_dir: str) -> int:
     """How many rows the run has answers of, 0 where there is no run."""
     from arkbatch.journal.journal import read_ledger
     from arkbatch.journal.run_directory import RunDirectory
@@ -166,7 +166,7 @@ def _answered(run_dir: str) -> int:
     return read_ledger(directory)[0].done.count if directory.exists else 0
 
 
-def _run(input_: str, words: list[str]) -> str:
+def _run_command(input_: str, words: list[str]) -> str:
     """This command as a run."""
     kept = list(words)
     for place, word in enumerate(words):

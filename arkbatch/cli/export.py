@@ -7,18 +7,18 @@ from typing import Any
 
 import click
 
-from arkbatch.cli.options import ENDPOINTS, asking, inputs, job_from
+from arkbatch.cli.options import ENDPOINTS, input_arguments, job_from, request_options
 
 _SHOWN = 5
 
 
 @click.command(short_help="Write the rows as batch files, within a provider's limits.")
-@inputs
+@input_arguments
 @click.option("-o", "--output", "folder", required=True, metavar="DIR", help="The directory for the files.")
 @click.option("--form", default="", metavar="NAME", help="The provider's form: openai, azure, zhipu, vllm, ark-job ...")
 @click.option("--run-dir", metavar="RUN_DIR", help="The run that the answers will belong to.")
 @click.option("--endpoint", metavar=ENDPOINTS, help="What rows ask for if they do not say.")
-@asking
+@request_options
 @click.option("--limit", type=int, metavar="N", help="Only the first N rows of the input.")
 @click.option("--rows", type=click.IntRange(1), metavar="N", help="Rows in one file, at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as one JSON line.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from arkbatch.cli.options import told
+from arkbatch.cli.options import notification_addresses
 
 if TYPE_CHECKING:
     from arkbatch.monitor.notify_channels import Channel
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Send a trial message to where a run would tell how it ends.")
 @click.argument("job", metavar="[JOB.toml]", required=False)
-@told
+@notification_addresses
 @click.option("--insecure", is_flag=True, default=None, help="Allow http:// to another machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print what came of it as one JSON line.")
 def command(job: str | None, *, as_json: bool, **flags: Any) -> int:
@@ -47,7 +47,7 @@ def command(job: str | None, *, as_json: bool, **flags: Any) -> int:
     if not notify:
         raise UsageError("nobody would be notified: give --notify URL or --notify-command, or set ARKBATCH_NOTIFY")
     asked = build_channels(notify, insecure=True)
-    failed = asyncio.run(_send(asked))
+    failed = asyncio.run(_send_trial(asked))
     if as_json:
         click.echo(printable_json(orjson.dumps({"asked": [each.name for each in asked], "failed": failed})))
     else:
@@ -56,7 +56,7 @@ def command(job: str | None, *, as_json: bool, **flags: Any) -> int:
     return ExitCode.USAGE if failed else ExitCode.OK
 
 
-async def _send(messengers: "list[Channel]") -> list[str]:
+async def _send_trial(messengers: "list[Channel]") -> list[str]:
     from arkbatch.monitor.notification import Notification, NotificationEvent
     from arkbatch.monitor.notify import NotificationSender
 

@@ -38,8 +38,8 @@ class GroupedOption(click.Option):
         return extra
 
 
-def option(*names: str, group: OptionGroup, **attributes: Any) -> Callable[[Any], Any]:
-    """`click.option` with the heading under which the help of a command lists it."""
+def grouped_option(*names: str, group: OptionGroup, **attributes: Any) -> Callable[[Any], Any]:
+    """`click.grouped_option` with the heading under which the help of a command lists it."""
     return click.option(*names, cls=GroupedOption, group=group, **attributes)
 
 

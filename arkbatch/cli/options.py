@@ -1,4 +1,4 @@
-"""The options that `run`, `retry` and `check` share, and what turns them into a `Job`."""
+"""The options that `run`, `retry` and `check_extras` share, and what turns them into a `Job`."""
 
 import os
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 import click
 from msgspec.structs import replace
 
-from arkbatch.cli.option_groups import OptionGroup, option
+from arkbatch.cli.option_groups import OptionGroup, grouped_option
 from arkbatch.core.job import Job
 
 
-def span(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+def parse_duration(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     """A length of time in seconds, from `90`, `30m` or `12h`."""
     from arkbatch.protocol.ratelimit_headers import seconds_of
 
@@ -27,7 +27,7 @@ class Number(click.types.FloatParamType):
     name = "number"
 
 
-def words(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
+def parse_command_line(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
     """A command line in its words, as a shell would cut it."""
     import shlex
 
@@ -37,7 +37,7 @@ def words(ctx: click.Context, param: click.Parameter, value: str | None) -> list
         raise click.BadParameter(f"{error} in the command", ctx, param) from error
 
 
-def listed(ctx: click.Context, param: click.Parameter, value: str | tuple[str, ...] | None) -> list[str] | None:
+def parse_list(ctx: click.Context, param: click.Parameter, value: str | tuple[str, ...] | None) -> list[str] | None:
     """What was given several times, or with commas; None when it was not given."""
     del ctx, param
     if isinstance(value, str):
@@ -50,47 +50,49 @@ ENDPOINTS = "NAME|/PATH"  # what --endpoint takes; the names are checked with th
 F = TypeVar("F", bound=Callable[..., Any])
 
 _SENDING = (
-    option(
+    grouped_option(
         "--concurrency",
         type=int,
         metavar="N",
         help="Calls in flight at once, at most (32; on Ark 512).",
         group=OptionGroup.LIMITS,
     ),
-    option("--rpm", type=Number(), metavar="N", help="Requests a minute, at most.", group=OptionGroup.LIMITS),
-    option(
+    grouped_option("--rpm", type=Number(), metavar="N", help="Requests a minute, at most.", group=OptionGroup.LIMITS),
+    grouped_option(
         "--tpm",
         type=Number(),
         metavar="N",
         help="Tokens a minute, at most, input and output together.",
         group=OptionGroup.LIMITS,
     ),
-    option("--input-tpm", type=Number(), metavar="N", help="Input tokens a minute, at most.", group=OptionGroup.LIMITS),
-    option(
+    grouped_option(
+        "--input-tpm", type=Number(), metavar="N", help="Input tokens a minute, at most.", group=OptionGroup.LIMITS
+    ),
+    grouped_option(
         "--output-tpm", type=Number(), metavar="N", help="Output tokens a minute, at most.", group=OptionGroup.LIMITS
     ),
-    option(
+    grouped_option(
         "--give-up-after",
-        callback=span,
+        callback=parse_duration,
         metavar="TIME",
         help="Stop when the service has been away for this long (12h).",
         group=OptionGroup.LIMITS,
     ),
-    option(
+    grouped_option(
         "--max-cost",
         type=Number(),
         metavar="N",
         help="The most that the whole run may cost, such as 50.",
         group=OptionGroup.BUDGET,
     ),
-    option(
+    grouped_option(
         "--max-tokens",
         type=int,
         metavar="N",
         help="The most tokens that the whole run may use.",
         group=OptionGroup.BUDGET,
     ),
-    option(
+    grouped_option(
         "--fixed",
         "mode",
         flag_value="fixed",
@@ -98,61 +100,61 @@ _SENDING = (
         help="Keep to these limits; do not adapt to refusals.",
         group=OptionGroup.LIMITS,
     ),
-    option(
+    grouped_option(
         "--max-attempts",
         type=int,
         metavar="N",
         help="Attempts before a row is given up (default 5).",
         group=OptionGroup.LIMITS,
     ),
-    option(
+    grouped_option(
         "--hedge/--no-hedge",
         default=None,
         help="Send a second call where an answer is far too late; both are paid.",
         group=OptionGroup.LIMITS,
     ),
-    option(
+    grouped_option(
         "--encrypt",
         is_flag=True,
         default=None,
         help="Encrypt the text of messages; needs arkbatch[seal].",
         group=OptionGroup.ARK,
     ),
-    option(
+    grouped_option(
         "--certificate",
         metavar="PEM",
         help="With --encrypt: use this certificate and do not ask the service for one.",
         group=OptionGroup.ARK,
     ),
-    option(
+    grouped_option(
         "--project",
         metavar="P",
         help="The project of plain model ids, when an access key is used.",
         group=OptionGroup.ARK,
     ),
-    option(
+    grouped_option(
         "--insecure",
         is_flag=True,
         default=None,
         help="Allow http:// (unencrypted) to another machine.",
         group=OptionGroup.MODEL,
     ),
-    option(
+    grouped_option(
         "--timeout",
-        callback=span,
+        callback=parse_duration,
         metavar="TIME",
         help="Give up a call after this much silence (30m).",
         group=OptionGroup.LIMITS,
     ),
 )
 _ASKING = (
-    option(
+    grouped_option(
         "--model",
         metavar="M",
         help="Model id or endpoint id (ep-...) for rows that name none.",
         group=OptionGroup.MODEL,
     ),
-    option(
+    grouped_option(
         "--set",
         "set_",
         multiple=True,
@@ -160,44 +162,44 @@ _ASKING = (
         help="A request parameter: temperature=0.2.",
         group=OptionGroup.MODEL,
     ),
-    option(
+    grouped_option(
         "--prices",
         metavar="FILE",
         help="Your own prices (TOML); they win over those that arkbatch knows.",
         group=OptionGroup.BUDGET,
     ),
-    option(
+    grouped_option(
         "--provider",
         metavar="NAME",
         help="A provider by name: its address and key; see arkbatch providers.",
         group=OptionGroup.MODEL,
     ),
-    option("--base-url", metavar="U", help="Another OpenAI-compatible server.", group=OptionGroup.MODEL),
-    option(
+    grouped_option("--base-url", metavar="U", help="Another OpenAI-compatible server.", group=OptionGroup.MODEL),
+    grouped_option(
         "--lane",
         type=click.Choice(["online", "batch", "files", "job"]),
         help="Half price: batch (ep-bi-... endpoints of Ark), job (Ark's jobs), files (other providers).",
         group=OptionGroup.BATCH_FILES,
     ),
-    option(
+    grouped_option(
         "--images",
         metavar="DIR",
         help="The directory of images and videos that rows name as files.",
         group=OptionGroup.INPUT_AND_OUTPUT,
     ),
-    option(
+    grouped_option(
         "--tools",
         metavar="PY",
         help="Run the functions of this Python file when a model calls them.",
         group=OptionGroup.MODEL,
     ),
-    option(
+    grouped_option(
         "--schema",
         metavar="FILE",
         help="Ask again where an answer does not fit this JSON Schema.",
         group=OptionGroup.MODEL,
     ),
-    option(
+    grouped_option(
         "--stream/--no-stream",
         default=None,
         help="Receive chat answers piece by piece; records stay the same.",
@@ -207,49 +209,49 @@ _ASKING = (
 
 
 _READING = (
-    option(
+    grouped_option(
         "--prompt",
         metavar="TEXT|@FILE",
         help="The prompt of each row, with {column} in it; @FILE reads it from a file.",
         group=OptionGroup.INPUT_AND_OUTPUT,
     ),
-    option(
+    grouped_option(
         "--system",
         metavar="TEXT|@FILE",
         help="The system message of each row, with {column} in it.",
         group=OptionGroup.INPUT_AND_OUTPUT,
     ),
-    option(
+    grouped_option(
         "--text",
         metavar="TEXT|@FILE",
         help="The text of each row to make a vector of, with {column} in it.",
         group=OptionGroup.INPUT_AND_OUTPUT,
     ),
-    option(
+    grouped_option(
         "--id-column",
         metavar="NAME",
         help="The column whose value becomes the custom_id.",
         group=OptionGroup.INPUT_AND_OUTPUT,
     ),
-    option(
+    grouped_option(
         "--image-column",
         metavar="NAME",
         help="The column with an image: an address, or a file in --images.",
         group=OptionGroup.INPUT_AND_OUTPUT,
     ),
-    option(
+    grouped_option(
         "--encoding",
         metavar="NAME",
         help="The encoding of a table (found out by default): gb18030.",
         group=OptionGroup.TABLES,
     ),
-    option(
+    grouped_option(
         "--delimiter",
         metavar="C",
         help="What separates the cells (found out by default): ';' or tab.",
         group=OptionGroup.TABLES,
     ),
-    option(
+    grouped_option(
         "--no-header",
         "header",
         flag_value=False,
@@ -258,32 +260,34 @@ _READING = (
         help="The first record of a table is a row; columns are called 1, 2, 3 ...",
         group=OptionGroup.TABLES,
     ),
-    option(
+    grouped_option(
         "--sheet", metavar="NAME", help="The sheet of a workbook (the first that is visible).", group=OptionGroup.TABLES
     ),
-    option(
+    grouped_option(
         "--empty",
         type=click.Choice(["fail", "skip", "send"]),
         help="A row whose prompt lacks a value: it fails (default), is skipped, or is sent without.",
         group=OptionGroup.TABLES,
     ),
-    option(
+    grouped_option(
         "--dedupe",
         is_flag=True,
         default=None,
         help="Send rows with equal requests once; each gets a record.",
         group=OptionGroup.INPUT_AND_OUTPUT,
     ),
-    option("--allow-empty", is_flag=True, default=None, help="Accept an input without rows.", group=OptionGroup.TABLES),
+    grouped_option(
+        "--allow-empty", is_flag=True, default=None, help="Accept an input without rows.", group=OptionGroup.TABLES
+    ),
 )
 _TIMING = (
-    option(
+    grouped_option(
         "--window",
         metavar="HOURS",
         help='Send calls only in these hours: 22:00-08:00, "22:00-08:00 Asia/Shanghai"; always.',
         group=OptionGroup.UNATTENDED,
     ),
-    option(
+    grouped_option(
         "--finish-by",
         metavar="TIME",
         help="Warn early if the run will not end by then: 08:00, or 2026-11-22 08:00.",
@@ -291,24 +295,24 @@ _TIMING = (
     ),
 )
 _NOTICING = (
-    option(
+    grouped_option(
         "--notify",
         multiple=True,
-        callback=listed,
+        callback=parse_list,
         metavar="URL",
         help="Send a message to this address when the run ends.",
         group=OptionGroup.UNATTENDED,
     ),
-    option(
+    grouped_option(
         "--notify-command",
-        callback=words,
+        callback=parse_command_line,
         metavar="CMD",
         help="Give the message to this program, on standard input.",
         group=OptionGroup.UNATTENDED,
     ),
-    option(
+    grouped_option(
         "--notify-on",
-        callback=listed,
+        callback=parse_list,
         metavar="K,...",
         help="When to send it: end,halt,budget,outage,late (the default), stop.",
         group=OptionGroup.UNATTENDED,
@@ -316,32 +320,32 @@ _NOTICING = (
 )
 
 
-def timing(command: F) -> F:
+def timing_options(command: F) -> F:
     """Options about when."""
-    return _with(command, _TIMING)
+    return _add_options(command, _TIMING)
 
 
-def noticing(command: F) -> F:
+def notification_options(command: F) -> F:
     """Options about who is told what happens."""
-    return _with(command, _NOTICING)
+    return _add_options(command, _NOTICING)
 
 
-def told(command: F) -> F:
+def notification_addresses(command: F) -> F:
     """Options about who is told, and not about what."""
-    return _with(command, _NOTICING[:2])
+    return _add_options(command, _NOTICING[:2])
 
 
-def sending(command: F) -> F:
+def limit_options(command: F) -> F:
     """Options about how fast and how often."""
-    return _with(command, _SENDING)
+    return _add_options(command, _SENDING)
 
 
-def asking(command: F) -> F:
+def request_options(command: F) -> F:
     """Options about what is asked."""
-    return _with(command, _ASKING)
+    return _add_options(command, _ASKING)
 
 
-def inputs(command: F) -> F:
+def input_arguments(command: F) -> F:
     """The inputs of a command, as one text."""
     return click.argument("input_", metavar="INPUT|JOB.toml...", nargs=-1, required=True, callback=_one_text)(command)
 
@@ -353,9 +357,9 @@ def _one_text(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
     return joined_inputs(value)
 
 
-def reading(command: F) -> F:
+def table_options(command: F) -> F:
     """Options about the columns of an input, and how they are read."""
-    return _with(command, _READING)
+    return _add_options(command, _READING)
 
 
 class _Port(click.IntRange):
@@ -373,7 +377,7 @@ class _Port(click.IntRange):
 
 
 _SERVING = (
-    option(
+    grouped_option(
         "--live",
         is_flag=False,
         flag_value=0,
@@ -382,7 +386,7 @@ _SERVING = (
         help="Show the run in the browser, with a button that stops it (default port: any free one).",
         group=OptionGroup.UNATTENDED,
     ),
-    option(
+    grouped_option(
         "--metrics",
         type=click.IntRange(0, 65535),
         metavar="PORT",
@@ -392,12 +396,12 @@ _SERVING = (
 )
 
 
-def serving(command: F) -> F:
+def serving_options(command: F) -> F:
     """Options about what is served of a session on this machine."""
-    return _with(command, _SERVING)
+    return _add_options(command, _SERVING)
 
 
-def _with(command: F, options: tuple[Callable[[F], F], ...]) -> F:
+def _add_options(command: F, options: tuple[Callable[[F], F], ...]) -> F:
     for add_option in reversed(options):
         command = add_option(command)
     return command

@@ -57,7 +57,7 @@ def command(model: str | None, file: Path | None, provider: str | None, as_json:
     if provider:
         book = book.only_provider(provider)
     rows = book.rows if model is None else _rows_of(book, model)
-    click.echo(_json(rows) if as_json else "\n".join(_lines(rows, explained=model is not None)))
+    click.echo(_rows_json(rows) if as_json else "\n".join(_row_lines(rows, explained=model is not None)))
 
 
 def _rows_of(book: PriceBook, model: str) -> tuple[PriceRow, ...]:
@@ -72,7 +72,7 @@ def _rows_of(book: PriceBook, model: str) -> tuple[PriceRow, ...]:
     return tuple(row for row in book.rows if row in found)
 
 
-def _json(rows: tuple[PriceRow, ...]) -> str:
+def _rows_json(rows: tuple[PriceRow, ...]) -> str:
     import msgspec
 
     from arkbatch.core.text import printable_json
@@ -80,53 +80,53 @@ def _json(rows: tuple[PriceRow, ...]) -> str:
     return printable_json(msgspec.json.format(msgspec.json.encode(rows), indent=2))
 
 
-def _lines(rows: Iterable[PriceRow], *, explained: bool) -> Iterator[str]:
+def _row_lines(rows: Iterable[PriceRow], *, explained: bool) -> Iterator[str]:
     rows = tuple(rows)
-    yield from _table([HEADINGS, *(line for row in rows for line in _cells(row))])
+    yield from _table_lines([HEADINGS, *(line for row in rows for line in _row_cells(row))])
     for row in rows if explained else ():
         yield ""
-        yield from _explanation(row)
+        yield from _explain_row(row)
 
 
-def _table(cells: list[tuple[str, ...]]) -> Iterator[str]:
+def _table_lines(cells: list[tuple[str, ...]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for line in cells:
         yield "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
 
 
-def _cells(row: PriceRow) -> Iterator[tuple[str, ...]]:
+def _row_cells(row: PriceRow) -> Iterator[tuple[str, ...]]:
     dates = str(row.effective_from or ""), str(row.checked_on or ""), row.confidence
     if not row.tiers:
         yield (row.family, row.currency, "not known", *[""] * 6, *dates)
-    for tier, spans in zip(row.tiers, _spans(row), strict=True):
+    for tier, spans in zip(row.tiers, _tier_spans(row), strict=True):
         for lane, rates in tier.price.items():
-            yield (row.family, row.currency, lane, *spans, *_prices(rates), *dates)
+            yield (row.family, row.currency, lane, *spans, *_price_cells(rates), *dates)
 
 
-def _spans(row: PriceRow) -> Iterator[tuple[str, str]]:
+def _tier_spans(row: PriceRow) -> Iterator[tuple[str, str]]:
     """Each tier's lengths of input and output. Tiers with one input edge share its span and divide the outputs."""
     given = answered = shorter = Decimal(0)
     for tier in row.tiers:
         if tier.to_input != shorter:
             given, answered, shorter = shorter, Decimal(0), tier.to_input or Decimal(0)
-        yield _span(given, tier.to_input), _span(answered, tier.to_output)
+        yield _span_text(given, tier.to_input), _span_text(answered, tier.to_output)
         answered = tier.to_output or Decimal(0)
 
 
-def _span(start: Decimal, end: Decimal | None) -> str:
+def _span_text(start: Decimal, end: Decimal | None) -> str:
     if end is None:
         return f"over {start}" if start else "any"
     return f"{start}-{end}"
 
 
-def _prices(rates: Rates) -> tuple[str, str, str, str]:
+def _price_cells(rates: Rates) -> tuple[str, str, str, str]:
     apart = (rates.audio_input, rates.audio_cached, rates.image_input)
     named = zip(("audio", "cached audio", "image"), apart, strict=True)
     others = ", ".join(f"{name} {price}" for name, price in named if price is not None)
     return str(rates.input), "-" if rates.cached is None else str(rates.cached), str(rates.output), others
 
 
-def _explanation(row: PriceRow) -> Iterator[str]:
+def _explain_row(row: PriceRow) -> Iterator[str]:
     yield f"{row.family} at {row.provider or 'any provider'}, {row.currency} per million tokens, 1k = {row.k}"
     yield f"  ids         {', '.join(sorted(row.model_ids))}, each with or without its date"
     yield f"  since       {row.effective_from or 'not known'}"

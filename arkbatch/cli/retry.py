@@ -12,28 +12,28 @@ if TYPE_CHECKING:
     from arkbatch.core.job import Job
     from arkbatch.engine.retry_run import RetrySelection
 
-from arkbatch.cli.option_groups import GroupedCommand, OptionGroup, option
-from arkbatch.cli.options import asking, noticing, sending, serving, timing
+from arkbatch.cli.option_groups import GroupedCommand, OptionGroup, grouped_option
+from arkbatch.cli.options import limit_options, notification_options, request_options, serving_options, timing_options
 
 
 @click.command(cls=GroupedCommand, short_help="Send only the failed rows of a run again.")
 @click.argument("run_dir")
-@option(
+@grouped_option(
     "--kind",
     default="",
     metavar="K,...",
     help="Only failures of these kinds: timeout,overloaded.",
     group=OptionGroup.INPUT_AND_OUTPUT,
 )
-@option(
+@grouped_option(
     "--row", default="", metavar="N,...", help="Only these rows, by line number.", group=OptionGroup.INPUT_AND_OUTPUT
 )
-@asking
-@sending
-@timing
-@noticing
-@serving
-@option(
+@request_options
+@limit_options
+@timing_options
+@notification_options
+@serving_options
+@grouped_option(
     "--json",
     "as_json",
     is_flag=True,
@@ -66,8 +66,8 @@ def command(
     from arkbatch.engine.retry_run import RetryRun, RetrySelection
     from arkbatch.journal.run_directory import RunDirectory
 
-    changes = _changes(flags.pop("set_"), flags["model"])
-    choice = RetrySelection(chosen_kinds(kind), _numbers(row), changes)
+    changes = _parse_changes(flags.pop("set_"), flags["model"])
+    choice = RetrySelection(chosen_kinds(kind), _parse_rows(row), changes)
     job = job_of_run(run_dir, flags)
     if job.lane in BATCH_FILE_LANES:
         return retry_in_batches(job, choice, as_json=as_json, serving=Serving(live, metrics))
@@ -128,7 +128,7 @@ def job_of_run(run_dir: str, flags: dict[str, Any]) -> "Job":
     )
 
 
-def _changes(settings: tuple[str, ...], model: str | None) -> dict[str, Any]:
+def _parse_changes(settings: tuple[str, ...], model: str | None) -> dict[str, Any]:
     """`("thinking.type=disabled",)` as `{"thinking": {"type": "disabled"}}`."""
     from arkbatch.config.job_file import parse_setting
 
@@ -142,7 +142,7 @@ def _changes(settings: tuple[str, ...], model: str | None) -> dict[str, Any]:
     return changes
 
 
-def _numbers(text: str) -> frozenset[int]:
+def _parse_rows(text: str) -> frozenset[int]:
     from arkbatch.core.errors import UsageError
 
     try:

@@ -14,107 +14,119 @@ if TYPE_CHECKING:
     from arkbatch.engine.session import Session
     from arkbatch.pricing.summary import Summary
 
-from arkbatch.cli.option_groups import GroupedCommand, OptionGroup, option
-from arkbatch.cli.options import ENDPOINTS, asking, inputs, job_from, noticing, reading, sending, serving, timing
+from arkbatch.cli.option_groups import GroupedCommand, OptionGroup, grouped_option
+from arkbatch.cli.options import (
+    ENDPOINTS,
+    input_arguments,
+    job_from,
+    limit_options,
+    notification_options,
+    request_options,
+    serving_options,
+    table_options,
+    timing_options,
+)
 
 
 @click.command(cls=GroupedCommand, short_help="Send every row of a prompt file; run it again to resume.")
-@inputs
-@option(
+@input_arguments
+@grouped_option(
     "-o",
     "--run-dir",
     metavar="RUN_DIR",
     help="Where results go (default: the input's name with .run).",
     group=OptionGroup.INPUT_AND_OUTPUT,
 )
-@option(
+@grouped_option(
     "--answers",
     metavar="FILE",
     help="At the end, write the rows with their answers: .csv, .parquet, .xlsx ...",
     group=OptionGroup.INPUT_AND_OUTPUT,
 )
-@reading
-@asking
-@option(
+@table_options
+@request_options
+@grouped_option(
     "--endpoint",
     metavar=ENDPOINTS,
     help="What rows ask for: chat, responses, embeddings, or a path such as /rerank.",
     group=OptionGroup.MODEL,
 )
-@sending
-@timing
-@noticing
-@option(
+@limit_options
+@timing_options
+@notification_options
+@grouped_option(
     "--limit",
     type=int,
     metavar="N",
     help="Only the first N rows of the input; those done before count.",
     group=OptionGroup.TRIAL,
 )
-@option(
+@grouped_option(
     "--simulate",
     is_flag=True,
     default=None,
     help="Answers from a simulator in this process; needs no key.",
     group=OptionGroup.TRIAL,
 )
-@option(
+@grouped_option(
     "--dry-run",
     is_flag=True,
     default=None,
     help="Show what the run would do now, and send nothing.",
     group=OptionGroup.TRIAL,
 )
-@option(
+@grouped_option(
     "--rebase",
     is_flag=True,
     help="The input was edited: keep unchanged rows' results, run the others.",
     group=OptionGroup.RESUME,
 )
-@option("--mixed", is_flag=True, help="The model or a parameter changed, and that is meant.", group=OptionGroup.RESUME)
-@option(
+@grouped_option(
+    "--mixed", is_flag=True, help="The model or a parameter changed, and that is meant.", group=OptionGroup.RESUME
+)
+@grouped_option(
     "--rest",
     type=click.Choice(["parcels", "online"]),
     help="How rows go that a batch file gives back.",
     group=OptionGroup.BATCH_FILES,
 )
-@option(
+@grouped_option(
     "--keep-files",
     is_flag=True,
     default=None,
     help="Keep batch files at the provider when they are merged.",
     group=OptionGroup.BATCH_FILES,
 )
-@option("--bucket", metavar="NAME", help="With --lane job: the bucket of TOS.", group=OptionGroup.BATCH_FILES)
-@option(
+@grouped_option("--bucket", metavar="NAME", help="With --lane job: the bucket of TOS.", group=OptionGroup.BATCH_FILES)
+@grouped_option(
     "--detach",
     is_flag=True,
     help="With --lane files or job: end once everything is ordered (exit code 6).",
     group=OptionGroup.BATCH_FILES,
 )
-@serving
-@option(
+@serving_options
+@grouped_option(
     "--json",
     "as_json",
     is_flag=True,
     help="Print the summary as one JSON line also on a terminal.",
     group=OptionGroup.INPUT_AND_OUTPUT,
 )
-@option(
+@grouped_option(
     "--engine",
     type=click.Choice(["local", "ray"]),
     default="local",
     help="Where workers run (local).",
     group=OptionGroup.CLUSTER,
 )
-@option(
+@grouped_option(
     "--address",
     default="local",
     metavar="A",
     help="Of Ray: local (its own), auto or HOST:PORT.",
     group=OptionGroup.CLUSTER,
 )
-@option(
+@grouped_option(
     "--workers",
     type=click.IntRange(1),
     default=2,
@@ -191,7 +203,7 @@ def _run_here(
 ) -> int:
     """Run a job on this machine. It is uploaded to the address `target`, "" for nowhere."""
     from arkbatch.batch_jobs.open_session import refuse_open_parcels
-    from arkbatch.cli.remote import upload_run, uploading
+    from arkbatch.cli.remote import keep_uploaded, upload_run
     from arkbatch.cli.session import carry_out, this_command
     from arkbatch.cli.shards_first import leave_shards
     from arkbatch.core.job import BATCH_FILE_LANES
@@ -206,7 +218,7 @@ def _run_here(
     async def work(session: "Session", _: OpenRun) -> "Summary":
         if not target:
             return await session.work()
-        async with uploading(job.run_dir, target, lambda text: click.echo(text, err=True)):
+        async with keep_uploaded(job.run_dir, target, lambda text: click.echo(text, err=True)):
             return await session.work()
 
     def go_online() -> int:

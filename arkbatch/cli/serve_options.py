@@ -24,7 +24,7 @@ class Serving(Struct, frozen=True):
     live: int | None = None
     metrics: int | None = None
 
-    def check(self) -> None:
+    def check_extras(self) -> None:
         """UsageError: what is asked for needs an extra that is not installed."""
         if self.metrics is not None:
             import arkbatch.reports.serve.metrics  # noqa: F401
@@ -32,7 +32,7 @@ class Serving(Struct, frozen=True):
 
 async def session_of(run: OpenRun, progress: Observer, serving: Serving, served: AsyncExitStack) -> Session:
     """A session with what is served of it, until `served` is closed. UsageError: a port is taken."""
-    watchers = await Watchers.of(run, progress, serving, served)
+    watchers = await Watchers.serve_run(run, progress, serving, served)
     session = Session(run, watchers.observers)
     await watchers.open_page(session.stop)
     return session
@@ -45,11 +45,11 @@ class Watchers(Struct):
     open_page: Callable[[Callable[[], None]], Awaitable[None]]
 
     @staticmethod
-    async def of(run: OpenRun, progress: Observer, serving: Serving, served: AsyncExitStack) -> "Watchers":
+    async def serve_run(run: OpenRun, progress: Observer, serving: Serving, served: AsyncExitStack) -> "Watchers":
         """Serve metrics at once, where they are asked for. UsageError: a port is taken."""
         observers = [progress]
         if serving.metrics is not None:
-            observers.append(await _counted(run, serving.metrics, served))
+            observers.append(await _serve_metrics(run, serving.metrics, served))
         if serving.live is None:
             return Watchers(observers, _open_no_page)
         from arkbatch.reports.serve.live import Look, Moment, serve_page
@@ -68,7 +68,7 @@ async def _open_no_page(stop: Callable[[], None]) -> None:
     del stop
 
 
-async def _counted(run: OpenRun, port: int, served: AsyncExitStack) -> Observer:
+async def _serve_metrics(run: OpenRun, port: int, served: AsyncExitStack) -> Observer:
     from arkbatch.reports.serve.metrics import Described, Metrics, serve_metrics
 
     job, bill = run.job, run.bill

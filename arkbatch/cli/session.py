@@ -54,7 +54,7 @@ def carry_out(
 
     finish: what to do at the end instead of printing the summary
     """
-    serving.check()
+    serving.check_extras()
     # What tools print is not to stand between the summary and who reads it.
     quiet = contextlib.redirect_stdout(sys.stderr) if job.functions else contextlib.nullcontext()
     with quiet, asyncio.Runner(loop_factory=loop_factory()) as runner:
@@ -112,14 +112,14 @@ def print_remarks(job: Job) -> None:
         click.echo(printable_text(f"Note: {remark}{'' if ':  ' in remark else '.'}"), err=True)
 
 
-class Commanded(Protocol):
+class TakesCommands(Protocol):
     """What `arkbatch ctl` reaches."""
 
     def handle(self, command: Command) -> CommandReply: ...
 
 
 @asynccontextmanager
-async def accept_orders(session: Commanded, run: OpenRun) -> AsyncIterator[None]:
+async def accept_orders(session: TakesCommands, run: OpenRun) -> AsyncIterator[None]:
     """`arkbatch ctl` reaches the session meanwhile. Where it cannot, that is no reason not to run."""
 
     def obey(order: Command) -> CommandReply:
@@ -203,7 +203,7 @@ def _next_command(summary: Summary) -> str:
     """The last line that is printed: what goes on from here."""
     if summary.halt and summary.budget:
         flag = "--" + summary.halt.code.replace("_", "-")
-        return f"Resume with a larger budget:  {_larger(flag, summary.budget)}"
+        return f"Resume with a larger budget:  {_with_budget(flag, summary.budget)}"
     if summary.left and summary.ending in {"finished", "nothing left"}:
         return read_status(summary.run_dir, time.time).go_on  # a retry has ended, and rows that never failed are left
     if summary.left:
@@ -218,7 +218,7 @@ def _next_command(summary: Summary) -> str:
     return read_answers_step(RunDirectory(Path(summary.run_dir)).read_info(), summary.run_dir)
 
 
-def _larger(flag: str, budget: str) -> str:
+def _with_budget(flag: str, budget: str) -> str:
     """This command with another budget."""
     words = mask_command_line(sys.argv[1:])
     place = next((number for number, word in enumerate(words) if word.partition("=")[0] == flag), len(words))

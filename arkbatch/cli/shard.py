@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from arkbatch.cli.options import ENDPOINTS, asking, reading, sending, serving
+from arkbatch.cli.options import ENDPOINTS, limit_options, request_options, serving_options, table_options
 
 INDEX_VARIABLES = ("SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX")
 
@@ -32,9 +32,9 @@ def command() -> None:
 @click.option("-o", "--run-dir", metavar="RUN_DIR", help="Where results go (default: the input's name with .run).")
 @click.option("--shards", type=click.IntRange(1), metavar="N", help="About so many shards (default: by the size).")
 @click.option("--endpoint", metavar=ENDPOINTS, help="What rows ask for if they do not say; a path: /rerank.")
-@reading
-@asking
-@sending
+@table_options
+@request_options
+@limit_options
 @click.option("--simulate", is_flag=True, default=None, help="Workers take answers from a simulator of their own.")
 def plan(inputs: tuple[str, ...], shards: int | None, **flags: Any) -> int:
     """Cut input files into shards. Several files, patterns in quotes and addresses in object storage may be given.
@@ -60,8 +60,8 @@ def plan(inputs: tuple[str, ...], shards: int | None, **flags: Any) -> int:
 @click.argument("run_dir", metavar="RUN_DIR")
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Default: any free one.")
-@sending
-@serving
+@limit_options
+@serving_options
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line also on a terminal.")
 def serve(
     run_dir: str, host: str, port: int, *, as_json: bool, live: int | None, metrics: int | None, **flags: Any
@@ -83,7 +83,7 @@ def serve(
 @click.option("--index", type=click.IntRange(0), metavar="I", help="This worker's number, without a coordinator.")
 @click.option("--of", type=click.IntRange(1), metavar="N", help="How many such workers there are.")
 @click.option("--coordinator", metavar="URL", help="Its address; the token is in ARKBATCH_COORDINATOR_TOKEN.")
-@sending
+@limit_options
 def run(run_dir: str, index: int | None, of: int | None, coordinator: str | None, **flags: Any) -> int:
     """Work off shards of a planned run.
 

@@ -67,17 +67,17 @@ def command(
     if list_faults:
         _print_menu()
     elif expose or _is_loopback(host):
-        access_keys = dict(map(_pair, pairs)) or dict([ACCESS_KEY])
-        batch_faults = dict(map(_rate, batch_fault))
+        access_keys = dict(map(_parse_pair, pairs)) or dict([ACCESS_KEY])
+        batch_faults = dict(map(_parse_rate, batch_fault))
         settings = Settings(
-            faults=dict(map(_rate, fault)), batch_faults=batch_faults, access_keys=access_keys, **chosen
+            faults=dict(map(_parse_rate, fault)), batch_faults=batch_faults, access_keys=access_keys, **chosen
         )
-        asyncio.run(_serve(settings, host, port))
+        asyncio.run(_serve_until_stopped(settings, host, port))
     else:
         raise UsageError(f"{host} can be reached from other machines; add --expose if that is meant")
 
 
-async def _serve(settings: Settings, host: str, port: int) -> None:
+async def _serve_until_stopped(settings: Settings, host: str, port: int) -> None:
     from arkbatch.simulator.server import Counters, serve
 
     counters = Counters()
@@ -85,19 +85,19 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
         try:
             url = await stack.enter_async_context(serve(settings, host, port, counters=counters))
         except OSError as error:
-            raise UsageError(_unusable(host, port, error)) from error
-        _greet(url, settings)
-        await _stopped()
+            raise UsageError(_why_unusable(host, port, error)) from error
+        _print_greeting(url, settings)
+        await _wait_for_stop()
     _say_goodbye(counters.outcomes)
 
 
-def _unusable(host: str, port: int, error: OSError) -> str:
+def _why_unusable(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"port {port} is taken on {host}; choose another with --port, or 0 for any free one"
     return f"cannot listen on {host} port {port}: {error.strerror or error}"
 
 
-async def _stopped() -> None:
+async def _wait_for_stop() -> None:
     """Returns on the first Ctrl-C or SIGTERM."""
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -106,7 +106,7 @@ async def _stopped() -> None:
     await stopped.wait()
 
 
-def _greet(url: str, settings: Settings) -> None:
+def _print_greeting(url: str, settings: Settings) -> None:
     key = "<one of the keys given>" if settings.keys else "anything"
     access_key, secret = next(iter(settings.access_keys.items()))
     secret = secret if (access_key, secret) == ACCESS_KEY else "<its secret>"
@@ -135,7 +135,7 @@ def _print_menu() -> None:
         click.echo(f"{name:19}{about}")
 
 
-def _rate(written: str) -> tuple[str, float]:
+def _parse_rate(written: str) -> tuple[str, float]:
     name, _, rate = written.partition("=")
     try:
         return name, float(rate)
@@ -143,7 +143,7 @@ def _rate(written: str) -> tuple[str, float]:
         raise UsageError(f"--fault {written}: expected NAME=RATE, such as overloaded=0.05") from None
 
 
-def _pair(written: str) -> tuple[str, str]:
+def _parse_pair(written: str) -> tuple[str, str]:
     access_key, _, secret = written.partition(":")
     if not access_key or not secret:
         raise UsageError(f"--access-key {written.partition(':')[0]}: expected ID:SECRET")

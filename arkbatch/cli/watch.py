@@ -25,18 +25,18 @@ def command(run_dir: str, port: int) -> None:
     from arkbatch.reports.status.status import read_status
 
     read_status(run_dir, time.time)  # says so at once if this is no run directory
-    asyncio.run(_watch(run_dir, port))
+    asyncio.run(_serve_page(run_dir, port))
 
 
-async def _watch(run_dir: str, port: int) -> None:
+async def _serve_page(run_dir: str, port: int) -> None:
     from arkbatch.reports.serve.live import Look, serve_page
 
     async with serve_page(Look(run_dir, time.time), port=port) as url:
         click.echo(f"Watching {run_dir} until Ctrl-C:  {url}", err=True)
-        await _interrupted()
+        await _wait_for_interrupt()
 
 
-async def _interrupted() -> None:
+async def _wait_for_interrupt() -> None:
     """Returns on the first Ctrl-C or SIGTERM."""
     asked = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

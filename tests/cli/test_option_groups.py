@@ -7,7 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from arkbatch.cli.option_groups import GroupedCommand, OptionGroup, group_of, option
+from arkbatch.cli.option_groups import GroupedCommand, OptionGroup, group_of, grouped_option
 
 COMMANDS = ["run", "retry", "check", "estimate"]
 
@@ -53,7 +53,7 @@ def test_limits_of_a_port_are_not_shown():
 
 def test_a_group_without_options_has_no_heading():
     @click.command(cls=GroupedCommand)
-    @option("--rpm", group=OptionGroup.LIMITS, help="Requests a minute, at most.")
+    @grouped_option("--rpm", group=OptionGroup.LIMITS, help="Requests a minute, at most.")
     def command(rpm):
         del rpm
 

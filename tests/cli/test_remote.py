@@ -12,7 +12,7 @@ from click.testing import CliRunner
 pytest.importorskip("obstore")
 
 from arkbatch.cli import arkbatch
-from arkbatch.cli.remote import uploading
+from arkbatch.cli.remote import keep_uploaded
 from arkbatch.core.errors import RunChanged, UsageError
 from arkbatch.rows.remote_input import fetch_input
 from arkbatch.rows.storage import RANGE_BYTES
@@ -109,7 +109,7 @@ def test_a_run_directory_is_uploaded_at_intervals_and_a_failed_upload_is_tried_a
     monkeypatch.setattr("arkbatch.cli.remote.upload_run", upload)
 
     async def main():
-        async with uploading("a.run", "s3://bucket/a.run", told.append):
+        async with keep_uploaded("a.run", "s3://bucket/a.run", told.append):
             assert await asyncio.to_thread(enough.wait, 60)
 
     asyncio.run(main())

@@ -11,7 +11,7 @@ from runs import answered, job_of, numbered, prompts, worked_off
 from virtual import run_virtual
 
 from arkbatch.cli.run import command
-from arkbatch.cli.session import _larger
+from arkbatch.cli.session import _with_budget
 from arkbatch.core.errors import ExitCode, UsageError
 from arkbatch.core.types import Cause, Size
 from arkbatch.engine.cost_limit import CostLimit, build_cost_limit
@@ -196,11 +196,11 @@ def test_no_budget_has_no_keeper():
 
 def test_the_next_command_has_a_larger_budget(monkeypatch):
     monkeypatch.setattr("sys.argv", ["arkbatch", "run", "a b.jsonl", "--max-cost", "50", "--rpm", "9"])
-    assert _larger("--max-cost", "100") == "arkbatch run 'a b.jsonl' --max-cost 100 --rpm 9"
+    assert _with_budget("--max-cost", "100") == "arkbatch run 'a b.jsonl' --max-cost 100 --rpm 9"
     monkeypatch.setattr("sys.argv", ["arkbatch", "run", "a.jsonl", "--max-tokens=1000"])
-    assert _larger("--max-tokens", "2000") == "arkbatch run a.jsonl --max-tokens 2000"
+    assert _with_budget("--max-tokens", "2000") == "arkbatch run a.jsonl --max-tokens 2000"
     monkeypatch.setattr("sys.argv", ["arkbatch", "run", "job.toml"])
-    assert _larger("--max-cost", "0.5") == "arkbatch run job.toml --max-cost 0.5"
+    assert _with_budget("--max-cost", "0.5") == "arkbatch run job.toml --max-cost 0.5"
 
 
 LARGE = {"custom_id": "large", "prompt": "many words " * 20_000}

@@ -253,9 +253,9 @@ def test_the_exit_code_is_0_also_when_rows_are_left(tmp_path):
 
 def test_the_run_is_this_command_without_the_sample():
     words = ["estimate", "a.jsonl", "--sample", "20", "--model", "m", "--json"]
-    assert estimate._run("a.jsonl", words) == "arkbatch run a.jsonl --model m"
+    assert estimate._run_command("a.jsonl", words) == "arkbatch run a.jsonl --model m"
     words = ["estimate", "a.jsonl", "--sample", "--model", "m"]
-    assert estimate._run("a.jsonl", words) == "arkbatch run a.jsonl --model m"
+    assert estimate._run_command("a.jsonl", words) == "arkbatch run a.jsonl --model m"
 
 
 def test_a_sample_is_of_20_rows_unless_it_is_said_how_many(tmp_path):

@@ -185,8 +185,8 @@ def test_without_the_extra_the_command_that_installs_it_is_named(monkeypatch):
     monkeypatch.delitem(sys.modules, "arkbatch.reports.serve.metrics")
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(UsageError, match=r"pip install 'arkbatch\[metrics\]'"):
-        Serving(metrics=0).check()
-    Serving(live=0).check()
+        Serving(metrics=0).check_extras()
+    Serving(live=0).check_extras()
 
 
 def test_a_retry_serves_page_and_metrics_too(tmp_path):

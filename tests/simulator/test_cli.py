@@ -77,7 +77,7 @@ def test_every_option_reaches_the_simulator(monkeypatch):
     async def serve(settings, host, port):
         served.append(settings)
 
-    monkeypatch.setattr(arkbatch.cli.simulate, "_serve", serve)
+    monkeypatch.setattr(arkbatch.cli.simulate, "_serve_until_stopped", serve)
     arguments = (
         "--access-key AKLTmine:se:cret --key-seconds 60 --key-rpm 3 --batch-hold 2 --batch-slots 5 --batch-queue 0"
     )
