@@ -1,7 +1,7 @@
 """Amounts of money: a cost, or the reason why there is none, and totals of both.
 
 Arithmetic is exact: a context that would have to round raises, whatever precision the program has set. Currencies are
-kept apart and never converted. `pricing.tariff_of` knows what a token costs.
+kept apart and never converted. `pricing.tariff` knows what a token costs.
 """
 
 from decimal import ROUND_HALF_UP, Context, Decimal, Inexact, InvalidOperation

@@ -4,7 +4,7 @@ A row is one family's list prices from one day on, as the price page shows them:
 and
 in each tier the prices of a lane or service tier. Money is `Decimal`, per million tokens, in the currency it is billed
 in; nothing here converts currencies. Books are layered: what a user says takes precedence over what the package ships,
-and a run's snapshot over both. This module does no arithmetic (`pricing.tariff_of`) and reads no file
+and a run's snapshot over both. This module does no arithmetic (`pricing.tariff`) and reads no file
 (`pricing.price_files`); it exports itself as plain data so that a run can keep the rows that it used.
 """
 
