@@ -41,7 +41,7 @@ def test_a_run_is_not_written_over_a_file(tmp_path):
 
 def test_who_holds_a_run_is_told_with_the_order_that_ends_it(tmp_path):
     run = RunDirectory(tmp_path)
-    with run.locked(lambda: 0.0), pytest.raises(RunLocked) as told, run.locked(lambda: 0.0):
+    with run.hold_lock(lambda: 0.0), pytest.raises(RunLocked) as told, run.hold_lock(lambda: 0.0):
         pass
     assert "since 1970-01-01 00:00:00 UTC" in str(told.value)
     assert str(told.value).endswith(f"arkbatch ctl {tmp_path} drain")

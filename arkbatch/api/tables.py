@@ -24,7 +24,7 @@ from arkbatch.api.schemas import json_schema_of
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Job
-from arkbatch.journal.run_directory import private
+from arkbatch.journal.run_directory import open_private
 from arkbatch.monitor.observer import Observer
 from arkbatch.pricing.summary import Summary
 from arkbatch.reports.answers.answer_table import AnswerTable, TableOptions, free_name
@@ -275,7 +275,7 @@ def _replace_if_changed(file: Path, lines: Iterable[bytes]) -> None:
     with explain_disk_errors(file):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = file.with_name(f"{file.name}.new")
-        with open(fresh, "wb", opener=private) as writing:
+        with open(fresh, "wb", opener=open_private) as writing:
             writing.writelines(line + b"\n" for line in lines)
         if file.exists() and filecmp.cmp(file, fresh, shallow=False):
             fresh.unlink()

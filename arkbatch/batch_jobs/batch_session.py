@@ -272,7 +272,7 @@ class BatchSession:
         ledger = self._run.journal.ledger
         if self._only is not None:
             return sum(number not in ledger for number in self._only)
-        return max(0, self._run.found.total - ledger.ended(self._run.info.last_row))
+        return max(0, self._run.found.total - ledger.count_ended(self._run.info.last_row))
 
     def _came_back_empty(self) -> int:
         """How many of the last parcels brought nothing."""

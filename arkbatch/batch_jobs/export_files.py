@@ -86,7 +86,7 @@ def take_back(directory: RunDirectory, parcels: Sequence[Parcel], wall: Callable
     """Free the rows of exported parcels that nobody will collect; how many there are."""
     if not parcels:
         return 0
-    with directory.locked(wall):
+    with directory.hold_lock(wall):
         journal = ParcelJournal(directory, wall)
         for parcel in parcels:
             journal.write(parcel.number, Stage.MERGED, left=parcel.cut.rows, code="spent")

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from arkbatch.batch_jobs.parcel import Parcel, Parcels, Stage, Step
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.journal.journal import end_of_lines, read_lines
-from arkbatch.journal.run_directory import RunDirectory, private, replace_file, sync_directory, write_all
+from arkbatch.journal.run_directory import RunDirectory, open_private, replace_file, sync_directory, write_all
 
 PARCELS = "parcels.jsonl"
 FOLDER = "parcels"
@@ -67,7 +67,7 @@ class ParcelJournal:
                 (self.folder / _LOSS).touch()
                 self._set_damaged_lines_aside()
             self._cut_torn_line()
-            self._file = open(self._path, "ab", buffering=0, opener=private)
+            self._file = open(self._path, "ab", buffering=0, opener=open_private)
             sync_directory(self._path.parent)
         self.parcels = read_parcels(directory)
         if not self.is_incomplete:

@@ -25,7 +25,7 @@ from arkbatch.core.types import BadRow, Cause, Failure, Kind, Row, Usage
 from arkbatch.engine.cost_limit import FRAME, HOW_TO_PRICE, MAX_COST, NO_PRICE, PART, UNSEEN, plain
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.retry_run import RetryRun
-from arkbatch.journal.run_directory import private
+from arkbatch.journal.run_directory import open_private
 from arkbatch.limits.token_estimator import Estimator
 from arkbatch.pricing.amounts import ZERO, Unknown, amount_text
 from arkbatch.protocol.endpoints import ENDPOINTS
@@ -42,7 +42,7 @@ class _ParcelDraft:
         self.load = Load()
         self.rows: list[int] = []
         self.first: Position | None = None
-        self.file: BinaryIO = open(path, "wb", opener=private)
+        self.file: BinaryIO = open(path, "wb", opener=open_private)
 
     def add(self, row: Row, line: bytes, load: Load) -> None:
         self.first = self.first or Position(row.number - 1, row.offset)

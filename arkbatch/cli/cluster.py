@@ -218,8 +218,8 @@ def run_own_shards(run_dir: str, index: int, of: int | None, flags: dict[str, An
             simulated(job) as ready,
             open_connection(ready, time.time, ConnectionSlots()) as transport,
         ):
-            for shard in [each for each in planned.shards() if each.index in own]:
-                if shards.finished(shard.index) is None:
+            for shard in [each for each in planned.all_shards() if each.index in own]:
+                if shards.how_finished(shard.index) is None:
                     code = code or await _run_one(ready, shards, begin_attempt(shards, shard), transport)
                 if code:
                     break

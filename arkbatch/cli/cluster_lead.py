@@ -118,7 +118,7 @@ async def leading(job: Job, serving: Serving, *, host: str = LOOPBACK, port: int
     shared_limits(job.limits)
     pace = SharedPace(build_pace(job, clock()))
     async with AsyncExitStack() as stack:
-        stack.enter_context(shards.locked(wall))
+        stack.enter_context(shards.hold_lock(wall))
         replace_file(shards.path / COMMAND_FILE, this_command().encode())
         coordinator = build_coordinator(job, shards, planned, clock(), pace)
         observers: list[Observer] = [progress_observer(), stack.enter_context(RunLog(run / LOG, wall))]

@@ -34,7 +34,7 @@ def command(run_dir: str, *, files: tuple[str, ...], as_json: bool) -> int:
         collected = collect_files(run, [Path(file) for file in files])
         run.journal.close()
         run.end_session(session, "collected", 0.0)
-        left = max(0, run.found.total - run.journal.ledger.ended(run.info.last_row))
+        left = max(0, run.found.total - run.journal.ledger.count_ended(run.info.last_row))
     merged = collected.merged
     said = {
         "succeeded": merged.done,

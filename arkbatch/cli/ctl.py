@@ -68,7 +68,7 @@ def _nobody_works(directory: "RunDirectory", run_dir: str, error: "RunDirectoryE
     if not directory.exists and ShardDirectory(directory.path).is_planned:
         command = f"arkbatch shard serve {shlex.quote(run_dir)}"
         return RunDirectoryError(f"No coordinator works on {run_dir} now. Start one with:  {command}")
-    if writer := directory.writer():
+    if writer := directory.who_writes():
         return RunDirectoryError(f"{error} It is being worked on by {writer}: stop it there.")
     go_on = read_status(run_dir, time.time).go_on or f"Look:  arkbatch status {shlex.quote(run_dir)}"
     return RunDirectoryError(f"Nobody works on {run_dir} now. {go_on}")

@@ -34,7 +34,7 @@ def leave_shards(run_dir: str) -> None:
 
     run = Path(run_dir)
     shards = ShardDirectory(run)
-    with shards.locked(time.time):
+    with shards.hold_lock(time.time):
         shards.refuse_workers()
         merge(run, time.time)
         plan = run / "shards.json"

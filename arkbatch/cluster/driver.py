@@ -51,7 +51,7 @@ def build_coordinator(
 ) -> Coordinator:
     """Build the coordinator of a run as its directory stands: finished shards need no work."""
     attempts = shards.all_attempts()
-    finished = {shard for shard in attempts if shards.finished(shard) is not None}
+    finished = {shard for shard in attempts if shards.how_finished(shard) is not None}
     core = LeaseCore(
         shared_limits(job.limits),
         now,
@@ -60,7 +60,7 @@ def build_coordinator(
     )
     if core.budget is not None:
         for shard, numbers in attempts.items():
-            core.budget.begin_with(shard, _spent_by(job, shards.attempt(shard, numbers[-1])))
+            core.budget.begin_with(shard, _spent_by(job, shards.attempt_path(shard, numbers[-1])))
     is_resumed = len(finished) < len(attempts)
     return Coordinator(core, plan.count, finished, hands_out_from=now + GRACE_SECONDS if is_resumed else now)
 
@@ -99,7 +99,7 @@ class ClusterProgress:
         self._shards = plan.count
         self._done_before = self._failed_before = self._rows_before = self._finished_before = 0
         for shard in shards.all_attempts():
-            if (done := shards.finished(shard)) is not None:
+            if (done := shards.how_finished(shard)) is not None:
                 self._finished_before += 1
                 self._done_before += done.done
                 self._failed_before += done.failed

@@ -29,7 +29,7 @@ from arkbatch.journal.run_directory import (
     RunDirectory,
     RunInfo,
     SessionInfo,
-    private,
+    open_private,
     replace_file,
 )
 from arkbatch.journal.shard_files import Shard, ShardDirectory, ShardPlan, lines_of_attempts
@@ -81,7 +81,7 @@ def merge(run: Path, wall: Callable[[], float], *, count_missing: bool = True) -
     """
     shards, directory = ShardDirectory(run), RunDirectory(run)
     plan = shards.read_plan()
-    with directory.locked(wall):
+    with directory.hold_lock(wall):
         before = last_merge(shards)
         if before is not None and _went_on_since(directory, before):
             if before.is_complete:
@@ -133,12 +133,12 @@ def _sizes(directory: RunDirectory) -> tuple[int, int]:
 def _write_records(
     directory: RunDirectory, shards: ShardDirectory, plan: ShardPlan, merged: Merged, *, count_missing: bool
 ) -> None:
-    pending = [open(directory / f"{name}{PENDING}", "wb", opener=private) for name in (RESULTS, FAILURES)]
+    pending = [open(directory / f"{name}{PENDING}", "wb", opener=open_private) for name in (RESULTS, FAILURES)]
     results, failures = pending
     try:
         for shard, place, attempts in _places(shards, plan, merged, count_missing=count_missing):
             records = ShardRecords(lines_of_attempts(shards, shard.index, attempts))
-            for succeeded, line in records.rows(place):
+            for succeeded, line in records.rows_in_order(place):
                 (results if succeeded else failures).write(line)
             merged.doubled_rows += records.doubled_rows
         for file in pending:
@@ -155,9 +155,9 @@ def _places(
     """Each shard with where its rows stand in the whole input, and its attempts."""
     found, rows = shards.all_attempts(), 0
     names = len(plan.parts) > 1
-    for shard in plan.shards():
+    for shard in plan.all_shards():
         attempts = found.get(shard.index, [])
-        merged.finished += shards.finished(shard.index) is not None
+        merged.finished += shards.how_finished(shard.index) is not None
         place = ShardPlace(rows, added_offset(shard), shard.part.path if names else "")
         yield shard, place, attempts
         counted = lines_of_shard(shards, shard, attempts)
@@ -222,7 +222,7 @@ def _sessions_of(shards: ShardDirectory) -> tuple[list[SessionInfo], dict[str, o
     price_list = ""
     for shard, numbers in sorted(shards.all_attempts().items()):
         for number in numbers:
-            directory = RunDirectory(shards.attempt(shard, number))
+            directory = RunDirectory(shards.attempt_path(shard, number))
             if directory.exists:
                 info = directory.read_info()
                 sessions += info.sessions
@@ -250,7 +250,7 @@ def _write_totals(directory: RunDirectory, info: RunInfo, merged: Merged, wall: 
     journal.close()
     ledger, _ = read_ledger(directory)
     merged.done, merged.failed = ledger.done.count, ledger.failed.count
-    merged.left = max(0, merged.rows - ledger.ended())
+    merged.left = max(0, merged.rows - ledger.count_ended())
     merged.billed = add_usage(*(tally.usage for tally in ledger.tallies))
     discarded = add_usage(*(tally.discarded for tally in ledger.tallies))
     merged.delivered = {meter: count - discarded.get(meter, 0) for meter, count in merged.billed.items()}

@@ -14,9 +14,9 @@ from arkbatch.cluster.plan import added_offset, first_offset
 from arkbatch.cluster.shard import count_rows, reading_of
 from arkbatch.core.errors import RunChanged
 from arkbatch.journal.journal import read_lines
-from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, private
+from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, open_private
 from arkbatch.journal.shard_files import Shard, ShardDirectory, ShardPlan
-from arkbatch.journal.shard_records import ShardPlace, placed
+from arkbatch.journal.shard_records import ShardPlace, placed_line
 
 OPEN_FILES = 100  # at once; records come nearly in input order
 
@@ -37,7 +37,7 @@ def seed_shards(shards: ShardDirectory, plan: ShardPlan) -> int:
     directory = RunDirectory(shards.run)
     if not any((directory / name).exists() and (directory / name).stat().st_size for name in (RESULTS, FAILURES)):
         return 0
-    cut = list(plan.shards())
+    cut = list(plan.all_shards())
     if len(plan.parts) > 1:
         raise RunChanged(
             f"{shards.run} holds records of several files read as one, which cannot be handed to shards. "
@@ -52,7 +52,7 @@ def seed_shards(shards: ShardDirectory, plan: ShardPlan) -> int:
             located = _decode(line)
             index = bisect_right(begins, located.offset) - 1
             place = ShardPlace(-firsts[index], -added[index])
-            _file(files, shards, index, name).write(placed(line, place, []))
+            _file(files, shards, index, name).write(placed_line(line, place, []))
             count += 1
         _close(files)
     return count
@@ -73,9 +73,9 @@ def _file(files: dict[int, BinaryIO], shards: ShardDirectory, index: int, name: 
     if index not in files:
         if len(files) >= OPEN_FILES:
             _close(files)
-        seed = shards.seed(index)
+        seed = shards.seed_path(index)
         seed.mkdir(mode=0o700, parents=True, exist_ok=True)
-        files[index] = open(seed / name, "ab", opener=private)
+        files[index] = open(seed / name, "ab", opener=open_private)
     return files[index]
 
 

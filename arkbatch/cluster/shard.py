@@ -21,7 +21,7 @@ from arkbatch.core.job import Job, Notify
 from arkbatch.core.template import Reading
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session, summary_of
-from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, private
+from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, open_private
 from arkbatch.journal.shard_files import (
     Finished,
     Shard,
@@ -68,7 +68,7 @@ def begin_attempt(shards: ShardDirectory, shard: Shard) -> ShardAttempt:
             f"or begin a run in another directory."
         )
     number = _claim(shards, shard)
-    directory = shards.attempt(shard.index, number)
+    directory = shards.attempt_path(shard.index, number)
     if shard.is_whole and not is_remote(shard.part.path):
         return ShardAttempt(shard, number, directory, Path(shard.part.path), is_copy=False)
     target = shards.path / f"{shard.index:06}.{number}.input{Path(shard.part.path).suffix}"
@@ -78,14 +78,14 @@ def begin_attempt(shards: ShardDirectory, shard: Shard) -> ShardAttempt:
 
 def _claim(shards: ShardDirectory, shard: Shard) -> int:
     """A directory that holds what earlier attempts have recorded, from the moment at which it exists."""
-    earlier = shards.attempts(shard.index)
-    number = shards.claim(shard.index, max(earlier, default=0) + 1)
+    earlier = shards.attempts_of(shard.index)
+    number = shards.claim_number(shard.index, max(earlier, default=0) + 1)
     fresh = shards.path / f"{shard.index:06}.{number}.new"
     with explain_disk_errors(fresh):
         fresh.mkdir(mode=0o700, exist_ok=True)
         taken = _take_over(shards, shard, earlier, fresh)
         shards.write_taken(shard.index, number, taken)
-        fresh.rename(shards.attempt(shard.index, number))
+        fresh.rename(shards.attempt_path(shard.index, number))
     return number
 
 
@@ -96,10 +96,10 @@ def _take_over(shards: ShardDirectory, shard: Shard, earlier: list[int], fresh: 
     failures = [digest_of_record(line) for attempt in attempts for line in attempt.failures]
     records = ShardRecords(attempts)
     with (
-        open(fresh / RESULTS, "wb", opener=private) as results,
-        open(fresh / FAILURES, "wb", opener=private) as failed,
+        open(fresh / RESULTS, "wb", opener=open_private) as results,
+        open(fresh / FAILURES, "wb", opener=open_private) as failed,
     ):
-        for succeeded, line in records.rows():
+        for succeeded, line in records.rows_in_order():
             (results if succeeded else failed).write(line)
         for file in (results, failed):
             file.flush()
@@ -116,7 +116,7 @@ def copy_shard(shard: Shard, target: Path) -> None:
         _copy_row_groups(shard, target)
         return
     begin, end = real_range(shard, source)
-    with explain_disk_errors(target), open(target, "wb", opener=private) as file:
+    with explain_disk_errors(target), open(target, "wb", opener=open_private) as file:
         if begin:
             file.write(source.read(0, part.header))
         file.writelines(copy_ranges(source, begin, end))
@@ -184,20 +184,20 @@ async def run_attempt(
             summary = summary_of(run, "nothing left", 0.0)
             run.journal.close()
         ledger, lines, rows = run.journal.ledger, run.info.input.lines, run.info.input.rows
-        is_finished = not summary.left and ledger.ended() >= rows
+        is_finished = not summary.left and ledger.count_ended() >= rows
         ended = Finished(attempt.number, lines, rows, ledger.done.count, ledger.failed.count)
     if is_finished:
-        shards.finish(attempt.shard.index, ended)
+        shards.mark_finished(attempt.shard.index, ended)
     return ShardResult(attempt.shard.index, attempt.number, is_finished, summary)
 
 
 def lines_of_shard(shards: ShardDirectory, shard: Shard, attempts: Sequence[int]) -> tuple[int, int] | None:
     """Numbers that the rows of a shard take, and how many rows there are; None while no attempt has looked."""
-    done = shards.finished(shard.index)
+    done = shards.how_finished(shard.index)
     if done is not None:
         return done.lines, done.rows
     for number in reversed(attempts):
-        directory = RunDirectory(shards.attempt(shard.index, number))
+        directory = RunDirectory(shards.attempt_path(shard.index, number))
         if directory.exists:
             info = directory.read_info().input
             return info.lines, info.rows

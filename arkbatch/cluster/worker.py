@@ -90,7 +90,7 @@ class Worker:
 
     async def work(self) -> WorkerReport:
         """Work until nothing is left. ArkbatchError: no shard can be worked on here."""
-        shards = list(self._shards.read_plan().shards())
+        shards = list(self._shards.read_plan().all_shards())
         async with self._connections:
             await self._work_off(shards)
         return self.report

@@ -85,7 +85,7 @@ class SessionNotifier:
                 simulated=run.info.simulated,
                 done=ledger.done.count,
                 failed=ledger.failed.count,
-                left=max(0, run.found.done + run.found.failed + run.found.left - ledger.ended()),
+                left=max(0, run.found.done + run.found.failed + run.found.left - ledger.count_ended()),
                 seconds=round(run.wall() - self._began, 1),
                 cost=run.bill.total_cost(),
                 reason=reason,

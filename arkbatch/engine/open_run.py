@@ -30,7 +30,7 @@ from arkbatch.core.types import BadRow, Before, Outcome, Row
 from arkbatch.engine.resume_check import ResumeOptions, check_input, check_settings
 from arkbatch.journal.journal import Journal
 from arkbatch.journal.read_backwards import last_failures
-from arkbatch.journal.rebase import rebase
+from arkbatch.journal.rebase import rebase_records
 from arkbatch.journal.record_format import before_of
 from arkbatch.journal.record_index import RecordIndex
 from arkbatch.journal.repeated_rows import RepeatedRows, copied_outcome
@@ -114,7 +114,7 @@ class OpenRun:
             raise UsageError(f"No row could be sent with these defaults: {problem}. Correct [defaults] or --set.")
         self._look_first()
         self.directory.create()
-        self._stack.enter_context(self.directory.locked(self.wall))
+        self._stack.enter_context(self.directory.hold_lock(self.wall))
         known = self.directory.read_info() if self.directory.exists else None
         if self.job.input == STDIN:
             self._spool(known)
@@ -123,7 +123,7 @@ class OpenRun:
         self.fresh = known is None
         self.info = self._begin() if known is None else self._resume(known)
         self.journal = self._open_journal(self.info)
-        self._stack.callback(self.journal.abandon)
+        self._stack.callback(self.journal.close_files)
         self._interrupted = self._read_interrupted()
         self.info.last_row = self._last_row()
         self.repeats = self._find_repeats()
@@ -210,7 +210,7 @@ class OpenRun:
 
     def _rebase(self, info: RunInfo) -> None:
         self._open_journal(info).close()  # so that no replaced line takes part
-        edit = rebase(self.directory, self.source, reader_of(self.job, self.source))
+        edit = rebase_records(self.directory, self.source, reader_of(self.job, self.source))
         kept = self.source.is_table and not (edit.changed or edit.removed)
         self._changes.append(f"the input was {'written anew' if kept else 'edited'}: {edit}")
         self._adopt(info, self._survey())
@@ -262,7 +262,7 @@ class OpenRun:
         total = self.info.input.rows
         if self.info.row_limit is not None:
             total = min(total, self.info.row_limit)
-        left = max(0, total - ledger.ended(self.info.last_row))
+        left = max(0, total - ledger.count_ended(self.info.last_row))
         return FoundRows(
             run_dir=str(self.directory.path),
             done=ledger.done.count,

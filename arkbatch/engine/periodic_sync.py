@@ -47,7 +47,7 @@ class PeriodicSync(Observer):
                 if syncs % SNAPSHOT_EVERY and not has_news:
                     await in_thread(thread, journal.sync)
                 else:
-                    await in_thread(thread, journal.snapshot(resume_at()))
+                    await in_thread(thread, journal.take_snapshot(resume_at()))
                     await in_thread(thread, write_pace, self._run.directory, note())
 
     def write_now(self) -> None:

@@ -39,7 +39,7 @@ def count_ended_rows(job: Job, source: Source, options: ResumeOptions) -> int:
     info = directory.read_info()
     check_settings(directory, info, job, options)
     check_input(directory, info, source, job, options)
-    return read_ledger(directory)[0].ended(job.row_limit)
+    return read_ledger(directory)[0].count_ended(job.row_limit)
 
 
 def check_settings(directory: RunDirectory, info: RunInfo, job: Job, options: ResumeOptions) -> list[str]:

@@ -20,7 +20,7 @@ from arkbatch.core.disk_errors import explain_disk_errors
 _FILES = 128  # well under the 256 open files that some systems allow
 
 
-def key_of(text: str) -> int:
+def digest_key(text: str) -> int:
     """64 bits of a text. In ten million texts two differ and agree here once in some 300,000 inputs."""
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
@@ -53,7 +53,7 @@ class Partitions:
             with explain_disk_errors(self._place):
                 raise
 
-    def groups(self) -> Iterator[Iterator[tuple[int, ...]]]:
+    def groups_by_key(self) -> Iterator[Iterator[tuple[int, ...]]]:
         """Tuples with the same key come in the same group, in the order in which they were added.
 
         Each group can be gone through once; it is read in parts, since all rows may have the same key.

@@ -64,11 +64,11 @@ class Journal:
         self._url_of = url_of
         self.bill = bill
         self._prices = prices
-        self._results = _AppendOnly(directory / RESULTS)
-        self._failures = _AppendOnly(directory / FAILURES)
+        self._results = _LineFile(directory / RESULTS)
+        self._failures = _LineFile(directory / FAILURES)
         self.ledger, self.resume_at = read_ledger(directory, bill, prices)
         if self.ledger.replaced:
-            self._compact()
+            self._remove_replaced()
 
     def record(self, *outcomes: Outcome) -> None:
         """Append a line for each outcome, then count their rows; StorageFull ends the session.
@@ -88,11 +88,11 @@ class Journal:
             line = encode(outcome, entry, run_id=self._run_id, finished_at=finished_at, url=url)
             (failures if is_failure else results).append((outcome, entry, line))
         if results:
-            self._append(self._results, results, now)
+            self._append_and_count(self._results, results, now)
         if failures:
-            self._append(self._failures, failures, now)
+            self._append_and_count(self._failures, failures, now)
 
-    def _append(self, file: "_AppendOnly", ended: "Sequence[_Ended]", now: float) -> None:
+    def _append_and_count(self, file: "_LineFile", ended: "Sequence[_Ended]", now: float) -> None:
         file.append(b"".join([line for _, _, line in ended]))
         for outcome, entry, _ in ended:
             self.ledger.fold(entry)
@@ -104,7 +104,7 @@ class Journal:
         self._results.sync()
         self._failures.sync()
 
-    def snapshot(self, resume_at: Position) -> Callable[[], None]:
+    def take_snapshot(self, resume_at: Position) -> Callable[[], None]:
         """Take the present state; the returned function writes it, and may run in a thread.
 
         resume_at: every row before it is recorded
@@ -127,17 +127,17 @@ class Journal:
         """Make everything durable, and remove replaced lines from the failures."""
         try:
             if self.ledger.replaced:
-                self._compact()
-            self.snapshot(resume_at or self.resume_at)()
+                self._remove_replaced()
+            self.take_snapshot(resume_at or self.resume_at)()
         finally:
-            self.abandon()
+            self.close_files()
 
-    def abandon(self) -> None:
+    def close_files(self) -> None:
         """Close the files without writing, after the disk was full."""
         self._results.close()
         self._failures.close()
 
-    def _compact(self) -> None:
+    def _remove_replaced(self) -> None:
         """Rewrite the failures without replaced lines.
 
         The cache is deleted first, since its offsets refer to the old file.
@@ -152,10 +152,10 @@ class Journal:
                 sync_directory(path.parent)
             self.ledger.replaced = kept - self.ledger.failure_lines
             self._failures.close()
-            self._failures = _AppendOnly(path)
+            self._failures = _LineFile(path)
 
 
-class _AppendOnly:
+class _LineFile:
     """A file of whole lines; a torn last line, left by a crash, is cut off on opening."""
 
     def __init__(self, path: Path) -> None:
@@ -197,18 +197,18 @@ def read_ledger(
     line.
     bill: filled with what the lines cost; prices: a saved bill of another price book is not used
     """
-    ledger, marks = _cached(directory) or (Ledger(), Marks())
+    ledger, marks = _cached_ledger(directory) or (Ledger(), Marks())
     if bill is not None and not bill.restore(ledger.bill, prices):
         ledger, marks = Ledger(), Marks(input=marks.input)
-    failures, results = (directory.failures, marks.failures_end), (directory / RESULTS, marks.results_end)
+    failures, results = (directory.failures_path, marks.failures_end), (directory / RESULTS, marks.results_end)
     if bill is None:
         fold_lines(ledger, read_entries(*failures, decode_entry), read_entries(*results, decode_entry))
     else:
-        fold_lines(ledger, _billed(*failures, bill, ledger), _billed(*results, bill, ledger))
+        fold_lines(ledger, _billed_entries(*failures, bill, ledger), _billed_entries(*results, bill, ledger))
     return ledger, marks.input
 
 
-def _billed(path: Path, start: int, bill: CostAccount, ledger: Ledger) -> Iterator[Entry]:
+def _billed_entries(path: Path, start: int, bill: CostAccount, ledger: Ledger) -> Iterator[Entry]:
     """Yield entries after the bill has counted them, and before the ledger does."""
     for entry in read_entries(path, start, bill.decode):
         bill.fold(entry, ledger)
@@ -218,10 +218,10 @@ def _billed(path: Path, start: int, bill: CostAccount, ledger: Ledger) -> Iterat
 def read_entries(path: Path, start: int, decode: Callable[[bytes], E]) -> Iterator[E]:
     """Yield the whole lines from a byte offset on; a line without newline does not exist yet."""
     for offset, line in read_lines(path, start):
-        yield decoded(path, offset, line, decode)
+        yield decode_line(path, offset, line, decode)
 
 
-def decoded(path: Path, offset: int, line: bytes, decode: Callable[[bytes], L]) -> L:
+def decode_line(path: Path, offset: int, line: bytes, decode: Callable[[bytes], L]) -> L:
     """Decode a line; RunDamaged when arkbatch did not write it."""
     try:
         return decode(line)
@@ -281,7 +281,7 @@ def end_of_lines(path: Path) -> int:
     return 0
 
 
-def _cached(directory: RunDirectory) -> tuple[Ledger, Marks] | None:
+def _cached_ledger(directory: RunDirectory) -> tuple[Ledger, Marks] | None:
     """Return the ledger of `ledger.bin`, unless it is damaged or newer than the files."""
     try:
         data = (directory / LEDGER).read_bytes()

@@ -94,7 +94,7 @@ class Ledger:
         """Whether the row has a final record."""
         return row in self.done or (self.failed.count > 0 and row in self.failed)
 
-    def ended(self, last: int | None = None) -> int:
+    def count_ended(self, last: int | None = None) -> int:
         """Return how many rows have a final record, of all or of those up to this one."""
         if last is None:
             return self.done.count + self.failed.count
@@ -127,12 +127,12 @@ class Ledger:
             self.replaced += 1  # the same line twice: each later failure of a row carries what came before it
             return
         if entry.before or entry.row in self.interrupted or (self.failed.count > 0 and entry.row in self.failed):
-            self._replace(entry)
-        tally = self._tally(entry.endpoint, entry.model, entry.service_tier)
+            self._replace_record(entry)
+        tally = self._tally_of(entry.endpoint, entry.model, entry.service_tier)
         tally.attempts += entry.attempts
-        _add(tally.usage, entry.usage)
+        _add_usage(tally.usage, entry.usage)
         if wasted := entry.usage if entry.error else entry.discarded:
-            _add(tally.discarded, wasted)
+            _add_usage(tally.discarded, wasted)
         if entry.before:
             self._take_back(tally, entry)
         if entry.error is None:
@@ -149,7 +149,7 @@ class Ledger:
             self.failed.add(entry.row)
             self._count_failure(entry)
 
-    def _replace(self, entry: Entry) -> None:
+    def _replace_record(self, entry: Entry) -> None:
         if entry.row in self.failed:
             if not entry.before:
                 raise RunDamaged(
@@ -158,19 +158,19 @@ class Ledger:
                 )
             self.failed.discard(entry.row)
             self.replaced += 1
-            self._uncount(entry.before[-1])
+            self._uncount_failure(entry.before[-1])
         elif entry.row in self.interrupted:
             self.interrupted.discard(entry.row)
             self.replaced += 1
         else:
             for earlier in entry.before:
-                tally = self._tally(earlier.endpoint, earlier.model, earlier.service_tier)
+                tally = self._tally_of(earlier.endpoint, earlier.model, earlier.service_tier)
                 tally.attempts += earlier.attempts
-                _add(tally.usage, earlier.usage)
-                _add(tally.discarded, earlier.usage)
+                _add_usage(tally.usage, earlier.usage)
+                _add_usage(tally.discarded, earlier.usage)
 
-    def _uncount(self, earlier: Before) -> None:
-        self._tally(earlier.endpoint, earlier.model, earlier.service_tier).failed -= 1
+    def _uncount_failure(self, earlier: Before) -> None:
+        self._tally_of(earlier.endpoint, earlier.model, earlier.service_tier).failed -= 1
         key = (earlier.kind, earlier.code)
         self._failures[key].rows -= 1
         if not self._failures[key].rows:
@@ -178,12 +178,12 @@ class Ledger:
 
     @staticmethod
     def _take_back(tally: Tally, entry: Entry) -> None:
-        """Subtract what the entry repeats from earlier records; `_replace` counts it."""
+        """Subtract what the entry repeats from earlier records; `_replace_record` counts it."""
         for earlier in entry.before:
             tally.attempts -= earlier.attempts
-            _subtract(tally.usage, earlier.usage)
+            _subtract_usage(tally.usage, earlier.usage)
             if entry.error:
-                _subtract(tally.discarded, earlier.usage)
+                _subtract_usage(tally.discarded, earlier.usage)
 
     def _begin_finish_reason(self, reason: str) -> None:
         counts = self.finish_reasons
@@ -200,7 +200,7 @@ class Ledger:
             self._failures[key] = tally
         tally.rows += 1
 
-    def _tally(self, endpoint: str, model: str, service_tier: str) -> Tally:
+    def _tally_of(self, endpoint: str, model: str, service_tier: str) -> Tally:
         key = (endpoint, model, service_tier)
         tally = self._tallies.get(key)
         if tally is None:
@@ -254,11 +254,11 @@ def _both(failures: Iterable[Entry], results: Iterable[Entry]) -> Iterator[Entry
     yield from results
 
 
-def _add(total: dict[str, int], usage: dict[str, int]) -> None:
+def _add_usage(total: dict[str, int], usage: dict[str, int]) -> None:
     for meter, count in usage.items():
         total[meter] = total.get(meter, 0) + count
 
 
-def _subtract(total: dict[str, int], usage: dict[str, int]) -> None:
+def _subtract_usage(total: dict[str, int], usage: dict[str, int]) -> None:
     for meter, count in usage.items():
         total[meter] = total.get(meter, 0) - count

@@ -19,7 +19,7 @@ def last_failures(path: Path, end: int) -> Iterator[tuple[int, Retryable]]:
     """Yield the last line of each row before `end`, with its byte offset, the last line first."""
     met = Bitmap()
     for offset, line in _lines_back(path, end):
-        failure = _decoded(path, offset, line)
+        failure = _decode_failure(path, offset, line)
         if failure.row not in met:
             met.add(failure.row)
             yield offset, failure
@@ -33,7 +33,7 @@ def _lines_back(path: Path, end: int) -> Iterator[tuple[int, bytes]]:
         raise RunDirectoryError(f"Cannot read {path}: {reason}. Fix that and run the same command again.") from error
 
 
-def _decoded(path: Path, offset: int, line: bytes) -> Retryable:
+def _decode_failure(path: Path, offset: int, line: bytes) -> Retryable:
     try:
         return decode_retryable(line)
     except msgspec.DecodeError as error:

@@ -20,7 +20,7 @@ from msgspec import Raw, Struct
 
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.text import count_text
-from arkbatch.journal.group_on_disk import Partitions, key_of
+from arkbatch.journal.group_on_disk import Partitions, digest_key
 from arkbatch.journal.journal import read_ledger, read_lines
 from arkbatch.journal.record_format import decode_located
 from arkbatch.journal.run_directory import FAILURES, LEDGER, PENDING, RESULTS, SUPERSEDED, RunDirectory
@@ -73,21 +73,21 @@ class _Moves:
 def survey_edit(directory: RunDirectory, source: Source, reader: RowReader) -> Edit:
     """Compare without changing anything. Failure lines that no longer count are left out."""
     ledger, _ = read_ledger(directory)
-    return _match(directory, source, reader, ledger.keeps_failure_of)[0]
+    return _match_records(directory, source, reader, ledger.keeps_failure_of)[0]
 
 
-def rebase(directory: RunDirectory, source: Source, reader: RowReader) -> Edit:
+def rebase_records(directory: RunDirectory, source: Source, reader: RowReader) -> Edit:
     """Rewrite the records for the new input. Hold the lock, and have closed a journal, so that each line counts."""
-    edit, moves = _match(directory, source, reader, lambda _: True)
+    edit, moves = _match_records(directory, source, reader, lambda _: True)
     with explain_disk_errors(directory.path):
         for name, moved in zip(_FILES, moves, strict=True):
-            _rewrite(directory, name, moved)
+            _rewrite_file(directory, name, moved)
         (directory / LEDGER).unlink(missing_ok=True)
         directory.replace_both()
     return edit
 
 
-def _match(
+def _match_records(
     directory: RunDirectory, source: Source, reader: RowReader, counts: Callable[[int], bool]
 ) -> tuple[Edit, list[_Moves]]:
     """Pair the records with the rows of the input. counts: whether the failure line of a row is a record."""
@@ -98,19 +98,19 @@ def _match(
                 record = decode_located(line)
                 if name == FAILURES and not counts(record.row):
                     continue
-                by_digest.add(int(record.digest, 16), which, key_of(record.custom_id), record.row, 0)
+                by_digest.add(int(record.digest, 16), which, digest_key(record.custom_id), record.row, 0)
         for number, offset, line in source.records():
             identity, id_of_row = reader.identity(number, line)
-            by_digest.add(int(identity, 16), _NEW, key_of(id_of_row), number, offset)
-        for group in by_digest.groups():
-            for which, custom_id, number in _pair(group, moves, edit):
+            by_digest.add(int(identity, 16), _NEW, digest_key(id_of_row), number, offset)
+        for group in by_digest.groups_by_key():
+            for which, custom_id, number in _pair_records(group, moves, edit):
                 by_id.add(custom_id, which, number)
-        for group in by_id.groups():
+        for group in by_id.groups_by_key():
             _count_rest(group, edit)
     return edit, moves
 
 
-def _pair(group: Iterator[tuple[int, ...]], moves: list[_Moves], edit: Edit) -> Iterator[tuple[int, int, int]]:
+def _pair_records(group: Iterator[tuple[int, ...]], moves: list[_Moves], edit: Edit) -> Iterator[tuple[int, int, int]]:
     """Give records their rows of the same digest; what finds no partner comes out as (file or new, custom_id, row)."""
     waiting: defaultdict[int, deque[tuple[int, int, int]]] = defaultdict(deque)
     for digest, which, custom_id, number, offset in group:
@@ -145,7 +145,7 @@ def _count_rest(group: Iterator[tuple[int, ...]], edit: Edit) -> None:
         edit.new += len(new[custom_id]) - both
 
 
-def _rewrite(directory: RunDirectory, name: str, moves: _Moves) -> None:
+def _rewrite_file(directory: RunDirectory, name: str, moves: _Moves) -> None:
     descriptor = os.open(directory / f"{name}{PENDING}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     aside = os.open(directory / SUPERSEDED, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "wb") as kept, os.fdopen(aside, "ab") as superseded:
@@ -157,13 +157,13 @@ def _rewrite(directory: RunDirectory, name: str, moves: _Moves) -> None:
             elif place == (record.row, record.offset):
                 kept.write(line)
             else:
-                kept.write(_moved(line, record.row, *place, moves))
+                kept.write(_moved_line(line, record.row, *place, moves))
         for file in (kept, superseded):
             file.flush()
             os.fsync(file.fileno())
 
 
-def _moved(line: bytes, old: int, number: int, offset: int, moves: _Moves) -> bytes:
+def _moved_line(line: bytes, old: int, number: int, offset: int, moves: _Moves) -> bytes:
     """The line at its new place. Its parts stay the bytes they were; an id that was made from the number follows it."""
     parts = msgspec.json.decode(line, type=dict[str, Raw])
     if "copy_of" in parts:

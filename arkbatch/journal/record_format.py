@@ -1,4 +1,4 @@
-"""The lines of `results.jsonl` and `failures.jsonl`: an outcome becomes bytes, bytes become an `Entry`.
+"""The lines of `result_lines.jsonl` and `failures_path.jsonl`: an outcome becomes bytes, bytes become an `Entry`.
 
 A line is the line of the OpenAI and Ark batch output files with our own fields beside, so that scripts written
 for those read it unchanged. The reply's body goes in as the bytes that came, so that fields we do not know and
@@ -160,7 +160,7 @@ def encode(outcome: Outcome, entry: Entry | None = None, *, run_id: str, finishe
     row = outcome.row
     entry = entry or entry_of(outcome)
     success = outcome if isinstance(outcome, Success) else None
-    response, is_cut = _response(outcome.reply, judged=success is not None)
+    response, is_cut = _response_part(outcome.reply, judged=success is not None)
     line = _Line(
         id=f"batch_req_{run_id}_{row.number}",
         custom_id=row.custom_id,
@@ -262,11 +262,13 @@ def before_of(failure: Retryable) -> tuple[Before, ...]:
     return (*failure.before, part)
 
 
-def _response(reply: Reply | None, *, judged: bool) -> tuple[ResponsePart | None, bool]:
+def _response_part(reply: Reply | None, *, judged: bool) -> tuple[ResponsePart | None, bool]:
     """The reply as it is kept, and whether parts of it were nested too deeply to be kept."""
     if reply is None:
         return None, False
-    body, is_cut = _on_one_line(reply.body) if judged or _is_small_json(reply.body) else (_beginning(reply.body), False)
+    body, is_cut = (
+        _on_one_line(reply.body) if judged or _is_small_json(reply.body) else (_beginning_of(reply.body), False)
+    )
     return ResponsePart(reply.status, reply.headers.get("x-request-id", ""), Raw(body)), is_cut
 
 
@@ -293,5 +295,5 @@ def _is_small_json(body: bytes) -> bool:
     return True
 
 
-def _beginning(body: bytes) -> bytes:
+def _beginning_of(body: bytes) -> bytes:
     return orjson.dumps(body[:_BODY_KEPT].decode("utf-8", "replace"))

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from arkbatch.journal.journal import decoded, read_lines
+from arkbatch.journal.journal import decode_line, read_lines
 from arkbatch.journal.numbers_on_disk import NumbersOnDisk
 from arkbatch.journal.record_format import decode_located
 
@@ -34,7 +34,7 @@ class RecordIndex:
 
     def _read_places(self) -> None:
         for place, line in read_lines(self._path):
-            row = decoded(self._path, place, line, decode_located).row
+            row = decode_line(self._path, place, line, decode_located).row
             self._places.put(row, place + 1)
             self.last_row = max(self.last_row, row)
             self.count += 1
@@ -54,7 +54,7 @@ class RecordIndex:
         self._records.seek(place - 1)
         return self._records.readline()
 
-    def lines(self) -> Iterator[bytes]:
+    def lines_in_order(self) -> Iterator[bytes]:
         """All records that count, in the order of rows."""
         for row in range(1, self.last_row + 1):
             if (line := self.line_of(row)) is not None:

@@ -53,7 +53,7 @@ class RepeatedRows:
             for row in self._rows:
                 if isinstance(row, Row):
                     by_request.add(request_key(row), row.number)
-            for group in by_request.groups():
+            for group in by_request.groups_by_key():
                 for number, first in repeats_in(group):
                     self._first.put(number, first)
                     self.count += 1

@@ -171,11 +171,11 @@ class RunDirectory:
         replace_file(self.path / RUN, msgspec.json.format(msgspec.json.encode(info), indent=2) + b"\n")
 
     @contextmanager
-    def locked(self, wall: Callable[[], float]) -> Iterator[None]:
+    def hold_lock(self, wall: Callable[[], float]) -> Iterator[None]:
         """Hold the run for writing. RunLocked: another process does."""
         with (
             explain_disk_errors(self.path / LOCK),
-            open(self.path / LOCK, "a+", encoding="utf-8", opener=private) as file,
+            open(self.path / LOCK, "a+", encoding="utf-8", opener=open_private) as file,
         ):
             if not _try_lock(file.fileno()):
                 file.seek(0)
@@ -189,13 +189,13 @@ class RunDirectory:
             yield
 
     @property
-    def failures(self) -> Path:
+    def failures_path(self) -> Path:
         """The failures that belong to the results which are there: between two renames they still wait for theirs."""
         results, failures = (self.path / (name + PENDING) for name in (RESULTS, FAILURES))
         return failures if failures.exists() and not results.exists() else self.path / FAILURES
 
     def replace_both(self) -> None:
-        """Put the pending journal files into place. Between the two see `failures`, and after a kill `locked`."""
+        """Put the pending journal files into place; `failures_path` and `hold_lock` deal with a kill in between."""
         for name in (RESULTS, FAILURES):
             (self.path / (name + PENDING)).replace(self.path / name)
         sync_directory(self.path)
@@ -211,7 +211,7 @@ class RunDirectory:
 
     def refuse_if_locked(self) -> None:
         """RunLocked: somebody writes to the run now."""
-        if writer := self.writer():
+        if writer := self.who_writes():
             raise self._refusal_of(writer)
 
     def _refusal_of(self, writer: str) -> RunLocked:
@@ -220,7 +220,7 @@ class RunDirectory:
             f"Wait for it to end, or end it with: arkbatch ctl {self.path} drain"
         )
 
-    def writer(self) -> str | None:
+    def who_writes(self) -> str | None:
         """Return who writes to the run now, or leads its workers; None if nobody does.
 
         A lock that is free is taken for some microseconds.
@@ -232,7 +232,7 @@ class RunDirectory:
         return None
 
 
-def private(path: str, flags: int) -> int:
+def open_private(path: str, flags: int) -> int:
     """An opener for files that only their owner may read."""
     return os.open(path, flags, 0o600)
 
@@ -270,7 +270,7 @@ def sync_directory(path: Path) -> None:
 
 
 @contextmanager
-def becoming(path: Path) -> Iterator[Path]:
+def replacing_file(path: Path) -> Iterator[Path]:
     """A file to write in the place of another, which it becomes when it is whole; else it goes away."""
     fresh = path.with_name(path.name + ".new")
     try:

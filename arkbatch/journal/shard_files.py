@@ -50,7 +50,7 @@ class InputPart(Struct, frozen=True, omit_defaults=True):
 
 
 class ShardPlan(Struct):
-    """What `shards.json` holds.
+    """What `all_shards.json` holds.
 
     shard_bytes: at which lengths files of lines are cut; job: as `run.json` keeps it
     insecure: http:// to another machine was allowed when the run was planned
@@ -67,18 +67,18 @@ class ShardPlan(Struct):
     simulated: bool = False
     insecure: bool = False
 
-    def shards(self) -> "Iterator[Shard]":
+    def all_shards(self) -> "Iterator[Shard]":
         """All shards in input order."""
         index = 0
         for part in self.parts:
-            for begin, end in _ranges(part, self.shard_bytes):
+            for begin, end in _cut_ranges(part, self.shard_bytes):
                 yield Shard(index, part, begin, end)
                 index += 1
 
     @property
     def count(self) -> int:
         """How many shards there are."""
-        return sum(len(_ranges(part, self.shard_bytes)) for part in self.parts)
+        return sum(len(_cut_ranges(part, self.shard_bytes)) for part in self.parts)
 
 
 class Shard(Struct, frozen=True):
@@ -116,7 +116,7 @@ class TakenOver(Struct, frozen=True):
     failures: list[str] = []
 
 
-def _ranges(part: InputPart, shard_bytes: int) -> list[tuple[int, int]]:
+def _cut_ranges(part: InputPart, shard_bytes: int) -> list[tuple[int, int]]:
     if part.kind == "whole":
         return [(0, part.size)]
     last = part.groups if part.kind == "parquet" else part.size
@@ -141,45 +141,45 @@ class ShardDirectory:
             raise RunDirectoryError(
                 f"{self.run} has no {SHARDS_PLAN}. Make it with: arkbatch shard plan INPUT -o {self.run}"
             )
-        plan = _read(path, ShardPlan)
+        plan = _read_struct(path, ShardPlan)
         if plan.format != PLAN_FORMAT:
             raise RunDirectoryError(f"{path} was written in format {plan.format}. Update arkbatch on this machine.")
         return plan
 
     @contextmanager
-    def locked(self, wall: Callable[[], float]) -> Iterator[None]:
+    def hold_lock(self, wall: Callable[[], float]) -> Iterator[None]:
         """Keep a second coordinator away, and sessions without shards. RunLocked: another process leads the run."""
-        self._create()
+        self._make_directory()
         lock = RunDirectory(self.path)
-        if writer := lock.writer():
+        if writer := lock.who_writes():
             raise RunLocked(
                 f"{self.run} is led by {writer}. Wait for it to end, or end it with: arkbatch ctl {self.run} drain"
             )
-        with lock.locked(wall):
+        with lock.hold_lock(wall):
             yield
 
     def refuse_workers(self) -> None:
         """RunLocked: a worker is at work on a shard, with a coordinator or without."""
         for shard, numbers in self.all_attempts().items():
-            if writer := RunDirectory(self.attempt(shard, numbers[-1])).writer():
+            if writer := RunDirectory(self.attempt_path(shard, numbers[-1])).who_writes():
                 raise RunLocked(f"Shard {shard} of {self.run} is being worked on by {writer}. Wait for it to end.")
 
     def write_plan(self, plan: ShardPlan) -> None:
-        self._create()
+        self._make_directory()
         replace_file(self.run / SHARDS_PLAN, msgspec.json.format(msgspec.json.encode(plan), indent=1) + b"\n")
 
-    def _create(self) -> None:
+    def _make_directory(self) -> None:
         with explain_disk_errors(self.path):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def attempt(self, shard: int, number: int) -> Path:
+    def attempt_path(self, shard: int, number: int) -> Path:
         """The run directory of an attempt."""
         return self.path / f"{shard:06}.{number}"
 
-    def seed(self, shard: int) -> Path:
+    def seed_path(self, shard: int) -> Path:
         return self.path / f"{shard:06}.seed"
 
-    def attempts(self, shard: int) -> list[int]:
+    def attempts_of(self, shard: int) -> list[int]:
         """The numbers of the attempts that were begun."""
         return self.all_attempts().get(shard, [])
 
@@ -194,19 +194,19 @@ class ShardDirectory:
                 found.setdefault(int(shard), []).append(int(number))
         return {shard: sorted(numbers) for shard, numbers in found.items()}
 
-    def claim(self, shard: int, number: int) -> int:
+    def claim_number(self, shard: int, number: int) -> int:
         """A number for a new attempt, this one or a later one, which one process alone gets."""
-        self._create()
+        self._make_directory()
         with explain_disk_errors(self.path):
             while not _create_new(self.path / f"{shard:06}.{number}.claim"):
                 number += 1
         return number
 
-    def finished(self, shard: int) -> Finished | None:
+    def how_finished(self, shard: int) -> Finished | None:
         path = self.path / f"{shard:06}.done.json"
-        return _read(path, Finished) if path.exists() else None
+        return _read_struct(path, Finished) if path.exists() else None
 
-    def finish(self, shard: int, ended: Finished) -> bool:
+    def mark_finished(self, shard: int, ended: Finished) -> bool:
         """Mark a shard as finished, unless another attempt has done so."""
         path = self.path / f"{shard:06}.done.json"
         own = path.with_name(f"{shard:06}.{ended.attempt}.done.new")
@@ -221,7 +221,7 @@ class ShardDirectory:
 
     def taken_over(self, shard: int, number: int) -> TakenOver:
         path = self.path / f"{shard:06}.{number}.taken.json"
-        return _read(path, TakenOver) if path.exists() else TakenOver()
+        return _read_struct(path, TakenOver) if path.exists() else TakenOver()
 
     def write_taken(self, shard: int, number: int, taken: TakenOver) -> None:
         replace_file(self.path / f"{shard:06}.{number}.taken.json", msgspec.json.encode(taken) + b"\n")
@@ -240,7 +240,7 @@ class AttemptLines:
         lines = (line for _, line in read_lines(directory / FAILURES))
         self.failures = [line for line in lines if digest_of_record(line) not in known]
 
-    def results(self) -> Iterator[tuple[Path, int, bytes]]:
+    def result_lines(self) -> Iterator[tuple[Path, int, bytes]]:
         """The path, offset and bytes of each line."""
         for offset, line in read_lines(self._results, self._begin, self.results_end):
             yield self._results, offset, line
@@ -249,16 +249,16 @@ class AttemptLines:
 def lines_of_attempts(shards: ShardDirectory, shard: int, numbers: list[int]) -> list[AttemptLines]:
     """The attempts at a shard, the newest first; together they hold each line once."""
     if not numbers:
-        seed = shards.seed(shard)
+        seed = shards.seed_path(shard)
         return [AttemptLines(seed)] if seed.is_dir() else []
     newest = numbers[-1]
     taken = shards.taken_over(shard, newest)
     known = frozenset(taken.failures)
     earlier = [
-        AttemptLines(shards.attempt(shard, number), taken.results.get(number, 0), known)
+        AttemptLines(shards.attempt_path(shard, number), taken.results.get(number, 0), known)
         for number in reversed(numbers[:-1])
     ]
-    return [AttemptLines(shards.attempt(shard, newest)), *earlier]
+    return [AttemptLines(shards.attempt_path(shard, newest)), *earlier]
 
 
 def _create_new(path: Path) -> bool:
@@ -274,7 +274,7 @@ def digest_of_record(line: bytes) -> str:
     return blake2b(line, digest_size=8).hexdigest()
 
 
-def _read(path: Path, kind: type[T]) -> T:
+def _read_struct(path: Path, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except msgspec.DecodeError as error:

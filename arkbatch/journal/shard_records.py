@@ -80,14 +80,14 @@ class ShardRecords:
         """Rows that were given up; interrupted ones are still to be run."""
         return sum(not _decode_billed(line).interrupted for line in self._failures.values())
 
-    def rows(self, place: ShardPlace = ShardPlace()) -> Iterator[tuple[bool, bytes]]:  # noqa: B008  it is frozen
+    def rows_in_order(self, place: ShardPlace = ShardPlace()) -> Iterator[tuple[bool, bytes]]:  # noqa: B008  it is frozen
         """Whether the row succeeded, and its line with its number and offset in the whole input, in input order."""
         files: dict[Path, BinaryIO] = {}
         try:
             for row in sorted(self._results.keys() | self._failures.keys()):
                 kept = self._results.get(row)
-                line = self._failures[row] if kept is None else _read(kept, files)
-                yield kept is not None, placed(line, place, self._doubled.get(row, []))
+                line = self._failures[row] if kept is None else _read_line(kept, files)
+                yield kept is not None, placed_line(line, place, self._doubled.get(row, []))
         finally:
             for file in files.values():
                 file.close()
@@ -96,29 +96,29 @@ class ShardRecords:
         for line in attempt.failures:
             row = _decode_row(line).row
             if not is_newest and (row in self._results or row in self._failures):
-                self._double(row, line)
+                self._note_double(row, line)
             else:
                 self._failures[row] = line  # of several in one attempt, the last carries the ones before
 
     def _gather_results(self, attempt: AttemptLines, *, is_newest: bool) -> None:
-        for path, offset, line in attempt.results():
+        for path, offset, line in attempt.result_lines():
             row = _decode_row(line).row
             if row in self._results:
-                self._double(row, line)
+                self._note_double(row, line)
                 continue
             failure = self._failures.pop(row, None)
-            if failure is not None and not is_newest and not _carries(line, failure):
-                self._double(row, failure)
+            if failure is not None and not is_newest and not _counts_failure(line, failure):
+                self._note_double(row, failure)
             self._results[row] = _Kept(path, offset, len(line))
 
-    def _double(self, row: int, line: bytes) -> None:
+    def _note_double(self, row: int, line: bytes) -> None:
         billed = _decode_billed(line)
         if any(billed.usage.values()):
             billed.error = EntryError("", "", DOUBLED)
             self._doubled.setdefault(row, []).append(before_of(billed)[-1])
 
 
-def _carries(line: bytes, failure: bytes) -> bool:
+def _counts_failure(line: bytes, failure: bytes) -> bool:
     """Whether a success stands for a failure of its own attempt, and so has counted it."""
     billed = _decode_billed(line)
     return bool(billed.before) and _run_of(line) == _run_of(failure)
@@ -129,7 +129,7 @@ def _run_of(line: bytes) -> str:
     return identity.rpartition("_")[0]
 
 
-def _read(kept: _Kept, files: dict[Path, BinaryIO]) -> bytes:
+def _read_line(kept: _Kept, files: dict[Path, BinaryIO]) -> bytes:
     file = files.get(kept.path)
     if file is None:
         file = files[kept.path] = kept.path.open("rb")
@@ -137,7 +137,7 @@ def _read(kept: _Kept, files: dict[Path, BinaryIO]) -> bytes:
     return file.read(kept.size)
 
 
-def placed(line: bytes, place: ShardPlace, doubled: list[Before]) -> bytes:
+def placed_line(line: bytes, place: ShardPlace, doubled: list[Before]) -> bytes:
     """A line at its place in the whole input, with what other attempts billed for its row.
 
     Its parts stay the bytes they were; ids that were made from the row's number follow it.
@@ -155,11 +155,11 @@ def placed(line: bytes, place: ShardPlace, doubled: list[Before]) -> bytes:
     if place.file:
         parts["file"] = Raw(orjson.dumps(place.file))
     if doubled:
-        _carry(parts, doubled)
+        _carry_doubled(parts, doubled)
     return msgspec.json.encode(parts) + b"\n"
 
 
-def _carry(parts: dict[str, Raw], doubled: list[Before]) -> None:
+def _carry_doubled(parts: dict[str, Raw], doubled: list[Before]) -> None:
     before = msgspec.json.decode(parts.get("before", Raw(b"[]")), type=list[Before])
     usage = add_usage(msgspec.json.decode(parts["usage"], type=dict[str, int]), *(each.usage for each in doubled))
     attempts = int(bytes(parts["attempts"])) + sum(each.attempts for each in doubled)

@@ -23,7 +23,7 @@ from arkbatch.core.types import (
     Usage,
     total_tokens,
 )
-from arkbatch.journal.run_directory import private
+from arkbatch.journal.run_directory import open_private
 from arkbatch.monitor.commands import describe_change
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import FoundRows
@@ -39,7 +39,7 @@ class RunLog(Observer):
         self._wall = wall
         with explain_disk_errors(path):
             # Unbuffered: what a full disk refused must not come again when the file is closed.
-            self._file = open(path, "ab", buffering=0, opener=private)
+            self._file = open(path, "ab", buffering=0, opener=open_private)
         self._path = path
         self._rows, self._probes = _LineQuota(_LINES_A_MINUTE, 60), _LineQuota(_PROBES_AN_HOUR, 3600)
         self._dropped = 0

@@ -98,7 +98,7 @@ def summarise(
         simulated=simulated,
         succeeded=ledger.done.count,
         failed=ledger.failed.count,
-        left=max(0, total - ledger.ended()),
+        left=max(0, total - ledger.count_ended()),
         failures=failures,
         usage=add_usage(*(tally.usage for tally in ledger.tallies)),
         discarded=add_usage(*(tally.discarded for tally in ledger.tallies)),

@@ -67,7 +67,7 @@ def test_a_directory_that_is_no_run_is_told(tmp_path):
 
 
 def test_a_process_that_takes_no_orders_is_told(ended):
-    with RunDirectory(ended / "a.run").locked(lambda: 0.0):
+    with RunDirectory(ended / "a.run").hold_lock(lambda: 0.0):
         message, code = refused(ended / "a.run", "pause")
     assert (code, f"process {os.getpid()} on" in message) == (5, True)
 

@@ -114,7 +114,7 @@ def test_an_edited_input_is_refused_as_the_run_would_refuse_it(tmp_path, capsys)
 
 def test_a_run_in_use_is_refused(tmp_path, capsys):
     job = begun(tmp_path)
-    with RunDirectory(Path(job.run_dir)).locked(Told()), pytest.raises(RunLocked, match="is being written by"):
+    with RunDirectory(Path(job.run_dir)).hold_lock(Told()), pytest.raises(RunLocked, match="is being written by"):
         plan(job, capsys)
 
 

@@ -121,14 +121,14 @@ def test_a_second_coordinator_is_refused(tmp_path):
     job = job_of(prompts(tmp_path, *numbered(5)))
     shards = planned(job, Path(job.run_dir))
     with (
-        shards.locked(lambda: BEGAN),
+        shards.hold_lock(lambda: BEGAN),
         pytest.raises(RunLocked, match="is led by process"),
-        shards.locked(lambda: BEGAN),
+        shards.hold_lock(lambda: BEGAN),
     ):
         pass
-    with shards.locked(lambda: BEGAN):
-        assert RunDirectory(shards.run).writer().startswith("process ")
-    assert RunDirectory(shards.run).writer() is None
+    with shards.hold_lock(lambda: BEGAN):
+        assert RunDirectory(shards.run).who_writes().startswith("process ")
+    assert RunDirectory(shards.run).who_writes() is None
 
 
 def test_two_budgets_at_once_are_refused():

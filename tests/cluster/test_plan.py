@@ -48,7 +48,7 @@ LINES = st.lists(st.binary(max_size=30).map(lambda line: line.replace(b"\n", b""
 def test_each_line_is_in_one_shard_whatever_the_shard_size(lines, end, shard_bytes):
     data = b"\n".join(lines) + end
     part = InputPart("memory", len(data), "", "lines")
-    ranges = [real_range(shard, Bytes(data)) for shard in plan_of([part], shard_bytes).shards()]
+    ranges = [real_range(shard, Bytes(data)) for shard in plan_of([part], shard_bytes).all_shards()]
     assert b"".join(data[begin:end] for begin, end in ranges) == data
     assert all(begin == 0 or data[begin - 1 : begin] == b"\n" for begin, end in ranges if begin < end)
 
@@ -80,7 +80,7 @@ def test_a_thousand_files_of_a_million_rows_are_planned_in_seconds_without_readi
     began = time.process_time()
     parts, size = plan_parts(find_inputs([f"{folder}/*.jsonl"]), lambda total: shard_bytes_for(total, 100))
     plan = plan_of(parts, size)
-    assert plan.count == sum(1 for _ in plan.shards()) == 8_000
+    assert plan.count == sum(1 for _ in plan.all_shards()) == 8_000
     assert time.process_time() - began < 5
 
 
@@ -111,7 +111,7 @@ def test_parquet_is_cut_at_row_groups(tmp_path):
     path = tmp_path / "a.parquet"
     parquet.write_table(pyarrow.table({"n": list(range(1_000))}), path, row_group_size=100)
     parts, _ = plan_parts([str(path)], lambda _: 2_000)
-    shards = list(plan_of(parts, 2_000).shards())
+    shards = list(plan_of(parts, 2_000).all_shards())
     assert len(shards) > 2
     assert [shard.begin for shard in shards[1:]] == [shard.end for shard in shards[:-1]]
     assert (shards[0].begin, shards[-1].end) == (0, 10)
@@ -128,6 +128,6 @@ def test_the_first_line_of_a_shard_may_be_longer_than_the_shard(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"x" * 1_000 + b"\n{}\n")
     part = InputPart(str(path), path.stat().st_size, "", "lines")
-    ranges = [real_range(shard, open_bytes(str(path))) for shard in plan_of([part], 300).shards()]
+    ranges = [real_range(shard, open_bytes(str(path))) for shard in plan_of([part], 300).all_shards()]
     assert ranges == [(0, 1001), (1001, 1001), (1001, 1001), (1001, 1004)]
     assert Shard(0, part, 0, part.size).is_whole

@@ -35,7 +35,7 @@ def job(tmp_path):
 
 def run_all(job, shards, **settings):
     async def main(url, counters):
-        for shard in shards.read_plan().shards():
+        for shard in shards.read_plan().all_shards():
             result = await run_one(job, url, shards, shard)
             assert result.is_finished
 
@@ -75,7 +75,7 @@ def test_merging_twice_gives_equal_bytes(job):
 def test_a_shard_that_was_abandoned_goes_on_where_it_stood_and_sends_nothing_twice(job):
     run = Path(job.run_dir)
     shards = planned(job, run, shard_bytes=1_000)
-    shard = next(iter(shards.read_plan().shards()))
+    shard = next(iter(shards.read_plan().all_shards()))
 
     async def main(url, counters):
         from msgspec.structs import replace
@@ -86,7 +86,7 @@ def test_a_shard_that_was_abandoned_goes_on_where_it_stood_and_sends_nothing_twi
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
-        recorded = len(lines_of(shards.attempt(0, 1), RESULTS))
+        recorded = len(lines_of(shards.attempt_path(0, 1), RESULTS))
         assert recorded
         result = await run_one(job, url, shards, shard)
         assert result.is_finished
@@ -105,7 +105,7 @@ def test_a_shard_that_was_abandoned_goes_on_where_it_stood_and_sends_nothing_twi
 def test_what_a_worker_wrote_that_was_given_up_for_dead_is_counted_and_not_delivered_twice(job):
     run = Path(job.run_dir)
     shards = planned(job, run, shard_bytes=10_000)
-    shard = next(iter(shards.read_plan().shards()))
+    shard = next(iter(shards.read_plan().all_shards()))
 
     async def main(url, counters):
         await asyncio.gather(run_one(job, url, shards, shard), run_one(job, url, shards, shard))
@@ -126,7 +126,7 @@ def test_a_local_session_goes_on_where_the_shards_stand(job):
     shards = planned(job, run)
 
     async def some(url, counters):
-        for shard in list(shards.read_plan().shards())[1::2]:
+        for shard in list(shards.read_plan().all_shards())[1::2]:
             await run_one(job, url, shards, shard)
 
     in_cluster(some)
@@ -144,9 +144,9 @@ def test_an_input_that_changed_since_the_plan_is_refused(job):
     with open(job.input, "ab") as file:
         file.write(b'{"prompt": "more"}\n')
     with pytest.raises(Exception, match="changed since the run was planned"):
-        begin_attempt(shards, next(iter(shards.read_plan().shards())))
+        begin_attempt(shards, next(iter(shards.read_plan().all_shards())))
 
 
 def test_two_processes_never_get_the_same_attempt(tmp_path):
     shards = ShardDirectory(tmp_path / "a.run")
-    assert [shards.claim(3, 1) for _ in range(4)] == [1, 2, 3, 4]
+    assert [shards.claim_number(3, 1) for _ in range(4)] == [1, 2, 3, 4]

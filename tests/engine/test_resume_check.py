@@ -64,7 +64,7 @@ def test_an_edited_input_is_refused_in_the_words_of_the_session(tmp_path):
 
 def test_a_run_in_use_is_refused_in_the_words_of_the_session(tmp_path):
     job = begun(tmp_path)
-    with RunDirectory(Path(job.run_dir)).locked(Told()):
+    with RunDirectory(Path(job.run_dir)).hold_lock(Told()):
         planned, session = refusals(job)
     assert planned == session
     assert planned[0] is RunLocked
@@ -87,11 +87,11 @@ def test_a_failure_that_a_success_replaced_is_no_row_that_was_removed(tmp_path):
     job = job_of(table)
     worked_off(job, lambda row: failed(row) if row.number == 1 else answered(row))
     run = RunDirectory(Path(job.run_dir))
-    replaced = run.failures.read_bytes()
+    replaced = run.failures_path.read_bytes()
     with RetryRun(job, RetrySelection(), wall=Told()) as session:
         session.journal.record(*(answered(row) for row in session.rows()))
         session.journal.close()
-    run.failures.write_bytes(replaced)  # as if the session had been killed before it rewrote the failures
+    run.failures_path.write_bytes(replaced)  # as if the session had been killed before it rewrote the failures
     (run / "ledger.bin").unlink()
     table.write_text('"prompt"\n"a"\n"b"\n')
     assert ended_rows(job) == 2

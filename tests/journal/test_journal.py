@@ -29,7 +29,7 @@ def test_what_was_recorded_is_there_on_reopening_without_a_close(tmp_path):
     journal = open_journal(tmp_path)
     journal.record(success(1))
     journal.record(failure(2))
-    journal.abandon()
+    journal.close_files()
     ledger = open_journal(tmp_path).ledger
     assert (1 in ledger.done, 2 in ledger.failed) == (True, True)
 
@@ -55,7 +55,7 @@ def test_without_the_cache_the_same_state_comes_back(tmp_path):
     journal = open_journal(tmp_path)
     for number in range(1, 9):
         journal.record(success(number) if number % 3 else failure(number))
-    journal.snapshot(Position(4, 400))()
+    journal.take_snapshot(Position(4, 400))()
     journal.record(success(9))
     journal.close()
     cached = open_journal(tmp_path).ledger
@@ -99,7 +99,7 @@ def test_a_row_that_fails_again_and_again_has_one_line(tmp_path):
         lines = (tmp_path / FAILURES).read_bytes().splitlines()
         past = before_of(decode_retryable(lines[0])) if lines else ()
         journal.record(failure(1, before=past))
-        journal.abandon()
+        journal.close_files()
     journal = open_journal(tmp_path)
     assert rows_of(tmp_path / FAILURES) == [1]
     assert journal.ledger.tallies[0].attempts == 8
@@ -109,7 +109,7 @@ def test_a_killed_retry_is_tidied_up_on_reopening(tmp_path):
     journal = open_journal(tmp_path)
     journal.record(failure(1))
     journal.record(success(1, before=(before(),)))
-    journal.abandon()
+    journal.close_files()
     assert rows_of(tmp_path / FAILURES) == [1]
     open_journal(tmp_path)
     assert rows_of(tmp_path / FAILURES) == []
@@ -143,7 +143,7 @@ def test_a_full_disk_stops_the_write_and_leaves_the_file_whole(tmp_path):
             journal.record(success(2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    journal.abandon()
+    journal.close_files()
     assert (tmp_path / RESULTS).stat().st_size == size
     assert open_journal(tmp_path).ledger.done.count == 1
 
@@ -155,7 +155,7 @@ def test_python_is_told_of_a_full_disk_by_an_error_and_not_by_a_signal():
 def test_a_second_writer_is_told_who_holds_the_run(tmp_path):
     directory = RunDirectory(tmp_path)
     told = pytest.raises(RunLocked, match=r"process \d+ on .* since 1970")
-    with directory.locked(lambda: 0.0), told, RunDirectory(tmp_path).locked(lambda: 0.0):
+    with directory.hold_lock(lambda: 0.0), told, RunDirectory(tmp_path).hold_lock(lambda: 0.0):
         pass
 
 
@@ -186,7 +186,7 @@ def test_every_row_has_one_record_whatever_crashes_between(tmp_path_factory, out
             past = before_of(decode_retryable(last))
         journal.record(success(number, before=past) if good else failure(number, before=past))
         if step in crashes:
-            journal.abandon()
+            journal.close_files()
             journal = open_journal(path)
     live = journal.ledger
     journal.close()
@@ -206,10 +206,10 @@ def test_what_was_written_before_the_disk_was_full_counts_and_is_not_recorded_tw
     try:
         with pytest.raises(StorageFull):
             journal.record(success(4), failure(5, usage={"x" * 9000: 1}))
-        journal.snapshot(Position(3, 300))()
+        journal.take_snapshot(Position(3, 300))()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    journal.abandon()
+    journal.close_files()
     ledger = open_journal(tmp_path).ledger
     assert rows_of(tmp_path / RESULTS) == [1, 2, 3, 4]
     assert (4 in ledger, 5 in ledger) == (True, False)

@@ -212,7 +212,7 @@ def played(journal, story, cut):
         last[number] = encode(outcome, run_id="r", finished_at=WRITTEN, url="/chat")
         journal.record(outcome)
         if step == cut:
-            journal.snapshot(Position())()
+            journal.take_snapshot(Position())()
 
 
 def opened(path):
@@ -230,7 +230,7 @@ def test_the_cost_is_the_same_fresh_read_back_and_compacted(tmp_path_factory, st
     journal = opened(path)
     played(journal, story, cut)
     expected = (journal.bill.total_cost(), journal.bill.discarded_cost())
-    journal.abandon()  # as after a kill: the snapshot is behind the files
+    journal.close_files()  # as after a kill: the snapshot is behind the files
     assert money_of(read_back(path)) == expected
     opened(path).close()  # compacts
     assert money_of(read_back(path)) == expected
@@ -367,8 +367,8 @@ def test_a_killed_run_s_usage_json_is_what_the_records_add_up_to_where_it_ends(t
     for number in range(1, 8):
         journal.record(success(number, model=SEED, input=1000, output=100))
         if number == 5:
-            journal.snapshot(Position())()
-    journal.abandon()
+            journal.take_snapshot(Position())()
+    journal.close_files()
     usage = orjson.loads((tmp_path / "usage.json").read_bytes())
     part = (tmp_path / "results.jsonl").read_bytes()[: usage["stands_for"]["results.jsonl"]]
     assert part.count(b"\n") == usage["rows"]["succeeded"] == 5

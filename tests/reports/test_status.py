@@ -56,7 +56,7 @@ def test_looking_changes_no_file(tmp_path):
 
 def test_a_session_that_is_writing_is_seen_and_not_disturbed(tmp_path):
     run = some_done(tmp_path, ending="")
-    with RunDirectory(run).locked(Told()):
+    with RunDirectory(run).hold_lock(Told()):
         status = status_of(run, now=BEGAN + 30)
         assert status.writer.startswith("process ")
         assert status.speed.rows_per_minute > 0
@@ -272,7 +272,7 @@ def steered(run, *orders):
 def test_a_paused_session_says_since_when_and_why(tmp_path):
     run = some_done(tmp_path, ending="")
     steered(run, ("pause", "paused", "the\n\x1b[31mdemo", {}))
-    with RunDirectory(run).locked(Told()):
+    with RunDirectory(run).hold_lock(Told()):
         text = status_text(status_of(run, now=BEGAN + 30))
     assert ": paused since 2026-09-21 13:40:00 UTC by ctl: the \\x1b[31mdemo (process " in text.splitlines()[0]
     assert status_of(run).paused is None, "it was killed"
@@ -281,7 +281,7 @@ def test_a_paused_session_says_since_when_and_why(tmp_path):
 def test_a_session_that_went_on_is_running(tmp_path):
     run = some_done(tmp_path, ending="")
     steered(run, ("pause", "paused", "", {}), ("resume", "went on after 1 min 00 s", "", {}))
-    with RunDirectory(run).locked(Told()):
+    with RunDirectory(run).hold_lock(Told()):
         assert ": running (process " in status_text(status_of(run, now=BEGAN + 30))
 
 

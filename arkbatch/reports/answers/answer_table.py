@@ -112,7 +112,7 @@ class AnswerTable:
     def __enter__(self) -> Self:
         # The failures are read first: a row that succeeds meanwhile then has both, and its success counts.
         with self._stack:
-            self._failures = self._stack.enter_context(RecordIndex(self.directory.failures))
+            self._failures = self._stack.enter_context(RecordIndex(self.directory.failures_path))
             self._results = self._stack.enter_context(RecordIndex(self.directory / RESULTS))
             self._is_edited = self.source.compare(self.info.input) is Change.EDITED
             self._stack = self._stack.pop_all()

@@ -11,7 +11,7 @@ from msgspec import Struct
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import UsageError
 from arkbatch.core.text import count_text
-from arkbatch.journal.run_directory import RunInfo, becoming
+from arkbatch.journal.run_directory import RunInfo, replacing_file
 from arkbatch.reports.answers.answer_table import AnswerTable, TableOptions
 from arkbatch.reports.answers.columnar_answers import write_beside
 from arkbatch.reports.answers.table_writers import ENDINGS, unknown_ending, writer_for
@@ -75,7 +75,7 @@ def write_answers(
     if ending not in ENDINGS:
         raise unknown_ending(str(file))
     counts = _Counts()
-    with AnswerTable(run_dir, options) as table, explain_disk_errors(target), becoming(target) as fresh:
+    with AnswerTable(run_dir, options) as table, explain_disk_errors(target), replacing_file(target) as fresh:
         if ending == ".jsonl":
             return counts.written(str(file), _write_lines(table, fresh, counts))
         if ending == ".parquet" and isinstance(table.source, ColumnarTable):

@@ -25,4 +25,4 @@ def iter_results(run_dir: str | Path, order: Order = "input") -> Iterator[dict[s
         yield from (orjson.loads(line) for _, line in read_lines(path))
         return
     with RecordIndex(path) as index:
-        yield from map(orjson.loads, index.lines())
+        yield from map(orjson.loads, index.lines_in_order())

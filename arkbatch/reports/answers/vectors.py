@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import UsageError
-from arkbatch.journal.run_directory import becoming
+from arkbatch.journal.run_directory import replacing_file
 from arkbatch.protocol.vectors import FLOAT, vectors
 from arkbatch.reports.answers.results import Order, iter_results
 
@@ -77,8 +77,8 @@ def write_vectors(run_dir: str | Path, file: str | Path, order: Order = "input")
     ids = target.with_name(target.name + IDS)
     with (
         explain_disk_errors(target),
-        becoming(target) as fresh,
-        becoming(ids) as fresh_ids,
+        replacing_file(target) as fresh,
+        replacing_file(ids) as fresh_ids,
         fresh.open("wb", _BUFFER) as array_file,
         fresh_ids.open("wb", _BUFFER) as ids_file,
     ):

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from arkbatch.core.errors import ExitCode
 from arkbatch.core.job import Job
 from arkbatch.core.types import BadRow, Row
-from arkbatch.journal.group_on_disk import Partitions, key_of
+from arkbatch.journal.group_on_disk import Partitions, digest_key
 from arkbatch.journal.repeated_rows import repeats_in, request_key
 from arkbatch.limits.token_estimator import Estimator
 from arkbatch.protocol.endpoints import ENDPOINTS
@@ -127,7 +127,7 @@ def inspect_input(job: Job, total: Callable[[int], None], read: Callable[[int], 
     with Partitions(2, folder) as ids, Partitions(2, folder) as requests:
         _read_all(job, source, rows, ids, requests, read=read)
         repeats = _RepeatedKeys(ids)
-        repeated_rows = sum(1 for group in requests.groups() for _ in repeats_in(group))
+        repeated_rows = sum(1 for group in requests.groups_by_key() for _ in repeats_in(group))
     groups = sorted(rows.groups.values(), key=lambda group: (-group.rows, group.endpoint, group.model))
     return Inspection(
         input=job.input,
@@ -169,7 +169,7 @@ def _read_all(
         if images is not None and isinstance(row, Row):
             row = _with_its_files(row, images)
         rows.add(row, len(line))
-        ids.add(key_of(row.custom_id), number)
+        ids.add(digest_key(row.custom_id), number)
         if isinstance(row, Row):
             requests.add(request_key(row), number)
         if rows.count % _TOLD_EVERY == 0:
@@ -247,7 +247,7 @@ class _RepeatedKeys:
     def __init__(self, keys: Partitions) -> None:
         self.ids = self.lines = 0
         self.first: list[_RepeatedKey] = []
-        for group in keys.groups():
+        for group in keys.groups_by_key():
             found = _repeats_in(group)
             self.ids += len(found)
             self.lines += sum(repeat.count for repeat in found)

@@ -126,12 +126,12 @@ def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
     """Read the state of a run; RunDirectoryError when it cannot be read."""
     directory = RunDirectory(Path(run_dir))
     with explain_unreadable(directory.path):
-        info, writer = directory.read_info(), directory.writer()
+        info, writer = directory.read_info(), directory.who_writes()
         bill = bill_of(info)
         ledger = _read_ledger(directory, bill)
         rows = info.input.rows if info.row_limit is None else min(info.input.rows, info.row_limit)
         last_row = info.row_limit if info.last_row is None and rows < info.input.rows else info.last_row
-        left = max(0, rows - ledger.ended(last_row))
+        left = max(0, rows - ledger.count_ended(last_row))
         last = info.sessions[-1] if info.sessions else None
         note = _note_of(last, read_pace(directory)) if writer and last else None
         return Status(
@@ -194,7 +194,7 @@ def _read_ledger(directory: RunDirectory, bill: Bill) -> Ledger:
 
 
 def _file_sizes(directory: RunDirectory) -> list[int]:
-    paths = (directory / RESULTS, directory.failures)
+    paths = (directory / RESULTS, directory.failures_path)
     return [path.stat().st_ino if path.exists() else 0 for path in paths]
 
 
