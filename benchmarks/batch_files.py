@@ -41,11 +41,11 @@ def billed_cost(provider):
     """What the provider billed, line by line, at the batch prices of the book."""
     from arkbatch.pricing.price_files import packaged_prices
     from arkbatch.pricing.pricing import Pricer
-    from arkbatch.protocol.endpoints.usage import meters
+    from arkbatch.protocol.endpoints.usage import meters_of_usage
 
     pricer, now = Pricer(packaged_prices().only_provider("ark")), datetime.now(UTC)
     costs = (
-        pricer.cost_of_call(meters(line.usage), model=line.model, lane="batch", service_tier="", at=now)
+        pricer.cost_of_call(meters_of_usage(line.usage), model=line.model, lane="batch", service_tier="", at=now)
         for line in provider.counters.batches.store.billed
     )
     return sum((cost.amount for cost in costs), Decimal(0))

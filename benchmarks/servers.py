@@ -126,8 +126,8 @@ class Sealed(Canned):
             body = json.dumps({"Certificate": certificate_of(self.private), "error": None}).encode()
         else:
             token = head.partition(b"X-Session-Token: ")[2].partition(b"\r\n")[0]
-            seal = sealing.accept(token.decode(), self.private)
-            body = BODY.replace(TEXT.encode(), seal.close(TEXT).encode())
+            seal = sealing.seal_from_token(token.decode(), self.private)
+            body = BODY.replace(TEXT.encode(), seal.encrypt_text(TEXT).encode())
         return HEAD % len(body) + body
 
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 from arkbatch.batch_jobs.forms import FAILED, WAITING
 from arkbatch.batch_jobs.parcel import TOO_MANY_TOKENS
 from arkbatch.core.types import Broken
-from arkbatch.protocol.error_body import complaint
+from arkbatch.protocol.error_body import read_complaint
 from arkbatch.protocol.error_codes import rule_for
 from arkbatch.transport.batch_http import HttpReply, may_have_arrived
 
@@ -167,7 +167,7 @@ def checked_reply(reply: HttpReply | Broken) -> HttpReply:
         raise ServiceAway(reply.detail or reply.how.value, may_have_arrived=may_have_arrived(reply))
     if reply.status < 300:
         return reply
-    said = complaint(reply.body)
+    said = read_complaint(reply.body)
     reason = said.message or f"HTTP {reply.status} without a message"
     if reply.status == 429 and not is_token_limit(said.code, reason) and not rule_for(said, 429)[0].advice:
         raise ServiceAway(reason, may_have_arrived=False, after=_seconds_to_wait(reply))

@@ -34,7 +34,7 @@ from arkbatch.monitor.notification import mask_command_line
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress_bar import ProgressBar, ProgressLines
 from arkbatch.pricing.summary import Summary
-from arkbatch.protocol.ark_only import remarks
+from arkbatch.protocol.ark_only import remarks_on
 from arkbatch.reports.status.advice import NO_ROWS, next_step, read_answers_step
 from arkbatch.reports.status.status import read_status
 from arkbatch.reports.text.summary import found_line, summary_text, target_line
@@ -108,7 +108,7 @@ async def told_simulated(job: Job, *, said: bool = False) -> AsyncIterator[Job]:
 
 def print_remarks(job: Job) -> None:
     """Print what is to be known about a job before its first call. A command at the end of a line stands alone."""
-    for remark in (*job.warnings, *remarks(job)):
+    for remark in (*job.warnings, *remarks_on(job)):
         click.echo(printable_text(f"Note: {remark}{'' if ':  ' in remark else '.'}"), err=True)
 
 

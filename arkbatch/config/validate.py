@@ -14,8 +14,8 @@ from arkbatch.core.job import BATCH_FILE_LANES
 from arkbatch.core.urls import is_local, origin
 from arkbatch.engine.timezones import due_of, hours_of
 from arkbatch.pricing.price_book import provider_of
-from arkbatch.protocol.ark_only import refusal
-from arkbatch.protocol.endpoints.batch_lane import LANE, misplaced
+from arkbatch.protocol.ark_only import why_ark_only
+from arkbatch.protocol.endpoints.batch_lane import LANE, wrong_lane
 from arkbatch.transport.auth import needs_project
 
 
@@ -48,7 +48,7 @@ def _check_server(typed: Typed, server: Server, given: Mapping[str, Any]) -> Non
         )
     if server.is_ark or given.get("simulate"):
         return
-    if reason := refusal(typed.file, typed.file.endpoint, server.base_url):
+    if reason := why_ark_only(typed.file, typed.file.endpoint, server.base_url):
         raise job_file_error(typed.label, reason)
 
 
@@ -58,7 +58,7 @@ def _sends_nothing(given: Mapping[str, Any]) -> bool:
 
 def check_lane(typed: Typed, model: str) -> None:
     """Check a job on the batch lane, which has its own models and no hedging."""
-    if reason := misplaced(model, typed.file.lane):
+    if reason := wrong_lane(model, typed.file.lane):
         raise job_file_error(typed.label, reason)
     _check_files(typed)
     if typed.file.hedge and typed.file.lane == LANE:

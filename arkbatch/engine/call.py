@@ -44,7 +44,7 @@ from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.permit import Permit
 from arkbatch.monitor.observer import Observer
 from arkbatch.protocol.endpoints import ENDPOINTS, Endpoint
-from arkbatch.protocol.endpoints.usage import meters
+from arkbatch.protocol.endpoints.usage import meters_of_usage
 from arkbatch.protocol.error_words import Meaning
 from arkbatch.protocol.setting_names import ANY_SERVER, SettingNames
 from arkbatch.protocol.verdict import judge
@@ -307,6 +307,6 @@ def usage_in(body: bytes) -> Usage:
         return NO_USAGE
     try:
         usage, _ = json.JSONDecoder().raw_decode(body[opened : opened + _LONGEST_USAGE].decode("utf-8", "replace"))
-        return meters(usage)
+        return meters_of_usage(usage)
     except (ValueError, RecursionError):
         return NO_USAGE

@@ -100,7 +100,7 @@ class RetryRun(OpenRun):
 
     def _row(self, failure: Retryable, request: KeptRequest) -> Row:
         body = merged(loads_as_written(bytes(request.body)), self._choice.changes)
-        problem = ENDPOINTS[failure.endpoint].objection(body, at_ark=self.job.at_ark)
+        problem = ENDPOINTS[failure.endpoint].objection_to(body, at_ark=self.job.at_ark)
         if problem is not None:
             raise UsageError(f"Row {failure.row} cannot be sent so: {problem}. Correct --set.")
         return row_of(failure, body, request.request_id)

@@ -18,7 +18,7 @@ from arkbatch.engine.attempt_log import AttemptLog
 from arkbatch.engine.backoff import Delay, GiveUp, decide, spends_attempt
 from arkbatch.engine.call import CallRunner, Dependencies, PreparedRow
 from arkbatch.engine.hedging import HedgedCallRunner
-from arkbatch.protocol.tool_calls import stopped
+from arkbatch.protocol.tool_calls import stopped_before_answer
 from arkbatch.rows.packing import halves
 
 _GRACE = 2.0  # s, in which other rows may show that a row's last failure was the service's
@@ -213,6 +213,6 @@ def bill_of(pending: PendingRow) -> Failure | None:
     if not log.rounds and not log.billed:
         return None
     if failed is None:
-        return log.failure(pending.row, stopped(log.rounds))
+        return log.failure(pending.row, stopped_before_answer(log.rounds))
     said = f"{failed.message} (the run was stopped before the next try)"
     return log.failure(pending.row, Cause(failed.kind, failed.code, said, failed.advice))

@@ -14,7 +14,14 @@ from arkbatch.engine.tool_module import Functions, call
 from arkbatch.monitor.observer import Observer
 from arkbatch.protocol.endpoints.batch_lane import online_name
 from arkbatch.protocol.structured_output import Validation
-from arkbatch.protocol.tool_calls import Told, Wish, calling, continued, endless, wishes
+from arkbatch.protocol.tool_calls import (
+    ToolCall,
+    ToolResult,
+    message_with_calls,
+    next_request,
+    too_many_rounds,
+    tool_calls_in,
+)
 
 
 class ToolLoop:
@@ -29,7 +36,7 @@ class ToolLoop:
 
     async def check(self, row: Row, reply: Reply, done: Done) -> Verdict:
         """Whether a good reply goes on, or else what becomes of it."""
-        if online_name(row.endpoint) in {"chat", "responses"} and calling(reply.body) is not None:
+        if online_name(row.endpoint) in {"chat", "responses"} and message_with_calls(reply.body) is not None:
             return msgspec.structs.replace(done, goes_on=True)
         return done if self._then is None else await self._then(row, reply, done)
 
@@ -38,19 +45,19 @@ class ToolLoop:
 
         rounds: those of this row, this one included
         """
-        message = calling(reply.body)
+        message = message_with_calls(reply.body)
         assert message is not None
         if rounds > self._use.max_rounds:
-            return endless(self._use.max_rounds)
+            return too_many_rounds(self._use.max_rounds)
         self.at_work += 1
         try:
-            told = [await self._call(row, wish) for wish in wishes(message)]
+            results = [await self._call(row, asked) for asked in tool_calls_in(message)]
         finally:
             self.at_work -= 1
-        return continued(row.body, message, told)
+        return next_request(row.body, message, results)
 
-    async def _call(self, row: Row, wish: Wish) -> Told:
-        told = await call(self._functions, wish, self._use.timeout)
-        if told.trouble:
-            self._observer.tool_failed(row, wish.name, told.trouble)
-        return told
+    async def _call(self, row: Row, asked: ToolCall) -> ToolResult:
+        result = await call(self._functions, asked, self._use.timeout)
+        if result.trouble:
+            self._observer.tool_failed(row, asked.name, result.trouble)
+        return result

@@ -27,7 +27,7 @@ from msgspec import Struct
 
 from arkbatch.core.errors import UsageError
 from arkbatch.protocol.error_body import one_line
-from arkbatch.protocol.tool_calls import Told, Wish, failed, text_of
+from arkbatch.protocol.tool_calls import ToolCall, ToolResult, failed_result, text_of
 
 _LONGEST_NAME = 64
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -89,16 +89,16 @@ def load_tool_module(path: Path, label: str) -> Functions:
     return {key: _described(key, value, label) for key, value in found.items()}
 
 
-async def call(functions: Functions, wish: Wish, seconds: float) -> Told:
+async def call(functions: Functions, asked: ToolCall, seconds: float) -> ToolResult:
     """Run one function, for so many seconds at most. Whatever becomes of it, there is something to tell."""
-    function = functions.get(wish.name)
-    if wish.problem:
-        return failed("bad call", wish.problem)
+    function = functions.get(asked.name)
+    if asked.problem:
+        return failed_result("bad call", asked.problem)
     if function is None:
-        return failed("unknown tool", f"there is no tool {wish.name}; there are {', '.join(functions)}")
-    arguments = function.arguments(wish.arguments)
+        return failed_result("unknown tool", f"there is no tool {asked.name}; there are {', '.join(functions)}")
+    arguments = function.arguments(asked.arguments)
     if isinstance(arguments, str):
-        return failed("bad arguments", arguments)
+        return failed_result("bad arguments", arguments)
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
@@ -107,11 +107,11 @@ async def call(functions: Functions, wish: Wish, seconds: float) -> Told:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
-        return failed("cancelled", f"{wish.name} was cancelled")
+        return failed_result("cancelled", f"{asked.name} was cancelled")
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the function is the user's, and may raise anything
         if limit.expired():
-            return failed("timeout", f"{wish.name} took longer than {seconds:g} s")
-        return failed(type(error).__name__, one_line(f"{type(error).__name__}: {error}"))
+            return failed_result("timeout", f"{asked.name} took longer than {seconds:g} s")
+        return failed_result(type(error).__name__, one_line(f"{type(error).__name__}: {error}"))
     return text_of(result)
 
 

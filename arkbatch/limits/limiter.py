@@ -32,7 +32,7 @@ from arkbatch.limits.token_estimator import Estimator
 from arkbatch.limits.token_rate import Allowance, Budget
 from arkbatch.limits.token_split import Shares, Tokens
 from arkbatch.limits.wait_queue import Obstacle, Waiter, WaitQueue
-from arkbatch.protocol.ratelimit_headers import allowance
+from arkbatch.protocol.ratelimit_headers import requests_allowed
 
 # A timer may fire a rounding error early; asking again at once would spin.
 SHORTEST_WAIT = 0.001
@@ -165,7 +165,7 @@ class Limiter:
                 verdict = replace(verdict, after=after)
         else:
             self._pace.granted(now, permit)
-        if isinstance(response, Reply) and (granted := allowance(response.headers)) is not None:
+        if isinstance(response, Reply) and (granted := requests_allowed(response.headers)) is not None:
             self._pace.told(now, *granted)
         return result if verdict is result.verdict else CallResult(response, verdict)
 

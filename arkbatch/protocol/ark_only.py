@@ -9,7 +9,7 @@ from arkbatch.core.job import Job, Sections
 from arkbatch.protocol.endpoints import multimodal, tokenization
 
 
-def refusal(asked: Sections, endpoint: str, base_url: str) -> str | None:
+def why_ark_only(asked: Sections, endpoint: str, base_url: str) -> str | None:
     """Why this cannot be asked of a server that is not Ark; None when it can."""
     used = {
         'lane = "batch"': asked.lane == "batch",
@@ -27,7 +27,7 @@ def refusal(asked: Sections, endpoint: str, base_url: str) -> str | None:
     return None
 
 
-def remarks(job: Job) -> list[str]:
+def remarks_on(job: Job) -> list[str]:
     """What has no effect at this server, or another one than at Ark."""
     if job.at_ark or not job.request_id_prefix:
         return []

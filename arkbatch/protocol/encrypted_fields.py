@@ -77,11 +77,11 @@ def _seal_part(part: Any, close: Callable[[str], str]) -> Any:
     match part:
         case {"type": "text", "text": str(text)}:
             return {**part, "text": close(text)}
-        case {"type": "image_url", "image_url": {"url": str(url)} as image} if _scheme(url) == "data":
+        case {"type": "image_url", "image_url": {"url": str(url)} as image} if _scheme_of(url) == "data":
             return {**part, "image_url": {**image, "url": close(url)}}
-        case {"type": "image_url", "image_url": {"url": str(url)}} if _scheme(url) in _FETCHED:
+        case {"type": "image_url", "image_url": {"url": str(url)}} if _scheme_of(url) in _FETCHED:
             return part
-        case {"type": "video_url", "video_url": {"url": str(url)}} if _scheme(url) in _FETCHED:
+        case {"type": "video_url", "video_url": {"url": str(url)}} if _scheme_of(url) in _FETCHED:
             return part
         case {"type": "image_url" | "video_url" as kind}:
             return Unfit(f"is an {kind} that is neither sealable data nor fetched over http(s)")
@@ -90,5 +90,5 @@ def _seal_part(part: Any, close: Callable[[str], str]) -> Any:
     return Unfit("is no part with a type")
 
 
-def _scheme(url: str) -> str:
+def _scheme_of(url: str) -> str:
     return url.partition(":")[0].lower()

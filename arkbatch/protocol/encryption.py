@@ -6,7 +6,7 @@ and tag. Which fields those are is said in `sealed_body`; that nothing leaves un
 
 All fields of a call and its reply share one nonce, so equal texts are visibly equal and the XOR of two texts can be
 read. That is the service's design, known from the official SDK, and cannot be changed on one side. Fresh for each
-call is the key: `agree` wants a new ephemeral one every time.
+call is the key: `seal_for_call` wants a new ephemeral one every time.
 
 Imports `cryptography`, which the extra `arkbatch[seal]` installs; nothing else in `core` does.
 """
@@ -65,7 +65,7 @@ class Seal(Struct, frozen=True):
     def __repr__(self) -> str:
         return "Seal(…)"
 
-    def close(self, text: str) -> str:
+    def encrypt_text(self, text: str) -> str:
         """A text as it travels."""
         return base64.b64encode(AESGCM(self.key).encrypt(self.nonce, text.encode(), None)).decode()
 
@@ -83,14 +83,14 @@ def read_certificate(pem: str, now: datetime, *, confidential: bool) -> Certific
         return Unfit(f"it cannot be read ({error or type(error).__name__})")
     if not isinstance(public_key, ec.EllipticCurvePublicKey) or not isinstance(public_key.curve, ec.SECP256R1):
         return Unfit("its key is not on the curve P-256")
-    ring_id, key_id = _names(parsed)
+    ring_id, key_id = _names_in(parsed)
     certificate = Certificate(public_key, parsed.not_valid_before_utc, parsed.not_valid_after_utc, ring_id, key_id)
     if confidential and not (ring_id and key_id):
         return Unfit("it names no ring and no key, so it is not one for confidential computing (AICC)")
-    return misdated(certificate, now) or certificate
+    return check_dates(certificate, now) or certificate
 
 
-def misdated(certificate: Certificate, now: datetime) -> Unfit | None:
+def check_dates(certificate: Certificate, now: datetime) -> Unfit | None:
     if now < certificate.not_before:
         return Unfit(
             f"it is valid only from {certificate.not_before:%Y-%m-%d %H:%M} UTC; is this machine's clock right?"
@@ -100,23 +100,23 @@ def misdated(certificate: Certificate, now: datetime) -> Unfit | None:
     return None
 
 
-def agree(certificate: Certificate, ephemeral: ec.EllipticCurvePrivateKey) -> Seal:
+def seal_for_call(certificate: Certificate, ephemeral: ec.EllipticCurvePrivateKey) -> Seal:
     """The secret of one call. `ephemeral` is a fresh key: used twice, two calls would share a key and its nonce."""
     shared = ephemeral.exchange(ec.ECDH(), certificate.public_key)
-    return _derive(shared, ephemeral.public_key())
+    return _derive_seal(shared, ephemeral.public_key())
 
 
-def accept(token: str, private: ec.EllipticCurvePrivateKey) -> Seal | Unfit:
+def seal_from_token(token: str, private: ec.EllipticCurvePrivateKey) -> Seal | Unfit:
     """The same secret on the service's side, from the token that came with the call."""
     try:
         point = base64.b64decode(token, validate=True)
         public = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
     except ValueError:
         return Unfit("the session token is no point on P-256")
-    return _derive(private.exchange(ec.ECDH(), public), public)
+    return _derive_seal(private.exchange(ec.ECDH(), public), public)
 
 
-def headers(certificate: Certificate, seal: Seal, *, confidential: bool) -> dict[str, str]:
+def sealing_headers(certificate: Certificate, seal: Seal, *, confidential: bool) -> dict[str, str]:
     """What tells the service that the call is sealed, and how. The names' spelling matters to it."""
     info: dict[str, Any] = {"ExpireTime": certificate.not_after.timestamp()}
     if confidential:
@@ -187,13 +187,13 @@ def _last_end(row: bytes, seal: Seal) -> int:
     return len(row)
 
 
-def _derive(shared: bytes, ephemeral: ec.EllipticCurvePublicKey) -> Seal:
+def _derive_seal(shared: bytes, ephemeral: ec.EllipticCurvePublicKey) -> Seal:
     material = HKDF(hashes.SHA256(), _KEY + _NONCE, salt=None, info=None).derive(shared)
     point = ephemeral.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
     return Seal(material[:_KEY], material[_KEY:], base64.b64encode(point).decode())
 
 
-def _names(certificate: x509.Certificate) -> tuple[str, str]:
+def _names_in(certificate: x509.Certificate) -> tuple[str, str]:
     """The ring and the key that a confidential-computing certificate carries as its first two DNS names."""
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)

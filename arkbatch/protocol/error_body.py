@@ -57,7 +57,7 @@ class Complaint(Struct, frozen=True, gc=False):
     wait: str = ""
 
 
-def complaint(body: bytes) -> Complaint:
+def read_complaint(body: bytes) -> Complaint:
     """Return the error of the body of a reply that is no success."""
     try:
         parsed = orjson.loads(body)
@@ -68,18 +68,18 @@ def complaint(body: bytes) -> Complaint:
         if reread is None:
             return Complaint(one_line(plain_text(body)), is_page=is_page)
         parsed = reread.value
-    return of_json(parsed) or Complaint(one_line(plain_text(body)))
+    return complaint_in(parsed) or Complaint(one_line(plain_text(body)))
 
 
-def of_json(parsed: object) -> Complaint | None:
+def complaint_in(parsed: object) -> Complaint | None:
     """Return the error that a JSON value tells of, None when there is none in it."""
     if isinstance(parsed, list) and parsed:  # Gemini
-        return of_json(parsed[0])
+        return complaint_in(parsed[0])
     if isinstance(parsed, str) and parsed:
         return Complaint(one_line(parsed))
     if not isinstance(parsed, dict):
         return None
-    for envelope in _envelopes(parsed):
+    for envelope in _possible_envelopes(parsed):
         if isinstance(envelope, str) and envelope:
             return _of_error({**parsed, "message": _text_in(parsed) or envelope})
         if isinstance(envelope, dict) and envelope and (said := _of_error(envelope, parsed)) is not None:
@@ -87,7 +87,7 @@ def of_json(parsed: object) -> Complaint | None:
     return _of_error(parsed)
 
 
-def _envelopes(parsed: Mapping[str, Any]) -> Iterator[Any]:
+def _possible_envelopes(parsed: Mapping[str, Any]) -> Iterator[Any]:
     """Yield what may hold the error."""
     for name in ("error", "errors"):
         value = parsed.get(name)
@@ -104,19 +104,19 @@ def error_in_success(parsed: dict[str, Any]) -> Complaint | None:
     `"error": null`, a `base_resp` with status 0 and `"code": 200` stand beside good answers.
     """
     if parsed.get("error") or parsed.get("errors"):
-        return of_json(parsed) or Complaint("")
+        return complaint_in(parsed) or Complaint("")
     base = parsed.get("base_resp")
     if base and isinstance(base, dict) and base.get("status_code") not in (None, 0, "0"):
-        return of_json(parsed)
+        return complaint_in(parsed)
     choices = parsed.get("choices")
     if not choices and not parsed.get("data") and not parsed.get("output"):
         code = parsed.get("error_code", parsed.get("code"))
         if code not in (None, 0, 200, "0", "200", "") or parsed.get("object") == "error":
-            return of_json(parsed)
+            return complaint_in(parsed)
     if type(choices) is list:
         for choice in choices:
             if type(choice) is dict and (error := choice.get("error")):
-                return of_json({"error": error})
+                return complaint_in({"error": error})
     return None
 
 
@@ -132,12 +132,12 @@ def _of_error(error: Mapping[str, Any], around: Mapping[str, Any] | None = None)
     return Complaint(
         one_line(_with_providers_words(message or str(code), error, details)),
         word,
-        _word(error.get("type")),
+        _word_or_empty(error.get("type")),
         status,
         words=" ".join(_further_words(error, details, around or {})),
         is_moderation=bool(details.get("reasons") or details.get("flagged_input") or details.get("patterns")),
         is_bad_sample=error.get("failed_generation") is not None,
-        wait=_wait(error, details, around or {}),
+        wait=_wait_text(error, details, around or {}),
     )
 
 
@@ -155,37 +155,39 @@ def _with_providers_words(message: str, error: Mapping[str, Any], metadata: Mapp
     """Append what the provider behind a gateway said: the gateway's own words often say nothing."""
     raw = next((value for name in _RAW if (value := metadata.get(name) or error.get(name))), None)
     if raw is None and isinstance(inner := error.get("innererror"), dict):
-        raw = _text_in(inner) or _word(inner.get("code"))
-    said = _quoted(raw)
+        raw = _text_in(inner) or _word_or_empty(inner.get("code"))
+    said = _quoted_message(raw)
     return f"{message} ({_PROVIDER_SAYS}: {said})" if said and said not in message else message
 
 
-def _quoted(raw: object, depth: int = 0) -> str:
+def _quoted_message(raw: object, depth: int = 0) -> str:
     """Return the message in what a gateway quotes: a text, JSON as text, or an object."""
     if isinstance(raw, str):
         try:
             parsed = orjson.loads(raw)
         except orjson.JSONDecodeError:
             return raw
-        return _quoted(parsed, depth + 1) if isinstance(parsed, dict | list) and depth < _MAX_DEPTH else raw
-    said = of_json(raw)
+        return _quoted_message(parsed, depth + 1) if isinstance(parsed, dict | list) and depth < _MAX_DEPTH else raw
+    said = complaint_in(raw)
     return said.message if said is not None else ""
 
 
 def _further_words(error: Mapping[str, Any], metadata: Mapping[str, Any], around: Mapping[str, Any]) -> list[str]:
     """Return the words beside message, code and type by which providers classify an error."""
     places = (error, metadata, around)
-    words = [_word(place.get(name)) for place in places for name in ("error_type", "limit_source", "provider_code")]
-    words.append(_word(error.get("status")))
+    words = [
+        _word_or_empty(place.get(name)) for place in places for name in ("error_type", "limit_source", "provider_code")
+    ]
+    words.append(_word_or_empty(error.get("status")))
     inner = error.get("innererror")
     if isinstance(inner, dict):
-        words.append(_word(inner.get("code")))
+        words.append(_word_or_empty(inner.get("code")))
     if around.get("contentFilter") or error.get("contentFilter"):
         words.append("contentFilter")
-    words += [_word(detail.get("reason")) for detail in _details(error)]
+    words += [_word_or_empty(detail.get("reason")) for detail in _details_in(error)]
     words += [
-        _word(each.get("quotaId"))
-        for detail in _details(error)
+        _word_or_empty(each.get("quotaId"))
+        for detail in _details_in(error)
         if isinstance(violations := detail.get("violations"), list)
         for each in violations
         if isinstance(each, dict)
@@ -193,9 +195,9 @@ def _further_words(error: Mapping[str, Any], metadata: Mapping[str, Any], around
     return [word for word in words if word]
 
 
-def _wait(error: Mapping[str, Any], metadata: Mapping[str, Any], around: Mapping[str, Any]) -> str:
+def _wait_text(error: Mapping[str, Any], metadata: Mapping[str, Any], around: Mapping[str, Any]) -> str:
     """Return what a field says of the time to wait: Gemini's `retryDelay`, OpenRouter's `resets_at`."""
-    delays = [detail.get("retryDelay") for detail in _details(error)]
+    delays = [detail.get("retryDelay") for detail in _details_in(error)]
     headers = metadata.get("headers")
     if isinstance(headers, dict):
         delays += [value for name, value in headers.items() if name.lower() in ("retry-after", "x-ratelimit-reset")]
@@ -203,12 +205,12 @@ def _wait(error: Mapping[str, Any], metadata: Mapping[str, Any], around: Mapping
     return next((str(delay) for delay in delays if isinstance(delay, str | int | float) and delay), "")
 
 
-def _details(error: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _details_in(error: Mapping[str, Any]) -> list[dict[str, Any]]:
     details = error.get("details")
     return [each for each in details if isinstance(each, dict)] if isinstance(details, list) else []
 
 
-def _word(value: object) -> str:
+def _word_or_empty(value: object) -> str:
     return value[:MAX_MESSAGE_CHARACTERS] if isinstance(value, str) else ""
 
 
@@ -220,7 +222,7 @@ def _status_and_word(code: object) -> tuple[int | None, str]:
         code = int(code)
     if isinstance(code, int) and not isinstance(code, bool):
         return (code, "") if 300 <= code < 600 else (None, str(code)[:MAX_MESSAGE_CHARACTERS])
-    return None, _word(code)
+    return None, _word_or_empty(code)
 
 
 def plain_text(body: bytes) -> str:

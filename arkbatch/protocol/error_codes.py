@@ -284,7 +284,7 @@ _PAGE = halt(
 _Index = Mapping[str | int, list[tuple[re.Pattern[str], Rule]]]
 
 
-def _index(rules: tuple[Rule, ...]) -> _Index:
+def _index_rules(rules: tuple[Rule, ...]) -> _Index:
     index: dict[str | int, list[tuple[re.Pattern[str], Rule]]] = {}
     for rule in rules:
         pattern = re.compile(rule.says, re.IGNORECASE)
@@ -293,7 +293,7 @@ def _index(rules: tuple[Rule, ...]) -> _Index:
     return index
 
 
-_BY_CODE, _BY_TYPE, _BY_STATUS = _index(CODES), _index(TYPES), _index(STATUSES)
+_BY_CODE, _BY_TYPE, _BY_STATUS = _index_rules(CODES), _index_rules(TYPES), _index_rules(STATUSES)
 
 
 def rule_for(said: Complaint, status: int, numbers: Mapping[str, Meaning] = {}) -> tuple[Rule, bool]:
@@ -303,19 +303,21 @@ def rule_for(said: Complaint, status: int, numbers: Mapping[str, Meaning] = {}) 
     """
     if numbers and (meaning := _by_number(said, status, numbers)) is not None:
         return MEANINGS[meaning], True
-    for code in _families(said.code):
-        if (rule := _match(_BY_CODE, code, said.message)) is not None:
+    for code in _code_families(said.code):
+        if (rule := _match_rule(_BY_CODE, code, said.message)) is not None:
             return rule, True
     if said.is_page and status in (401, 403):
         return _PAGE, False
-    if (meaning := _meaning(said, status)) is not None:
-        return _weakened(MEANINGS[meaning], status), True
+    if (meaning := _meaning_of_words(said, status)) is not None:
+        return _without_halt(MEANINGS[meaning], status), True
     for word in (said.code, said.type):
-        if (rule := _match(_BY_TYPE, word, said.message) or _match(_BY_CODE, word, said.message)) is not None:
+        if (rule := _match_rule(_BY_TYPE, word, said.message) or _match_rule(_BY_CODE, word, said.message)) is not None:
             return rule, True
     if status == 404 and not said.code:
         return NO_SUCH_PATH, False
-    rule = _match(_BY_STATUS, status, said.message) or _match(_BY_STATUS, min(max(status // 100, 2), 5), said.message)
+    rule = _match_rule(_BY_STATUS, status, said.message) or _match_rule(
+        _BY_STATUS, min(max(status // 100, 2), 5), said.message
+    )
     assert rule is not None, f"no rule for status {status}"
     return rule, False
 
@@ -327,7 +329,7 @@ def _by_number(said: Complaint, status: int, numbers: Mapping[str, Meaning]) -> 
     return next((numbers[name] for name in names if name in numbers), None)
 
 
-def _meaning(said: Complaint, status: int) -> Meaning | None:
+def _meaning_of_words(said: Complaint, status: int) -> Meaning | None:
     if said.is_moderation:
         return Meaning.BLOCKED
     if said.is_bad_sample:
@@ -335,18 +337,18 @@ def _meaning(said: Complaint, status: int) -> Meaning | None:
     return meaning_of(f"{said.message} {said.code} {said.type} {said.words}", status)
 
 
-def _weakened(rule: Rule, status: int) -> Rule:
+def _without_halt(rule: Rule, status: int) -> Rule:
     return again(rule.kind, pause=rule.pause) if rule.scope in _SHARED and status in _REFUSALS_OF_THE_REQUEST else rule
 
 
-def _families(code: str) -> Iterator[str]:
+def _code_families(code: str) -> Iterator[str]:
     """Yield `A.B.C`, then `A.B`, then `A`."""
     while code:
         yield code
         code = code.rpartition(".")[0]
 
 
-def _match(index: _Index, key: str | int, message: str) -> Rule | None:
+def _match_rule(index: _Index, key: str | int, message: str) -> Rule | None:
     for pattern, rule in index.get(key, ()):
         if pattern.search(message):
             return rule

@@ -30,7 +30,7 @@ class Meaning(StrEnum):
     TEMPORARY = "temporary"  # the same request may do better
 
 
-def _words(*alternatives: str) -> re.Pattern[str]:
+def _any_of(*alternatives: str) -> re.Pattern[str]:
     """Return a pattern of whole words; Chinese has no spaces and is found anywhere."""
     latin = [each for each in alternatives if each.isascii()]
     others = [each for each in alternatives if not each.isascii()]
@@ -38,15 +38,15 @@ def _words(*alternatives: str) -> re.Pattern[str]:
     return re.compile("|".join(parts))
 
 
-_ROW_TOO_DEAR = _words("can only afford", "weight exceeds budget", "pre consume token quota failed")
-_PARAMETER = _words(
+_ROW_TOO_DEAR = _any_of("can only afford", "weight exceeds budget", "pre consume token quota failed")
+_PARAMETER = _any_of(
     r"(?:unknown|unsupported|unrecognized|unexpected) (?:request )?(?:parameters?|arguments?|fields?|keyword)",
     r"(?:argument|parameter) not supported",
     "extra inputs are not permitted",
     "invalid service tier",
 )
-_ACCOUNT = _words("account", "organization", "api key", "subscription")
-_BLOCKED = _words(
+_ACCOUNT = _any_of("account", "organization", "api key", "subscription")
+_BLOCKED = _any_of(
     "content management policy",
     "content ?filter(?:ed|ing)?",
     "flagged",
@@ -76,7 +76,7 @@ _BLOCKED = _words(
     "涉敏",
     "审核",
 )
-_TOO_LONG = _words(
+_TOO_LONG = _any_of(
     "context length(?: exceeded)?",
     "context window",
     "maximum context",
@@ -111,8 +111,8 @@ _TOO_LONG = _words(
     "过长",
     "超过模型最大",
 )
-_TOO_LARGE = _words("(?:request )?too large")
-_QUOTA = _words(
+_TOO_LARGE = _any_of("(?:request )?too large")
+_QUOTA = _any_of(
     "per ?day",
     "perday",
     r"free models per day",
@@ -131,7 +131,7 @@ _QUOTA = _words(
     "使用上限",
     "重置",
 )
-_MONEY = _words(
+_MONEY = _any_of(
     "insufficient balance",
     "insufficient credits?",
     "insufficient funds",
@@ -165,7 +165,7 @@ _MONEY = _words(
     "额度已用尽",
     "无可用资源包",
 )
-_RATE = _words(
+_RATE = _any_of(
     "rate limit(?:ed|s)?(?: exceeded| error| reached error)?",
     "too many requests",
     "requests? per (?:minute|second)",
@@ -185,7 +185,7 @@ _RATE = _words(
     "速率限制",
     "流量限制",
 )
-_KEY = _words(
+_KEY = _any_of(
     r"(?:invalid|incorrect|expired|wrong) (?:x )?api ?key",
     "api key (?:is )?(?:not valid|invalid|expired)",
     "api key invalid",
@@ -207,7 +207,7 @@ _KEY = _words(
     "已过期",
     "未授权",
 )
-_LOAD = _words(
+_LOAD = _any_of(
     "concurrency",
     "concurrent(?:ly)?",
     "overloaded",
@@ -223,7 +223,7 @@ _LOAD = _words(
     "系统繁忙",
     "服务器繁忙",
 )
-_MODEL = _words(
+_MODEL = _any_of(
     r"model\b[^.]{0,80}\b(?:(?:does )?not exist|not (?:found|available|supported)|decommissioned|is not a valid)",
     "no endpoints found",
     "not a valid model(?: id)?",
@@ -242,8 +242,8 @@ _MODEL = _words(
     "无权使用",
     "已下线",
 )
-_ADDRESS = _words("unexpected endpoint", "unknown endpoint", "no such path", "invalid url")
-_TEMPORARY = _words(
+_ADDRESS = _any_of("unexpected endpoint", "unknown endpoint", "no such path", "invalid url")
+_TEMPORARY = _any_of(
     "internal (?:server )?error",
     "internalservererror",
     "server error",
@@ -265,7 +265,7 @@ _TEMPORARY = _words(
     "请求超时",
     "服务器故障",
 )
-_BARE_QUOTA = _words("insufficient quota", "exceeded your current quota")
+_BARE_QUOTA = _any_of("insufficient quota", "exceeded your current quota")
 
 _CLASS_NAME = re.compile(r"^litellm\.\w+error:\s*")
 _QUOTATIONS = re.compile(r"(?<!\w)'[^']{1,300}'(?!\w)|\"[^\"]{1,300}\"|`[^`]{1,300}`|“[^”]{1,300}”|「[^」]{1,300}」")
@@ -277,14 +277,14 @@ def meaning_of(text: str, status: int) -> Meaning | None:
     text: the service's message, code, type and further words
     status: the reply's own, or the one that the error names
     """
-    said = _normal(text)
+    said = _normal_text(text)
     for meaning, is_meant in _IN_ORDER:
         if is_meant(said, status):
             return meaning
     return None
 
 
-def _normal(text: str) -> str:
+def _normal_text(text: str) -> str:
     """Return a text in small letters, without quotations, and `_` and `-` as spaces."""
     lower = _CLASS_NAME.sub("", text.lower())
     bare = _QUOTATIONS.sub(" ", lower)
@@ -303,22 +303,22 @@ def _is_quota(said: str, _: int) -> bool:
     return bool(_QUOTA.search(said)) and not _MONEY.search(said)
 
 
-def _found(pattern: re.Pattern[str]) -> Callable[[str, int], bool]:
+def _finds(pattern: re.Pattern[str]) -> Callable[[str, int], bool]:
     return lambda said, _: pattern.search(said) is not None
 
 
 _IN_ORDER: tuple[tuple[Meaning, Callable[[str, int], bool]], ...] = (
-    (Meaning.PARAMETER, _found(_PARAMETER)),
+    (Meaning.PARAMETER, _finds(_PARAMETER)),
     (Meaning.BLOCKED, _is_blocked),
     (Meaning.TOO_LONG, _is_too_long),
     (Meaning.QUOTA, _is_quota),
-    (Meaning.ROW_TOO_DEAR, _found(_ROW_TOO_DEAR)),
-    (Meaning.RATE, _found(_RATE)),
-    (Meaning.MONEY, _found(_MONEY)),
-    (Meaning.KEY, _found(_KEY)),
-    (Meaning.NO_QUOTA, _found(_BARE_QUOTA)),
-    (Meaning.LOAD, _found(_LOAD)),
-    (Meaning.MODEL, _found(_MODEL)),
-    (Meaning.ADDRESS, _found(_ADDRESS)),
-    (Meaning.TEMPORARY, _found(_TEMPORARY)),
+    (Meaning.ROW_TOO_DEAR, _finds(_ROW_TOO_DEAR)),
+    (Meaning.RATE, _finds(_RATE)),
+    (Meaning.MONEY, _finds(_MONEY)),
+    (Meaning.KEY, _finds(_KEY)),
+    (Meaning.NO_QUOTA, _finds(_BARE_QUOTA)),
+    (Meaning.LOAD, _finds(_LOAD)),
+    (Meaning.MODEL, _finds(_MODEL)),
+    (Meaning.ADDRESS, _finds(_ADDRESS)),
+    (Meaning.TEMPORARY, _finds(_TEMPORARY)),
 )

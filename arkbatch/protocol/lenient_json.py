@@ -40,10 +40,10 @@ class Reread(Struct, frozen=True, gc=False):
 
 def read_leniently(body: bytes, content_type: str = "") -> Reread | None:
     """Return an object or a list that the body holds, None when there is none."""
-    text, oddity = _decoded(body, content_type)
+    text, oddity = _decode_text(body, content_type)
     text, was_deep = cut_nesting(text)
     oddity = DEEP_NESTING if was_deep else oddity
-    for start in _starts(text):
+    for start in _possible_starts(text):
         try:
             value, end = _DECODER.raw_decode(text, start)
         except (ValueError, RecursionError):
@@ -53,11 +53,11 @@ def read_leniently(body: bytes, content_type: str = "") -> Reread | None:
             continue  # the script of a web page, for instance
         if has_text_before or text[end:].strip():
             oddity = oddity or "text_around_json"
-        return Reread(storable(value), oddity or "odd_json")
+        return Reread(storable_value(value), oddity or "odd_json")
     return None
 
 
-def loads(data: bytes) -> Any:
+def loads_leniently(data: bytes) -> Any:
     """Read strict JSON, or else the same with NaN, Infinity and halves of surrogate pairs in it.
 
     Halves of pairs stay in the texts, so that whoever puts pieces together can join them. ValueError: it is no JSON.
@@ -84,14 +84,14 @@ def usage_in_unreadable(body: bytes) -> dict[str, Any] | None:
     return None
 
 
-def joined(text: str) -> str:
+def join_surrogates(text: str) -> str:
     """Return a text with halves of surrogate pairs joined; a half that is alone becomes U+FFFD."""
     if text.isascii() or _SURROGATE.search(text) is None:
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def _decoded(body: bytes, content_type: str) -> tuple[str, str]:
+def _decode_text(body: bytes, content_type: str) -> tuple[str, str]:
     """Return the text of a body, and what is odd about its bytes."""
     if body.startswith(b"\xef\xbb\xbf"):
         return body.decode("utf-8-sig", "replace"), "byte_order_mark"
@@ -111,7 +111,7 @@ def _decoded(body: bytes, content_type: str) -> tuple[str, str]:
     return body.decode("utf-8", "replace"), "bad_bytes"
 
 
-def _starts(text: str) -> list[int]:
+def _possible_starts(text: str) -> list[int]:
     starts = []
     for found in _OPENING.finditer(text):
         starts.append(found.start())
@@ -154,22 +154,22 @@ def cut_nesting(text: str) -> tuple[str, bool]:
     return "".join(parts) + (text[kept_to:] if depth <= MAX_DEPTH else ""), True
 
 
-def dumps(value: Any) -> bytes:
+def dumps_strictly(value: Any) -> bytes:
     """Write strict JSON, also of a value with halves of surrogate pairs in it."""
     try:
         return orjson.dumps(value)
     except TypeError:
-        return orjson.dumps(storable(value))
+        return orjson.dumps(storable_value(value))
 
 
-def storable(value: Any) -> Any:
+def storable_value(value: Any) -> Any:
     """Return a value that strict JSON can hold."""
     if type(value) is str:
-        return joined(value)
+        return join_surrogates(value)
     if type(value) is dict:
-        return {joined(name): storable(each) for name, each in value.items()}
+        return {join_surrogates(name): storable_value(each) for name, each in value.items()}
     if type(value) is list:
-        return [storable(each) for each in value]
+        return [storable_value(each) for each in value]
     if type(value) is float and (value != value or value in (float("inf"), float("-inf"))):  # noqa: PLR0124 - NaN
         return None
     return value

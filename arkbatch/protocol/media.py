@@ -65,7 +65,7 @@ class FileName(Struct, frozen=True):
         """Below the directory, if there is no `problem`. A `file:` address may have any character as `%20`."""
         return unquote(self.url[5:]) if self.url[:5].lower() == "file:" else self.url
 
-    def unfit(self, reason: str) -> str:
+    def why_unfit(self, reason: str) -> str:
         """A sentence of why the row with it cannot be sent."""
         url = self.url if len(self.url) <= _SHOWN else f"{self.url[:_SHOWN]}..."
         return f"{self.kind} {json.dumps(url, ensure_ascii=False)}: {reason}"
@@ -86,7 +86,7 @@ class FileName(Struct, frozen=True):
 def file_names(body: Body) -> list[FileName]:
     """The files that a request names, in the order of its parts."""
     found: list[FileName] = []
-    for parts in _lists(body):
+    for parts in _part_lists(body):
         found += [name for part in parts if (name := _file_name(part)) is not None]
     return found
 
@@ -95,18 +95,18 @@ def with_files(body: Body, content: Callable[[FileName], Any]) -> Body:
     """A copy of a request in which `content` of each file stands in the place of its name."""
     filled = dict(body)
     if isinstance(messages := body.get("messages"), list):
-        filled["messages"] = [_message(message, content) for message in messages]
+        filled["messages"] = [_fill_message(message, content) for message in messages]
     if isinstance(parts := body.get("input"), list):
-        filled["input"] = [_part(part, content) for part in map(_with_content(content), parts)]
+        filled["input"] = [_fill_part(part, content) for part in map(_with_content(content), parts)]
     return filled
 
 
 def _with_content(content: Callable[[FileName], Any]) -> Callable[[Any], Any]:
     """Fill in the parts of an item of the Responses API; a part of an embedding's input passes."""
-    return lambda item: _message(item, content)
+    return lambda item: _fill_message(item, content)
 
 
-def _lists(body: Body) -> list[list[Any]]:
+def _part_lists(body: Body) -> list[list[Any]]:
     """The lists of parts in a request."""
     messages = body.get("messages")
     lists: list[list[Any]] = []
@@ -134,13 +134,13 @@ def _file_name(part: Any) -> FileName | None:
     return None
 
 
-def _message(message: Any, content: Callable[[FileName], Any]) -> Any:
+def _fill_message(message: Any, content: Callable[[FileName], Any]) -> Any:
     if isinstance(message, dict) and isinstance(parts := message.get("content"), list):
-        return {**message, "content": [_part(part, content) for part in parts]}
+        return {**message, "content": [_fill_part(part, content) for part in parts]}
     return message
 
 
-def _part(part: Any, content: Callable[[FileName], Any]) -> Any:
+def _fill_part(part: Any, content: Callable[[FileName], Any]) -> Any:
     name = _file_name(part)
     if name is None:
         return part
@@ -155,7 +155,7 @@ def has_unforeseen_parts(body: Body, *, images_too: bool = False) -> bool:
     images_too: the server is one whose most tokens of an image are not known
     """
     kinds = _UNFORESEEN | _IMAGES if images_too else _UNFORESEEN
-    return any(_is_of(part, kinds) for parts in _lists(body) for part in parts)
+    return any(_is_of(part, kinds) for parts in _part_lists(body) for part in parts)
 
 
 def _is_of(part: Any, kinds: frozenset[str]) -> bool:

@@ -20,15 +20,15 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "": 1.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)")
 
 
-def allowance(headers: Mapping[str, str]) -> tuple[int, float] | None:
+def requests_allowed(headers: Mapping[str, str]) -> tuple[int, float] | None:
     """So many more calls within so many seconds; None when the server does not say, or not so that we understand."""
     said = headers.get(REMAINING)
     if said is None:
         return None
-    remaining, reset = _count(said), seconds_of(headers.get(RESET, ""))
+    remaining, reset = _whole_count(said), seconds_of(headers.get(RESET, ""))
     if remaining is None or reset is None or not 0 < reset <= LONGEST_RESET:
         return None
-    limit = _count(headers.get(LIMIT, ""))
+    limit = _whole_count(headers.get(LIMIT, ""))
     return (limit if limit and _flows_back(limit, remaining, reset) else remaining), reset
 
 
@@ -45,5 +45,5 @@ def _flows_back(limit: int, remaining: int, reset: float) -> bool:
     return any(abs(reset - (limit - remaining) * period / limit) <= 0.05 * reset + 0.001 for period in PERIODS)
 
 
-def _count(text: str) -> int | None:
+def _whole_count(text: str) -> int | None:
     return int(text) if text.isdecimal() and len(text) <= MAX_DIGITS else None

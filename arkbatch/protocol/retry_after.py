@@ -52,11 +52,11 @@ def asked_wait(headers: Mapping[str, str], field: str, message: str, wall: float
     wall: unix time by the server's clock
     """
     asked = [wait_of(headers[name], wall) for name in _HEADERS_IN_SECONDS if name in headers]
-    asked += [_scaled(wait_of(headers[name], wall), 0.001) for name in _HEADERS_IN_MILLISECONDS if name in headers]
+    asked += [_times(wait_of(headers[name], wall), 0.001) for name in _HEADERS_IN_MILLISECONDS if name in headers]
     if field:
         asked.append(wait_of(field, wall))
     if (reset := reset_time(message)) is not None:
-        asked.append(_meant(max(0.0, reset.timestamp() - wall)))
+        asked.append(_believable(max(0.0, reset.timestamp() - wall)))
     asked += [seconds_of(_short_units(found.strip())) for found in _IN_WORDS.findall(message)]
     known = [seconds for seconds in asked if seconds is not None]
     return max(known) if known else _until_reset(headers, wall)
@@ -75,19 +75,19 @@ def wait_of(value: str, wall: float) -> float | None:
     except ValueError:
         pass
     if (seconds := seconds_of(_short_units(value))) is not None:
-        return _meant(seconds)
+        return _believable(seconds)
     moment = http_date(value)
     if moment is None and (found := _TIME.search(value)) is not None:
-        moment = _moment(found)
-    return None if moment is None else _meant(max(0.0, moment - wall))
+        moment = _unix_time(found)
+    return None if moment is None else _believable(max(0.0, moment - wall))
 
 
 def reset_time(message: str) -> datetime | None:
     """Return the time in `... will reset at 2026-07-10 16:59:53 +0800 CST`; without a zone it is China's."""
     found = _RESET_TIME.search(message)
-    if found is None or (moment := _moment(found)) is None:
+    if found is None or (moment := _unix_time(found)) is None:
         return None
-    zone = datetime.fromisoformat(f"2000-01-01T00:00{_zone(found.group(3))}").tzinfo
+    zone = datetime.fromisoformat(f"2000-01-01T00:00{_zone_offset(found.group(3))}").tzinfo
     return datetime.fromtimestamp(moment, zone)
 
 
@@ -108,9 +108,9 @@ def _of_number(number: float, wall: float) -> float | None:
     if math.isinf(number):
         return MAX_MEANT_SECONDS
     if number >= _MIN_EPOCH_MILLISECONDS:
-        return _meant(max(0.0, number / 1000 - wall))
+        return _believable(max(0.0, number / 1000 - wall))
     if number >= _MIN_EPOCH_SECONDS:
-        return _meant(max(0.0, number - wall))
+        return _believable(max(0.0, number - wall))
     return min(number, MAX_MEANT_SECONDS)
 
 
@@ -126,11 +126,11 @@ def _until_reset(headers: Mapping[str, str], wall: float) -> float | None:
     return max(waits, default=None)
 
 
-def _meant(seconds: float) -> float | None:
+def _believable(seconds: float) -> float | None:
     return seconds if 0 <= seconds <= MAX_MEANT_SECONDS else None
 
 
-def _scaled(seconds: float | None, factor: float) -> float | None:
+def _times(seconds: float | None, factor: float) -> float | None:
     return None if seconds is None else seconds * factor
 
 
@@ -141,13 +141,13 @@ def _short_units(text: str) -> str:
     return text.replace(" ", "")
 
 
-def _moment(found: re.Match[str]) -> float | None:
+def _unix_time(found: re.Match[str]) -> float | None:
     day, clock, zone = found.groups()
     try:
-        return datetime.fromisoformat(f"{day}T{clock}{_zone(zone)}").timestamp()
+        return datetime.fromisoformat(f"{day}T{clock}{_zone_offset(zone)}").timestamp()
     except (ValueError, OverflowError):
         return None
 
 
-def _zone(zone: str | None) -> str:
+def _zone_offset(zone: str | None) -> str:
     return "+00:00" if zone in ("Z", "z") else zone or _CHINA

@@ -37,7 +37,7 @@ class Realm(Struct, frozen=True):
     region: str = "cn-beijing"
     service: str = "ark"
 
-    def scope(self, day: str) -> str:
+    def credential_scope(self, day: str) -> str:
         return f"{day}/{self.region}/{self.service}/request"
 
 
@@ -51,27 +51,27 @@ class Request(Struct, frozen=True):
     body: bytes = b""
 
 
-def sign(request: Request, host: str, key: AccessKey, realm: Realm, now: datetime) -> dict[str, str]:
+def sign_request(request: Request, host: str, key: AccessKey, realm: Realm, now: datetime) -> dict[str, str]:
     """The headers to send: the request's own, and those that prove who sent it and when. `now` is aware."""
     dated = {
         **request.headers,
         "Host": host,
         "X-Date": now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ"),
-        "X-Content-Sha256": _sha256(request.body),
+        "X-Content-Sha256": _sha256_hex(request.body),
         **({"X-Security-Token": key.token} if key.token else {}),
     }
     signed = {name: value for name, value in dated.items() if _is_signed(name.lower())}
-    return dated | {"Authorization": authorization(request, signed, key, realm)}
+    return dated | {"Authorization": authorization_value(request, signed, key, realm)}
 
 
-def authorization(request: Request, signed: Mapping[str, str], key: AccessKey, realm: Realm) -> str:
+def authorization_value(request: Request, signed: Mapping[str, str], key: AccessKey, realm: Realm) -> str:
     """The value of `Authorization` over exactly the headers in `signed`, X-Date among them."""
     headers = _canonical_headers(signed)
     date = headers["x-date"]
-    text = "\n".join((ALGORITHM, date, realm.scope(date[:8]), canonical_hash(request, signed)))
+    text = "\n".join((ALGORITHM, date, realm.credential_scope(date[:8]), canonical_hash(request, signed)))
     signature = hmac.new(signing_key(key.secret, date[:8], realm), text.encode(), hashlib.sha256).hexdigest()
     return (
-        f"{ALGORITHM} Credential={key.id}/{realm.scope(date[:8])}, "
+        f"{ALGORITHM} Credential={key.id}/{realm.credential_scope(date[:8])}, "
         f"SignedHeaders={';'.join(headers)}, Signature={signature}"
     )
 
@@ -81,7 +81,7 @@ def canonical_hash(request: Request, signed: Mapping[str, str]) -> str:
     headers = _canonical_headers(signed)
     lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
     parts = (request.method, request.path or "/", canonical_query(request.query), lines)
-    return _sha256("\n".join((*parts, ";".join(headers), _sha256(request.body))).encode())
+    return _sha256_hex("\n".join((*parts, ";".join(headers), _sha256_hex(request.body))).encode())
 
 
 def canonical_query(query: Mapping[str, str]) -> str:
@@ -90,7 +90,7 @@ def canonical_query(query: Mapping[str, str]) -> str:
     return "&".join(f"{name}={value}" for name, value in pairs)
 
 
-def signer(value: str) -> tuple[str, Realm, tuple[str, ...]] | None:
+def parse_authorization(value: str) -> tuple[str, Realm, tuple[str, ...]] | None:
     """Of an `Authorization` value: whose key, for where, over which headers. None when it is no signature."""
     algorithm, _, rest = value.partition(" ")
     fields = dict(field.strip().partition("=")[::2] for field in rest.split(","))
@@ -106,13 +106,13 @@ def is_genuine(request: Request, secret: str) -> bool:
     Its age is for the caller to judge, for a wrong clock has an error of its own.
     """
     headers = {name.lower(): value for name, value in request.headers.items()}
-    claim = signer(headers.get("authorization", ""))
+    claim = parse_authorization(headers.get("authorization", ""))
     if claim is None or not {"host", "x-date"} <= set(claim[2]) <= set(headers):
         return False
     key_id, realm, names = claim
     signed = {name: headers[name] for name in names}
-    ours = authorization(request, signed, AccessKey(key_id, secret), realm)
-    body_is_meant = headers.get("x-content-sha256", _sha256(request.body)) == _sha256(request.body)
+    ours = authorization_value(request, signed, AccessKey(key_id, secret), realm)
+    body_is_meant = headers.get("x-content-sha256", _sha256_hex(request.body)) == _sha256_hex(request.body)
     return body_is_meant and hmac.compare_digest(ours.encode(), headers["authorization"].encode())
 
 
@@ -137,5 +137,5 @@ def signing_key(secret: str, day: str, realm: Realm) -> bytes:
     return key
 
 
-def _sha256(data: bytes) -> str:
+def _sha256_hex(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from arkbatch.core.types import Body
-from arkbatch.protocol.lenient_json import loads
+from arkbatch.protocol.lenient_json import loads_leniently
 from arkbatch.protocol.sse import Event
 
 _OF_RESPONSES = "response."
@@ -95,10 +95,10 @@ class _Choice:
                 self.rest[key] = self.rest.get(key) or {}
                 _grow(self.rest[key], value)
             elif key not in self.rest or self.rest[key] != value:
-                _replace(self.rest, key, value)
+                _replace_value(self.rest, key, value)
 
     def folded(self, index: int) -> Body:
-        return {"index": index, "message": _settled(self.message), **_settled(self.rest)}
+        return {"index": index, "message": _settled_value(self.message), **_settled_value(self.rest)}
 
 
 class Folding:
@@ -123,7 +123,7 @@ class Folding:
         if event.data[:1] != b"{" and event.data.lstrip()[:1] != b"{":
             return self._add_text(event)
         try:
-            chunk = loads(event.data)
+            chunk = loads_leniently(event.data)
             kind = chunk.get("type")
             if chunk.get("error"):
                 self._bad = ErrorEvent(chunk)
@@ -192,7 +192,7 @@ class Folding:
         top = self._top
         for key, value in chunk.items():
             if key != "choices" and (key not in top or top[key] != value):
-                _replace(top, key, value)
+                _replace_value(top, key, value)
         for choice in chunk.get("choices") or ():
             index = choice["index"] if type(choice.get("index")) is int else 0
             if index not in self._choices:
@@ -225,7 +225,7 @@ def _says_something(delta: Mapping[str, Any] | None) -> bool:
     return any(value for key, value in (delta or {}).items() if key not in _NAMES)
 
 
-def _replace(target: dict[str, Any], key: str, value: Any) -> None:
+def _replace_value(target: dict[str, Any], key: str, value: Any) -> None:
     """Nothing that says nothing wipes out what was said: neither a null, nor an empty text, nor a usage of zeros."""
     if key not in target or not (value is None or value == "" or (key == "usage" and _is_zero(value))):
         target[key] = value
@@ -254,7 +254,7 @@ def _grow(target: dict[str, Any], delta: Mapping[str, Any]) -> None:
         elif isinstance(value, list) and isinstance(old, _Text) and any(old):
             target[key] = [{"type": "text", "text": old}, *value]
         else:
-            _replace(target, key, value)
+            _replace_value(target, key, value)
 
 
 def _grow_text(target: dict[str, Any], key: str, value: str) -> None:
@@ -285,16 +285,16 @@ def _grow_tool_calls(message: dict[str, Any], deltas: Sequence[dict[str, Any]]) 
         _grow(call, {key: value for key, value in delta.items() if key != "index"})
 
 
-def _settled(value: Any) -> Any:
+def _settled_value(value: Any) -> Any:
     if isinstance(value, _Text):
         return "".join(value)
     if isinstance(value, dict):
         return {
-            key: [_settled(call) for _, call in sorted(item.items())]
+            key: [_settled_value(call) for _, call in sorted(item.items())]
             if isinstance(item, _ToolCalls)
-            else _settled(item)
+            else _settled_value(item)
             for key, item in value.items()
         }
     if type(value) is list:
-        return [_settled(each) for each in value]
+        return [_settled_value(each) for each in value]
     return value

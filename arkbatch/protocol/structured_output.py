@@ -34,30 +34,30 @@ class Validation:
         if online_name(row.endpoint) not in _IN_WORDS:
             return done
         for message in messages_of(orjson.loads(reply.body)):
-            cause = await self._objection(message)
+            cause = await self._why_unfit(message)
             if cause is not None:
                 return Again(
                     cause, usage=done.usage, model=done.model, service_tier=done.service_tier, most=self._attempts
                 )
         return done
 
-    async def _objection(self, message: dict[str, Any]) -> Cause | None:
+    async def _why_unfit(self, message: dict[str, Any]) -> Cause | None:
         if message.get("tool_calls"):
             return None
         text = message.get("content")
         if type(text) is not str or not text:
             refusal = message.get("refusal")
             said = f"the model refused: {refusal}" if refusal else "the answer is no text"
-            return _unfit("no_text", said)
+            return _unfit_cause("no_text", said)
         try:
             value = orjson.loads(text)
         except orjson.JSONDecodeError as error:
-            return _unfit("not_json", _why_no_json(text, str(error)))
+            return _unfit_cause("not_json", _why_no_json(text, str(error)))
         reason = await self._misfit(value)
-        return None if reason is None else _unfit("schema", f"the answer does not satisfy the schema: {reason}")
+        return None if reason is None else _unfit_cause("schema", f"the answer does not satisfy the schema: {reason}")
 
 
-def _unfit(code: str, said: str) -> Cause:
+def _unfit_cause(code: str, said: str) -> Cause:
     return Cause(Kind.INVALID_OUTPUT, code, one_line(said))
 
 

@@ -1,9 +1,9 @@
-"""A chat in which the model calls tools, decided: what it calls, what it is told, and the request that asks on.
+"""The calls of tools in a model's message, their results, and the next request with both.
 
 The message of the model goes back as it came, without its nulls, since providers put marks of their own into it. What
-is wrong with a call is told to the model as the result of that call, so that it can fix it: an unknown name, or
+is wrong with a call is sent to the model as the result of that call, so that it can correct it: an unknown name, or
 arguments that are no JSON. A `tool_choice` that forces a call holds for the first request alone, or the model could
-never answer. Of several choices the first one speaks. What runs the functions is `engine.tool_module`.
+never answer. Of several choices the first one counts. `engine.tool_module` runs the functions.
 """
 
 from collections.abc import Sequence
@@ -21,8 +21,11 @@ _ITEMS = "output_items"
 _SHOWN = 60  # characters of arguments that are no JSON
 
 
-class Wish(Struct, frozen=True):
-    """One call of a tool that the model asks for. `problem`: why it cannot be made, "" when it can."""
+class ToolCall(Struct, frozen=True):
+    """One call of a tool that the model asks for.
+
+    problem: why it cannot be made, "" when it can
+    """
 
     id: str
     name: str
@@ -30,18 +33,21 @@ class Wish(Struct, frozen=True):
     problem: str = ""
 
 
-class Told(Struct, frozen=True):
-    """What the model is told of one call. `trouble`: what went wrong, in a word for the log, "" when nothing did."""
+class ToolResult(Struct, frozen=True):
+    """The result of one call, as the model reads it.
+
+    trouble: what went wrong, in a word for the log, "" when nothing did
+    """
 
     text: str
     trouble: str = ""
 
 
-def failed(trouble: str, said: str) -> Told:
-    return Told(f"error: {said}", trouble)
+def failed_result(trouble: str, said: str) -> ToolResult:
+    return ToolResult(f"error: {said}", trouble)
 
 
-def calling(reply: bytes) -> dict[str, Any] | None:
+def message_with_calls(reply: bytes) -> dict[str, Any] | None:
     """The message of a good reply that calls tools; None when it is an answer.
 
     Of a reply of the Responses API, its items stand beside it, since all of them are sent back.
@@ -54,22 +60,22 @@ def calling(reply: bytes) -> dict[str, Any] | None:
     return message if isinstance(calls, list) and calls and all(isinstance(call, dict) for call in calls) else None
 
 
-def wishes(message: dict[str, Any]) -> list[Wish]:
-    return [_wish(call) for call in message["tool_calls"]]
+def tool_calls_in(message: dict[str, Any]) -> list[ToolCall]:
+    return [_parse_call(call) for call in message["tool_calls"]]
 
 
-def _wish(call: dict[str, Any]) -> Wish:
+def _parse_call(call: dict[str, Any]) -> ToolCall:
     named, given = call.get("function"), call.get("id")
     function = named if isinstance(named, dict) else {}
     name, arguments = function.get("name"), function.get("arguments")
     id_ = given if isinstance(given, str) else ""
     if not isinstance(name, str) or not name:
-        return Wish(id_, "", problem="the call names no function")
-    read = _read(arguments)
-    return Wish(id_, name, problem=read) if isinstance(read, str) else Wish(id_, name, read)
+        return ToolCall(id_, "", problem="the call names no function")
+    read = _parse_arguments(arguments)
+    return ToolCall(id_, name, problem=read) if isinstance(read, str) else ToolCall(id_, name, read)
 
 
-def _read(arguments: object) -> dict[str, Any] | str:
+def _parse_arguments(arguments: object) -> dict[str, Any] | str:
     """The arguments, or why they cannot be read. Models write nothing at all for a function that takes none."""
     if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
         return {}
@@ -84,43 +90,45 @@ def _read(arguments: object) -> dict[str, Any] | str:
     return value if isinstance(value, dict) else "the arguments are JSON, but no object"
 
 
-def text_of(result: object) -> Told:
+def text_of(result: object) -> ToolResult:
     """The result of a function as the model is to read it: a text as it is, anything else as JSON."""
     try:
         text = result if isinstance(result, str) else orjson.dumps(result).decode()
         text.encode()
     except (TypeError, UnicodeEncodeError):
-        return failed("no result", f"the function returned what is neither text nor JSON ({type(result).__name__})")
-    return Told(text)
+        return failed_result(
+            "no result", f"the function returned what is neither text nor JSON ({type(result).__name__})"
+        )
+    return ToolResult(text)
 
 
-def continued(body: Body, message: dict[str, Any], told: Sequence[Told]) -> Body | Cause:
-    """The request that asks on. A cause: the message cannot be sent back."""
+def next_request(body: Body, message: dict[str, Any], results: Sequence[ToolResult]) -> Body | Cause:
+    """Return the request that goes on with these results. A Cause: the message cannot be sent back."""
     if _ITEMS in message:
-        texts = [(wish.id, each.text) for wish, each in zip(wishes(message), told, strict=True)]
-        return responses.continued(body, message[_ITEMS], texts)
+        texts = [(call.id, each.text) for call, each in zip(tool_calls_in(message), results, strict=True)]
+        return responses.next_request(body, message[_ITEMS], texts)
     said = {key: value for key, value in message.items() if value is not None} | {"role": "assistant"}
     said.setdefault("content", None)
     try:
         orjson.dumps(said)
     except TypeError as error:
         return Cause(Kind.BAD_REPLY, "message", f"the model's message cannot be sent back: {error}")
-    results = [
-        {"role": "tool", "tool_call_id": wish.id, "content": each.text}
-        for wish, each in zip(wishes(message), told, strict=True)
+    messages = [
+        {"role": "tool", "tool_call_id": call.id, "content": each.text}
+        for call, each in zip(tool_calls_in(message), results, strict=True)
     ]
-    asked = {**body, "messages": [*body["messages"], said, *results]}
+    asked = {**body, "messages": [*body["messages"], said, *messages]}
     if asked.get("tool_choice") not in (None, "auto", "none"):
         del asked["tool_choice"]
     return asked
 
 
-def endless(most_rounds: int) -> Cause:
+def too_many_rounds(most_rounds: int) -> Cause:
     said = f"the model has not answered after {most_rounds} rounds of calling tools"
     return Cause(Kind.UNFINISHED, "max_rounds", said, "raise max_rounds under [tools], or tell the model when to stop")
 
 
-def stopped(rounds: int) -> Cause:
+def stopped_before_answer(rounds: int) -> Cause:
     after = f"after {count_text(rounds, 'round')} of calling tools, " if rounds else ""
     said = f"the run was stopped {after}before the model answered"
     return Cause(Kind.UNFINISHED, "stopped", said)

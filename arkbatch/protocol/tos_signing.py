@@ -38,8 +38,8 @@ def sign_storage(request: StorageRequest, host: str, key: AccessKey, region: str
     }
     signed = {name.lower(): value for name, value in dated.items() if _is_signed(name.lower())}
     realm = Realm(region, "tos")
-    scope = realm.scope(signed["x-tos-date"][:8])
-    signature = _signature(request, signed, key.secret, realm)
+    scope = realm.credential_scope(signed["x-tos-date"][:8])
+    signature = _hmac_signature(request, signed, key.secret, realm)
     names = ";".join(sorted(signed))
     return dated | {
         "Authorization": f"{ALGORITHM} Credential={key.id}/{scope}, SignedHeaders={names}, Signature={signature}"
@@ -64,7 +64,7 @@ def is_genuine_storage(request: StorageRequest, secret: str) -> bool:
     if claim is None or not {"host", "x-tos-date"} <= set(claim[2]) <= set(headers):
         return False
     _, region, names, signature = claim
-    ours = _signature(request, {name: headers[name] for name in names}, secret, Realm(region, "tos"))
+    ours = _hmac_signature(request, {name: headers[name] for name in names}, secret, Realm(region, "tos"))
     return hmac.compare_digest(ours, signature)
 
 
@@ -72,7 +72,7 @@ def _is_signed(name: str) -> bool:
     return name in {"host", "content-type"} or name.startswith("x-tos-")
 
 
-def _signature(request: StorageRequest, signed: Mapping[str, str], secret: str, realm: Realm) -> str:
+def _hmac_signature(request: StorageRequest, signed: Mapping[str, str], secret: str, realm: Realm) -> str:
     names = sorted(signed)
     lines = "".join(f"{name}:{signed[name]}\n" for name in names)
     payload = signed.get("x-tos-content-sha256", _UNSIGNED)
@@ -81,5 +81,5 @@ def _signature(request: StorageRequest, signed: Mapping[str, str], secret: str, 
     )
     date = signed["x-tos-date"]
     digest = hashlib.sha256(canonical.encode()).hexdigest()
-    text = "\n".join((ALGORITHM, date, realm.scope(date[:8]), digest))
+    text = "\n".join((ALGORITHM, date, realm.credential_scope(date[:8]), digest))
     return hmac.new(signing_key(secret, date[:8], realm), text.encode(), hashlib.sha256).hexdigest()

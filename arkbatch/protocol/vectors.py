@@ -23,24 +23,24 @@ def with_base64(reply: bytes) -> bytes:
         return reply
     try:
         body = orjson.loads(reply)
-        for item in _items(body):
+        for item in _vector_items(body):
             if isinstance(numbers := item["embedding"], list):
-                item["embedding"] = b64encode(_packed(numbers)).decode()
+                item["embedding"] = b64encode(_pack_floats(numbers)).decode()
     except (orjson.JSONDecodeError, struct.error, OverflowError):
         return reply
     return orjson.dumps(body)
 
 
-def vectors(body: Any) -> Iterator[tuple[int, bytes]]:
+def vectors_in(body: Any) -> Iterator[tuple[int, bytes]]:
     """The index and the floats of each vector of a reply. ValueError: one of them is none."""
-    items = list(_items(body))
+    items = list(_vector_items(body))
     indexes = indexes_of(items)
     if indexes is None:
         raise ValueError("the vectors do not say to which input each belongs")
     for item, index in zip(items, indexes, strict=True):
         embedding = item["embedding"]
         try:
-            floats = _packed(embedding) if isinstance(embedding, list) else b64decode(embedding, validate=True)
+            floats = _pack_floats(embedding) if isinstance(embedding, list) else b64decode(embedding, validate=True)
         except (TypeError, struct.error, OverflowError) as error:
             raise ValueError(str(error)) from error
         if not floats or len(floats) % FLOAT:
@@ -65,12 +65,12 @@ def indexes_of(items: Sequence[dict[str, Any]]) -> list[int] | None:
     return indexes if sorted(indexes) == list(range(len(items))) else None
 
 
-def _items(body: Any) -> Iterator[dict[str, Any]]:
+def _vector_items(body: Any) -> Iterator[dict[str, Any]]:
     data = body.get("data") if isinstance(body, dict) else None
     for item in data if isinstance(data, list) else [data]:
         if isinstance(item, dict) and "embedding" in item:
             yield item
 
 
-def _packed(numbers: list[Any]) -> bytes:
+def _pack_floats(numbers: list[Any]) -> bytes:
     return struct.pack(f"<{len(numbers)}f", *numbers)

@@ -34,7 +34,7 @@ from arkbatch.core.types import (
     Verdict,
 )
 from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem
-from arkbatch.protocol.error_body import Complaint, complaint, error_in_success, of_json, one_line, plain_text
+from arkbatch.protocol.error_body import Complaint, complaint_in, error_in_success, one_line, plain_text, read_complaint
 from arkbatch.protocol.error_codes import STATUS_OF_TYPE, Rule, rule_for
 from arkbatch.protocol.error_words import Meaning
 from arkbatch.protocol.finish_reasons import LENGTH, AnswerEnding, ending_of
@@ -86,7 +86,7 @@ def judge(
         return _judge_broken(response, endpoint)
     errors = _Errors(response, wall, numbers, longest_wait, names)
     if not 200 <= response.status < 300:
-        return errors.judge(complaint(response.body))
+        return errors.judge(read_complaint(response.body))
     try:
         parsed = orjson.loads(response.body)
     except orjson.JSONDecodeError:
@@ -135,12 +135,12 @@ def _judge_parsed(
     if type(parsed) is dict:
         if (said := error_in_success(parsed)) is not None:
             return _with_bill(errors.judge(said), parsed, endpoint)
-    elif (listed := of_json(parsed)) is not None and listed.code:
+    elif (listed := complaint_in(parsed)) is not None and listed.code:
         return errors.judge(listed)
     answer = endpoint.read(parsed, body)
     if isinstance(answer, Answer):
         return _judge_answer(answer, policy)
-    if not answer.usage and (said := of_json(parsed)) is not None:
+    if not answer.usage and (said := complaint_in(parsed)) is not None:
         return errors.judge(said)
     return _judge_problem(answer)
 

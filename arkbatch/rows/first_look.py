@@ -13,7 +13,7 @@ from msgspec import Struct
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Job
 from arkbatch.core.types import BadRow
-from arkbatch.protocol.endpoints.parameters import near_parameter
+from arkbatch.protocol.endpoints.parameter_names import near_parameter
 from arkbatch.rows.cells import text_of
 from arkbatch.rows.csv_table import CsvTable, header_is_data
 from arkbatch.rows.input_file import Unreadable

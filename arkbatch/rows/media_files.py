@@ -118,7 +118,7 @@ class Images:
 
 
 def _unfit(name: FileName, reason: str) -> Cause:
-    return Cause(Kind.BAD_FILE, "", name.unfit(reason))
+    return Cause(Kind.BAD_FILE, "", name.why_unfit(reason))
 
 
 def _beginning_of_url(file: _File) -> bytes | Cause:

@@ -19,7 +19,7 @@ from msgspec import Raw, Struct
 from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.core.types import Attempt, BadRow, Failure, Outcome, Reply, Row, Success, Usage
 from arkbatch.protocol.endpoints import ENDPOINTS
-from arkbatch.protocol.endpoints.embeddings import MOST_INPUTS, inputs
+from arkbatch.protocol.endpoints.embeddings import MOST_INPUTS, inputs_of
 from arkbatch.protocol.vectors import indexes_of
 
 PACKED = ("embeddings", "batch_embeddings")
@@ -196,7 +196,7 @@ def _asked(row: Row) -> bytes:
 
 
 def _inputs(row: Row) -> list[Any]:
-    return inputs(row.body["input"])
+    return inputs_of(row.body["input"])
 
 
 def _weight(row: Row) -> int:

@@ -19,9 +19,14 @@ from arkbatch.core.job import Job
 from arkbatch.core.json_numbers import dumps_as_written, with_written_numbers
 from arkbatch.core.types import BadRow, Body, Row
 from arkbatch.protocol.endpoints import ENDPOINTS, by_body, by_url, multimodal, passthrough, responses, tokenization
-from arkbatch.protocol.endpoints.batch_lane import LANE, batch_name, misplaced, online_name
-from arkbatch.protocol.endpoints.parameters import TEXT_PARAMETERS, is_parameter, known_parameters, parameters_among
-from arkbatch.protocol.endpoints.params import MISTAKEN
+from arkbatch.protocol.endpoints.batch_lane import LANE, batch_name, online_name, wrong_lane
+from arkbatch.protocol.endpoints.parameter_checks import MISTAKEN
+from arkbatch.protocol.endpoints.parameter_names import (
+    TEXT_PARAMETERS,
+    is_parameter,
+    known_parameters,
+    parameters_among,
+)
 from arkbatch.protocol.lenient_json import count_openings
 from arkbatch.protocol.media import file_names
 from arkbatch.rows.cells import digest_of_cells, id_of, is_empty
@@ -243,7 +248,7 @@ class RowReader:
             if not model:
                 return _NO_MODEL
             if problem is None and model.startswith("ep-"):
-                problem = misplaced(model, self._lane)
+                problem = wrong_lane(model, self._lane)
         return problem or self._unreadable(body)
 
     def _own_request_id(self, value: Mapping[str, Any]) -> Any:
@@ -259,7 +264,7 @@ class RowReader:
         for name in file_names(body):
             reason = name.problem if self._images else _NO_DIRECTORY
             if reason is not None:
-                return name.unfit(reason)
+                return name.why_unfit(reason)
         return None
 
     def _is_wrapped(self, value: Mapping[str, Any]) -> bool:
@@ -352,7 +357,7 @@ def problem_of_defaults(job: Job) -> str | None:
     """Return why no row of the job could be sent; None: no reason."""
     model = job.model or "any"
     if passthrough.is_path(job.endpoint):
-        return ENDPOINTS[job.endpoint].objection(job.defaults, at_ark=job.at_ark)
+        return ENDPOINTS[job.endpoint].objection_to(job.defaults, at_ark=job.at_ark)
     sample: dict[str, Body] = {
         "chat": {"messages": [{"role": "user", "content": "any"}]},
         "embeddings": {"input": "any"},
@@ -361,7 +366,7 @@ def problem_of_defaults(job: Job) -> str | None:
         responses.NAME: {"input": "any"},
     }
     body = {"model": model, **sample[job.endpoint], **job.defaults}
-    return ENDPOINTS[job.endpoint].objection(body, at_ark=job.at_ark)
+    return ENDPOINTS[job.endpoint].objection_to(body, at_ark=job.at_ark)
 
 
 def columns_of(line: bytes) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class SimulatedControlPlane:
     def _reject_unproven(self, request: signing.Request, now: float) -> ControlError | None:
         """Return an error unless the request proves that its sender has the right to it."""
         headers = {name.lower(): value for name, value in request.headers.items()}
-        claim = signing.signer(headers.get("authorization", ""))
+        claim = signing.parse_authorization(headers.get("authorization", ""))
         if claim is None:
             return UNREADABLE
         key_id, realm, signed = claim

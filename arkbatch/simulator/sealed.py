@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from msgspec.structs import replace
 
-from arkbatch.protocol.encryption import AICC, Seal, Unfit, accept, open_text
+from arkbatch.protocol.encryption import AICC, Seal, Unfit, open_text, seal_from_token
 from arkbatch.simulator import chunks
 from arkbatch.simulator.refusals import Refusal, invalid_parameter
 from arkbatch.simulator.seeded_random import random_for
@@ -58,7 +58,7 @@ class Vault:
         """Return the body in clear, and the secret for the reply."""
         if why := _wrong_header(headers.get("X-Encrypt-Info", "")):
             return invalid_parameter("X-Encrypt-Info", why)
-        seal = accept(headers.get("X-Session-Token", ""), self._private)
+        seal = seal_from_token(headers.get("X-Session-Token", ""), self._private)
         if isinstance(seal, Unfit):
             return invalid_parameter("X-Session-Token", seal.reason)
         try:
@@ -73,7 +73,7 @@ def reply_sealer(seal: Seal, pieces: int, fault: str | None) -> Callable[[str], 
         return lambda text: text
     if fault == "wrong_seal":
         seal = replace(seal, key=bytes(byte ^ 1 for byte in seal.key))
-    return lambda text: "".join(map(seal.close, chunks.cut_text(text, random_for(b""), pieces) or [""]))
+    return lambda text: "".join(map(seal.encrypt_text, chunks.cut_text(text, random_for(b""), pieces) or [""]))
 
 
 class _NotSealed(Exception):

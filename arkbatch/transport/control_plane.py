@@ -18,8 +18,8 @@ from yarl import URL
 
 from arkbatch.core.errors import Halted
 from arkbatch.core.types import Break, Broken
-from arkbatch.protocol.error_body import complaint
-from arkbatch.protocol.signing import AccessKey, Realm, Request, canonical_query, sign
+from arkbatch.protocol.error_body import read_complaint
+from arkbatch.protocol.signing import AccessKey, Realm, Request, canonical_query, sign_request
 from arkbatch.transport.batch_http import HttpReply, lower_names
 from arkbatch.transport.transport_errors import detail, how
 
@@ -96,7 +96,7 @@ class ControlPlane:
         query = {"Action": action, "Version": VERSION}
         content = {"Content-Type": "application/json", "Accept": "application/json"}
         request = Request("POST", "/", query, content, body)
-        headers = sign(request, self._url.authority, self._key, self._realm, self._now())
+        headers = sign_request(request, self._url.authority, self._key, self._realm, self._now())
         url = URL(f"{self._url}/?{canonical_query(query)}", encoded=True)
         return self._session.post(url, data=body, headers=headers, proxy=self._proxy, allow_redirects=False)
 
@@ -104,7 +104,7 @@ class ControlPlane:
         result = _result_of(body) if reply.status == 200 else None
         if result is not None:
             return result
-        said = complaint(body)
+        said = read_complaint(body)
         message = f"{said.code or f'HTTP {reply.status}'}: {said.message}".replace(self._key.id, "***")
         if self._key.token:
             message = message.replace(self._key.token, "***")

@@ -75,13 +75,13 @@ class SealedTransport:
         if not isinstance(certificate, Certificate):
             return certificate
         try:
-            seal = sealing.agree(certificate, ec.generate_private_key(ec.SECP256R1()))
-            sealed = seal_messages(body, seal.close)
+            seal = sealing.seal_for_call(certificate, ec.generate_private_key(ec.SECP256R1()))
+            sealed = seal_messages(body, seal.encrypt_text)
         except (ValueError, OverflowError) as error:  # what the arithmetic has to say of what it cannot do
             return _refusal(Unfit(f"the encryption failed ({type(error).__name__})"))
         if isinstance(sealed, Unfit):
             return _refusal(sealed)
-        names = sealing.headers(certificate, seal, confidential=self._confidential)
+        names = sealing.sealing_headers(certificate, seal, confidential=self._confidential)
         return _opened(await self._inner.send(_with(call, sealed, names)), seal)
 
     async def _certificate(self, model: str) -> Certificate | Response:
@@ -102,7 +102,7 @@ class SealedTransport:
         return (
             isinstance(shelf.found, Certificate)
             and now - shelf.fetched_at < _KEPT_S
-            and sealing.misdated(shelf.found, _date(now)) is None
+            and sealing.check_dates(shelf.found, _date(now)) is None
         )
 
     async def _fetch(self, model: str) -> Certificate | Response:

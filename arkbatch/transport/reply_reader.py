@@ -19,7 +19,7 @@ from collections.abc import Callable
 import aiohttp
 
 from arkbatch.core.types import Body, Break, Broken, Call, Reply, Response
-from arkbatch.protocol.lenient_json import dumps, loads
+from arkbatch.protocol.lenient_json import dumps_strictly, loads_leniently
 from arkbatch.protocol.sse import Event, Parser
 from arkbatch.protocol.stream import Ending, ErrorEvent, Folding, Garbled, Truncated, Whole
 from arkbatch.transport.session_posts import Incoming
@@ -52,7 +52,7 @@ class _Body:
         if not body.endswith((b"}", b"]")):
             return False
         try:
-            loads(body)
+            loads_leniently(body)
         except ValueError:
             return False
         return True
@@ -235,9 +235,9 @@ class _ReplyReader:
     def _answer(self, ending: Ending, broken: Exception | None) -> Response:
         match ending:
             case Whole(body):
-                return self._reply(dumps(body))
+                return self._reply(dumps_strictly(body))
             case ErrorEvent(body):
-                return self._reply(dumps(body), has_answer=False)
+                return self._reply(dumps_strictly(body), has_answer=False)
             case _ if broken is not None:
                 return self._broken(broken, ending.body)
             case _ if self._raw is not None:
@@ -265,7 +265,7 @@ class _ReplyReader:
 
 def _billed(body: Body) -> bytes:
     """What came of an answer, where it says what it cost: only then is it of use to anyone."""
-    return dumps(body) if body.get("usage") else b""
+    return dumps_strictly(body) if body.get("usage") else b""
 
 
 async def _use_up(incoming: Incoming) -> None:

@@ -13,7 +13,7 @@ from arkbatch.batch_jobs.ark_job_service import ArkJobService
 from arkbatch.batch_jobs.forms import all_forms
 from arkbatch.batch_jobs.service import Order, ServiceRefused
 from arkbatch.core.job import Files
-from arkbatch.protocol.endpoints.batch_lane import misplaced
+from arkbatch.protocol.endpoints.batch_lane import wrong_lane
 from arkbatch.transport.batch_http import HttpReply
 
 
@@ -111,8 +111,8 @@ def test_a_wrong_secret_halts_at_once_with_the_reason(job):
 
 
 def test_an_endpoint_id_is_no_model_of_a_job():
-    assert "model id" in misplaced("ep-20260101000000-abcde", "job")
-    assert misplaced(MODEL, "job") is None
+    assert "model id" in wrong_lane("ep-20260101000000-abcde", "job")
+    assert wrong_lane(MODEL, "job") is None
 
 
 # ---- what the calls make of replies

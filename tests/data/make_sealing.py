@@ -81,8 +81,8 @@ def main():
 
     scalar = 0x1F2E3D4C5B6A79880102030405060708A1B2C3D4E5F60718293A4B5C6D7E8F90
     ephemeral = ec.derive_private_key(scalar, ec.SECP256R1())
-    seal = sealing.agree(sealing.read_certificate(plain, FROM, confidential=False), ephemeral)
-    ours = {text: seal.close(text) for text in ("", "a", "你好, Ark", "x" * 100)}
+    seal = sealing.seal_for_call(sealing.read_certificate(plain, FROM, confidential=False), ephemeral)
+    ours = {text: seal.encrypt_text(text) for text in ("", "a", "你好, Ark", "x" * 100)}
     for text, closed in ours.items():
         assert sdk.aes_gcm_decrypt_base64_string(seal.key, seal.nonce, closed) == text
 

@@ -12,7 +12,7 @@ from virtual import run_virtual
 
 from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import UsageError
-from arkbatch.protocol.ark_only import remarks
+from arkbatch.protocol.ark_only import remarks_on
 
 MODEL = "gpt-oss-120b"
 USAGE = {
@@ -205,8 +205,8 @@ def test_a_prefix_of_request_ids_is_sent_and_it_is_said_that_it_may_be_lost(tmp_
     (tmp_path / "job.toml").write_text('input = "in.jsonl"\nmodel = "m"\nrequest_id_prefix = "night-"\n')
     there = resolve_job(str(tmp_path / "job.toml"), {}, KEY, tmp_path)
     here = resolve_job(str(tmp_path / "job.toml"), {}, {"ARK_API_KEY": "k"}, tmp_path)
-    assert ["X-Client-Request-Id, a header of Ark's" in remark for remark in remarks(there)] == [True]
-    assert remarks(here) == []
+    assert ["X-Client-Request-Id, a header of Ark's" in remark for remark in remarks_on(there)] == [True]
+    assert remarks_on(here) == []
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ SEAL = Seal(b"k" * 32, b"n" * 12, "")
 @pytest.mark.parametrize("flavour", ["plain", "aicc"])
 def test_what_the_sdk_seals_opens_with_our_arithmetic(flavour):
     request = SDK["sdk_requests"][flavour]
-    seal = sealing.accept(request["headers"]["X-Session-Token"], SERVICE)
+    seal = sealing.seal_from_token(request["headers"]["X-Session-Token"], SERVICE)
     opened = json.loads(json.dumps(request["messages"]))
     for message in opened:
         if isinstance(message["content"], str):
@@ -47,44 +47,44 @@ def test_what_the_sdk_seals_opens_with_our_arithmetic(flavour):
 @pytest.mark.parametrize(("flavour", "confidential"), [("plain", False), ("aicc", True)])
 def test_with_the_sdks_secret_we_send_what_the_sdk_sends(flavour, confidential):
     request = SDK["sdk_requests"][flavour]
-    seal = sealing.accept(request["headers"]["X-Session-Token"], SERVICE)
+    seal = sealing.seal_from_token(request["headers"]["X-Session-Token"], SERVICE)
     certificate = sealing.read_certificate(SDK["certificates"][flavour], NOW, confidential=confidential)
-    assert seal_messages({"messages": SDK["messages"]}, seal.close) == {"messages": request["messages"]}
-    assert sealing.headers(certificate, seal, confidential=confidential) == request["headers"]
+    assert seal_messages({"messages": SDK["messages"]}, seal.encrypt_text) == {"messages": request["messages"]}
+    assert sealing.sealing_headers(certificate, seal, confidential=confidential) == request["headers"]
 
 
 def test_the_sdk_opened_what_we_sealed():
     """The generator checked these with the SDK; here they must come out the same."""
     expected = SDK["sdk_opened_ours"]
     certificate = sealing.read_certificate(PLAIN, NOW, confidential=False)
-    seal = sealing.agree(certificate, ec.derive_private_key(int(expected["ephemeral"], 16), ec.SECP256R1()))
+    seal = sealing.seal_for_call(certificate, ec.derive_private_key(int(expected["ephemeral"], 16), ec.SECP256R1()))
     assert seal.token == expected["token"]
-    assert {text: seal.close(text) for text in expected["fields"]} == expected["fields"]
+    assert {text: seal.encrypt_text(text) for text in expected["fields"]} == expected["fields"]
 
 
 @pytest.mark.parametrize("reply", SDK["sdk_opened_replies"]["replies"], ids=lambda reply: reply["text"][:12])
 def test_replies_of_several_blobs_open_as_in_the_sdk(reply):
-    seal = sealing.accept(SDK["sdk_opened_replies"]["token"], SERVICE)
+    seal = sealing.seal_from_token(SDK["sdk_opened_replies"]["token"], SERVICE)
     assert sealing.open_text(reply["content"], seal) == reply["text"]
 
 
 def test_both_sides_agree_on_a_new_secret_for_each_call():
     certificate = sealing.read_certificate(PLAIN, NOW, confidential=False)
-    seals = [sealing.agree(certificate, ec.generate_private_key(ec.SECP256R1())) for _ in range(2)]
-    assert [sealing.accept(seal.token, SERVICE) for seal in seals] == seals
+    seals = [sealing.seal_for_call(certificate, ec.generate_private_key(ec.SECP256R1())) for _ in range(2)]
+    assert [sealing.seal_from_token(seal.token, SERVICE) for seal in seals] == seals
     assert seals[0].key != seals[1].key
     assert len(seals[0].token) == 88
 
 
 @given(st.lists(st.text()))
 def test_any_row_of_sealed_texts_opens(texts):
-    assert sealing.open_text("".join(SEAL.close(text) for text in texts), SEAL) == "".join(texts)
+    assert sealing.open_text("".join(SEAL.encrypt_text(text) for text in texts), SEAL) == "".join(texts)
 
 
 def test_long_unpadded_texts_in_a_row_open_in_linear_time():
     """Trying each end would read 2 x 10^11 bytes."""
     texts = ["字" * 250_000 + "xy", "y" * 900_002, "z" * 900_002]
-    row = "".join(SEAL.close(text) for text in texts)
+    row = "".join(SEAL.encrypt_text(text) for text in texts)
     assert "=" not in row
     began = time.process_time()
     assert sealing.open_text(row, SEAL) == "".join(texts)
@@ -93,7 +93,7 @@ def test_long_unpadded_texts_in_a_row_open_in_linear_time():
 
 @pytest.mark.parametrize("at", [0, 450_000, 899_990, 900_010])
 def test_a_changed_byte_is_found_and_costs_no_more(at):
-    sealed = bytearray(base64.b64decode(SEAL.close("y" * 900_002)))
+    sealed = bytearray(base64.b64decode(SEAL.encrypt_text("y" * 900_002)))
     sealed[at] ^= 1
     began = time.process_time()
     assert isinstance(sealing.open_text(base64.b64encode(sealed).decode(), SEAL), Unfit)
@@ -108,9 +108,9 @@ def test_a_changed_byte_is_found_and_costs_no_more(at):
         ("word", "cannot be decrypted"),
         ("abcde", "not encrypted"),
         ([{"type": "text", "text": "hi"}], "not encrypted"),
-        (Seal(b"x" * 32, b"n" * 12, "").close("hi"), "cannot be decrypted"),
-        (Seal(b"k" * 32, b"x" * 12, "").close("hi"), "cannot be decrypted"),
-        (SEAL.close("hi") + "clear", "not encrypted"),
+        (Seal(b"x" * 32, b"n" * 12, "").encrypt_text("hi"), "cannot be decrypted"),
+        (Seal(b"k" * 32, b"x" * 12, "").encrypt_text("hi"), "cannot be decrypted"),
+        (SEAL.encrypt_text("hi") + "clear", "not encrypted"),
     ],
     ids=["english", "chinese", "looks like base64", "bad length", "parts", "other key", "other nonce", "half in clear"],
 )
@@ -156,7 +156,7 @@ def test_a_reply_without_answers_is_left_to_the_verdict(body):
     ],
 )
 def test_what_cannot_be_sealed_is_refused_with_its_place(content, reason):
-    refused = seal_messages({"messages": [{"role": "user", "content": content}]}, SEAL.close)
+    refused = seal_messages({"messages": [{"role": "user", "content": content}]}, SEAL.encrypt_text)
     assert isinstance(refused, Unfit)
     assert refused.reason.startswith("messages[0].content")
     assert reason in refused.reason
@@ -164,12 +164,12 @@ def test_what_cannot_be_sealed_is_refused_with_its_place(content, reason):
 
 @pytest.mark.parametrize("body", [{}, {"messages": "x"}, {"messages": ["x"]}, {"messages": {"a": "b"}}])
 def test_a_body_without_messages_is_refused(body):
-    assert isinstance(seal_messages(body, SEAL.close), Unfit)
+    assert isinstance(seal_messages(body, SEAL.encrypt_text), Unfit)
 
 
 def test_the_callers_body_is_not_touched():
     body = {"messages": json.loads(json.dumps(SDK["messages"]))}
-    seal_messages(body, SEAL.close)
+    seal_messages(body, SEAL.encrypt_text)
     assert body == {"messages": SDK["messages"]}
 
 
@@ -207,7 +207,7 @@ def test_a_confidential_certificate_names_its_ring_and_key():
 
 @pytest.mark.parametrize("token", ["", "AAAA", "BA==", base64.b64encode(b"\4" + b"\1" * 64).decode(), "ü"])
 def test_a_token_that_is_no_point_on_the_curve_is_refused(token):
-    assert isinstance(sealing.accept(token, SERVICE), Unfit)
+    assert isinstance(sealing.seal_from_token(token, SERVICE), Unfit)
 
 
 def test_no_key_in_a_repr():

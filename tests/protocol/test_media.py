@@ -88,7 +88,7 @@ def test_what_stands_in_the_place_of_a_file_leaves_the_rest_and_the_original_as_
 
 
 def test_a_long_name_is_shortened_in_a_message():
-    assert len(FileName("image", "x" * 100_000).unfit("no")) < 300
+    assert len(FileName("image", "x" * 100_000).why_unfit("no")) < 300
 
 
 JSON = st.recursive(

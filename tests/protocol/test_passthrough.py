@@ -43,7 +43,7 @@ def test_an_error_or_a_bare_value_is_no_answer(parsed):
 
 
 def test_a_stream_is_refused():
-    assert "stream" in ENDPOINTS["/rerank"].objection({"stream": True}, at_ark=False)
+    assert "stream" in ENDPOINTS["/rerank"].objection_to({"stream": True}, at_ark=False)
 
 
 def test_the_size_is_that_of_all_texts_in_the_body():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from arkbatch.protocol.ratelimit_headers import allowance, seconds_of
+from arkbatch.protocol.ratelimit_headers import requests_allowed, seconds_of
 
 
 def headers(remaining=None, reset=None, limit=None):
@@ -27,13 +27,13 @@ def test_times_are_read_in_the_ways_that_servers_write_them(text, seconds):
 
 
 def test_a_window_that_ends_grants_what_remains():
-    assert allowance(headers("12", "20s", "600")) == (12, 20.0)
+    assert requests_allowed(headers("12", "20s", "600")) == (12, 20.0)
 
 
 def test_an_allowance_that_flows_back_grants_the_whole_limit_in_the_time_until_it_is_full():
     """500 a minute, one call made: full again in 120 ms. Read as a window it would be 4,158 calls a second."""
-    assert allowance(headers("499", "120ms", "500")) == (500, 0.12)
-    assert allowance(headers("0", "1m0s", "500")) == (500, 60.0)
+    assert requests_allowed(headers("499", "120ms", "500")) == (500, 0.12)
+    assert requests_allowed(headers("0", "1m0s", "500")) == (500, 60.0)
 
 
 @pytest.mark.parametrize(
@@ -48,4 +48,4 @@ def test_an_allowance_that_flows_back_grants_the_whole_limit_in_the_time_until_i
     ],
 )
 def test_what_is_not_understood_says_nothing(said):
-    assert allowance(said) is None
+    assert requests_allowed(said) is None

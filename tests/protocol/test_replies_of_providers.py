@@ -6,7 +6,7 @@ import pytest
 from arkbatch.core.job import ReplyPolicy
 from arkbatch.core.types import Again, Confirm, Done, Halt, Kind, Refused, Reply, Scope
 from arkbatch.protocol.endpoints import ENDPOINTS
-from arkbatch.protocol.endpoints.usage import meters, usage_in
+from arkbatch.protocol.endpoints.usage import meters_of_usage, usage_in
 from arkbatch.protocol.retry_after import wait_of
 from arkbatch.protocol.verdict import judge
 
@@ -48,12 +48,12 @@ def reasoning(count):
     ],
 )
 def test_usage_is_what_is_billed(usage, expected):
-    assert meters(usage) == expected
+    assert meters_of_usage(usage) == expected
 
 
 def test_an_answer_that_says_something_and_counts_no_output_is_uncounted_and_not_free():
-    assert meters(counted(9, 0, 9), has_content=True)["uncounted"] == 1
-    assert "uncounted" not in meters(counted(9, 0, 9))
+    assert meters_of_usage(counted(9, 0, 9), has_content=True)["uncounted"] == 1
+    assert "uncounted" not in meters_of_usage(counted(9, 0, 9))
 
 
 @pytest.mark.parametrize("place", [{"choices": [{"usage": counted(3, 2)}]}, {"x_groq": {"usage": counted(3, 2)}}])

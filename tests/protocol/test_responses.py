@@ -14,7 +14,7 @@ from arkbatch.protocol.endpoints.reply_messages import choices_of
 from arkbatch.protocol.sse import Event
 from arkbatch.protocol.stream import ErrorEvent, Folding, Truncated, Whole
 from arkbatch.protocol.structured_output import Validation
-from arkbatch.protocol.tool_calls import Told, calling, continued, wishes
+from arkbatch.protocol.tool_calls import ToolResult, message_with_calls, next_request, tool_calls_in
 from arkbatch.protocol.verdict import judge
 
 USAGE = {
@@ -91,13 +91,13 @@ def test_the_endpoint_of_the_job_wins_over_the_form_of_a_text():
 )
 def test_what_no_server_could_answer_is_refused_anywhere(body, says):
     for at_ark in (True, False):
-        assert says in ENDPOINTS["responses"].objection({"model": "m", **body}, at_ark=at_ark)
+        assert says in ENDPOINTS["responses"].objection_to({"model": "m", **body}, at_ark=at_ark)
 
 
 def test_what_ark_alone_refuses_goes_to_other_servers():
     body = {"model": "m", "input": "a", "instructions": "i", "caching": {"type": "enabled"}}
-    assert "Ark does not cache them" in ENDPOINTS["responses"].objection(body, at_ark=True)
-    assert ENDPOINTS["responses"].objection(body, at_ark=False) is None
+    assert "Ark does not cache them" in ENDPOINTS["responses"].objection_to(body, at_ark=True)
+    assert ENDPOINTS["responses"].objection_to(body, at_ark=False) is None
 
 
 def test_the_size_counts_every_text_and_the_ceiling_is_that_of_the_output():
@@ -207,9 +207,9 @@ def test_a_schema_is_held_against_the_text():
 
 def test_tools_go_round_with_every_item_by_value():
     body = {"model": "m", "input": "what?", "tool_choice": "required"}
-    message = calling(orjson.dumps(response(THOUGHT, CALL)))
-    assert [(wish.id, wish.name, wish.arguments) for wish in wishes(message)] == [("c1", "look", {"x": 1})]
-    assert continued(body, message, [Told("seen")]) == {
+    message = message_with_calls(orjson.dumps(response(THOUGHT, CALL)))
+    assert [(wish.id, wish.name, wish.arguments) for wish in tool_calls_in(message)] == [("c1", "look", {"x": 1})]
+    assert next_request(body, message, [ToolResult("seen")]) == {
         "model": "m",
         "input": [
             {"role": "user", "content": "what?"},
@@ -218,7 +218,7 @@ def test_tools_go_round_with_every_item_by_value():
             {"type": "function_call_output", "call_id": "c1", "output": "seen"},
         ],
     }
-    assert calling(orjson.dumps(response(TEXT))) is None
+    assert message_with_calls(orjson.dumps(response(TEXT))) is None
 
 
 def folded(*events):

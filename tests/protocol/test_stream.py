@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.protocol.lenient_json import dumps
+from arkbatch.protocol.lenient_json import dumps_strictly
 from arkbatch.protocol.sse import Event
 from arkbatch.protocol.stream import ErrorEvent, Folding, Garbled, Truncated, Whole
 
@@ -260,6 +260,6 @@ def test_halves_of_a_surrogate_pair_and_numbers_that_are_none_are_read():
     for text in (r'"hi \ud83d"', r'"\ude00 \ud83d"'):
         folding.add(Event(b'{"choices":[{"index":0,"delta":{"content":%s}}],"x":-Infinity}' % text.encode()))
     folding.add(Event(orjson.dumps(STOP)))
-    body = orjson.loads(dumps(folding.end().body))
+    body = orjson.loads(dumps_strictly(folding.end().body))
     assert body["choices"][0]["message"]["content"] == "hi 😀 \ufffd"
     assert body["x"] is None

@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from arkbatch.core.types import Cause, Kind
-from arkbatch.protocol.tool_calls import Told, Wish, calling, continued, wishes
+from arkbatch.protocol.tool_calls import ToolCall, ToolResult, message_with_calls, next_request, tool_calls_in
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "tools": [{}], "tool_choice": "required"}
 
@@ -19,12 +19,14 @@ def message(*calls, **more):
 
 @pytest.mark.parametrize("calls", [None, [], "f()", [5]])
 def test_an_answer_calls_nothing(calls):
-    assert calling(orjson.dumps({"choices": [{"message": {"content": "hello", "tool_calls": calls}}]})) is None
+    assert (
+        message_with_calls(orjson.dumps({"choices": [{"message": {"content": "hello", "tool_calls": calls}}]})) is None
+    )
 
 
 def test_a_message_with_calls_is_found_whatever_the_finish_reason():
     said = message(called())
-    assert calling(orjson.dumps({"choices": [{"message": said, "finish_reason": "stop"}]})) == said
+    assert message_with_calls(orjson.dumps({"choices": [{"message": said, "finish_reason": "stop"}]})) == said
 
 
 @pytest.mark.parametrize(
@@ -32,7 +34,7 @@ def test_a_message_with_calls_is_found_whatever_the_finish_reason():
     [('{"a": 1}', {"a": 1}), ("", {}), (None, {}), ({"a": 1}, {"a": 1})],
 )
 def test_arguments_are_a_json_object(arguments, read):
-    assert wishes(message(called(arguments))) == [Wish("c1", "f", read)]
+    assert tool_calls_in(message(called(arguments))) == [ToolCall("c1", "f", read)]
 
 
 @pytest.mark.parametrize(
@@ -47,13 +49,13 @@ def test_arguments_are_a_json_object(arguments, read):
     ],
 )
 def test_what_cannot_be_read_says_why(call, said):
-    (wish,) = wishes(message(call))
+    (wish,) = tool_calls_in(message(call))
     assert said in wish.problem
 
 
 def test_the_message_and_the_results_are_appended_and_a_forced_choice_is_dropped():
     said = message(called(), called(id="c2"), reasoning_content="hm", audio=None, extra={"mark": 1})
-    asked = continued(BODY, said, [Told("one"), Told("two")])
+    asked = next_request(BODY, said, [ToolResult("one"), ToolResult("two")])
     assert "tool_choice" not in asked
     first, back, one, two = asked["messages"]
     assert first == BODY["messages"][0]
@@ -70,13 +72,13 @@ def test_the_message_and_the_results_are_appended_and_a_forced_choice_is_dropped
 
 
 def test_a_choice_that_forces_nothing_stays():
-    assert continued({**BODY, "tool_choice": "auto"}, message(called()), [Told("x")])["tool_choice"] == "auto"
+    assert next_request({**BODY, "tool_choice": "auto"}, message(called()), [ToolResult("x")])["tool_choice"] == "auto"
 
 
 def test_a_message_that_cannot_be_written_again_ends_the_row():
     deep: object = 1
     for _ in range(300):
         deep = [deep]
-    cause = continued(BODY, message(called(), extra=deep), [Told("x")])
+    cause = next_request(BODY, message(called(), extra=deep), [ToolResult("x")])
     assert isinstance(cause, Cause)
     assert cause.kind is Kind.BAD_REPLY

@@ -19,7 +19,7 @@ import arkbatch
 from arkbatch.cli.vectors import command
 from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.types import Break, Broken, Call, Reply
-from arkbatch.protocol.vectors import vectors, with_base64
+from arkbatch.protocol.vectors import vectors_in, with_base64
 from arkbatch.reports.answers.vectors import IDS, head, iter_vectors, write_vectors
 from arkbatch.transport.base64_vectors import PackedVectors
 
@@ -43,7 +43,7 @@ def test_the_documented_example_of_base64_is_met():
 @given(FLOATS)
 def test_a_vector_comes_back_from_base64_to_the_last_bit(numbers):
     sent = orjson.dumps({"data": {"embedding": numbers}})
-    ((index, floats),) = vectors(orjson.loads(with_base64(sent)))
+    ((index, floats),) = vectors_in(orjson.loads(with_base64(sent)))
     assert (index, array("f", floats).tolist()) == (0, numbers)
 
 
@@ -74,12 +74,12 @@ def test_what_cannot_be_packed_stays_as_it_came(reply):
 @pytest.mark.parametrize("embedding", [[], "", "AAA", "AAAA", "é", None, 5, ["x"], [1e60], {}])
 def test_what_is_no_vector_is_an_error_where_vectors_are_read(embedding):
     with pytest.raises(ValueError):
-        list(vectors({"data": {"embedding": embedding}}))
+        list(vectors_in({"data": {"embedding": embedding}}))
 
 
 @pytest.mark.parametrize("body", [None, [], {}, {"data": None}, {"data": []}, {"choices": []}])
 def test_other_replies_have_no_vectors(body):
-    assert list(vectors(body)) == []
+    assert list(vectors_in(body)) == []
 
 
 def through(response):

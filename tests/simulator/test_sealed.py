@@ -35,9 +35,9 @@ def sealed(body, confidential=False, headers=(), **settings):
             kind = {"type": sealing.AICC} if confidential else {}
             pem = (await client.post(PATH, {"model": body["model"], **kind})).json["Certificate"]
             found = sealing.read_certificate(pem, datetime.now(UTC), confidential=confidential)
-            seal = sealing.agree(found, ec.generate_private_key(ec.SECP256R1()))
-            told = sealing.headers(found, seal, confidential=confidential) | dict(headers)
-            sent = seal_messages(body, seal.close)
+            seal = sealing.seal_for_call(found, ec.generate_private_key(ec.SECP256R1()))
+            told = sealing.sealing_headers(found, seal, confidential=confidential) | dict(headers)
+            sent = seal_messages(body, seal.encrypt_text)
             return await client.chat(sent, headers=told), seal, sent
 
     return run_virtual(main())
@@ -169,8 +169,10 @@ def test_a_prompt_in_clear_that_claims_to_be_sealed_is_refused():
         async with simulator() as client:
             pem = (await client.post(PATH, {"model": PLAIN})).json["Certificate"]
             found = sealing.read_certificate(pem, datetime.now(UTC), confidential=False)
-            seal = sealing.agree(found, ec.generate_private_key(ec.SECP256R1()))
-            return await client.chat(chat_body(SECRET), headers=sealing.headers(found, seal, confidential=False))
+            seal = sealing.seal_for_call(found, ec.generate_private_key(ec.SECP256R1()))
+            return await client.chat(
+                chat_body(SECRET), headers=sealing.sealing_headers(found, seal, confidential=False)
+            )
 
     reply = run_virtual(main())
     assert (reply.status, reply.json["error"]["param"]) == (400, "messages")

@@ -131,12 +131,12 @@ def batch_cost(job, batches):
 
     from arkbatch.pricing.pricing import Pricer
     from arkbatch.pricing.run_price_file import book_of_job
-    from arkbatch.protocol.endpoints.usage import meters
+    from arkbatch.protocol.endpoints.usage import meters_of_usage
 
     pricer = Pricer(book_of_job(job))
     at = datetime.fromtimestamp(BEGAN, UTC)
     costs = [
-        pricer.cost_of_call(meters(line.usage), model=line.model, lane="batch", service_tier="", at=at)
+        pricer.cost_of_call(meters_of_usage(line.usage), model=line.model, lane="batch", service_tier="", at=at)
         for line in batches.store.billed
     ]
     return sum((cost.amount for cost in costs), Decimal(0))

@@ -26,6 +26,6 @@ async def signed(client, body=WANTED, query=QUERY, key=ACCESS_KEY, realm=REALM, 
     host = root.removeprefix("http://").rstrip("/")
     request = signing.Request("POST", "/", query, {"Content-Type": "application/json"}, raw)
     now = datetime.now(UTC) + timedelta(seconds=late)
-    headers = signing.sign(request, host, signing.AccessKey(*key), realm, now)
+    headers = signing.sign_request(request, host, signing.AccessKey(*key), realm, now)
     async with client.session.post(root, params=query, data=sent or raw, headers=headers) as reply:
         return reply.status, orjson.loads(await reply.read())

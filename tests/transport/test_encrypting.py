@@ -54,11 +54,11 @@ class Service:
         return self.certificate if call.path == CERTIFICATE_PATH else self.change(self.answer(call))
 
     def answer(self, call):
-        seal = sealing.accept(call.headers["X-Session-Token"], SERVICE)
+        seal = sealing.seal_from_token(call.headers["X-Session-Token"], SERVICE)
         content = orjson.loads(call.body)["messages"][-1]["content"]
         text = sealing.open_text(content if isinstance(content, str) else content[0]["text"], seal)
         step = -(-len(text) // self.pieces)
-        sealed = "".join(seal.close(text[at : at + step]) for at in range(0, len(text), step))
+        sealed = "".join(seal.encrypt_text(text[at : at + step]) for at in range(0, len(text), step))
         choice = {"index": 0, "message": {"role": "assistant", "content": sealed}, "finish_reason": "stop"}
         return Reply(200, orjson.dumps({"id": "02", "choices": [choice], "usage": {"total_tokens": 1}}), {}, 0.1)
 
@@ -270,7 +270,9 @@ def with_content(content):
     return change
 
 
-@pytest.mark.parametrize("content", ["in clear", "clear", sealing.Seal(b"x" * 32, b"y" * 12, "").close("other key")])
+@pytest.mark.parametrize(
+    "content", ["in clear", "clear", sealing.Seal(b"x" * 32, b"y" * 12, "").encrypt_text("other key")]
+)
 def test_a_reply_that_is_not_sealed_with_our_secret_is_broken(content):
     service = Service()
     service.change = with_content(content)

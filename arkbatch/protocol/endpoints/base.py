@@ -51,24 +51,24 @@ class Endpoint(Struct, frozen=True):
     size: Callable[[Body], Size]
     read: Callable[[object, Body | None], Answer | Problem]
 
-    def objection(self, body: Body, *, at_ark: bool) -> str | None:
+    def objection_to(self, body: Body, *, at_ark: bool) -> str | None:
         """Why a body cannot be sent there. What Ark documents of a request binds nobody else."""
         return self.problem(body) if at_ark else self.misshapen(body)
 
 
-def said(value: object) -> str:
+def text_or_empty(value: object) -> str:
     """A word of the reply; null, absence and other types are all no word."""
     return value if type(value) is str else ""
 
 
-def misfit(parsed: object) -> Problem:
+def problem_without_answer(parsed: object) -> Problem:
     """Of a 200 body that is no object, or one with an error in it."""
     if isinstance(parsed, dict):
         return Problem("error_in_200", "the reply has status 200 and holds an error")
     return Problem("not_object", f"the reply is JSON, but no object: {type(parsed).__name__}")
 
 
-def lacking(parsed: dict[str, Any], name: str) -> str:
+def lacks_field(parsed: dict[str, Any], name: str) -> str:
     return f"the reply has no usable `{name}`; its keys: {', '.join(parsed) or 'none'}"
 
 

@@ -36,7 +36,7 @@ def online_name(endpoint: str) -> str:
     return endpoint.removeprefix(_PREFIX)
 
 
-def misplaced(model: str, lane: str) -> str | None:
+def wrong_lane(model: str, lane: str) -> str | None:
     """Why an endpoint id cannot be called on this lane, or None. Other names say nothing of their lane."""
     if lane == LANE and model.startswith("ep-") and not model.startswith(_BATCH_ID):
         return f"{model} is an endpoint for online calls; the batch lane takes batch endpoints ({_BATCH_ID}...)"

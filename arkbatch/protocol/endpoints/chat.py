@@ -10,20 +10,28 @@ from typing import Any
 
 from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.core.types import Body, Size
-from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem, lacking, misfit, narrow_and_wide, said
-from arkbatch.protocol.endpoints.params import (
+from arkbatch.protocol.endpoints.base import (
+    Answer,
+    Endpoint,
+    Problem,
+    lacks_field,
+    narrow_and_wide,
+    problem_without_answer,
+    text_or_empty,
+)
+from arkbatch.protocol.endpoints.parameter_checks import (
     MISTAKEN,
     Check,
     boolean,
     first_problem,
-    integer,
+    list_of_objects,
     mapping,
-    number,
-    objects,
+    non_empty_text,
+    number_between,
     of_type,
     text,
-    word,
-    wrong,
+    whole_number,
+    wrong_value,
 )
 from arkbatch.protocol.endpoints.usage import usage_in
 from arkbatch.protocol.finish_reasons import AnswerEnding, ending_of
@@ -33,43 +41,43 @@ MESSAGES = "a list of at least one message"
 CONTENT = "a text or a list of parts"
 
 
-def _messages(name: str, value: object) -> str | None:
+def _check_messages(name: str, value: object) -> str | None:
     if type(value) is not list or not value:
-        return wrong(name, value, MESSAGES)
+        return wrong_value(name, value, MESSAGES)
     for place, message in enumerate(value):
         if type(message) is not dict:
-            return wrong(f"{name}[{place}]", message, "an object with a role")
+            return wrong_value(f"{name}[{place}]", message, "an object with a role")
         role = message.get("role")
         if type(role) is not str or not role:
-            return wrong(f"{name}[{place}].role", role, "a text such as user, assistant, system or tool")
+            return wrong_value(f"{name}[{place}].role", role, "a text such as user, assistant, system or tool")
         content = message.get("content")
         if type(content) is not str and content is not None:
-            reason = _parts(f"{name}[{place}].content", content)
+            reason = _check_parts(f"{name}[{place}].content", content)
             if reason is not None:
                 return reason
     return None
 
 
-def _parts(name: str, value: object) -> str | None:
+def _check_parts(name: str, value: object) -> str | None:
     if type(value) is not list:
-        return wrong(name, value, CONTENT)
+        return wrong_value(name, value, CONTENT)
     for place, part in enumerate(value):
         if type(part) is not dict or type(part.get("type")) is not str:
-            return wrong(f"{name}[{place}]", part, "an object with a type, such as text or image_url")
+            return wrong_value(f"{name}[{place}]", part, "an object with a type, such as text or image_url")
     return None
 
 
-def _stop(name: str, value: object) -> str | None:
+def _check_stop(name: str, value: object) -> str | None:
     if type(value) is str:
         return None
     if type(value) is list and len(value) <= 4 and all(type(item) is str for item in value):
         return None
-    return wrong(name, value, "a text or a list of at most 4 texts")
+    return wrong_value(name, value, "a text or a list of at most 4 texts")
 
 
-def _logit_bias(name: str, value: object) -> str | None:
+def _check_logit_bias(name: str, value: object) -> str | None:
     if type(value) is not dict:
-        return wrong(name, value, "an object of token ids and numbers")
+        return wrong_value(name, value, "an object of token ids and numbers")
     for token, bias in value.items():
         reason = _bias(f"{name}.{token}", bias)
         if reason is not None:
@@ -77,29 +85,29 @@ def _logit_bias(name: str, value: object) -> str | None:
     return None
 
 
-_bias = number(-100, 100)
+_bias = number_between(-100, 100)
 
 CHECKS: dict[str, Check] = {
     **MISTAKEN,
-    "messages": _messages,
-    "model": word,
+    "messages": _check_messages,
+    "model": non_empty_text,
     "stream": boolean,
     "stream_options": mapping,
-    "max_tokens": integer(1),
-    "max_completion_tokens": integer(0),
+    "max_tokens": whole_number(1),
+    "max_completion_tokens": whole_number(0),
     "thinking": mapping,
     "reasoning_effort": text,
     "service_tier": text,
-    "stop": _stop,
-    "frequency_penalty": number(-2, 2),
-    "presence_penalty": number(-2, 2),
-    "temperature": number(0, 2),
-    "top_p": number(0, 1),
+    "stop": _check_stop,
+    "frequency_penalty": number_between(-2, 2),
+    "presence_penalty": number_between(-2, 2),
+    "temperature": number_between(0, 2),
+    "top_p": number_between(0, 1),
     "logprobs": boolean,
-    "top_logprobs": integer(0, 20),
-    "logit_bias": _logit_bias,
-    "n": integer(1),
-    "tools": objects,
+    "top_logprobs": whole_number(0, 20),
+    "logit_bias": _check_logit_bias,
+    "n": whole_number(1),
+    "tools": list_of_objects,
     "parallel_tool_calls": boolean,
     "tool_choice": of_type("a text or an object", str, dict),
     "response_format": mapping,
@@ -110,7 +118,7 @@ CHECKS: dict[str, Check] = {
 SHAPES: dict[str, Check] = {
     **MISTAKEN,
     **{name: CHECKS[name] for name in ("messages", "model", "stream", "stream_options", "n")},
-    **dict.fromkeys(("max_tokens", "max_completion_tokens"), integer(0)),
+    **dict.fromkeys(("max_tokens", "max_completion_tokens"), whole_number(0)),
 }
 
 
@@ -125,7 +133,7 @@ def problem(body: Body) -> str | None:
     return reason
 
 
-def texts(body: Body) -> tuple[list[str], int]:
+def texts_of(body: Body) -> tuple[list[str], int]:
     """What the model reads, and how many parts of it are no text. Tools and schemas count as text."""
     texts: list[str] = []
     others = 0
@@ -146,7 +154,7 @@ def texts(body: Body) -> tuple[list[str], int]:
 
 def size(body: Body) -> Size:
     """For a body without a `problem`."""
-    found, others = texts(body)
+    found, others = texts_of(body)
     narrow, wide = narrow_and_wide(found[0] if len(found) == 1 else "".join(found))
     ceiling = body.get("max_completion_tokens")
     if ceiling is None:
@@ -170,23 +178,23 @@ def _take_parts(parts: list[dict[str, Any]], texts: list[str]) -> int:
 
 def read(parsed: object, body: Body | None = None) -> Answer | Problem:  # noqa: ARG001 - the same for all endpoints
     if type(parsed) is not dict or parsed.get("error"):
-        return misfit(parsed)
-    model, tier = said(parsed.get("model")), said(parsed.get("service_tier"))
+        return problem_without_answer(parsed)
+    model, tier = text_or_empty(parsed.get("model")), text_or_empty(parsed.get("service_tier"))
     choices: Any = parsed.get("choices")
     messages = _messages_of(choices)
     has_content = any(map(_says_something, messages))
     usage = usage_in(parsed, has_content=has_content)
     if not messages:
         code = "no_choices" if not choices else "no_message"
-        return Problem(code, lacking(parsed, "choices"), usage, model, tier)
+        return Problem(code, lacks_field(parsed, "choices"), usage, model, tier)
     return Answer(usage, model, tier, _finish_reason(choices), not has_content)
 
 
 def _finish_reason(choices: list[dict[str, Any]]) -> str:
     """Return the first one, unless another choice was broken off: the answer is not whole then."""
     if len(choices) == 1:
-        return said(choices[0].get("finish_reason"))
-    reasons = [said(choice.get("finish_reason")) for choice in choices]
+        return text_or_empty(choices[0].get("finish_reason"))
+    reasons = [text_or_empty(choice.get("finish_reason")) for choice in choices]
     return next((each for each in reasons[1:] if ending_of(each) is AnswerEnding.BROKEN), reasons[0])
 
 

@@ -7,8 +7,24 @@ floats. It is checked to be one or the other, and kept as it came.
 from typing import Any
 
 from arkbatch.core.types import Body, Size
-from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem, lacking, misfit, narrow_and_wide, said
-from arkbatch.protocol.endpoints.params import MISTAKEN, Check, first_problem, integer, text, word, wrong
+from arkbatch.protocol.endpoints.base import (
+    Answer,
+    Endpoint,
+    Problem,
+    lacks_field,
+    narrow_and_wide,
+    problem_without_answer,
+    text_or_empty,
+)
+from arkbatch.protocol.endpoints.parameter_checks import (
+    MISTAKEN,
+    Check,
+    first_problem,
+    non_empty_text,
+    text,
+    whole_number,
+    wrong_value,
+)
 from arkbatch.protocol.endpoints.usage import usage_in
 from arkbatch.protocol.vectors import indexes_of
 
@@ -18,23 +34,23 @@ _IN_A_TOKEN = 4  # characters
 INPUT = f"a text or a list of 1 to {MOST_INPUTS} texts"
 
 
-def _input(name: str, value: object) -> str | None:
+def _check_input(name: str, value: object) -> str | None:
     if type(value) is str:
-        return _item(name, value)
+        return _check_item(name, value)
     if type(value) is not list or not value:
-        return wrong(name, value, INPUT)
+        return wrong_value(name, value, INPUT)
     if len(value) > MOST_INPUTS:
         return f"{name} has {len(value)} items; allowed is {INPUT}"
     for place, item in enumerate(value):
-        reason = _item(f"{name}[{place}]", item)
+        reason = _check_item(f"{name}[{place}]", item)
         if reason is not None:
             return reason
     return None
 
 
-def _item(name: str, value: object) -> str | None:
+def _check_item(name: str, value: object) -> str | None:
     if type(value) is not str or not value:
-        return wrong(name, value, "a text that is not empty")
+        return wrong_value(name, value, "a text that is not empty")
     if len(value) * 4 <= MOST_BYTES:  # no character takes more than four bytes, so most need no encoding
         return None
     length = len(value.encode("utf-8", "surrogatepass"))
@@ -43,15 +59,15 @@ def _item(name: str, value: object) -> str | None:
 
 CHECKS: dict[str, Check] = {
     **MISTAKEN,
-    "input": _input,
-    "model": word,
+    "input": _check_input,
+    "model": non_empty_text,
     "encoding_format": text,
-    "dimensions": integer(1),
+    "dimensions": whole_number(1),
     "user": text,
 }
 
 
-def _texts_or_tokens(name: str, value: object) -> str | None:
+def _check_texts_or_tokens(name: str, value: object) -> str | None:
     """What OpenAI's API takes: a text, texts, tokens, or lists of tokens; of a list, all of one kind."""
     if type(value) is str and value:
         return None
@@ -59,14 +75,14 @@ def _texts_or_tokens(name: str, value: object) -> str | None:
         kind = type(value[0])
         if all(type(item) is kind for item in value):
             return None
-    return wrong(name, value, "a text, a list of texts, or tokens")
+    return wrong_value(name, value, "a text, a list of texts, or tokens")
 
 
 def misshapen(body: Body) -> str | None:
     return first_problem(body, SHAPES, "input", "model")
 
 
-SHAPES: dict[str, Check] = {**MISTAKEN, "input": _texts_or_tokens, "model": word}
+SHAPES: dict[str, Check] = {**MISTAKEN, "input": _check_texts_or_tokens, "model": non_empty_text}
 
 
 def problem(body: Body) -> str | None:
@@ -84,21 +100,21 @@ def size(body: Body) -> Size:
 
 def read(parsed: object, body: Body | None = None) -> Answer | Problem:
     if type(parsed) is not dict or parsed.get("error"):
-        return misfit(parsed)
+        return problem_without_answer(parsed)
     usage = usage_in(parsed)
-    model, tier = said(parsed.get("model")), said(parsed.get("service_tier"))
+    model, tier = text_or_empty(parsed.get("model")), text_or_empty(parsed.get("service_tier"))
     data = parsed.get("data")
     if type(data) is not list or not data:
-        return Problem("no_data", lacking(parsed, "data"), usage, model, tier)
-    reason = _mismatch(data, None if body is None else body.get("input"))
+        return Problem("no_data", lacks_field(parsed, "data"), usage, model, tier)
+    reason = _find_mismatch(data, None if body is None else body.get("input"))
     if reason is not None:
         return Problem("wrong_data", reason, usage, model, tier)
     return Answer(usage, model, tier)
 
 
-def _mismatch(data: list[object], asked: object) -> str | None:
+def _find_mismatch(data: list[object], asked: object) -> str | None:
     """Why the vectors are not one for each input, or None."""
-    expected = len(data) if asked is None else len(inputs(asked))
+    expected = len(data) if asked is None else len(inputs_of(asked))
     if len(data) != expected:
         return f"{len(data)} vectors came for {expected} inputs"
     items = [item for item in data if isinstance(item, dict) and is_vector(item.get("embedding"))]
@@ -109,7 +125,7 @@ def _mismatch(data: list[object], asked: object) -> str | None:
     return None
 
 
-def inputs(asked: Any) -> list[Any]:
+def inputs_of(asked: Any) -> list[Any]:
     """What has a vector each. A list of numbers is one input: the tokens of a text."""
     return asked if isinstance(asked, list) and type(asked[0]) is not int else [asked]
 

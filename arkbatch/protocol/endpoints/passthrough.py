@@ -9,8 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from arkbatch.core.types import NO_USAGE, Body, Size, Usage
-from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem, misfit, narrow_and_wide, said
-from arkbatch.protocol.endpoints.usage import meters
+from arkbatch.protocol.endpoints.base import (
+    Answer,
+    Endpoint,
+    Problem,
+    narrow_and_wide,
+    problem_without_answer,
+    text_or_empty,
+)
+from arkbatch.protocol.endpoints.usage import meters_of_usage
 
 _CEILINGS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 _VERSION = re.compile(r"(?:/[\w.-]+)*?/v\d+(?=/)")  # of `/v1/rerank`, `/api/v3/bots/chat/completions`
@@ -50,20 +57,20 @@ def _problem(body: Body) -> str | None:
     return None
 
 
-def texts(value: object) -> Iterator[str]:
+def all_texts(value: object) -> Iterator[str]:
     """All texts of a body, at any depth."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
         for inner in value.values():
-            yield from texts(inner)
+            yield from all_texts(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from texts(inner)
+            yield from all_texts(inner)
 
 
 def _size(body: Body) -> Size:
-    narrow, wide = narrow_and_wide("".join(texts(body)))
+    narrow, wide = narrow_and_wide("".join(all_texts(body)))
     ceiling = next((body[name] for name in _CEILINGS if type(body.get(name)) is int), None)
     return Size(narrow, wide, 0, ceiling)
 
@@ -72,24 +79,29 @@ def _read(parsed: object, body: Body | None = None) -> Answer | Problem:  # noqa
     if isinstance(parsed, list):
         return Answer(NO_USAGE)
     if not isinstance(parsed, dict) or parsed.get("error"):
-        return misfit(parsed)
-    return Answer(_usage(parsed), said(parsed.get("model")), said(parsed.get("service_tier")), _finish_reason(parsed))
+        return problem_without_answer(parsed)
+    return Answer(
+        _usage_of(parsed),
+        text_or_empty(parsed.get("model")),
+        text_or_empty(parsed.get("service_tier")),
+        _finish_reason(parsed),
+    )
 
 
 def _finish_reason(parsed: Mapping[str, Any]) -> str:
     """Of `/completions` and its like."""
     choices = parsed.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
-    return said(first.get("finish_reason")) if isinstance(first, dict) else ""
+    return text_or_empty(first.get("finish_reason")) if isinstance(first, dict) else ""
 
 
-def _usage(parsed: Mapping[str, Any]) -> Usage:
+def _usage_of(parsed: Mapping[str, Any]) -> Usage:
     """From `usage`, or from `meta` as APIs for reranking have it; `NO_USAGE` where nothing is counted."""
     meta = parsed.get("meta")
     within = meta if isinstance(meta, dict) else {}
     for counts in (parsed.get("usage"), within.get("tokens"), within.get("billed_units")):
         if isinstance(counts, dict) and any(counts.get(name) for name in ("input_tokens", "prompt_tokens")):
-            return meters(counts)
+            return meters_of_usage(counts)
         if isinstance(counts, dict) and type(total := counts.get("total_tokens")) is int and total > 0:
             return {"input": total, "output": 0}
     units = within.get("billed_units")

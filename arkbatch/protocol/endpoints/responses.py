@@ -12,22 +12,30 @@ from typing import Any
 
 from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.core.types import NO_USAGE, Body, Size, Usage
-from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem, lacking, misfit, narrow_and_wide, said
-from arkbatch.protocol.endpoints.params import (
+from arkbatch.protocol.endpoints.base import (
+    Answer,
+    Endpoint,
+    Problem,
+    lacks_field,
+    narrow_and_wide,
+    problem_without_answer,
+    text_or_empty,
+)
+from arkbatch.protocol.endpoints.parameter_checks import (
     MISTAKEN,
     Check,
     boolean,
     first_problem,
-    integer,
+    list_of_objects,
     mapping,
-    number,
-    objects,
+    non_empty_text,
+    number_between,
     of_type,
     text,
-    word,
-    wrong,
+    whole_number,
+    wrong_value,
 )
-from arkbatch.protocol.endpoints.usage import TOOL_METERS, meters
+from arkbatch.protocol.endpoints.usage import TOOL_METERS, meters_of_usage
 
 NAME = "responses"
 INPUT = "a text or a list of at least one item"
@@ -58,18 +66,18 @@ def is_meant(body: Body) -> bool:
     return given is not None and (isinstance(body.get("text"), dict) or any(key in body for key in _OWN_KEYS))
 
 
-def _input(name: str, value: object) -> str | None:
+def _check_input(name: str, value: object) -> str | None:
     if isinstance(value, str) and value:
         return None
     if not isinstance(value, list) or not value:
-        return wrong(name, value, INPUT)
+        return wrong_value(name, value, INPUT)
     for place, item in enumerate(value):
         if not isinstance(item, dict) or not (isinstance(item.get("role"), str) or isinstance(item.get("type"), str)):
-            return wrong(f"{name}[{place}]", item, "an object with a role or a type")
+            return wrong_value(f"{name}[{place}]", item, "an object with a role or a type")
     return None
 
 
-def _background(name: str, value: object) -> str | None:
+def _check_background(name: str, value: object) -> str | None:
     if value is False:
         return None
     return (
@@ -80,28 +88,28 @@ def _background(name: str, value: object) -> str | None:
 
 SHAPES: dict[str, Check] = {
     **MISTAKEN,
-    "input": _input,
-    "model": word,
+    "input": _check_input,
+    "model": non_empty_text,
     "stream": boolean,
-    "background": _background,
-    "max_output_tokens": integer(0),
+    "background": _check_background,
+    "max_output_tokens": whole_number(0),
 }
 CHECKS: dict[str, Check] = {
     **SHAPES,
     "instructions": text,
-    "max_output_tokens": integer(1),
+    "max_output_tokens": whole_number(1),
     "previous_response_id": text,
     "store": boolean,
-    "expire_at": integer(0),
+    "expire_at": whole_number(0),
     "text": mapping,
-    "tools": objects,
+    "tools": list_of_objects,
     "tool_choice": of_type("a text or an object", str, dict),
-    "max_tool_calls": integer(1, 10),
+    "max_tool_calls": whole_number(1, 10),
     "thinking": mapping,
     "reasoning": mapping,
     "caching": mapping,
-    "temperature": number(0, 2),
-    "top_p": number(0, 1),
+    "temperature": number_between(0, 2),
+    "top_p": number_between(0, 1),
     "service_tier": text,
 }
 
@@ -122,7 +130,7 @@ def _is_cached(body: Body) -> bool:
     return isinstance(caching, dict) and caching.get("type") == "enabled"
 
 
-def texts(body: Body) -> tuple[list[str], int]:
+def texts_of(body: Body) -> tuple[list[str], int]:
     """What the model reads, and how many parts of it are no text. Tools and schemas count as text."""
     found: list[str] = []
     others = 0
@@ -154,21 +162,21 @@ def _take_item(item: Mapping[str, Any], found: list[str]) -> int:
 
 def size(body: Body) -> Size:
     """How large a valid request is. What `previous_response_id` adds to its input is not known."""
-    found, others = texts(body)
+    found, others = texts_of(body)
     narrow, wide = narrow_and_wide("".join(found))
     return Size(narrow, wide, others, body.get("max_output_tokens"))
 
 
 def read(parsed: object, body: Body | None = None) -> Answer | Problem:  # noqa: ARG001 - the same for all endpoints
     if not isinstance(parsed, dict) or parsed.get("error") is not None:
-        return misfit(parsed)
+        return problem_without_answer(parsed)
     usage = meters_of(parsed)
-    model, tier = said(parsed.get("model")), said(parsed.get("service_tier"))
+    model, tier = text_or_empty(parsed.get("model")), text_or_empty(parsed.get("service_tier"))
     status = parsed.get("status")
     items = output_items(parsed)
     if items is None:
         code = "failed" if status == "failed" else "no_output"
-        return Problem(code, lacking(parsed, "output"), usage, model, tier)
+        return Problem(code, lacks_field(parsed, "output"), usage, model, tier)
     if status == "failed":
         return Problem("failed", "the response failed, and its error does not say why", usage, model, tier)
     if status in _UNFINISHED:
@@ -189,7 +197,7 @@ def output_items(parsed: Mapping[str, Any]) -> list[dict[str, Any]] | None:
 def meters_of(parsed: Mapping[str, Any]) -> Usage:
     """The counted tokens, and the calls of built-in tools under meters of their own."""
     usage = parsed.get("usage")
-    counted = dict(meters(usage))
+    counted = dict(meters_of_usage(usage))
     beside = usage.get("tool_usage") if isinstance(usage, dict) else None
     for counts in (beside, parsed.get("tool_usage")):
         counted.update(_tool_calls(counts))
@@ -208,7 +216,7 @@ def _tool_calls(counts: object) -> Iterator[tuple[str, int]]:
 def _finish_reason(parsed: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> str:
     if parsed.get("status") == "incomplete":
         details = parsed.get("incomplete_details")
-        reason = said(details.get("reason")) if isinstance(details, dict) else ""
+        reason = text_or_empty(details.get("reason")) if isinstance(details, dict) else ""
         return _FINISH_REASONS.get(reason, reason or "incomplete")
     return "tool_calls" if any(item.get("type") == "function_call" for item in items) else "stop"
 
@@ -216,11 +224,11 @@ def _finish_reason(parsed: Mapping[str, Any], items: Iterable[Mapping[str, Any]]
 def _says_something(item: Mapping[str, Any]) -> bool:
     """Whether an item is of use to a reader: text, a refusal, or a call of any tool. Thoughts alone are not."""
     if item.get("type") == "message":
-        return any(_part_text(part).strip() for part in _parts(item))
+        return any(_part_text(part).strip() for part in _parts_of(item))
     return item.get("type") != "reasoning"
 
 
-def _parts(item: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _parts_of(item: Mapping[str, Any]) -> list[dict[str, Any]]:
     content = item.get("content")
     if isinstance(content, str):
         return [{"type": "output_text", "text": content}]
@@ -228,17 +236,17 @@ def _parts(item: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _part_text(part: Mapping[str, Any]) -> str:
-    return said(part.get("text")) or said(part.get("refusal"))
+    return text_or_empty(part.get("text")) or text_or_empty(part.get("refusal"))
 
 
 def message_of(parsed: Mapping[str, Any]) -> dict[str, Any]:
     """The reply as the message that chat would have: content, refusal, thoughts and calls of functions."""
     items = output_items(parsed) or []
-    parts = [part for item in items if item.get("type") == "message" for part in _parts(item)]
-    message: dict[str, Any] = {"content": "".join(said(part.get("text")) for part in parts)}
-    if refusal := "".join(said(part.get("refusal")) for part in parts):
+    parts = [part for item in items if item.get("type") == "message" for part in _parts_of(item)]
+    message: dict[str, Any] = {"content": "".join(text_or_empty(part.get("text")) for part in parts)}
+    if refusal := "".join(text_or_empty(part.get("refusal")) for part in parts):
         message["refusal"] = refusal
-    if thoughts := "".join(_thoughts(items)):
+    if thoughts := "".join(_reasoning_texts(items)):
         message["reasoning_content"] = thoughts
     if calls := [_tool_call(item) for item in items if item.get("type") == "function_call"]:
         message["tool_calls"] = calls
@@ -250,12 +258,12 @@ def finish_reason_of(parsed: Mapping[str, Any]) -> str:
     return _finish_reason(parsed, output_items(parsed) or [])
 
 
-def _thoughts(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def _reasoning_texts(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for item in items:
         if item.get("type") == "reasoning":
             for name in ("summary", "content"):
                 parts = item.get(name)
-                yield from (said(part.get("text")) for part in parts or () if isinstance(part, dict))
+                yield from (text_or_empty(part.get("text")) for part in parts or () if isinstance(part, dict))
 
 
 def _tool_call(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -263,7 +271,7 @@ def _tool_call(item: Mapping[str, Any]) -> dict[str, Any]:
     return {"id": item.get("call_id"), "type": "function", "function": function}
 
 
-def continued(body: Body, items: list[dict[str, Any]], results: Iterable[tuple[str, str]]) -> Body:
+def next_request(body: Body, items: list[dict[str, Any]], results: Iterable[tuple[str, str]]) -> Body:
     """The request after the functions that a reply called, with all that was said so far.
 
     By value, since a reference (`previous_response_id`) works only where the server keeps its answers.

@@ -8,22 +8,37 @@ around each request is not in the count.
 from collections.abc import Sequence
 
 from arkbatch.core.types import NO_USAGE, Body, Size
-from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem, lacking, misfit, narrow_and_wide, said
-from arkbatch.protocol.endpoints.params import MISTAKEN, Check, first_problem, text, word, wrong
+from arkbatch.protocol.endpoints.base import (
+    Answer,
+    Endpoint,
+    Problem,
+    lacks_field,
+    narrow_and_wide,
+    problem_without_answer,
+    text_or_empty,
+)
+from arkbatch.protocol.endpoints.parameter_checks import (
+    MISTAKEN,
+    Check,
+    first_problem,
+    non_empty_text,
+    text,
+    wrong_value,
+)
 
 NAME = "tokenization"
 TEXT = "a text or a list of texts, none of them empty"
 
 
-def _texts(name: str, value: object) -> str | None:
+def _check_texts(name: str, value: object) -> str | None:
     if type(value) is str:
-        return None if value else wrong(name, value, TEXT)
+        return None if value else wrong_value(name, value, TEXT)
     if type(value) is list and value and all(type(item) is str and item for item in value):
         return None
-    return wrong(name, value, TEXT)
+    return wrong_value(name, value, TEXT)
 
 
-CHECKS: dict[str, Check] = {**MISTAKEN, "text": _texts, "model": word, "user": text}
+CHECKS: dict[str, Check] = {**MISTAKEN, "text": _check_texts, "model": non_empty_text, "user": text}
 
 
 def problem(body: Body) -> str | None:
@@ -32,22 +47,22 @@ def problem(body: Body) -> str | None:
 
 def size(body: Body) -> Size:
     """For a body without a `problem`."""
-    narrow, wide = narrow_and_wide("".join(_asked(body)))
+    narrow, wide = narrow_and_wide("".join(_asked_texts(body)))
     return Size(narrow, wide, 0, 0)
 
 
 def read(parsed: object, body: Body | None = None) -> Answer | Problem:
     if type(parsed) is not dict or parsed.get("error") is not None:
-        return misfit(parsed)
-    found = totals(parsed.get("data"))
+        return problem_without_answer(parsed)
+    found = total_tokens_in(parsed.get("data"))
     if not found:
-        return Problem("no_data", lacking(parsed, "data"))
-    if body is not None and len(found) != len(_asked(body)):
-        return Problem("wrong_data", f"{len(found)} of {len(_asked(body))} texts were counted")
-    return Answer(NO_USAGE, said(parsed.get("model")))
+        return Problem("no_data", lacks_field(parsed, "data"))
+    if body is not None and len(found) != len(_asked_texts(body)):
+        return Problem("wrong_data", f"{len(found)} of {len(_asked_texts(body))} texts were counted")
+    return Answer(NO_USAGE, text_or_empty(parsed.get("model")))
 
 
-def totals(data: object) -> list[int]:
+def total_tokens_in(data: object) -> list[int]:
     """The tokens of each text, in the order of the texts; empty when one is missing or there twice."""
     if type(data) is not list or not all(type(item) is dict for item in data):
         return []
@@ -57,7 +72,7 @@ def totals(data: object) -> list[int]:
     return known if len(known) == len(data) else []
 
 
-def _asked(body: Body) -> Sequence[str]:
+def _asked_texts(body: Body) -> Sequence[str]:
     return [body["text"]] if type(body["text"]) is str else body["text"]
 
 

@@ -75,7 +75,7 @@ def usage_in(reply: Mapping[str, Any], *, has_content: bool = False) -> Usage:
     if (plain := _plain_meters(reply.get("usage"))) is not None and not (has_content and not plain["output"]):
         return plain
     usage = _usage_object(reply)
-    return NO_USAGE if usage is None else meters(usage, has_content=has_content)
+    return NO_USAGE if usage is None else meters_of_usage(usage, has_content=has_content)
 
 
 def _plain_meters(usage: object) -> dict[str, int] | None:
@@ -104,11 +104,11 @@ def _plain_meters(usage: object) -> dict[str, int] | None:
     return counted
 
 
-def meters(usage: object, *, has_content: bool = False) -> Usage:
+def meters_of_usage(usage: object, *, has_content: bool = False) -> Usage:
     """Return the meters of a usage object: `NO_USAGE` when it counts nothing, which is not a count of zero."""
     if type(usage) is not dict:
         return NO_USAGE
-    given, total = _first_count(usage, _INPUT_NAMES), _count(usage.get("total_tokens"))
+    given, total = _first_count(usage, _INPUT_NAMES), _count_or_none(usage.get("total_tokens"))
     completion = _first_count(usage, _OUTPUT_NAMES)
     reasoning = _in_places(usage, _REASONING_PLACES)
     if given is None and completion is None and total is None:
@@ -135,7 +135,7 @@ def counts_anything(usage: object) -> bool:
     """Return whether a usage object counts some token: gateways end streams with zeros after the real counts."""
     if type(usage) is not dict:
         return False
-    return any(_count(usage.get(name)) for name in (*_INPUT_NAMES, *_OUTPUT_NAMES, "total_tokens"))
+    return any(_count_or_none(usage.get(name)) for name in (*_INPUT_NAMES, *_OUTPUT_NAMES, "total_tokens"))
 
 
 def _billed_output(given: int, completion: int | None, total: int | None, reasoning: int) -> tuple[int, bool]:
@@ -166,7 +166,7 @@ def _add_input_parts(counted: dict[str, int], usage: Mapping[str, Any]) -> None:
             counted["input"] += cached
         counted["cached"] = cached
     _add_details(counted, usage, ("prompt_tokens_details", "input_tokens_details"), INPUT_DETAILS)
-    if (written := _count(usage.get("cache_creation_input_tokens"))) and "cache_write" not in counted:
+    if (written := _count_or_none(usage.get("cache_creation_input_tokens"))) and "cache_write" not in counted:
         counted["cache_write"] = written
 
 
@@ -177,7 +177,7 @@ def _add_details(
         details = usage.get(place)
         if type(details) is dict:
             for name, value in details.items():
-                if value and name in names and (count := _count(value)):
+                if value and name in names and (count := _count_or_none(value)):
                     counted[names[name]] = count
 
 
@@ -203,19 +203,19 @@ def _reported_alone(usage: Mapping[str, Any]) -> Usage:
 
 def _add_reported_cost(counted: dict[str, int], usage: Mapping[str, Any]) -> None:
     """Add what the provider says it bills: xAI in ticks, OpenRouter and DeepInfra in USD."""
-    ticks = _ticks(usage.get("cost_in_usd_ticks"), 1)
+    ticks = _in_ticks(usage.get("cost_in_usd_ticks"), 1)
     if ticks is None:
-        ticks = _ticks(usage.get("cost"), TICKS_PER_USD)
+        ticks = _in_ticks(usage.get("cost"), TICKS_PER_USD)
         details = usage.get("cost_details")
         if ticks is not None and usage.get("is_byok") is True and type(details) is dict:
-            ticks += _ticks(details.get("upstream_inference_cost"), TICKS_PER_USD) or 0
+            ticks += _in_ticks(details.get("upstream_inference_cost"), TICKS_PER_USD) or 0
     if ticks is None:
-        ticks = _ticks(usage.get("estimated_cost"), TICKS_PER_USD)
+        ticks = _in_ticks(usage.get("estimated_cost"), TICKS_PER_USD)
     if ticks is not None:
         counted[REPORTED_TICKS] = ticks
 
 
-def _ticks(value: object, factor: int) -> int | None:
+def _in_ticks(value: object, factor: int) -> int | None:
     if (type(value) is not int and type(value) is not float) or not 0 <= value <= _MAX_USD_BELIEVED * TICKS_PER_USD:
         return None
     ticks = round(value * factor)
@@ -226,19 +226,19 @@ def _in_places(usage: Mapping[str, Any], places: Iterable[tuple[str, str]]) -> i
     """Return the first count that is not zero; a count that is told twice counts once."""
     for place, name in places:
         holder = usage.get(place) if place else usage
-        if type(holder) is dict and (count := _count(holder.get(name))):
+        if type(holder) is dict and (count := _count_or_none(holder.get(name))):
             return count
     return 0
 
 
 def _first_count(usage: Mapping[str, Any], names: Iterable[str]) -> int | None:
     for name in names:
-        if (count := _count(usage.get(name))) is not None:
+        if (count := _count_or_none(usage.get(name))) is not None:
             return count
     return None
 
 
-def _count(value: object) -> int | None:
+def _count_or_none(value: object) -> int | None:
     """Return a count of tokens, also when it is written as `20.0` or `"20"`; None for what is no count."""
     if type(value) is int:
         count = value

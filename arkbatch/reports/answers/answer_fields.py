@@ -11,7 +11,7 @@ from arkbatch.core.errors import RunDamaged
 from arkbatch.journal.ledger import Ledger
 from arkbatch.pricing.run_cost import Bill
 from arkbatch.protocol.endpoints.reply_messages import choices_of
-from arkbatch.protocol.vectors import FLOAT, vectors
+from arkbatch.protocol.vectors import FLOAT, vectors_in
 from arkbatch.reports.answers.answer_text import text_of, thoughts_in
 
 NOT_DONE = "not done"
@@ -119,7 +119,7 @@ def _vector(said: Said) -> Any:
     if not said.success:
         return None
     try:
-        floats = next((each for _, each in sorted(vectors(said.body))), b"")
+        floats = next((each for _, each in sorted(vectors_in(said.body))), b"")
     except ValueError:
         return None
     return list(struct.unpack(f"<{len(floats) // FLOAT}f", floats)) or None

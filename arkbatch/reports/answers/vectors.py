@@ -19,7 +19,7 @@ from msgspec import Struct
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import UsageError
 from arkbatch.journal.run_directory import replacing_file
-from arkbatch.protocol.vectors import FLOAT, vectors
+from arkbatch.protocol.vectors import FLOAT, vectors_in
 from arkbatch.reports.answers.results import Order, iter_results
 
 SUFFIX = ".npy"
@@ -62,7 +62,7 @@ def iter_vectors(run_dir: str | Path, order: Order = "input") -> Iterator[Vector
     """All vectors of a run, those of one row by their index. UsageError: a record holds what is no vector."""
     for line in iter_results(run_dir, order):
         try:
-            found = sorted(vectors(line["response"]["body"]))
+            found = sorted(vectors_in(line["response"]["body"]))
         except ValueError as error:
             raise UsageError(f"{run_dir}: the record of row {line['row']} holds no proper vector: {error}") from error
         for index, floats in found:

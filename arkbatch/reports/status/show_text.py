@@ -12,7 +12,7 @@ from msgspec import Struct
 from arkbatch.core.text import duration_text, number_text, printable_text
 from arkbatch.core.types import Attempt, Before
 from arkbatch.journal.record_format import ErrorPart
-from arkbatch.protocol.tool_calls import wishes
+from arkbatch.protocol.tool_calls import tool_calls_in
 from arkbatch.reports.answers.answer_text import answer_lines
 from arkbatch.reports.status.advice import advice_for
 from arkbatch.reports.status.show import INTERRUPTED, UNDONE, Shown, ShownRows
@@ -113,8 +113,8 @@ def _tool_lines(messages: list[dict[str, Any]]) -> Iterator[str]:
             yield _shorten_text(f"-> {message['content']}")
         elif text := message.get("content"):
             yield _shorten_text(_pretty_json(text))
-        for wish in wishes(message) if message.get("tool_calls") else ():
-            yield _shorten_text(f"{wish.name}({wish.problem or orjson.dumps(wish.arguments).decode()})")
+        for asked in tool_calls_in(message) if message.get("tool_calls") else ():
+            yield _shorten_text(f"{asked.name}({asked.problem or orjson.dumps(asked.arguments).decode()})")
 
 
 def _earlier_cells(before: Before) -> tuple[str, ...]:

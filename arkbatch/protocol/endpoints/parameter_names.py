@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from arkbatch.protocol.endpoints import chat, embeddings, multimodal, responses, tokenization
-from arkbatch.protocol.endpoints.params import MISTAKEN
+from arkbatch.protocol.endpoints.parameter_checks import MISTAKEN
 
 # What a request is about, and no parameter of it.
 CONTENT = frozenset({"messages", "input", "text", "prompt", "system"})

@@ -16,7 +16,7 @@ Check = Callable[[str, object], str | None]
 SHOWN = 60  # characters of a wrong value in a message
 
 
-def wrong(name: str, value: object, allowed: str) -> str:
+def wrong_value(name: str, value: object, allowed: str) -> str:
     shown = json.dumps(value, ensure_ascii=False, default=str)
     if len(shown) > SHOWN:
         shown = shown[:SHOWN] + "…"
@@ -58,22 +58,22 @@ def first_problem(body: Body, checks: Mapping[str, Check], *required: str) -> st
     return None
 
 
-def number(low: float, high: float) -> Check:
+def number_between(low: float, high: float) -> Check:
     def check(name: str, value: object) -> str | None:
         if isinstance(value, float | int) and type(value) is not bool and low <= value <= high:
             return None
-        return wrong(name, value, f"a number from {low:g} to {high:g}")
+        return wrong_value(name, value, f"a number from {low:g} to {high:g}")
 
     return check
 
 
-def integer(low: int, high: int | None = None) -> Check:
+def whole_number(low: int, high: int | None = None) -> Check:
     allowed = f"a whole number from {low}" + ("" if high is None else f" to {high}")
 
     def check(name: str, value: object) -> str | None:
         if type(value) is int and low <= value and (high is None or value <= high):
             return None
-        return wrong(name, value, allowed)
+        return wrong_value(name, value, allowed)
 
     return check
 
@@ -82,7 +82,7 @@ def of_type(allowed: str, *types: type) -> Check:
     """Exact types, so that `true` is no number. `allowed` is how a person would say it."""
 
     def check(name: str, value: object) -> str | None:
-        return None if type(value) in types else wrong(name, value, allowed)
+        return None if type(value) in types else wrong_value(name, value, allowed)
 
     return check
 
@@ -92,13 +92,13 @@ boolean = of_type("true or false", bool)
 mapping = of_type("an object", dict)
 
 
-def word(name: str, value: object) -> str | None:
+def non_empty_text(name: str, value: object) -> str | None:
     """A text that is not empty."""
-    return None if type(value) is str and value else wrong(name, value, "a text that is not empty")
+    return None if type(value) is str and value else wrong_value(name, value, "a text that is not empty")
 
 
-def objects(name: str, value: object) -> str | None:
+def list_of_objects(name: str, value: object) -> str | None:
     """A list of objects."""
     if type(value) is list and all(type(item) is dict for item in value):
         return None
-    return wrong(name, value, "a list of objects")
+    return wrong_value(name, value, "a list of objects")
