@@ -182,7 +182,7 @@ class AnswerTable:
         return [Column(name, kind, "json", name, asked[name]) for name, kind in kinds.items()]
 
     def _all_fields(self) -> Iterator[dict[str, Any]]:
-        for line in self._results.lines():
+        for line in self._results.lines_in_order():
             yield parse_fields(take_apart(line, success=True).answer) or {}
 
     def _input_kinds(self) -> dict[str, str]:
