@@ -60,7 +60,7 @@ def run_batches(
             summary = runner.run(_run_batches(job, open_run, detach=detach, cancel=cancel, serving=serving, only=only))
         except (KeyboardInterrupt, asyncio.CancelledError):
             click.echo("Interrupted. What was recorded is safe, and ordered batches run on.", err=True)
-            click.echo(f"Go on:  {this_command()}", err=True)
+            click.echo(f"Resume with:  {this_command()}", err=True)
             return ExitCode.INTERRUPTED
     if summary.ending == REST and go_online is not None:
         click.echo(f"{count_text(summary.left, 'row')} came back from batches; they go as online calls now.", err=True)

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import click
 
+from arkbatch.cli.options import summary_json_option
+
 
 @click.command(short_help="Cancel the batch files of a run, and keep what they did.")
 @click.argument("run_dir", metavar="RUN_DIR")
 @click.argument("parcel", nargs=-1, type=int)
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line also on a terminal.")
+@summary_json_option
 def command(run_dir: str, *, parcel: tuple[int, ...], as_json: bool) -> int:
     """Cancel batches that were ordered with --lane files, wait until they have ended, and merge what was done.
 
@@ -37,7 +39,7 @@ def command(run_dir: str, *, parcel: tuple[int, ...], as_json: bool) -> int:
     if taken:
         click.echo(f"{taken} exported rows are free again.", err=True)
     if all(each.stage == Stage.EXPORTED for each in is_open):
-        click.echo("No batch is open." if not taken else f"Go on:  arkbatch status {run_dir}", err=True)
+        click.echo("No batch is open." if not taken else f"Look:  arkbatch status {run_dir}", err=True)
         return 0
     return run_batches(
         job_of_run(run_dir, {}),

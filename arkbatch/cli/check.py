@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from arkbatch.cli.option_groups import GroupedCommand, OptionGroup, grouped_option
-from arkbatch.cli.options import ENDPOINTS, input_arguments, job_from, request_options, table_options
+from arkbatch.cli.option_groups import GroupedCommand, input_option
+from arkbatch.cli.options import endpoint_option, input_arguments, job_from, request_options, table_options
 
 _WITH_VALUE = (
     *("endpoint", "model", "base_url", "lane", "prices", "images", "tools", "schema"),
@@ -19,19 +19,8 @@ _WITH_VALUE = (
 @input_arguments
 @table_options
 @request_options
-@grouped_option(
-    "--endpoint",
-    metavar=ENDPOINTS,
-    help="What rows ask for: chat, responses, embeddings, or a path such as /rerank.",
-    group=OptionGroup.MODEL,
-)
-@grouped_option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Print all that was found as one JSON line.",
-    group=OptionGroup.INPUT_AND_OUTPUT,
-)
+@endpoint_option
+@input_option("--json", "as_json", is_flag=True, help="Print all that was found as one JSON line.")
 def command(input_: str, *, as_json: bool, **flags: Any) -> int:
     """Read every line of an input as a run would, and send nothing. No key is needed.
 

@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from arkbatch.cli.option_groups import GroupedCommand, OptionGroup, grouped_option
-from arkbatch.cli.options import ENDPOINTS, input_arguments, job_from, limit_options, request_options, table_options
+from arkbatch.cli.option_groups import GroupedCommand, input_option, trial_option
+from arkbatch.cli.options import (
+    endpoint_option,
+    input_arguments,
+    job_from,
+    limit_options,
+    request_options,
+    table_options,
+)
 
 if TYPE_CHECKING:
     from arkbatch.core.job import Job
@@ -34,46 +41,22 @@ class _SampleSize(click.IntRange):
 
 @click.command(cls=GroupedCommand, short_help="Estimate tokens, cost and time before a run.")
 @input_arguments
-@grouped_option(
-    "-o",
-    "--run-dir",
-    metavar="RUN_DIR",
-    help="Where a sample's results go, as those of `run`.",
-    group=OptionGroup.INPUT_AND_OUTPUT,
-)
+@input_option("-o", "--run-dir", metavar="RUN_DIR", help="Where a sample's results go, as those of `run`.")
 @table_options
 @request_options
-@grouped_option(
-    "--endpoint",
-    metavar=ENDPOINTS,
-    help="What rows ask for: chat, responses, embeddings, or a path such as /rerank.",
-    group=OptionGroup.MODEL,
-)
+@endpoint_option
 @limit_options
-@grouped_option("--limit", type=int, metavar="N", help="Only the first N rows of the input.", group=OptionGroup.TRIAL)
-@grouped_option(
+@trial_option("--limit", type=int, metavar="N", help="Only the first N rows of the input.")
+@trial_option(
     "--sample",
     is_flag=False,
     flag_value=SAMPLE,
     type=_SampleSize(1),
     metavar="[N]",
     help=f"Send N rows, spread over the input, and measure ({SAMPLE}).",
-    group=OptionGroup.TRIAL,
 )
-@grouped_option(
-    "--simulate",
-    is_flag=True,
-    default=None,
-    help="Answers from a simulator in this process; needs no key.",
-    group=OptionGroup.TRIAL,
-)
-@grouped_option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Print all that is known as one JSON line.",
-    group=OptionGroup.INPUT_AND_OUTPUT,
-)
+@trial_option("--simulate", is_flag=True, default=None, help="Answers from a simulator in this process; needs no key.")
+@input_option("--json", "as_json", is_flag=True, help="Print all that is known as one JSON line.")
 def command(input_: str, *, sample: int | None, as_json: bool, **flags: Any) -> int:
     """Estimate the tokens, the cost and the time of a job. Nothing is sent without --sample.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import click
@@ -39,8 +40,21 @@ class GroupedOption(click.Option):
 
 
 def grouped_option(*names: str, group: OptionGroup, **attributes: Any) -> Callable[[Any], Any]:
-    """`click.grouped_option` with the heading under which the help of a command lists it."""
+    """`click.option` with the heading under which the help of a command lists it."""
     return click.option(*names, cls=GroupedOption, group=group, **attributes)
+
+
+input_option = partial(grouped_option, group=OptionGroup.INPUT_AND_OUTPUT)
+trial_option = partial(grouped_option, group=OptionGroup.TRIAL)
+model_option = partial(grouped_option, group=OptionGroup.MODEL)
+limit_option = partial(grouped_option, group=OptionGroup.LIMITS)
+budget_option = partial(grouped_option, group=OptionGroup.BUDGET)
+resume_option = partial(grouped_option, group=OptionGroup.RESUME)
+unattended_option = partial(grouped_option, group=OptionGroup.UNATTENDED)
+table_option = partial(grouped_option, group=OptionGroup.TABLES)
+batch_option = partial(grouped_option, group=OptionGroup.BATCH_FILES)
+ark_option = partial(grouped_option, group=OptionGroup.ARK)
+cluster_option = partial(grouped_option, group=OptionGroup.CLUSTER)
 
 
 def group_of(parameter: click.Parameter) -> OptionGroup:

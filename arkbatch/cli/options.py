@@ -8,7 +8,16 @@ from typing import Any, TypeVar
 import click
 from msgspec.structs import replace
 
-from arkbatch.cli.option_groups import OptionGroup, grouped_option
+from arkbatch.cli.option_groups import (
+    ark_option,
+    batch_option,
+    budget_option,
+    input_option,
+    limit_option,
+    model_option,
+    table_option,
+    unattended_option,
+)
 from arkbatch.core.job import Job
 
 
@@ -46,276 +55,126 @@ def parse_list(ctx: click.Context, param: click.Parameter, value: str | tuple[st
 
 
 ENDPOINTS = "NAME|/PATH"  # what --endpoint takes; the names are checked with the job file
+endpoint_option = model_option(
+    "--endpoint", metavar=ENDPOINTS, help="What rows ask for: chat, responses, embeddings, or a path such as /rerank."
+)
+summary_json_option = input_option(
+    "--json", "as_json", is_flag=True, help="Print the summary as one JSON line also on a terminal."
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _SENDING = (
-    grouped_option(
-        "--concurrency",
-        type=int,
-        metavar="N",
-        help="Calls in flight at once, at most (32; on Ark 512).",
-        group=OptionGroup.LIMITS,
-    ),
-    grouped_option("--rpm", type=Number(), metavar="N", help="Requests a minute, at most.", group=OptionGroup.LIMITS),
-    grouped_option(
-        "--tpm",
-        type=Number(),
-        metavar="N",
-        help="Tokens a minute, at most, input and output together.",
-        group=OptionGroup.LIMITS,
-    ),
-    grouped_option(
-        "--input-tpm", type=Number(), metavar="N", help="Input tokens a minute, at most.", group=OptionGroup.LIMITS
-    ),
-    grouped_option(
-        "--output-tpm", type=Number(), metavar="N", help="Output tokens a minute, at most.", group=OptionGroup.LIMITS
-    ),
-    grouped_option(
+    limit_option("--concurrency", type=int, metavar="N", help="Calls in flight at once, at most (32; on Ark 512)."),
+    limit_option("--rpm", type=Number(), metavar="N", help="Requests a minute, at most."),
+    limit_option("--tpm", type=Number(), metavar="N", help="Tokens a minute, at most, input and output together."),
+    limit_option("--input-tpm", type=Number(), metavar="N", help="Input tokens a minute, at most."),
+    limit_option("--output-tpm", type=Number(), metavar="N", help="Output tokens a minute, at most."),
+    limit_option(
         "--give-up-after",
         callback=parse_duration,
         metavar="TIME",
         help="Stop when the service has been away for this long (12h).",
-        group=OptionGroup.LIMITS,
     ),
-    grouped_option(
-        "--max-cost",
-        type=Number(),
-        metavar="N",
-        help="The most that the whole run may cost, such as 50.",
-        group=OptionGroup.BUDGET,
+    budget_option("--max-cost", type=Number(), metavar="N", help="The most that the whole run may cost, such as 50."),
+    budget_option("--max-tokens", type=int, metavar="N", help="The most tokens that the whole run may use."),
+    limit_option(
+        "--fixed", "mode", flag_value="fixed", default=None, help="Keep to these limits; do not adapt to refusals."
     ),
-    grouped_option(
-        "--max-tokens",
-        type=int,
-        metavar="N",
-        help="The most tokens that the whole run may use.",
-        group=OptionGroup.BUDGET,
+    limit_option("--max-attempts", type=int, metavar="N", help="Attempts before a row is given up (default 5)."),
+    limit_option(
+        "--hedge/--no-hedge", default=None, help="Send a second call where an answer is far too late; both are paid."
     ),
-    grouped_option(
-        "--fixed",
-        "mode",
-        flag_value="fixed",
-        default=None,
-        help="Keep to these limits; do not adapt to refusals.",
-        group=OptionGroup.LIMITS,
+    ark_option("--encrypt", is_flag=True, default=None, help="Encrypt the text of messages; needs arkbatch[seal]."),
+    ark_option(
+        "--certificate", metavar="PEM", help="With --encrypt: use this certificate and do not ask the service for one."
     ),
-    grouped_option(
-        "--max-attempts",
-        type=int,
-        metavar="N",
-        help="Attempts before a row is given up (default 5).",
-        group=OptionGroup.LIMITS,
-    ),
-    grouped_option(
-        "--hedge/--no-hedge",
-        default=None,
-        help="Send a second call where an answer is far too late; both are paid.",
-        group=OptionGroup.LIMITS,
-    ),
-    grouped_option(
-        "--encrypt",
-        is_flag=True,
-        default=None,
-        help="Encrypt the text of messages; needs arkbatch[seal].",
-        group=OptionGroup.ARK,
-    ),
-    grouped_option(
-        "--certificate",
-        metavar="PEM",
-        help="With --encrypt: use this certificate and do not ask the service for one.",
-        group=OptionGroup.ARK,
-    ),
-    grouped_option(
-        "--project",
-        metavar="P",
-        help="The project of plain model ids, when an access key is used.",
-        group=OptionGroup.ARK,
-    ),
-    grouped_option(
-        "--insecure",
-        is_flag=True,
-        default=None,
-        help="Allow http:// (unencrypted) to another machine.",
-        group=OptionGroup.MODEL,
-    ),
-    grouped_option(
-        "--timeout",
-        callback=parse_duration,
-        metavar="TIME",
-        help="Give up a call after this much silence (30m).",
-        group=OptionGroup.LIMITS,
+    ark_option("--project", metavar="P", help="The project of plain model ids, when an access key is used."),
+    model_option("--insecure", is_flag=True, default=None, help="Allow http:// (unencrypted) to another machine."),
+    limit_option(
+        "--timeout", callback=parse_duration, metavar="TIME", help="Give up a call after this much silence (30m)."
     ),
 )
 _ASKING = (
-    grouped_option(
-        "--model",
-        metavar="M",
-        help="Model id or endpoint id (ep-...) for rows that name none.",
-        group=OptionGroup.MODEL,
-    ),
-    grouped_option(
-        "--set",
-        "set_",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="A request parameter: temperature=0.2.",
-        group=OptionGroup.MODEL,
-    ),
-    grouped_option(
-        "--prices",
-        metavar="FILE",
-        help="Your own prices (TOML); they win over those that arkbatch knows.",
-        group=OptionGroup.BUDGET,
-    ),
-    grouped_option(
-        "--provider",
-        metavar="NAME",
-        help="A provider by name: its address and key; see arkbatch providers.",
-        group=OptionGroup.MODEL,
-    ),
-    grouped_option("--base-url", metavar="U", help="Another OpenAI-compatible server.", group=OptionGroup.MODEL),
-    grouped_option(
+    model_option("--model", metavar="M", help="Model id or endpoint id (ep-...) for rows that name none."),
+    model_option("--set", "set_", multiple=True, metavar="KEY=VALUE", help="A request parameter: temperature=0.2."),
+    budget_option("--prices", metavar="FILE", help="Your own prices (TOML); they win over those that arkbatch knows."),
+    model_option("--provider", metavar="NAME", help="A provider by name: its address and key; see arkbatch providers."),
+    model_option("--base-url", metavar="U", help="Another OpenAI-compatible server."),
+    batch_option(
         "--lane",
         type=click.Choice(["online", "batch", "files", "job"]),
         help="Half price: batch (ep-bi-... endpoints of Ark), job (Ark's jobs), files (other providers).",
-        group=OptionGroup.BATCH_FILES,
     ),
-    grouped_option(
-        "--images",
-        metavar="DIR",
-        help="The directory of images and videos that rows name as files.",
-        group=OptionGroup.INPUT_AND_OUTPUT,
-    ),
-    grouped_option(
-        "--tools",
-        metavar="PY",
-        help="Run the functions of this Python file when a model calls them.",
-        group=OptionGroup.MODEL,
-    ),
-    grouped_option(
-        "--schema",
-        metavar="FILE",
-        help="Ask again where an answer does not fit this JSON Schema.",
-        group=OptionGroup.MODEL,
-    ),
-    grouped_option(
-        "--stream/--no-stream",
-        default=None,
-        help="Receive chat answers piece by piece; records stay the same.",
-        group=OptionGroup.MODEL,
+    input_option("--images", metavar="DIR", help="The directory of images and videos that rows name as files."),
+    model_option("--tools", metavar="PY", help="Run the functions of this Python file when a model calls them."),
+    model_option("--schema", metavar="FILE", help="Ask again where an answer does not fit this JSON Schema."),
+    model_option(
+        "--stream/--no-stream", default=None, help="Receive chat answers piece by piece; records stay the same."
     ),
 )
 
 
 _READING = (
-    grouped_option(
+    input_option(
         "--prompt",
         metavar="TEXT|@FILE",
         help="The prompt of each row, with {column} in it; @FILE reads it from a file.",
-        group=OptionGroup.INPUT_AND_OUTPUT,
     ),
-    grouped_option(
-        "--system",
-        metavar="TEXT|@FILE",
-        help="The system message of each row, with {column} in it.",
-        group=OptionGroup.INPUT_AND_OUTPUT,
-    ),
-    grouped_option(
-        "--text",
-        metavar="TEXT|@FILE",
-        help="The text of each row to make a vector of, with {column} in it.",
-        group=OptionGroup.INPUT_AND_OUTPUT,
-    ),
-    grouped_option(
-        "--id-column",
-        metavar="NAME",
-        help="The column whose value becomes the custom_id.",
-        group=OptionGroup.INPUT_AND_OUTPUT,
-    ),
-    grouped_option(
-        "--image-column",
-        metavar="NAME",
-        help="The column with an image: an address, or a file in --images.",
-        group=OptionGroup.INPUT_AND_OUTPUT,
-    ),
-    grouped_option(
-        "--encoding",
-        metavar="NAME",
-        help="The encoding of a table (found out by default): gb18030.",
-        group=OptionGroup.TABLES,
-    ),
-    grouped_option(
-        "--delimiter",
-        metavar="C",
-        help="What separates the cells (found out by default): ';' or tab.",
-        group=OptionGroup.TABLES,
-    ),
-    grouped_option(
+    input_option("--system", metavar="TEXT|@FILE", help="The system message of each row, with {column} in it."),
+    input_option("--text", metavar="TEXT|@FILE", help="The text of each row to make a vector of, with {column} in it."),
+    input_option("--id-column", metavar="NAME", help="The column whose value becomes the custom_id."),
+    input_option("--image-column", metavar="NAME", help="The column with an image: an address, or a file in --images."),
+    table_option("--encoding", metavar="NAME", help="The encoding of a table (found out by default): gb18030."),
+    table_option("--delimiter", metavar="C", help="What separates the cells (found out by default): ';' or tab."),
+    table_option(
         "--no-header",
         "header",
         flag_value=False,
         default=None,
         type=bool,
         help="The first record of a table is a row; columns are called 1, 2, 3 ...",
-        group=OptionGroup.TABLES,
     ),
-    grouped_option(
-        "--sheet", metavar="NAME", help="The sheet of a workbook (the first that is visible).", group=OptionGroup.TABLES
-    ),
-    grouped_option(
+    table_option("--sheet", metavar="NAME", help="The sheet of a workbook (the first that is visible)."),
+    table_option(
         "--empty",
         type=click.Choice(["fail", "skip", "send"]),
         help="A row whose prompt lacks a value: it fails (default), is skipped, or is sent without.",
-        group=OptionGroup.TABLES,
     ),
-    grouped_option(
-        "--dedupe",
-        is_flag=True,
-        default=None,
-        help="Send rows with equal requests once; each gets a record.",
-        group=OptionGroup.INPUT_AND_OUTPUT,
+    input_option(
+        "--dedupe", is_flag=True, default=None, help="Send rows with equal requests once; each gets a record."
     ),
-    grouped_option(
-        "--allow-empty", is_flag=True, default=None, help="Accept an input without rows.", group=OptionGroup.TABLES
-    ),
+    table_option("--allow-empty", is_flag=True, default=None, help="Accept an input without rows."),
 )
 _TIMING = (
-    grouped_option(
+    unattended_option(
         "--window",
         metavar="HOURS",
         help='Send calls only in these hours: 22:00-08:00, "22:00-08:00 Asia/Shanghai"; always.',
-        group=OptionGroup.UNATTENDED,
     ),
-    grouped_option(
-        "--finish-by",
-        metavar="TIME",
-        help="Warn early if the run will not end by then: 08:00, or 2026-11-22 08:00.",
-        group=OptionGroup.UNATTENDED,
+    unattended_option(
+        "--finish-by", metavar="TIME", help="Warn early if the run will not end by then: 08:00, or 2026-11-22 08:00."
     ),
 )
 _NOTICING = (
-    grouped_option(
+    unattended_option(
         "--notify",
         multiple=True,
         callback=parse_list,
         metavar="URL",
         help="Send a message to this address when the run ends.",
-        group=OptionGroup.UNATTENDED,
     ),
-    grouped_option(
+    unattended_option(
         "--notify-command",
         callback=parse_command_line,
         metavar="CMD",
         help="Give the message to this program, on standard input.",
-        group=OptionGroup.UNATTENDED,
     ),
-    grouped_option(
+    unattended_option(
         "--notify-on",
         callback=parse_list,
         metavar="K,...",
         help="When to send it: end,halt,budget,outage,late (the default), stop.",
-        group=OptionGroup.UNATTENDED,
     ),
 )
 
@@ -377,21 +236,19 @@ class _Port(click.IntRange):
 
 
 _SERVING = (
-    grouped_option(
+    unattended_option(
         "--live",
         is_flag=False,
         flag_value=0,
         type=_Port(0, 65535),
         metavar="[PORT]",
         help="Show the run in the browser, with a button that stops it (default port: any free one).",
-        group=OptionGroup.UNATTENDED,
     ),
-    grouped_option(
+    unattended_option(
         "--metrics",
         type=click.IntRange(0, 65535),
         metavar="PORT",
         help="Counters for Prometheus at http://127.0.0.1:PORT/metrics; needs arkbatch[metrics].",
-        group=OptionGroup.UNATTENDED,
     ),
 )
 

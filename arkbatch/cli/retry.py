@@ -12,34 +12,27 @@ if TYPE_CHECKING:
     from arkbatch.core.job import Job
     from arkbatch.engine.retry_run import RetrySelection
 
-from arkbatch.cli.option_groups import GroupedCommand, OptionGroup, grouped_option
-from arkbatch.cli.options import limit_options, notification_options, request_options, serving_options, timing_options
+from arkbatch.cli.option_groups import GroupedCommand, input_option
+from arkbatch.cli.options import (
+    limit_options,
+    notification_options,
+    request_options,
+    serving_options,
+    summary_json_option,
+    timing_options,
+)
 
 
 @click.command(cls=GroupedCommand, short_help="Send only the failed rows of a run again.")
 @click.argument("run_dir")
-@grouped_option(
-    "--kind",
-    default="",
-    metavar="K,...",
-    help="Only failures of these kinds: timeout,overloaded.",
-    group=OptionGroup.INPUT_AND_OUTPUT,
-)
-@grouped_option(
-    "--row", default="", metavar="N,...", help="Only these rows, by line number.", group=OptionGroup.INPUT_AND_OUTPUT
-)
+@input_option("--kind", default="", metavar="K,...", help="Only failures of these kinds: timeout,overloaded.")
+@input_option("--row", default="", metavar="N,...", help="Only these rows, by line number.")
 @request_options
 @limit_options
 @timing_options
 @notification_options
 @serving_options
-@grouped_option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Print the summary as one JSON line also on a terminal.",
-    group=OptionGroup.INPUT_AND_OUTPUT,
-)
+@summary_json_option
 def command(
     run_dir: str, *, kind: str, row: str, live: int | None, metrics: int | None, as_json: bool, **flags: Any
 ) -> int:
@@ -61,9 +54,8 @@ def command(
     from arkbatch.batch_jobs.open_session import refuse_open_parcels
     from arkbatch.cli.serve_options import Serving
     from arkbatch.cli.session import carry_out
-    from arkbatch.core.failure_kinds import chosen_kinds
     from arkbatch.core.job import BATCH_FILE_LANES
-    from arkbatch.engine.retry_run import RetryRun, RetrySelection
+    from arkbatch.engine.retry_run import RetryRun, RetrySelection, chosen_kinds
     from arkbatch.journal.run_directory import RunDirectory
 
     changes = _parse_changes(flags.pop("set_"), flags["model"])

@@ -14,15 +14,23 @@ if TYPE_CHECKING:
     from arkbatch.engine.session import Session
     from arkbatch.pricing.summary import Summary
 
-from arkbatch.cli.option_groups import GroupedCommand, OptionGroup, grouped_option
+from arkbatch.cli.option_groups import (
+    GroupedCommand,
+    batch_option,
+    cluster_option,
+    input_option,
+    resume_option,
+    trial_option,
+)
 from arkbatch.cli.options import (
-    ENDPOINTS,
+    endpoint_option,
     input_arguments,
     job_from,
     limit_options,
     notification_options,
     request_options,
     serving_options,
+    summary_json_option,
     table_options,
     timing_options,
 )
@@ -30,110 +38,30 @@ from arkbatch.cli.options import (
 
 @click.command(cls=GroupedCommand, short_help="Send every row of a prompt file; run it again to resume.")
 @input_arguments
-@grouped_option(
-    "-o",
-    "--run-dir",
-    metavar="RUN_DIR",
-    help="Where results go (default: the input's name with .run).",
-    group=OptionGroup.INPUT_AND_OUTPUT,
-)
-@grouped_option(
-    "--answers",
-    metavar="FILE",
-    help="At the end, write the rows with their answers: .csv, .parquet, .xlsx ...",
-    group=OptionGroup.INPUT_AND_OUTPUT,
+@input_option("-o", "--run-dir", metavar="RUN_DIR", help="Where results go (default: the input's name with .run).")
+@input_option(
+    "--answers", metavar="FILE", help="At the end, write the rows with their answers: .csv, .parquet, .xlsx ..."
 )
 @table_options
 @request_options
-@grouped_option(
-    "--endpoint",
-    metavar=ENDPOINTS,
-    help="What rows ask for: chat, responses, embeddings, or a path such as /rerank.",
-    group=OptionGroup.MODEL,
-)
+@endpoint_option
 @limit_options
 @timing_options
 @notification_options
-@grouped_option(
-    "--limit",
-    type=int,
-    metavar="N",
-    help="Only the first N rows of the input; those done before count.",
-    group=OptionGroup.TRIAL,
-)
-@grouped_option(
-    "--simulate",
-    is_flag=True,
-    default=None,
-    help="Answers from a simulator in this process; needs no key.",
-    group=OptionGroup.TRIAL,
-)
-@grouped_option(
-    "--dry-run",
-    is_flag=True,
-    default=None,
-    help="Show what the run would do now, and send nothing.",
-    group=OptionGroup.TRIAL,
-)
-@grouped_option(
-    "--rebase",
-    is_flag=True,
-    help="The input was edited: keep unchanged rows' results, run the others.",
-    group=OptionGroup.RESUME,
-)
-@grouped_option(
-    "--mixed", is_flag=True, help="The model or a parameter changed, and that is meant.", group=OptionGroup.RESUME
-)
-@grouped_option(
-    "--rest",
-    type=click.Choice(["parcels", "online"]),
-    help="How rows go that a batch file gives back.",
-    group=OptionGroup.BATCH_FILES,
-)
-@grouped_option(
-    "--keep-files",
-    is_flag=True,
-    default=None,
-    help="Keep batch files at the provider when they are merged.",
-    group=OptionGroup.BATCH_FILES,
-)
-@grouped_option("--bucket", metavar="NAME", help="With --lane job: the bucket of TOS.", group=OptionGroup.BATCH_FILES)
-@grouped_option(
-    "--detach",
-    is_flag=True,
-    help="With --lane files or job: end once everything is ordered (exit code 6).",
-    group=OptionGroup.BATCH_FILES,
-)
+@trial_option("--limit", type=int, metavar="N", help="Only the first N rows of the input; those done before count.")
+@trial_option("--simulate", is_flag=True, default=None, help="Answers from a simulator in this process; needs no key.")
+@trial_option("--dry-run", is_flag=True, default=None, help="Show what the run would do now, and send nothing.")
+@resume_option("--rebase", is_flag=True, help="The input was edited: keep unchanged rows' results, run the others.")
+@resume_option("--mixed", is_flag=True, help="The model or a parameter changed, and that is meant.")
+@batch_option("--rest", type=click.Choice(["parcels", "online"]), help="How rows go that a batch file gives back.")
+@batch_option("--keep-files", is_flag=True, default=None, help="Keep batch files at the provider when they are merged.")
+@batch_option("--bucket", metavar="NAME", help="With --lane job: the bucket of TOS.")
+@batch_option("--detach", is_flag=True, help="With --lane files or job: end once everything is ordered (exit code 6).")
 @serving_options
-@grouped_option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Print the summary as one JSON line also on a terminal.",
-    group=OptionGroup.INPUT_AND_OUTPUT,
-)
-@grouped_option(
-    "--engine",
-    type=click.Choice(["local", "ray"]),
-    default="local",
-    help="Where workers run (local).",
-    group=OptionGroup.CLUSTER,
-)
-@grouped_option(
-    "--address",
-    default="local",
-    metavar="A",
-    help="Of Ray: local (its own), auto or HOST:PORT.",
-    group=OptionGroup.CLUSTER,
-)
-@grouped_option(
-    "--workers",
-    type=click.IntRange(1),
-    default=2,
-    metavar="N",
-    help="With --engine ray: so many workers.",
-    group=OptionGroup.CLUSTER,
-)
+@summary_json_option
+@cluster_option("--engine", type=click.Choice(["local", "ray"]), default="local", help="Where workers run (local).")
+@cluster_option("--address", default="local", metavar="A", help="Of Ray: local (its own), auto or HOST:PORT.")
+@cluster_option("--workers", type=click.IntRange(1), default=2, metavar="N", help="With --engine ray: so many workers.")
 def command(
     input_: str,
     *,

@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from arkbatch.cli.options import ENDPOINTS, limit_options, request_options, serving_options, table_options
+from arkbatch.cli.options import (
+    ENDPOINTS,
+    limit_options,
+    request_options,
+    serving_options,
+    summary_json_option,
+    table_options,
+)
 
 INDEX_VARIABLES = ("SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX")
 
@@ -62,7 +69,7 @@ def plan(inputs: tuple[str, ...], shards: int | None, **flags: Any) -> int:
 @click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Default: any free one.")
 @limit_options
 @serving_options
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON line also on a terminal.")
+@summary_json_option
 def serve(
     run_dir: str, host: str, port: int, *, as_json: bool, live: int | None, metrics: int | None, **flags: Any
 ) -> int:

@@ -1,4 +1,4 @@
-"""Opens a run for another try at its failed rows: which they are, and what is asked this time.
+"""Opens a run to send its failed rows again: which rows, and what is changed in their requests.
 
 The rows come from `failures.jsonl`, each with its request, so that neither the input nor the defaults are needed again.
 Rows that were interrupted are no failed ones: `run` sends them. Lines that were never sent have no request. They are
@@ -7,6 +7,7 @@ read again, since the job may have changed; if the lines themselves were fixed, 
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from arkbatch.rows.source import reader_of
 
 
 class RetrySelection(Struct, frozen=True):
-    """Which failed rows, all where nothing is said; and what is asked differently.
+    """Which failed rows to send again, all by default, and what to change in their requests.
 
     changes: request parameters that replace the row's own, nested as in the request
     """
@@ -41,6 +42,17 @@ class RetrySelection(Struct, frozen=True):
 
     def takes(self, failure: Retryable) -> bool:
         return (not self.kinds or failure.error.kind in self.kinds) and (not self.rows or failure.row in self.rows)
+
+
+def chosen_kinds(names: str) -> frozenset[str]:
+    """Return a list such as `timeout,overloaded` as a set; UsageError for an unknown kind."""
+    known = [kind.value for kind in Kind]
+    chosen = frozenset(name.strip() for name in names.split(",") if name.strip())
+    for name in sorted(chosen - set(known)):
+        near = get_close_matches(name, known, 1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise UsageError(f"--kind {name} is not a kind of failure.{hint} Kinds are: {', '.join(known)}.")
+    return chosen
 
 
 # What the record of a bad line had spent.

@@ -13,10 +13,9 @@ from sessions import failures, results, scripted, worked
 from virtual import run_virtual
 
 from arkbatch.config.resolve import resolve_job
-from arkbatch.core.failure_kinds import chosen_kinds
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.resume_check import ResumeOptions
-from arkbatch.engine.retry_run import RetryRun, RetrySelection
+from arkbatch.engine.retry_run import RetryRun, RetrySelection, chosen_kinds
 from arkbatch.engine.session import Session
 from arkbatch.reports.status.show import find_rows
 from arkbatch.rows.media_files import Images

@@ -9,10 +9,9 @@ from sessions import retried, scripted
 from virtual import run_virtual
 
 from arkbatch.core.errors import RunDirectoryError, UsageError
-from arkbatch.core.failure_kinds import chosen_kinds
 from arkbatch.core.job import Job, RetryPolicy, Secret
 from arkbatch.engine.open_run import OpenRun
-from arkbatch.engine.retry_run import RetryRun, RetrySelection
+from arkbatch.engine.retry_run import RetryRun, RetrySelection, chosen_kinds
 from arkbatch.engine.session import Session
 from arkbatch.journal.run_directory import FAILURES, RESULTS
 from arkbatch.simulator.server import serve
