@@ -12,7 +12,7 @@ from arkbatch.batch_jobs.service import BatchService, ServiceRefused
 from arkbatch.core.types import Cause, Failure
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.protocol.error_body import Complaint
-from arkbatch.protocol.error_codes import rule_for
+from arkbatch.protocol.error_rules import rule_for
 from arkbatch.protocol.setting_names import ANY_SERVER
 
 _LONGEST_POLL = 600.0

@@ -17,7 +17,7 @@ from arkbatch.batch_jobs.forms import FAILED, WAITING
 from arkbatch.batch_jobs.parcel import TOO_MANY_TOKENS
 from arkbatch.core.types import Broken
 from arkbatch.protocol.error_body import read_complaint
-from arkbatch.protocol.error_codes import rule_for
+from arkbatch.protocol.error_rules import rule_for
 from arkbatch.transport.batch_http import HttpReply, may_have_arrived
 
 GONE = frozenset((404, 410))

@@ -2,7 +2,7 @@
 
 Known shapes: Ark's and OpenAI's `{"error": {"code", "message", "type"}}`, the same without the envelope or in a list
 (Gemini), MiniMax's `base_resp`, Baidu's `error_code` and `error_msg`, Ark's control plane (`ResponseMetadata.Error`),
-FastAPI's `detail`, texts, and the HTML of a gateway. What the words mean is for `error_rules`. A message is one line,
+FastAPI's `detail`, texts, and the HTML of a gateway. `error_rules` decides what the words mean. A message is one line,
 shortened, and without anything that looks like a key.
 """
 

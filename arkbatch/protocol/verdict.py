@@ -35,7 +35,8 @@ from arkbatch.core.types import (
 )
 from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem
 from arkbatch.protocol.error_body import Complaint, complaint_in, error_in_success, one_line, plain_text, read_complaint
-from arkbatch.protocol.error_codes import STATUS_OF_TYPE, Rule, rule_for
+from arkbatch.protocol.error_codes import STATUS_OF_TYPE, Rule
+from arkbatch.protocol.error_rules import rule_for
 from arkbatch.protocol.error_words import Meaning
 from arkbatch.protocol.finish_reasons import LENGTH, AnswerEnding, ending_of
 from arkbatch.protocol.lenient_json import read_leniently, usage_in_unreadable
