@@ -211,12 +211,12 @@ def test_the_control_plane_gives_none(tmp_path, settings):
 
 
 @pytest.mark.parametrize("error", [ValueError("no point"), OverflowError("too long")])
-@pytest.mark.parametrize("step", ["agree", "close"])
+@pytest.mark.parametrize("step", ["seal_for_call", "encrypt_text"])
 def test_arithmetic_that_fails_in_the_middle(tmp_path, monkeypatch, error, step):
     def fails(*_, **__):
         raise error
 
-    monkeypatch.setattr(*((sealing, "agree", fails) if step == "agree" else (sealing.Seal, "close", fails)))
+    monkeypatch.setattr(sealing if step == "seal_for_call" else sealing.Seal, step, fails)
     summary, heard = ran(tmp_path, secrets(), settings={})
     assert (summary.succeeded, summary.failures) == (0, {"invalid_request": 1})
     assert b"/chat/completions" not in heard
