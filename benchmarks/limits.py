@@ -127,12 +127,12 @@ async def load(case: Case, minutes: float, seed: int = 1) -> tuple[Server, Waits
     async def worker() -> None:
         while True:
             tokens = case.sizes(chance)
-            size, reserved = Size(2_000, 0), (0, tokens)
+            size, reserved = Size(2_000, 0), Tokens(tokens)
             if case.learned:
                 tokens += 650
                 reserved = estimator.estimate(size)
             asked = loop.time()
-            permit = await limiter.acquire(Demand(ROW, size, Tokens.of(*reserved), estimator))
+            permit = await limiter.acquire(Demand(ROW, size, reserved, estimator))
             if permit is None:
                 return
             if asked - started > 120:  # after that, everyone has stood in line

@@ -169,7 +169,7 @@ class ParcelCutter:
         return self._load(row, 0, ZERO if isinstance(ceiling, Cause) else ceiling)
 
     def _load(self, row: Row, size: int, ceiling: Decimal) -> Load:
-        tokens, _ = self._estimator(row).estimate(ENDPOINTS[row.endpoint].size(row.body))
+        tokens = self._estimator(row).estimate(ENDPOINTS[row.endpoint].size(row.body)).input
         return load_of(row, size, tokens, ceiling)
 
     def _line(self, row: Row, number: int, pulled: Pulled) -> bytes:

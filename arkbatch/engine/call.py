@@ -142,7 +142,7 @@ class CallRunner:
         limiter, budget, reservation = self._needs.limiter, self._needs.cost_limit, None
         demand = limiter.demand_of(prepared.row, prepared.size)
         if budget is not None:
-            granted = await budget.admit(prepared.row, prepared.size, demand.output_tokens)
+            granted = await budget.admit(prepared.row, prepared.size, demand.tokens.output)
             if granted is None or isinstance(granted, Cause):
                 return granted
             reservation = granted
@@ -156,7 +156,7 @@ class CallRunner:
         limiter, budget, reservation = self._needs.limiter, self._needs.cost_limit, None
         demand = limiter.demand_of(prepared.row, prepared.size)
         if budget is not None:
-            reservation = budget.admit_now(prepared.row, prepared.size, demand.output_tokens)
+            reservation = budget.admit_now(prepared.row, prepared.size, demand.tokens.output)
             if reservation is None:
                 return None
         permit = None

@@ -23,8 +23,8 @@ from arkbatch.limits.published_limits import published, ramp_at
 from arkbatch.limits.rate_source import LeasedRates
 from arkbatch.limits.slow_calls import Flights
 from arkbatch.limits.starting_point import Memory
-from arkbatch.limits.token_rate import Allowance, Budget
-from arkbatch.limits.token_split import Shares, Slope
+from arkbatch.limits.token_rate import Budget
+from arkbatch.limits.token_split import Allowance, Shares, Slope
 from arkbatch.monitor.observer import Observer
 from arkbatch.protocol.dialects import error_numbers
 from arkbatch.protocol.setting_names import setting_names

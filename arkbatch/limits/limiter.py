@@ -29,8 +29,8 @@ from arkbatch.limits.rate_meter import Bound, Watch
 from arkbatch.limits.request_rate import Requests
 from arkbatch.limits.slow_calls import Flight, Flights, doublings
 from arkbatch.limits.token_estimator import Estimator
-from arkbatch.limits.token_rate import Allowance, Budget
-from arkbatch.limits.token_split import Shares, Tokens
+from arkbatch.limits.token_rate import Budget
+from arkbatch.limits.token_split import NO_TOKENS, Allowance, Shares, Tokens
 from arkbatch.limits.wait_queue import Obstacle, Waiter, WaitQueue
 from arkbatch.protocol.ratelimit_headers import requests_allowed
 
@@ -90,7 +90,7 @@ class Limiter:
         *,
         concurrency: int,
         requests_per_minute: float | None = None,
-        tokens: Allowance | None = None,
+        tokens: Budget | None = None,
         shares: Sequence[Allowance] = (),
         pace: Pace | None = None,
         outage: Outage | None = None,
@@ -127,7 +127,7 @@ class Limiter:
         if estimator is None:
             estimator = Estimator(output=0) if row.endpoint.endswith("embeddings") else Estimator()
             self._estimators[key] = estimator
-        return Demand(row, size, Tokens.of(*estimator.estimate(size)), estimator)
+        return Demand(row, size, estimator.estimate(size), estimator)
 
     async def acquire(self, demand: Demand, *, untried: bool = False) -> Permit | None:
         """Wait for the permit to send one call. None: the limiter is closed, send nothing.
@@ -150,38 +150,43 @@ class Limiter:
         if isinstance(response, Broken) and isinstance(verdict, Halt):
             self.release_unsent(permit)  # there was no key to send it with
             return result
-        now, row = self._time(), permit.demand.row
+        now, demand = self._time(), permit.demand
+        row = demand.row
         verdict = self.circuit_breaker.heard(now, row.number, verdict, permit.at, row.before)
         self._end_flight(permit, now if isinstance(verdict, Done) else None)
+        reply = response if isinstance(response, Reply) else None
         # Of an answer that was cut off only the beginning was counted, so it teaches nothing.
-        usage = result.usage if isinstance(response, Reply) else None
-        if usage:
-            permit.demand.estimator.learn(permit.demand.size, usage)
-        self._settle(now, permit, _tokens_of(usage) if usage else _assumed(permit.demand.tokens, verdict))
+        if reply is not None and (usage := result.usage):
+            demand.estimator.learn(demand.size, usage)
+            self._settle(now, permit, _tokens_of(usage))
+        else:
+            self._settle(now, permit, _assumed(demand.tokens, verdict))
         if isinstance(verdict, Again) and verdict.scope in _LOAD_SCOPES:
-            self.last_pushback = now
-            after = self._pace.refused(now, permit, verdict.scope, verdict.after)
-            if after != verdict.after:
-                verdict = replace(verdict, after=after)
+            verdict = self._push_back(now, permit, verdict)
         else:
             self._pace.granted(now, permit)
-        if isinstance(response, Reply) and (granted := requests_allowed(response.headers)) is not None:
+        if reply is not None and (granted := requests_allowed(reply.headers)) is not None:
             self._pace.told(now, *granted)
         return result if verdict is result.verdict else CallResult(response, verdict)
+
+    def _push_back(self, now: float, permit: Permit, verdict: Again) -> Again:
+        self.last_pushback = now
+        after = self._pace.refused(now, permit, verdict.scope, verdict.after)
+        return verdict if after == verdict.after else replace(verdict, after=after)
 
     def release_unsent(self, permit: Permit) -> None:
         """Give a permit back with which nothing was sent. It counts as a request, and its tokens are free again."""
         now = self._time()
         self._end_flight(permit, None)
         self.circuit_breaker.unheard(now, permit.at)
-        self._settle(now, permit, 0)
+        self._settle(now, permit, NO_TOKENS)
 
     def abandon(self, permit: Permit) -> None:
         """Free the place of a call that the caller hung up on. Its tokens count as they were reserved."""
         now = self._time()
         self._end_flight(permit, now)
         self.in_flight -= 1
-        self._reserved -= permit.demand.tokens
+        self._reserved -= permit.demand.tokens.total
         self.circuit_breaker.unheard(now, permit.at)
         self._look_soon()
 
@@ -239,7 +244,7 @@ class Limiter:
     def _allow_tokens(self, now: float, per_minute: float | None) -> None:
         if per_minute is None:
             self._tokens = None
-        elif isinstance(self._tokens, Budget):
+        elif self._tokens is not None:
             self._tokens.allow(now, per_minute)
         else:
             self._tokens = Budget.after(self._watch.used, per_minute, now)
@@ -251,7 +256,7 @@ class Limiter:
         return max(
             self._requests.room_in(now) if self._requests is not None else 0.0,
             self._tokens.ready_in(now, 1) if self._tokens is not None else 0.0,
-            parts.ready_in(now, Tokens.of(1, 1)) if parts is not None else 0.0,
+            parts.ready_in(now, Tokens(2, 1)) if parts is not None else 0.0,
         )
 
     @property
@@ -293,13 +298,13 @@ class Limiter:
 
     # ---- one turn
 
-    def _obstacle(self, now: float, tokens: int) -> Obstacle:
+    def _obstacle(self, now: float, tokens: Tokens) -> Obstacle:
         """Seconds to wait and what for; `_NONE` when a call of this size may go now."""
         if self._holds.since:
             return math.inf, Bound.HELD
         if self.circuit_breaker.is_away and (wait := self.circuit_breaker.ready_in(now, self.in_flight)) > 0:
             return wait, Bound.SERVER
-        if self._tokens is not None and (wait := self._tokens.ready_in(now, tokens)) > 0:
+        if self._tokens is not None and (wait := self._tokens.ready_in(now, tokens.total)) > 0:
             return wait, Bound.TOKENS
         for share in self._shares:
             if (wait := share.ready_in(now, tokens)) > 0:
@@ -316,14 +321,14 @@ class Limiter:
         if self._requests is not None:
             self._requests.take()
         if self._tokens is not None:
-            self._tokens.spend(now, tokens)
+            self._tokens.spend(now, tokens.total)
         for share in self._shares:
             share.spend(now, tokens)
         self._mind_outage(now)
         number, beside = self._pace.sent(now), self.in_flight
         self.circuit_breaker.sent(now)
         self.in_flight += 1
-        self._reserved += tokens
+        self._reserved += tokens.total
         self._watch.sent.add(now, 1)
         flight = None if self.slow_calls is None else self._begin_flight(now, demand)
         return Permit(now, demand, flight, number, beside)
@@ -336,14 +341,14 @@ class Limiter:
             self._pace.came_back(now, self._away)
             self._away = 0.0
 
-    def _settle(self, now: float, permit: Permit, used: int) -> None:
+    def _settle(self, now: float, permit: Permit, used: Tokens) -> None:
         """All that ends with a call in one step, since each step reads the clock and is taken for every row."""
         reserved = permit.demand.tokens
         self.in_flight -= 1
-        self._reserved -= reserved
-        self._watch.used.add(now, used)
+        self._reserved -= reserved.total
+        self._watch.used.add(now, used.total)
         if self._tokens is not None:
-            self._tokens.settle(now, permit.at, reserved, used)
+            self._tokens.settle(now, permit.at, reserved.total, used.total)
         for share in self._shares:
             share.settle(now, permit.at, reserved, used)
         self._look_soon()
@@ -412,10 +417,12 @@ class Limiter:
         elif wait < math.inf:
             self._timer = self._loop.call_later(max(wait, SHORTEST_WAIT), self._look)
 
-    def _seconds_for(self, tokens: int) -> float:
+    def _seconds_for(self, tokens: Tokens) -> float:
         """How long the scarcest allowance takes to grant this much."""
-        limits = self._shares if self._tokens is None else (self._tokens, *self._shares)
-        return max((limit.seconds_for(tokens) for limit in limits), default=0.0)
+        seconds = 0.0 if self._tokens is None else self._tokens.seconds_for(tokens.total)
+        for share in self._shares:
+            seconds = max(seconds, share.seconds_for(tokens))
+        return seconds
 
     def _disarm(self) -> None:
         if self._timer is not None:
@@ -424,11 +431,12 @@ class Limiter:
 
 
 def _tokens_of(usage: Usage) -> Tokens:
-    return Tokens.of(usage.get("input", 0), usage.get("output", 0))
+    given = usage.get("input", 0)
+    return Tokens(given + usage.get("output", 0), given)
 
 
-def _assumed(reserved: Tokens, verdict: Verdict) -> int:
+def _assumed(reserved: Tokens, verdict: Verdict) -> Tokens:
     """Tokens to charge for a call that reported none: all that was reserved when it may have been worked on."""
     if not isinstance(verdict, Again) or not may_have_arrived(verdict.cause):
-        return 0
-    return reserved if verdict.cause.kind in _MAYBE_BILLED else 0
+        return NO_TOKENS
+    return reserved if verdict.cause.kind in _MAYBE_BILLED else NO_TOKENS

@@ -9,17 +9,12 @@ from arkbatch.limits.token_split import Tokens
 
 
 class Demand(Struct, frozen=True, gc=False):
-    """What one call asks of the limits. `tokens`: the estimate; it knows how many of them are input."""
+    """What one call asks of the limits. `tokens`: the estimate."""
 
     row: Row
     size: Size
     tokens: Tokens
     estimator: Estimator
-
-    @property
-    def output_tokens(self) -> int:
-        """The output that is expected."""
-        return self.tokens - self.tokens.input
 
 
 class Permit(Struct, frozen=True, gc=False):

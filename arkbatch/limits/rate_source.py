@@ -91,12 +91,12 @@ class _Held(Struct):
     output_tokens: int
     last_used: float
 
-    def fits(self, amount: int, given: int) -> bool:
+    def fits(self, amount: Tokens) -> bool:
         return (
             self.requests > 0
-            and self.tokens >= amount
-            and self.input_tokens >= given
-            and self.output_tokens >= amount - given
+            and self.tokens >= amount.total
+            and self.input_tokens >= amount.input
+            and self.output_tokens >= amount.output
         )
 
     @property
@@ -152,10 +152,9 @@ class LeasedRates:
 
     # ---- an Allowance, as the limiter knows it
 
-    def ready_in(self, now: float, amount: int) -> float:
+    def ready_in(self, now: float, amount: Tokens) -> float:
         """Seconds until a call of this size may go."""
-        given = amount.input if isinstance(amount, Tokens) else 0
-        lease = self._usable(now, amount, given)
+        lease = self._usable(now, amount)
         if lease is not None and lease.begins <= now:
             return 0.0
         if lease is not None:
@@ -163,55 +162,51 @@ class LeasedRates:
         if not self._lacks:
             self._lacks = True
             self._wake_up()
-        self._first = Amounts(1, int(amount), given, amount - given)
+        self._first = Amounts(1, amount.total, amount.input, amount.output)
         return LOOK_AGAIN
 
-    def spend(self, now: float, amount: int) -> None:
+    def spend(self, now: float, amount: Tokens) -> None:
         """A call of this size goes now."""
-        given = amount.input if isinstance(amount, Tokens) else 0
-        lease = self._usable(now, amount, given)
+        lease = self._usable(now, amount)
         assert lease is not None
         lease.requests -= 1
-        lease.tokens -= amount
-        lease.input_tokens -= given
-        lease.output_tokens -= amount - given
+        lease.tokens -= amount.total
+        lease.input_tokens -= amount.input
+        lease.output_tokens -= amount.output
         lease.last_used = now
         self._sent += 1
-        self._sent_tokens += amount
+        self._sent_tokens += amount.total
         if not self._used_leases or self._used_leases[-1] != lease.number:
             self._used_from.append(now)
             self._used_leases.append(lease.number)
         if lease.is_low:
             self._wake_up()
 
-    def settle(self, now: float, granted_at: float, reserved: int, used: int) -> None:
+    def settle(self, now: float, granted_at: float, reserved: Tokens, used: Tokens) -> None:
         """A call that was granted then has ended, and used so many tokens."""
         del now
         place = bisect_right(self._used_from, granted_at) - 1
         if place < 0 or used == reserved:
             return
         number = self._used_leases[place]
-        given = used.input if isinstance(used, Tokens) else 0
-        reserved_given = reserved.input if isinstance(reserved, Tokens) else 0
-        change = (used - reserved, given - reserved_given, (used - given) - (reserved - reserved_given))
         before = self._differences.get(number, Amounts())
         self._differences[number] = Amounts(
-            0, before.tokens + change[0], before.input_tokens + change[1], before.output_tokens + change[2]
+            0,
+            before.tokens + used.total - reserved.total,
+            before.input_tokens + used.input - reserved.input,
+            before.output_tokens + used.output - reserved.output,
         )
 
-    def pause(self, until: float) -> None:
-        """Nothing to do: a refusal is told to the coordinator, which holds all workers back."""
-
-    def seconds_for(self, amount: int) -> float:
+    def seconds_for(self, amount: Tokens) -> float:
         """How long the limits take to grant this much; not known here."""
         del amount
         return LONGEST_CHUNK
 
-    def _usable(self, now: float, amount: int, given: int) -> _Held | None:
+    def _usable(self, now: float, amount: Tokens) -> _Held | None:
         """The first lease with room for the call, now or soon."""
         while self._held and now >= self._held[0].ends:
             self._over.append(self._held.popleft().report(now))
-        return next((lease for lease in self._held if lease.fits(amount, given)), None)
+        return next((lease for lease in self._held if lease.fits(amount)), None)
 
     # ---- the conversation
 

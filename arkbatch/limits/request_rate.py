@@ -15,13 +15,19 @@ class Requests:
     (rpm + 1 - burst) / 60.5 s. The burst is one call, without which none goes, and 1/200 of the minute, 0.3 s:
     a worker that comes this much too late has lost nothing. It leaves (1 - 1/200) x 60 / 60.5 = 98.7 % to be used.
 
+    Where many calls go a second, a sixteenth of the burst is taken from the bucket at a time, and handed out call by
+    call: the bucket is that much smaller, so that the burst stays what it is.
+
     sent: all calls of the last minute, whoever granted them; changed_at: when another limit, or none, was in force
     """
 
     def __init__(self, per_minute: float, sent: Window, changed_at: float = -math.inf) -> None:
         burst = 1 + per_minute / 200
         rate = (per_minute + 1 - burst) / (WINDOW_SECONDS + JITTER_SECONDS)
-        self._bucket = AsyncLimiter(burst, burst / rate)
+        self._at_a_time = max(1, int(burst / 16))
+        self._ahead = 0  # calls that were taken from the bucket and did not go so far
+        bucket = burst - (self._at_a_time - 1)
+        self._bucket = AsyncLimiter(bucket, bucket / rate)
         # The bucket does not tell when: ask again after a call's interval, but before the bucket runs over.
         self.nap = min(1 / rate, 0.25)
         self.per_minute = per_minute
@@ -31,7 +37,7 @@ class Requests:
 
     def ready_in(self, now: float) -> float:
         """Seconds until a call may go, or until it is worth asking again."""
-        if not self._bucket.has_capacity():
+        if not self._ahead and not self._bucket.has_capacity(self._at_a_time):
             return self.nap
         return self.room_in(now) if now < self._settled_at else 0.0
 
@@ -43,7 +49,11 @@ class Requests:
 
     def take(self) -> None:
         """Count a call that goes now, in the same step in which `ready_in` has returned 0."""
-        acquiring = self._bucket.acquire()
+        if self._ahead:
+            self._ahead -= 1
+            return
+        self._ahead = self._at_a_time - 1
+        acquiring = self._bucket.acquire(self._at_a_time)
         try:
             acquiring.send(None)  # There is capacity, so it ends at once and does not wait.
         except StopIteration:

@@ -9,6 +9,7 @@ answers: use one estimator for each endpoint and model.
 from math import sqrt
 
 from arkbatch.core.types import Size, Usage
+from arkbatch.limits.token_split import Tokens
 
 # Seed models: 0.25 to 0.3 tokens a Latin letter, 0.5 to 0.67 a Chinese character, 30 to 75 around each request.
 OVERHEAD, NARROW, WIDE, PART = 40.0, 0.3, 0.65, 1000.0
@@ -57,13 +58,13 @@ class Estimator:
         self._spread = self._margin = 0.0
         self._replies = 0
 
-    def estimate(self, size: Size) -> tuple[int, int]:
-        """Input and output tokens to reserve; the output is never above the request's own ceiling."""
+    def estimate(self, size: Size) -> Tokens:
+        """The tokens to reserve; the output is never above the request's own ceiling."""
         tokens = self._overhead + self._narrow * size.narrow + self._wide * size.wide + self._part * size.parts
         output = int(self._output_for(tokens) + self._margin + 0.5)
         if size.ceiling is not None and output > size.ceiling:
             output = size.ceiling
-        return int(tokens) + 1, output
+        return Tokens(int(tokens) + 1 + output, int(tokens) + 1)
 
     def learn(self, size: Size, usage: Usage) -> None:
         """Take in the true usage of one call; one without input tokens (not billed, not told) teaches nothing."""

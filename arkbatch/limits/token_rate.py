@@ -10,7 +10,6 @@ The amounts have no unit: tokens, input tokens, images. Nothing here knows who w
 """
 
 from collections.abc import Iterator
-from typing import Protocol
 
 WINDOW_SECONDS = 60.0
 SLOT_SECONDS = 0.25
@@ -19,33 +18,6 @@ JITTER_SECONDS = 0.5
 # Long enough to catch up on the draining for a call of a third of the minute. Rows of 0.1 to 30 % of it used 93 % of
 # the allowance with 5 s, 95.5 % with 10 s, 97.7 % with 20 s.
 CREDIT_SECONDS = 20.0
-
-
-class Allowance(Protocol):
-    """What a gate asks before a call: a `Budget` in this process, or a share leased from another machine.
-
-    The methods are synchronous, so that between the question and the spending nobody comes in between.
-    """
-
-    def ready_in(self, now: float, amount: int) -> float:
-        """Seconds until a call of this size may go, 0 when it may go now."""
-        ...
-
-    def spend(self, now: float, amount: int) -> None:
-        """Reserve the amount for a call that goes now."""
-        ...
-
-    def settle(self, now: float, granted_at: float, reserved: int, used: int) -> None:
-        """Replace what was reserved at `granted_at` by what the call turned out to use."""
-        ...
-
-    def pause(self, until: float) -> None:
-        """Grant nothing before this time."""
-        ...
-
-    def seconds_for(self, amount: int) -> float:
-        """How long the allowance takes to grant this much."""
-        ...
 
 
 class Window:
@@ -126,13 +98,12 @@ class Budget:
     alone, and leaves a debt that is paid off before the next.
     """
 
-    __slots__ = ("_limit", "_paid_off_at", "_paused_until", "_rate", "_window")
+    __slots__ = ("_limit", "_paid_off_at", "_rate", "_window")
 
     def __init__(self, per_minute: float, now: float) -> None:
         self._limit, self._rate = per_minute, _evenly(per_minute)
         self._window = Window(now, WINDOW_SECONDS + JITTER_SECONDS, SLOT_SECONDS)
         self._paid_off_at = now  # and not earlier: a run does not begin with credit
-        self._paused_until = now
 
     @classmethod
     def after(cls, used: Window, per_minute: float, now: float) -> "Budget":
@@ -156,7 +127,7 @@ class Budget:
         window = self._window
         if now >= window.edge:
             window.turn(now)
-        wait = max(self._paid_off_at, self._paused_until, now) - now
+        wait = max(self._paid_off_at - now, 0.0)
         if window.total + amount > self._limit and window.total > 0:
             wait = max(wait, window.falls_to(now, max(self._limit - amount, 0)))
         return wait
@@ -169,9 +140,6 @@ class Budget:
         if used != reserved:
             self._paid_off_at += (used - reserved) / self._rate
             self._window.correct(now, granted_at, used - reserved)
-
-    def pause(self, until: float) -> None:
-        self._paused_until = max(self._paused_until, until)
 
     def seconds_for(self, amount: int) -> float:
         return amount / self._rate

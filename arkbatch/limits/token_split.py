@@ -1,29 +1,56 @@
 """Input and output tokens a minute, each with a limit of its own, and how steeply all tokens may rise.
 
 Providers limit input and output apart, and Ark refuses traffic that has grown by more than three million tokens over
-the minute before. Both are allowances beside that of all tokens: a call goes when each of them lets it. The gate
-counts tokens as one number, so that number carries its input along. Nothing here knows who waits.
+the minute before. Both are allowances beside that of all tokens: a call goes when each of them lets it. Nothing
+here knows who waits.
 """
 
 import math
 from collections.abc import Iterable
-from typing import Self
+from typing import Protocol
+
+from msgspec import Struct
 
 from arkbatch.limits.token_rate import WINDOW_SECONDS, Budget, Window
 
 STEEPEST = 3_000_000.0  # tokens a minute more than in the minute before; what Ark calls a burst
 
 
-class Tokens(int):
-    """So many tokens, `input` of which are input."""
+class Tokens(Struct, frozen=True, gc=False):
+    """The tokens of one call, `input` of which are input."""
 
-    input: int
+    total: int = 0
+    input: int = 0
 
-    @classmethod
-    def of(cls, given: int, generated: int) -> Self:
-        tokens = cls(given + generated)
-        tokens.input = given
-        return tokens
+    @property
+    def output(self) -> int:
+        return self.total - self.input
+
+
+NO_TOKENS = Tokens()
+
+
+class Allowance(Protocol):
+    """What the limiter asks before a call, beside the limit of all tokens.
+
+    The methods are synchronous, so that between the question and the spending nobody comes in between.
+    """
+
+    def ready_in(self, now: float, amount: Tokens) -> float:
+        """Seconds until a call of this size may go, 0 when it may go now."""
+        ...
+
+    def spend(self, now: float, amount: Tokens) -> None:
+        """Reserve the amount for a call that goes now."""
+        ...
+
+    def settle(self, now: float, granted_at: float, reserved: Tokens, used: Tokens) -> None:
+        """Replace what was reserved at `granted_at` by what the call turned out to use."""
+        ...
+
+    def seconds_for(self, amount: Tokens) -> float:
+        """How long the allowance takes to grant this much."""
+        ...
 
 
 class Shares:
@@ -45,43 +72,30 @@ class Shares:
         self._given = _allowed(self._given, now, given, used, reserved)
         self._generated = _allowed(self._generated, now, generated, used, reserved)
 
-    def ready_in(self, now: float, amount: int) -> float:
+    def ready_in(self, now: float, amount: Tokens) -> float:
         """A part of which the call takes nothing holds nobody back."""
         return max((budget.ready_in(now, part) for budget, part in self._parts(amount) if part), default=0.0)
 
-    def spend(self, now: float, amount: int) -> None:
+    def spend(self, now: float, amount: Tokens) -> None:
         for budget, part in self._parts(amount):
             budget.spend(now, part)
 
-    def settle(self, now: float, granted_at: float, reserved: int, used: int) -> None:
-        given, generated = _parts_of(reserved)
-        used_given, used_generated = _parts_of(used)
+    def settle(self, now: float, granted_at: float, reserved: Tokens, used: Tokens) -> None:
         if self._given is not None:
-            was = given if granted_at >= self._given_since else int(reserved)
-            self._given.settle(now, max(granted_at, self._given_since), was, used_given)
+            was = reserved.input if granted_at >= self._given_since else reserved.total
+            self._given.settle(now, max(granted_at, self._given_since), was, used.input)
         if self._generated is not None:
-            was = generated if granted_at >= self._generated_since else int(reserved)
-            self._generated.settle(now, max(granted_at, self._generated_since), was, used_generated)
+            was = reserved.output if granted_at >= self._generated_since else reserved.total
+            self._generated.settle(now, max(granted_at, self._generated_since), was, used.output)
 
-    def pause(self, until: float) -> None:
-        for budget, _ in self._parts(0):
-            budget.pause(until)
-
-    def seconds_for(self, amount: int) -> float:
+    def seconds_for(self, amount: Tokens) -> float:
         return max((budget.seconds_for(part) for budget, part in self._parts(amount)), default=0.0)
 
-    def _parts(self, amount: int) -> Iterable[tuple[Budget, int]]:
-        given, generated = _parts_of(amount)
+    def _parts(self, amount: Tokens) -> Iterable[tuple[Budget, int]]:
         if self._given is not None:
-            yield self._given, given
+            yield self._given, amount.input
         if self._generated is not None:
-            yield self._generated, generated
-
-
-def _parts_of(amount: int) -> tuple[int, int]:
-    """Input and output. A plain number is of a call that was never sent, and used nothing."""
-    given = amount.input if isinstance(amount, Tokens) else 0
-    return given, amount - given
+            yield self._generated, amount.output
 
 
 def _allowed(budget: Budget | None, now: float, limit: float | None, used: Window, reserved: int) -> Budget | None:
@@ -103,24 +117,21 @@ class Slope:
         self._minute = Window(now, WINDOW_SECONDS, 1.0)
         self._two = Window(now, 2 * WINDOW_SECONDS, 1.0)
 
-    def ready_in(self, now: float, amount: int) -> float:
+    def ready_in(self, now: float, amount: Tokens) -> float:
         self._minute.turn(now)
         self._two.turn(now)
         spent = self._minute.total
         allowed = self._most + self._two.total - spent
-        return 0.0 if spent == 0 or spent + amount <= allowed else self._minute.edge - now
+        return 0.0 if spent == 0 or spent + amount.total <= allowed else self._minute.edge - now
 
-    def spend(self, now: float, amount: int) -> None:
-        self._minute.add(now, amount)
-        self._two.add(now, amount)
+    def spend(self, now: float, amount: Tokens) -> None:
+        self._minute.add(now, amount.total)
+        self._two.add(now, amount.total)
 
-    def settle(self, now: float, granted_at: float, reserved: int, used: int) -> None:
-        self._minute.correct(now, granted_at, used - reserved)
-        self._two.correct(now, granted_at, used - reserved)
+    def settle(self, now: float, granted_at: float, reserved: Tokens, used: Tokens) -> None:
+        self._minute.correct(now, granted_at, used.total - reserved.total)
+        self._two.correct(now, granted_at, used.total - reserved.total)
 
-    def pause(self, until: float) -> None:
-        """It forbids nothing by itself; the budget of all tokens does."""
-
-    def seconds_for(self, amount: int) -> float:
+    def seconds_for(self, amount: Tokens) -> float:
         del amount
         return 0.0

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from arkbatch.limits.permit import Demand, Permit
 from arkbatch.limits.rate_meter import Bound
+from arkbatch.limits.token_split import Tokens
 
 PATIENCE = 4.0  # for those rows: 0 uses 90 % of the allowance, 2 92 %, 3 97.0 %, 4 97.6 %
 LOOK_AHEAD = 100  # how many of those in line are asked whether they fit
@@ -50,7 +51,7 @@ class WaitQueue:
     seconds_for: how long the scarcest allowance takes to grant so many tokens
     """
 
-    def __init__(self, obstacle: Callable[[float, int], Obstacle], seconds_for: Callable[[int], float]) -> None:
+    def __init__(self, obstacle: Callable[[float, Tokens], Obstacle], seconds_for: Callable[[Tokens], float]) -> None:
         self._obstacle = obstacle
         self._seconds_for = seconds_for
         self._waiting: dict[Waiter, None] = {}  # a dict, to leave it from the middle
@@ -93,10 +94,10 @@ class WaitQueue:
                     return waiter
         return next(iter(self._waiting))
 
-    def _smaller(self, now: float, too_large: int, wait: float) -> tuple[Waiter | None, float]:
+    def _smaller(self, now: float, too_large: Tokens, wait: float) -> tuple[Waiter | None, float]:
         """The same among those that the first would let pass."""
         for waiter in islice(self._waiting, 1, LOOK_AHEAD):
-            if waiter.tokens >= too_large:
+            if waiter.tokens.total >= too_large.total:
                 continue
             too_large = waiter.tokens
             its_wait, bound = self._obstacle(now, too_large)

@@ -300,7 +300,7 @@ class RowReader:
     def _prompt(self, value: dict[str, Any]) -> _Draft | str:
         """Return the body of `{"prompt": text, "system": text}`, with parameters beside them."""
         prompt, system = value["prompt"], value.get("system")
-        if not isinstance(prompt, str) or not isinstance(system, str | None):
+        if not isinstance(prompt, str) or (system is not None and not isinstance(system, str)):
             return f"prompt and system must be text, not {_kind(prompt if not isinstance(prompt, str) else system)}"
         if self._by_cells and not prompt.strip() and not self._send_empty:
             return "the prompt is empty (say --empty skip or --empty send if that is meant)"

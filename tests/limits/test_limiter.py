@@ -29,7 +29,7 @@ class PlainLimiter(Limiter):
     """A limiter that is asked for so many tokens and told how many were used."""
 
     async def admit(self, amount, row=ROW):
-        return await self.acquire(Demand(row, Size(0, 0), Tokens.of(0, amount), Estimator()))
+        return await self.acquire(Demand(row, Size(0, 0), Tokens(amount), Estimator()))
 
     def answered(self, permit, used):
         self.release(permit, CallResult(Reply(200, b"", {}, 0.0), Done({"output": used})))
@@ -98,7 +98,7 @@ def test_an_open_limiter_does_not_yield_to_the_loop():
         limiter, others = open_limiter(rpm=600, tpm=LIMIT), []
         asyncio.get_running_loop().call_soon(others.append, "ran")
         permit = await limiter.admit(10)
-        return permit.at == now(), permit.demand.tokens, list(others)
+        return permit.at == now(), permit.demand.tokens.total, list(others)
 
     assert run_virtual(main()) == (True, 10, [])
 
@@ -192,7 +192,7 @@ def test_who_gives_up_waiting_takes_nothing_along():
         lost.cancel()
         limiter.answered(first, 10)
         permit = await kept
-        return permit.demand.tokens, limiter.in_flight, limiter.waiting, pace.told
+        return permit.demand.tokens.total, limiter.in_flight, limiter.waiting, pace.told
 
     assert run_virtual(main()) == (20, 1, 0, ["answered"])
 
@@ -465,9 +465,9 @@ async def under_changes(limiter, changes, seconds, *, amount=lambda: 1, rest=0.0
             permit = await limiter.admit(amount())
             if permit is None:
                 return
-            went.append((permit.at, permit.demand.tokens))
+            went.append((permit.at, permit.demand.tokens.total))
             await asyncio.sleep(rest)
-            limiter.answered(permit, permit.demand.tokens)
+            limiter.answered(permit, permit.demand.tokens.total)
 
     async def change():
         began = now()

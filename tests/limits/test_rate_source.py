@@ -7,6 +7,7 @@ from virtual import run_virtual
 from arkbatch.limits.lease_core import LeaseCore
 from arkbatch.limits.lease_messages import SharedLimits
 from arkbatch.limits.rate_source import CoordinatorLost, LeasedRates, ShardTaken
+from arkbatch.limits.token_split import Tokens
 
 
 class Limiter:
@@ -19,7 +20,7 @@ def rates_of(ask):
 
 
 async def until_granted(rates, loop):
-    while (wait := rates.ready_in(loop.time(), 0)) > 0:  # noqa: ASYNC110 - as the limiter does
+    while (wait := rates.ready_in(loop.time(), Tokens())) > 0:  # noqa: ASYNC110 - as the limiter does
         await asyncio.sleep(wait)
 
 
@@ -34,7 +35,7 @@ def test_a_conversation_ends_when_it_is_cancelled_together_with_a_reason_to_ask(
         rates = rates_of(ask)
         keeper = asyncio.ensure_future(rates.keep(Limiter(), lambda: False))
         await until_granted(rates, loop)
-        rates.spend(loop.time(), 0)  # the lease is low now, which wakes the conversation
+        rates.spend(loop.time(), Tokens())  # the lease is low now, which wakes the conversation
         rates.pace.refused(loop.time(), type("Permit", (), {"at": loop.time()}), "rate", None)
         keeper.cancel()
         await asyncio.wait([keeper], timeout=30)
@@ -56,7 +57,7 @@ def test_without_a_coordinator_nothing_is_sent_and_with_it_again_all_goes_on():
         rates = rates_of(ask)
         keeper = asyncio.ensure_future(rates.keep(Limiter(), lambda: False))
         await asyncio.sleep(60)
-        assert rates.ready_in(loop.time(), 0) > 0
+        assert rates.ready_in(loop.time(), Tokens()) > 0
         is_down[0], began = False, loop.time()
         await until_granted(rates, loop)
         assert loop.time() - began < 3.0

@@ -27,16 +27,16 @@ def rows(number, seed=1):
     [(Size(0, 0), 30, 60), (Size(1000, 0), 250, 400), (Size(0, 1000), 600, 750), (Size(0, 0, 1), 700, 1400)],
 )
 def test_the_first_guess_is_of_the_right_order(size, low, high):
-    tokens, output = Estimator().estimate(size)
-    assert low < tokens < high
-    assert 300 < output < 600
+    estimate = Estimator().estimate(size)
+    assert low < estimate.input < high
+    assert 300 < estimate.output < 600
 
 
 def test_input_is_right_within_two_percent_after_a_hundred_replies_of_all_kinds():
     estimator, errors = Estimator(), []
     for number, (size, truth) in enumerate(rows(400)):
         if number >= 100:
-            errors.append(abs(estimator.estimate(size)[0] - truth) / truth)
+            errors.append(abs(estimator.estimate(size).input - truth) / truth)
         estimator.learn(size, {"input": truth, "output": 50})
     assert sum(errors) / len(errors) < 0.02
 
@@ -45,7 +45,7 @@ def test_input_is_right_at_once_where_all_rows_are_alike():
     estimator = Estimator()
     for _ in range(20):
         estimator.learn(Size(500, 0), {"input": 400, "output": 9})
-    assert estimator.estimate(Size(500, 0))[0] == pytest.approx(400, rel=0.01)
+    assert estimator.estimate(Size(500, 0)).input == pytest.approx(400, rel=0.01)
 
 
 def test_output_is_reserved_a_little_above_its_mean():
@@ -53,7 +53,7 @@ def test_output_is_reserved_a_little_above_its_mean():
     for number, (size, truth) in enumerate(rows(3000)):
         output = round(chance.lognormvariate(6, 1))
         if number >= 100:
-            reserved += estimator.estimate(size)[1]
+            reserved += estimator.estimate(size).output
             used += output
         estimator.learn(size, {"input": truth, "output": output})
     assert 1.0 < reserved / used < 1.15
@@ -64,25 +64,25 @@ def test_output_that_grows_with_the_input_is_learned_as_such():
     for size, truth in rows(300):
         estimator.learn(size, {"input": truth, "output": truth})
     estimates = [estimator.estimate(size) for size, _ in rows(300, seed=2)]
-    assert sum(output for _, output in estimates) == pytest.approx(sum(tokens for tokens, _ in estimates), rel=0.05)
-    assert estimator.estimate(Size(20_000, 0))[1] == pytest.approx(5_000, rel=0.05)
+    assert sum(each.output for each in estimates) == pytest.approx(sum(each.input for each in estimates), rel=0.05)
+    assert estimator.estimate(Size(20_000, 0)).output == pytest.approx(5_000, rel=0.05)
 
 
 def test_one_reply_is_believed_more_than_the_first_guess():
     estimator = Estimator()
     for _ in range(10):
         estimator.learn(Size(500, 0), {"input": 200, "output": 2})
-    assert estimator.estimate(Size(500, 0))[1] < 20
+    assert estimator.estimate(Size(500, 0)).output < 20
 
 
 def test_the_ceiling_of_the_request_bounds_its_output():
-    assert Estimator().estimate(Size(100, 0, ceiling=16))[1] == 16
+    assert Estimator().estimate(Size(100, 0, ceiling=16)).output == 16
 
 
 def test_an_endpoint_without_output_reserves_none():
     estimator = Estimator(output=0)
     estimator.learn(Size(100, 0), {"input": 60})
-    assert estimator.estimate(Size(100_000, 0))[1] == 0
+    assert estimator.estimate(Size(100_000, 0)).output == 0
 
 
 def test_a_reply_that_was_not_billed_teaches_nothing():
@@ -97,7 +97,7 @@ def test_whatever_is_learned_an_estimate_is_positive_and_grows_with_the_text(les
     estimator = Estimator()
     for seen, usage in lessons:
         estimator.learn(seen, usage)
-    tokens, output = estimator.estimate(size)
-    assert tokens >= 1
-    assert output >= 0
-    assert estimator.estimate(Size(size.narrow + 999, size.wide + 999, size.parts))[0] >= tokens
+    estimate = estimator.estimate(size)
+    assert estimate.input >= 1
+    assert estimate.output >= 0
+    assert estimator.estimate(Size(size.narrow + 999, size.wide + 999, size.parts)).input >= estimate.input

@@ -126,14 +126,6 @@ def test_calls_that_last_longer_than_the_window_use_the_limit_on_average(reserve
     assert 0.97 < done / (LIMIT * 110) < 1.01
 
 
-def test_a_pause_holds_everything_and_is_never_shortened():
-    budget = Budget(LIMIT, START)
-    budget.pause(START + 30)
-    budget.pause(START + 10)
-    assert budget.ready_in(START, 0) == 30
-    assert budget.ready_in(START + 30, 100) == 0
-
-
 def test_how_long_an_amount_takes():
     assert Budget(LIMIT, START).seconds_for(LIMIT) == pytest.approx(60, rel=0.02)
 

@@ -13,7 +13,11 @@ from arkbatch.core.job import Limits
 from arkbatch.engine import wiring as building
 from arkbatch.journal.run_directory import RESULTS
 from arkbatch.limits.token_rate import Budget, Window
-from arkbatch.limits.token_split import STEEPEST, Shares, Slope, Tokens
+from arkbatch.limits.token_split import NO_TOKENS, STEEPEST, Shares, Slope, Tokens
+
+
+def tokens_of(given, generated):
+    return Tokens(given + generated, given)
 
 
 def spend_all(allowance, amounts, *, until=float("inf"), settle=lambda amount: amount):
@@ -41,61 +45,61 @@ def busiest(went, part):
 @pytest.mark.parametrize(("given", "generated"), [(10_000, 2_000), (10_000, None), (None, 2_000)])
 def test_no_minute_passes_either_limit_and_the_scarcer_is_used(given, generated):
     chance = random.Random(1)
-    calls = [Tokens.of(chance.randint(50, 150), chance.randint(10, 60)) for _ in range(900)]
+    calls = [tokens_of(chance.randint(50, 150), chance.randint(10, 60)) for _ in range(900)]
     shares = Shares(given and Budget(given, 1000.0), generated and Budget(generated, 1000.0))
     went = spend_all(shares, calls)
-    used = [(busiest(went, lambda t: t.input), given), (busiest(went, lambda t: t - t.input), generated)]
+    used = [(busiest(went, lambda t: t.input), given), (busiest(went, lambda t: t.output), generated)]
     assert all(most <= limit for most, limit in used if limit)
     assert max(most / limit for most, limit in used if limit) > 0.95
 
 
 def test_what_was_reserved_is_settled_in_each_part():
     shares = Shares(Budget(1000, 0.0), Budget(1000, 0.0))
-    shares.spend(0.0, Tokens.of(900, 900))
-    assert shares.ready_in(1.0, Tokens.of(500, 0)) > 30
-    shares.settle(1.0, 0.0, Tokens.of(900, 900), Tokens.of(100, 900))
-    assert shares.ready_in(7.0, Tokens.of(500, 0)) == 0
-    assert shares.ready_in(7.0, Tokens.of(500, 500)) > 30
+    shares.spend(0.0, tokens_of(900, 900))
+    assert shares.ready_in(1.0, tokens_of(500, 0)) > 30
+    shares.settle(1.0, 0.0, tokens_of(900, 900), tokens_of(100, 900))
+    assert shares.ready_in(7.0, tokens_of(500, 0)) == 0
+    assert shares.ready_in(7.0, tokens_of(500, 500)) > 30
 
 
 def test_a_limit_that_is_new_knows_the_last_minute_and_what_is_in_flight():
     shares, used = Shares(None, None), Window(1000.0, 60.5, 0.5)
     used.add(1030.0, 700)
-    shares.spend(1039.0, Tokens.of(300, 100))
+    shares.spend(1039.0, tokens_of(300, 100))
     shares.allow(1040.0, None, 1000, used, 400)
-    assert shares.ready_in(1041.0, Tokens.of(50, 1)) > 40  # all of both might have been output
-    shares.settle(1042.0, 1039.0, Tokens.of(300, 100), Tokens.of(300, 80))
-    assert shares.ready_in(1050.0, Tokens.of(50, 100)) == 0  # 780 of it are used
+    assert shares.ready_in(1041.0, tokens_of(50, 1)) > 40  # all of both might have been output
+    shares.settle(1042.0, 1039.0, tokens_of(300, 100), tokens_of(300, 80))
+    assert shares.ready_in(1050.0, tokens_of(50, 100)) == 0  # 780 of it are used
     shares.allow(1051.0, 100, None, used, 0)
-    assert shares.ready_in(1052.0, Tokens.of(0, 10**6)) == 0
-    assert shares.ready_in(1052.0, Tokens.of(1, 0)) > 0
+    assert shares.ready_in(1052.0, tokens_of(0, 10**6)) == 0
+    assert shares.ready_in(1052.0, tokens_of(1, 0)) > 0
 
 
 def test_a_limit_that_is_changed_goes_on_from_what_was_used():
     shares = Shares(Budget(1000, 1000.0), None)
-    shares.spend(1000.0, Tokens.of(500, 0))
+    shares.spend(1000.0, tokens_of(500, 0))
     shares.allow(1030.0, 400, None, Window(1000.0, 60.5, 0.5), 0)
-    assert 29 < shares.ready_in(1031.0, Tokens.of(10, 0)) < 32
-    shares.settle(1031.0, 1000.0, Tokens.of(500, 0), Tokens.of(100, 0))
-    assert shares.ready_in(1032.0, Tokens.of(10, 0)) == 0
+    assert 29 < shares.ready_in(1031.0, tokens_of(10, 0)) < 32
+    shares.settle(1031.0, 1000.0, tokens_of(500, 0), tokens_of(100, 0))
+    assert shares.ready_in(1032.0, tokens_of(10, 0)) == 0
 
 
 def test_a_call_that_was_never_sent_gives_all_back():
     shares = Shares(Budget(1000, 0.0), Budget(1000, 0.0))
-    shares.spend(0.0, Tokens.of(900, 900))
-    shares.settle(0.0, 0.0, Tokens.of(900, 900), 0)
-    assert shares.ready_in(0.5, Tokens.of(900, 900)) == 0
+    shares.spend(0.0, tokens_of(900, 900))
+    shares.settle(0.0, 0.0, tokens_of(900, 900), NO_TOKENS)
+    assert shares.ready_in(0.5, tokens_of(900, 900)) == 0
 
 
 def test_traffic_rises_by_three_million_tokens_a_minute_and_no_faster():
-    went = spend_all(Slope(1000.0), [20_000] * 4_000, until=1300.0)
-    minutes = [sum(tokens for at, tokens in went if 1000 + 60 * n <= at < 1060 + 60 * n) for n in range(5)]
+    went = spend_all(Slope(1000.0), [Tokens(20_000)] * 4_000, until=1300.0)
+    minutes = [sum(tokens.total for at, tokens in went if 1000 + 60 * n <= at < 1060 + 60 * n) for n in range(5)]
     assert all(after <= before + STEEPEST for before, after in zip([0, *minutes], minutes, strict=False))
     assert minutes[3] > 8_000_000
 
 
 def test_a_call_larger_than_the_rise_goes_alone():
-    assert Slope(0.0).ready_in(0.0, 10**9) == 0
+    assert Slope(0.0).ready_in(0.0, Tokens(10**9)) == 0
 
 
 def test_ark_is_met_with_that_slope_and_others_are_not(tmp_path):

@@ -89,6 +89,8 @@ def _plain_meters(usage: object) -> dict[str, int] | None:
     if given <= 0 or output < 0 or given + output != total or total > _MAX_TOKENS_BELIEVED:
         return None
     counted = {"input": given, "output": output}
+    if "prompt_tokens_details" not in usage and "completion_tokens_details" not in usage:
+        return counted
     for place, names, whole in (
         ("prompt_tokens_details", _PLAIN_INPUT_DETAILS, given),
         ("completion_tokens_details", _PLAIN_OUTPUT_DETAILS, output),

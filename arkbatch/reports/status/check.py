@@ -205,14 +205,14 @@ class _RowCounts:
         if group is None:
             group = self.groups[key] = RowGroup(*key)
         size = ENDPOINTS[row.endpoint].size(row.body)
-        given, answered = self._estimate(size)
+        estimate = self._estimate(size)
         group.rows += 1
-        group.input_tokens += given
-        group.output_tokens += answered
+        group.input_tokens += estimate.input
+        group.output_tokens += estimate.output
         if size.ceiling is not None:
             group.limited += 1
-        if given > self._most_tokens:
-            self._most_tokens, self._largest = given, (row, length)
+        if estimate.input > self._most_tokens:
+            self._most_tokens, self._largest = estimate.input, (row, length)
 
     def largest(self) -> LargestRow | None:
         """Return the row with the most input tokens."""
