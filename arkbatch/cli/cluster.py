@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from arkbatch.api.background import loop_factory
 from arkbatch.api.jobs import simulated
 from arkbatch.cli.options import job_from
-from arkbatch.cli.session import stop_on_signals
+from arkbatch.cli.session import stop_on_signals, this_command
 from arkbatch.cluster.plan import find_inputs, plan_parts, shard_bytes_for
 from arkbatch.cluster.seed import seed_shards
 from arkbatch.cluster.service import (
@@ -32,6 +32,7 @@ from arkbatch.core.job import Job, Limits, answer_settings, job_tables
 from arkbatch.core.text import count_text, printable_text
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.journal.shard_files import PLAN_FORMAT, ShardDirectory, ShardPlan
+from arkbatch.journal.shard_sessions import ShardSessions, write_sessions
 from arkbatch.rows.csv_table import CsvTable
 from arkbatch.rows.job_diff import asked_digest, differences
 from arkbatch.rows.source import open_source
@@ -83,6 +84,7 @@ def plan_run(
         raise RunChanged(f"{directory.run} was begun with other parameters: {'; '.join(changes)}.")
     if info is not None:
         seed_shards(directory, planned)
+        write_sessions(directory, ShardSessions(earlier=info.sessions))
     directory.write_plan(planned)
     return job, planned
 
@@ -277,4 +279,5 @@ def run_async(work: Callable[[], Any]) -> int:
             return int(runner.run(work()))
         except (KeyboardInterrupt, asyncio.CancelledError):
             click.echo("Interrupted. What was recorded is safe.", err=True)
+            click.echo(f"Resume with:  {this_command()}", err=True)
             return ExitCode.INTERRUPTED

@@ -5,12 +5,14 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import click
 from msgspec import Struct
 
+from arkbatch import __version__
 from arkbatch.cli.cluster import job_of_run, plan_run, run_async, run_worker
 from arkbatch.cli.serve_options import Serving
 from arkbatch.cli.session import print_summary, progress_observer, stop_on_signals, this_command
@@ -19,23 +21,27 @@ from arkbatch.cluster.cluster_notifier import ClusterNotifier
 from arkbatch.cluster.cluster_page import ClusterPage
 from arkbatch.cluster.coordinator import Coordinator
 from arkbatch.cluster.driver import ClusterProgress, build_coordinator, coordinating, shared_limits, until_over
-from arkbatch.cluster.merge import COMMAND_FILE, Merged, merge
+from arkbatch.cluster.merge import merge
 from arkbatch.cluster.messages import CallTallies
 from arkbatch.cluster.service import LOOPBACK, token_for
 from arkbatch.core.errors import RunDirectoryError
 from arkbatch.core.job import Job
 from arkbatch.core.text import count_text
 from arkbatch.core.types import Cause
+from arkbatch.engine.cost_limit import MAX_COST, MAX_TOKENS, plain
 from arkbatch.engine.wiring import build_pace
-from arkbatch.journal.run_directory import LOG, RunDirectory, replace_file
+from arkbatch.journal.journal import read_ledger
+from arkbatch.journal.merge_state import Merged
+from arkbatch.journal.run_directory import LOG, RunDirectory
 from arkbatch.journal.shard_files import ShardDirectory
+from arkbatch.journal.shard_sessions import LedSession
 from arkbatch.limits.shared_pace import SharedPace
 from arkbatch.monitor.control_socket import HERE, accept_commands
 from arkbatch.monitor.observer import Observer, ObserverGroup
 from arkbatch.monitor.run_log import RunLog
 from arkbatch.pricing.amounts import Money
-from arkbatch.pricing.summary import Summary
-from arkbatch.reports.status.status import read_status
+from arkbatch.pricing.run_price_file import bill_of
+from arkbatch.pricing.summary import Summary, summarise
 
 LAST_QUESTION_SECONDS = 3.0  # in which workers ask once more, and learn that all is over
 
@@ -43,6 +49,7 @@ LAST_QUESTION_SECONDS = 3.0  # in which workers ask once more, and learn that al
 class Lead(Struct):
     """What leads a run. Ctrl-C stops it as it stops a session."""
 
+    session: LedSession
     coordinator: Coordinator
     progress: ClusterProgress
     observer: Observer
@@ -119,7 +126,7 @@ async def leading(job: Job, serving: Serving, *, host: str = LOOPBACK, port: int
     pace = SharedPace(build_pace(job, clock()))
     async with AsyncExitStack() as stack:
         stack.enter_context(shards.hold_lock(wall))
-        replace_file(shards.path / COMMAND_FILE, this_command().encode())
+        session = LedSession(shards, this_command(), began=wall(), version=__version__, limits=job.limits)
         coordinator = build_coordinator(job, shards, planned, clock(), pace)
         observers: list[Observer] = [progress_observer(), stack.enter_context(RunLog(run / LOG, wall))]
         count_calls = await _serve_metrics(job, planned.run_id, serving.metrics, observers, stack)
@@ -138,22 +145,23 @@ async def leading(job: Job, serving: Serving, *, host: str = LOOPBACK, port: int
         commands = ClusterCommands(
             coordinator,
             job,
-            shards.path,
+            session,
             pace=pace,
             progress=lambda: progress.progress(clock()),
             observer=observer,
             clock=clock,
             wall=wall,
-            command=this_command(),
         )
         await _take_commands(run, commands, stack)
         token = token_for(run, os.environ)
         await stack.enter_async_context(coordinating(coordinator, run, token, host=host, port=port, clock=clock))
         try:
-            yield Lead(coordinator, progress, observer, notifier)
+            yield Lead(session, coordinator, progress, observer, notifier)
         finally:
-            halt, is_draining = coordinator.halt, coordinator.is_draining
-            observer.closed("halted" if halt else "stopped" if is_draining else "finished")
+            ending = ending_of(coordinator)
+            if not session.info.ended_at:
+                session.end(ending, wall())
+            observer.closed(ending)
 
 
 async def _take_commands(run: Path, commands: ClusterCommands, stack: AsyncExitStack) -> None:
@@ -206,34 +214,45 @@ async def _serve_page(
     click.echo(f"Live page:  {url}", err=True)
 
 
+def ending_of(coordinator: Coordinator) -> str:
+    """Return how the session of the process that leads ends, in the words of a local session."""
+    if coordinator.halt is not None:
+        return "halted"
+    return "finished" if coordinator.state().finished == coordinator.state().shards else "stopped"
+
+
 def finish_run(job: Job, led: Lead, *, as_json: bool) -> int:
     """Merge, and say how it ended."""
+    led.session.end(ending_of(led.coordinator), time.time())
     merged = merge(Path(job.run_dir), time.time)
-    summary = _summary(job, merged, led.coordinator.halt)
+    summary = _summary(job, merged, led)
     led.notifier.ended(summary)
     return int(print_summary(summary, as_json=as_json))
 
 
-def _summary(job: Job, merged: Merged, halt: Cause | None) -> Summary:
-    status = read_status(job.run_dir, time.time)
-    ending = "halted" if halt is not None else "stopped" if merged.left else "finished"
-    failures: dict[str, int] = {}
-    for note in status.failures:
-        failures[note.kind] = failures.get(note.kind, 0) + note.rows
-    seconds = status.sessions[-1].seconds if status.sessions else 0.0
-    return Summary(
-        ending=ending,
+def _summary(job: Job, merged: Merged, led: Lead) -> Summary:
+    directory = RunDirectory(Path(job.run_dir))
+    bill = bill_of(directory.read_info())
+    ledger, _ = read_ledger(directory, bill)
+    counts, halt = led.coordinator.state().counts, led.coordinator.halt
+    return summarise(
+        ledger,
+        led.coordinator.latency,
+        ending="halted" if halt is not None else "stopped" if merged.left else "finished",
         run_dir=job.run_dir,
         simulated=job.simulated,
-        succeeded=merged.done,
-        failed=merged.failed,
-        left=merged.left,
-        failures=failures,
-        usage=status.usage,
-        discarded=status.discarded,
-        session={"recorded": merged.done + merged.failed, "retried": 0},
-        seconds=seconds,
-        p50=0.0,
-        p95=0.0,
+        total=merged.rows,
+        session={"recorded": counts.recorded, "retried": counts.retried},
+        seconds=led.session.info.seconds,
         halt=halt,
+        budget=_larger_budget(job, halt),
+        bill=bill,
     )
+
+
+def _larger_budget(job: Job, halt: Cause | None) -> str:
+    """Return a budget with which a run can go on that ended for want of it, "" for any other end."""
+    if halt is None or halt.code not in {MAX_COST, MAX_TOKENS}:
+        return ""
+    given = job.limits.max_cost if halt.code == MAX_COST else job.limits.max_total_tokens
+    return plain(2 * Decimal(str(given)))

@@ -62,8 +62,9 @@ def command(
     """
     from arkbatch.cli.shards_first import merge_shards
 
-    for each in run_dirs:
-        merge_shards(each)
+    if by not in {None, "model"} or reprice or bill is not None:  # else the ledgers of the shards tell
+        for each in run_dirs if compare is None else (*run_dirs, compare):
+            merge_shards(each)
     from arkbatch.core.errors import UsageError
 
     if file is not None and not reprice:

@@ -48,9 +48,9 @@ def command(
       arkbatch retry prompts.run --row 17,42 --set max_tokens=4096
       arkbatch retry night.run --lane files
     """
-    from arkbatch.cli.shards_first import merge_shards
+    from arkbatch.cli.shards_first import leave_shards
 
-    merge_shards(run_dir)
+    leave_shards(run_dir)
     from arkbatch.batch_jobs.open_session import refuse_open_parcels
     from arkbatch.cli.serve_options import Serving
     from arkbatch.cli.session import carry_out

@@ -26,7 +26,7 @@ def command(run_dir: str, *, as_json: bool) -> None:
 
     from arkbatch.batch_jobs.parcel_report import parcel_facts, parcel_lines
     from arkbatch.cli.remote import readable_run
-    from arkbatch.cli.shards_first import merge_shards
+    from arkbatch.cli.shards_first import count_shards
     from arkbatch.core.language import language_of
     from arkbatch.core.text import printable_json, printable_text
     from arkbatch.journal.run_directory import RunDirectory
@@ -34,7 +34,7 @@ def command(run_dir: str, *, as_json: bool) -> None:
     from arkbatch.reports.status.status_text import status_text
 
     with readable_run(run_dir) as place:
-        merge_shards(place)
+        count_shards(place)
         status, directory = read_status(place, time.time), RunDirectory(Path(place))
         if as_json:
             facts = msgspec.to_builtins(status) | {"parcels": parcel_facts(directory), "run_dir": run_dir}

@@ -3,6 +3,7 @@
 from typing import assert_never
 
 from arkbatch.cluster.messages import CallTallies, WorkerCounts
+from arkbatch.core.histogram import Histogram
 from arkbatch.core.types import OUTRUN, Again, Done, Failure, Halt, Outcome, Refused, Response, Row, Usage, Verdict
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import FoundRows, Progress
@@ -13,6 +14,7 @@ class AttemptCounter(Observer):
 
     def __init__(self) -> None:
         self.counts = WorkerCounts()
+        self.latency = Histogram()  # of the calls that gave an answer
         self._found: FoundRows | None = None
         self._tallies = CallTallies({}, {}, {}, {}, {})
 
@@ -21,12 +23,13 @@ class AttemptCounter(Observer):
         self.counts = WorkerCounts(found.total, found.done, found.failed)
 
     def answered(self, row: Row, client_id: str, response: Response, verdict: Verdict) -> None:
-        del row, client_id, response
+        del row, client_id
         tallies = self._tallies
         match verdict:
             case Done(usage=usage):
                 _count(tallies.calls, "done")
                 _add(tallies.tokens, usage)
+                self.latency.add(response.seconds)
             case Again(cause=cause, usage=usage) | Refused(cause=cause, usage=usage):
                 _count(tallies.calls, cause.kind.value)
                 _add(tallies.tokens, usage)

@@ -4,24 +4,36 @@ The process that leads the run takes the commands. Workers learn of them with th
 Each change is written beside the shards before it is made, and a merge puts it into `run.json`.
 """
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, assert_never
 
 import msgspec
 
 from arkbatch.cluster.coordinator import Coordinator
 from arkbatch.cluster.driver import shared_limits
-from arkbatch.cluster.merge import CHANGES_FILE, read_changes
-from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Job
-from arkbatch.core.limit_changes import LimitChange
-from arkbatch.core.text import count_text, duration_text, short_number
-from arkbatch.journal.run_directory import replace_file
+from arkbatch.core.text import count_text, duration_text
+from arkbatch.journal.shard_sessions import LedSession
 from arkbatch.limits.published_limits import ramp_at
 from arkbatch.limits.shared_pace import SharedPace
+from arkbatch.monitor.command_replies import (
+    NO_LIMITS,
+    AtLimits,
+    add_change,
+    change_of,
+    changed_limits,
+    changes_text,
+    in_flight_text,
+    limits_in_force,
+    limits_text,
+    rows_text,
+    sentence,
+    session_state,
+    set_text,
+    speed_text,
+    time_stamp,
+)
 from arkbatch.monitor.commands import (
     VERSION,
     Command,
@@ -37,32 +49,30 @@ from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import Progress
 
 PAUSED = "paused"
-MAX_CHANGES_KEPT = 500
 LEASES_END_WITHIN = "within two seconds"
 
 
 class ClusterCommands:
     """Carries out commands. `handle` is quick, and the run goes on beside it.
 
-    progress: says how the run stands; command: the command line that goes on later
+    session: where changes are noted; progress: says how the run stands
     """
 
     def __init__(
         self,
         coordinator: Coordinator,
         job: Job,
-        shards: Path,
+        session: LedSession,
         *,
         pace: SharedPace,
         progress: Callable[[], Progress],
         observer: Observer,
         clock: Callable[[], float],
         wall: Callable[[], float],
-        command: str,
     ) -> None:
-        self._coordinator, self._job, self._shards = coordinator, job, shards
+        self._coordinator, self._job, self._session = coordinator, job, session
         self._pace, self._progress, self._observer = pace, progress, observer
-        self._clock, self._wall, self._command = clock, wall, command
+        self._clock, self._wall = clock, wall
         self._limits = job.limits
         self._paused_at = 0.0
 
@@ -98,43 +108,38 @@ class ClusterCommands:
         did = f"went on after {self._paused_for}"
         self._keep(command, did)
         self._coordinator.pauses.discard(PAUSED)
-        return f"{did[:1].upper()}{did[1:]}."
+        return f"{sentence(did)}."
 
     def _drain(self, command: Command) -> str:
         self._refuse_at_the_end()
         self._keep(command, "stopped")
         self._coordinator.drain()
-        return f"Stopping: {self._in_flight()}. Resume later with:  {self._command}"
+        return f"Stopping: {self._in_flight()}. Resume later with:  {self._session.info.command}"
 
     def _set(self, command: Command, wanted: SetLimits) -> str:
         self._refuse_at_the_end()
-        before = {name: getattr(self._limits, name) for name in wanted.changed_limits()}
-        changes = {name: value for name, value in wanted.changed_limits().items() if value != before[name]}
+        changes, present = changed_limits(self._limits, wanted)
         if not changes:
-            return f"Nothing to change: {_listed(before)} already."
+            return f"Nothing to change: {limits_text(present)} already."
         if "max_cost" in changes and self._limits.max_cost is None:
             raise UsageError("max_cost: this run began without a budget. Drain it, and run it again with --max-cost.")
         limits: Any = msgspec.structs.replace(self._limits, **changes)
         shared = shared_limits(limits)
-        did = ", ".join(f"{name} {_said(before[name])} -> {_said(changes[name])}" for name in changes)
+        did = changes_text(present, changes)
         self._keep(command, did, changes)
         self._limits, now = limits, self._clock()
         self._pace.allow(now, limits.concurrency, limits.rpm, ramp_at(self._job.base_url))
         self._coordinator.core.change_limits(now, shared)
-        of_job = {name: getattr(self._job.limits, name) for name in changes}
-        job = _listed(of_job)
-        return f"Set {did}, for all workers together. This session only: the next one goes by the job ({job})."
+        return set_text(f"{did}, for all workers together", self._job.limits, changes)
 
     # ---- what is remembered
 
-    def _keep(self, command: Command, did: str, limits: Mapping[str, float | None] | None = None) -> None:
-        at = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="seconds")
-        word = str(command.do.__struct_config__.tag)
-        steered = LimitChange(at, word, did, command.by, command.reason, dict(limits or {}))
-        changes = [*read_changes(self._shards), steered][-MAX_CHANGES_KEPT:]
-        with explain_disk_errors(self._shards):
-            replace_file(self._shards / CHANGES_FILE, msgspec.json.encode(changes) + b"\n")
-        self._observer.settings_changed(steered)
+    def _keep(self, command: Command, did: str, limits: AtLimits = NO_LIMITS) -> None:
+        """RunDirectoryError: it cannot be written down, and so nothing is changed."""
+        change = change_of(command, did, self._wall(), limits)
+        with self._session.changed() as info:
+            add_change(info, change)
+        self._observer.settings_changed(change)
 
     def _refuse_at_the_end(self) -> None:
         if self._coordinator.is_draining or self._coordinator.is_over:
@@ -151,44 +156,27 @@ class ClusterCommands:
         return duration_text(self._clock() - self._paused_at)
 
     def _in_flight(self) -> str:
-        return f"{count_text(self._coordinator.state().in_flight, 'call')} in flight"
+        return in_flight_text(self._coordinator.state().in_flight)
 
     def _describe(self) -> str:
         progress, state = self._progress(), self._coordinator.state()
-        rows = f"{count_text(progress.left, 'row')} left, {progress.failed} failed"
+        rows = rows_text(progress)
         where = f"{count_text(state.workers, 'worker')}, {state.finished} of {count_text(state.shards, 'shard')} done"
-        known = {name: getattr(self._limits, name) for name in SetLimits.__struct_fields__}
-        limits = _listed({name: value for name, value in known.items() if value is not None})
+        limits = limits_text(limits_in_force(self._limits))
         if self._coordinator.is_draining:
             return f"Stopping: {self._in_flight()}; {rows}."
         if self._is_paused:
             return f"Paused for {self._paused_for}: {self._in_flight()}; {rows}; {where}; {limits}."
-        speed = f"{short_number(progress.rpm)} requests and {short_number(progress.tpm)} tokens a minute"
-        return f"Running: {self._in_flight()}, {speed}; {rows}; {where}; {limits}."
+        in_flight = count_text(state.in_flight, "call")
+        return f"Running: {in_flight} in flight, {speed_text(progress)}; {rows}; {where}; {limits}."
 
     def _state(self) -> SessionState:
-        progress, names = self._progress(), SetLimits.__struct_fields__
-        limits = {name: getattr(self._limits, name) for name in names}
-        of_job = {name: getattr(self._job.limits, name) for name in names}
-        since = datetime.fromtimestamp(self._wall() - (self._clock() - self._paused_at), UTC)
-        return SessionState(
-            session=1,
-            stopping=self._coordinator.is_draining,
-            held={PAUSED: since.isoformat(timespec="seconds")} if self._is_paused else {},
-            limits=limits,
-            of_job={name: value for name, value in of_job.items() if value != limits[name]},
-            in_flight=progress.in_flight,
-            rpm=round(progress.rpm, 1),
-            tpm=round(progress.tpm, 1),
-            left=progress.left,
-            failed=progress.failed,
-            bound_by=progress.bound_by,
+        since = time_stamp(self._wall() - (self._clock() - self._paused_at))
+        return session_state(
+            self._progress(),
+            session=self._session.info.number,
+            is_stopping=self._coordinator.is_draining,
+            held={PAUSED: since} if self._is_paused else {},
+            limits=self._limits,
+            of_job=self._job.limits,
         )
-
-
-def _listed(limits: Mapping[str, float | None]) -> str:
-    return ", ".join(f"{name} {_said(value)}" for name, value in limits.items())
-
-
-def _said(limit: float | None) -> str:
-    return "none" if limit is None else f"{limit:,.10g}"

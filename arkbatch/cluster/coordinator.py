@@ -22,6 +22,7 @@ from arkbatch.cluster.messages import (
     NextShard,
     WorkerCounts,
 )
+from arkbatch.core.histogram import Histogram
 from arkbatch.core.types import Cause, Kind
 from arkbatch.limits.lease_core import LeaseCore
 from arkbatch.limits.lease_messages import Amounts, Lease
@@ -77,6 +78,7 @@ class Coordinator:
         self._crashes: dict[int, int] = {}
         self._counts = ClusterCounts()
         self._checked_at = -CHECK_SECONDS
+        self.latency = Histogram()  # of calls of attempts that have ended in order
         self.given_up: dict[int, str] = {}
         self.halt: Cause | None = None
         self.is_draining = False
@@ -145,6 +147,7 @@ class Coordinator:
         """Note the end of an attempt, whether its shard is finished or not."""
         shard, working = message.shard, self._working.get(message.shard)
         self.core.forget(message.worker)
+        self.latency.add_counts(message.latency)
         if message.is_finished:
             self._finished.add(shard)
             self._waiting.discard(shard)

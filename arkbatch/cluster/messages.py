@@ -90,6 +90,7 @@ class AttemptEnded(Struct, frozen=True, omit_defaults=True):
 
     is_finished: every row of the shard has its record; spent: of the budget, by all attempts together
     halt: why no row can work until someone acts; trouble: what else went wrong
+    latency: how many calls took how long, by the bucket of a `Histogram`
     """
 
     worker: str
@@ -101,6 +102,7 @@ class AttemptEnded(Struct, frozen=True, omit_defaults=True):
     trouble: str = ""
     was_stopped: bool = False
     counts: WorkerCounts = WorkerCounts()
+    latency: dict[int, int] = {}
 
 
 class MessageTaken(Struct, frozen=True):

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from arkbatch.cluster.plan import added_offset, first_offset
-from arkbatch.cluster.shard import count_rows, reading_of
+from arkbatch.cluster.shard import counted_rows, reading_of
 from arkbatch.core.errors import RunChanged
 from arkbatch.journal.journal import read_lines
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, open_private
@@ -65,7 +65,7 @@ def _first_rows(shards: ShardDirectory, plan: ShardPlan, cut: list[Shard]) -> li
         firsts.append(before)
         if shard is not cut[-1]:
             shards.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            before += count_rows(shards, shard, reading_of(plan))[0]
+            before += counted_rows(shards, shard, reading_of(plan))[0]
     return firsts
 
 

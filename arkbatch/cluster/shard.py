@@ -21,7 +21,8 @@ from arkbatch.core.job import Job, Notify
 from arkbatch.core.template import Reading
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session, summary_of
-from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, open_private
+from arkbatch.journal.run_directory import FAILURES, RESULTS, open_private
+from arkbatch.journal.run_view import lines_of_shard
 from arkbatch.journal.shard_files import (
     Finished,
     Shard,
@@ -38,6 +39,8 @@ from arkbatch.pricing.summary import Summary
 from arkbatch.rows.source import open_source
 from arkbatch.rows.storage import Identity, copy_ranges, is_remote, open_bytes
 from arkbatch.transport.transport import Transport
+
+QUICK_BYTES = 32 << 20  # of input; reading it takes about a second
 
 
 class ShardAttempt(Struct, frozen=True):
@@ -136,6 +139,30 @@ def reading_of(plan: ShardPlan) -> Reading:
     return msgspec.convert(plan.job.get("reading", {}), Reading)
 
 
+def counted_rows(shards: ShardDirectory, shard: Shard, reading: Reading) -> tuple[int, int]:
+    """Return what `count_rows` finds, which is kept for the next time."""
+    known = shards.counted(shard.index)
+    if known is None:
+        known = count_rows(shards, shard, reading)
+        shards.write_counted(shard.index, *known)
+    return known
+
+
+def count_quickly(shards: ShardDirectory) -> None:
+    """Count the rows of shards that nobody has begun: of the first few, and of at least one where no rows are known."""
+    plan, attempts, left = shards.read_plan(), shards.all_attempts(), QUICK_BYTES
+    is_known = any(shards.how_finished(shard) for shard in attempts)
+    for shard in plan.all_shards():
+        part = shard.part
+        length = part.size * (shard.end - shard.begin) // max(part.groups if part.kind == "parquet" else part.size, 1)
+        if lines_of_shard(shards, shard.index, attempts.get(shard.index, [])) is None:
+            left -= length
+            if is_known and (left < 0 or is_remote(part.path)):
+                return
+            counted_rows(shards, shard, reading_of(plan))
+        is_known = True
+
+
 def count_rows(shards: ShardDirectory, shard: Shard, reading: Reading) -> tuple[int, int]:
     """Count the numbers that the rows of a shard take, and the rows. The shard is read for it."""
     if shard.is_whole and not is_remote(shard.part.path):
@@ -189,16 +216,3 @@ async def run_attempt(
     if is_finished:
         shards.mark_finished(attempt.shard.index, ended)
     return ShardResult(attempt.shard.index, attempt.number, is_finished, summary)
-
-
-def lines_of_shard(shards: ShardDirectory, shard: Shard, attempts: Sequence[int]) -> tuple[int, int] | None:
-    """Numbers that the rows of a shard take, and how many rows there are; None while no attempt has looked."""
-    done = shards.how_finished(shard.index)
-    if done is not None:
-        return done.lines, done.rows
-    for number in reversed(attempts):
-        directory = RunDirectory(shards.attempt_path(shard.index, number))
-        if directory.exists:
-            info = directory.read_info().input
-            return info.lines, info.rows
-    return None

@@ -45,7 +45,6 @@ class WorkerReport(Struct):
     """What a worker did."""
 
     shards: int = 0
-    taken_away: int = 0
     troubles: list[str] = []
 
 
@@ -116,7 +115,6 @@ class Worker:
             result, spent = await self._run(attempt, counter)
             ended = self._ended_well(result, spent, counter)
         except ShardTaken as taken:
-            self.report.taken_away += 1
             self.report.troubles.append(str(taken))
             return
         except StorageFull:
@@ -140,6 +138,7 @@ class Worker:
             was_stopped=summary.ending == "stopped",
             trouble="" if result.is_finished else f"its session ended as {summary.ending}",
             counts=counter.counts,
+            latency=counter.latency.to_counts(),
         )
 
     async def _prepare(self, shard: Shard) -> ShardAttempt:

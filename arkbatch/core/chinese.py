@@ -100,6 +100,7 @@ CHINESE: dict[str, str] = {
     "no row has ended in the last minute": "最近一分钟没有行结束",
     "{rows} rows and {tokens} tokens a minute": "每分钟 {rows} 行、{tokens} Token",
     "; about {time} left": "；还需约 {time}",
+    "about {rows}": "约 {rows}",
     "changed since the last session": "上次会话之后有变化",
     "not found": "找不到",
     "the model of each row": "各行自带的模型",

@@ -1,6 +1,7 @@
 """Quantiles of durations in constant memory, from buckets that widen by five per cent each."""
 
 import math
+from collections.abc import Mapping
 
 _SMALLEST = 0.0001  # seconds
 _GROWTH = math.log(1.05)
@@ -29,6 +30,16 @@ class Histogram:
             if count and left <= 0:
                 return float(_SMALLEST * math.exp((bucket + 0.5) * _GROWTH))
         return 0.0
+
+    def to_counts(self) -> dict[int, int]:
+        """Return the counts by bucket, for `add_counts` of another one."""
+        return {bucket: count for bucket, count in enumerate(self._counts) if count}
+
+    def add_counts(self, counts: Mapping[int, int]) -> None:
+        """Add what another histogram has counted."""
+        for bucket, count in counts.items():
+            self._counts[bucket] += count
+            self.count += count
 
     def chart_bars(self, together: int) -> tuple[list[float], list[int]]:
         """Return edges and counts for a chart whose bars join `together` buckets each."""

@@ -5,16 +5,14 @@ observers are told too. A change holds for this session: the next one goes by th
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable
 from typing import assert_never
 
 import msgspec
 
 from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.job import Limits
-from arkbatch.core.limit_changes import LimitChange
-from arkbatch.core.text import count_text, duration_text, short_number
+from arkbatch.core.text import duration_text
 from arkbatch.engine.cost_limit import CostLimit
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.worker_pool import WorkerPool
@@ -23,6 +21,23 @@ from arkbatch.limits.adaptive_limit import AdaptiveLimit
 from arkbatch.limits.fixed_limit import FixedLimit
 from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.published_limits import ramp_at
+from arkbatch.monitor.command_replies import (
+    NO_LIMITS,
+    AtLimits,
+    add_change,
+    change_of,
+    changed_limits,
+    changes_text,
+    in_flight_text,
+    limits_in_force,
+    limits_text,
+    rows_text,
+    sentence,
+    session_state,
+    set_text,
+    speed_text,
+    time_stamp,
+)
 from arkbatch.monitor.commands import (
     VERSION,
     Command,
@@ -33,15 +48,12 @@ from arkbatch.monitor.commands import (
     SessionState,
     SetLimits,
     ShowStatus,
-    limits_after,
 )
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import Progress
 from arkbatch.transport.connection_slots import ConnectionSlots
 
 PAUSED = "paused"  # the name of the pause in the limiter
-KEPT = 500  # changes in run.json; the log has all of them
-NO_LIMITS: Mapping[str, int | float | None] = {}
 
 
 class LimitsInForce:
@@ -113,7 +125,7 @@ class CommandHandler:
             return f"It has been paused for {self._held_for(PAUSED)}."
         self._keep(order, PAUSED)
         self._limiter.pause(PAUSED)
-        return f"Paused: no call begins; {_in_flight(self._limiter.in_flight)}."
+        return f"Paused: no call begins; {in_flight_text(self._limiter.in_flight)}."
 
     def _resume(self, order: Command) -> str:
         if PAUSED not in self._limiter.pauses:
@@ -121,7 +133,7 @@ class CommandHandler:
         did = f"went on after {self._held_for(PAUSED)}"
         self._keep(order, did)
         self._limiter.resume(PAUSED)
-        return f"{_sentence(did)}{self._still_held()}."
+        return f"{sentence(did)}{self._still_held()}."
 
     def _drain(self, order: Command) -> str:
         self._refuse_at_the_end()
@@ -129,22 +141,20 @@ class CommandHandler:
         self._stop()
         command = self._session.command
         later = f" Resume later with:  {command}" if command.startswith("arkbatch ") else ""
-        return f"Stopping: {_in_flight(self._limiter.in_flight)}, and the rows left stay undone.{later}"
+        return f"Stopping: {in_flight_text(self._limiter.in_flight)}, and the rows left stay undone.{later}"
 
     def _set(self, order: Command, wanted: SetLimits) -> str:
         self._refuse_at_the_end()
         self._check_budget(wanted)
-        before = {name: getattr(self._limits.now, name) for name in wanted.changed_limits()}
-        changes = {name: value for name, value in wanted.changed_limits().items() if value != before[name]}
+        changes, present = changed_limits(self._limits.now, wanted)
         if not changes:
-            return f"Nothing to change: {_listed(before)} already."
-        did = ", ".join(f"{name} {_said(before[name])} -> {_said(value)}" for name, value in changes.items())
+            return f"Nothing to change: {limits_text(present)} already."
+        did = changes_text(present, changes)
         self._keep(order, did, changes)
         self._limits.now = msgspec.structs.replace(self._limits.now, **changes)
         self._apply(wanted)
-        job = {name: getattr(self._run.job.limits, name) for name in changes}
         spent = self._spent() if "max_cost" in changes else ""
-        return f"Set {did}{spent}{self._when()}. This session only: the next one goes by the job ({_listed(job)})."
+        return set_text(f"{did}{spent}{self._when()}", self._run.job.limits, changes)
 
     def _apply(self, changed: SetLimits) -> None:
         limits, now = self._limits.now, self._clock()
@@ -180,63 +190,41 @@ class CommandHandler:
 
     # ---- what is remembered
 
-    def _keep(self, order: Command, did: str, limits: Mapping[str, int | float | None] = NO_LIMITS) -> None:
+    def _keep(self, order: Command, did: str, limits: AtLimits = NO_LIMITS) -> None:
         """RunDirectoryError: it cannot be written down, and so nothing is changed."""
-        session, word, at = self._session, str(order.do.__struct_config__.tag), self._stamp(self._run.wall())
-        steered = LimitChange(at, word, did, order.by, order.reason, dict(limits))
+        session, change = self._session, change_of(order, did, self._run.wall(), limits)
         before = session.steered, session.limits
-        everything = [*session.steered, steered]
-        session.steered = everything[-KEPT:]
-        session.limits = limits_after(session.limits, everything[:-KEPT])
+        add_change(session, change)
         try:
             self._run.note_session()
         except RunDirectoryError:
             session.steered, session.limits = before
             raise
-        self._observer.settings_changed(steered)
-
-    @staticmethod
-    def _stamp(moment: float) -> str:
-        return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+        self._observer.settings_changed(change)
 
     # ---- how it stands
 
     def _state(self) -> SessionState:
-        standing, now, wall = self._progress(), self._clock(), self._run.wall()
-        names = SetLimits.__struct_fields__
-        limits = {name: getattr(self._limits.now, name) for name in names}
-        of_job = {name: getattr(self._run.job.limits, name) for name in names}
-        return SessionState(
+        now, wall = self._clock(), self._run.wall()
+        return session_state(
+            self._progress(),
             session=self._session.number,
-            stopping=self._pool.is_over,
-            held={reason: self._stamp(wall - (now - since)) for reason, since in self._limiter.pauses.items()},
-            limits=limits,
-            of_job={name: value for name, value in of_job.items() if value != limits[name]},
-            in_flight=standing.in_flight,
-            rpm=round(standing.rpm, 1),
-            tpm=round(standing.tpm, 1),
-            left=standing.left,
-            failed=standing.failed,
-            bound_by=standing.bound_by,
+            is_stopping=self._pool.is_over,
+            held={reason: time_stamp(wall - (now - since)) for reason, since in self._limiter.pauses.items()},
+            limits=self._limits.now,
+            of_job=self._run.job.limits,
         )
 
     def _told(self) -> str:
         standing = self._progress()
-        rows = f"{count_text(standing.left, 'row')} left, {standing.failed} failed"
-        limits = _listed(self._in_force())
+        rows, limits = rows_text(standing), limits_text(limits_in_force(self._limits.now))
         if self._pool.is_over:
-            return f"Stopping: {_in_flight(standing.in_flight)}; {rows}."
+            return f"Stopping: {in_flight_text(standing.in_flight)}; {rows}."
         if self._limiter.pauses:
             held = ", ".join(f"{reason} for {self._held_for(reason)}" for reason in self._limiter.pauses)
-            return f"{_sentence(held)}: {_in_flight(standing.in_flight)}; {rows}; {limits}."
-        speed = f"{short_number(standing.rpm)} requests and {short_number(standing.tpm)} tokens a minute"
+            return f"{sentence(held)}: {in_flight_text(standing.in_flight)}; {rows}; {limits}."
         bound = f", limited by {standing.bound_by}" if standing.bound_by else ""
-        return f"Running: {standing.in_flight} in flight, {speed}{bound}; {rows}; {limits}."
-
-    def _in_force(self) -> dict[str, int | float | None]:
-        """The limits; of those that few runs have, those that this one has."""
-        limits = {name: getattr(self._limits.now, name) for name in SetLimits.__struct_fields__}
-        return {name: value for name, value in limits.items() if value is not None or name in {"rpm", "tpm"}}
+        return f"Running: {standing.in_flight} in flight, {speed_text(standing)}{bound}; {rows}; {limits}."
 
     def _held_for(self, reason: str) -> str:
         return duration_text(self._clock() - self._limiter.pauses[reason])
@@ -248,23 +236,3 @@ class CommandHandler:
         """A lower limit has to wait until the minute before keeps it."""
         wait = self._limiter.allowed_in()
         return f"; the next call may go in {duration_text(wait)}, when the last minute keeps that" if wait > 1 else ""
-
-
-def _in_flight(calls: int) -> str:
-    return "nothing is in flight" if not calls else f"{count_text(calls, 'call')} in flight {_finish(calls)}"
-
-
-def _finish(calls: int) -> str:
-    return "finishes" if calls == 1 else "finish"
-
-
-def _listed(limits: Mapping[str, int | float | None]) -> str:
-    return ", ".join(f"{name} {_said(value)}" for name, value in limits.items())
-
-
-def _said(limit: float | None) -> str:
-    return "none" if limit is None else f"{limit:,.10g}"
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -34,6 +34,16 @@ class Bitmap:
             self._bits[index] |= bit
             self.count += 1
 
+    def absorb(self, other: "Bitmap", shift: int) -> None:
+        """Add the numbers of another set, each greater by `shift`; none of them may be in this set."""
+        begin, rest = divmod(shift, 8)
+        added = int.from_bytes(bytes(other), "little") << rest
+        end = begin + -(-added.bit_length() // 8)
+        self._bits.extend(bytes(max(0, end - len(self._bits))))
+        both = int.from_bytes(self._bits[begin:end], "little") | added
+        self._bits[begin:end] = both.to_bytes(end - begin, "little")
+        self.count += other.count
+
     def count_until(self, last: int) -> int:
         """Return how many numbers up to this one are in the set."""
         whole, rest = divmod(last + 1, 8)

@@ -1,6 +1,6 @@
 """The protocol by which a journal adds up costs, so that it does not know prices."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from arkbatch.core.types import Outcome
 from arkbatch.journal.ledger import Ledger, Tally
@@ -27,6 +27,12 @@ class CostAccount(Protocol):
 
     def restore(self, data: bytes, prices: str | None = None) -> bool:
         """Begin from saved costs. False: there are none, or they were added up at other prices."""
+
+    def new_account(self) -> Self:
+        """Return an empty account at the same prices."""
+
+    def absorb(self, other: Self) -> None:
+        """Add what another account at the same prices has added up."""
 
     def usage_of(self, tally: Tally) -> dict[str, Any]:
         """Return the fields of `usage.json` for one endpoint, model and service tier."""

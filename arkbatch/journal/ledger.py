@@ -149,6 +149,31 @@ class Ledger:
             self.failed.add(entry.row)
             self._count_failure(entry)
 
+    def absorb(self, other: "Ledger", rows_before: int) -> None:
+        """Add the sums of another ledger, whose row 1 is the row after `rows_before` here. No row is in both."""
+        self.done.absorb(other.done, rows_before)
+        self.failed.absorb(other.failed, rows_before)
+        self.interrupted |= {row + rows_before for row in other.interrupted}
+        self.replaced += other.replaced
+        for reason, count in other.finish_reasons.items():
+            known = reason in self.finish_reasons or len(self.finish_reasons) < MAX_FINISH_REASONS
+            name = reason if known else OTHER_FINISH_REASONS
+            self.finish_reasons[name] = self.finish_reasons.get(name, 0) + count
+        for theirs in other.tallies:
+            tally = self._tally_of(theirs.endpoint, theirs.model, theirs.service_tier)
+            tally.succeeded += theirs.succeeded
+            tally.failed += theirs.failed
+            tally.attempts += theirs.attempts
+            _add_usage(tally.usage, theirs.usage)
+            _add_usage(tally.discarded, theirs.discarded)
+        for failed in other.failures:
+            known_failure = self._failures.get((failed.kind, failed.code))
+            if known_failure is None:
+                moved = msgspec.structs.replace(failed, sample_row=failed.sample_row + rows_before)
+                self._failures[failed.kind, failed.code] = moved
+            else:
+                known_failure.rows += failed.rows
+
     def _replace_record(self, entry: Entry) -> None:
         if entry.row in self.failed:
             if not entry.before:

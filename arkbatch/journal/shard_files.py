@@ -219,6 +219,15 @@ class ShardDirectory:
             own.unlink(missing_ok=True)
         return True
 
+    def counted(self, shard: int) -> tuple[int, int] | None:
+        """What was counted of a shard that nobody has begun: the numbers that its rows take, and the rows."""
+        path = self.path / f"{shard:06}.rows.json"
+        return _read_struct(path, tuple[int, int]) if path.exists() else None
+
+    def write_counted(self, shard: int, lines: int, rows: int) -> None:
+        self._make_directory()
+        replace_file(self.path / f"{shard:06}.rows.json", msgspec.json.encode((lines, rows)) + b"\n")
+
     def taken_over(self, shard: int, number: int) -> TakenOver:
         path = self.path / f"{shard:06}.{number}.taken.json"
         return _read_struct(path, TakenOver) if path.exists() else TakenOver()

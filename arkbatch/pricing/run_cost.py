@@ -13,7 +13,7 @@ written.
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -169,6 +169,20 @@ class Bill:
     def to_bytes(self, prices: str) -> bytes:
         """`prices` names the book, so that `restore` can tell whether the amounts still hold."""
         return msgspec.msgpack.encode((prices, self._settled_charges()))
+
+    def new_account(self) -> Self:
+        """Return an empty bill at the same prices."""
+        return type(self)(self.pricer, self._asked, self._opened)
+
+    def absorb(self, other: Self) -> None:
+        """Add what another bill at the same prices has added up."""
+        for each in other._settled_charges():
+            key = (each.endpoint, each.model, each.service_tier, each.asked_model)
+            pending = self._pending.get(key)
+            if pending is None:
+                self._pending[key] = PendingCharge(each, self._tariff_of(key))
+            else:
+                pending.charge.add_charge(each)
 
     def clear_costs(self) -> None:
         """Begin again."""

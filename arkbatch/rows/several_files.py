@@ -115,6 +115,11 @@ def joined_inputs(names: Sequence[str]) -> str:
             raise UsageError(f'{name} is a job file, and takes no other inputs: write input = ["a.csv", "b.csv"] in it')
         if "://" in name:
             raise UsageError(f"{name} cannot be one of several inputs: copy it first, and name the file")
+    return joined_paths(names)
+
+
+def joined_paths(names: Sequence[str]) -> str:
+    """Several paths as one text."""
     return _BETWEEN.join(names)
 
 

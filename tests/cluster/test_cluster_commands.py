@@ -14,6 +14,7 @@ from arkbatch.core.errors import RunLocked, UsageError
 from arkbatch.core.job import Limits
 from arkbatch.engine.wiring import build_pace
 from arkbatch.journal.run_directory import RunDirectory
+from arkbatch.journal.shard_sessions import LedSession
 from arkbatch.limits.lease_messages import SharedLimits
 from arkbatch.limits.shared_pace import SharedPace
 from arkbatch.monitor.commands import parse_command
@@ -28,19 +29,18 @@ class Told(Observer):
         self.changes.append(steered.did)
 
 
-def commanding(job, shards, coordinator, pace, told):
+def commanding(job, session, shards, coordinator, pace, told):
     clock = asyncio.get_running_loop().time
     progress = ClusterProgress(coordinator, shards, shards.read_plan(), told, clock())
     return ClusterCommands(
         coordinator,
         job,
-        shards.path,
+        session,
         pace=pace,
         progress=lambda: progress.progress(clock()),
         observer=told,
         clock=clock,
         wall=lambda: BEGAN + clock(),
-        command="arkbatch shard serve a.run",
     )
 
 
@@ -54,7 +54,8 @@ def run_with(tmp_path, rows, script, **limits):
         pace = SharedPace(build_pace(job, loop.time()))
 
         async def meanwhile(coordinator, tasks):
-            commands = commanding(job, shards, coordinator, pace, told)
+            session = LedSession(shards, "arkbatch shard serve a.run", began=BEGAN, version="1", limits=job.limits)
+            commands = commanding(job, session, shards, coordinator, pace, told)
             seen.append(
                 await script(lambda *words: commands.handle(parse_command(words[0], words[1:], "why")), counters)
             )
@@ -115,6 +116,20 @@ def test_a_command_that_cannot_be_done_changes_nothing(tmp_path):
 
     _, _, told = run_with(tmp_path, 50, script, rpm=600)
     assert told.changes == ["stopped"]
+
+
+def test_only_the_last_changes_are_kept_and_none_of_their_limits_is_lost(tmp_path, monkeypatch):
+    monkeypatch.setattr("arkbatch.monitor.command_replies.MAX_CHANGES_KEPT", 3)
+
+    async def script(say, counters):
+        await asyncio.sleep(1.5)
+        for words in (("set", "rpm=700"), ("pause",), ("resume",), ("pause",), ("resume",)):
+            say(*words)
+
+    _, job, _ = run_with(tmp_path, 50, script, rpm=600)
+    merge(Path(job.run_dir), lambda: BEGAN)
+    session = RunDirectory(Path(job.run_dir)).read_info().sessions[0]
+    assert ([each.do for each in session.steered], session.limits["rpm"]) == (["resume", "pause", "resume"], 700.0)
 
 
 def test_a_second_coordinator_is_refused(tmp_path):

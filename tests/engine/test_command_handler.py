@@ -281,7 +281,7 @@ def test_what_cannot_be_written_down_is_not_done(tmp_path, monkeypatch):
 
 
 def test_only_the_last_changes_are_kept_and_none_of_their_limits_is_lost(tmp_path, monkeypatch):
-    monkeypatch.setattr("arkbatch.engine.command_handler.KEPT", 3)
+    monkeypatch.setattr("arkbatch.monitor.command_replies.MAX_CHANGES_KEPT", 3)
     ours = job(tmp_path)
 
     async def meanwhile(session, task):

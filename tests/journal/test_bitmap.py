@@ -28,6 +28,20 @@ def test_survives_as_bytes(numbers):
     assert again.count == len(numbers)
 
 
+@given(st.sets(NUMBERS), st.sets(st.integers(0, 3000)), st.integers(0, 40))
+def test_takes_in_another_set_behind_its_own_numbers(numbers, others, gap):
+    first, second = Bitmap(), Bitmap()
+    for number in numbers:
+        first.add(number)
+    for number in others:
+        second.add(number)
+    shift = max(numbers, default=-1) + 1 + gap
+    first.absorb(second, shift)
+    assert first.count == len(numbers) + len(others)
+    together = numbers | {number + shift for number in others}
+    assert all((number in first) == (number in together) for number in range(shift + 3010))
+
+
 def test_ten_million_rows_stay_under_two_megabytes():
     bitmap = Bitmap()
     for number in range(0, 10_000_001, 9973):

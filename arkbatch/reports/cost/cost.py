@@ -14,9 +14,10 @@ import msgspec
 from msgspec import Struct, field
 
 from arkbatch.core.types import add_usage
-from arkbatch.journal.journal import read_entries, read_ledger
+from arkbatch.journal.journal import read_entries
 from arkbatch.journal.ledger import Ledger
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, RunInfo
+from arkbatch.journal.run_view import RunView
 from arkbatch.pricing.amounts import Money
 from arkbatch.pricing.billed_usage import BilledEntry, Spent, new_in
 from arkbatch.pricing.price_book import PriceBook
@@ -88,10 +89,11 @@ def read_costs(
     for run_dir in run_dirs:
         directory = RunDirectory(Path(run_dir))
         with explain_unreadable(directory.path):
-            info = directory.read_info()
+            view = RunView(directory)
+            info = view.read_info()
             book = current_book(info, prices) if reprice else None
             bills: list[Bill] = []
-            for line in _of_run(directory, info, by, book, bills):
+            for line in _of_run(view, info, by, book, bills):
                 _merge_lines(lines.setdefault(line.name, CostLine(line.name)), line)
             reasons |= {charge.reason: None for bill in bills for charge in bill.charges if charge.reason}
     ordered = [lines[name] for name in sorted(lines)]
@@ -106,9 +108,7 @@ def read_costs(
     )
 
 
-def _of_run(
-    directory: RunDirectory, info: RunInfo, by: By, book: PriceBook | None, bills: list[Bill]
-) -> Iterator[CostLine]:
+def _of_run(view: RunView, info: RunInfo, by: By, book: PriceBook | None, bills: list[Bill]) -> Iterator[CostLine]:
     """Yield the lines of one run; `bills` collects the bills behind them.
 
     book: None for the run's own prices
@@ -119,12 +119,14 @@ def _of_run(
         return bills[-1]
 
     if by == "model" and book is None:
-        return _by_snapshot(directory, new_bill())
-    return (line for _, line in read_groups(directory, lambda spent, entry: _group_name(by, spent, entry), new_bill))
+        return _by_snapshot(view, new_bill())
+    return (
+        line for _, line in read_groups(view.directory, lambda spent, entry: _group_name(by, spent, entry), new_bill)
+    )
 
 
-def _by_snapshot(directory: RunDirectory, bill: Bill) -> Iterator[CostLine]:
-    ledger, _ = read_ledger(directory, bill)
+def _by_snapshot(view: RunView, bill: Bill) -> Iterator[CostLine]:
+    ledger = view.read_ledger(bill)
     charges = {(each.endpoint, each.model, each.service_tier): each for each in bill.charges}
     for tally in ledger.tallies:
         key = (tally.endpoint, tally.model, tally.service_tier)

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,9 +19,9 @@ from msgspec import Struct
 from arkbatch.core.errors import RunDamaged
 from arkbatch.core.limit_changes import LimitChange
 from arkbatch.core.types import add_usage, total_tokens
-from arkbatch.journal.journal import read_ledger
 from arkbatch.journal.ledger import Ledger, Tally
 from arkbatch.journal.run_directory import FAILURES, LOG, RESULTS, RunDirectory, RunInfo, SessionInfo
+from arkbatch.journal.run_view import RunView
 from arkbatch.journal.usage_report import by_count
 from arkbatch.limits.pace_file import PaceNote, read_pace
 from arkbatch.limits.slow_calls import Straggler
@@ -37,6 +38,7 @@ InputState = Literal["as it was", "changed since the last session", "not found"]
 
 _HALTED = b" halted: "
 _LOOKS = 3
+_SENDS_NEW_ROWS = ("arkbatch run ", "arkbatch shard serve ")
 
 
 class Speed(Struct, frozen=True):
@@ -75,7 +77,8 @@ class Status(Struct, frozen=True):
     writer: the process that holds the run, None when no session is running; `speed` is known only then
     paused: the pause that is in force for the running session
     limits: the current ones of the last session
-    rows: those that the run covers, fewer than the input has when --limit was given
+    rows: those that the run covers, fewer than the input has when --limit was given; rows_are_estimated: not all of
+        its shards were opened yet
     pace: what the last session found out about the service's limits
     models: by endpoint, model and service tier; usage: over every billed attempt; discarded: its part discarded
     cost, discarded_cost: amounts by currency as decimal strings, and how many rows have no price, and why
@@ -97,6 +100,7 @@ class Status(Struct, frozen=True):
     asked: dict[str, Any]
     limits: dict[str, Any]
     rows: int
+    rows_are_estimated: bool
     row_limit: int | None
     done: int
     failed: int
@@ -126,9 +130,10 @@ def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
     """Read the state of a run; RunDirectoryError when it cannot be read."""
     directory = RunDirectory(Path(run_dir))
     with explain_unreadable(directory.path):
-        info, writer = directory.read_info(), directory.who_writes()
+        view = RunView(directory)
+        info, writer = view.read_info(), view.who_writes()
         bill = bill_of(info)
-        ledger = _read_ledger(directory, bill)
+        ledger = _read_ledger(view, bill)
         rows = info.input.rows if info.row_limit is None else min(info.input.rows, info.row_limit)
         last_row = info.row_limit if info.last_row is None and rows < info.input.rows else info.last_row
         left = max(0, rows - ledger.count_ended(last_row))
@@ -145,11 +150,12 @@ def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
             asked=info.asked,
             limits=limits_after(last.limits, last.steered) if last else {},
             rows=rows,
+            rows_are_estimated=view.rows_are_estimated,
             row_limit=info.row_limit,
             done=ledger.done.count,
             failed=ledger.failed.count,
             left=left,
-            speed=_read_speed(directory, last, wall(), left) if writer and last else None,
+            speed=_read_speed(view.record_directories(wall()), last, wall(), left) if writer and last else None,
             pace=read_pace(directory),
             usage=add_usage(*(tally.usage for tally in ledger.tallies)),
             discarded=add_usage(*(tally.discarded for tally in ledger.tallies)),
@@ -181,16 +187,16 @@ def _straggler_note(straggler: Straggler, now: float) -> StragglerNote:
     return StragglerNote(straggler.row, round(now - straggler.since, 1), round(straggler.usual, 1))
 
 
-def _read_ledger(directory: RunDirectory, bill: Bill) -> Ledger:
+def _read_ledger(view: RunView, bill: Bill) -> Ledger:
     """Read the ledger again while a session replaces files between two reads."""
     for _ in range(_LOOKS):
-        before = _file_sizes(directory)
+        before = _file_sizes(view.directory)
         with contextlib.suppress(RunDamaged):
-            ledger = read_ledger(directory, bill)[0]
-            if _file_sizes(directory) == before:
+            ledger = view.read_ledger(bill)
+            if _file_sizes(view.directory) == before:
                 return ledger
         bill.clear_costs()
-    return read_ledger(directory, bill)[0]
+    return view.read_ledger(bill)
 
 
 def _file_sizes(directory: RunDirectory) -> list[int]:
@@ -228,10 +234,10 @@ class _Finished(Struct, gc=False):
 _finished = msgspec.json.Decoder(_Finished).decode
 
 
-def _read_speed(directory: RunDirectory, session: SessionInfo, now: float, left: int) -> Speed:
+def _read_speed(directories: list[RunDirectory], session: SessionInfo, now: float, left: int) -> Speed:
     began = datetime.fromisoformat(session.began_at).timestamp()
     rows = tokens = 0.0
-    for name in (RESULTS, FAILURES):
+    for directory, name in product(directories, (RESULTS, FAILURES)):
         lines, cut = last_lines(directory / name)
         more_rows, more_tokens = recent_rates([_finished(line) for line in lines], now, began, cut=cut)
         rows, tokens = rows + more_rows, tokens + more_tokens
@@ -277,4 +283,4 @@ def _next_command(run_dir: str, info: RunInfo, writer: str | None, left: int, le
 def _last_command(info: RunInfo) -> str:
     """Return the last command that sent new rows, if the run recorded it completely."""
     commands = (session.command for session in reversed(info.sessions))
-    return next((command for command in commands if command.startswith("arkbatch run ")), "")
+    return next((command for command in commands if command.startswith(_SENDS_NEW_ROWS)), "")

@@ -77,7 +77,8 @@ def _headline(status: Status, language: Language) -> str:
 def _fact_lines(status: Status, language: Language) -> Iterator[tuple[str, str]]:
     """Yield labels with their facts; empty facts are left out."""
     say = language.say
-    of = f"{number_text(status.rows)}{_limited_by(status)}"
+    rows = number_text(status.rows)
+    of = f"{say('about {rows}', rows=rows) if status.rows_are_estimated else rows}{_limited_by(status)}"
     done, failed, left = number_text(status.done), number_text(status.failed), number_text(status.left)
     yield (
         "rows",
@@ -194,7 +195,7 @@ def _session_cells(session: SessionInfo, status: Status, language: Language) -> 
         session.command,
         _moment_text(session.began_at),
         duration_text(session.seconds) if session.ended_at else "",
-        language.say(session.ending or ("running" if running else "killed, or the disk was full")),
+        language.say("running" if running else session.ending or "killed, or the disk was full"),
     )
 
 

@@ -1,0 +1,82 @@
+"""The process that leads a run on several workers: what it says at the end, and what is read meanwhile."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from runs import numbered, prompts
+
+from arkbatch.cli import arkbatch, cluster_lead
+from arkbatch.cli.cluster import job_of_run, run_worker
+from arkbatch.cli.serve_options import Serving
+from arkbatch.cluster import driver
+from arkbatch.journal.run_directory import RunDirectory
+
+MODEL = ["--model", "doubao-seed-1-6-251015", "--simulate", "--fixed"]
+
+
+@pytest.fixture(autouse=True)
+def _quick(tmp_path, monkeypatch):
+    monkeypatch.setattr("arkbatch.api.jobs.SIMULATED_LATENCY", 0.0)
+    monkeypatch.setattr(driver, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("sys.argv", ["arkbatch", "shard", "serve", "a.run"])
+    monkeypatch.chdir(tmp_path)
+    prompts(tmp_path, *numbered(30), b"{oops\n")
+
+
+def call(*words):
+    result = CliRunner().invoke(arkbatch, list(words), standalone_mode=False)
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
+def led(meanwhile, capsys, *, is_drained=False):
+    """Lead one worker. `meanwhile` is called when it has begun. Returns the exit code, and the summary."""
+    job = job_of_run("a.run", {})
+
+    async def main():
+        async with cluster_lead.leading(job, Serving()) as lead:
+            if is_drained:
+                lead.stop()
+            worker = asyncio.create_task(run_worker("a.run", "w1"))
+            await driver.until_over(lead.coordinator, lead.progress, asyncio.get_running_loop().time)
+            await worker
+            await asyncio.to_thread(meanwhile)
+            return cluster_lead.finish_run(job, lead, as_json=True)
+
+    code = asyncio.run(main())
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_the_summary_tells_cost_and_duration_of_calls_as_that_of_one_machine_does(capsys):
+    call("shard", "plan", "in.jsonl", "-o", "a.run", "--shards", "3", *MODEL)
+    seen = []
+    code, summary = led(lambda: seen.append(call("status", "a.run")), capsys)
+    assert code == 3
+    assert (summary["succeeded"], summary["failed"], summary["left"], summary["ending"]) == (30, 1, 0, "finished")
+    assert float(summary["cost"]["amounts"]["CNY"]) > 0
+    assert summary["p50"] is not None
+    assert summary["p95"] >= summary["p50"]
+    assert summary["session"] == {"recorded": 31, "retried": 0}
+    assert "a.run: running (process" in seen[0]
+    assert "30 done, 1 failed, 0 left of 31" in seen[0]
+    assert "CNY" in seen[0]
+    (session,) = RunDirectory(Path("a.run")).read_info().sessions
+    assert (session.command, session.ending) == ("arkbatch shard serve a.run", "finished")
+    assert "CNY" in call("cost", "a.run")
+    Path("in.jsonl").write_bytes(Path("in.jsonl").read_bytes().replace(b"{oops", b'{"prompt": "corrected"}'))
+    call("run", "in.jsonl", "-o", "a.run", "--rebase", *MODEL)
+    assert "31 done, 0 failed" in call("status", "a.run")
+
+
+def test_each_process_that_leads_is_a_session_and_those_before_the_shards_stay(capsys):
+    call("run", "in.jsonl", "-o", "a.run", "--limit", "5", *MODEL)
+    call("shard", "plan", "in.jsonl", "-o", "a.run", "--shards", "3", *MODEL)
+    code, summary = led(lambda: None, capsys, is_drained=True)
+    assert (code, summary["ending"]) == (130, "stopped")
+    led(lambda: None, capsys)
+    sessions = RunDirectory(Path("a.run")).read_info().sessions
+    assert [(each.number, each.ending) for each in sessions] == [(1, "finished"), (2, "stopped"), (3, "finished")]
