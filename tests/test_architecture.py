@@ -100,7 +100,7 @@ TOUCHES_OUTSIDE = {
         "rebuilding",
         "service",
     },
-    "config": {"encryption_choice", "environment", "job_file", "resolve"},
+    "config": {"encryption_choice", "environment", "job_file", "named_files", "resolve"},
     "engine": {
         "call",
         "cost_limit",

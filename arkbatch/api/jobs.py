@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from arkbatch.api.background import run_in_thread
 from arkbatch.api.options import FilePath, JobOptions, flags_of, parameter_names
 from arkbatch.batch_jobs.open_session import open_batch_session, refuse_open_parcels
-from arkbatch.config.job_file import FLAG_PATHS
-from arkbatch.config.resolve import OTHER_FLAGS, resolve_job
+from arkbatch.config.flag_values import FLAG_PATHS, OTHER_FLAGS
+from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import Halted
 from arkbatch.core.job import BATCH_FILE_LANES, NO_KEY, Job
 from arkbatch.engine.open_run import OpenRun

@@ -122,7 +122,7 @@ def job_of_run(run_dir: str, flags: dict[str, Any]) -> "Job":
 
 def _parse_changes(settings: tuple[str, ...], model: str | None) -> dict[str, Any]:
     """`("thinking.type=disabled",)` as `{"thinking": {"type": "disabled"}}`."""
-    from arkbatch.config.job_file import parse_setting
+    from arkbatch.config.flag_values import parse_setting
 
     changes: dict[str, Any] = {"model": model} if model else {}
     for text in settings:

@@ -18,60 +18,15 @@ import msgspec
 from msgspec import Meta
 
 from arkbatch.config.error_text import explain_mistake, value_text
+from arkbatch.config.flag_values import Labels, lay_over
 from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job import Notify, Secret, Sections
-from arkbatch.core.toml_text import MAX_NESTING, TomlError, oddity_in, parse_toml
+from arkbatch.core.toml_text import TomlError, parse_toml
 from arkbatch.monitor.notification import MASK
 from arkbatch.protocol.endpoints import NAMES
 from arkbatch.protocol.endpoints.passthrough import PATH, is_path, problem_of_path
 from arkbatch.protocol.ratelimit_headers import seconds_of
 
-Labels = dict[tuple[str, ...], str]
-
-# Flags that change a key of the file, and the path of that key.
-FLAG_PATHS = {
-    "endpoint": ("endpoint",),
-    "provider": ("provider",),
-    "concurrency": ("limits", "concurrency"),
-    "rpm": ("limits", "rpm"),
-    "tpm": ("limits", "tpm"),
-    "input_tpm": ("limits", "input_tpm"),
-    "output_tpm": ("limits", "output_tpm"),
-    "max_cost": ("limits", "max_cost"),
-    "max_tokens": ("limits", "max_total_tokens"),
-    "mode": ("limits", "mode"),
-    "max_attempts": ("retry", "max_attempts"),
-    "give_up_after": ("retry", "give_up_after"),
-    "timeout": ("timeouts", "read"),
-    "stream": ("stream",),
-    "project": ("project",),
-    "encrypt": ("encrypt",),
-    "hedge": ("hedge",),
-    "lane": ("lane",),
-    "rest": ("files", "rest"),
-    "keep_files": ("files", "keep_remote"),
-    "bucket": ("files", "bucket"),
-    "images": ("images",),
-    "tools": ("tools", "module"),
-    "schema": ("validate", "schema"),
-    "prompt": ("template", "user"),
-    "system": ("template", "system"),
-    "text": ("template", "input"),
-    "id_column": ("template", "id"),
-    "image_column": ("template", "image"),
-    "encoding": ("reading", "encoding"),
-    "delimiter": ("reading", "delimiter"),
-    "header": ("reading", "header"),
-    "sheet": ("reading", "sheet"),
-    "empty": ("reading", "empty"),
-    "allow_empty": ("reading", "allow_empty"),
-    "dedupe": ("reading", "dedupe"),
-    "window": ("hours", "window"),
-    "finish_by": ("hours", "finish_by"),
-    "notify": ("notify", "urls"),
-    "notify_command": ("notify", "command"),
-    "notify_on": ("notify", "on"),
-}
 # What is left out on the batch lane: calls are held open for up to three days there, and thousands at once are usual.
 BATCH_DEFAULTS: Mapping[str, Mapping[str, float]] = {
     "limits": {"concurrency": 1000},
@@ -170,7 +125,7 @@ def build_job_file(raw: dict[str, Any], given: Mapping[str, Any], label: str = "
         if said != AUTO:
             raise job_file_error(label, f'limits = {value_text(said)} is not allowed: it must be a table, or "{AUTO}"')
         raw = {name: table for name, table in raw.items() if name != "limits"}
-    labels = _lay_over(raw, given)
+    labels = lay_over(raw, given)
     endpoint_said = "endpoint" in raw
     if not endpoint_said and _asks_for_vectors(raw.get("template")):
         raw["endpoint"] = "embeddings"
@@ -283,47 +238,6 @@ def _odd_value(value: Any, path: tuple[str, ...], labels: Labels) -> str:
             return f"{name} = {value} is not a finite number"
         case _:
             return ""
-
-
-def _lay_over(raw: dict[str, Any], given: Mapping[str, Any]) -> Labels:
-    """Put the flags into the tables; return the flag's name of each value."""
-    labels = {}
-    for name, path in FLAG_PATHS.items():
-        if name in given:
-            _put_value(raw, path, given[name])
-            labels[path] = f"--{name.replace('_', '-')}"
-    for text in given.get("set", ()):
-        path, value = parse_setting(text)
-        _put_value(raw, ("defaults", *path), value)
-    return labels
-
-
-def parse_setting(text: str) -> tuple[tuple[str, ...], Any]:
-    """Parse `temperature=0.2` or `thinking.type=disabled`; a value that is not JSON is text."""
-    key, equals, value = text.partition("=")
-    path = tuple(part.strip() for part in key.split("."))
-    if not equals or not all(path):
-        raise UsageError(f"--set {text} is not key=value, such as temperature=0.2 or thinking.type=disabled")
-    try:
-        decoded = msgspec.json.decode(value)
-    except msgspec.DecodeError:
-        return path, value
-    except RecursionError:
-        raise UsageError(f"--set {key} is nested too deeply") from None
-    if len(path) > MAX_NESTING or (reason := oddity_in(decoded)):
-        reason = reason if len(path) <= MAX_NESTING else f"it is nested more than {MAX_NESTING} levels deep"
-        raise UsageError(f"--set {value_text(key)} cannot be sent: {reason}")
-    return path, decoded
-
-
-def _put_value(raw: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    table = raw
-    for depth, part in enumerate(path[:-1]):
-        table = table.setdefault(part, {})
-        if not isinstance(table, dict):
-            name = ".".join(path[: depth + 1])
-            raise UsageError(f"{'.'.join(path)} cannot be set: {name} = {value_text(table)} is not a table")
-    table[path[-1]] = value
 
 
 def _check_meaning(file: JobFile, label: str) -> None:

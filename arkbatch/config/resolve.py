@@ -27,17 +27,16 @@ from arkbatch.config.environment import (
     read_variables,
     withheld_keys,
 )
+from arkbatch.config.flag_values import given_flags
 from arkbatch.config.headers_and_query import brings_key, fill_in_variables
-from arkbatch.config.job_file import FLAG_PATHS, Typed, build_job_file, job_file_error, read_job_file
+from arkbatch.config.job_file import Typed, build_job_file, job_file_error, read_job_file
+from arkbatch.config.named_files import resolve_image_folder, resolve_tools, resolve_validation, with_texts
 from arkbatch.config.validate import check_agreement, check_lane, check_secrecy
 from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job import CERTIFICATE_TEXT, ENDPOINT_SAID, NO_KEY, Additions, Job, Limits, Notify, Sections
 from arkbatch.core.secret_variables import NOTIFY
-from arkbatch.engine.json_schema import read_schema
-from arkbatch.engine.tool_module import load_tool_module, tools_of
 from arkbatch.limits.published_limits import ramp_at
 from arkbatch.monitor.notify_channels import build_channels, with_addresses
-from arkbatch.protocol.endpoints.responses import flat_tool
 from arkbatch.rows.columnar import is_data_set
 from arkbatch.rows.first_look import names_model
 from arkbatch.rows.input_file import COMPRESSIONS
@@ -50,22 +49,8 @@ STDIN = "-"
 SIMULATED_MODEL = "simulated"
 MOST_AT_ONCE = 512  # at a service whose limits are looked for: 30,000 calls a minute of a second each
 INPUT_SUFFIXES = (*JSON_LINES, ".json", *TABLES, *WORKBOOKS, ".parquet", ".arrow", ".feather", ".txt")
-TEXT_FLAGS = ("prompt", "system", "text")  # may name a file, as @FILE
 # Sections that name files, which are made complete here, and what follows from these.
 PLACES = {"images", "validate", "tools", "defaults"}
-# Besides those of FLAG_PATHS, which stand for keys of the job file.
-OTHER_FLAGS = (
-    "run_dir",
-    "model",
-    "base_url",
-    "set",
-    "limit",
-    "simulate",
-    "dry_run",
-    "prices",
-    "certificate",
-    "insecure",
-)
 
 
 def resolve_job(path: str, flags: Mapping[str, Any], environ: Mapping[str, str], cwd: str | Path) -> Job:
@@ -75,7 +60,7 @@ def resolve_job(path: str, flags: Mapping[str, Any], environ: Mapping[str, str],
     flags: by the names in FLAG_PATHS and OTHER_FLAGS; None means not given. `set` is a list of "key=value".
     `simulate` and `dry_run` need no key, since nothing is sent to a service.
     """
-    given = _with_texts(_given_flags(flags), Path(cwd))
+    given = with_texts(given_flags(flags), Path(cwd))
     typed = read_job_file(path, given, Path(cwd))
     source, first = _resolve_input(path, typed, Path(cwd))
     variables = read_variables(environ, [typed.folder, Path(cwd)] if typed.folder else [Path(cwd)])
@@ -116,7 +101,7 @@ def resolve_retry(
     tables: as `core.job.job_tables` wrote them; folders: where a `.env` is looked for
     The model is that of the run, so that a retry asks the same model unless a flag names another.
     """
-    given = _given_flags(flags)
+    given = given_flags(flags)
     tables = dict(tables)
     kept, endpoint_said = tables.pop(CERTIFICATE_TEXT, ""), tables.pop(ENDPOINT_SAID, False)
     typed = build_job_file(tables, {name: value for name, value in given.items() if name != "set"})
@@ -150,7 +135,7 @@ def resolve_retry(
 
 def resolve_notify(path: str | None, flags: Mapping[str, Any], environ: Mapping[str, str], cwd: str | Path) -> Notify:
     """Return who would be notified, by a job file or by flags and environment alone."""
-    given, here = _given_flags(flags), Path(cwd)
+    given, here = given_flags(flags), Path(cwd)
     typed = build_job_file({}, given) if path is None else read_job_file(path, given, here)
     return _resolve_notify(typed, given, environ, [typed.folder, here] if typed.folder else [here])
 
@@ -166,9 +151,9 @@ def _common_fields(
         additions = fill_in_variables(typed.file.headers, query, variables, server, typed.label)
     return {
         **{name: getattr(typed.file, name) for name in kept if name not in {"limits", *PLACES}},
-        "images": _resolve_image_folder(typed, given, cwd),
-        **_resolve_validation(typed, given, cwd),
-        **_resolve_tools(typed, given, cwd),
+        "images": resolve_image_folder(typed, given, cwd),
+        **resolve_validation(typed, given, cwd),
+        **resolve_tools(typed, given, cwd),
         "endpoint": typed.file.endpoint,
         "endpoint_said": typed.endpoint_said,
         "base_url": server.base_url,
@@ -201,80 +186,6 @@ def _resolve_notify(
     said_by = "--notify" if "notify" in given else NOTIFY if urls else f"{typed.label}: notify.urls"
     build_channels(said, insecure=bool(given.get("insecure")), said_by=said_by)
     return said
-
-
-def _resolve_image_folder(typed: Typed, given: Mapping[str, Any], cwd: Path) -> str:
-    """Return the absolute path of the image directory, "" when none was named."""
-    named = typed.file.images
-    if not named:
-        return ""
-    folder = ((cwd if "images" in given else typed.folder or cwd) / named).absolute()
-    if not folder.is_dir():
-        what = "is not a directory" if folder.exists() else "does not exist"
-        where = f"--images {named}" if "images" in given else f'images = "{named}"'
-        raise job_file_error(typed.label, f"{where} {what} (looked at {folder})")
-    return str(folder)
-
-
-def _resolve_validation(typed: Typed, given: Mapping[str, Any], cwd: Path) -> dict[str, Any]:
-    """Return the [validate] section with an absolute path, and the checked schema's text."""
-    said = typed.file.validate
-    if not said.schema:
-        return {"validate": said}
-    path = ((cwd if "schema" in given else typed.folder or cwd) / said.schema).absolute()
-    name = f"--schema {said.schema}" if "schema" in given else f'validate.schema = "{said.schema}"'
-    name = f"{typed.label}: {name}" if typed.label and "schema" not in given else name
-    text = read_schema(path, name)
-    return {"validate": msgspec.structs.replace(said, schema=str(path)), "schema_text": text}
-
-
-def _resolve_tools(typed: Typed, given: Mapping[str, Any], cwd: Path) -> dict[str, Any]:
-    """Return the [tools] section with an absolute path.
-
-    Rows that declare no tools get those of the module, by their signatures.
-    """
-    said, defaults = typed.file.tools, typed.file.defaults
-    if not said.module:
-        return {"tools": said, "defaults": defaults}
-    name = f"--tools {said.module}" if "tools" in given else f'tools.module = "{said.module}"'
-    if typed.file.endpoint not in {"chat", "responses"}:
-        raise job_file_error(
-            typed.label, f'{name} works for chat and responses, and endpoint is "{typed.file.endpoint}"'
-        )
-    path = ((cwd if "tools" in given else typed.folder or cwd) / said.module).absolute()
-    functions = load_tool_module(path, f"{typed.label}: {name}" if typed.label and "tools" not in given else name)
-    declared: list[dict[str, Any]] = list(tools_of(functions))
-    if typed.file.endpoint == "responses":
-        declared = [flat_tool(tool) for tool in declared]
-    return {
-        "tools": msgspec.structs.replace(said, module=str(path)),
-        "functions": tuple(functions),
-        "defaults": {"tools": declared, **defaults},
-    }
-
-
-def _with_texts(given: dict[str, Any], cwd: Path) -> dict[str, Any]:
-    """Replace flags that name a file by its text; `@@` escapes a first @."""
-    for name in TEXT_FLAGS:
-        text = given.get(name)
-        if isinstance(text, str) and text.startswith("@"):
-            given[name] = text[1:] if text.startswith("@@") else _text_of_file(name, text[1:], cwd)
-    return given
-
-
-def _text_of_file(flag: str, name: str, cwd: Path) -> str:
-    try:
-        return (cwd / name).read_text(encoding="utf-8-sig").removesuffix("\n")
-    except OSError as error:
-        raise UsageError(f"--{flag} @{name}: the file cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"--{flag} @{name}: the file is not UTF-8 at byte {error.start}") from error
-
-
-def _given_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
-    if unknown := set(flags) - {*FLAG_PATHS, *OTHER_FLAGS}:
-        raise TypeError(f"unknown flags: {', '.join(sorted(unknown))}")
-    return {name: value for name, value in flags.items() if value is not None}
 
 
 def _resolve_server(typed: Typed, given: Mapping[str, Any], variables: Variables) -> Server:

@@ -5,7 +5,8 @@ import pytest
 
 from arkbatch.config.environment import ARK
 from arkbatch.config.error_text import known_keys
-from arkbatch.config.job_file import FLAG_PATHS, JobFile, parse_setting, unknown_endpoint
+from arkbatch.config.flag_values import FLAG_PATHS, parse_setting
+from arkbatch.config.job_file import JobFile, unknown_endpoint
 from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job import NO_KEY, Limits, ReplyPolicy, RetryPolicy, Secret, Timeouts, job_tables
