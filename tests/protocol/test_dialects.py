@@ -8,6 +8,9 @@ from arkbatch.protocol.dialects import NAMES, all_dialects, dialect_at, dialect_
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.protocol.verdict import judge
 
+AGAIN, SLOWER, FEWER = (Again, Scope.ROW), (Again, Scope.RATE), (Again, Scope.CONCURRENCY)
+REFUSED, HALT = (Refused, None), (Halt, None)
+
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_provider_by_name_says_where_it_is_known_from(name):
@@ -36,13 +39,14 @@ def test_no_two_providers_share_a_key_or_a_host():
 @pytest.mark.parametrize(
     ("provider", "status", "body", "means", "kind"),
     [
-        ("zhipu", 429, b'{"error": {"code": "1113", "message": "x"}}', (Halt, None), Kind.BILLING),
-        ("zai", 429, b'{"error": {"code": "1302", "message": "x"}}', (Again, Scope.CONCURRENCY), Kind.OVERLOADED),
-        ("minimax", 200, b'{"base_resp": {"status_code": 1039, "status_msg": "x"}}', (Again, Scope.RATE), None),
-        ("fireworks", 412, b'{"error": {"message": "x"}}', (Halt, None), Kind.BILLING),
-        ("together", 403, b'{"error": {"message": "x"}}', (Refused, None), Kind.TOO_LONG),
-        ("cerebras", 400, b"", (Refused, None), Kind.TOO_LONG),
-        ("cerebras", 400, b'{"error": {"message": "x"}}', (Refused, None), Kind.INVALID_REQUEST),
+        ("zhipu", 429, b'{"error": {"code": "1113", "message": "x"}}', HALT, Kind.BILLING),
+        ("zai", 429, b'{"error": {"code": "1302", "message": "x"}}', FEWER, Kind.OVERLOADED),
+        ("minimax", 200, b'{"base_resp": {"status_code": 1039, "status_msg": "x"}}', SLOWER, None),
+        ("fireworks", 412, b'{"error": {"message": "x"}}', HALT, Kind.BILLING),
+        ("together", 403, b'{"error": {"message": "x"}}', REFUSED, Kind.TOO_LONG),
+        ("siliconflow", 503, b'{"code": 50508, "message": "x"}', FEWER, Kind.OVERLOADED),
+        ("cerebras", 400, b"", REFUSED, Kind.TOO_LONG),
+        ("cerebras", 400, b'{"error": {"message": "x"}}', REFUSED, Kind.INVALID_REQUEST),
     ],
 )
 def test_the_numbers_of_a_provider_are_read_where_words_say_nothing(provider, status, body, means, kind):
