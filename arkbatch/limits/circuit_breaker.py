@@ -223,7 +223,8 @@ class Outage:
             self._weigh_against(row)
         self._share -= self._share / MEMORY
         if not self.is_away:
-            self._forget_rest(now)
+            if self._rested or self._rests_since is not None:
+                self._forget_rest(now)
             self._usual -= self._usual / CALLS
             return
         if not self._opening:

@@ -324,7 +324,8 @@ class Limiter:
             self._tokens.spend(now, tokens.total)
         for share in self._shares:
             share.spend(now, tokens)
-        self._mind_outage(now)
+        if self._away or self.circuit_breaker.is_away:
+            self._mind_outage(now)
         number, beside = self._pace.sent(now), self.in_flight
         self.circuit_breaker.sent(now)
         self.in_flight += 1
@@ -337,7 +338,7 @@ class Limiter:
         """What the service took before it was away it need not take at once: the pace is told how long that was."""
         if self.circuit_breaker.is_away:
             self._away = self.circuit_breaker.lasts(now)
-        elif self._away:
+        else:
             self._pace.came_back(now, self._away)
             self._away = 0.0
 

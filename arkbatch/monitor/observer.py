@@ -83,8 +83,7 @@ class ObserverGroup(Observer):
     """Passes every event on to each observer that overrides it.
 
     An observer that raises gets no more events. So a closed terminal or a vanished reader of stderr stops the display,
-    and
-    never the session.
+    and never the session.
     """
 
     def __init__(self, observers: Sequence[Observer]) -> None:
@@ -97,16 +96,15 @@ class ObserverGroup(Observer):
                 setattr(self, name, partial(self._tell, name))
 
     def _tell(self, event: str, *details: Any) -> None:
-        for each in tuple(self._listeners[event]):
+        for each in self._listeners[event]:
             try:
                 getattr(each, event)(*details)
             except Exception as error:  # noqa: BLE001 - whatever it is, the session goes on
                 self._drop(each, error)
 
     def _drop(self, failed: Observer, error: Exception) -> None:
-        for listeners in self._listeners.values():
-            if failed in listeners:
-                listeners.remove(failed)
+        for name, listeners in self._listeners.items():  # anew, since one of the lists is being gone through
+            self._listeners[name] = [each for each in listeners if each is not failed]
         self.detailed(f"{type(failed).__name__} shows no more: {type(error).__name__}: {error}")
 
 

@@ -105,8 +105,7 @@ def error_in_success(parsed: dict[str, Any]) -> Complaint | None:
     """
     if parsed.get("error") or parsed.get("errors"):
         return complaint_in(parsed) or Complaint("")
-    base = parsed.get("base_resp")
-    if base and isinstance(base, dict) and base.get("status_code") not in (None, 0, "0"):
+    if "base_resp" in parsed and _is_failing(parsed["base_resp"]):
         return complaint_in(parsed)
     choices = parsed.get("choices")
     if not choices and not parsed.get("data") and not parsed.get("output"):
@@ -118,6 +117,10 @@ def error_in_success(parsed: dict[str, Any]) -> Complaint | None:
             if type(choice) is dict and (error := choice.get("error")):
                 return complaint_in({"error": error})
     return None
+
+
+def _is_failing(base_resp: object) -> bool:
+    return isinstance(base_resp, dict) and base_resp.get("status_code") not in (None, 0, "0")
 
 
 def _of_error(error: Mapping[str, Any], around: Mapping[str, Any] | None = None) -> Complaint | None:

@@ -85,14 +85,21 @@ def judge(
     """
     if isinstance(response, Broken):
         return _judge_broken(response, endpoint)
-    errors = _Errors(response, wall, numbers, longest_wait, names)
+    verdict: Verdict | Complaint
     if not 200 <= response.status < 300:
-        return errors.judge(read_complaint(response.body))
-    try:
-        parsed = orjson.loads(response.body)
-    except orjson.JSONDecodeError:
-        return _judge_odd(response, endpoint, policy, body, errors)
-    return _judge_parsed(parsed, endpoint, policy, body, errors)
+        verdict = read_complaint(response.body)
+        parsed = None
+    else:
+        try:
+            parsed = orjson.loads(response.body)
+        except orjson.JSONDecodeError:
+            parsed, verdict = _judge_odd(response, endpoint, policy, body)
+        else:
+            verdict = _judge_parsed(parsed, endpoint, policy, body)
+    if isinstance(verdict, Complaint):
+        errors = _Errors(response, wall, numbers, longest_wait, names)
+        return _with_bill(errors.judge(verdict), parsed, endpoint)
+    return verdict
 
 
 def _judge_broken(broken: Broken, endpoint: Endpoint) -> Verdict:
@@ -114,35 +121,36 @@ def _with_bill(verdict: Verdict, parsed: Any, endpoint: Endpoint) -> Verdict:
     return verdict
 
 
-def _judge_odd(reply: Reply, endpoint: Endpoint, policy: ReplyPolicy, body: Body | None, errors: "_Errors") -> Verdict:
-    """Judge what is not quite JSON by what can be read of it."""
+def _judge_odd(
+    reply: Reply, endpoint: Endpoint, policy: ReplyPolicy, body: Body | None
+) -> tuple[Any, Verdict | Complaint]:
+    """Judge what is not quite JSON by what can be read of it, which is returned too."""
     reread = read_leniently(reply.body, reply.headers.get("content-type", ""))
     if reread is not None:
-        verdict = _judge_parsed(reread.value, endpoint, policy, body, errors)
+        verdict = _judge_parsed(reread.value, endpoint, policy, body)
         if isinstance(verdict, Done):
-            return replace(verdict, body=orjson.dumps(reread.value), oddity=reread.oddity)
-        return verdict
+            verdict = replace(verdict, body=orjson.dumps(reread.value), oddity=reread.oddity)
+        return reread.value, verdict
     beginning = one_line(plain_text(reply.body)) or "an empty body"
-    verdict = Again(Cause(Kind.BAD_REPLY, "not_json", f"the reply is not JSON: {beginning}"))
+    unread = Again(Cause(Kind.BAD_REPLY, "not_json", f"the reply is not JSON: {beginning}"))
     usage = usage_in_unreadable(reply.body)
     if usage is None:
-        return verdict
-    return replace(_with_bill(verdict, {"usage": usage}, endpoint), most=MAX_UNREADABLE_ANSWERS)
+        return None, unread
+    return None, replace(_with_bill(unread, {"usage": usage}, endpoint), most=MAX_UNREADABLE_ANSWERS)
 
 
-def _judge_parsed(
-    parsed: Any, endpoint: Endpoint, policy: ReplyPolicy, body: Body | None, errors: "_Errors"
-) -> Verdict:
+def _judge_parsed(parsed: Any, endpoint: Endpoint, policy: ReplyPolicy, body: Body | None) -> Verdict | Complaint:
+    """The verdict, or the error that a reply with a status of success tells of."""
     if type(parsed) is dict:
         if (said := error_in_success(parsed)) is not None:
-            return _with_bill(errors.judge(said), parsed, endpoint)
+            return said
     elif (listed := complaint_in(parsed)) is not None and listed.code:
-        return errors.judge(listed)
+        return listed
     answer = endpoint.read(parsed, body)
     if isinstance(answer, Answer):
         return _judge_answer(answer, policy)
     if not answer.usage and (said := complaint_in(parsed)) is not None:
-        return errors.judge(said)
+        return said
     return _judge_problem(answer)
 
 
@@ -154,10 +162,10 @@ def _judge_problem(problem: Problem) -> Again:
 def _judge_answer(answer: Answer, policy: ReplyPolicy) -> Verdict:
     reason = answer.finish_reason
     ending = ending_of(reason)
-    names = {reason, _POLICY_NAMES.get(ending, reason)}
-    if names & policy.fail_on_finish_reason:
+    names = (reason, _POLICY_NAMES.get(ending, reason))
+    if not policy.fail_on_finish_reason.isdisjoint(names):
         return _rejected(answer, _cause_of_finish(reason, ending))
-    if ending is AnswerEnding.BROKEN or names & policy.retry_on_finish_reason:
+    if ending is AnswerEnding.BROKEN or not policy.retry_on_finish_reason.isdisjoint(names):
         return _discarded(answer, _cause_of_finish(reason, ending))
     if answer.empty and policy.on_empty != "keep":
         if reason in LENGTH and not answer.usage.get("output"):
