@@ -11,7 +11,7 @@ from arkbatch.batch_jobs.parcel import Parcel, Stage, rows_done
 from arkbatch.batch_jobs.parcel_context import ParcelContext, cause_of
 from arkbatch.batch_jobs.parcel_rows import rows_of
 from arkbatch.batch_jobs.service import ServiceRefused
-from arkbatch.batch_jobs.wire_lines import read_output_line, read_wire_id
+from arkbatch.batch_jobs.wire_lines import read_line_id, read_wire_id
 from arkbatch.core.text import count_text
 from arkbatch.core.types import Cause, Failure, Kind
 from arkbatch.journal.journal import end_of_lines
@@ -207,6 +207,6 @@ def _rows_of_lines(path: Path, lines: Mapping[int, str]) -> dict[int, str]:
         return rows
     with path.open("rb") as file:
         for number, text in enumerate(file, 1):
-            if number in lines and (found := read_output_line(text)) and (wire := read_wire_id(found.custom_id)):
+            if number in lines and (wire := read_wire_id(read_line_id(text))):
                 rows[wire.row] = lines[number]
     return rows

@@ -14,7 +14,7 @@ import orjson
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arkbatch.batch_jobs.wire_lines import OutputLine, WireId, read_output_line, read_wire_id
+from arkbatch.batch_jobs.wire_lines import OutputLine, WireId, read_line_id, read_output_line, read_wire_id
 from arkbatch.core.job import Job
 from arkbatch.core.types import (
     NO_USAGE,
@@ -84,10 +84,10 @@ class OutputFiles:
         self._places: dict[int, list[Place]] = {}
         for number, path in enumerate(self._paths):
             for offset, text in _lines(path):
-                self._add(read_output_line(text), (number, offset))
+                self._add(read_line_id(text), (number, offset))
 
-    def _add(self, line: OutputLine | None, place: Place) -> None:
-        found = self._row_of(line.custom_id) if line is not None else None
+    def _add(self, custom_id: str | None, place: Place) -> None:
+        found = self._row_of(custom_id) if custom_id is not None else None
         if found is None:
             self.unknown += 1
         else:

@@ -19,7 +19,7 @@ from arkbatch.batch_jobs.parcel_context import ParcelContext
 from arkbatch.batch_jobs.parcel_journal import sha256_of
 from arkbatch.batch_jobs.parcel_rows import ParcelCutter
 from arkbatch.batch_jobs.service import BatchState, RemoteFile, ServiceRefused
-from arkbatch.batch_jobs.wire_lines import read_output_line, read_wire_id
+from arkbatch.batch_jobs.wire_lines import read_line_id, read_wire_id
 from arkbatch.core.text import count_text
 from arkbatch.core.types import Cause, Kind, Row
 from arkbatch.engine.cost_limit import plain
@@ -201,6 +201,6 @@ def _rows_of(paths: Iterable[Path]) -> set[int]:
     for path in paths:
         with path.open("rb") as file:
             for text in file:
-                if (line := read_output_line(text)) and (wire := read_wire_id(line.custom_id)):
+                if wire := read_wire_id(read_line_id(text)):
                     rows.add(wire.row)
     return rows

@@ -8,8 +8,9 @@ the one that was sent.
 import re
 from typing import Any
 
+import msgspec
 import orjson
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from arkbatch.batch_jobs.forms import Form
 from arkbatch.core.json_numbers import dumps_as_written, with_written_numbers
@@ -98,29 +99,82 @@ class OutputLine(Struct, frozen=True, gc=False):
 
 def read_output_line(line: bytes) -> OutputLine | None:
     """None: it is no line of an output file, such as a last line that was cut off."""
+    try:
+        found = _decode_line(line)
+    except (msgspec.DecodeError, RecursionError):
+        return _read_odd_line(line)
+    response, given = found.response, found.id
+    if response is None or (body := bytes(response.body)) == b"null":
+        return _line_without_reply(found.custom_id, given, found.error)
+    status, request_id = response.status_code, response.request_id
+    if type(status) is not int or not 100 <= status < 600:
+        return _read_odd_line(line)
+    return OutputLine(found.custom_id, _text(given), status, body, _text(request_id))
+
+
+def read_line_id(line: bytes) -> str | None:
+    """The `custom_id` of an output line, for far less than reading it all. None: it is no such line."""
+    try:
+        return _decode_id(line).custom_id
+    except (msgspec.DecodeError, RecursionError):
+        found = _read_odd_line(line)
+        return found.custom_id if found is not None else None
+
+
+class _LineId(Struct):
+    custom_id: str
+
+
+class _LineReply(Struct):
+    status_code: Any = None
+    request_id: Any = None
+    body: Raw = Raw(b"null")
+
+
+class _Line(Struct):
+    """A line as nearly all are. Its body is not read before it is judged, as the body of an online reply is."""
+
+    custom_id: str
+    id: Any = None
+    response: _LineReply | None = None
+    error: Any = None
+
+
+_decode_line = msgspec.json.Decoder(_Line).decode
+_decode_id = msgspec.json.Decoder(_LineId).decode
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _line_without_reply(custom_id: str, given: object, error: object) -> OutputLine:
+    said = error if isinstance(error, dict) else {"message": error} if isinstance(error, str) else {}
+    code, message = said.get("code"), said.get("message")
+    return OutputLine(custom_id, _text(given), 0, b"", "", str(code or ""), str(message or ""))
+
+
+def _read_odd_line(line: bytes) -> OutputLine | None:
+    """Read a line that is not quite JSON, or whose fields have other types or no status."""
     parsed = _parsed(line)
     if not isinstance(parsed, dict) or not isinstance(parsed.get("custom_id"), str):
         return None
-    response, error = parsed.get("response"), parsed.get("error")
-    id_ = given if isinstance(given := parsed.get("id"), str) else ""
-    if isinstance(response, dict) and response.get("body") is not None:
-        status, request_id = response.get("status_code"), response.get("request_id")
-        return OutputLine(
-            parsed["custom_id"],
-            id_,
-            status if type(status) is int and 100 <= status < 600 else _status_of(response["body"]),
-            dumps_as_written(response["body"]),
-            request_id if isinstance(request_id, str) else "",
-        )
-    said = error if isinstance(error, dict) else {"message": error} if isinstance(error, str) else {}
-    code, message = said.get("code"), said.get("message")
-    return OutputLine(parsed["custom_id"], id_, 0, b"", "", str(code or ""), str(message or ""))
+    response = parsed.get("response")
+    if not isinstance(response, dict) or response.get("body") is None:
+        return _line_without_reply(parsed["custom_id"], parsed.get("id"), parsed.get("error"))
+    status, body = response.get("status_code"), response["body"]
+    if type(status) is not int or not 100 <= status < 600:
+        status = _status_of(body)
+    return OutputLine(
+        parsed["custom_id"], _text(parsed.get("id")), status, dumps_as_written(body), _text(response.get("request_id"))
+    )
 
 
 def _parsed(line: bytes) -> Any:
     """A line as JSON, also one that is not quite JSON, as batch runners in Python write it; None: it is none."""
     try:
-        return with_written_numbers(orjson.loads(line), line)
+        parsed = orjson.loads(line)
+        return with_written_numbers(parsed, line) if isinstance(parsed, dict) else parsed
     except orjson.JSONDecodeError:
         reread = read_leniently(line)
         return reread.value if reread else None
