@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from arkbatch.batch_jobs.parcel import Parcel, Stage, rows_done
+from arkbatch.batch_jobs.parcel import Parcel, rows_done
+from arkbatch.batch_jobs.parcel_report import state_word
 from arkbatch.core.errors import UsageError
 from arkbatch.core.limit_changes import LimitChange
 from arkbatch.core.text import count_text
@@ -18,7 +19,7 @@ def states_of(parcels: Sequence[Parcel]) -> dict[str, int]:
     """How many parcels are open, by the provider's word for their batch or by their own stage."""
     states: dict[str, int] = {}
     for parcel in parcels:
-        word = parcel.state if parcel.stage == Stage.STARTED and parcel.state else str(parcel.stage)
+        word = state_word(parcel)
         states[word] = states.get(word, 0) + 1
     return states
 

@@ -90,6 +90,7 @@ class Parcel(Struct):
     tries: how often a batch was ordered from its file and refused for good; waits: how often for its tokens
     file_ids: of every upload; uploads_lost: how often a file was sent again because nobody knew whether it had arrived
     put_at: when the file arrived by our clock, file_at: by the provider's
+    ordered_at: when the provider took the batch, 0 while it has not
     refused_ids: batches of the file that failed before they began
     """
 
@@ -104,6 +105,7 @@ class Parcel(Struct):
     put_at: float = 0.0
     uploads_lost: int = 0
     batch_id: str = ""
+    ordered_at: float = 0.0
     refused_ids: list[str] = []
     state: str = ""
     counts: dict[str, int] = {}
@@ -132,6 +134,12 @@ class Parcel(Struct):
         """Its rows must not be sent in any other way."""
         return self.stage not in {Stage.MERGED, Stage.CLOSED}
 
+    def waited_seconds(self, now: float) -> float | None:
+        """How long the provider has worked on the batch, or had; None for one that it has not taken."""
+        if not self.ordered_at:
+            return None
+        return max(0.0, (self.ended.at if self.ended else now) - self.ordered_at)
+
     @property
     def bad_lines(self) -> dict[int, str]:
         """Lines of its file that the provider refused, from 1, with the reason."""
@@ -159,6 +167,7 @@ class Parcel(Struct):
             case Stage.STARTED:
                 self._move(step)
                 self.batch_id, self.expires_at, self.state = step.batch_id, step.expires_at, step.state
+                self.ordered_at = step.at
             case _ if step.step == NOT_STARTED:
                 self._refuse(step)
             case _ if step.step == LOOKED:
@@ -191,7 +200,7 @@ class Parcel(Struct):
         self.stage, self.stage_at, self.refused_at = Stage.PUT, step.at, step.at
         if self.batch_id:
             self.refused_ids = [*self.refused_ids, self.batch_id]
-        self.batch_id, self.reason, self.state = "", step.reason, ""
+        self.batch_id, self.reason, self.state, self.ordered_at = "", step.reason, "", 0.0
         if step.limit or step.code == TOO_MANY_TOKENS:
             self.limit = step.limit or self.limit
             self.waits += 1

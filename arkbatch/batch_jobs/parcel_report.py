@@ -1,12 +1,17 @@
-"""What `status` says of the parcels of a run: one line for each that is open, and a sum of those that have ended."""
+"""What reports say of the parcels of a run.
 
+`status` has one line for each that is open, and a sum of those that have ended; the page lists them.
+"""
+
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from arkbatch.batch_jobs.parcel import Parcel, Stage
+from arkbatch.batch_jobs.parcel import Parcel, Stage, rows_done
 from arkbatch.batch_jobs.parcel_journal import PARCELS, has_lost_parcels, read_parcels
 from arkbatch.core.text import count_text
 from arkbatch.journal.run_directory import RunDirectory
+from arkbatch.reports.page.page import ParcelNote
 
 _IN_WORDS = {
     Stage.CUT: "is written, and not uploaded yet",
@@ -37,12 +42,44 @@ def _facts(parcel: Parcel) -> dict[str, Any]:
         "batch_id": parcel.batch_id,
         "counts": parcel.counts,
         "since": parcel.stage_at,
+        "ordered_at": parcel.ordered_at,
         "expires_at": parcel.expires_at,
         "reason": parcel.reason,
         "succeeded": merged.done if merged else 0,
         "failed": merged.failed if merged else 0,
         "left": merged.left if merged else 0,
     }
+
+
+def parcel_notes(directory: RunDirectory, wall: Callable[[], float]) -> list[ParcelNote]:
+    """Every parcel for the page, by number."""
+    now = wall()
+    return [_note(parcel, now) for parcel in read_parcels(directory).by_number.values()]
+
+
+def _note(parcel: Parcel, now: float) -> ParcelNote:
+    merged = parcel.merged
+    return ParcelNote(
+        parcel=parcel.number,
+        model=parcel.cut.model,
+        endpoint=parcel.cut.endpoint,
+        rows=parcel.cut.rows,
+        rows_done=merged.done + merged.failed if merged else rows_done(parcel.counts),
+        state=state_word(parcel),
+        is_open=parcel.is_open,
+        ordered_at=parcel.ordered_at,
+        waited=parcel.waited_seconds(now),
+        expires_at=parcel.expires_at,
+        failed=merged.failed if merged else 0,
+        left=merged.left if merged else 0,
+        reason=parcel.reason,
+    )
+
+
+def state_word(parcel: Parcel) -> str:
+    """How a parcel stands in one word: the provider's for a batch that it works on, else that of its stage."""
+    is_at_provider = parcel.stage == Stage.STARTED and parcel.state
+    return parcel.state if is_at_provider else str(parcel.stage)
 
 
 def parcel_lines(directory: RunDirectory) -> list[str]:

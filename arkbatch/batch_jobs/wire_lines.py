@@ -131,7 +131,7 @@ class _LineReply(Struct):
     body: Raw = Raw(b"null")
 
 
-class _Line(Struct):
+class _PlainLine(Struct):
     """A line as nearly all are. Its body is not read before it is judged, as the body of an online reply is."""
 
     custom_id: str
@@ -140,7 +140,7 @@ class _Line(Struct):
     error: Any = None
 
 
-_decode_line = msgspec.json.Decoder(_Line).decode
+_decode_line = msgspec.json.Decoder(_PlainLine).decode
 _decode_id = msgspec.json.Decoder(_LineId).decode
 
 

@@ -28,6 +28,7 @@ def command(run_dir: str, output: str | None, *, open_: bool, as_json: bool) -> 
     merge_shards(run_dir)
     import msgspec
 
+    from arkbatch.batch_jobs.parcel_report import parcel_notes
     from arkbatch.core.text import printable_json
     from arkbatch.journal.run_directory import RunDirectory, replace_file
     from arkbatch.reports.page.page import page_data, render
@@ -35,11 +36,12 @@ def command(run_dir: str, output: str | None, *, open_: bool, as_json: bool) -> 
     from arkbatch.reports.status.find_run import explain_unreadable
     from arkbatch.reports.status.status import read_status
 
-    status = read_status(run_dir, time.time)
-    follower = Follower(RunDirectory(Path(run_dir)))
+    status, directory = read_status(run_dir, time.time), RunDirectory(Path(run_dir))
+    follower = Follower(directory)
     with explain_unreadable(Path(run_dir)):
         follower.read_on()
-    data = page_data(status, follower.timeline, time.time)
+        parcels = parcel_notes(directory, time.time)
+    data = page_data(status, follower.timeline, time.time, parcels=parcels)
     if as_json:
         click.echo(printable_json(msgspec.json.encode(data)))
         return

@@ -6,6 +6,7 @@ What serves is imported only when it is asked for: it would make every start slo
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 
 import click
 from msgspec import Struct
@@ -52,12 +53,14 @@ class Watchers(Struct):
             observers.append(await _serve_metrics(run, serving.metrics, served))
         if serving.live is None:
             return Watchers(observers, _open_no_page)
+        from arkbatch.batch_jobs.parcel_report import parcel_notes
         from arkbatch.reports.serve.live import Look, Moment, serve_page
 
         moment, port = Moment(), serving.live
 
         async def open_page(stop: Callable[[], None]) -> None:
-            look = Look(run.found.run_dir, time.time, moment.now)
+            parcels = partial(parcel_notes, run.directory, time.time)
+            look = Look(run.found.run_dir, time.time, moment.now, parcels)
             url = await served.enter_async_context(serve_page(look, port=port, stop=stop))
             click.echo(f"Live page:  {url}", err=True)
 

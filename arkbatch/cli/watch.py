@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import signal
 import time
+from functools import partial
+from pathlib import Path
 
 import click
 
@@ -29,9 +31,12 @@ def command(run_dir: str, port: int) -> None:
 
 
 async def _serve_page(run_dir: str, port: int) -> None:
+    from arkbatch.batch_jobs.parcel_report import parcel_notes
+    from arkbatch.journal.run_directory import RunDirectory
     from arkbatch.reports.serve.live import Look, serve_page
 
-    async with serve_page(Look(run_dir, time.time), port=port) as url:
+    parcels = partial(parcel_notes, RunDirectory(Path(run_dir)), time.time)
+    async with serve_page(Look(run_dir, time.time, parcels=parcels), port=port) as url:
         click.echo(f"Watching {run_dir} until Ctrl-C:  {url}", err=True)
         await _wait_for_interrupt()
 

@@ -1,6 +1,7 @@
 """What is told of a session over batch files while it works, and the commands that it obeys."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from batch_runs import batched, parcels_of, rows, rows_with_records
@@ -8,14 +9,19 @@ from msgspec.structs import replace
 from runs import job_of, prompts
 from sessions import failures, results
 
+from arkbatch.batch_jobs.parcel_report import parcel_notes
 from arkbatch.batch_jobs.parcel_rows import reopen_failed_rows
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Files, RetryPolicy
 from arkbatch.core.types import Kind
 from arkbatch.engine.retry_run import RetryRun, RetrySelection
+from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.monitor.commands import Command, Drain, Pause, ShowStatus
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress_bar import progress_text
+from arkbatch.reports.page.page import page_data
+from arkbatch.reports.page.timeline import Timeline
+from arkbatch.reports.status.status import read_status
 
 
 @pytest.fixture
@@ -114,3 +120,34 @@ def test_a_retry_of_rows_by_kind_reopens_only_those(job):
     with RetryRun(asked, RetrySelection(frozenset({Kind.SERVER_ERROR.value})), wall=lambda: 1_790_000_500.0) as run:
         assert reopen_failed_rows(run) == {1}
         run.journal.close()
+
+
+def test_the_page_lists_each_parcel_with_its_state_rows_order_and_waiting_time(job):
+    asked, seen = job(rows(20), files=Files(rows=10)), []
+
+    async def look(session):
+        await asyncio.sleep(1_000)
+        seen.append(parcel_notes(session._run.directory, session._run.wall))
+
+    ended = batched(asked, {"meanwhile": look}, batch_seconds=3_000, batch_faults={"missing_lines": 0.9})
+    assert ended.summary.ending == "finished"
+    assert [(each.parcel, each.rows, each.state, each.is_open) for each in seen[0]] == [
+        (1, 10, "in_progress", True),
+        (2, 10, "in_progress", True),
+    ]
+    assert all(0 < each.rows_done < 10 and 900 < each.waited <= 1_000 for each in seen[0])
+    last = parcel_notes(RunDirectory(Path(asked.run_dir)), lambda: 1e12)
+    assert len(last) > 2, "rows without a line went into another parcel"
+    assert sum(each.rows_done for each in last) == 20
+    assert all(each.state == "closed" and 0 < each.waited < 10_000 for each in last), "waiting ends with the batch"
+    assert sum(each.left for each in last) == sum(each.rows for each in last[2:])
+
+
+def test_a_long_run_lists_open_and_new_parcels_first(job):
+    asked = job(rows(4))
+    batched(asked, {"detach": True}, batch_seconds=3_000)
+    [note] = parcel_notes(RunDirectory(Path(asked.run_dir)), lambda: 1_790_000_100.0)
+    notes = [replace(note, parcel=number, is_open=number == 3) for number in range(1, 71)]
+    data = page_data(read_status(asked.run_dir, lambda: 1.0), Timeline(), lambda: 1.0, parcels=notes)
+    assert [each.parcel for each in data.parcels] == [3, *range(70, 21, -1)]
+    assert data.more_parcels == 20

@@ -4,15 +4,20 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
 import pytest
+from batch_runs import batched
+from batch_runs import rows as batch_rows
 from click.testing import CliRunner
+from msgspec.structs import replace
 from runs import answered, failed, job_of, numbered, prompts, worked_off
 
 from arkbatch.cli import arkbatch
+from arkbatch.core.job import Files
 from arkbatch.core.types import Attempt, Kind
 from arkbatch.journal.run_directory import USAGE
 
@@ -256,3 +261,19 @@ def test_shares_of_done_and_failed_add_up(tmp_path, opened):
     directory = worked_off(job, lambda row: failed(row) if row.number <= 3 else answered(row))
     tiles = [opened(report_of(directory)).locator(f"[data-tile={name}]").inner_text() for name in ("done", "failed")]
     assert sum(float(re.search(r"([\d.]+) %", tile)[1]) for tile in tiles) == pytest.approx(100)
+
+
+def test_batch_files_are_listed_with_their_state_order_and_waiting_time(tmp_path, opened):
+    asked = replace(job_of(prompts(tmp_path, *batch_rows(20))), lane="files", files=Files(rows=10))
+    with ThreadPoolExecutor(1) as pool:  # Playwright runs a loop in this thread
+        pool.submit(batched, asked, {"detach": True}, batch_seconds=6_000).result()
+    page = opened(report_of(Path(asked.run_dir)))
+    lines = page.locator('[data-part="parcels"] tbody tr').all_inner_texts()
+    assert [line.split("\t")[0] for line in lines] == ["2", "1"]
+    assert all("\t10\t0\tvalidating\t2026-09-21 " in line for line in lines)
+    page.locator("button.language").click()
+    assert "批量文件" in text(page, "main")
+
+
+def test_a_run_of_calls_has_no_batch_files(opened, night):
+    assert opened(report_of(night)).locator('[data-part="parcels"]').count() == 0

@@ -36,6 +36,11 @@
       straggler: (row, silent, usual) => `row ${row} for ${silent} (usually ${usual})`,
       usage: "Tokens and cost by model", model: "model", endpoint: "endpoint", tier: "tier", okay: "done", bad: "failed", calls: "calls",
       total: "all", thrownShort: "discarded", never: "(bad lines, never sent)", noAnswer: "(no answer)",
+      parcels: "Batch files", parcel: "parcel", rows: "rows", rowsDone: "rows done", parcelState: "state", ordered: "ordered", waited: "waited", back: "came back", moreParcels: (n) => `and ${whole(n)} more`,
+      stage: {
+        cut: "written", putting: "being uploaded", put: "uploaded, waits to be ordered", starting: "ordered, no reply yet", started: "ordered", ended: "ended, being fetched",
+        merging: "being recorded", merged: "recorded", closed: "recorded", exported: "exported, waits for collect",
+      },
       sessions: "Sessions", command: "command", began: "began", ended: "ended", limits: "limits", show: "Show",
       more: (n) => `and ${whole(n)} earlier sessions`,
       ending: { "": "killed, or the disk was full" }, now: "running", steered: "Changed while it worked", by: "by", what: "what", marks: "Dotted lines mark changes by hand.", paused: "paused since", asked: "What was asked", input: "input", other: "中文",
@@ -69,6 +74,11 @@
       straggler: (row, silent, usual) => `第 ${row} 行已等待 ${silent}（通常 ${usual}）`,
       usage: "各模型 Token 用量与费用", model: "模型", endpoint: "接口", tier: "服务等级", okay: "成功", bad: "失败", calls: "请求数",
       total: "合计", thrownShort: "浪费", never: "（无效行，未发送）", noAnswer: "（无回答）",
+      parcels: "批量文件", parcel: "文件", rows: "行数", rowsDone: "完成行数", parcelState: "状态", ordered: "提交时间", waited: "等待", back: "退回", moreParcels: (n) => `另有 ${whole(n)} 个`,
+      stage: {
+        cut: "已写好", putting: "上传中", put: "已上传，等待提交", starting: "已提交，尚无回复", started: "已提交", ended: "已结束，正在取回",
+        merging: "正在记录", merged: "已记录", closed: "已记录", exported: "已导出，等待 collect",
+      },
       sessions: "会话", command: "命令", began: "开始", ended: "结束", limits: "上限", show: "查看",
       more: (n) => `以及更早的 ${whole(n)} 个会话`,
       ending: {
@@ -196,7 +206,7 @@
     const open = page.querySelector("details.last")?.open;
     document.title = `${words().state[data.state](data)} · ${data.run_dir}`;
     page.className = data.state;
-    page.replaceChildren(head(), bar(), tiles(), next(), ...failures(open), ...overTime(), ...usage(), ...sessions(), ...asked());
+    page.replaceChildren(head(), bar(), tiles(), next(), ...failures(open), ...parcels(), ...overTime(), ...usage(), ...sessions(), ...asked());
     page.append(make("p", "hint", `arkbatch ${data.version} · ${data.run_id} · ${words().updated} ${stamp(data.made_at)}`));
   }
 
@@ -367,6 +377,21 @@
     const priced = (column) => rows.some((row) => row[column] instanceof HTMLElement && "cost" in row[column].dataset);
     const header = make("tr", "", ...heads.map((text, column) => make("th", numeric(column) || priced(column) ? "number" : "", text)));
     return make("div", "scroll", make("table", "list", make("thead", "", header), body));
+  }
+
+  function parcels() {
+    const w = words();
+    if (!data.parcels.length) return [];
+    const hasBack = data.parcels.some((each) => each.left);
+    const rows = data.parcels.map((each) => [
+      number(each.parcel), each.model || each.endpoint, number(each.rows), number(each.rows_done),
+      (w.stage[each.state] || each.state.replaceAll("_", " ")) + (each.reason ? ` (${each.reason})` : ""),
+      stamp(each.ordered_at), each.waited === null ? "" : time(each.waited), ...(hasBack ? [number(each.left)] : []),
+    ]);
+    const heads = [w.parcel, w.model, w.rows, w.rowsDone, w.parcelState, w.ordered, w.waited, ...(hasBack ? [w.back] : [])];
+    const card = make("div", "card", table(heads, rows, { words: [4] }));
+    if (data.more_parcels) card.append(make("p", "hint", w.moreParcels(data.more_parcels)));
+    return [make("h2", "", w.parcels), named(card, "part", "parcels")];
   }
 
   function usage() {

@@ -7,7 +7,7 @@ content security policy names that script and the style by their hashes, so noth
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -37,6 +37,30 @@ class Now(Struct, frozen=True):
     waiting: str = ""
 
 
+class ParcelNote(Struct, frozen=True):
+    """One batch file of a run that has some.
+
+    state: the provider's word for a batch that it works on, else the stage that the parcel has reached
+    rows_done: as the provider counts, and in the end the rows that have a record
+    ordered_at: unix seconds, 0 before; waited: seconds since then until the batch ended or until now, None before
+    left: rows that came back without an answer
+    """
+
+    parcel: int
+    model: str
+    endpoint: str
+    rows: int
+    rows_done: int
+    state: str
+    is_open: bool
+    ordered_at: float
+    waited: float | None
+    expires_at: float
+    failed: int
+    left: int
+    reason: str
+
+
 class PageData(Struct, frozen=True):
     """Everything the page shows. Counts are the ledger's, the same as in `usage.json`.
 
@@ -45,6 +69,7 @@ class PageData(Struct, frozen=True):
     reading: the lines have not all been read yet, so that the charts still grow
     seconds: that sessions have worked, None when one was killed; per_minute: rows, over these
     next_command: what goes on from here, empty when the run does not tell
+    parcels: the batch files of the run, the newest first; more_parcels: how many older ones are not listed
     """
 
     version: str
@@ -81,12 +106,21 @@ class PageData(Struct, frozen=True):
     last_failures: list[LastFailure]
     sessions: list[SessionInfo]
     more_sessions: int
+    parcels: list[ParcelNote]
+    more_parcels: int
     series: Series
 
 
 def page_data(
-    status: Status, timeline: Timeline, wall: Callable[[], float], *, reading: bool = False, now: Now | None = None
+    status: Status,
+    timeline: Timeline,
+    wall: Callable[[], float],
+    *,
+    reading: bool = False,
+    now: Now | None = None,
+    parcels: Sequence[ParcelNote] = (),
 ) -> PageData:
+    """Put together what the page shows. parcels: every batch file of the run, by number."""
     made_at = wall()
     running = status.writer is not None
     worked = _worked(status, made_at)
@@ -125,8 +159,16 @@ def page_data(
         last_failures=list(reversed(timeline.last_failures)),
         sessions=status.sessions[-_LISTED:],
         more_sessions=max(0, len(status.sessions) - _LISTED),
+        parcels=_listed_parcels(parcels),
+        more_parcels=max(0, len(parcels) - _LISTED),
         series=series_of(timeline, status.sessions, made_at if running else None),
     )
+
+
+def _listed_parcels(parcels: Sequence[ParcelNote]) -> list[ParcelNote]:
+    """The newest parcels, and those that are still open before all others."""
+    listed = sorted(parcels, key=lambda each: (not each.is_open, -each.parcel))[:_LISTED]
+    return [msgspec.structs.replace(each, reason=each.reason[:_MESSAGE_SHOWN]) for each in listed]
 
 
 def _state(status: Status) -> str:

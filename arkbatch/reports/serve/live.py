@@ -8,7 +8,7 @@ files that fails is shown on the page; it never ends the session that runs besid
 import asyncio
 import hmac
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from arkbatch.core.text import printable_value
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import Progress, seconds_left
-from arkbatch.reports.page.page import Now, PageData, live_policy, page_data, render
+from arkbatch.reports.page.page import Now, PageData, ParcelNote, live_policy, page_data, render
 from arkbatch.reports.page.timeline import Follower
 from arkbatch.reports.serve.loopback import HOST, NAMES, listen
 from arkbatch.reports.status.find_run import explain_unreadable
@@ -62,12 +62,22 @@ class Moment(Observer):
 
 
 class Look:
-    """Each call looks at the run anew, and reads a slice of what was recorded since."""
+    """Each call looks at the run anew, and reads a slice of what was recorded since.
 
-    def __init__(self, run_dir: str, wall: Callable[[], float], now: Callable[[], Now | None] = lambda: None) -> None:
+    parcels: reads how the batch files of the run stand
+    """
+
+    def __init__(
+        self,
+        run_dir: str,
+        wall: Callable[[], float],
+        now: Callable[[], Now | None] = lambda: None,
+        parcels: Callable[[], Sequence[ParcelNote]] = tuple,
+    ) -> None:
         self._run_dir = run_dir
         self._wall = wall
         self._now = now
+        self._parcels = parcels
         self._follower = Follower(RunDirectory(Path(run_dir)))
 
     def __call__(self) -> PageData:
@@ -75,7 +85,9 @@ class Look:
         status = read_status(self._run_dir, self._wall)
         with explain_unreadable(Path(self._run_dir)):
             whole = self._follower.read_on(_SLICE)
-        return page_data(status, self._follower.timeline, self._wall, reading=not whole, now=self._now())
+            parcels = self._parcels()
+        timeline = self._follower.timeline
+        return page_data(status, timeline, self._wall, reading=not whole, now=self._now(), parcels=parcels)
 
 
 class _Message(Struct, frozen=True):
