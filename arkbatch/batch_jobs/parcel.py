@@ -30,6 +30,7 @@ class Stage(StrEnum):
     EXPORTED = "exported"
 
 
+CHANGED = "changed"  # rows of a retry that are sent with other parameters; it belongs to no parcel, and has number 0
 LOOKED, STOPPING, NOT_STARTED, UPLOAD_LOST = "look", "stopping", "not_started", "upload_lost"
 TOO_MANY_TOKENS = "token_limit_exceeded"
 
@@ -43,6 +44,7 @@ class Step(Struct, omit_defaults=True, kw_only=True):
     state, counts: what the provider says; reason: why a batch was refused or failed, in its words
     bad_lines: lines of the file that the provider refused, from 1, with its words
     left: rows that came back without an answer; unknown: lines that belong to no row of the parcel
+    changes: parameters that replace those of these rows, nested as in the request
     file_at: when the file was made by the provider's clock; is_rebuilt: found at the provider after a loss of this file
     """
 
@@ -82,6 +84,7 @@ class Step(Struct, omit_defaults=True, kw_only=True):
     unknown: int = 0
     usage: dict[str, Any] = {}
     limit: int = 0
+    changes: dict[str, Any] = {}
 
 
 class Parcel(Struct):
@@ -151,7 +154,7 @@ class Parcel(Struct):
     @property
     def numbers(self) -> set[int]:
         """The rows in it."""
-        return {number for first, last in self.cut.ranges for number in range(first, last + 1)}
+        return _numbers_in(self.cut.ranges)
 
     def fold(self, step: Step) -> None:  # noqa: C901 - one case for each step
         """Take in the next step."""
@@ -213,6 +216,7 @@ class Parcels:
 
     def __init__(self, steps: Iterable[Step] = ()) -> None:
         self.by_number: dict[int, Parcel] = {}
+        self._changes: list[tuple[set[int], dict[str, Any]]] = []
         for step in steps:
             self.fold(step)
 
@@ -220,8 +224,19 @@ class Parcels:
         """Take in one step. A step of a parcel that was never cut is passed over."""
         if step.step == Stage.CUT:
             self.by_number[step.parcel] = Parcel(step.parcel, step, stage_at=step.at)
+        elif step.step == CHANGED:
+            self._changes.append((_numbers_in(step.ranges), step.changes))
         elif (parcel := self.by_number.get(step.parcel)) is not None:
             parcel.fold(step)
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether any rows were ever sent with other parameters than those of the input."""
+        return bool(self._changes)
+
+    def changes_of(self, row: int) -> Mapping[str, Any]:
+        """The parameters that replace those of a row, by the last retry that chose it."""
+        return next((changes for rows, changes in reversed(self._changes) if row in rows), {})
 
     @property
     def next_number(self) -> int:
@@ -244,6 +259,10 @@ class Parcels:
         """Estimated input tokens of a model that wait at the provider."""
         waiting = {Stage.STARTING, Stage.STARTED}
         return sum(each.cut.tokens for each in self.open if each.stage in waiting and each.cut.model == model)
+
+
+def _numbers_in(ranges: Iterable[Range]) -> set[int]:
+    return {number for first, last in ranges for number in range(first, last + 1)}
 
 
 def rows_done(counts: Mapping[str, int]) -> int:

@@ -62,7 +62,8 @@ def command(
     choice = RetrySelection(chosen_kinds(kind), _parse_rows(row), changes)
     job = job_of_run(run_dir, flags)
     if job.lane in BATCH_FILE_LANES:
-        return retry_in_batches(job, choice, as_json=as_json, serving=Serving(live, metrics))
+        as_begun = job_of_run(run_dir, flags | {"model": None})
+        return retry_in_batches(job, as_begun, choice, as_json=as_json, serving=Serving(live, metrics))
     refuse_open_parcels(RunDirectory(Path(run_dir)))
     return carry_out(
         job,
@@ -73,27 +74,26 @@ def command(
     )
 
 
-def retry_in_batches(job: "Job", choice: "RetrySelection", *, as_json: bool, serving: "Serving") -> int:
-    """Send failed rows again in batch files. They become rows that are left, which any later run goes on with."""
+def retry_in_batches(
+    job: "Job", as_begun: "Job", choice: "RetrySelection", *, as_json: bool, serving: "Serving"
+) -> int:
+    """Send failed rows again in batch files. They become rows that are left, which any later run goes on with.
+
+    as_begun: the job with the model of the run, as which a later session opens it
+    """
     from msgspec.structs import replace
 
     from arkbatch.batch_jobs.parcel_rows import reopen_failed_rows
     from arkbatch.cli.batch_run import run_batches
     from arkbatch.cli.session import this_command
-    from arkbatch.core.errors import UsageError
     from arkbatch.engine.open_run import OpenRun
     from arkbatch.engine.retry_run import RetryRun
 
-    if choice.changes:
-        raise UsageError(
-            f"--set and --model do not go with --lane {job.lane}, which sends rows as they are: use --lane online, or "
-            "change the job and run it with --mixed."
-        )
     with RetryRun(job, choice, wall=time.time) as run:
-        numbers = reopen_failed_rows(run)
+        numbers = reopen_failed_rows(run, choice.changes)
         run.journal.close()
     return run_batches(
-        replace(job, row_limit=None),
+        replace(as_begun, row_limit=None),
         lambda ready: OpenRun(ready, wall=time.time, command=this_command()),
         as_json=as_json,
         serving=serving,

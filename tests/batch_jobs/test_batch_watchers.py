@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from batch_runs import batched, parcels_of, rows, rows_with_records
+from batch_runs import MODEL, batched, parcels_of, rows, rows_with_records
 from msgspec.structs import replace
 from runs import job_of, prompts
 from sessions import failures, results
@@ -92,7 +92,7 @@ def test_failed_rows_go_again_in_batch_files_and_others_that_are_left_do_not(job
     spent = sum(line["attempts"] for line in failures(asked) if not line.get("interrupted"))
 
     with RetryRun(asked, RetrySelection(), wall=lambda: 1_790_000_500.0) as run:
-        numbers = reopen_failed_rows(run)
+        numbers = reopen_failed_rows(run, {})
         run.journal.close()
     assert numbers == {5}
     more = replace(asked, retry=RetryPolicy(max_attempts=4))
@@ -118,7 +118,7 @@ def test_a_retry_of_rows_by_kind_reopens_only_those(job):
     asked = job([bad, {"model": "doubao-seed-1-6-251015", "messages": "none"}], retry=RetryPolicy(max_attempts=1))
     batched(asked, batch_seconds=60)
     with RetryRun(asked, RetrySelection(frozenset({Kind.SERVER_ERROR.value})), wall=lambda: 1_790_000_500.0) as run:
-        assert reopen_failed_rows(run) == {1}
+        assert reopen_failed_rows(run, {}) == {1}
         run.journal.close()
 
 
@@ -151,3 +151,43 @@ def test_a_long_run_lists_open_and_new_parcels_first(job):
     data = page_data(read_status(asked.run_dir, lambda: 1.0), Timeline(), lambda: 1.0, parcels=notes)
     assert [each.parcel for each in data.parcels] == [3, *range(70, 21, -1)]
     assert data.more_parcels == 20
+
+
+FLASH = "doubao-seed-1-6-flash-250828"
+
+
+def reopened(asked, changes):
+    with RetryRun(asked, RetrySelection(changes=changes), wall=lambda: 1_790_000_500.0) as run:
+        numbers = reopen_failed_rows(run, changes)
+        run.journal.close()
+    return numbers
+
+
+def failing(asked_rows, **more):
+    return [{**row, "messages": [{"role": "user", "content": "[[fault:server_error]]"}], **more} for row in asked_rows]
+
+
+def test_failed_rows_go_again_with_another_model_and_other_parameters_also_in_a_later_session(job):
+    asked = job([*rows(3), *failing(rows(1), thinking={"type": "enabled"})], retry=RetryPolicy(max_attempts=1))
+    batched(asked, batch_seconds=60)
+    changes = {"model": FLASH, "thinking": {"budget": 7}}
+    numbers = reopened(asked, changes)
+    more = replace(asked, retry=RetryPolicy(max_attempts=2))
+    ended = batched(more, {"only": numbers, "detach": True}, {}, batch_seconds=600)
+    assert ended.summary.ending == "finished"
+    assert [each.cut.model for each in parcels_of(asked).by_number.values()] == [MODEL, FLASH]
+    [failed] = [line for line in failures(asked) if not line.get("interrupted")][-1:]
+    body = failed["request"]["body"]
+    assert (failed["row"], body["model"], body["thinking"]) == (4, FLASH, {"type": "enabled", "budget": 7})
+
+
+def test_a_retry_without_changes_takes_back_those_of_an_earlier_one(job):
+    asked = job([*rows(1), *failing(rows(2))], retry=RetryPolicy(max_attempts=1))
+    batched(asked, batch_seconds=60)
+    reopened(asked, {"model": FLASH})
+    batched(replace(asked, retry=RetryPolicy(max_attempts=2)), batch_seconds=60)
+    with RetryRun(asked, RetrySelection(rows=frozenset({2})), wall=lambda: 1_790_000_500.0) as run:
+        reopen_failed_rows(run, {})
+        run.journal.close()
+    parcels = parcels_of(asked)
+    assert (parcels.changes_of(1), parcels.changes_of(2), parcels.changes_of(3)) == ({}, {}, {"model": FLASH})

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from arkbatch.batch_jobs import wire_lines
 from arkbatch.batch_jobs.wire_lines import read_line_id, read_output_line
-from arkbatch.protocol.lenient_json import loads
+from arkbatch.protocol.lenient_json import loads_leniently
 
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-2, 700), st.text(max_size=5))
 BODIES = st.one_of(SCALARS, st.fixed_dictionaries({}, optional={"error": SCALARS, "id": SCALARS, "x": st.floats(0, 1)}))
@@ -27,7 +27,7 @@ LINES = st.fixed_dictionaries(
 
 
 def by_value(line):
-    return line and replace(line, body=loads(line.body) if line.body else None)
+    return line and replace(line, body=loads_leniently(line.body) if line.body else None)
 
 
 @settings(max_examples=200)
