@@ -119,7 +119,7 @@ TOUCHES_OUTSIDE = {
         "session",
         "ticker",
         "tool_module",
-        "wiring",
+        "session_parts",
         "worker_pool",
     },
     "estimate": {"build_estimate", "input_sizes", "measured_rows"},

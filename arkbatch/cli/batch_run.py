@@ -14,7 +14,7 @@ from arkbatch.api.background import loop_factory
 from arkbatch.batch_jobs.batch_session import REST, BatchSession
 from arkbatch.batch_jobs.open_session import open_batch_session
 from arkbatch.batch_jobs.parcel_journal import read_parcels
-from arkbatch.cli.serve_options import Serving, Watchers
+from arkbatch.cli.live_and_metrics import Serving, Watchers
 from arkbatch.cli.session import (
     accept_orders,
     print_remarks,

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from arkbatch import __version__
 from arkbatch.cli.cluster import job_of_run, plan_run, run_async, run_worker
-from arkbatch.cli.serve_options import Serving
+from arkbatch.cli.live_and_metrics import Serving
 from arkbatch.cli.session import print_summary, progress_observer, stop_on_signals, this_command
 from arkbatch.cluster.cluster_commands import ClusterCommands
 from arkbatch.cluster.cluster_notifier import ClusterNotifier
@@ -29,7 +29,7 @@ from arkbatch.core.job import Job
 from arkbatch.core.text import count_text
 from arkbatch.core.types import Cause
 from arkbatch.engine.cost_limit import MAX_COST, MAX_TOKENS, plain
-from arkbatch.engine.wiring import build_pace
+from arkbatch.engine.session_parts import build_pace
 from arkbatch.journal.journal import read_ledger
 from arkbatch.journal.merge_state import Merged
 from arkbatch.journal.run_directory import LOG, RunDirectory

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from arkbatch.cli.serve_options import Serving
+    from arkbatch.cli.live_and_metrics import Serving
     from arkbatch.core.job import Job
     from arkbatch.engine.retry_run import RetrySelection
 
@@ -48,11 +48,11 @@ def command(
       arkbatch retry prompts.run --row 17,42 --set max_tokens=4096
       arkbatch retry night.run --lane files
     """
-    from arkbatch.cli.shards_first import leave_shards
+    from arkbatch.cli.merge_shards import leave_shards
 
     leave_shards(run_dir)
     from arkbatch.batch_jobs.open_session import refuse_open_parcels
-    from arkbatch.cli.serve_options import Serving
+    from arkbatch.cli.live_and_metrics import Serving
     from arkbatch.cli.session import carry_out
     from arkbatch.core.job import BATCH_FILE_LANES
     from arkbatch.engine.retry_run import RetryRun, RetrySelection, chosen_kinds

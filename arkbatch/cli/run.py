@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from arkbatch.cli.serve_options import Serving
+    from arkbatch.cli.live_and_metrics import Serving
     from arkbatch.core.job import Job
     from arkbatch.engine.resume_check import ResumeOptions
     from arkbatch.engine.session import Session
@@ -92,7 +92,7 @@ def command(
       arkbatch run job.toml --engine ray --address local --workers 2
       arkbatch run prompts.jsonl -o nightly.run --set temperature=0.2 --set thinking.type=disabled
     """
-    from arkbatch.cli.serve_options import Serving
+    from arkbatch.cli.live_and_metrics import Serving
     from arkbatch.rows.storage import is_remote
 
     serving = Serving(live, metrics)
@@ -131,9 +131,9 @@ def _run_here(
 ) -> int:
     """Run a job on this machine. It is uploaded to the address `target`, "" for nowhere."""
     from arkbatch.batch_jobs.open_session import refuse_open_parcels
+    from arkbatch.cli.merge_shards import leave_shards
     from arkbatch.cli.remote import keep_uploaded, upload_run
     from arkbatch.cli.session import carry_out, this_command
-    from arkbatch.cli.shards_first import leave_shards
     from arkbatch.core.job import BATCH_FILE_LANES
     from arkbatch.engine.open_run import OpenRun
     from arkbatch.journal.run_directory import RunDirectory

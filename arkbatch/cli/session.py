@@ -18,7 +18,7 @@ from msgspec import UNSET
 
 from arkbatch.api.background import loop_factory
 from arkbatch.api.jobs import simulated
-from arkbatch.cli.serve_options import Serving, session_of
+from arkbatch.cli.live_and_metrics import Serving, session_of
 from arkbatch.cli.standard_streams import make_lasting
 from arkbatch.core.errors import ExitCode, RunDirectoryError
 from arkbatch.core.job import Job

@@ -80,7 +80,7 @@ def serve(
     arkbatch ctl, --live and --metrics work as on one machine, for all workers together.
     """
     from arkbatch.cli.cluster_lead import lead_run
-    from arkbatch.cli.serve_options import Serving
+    from arkbatch.cli.live_and_metrics import Serving
 
     return lead_run(run_dir, flags, host=host, port=port, as_json=as_json, serving=Serving(live, metrics))
 

@@ -14,7 +14,7 @@ from arkbatch.core.job import Job, Limits
 from arkbatch.core.text import count_text
 from arkbatch.core.types import total_tokens
 from arkbatch.engine.cost_limit import UNITS
-from arkbatch.engine.wiring import build_pace
+from arkbatch.engine.session_parts import build_pace
 from arkbatch.journal.journal import read_ledger
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.journal.shard_files import ShardDirectory, ShardPlan

@@ -31,10 +31,7 @@ from arkbatch.engine.progress_report import ProgressReport
 from arkbatch.engine.recorder import OutcomeRecorder
 from arkbatch.engine.refusal_watch import RefusalWatch
 from arkbatch.engine.run_hours import RunHours
-from arkbatch.engine.slow_call_report import SlowCallReport
-from arkbatch.engine.ticker import keep_ticking
-from arkbatch.engine.tool_loop import ToolLoop
-from arkbatch.engine.wiring import (
+from arkbatch.engine.session_parts import (
     build_dependencies,
     build_limiter,
     build_outage,
@@ -44,6 +41,9 @@ from arkbatch.engine.wiring import (
     read_in_groups,
     read_memory,
 )
+from arkbatch.engine.slow_call_report import SlowCallReport
+from arkbatch.engine.ticker import keep_ticking
+from arkbatch.engine.tool_loop import ToolLoop
 from arkbatch.engine.worker_pool import Ending, WorkerPool, first_error
 from arkbatch.journal.run_directory import LOG, SessionInfo
 from arkbatch.limits.limiter import Limiter

@@ -22,9 +22,9 @@ from arkbatch.estimate.forecast import (
     without_sample,
 )
 from arkbatch.estimate.input_sizes import Inputs
+from arkbatch.estimate.lane_comparison import Way, ways_to_send
 from arkbatch.estimate.measured_rows import Kind, MeasuredRecords, Sums
 from arkbatch.estimate.strata import Sizes
-from arkbatch.estimate.ways import Way, ways_to_send
 from arkbatch.limits.token_estimator import OVERHEAD
 from arkbatch.pricing.amounts import Cost, Unknown
 from arkbatch.pricing.billed_usage import FREE

@@ -11,7 +11,7 @@ from arkbatch.estimate.build_estimate import Forecast, Question, make_forecasts
 from arkbatch.estimate.confidence import ENOUGH, MISSED
 from arkbatch.estimate.forecast import Estimate, Range, combined_cost
 from arkbatch.estimate.input_sizes import by_kind
-from arkbatch.estimate.ways import Way
+from arkbatch.estimate.lane_comparison import Way
 from arkbatch.pricing.amounts import Unknown
 from arkbatch.pricing.billed_usage import FREE
 from arkbatch.reports.text.tables import grid

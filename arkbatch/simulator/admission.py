@@ -25,7 +25,7 @@ from arkbatch.simulator.settings import Settings
 
 if TYPE_CHECKING:
     from arkbatch.protocol.encryption import Seal
-    from arkbatch.simulator.sealed import Vault
+    from arkbatch.simulator.encryption import Vault
 
 Body = dict[str, Any]
 
@@ -93,7 +93,7 @@ class RequestAdmission:
     def vault(self) -> "Vault | Refusal":
         """The service's key for encryption."""
         try:
-            from arkbatch.simulator.sealed import Vault
+            from arkbatch.simulator.encryption import Vault
         except ModuleNotFoundError:
             return refusals.NO_ENCRYPTION
         return Vault(self._settings.seed, self._settings.certificate)
@@ -124,7 +124,7 @@ class RequestAdmission:
         return Asked(body, of, fault, None if seal is None else self._reply_sealer(seal, fault))
 
     def _reply_sealer(self, seal: "Seal", fault: str | None) -> Callable[[str], str]:
-        from arkbatch.simulator.sealed import reply_sealer
+        from arkbatch.simulator.encryption import reply_sealer
 
         return reply_sealer(seal, self._settings.blobs, fault)
 

@@ -15,7 +15,7 @@ from arkbatch.config.resolve import resolve_job, resolve_retry
 from arkbatch.core.errors import JobError, RunChanged, UsageError
 from arkbatch.core.job import job_tables
 from arkbatch.engine.retry_run import read_run
-from arkbatch.simulator.sealed import Vault
+from arkbatch.simulator.encryption import Vault
 from arkbatch.simulator.settings import ACCESS_KEY
 
 

@@ -10,7 +10,7 @@ from runs import numbered, prompts
 from virtual import run_virtual
 
 from arkbatch.config.resolve import resolve_job
-from arkbatch.engine.wiring import build_pace
+from arkbatch.engine.session_parts import build_pace
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.limits.pace_file import read_pace
 from arkbatch.reports.status.status import read_status

@@ -10,7 +10,7 @@ from runs import prompts
 
 from arkbatch.config.resolve import resolve_job
 from arkbatch.core.job import Limits
-from arkbatch.engine import wiring as building
+from arkbatch.engine import session_parts as building
 from arkbatch.journal.run_directory import RESULTS
 from arkbatch.limits.token_rate import Budget, Window
 from arkbatch.limits.token_split import NO_TOKENS, STEEPEST, Shares, Slope, Tokens

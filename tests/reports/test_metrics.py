@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from runs import BEGAN, failed, job_of, numbered, prompts, worked_off
 from virtual import run_virtual
 
-from arkbatch.cli.serve_options import Serving, session_of
+from arkbatch.cli.live_and_metrics import Serving, session_of
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Secret
 from arkbatch.core.types import Again, Broken, Cause, Done, Halt, Kind, Refused

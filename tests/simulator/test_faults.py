@@ -25,7 +25,7 @@ REFUSALS = [
 ]
 
 IN_STREAMS = {"truncated", "no_done", "split", "untidy"}  # tried in test_simulator_streams.py
-IN_SEALED_CALLS = {"reply_in_clear", "wrong_seal"}  # tried in test_simulator_sealed.py
+IN_SEALED_CALLS = {"reply_in_clear", "wrong_seal"}  # tried in test_encryption.py
 WITH_TOOLS = {"bad_arguments", "unknown_tool", "tool_loop"}  # tried in test_simulator_tools.py
 
 

@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from arkbatch.core.errors import UsageError
 from arkbatch.protocol import encryption as sealing
 from arkbatch.simulator import broken_connections
+from arkbatch.simulator.encryption import Vault
 from arkbatch.simulator.faults import MENU
-from arkbatch.simulator.sealed import Vault
 from arkbatch.simulator.server import Counters
 from arkbatch.simulator.service import Simulator
 from arkbatch.simulator.settings import ACCESS_KEY

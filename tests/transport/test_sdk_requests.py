@@ -12,7 +12,7 @@ from runs import prompts
 from arkbatch.api.jobs import run
 from arkbatch.config.resolve import resolve_job
 from arkbatch.protocol.signing import Request, is_genuine
-from arkbatch.simulator.sealed import Vault
+from arkbatch.simulator.encryption import Vault
 from arkbatch.simulator.settings import ACCESS_KEY
 
 __all__ = ["home"]  # a fixture

@@ -1,4 +1,4 @@
-"""What is served beside a session of `run` and `retry`: the report page, and metrics for Prometheus.
+"""`--live` and `--metrics`: the report page and the metrics for Prometheus that are served beside a session.
 
 What serves is imported only when it is asked for: it would make every start slower, and metrics need an extra.
 """

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from arkbatch.core.errors import UsageError
-from arkbatch.engine.wiring import read_in_groups
+from arkbatch.engine.session_parts import read_in_groups
 
 
 @given(st.lists(st.integers(0, 1 << 20)))
