@@ -126,7 +126,7 @@ TOUCHES_OUTSIDE = {
     "journal": {
         "group_on_disk",
         "journal",
-        "read_backwards",
+        "record_files",
         "rebase",
         "merge_state",
         "record_index",

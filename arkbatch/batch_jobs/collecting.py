@@ -14,7 +14,7 @@ from arkbatch.batch_jobs.service import ServiceRefused
 from arkbatch.batch_jobs.wire_lines import read_line_id, read_wire_id
 from arkbatch.core.text import count_text
 from arkbatch.core.types import Cause, Failure, Kind
-from arkbatch.journal.journal import end_of_lines
+from arkbatch.journal.record_files import end_of_lines
 from arkbatch.journal.run_directory import FAILURES
 
 _OUTPUT_SECONDS = 600.0  # until the files of a batch that has ended must be there

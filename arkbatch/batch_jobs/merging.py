@@ -35,7 +35,7 @@ from arkbatch.core.types import (
     Verdict,
     add_usage,
 )
-from arkbatch.journal.journal import read_lines
+from arkbatch.journal.record_files import read_lines
 from arkbatch.protocol.dialects import error_numbers
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.protocol.verdict import judge

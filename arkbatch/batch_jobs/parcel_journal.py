@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from arkbatch.batch_jobs.parcel import CHANGED, Parcel, Parcels, Stage, Step
 from arkbatch.core.disk_errors import explain_disk_errors
-from arkbatch.journal.journal import end_of_lines, read_lines
+from arkbatch.journal.record_files import end_of_lines, read_lines
 from arkbatch.journal.run_directory import RunDirectory, open_private, replace_file, sync_directory, write_all
 
 PARCELS = "parcels.jsonl"

@@ -13,7 +13,7 @@ from msgspec import Struct
 from arkbatch.cluster.plan import added_offset, first_offset
 from arkbatch.cluster.shard import counted_rows, reading_of
 from arkbatch.core.errors import RunChanged
-from arkbatch.journal.journal import read_lines
+from arkbatch.journal.record_files import read_lines
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, open_private
 from arkbatch.journal.shard_files import Shard, ShardDirectory, ShardPlan
 from arkbatch.journal.shard_records import ShardPlace, placed_line

@@ -29,8 +29,8 @@ from arkbatch.core.text import count_text
 from arkbatch.core.types import BadRow, Before, Outcome, Row
 from arkbatch.engine.resume_check import ResumeOptions, check_input, check_settings
 from arkbatch.journal.journal import Journal
-from arkbatch.journal.read_backwards import last_failures
 from arkbatch.journal.rebase import rebase_records
+from arkbatch.journal.record_files import last_failures
 from arkbatch.journal.record_format import before_of
 from arkbatch.journal.record_index import RecordIndex
 from arkbatch.journal.repeated_rows import RepeatedRows, copied_outcome

@@ -20,7 +20,7 @@ from arkbatch.core.json_numbers import loads_as_written
 from arkbatch.core.types import BadRow, Before, Kind, Row
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.journal.bitmap import Bitmap
-from arkbatch.journal.journal import read_lines
+from arkbatch.journal.record_files import read_lines
 from arkbatch.journal.record_format import KeptRequest, Retryable, before_of, decode_retryable
 from arkbatch.journal.run_directory import FAILURES, RunDirectory, RunInfo
 from arkbatch.monitor.progress import FoundRows

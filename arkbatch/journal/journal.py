@@ -10,17 +10,14 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
-
-import msgspec
 
 from arkbatch.core.disk_errors import explain_disk_errors
-from arkbatch.core.errors import RunDamaged
 from arkbatch.core.input_info import Position
 from arkbatch.core.types import Outcome
 from arkbatch.journal.bitmap import Bitmap
 from arkbatch.journal.cost_account import CostAccount
 from arkbatch.journal.ledger import Ledger, Marks, fold_lines
+from arkbatch.journal.record_files import end_of_lines, read_entries, read_lines
 from arkbatch.journal.record_format import Entry, decode_entry, encode, entry_of
 from arkbatch.journal.run_directory import (
     FAILURES,
@@ -36,8 +33,6 @@ from arkbatch.journal.usage_report import usage_report
 
 _BUFFER = 1 << 20
 _Ended = tuple[Outcome, Entry, bytes]
-E = TypeVar("E", bound=Entry)
-L = TypeVar("L")
 
 
 class Journal:
@@ -213,72 +208,6 @@ def _billed_entries(path: Path, start: int, bill: CostAccount, ledger: Ledger) -
     for entry in read_entries(path, start, bill.decode):
         bill.fold(entry, ledger)
         yield entry
-
-
-def read_entries(path: Path, start: int, decode: Callable[[bytes], E]) -> Iterator[E]:
-    """Yield the whole lines from a byte offset on; a line without newline does not exist yet."""
-    for offset, line in read_lines(path, start):
-        yield decode_line(path, offset, line, decode)
-
-
-def decode_line(path: Path, offset: int, line: bytes, decode: Callable[[bytes], L]) -> L:
-    """Decode a line; RunDamaged when arkbatch did not write it."""
-    try:
-        return decode(line)
-    except msgspec.DecodeError as error:
-        raise RunDamaged(
-            f"{path} holds a line at byte {offset} that arkbatch did not write ({error}). "
-            "Take it out, delete ledger.bin beside it, and run the same command again."
-        ) from error
-
-
-def read_lines(path: Path, start: int = 0, end: int | None = None) -> Iterator[tuple[int, bytes]]:
-    """Yield byte offset and bytes of each whole line that begins before `end`."""
-    if not path.exists():
-        return
-    with path.open("rb", buffering=_BUFFER) as file:
-        file.seek(start)
-        offset = start
-        for line in file:
-            if not line.endswith(b"\n") or (end is not None and offset >= end):
-                return
-            yield offset, line
-            offset += len(line)
-
-
-def read_lines_back(path: Path, end: int) -> Iterator[tuple[int, bytes]]:
-    """Yield byte offset and bytes of each line before `end`, the last line first."""
-    with path.open("rb") as file:
-        place, offset = end, end + 1
-        rest: list[bytes] = []  # of a line whose beginning was not read yet, its end first
-        while place:
-            begin = max(0, place - _BUFFER)
-            file.seek(begin)
-            first, *more = file.read(place - begin).split(b"\n")
-            place = begin
-            for part in reversed(more):
-                line = b"".join([part, *reversed(rest)])
-                rest.clear()
-                offset -= len(line) + 1
-                if line:  # else it is what stands behind the last newline
-                    yield offset, line
-            rest.append(first)
-        if first_line := b"".join(reversed(rest)):
-            yield 0, first_line
-
-
-def end_of_lines(path: Path) -> int:
-    """Return the offset after the last newline."""
-    with path.open("rb") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            begin = max(0, end - _BUFFER)
-            file.seek(begin)
-            found = file.read(end - begin).rfind(b"\n")
-            if found >= 0:
-                return begin + found + 1
-            end = begin
-    return 0
 
 
 def _cached_ledger(directory: RunDirectory) -> tuple[Ledger, Marks] | None:

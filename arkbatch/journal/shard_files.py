@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunDamaged, RunDirectoryError, RunLocked
-from arkbatch.journal.journal import end_of_lines, read_lines
+from arkbatch.journal.record_files import end_of_lines, read_lines
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, replace_file
 
 SHARDS_PLAN, SHARDS = "shards.json", "shards"

@@ -10,7 +10,7 @@ from runs import numbered, prompts
 
 from arkbatch.cli import arkbatch, cluster_lead
 from arkbatch.cli.cluster import job_of_run, run_worker
-from arkbatch.cli.serve_options import Serving
+from arkbatch.cli.live_and_metrics import Serving
 from arkbatch.cluster import driver
 from arkbatch.journal.run_directory import RunDirectory
 

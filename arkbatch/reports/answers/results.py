@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import orjson
 
-from arkbatch.journal.journal import read_lines
+from arkbatch.journal.record_files import read_lines
 from arkbatch.journal.record_index import RecordIndex
 from arkbatch.journal.run_directory import RESULTS, RunDirectory
 
