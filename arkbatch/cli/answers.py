@@ -47,8 +47,8 @@ def command(run_dir: str, output: str | None, *, defuse: bool, schema: str | Non
       arkbatch answers prompts.run -o prompts.parquet --with tokens,cost
       arkbatch answers prompts.run --only failed
     """
-    from arkbatch.cli.merge_shards import merge_shards
     from arkbatch.cli.remote import remote_file
+    from arkbatch.cli.sharded_runs import merge_shards
     from arkbatch.core.text import printable_json, printable_text
     from arkbatch.reports.answers.answers import iter_answers, write_answers
     from arkbatch.reports.status.status import read_status

@@ -60,7 +60,7 @@ def command(
       arkbatch cost monday.run --compare tuesday.run
       arkbatch cost *.run --bill split-bill.csv
     """
-    from arkbatch.cli.merge_shards import merge_shards
+    from arkbatch.cli.sharded_runs import merge_shards
 
     if by not in {None, "model"} or reprice or bill is not None:  # else the ledgers of the shards tell
         for each in run_dirs if compare is None else (*run_dirs, compare):

@@ -23,7 +23,7 @@ def command(run_dir: str, output: str | None, *, open_: bool, as_json: bool) -> 
       arkbatch report prompts.run --open
       arkbatch report prompts.run -o /tmp/night.html
     """
-    from arkbatch.cli.merge_shards import merge_shards
+    from arkbatch.cli.sharded_runs import merge_shards
 
     merge_shards(run_dir)
     import msgspec

@@ -48,7 +48,7 @@ def command(
       arkbatch retry prompts.run --row 17,42 --set max_tokens=4096
       arkbatch retry night.run --lane files
     """
-    from arkbatch.cli.merge_shards import leave_shards
+    from arkbatch.cli.sharded_runs import leave_shards
 
     leave_shards(run_dir)
     from arkbatch.batch_jobs.open_session import refuse_open_parcels

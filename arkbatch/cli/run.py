@@ -131,9 +131,9 @@ def _run_here(
 ) -> int:
     """Run a job on this machine. It is uploaded to the address `target`, "" for nowhere."""
     from arkbatch.batch_jobs.open_session import refuse_open_parcels
-    from arkbatch.cli.merge_shards import leave_shards
     from arkbatch.cli.remote import keep_uploaded, upload_run
     from arkbatch.cli.session import carry_out, this_command
+    from arkbatch.cli.sharded_runs import leave_shards
     from arkbatch.core.job import BATCH_FILE_LANES
     from arkbatch.engine.open_run import OpenRun
     from arkbatch.journal.run_directory import RunDirectory

@@ -18,7 +18,7 @@ def command(run_dir: str, name: str, *, as_json: bool) -> None:
       arkbatch show prompts.run 17
       arkbatch show prompts.run review-042 --json
     """
-    from arkbatch.cli.merge_shards import merge_shards
+    from arkbatch.cli.sharded_runs import merge_shards
 
     merge_shards(run_dir)
     from arkbatch.core.text import printable_json

@@ -25,9 +25,8 @@ def command(run_dir: str, *, as_json: bool) -> None:
     import msgspec
 
     from arkbatch.batch_jobs.parcel_report import parcel_facts, parcel_lines
-    from arkbatch.cli.merge_shards import merge_shards
     from arkbatch.cli.remote import readable_run
-    from arkbatch.cli.merge_shards import count_shards
+    from arkbatch.cli.sharded_runs import count_shards
     from arkbatch.core.language import language_of
     from arkbatch.core.text import printable_json, printable_text
     from arkbatch.journal.run_directory import RunDirectory

@@ -21,7 +21,7 @@ def command(run_dir: str, output: str, order: str, *, as_json: bool) -> None:
       arkbatch vectors prompts.run -o prompts.npy
       python -c "import numpy; print(numpy.load('prompts.npy', mmap_mode='r').shape)"
     """
-    from arkbatch.cli.merge_shards import merge_shards
+    from arkbatch.cli.sharded_runs import merge_shards
 
     merge_shards(run_dir)
     import msgspec

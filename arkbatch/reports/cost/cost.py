@@ -14,7 +14,6 @@ import msgspec
 from msgspec import Struct, field
 
 from arkbatch.core.types import add_usage
-from arkbatch.journal.journal import read_entries
 from arkbatch.journal.ledger import Ledger
 from arkbatch.journal.record_files import read_entries
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, RunInfo

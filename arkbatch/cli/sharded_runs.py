@@ -1,4 +1,4 @@
-"""Brings the run directory of a run with shards up to date before a command reads it, or goes on without shards."""
+"""Runs with shards, for the commands of one machine: merges their shards first, or goes on without shards."""
 
 import time
 from pathlib import Path
