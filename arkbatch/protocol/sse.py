@@ -52,6 +52,8 @@ class Parser:
 
     def _whole_lines(self, packet: bytes) -> list[bytes]:
         """The lines that have ended; the rest is kept as it is, for joining it each time would be quadratic."""
+        if packet.endswith(b"\n") and not self._tail:  # as nearly all do
+            return packet.splitlines()
         end = max(packet.rfind(b"\n"), packet.rfind(b"\r")) + 1
         if end == 0:
             self._tail.append(packet)

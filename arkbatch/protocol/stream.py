@@ -24,6 +24,9 @@ _NO_WORDS = {"", "null", *_SIGNS_OF_LIFE}
 _NAMES = {"role", "id", "type", "name", "object", "format", "signature"}
 
 
+_ABSENT = object()
+
+
 class Whole(Struct, frozen=True, gc=False):
     """The answer, as it would have come without streaming."""
 
@@ -94,7 +97,7 @@ class _Choice:
             elif key == "logprobs" and isinstance(value, dict):
                 self.rest[key] = self.rest.get(key) or {}
                 _grow(self.rest[key], value)
-            elif key not in self.rest or self.rest[key] != value:
+            elif self.rest.get(key, _ABSENT) != value:
                 _replace_value(self.rest, key, value)
 
     def folded(self, index: int) -> Body:
@@ -112,6 +115,7 @@ class Folding:
         self._words = ""  # of an event that is no chunk and may be none of the answer
         self._response: Body | None = None  # of the Responses API: the last whole response that an event held
         self._has_response_ended = False
+        self._has_reason = False  # some choice has its finish reason
 
     def add(self, event: Event) -> bool:
         """Add what an event says; return whether it was data, and not a sign of life.
@@ -124,6 +128,9 @@ class Folding:
             return self._add_text(event)
         try:
             chunk = loads_leniently(event.data)
+            if "choices" in chunk and not event.name and not chunk.get("error"):  # as in nearly all events
+                self._grow(chunk)
+                return True
             kind = chunk.get("type")
             if chunk.get("error"):
                 self._bad = ErrorEvent(chunk)
@@ -185,20 +192,28 @@ class Folding:
     def is_finished(self) -> bool:
         if self._response is not None:
             return self._has_response_ended
+        if not self._has_reason:
+            return False
         reasons = [choice.rest["finish_reason"] for choice in self._choices.values()]
         return bool(reasons) and all(reasons)
 
     def _grow(self, chunk: dict[str, Any]) -> None:
         top = self._top
         for key, value in chunk.items():
-            if key != "choices" and (key not in top or top[key] != value):
+            if top.get(key, _ABSENT) != value and key != "choices":
                 _replace_value(top, key, value)
         for choice in chunk.get("choices") or ():
-            index = choice["index"] if type(choice.get("index")) is int else 0
-            if index not in self._choices:
-                self._choices[index] = _Choice()
-            self._choices[index].grow(choice)
-            self.started = self.started or _says_something(choice.get("delta"))
+            index = choice.get("index")
+            if type(index) is not int:
+                index = 0
+            known = self._choices.get(index)
+            if known is None:
+                known = self._choices[index] = _Choice()
+            known.grow(choice)
+            if not self.started:
+                self.started = _says_something(choice.get("delta"))
+            if choice.get("finish_reason"):
+                self._has_reason = True
 
     def _billed(self) -> Body:
         """What chunks with a count of their own (`chunk_include_usage`) have said, and what it is priced by."""
