@@ -191,6 +191,7 @@ class DirectPosts:
         self._usual_factory = self._connector._factory
         self._connector._factory = partial(OneTimerHandler, loop=asyncio.get_running_loop())
         self._is_usable = True
+        self._is_closed_quietly = False  # this server closes connections that may be used again
         self._targets: dict[str, _Target] = {}
         self._outbox: list[tuple[asyncio.WriteTransport, bytes]] = []  # of this round of the loop
 
@@ -206,6 +207,7 @@ class DirectPosts:
                 try:
                     return await self._post_once(target, request, take)
                 except StaleConnectionError:
+                    self._is_closed_quietly = True
                     continue  # nothing of a reply was lost, and the next connection may be a fresh one
             return await self._post_once(target, request, take)
         except ChangedError as error:
@@ -237,7 +239,8 @@ class DirectPosts:
                 if not isinstance(handler, OneTimerHandler):
                     connection.close()
                     raise ChangedError("connections are made in another way")
-                if not handler.exchanges or not handler.is_closed_by_server():
+                # To look costs a system call, so it is done at servers only that have been found out.
+                if not self._is_closed_quietly or not handler.exchanges or not handler.is_closed_by_server():
                     return connection
                 connection.close()
         except TimeoutError as error:
