@@ -74,11 +74,23 @@ def _forecast_text(forecast: Forecast) -> str:
 
 
 def _ways_lines(forecast: Forecast) -> list[str]:
-    """Return the ways to send the rows, with prices and waiting times side by side."""
-    if len(forecast.ways) < 2 or all(way.estimate is None for way in forecast.ways):
+    """Return the ways to send the rows, with prices and waiting times side by side, and why some have no price."""
+    if len(forecast.ways) < 2:
         return []
     rows = [(f"{way.name} ({way.flag})", *_way_cells(way), way.waits) for way in forecast.ways]
-    return ["Ways to send them:", *grid(("", *HEADINGS[1:], "at most", "answers"), rows)]
+    table = grid(("", *HEADINGS[1:], "at most", "answers"), rows)
+    return ["Ways to send them:", *table, *_missing_price_lines(forecast)]
+
+
+def _missing_price_lines(forecast: Forecast) -> Iterator[str]:
+    """Return each reason for a missing price once, unless it was said of the estimate itself."""
+    cost = forecast.estimate.cost
+    reasons: dict[str, list[str]] = {}
+    for way in forecast.ways:
+        if way.no_price and not (isinstance(cost, Unknown) and way.no_price == cost.reason):
+            reasons.setdefault(way.no_price, []).append(way.name)
+    for reason, names in reasons.items():
+        yield f"  No price for {', '.join(names)}: {reason}."
 
 
 def _way_cells(way: Way) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The ways in which the rows of a job could be sent, with their prices and waiting times side by side.
 
-A price is exact where the price book has the column, and is left out with the reason where it has none: half of the
-online price is never assumed.
+A price is exact where the price book has the column. Where it has none, the price is left out with the reason, and with
+the share of the online price that the provider names for batch files: no cost is counted by such a share.
 """
 
 from collections.abc import Callable, Iterator
@@ -52,7 +52,7 @@ def ways_to_send(
     for name, flag, waits in _offered(job, online):
         priced_as, tier = by_name.get(name, (batch, ""))
         tariff = bill.tariff_of(model, BATCH if priced_as == batch else ONLINE, tier)
-        reason = tariff.reason if isinstance(tariff, Unknown) else ""
+        reason = tariff.reason + _share_text(job, name) if isinstance(tariff, Unknown) else ""
         ways.append(Way(name, flag, waits, estimate(priced_as, tariff), reason))
     return ways
 
@@ -73,6 +73,14 @@ def _offered(job: Job, endpoint: str) -> Iterator[tuple[str, str, str]]:
         yield FLEX, "--set service_tier=flex", "slower than online; refused while the service is busy"
     if form.service and form.name != "generic":
         yield FILES, "--lane files", f"within {_window_text(job, form)}"
+
+
+def _share_text(job: Job, name: str) -> str:
+    """What the provider says of the price of its batch files; "" for other ways."""
+    if name != FILES:
+        return ""
+    form = form_for(job.base_url, job.files.form)
+    return f"; {form.name} asks {form.price:.0%} of its online price in batch files" if form.price else ""
 
 
 def _window_text(job: Job, form: Form) -> str:

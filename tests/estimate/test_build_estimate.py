@@ -1,5 +1,6 @@
 """`arkbatch estimate` says what a job will take, and a sample's rows are the run's own."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -195,7 +196,7 @@ def test_the_cost_of_several_models_is_added(tmp_path):
 
 def test_the_online_price_stands_beside_that_of_a_job_on_the_batch_lane(tmp_path):
     said = invoke(estimate.command, varied(tmp_path), "--lane", "batch", model="ep-bi-1").stdout
-    assert "Ways to send them" not in said  # an endpoint id has no price
+    assert said.count("no price ") == 4, "an endpoint id has no price; how long answers take is told all the same"
     said = invoke(estimate.command, varied(tmp_path), "--lane", "batch").stdout
     assert "online (--lane online)" in said
 
@@ -231,6 +232,14 @@ def test_other_providers_have_the_ways_of_their_form(tmp_path, monkeypatch):
         ways, _ = ways_in(said)
         assert list(ways) == names
         assert "24 h" in ways["files"]["waits"]
+        assert "50%" in ways["files"]["no_price"], "as the provider says"
+        assert ways["files"]["estimate"] is None, "no cost is counted by it"
+
+
+def test_ways_without_a_price_stand_beside_the_others_with_the_reason(tmp_path):
+    said = invoke(estimate.command, varied(tmp_path)).stdout
+    assert re.search(r"^ *flex \(--set service_tier=flex\) .*no price +as online", said, re.MULTILINE)
+    assert "  No price for flex: doubao-seed-1-6-251015" in said
 
 
 def test_a_new_run_begins_with_a_line_of_it(tmp_path):
