@@ -9,9 +9,12 @@ import aiohttp
 import orjson
 import pytest
 from judge import ASKED, MODEL, TOOL, here, home, runtime
+from runs import prompts
 
+from arkbatch import run
 from arkbatch.batch_jobs.forms import form_for
 from arkbatch.batch_jobs.http_service import HttpBatchService
+from arkbatch.config.resolve import resolve_job
 from arkbatch.transport.batch_http import BatchHttp
 
 openai = pytest.importorskip("openai", reason="the openai package is not installed: pip install -e '.[judge]'")
@@ -77,11 +80,72 @@ def test_what_ark_does_not_know_is_refused(client):
         create(client, background=True)
 
 
-def test_ark_s_own_sdk_reads_the_same_response(here):
-    client = runtime.Ark(base_url=here.url, api_key="any", max_retries=0)
-    response = client.responses.create(model=MODEL, input="天空为什么这么蓝？")
-    assert response.status == "completed"
-    assert response.usage.output_tokens > 0
+# ---- Ark's own SDK
+
+
+@pytest.fixture
+def ark(here):
+    return runtime.Ark(base_url=here.url, api_key="any", max_retries=0)
+
+
+def test_ark_s_own_sdk_reads_the_same_response(ark, client):
+    ours, theirs = create(ark), create(client)
+    assert (ours.status, ours.model, ours.object) == ("completed", MODEL, "response")
+    assert text_of(ours) == theirs.output_text
+    assert ours.usage.output_tokens_details.reasoning_tokens == theirs.usage.output_tokens_details.reasoning_tokens > 0
+    assert ours.usage.total_tokens == ours.usage.input_tokens + ours.usage.output_tokens
+
+
+@pytest.mark.parametrize("more", [{}, {"max_output_tokens": 40}, {"tools": [FLAT_TOOL], "tool_choice": "required"}])
+def test_ark_s_own_sdk_reads_the_stream_that_the_other_reads(ark, more):
+    events = list(create(ark, stream=True, **more))
+    whole = create(ark, **more)
+    assert events[-1].type == f"response.{whole.status}"
+    last = events[-1].response
+    assert (text_of(last), last.status, last.usage) == (text_of(whole), whole.status, whole.usage)
+    deltas = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    assert deltas == text_of(whole)
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+
+
+def text_of(response):
+    parts = [part for item in response.output if item.type == "message" for part in item.content]
+    return "".join(part.text for part in parts if part.type == "output_text")
+
+
+def test_ark_s_own_sdk_goes_round_with_tools_by_value(ark):
+    asked = [{"role": "user", "content": "天气"}]
+    first = create(ark, asked, tools=[FLAT_TOOL], tool_choice="required")
+    [call] = [item for item in first.output if item.type == "function_call"]
+    output = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}
+    items = [item.model_dump(exclude_none=True) for item in first.output]
+    assert text_of(create(ark, [*asked, *items, output], tools=[FLAT_TOOL]))
+
+
+# ---- what arkbatch sends, beside what the `openai` package sends
+
+RESPONSE = {"input": ASKED, "instructions": "Be brief.", "max_output_tokens": 100, "temperature": 0.5}
+OF_OUR_OWN = {"host", "user-agent", "content-length", "connection", "accept", "accept-encoding", "x-client-request-id"}
+
+
+@pytest.mark.parametrize("more", [{}, {"stream": True}, {"tools": [FLAT_TOOL], "tool_choice": "required"}])
+def test_arkbatch_asks_for_a_response_as_the_sdk_does(here, client, tmp_path, more):
+    answer = create(client, RESPONSE["input"], **{name: RESPONSE[name] for name in RESPONSE if name != "input"}, **more)
+    if more.get("stream"):
+        list(answer)
+    theirs = here.tap.requests[-1]
+    flags = {"model": MODEL, "stream": more.get("stream")}
+    row = {name: value for name, value in {**RESPONSE, **more}.items() if name != "stream"}
+    environ = {"OPENAI_API_KEY": "any", "OPENAI_BASE_URL": here.url}
+    job = resolve_job(str(prompts(tmp_path, row)), flags, environ, tmp_path)
+    assert run(job).succeeded == 1
+    ours = here.tap.requests[-1]
+    assert (ours.method, ours.target) == (theirs.method, theirs.target)
+    assert orjson.loads(ours.body) == orjson.loads(theirs.body)
+    them, us = ({name.lower(): value for name, value in each.headers} for each in (theirs, ours))
+    assert {name: value for name, value in us.items() if name not in OF_OUR_OWN and them.get(name) != value} == {}
+    left_out = them.keys() - us.keys() - OF_OUR_OWN
+    assert {name for name in left_out if not name.startswith("x-stainless-")} == set(), "those tell which SDK it is"
 
 
 # ---- files and batches

@@ -43,6 +43,7 @@ SIGNED = {"accept-encoding", "authorization"}
 # Fields of the body.
 FIELDS = {"null": "the SDK writes each parameter that was not given as null, which the service takes for absent"}
 
+FLAT_TOOL = {"type": "function", **TOOL["function"]}
 PARTS = [
     {"type": "text", "text": "这是什么？"},
     {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo=", "detail": "low"}},
@@ -66,6 +67,18 @@ def batch(model=BATCH, **more):
     return lambda client: client.batch.chat.completions.create(model=model, messages=ASKED, **more)
 
 
+ASKED_ITEMS = [{"role": "user", "content": [{"type": "input_text", "text": "天空为什么这么蓝？"}]}]
+RESPONSE = {"input": ASKED_ITEMS, "instructions": "Be brief.", "max_output_tokens": 100, "temperature": 0.5}
+
+
+def response(**more):
+    return lambda client: client.responses.create(model=MODEL, **RESPONSE, **more)
+
+
+def streamed_response(**more):
+    return lambda client: list(response(stream=True, **more)(client))
+
+
 TEXTS = {"model": "doubao-embedding-large-text-250515", "input": ["a", "b"], "encoding_format": "float"}
 SEEN = {"model": "doubao-embedding-vision-250615", "input": PARTS, "encoding_format": "float"}
 # The SDK's call, our row, our flags. A client that signs is used where `access` is set.
@@ -79,6 +92,18 @@ CALLS = {
     ),
     "chat about images": (chat(messages=SHOWN), {"messages": SHOWN}, {}),
     "a stream": (streamed(), {"messages": ASKED}, {"stream": True}),
+    "a response": (response(), RESPONSE, {}),
+    "a response with a text": (
+        lambda client: client.responses.create(model=MODEL, input="天空为什么这么蓝？", store=False),
+        {"input": "天空为什么这么蓝？", "store": False},
+        {"endpoint": "responses"},
+    ),
+    "a response with tools": (
+        response(tools=[FLAT_TOOL], tool_choice="required"),
+        {**RESPONSE, "tools": [FLAT_TOOL], "tool_choice": "required"},
+        {},
+    ),
+    "a streamed response": (streamed_response(), RESPONSE, {"stream": True}),
     "embeddings": (lambda client: client.embeddings.create(**TEXTS), TEXTS, {}),
     "multimodal embeddings": (lambda client: client.multimodal_embeddings.create(**SEEN), SEEN, {}),
     "tokenization": (
