@@ -135,8 +135,10 @@ def test_parameters_are_a_dict(tmp_path):
     ("options", "said"),
     [
         ({"concurency": 3}, r"concurency is not an option\. Did you mean concurrency\?"),
-        ({"temperature": 1}, r"temperature is not an option\. Request parameters go into parameters="),
+        ({"temperature": 1}, r"temperature is not an option\. Request parameters: parameters={'temperature': 1}"),
+        ({"modle": "m"}, r"modle is not an option\. Did you mean model\?"),
         ({"limit": 0}, r"^limit 0 is not allowed"),
+        ({"timeout": "5 parsecs"}, r'^timeout = "5 parsecs" .* in seconds, or a text such as "90s", "5m"'),
     ],
 )
 def test_what_is_wrong_is_said_in_the_words_of_python(tmp_path, options, said):
@@ -153,6 +155,6 @@ def test_the_missing_model_is_named_as_a_parameter(tmp_path):
 def test_the_public_names_are_there_and_no_others():
     for name in arkbatch.__all__:
         assert getattr(arkbatch, name)
-    assert set(arkbatch.__all__) <= set(dir(arkbatch))
+    assert set(arkbatch.__all__) == set(dir(arkbatch))
     with pytest.raises(AttributeError):
         arkbatch.nothing  # noqa: B018

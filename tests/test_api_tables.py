@@ -132,3 +132,37 @@ def test_missing_values_of_every_library_are_missing():
 def test_what_is_no_table_is_refused(data):
     with pytest.raises(UsageError, match=r"data is|row 1 is"):
         labelled(data)
+
+
+def test_a_column_of_ids_that_is_not_there_is_refused_with_the_nearest():
+    with pytest.raises(UsageError, match=r"has no column ids, which id_column names: id, not ids\?"):
+        labelled(ROWS, id_column="ids")
+
+
+def test_a_refused_table_leaves_no_files(tmp_path):
+    for data, prompt in ((ROWS, "{Text}"), (ROWS[:0], "{text}"), (ROWS, lambda row: row["none"])):
+        with pytest.raises((UsageError, KeyError)):
+            labelled(data, prompt)
+    assert list(tmp_path.rglob("*.jsonl*")) == []
+
+
+def test_an_error_in_the_function_that_makes_a_prompt_names_the_row():
+    with pytest.raises(KeyError) as caught:
+        labelled(ROWS, lambda row: row["none"])
+    assert "row 1" in caught.value.__notes__[0]
+
+
+def test_columns_of_one_name_are_refused():
+    with pytest.raises(UsageError, match="two columns called text"):
+        labelled(pandas.DataFrame([["a", "b"]], columns=["text", "text"]))
+
+
+def test_a_series_of_texts_is_a_table_and_a_gap_in_it_a_missing_value():
+    result = labelled(pandas.Series(["a", None], name="review"))
+    assert [bool(row["answer"]) for row in result.frame] == [True, False]
+
+
+def test_the_errors_of_rows_name_parameters():
+    (failed,) = labelled(ROWS).failed
+    assert "empty skip" in failed["error"]
+    assert "--" not in failed["error"]

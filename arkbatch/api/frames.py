@@ -40,10 +40,18 @@ def column_names(data: Any) -> list[str]:
     """Return the names of the columns; of rows, of every key that one of them has."""
     kind = kind_of(data)
     if kind in {PANDAS, POLARS}:
-        return [str(name) for name in data.columns]
+        return _told_apart([str(name) for name in data.columns])
     if kind in {ARROW, DATASET}:
-        return [str(name) for name in data.column_names]
+        return _told_apart([str(name) for name in data.column_names])
     return list(dict.fromkeys(str(name) for number, row in enumerate(data, 1) for name in _mapping(row, number)))
+
+
+def _told_apart(names: list[str]) -> list[str]:
+    """Return the names of a frame's columns. UsageError: two columns have one name."""
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"data has two columns called {twice}: rename one, so that a prompt can tell them apart")
+    return names
 
 
 def kept(data: Any, wanted: Sequence[bool]) -> Any:
@@ -62,6 +70,8 @@ def kept(data: Any, wanted: Sequence[bool]) -> Any:
 
 def records_of(data: Any) -> Iterator[dict[str, Any]]:
     """Give each row as a dict of plain JSON values; missing values (NaN, NaT, NA) are None."""
+    if kind_of(data) != ROWS:
+        column_names(data)  # refuses names that stand twice
     for row in _raw_records(data, kind_of(data)):
         yield {str(name): plain(value) for name, value in row.items()}
 
@@ -82,7 +92,7 @@ def _raw_records(data: Any, kind: str) -> Iterator[Mapping[str, Any]]:
 
 
 def _mapping(row: Any, number: int) -> Mapping[str, Any]:
-    if isinstance(row, str):
+    if isinstance(row, str) or plain(row) is None:
         return {TEXT_COLUMN: row}
     if isinstance(row, Mapping):
         return row

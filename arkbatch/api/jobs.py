@@ -15,7 +15,6 @@ from msgspec.structs import replace
 from arkbatch.api.background import run_in_thread
 from arkbatch.api.options import FilePath, JobOptions, flags_of, parameter_names
 from arkbatch.batch_jobs.open_session import open_batch_session, refuse_open_parcels
-from arkbatch.config.flag_values import FLAG_PATHS, OTHER_FLAGS
 from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import Halted
 from arkbatch.core.job import BATCH_FILE_LANES, NO_KEY, Job
@@ -37,7 +36,7 @@ def load_job(path: FilePath | Sequence[FilePath], **options: Unpack[JobOptions])
     """
     names = [str(path)] if isinstance(path, str | PathLike) else [str(each) for each in path]
     with parameter_names():
-        return resolve_job(joined_inputs(names), flags_of(options, (*FLAG_PATHS, *OTHER_FLAGS)), os.environ, Path.cwd())
+        return resolve_job(joined_inputs(names), flags_of(options), os.environ, Path.cwd())
 
 
 async def arun(

@@ -79,17 +79,15 @@ class JobOptions(SharedOptions, total=False):
 _PATHS = ("run_dir", "schema", "tools", "images", "prices", "certificate")
 
 
-def flags_of(options: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
-    """Return the options as the flags that `config.resolve` takes. UsageError: there is no such option.
-
-    known: the names of the flags
-    """
+def flags_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options as the flags that `config.resolve` takes. UsageError: there is no such option."""
     given = {name: value for name, value in options.items() if value is not None}
-    for name in given:
-        if name != "parameters" and name not in known:
-            near = get_close_matches(name, [*known, "parameters"], 1)
-            hint = f" Did you mean {near[0]}?" if near else " Request parameters go into parameters={...}."
-            raise UsageError(f"{name} is not an option.{hint}")
+    known = JobOptions.__required_keys__ | JobOptions.__optional_keys__
+    for name, value in given.items():
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"Did you mean {near[0]}?" if near else f"Request parameters: parameters={{{name!r}: {value!r}}}."
+            raise UsageError(f"{name} is not an option. {hint}")
     parameters = given.pop("parameters", {})
     if parameters:
         given["set"] = [f"{name}={orjson.dumps(value).decode()}" for name, value in parameters.items()]
@@ -102,16 +100,17 @@ def parameter_names() -> Iterator[None]:
     try:
         yield
     except ArkbatchError as error:
-        error.args = tuple(_in_python(text) if isinstance(text, str) else text for text in error.args)
+        error.args = tuple(name_parameters(text) if isinstance(text, str) else text for text in error.args)
         raise
 
 
-def _in_python(message: str) -> str:
-    """Commands that the message prints stay as they are: they are for a terminal."""
+def name_parameters(message: str) -> str:
+    """Return a message with parameters in place of options; commands in it stay, since they are for a terminal."""
     parts = re.split(r"(`[^`]*`|:  arkbatch .*|\barkbatch [a-z]+ .*)", message)
     return "".join(part if number % 2 else _renamed(part) for number, part in enumerate(parts))
 
 
 def _renamed(text: str) -> str:
     text = re.sub(r"--set\b", "parameters", text)
+    text = re.sub(r"(?<![\w-])-o\b", "run_dir", text)
     return re.sub(r"(?<![\w-])--([a-z][a-z-]*)", lambda match: match[1].replace("-", "_"), text)

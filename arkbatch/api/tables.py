@@ -4,6 +4,7 @@ A path is read as `arkbatch run` reads it. Anything else is first written as lin
 generator that cannot be repeated is resumed too, and the same call again finds what changed.
 """
 
+import contextlib
 import filecmp
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,10 +20,10 @@ from msgspec import Struct
 from arkbatch.api.background import run_in_thread
 from arkbatch.api.frames import ROWS, appended, column_names, kept, kind_of, made, records_of
 from arkbatch.api.jobs import JobSession, load_job, shows_progress
-from arkbatch.api.options import FilePath, SharedOptions
+from arkbatch.api.options import FilePath, SharedOptions, name_parameters
 from arkbatch.api.schemas import json_schema_of
 from arkbatch.core.disk_errors import explain_disk_errors
-from arkbatch.core.errors import UsageError
+from arkbatch.core.errors import ArkbatchError, UsageError
 from arkbatch.core.job import Job
 from arkbatch.journal.run_directory import open_private
 from arkbatch.monitor.observer import Observer
@@ -84,7 +85,8 @@ class TableResult:
             values = [values_of(row, own) for row in table.rows()]
         found: dict[str, list[Any]] = {}
         for place, column in enumerate(own):
-            found[free_name(column.source, {*taken, *found})] = [row[place] for row in values]
+            name, cells = free_name(column.source, {*taken, *found}), [row[place] for row in values]
+            found[name] = _named_as_in_python(cells) if column.source == "error" else cells
         return found
 
 
@@ -127,7 +129,8 @@ class _Asked(Struct):
     def job(self) -> Job:
         """Write down what has to be in files, and load the job."""
         options: dict[str, Any] = dict(self.options)
-        run_dir = Path(options.pop("run_dir", None) or self._default_run_dir())
+        run_dir = self._run_dir()
+        options.pop("run_dir", None)
         if self.progress:
             print(f"Run directory: {run_dir}", file=sys.stderr)  # noqa: T201 - what it is for
         if self.schema is not None:
@@ -138,6 +141,22 @@ class _Asked(Struct):
             options["endpoint"] = "embeddings"
         path = self.data if isinstance(self.data, str | PathLike) else self._spool(run_dir)
         return load_job(path, run_dir=run_dir, **options)
+
+    @contextlib.contextmanager
+    def without_leftovers(self) -> Iterator[None]:
+        """Take back what was written down for a run that is refused before it has a directory."""
+        try:
+            yield
+        except ArkbatchError:
+            if not self._run_dir().exists():
+                for ending in (".jsonl", ".schema.json"):
+                    self._run_dir().with_suffix(ending).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    Path(RUNS).rmdir()
+            raise
+
+    def _run_dir(self) -> Path:
+        return Path(self.options.get("run_dir") or self._default_run_dir())
 
     def _default_run_dir(self) -> Path:
         """Named by what is asked, so that the same call resumes and a changed prompt is another run."""
@@ -159,13 +178,17 @@ class _Asked(Struct):
 
     def _spool(self, run_dir: Path) -> Path:
         file = run_dir.with_suffix(".jsonl")
-        _replace_if_changed(file, (orjson.dumps(self._line(record)) for record in records_of(self.data)))
+        _replace_if_changed(file, (orjson.dumps(self._line(*each)) for each in enumerate(records_of(self.data), 1)))
         return file
 
-    def _line(self, record: dict[str, Any]) -> dict[str, Any]:
+    def _line(self, number: int, record: dict[str, Any]) -> dict[str, Any]:
         if isinstance(self.prompt, str):
             return record
-        made_prompt = self.prompt(record)
+        try:
+            made_prompt = self.prompt(record)
+        except Exception as error:
+            error.add_note(f"The prompt function of arkbatch raised this for row {number}: {record}")
+            raise
         column = self.options.get("id_column")
         line = {column: record.get(column)} if column else {}
         if isinstance(made_prompt, Mapping):
@@ -196,8 +219,9 @@ def run_table(
     UsageError: the table cannot be read or sent. Halted: every request would fail until something is fixed.
     """
     asked = _asked(data, prompt, schema, options, observer=observer, progress=progress, rebase=rebase, mixed=mixed)
-    session = _session(asked)
-    return _result(asked, run_in_thread(session.work, session.drain))
+    with asked.without_leftovers():
+        session = _session(asked)
+        return _result(asked, run_in_thread(session.work, session.drain))
 
 
 async def arun_table(
@@ -213,7 +237,8 @@ async def arun_table(
 ) -> TableResult:
     """Do as `run_table` in your own event loop. Cancelling it abandons the calls in flight."""
     asked = _asked(data, prompt, schema, options, observer=observer, progress=progress, rebase=rebase, mixed=mixed)
-    return _result(asked, await _session(asked).work())
+    with asked.without_leftovers():
+        return _result(asked, await _session(asked).work())
 
 
 def embed_table(
@@ -230,8 +255,9 @@ def embed_table(
     asked = _asked(
         data, text, None, options, observer=observer, progress=progress, rebase=rebase, mixed=mixed, is_embedding=True
     )
-    session = _session(asked)
-    return _result(asked, run_in_thread(session.work, session.drain))
+    with asked.without_leftovers():
+        session = _session(asked)
+        return _result(asked, run_in_thread(session.work, session.drain))
 
 
 def _asked(
@@ -265,6 +291,10 @@ def _result(asked: _Asked, summary: Summary) -> TableResult:
     return TableResult(asked.data, summary, TableOptions(schema=schema, vectors=asked.is_embedding))
 
 
+def _named_as_in_python(errors: list[str | None]) -> list[str | None]:
+    return [None if error is None else name_parameters(error) for error in errors]
+
+
 def _is_read_once(data: Any) -> bool:
     """A path, or an iterator that is used up."""
     return isinstance(data, str | PathLike) or (isinstance(data, Iterable) and iter(data) is data)
@@ -275,8 +305,12 @@ def _replace_if_changed(file: Path, lines: Iterable[bytes]) -> None:
     with explain_disk_errors(file):
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = file.with_name(f"{file.name}.new")
-        with open(fresh, "wb", opener=open_private) as writing:
-            writing.writelines(line + b"\n" for line in lines)
+        try:
+            with open(fresh, "wb", opener=open_private) as writing:
+                writing.writelines(line + b"\n" for line in lines)
+        except BaseException:
+            fresh.unlink()
+            raise
         if file.exists() and filecmp.cmp(file, fresh, shallow=False):
             fresh.unlink()
         else:

@@ -40,6 +40,8 @@ DURATIONS: Mapping[str, tuple[str, ...]] = {
     "notify": ("outage_after",),
     "tools": ("timeout",),
 }
+_DURATION_EXAMPLES = ('"90s"', '"5m"', '"12h"')
+_DURATION_PATTERN = r"^\d+(\.\d+)?(ms|s|m|h|d)?(\d+(\.\d+)?(ms|s|m|h|d))*$"
 AUTO = "auto"  # limits = "auto" says what saying nothing says: what the service grants is found out
 # Keys of a request that have a better place than [defaults].
 MISPLACED = {
@@ -142,7 +144,8 @@ def build_job_file(raw: dict[str, Any], given: Mapping[str, Any], label: str = "
         _read_durations(raw)
         file = msgspec.convert(raw, JobFile, dec_hook=_decode_secret)
     except msgspec.ValidationError as error:
-        raise job_file_error(label, explain_mistake(error, _without_addresses(raw), JobFile, labels)) from None
+        mistake = explain_mistake(error, _without_addresses(raw), JobFile, labels)
+        raise job_file_error(label, mistake + _duration_hint(raw)) from None
     _check_meaning(file, label)
     return Typed(file, label, folder, frozenset(raw.get("limits", ())), endpoint_said)
 
@@ -153,6 +156,14 @@ def _read_durations(raw: dict[str, Any]) -> None:
         values = raw.get(table)
         if isinstance(values, dict):
             raw[table] = {name: _in_seconds(value) if name in names else value for name, value in values.items()}
+
+
+def _duration_hint(raw: Mapping[str, Any]) -> str:
+    """Return how durations are written, if one was written in another way."""
+    tables = ((names, raw.get(table)) for table, names in DURATIONS.items())
+    values = (table.get(name) for names, table in tables if isinstance(table, dict) for name in names)
+    is_odd = any(isinstance(value, str) for value in values)
+    return f", in seconds, or a text such as {', '.join(_DURATION_EXAMPLES)}" if is_odd else ""
 
 
 def _in_seconds(value: Any) -> Any:
@@ -282,8 +293,21 @@ def job_file_schema() -> bytes:
     `python -m arkbatch.config.job_file > arkbatch/job.schema.json` writes the one that is shipped.
     """
     said = msgspec.json.schema(JobFile)
+    tables = said["$defs"][JobFile.__name__]["properties"]
+    for table, names in DURATIONS.items():
+        properties = said["$defs"][tables[table]["$ref"].rpartition("/")[2]]["properties"]
+        for name in names:
+            properties[name] = _with_text(properties[name])
     said = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "arkbatch job file", **said}
     return msgspec.json.format(msgspec.json.encode(said, order="deterministic"), indent=2) + b"\n"
+
+
+def _with_text(number: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a duration: a number, or a text with its unit."""
+    about = {key: value for key, value in number.items() if key in {"default", "description"}}
+    form = {key: value for key, value in number.items() if key not in about}
+    text = {"type": "string", "pattern": _DURATION_PATTERN}
+    return {**about, "anyOf": [*form.get("anyOf", [form]), text]}
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ further down is not looked at: single bad rows are rows that fail.
 
 import shlex
 from collections.abc import Iterator
+from difflib import get_close_matches
 
 import orjson
 from msgspec import Struct
@@ -101,7 +102,19 @@ def check_first_rows(source: Source, job: Job) -> FirstLook:
         )
     if look.rows and not look.sendable:
         raise UsageError(_refusal(source, job, look))
+    check_id_column(source, job)
     return look
+
+
+def check_id_column(source: Source, job: Job) -> None:
+    """UsageError: the column that names the rows stands in none of the first rows."""
+    column = job.template.id if job.template else None
+    names = [] if column is None else _names(first_records(source, LOOKED_AT))
+    if column is None or not names or column in names or "request" in names:
+        return
+    near = [name for name in names if name.lower() == column.lower()] or get_close_matches(column, names, 1)
+    hint = f"{near[0]}, not {column}?" if near else f"the columns are {', '.join(names[:_NAMED])}"
+    raise UsageError(f"{job.input} has no column {column}, which --id-column names: {hint}")
 
 
 def _refusal(source: Source, job: Job, look: FirstLook) -> str:

@@ -64,3 +64,13 @@ def test_the_example_of_an_environment_file_is_the_one_that_init_writes():
 def test_the_example_of_an_environment_file_sets_nothing():
     text = (ROOT / ".env.example").read_text(encoding="utf-8")
     assert re.findall(r"^(?!#)(\w+)=(.*)$", text, re.MULTILINE) == [("ARK_API_KEY", "")]
+
+
+@pytest.mark.parametrize(
+    ("value", "is_right"), [("5m", True), (1.5, True), ("1h30m", True), ("soon", False), (0, False)]
+)
+def test_the_schema_takes_durations_as_a_job_file_does(value, is_right):
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = msgspec.json.decode(job_file_schema())
+    found = list(jsonschema.Draft202012Validator(schema).iter_errors({"timeouts": {"read": value}}))
+    assert (not found) is is_right

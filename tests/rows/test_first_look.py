@@ -100,3 +100,10 @@ def test_what_may_be_meant_otherwise_is_told(tmp_path):
 )
 def test_whether_a_row_names_its_model(line, named):
     assert names_model(line) is named
+
+
+def test_a_column_of_ids_that_no_row_has_is_refused(tmp_path):
+    said = refusal(table(tmp_path, "id,text\n1,a\n", prompt="{text}", id_column="Id"))
+    assert said.endswith("has no column Id, which --id-column names: id, not Id?")
+    rows = prompts(tmp_path, {"text": "a"}, {"text": "b", "key": "k"})
+    assert check_first_rows(source_of(job_of(rows, prompt="{text}", id_column="key")), job_of(rows, prompt="{text}"))

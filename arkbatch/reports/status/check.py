@@ -22,7 +22,7 @@ from arkbatch.journal.group_on_disk import Partitions, digest_key
 from arkbatch.journal.repeated_rows import repeats_in, request_key
 from arkbatch.limits.token_estimator import Estimator
 from arkbatch.protocol.endpoints import ENDPOINTS
-from arkbatch.rows.first_look import look_at, proposed_command, start_notes
+from arkbatch.rows.first_look import check_id_column, look_at, proposed_command, start_notes
 from arkbatch.rows.media_files import Images
 from arkbatch.rows.parse import RowReader
 from arkbatch.rows.source import Source, reader_of, source_of
@@ -120,6 +120,7 @@ def inspect_input(job: Job, total: Callable[[int], None], read: Callable[[int], 
     """
     source = source_of(job)
     look = look_at(source, replace(job, model=job.model or NO_MODEL))
+    check_id_column(source, job)
     info = source.survey()
     total(info.rows)
     rows = _RowCounts()
