@@ -157,9 +157,12 @@ def exit_code_of(words: list[str]) -> int:
             )
             code = ExitCode.RUN_DIRECTORY
     except ArkbatchError as error:
+        import os
+
+        from arkbatch.core.language import language_of
         from arkbatch.core.text import printable_text
 
-        click.echo(printable_text(f"arkbatch: {error}"), err=True)
+        click.echo(printable_text(f"arkbatch: {language_of(os.environ).translate_text(str(error))}"), err=True)
         code = error.exit_code
     return code if isinstance(code, int) else 0
 

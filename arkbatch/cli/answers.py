@@ -47,13 +47,18 @@ def command(run_dir: str, output: str | None, *, defuse: bool, schema: str | Non
       arkbatch answers prompts.run -o prompts.parquet --with tokens,cost
       arkbatch answers prompts.run --only failed
     """
+    import os
+
     from arkbatch.cli.remote import remote_file
     from arkbatch.cli.sharded_runs import merge_shards
+    from arkbatch.cli.standard_streams import echo_note
+    from arkbatch.core.language import language_of
     from arkbatch.core.text import printable_json, printable_text
     from arkbatch.reports.answers.answers import iter_answers, write_answers
     from arkbatch.reports.status.status import read_status
     from arkbatch.rows.storage import is_remote
 
+    say = language_of(os.environ).translate_text
     merge_shards(run_dir)
     options = _table_options(run_dir, schema, chosen)
     if output is None:
@@ -65,13 +70,13 @@ def command(run_dir: str, output: str | None, *, defuse: bool, schema: str | Non
         if is_remote(output):
             with remote_file(output, replace=force) as place:
                 written = write_answers(run_dir, place, options, defuse=defuse)
-            click.echo(printable_text(str(written).replace(place, output)))
+            click.echo(printable_text(say(str(written).replace(place, output))))
         else:
             written = write_answers(run_dir, output, options, defuse=defuse)
-            click.echo(printable_text(str(written)))
+            click.echo(printable_text(say(str(written))))
         for note in written.notes:
-            click.echo(printable_text(f"Note: {note}."), err=True)
-    click.echo(printable_text(unanswered_text(read_status(run_dir, time.time))), err=True, nl=False)
+            echo_note(note)
+    click.echo(printable_text(say(unanswered_text(read_status(run_dir, time.time)))), err=True, nl=False)
 
 
 def _table_options(run_dir: str, schema: str | None, chosen: dict[str, Any]) -> "TableOptions":

@@ -86,7 +86,7 @@ async def _run_batches(
         if not run.found.to_send and not read_parcels(run.directory).open:
             return summary_of(run, "nothing left", 0.0)
         for note in run.notes:
-            click.echo(printable_text(f"  {note}"), err=True)
+            click.echo(printable_text(f"  {language_of(os.environ).translate_text(note)}"), err=True)
         print_remarks(run.job)
         watchers = await Watchers.serve_run(run, progress_observer(), serving, served)
         session: BatchSession = await stack.enter_async_context(open_batch_session(run, watchers.observers))

@@ -34,11 +34,15 @@ def command(input_: str, *, as_json: bool, **flags: Any) -> int:
       arkbatch check prompts.jsonl --model doubao-seed-1-6-251015
       arkbatch check job.toml --json
     """
+    import os
+
     import msgspec
 
     from arkbatch.cli.remote import local_copy
+    from arkbatch.cli.standard_streams import echo_note
     from arkbatch.core.errors import UsageError
-    from arkbatch.core.text import printable_json, printable_text
+    from arkbatch.core.language import language_of
+    from arkbatch.core.text import printable_json
     from arkbatch.pricing.run_price_file import book_of_job
     from arkbatch.reports.status.check import inspect_input
     from arkbatch.reports.status.check_text import inspection_text
@@ -50,10 +54,11 @@ def command(input_: str, *, as_json: bool, **flags: Any) -> int:
     with _progress_line() as bar:
         found = inspect_input(job, bar.reset, bar.update)
     for warning in () if as_json else job.warnings:
-        click.echo(printable_text(f"Note: {warning}{'' if ':  ' in warning else '.'}"), err=True)
-    click.echo(
-        printable_json(msgspec.json.encode(found)) if as_json else inspection_text(found, _run_command(input_, flags))
-    )
+        echo_note(warning)
+    if as_json:
+        click.echo(printable_json(msgspec.json.encode(found)))
+    else:
+        click.echo(inspection_text(found, _run_command(input_, flags), language_of(os.environ)))
     return found.exit_code
 
 

@@ -117,9 +117,12 @@ def _with_sample(job: "Job", count: int, tell: Callable[..., int], *, as_json: b
 
 def _print_estimate(job: "Job", run: str, sample: Collection[int] = (), run_id: str = "", *, as_json: bool) -> int:
     """Print the estimate. sample: the rows that were sent for it, in the run of that id."""
+    import os
+
     import msgspec
 
     from arkbatch.core.errors import ExitCode, UsageError
+    from arkbatch.core.language import language_of
     from arkbatch.core.text import count_text, printable_json
     from arkbatch.estimate.build_estimate import Question, bills_of, make_forecasts
     from arkbatch.estimate.estimate_text import forecasts_text
@@ -136,7 +139,11 @@ def _print_estimate(job: "Job", run: str, sample: Collection[int] = (), run_id: 
     for row in kinds.rows_to_size(readable_rows(job)):
         kinds.add(row)
     found = make_forecasts(Question(job, datetime.now(UTC), records, seed=run_id), kinds.found)
-    click.echo(printable_json(msgspec.json.encode(found)) if as_json else forecasts_text(found, f"Run it:  {run}"))
+    click.echo(
+        printable_json(msgspec.json.encode(found))
+        if as_json
+        else forecasts_text(found, f"Run it:  {run}", language_of(os.environ))
+    )
     return ExitCode.OK
 
 

@@ -180,9 +180,12 @@ def _refuse_on_a_cluster(flags: dict[str, Any], **switches: bool) -> None:
 
 def write_answers_of(run_dir: str, file: str) -> None:
     """Write the rows of a run with their answers, and say so on standard error."""
+    import os
     from pathlib import Path
 
     from arkbatch.cli.remote import remote_file
+    from arkbatch.cli.standard_streams import echo_note
+    from arkbatch.core.language import language_of
     from arkbatch.core.text import printable_text
     from arkbatch.journal.run_directory import RunDirectory
     from arkbatch.reports.answers.answer_table import TableOptions
@@ -197,6 +200,7 @@ def write_answers_of(run_dir: str, file: str) -> None:
         click.echo(printable_text(f"Answers:  {file}, {written.rows:,} rows"), err=True)
     else:
         written = write_answers(run_dir, file, options)
-        click.echo(printable_text(f"Answers:  {written}"), err=True)
+        language = language_of(os.environ)
+        click.echo(printable_text(f"{language.say('Answers:')}  {language.translate_text(str(written))}"), err=True)
     for note in written.notes:
-        click.echo(printable_text(f"Note: {note}."), err=True)
+        echo_note(note)

@@ -19,7 +19,7 @@ from msgspec import UNSET
 from arkbatch.api.background import loop_factory
 from arkbatch.api.jobs import simulated
 from arkbatch.cli.live_and_metrics import Serving, session_of
-from arkbatch.cli.standard_streams import make_lasting
+from arkbatch.cli.standard_streams import echo_note, make_lasting
 from arkbatch.core.errors import ExitCode, RunDirectoryError
 from arkbatch.core.job import Job
 from arkbatch.core.language import language_of
@@ -85,12 +85,13 @@ async def _carry_out(
             click.echo(printable_text(target_line(run.job, run.found.to_send, language_of(os.environ))), err=True)
             click.echo(printable_text(found_line(run.found, language_of(os.environ))), err=True)
             for note in run.notes:
-                click.echo(printable_text(f"  {note}"), err=True)
+                click.echo(printable_text(f"  {language_of(os.environ).translate_text(note)}"), err=True)
             print_remarks(run.job)
             if not run.found.to_send:
                 return summary_of(run, "nothing left", 0.0)
             if foretell and run.found.fresh:
-                click.echo(forecast_line(run.job, str(run.input), run.found.total, time.time()), err=True)
+                forecast = forecast_line(run.job, str(run.input), run.found.total, time.time())
+                click.echo(language_of(os.environ).translate_text(forecast), err=True)
             session = await session_of(run, progress_observer(), serving, served)
             with stop_on_signals(session):
                 async with accept_orders(session, run):
@@ -101,7 +102,8 @@ async def _carry_out(
 async def told_simulated(job: Job, *, said: bool = False) -> AsyncIterator[Job]:
     """As `api.jobs.simulated`, and say that answers are made up, unless that was said already."""
     if job.simulated and not said:
-        click.echo("Simulated: no request leaves this machine, and the answers mean nothing.", err=True)
+        notice = "Simulated: no request leaves this machine, and the answers mean nothing."
+        click.echo(language_of(os.environ).say(notice), err=True)
     async with simulated(job) as ready:
         yield ready
 
@@ -109,7 +111,7 @@ async def told_simulated(job: Job, *, said: bool = False) -> AsyncIterator[Job]:
 def print_remarks(job: Job) -> None:
     """Print what is to be known about a job before its first call. A command at the end of a line stands alone."""
     for remark in (*job.warnings, *remarks_on(job)):
-        click.echo(printable_text(f"Note: {remark}{'' if ':  ' in remark else '.'}"), err=True)
+        echo_note(remark)
 
 
 class TakesCommands(Protocol):
@@ -137,7 +139,8 @@ async def accept_orders(session: TakesCommands, run: OpenRun) -> AsyncIterator[N
 
 
 def progress_observer() -> Observer:
-    return ProgressBar() if sys.stderr.isatty() else ProgressLines()
+    language = language_of(os.environ)
+    return ProgressBar(language=language) if sys.stderr.isatty() else ProgressLines(language=language)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,9 @@ def command(run_dir: str, name: str, *, as_json: bool) -> None:
     from arkbatch.cli.sharded_runs import merge_shards
 
     merge_shards(run_dir)
+    import os
+
+    from arkbatch.core.language import language_of
     from arkbatch.core.text import printable_json
     from arkbatch.reports.status.show import find_rows
     from arkbatch.reports.status.show_text import show_text
@@ -30,4 +33,4 @@ def command(run_dir: str, name: str, *, as_json: bool) -> None:
         for row in found.rows:
             click.echo(printable_json(row.to_json()))
     else:
-        click.echo(show_text(found, run_dir))
+        click.echo(show_text(found, run_dir, language_of(os.environ)))

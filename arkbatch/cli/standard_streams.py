@@ -54,3 +54,15 @@ def make_lasting(name: str) -> None:
     ):  # not one that a program has put there
         encoding, errors = stream.encoding, stream.errors
         setattr(sys, name, LastingStream(stream.detach(), encoding, errors, line_buffering=True))
+
+
+def echo_note(remark: str) -> None:
+    """Print a remark. A command at the end of a line stands alone, so that it can be pasted."""
+    import click
+
+    from arkbatch.core.language import Language, language_of
+    from arkbatch.core.text import printable_text
+
+    language = language_of(os.environ)
+    mark = "" if ":  " in remark else "。" if language is Language.CHINESE else "."
+    click.echo(printable_text(f"{language.say('Note:')} {language.translate_text(remark)}{mark}"), err=True)

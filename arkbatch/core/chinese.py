@@ -69,6 +69,10 @@ CHINESE: dict[str, str] = {
     "None of the {rows} in {run_dir} is of those kinds or numbers: arkbatch status {run_dir}": (
         "{run_dir} 的 {rows}都不属于这些种类或行号：arkbatch status {run_dir}"
     ),
+    "Note:": "提示：",
+    "Simulated: no request leaves this machine, and the answers mean nothing.": (
+        "模拟运行：没有请求离开本机，回答没有实际意义。"
+    ),
     # Summary.
     "{done} succeeded, {failed} failed, {left} left": "成功 {done}，失败 {failed}，剩余 {left}",
     "{time} ({rows} in this session)": "{time}（本次会话 {rows}）",
@@ -237,6 +241,29 @@ CHINESE: dict[str, str] = {
     "this account may not use model ids: create an inference endpoint in the Ark console and name its ep-... id": (
         "该账号不能直接使用模型 ID：在方舟控制台创建推理接入点，并使用其 ep-... ID"
     ),
+    "Give the price with --prices FILE, as [[model]] with family, currency and price.online = { input, output }, or "
+    'say what an endpoint id stands for: [map] "ep-..." = "doubao-seed-1.6".': (
+        "请用 --prices FILE 给出价格：[[model]] 下写 family、currency 和 price.online = { input, output }；"
+        '或说明接入点 ID 对应的模型：[map] "ep-..." = "doubao-seed-1.6"。'
+    ),
+    # Headings of `show`, `check` and `estimate`.
+    "asked for": "请求的模型",
+    "client request id": "客户端请求 ID",
+    "server request id": "服务端请求 ID",
+    "status": "状态码",
+    "verdict": "判定",
+    "code": "错误码",
+    "sent after": "发送于",
+    "seconds": "秒",
+    "input tokens": "输入 Token",
+    "output tokens": "输出 Token",
+    "with max_tokens": "有 max_tokens",
+    "low": "低",
+    "expected": "预期",
+    "high": "高",
+    "at most": "最多",
+    "answers": "回答",
+    "time still to come": "剩余用时",
     # Kinds of failure; the English word is what --kind takes.
     "bad_row": "无效行",
     "bad_file": "文件无效",

@@ -1,15 +1,17 @@
 """The language of texts for people: Chinese where the locale is Chinese, else English."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from functools import cache
+from string import Formatter
 
 from arkbatch.core.chinese import CHINESE
+from arkbatch.core.chinese_messages import CHINESE_MESSAGES
 from arkbatch.core.text import count_text
 
 LANGUAGE_VARIABLE = "ARKBATCH_LANG"
-_SETTINGS = ("key", "address", "model")
-_NAMED = re.compile(r"\(([^()]*)\)")  # the first brackets of advice hold the name of the setting
+_SETTING = re.compile(r"\((\{key\}|\{address\}|\{model\})\)")  # advice names a setting in brackets
 _LOCALE_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")  # in the order in which the C library asks them
 
 
@@ -24,8 +26,23 @@ class Language(StrEnum):
 
         text: the English text, as in the table of translations; a text that is not there stays English
         """
-        said = (CHINESE.get(text) or _with_names(text)) if self is Language.CHINESE else text
-        return said.format(**values) if values else said
+        if not values:
+            return self.translate_text(text)
+        said = CHINESE.get(text, text) if self is Language.CHINESE else text
+        return said.format(**values)
+
+    def say_all(self, texts: Sequence[str]) -> list[str]:
+        """Return several texts in this language."""
+        return [self.say(text) if text else "" for text in texts]
+
+    def translate_text(self, text: str) -> str:
+        """Return a text whose values are filled in already in this language, line by line.
+
+        A line that is not in the table of translations stays English.
+        """
+        if self is Language.ENGLISH:
+            return text
+        return _known(text) or "\n".join(_translate_line(line) for line in text.split("\n"))
 
     def say_count(self, number: int, thing: str) -> str:
         """Return a number with what is counted: `2 rows`, `2 行`."""
@@ -37,15 +54,46 @@ class Language(StrEnum):
         return f"{self.say(label + ':')}  {command}" if mark else self.say(line)
 
 
-def _with_names(text: str) -> str:
-    """Return the Chinese of advice that names a setting in brackets, such as `check the API key (ARK_API_KEY)`."""
-    for name in _SETTINGS:
-        pattern = _NAMED.sub(f"({{{name}}})", text, count=1)
-        if (said := CHINESE.get(pattern)) is not None:
-            found = _NAMED.search(text)
-            assert found is not None
-            return said.replace(f"{{{name}}}", found[1])
+def _translate_line(line: str) -> str:
+    text = line.lstrip(" ")
+    indent = line[: len(line) - len(text)]
+    label, mark, command = text.partition(":  ")
+    if mark and (said := _known(f"{label}:")) is not None:
+        return f"{indent}{said}  {command}"
+    return indent + _translate_filled(text)
+
+
+def _known(text: str) -> str | None:
+    return CHINESE.get(text) or CHINESE_MESSAGES.get(text)
+
+
+def _translate_filled(text: str) -> str:
+    """Return the Chinese of a text whose values are filled in; the text itself where none is known."""
+    if (said := _known(text)) is not None:
+        return said
+    for pattern, chinese in _filled_patterns():
+        if found := pattern.fullmatch(text):
+            values = {
+                name: _translate_filled(value) if name.endswith("_text") else value
+                for name, value in found.groupdict().items()
+            }
+            return chinese.format(**values)
     return text
+
+
+@cache
+def _filled_patterns() -> list[tuple[re.Pattern[str], str]]:
+    """Return what a text with its values matches, and its Chinese, the pattern with the most words of its own first."""
+    advice = {english: chinese for english, chinese in CHINESE.items() if _SETTING.search(english)}
+    known = {english: chinese for english, chinese in (advice | CHINESE_MESSAGES).items() if "{" in english}
+    pieces = {english: list(Formatter().parse(english)) for english in known}
+    found = sorted(known, key=lambda english: -sum(len(literal) for literal, *_ in pieces[english]))
+    return [(_pattern_of(pieces[english]), known[english]) for english in found]
+
+
+def _pattern_of(pieces: Sequence[tuple[str, str | None, str | None, str | None]]) -> re.Pattern[str]:
+    parts = [re.escape(literal) + (f"(?P<{name}>.*?)" if name else "") for literal, name, *_ in pieces]
+    return re.compile("".join(parts), re.DOTALL)
 
 
 def language_of(environ: Mapping[str, str]) -> Language:

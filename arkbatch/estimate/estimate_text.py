@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from msgspec.structs import replace
 
 from arkbatch.core.job import Job
+from arkbatch.core.language import Language
 from arkbatch.core.text import duration_text, number_text, printable_text, short_number
 from arkbatch.estimate.build_estimate import Forecast, Question, make_forecasts
 from arkbatch.estimate.confidence import ENOUGH, MISSED
@@ -20,8 +21,10 @@ LOOKED_AT = 1000  # rows
 HEADINGS = ("", "low", "expected", "high")
 
 
-def forecasts_text(found: list[Forecast], next_command: str) -> str:
-    return printable_text("\n".join([*(_forecast_text(each) for each in found), *_sum_lines(found), next_command]))
+def forecasts_text(found: list[Forecast], next_command: str, language: Language = Language.ENGLISH) -> str:
+    """Return all that is known, with the command that runs it as the last line."""
+    lines = [*(_forecast_text(each, language) for each in found), *_sum_lines(found, language), next_command]
+    return printable_text(language.translate_text("\n".join(lines)))
 
 
 def forecast_line(job: Job, path: str, rows: int, now: float) -> str:
@@ -54,31 +57,38 @@ def _in_short(found: list[Forecast], times: float) -> Iterator[str]:
         yield f"{duration_text(estimate.seconds.low * times)} at least by the limits given"
 
 
-def _forecast_text(forecast: Forecast) -> str:
+def _forecast_text(forecast: Forecast, language: Language) -> str:
     estimate = forecast.estimate
+    time = "time still to come" if estimate.recorded else "time"
     rows = [
-        ("input tokens", *_range_cells(estimate.input, short_number)),
-        ("output tokens", *_range_cells(estimate.output, short_number)),
-        ("time" if not estimate.recorded else "time still to come", *_range_cells(estimate.seconds, duration_text)),
-        *_cost_cells("cost", estimate),
+        (language.say("input tokens"), *_range_cells(estimate.input, short_number)),
+        (language.say("output tokens"), *_range_cells(estimate.output, short_number)),
+        (
+            language.say(time),
+            *_range_cells(estimate.seconds, duration_text),
+        ),
+        *_cost_cells(language.say("cost"), estimate),
     ]
-    said = [f"{number_text(estimate.rows)} rows for {forecast.model} ({forecast.endpoint}):", *grid(HEADINGS, rows)]
+    said = [
+        f"{number_text(estimate.rows)} rows for {forecast.model} ({forecast.endpoint}):",
+        *grid(language.say_all(HEADINGS), rows),
+    ]
     if isinstance(estimate.cost, Unknown):
         advice = "" if forecast.endpoint in FREE else " Give a price with --prices FILE."
         said.append(f"  The cost is not known: {estimate.cost.reason}.{advice}")
     else:
         said += _ceiling_lines(estimate)
     said.append(f"  How: {estimate.method}.")
-    said += _ways_lines(forecast)
+    said += _ways_lines(forecast, language)
     return "\n".join(said)
 
 
-def _ways_lines(forecast: Forecast) -> list[str]:
+def _ways_lines(forecast: Forecast, language: Language) -> list[str]:
     """Return the ways to send the rows, with prices and waiting times side by side, and why some have no price."""
     if len(forecast.ways) < 2:
         return []
     rows = [(f"{way.name} ({way.flag})", *_way_cells(way), way.waits) for way in forecast.ways]
-    table = grid(("", *HEADINGS[1:], "at most", "answers"), rows)
+    table = grid(language.say_all(("", *HEADINGS[1:], "at most", "answers")), rows)
     return ["Ways to send them:", *table, *_missing_price_lines(forecast)]
 
 
@@ -125,14 +135,17 @@ def _ceiling_lines(estimate: Estimate) -> list[str]:
     return said
 
 
-def _sum_lines(found: list[Forecast]) -> list[str]:
+def _sum_lines(found: list[Forecast], language: Language) -> list[str]:
     """Return the sum, where there are several kinds of rows."""
     whole = combined_cost([each.estimate for each in found]) if len(found) > 1 else None
     if whole is None:
         return []
     return [
         "All of them:",
-        *grid(HEADINGS, [(f"cost ({found[0].estimate.currency})", *_range_cells(whole, _money_text))]),
+        *grid(
+            language.say_all(HEADINGS),
+            [(f"{language.say('cost')} ({found[0].estimate.currency})", *_range_cells(whole, _money_text))],
+        ),
     ]
 
 

@@ -7,6 +7,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from arkbatch.core.language import Language
 from arkbatch.core.limit_changes import LimitChange
 from arkbatch.core.text import count_text, display_width, duration_text, printable_text, short_number
 from arkbatch.monitor.commands import describe_change
@@ -20,8 +21,9 @@ _USUAL_COLUMNS = 80  # where the terminal does not say
 class ProgressBar(Observer):
     """A progress bar on a terminal."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, language: Language = Language.ENGLISH) -> None:
         self._stream = stream or sys.stderr
+        self._language = language
         self._bar: tqdm | None = None
 
     def progressed(self, standing: Progress) -> None:
@@ -35,13 +37,16 @@ class ProgressBar(Observer):
         self._bar.total = standing.total
         self._bar.n = standing.total - standing.left
         parts = [f"{self._bar.n:,}/{standing.total:,} rows", *progress_figures(standing)]
-        self._bar.set_description_str(fit_parts(parts, columns - width - len("100% || ")))
+        said = [self._language.translate_text(part) for part in parts]
+        self._bar.set_description_str(fit_parts(said, columns - width - len("100% || ")))
 
     def stopping(self, in_flight: int) -> None:
-        self._print_line(f"{_stopping_text(in_flight)} Ctrl-C again abandons {'it' if in_flight == 1 else 'them'}.")
+        more = f"Ctrl-C again abandons {'it' if in_flight == 1 else 'them'}."
+        say = self._language.translate_text
+        self._print_line(f"{say(_stopping_text(in_flight))} {say(more)}")
 
     def noted(self, text: str) -> None:
-        self._print_line(f"{text[:1].upper()}{text[1:]}.")
+        self._print_line(_sentence(text, self._language))
 
     def settings_changed(self, steered: LimitChange) -> None:
         self._print_line(f"{describe_change(steered)}.")
@@ -58,25 +63,35 @@ class ProgressBar(Observer):
 class ProgressLines(Observer):
     """Progress as one line a minute, for a stream that is not a terminal."""
 
-    def __init__(self, stream: TextIO | None = None, every: float = 60.0) -> None:
+    def __init__(
+        self, stream: TextIO | None = None, every: float = 60.0, language: Language = Language.ENGLISH
+    ) -> None:
         self._stream = stream or sys.stderr
+        self._language = language
         self._every = every
         self._next = every
 
     def progressed(self, standing: Progress) -> None:
         if standing.seconds >= self._next:
             self._next = standing.seconds + self._every
-            rows = f"{standing.total - standing.left}/{standing.total} rows"
-            print(f"{rows}{', ' + text if (text := progress_text(standing)) else ''}", file=self._stream, flush=True)
+            parts = [f"{standing.total - standing.left}/{standing.total} rows", *progress_figures(standing)]
+            print(", ".join(self._language.translate_text(part) for part in parts), file=self._stream, flush=True)
 
     def stopping(self, in_flight: int) -> None:
-        print(_stopping_text(in_flight), file=self._stream, flush=True)
+        print(self._language.translate_text(_stopping_text(in_flight)), file=self._stream, flush=True)
 
     def noted(self, text: str) -> None:
-        print(printable_text(f"{text[:1].upper()}{text[1:]}."), file=self._stream, flush=True)
+        print(printable_text(_sentence(text, self._language)), file=self._stream, flush=True)
 
     def settings_changed(self, steered: LimitChange) -> None:
         print(printable_text(f"{describe_change(steered)}."), file=self._stream, flush=True)
+
+
+def _sentence(text: str, language: Language) -> str:
+    """Return a note as a sentence."""
+    if (said := language.translate_text(text)) != text:
+        return f"{said}。"
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _stopping_text(in_flight: int) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from arkbatch.core.language import Language
 from arkbatch.core.text import count_text, number_text, printable_text, short_number
 from arkbatch.limits.token_estimator import OUTPUT
 from arkbatch.reports.status.advice import NO_ROWS
@@ -13,13 +14,13 @@ SHOWN = 20
 _HEADINGS = ("rows", "endpoint", "model", "input tokens", "output tokens", "with max_tokens")
 
 
-def inspection_text(found: Inspection, next_command: str) -> str:
+def inspection_text(found: Inspection, next_command: str, language: Language = Language.ENGLISH) -> str:
     """Return sentences and short tables; the last line says what to do next."""
-    return "\n".join(
+    text = "\n".join(
         [
             _headline(found),
             *_format_lines(found),
-            *_group_table(found),
+            *_group_table(found, language),
             *_size_lines(found),
             *_bad_lines(found),
             *_duplicate_lines(found),
@@ -27,6 +28,7 @@ def inspection_text(found: Inspection, next_command: str) -> str:
             _next_step(found, next_command),
         ]
     )
+    return language.translate_text(text)
 
 
 def _headline(found: Inspection) -> str:
@@ -52,7 +54,7 @@ def _format_lines(found: Inspection) -> Iterator[str]:
         yield f"  {printable_text(note)}"
 
 
-def _group_table(found: Inspection) -> list[str]:
+def _group_table(found: Inspection, language: Language) -> list[str]:
     rows = [
         (
             number_text(group.rows),
@@ -65,7 +67,10 @@ def _group_table(found: Inspection) -> list[str]:
         for group in found.groups[:SHOWN]
     ]
     more = len(found.groups) - SHOWN
-    return [*grid(_HEADINGS, rows), *([f"  and {number_text(more)} more models"] if more > 0 else [])]
+    return [
+        *grid(language.say_all(_HEADINGS), rows),
+        *([f"  and {number_text(more)} more models"] if more > 0 else []),
+    ]
 
 
 def _size_lines(found: Inspection) -> Iterator[str]:

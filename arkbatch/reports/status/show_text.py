@@ -9,6 +9,7 @@ import msgspec
 import orjson
 from msgspec import Struct
 
+from arkbatch.core.language import Language
 from arkbatch.core.text import duration_text, number_text, printable_text
 from arkbatch.core.types import Attempt, Before
 from arkbatch.journal.record_format import ErrorPart
@@ -51,31 +52,32 @@ class _Record(Struct):
 _decode = msgspec.json.Decoder(_Record).decode
 
 
-def show_text(found: ShownRows, run_dir: str) -> str:
-    """Return the rows, one after the other."""
-    blocks = ["\n".join(_row_lines(row, run_dir)) for row in found.rows]
+def show_text(found: ShownRows, run_dir: str, language: Language = Language.ENGLISH) -> str:
+    """Return the rows, one after the other. Inputs, requests and answers stay as they are."""
+    blocks = ["\n".join(_row_lines(row, run_dir, language)) for row in found.rows]
     if found.more:
-        blocks.append(f"More rows have this name; the first {len(found.rows)} are shown.")
+        blocks.append(language.translate_text(f"More rows have this name; the first {len(found.rows)} are shown."))
     return printable_text("\n\n".join(blocks))
 
 
-def _row_lines(row: Shown, run_dir: str) -> Iterator[str]:
+def _row_lines(row: Shown, run_dir: str, language: Language) -> Iterator[str]:
+    said = language.translate_text
     record = _decode(row.record) if row.record else None
-    yield f"Row {row.row} ({row.custom_id}): {_state_text(row, record)}"
+    yield said(f"Row {row.row} ({row.custom_id}): {_state_text(row, record)}")
     if record:
-        yield from table([fact for fact in _record_facts(record) if fact[1]])
-    yield f"Input, {row.input.note}{':' if row.input.text is not None else '.'}"
+        yield from table([(language.say(label), value) for label, value in _record_facts(record, language) if value])
+    yield said(f"Input, {row.input.note}{':' if row.input.text is not None else '.'}")
     if row.input.text is not None:
         yield _shorten_text(row.input.text.decode("utf-8", "replace"))
     if row.request:
-        yield f"Request, {row.request.method} {row.request.url}:"
+        yield said(f"Request, {row.request.method} {row.request.url}:")
         yield _shorten_text(_pretty_json(row.request.body))
     if record:
-        yield from _attempt_lines(record)
+        yield from _attempt_lines(record, language)
         if record.messages and row.request:
-            yield "Tools:"
+            yield said("Tools:")
             yield from _tool_lines(record.messages[len(row.request.body["messages"]) :])
-        yield from _ending_lines(record, run_dir)
+        yield from _ending_lines(record, run_dir, language)
 
 
 def _state_text(row: Shown, record: _Record | None) -> str:
@@ -86,24 +88,24 @@ def _state_text(row: Shown, record: _Record | None) -> str:
     return f"{row.state}, {calls if record.attempts else 'never sent'}.{again}"
 
 
-def _record_facts(record: _Record) -> Iterator[tuple[str, str]]:
+def _record_facts(record: _Record, language: Language) -> Iterator[tuple[str, str]]:
     yield "model", ", ".join(filter(None, (record.model, record.service_tier, record.endpoint)))
     yield "asked for", record.asked_model if record.asked_model != record.model else ""
     yield "ended", record.finished_at.strftime("%Y-%m-%d %H:%M:%S UTC")
-    yield "tokens", tokens_text(record.usage)
-    yield "discarded", tokens_text(record.usage if record.error else record.discarded)
+    yield "tokens", tokens_text(record.usage, language)
+    yield "discarded", tokens_text(record.usage if record.error else record.discarded, language)
 
 
-def _attempt_lines(record: _Record) -> Iterator[str]:
+def _attempt_lines(record: _Record, language: Language) -> Iterator[str]:
     if record.before:
-        yield "Earlier sessions:"
+        yield language.translate_text("Earlier sessions:")
         yield from table([_earlier_cells(before) for before in record.before])
     if record.calls:
-        yield "Calls:"
-        yield from grid(_CALL_HEADINGS, [_call_cells(call) for call in record.calls])
+        yield language.translate_text("Calls:")
+        yield from grid(language.say_all(_CALL_HEADINGS), [_call_cells(call) for call in record.calls])
     unlisted = record.attempts - sum(before.attempts for before in record.before) - len(record.calls)
     if unlisted > 0:
-        yield f"  {number_text(unlisted)} calls before the last one are not listed"
+        yield language.translate_text(f"  {number_text(unlisted)} calls before the last one are not listed")
 
 
 def _tool_lines(messages: list[dict[str, Any]]) -> Iterator[str]:
@@ -136,16 +138,19 @@ def _call_cells(call: Attempt) -> tuple[str, ...]:
     )
 
 
-def _ending_lines(record: _Record, run_dir: str) -> Iterator[str]:
+def _ending_lines(record: _Record, run_dir: str, language: Language) -> Iterator[str]:
     if record.error is None:
-        yield from answer_lines(record.response.body if record.response else None)
+        for place, line in enumerate(answer_lines(record.response.body if record.response else None)):
+            yield line if place else language.translate_text(line)  # the first line is a heading
         return
     error = record.error
-    yield f"Error: {' '.join(filter(None, (error.kind, error.code and f'({error.code})', error.message)))}"
+    error_words = " ".join(filter(None, (error.kind, error.code and f"({error.code})", error.message)))
+    yield language.translate_text(f"Error: {error_words}")
     if not record.interrupted:
-        yield f"What to do: {error.advice or advice_for(error.kind, run_dir)}"
+        advice = language.translate_text(error.advice) or advice_for(error.kind, run_dir, language)
+        yield language.translate_text(f"What to do: {advice}")
     if record.response:
-        yield f"The last reply, with status {record.response.status_code}:"
+        yield language.translate_text(f"The last reply, with status {record.response.status_code}:")
         yield _shorten_text(_pretty_json(record.response.body))
 
 

@@ -80,7 +80,7 @@ def summary_text(summary: Summary, next_command: str, language: Language = Langu
     rows = [(language.say(label), value) for label, value in _facts(summary, language) if value]
     lines = [headline(summary, language), *table(rows)]
     if summary.halt:
-        lines.append(_labelled("Reason:", summary.halt.message, language))
+        lines.append(_labelled("Reason:", language.translate_text(summary.halt.message), language))
         advice = language.say(summary.halt.advice)
         lines += [_labelled("What to do:", advice, language)] if advice else []
     return printable_text("\n".join([*lines, language.say_next(next_command)]))
