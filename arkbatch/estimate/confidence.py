@@ -84,8 +84,7 @@ def fit_line(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Return start and slope, neither negative, of the line by which y follows x.
 
     It minimises the squares of the relative errors: a long text may be off by more tokens than a short one. Every x
-    must
-    be above 0.
+    must be above 0.
     """
     weights = [1 / (x + y) ** 2 for x, y in pairs]
     whole = sum(weights)

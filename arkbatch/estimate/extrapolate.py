@@ -84,10 +84,8 @@ class Extrapolation:
     """Rows, and the sample of measured rows that they are compared with.
 
     The sample is estimated in the same way and compared with what it really took. Where the two differ by more than
-    chance
-    would explain, that factor is applied to all rows. This corrects what a size does not show: short rows that answer
-    less
-    for their size than long ones would count too much.
+    chance would explain, that factor is applied to all rows. This corrects what a size does not show: short rows that
+    answer less for their size than long ones would count too much.
     """
 
     def __init__(self, sizes: Sizes, sample: Sequence[Measured], prices: Prices) -> None:

@@ -230,8 +230,7 @@ def _time_range(rows: int, tokens: tuple[Range, Range, Range], slots: Range, pac
     """Return the time, which the tightest limit decides.
 
     Without a sample the time that the concurrency needs is not known, and not counted. tokens: of input, of output, and
-    of
-    both
+    of both
     """
     limits = (pace.input_tpm, pace.output_tpm, pace.tpm)
 

@@ -77,8 +77,7 @@ class Strata:
         """Choose one random row from each of equal stretches of the rows, ordered by size.
 
         Rows of a size are in file order. Each kind has its own stretches. Half of the sample is divided evenly among
-        the kinds,
-        half by their rows.
+        the kinds, half by their rows.
         chance: returns a number from 0 to below 1 at each call
         """
         rows = {kind: sum(counts.values()) for kind, counts in self._kinds.items()}

@@ -241,8 +241,7 @@ def _write_live_lines(path: Path, fresh: Path, ledger: Ledger) -> int:
     """Copy the failures that still count, and return how many lines were kept.
 
     If a row has two lines, the first one is dropped. Two bitmaps show that without remembering a line per row. A row
-    with
-    three lines, after two sessions were killed, needs a second call by the caller.
+    with three lines, after two sessions were killed, needs a second call by the caller.
     """
     seen, twice = Bitmap(), Bitmap()
     for entry in read_entries(path, 0, decode_entry):

@@ -219,8 +219,7 @@ def _short_path(place: Path) -> Iterator[str]:
     """Return a path to the same file that is short enough for a socket address.
 
     Where the system shows open directories as paths, it uses such a path. Elsewhere it uses the bare name from inside
-    the
-    directory, and changes back before anything else of this thread runs.
+    the directory, and changes back before anything else of this thread runs.
     """
     if len(os.fsencode(place)) <= _LONGEST_PATH:
         yield str(place)

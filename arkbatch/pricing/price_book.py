@@ -1,10 +1,9 @@
 """The price book: its rows, and which of them a model's name means.
 
 A row is one family's list prices from one day on, as the price page shows them: tiers by length of input and output,
-and
-in each tier the prices of a lane or service tier. Money is `Decimal`, per million tokens, in the currency it is billed
-in; nothing here converts currencies. Books are layered: what a user says takes precedence over what the package ships,
-and a run's snapshot over both. This module does no arithmetic (`pricing.tariff`) and reads no file
+and in each tier the prices of a lane or service tier. Money is `Decimal`, per million tokens, in the currency it is
+billed in; nothing here converts currencies. Books are layered: what a user says takes precedence over what the package
+ships, and a run's snapshot over both. This module does no arithmetic (`pricing.tariff`) and reads no file
 (`pricing.price_files`); it exports itself as plain data so that a run can keep the rows that it used.
 """
 
@@ -100,8 +99,7 @@ class PriceBook(Struct, frozen=True):
         """Return the rows of a model's family, oldest first; empty for an unknown model.
 
         A complete id, with its date, takes precedence over the id without. A prefix never matches: `doubao-seed-1-6`
-        and
-        `doubao-seed-1-6-flash` are different models at different prices.
+        and `doubao-seed-1-6-flash` are different models at different prices.
         """
         whole = normal_name(self.names.get(model, model))
         for name in (whole, without_date(whole)):

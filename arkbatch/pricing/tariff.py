@@ -106,8 +106,7 @@ class Tariff(Struct, frozen=True):
         """Return the most that so much input can cost with up to so much output.
 
         It assumes peak hours, no cached tokens, and all input as images where those cost more. It also tries the output
-        edges
-        in between, for a book in which the longer answer is cheaper.
+        edges in between, for a book in which the longer answer is cheaper.
         """
         version, dearest = self.version_on(at), None
         for length in (*(end for end in version_edges(version)[1] if end < answered), answered):

@@ -72,8 +72,7 @@ def digest_of_cells(columns: Columns, names: Iterable[str]) -> str:
     """Return 16 hex digits over columns by name, with values as they stand in a prompt.
 
     So a table that was saved with other quotes or in another format has the same rows. An empty cell equals a missing
-    one,
-    since formats differ in that.
+    one, since formats differ in that.
     """
     cells = [
         (name, value if type(value) is str else text_of(value))

@@ -49,8 +49,7 @@ def digest_of(line: bytes) -> str:
     """Return 16 hex digits over the line without the white space around it.
 
     The digest is over bytes and not over their meaning: an edit that only moves keys looks like a change, which costs
-    one
-    call, while normalising would cost time on each row of each run.
+    one call, while normalising would cost time on each row of each run.
     """
     return blake2b(line.strip(), digest_size=8).hexdigest()
 

@@ -67,8 +67,7 @@ def find_records(directory: RunDirectory, name: Name) -> tuple[list[Record], boo
     """Return the records of rows with this name, and whether more exist.
 
     At most `MOST` rows are returned. A success counts over a failure of the same row, and a later failure over an
-    earlier
-    one.
+    earlier one.
     """
     needles = [msgspec.json.encode(name.text)]
     if name.number is not None:
