@@ -117,14 +117,14 @@ async def _simulated_job(job: Job) -> AsyncIterator[Job]:
 
 
 def online_job(job: Job) -> Job:
-    """The job as it goes on with online calls. An access key is used for them only where there is no API key."""
+    """Return the job for rows that are left, as online calls; these use an access key only without an API key."""
     if job.lane not in BATCH_FILE_LANES:
         return job
     return replace(job, lane="online", access=job.access if job.api_key == NO_KEY else None)
 
 
 def _tell_open_parcels(summary: Summary) -> None:
-    """Batches that run on at the provider are told, with the commands that collect and cancel them."""
+    """Print how many batches still run at the provider, and the commands that collect and cancel them."""
     ordered = [parcel for parcel in read_parcels(RunDirectory(Path(summary.run_dir))).open if parcel.is_ordered]
     if ordered:
         directory = shlex.quote(summary.run_dir)

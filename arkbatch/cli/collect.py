@@ -14,7 +14,7 @@ def command(run_dir: str, *, files: tuple[str, ...], as_json: bool) -> int:
     """Merge output and error files that were fetched from a console, by a colleague, or from `vllm run-batch`.
 
     Give all files of an export together. Each line is judged and priced as an answer of `arkbatch run` is. A row
-    without a line stays undone; doubled lines and lines of no row are told. Then `status`, `cost`, `retry` and
+    without a line stays undone; doubled lines and lines of no row are reported. Then `status`, `cost`, `retry` and
     `answers` work.
 
     \b

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from arkbatch.journal.run_directory import RunDirectory
 
 
-@click.command(short_help="Pause, resume, end or hasten a run while it goes on.")
+@click.command(short_help="Pause, resume or stop a run at work, or set its limits.")
 @click.argument("run_dir", metavar="RUN_DIR")
 @click.argument("action", metavar="ORDER")
 @click.argument("words", nargs=-1, metavar="[NAME=VALUE]...")
@@ -21,8 +21,8 @@ def command(run_dir: str, action: str, words: tuple[str, ...], *, reason: str, a
 
     \b
     pause            begin no call; those in flight finish, and the process stays
-    resume           go on
-    drain            end as with one Ctrl-C: the same command goes on later
+    resume           begin calls again
+    drain            end as with one Ctrl-C: the same command resumes later
     set NAME=VALUE   rpm, tpm, input_tpm, output_tpm (or none), concurrency, and
                      max_cost of a run with a budget; at once, for this session
     status           how it stands
@@ -58,7 +58,7 @@ def command(run_dir: str, action: str, words: tuple[str, ...], *, reason: str, a
 
 
 def _nobody_works(directory: "RunDirectory", run_dir: str, error: "RunDirectoryError") -> "RunDirectoryError":
-    """Why nobody answers, and the command that begins a session."""
+    """Return the error when no session answers, with the command that begins one."""
     import time
 
     from arkbatch.core.errors import RunDirectoryError

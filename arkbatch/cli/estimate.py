@@ -60,8 +60,8 @@ class _SampleSize(click.IntRange):
 def command(input_: str, *, sample: int | None, as_json: bool, **flags: Any) -> int:
     """Estimate the tokens, the cost and the time of a job. Nothing is sent without --sample.
 
-    How long answers will be nobody knows before: without a sample there is a ceiling at best. With --sample 20 twenty
-    rows are sent for real and kept as the first results of the run; `run` does not send them again.
+    The length of answers is not known before they come: without a sample there is an upper limit at best. With
+    --sample 20, twenty rows are sent for real and kept as the first results of the run; `run` does not send them again.
 
     Input is guessed from characters, and measured by a sample.
 

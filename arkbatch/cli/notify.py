@@ -1,4 +1,4 @@
-"""`arkbatch notify`: a trial message, so that an address is known to work before the night."""
+"""`arkbatch notify`: sends a trial message, which shows that an address works before a run needs it."""
 
 import asyncio
 import os
@@ -45,7 +45,7 @@ def command(job: str | None, *, as_json: bool, **flags: Any) -> int:
 
     notify = resolve_notify(job, flags, os.environ, Path.cwd())
     if not notify:
-        raise UsageError("nobody would be notified: give --notify URL or --notify-command, or set ARKBATCH_NOTIFY")
+        raise UsageError("there is no address to notify: give --notify URL or --notify-command, or set ARKBATCH_NOTIFY")
     asked = build_channels(notify, insecure=True)
     failed = asyncio.run(_send_trial(asked))
     if as_json:

@@ -22,7 +22,7 @@ from arkbatch.core.job import Job
 
 
 def parse_duration(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """A length of time in seconds, from `90`, `30m` or `12h`."""
+    """Return seconds for `90`, `30m` or `12h`."""
     from arkbatch.protocol.ratelimit_headers import seconds_of
 
     if value is not None and seconds_of(value) is None:
@@ -31,13 +31,13 @@ def parse_duration(ctx: click.Context, param: click.Parameter, value: str | None
 
 
 class Number(click.types.FloatParamType):
-    """As click's own, but called by a word that people know."""
+    """The number type of click, named `number` in messages."""
 
     name = "number"
 
 
 def parse_command_line(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
-    """A command line in its words, as a shell would cut it."""
+    """Split a command line into words, as a shell does."""
     import shlex
 
     try:
@@ -47,7 +47,7 @@ def parse_command_line(ctx: click.Context, param: click.Parameter, value: str | 
 
 
 def parse_list(ctx: click.Context, param: click.Parameter, value: str | tuple[str, ...] | None) -> list[str] | None:
-    """What was given several times, or with commas; None when it was not given."""
+    """Return the values of a repeated option, or of a list with commas; None when it was not given."""
     del ctx, param
     if isinstance(value, str):
         value = tuple(word.strip() for word in value.split(",") if word.strip())
@@ -180,32 +180,32 @@ _NOTICING = (
 
 
 def timing_options(command: F) -> F:
-    """Options about when."""
+    """Add the options for the time of a run."""
     return _add_options(command, _TIMING)
 
 
 def notification_options(command: F) -> F:
-    """Options about who is told what happens."""
+    """Add the options for notifications."""
     return _add_options(command, _NOTICING)
 
 
 def notification_addresses(command: F) -> F:
-    """Options about who is told, and not about what."""
+    """Add the options for the addresses of notifications alone."""
     return _add_options(command, _NOTICING[:2])
 
 
 def limit_options(command: F) -> F:
-    """Options about how fast and how often."""
+    """Add the options for limits, budget, retries and the connection."""
     return _add_options(command, _SENDING)
 
 
 def request_options(command: F) -> F:
-    """Options about what is asked."""
+    """Add the options for the model and the request."""
     return _add_options(command, _ASKING)
 
 
 def input_arguments(command: F) -> F:
-    """The inputs of a command, as one text."""
+    """Add the argument for one input or several, which become one text."""
     return click.argument("input_", metavar="INPUT|JOB.toml...", nargs=-1, required=True, callback=_one_text)(command)
 
 
@@ -217,7 +217,7 @@ def _one_text(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
 
 
 def table_options(command: F) -> F:
-    """Options about the columns of an input, and how they are read."""
+    """Add the options for the columns of an input and for the reading of tables."""
     return _add_options(command, _READING)
 
 
@@ -254,7 +254,7 @@ _SERVING = (
 
 
 def serving_options(command: F) -> F:
-    """Options about what is served of a session on this machine."""
+    """Add the options for the live page and the metrics."""
     return _add_options(command, _SERVING)
 
 
@@ -265,7 +265,7 @@ def _add_options(command: F, options: tuple[Callable[[F], F], ...]) -> F:
 
 
 def job_from(path: str, flags: dict[str, Any]) -> Job:
-    """The job of a command line. Its paths are as short as they can be said from here."""
+    """Return the job of a command line, with its paths relative to the working directory where possible."""
     from arkbatch.config.resolve import resolve_job
 
     flags = dict(flags)
@@ -275,7 +275,7 @@ def job_from(path: str, flags: dict[str, Any]) -> Job:
 
 
 def short_path(path: str) -> str:
-    """Relative to the working directory where it lies below it."""
+    """Return the path relative to the working directory, if it is below it."""
     from arkbatch.rows.several_files import with_each_part
 
     return with_each_part(path, _short_part)

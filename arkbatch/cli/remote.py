@@ -95,7 +95,7 @@ def upload_run(run_dir: str, target: str) -> None:
 
 @asynccontextmanager
 async def keep_uploaded(run_dir: str, target: str, note: Callable[[str], None]) -> AsyncIterator[None]:
-    """Upload the run directory at intervals while the body runs. An upload that fails is told, and tried again."""
+    """Upload the run directory at intervals while the body runs. A failed upload is reported and tried again."""
     task = asyncio.create_task(_keep_uploading(run_dir, target, note))
     try:
         yield

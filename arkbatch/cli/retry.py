@@ -77,7 +77,7 @@ def command(
 def retry_in_batches(
     job: "Job", as_begun: "Job", choice: "RetrySelection", *, as_json: bool, serving: "Serving"
 ) -> int:
-    """Send failed rows again in batch files. They become rows that are left, which any later run goes on with.
+    """Send failed rows again in batch files. They become rows that are left, so a later `run` sends them too.
 
     as_begun: the job with the model of the run, as which a later session opens it
     """

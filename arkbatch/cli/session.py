@@ -122,7 +122,7 @@ class TakesCommands(Protocol):
 
 @asynccontextmanager
 async def accept_orders(session: TakesCommands, run: OpenRun) -> AsyncIterator[None]:
-    """`arkbatch ctl` reaches the session meanwhile. Where it cannot, that is no reason not to run."""
+    """Let `arkbatch ctl` reach the session meanwhile. If the socket cannot be opened, the run goes on without it."""
 
     def obey(order: Command) -> CommandReply:
         if isinstance(order.do, SetLimits) and order.do.concurrency is not UNSET:
@@ -203,7 +203,7 @@ def print_summary(summary: Summary, *, as_json: bool) -> ExitCode:
 
 
 def _next_command(summary: Summary) -> str:
-    """The last line that is printed: what goes on from here."""
+    """Return the last line that is printed: the command to run next."""
     if summary.halt and summary.budget:
         flag = "--" + summary.halt.code.replace("_", "-")
         return f"Resume with a larger budget:  {_with_budget(flag, summary.budget)}"

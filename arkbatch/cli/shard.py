@@ -76,7 +76,7 @@ def serve(
     """Serve the coordinator of a run until all shards are done, then merge them.
 
     Workers find its address and token in the run directory. It listens on this machine alone unless --host says
-    otherwise. Ctrl-C lets workers end their calls, a second one abandons them; the same command goes on later.
+    otherwise. Ctrl-C lets workers end their calls, a second one abandons them; the same command resumes later.
     arkbatch ctl, --live and --metrics work as on one machine, for all workers together.
     """
     from arkbatch.cli.cluster_lead import lead_run

@@ -6,7 +6,7 @@ import sys
 
 
 class LastingStream(io.TextIOWrapper):
-    """A text stream that goes on into nothing once its reader has gone, its terminal has closed or its disk is full."""
+    """A text stream that discards its text once its reader or terminal has gone, or its disk is full."""
 
     def write(self, text: str) -> int:
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 
-@click.command(short_help="Show a run in the browser while it goes on.")
+@click.command(short_help="Show a run in the browser, kept up to date.")
 @click.argument("run_dir", metavar="RUN_DIR")
 @click.option("--port", default=0, type=click.IntRange(0, 65535), metavar="N", help="Default: any free one.")
 def command(run_dir: str, port: int) -> None:

@@ -1,6 +1,6 @@
 """Decides whether a job is encrypted, and with which certificate.
 
-A wish for encryption that cannot be fulfilled is refused before a run begins: when the library is missing, a
+Encryption that is asked for and not possible is refused before a run begins: when the library is missing, a
 certificate cannot be read, or a flavour or certificate is named although nothing is encrypted. `config.validate`
 refuses it where the server is not Ark. `transport.encrypting` ensures that nothing is sent in clear afterwards.
 """

@@ -1,8 +1,8 @@
 """Carries a run over to an edited input: the records of unchanged rows move with them, the others are set aside.
 
 A row is the same when its digest is, wherever it stands now; of several equal rows the first record goes with the
-first. Records that no row of the new input claims move to `superseded.jsonl`: they were paid for, and nobody asked
-to destroy them. It costs 16 bytes of memory for each recorded row.
+first. Records without a row in the new input move to `superseded.jsonl`: they were paid for, so they are
+kept. It costs 16 bytes of memory for each recorded row.
 
 Killed at any moment it can be done again: both new files are whole before the first is put into place, whoever next
 locks the run puts the second one beside it, `run.json` names the old input until then, and matching goes by digest and

@@ -2,7 +2,7 @@
 
 A line is the line of the OpenAI and Ark batch output files with our own fields beside, so that scripts written
 for those read it unchanged. The reply's body goes in as the bytes that came, so that fields we do not know and
-the digits of its numbers survive. What the lines add up to is known to `ledger`, where they are to `journal`.
+the digits of its numbers survive. `ledger` adds the lines up, `journal` writes them.
 """
 
 from collections.abc import Sequence

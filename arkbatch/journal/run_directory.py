@@ -1,8 +1,8 @@
 """The run directory as a place: its file names, its lock, and `run.json`.
 
 Readable by its owner only, since prompts and answers are in it. The lock is the operating system's (`flock`), so it
-ends with the process that holds it, however that ends; the text inside only tells a second process whom to wait for.
-What stands in the journal's two files is known to `journal`.
+ends with the process that holds it, however that ends; the text inside only names the process that a second one
+has to wait for. `journal` reads and writes the two files of records.
 """
 
 import contextlib

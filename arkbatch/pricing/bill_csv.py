@@ -30,7 +30,7 @@ NEEDED = {
     "payable": ("PayableAmount", "应付金额"),
 }
 _HEADINGS_WITHIN = 20  # lines: an export may begin with a title
-_HEAD = 4096  # characters, by which the separator is told
+_HEAD = 4096  # characters, in which the separator is looked for
 _IN_BRACKETS = re.compile(r"[(（].*")
 _DAY = re.compile(r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})|(\d{4})(\d\d)(\d\d)(?!\d)")
 _MONTH = re.compile(r"\d{4}[-/.年]?\d{1,2}月?")

@@ -1,8 +1,8 @@
-"""What of a job is Ark's own, and what is said of it when the job goes to another server.
+"""Settings that only Ark has: which are refused at another server, and which have no effect there.
 
-What would be wrong there is refused: a batch lane, encryption or projects exist at Ark alone, and the other server
-would fail each row or, worse, pass over what was asked. What merely has no effect is said once. What nobody has to ask
-for follows the address by itself and needs no word: prices and published limits, ranges of parameters, the slow ramp.
+A batch lane, encryption and projects exist at Ark alone. Another server would fail each row or, worse, ignore the
+setting, so they are refused. A setting that merely has no effect is reported once. Prices, published limits, ranges of
+parameters and the slow ramp follow the address, and need no report.
 """
 
 from arkbatch.core.job import Job, Sections
@@ -10,7 +10,7 @@ from arkbatch.protocol.endpoints import multimodal, tokenization
 
 
 def why_ark_only(asked: Sections, endpoint: str, base_url: str) -> str | None:
-    """Why this cannot be asked of a server that is not Ark; None when it can."""
+    """Return why this cannot be asked of a server that is not Ark; None when it can."""
     used = {
         'lane = "batch"': asked.lane == "batch",
         'lane = "job"': asked.lane == "job",
@@ -28,7 +28,7 @@ def why_ark_only(asked: Sections, endpoint: str, base_url: str) -> str | None:
 
 
 def remarks_on(job: Job) -> list[str]:
-    """What has no effect at this server, or another one than at Ark."""
+    """Return a sentence for each setting that has no effect at this server, or another effect than at Ark."""
     if job.at_ark or not job.request_id_prefix:
         return []
     said = f"request_id_prefix goes into X-Client-Request-Id, a header of Ark's, which {job.base_url} may not keep"

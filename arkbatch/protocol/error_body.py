@@ -1,4 +1,4 @@
-"""What a service says went wrong, out of whatever shape it says it in.
+"""Reads what went wrong from an error body, in whatever shape the service writes it.
 
 Known shapes: Ark's and OpenAI's `{"error": {"code", "message", "type"}}`, the same without the envelope or in a list
 (Gemini), MiniMax's `base_resp`, Baidu's `error_code` and `error_msg`, Ark's control plane (`ResponseMetadata.Error`),

@@ -214,8 +214,8 @@ TYPES: tuple[Rule, ...] = (
 )
 
 STATUSES: tuple[Rule, ...] = (
-    # Codes that nobody told us of, by status. 503 and 529 mean that the service is not up to it: that is waited out
-    # and costs the row nothing, while 500, 502 and 504 may be the row's own doing and spend its attempts.
+    # Unknown codes, by status. 503 and 529 mean that the service has no capacity now: waiting for it costs the row
+    # no attempt, while 500, 502 and 504 may be the row's own doing and spend its attempts.
     halt(Kind.NOT_FOUND, "the server redirects, where no key follows: " + ADDRESS, 3),
     refused(Kind.TOO_LONG, 413),
     halt(Kind.AUTH, KEY, 401),

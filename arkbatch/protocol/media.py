@@ -23,7 +23,7 @@ KINDS = {"image_url": "image", "video_url": "video"}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")  # of two letters or more: a single one is a drive of Windows
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
 
-# Nothing in a request foretells how many tokens these take.
+# The tokens of these cannot be known from the request.
 _UNFORESEEN = frozenset(
     ("input_audio", "audio_url", "audio", "video_url", "video", "input_video", "file", "input_file")
 )
@@ -150,7 +150,7 @@ def _fill_part(part: Any, content: Callable[[FileName], Any]) -> Any:
 
 
 def has_unforeseen_parts(body: Body, *, images_too: bool = False) -> bool:
-    """Return whether a request holds audio, video or files, of which nothing foretells the tokens.
+    """Return whether a request holds audio, video or files, whose tokens are not known before the reply.
 
     images_too: the server is one whose most tokens of an image are not known
     """

@@ -91,7 +91,7 @@ def canonical_query(query: Mapping[str, str]) -> str:
 
 
 def parse_authorization(value: str) -> tuple[str, Realm, tuple[str, ...]] | None:
-    """Of an `Authorization` value: whose key, for where, over which headers. None when it is no signature."""
+    """Parse an `Authorization` value into key id, realm and signed headers; None when it is no signature."""
     algorithm, _, rest = value.partition(" ")
     fields = dict(field.strip().partition("=")[::2] for field in rest.split(","))
     match fields.get("Credential", "").split("/"):

@@ -1,8 +1,8 @@
-"""Whether an answer is the JSON that was asked for, and what becomes of one that is not: it is asked for again.
+"""Checks answers against a JSON Schema. An answer that does not satisfy it is asked for again.
 
-What a schema demands comes in as a function, so that this module knows no schema library. Only chat answers are looked
-at, and of those each text: an answer that calls tools says nothing yet. An answer is taken as it came, and a fence of
-backticks around it is not taken off: who reads the results would have to take it off again.
+The schema comes in as a function, so that this module needs no schema library. Only answers in words are checked, each
+text of them; an answer that calls tools has no text yet. A fence of backticks around the JSON is not removed, since
+every reader of the results would have to remove it again.
 """
 
 from collections.abc import Awaitable, Callable
@@ -24,7 +24,7 @@ _SHOWN = 80  # characters of a text that is no JSON
 
 
 class Validation:
-    """Looks at each chat answer. `attempts`: unfit answers that a row may give."""
+    """Checks each answer. `attempts`: how many unfit answers a row may give."""
 
     def __init__(self, misfit: Misfit, attempts: int) -> None:
         self._misfit = misfit

@@ -1,7 +1,7 @@
 """The vectors of a reply as little-endian 32-bit floats, which is what base64 in a reply holds.
 
-Numbers are rounded to 32 bits on the way; the models compute with no more. What is no vector stays as it is, for the
-verdict to find. The vectors of a reply are a list, each with its index, or the one of multimodal embeddings.
+Numbers are rounded to 32 bits on the way; the models compute with no more. A value that is no vector stays as it is,
+and the verdict reports it. A reply has a list of vectors, each with its index, or the one of multimodal embeddings.
 """
 
 import re

@@ -244,4 +244,4 @@ def test_the_trial_says_what_arrived_and_what_did_not(monkeypatch):
         "asked": ["http://127.0.0.1/***", "sh"],
         "failed": ["could not notify sh: it ended with 3"],
     }
-    assert "nobody would be notified" in str(tried().exception)
+    assert "there is no address to notify" in str(tried().exception)

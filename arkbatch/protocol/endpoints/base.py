@@ -1,4 +1,4 @@
-"""What an entry of `ENDPOINTS` offers, and the values that it gives back.
+"""The form of an entry of `ENDPOINTS`, and the values that its functions return.
 
 An endpoint is a value with functions in it and no base class: `problem` and `misshapen` look at a request before it is
 sent, `size` says how large it is, `read` says what a 200 body means. This module knows no endpoint.
@@ -52,7 +52,7 @@ class Endpoint(Struct, frozen=True):
     read: Callable[[object, Body | None], Answer | Problem]
 
     def objection_to(self, body: Body, *, at_ark: bool) -> str | None:
-        """Why a body cannot be sent there. What Ark documents of a request binds nobody else."""
+        """Return why a body cannot be sent to the server. The ranges that Ark documents hold at Ark alone."""
         return self.problem(body) if at_ark else self.misshapen(body)
 
 

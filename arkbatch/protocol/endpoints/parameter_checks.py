@@ -1,4 +1,4 @@
-"""What can be said of one request parameter before it is sent: its type and its documented range.
+"""Checks of single request parameters before they are sent: their type and their documented range.
 
 A `Check` takes a parameter's name and its value and says in one line what is wrong, or None. Names that no
 table lists pass untouched, and so do nulls, which the service treats as absent. Enumerations

@@ -1,4 +1,4 @@
-"""The names of request parameters, by which a row's parameters are told from its other columns.
+"""The names of request parameters, which separate a row's parameters from its other columns.
 
 The list is of Ark, OpenAI and the servers that people run themselves (vLLM, SGLang, llama.cpp) and of large providers
 beside them, as their references name them in November 2026. Left out are names that are far more often columns of a
