@@ -186,7 +186,7 @@ TOUCHES_OUTSIDE = {
         "aiohttp_internals",
         "auth",
         "batch_http",
-        "build",
+        "connection",
         "connection_slots",
         "control_plane",
         "encrypting",

@@ -21,7 +21,7 @@ from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.types import Break, Broken, Call, Reply
 from arkbatch.protocol.vectors import vectors_in, with_base64
 from arkbatch.reports.answers.vectors import IDS, head, iter_vectors, write_vectors
-from arkbatch.transport.base64_vectors import PackedVectors
+from arkbatch.transport.connection import PackedVectors
 
 FLOATS = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=20)
 

@@ -1,7 +1,6 @@
-"""Builds the transport of a job: its credentials, and whether it is encrypted.
+"""Opens the connection of a job: its transport with credentials, and the wrappers that the job asks for.
 
-All parts of a connection are put together here. Encryption is imported only when it is used, because it needs an
-optional library.
+Encryption is imported only when it is used, because it needs an optional library.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -9,11 +8,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import aiohttp
+import msgspec
 
 from arkbatch.core.job import NO_KEY, Access, Job
+from arkbatch.core.types import Call, Reply, Response
 from arkbatch.protocol.signing import AccessKey
+from arkbatch.protocol.vectors import with_base64
 from arkbatch.transport.auth import AccessKeys, ApiKey, Credentials, KeyElsewhere, NoKey
-from arkbatch.transport.base64_vectors import PackedVectors
 from arkbatch.transport.connection_slots import ConnectionSlots
 from arkbatch.transport.control_plane import ControlPlane, fetch_certificate
 from arkbatch.transport.fd_limit import connections
@@ -49,6 +50,26 @@ async def open_connection(
         if job.embeddings.vectors == "base64":
             transport = PackedVectors(transport)
         yield _sealed(transport, job, control, wall) if job.encrypt else transport
+
+
+class PackedVectors:
+    """A transport wrapper that stores the vectors of replies in base64.
+
+    A server may not know `encoding_format`, or a row may have asked for numbers; the record is small in both cases.
+    Nothing else of a reply is changed. No array file is written during a run: the record is the only truth about a row,
+    so no crash can leave two files that differ, and `arkbatch vectors` makes array files from the records.
+    """
+
+    def __init__(self, inner: Transport) -> None:
+        self._inner = inner
+
+    async def send(self, call: Call) -> Response:
+        response = await self._inner.send(call)
+        if isinstance(response, Reply) and response.status == 200:
+            packed = with_base64(response.body)
+            if packed is not response.body:
+                return msgspec.structs.replace(response, body=packed)
+        return response
 
 
 def _sealed(transport: Transport, job: Job, control: ControlPlane | None, wall: Callable[[], float]) -> Transport:
