@@ -37,7 +37,7 @@ from arkbatch.rows.csv_table import CsvTable
 from arkbatch.rows.job_diff import asked_digest, differences
 from arkbatch.rows.source import open_source
 from arkbatch.rows.storage import is_remote, open_bytes
-from arkbatch.transport.build import open_connection
+from arkbatch.transport.connection import open_connection
 from arkbatch.transport.connection_slots import ConnectionSlots
 from arkbatch.transport.fd_limit import allow_files
 from arkbatch.transport.transport import Transport

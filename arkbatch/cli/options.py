@@ -1,4 +1,4 @@
-"""The options that `run`, `retry` and `check_extras` share, and what turns them into a `Job`."""
+"""The options that several commands share, and the step from them to a `Job`."""
 
 import os
 from collections.abc import Callable

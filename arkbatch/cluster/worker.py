@@ -32,7 +32,7 @@ from arkbatch.journal.shard_files import Shard, ShardDirectory
 from arkbatch.limits.lease_messages import Lease, LeaseRequest
 from arkbatch.limits.rate_source import LeasedRates, ShardTaken
 from arkbatch.monitor.observer import Observer
-from arkbatch.transport.build import open_connection
+from arkbatch.transport.connection import open_connection
 from arkbatch.transport.connection_slots import ConnectionSlots
 
 if TYPE_CHECKING:

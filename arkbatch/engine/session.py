@@ -54,7 +54,7 @@ from arkbatch.monitor.observer import Observer, ObserverGroup
 from arkbatch.monitor.run_log import RunLog
 from arkbatch.pricing.summary import UNWRITTEN, Summary, summarise
 from arkbatch.protocol.structured_output import Validation
-from arkbatch.transport.build import open_connection
+from arkbatch.transport.connection import open_connection
 from arkbatch.transport.connection_slots import ConnectionSlots
 from arkbatch.transport.transport import Transport
 

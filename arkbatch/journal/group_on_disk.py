@@ -1,4 +1,4 @@
-"""Groups numbers by a 64-bit key without holding them all: spread over temporary files, then taken file by file.
+"""Groups numbers by a 64-bit key: spread over temporary files, then read file by file.
 
 A dictionary of ten million keys takes a gigabyte; here a 128th of them is in memory at a time, and the disk
 holds the rest at eight bytes a number. Used to find the same row, or the same `custom_id`, in large inputs. A temporary
@@ -23,13 +23,14 @@ _FILES = 128  # well under the 256 open files that some systems allow
 
 
 def digest_key(text: str) -> int:
-    """64 bits of a text. In ten million texts two differ and agree here once in some 300,000 inputs."""
+    """Return 64 bits of a text. Among ten million texts, two share them in one of 300,000 inputs."""
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
 class Partitions:
-    """Tuples of `width` unsigned 64-bit numbers, the first of which is the key. A context manager; its files are gone
-    when it is left, also after a kill, since they have no name.
+    """Tuples of `width` unsigned 64-bit numbers, the first of which is the key.
+
+    A context manager. Its files have no name, so they are gone when it is left, also after a kill.
     """
 
     def __init__(self, width: int, folder: Path | None = None) -> None:

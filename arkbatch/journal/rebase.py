@@ -1,4 +1,4 @@
-"""Carries a run over to an edited input: the records of unchanged rows move with them, the others are set aside.
+"""Adapts the records of a run to an edited input: records of unchanged rows stay, others are set aside.
 
 A row is the same when its digest is, wherever it stands now; of several equal rows the first record goes with the
 first. Records without a row in the new input move to `superseded.jsonl`: they were paid for, so they are
@@ -33,7 +33,9 @@ _NEW = len(_FILES)  # stands where a record's file would, for a line of the new 
 
 
 class Edit(Struct):
-    """How an input differs from the records. `new` counts rows without a record, also those that never ran.
+    """The difference between an input and the records.
+
+    new: rows without a record, also those that never ran
 
     line: where the first of the changed rows stands now, 0 for none
     """
@@ -129,7 +131,7 @@ def _pair_records(group: Iterator[tuple[int, ...]], moves: list[_Moves], edit: E
 
 
 def _count_rest(group: Iterator[tuple[int, ...]], edit: Edit) -> None:
-    """A record and a row with the same custom_id but other content are one changed row."""
+    """Count the records and rows without a partner; those with the same custom_id are one changed row."""
     old: defaultdict[int, int] = defaultdict(int)
     new: defaultdict[int, list[int]] = defaultdict(list)
     for custom_id, which, number in group:
@@ -165,7 +167,10 @@ def _rewrite_file(directory: RunDirectory, name: str, moves: _Moves) -> None:
 
 
 def _moved_line(line: bytes, old: int, number: int, offset: int, moves: _Moves) -> bytes:
-    """The line at its new place. Its parts stay the bytes they were; an id that was made from the number follows it."""
+    """Return the line at its new place.
+
+    Its parts keep their bytes; an id that was made from the row's number is made from the new one.
+    """
     parts = msgspec.json.decode(line, type=dict[str, Raw])
     if "copy_of" in parts:
         first = moves.get(int(bytes(parts["copy_of"])))

@@ -1,4 +1,4 @@
-"""The lines of `result_lines.jsonl` and `failures_path.jsonl`: an outcome becomes bytes, bytes become an `Entry`.
+"""The lines of `results.jsonl` and `failures.jsonl`: an outcome becomes bytes, bytes become an `Entry`.
 
 A line is the line of the OpenAI and Ark batch output files with our own fields beside, so that scripts written
 for those read it unchanged. The reply's body goes in as the bytes that came, so that fields we do not know and
@@ -44,7 +44,7 @@ class RequestPart(Struct):
 
 
 class KeptRequest(Struct, gc=False):
-    """The same as `retry` reads it: numbers of the body keep their digits."""
+    """The request of a failure as `retry` reads it: numbers of the body keep their digits."""
 
     body: Raw
     request_id: str = ""
@@ -152,7 +152,7 @@ decode_retryable = msgspec.json.Decoder(Retryable).decode
 
 
 def encode(outcome: Outcome, entry: Entry | None = None, *, run_id: str, finished_at: datetime, url: str) -> bytes:
-    """One line, with its newline.
+    """Return the line of an outcome, with its newline.
 
     entry: of the same outcome, None: it is made here
     url: the path of the row's endpoint, for the request of a failure
@@ -211,7 +211,7 @@ def _tell_speed(line: _Line, streamed: Success) -> None:
 
 
 def entry_of(outcome: Outcome) -> Entry:
-    """What decoding the outcome's line gives, without the detour."""
+    """Return the entry that decoding the outcome's line would give."""
     row = outcome.row
     entry = Entry(
         row=row.number,
@@ -235,7 +235,7 @@ def entry_of(outcome: Outcome) -> Entry:
 
 
 def before_of(failure: Retryable) -> tuple[Before, ...]:
-    """What a row that is tried again has spent so far: the line's own part, after the parts it carries."""
+    """Return what a failed row has spent so far: the parts that its line carries, and the line's own part."""
     own = dict(failure.usage)
     for earlier in failure.before:
         for meter, count in earlier.usage.items():
@@ -263,7 +263,7 @@ def before_of(failure: Retryable) -> tuple[Before, ...]:
 
 
 def _response_part(reply: Reply | None, *, judged: bool) -> tuple[ResponsePart | None, bool]:
-    """The reply as it is kept, and whether parts of it were nested too deeply to be kept."""
+    """Return the reply as it is kept, and whether parts of it were nested too deeply to be kept."""
     if reply is None:
         return None, False
     body, is_cut = (
@@ -273,7 +273,7 @@ def _response_part(reply: Reply | None, *, judged: bool) -> tuple[ResponsePart |
 
 
 def _on_one_line(body: bytes) -> tuple[bytes, bool]:
-    """JSON as it came, digit by digit, on one line; a marker stands for what no reader of the record could read.
+    """Return JSON as it came, but on one line; a marker replaces what is nested too deeply for readers.
 
     A line break of JSON stands between its values and never in one, so that no value changes.
     """

@@ -1,4 +1,4 @@
-"""Where the record of each row stands in a file of records: eight bytes of disk a row."""
+"""An index of the records of one file by row: eight bytes of disk a row."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +47,7 @@ class RecordIndex:
             self._records.close()
 
     def line_of(self, row: int) -> bytes | None:
-        """The record of a row; None: it has none in this file."""
+        """Return the record of a row, None if it has none in this file."""
         place = self._places.get(row) if self._records is not None else 0
         if self._records is None or not place:
             return None
@@ -55,7 +55,7 @@ class RecordIndex:
         return self._records.readline()
 
     def lines_in_order(self) -> Iterator[bytes]:
-        """All records that count, in the order of rows."""
+        """Yield all records that count, in the order of rows."""
         for row in range(1, self.last_row + 1):
             if (line := self.line_of(row)) is not None:
                 yield line

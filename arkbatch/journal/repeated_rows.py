@@ -1,4 +1,4 @@
-"""Rows whose request an earlier row of the input has too, and copies of a record for them.
+"""Finds rows that repeat the request of an earlier row, and copies its record for them.
 
 Two requests are equal when endpoint and body are, whatever the order of the keys. Ids and columns that are not sent do
 not count. Rows are compared by 64 bits of a digest: in ten million rows two that differ agree once in some 300,000
@@ -24,7 +24,7 @@ _encode = msgspec.json.Encoder(enc_hook=raw_number, order="deterministic").encod
 
 
 def request_key(row: Row) -> int:
-    """64 bits of what a row asks for."""
+    """Return 64 bits of a digest of a row's request."""
     said = _encode((row.endpoint, row.body))
     return int.from_bytes(blake2b(said, digest_size=8).digest(), "big")
 
@@ -64,12 +64,12 @@ class RepeatedRows:
         self._first.close()
 
     def first_of(self, number: int) -> int:
-        """The first row with the same request; 0 for a row that is that row itself."""
+        """Return the first row with the same request; 0 if that is the row itself."""
         return self._first.get(number)
 
 
 def repeats_in(group: Iterable[tuple[int, ...]]) -> Iterator[tuple[int, int]]:
-    """Each number of a group that is not the first with its key, and that first number."""
+    """Yield each number of a group that is not the first with its key, and that first number."""
     first_by_key: dict[int, int] = {}
     for key, number in group:
         first = first_by_key.setdefault(key, number)
@@ -78,7 +78,7 @@ def repeats_in(group: Iterable[tuple[int, ...]]) -> Iterator[tuple[int, int]]:
 
 
 class _RepeatedRecord(Struct):
-    """What of a record is the same for every row with the same request."""
+    """The part of a record that is the same for every row with the same request."""
 
     model: str
     service_tier: str
@@ -99,7 +99,7 @@ _decode = msgspec.json.Decoder(_RepeatedRecord).decode
 
 
 def copied_outcome(row: Row, line: bytes, first: int) -> Outcome:
-    """How a row ends that has the same request as row `first`, whose record is `line`. It has billed nothing."""
+    """Return the outcome of a row that repeats row `first`, whose record is `line`. It has billed nothing."""
     record = _decode(line)
     reply = None
     if record.response is not None:

@@ -1,4 +1,4 @@
-"""The run directory as a place: its file names, its lock, and `run.json`.
+"""The run directory: its file names, its lock, and `run.json`.
 
 Readable by its owner only, since prompts and answers are in it. The lock is the operating system's (`flock`), so it
 ends with the process that holds it, however that ends; the text inside only names the process that a second one
@@ -107,7 +107,7 @@ class _JobParts(Struct):
 
 
 def _check_parts(info: RunInfo) -> None:
-    """Raise ValueError if a part of `run.json` is not what readers take it for."""
+    """Raise ValueError if a part of `run.json` does not have the form that readers expect."""
     msgspec.convert(info.asked, _AskedParts)
     msgspec.convert(info.job, _JobParts)
     for session in info.sessions:
@@ -117,7 +117,7 @@ def _check_parts(info: RunInfo) -> None:
 
 
 class RunDirectory:
-    """Paths by name, and the two small files that are replaced whole."""
+    """The files of a run by name, its lock, and the file `run.json`, which is replaced whole."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -190,7 +190,7 @@ class RunDirectory:
 
     @property
     def failures_path(self) -> Path:
-        """The failures that belong to the results which are there: between two renames they still wait for theirs."""
+        """The file of failures that belongs to the present results; between two renames it still has its other name."""
         results, failures = (self.path / (name + PENDING) for name in (RESULTS, FAILURES))
         return failures if failures.exists() and not results.exists() else self.path / FAILURES
 
@@ -201,7 +201,7 @@ class RunDirectory:
         sync_directory(self.path)
 
     def _finish_replacing(self) -> None:
-        """What a process that was killed left: with the first in place the second follows, else both are void."""
+        """Finish or undo the replacement of both files that a killed process began: undo it if neither is in place."""
         results, failures = (self.path / (name + PENDING) for name in (RESULTS, FAILURES))
         if failures.exists() and not results.exists():
             failures.replace(self.path / FAILURES)
@@ -210,7 +210,7 @@ class RunDirectory:
         failures.unlink(missing_ok=True)
 
     def refuse_if_locked(self) -> None:
-        """RunLocked: somebody writes to the run now."""
+        """Raise RunLocked if somebody writes to the run now."""
         if writer := self.who_writes():
             raise self._refusal_of(writer)
 
@@ -271,7 +271,7 @@ def sync_directory(path: Path) -> None:
 
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
-    """A file to write in the place of another, which it becomes when it is whole; else it goes away."""
+    """Give a new file to write; at the end it replaces the old one, after an error it is deleted."""
     fresh = path.with_name(path.name + ".new")
     try:
         yield fresh

@@ -50,7 +50,7 @@ class InputPart(Struct, frozen=True, omit_defaults=True):
 
 
 class ShardPlan(Struct):
-    """What `all_shards.json` holds.
+    """What `shards.json` holds.
 
     shard_bytes: at which lengths files of lines are cut; job: as `run.json` keeps it
     insecure: http:// to another machine was allowed when the run was planned
@@ -68,7 +68,7 @@ class ShardPlan(Struct):
     insecure: bool = False
 
     def all_shards(self) -> "Iterator[Shard]":
-        """All shards in input order."""
+        """Yield all shards in input order."""
         index = 0
         for part in self.parts:
             for begin, end in _cut_ranges(part, self.shard_bytes):
@@ -159,7 +159,7 @@ class ShardDirectory:
             yield
 
     def refuse_workers(self) -> None:
-        """RunLocked: a worker is at work on a shard, with a coordinator or without."""
+        """Raise RunLocked if a worker is at work on a shard, with a coordinator or without."""
         for shard, numbers in self.all_attempts().items():
             if writer := RunDirectory(self.attempt_path(shard, numbers[-1])).who_writes():
                 raise RunLocked(f"Shard {shard} of {self.run} is being worked on by {writer}. Wait for it to end.")
@@ -173,7 +173,7 @@ class ShardDirectory:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def attempt_path(self, shard: int, number: int) -> Path:
-        """The run directory of an attempt."""
+        """Return the run directory of an attempt."""
         return self.path / f"{shard:06}.{number}"
 
     def seed_path(self, shard: int) -> Path:
@@ -195,7 +195,7 @@ class ShardDirectory:
         return {shard: sorted(numbers) for shard, numbers in found.items()}
 
     def claim_number(self, shard: int, number: int) -> int:
-        """A number for a new attempt, this one or a later one, which one process alone gets."""
+        """Return a number for a new attempt, this one or a later one, which no other process gets."""
         self._make_directory()
         with explain_disk_errors(self.path):
             while not _create_new(self.path / f"{shard:06}.{number}.claim"):
@@ -250,7 +250,7 @@ class AttemptLines:
         self.failures = [line for line in lines if digest_of_record(line) not in known]
 
     def result_lines(self) -> Iterator[tuple[Path, int, bytes]]:
-        """The path, offset and bytes of each line."""
+        """Yield the path, offset and bytes of each line."""
         for offset, line in read_lines(self._results, self._begin, self.results_end):
             yield self._results, offset, line
 
@@ -271,7 +271,7 @@ def lines_of_attempts(shards: ShardDirectory, shard: int, numbers: list[int]) ->
 
 
 def _create_new(path: Path) -> bool:
-    """Make an empty file; False when it is there."""
+    """Make an empty file; return False if it exists already."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:

@@ -1,4 +1,4 @@
-"""The records of one shard out of all attempts at it: one for each row, and what doubled attempts have billed.
+"""The records of one shard from all attempts at it, with what doubled attempts have billed.
 
 A success stands before a failure, and what the newest attempt wrote before what an earlier one wrote. A record that
 gives way was billed all the same: the record that stays carries it in `before`, as it does for a row that was tried
@@ -138,7 +138,7 @@ def _read_line(kept: _Kept, files: dict[Path, BinaryIO]) -> bytes:
 
 
 def placed_line(line: bytes, place: ShardPlace, doubled: list[Before]) -> bytes:
-    """A line at its place in the whole input, with what other attempts billed for its row.
+    """Return a line for its place in the whole input, with what other attempts billed for its row.
 
     Its parts stay the bytes they were; ids that were made from the row's number follow it.
     """

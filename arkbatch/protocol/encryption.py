@@ -6,7 +6,7 @@ and tag. Which fields those are is said in `sealed_body`; that nothing leaves un
 
 All fields of a call and its reply share one nonce, so equal texts are visibly equal and the XOR of two texts can be
 read. That is the service's design, known from the official SDK, and cannot be changed on one side. Fresh for each
-call is the key: `seal_for_call` wants a new ephemeral one every time.
+call is the key: `seal_for_call` needs a new ephemeral one every time.
 
 Imports `cryptography`, which the extra `arkbatch[seal]` installs; nothing else in `core` does.
 """
@@ -66,12 +66,12 @@ class Seal(Struct, frozen=True):
         return "Seal(…)"
 
     def encrypt_text(self, text: str) -> str:
-        """A text as it travels."""
+        """Return a text as it is sent."""
         return base64.b64encode(AESGCM(self.key).encrypt(self.nonce, text.encode(), None)).decode()
 
 
 def read_certificate(pem: str, now: datetime, *, confidential: bool) -> Certificate | Unfit:
-    """The first certificate of the text, if it can be used now.
+    """Return the first certificate of the text, if it can be used now.
 
     Its issuer is not checked: the service publishes no root to check against, so what vouches for the certificate is
     the TLS connection that brought it, or the person who named its file.
@@ -101,13 +101,13 @@ def check_dates(certificate: Certificate, now: datetime) -> Unfit | None:
 
 
 def seal_for_call(certificate: Certificate, ephemeral: ec.EllipticCurvePrivateKey) -> Seal:
-    """The secret of one call. `ephemeral` is a fresh key: used twice, two calls would share a key and its nonce."""
+    """Return the secret of one call. `ephemeral` must be a new key: used twice, two calls would share key and nonce."""
     shared = ephemeral.exchange(ec.ECDH(), certificate.public_key)
     return _derive_seal(shared, ephemeral.public_key())
 
 
 def seal_from_token(token: str, private: ec.EllipticCurvePrivateKey) -> Seal | Unfit:
-    """The same secret on the service's side, from the token that came with the call."""
+    """Return the same secret on the service's side, from the token that came with the call."""
     try:
         point = base64.b64decode(token, validate=True)
         public = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
@@ -117,7 +117,7 @@ def seal_from_token(token: str, private: ec.EllipticCurvePrivateKey) -> Seal | U
 
 
 def sealing_headers(certificate: Certificate, seal: Seal, *, confidential: bool) -> dict[str, str]:
-    """What tells the service that the call is sealed, and how. The names' spelling matters to it."""
+    """Return the headers that say how the call is sealed. The service needs this spelling of the names."""
     info: dict[str, Any] = {"ExpireTime": certificate.not_after.timestamp()}
     if confidential:
         info |= {"Version": AICC, "KeyID": certificate.key_id, "RingID": certificate.ring_id}
@@ -125,7 +125,7 @@ def sealing_headers(certificate: Certificate, seal: Seal, *, confidential: bool)
 
 
 def open_text(text: object, seal: Seal) -> str | Unfit:
-    """What one or more sealed texts in a row say. The parts of a stream, put one after the other, are such a row."""
+    """Open one or more sealed texts in a row. The joined parts of a stream are such a row."""
     if not isinstance(text, str) or not text.isascii():
         return Unfit("is not encrypted")
     data = text.encode()

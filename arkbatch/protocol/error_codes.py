@@ -14,7 +14,7 @@ from arkbatch.protocol.error_words import Meaning
 
 
 class Rule(Struct, frozen=True):
-    """What to make of an error.
+    """The meaning of an error for its row and for the run.
 
     scope: what must give way before the next try; None: there is none
     says: a pattern that the message has to contain, in any case

@@ -1,4 +1,4 @@
-"""What the words of an error mean, whatever provider wrote them: for codes that no table knows.
+"""Reads the meaning of an error from its words, for codes that no table has.
 
 Providers share more words than codes, and gateways hide codes and statuses of those behind them. The classes are tried
 in an order in which the more telling words outrank the less telling ones: `insufficient_quota` beside "allocated quota

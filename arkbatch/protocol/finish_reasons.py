@@ -1,4 +1,4 @@
-"""What a finish reason says: how providers call the end of an answer, and which ends are none.
+"""What the finish reasons of all providers mean, and which of them are no end of an answer.
 
 Words of other providers come through gateways in any case, so they are compared without it. A word that nobody knows
 is kept and counted: the answer has content, and nothing says that it was broken off.

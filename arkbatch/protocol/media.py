@@ -1,4 +1,4 @@
-"""The images, videos and other media of a request: which are files on this machine, and what kind some bytes begin.
+"""The images, videos and other media of a request: which are files, and the type of some bytes.
 
 They stand in the contents of a chat's messages, and in the `input` of embeddings and responses. An address with a
 scheme (`https:`, `data:`, `tos:` ...) is the service's business and passes untouched. One without, or with `file:`,
@@ -55,7 +55,10 @@ _BEGINNINGS: Sequence[tuple[re.Pattern[bytes], str]] = [
 
 
 class FileName(Struct, frozen=True):
-    """A file that a part names. `kind` is "image" or "video", `url` the words of the row."""
+    """A file that a part names.
+
+    kind: "image" or "video"; url: the address as the row has it
+    """
 
     kind: str
     url: str
@@ -66,13 +69,13 @@ class FileName(Struct, frozen=True):
         return unquote(self.url[5:]) if self.url[:5].lower() == "file:" else self.url
 
     def why_unfit(self, reason: str) -> str:
-        """A sentence of why the row with it cannot be sent."""
+        """Return a sentence that says why the row with it cannot be sent."""
         url = self.url if len(self.url) <= _SHOWN else f"{self.url[:_SHOWN]}..."
         return f"{self.kind} {json.dumps(url, ensure_ascii=False)}: {reason}"
 
     @property
     def problem(self) -> str | None:
-        """Why the directory cannot hold it, whatever is there."""
+        """Why the path can name no file in the directory, None if it can."""
         path = self.path
         if _ABSOLUTE.match(path):
             return "the path is absolute; write it relative to the directory of --images"
@@ -84,7 +87,7 @@ class FileName(Struct, frozen=True):
 
 
 def file_names(body: Body) -> list[FileName]:
-    """The files that a request names, in the order of its parts."""
+    """Return the files that a request names, in the order of its parts."""
     found: list[FileName] = []
     for parts in _part_lists(body):
         found += [name for part in parts if (name := _file_name(part)) is not None]
@@ -92,7 +95,7 @@ def file_names(body: Body) -> list[FileName]:
 
 
 def with_files(body: Body, content: Callable[[FileName], Any]) -> Body:
-    """A copy of a request in which `content` of each file stands in the place of its name."""
+    """Return a copy of a request with `content` of each file in the place of its name."""
     filled = dict(body)
     if isinstance(messages := body.get("messages"), list):
         filled["messages"] = [_fill_message(message, content) for message in messages]
@@ -107,7 +110,7 @@ def _with_content(content: Callable[[FileName], Any]) -> Callable[[Any], Any]:
 
 
 def _part_lists(body: Body) -> list[list[Any]]:
-    """The lists of parts in a request."""
+    """Return the lists of parts in a request."""
     messages = body.get("messages")
     lists: list[list[Any]] = []
     if type(messages) is list:
@@ -166,5 +169,5 @@ def _is_of(part: Any, kinds: frozenset[str]) -> bool:
 
 
 def media_type(beginning: bytes) -> str | None:
-    """`image/png` and the like, None for what is none of them. Sixteen bytes are enough."""
+    """Return the type, such as `image/png`, None for other bytes. Sixteen bytes are enough."""
     return next((kind for pattern, kind in _BEGINNINGS if pattern.match(beginning)), None)

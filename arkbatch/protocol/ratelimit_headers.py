@@ -21,7 +21,7 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)")
 
 
 def requests_allowed(headers: Mapping[str, str]) -> tuple[int, float] | None:
-    """So many more calls within so many seconds; None when the server does not say, or not so that we understand."""
+    """Return how many more calls are allowed within how many seconds; None if the headers do not say so clearly."""
     said = headers.get(REMAINING)
     if said is None:
         return None
@@ -33,7 +33,7 @@ def requests_allowed(headers: Mapping[str, str]) -> tuple[int, float] | None:
 
 
 def seconds_of(text: str) -> float | None:
-    """Of `1s`, `6m0s`, `120ms` or `17`; None for anything else, such as a date."""
+    """Return the seconds of `1s`, `6m0s`, `120ms` or `17`; None for anything else, such as a date."""
     parts = _PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text.strip():
         return None
@@ -41,7 +41,7 @@ def seconds_of(text: str) -> float | None:
 
 
 def _flows_back(limit: int, remaining: int, reset: float) -> bool:
-    """`reset` is just the time in which what is missing flows back; then the whole `limit` fits into that time."""
+    """Whether the used calls become free evenly until `reset`, so that the whole `limit` fits into that time."""
     return any(abs(reset - (limit - remaining) * period / limit) <= 0.05 * reset + 0.001 for period in PERIODS)
 
 

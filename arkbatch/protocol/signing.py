@@ -52,7 +52,7 @@ class Request(Struct, frozen=True):
 
 
 def sign_request(request: Request, host: str, key: AccessKey, realm: Realm, now: datetime) -> dict[str, str]:
-    """The headers to send: the request's own, and those that prove who sent it and when. `now` is aware."""
+    """Return the headers to send: the request's own, and those that prove who sent it and when. `now` is aware."""
     dated = {
         **request.headers,
         "Host": host,
@@ -65,7 +65,7 @@ def sign_request(request: Request, host: str, key: AccessKey, realm: Realm, now:
 
 
 def authorization_value(request: Request, signed: Mapping[str, str], key: AccessKey, realm: Realm) -> str:
-    """The value of `Authorization` over exactly the headers in `signed`, X-Date among them."""
+    """Return the value of `Authorization` over exactly the headers in `signed`, X-Date among them."""
     headers = _canonical_headers(signed)
     date = headers["x-date"]
     text = "\n".join((ALGORITHM, date, realm.credential_scope(date[:8]), canonical_hash(request, signed)))
@@ -77,7 +77,7 @@ def authorization_value(request: Request, signed: Mapping[str, str], key: Access
 
 
 def canonical_hash(request: Request, signed: Mapping[str, str]) -> str:
-    """The digest of the request in the one form in which both sides write it."""
+    """Return the digest of the request in the form that both sides use."""
     headers = _canonical_headers(signed)
     lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
     parts = (request.method, request.path or "/", canonical_query(request.query), lines)
@@ -85,7 +85,7 @@ def canonical_hash(request: Request, signed: Mapping[str, str]) -> str:
 
 
 def canonical_query(query: Mapping[str, str]) -> str:
-    """The query as it is signed, and as it should be sent: sorted, RFC 3986."""
+    """Return the query as it is signed and sent: sorted, encoded by RFC 3986."""
     pairs = sorted((quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in query.items())
     return "&".join(f"{name}={value}" for name, value in pairs)
 
@@ -130,7 +130,7 @@ def _without_usual_port(host: str) -> str:
 
 
 def signing_key(secret: str, day: str, realm: Realm) -> bytes:
-    """The key that a secret yields for one day, region and service."""
+    """Return the key for one day, region and service that is derived from a secret."""
     key = secret.encode()
     for part in (day, realm.region, realm.service, "request"):
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()

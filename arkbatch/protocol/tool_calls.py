@@ -48,7 +48,7 @@ def failed_result(trouble: str, said: str) -> ToolResult:
 
 
 def message_with_calls(reply: bytes) -> dict[str, Any] | None:
-    """The message of a good reply that calls tools; None when it is an answer.
+    """Return the message of a good reply that calls tools; None when it is an answer.
 
     Of a reply of the Responses API, its items stand beside it, since all of them are sent back.
     """
@@ -76,7 +76,7 @@ def _parse_call(call: dict[str, Any]) -> ToolCall:
 
 
 def _parse_arguments(arguments: object) -> dict[str, Any] | str:
-    """The arguments, or why they cannot be read. Models write nothing at all for a function that takes none."""
+    """Return the arguments, or why they cannot be read. For a function without parameters, models write nothing."""
     if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
         return {}
     if isinstance(arguments, dict):  # some servers do not write them as text
@@ -91,7 +91,7 @@ def _parse_arguments(arguments: object) -> dict[str, Any] | str:
 
 
 def text_of(result: object) -> ToolResult:
-    """The result of a function as the model is to read it: a text as it is, anything else as JSON."""
+    """Return the result of a function for the model: a text as it is, anything else as JSON."""
     try:
         text = result if isinstance(result, str) else orjson.dumps(result).decode()
         text.encode()

@@ -28,7 +28,7 @@ class StorageRequest(Struct, frozen=True):
 
 
 def sign_storage(request: StorageRequest, host: str, key: AccessKey, region: str, now: datetime) -> dict[str, str]:
-    """The headers to send: the request's own, and those that prove who sent it and when. `now` is aware."""
+    """Return the headers to send: the request's own, and those that prove who sent it and when. `now` is aware."""
     dated = {
         **request.headers,
         "Host": host,
@@ -47,7 +47,7 @@ def sign_storage(request: StorageRequest, host: str, key: AccessKey, region: str
 
 
 def storage_signer(authorization: str) -> tuple[str, str, tuple[str, ...], str] | None:
-    """Of an `Authorization` value: key id, region, signed headers and signature. None when it is no signature."""
+    """Parse an `Authorization` value into key id, region, signed headers and signature; None if it is none."""
     algorithm, _, rest = authorization.partition(" ")
     fields = dict(field.strip().partition("=")[::2] for field in rest.split(","))
     match fields.get("Credential", "").split("/"):

@@ -18,7 +18,7 @@ _AS_NUMBERS = re.compile(rb'"embedding"\s*:\s*\[')
 
 
 def with_base64(reply: bytes) -> bytes:
-    """The body of a reply with its vectors in base64. It stays as it came if one of them cannot be packed."""
+    """Return the body of a reply with its vectors in base64, or as it came if one of them cannot be packed."""
     if _AS_NUMBERS.search(reply) is None:
         return reply
     try:
@@ -32,7 +32,7 @@ def with_base64(reply: bytes) -> bytes:
 
 
 def vectors_in(body: Any) -> Iterator[tuple[int, bytes]]:
-    """The index and the floats of each vector of a reply. ValueError: one of them is none."""
+    """Yield the index and the floats of each vector of a reply. ValueError: one of them is no vector."""
     items = list(_vector_items(body))
     indexes = indexes_of(items)
     if indexes is None:

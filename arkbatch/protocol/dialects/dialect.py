@@ -1,4 +1,4 @@
-"""What is known of one provider: its address, its key, and how it deviates from OpenAI's wire format."""
+"""The facts about one provider: address, key, and deviations from OpenAI's wire format."""
 
 from collections.abc import Mapping
 

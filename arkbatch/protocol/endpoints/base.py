@@ -23,7 +23,10 @@ class Answer(Struct, frozen=True, gc=False):
 
 
 class Problem(Struct, frozen=True, gc=False):
-    """A 200 body that is no answer. `code` is a word of ours, `usage` what was billed all the same."""
+    """A 200 body that is no answer.
+
+    code: a word of arkbatch; usage: what was billed all the same
+    """
 
     code: str
     message: str
@@ -57,12 +60,12 @@ class Endpoint(Struct, frozen=True):
 
 
 def text_or_empty(value: object) -> str:
-    """A word of the reply; null, absence and other types are all no word."""
+    """Return a text of the reply, "" for null, absence and other types."""
     return value if type(value) is str else ""
 
 
 def problem_without_answer(parsed: object) -> Problem:
-    """Of a 200 body that is no object, or one with an error in it."""
+    """Return the problem of a 200 body that is no object, or one with an error in it."""
     if isinstance(parsed, dict):
         return Problem("error_in_200", "the reply has status 200 and holds an error")
     return Problem("not_object", f"the reply is JSON, but no object: {type(parsed).__name__}")

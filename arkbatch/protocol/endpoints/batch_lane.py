@@ -1,4 +1,4 @@
-"""`/batch/...`: the same calls on Ark's batch lane, at half the price and held open until their turn comes, for hours.
+"""`/batch/...`: the same calls on Ark's batch lane, at half the price, open for hours until their turn.
 
 Each lane has endpoint ids of its own (`ep-bi-...` here), and an id on the wrong lane is refused here: the service would
 only say that it does not exist. The batch lane does not stream.
@@ -15,7 +15,7 @@ _BATCH_ID = "ep-bi-"
 
 
 def on_batch_lane(online: Endpoint) -> Endpoint:
-    """The same API on the batch lane."""
+    """Return the same API on the batch lane."""
 
     def problem(body: Body) -> str | None:
         if body.get("stream"):
@@ -27,17 +27,17 @@ def on_batch_lane(online: Endpoint) -> Endpoint:
 
 
 def batch_name(endpoint: str) -> str:
-    """What the endpoint is called on the batch lane."""
+    """Return the name of the endpoint on the batch lane."""
     return endpoint if endpoint.startswith(_PREFIX) else _PREFIX + endpoint
 
 
 def online_name(endpoint: str) -> str:
-    """What the endpoint is called on the other lane: parameters are those of the same API."""
+    """Return the name of the endpoint online; both lanes have the same parameters."""
     return endpoint.removeprefix(_PREFIX)
 
 
 def wrong_lane(model: str, lane: str) -> str | None:
-    """Why an endpoint id cannot be called on this lane, or None. Other names say nothing of their lane."""
+    """Return why an endpoint id cannot be called on this lane, or None. Other names do not show their lane."""
     if lane == LANE and model.startswith("ep-") and not model.startswith(_BATCH_ID):
         return f"{model} is an endpoint for online calls; the batch lane takes batch endpoints ({_BATCH_ID}...)"
     if lane == "job" and model.startswith("ep-"):

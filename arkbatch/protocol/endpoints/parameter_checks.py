@@ -46,7 +46,7 @@ MISTAKEN: Mapping[str, Check] = {
 
 
 def first_problem(body: Body, checks: Mapping[str, Check], *required: str) -> str | None:
-    """What is wrong with the first parameter that is, or which of the required ones is missing."""
+    """Return what is wrong with the first wrong parameter, or which required one is missing; None: all is right."""
     for name, value in body.items():
         if value is not None and (check := checks.get(name)) is not None:
             reason = check(name, value)
@@ -79,7 +79,7 @@ def whole_number(low: int, high: int | None = None) -> Check:
 
 
 def of_type(allowed: str, *types: type) -> Check:
-    """Exact types, so that `true` is no number. `allowed` is how a person would say it."""
+    """Return a check of the exact type, so that `true` is no number. `allowed`: the types in plain words."""
 
     def check(name: str, value: object) -> str | None:
         return None if type(value) in types else wrong_value(name, value, allowed)
@@ -93,12 +93,12 @@ mapping = of_type("an object", dict)
 
 
 def non_empty_text(name: str, value: object) -> str | None:
-    """A text that is not empty."""
+    """Check that a value is a text that is not empty."""
     return None if type(value) is str and value else wrong_value(name, value, "a text that is not empty")
 
 
 def list_of_objects(name: str, value: object) -> str | None:
-    """A list of objects."""
+    """Check that a value is a list of objects."""
     if type(value) is list and all(type(item) is dict for item in value):
         return None
     return wrong_value(name, value, "a list of objects")

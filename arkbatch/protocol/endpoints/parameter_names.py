@@ -42,7 +42,7 @@ _OBJECTS = frozenset({"reasoning", "prediction", "text"})
 
 
 def known_parameters(endpoint: str) -> frozenset[str]:
-    """The parameters of requests to an endpoint; none of a path that is not known."""
+    """Return the parameters of requests to an endpoint; for an unknown path, none."""
     return _KNOWN.get(endpoint, frozenset())
 
 
@@ -52,7 +52,7 @@ def is_parameter(endpoint: str, name: str, value: Any) -> bool:
 
 
 def parameters_among(endpoint: str, columns: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns of a bare row that are sent as parameters, and those that would be one by mistake."""
+    """Return the columns of a bare row that are sent as parameters, and those that are meant as one by mistake."""
     known = _KNOWN.get(endpoint, frozenset())
     return {
         name: value
@@ -62,7 +62,7 @@ def parameters_among(endpoint: str, columns: Mapping[str, Any]) -> dict[str, Any
 
 
 def near_parameter(endpoint: str, name: str) -> str | None:
-    """The parameter that a name was probably meant to be; None for a parameter and for any other name."""
+    """Return the parameter that a misspelt name probably means; None for a parameter and for any other name."""
     known = known_parameters(endpoint)
     if name in known or len(name) < 4:
         return None

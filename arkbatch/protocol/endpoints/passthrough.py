@@ -1,4 +1,4 @@
-"""Any other path below the base URL, such as `/rerank`: the body is sent as it is, and the reply is kept as it is.
+"""Any other path below the base URL, such as `/rerank`: body and reply stay as they are.
 
 The name of such an endpoint is its path. A reply with a 2xx status and JSON without an error is an answer. Tokens are
 counted where the reply counts them, in any form that is known; where it does not, the usage is unknown, not zero.
@@ -31,7 +31,7 @@ def is_path(name: str) -> bool:
 
 
 def problem_of_path(path: str) -> str | None:
-    """Why a path cannot be called, or None. Nothing outside of the base URL is reached."""
+    """Return why a path cannot be called, or None. Paths outside of the base URL are refused."""
     if not _PATH.fullmatch(path):
         return f"{path!r} is not {PATH}: no scheme, host, query or empty part is allowed"
     if any(part.replace("%2e", ".").replace("%2E", ".") in {".", ".."} for part in path.split("/")):
@@ -40,14 +40,14 @@ def problem_of_path(path: str) -> str | None:
 
 
 def path_of_url(url: str) -> str | None:
-    """The path that the `url` of a batch line means, if it begins with a version of an API; else None."""
+    """Return the path in the `url` of a batch line, if it begins with a version of an API; else None."""
     version = _VERSION.match(url)
     path = url[version.end() :].rstrip("/") if version else ""
     return path if path and problem_of_path(path) is None else None
 
 
 def at_path(path: str) -> Endpoint:
-    """The endpoint of a path that arkbatch does not know."""
+    """Return the endpoint of a path that arkbatch does not know."""
     return Endpoint(path, path, "", _problem, _problem, _size, _read)
 
 
@@ -58,7 +58,7 @@ def _problem(body: Body) -> str | None:
 
 
 def all_texts(value: object) -> Iterator[str]:
-    """All texts of a body, at any depth."""
+    """Yield all texts of a body, at any depth."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -89,14 +89,14 @@ def _read(parsed: object, body: Body | None = None) -> Answer | Problem:  # noqa
 
 
 def _finish_reason(parsed: Mapping[str, Any]) -> str:
-    """Of `/completions` and its like."""
+    """Return the finish reason of `/completions` and similar paths, "" if there is none."""
     choices = parsed.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     return text_or_empty(first.get("finish_reason")) if isinstance(first, dict) else ""
 
 
 def _usage_of(parsed: Mapping[str, Any]) -> Usage:
-    """From `usage`, or from `meta` as APIs for reranking have it; `NO_USAGE` where nothing is counted."""
+    """Return the counts in `usage`, or in `meta` as in APIs for reranking; `NO_USAGE` if there are none."""
     meta = parsed.get("meta")
     within = meta if isinstance(meta, dict) else {}
     for counts in (parsed.get("usage"), within.get("tokens"), within.get("billed_units")):

@@ -1,7 +1,6 @@
-"""The messages in a reply of any endpoint that answers in words, in the shape that chat has for them.
+"""The messages in a reply of any endpoint that answers in words, in the shape of chat.
 
-Whoever reads an answer's text (`answers`, `show`, the check by a schema, tools) reads it from here, so that none of
-them knows how many APIs there are.
+`answers`, `show`, the check by a schema and tools read an answer's text from here, so that they need not know the APIs.
 """
 
 from typing import Any
@@ -10,7 +9,7 @@ from arkbatch.protocol.endpoints import responses
 
 
 def choices_of(parsed: object) -> list[dict[str, Any]]:
-    """Each choice of a reply as `{"message", "finish_reason"}`; empty when the reply is no answer in words."""
+    """Return each choice of a reply as `{"message", "finish_reason"}`; empty if the reply is no answer in words."""
     if not isinstance(parsed, dict):
         return []
     choices = parsed.get("choices")
@@ -26,7 +25,7 @@ def messages_of(parsed: object) -> list[dict[str, Any]]:
 
 
 def _with_message(choice: dict[str, Any]) -> dict[str, Any]:
-    """A choice of `/completions` has its text beside it and no message."""
+    """Return a choice with a message; a choice of `/completions` has only a text."""
     message = choice.get("message")
     if not isinstance(message, dict):
         message = {"content": choice["text"]} if isinstance(choice.get("text"), str) else {}

@@ -272,7 +272,7 @@ def _tool_call(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def next_request(body: Body, items: list[dict[str, Any]], results: Iterable[tuple[str, str]]) -> Body:
-    """The request after the functions that a reply called, with all that was said so far.
+    """Return the next request after a reply called functions, with the whole conversation so far.
 
     By value, since a reference (`previous_response_id`) works only where the server keeps its answers.
     results: the id of each call with the text of its result
