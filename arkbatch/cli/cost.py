@@ -68,7 +68,9 @@ def command(
     from arkbatch.core.errors import UsageError
 
     if file is not None and not reprice:
-        raise UsageError("--prices changes nothing without --reprice: a run keeps the prices that it was done at")
+        if _has_prices((*run_dirs, *([compare] if compare else []))):
+            raise UsageError("--prices changes nothing without --reprice: a run keeps the prices that it was done at")
+        reprice = True  # there is no cost yet that a price could alter
     if as_csv and (as_json or compare):
         raise UsageError("--csv goes neither with --json nor with --compare: choose one")
     if bill is not None and (by or compare):
@@ -79,6 +81,15 @@ def command(
         _print_reconciliation(run_dirs, bill, key, reprice, file, as_json=as_json, as_csv=as_csv)
     else:
         _print_costs(run_dirs, by or "model", compare, reprice, file, as_json=as_json, as_csv=as_csv)
+
+
+def _has_prices(run_dirs: tuple[str, ...]) -> bool:
+    """Whether a call of one of these runs has a cost."""
+    import time
+
+    from arkbatch.reports.status.status import read_status
+
+    return any(read_status(each, time.time).cost["amounts"] for each in run_dirs)
 
 
 def _print_costs(

@@ -23,7 +23,7 @@ from arkbatch.cli.standard_streams import echo_note, make_lasting
 from arkbatch.core.errors import ExitCode, RunDirectoryError
 from arkbatch.core.job import Job
 from arkbatch.core.language import language_of
-from arkbatch.core.text import printable_json, printable_text
+from arkbatch.core.text import number_text, printable_json, printable_text
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session, summary_of
 from arkbatch.estimate.estimate_text import forecast_line
@@ -63,9 +63,24 @@ def carry_out(
         except (KeyboardInterrupt, asyncio.CancelledError):
             language = language_of(os.environ)
             click.echo(language.say("Interrupted. What was recorded is safe."), err=True)
+            _print_counts(job.run_dir)
             click.echo(language.say_next(f"Resume with:  {this_command()}"), err=True)
             return ExitCode.INTERRUPTED
     return print_summary(summary, as_json=as_json) if finish is None else finish(summary)
+
+
+def _print_counts(run_dir: str) -> None:
+    """Print how many rows have their record. A run that was not begun yet has none."""
+    if not RunDirectory(Path(run_dir)).exists:
+        return
+    language, status = language_of(os.environ), read_status(run_dir, time.time)
+    counts = language.say(
+        "{done} succeeded, {failed} failed, {left} left",
+        done=number_text(status.done),
+        failed=number_text(status.failed),
+        left=number_text(status.left),
+    )
+    click.echo(f"  {language.say('rows')}  {counts}", err=True)
 
 
 async def _carry_out(

@@ -12,8 +12,8 @@ from arkbatch.config.job_file import job_file_error
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Additions, Secret
 from arkbatch.core.secret_variables import ACCESS_KEY, NOTIFY, SECRET_KEY, SESSION_TOKENS
+from arkbatch.protocol.setting_names import FROM_VARIABLE, key_in_additions
 
-ENV = "env:"
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # Headers that arkbatch or HTTP itself sets.
 _OURS = {
@@ -21,14 +21,12 @@ _OURS = {
     *("te", "trailer", "transfer-encoding", "upgrade"),
 }
 _REQUEST_ID = "x-client-request-id"
-_KEY_HEADERS = {"authorization", "api-key", "x-api-key", "x-goog-api-key"}
-_KEY_PARAMETERS = {"key", "api_key", "api-key", "access_token", "subscription-key"}
 _NEVER_SENT = {ACCESS_KEY, SECRET_KEY, *SESSION_TOKENS, NOTIFY}
 
 
 def brings_key(headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
     """Whether a header or a query parameter carries a key."""
-    return any(name.lower() in _KEY_HEADERS for name in headers) or any(n.lower() in _KEY_PARAMETERS for n in query)
+    return bool(key_in_additions(headers, query))
 
 
 def fill_in_variables(
@@ -38,9 +36,9 @@ def fill_in_variables(
     secrets: list[Secret] = []
 
     def value(path: str, text: str) -> str:
-        if not text.startswith(ENV):
+        if not text.startswith(FROM_VARIABLE):
             return text
-        found = _variable_value(path, text.removeprefix(ENV), variables, server, label)
+        found = _variable_value(path, text.removeprefix(FROM_VARIABLE), variables, server, label)
         secrets.append(Secret(found))
         return found
 

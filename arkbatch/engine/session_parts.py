@@ -182,6 +182,8 @@ def build_dependencies(
             at_ark=job.at_ark,
             address_from=job.base_url_from,
             model_from=job.model_from,
+            headers=job.headers,
+            query=job.query,
         ),
         has_answered=run.journal.ledger.done.count > 0,
     )

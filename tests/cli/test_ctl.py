@@ -128,3 +128,4 @@ def test_after_an_order_to_end_one_ctrl_c_abandons_the_calls(tmp_path, capsys):
             process.communicate()
     assert process.returncode == 130
     assert b"Interrupted. What was recorded is safe." in error
+    assert b"rows  0 succeeded, 0 failed, 50 left" in error

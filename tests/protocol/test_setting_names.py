@@ -49,3 +49,17 @@ def test_advice_with_names_in_it_is_told_in_chinese(status):
     said = Language.CHINESE.say(advice_of(status, message, names))
     assert "检查" in said
     assert "{" not in said
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "key"),
+    [
+        ({"api-key": "env:AZURE_OPENAI_API_KEY", "X-Tag": "env:TAG"}, {}, "AZURE_OPENAI_API_KEY"),
+        ({"Authorization": "Basic abc"}, {}, "headers.Authorization"),
+        ({}, {"key": "env:GATEWAY_KEY"}, "GATEWAY_KEY"),
+        ({"X-Tag": "env:TAG"}, {"api-version": "2024"}, "OPENAI_API_KEY"),
+    ],
+)
+def test_a_wrong_key_that_a_header_of_the_job_carries_is_named_by_its_variable(headers, query, key):
+    names = setting_names("", "https://gateway.example.com/v1", at_ark=False, headers=headers, query=query)
+    assert f"({key})" in advice_of(401, "Incorrect API key provided", names)

@@ -1,7 +1,8 @@
 """What a person can do about failed rows, by the kind of failure."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from arkbatch.core.language import Language
 from arkbatch.core.types import Kind
@@ -47,10 +48,11 @@ _MEND: dict[str, str] = {
 }
 
 
-def names_at(base_url: object) -> SettingNames:
-    """Return the names of the settings of a run at this address."""
-    url = str(base_url or "")
-    return setting_names("", url, at_ark=provider_of(url) in {"ark", "byteplus"})
+def names_of_run(job: Mapping[str, Any]) -> SettingNames:
+    """Return the names of the settings of a run. `job`: as its run.json has it."""
+    url = str(job.get("base_url") or "")
+    is_ark = provider_of(url) in {"ark", "byteplus"}
+    return setting_names("", url, at_ark=is_ark, headers=job.get("headers") or {}, query=job.get("query") or {})
 
 
 def next_step(kinds: Iterable[str], run_dir: str, command: str) -> str:

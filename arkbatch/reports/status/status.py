@@ -30,7 +30,7 @@ from arkbatch.pricing.run_cost import Bill
 from arkbatch.pricing.run_price_file import bill_of
 from arkbatch.pricing.subtotal import Charge
 from arkbatch.protocol.setting_names import SettingNames
-from arkbatch.reports.status.advice import NO_ROWS, advice_for, names_at, next_step, read_answers_step
+from arkbatch.reports.status.advice import NO_ROWS, advice_for, names_of_run, next_step, read_answers_step
 from arkbatch.reports.status.find_run import explain_unreadable, input_file, last_lines
 from arkbatch.rows.several_files import size_and_time
 
@@ -160,7 +160,7 @@ def read_status(run_dir: str, wall: Callable[[], float]) -> Status:
             usage=add_usage(*(tally.usage for tally in ledger.tallies)),
             discarded=add_usage(*(tally.discarded for tally in ledger.tallies)),
             models=ledger.tallies,
-            failures=_failure_notes(ledger, run_dir, names_at(info.asked.get("base_url"))),
+            failures=_failure_notes(ledger, run_dir, names_of_run({**info.asked, **info.job})),
             sessions=info.sessions,
             halt=_halt_reason(directory) if last and last.ending == "halted" else "",
             go_on=_next_command(run_dir, info, writer, left, ledger),

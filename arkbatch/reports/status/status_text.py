@@ -11,7 +11,7 @@ from arkbatch.journal.ledger import Tally
 from arkbatch.journal.run_directory import SessionInfo
 from arkbatch.limits.pace_file import PaceNote
 from arkbatch.pricing.amounts import Money
-from arkbatch.reports.status.advice import advice_for, names_at
+from arkbatch.reports.status.advice import advice_for, names_of_run
 from arkbatch.reports.status.status import FailureNote, Speed, Status
 from arkbatch.reports.text.summary import (
     cost_text,
@@ -173,7 +173,7 @@ def _model_cells(tally: Tally, language: Language) -> tuple[str, ...]:
 
 
 def _failure_lines(note: FailureNote, status: Status, language: Language) -> Iterator[str]:
-    said, names = kind_text(note.kind, language), names_at(status.asked.get("base_url"))
+    said, names = kind_text(note.kind, language), names_of_run(status.asked)
     name = f"{said} ({note.code})" if note.code else said
     sample = " ".join(note.sample.split())
     of = language.say("{rows} {kind}, such as row {row}", rows=number_text(note.rows), kind=name, row=note.sample_row)
