@@ -23,6 +23,7 @@ from arkbatch.cluster.service import CoordinatorAddress, CoordinatorClient, new_
 from arkbatch.limits.lease_core import LeaseCore
 from arkbatch.limits.lease_messages import Amounts, LeaseReport, LeaseRequest, SharedLimits
 from arkbatch.limits.rate_source import CoordinatorLost, LeasedRates
+from arkbatch.limits.token_split import NO_TOKENS
 
 LATENCY = 0.5  # s of one call
 
@@ -66,12 +67,12 @@ class Run:
         try:
             while self.work[number]:
                 now = loop.time()
-                wait = max(rates.ready_in(now, 0), rates.pace.ready_in(now, limiter.in_flight))
+                wait = max(rates.ready_in(now, NO_TOKENS), rates.pace.ready_in(now, limiter.in_flight))
                 if wait > 0:
                     limiter.waiting = 100
                     await asyncio.sleep(wait)
                     continue
-                rates.spend(now, 0)
+                rates.spend(now, NO_TOKENS)
                 limiter.in_flight += 1
                 self.work[number] -= 1
                 self.sent.append(now)

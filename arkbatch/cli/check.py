@@ -47,7 +47,8 @@ def command(input_: str, *, as_json: bool, **flags: Any) -> int:
     from arkbatch.reports.status.check import inspect_input
     from arkbatch.reports.status.check_text import inspection_text
 
-    job = job_from(local_copy(input_), {**flags, "dry_run": True})
+    local_input, local_flags = local_copy(input_, flags)
+    job = job_from(local_input, {**local_flags, "dry_run": True})
     if job.input == "-":
         raise UsageError("check reads the input twice: save standard input to a file first")
     book_of_job(job)  # a mistake in the prices is met now, not when the run begins

@@ -78,9 +78,10 @@ def command(input_: str, *, sample: int | None, as_json: bool, **flags: Any) -> 
 
     if sample:
         input_, flags, _ = local_job_words(input_, flags)
+        local_input = input_
     else:
-        input_ = local_copy(input_)
-    job = job_from(input_, flags if sample else {**flags, "dry_run": True})
+        local_input, flags = local_copy(input_, flags)
+    job = job_from(local_input, flags if sample else {**flags, "dry_run": True})
     job = replace(job, notify=Notify(), hours=Schedule())
     if job.input == "-":
         raise UsageError("estimate reads the input twice: save standard input to a file first")

@@ -12,6 +12,7 @@ import click
 
 from arkbatch.rows.storage import is_remote
 
+JOB_FILE = ".toml"
 UPLOAD_SECONDS = 300.0  # between two uploads of a run directory, at least
 PAUSE_IN_UPLOADS = 10  # the pause is so many times as long as the upload before
 # What is uploaded, in this order: the totals never tell of more than the records that follow.
@@ -21,29 +22,72 @@ RUN_FILES = ("ledger.bin", "usage.json", "run.json", "run.log", "failures.jsonl"
 def local_job_words(input_: str, flags: dict[str, Any]) -> tuple[str, dict[str, Any], str]:
     """The input and the flags of a run on this machine, and the address in a bucket where the run directory goes.
 
-    A remote input is copied into the run directory. A remote run directory is worked on in a directory of its name.
+    A remote input is copied into the run directory, also one that a job file names. A remote run directory is worked on
+    in a directory of its name.
     """
     target = flags.get("run_dir") or ""
     if is_remote(target):
         flags = flags | {"run_dir": target.rstrip("/").rpartition("/")[2]}
     else:
         target = ""
-    if is_remote(input_):
-        from arkbatch.rows.remote_input import fetch_input
-
-        run_dir = flags.get("run_dir") or f"{input_.rpartition('/')[2].partition('.')[0] or 'bucket'}.run"
-        input_, flags = fetch_input(input_, Path(run_dir)), flags | {"run_dir": run_dir}
-    return input_, flags, target
+    return *_with_local_input(input_, flags, None), target
 
 
-def local_copy(input_: str) -> str:
-    """The input of a command that only looks: a remote one is copied for as long as the command runs."""
-    if not is_remote(input_):
-        return input_
-    from arkbatch.rows.remote_input import fetch_input
-
+def local_copy(input_: str, flags: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The same for a command that only looks: remote inputs are copied for as long as it runs."""
+    if not any(map(is_remote, _inputs_of(input_)[0])):
+        return input_, flags
     folder = click.get_current_context().with_resource(tempfile.TemporaryDirectory())
-    return fetch_input(input_, Path(folder))
+    return _with_local_input(input_, flags, Path(folder))
+
+
+def _with_local_input(input_: str, flags: dict[str, Any], folder: Path | None) -> tuple[str, dict[str, Any]]:
+    """Copy remote inputs into the run directory, or into another folder."""
+    from arkbatch.rows.remote_input import fetch_input
+    from arkbatch.rows.several_files import joined_paths
+
+    names, run_dir = _inputs_of(input_)
+    if not any(map(is_remote, names)):
+        return input_, flags
+    run_dir = flags.get("run_dir") or run_dir
+    copies = [
+        fetch_input(name, folder or Path(run_dir), number=number if len(names) > 1 else None)
+        if is_remote(name)
+        else name
+        for number, name in enumerate(names, 1)
+    ]
+    flags = flags | {"run_dir": run_dir} if folder is None else flags
+    if input_.lower().endswith(JOB_FILE):
+        return input_, flags | {"input": joined_paths(copies)}
+    return joined_paths(copies), flags
+
+
+def _inputs_of(input_: str) -> tuple[list[str], str]:
+    """The inputs that are named, by a job file too, and the run directory where no flag names one."""
+    from arkbatch.rows.several_files import parts_of
+
+    if not input_.lower().endswith(JOB_FILE):
+        names = parts_of(input_)
+        stem = names[0].rpartition("/")[2].partition(".")[0]
+        return names, f"{stem if stem and '*' not in stem else 'bucket'}.run"
+    table, folder = _read_job_file(Path(input_)), Path(input_).parent
+    named = table.get("input", [])
+    names = [name for name in (named if isinstance(named, list) else [named]) if isinstance(name, str)]
+    run_dir = table.get("run_dir")
+    return (
+        [name if is_remote(name) else str(folder / name) for name in names],
+        str(folder / run_dir) if isinstance(run_dir, str) else input_[: -len(JOB_FILE)] + ".run",
+    )
+
+
+def _read_job_file(path: Path) -> dict[str, Any]:
+    """What a job file holds; nothing where it cannot be read, which is explained where the job is made of it."""
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        return {}
 
 
 @contextmanager

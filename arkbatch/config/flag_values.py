@@ -59,6 +59,7 @@ FLAG_PATHS = {
 
 # Besides those of FLAG_PATHS, which stand for keys of the job file.
 OTHER_FLAGS = (
+    "input",  # in place of the job file's
     "run_dir",
     "model",
     "base_url",

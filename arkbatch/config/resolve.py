@@ -62,7 +62,7 @@ def resolve_job(path: str, flags: Mapping[str, Any], environ: Mapping[str, str],
     """
     given = with_texts(given_flags(flags), Path(cwd))
     typed = read_job_file(path, given, Path(cwd))
-    source, first = _resolve_input(path, typed, Path(cwd))
+    source, first = _resolve_input(path, typed, Path(cwd), given.get("input"))
     variables = read_variables(environ, [typed.folder, Path(cwd)] if typed.folder else [Path(cwd)])
     server = _resolve_server(typed, given, variables)
     said = [
@@ -253,9 +253,11 @@ def _missing_model_text(typed: Typed, given: Mapping[str, Any], server: Server, 
     )
 
 
-def _resolve_input(path: str, typed: Typed, cwd: Path) -> tuple[str, bytes]:
-    """Return the path of the rows, which must exist, and the first row."""
-    if typed.folder is None:
+def _resolve_input(path: str, typed: Typed, cwd: Path, instead: str | None = None) -> tuple[str, bytes]:
+    """Return the path of the rows, which must exist, and the first row. instead: an input that takes its place."""
+    if instead is not None:
+        file, name = Path(with_each_part(instead, lambda part: cwd / part)), instead
+    elif typed.folder is None:
         if path == STDIN:
             return STDIN, b""
         file, name = Path(with_each_part(path, lambda part: cwd / part)), path

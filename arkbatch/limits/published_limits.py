@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterator
 from datetime import date
 from fnmatch import fnmatchcase
+from functools import cache
 from importlib.resources import files
 
 import msgspec
@@ -54,9 +55,14 @@ def published(model: str, base_url: str) -> Published | None:
 
 def entries(provider: str) -> Iterator[Published]:
     """The entries of a provider, in the order of the table."""
-    text = files("arkbatch").joinpath("data", TABLE).read_text(encoding="utf-8")
-    table = msgspec.convert(tomllib.loads(text), _LimitTable)
+    table = _read_table()
     return iter(table.limits if table.provider == provider else ())
+
+
+@cache  # a worker asks once for each shard
+def _read_table() -> _LimitTable:
+    text = files("arkbatch").joinpath("data", TABLE).read_text(encoding="utf-8")
+    return msgspec.convert(tomllib.loads(text), _LimitTable)
 
 
 def ramp_at(base_url: str) -> Ramp | None:

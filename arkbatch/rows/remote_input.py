@@ -20,12 +20,15 @@ RANGES_AT_ONCE = 4
 VERSION_SUFFIX = ".version.json"
 
 
-def fetch_input(address: str, folder: Path, environ: Mapping[str, str] = process_environ) -> str:
+def fetch_input(
+    address: str, folder: Path, environ: Mapping[str, str] = process_environ, *, number: int | None = None
+) -> str:
     """Copy an object, or all that match a pattern, into a folder. Returns the path, or the pattern, of the copies.
 
+    number: which of several inputs it is, since objects of different inputs may have one name
     RunChanged: the folder has a copy of another version. UsageError: the object cannot be read.
     """
-    inside = folder / COPIES
+    inside = folder / COPIES if number is None else folder / COPIES / str(number)
     with explain_disk_errors(inside):
         inside.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in list_objects(address, environ) if "*" in address else [address]:

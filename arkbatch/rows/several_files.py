@@ -17,6 +17,7 @@ from typing import Protocol
 from arkbatch.core.errors import UsageError
 from arkbatch.core.input_info import InputInfo, Position
 from arkbatch.rows.input_file import Change
+from arkbatch.rows.storage import is_remote
 
 _BETWEEN = " + "
 
@@ -113,7 +114,7 @@ def joined_inputs(names: Sequence[str]) -> str:
             raise UsageError("Standard input cannot be one of several inputs: save it to a file first")
         if name.lower().endswith(".toml"):
             raise UsageError(f'{name} is a job file, and takes no other inputs: write input = ["a.csv", "b.csv"] in it')
-        if "://" in name:
+        if "://" in name and not is_remote(name):
             raise UsageError(f"{name} cannot be one of several inputs: copy it first, and name the file")
     return joined_paths(names)
 

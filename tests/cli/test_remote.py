@@ -120,3 +120,28 @@ def test_estimate_and_check_read_an_object_and_leave_nothing(bucket, tmp_path):
     assert "12 rows" in call("check", "s3://bucket/in/rows.jsonl", "--model", "doubao-seed-1-6-251015").output
     assert "12 rows" in call("estimate", "s3://bucket/in/rows.jsonl", "--model", "doubao-seed-1-6-251015").output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_file_names_an_object_or_several_and_its_run_goes_on(bucket):
+    bucket.objects |= {"a/rows.jsonl": ROWS, "b/rows.jsonl": ROWS}
+    Path("one.toml").write_text('input = "s3://bucket/in/rows.jsonl"\n')
+    call("run", "one.toml", *MODEL, "--limit", "5")
+    call("run", "one.toml", *MODEL)
+    assert Path("one.run/results.jsonl").read_bytes().count(b"\n") == 12
+    Path("two.toml").write_text('input = ["s3://bucket/a/rows.jsonl", "s3://bucket/b/rows.jsonl"]\nrun_dir = "out"\n')
+    call("run", "two.toml", *MODEL)
+    assert Path("out/results.jsonl").read_bytes().count(b"\n") == 24
+
+
+def test_estimate_and_check_read_several_objects_and_job_files_that_name_them(bucket, tmp_path):
+    bucket.objects |= {"a/rows.jsonl": ROWS, "b/rows.jsonl": ROWS}
+    Path("local.jsonl").write_bytes(ROWS)
+    Path("job.toml").write_text('input = ["s3://bucket/a/rows.jsonl", "s3://bucket/b/rows.jsonl"]\n')
+    model = ["--model", "doubao-seed-1-6-251015"]
+    for command in ("check", "estimate"):
+        assert "24 rows" in call(command, "job.toml", *model).output
+        assert (
+            "36 rows"
+            in call(command, "local.jsonl", "s3://bucket/a/rows.jsonl", "s3://bucket/b/rows.jsonl", *model).output
+        )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["job.toml", "local.jsonl"]

@@ -102,7 +102,7 @@ def test_a_file_whose_name_looks_like_several_wins(folder):
     [
         (["a.csv", "job.toml"], "job.toml is a job file"),
         (["-", "a.csv"], "Standard input cannot be one of several"),
-        (["a.csv", "s3://bucket/b.csv"], "cannot be one of several"),
+        (["a.csv", "https://host/b.csv"], "cannot be one of several"),
     ],
 )
 def test_what_cannot_be_one_of_several_is_told(names, said):
