@@ -93,6 +93,7 @@ TOUCHES_OUTSIDE = {
         "http_service",
         "merging",
         "ordering",
+        "output_files",
         "parcel_context",
         "parcel_journal",
         "parcel_rows",

@@ -1,11 +1,12 @@
 """Half-price batch files: rows travel in parcels to a provider and come back as records of the same run directory.
 
-    forms           how each provider deviates from OpenAI's form, as data
+    provider_forms  how each provider deviates from OpenAI's form, as data
     cutting         which rows travel together, within the limits of a form
     wire_lines      a row as a line of a batch file, and a line of an output file as an answer
     parcel          how a parcel stands, folded from the steps that were written down
     parcel_journal  those steps on disk (`parcels.jsonl`), written before and after each action
     service         what is needed of a provider, and how its calls fail; `http_service` speaks OpenAI's form
+    output_files    the lines of a parcel's files by row, and whether a download is whole
     merging         lines of output files become records, judged as replies of online calls are
     parcel_rows     rows pulled into files, and found again when a parcel ends
     parcel_worker   what one parcel needs next: `ordering` (file, batch), `following` (how it stands), `collecting`

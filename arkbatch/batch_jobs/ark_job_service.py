@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
-from arkbatch.batch_jobs.forms import FAILED, Form
+from arkbatch.batch_jobs.provider_forms import FAILED, Form
 from arkbatch.batch_jobs.service import BatchState, Order, RemoteFile, ServiceAway, ServiceRefused, checked_reply
 from arkbatch.core.job import Job
 from arkbatch.protocol.error_body import one_line

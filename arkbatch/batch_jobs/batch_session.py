@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import msgspec
 
 from arkbatch.batch_jobs.batch_commands import BatchCommands, batches_text, states_of
-from arkbatch.batch_jobs.forms import Form
 from arkbatch.batch_jobs.merging import Check, Merger
 from arkbatch.batch_jobs.parcel import Parcel, Stage
 from arkbatch.batch_jobs.parcel_context import Pacing, ParcelContext
@@ -18,6 +17,7 @@ from arkbatch.batch_jobs.parcel_journal import PARCELS, ParcelJournal, read_parc
 from arkbatch.batch_jobs.parcel_rows import ParcelCutter
 from arkbatch.batch_jobs.parcel_worker import ParcelWorker
 from arkbatch.batch_jobs.planning import ParcelPlanner
+from arkbatch.batch_jobs.provider_forms import Form
 from arkbatch.batch_jobs.rebuilding import ParcelRebuilding
 from arkbatch.batch_jobs.service import BatchService, ServiceAway, ServiceRefused
 from arkbatch.core.errors import RunDirectoryError, UsageError

@@ -1,20 +1,16 @@
 """From a batch that has ended to its records: fetch its files, merge their lines, delete the files at the provider."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
-import orjson
-
-from arkbatch.batch_jobs.forms import DONE, FAILED
-from arkbatch.batch_jobs.merging import MergedLines, Merger, OutputFiles, spent_in
+from arkbatch.batch_jobs.merging import MergedLines, Merger, spent_in
+from arkbatch.batch_jobs.output_files import OutputFiles, count_lines, is_cut_off, rows_at_lines
 from arkbatch.batch_jobs.parcel import Parcel, Stage, rows_done
 from arkbatch.batch_jobs.parcel_context import ParcelContext, cause_of
 from arkbatch.batch_jobs.parcel_rows import rows_of
+from arkbatch.batch_jobs.provider_forms import DONE, FAILED
 from arkbatch.batch_jobs.service import ServiceRefused
-from arkbatch.batch_jobs.wire_lines import read_line_id, read_wire_id
 from arkbatch.core.text import count_text
 from arkbatch.core.types import Cause, Failure, Kind
-from arkbatch.journal.record_files import end_of_lines
 from arkbatch.journal.run_directory import FAILURES
 
 _OUTPUT_SECONDS = 600.0  # until the files of a batch that has ended must be there
@@ -101,12 +97,12 @@ class ParcelCollecting:
         tries = self._fetches.get(parcel.number, 1)
         if parcel.stage == Stage.MERGING or tries >= _MOST_FETCHES:
             return True
-        if any(_is_cut_off(target) for target in targets):
+        if any(is_cut_off(target) for target in targets):
             return False
         ended = parcel.ended
         if ended is None or ended.state != DONE or tries > 1 or not (ended.output_id or ended.error_id):
             return True
-        return sum(_lines_in(target) for target in targets) >= rows_done(ended.counts)
+        return sum(count_lines(target) for target in targets) >= rows_done(ended.counts)
 
     def _merge(self, parcel: Parcel, *, has_begun: bool) -> MergedLines:
         files = OutputFiles([self._journal.output(parcel.number, kind) for kind in _KINDS])
@@ -133,7 +129,7 @@ class ParcelCollecting:
         if ended.state != FAILED or ended.output_id or ended.error_id:
             return
         reason = ended.reason or "the provider gives no reason"
-        refused_rows = _rows_of_lines(self._journal.requests(parcel.number), parcel.bad_lines)
+        refused_rows = rows_at_lines(self._journal.requests(parcel.number), parcel.bad_lines)
         failures = [
             Failure(row, Cause(Kind.BAD_ROW, ended.code, f"the provider refused the line of this row: {why or reason}"))
             for row in (rows_of(self._context.run, self._journal.parcels, parcel.cut) if refused_rows else ())
@@ -174,39 +170,3 @@ def _summary_of(parcel: Parcel, merged: MergedLines) -> str:
         return f"parcel {parcel.number} {parcel.state}: all of its rows were recorded before"
     failed = merged.failed + len(parcel.bad_lines)
     return f"parcel {parcel.number} {parcel.state}: {merged.done} succeeded, {failed} failed, {merged.left} left{told}"
-
-
-def _is_cut_off(path: Path) -> bool:
-    """Whether the last line of a file is no JSON, as after a download that ended early."""
-    if not path.exists():
-        return False
-    with path.open("rb") as file:
-        file.seek(end_of_lines(path))
-        rest = file.read().strip()
-    try:
-        orjson.loads(rest or b"0")
-    except orjson.JSONDecodeError:
-        return True
-    return False
-
-
-def _lines_in(path: Path) -> int:
-    if not path.exists():
-        return 0
-    with path.open("rb") as file:
-        count, last = 0, b"\n"
-        while piece := file.read(1 << 20):
-            count, last = count + piece.count(b"\n"), piece[-1:]
-    return count + (last != b"\n")
-
-
-def _rows_of_lines(path: Path, lines: Mapping[int, str]) -> dict[int, str]:
-    """The rows whose requests are these lines of the file, from 1, with what is said of each."""
-    rows: dict[int, str] = {}
-    if not lines or not path.exists():
-        return rows
-    with path.open("rb") as file:
-        for number, text in enumerate(file, 1):
-            if number in lines and (wire := read_wire_id(read_line_id(text))):
-                rows[wire.row] = lines[number]
-    return rows

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from arkbatch.batch_jobs.forms import MARGIN, MOST_ROWS, Form
+from arkbatch.batch_jobs.provider_forms import MARGIN, MOST_ROWS, Form
 from arkbatch.core.job import Files
 from arkbatch.core.types import Row
 

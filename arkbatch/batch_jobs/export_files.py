@@ -13,12 +13,13 @@ import orjson
 from msgspec import Struct
 
 from arkbatch.batch_jobs.cutting import caps_of
-from arkbatch.batch_jobs.forms import Form
-from arkbatch.batch_jobs.merging import MergedLines, Merger, OutputFiles, spent_in
+from arkbatch.batch_jobs.merging import MergedLines, Merger, spent_in
 from arkbatch.batch_jobs.open_session import check_of, refuse_lost_parcels
+from arkbatch.batch_jobs.output_files import OutputFiles
 from arkbatch.batch_jobs.parcel import Parcel, Parcels, Stage
 from arkbatch.batch_jobs.parcel_journal import ParcelJournal
 from arkbatch.batch_jobs.parcel_rows import ParcelCutter
+from arkbatch.batch_jobs.provider_forms import Form
 from arkbatch.batch_jobs.wire_lines import WireId, read_wire_id
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import UsageError

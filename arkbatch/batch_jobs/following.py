@@ -2,10 +2,10 @@
 
 import asyncio
 
-from arkbatch.batch_jobs.forms import DONE, FAILED
 from arkbatch.batch_jobs.ordering import SETTLING_SECONDS, ParcelOrdering
 from arkbatch.batch_jobs.parcel import LOOKED, STOPPING, Parcel, Stage, rows_done
 from arkbatch.batch_jobs.parcel_context import ParcelContext, cause_of
+from arkbatch.batch_jobs.provider_forms import DONE, FAILED
 from arkbatch.batch_jobs.service import BatchState, ServiceRefused, find_batch, is_token_limit
 from arkbatch.core.types import Cause, Kind
 

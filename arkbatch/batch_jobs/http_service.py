@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from arkbatch.batch_jobs.forms import Form
+from arkbatch.batch_jobs.provider_forms import Form
 from arkbatch.batch_jobs.service import BatchState, Order, RemoteFile, ServiceAway, ServiceRefused, checked_reply
 from arkbatch.protocol.error_body import one_line
 from arkbatch.transport.batch_http import BatchHttp, HttpReply

@@ -5,7 +5,7 @@ is left; so is one that the batch gave back. What a row spent without an answer 
 `interrupted`, which the record of its next try carries along.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, assert_never
 
@@ -14,7 +14,8 @@ import orjson
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arkbatch.batch_jobs.wire_lines import OutputLine, WireId, read_line_id, read_output_line, read_wire_id
+from arkbatch.batch_jobs.output_files import OutputFiles
+from arkbatch.batch_jobs.wire_lines import OutputLine, WireId
 from arkbatch.core.job import Job
 from arkbatch.core.types import (
     NO_USAGE,
@@ -43,8 +44,6 @@ from arkbatch.protocol.verdict import judge
 TIER = "batch"  # the service tier of the records, by which they have the batch price
 _TOGETHER = 500  # records in one write
 
-Place = tuple[int, int]
-"""Which file, and the byte at which a line begins."""
 Check = Callable[[Row, Reply, Done], Verdict]
 
 
@@ -72,55 +71,6 @@ class OutcomeJournal(Protocol):
     """Where outcomes go: the run's journal."""
 
     def record(self, *outcomes: Outcome) -> None: ...
-
-
-class OutputFiles:
-    """The lines of a parcel's files by row. Only their places are in memory."""
-
-    def __init__(self, paths: Sequence[Path], row_of: Callable[[str], WireId | None] = read_wire_id) -> None:
-        self._paths = [path for path in paths if path.exists()]
-        self.unknown = 0
-        self._row_of = row_of
-        self._places: dict[int, list[Place]] = {}
-        for number, path in enumerate(self._paths):
-            for offset, text in _lines(path):
-                self._add(read_line_id(text), (number, offset))
-
-    def _add(self, custom_id: str | None, place: Place) -> None:
-        found = self._row_of(custom_id) if custom_id is not None else None
-        if found is None:
-            self.unknown += 1
-        else:
-            self._places.setdefault(found.row, []).append(place)
-
-    @property
-    def rows(self) -> Iterable[int]:
-        return self._places
-
-    def of(self, row: int) -> list[tuple[WireId, OutputLine]]:
-        """All lines of a row, in the order of the files."""
-        found = []
-        for number, offset in self._places.get(row, ()):
-            with self._paths[number].open("rb") as file:
-                file.seek(offset)
-                line = read_output_line(file.readline())
-            id_ = self._row_of(line.custom_id) if line else None
-            if line is not None and id_ is not None:
-                found.append((id_, line))
-        return found
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Also a last line without a newline, which a torn download leaves or which is whole."""
-    end = 0
-    for offset, line in read_lines(path):
-        end = offset + len(line)
-        if not line.isspace():
-            yield offset, line
-    with path.open("rb") as file:
-        file.seek(end)
-        if rest := file.read():
-            yield end, rest
 
 
 class Merger:

@@ -6,9 +6,9 @@ that stands at an intent is looked for at the provider before anything is sent a
 
 import asyncio
 
-from arkbatch.batch_jobs.forms import MARGIN
 from arkbatch.batch_jobs.parcel import NOT_STARTED, TOO_MANY_TOKENS, UPLOAD_LOST, Parcel, Stage
 from arkbatch.batch_jobs.parcel_context import ParcelContext, cause_of
+from arkbatch.batch_jobs.provider_forms import MARGIN
 from arkbatch.batch_jobs.service import (
     BatchState,
     Order,

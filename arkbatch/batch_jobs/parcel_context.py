@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from arkbatch.batch_jobs.forms import Form
 from arkbatch.batch_jobs.parcel import Parcel
 from arkbatch.batch_jobs.parcel_journal import ParcelJournal
+from arkbatch.batch_jobs.provider_forms import Form
 from arkbatch.batch_jobs.service import BatchService, ServiceRefused
 from arkbatch.core.types import Cause, Failure
 from arkbatch.engine.open_run import OpenRun

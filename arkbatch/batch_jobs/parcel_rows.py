@@ -15,9 +15,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from arkbatch.batch_jobs.cutting import Caps, GroupKey, Load, load_of, too_large
-from arkbatch.batch_jobs.forms import Form
 from arkbatch.batch_jobs.parcel import CHANGED, Parcel, Parcels, Stage, Step, as_ranges
 from arkbatch.batch_jobs.parcel_journal import ParcelJournal, read_parcels, sha256_of
+from arkbatch.batch_jobs.provider_forms import Form
 from arkbatch.batch_jobs.wire_lines import encode_line, objection, with_parcel
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.input_info import Position

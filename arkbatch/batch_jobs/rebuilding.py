@@ -6,20 +6,20 @@ that the list does not show yet: it is looked for as after any lost reply.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import Struct
 
 from arkbatch.batch_jobs.cutting import Load
-from arkbatch.batch_jobs.forms import FAILED
 from arkbatch.batch_jobs.ordering import file_prefix
+from arkbatch.batch_jobs.output_files import rows_in_files
 from arkbatch.batch_jobs.parcel import Parcel, Stage, as_ranges
 from arkbatch.batch_jobs.parcel_context import ParcelContext
 from arkbatch.batch_jobs.parcel_journal import sha256_of
 from arkbatch.batch_jobs.parcel_rows import ParcelCutter
+from arkbatch.batch_jobs.provider_forms import FAILED
 from arkbatch.batch_jobs.service import BatchState, RemoteFile, ServiceRefused
-from arkbatch.batch_jobs.wire_lines import read_line_id, read_wire_id
 from arkbatch.core.text import count_text
 from arkbatch.core.types import Cause, Kind, Row
 from arkbatch.engine.cost_limit import plain
@@ -133,7 +133,7 @@ class ParcelRebuilding:
             if not (path.exists() and sha256_of(path)[:8] == found.digest):
                 path.unlink(missing_ok=True)
                 await service.fetch(found.file.id, path)
-            return _rows_of([path])
+            return rows_in_files([path])
         batch = found.batch
         assert batch is not None
         if not batch.has_ended:
@@ -143,7 +143,7 @@ class ParcelRebuilding:
             return set()
         outputs = {"output": batch.output_id, "error": batch.error_id}
         targets = [await self._fetched(found.number, kind, id_) for kind, id_ in outputs.items() if id_]
-        return _rows_of([target for target in targets if target is not None])
+        return rows_in_files([target for target in targets if target is not None])
 
     async def _fetched(self, number: int, kind: str, file_id: str) -> Path | None:
         target = self._journal.output(number, kind)
@@ -193,14 +193,3 @@ class ParcelRebuilding:
                     kind.endpoint, kind.model = kind.endpoint or row.endpoint, kind.model or row.asked_model
                     kind.load = kind.load.plus(self._cutter.load_of(row))
         return kinds
-
-
-def _rows_of(paths: Iterable[Path]) -> set[int]:
-    """The rows that the ids of these lines name."""
-    rows = set()
-    for path in paths:
-        with path.open("rb") as file:
-            for text in file:
-                if wire := read_wire_id(read_line_id(text)):
-                    rows.add(wire.row)
-    return rows

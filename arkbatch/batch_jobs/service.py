@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from arkbatch.batch_jobs.forms import FAILED, WAITING
 from arkbatch.batch_jobs.parcel import TOO_MANY_TOKENS
+from arkbatch.batch_jobs.provider_forms import FAILED, WAITING
 from arkbatch.core.types import Broken
 from arkbatch.protocol.error_body import read_complaint
 from arkbatch.protocol.error_rules import rule_for

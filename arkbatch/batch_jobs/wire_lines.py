@@ -12,7 +12,7 @@ import msgspec
 import orjson
 from msgspec import Raw, Struct
 
-from arkbatch.batch_jobs.forms import Form
+from arkbatch.batch_jobs.provider_forms import Form
 from arkbatch.core.json_numbers import dumps_as_written, with_written_numbers
 from arkbatch.core.types import Row
 from arkbatch.protocol.endpoints import ENDPOINTS

@@ -38,7 +38,7 @@ def command(input_: str, *, folder: str, form: str, rows: int | None, as_json: b
 
     from arkbatch.batch_jobs.export_files import as_json as exported_json
     from arkbatch.batch_jobs.export_files import export_run
-    from arkbatch.batch_jobs.forms import form_for
+    from arkbatch.batch_jobs.provider_forms import form_for
     from arkbatch.cli.session import this_command
     from arkbatch.core.text import count_text, printable_text
     from arkbatch.engine.open_run import OpenRun

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
-from arkbatch.batch_jobs.forms import ARK_JOBS, Form, all_forms, form_for
+from arkbatch.batch_jobs.provider_forms import ARK_JOBS, Form, all_forms, form_for
 from arkbatch.core.job import Job
 from arkbatch.estimate.forecast import Estimate
 from arkbatch.pricing.amounts import Unknown

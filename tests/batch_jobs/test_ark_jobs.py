@@ -10,7 +10,7 @@ from runs import job_of, prompts
 from sessions import failures, results
 
 from arkbatch.batch_jobs.ark_job_service import ArkJobService
-from arkbatch.batch_jobs.forms import all_forms
+from arkbatch.batch_jobs.provider_forms import all_forms
 from arkbatch.batch_jobs.service import Order, ServiceRefused
 from arkbatch.core.job import Files
 from arkbatch.protocol.endpoints.batch_lane import wrong_lane

@@ -12,8 +12,8 @@ from judge import ASKED, MODEL, TOOL, here, home, runtime
 from runs import prompts
 
 from arkbatch import run
-from arkbatch.batch_jobs.forms import form_for
 from arkbatch.batch_jobs.http_service import HttpBatchService
+from arkbatch.batch_jobs.provider_forms import form_for
 from arkbatch.config.resolve import resolve_job
 from arkbatch.transport.batch_http import BatchHttp
 
