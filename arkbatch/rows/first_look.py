@@ -18,7 +18,8 @@ from arkbatch.protocol.endpoints.parameter_names import near_parameter
 from arkbatch.rows.cells import text_of
 from arkbatch.rows.csv_table import CsvTable, header_is_data
 from arkbatch.rows.input_file import Unreadable
-from arkbatch.rows.parse import RowReader, columns_of
+from arkbatch.rows.parse import RowReader
+from arkbatch.rows.record_json import columns_of
 from arkbatch.rows.several_files import parts_of
 from arkbatch.rows.source import Record, Source, first_records
 

@@ -6,43 +6,42 @@ filled from the job's defaults. `body` passes unchanged; of a bare row only cont
 and no other columns.
 """
 
-import json
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any
 
-import orjson
 from msgspec import Struct
 
 from arkbatch.core.job import Job
-from arkbatch.core.json_numbers import dumps_as_written, with_written_numbers
+from arkbatch.core.json_numbers import with_written_numbers
 from arkbatch.core.types import BadRow, Body, Row
-from arkbatch.protocol.endpoints import ENDPOINTS, by_body, by_url, multimodal, passthrough, responses, tokenization
+from arkbatch.protocol.endpoints import ENDPOINTS, by_body, multimodal, passthrough, responses, tokenization
 from arkbatch.protocol.endpoints.batch_lane import LANE, batch_name, online_name, wrong_lane
-from arkbatch.protocol.endpoints.parameter_checks import MISTAKEN
 from arkbatch.protocol.endpoints.parameter_names import (
     TEXT_PARAMETERS,
     is_parameter,
     known_parameters,
     parameters_among,
 )
-from arkbatch.protocol.lenient_json import count_openings
 from arkbatch.protocol.media import file_names
 from arkbatch.rows.cells import digest_of_cells, id_of, is_empty
 from arkbatch.rows.input_file import Unreadable
+from arkbatch.rows.record_json import json_or_text, parse_record, shown_value, type_in_words
 from arkbatch.rows.template_rows import TALKS, TemplateRows, about_text, shown_names
+from arkbatch.rows.wrapped_rows import (
+    BESIDE_BODY,
+    MAX_REQUEST_ID_LETTERS,
+    Draft,
+    endpoint_of_body,
+    is_request_id,
+    read_wrapped_row,
+)
 
-_DEEPEST = 250  # braces within braces; orjson reads 1,024 and writes 254
 _NO_MODEL = "no model: give one in the row, in the job file (model), or with --model"
 _NO_DIRECTORY = "a file is read only if you name its directory: give --images DIR, or images in the job file"
 _TEXT_KEPT = 2_000  # characters of a bad line, for the person who corrects it
 _EXCLUSIVE = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 _ID = "custom_id"
-# Beside `body` these say how and as what the row is sent, and are no columns.
-_BESIDE = {_ID, "body", "url", "method", "request_id"}
-_MAX_REQUEST_ID = 200
-_BY_ROW = "headers beside body cannot be sent with one row: leave them out, or give them for all rows in the job file"
 
 
 def digest_of(line: bytes) -> str:
@@ -56,13 +55,6 @@ def digest_of(line: bytes) -> str:
 
 def _beginning(text: bytes) -> str:
     return text[: _TEXT_KEPT * 4].decode("utf-8", "replace")[:_TEXT_KEPT]
-
-
-class _Draft(Struct):
-    """A row understood: its body, and the endpoint if the row itself names one."""
-
-    body: Body
-    endpoint: str | None = None
 
 
 class _Route(Struct, frozen=True):
@@ -115,7 +107,7 @@ class RowReader:
 
     def read(self, number: int, offset: int, line: bytes) -> Row | BadRow:
         text = line.strip()
-        value: dict[str, Any] | str = line.reason if isinstance(line, Unreadable) else _parse(text)
+        value: dict[str, Any] | str = line.reason if isinstance(line, Unreadable) else parse_record(text)
         if isinstance(value, str):
             return BadRow(number, offset, digest_of(text), f"row-{number}", value, _beginning(text))
         digest = self._digest(value) if self._by_cells else digest_of(text)
@@ -123,7 +115,7 @@ class RowReader:
         custom_id = self._custom_id(columns, number)
         if custom_id is None:
             problem: str | Row = (
-                f"custom_id {shown(columns.get(self._id_column))} is not a text of one character or more"
+                f"custom_id {shown_value(columns.get(self._id_column))} is not a text of one character or more"
             )
             custom_id = f"row-{number}"
         else:
@@ -135,7 +127,7 @@ class RowReader:
     def identity(self, number: int, line: bytes) -> tuple[str, str]:
         """Return the digest and the custom_id of a row, also of a bad one."""
         text = line.strip()
-        value = "" if isinstance(line, Unreadable) else _parse(text)
+        value = "" if isinstance(line, Unreadable) else parse_record(text)
         if isinstance(value, str):
             return digest_of(text), f"row-{number}"
         digest = self._digest(value) if self._by_cells else digest_of(text)
@@ -143,7 +135,7 @@ class RowReader:
 
     def lacks(self, line: bytes) -> bool:
         """Whether a value that the row's prompt needs is missing or empty; False if unreadable."""
-        value = "" if isinstance(line, Unreadable) else _parse(line.strip())
+        value = "" if isinstance(line, Unreadable) else parse_record(line.strip())
         if isinstance(value, str):
             return False
         if self._template is not None:
@@ -161,8 +153,8 @@ class RowReader:
         if isinstance(value.get("request"), dict) or (passthrough.is_path(self._endpoint) and self._template is None):
             return set(value)
         if self._is_wrapped(value):
-            known = known_parameters(_kind_of_body(value["body"]))
-            return names | {name for name in value if name in _BESIDE or name in known}
+            known = known_parameters(endpoint_of_body(value["body"]))
+            return names | {name for name in value if name in BESIDE_BODY or name in known}
         if self._template is not None:
             return names.union(self._template.used(value))
         kind, key = self._kind_of(value)
@@ -215,8 +207,9 @@ class RowReader:
         body = self._filled(draft.body, route)
         problem = route.refusal or self._objection(body, route)
         request_id = self._own_request_id(value) if "body" in value or "request" in value else None
-        if problem is None and request_id is not None and not _is_request_id(request_id):
-            problem = f"request_id {shown(request_id)} is not a text of 1 to {_MAX_REQUEST_ID} letters of ASCII"
+        if problem is None and request_id is not None and not is_request_id(request_id):
+            said = shown_value(request_id)
+            problem = f"request_id {said} is not a text of 1 to {MAX_REQUEST_ID_LETTERS} letters of ASCII"
         if problem is not None:
             return problem
         return Row(number, offset, digest, custom_id, route.endpoint, body, request_id=request_id or "")
@@ -269,23 +262,23 @@ class RowReader:
     def _is_wrapped(self, value: Mapping[str, Any]) -> bool:
         return "body" in value and (self._template is None or isinstance(value["body"], dict))
 
-    def _draft(self, value: dict[str, Any]) -> _Draft | str:
+    def _draft(self, value: dict[str, Any]) -> Draft | str:
         if isinstance(value.get("request"), dict):
             value = value["request"]  # one of our own failure lines
         if "body" in value and self._is_wrapped(value):
-            return _wrapped(value, by_cells=self._by_cells)
+            return read_wrapped_row(value, by_cells=self._by_cells)
         if self._template is not None:
             filled = self._template.fill(value)
-            return filled if isinstance(filled, str) else _Draft(filled, self._endpoint)
+            return filled if isinstance(filled, str) else Draft(filled, self._endpoint)
         if self._takes_any_body:
-            return _Draft({name: each for name, each in value.items() if name != _ID}, self._endpoint)
+            return Draft({name: each for name, each in value.items() if name != _ID}, self._endpoint)
         if "messages" in value or "input" in value or ("text" in value and self._endpoint == tokenization.NAME):
             return self._bare(value)
         if "prompt" in value:
             return self._prompt(value)
         return _needs_template(value)
 
-    def _bare(self, value: dict[str, Any]) -> _Draft | str:
+    def _bare(self, value: dict[str, Any]) -> Draft | str:
         """Return a request body unchanged, except that a single text gets the endpoint's form."""
         kind, key = self._kind_of(value)
         if key not in value or (key == "input" and "instruction" in value and not self._endpoint_said):
@@ -294,22 +287,23 @@ class RowReader:
         if key == "input" and type(content) is str and kind != responses.NAME:
             content = about_text(content, self._endpoint).get("input", content)
         parameters = self._find_parameters(kind, value)
-        return _Draft(parameters | {key: content}, kind if kind == responses.NAME else None)
+        return Draft(parameters | {key: content}, kind if kind == responses.NAME else None)
 
-    def _prompt(self, value: dict[str, Any]) -> _Draft | str:
+    def _prompt(self, value: dict[str, Any]) -> Draft | str:
         """Return the body of `{"prompt": text, "system": text}`, with parameters beside them."""
         prompt, system = value["prompt"], value.get("system")
         if not isinstance(prompt, str) or (system is not None and not isinstance(system, str)):
-            return f"prompt and system must be text, not {_kind(prompt if not isinstance(prompt, str) else system)}"
+            wrong = prompt if not isinstance(prompt, str) else system
+            return f"prompt and system must be text, not {type_in_words(wrong)}"
         if self._by_cells and not prompt.strip() and not self._send_empty:
             return "the prompt is empty (say --empty skip or --empty send if that is meant)"
         parameters = self._find_parameters(self._endpoint, value)
         if self._endpoint not in TALKS:
-            return _Draft(parameters | about_text(prompt, self._endpoint))
+            return Draft(parameters | about_text(prompt, self._endpoint))
         has_system = system is not None and not (self._by_cells and not system)
         first = [{"role": "system", "content": system}] if has_system else []
         said = [*first, {"role": "user", "content": prompt}]
-        return _Draft({TALKS[self._endpoint]: said, **parameters}, self._endpoint)
+        return Draft({TALKS[self._endpoint]: said, **parameters}, self._endpoint)
 
     @staticmethod
     def _parameters_in_cells(endpoint: str, value: Mapping[str, Any]) -> Body:
@@ -321,7 +315,7 @@ class RowReader:
     def _cell_content(name: str, value: Any) -> Any:
         """Parse messages in a cell of a table, which are JSON."""
         if isinstance(value, str) and (name == "messages" or value[:1] == "["):
-            return _json_or_text(value)
+            return json_or_text(value)
         return value
 
     def _filled(self, body: Body, route: _Route) -> Body:
@@ -368,123 +362,6 @@ def problem_of_defaults(job: Job) -> str | None:
     return ENDPOINTS[job.endpoint].objection_to(body, at_ark=job.at_ark)
 
 
-def columns_of(line: bytes) -> dict[str, Any]:
-    """Return the columns of a record; none of an unreadable one."""
-    value = "" if isinstance(line, Unreadable) else _parse(line.strip())
-    return {} if isinstance(value, str) else value
-
-
-def _parse(text: bytes) -> dict[str, Any] | str:
-    try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        return _parse_slowly(text, error)
-    if not isinstance(value, dict):
-        return f"the line holds {_kind(value)}, not an object in braces"
-    # Each level has two braces; to count them in each short line would cost more than to parse it.
-    if len(text) > 2 * _DEEPEST and count_openings(text) > _DEEPEST and _too_deep(value):
-        return f"the line is nested more than {_DEEPEST} levels deep"
-    return value
-
-
-def _parse_slowly(text: bytes, error: orjson.JSONDecodeError) -> dict[str, Any] | str:
-    """Parse JSON with NaN, which Python writes and which is a missing value."""
-    if b"NaN" in text or b"Infinity" in text:
-        try:
-            value = json.loads(text, parse_constant=lambda _: None)
-        except (ValueError, RecursionError):
-            return _why_no_json(text, error)
-        if isinstance(value, dict):
-            return value
-    return _why_no_json(text, error)
-
-
-def _too_deep(value: object) -> bool:
-    """Whether a value is nested too deeply to be written again.
-
-    It goes level by level, since recursion would end at 1,000.
-    """
-    level = [value]
-    for _ in range(_DEEPEST):
-        level = [inner for outer in level for inner in _inside(outer) if isinstance(inner, dict | list)]
-        if not level:
-            return False
-    return True
-
-
-def _inside(value: object) -> Iterable[object]:
-    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-
-
-def _why_no_json(text: bytes, error: orjson.JSONDecodeError) -> str:
-    try:
-        words = text.decode("utf-8")
-    except UnicodeDecodeError as broken:
-        return f"not valid UTF-8 at byte {broken.start + 1} of the line; save the file as UTF-8"
-    try:
-        _, end = json.JSONDecoder().raw_decode(words)
-    except (ValueError, RecursionError):
-        end = 0
-    if words[end:].lstrip()[:1] == "{" and end:
-        return "several objects stand on one line; write each on a line of its own"
-    if words[:2] in {"{'", "['"}:
-        return "not JSON but Python: names and texts stand in single quotes; write the lines with json.dumps"
-    return f"not JSON: {error.msg} at column {error.colno}"
-
-
-def _wrapped(value: dict[str, Any], *, by_cells: bool) -> _Draft | str:
-    """Read Ark's and OpenAI's form; settings beside `body` count, or are refused."""
-    body, url, method = value["body"], value.get("url"), value.get("method", "POST")
-    if by_cells and isinstance(body, str):
-        body = _json_or_text(body)
-    if not isinstance(body, dict):
-        return f"body holds {_kind(body)}, not an object in braces"
-    if method not in {"POST", None}:
-        return f"method {shown(method)} cannot be sent; only POST is"
-    for name, each in value.items():
-        if name not in _BESIDE and (problem := _take_in(body, name, each)) is not None:
-            return problem
-    if url is None or (by_cells and not url):
-        return _Draft(body)
-    endpoint = by_url(url) if isinstance(url, str) else None
-    if endpoint is None:
-        known = ", ".join(entry.path for entry in ENDPOINTS.values() if not passthrough.is_path(entry.name))
-        return (
-            f"url {shown(url)} is no endpoint that arkbatch knows ({known}), and no other path below a version, such "
-            "as /v1/rerank"
-        )
-    return _Draft(body, endpoint)
-
-
-def _is_request_id(value: Any) -> bool:
-    """Whether a header can hold a request id; none at all is fine."""
-    if value is None or value == "":
-        return True
-    return isinstance(value, str) and len(value) <= _MAX_REQUEST_ID and value.isascii() and value.isprintable()
-
-
-def _take_in(body: Body, name: str, value: Any) -> str | None:
-    """Put a parameter beside the body into it; return why that cannot be done, or None."""
-    if value is None or value is False or value == "":
-        return None
-    if name in MISTAKEN:
-        return MISTAKEN[name](name, value)
-    if name == "headers":
-        return _BY_ROW
-    if name not in known_parameters(_kind_of_body(body)):
-        return None
-    if body.get(name) not in (None, value):
-        return f"{name} stands beside body as {shown(value)} and in it as {shown(body[name])}: leave one of them out"
-    body[name] = value
-    return None
-
-
-def _kind_of_body(body: Any) -> str:
-    if not isinstance(body, dict) or "messages" in body:
-        return "chat"
-    return responses.NAME if responses.is_meant(body) else "embeddings"
-
-
 def _needs_template(value: Mapping[str, Any]) -> str:
     """Return what to do about columns that make no request, with the flag for it."""
     if "conversations" in value:
@@ -512,23 +389,4 @@ def _longest(value: Mapping[str, Any]) -> str:
 
 def _typed(name: str, cell: Any) -> Any:
     """Return a parameter from a cell of a table with its type, since all cells are text."""
-    return cell if name in TEXT_PARAMETERS or not isinstance(cell, str) else _json_or_text(cell)
-
-
-def _json_or_text(text: str) -> Any:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    return text if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _kind(value: object) -> str:
-    names = {list: "a list", str: "text", int: "a number", float: "a number", bool: "true or false", dict: "an object"}
-    return names.get(type(value), "null")
-
-
-def shown(value: object) -> str:
-    """Return a value for a message: JSON, shortened."""
-    text = dumps_as_written(value).decode()
-    return text if len(text) <= 60 else text[:57] + "..."
+    return cell if name in TEXT_PARAMETERS or not isinstance(cell, str) else json_or_text(cell)

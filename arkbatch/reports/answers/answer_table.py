@@ -43,7 +43,7 @@ from arkbatch.reports.run_input import rows_of_run
 from arkbatch.reports.status.find_run import input_file
 from arkbatch.rows.csv_table import CsvTable
 from arkbatch.rows.input_file import Change
-from arkbatch.rows.parse import columns_of
+from arkbatch.rows.record_json import columns_of
 
 _COST = ("cost", "currency")
 
