@@ -1,6 +1,6 @@
 """The commands, one module each, imported only when called so that `--help` is quick.
 
-Only this floor reads argv, the environment and signals. A command module defines `command`, a click command.
+Only this package reads argv, the environment and signals. A command module defines `command`, a click command.
 An `ArkbatchError` becomes one line on stderr and its exit code; any other exception is a bug and keeps
 its traceback.
 """
@@ -43,7 +43,7 @@ COMMANDS = {
 
 
 def _suggestion(word: str) -> str:
-    """What somebody who writes this most likely wants."""
+    """Return what somebody who types this word probably wants."""
     import difflib
 
     if word.endswith((".toml", ".jsonl", ".jsonl.gz")):
@@ -114,7 +114,7 @@ def arkbatch() -> None:
 
 
 def _check_words(words: list[str]) -> None:
-    """A word that is no text can be written neither into a record nor into a request."""
+    """Refuse a word that is not UTF-8: it can be written neither into a record nor into a request."""
     for word in words:
         try:
             word.encode()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def comma_separated(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """The words between commas."""
+    """Return the words between commas."""
     del ctx, param
     return tuple(word.strip() for word in (value or "").split(",") if word.strip())
 
@@ -98,7 +98,7 @@ def _table_options(run_dir: str, schema: str | None, chosen: dict[str, Any]) -> 
 
 
 def unanswered_text(status: "Status") -> str:
-    """The rows that have no answer, and the command that sends them; nothing when all have one."""
+    """Return how many rows have no answer, and the command that sends them; "" when all have one."""
     from arkbatch.core.text import count_text
 
     parts = [count_text(status.failed, "failed row")] if status.failed else []

@@ -1,4 +1,4 @@
-"""Runs a session over batch files for `run` and `cancel`: the simulator beside it, signals, and what is printed."""
+"""Runs a session over batch files for `run` and `cancel`, with the simulator, signals and output."""
 
 import asyncio
 import os
@@ -20,9 +20,9 @@ from arkbatch.cli.session import (
     print_remarks,
     print_summary,
     progress_observer,
-    stop_on_signals,
     this_command,
 )
+from arkbatch.cli.signals import stop_on_signals
 from arkbatch.core.errors import ExitCode
 from arkbatch.core.job import BATCH_FILE_LANES, NO_KEY, Access, Job, Secret
 from arkbatch.core.language import language_of
@@ -49,7 +49,7 @@ def run_batches(
     serving: Serving = Serving(),
     only: frozenset[int] | None = None,
 ) -> int:
-    """Open, work, print.
+    """Open the run, work on its batches, and print how it ended.
 
     go_online: sends what is left as online calls, when the job wants that
     only: the rows to send, None for all that are left
@@ -98,7 +98,7 @@ async def _run_batches(
 
 @asynccontextmanager
 async def _simulated_job(job: Job) -> AsyncIterator[Job]:
-    """The job with the simulator's address in it. Its files and batches are kept in the run directory."""
+    """Give the job the address of a simulator, whose files and batches are kept in the run directory."""
     if not job.simulated:
         yield job
         return

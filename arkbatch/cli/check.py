@@ -64,14 +64,14 @@ def command(input_: str, *, as_json: bool, **flags: Any) -> int:
 
 
 def _progress_line() -> Any:
-    """A line of progress on a terminal, once the file has turned out to be large."""
+    """Return a progress line for terminals, which appears if reading takes longer than a second."""
     from tqdm import tqdm
 
     return tqdm(unit=" rows", unit_scale=True, delay=1, leave=False, disable=not sys.stderr.isatty())
 
 
 def _run_command(input_: str, flags: dict[str, Any]) -> str:
-    """The same command line, as a run."""
+    """Return the same command line with `run` in the place of `check`."""
     from arkbatch.rows.several_files import parts_of
 
     words = ["arkbatch", "run", *parts_of(input_)]

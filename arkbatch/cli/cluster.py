@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from arkbatch.api.background import loop_factory
 from arkbatch.api.jobs import simulated
 from arkbatch.cli.options import job_from
-from arkbatch.cli.session import stop_on_signals, this_command
+from arkbatch.cli.session import this_command
+from arkbatch.cli.signals import stop_on_signals
 from arkbatch.cluster.plan import find_inputs, plan_parts, shard_bytes_for
 from arkbatch.cluster.seed import seed_shards
 from arkbatch.cluster.service import (

@@ -15,7 +15,8 @@ from msgspec import Struct
 from arkbatch import __version__
 from arkbatch.cli.cluster import job_of_run, plan_run, run_async, run_worker
 from arkbatch.cli.live_and_metrics import Serving
-from arkbatch.cli.session import print_summary, progress_observer, stop_on_signals, this_command
+from arkbatch.cli.session import print_summary, progress_observer, this_command
+from arkbatch.cli.signals import stop_on_signals
 from arkbatch.cluster.cluster_commands import ClusterCommands
 from arkbatch.cluster.cluster_notifier import ClusterNotifier
 from arkbatch.cluster.cluster_page import ClusterPage

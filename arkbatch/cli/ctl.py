@@ -1,4 +1,4 @@
-"""`arkbatch ctl`: gives an order to the session that works on a run, in whatever process it is."""
+"""`arkbatch ctl`: sends a command to the session that works on a run, in another process."""
 
 import shlex
 from typing import TYPE_CHECKING

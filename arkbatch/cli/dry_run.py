@@ -1,4 +1,4 @@
-"""`arkbatch run --dry-run`: what the run would do now, with its first requests, and nothing sent or written."""
+"""`arkbatch run --dry-run`: shows what the run would do and its first requests; sends and writes nothing."""
 
 import shlex
 import time
@@ -70,7 +70,7 @@ def show_plan(
 
 
 def _problem_of(row: Row | BadRow, images: Images | None) -> str | None:
-    """Why a row cannot be sent. Its images are read, as they will be; shown are their names."""
+    """Return why a row cannot be sent. Its images are read as in a run; messages show their names only."""
     if isinstance(row, BadRow):
         return row.reason
     encoded = images.encode(row.body) if images else b""

@@ -1,4 +1,4 @@
-"""`arkbatch estimate`: what a job will take, before it is sent or from a few rows that are."""
+"""`arkbatch estimate`: tokens, cost and time of a job, without sending it or from a sample."""
 
 import shlex
 import sys
@@ -30,7 +30,7 @@ SAMPLE = 20  # rows, when nobody says how many
 
 
 class _SampleSize(click.IntRange):
-    """A number of rows that may be left out; the word behind the flag is then taken for it."""
+    """A number of rows that may be left out. Then the word after the flag is not a number, and the error says so."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, str) and not value.lstrip("-").isdecimal():
@@ -149,7 +149,7 @@ def _print_estimate(job: "Job", run: str, sample: Collection[int] = (), run_id: 
 
 
 def _count_answers(run_dir: str) -> int:
-    """How many rows the run has answers of, 0 where there is no run."""
+    """Return how many answers the run has, 0 if there is no run."""
     from arkbatch.journal.journal import read_ledger
     from arkbatch.journal.run_directory import RunDirectory
 
@@ -158,7 +158,7 @@ def _count_answers(run_dir: str) -> int:
 
 
 def _run_command(input_: str, words: list[str]) -> str:
-    """This command as a run."""
+    """Return this command line with `run` in the place of `estimate`."""
     kept = list(words)
     for place, word in enumerate(words):
         if word == "--sample":

@@ -95,7 +95,7 @@ def _write_new(path: Path, text: str) -> None:
 
 
 def next_commands(directory: Path, provider: str = ARK) -> str:
-    """Two: a trial in a run directory of its own, because made-up and real answers are never mixed in one."""
+    """Return two commands: a trial, and the run. The trial has its own run directory, since its answers are made up."""
     job, trial, env = (shlex.quote(str(directory / name)) for name in ("job.toml", "trial.run", ".env"))
     key = (
         f"OPENAI_API_KEY stands in {env}"

@@ -26,13 +26,13 @@ class Serving(Struct, frozen=True):
     metrics: int | None = None
 
     def check_extras(self) -> None:
-        """UsageError: what is asked for needs an extra that is not installed."""
+        """Raise UsageError if an extra that is needed is not installed."""
         if self.metrics is not None:
             import arkbatch.reports.serve.metrics  # noqa: F401
 
 
 async def session_of(run: OpenRun, progress: Observer, serving: Serving, served: AsyncExitStack) -> Session:
-    """A session with what is served of it, until `served` is closed. UsageError: a port is taken."""
+    """Return a session whose page and metrics are served until `served` is closed. UsageError: a port is taken."""
     watchers = await Watchers.serve_run(run, progress, serving, served)
     session = Session(run, watchers.observers)
     await watchers.open_page(session.stop)

@@ -222,7 +222,7 @@ def table_options(command: F) -> F:
 
 
 class _Port(click.IntRange):
-    """A port that may be left out; the word behind the flag is then taken for it."""
+    """A port that may be left out. Then the word after the flag is not a number, and the error says so."""
 
     name = "port"
 

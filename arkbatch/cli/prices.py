@@ -1,4 +1,4 @@
-"""`arkbatch prices`: what the price book knows, and how old that knowledge is."""
+"""`arkbatch prices`: the rows of the price book, and when each was checked."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def command(model: str | None, file: Path | None, provider: str | None, as_json:
 
 
 def _rows_of(book: PriceBook, model: str) -> tuple[PriceRow, ...]:
-    """The model's rows at every provider, because each has its own price for the same id."""
+    """Return the model's rows at every provider, since each has its own price for the same id."""
     providers = {row.provider for row in book.rows}
     found = [row for provider in providers for row in book.only_provider(provider).rows_of(model)]
     if not found:
@@ -104,7 +104,7 @@ def _row_cells(row: PriceRow) -> Iterator[tuple[str, ...]]:
 
 
 def _tier_spans(row: PriceRow) -> Iterator[tuple[str, str]]:
-    """Each tier's lengths of input and output. Tiers with one input edge share its span and divide the outputs."""
+    """Yield each tier's spans of input and output. Tiers with the same end of input differ in the span of output."""
     given = answered = shorter = Decimal(0)
     for tier in row.tiers:
         if tier.to_input != shorter:

@@ -1,4 +1,4 @@
-"""Object storage on the command line: an input from a bucket, a run directory and answers that go to one."""
+"""Object storage on the command line: inputs, run directories and answers in a bucket."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ RUN_FILES = ("ledger.bin", "usage.json", "run.json", "run.log", "failures.jsonl"
 
 
 def local_job_words(input_: str, flags: dict[str, Any]) -> tuple[str, dict[str, Any], str]:
-    """The input and the flags of a run on this machine, and the address in a bucket where the run directory goes.
+    """Return input and flags of a run on this machine, and the address in a bucket for its directory.
 
     A remote input is copied into the run directory, also one that a job file names. A remote run directory is worked on
     in a directory of its name.
@@ -34,7 +34,7 @@ def local_job_words(input_: str, flags: dict[str, Any]) -> tuple[str, dict[str, 
 
 
 def local_copy(input_: str, flags: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The same for a command that only looks: remote inputs are copied for as long as it runs."""
+    """Return the same for a command that only reads; remote inputs are copied until the command ends."""
     if not any(map(is_remote, _inputs_of(input_)[0])):
         return input_, flags
     folder = click.get_current_context().with_resource(tempfile.TemporaryDirectory())
@@ -92,7 +92,7 @@ def _read_job_file(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def remote_file(address: str, *, replace: bool) -> Iterator[str]:
-    """A path to write to, whose file goes to an address in a bucket when the body has ended well."""
+    """Give a path to write to; its file is uploaded when the body has ended without an error."""
     from arkbatch.rows.storage import upload_file
 
     with tempfile.TemporaryDirectory() as folder:
@@ -103,7 +103,7 @@ def remote_file(address: str, *, replace: bool) -> Iterator[str]:
 
 @contextmanager
 def readable_run(run_dir: str) -> Iterator[str]:
-    """The run directory to read: one in a bucket is copied for as long as the body runs."""
+    """Give the run directory to read; one in a bucket is copied until the body ends."""
     if not is_remote(run_dir):
         yield run_dir
         return

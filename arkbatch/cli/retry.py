@@ -102,7 +102,7 @@ def retry_in_batches(
 
 
 def job_of_run(run_dir: str, flags: dict[str, Any]) -> "Job":
-    """The job of a run that exists, with what the flags change."""
+    """Return the job of an existing run, with what the flags change."""
     from arkbatch.config.resolve import resolve_retry
     from arkbatch.core.job import BATCH_FILE_LANES
     from arkbatch.engine.retry_run import read_run
@@ -121,7 +121,7 @@ def job_of_run(run_dir: str, flags: dict[str, Any]) -> "Job":
 
 
 def _parse_changes(settings: tuple[str, ...], model: str | None) -> dict[str, Any]:
-    """`("thinking.type=disabled",)` as `{"thinking": {"type": "disabled"}}`."""
+    """Return settings such as `thinking.type=disabled` as nested values."""
     from arkbatch.config.flag_values import parse_setting
 
     changes: dict[str, Any] = {"model": model} if model else {}

@@ -168,7 +168,7 @@ def _run_here(
 
 
 def _refuse_on_a_cluster(flags: dict[str, Any], **switches: bool) -> None:
-    """UsageError: an option is for a run on one machine."""
+    """Raise UsageError if an option is for a run on one machine."""
     from arkbatch.core.errors import UsageError
 
     given = [name for name, is_set in switches.items() if is_set]

@@ -1,13 +1,12 @@
-"""Runs a session for `run` and `retry`: observers, signals, the simulator beside it, and what is printed at the end."""
+"""Runs a session for `run` and `retry`, with observers, signals, the simulator and the summary."""
 
 import asyncio
 import contextlib
 import os
 import shlex
-import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +18,7 @@ from msgspec import UNSET
 from arkbatch.api.background import loop_factory
 from arkbatch.api.jobs import simulated
 from arkbatch.cli.live_and_metrics import Serving, session_of
+from arkbatch.cli.signals import interrupt_at_once, stop_on_signals
 from arkbatch.cli.standard_streams import echo_note, make_lasting
 from arkbatch.core.errors import ExitCode, RunDirectoryError
 from arkbatch.core.job import Job
@@ -50,7 +50,7 @@ def carry_out(
     serving: Serving = Serving(),
     finish: Callable[[Summary], int] | None = None,
 ) -> int:
-    """Open, work, print. Whatever happens, a run that has begun can be continued by the same command.
+    """Open the run, work, and print how it ended. The same command resumes the run, whatever happens.
 
     finish: what to do at the end instead of printing the summary
     """
@@ -95,7 +95,7 @@ async def _carry_out(
     async with told_simulated(job) as ready, AsyncExitStack() as served:
         # The page goes last, so that it still shows how the run stands when it is closed.
         with ExitStack() as opened:
-            with _interrupted_at_once():
+            with interrupt_at_once():
                 run = opened.enter_context(open_run(ready))
             click.echo(printable_text(target_line(run.job, run.found.to_send, language_of(os.environ))), err=True)
             click.echo(printable_text(found_line(run.found, language_of(os.environ))), err=True)
@@ -115,7 +115,7 @@ async def _carry_out(
 
 @asynccontextmanager
 async def told_simulated(job: Job, *, said: bool = False) -> AsyncIterator[Job]:
-    """As `api.jobs.simulated`, and say that answers are made up, unless that was said already."""
+    """Do as `api.jobs.simulated`, and print that answers are made up, unless that was printed before."""
     if job.simulated and not said:
         notice = "Simulated: no request leaves this machine, and the answers mean nothing."
         click.echo(language_of(os.environ).say(notice), err=True)
@@ -130,7 +130,7 @@ def print_remarks(job: Job) -> None:
 
 
 class TakesCommands(Protocol):
-    """What `arkbatch ctl` reaches."""
+    """A session that carries out the commands of `arkbatch ctl`."""
 
     def handle(self, command: Command) -> CommandReply: ...
 
@@ -156,57 +156,6 @@ async def accept_orders(session: TakesCommands, run: OpenRun) -> AsyncIterator[N
 def progress_observer() -> Observer:
     language = language_of(os.environ)
     return ProgressBar(language=language) if sys.stderr.isatty() else ProgressLines(language=language)
-
-
-@contextlib.contextmanager
-def _interrupted_at_once() -> Iterator[None]:
-    """A large input takes its time to be read, and nothing was sent yet that Ctrl-C would have to wait for."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-class Stoppable(Protocol):
-    """What a first Ctrl-C stops in good order."""
-
-    @property
-    def is_stopping(self) -> bool: ...
-
-    def stop(self) -> None: ...
-
-
-@contextlib.contextmanager
-def stop_on_signals(session: Stoppable) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM lets calls in flight finish, as other ways to stop do; the next abandons them.
-
-    A terminal that closes sends SIGHUP, perhaps more than once: it lets them finish, and abandons nothing.
-    """
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-
-    def interrupt() -> None:
-        if not session.is_stopping:
-            session.stop()
-        elif task is not None:
-            task.cancel()
-
-    def hang_up() -> None:
-        if not session.is_stopping:
-            session.stop()
-
-    handlers = {signal.SIGINT: interrupt, signal.SIGTERM: interrupt}
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else `nohup` began it
-        handlers[signal.SIGHUP] = hang_up
-    with contextlib.suppress(NotImplementedError):  # Windows: there Ctrl-C cancels the task at once
-        for number, handler in handlers.items():
-            loop.add_signal_handler(number, handler)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(NotImplementedError):
-            for number in handlers:
-                loop.remove_signal_handler(number)
 
 
 def print_summary(summary: Summary, *, as_json: bool) -> ExitCode:
@@ -237,7 +186,7 @@ def _next_command(summary: Summary) -> str:
 
 
 def _with_budget(flag: str, budget: str) -> str:
-    """This command with another budget."""
+    """Return this command line with another budget."""
     words = mask_command_line(sys.argv[1:])
     place = next((number for number, word in enumerate(words) if word.partition("=")[0] == flag), len(words))
     given = words[place].partition("=")[2] if place < len(words) else ""
@@ -246,5 +195,5 @@ def _with_budget(flag: str, budget: str) -> str:
 
 
 def this_command() -> str:
-    """As it may be kept and shown: addresses of notices are secrets."""
+    """Return this command line without the addresses of notifications, which are secrets."""
     return shlex.join(["arkbatch", *mask_command_line(sys.argv[1:])])

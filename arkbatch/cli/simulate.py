@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
-import signal
 from collections import Counter
 from typing import Any
 
 import click
 
+from arkbatch.cli.signals import wait_for_stop
 from arkbatch.core.errors import UsageError
 from arkbatch.simulator.faults import BATCH_MENU, MENU
 from arkbatch.simulator.settings import ACCESS_KEY, CERTIFICATES, Settings
@@ -87,7 +87,7 @@ async def _serve_until_stopped(settings: Settings, host: str, port: int) -> None
         except OSError as error:
             raise UsageError(_why_unusable(host, port, error)) from error
         _print_greeting(url, settings)
-        await _wait_for_stop()
+        await wait_for_stop()
     _say_goodbye(counters.outcomes)
 
 
@@ -95,15 +95,6 @@ def _why_unusable(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"port {port} is taken on {host}; choose another with --port, or 0 for any free one"
     return f"cannot listen on {host} port {port}: {error.strerror or error}"
-
-
-async def _wait_for_stop() -> None:
-    """Returns on the first Ctrl-C or SIGTERM."""
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):  # Windows: there Ctrl-C cancels us instead
-            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    await stopped.wait()
 
 
 def _print_greeting(url: str, settings: Settings) -> None:

@@ -22,7 +22,7 @@ class LastingStream(io.TextIOWrapper):
             self._go_silent()
 
     def _go_silent(self) -> None:
-        """Lead the descriptor into nothing, so that what is still in the buffer can be flushed."""
+        """Point the descriptor at the null device, so that the rest of the buffer can be flushed."""
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, self.fileno())
         os.close(nothing)

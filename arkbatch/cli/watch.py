@@ -1,13 +1,13 @@
 """`arkbatch watch`: the report page of a run in another process, kept up to date in the browser."""
 
 import asyncio
-import contextlib
-import signal
 import time
 from functools import partial
 from pathlib import Path
 
 import click
+
+from arkbatch.cli.signals import wait_for_stop
 
 
 @click.command(short_help="Show a run in the browser, kept up to date.")
@@ -38,13 +38,4 @@ async def _serve_page(run_dir: str, port: int) -> None:
     parcels = partial(parcel_notes, RunDirectory(Path(run_dir)), time.time)
     async with serve_page(Look(run_dir, time.time, parcels=parcels), port=port) as url:
         click.echo(f"Watching {run_dir} until Ctrl-C:  {url}", err=True)
-        await _wait_for_interrupt()
-
-
-async def _wait_for_interrupt() -> None:
-    """Returns on the first Ctrl-C or SIGTERM."""
-    asked = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):  # Windows: there Ctrl-C cancels us instead
-            asyncio.get_running_loop().add_signal_handler(number, asked.set)
-    await asked.wait()
+        await wait_for_stop()
