@@ -1,4 +1,4 @@
-"""What one session billed for one row, read from a fresh outcome, from a line, or from what a line carries along.
+"""What one session billed for one row, from its outcome, its line, or a later line that repeats it.
 
 All three give the same values, so that a bill comes out the same however the records are read. A call keeps the model
 and the service tier that its own reply named, because an answer discarded may have come from another than the one
@@ -24,7 +24,7 @@ _ROUND = "tools"  # the verdict of a call whose reply called tools
 
 
 class BilledCall(Struct, gc=False):
-    """What is needed of a call in a record."""
+    """One call in a record, as far as its cost needs it."""
 
     verdict: str
     tokens: dict[str, int] = {}
@@ -44,7 +44,10 @@ decode_billed = msgspec.json.Decoder(BilledEntry).decode
 
 
 class BilledReply(Struct, frozen=True, gc=False):
-    """A call whose answer was billed and is not the row's. None: the model or tier is that of its row."""
+    """A call that was billed and whose reply is not the row's answer.
+
+    model, service_tier: None where they are those of the row
+    """
 
     usage: Usage
     model: str | None = None
@@ -72,14 +75,14 @@ class Spent(Struct, frozen=True, gc=False):
 
     @property
     def all_usages(self) -> Iterator[Usage]:
-        """Of each call."""
+        """Yield the usage of each call."""
         yield from (call.usage for call in (*self.discarded, *self.rounds))
         if self.kept is not None:
             yield self.kept
 
 
 def spent_by(outcome: Outcome, at: float) -> Spent | None:
-    """The part of a fresh outcome that is its own; None when nothing was billed."""
+    """Return what a fresh outcome billed itself; None when nothing was billed."""
     row = outcome.row
     endpoint = getattr(row, "endpoint", "")
     if endpoint in FREE or outcome.copy_of:
@@ -109,7 +112,7 @@ def spent_by(outcome: Outcome, at: float) -> Spent | None:
 
 
 def spent_of(entry: BilledEntry) -> Spent | None:
-    """The same from a line read back."""
+    """Return what a line billed itself, as `spent_by`; None when nothing was billed."""
     if entry.endpoint in FREE or entry.copy_of:
         return None
     own = _without_usage(entry.usage, *(earlier.usage for earlier in entry.before)) if entry.before else entry.usage
@@ -140,7 +143,7 @@ def spent_of(entry: BilledEntry) -> Spent | None:
 
 
 def spent_before(earlier: Before, before: Sequence[Before] = ()) -> Spent | None:
-    """What an earlier record of the row billed, when that record is not in the files any more.
+    """Return what an earlier record of the row billed, whose line is no longer in the files.
 
     before: those that were earlier still
     """
@@ -164,7 +167,7 @@ def spent_before(earlier: Before, before: Sequence[Before] = ()) -> Spent | None
 
 
 def new_in(entry: BilledEntry, ledger: Ledger) -> Iterator[Spent]:
-    """What a line adds that the lines which the ledger has folded did not have, by the ledger's own rules."""
+    """Yield what a line adds to the lines that the ledger has folded, by the ledger's own rules."""
     if entry.row in ledger.done:
         return
     for number, earlier in enumerate(() if ledger.keeps_failure_of(entry.row) else entry.before):
@@ -175,7 +178,7 @@ def new_in(entry: BilledEntry, ledger: Ledger) -> Iterator[Spent]:
 
 
 def _discarded_calls(calls: Iterable[Any], together: Usage, but: str = "") -> Sequence[BilledReply]:
-    """The calls that were billed for nothing; all but those of that verdict, where there is an answer."""
+    """Return the calls whose replies were discarded; calls with the verdict `but` are left out."""
     billed = (call for call in calls if call.tokens and call.verdict not in ("done", but))
     each = [BilledReply(call.tokens, call.model, call.service_tier) for call in billed]
     return each or (BilledReply(together),)

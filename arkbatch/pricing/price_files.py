@@ -47,7 +47,7 @@ def price_book(file: Path | None = None, table: Mapping[str, Any] | None = None)
 def prices_at(
     provider: str, file: Path | None = None, table: Mapping[str, Any] | None = None, *, may_be_unused: bool = False
 ) -> PriceBook:
-    """The same, as far as it holds at one server.
+    """Return the prices of `price_book` that hold at one server.
 
     provider: whose list prices hold there; "" at a server that is in no list, where all prices of the user hold
     may_be_unused: a table without any price for this server is no error
@@ -67,7 +67,7 @@ def prices_at(
 
 
 def _own_books(file: Path | None, table: Mapping[str, Any] | None) -> Iterator[tuple[PriceBook, str]]:
-    """What the user says, the weaker first, and where it is said."""
+    """Yield the user's own books, the weaker first, each with the place where it was given."""
     if table:
         yield from_table(table, "[prices]"), "[prices]"
     if file is not None:

@@ -60,7 +60,7 @@ class Pricer:
 
 
 def _own_column(rows: Iterable[PriceRow], service_tier: str) -> str:
-    """The tier's own word, where a row has a price under it, such as a user's `price.flex`."""
+    """Return the tier's own name if a row has a price under it, such as a user's `price.flex`; else ""."""
     tier = service_tier.strip().lower()
     has_price = tier in ALSO_CALLED and any(tier in each.price for row in rows for each in row.tiers)
     return tier if has_price else ""

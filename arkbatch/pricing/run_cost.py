@@ -124,7 +124,7 @@ class Bill:
 
     @property
     def charges(self) -> list[Charge]:
-        """By endpoint, model and service tier."""
+        """The charges by endpoint, model and service tier."""
         merged: dict[tuple[str, str, str], Charge] = {}
         for each in self._settled_charges():
             key = (each.endpoint, each.model, each.service_tier)
@@ -185,7 +185,7 @@ class Bill:
                 pending.charge.add_charge(each)
 
     def clear_costs(self) -> None:
-        """Begin again."""
+        """Discard all costs, to count anew."""
         self._pending.clear()
 
     def restore(self, data: bytes, prices: str | None = None) -> bool:
