@@ -9,7 +9,7 @@ from virtual import run_virtual
 
 import arkbatch
 from arkbatch.core.errors import RunChanged, UsageError
-from arkbatch.core.job import Secret
+from arkbatch.core.secret import Secret
 from arkbatch.simulator.server import Settings, serve
 
 

@@ -16,7 +16,8 @@ from servers import whole
 from virtual import run_virtual
 
 from arkbatch.config.resolve import resolve_job
-from arkbatch.core.job import Secret, Timeouts
+from arkbatch.core.job_sections import Timeouts
+from arkbatch.core.secret import Secret
 from arkbatch.core.types import Call, Row
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.rows.parse import RowReader

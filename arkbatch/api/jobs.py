@@ -17,7 +17,8 @@ from arkbatch.api.options import FilePath, JobOptions, flags_of, parameter_names
 from arkbatch.batch_jobs.open_session import open_batch_session, refuse_open_parcels
 from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import Halted
-from arkbatch.core.job import BATCH_FILE_LANES, NO_KEY, Job
+from arkbatch.core.job import BATCH_FILE_LANES, Job
+from arkbatch.core.secret import NO_KEY
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.resume_check import ResumeOptions
 from arkbatch.engine.session import Session, summary_of

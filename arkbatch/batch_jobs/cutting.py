@@ -9,7 +9,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from arkbatch.batch_jobs.provider_forms import MARGIN, MOST_ROWS, Form
-from arkbatch.core.job import Files
+from arkbatch.core.job_sections import Files
 from arkbatch.core.types import Row
 
 UNLIMITED = 1 << 62

@@ -24,8 +24,9 @@ from arkbatch.cli.session import (
 )
 from arkbatch.cli.signals import stop_on_signals
 from arkbatch.core.errors import ExitCode
-from arkbatch.core.job import BATCH_FILE_LANES, NO_KEY, Access, Job, Secret
+from arkbatch.core.job import BATCH_FILE_LANES, Job
 from arkbatch.core.language import language_of
+from arkbatch.core.secret import NO_KEY, Access, Secret
 from arkbatch.core.text import count_text, printable_text
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import summary_of

@@ -29,7 +29,8 @@ from arkbatch.cluster.shard import ShardAttempt, begin_attempt, run_attempt
 from arkbatch.cluster.worker import Worker, shards_for, worker_name
 from arkbatch.config.resolve import resolve_retry
 from arkbatch.core.errors import ExitCode, RunChanged, UsageError
-from arkbatch.core.job import Job, Limits, answer_settings, job_tables
+from arkbatch.core.job import Job, answer_settings, job_tables
+from arkbatch.core.job_sections import Limits
 from arkbatch.core.text import count_text, printable_text
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.journal.shard_files import PLAN_FORMAT, ShardDirectory, ShardPlan

@@ -74,7 +74,7 @@ def command(input_: str, *, sample: int | None, as_json: bool, **flags: Any) -> 
 
     from arkbatch.cli.remote import local_copy, local_job_words
     from arkbatch.core.errors import UsageError
-    from arkbatch.core.job import Notify, Schedule
+    from arkbatch.core.job_sections import Notify, Schedule
 
     if sample:
         input_, flags, _ = local_job_words(input_, flags)

@@ -10,7 +10,8 @@ from arkbatch.cluster.coordinator import Coordinator
 from arkbatch.cluster.messages import CallTallies
 from arkbatch.cluster.service import CoordinatorAddress, serve_coordinator, write_address
 from arkbatch.core.errors import UsageError
-from arkbatch.core.job import Job, Limits
+from arkbatch.core.job import Job
+from arkbatch.core.job_sections import Limits
 from arkbatch.core.text import count_text
 from arkbatch.core.types import total_tokens
 from arkbatch.engine.cost_limit import UNITS

@@ -17,7 +17,8 @@ from msgspec.structs import replace
 from arkbatch.cluster.plan import open_parquet, real_range
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunChanged
-from arkbatch.core.job import Job, Notify
+from arkbatch.core.job import Job
+from arkbatch.core.job_sections import Notify
 from arkbatch.core.template import Reading
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session, summary_of

@@ -28,7 +28,7 @@ from urllib.parse import parse_qsl, urlsplit
 from msgspec import Struct
 
 from arkbatch.core.errors import UsageError
-from arkbatch.core.job import NO_KEY, Access, Secret
+from arkbatch.core.secret import NO_KEY, Access, Secret
 from arkbatch.core.secret_variables import ACCESS_KEY, ARK_KEY, OPENAI_KEY, SECRET_KEY, SECRETS, SESSION_TOKENS
 from arkbatch.core.urls import DEFAULT_PORTS, is_local, origin
 from arkbatch.protocol.dialects import NAMES as DIALECTS

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from arkbatch.config.environment import PROVIDERS, Server, Variables, is_owner_of
 from arkbatch.config.job_file import job_file_error
 from arkbatch.core.errors import UsageError
-from arkbatch.core.job import Additions, Secret
+from arkbatch.core.job import Additions
+from arkbatch.core.secret import Secret
 from arkbatch.core.secret_variables import ACCESS_KEY, NOTIFY, SECRET_KEY, SESSION_TOKENS
 from arkbatch.protocol.setting_names import FROM_VARIABLE, key_in_additions
 

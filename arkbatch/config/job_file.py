@@ -20,7 +20,8 @@ from msgspec import Meta
 from arkbatch.config.error_text import explain_mistake, value_text
 from arkbatch.config.flag_values import Labels, lay_over
 from arkbatch.core.errors import JobError, UsageError
-from arkbatch.core.job import Notify, Secret, Sections
+from arkbatch.core.job_sections import Notify, Sections
+from arkbatch.core.secret import Secret
 from arkbatch.core.toml_text import TomlError, parse_toml
 from arkbatch.monitor.notification import MASK
 from arkbatch.protocol.endpoints import NAMES

@@ -1,7 +1,7 @@
 """Resolves what the user typed into one frozen `Job`.
 
 Flags take precedence over the job file (`config.job_file`), that over the environment and `.env`
-(`config.environment`), and these over the defaults beside the fields in `core.job`. Keys come from the environment
+(`config.environment`), and these over the defaults beside the fields in `core.job_sections`. Keys come from the environment
 alone. Paths in a job file are relative to it, paths in flags to the working directory. The input must exist; only its
 first line is read here.
 """
@@ -33,7 +33,9 @@ from arkbatch.config.job_file import Typed, build_job_file, job_file_error, read
 from arkbatch.config.named_files import resolve_image_folder, resolve_tools, resolve_validation, with_texts
 from arkbatch.config.validate import check_agreement, check_lane, check_secrecy
 from arkbatch.core.errors import JobError, UsageError
-from arkbatch.core.job import CERTIFICATE_TEXT, ENDPOINT_SAID, NO_KEY, Additions, Job, Limits, Notify, Sections
+from arkbatch.core.job import CERTIFICATE_TEXT, ENDPOINT_SAID, Additions, Job
+from arkbatch.core.job_sections import Limits, Notify, Sections
+from arkbatch.core.secret import NO_KEY
 from arkbatch.core.secret_variables import NOTIFY
 from arkbatch.limits.published_limits import ramp_at
 from arkbatch.monitor.notify_channels import build_channels, with_addresses

@@ -18,7 +18,7 @@ many such answers there may be; those are counted apart.
 
 from msgspec import Struct
 
-from arkbatch.core.job import RetryPolicy
+from arkbatch.core.job_sections import RetryPolicy
 from arkbatch.core.types import Again, Scope
 
 FLOOR = 0.1

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from arkbatch.core.errors import Halted
-from arkbatch.core.job import ReplyPolicy, RetryPolicy
+from arkbatch.core.job_sections import ReplyPolicy, RetryPolicy
 from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.core.types import (
     NO_HEADERS,

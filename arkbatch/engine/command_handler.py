@@ -11,7 +11,7 @@ from typing import assert_never
 import msgspec
 
 from arkbatch.core.errors import RunDirectoryError, UsageError
-from arkbatch.core.job import Limits
+from arkbatch.core.job_sections import Limits
 from arkbatch.core.text import duration_text
 from arkbatch.engine.cost_limit import CostLimit
 from arkbatch.engine.open_run import OpenRun

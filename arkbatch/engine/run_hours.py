@@ -8,7 +8,7 @@ hours have come. What an hour is, and what follows from a rate, is decided in `c
 import math
 from collections.abc import Callable
 
-from arkbatch.core.job import Schedule
+from arkbatch.core.job_sections import Schedule
 from arkbatch.core.schedule import ALWAYS, clock_text
 from arkbatch.core.text import count_text, duration_text
 from arkbatch.engine.notifier import SessionNotifier

@@ -8,7 +8,7 @@ import re
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from arkbatch.core.errors import UsageError
-from arkbatch.core.job import Schedule
+from arkbatch.core.job_sections import Schedule
 from arkbatch.core.schedule import ALWAYS, Due, Hours, read_due, read_window
 
 _OFFSET = re.compile(r"(?:UTC)?([+-])(\d{1,2}):?(\d{2})?")

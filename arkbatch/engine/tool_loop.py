@@ -8,7 +8,7 @@ the conversation stands. A session that resumes, or a `retry`, begins the conver
 
 import msgspec
 
-from arkbatch.core.job import ToolUse
+from arkbatch.core.job_sections import ToolUse
 from arkbatch.core.types import Body, Cause, Done, Reply, Row, Verdict
 from arkbatch.engine.tool_module import Functions, call
 from arkbatch.monitor.observer import Observer

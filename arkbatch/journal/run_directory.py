@@ -21,7 +21,7 @@ from msgspec import Struct
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunDamaged, RunDirectoryError, RunLocked
 from arkbatch.core.input_info import InputInfo
-from arkbatch.core.job import Embeddings
+from arkbatch.core.job_sections import Embeddings
 from arkbatch.core.limit_changes import LimitChange
 from arkbatch.core.template import Reading, Template
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from arkbatch.core.job import Limits
+from arkbatch.core.job_sections import Limits
 from arkbatch.core.limit_changes import LimitChange
 from arkbatch.core.text import count_text, short_number
 from arkbatch.journal.run_directory import SessionInfo

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from arkbatch.core.errors import UsageError
-from arkbatch.core.job import Notify, Secret
+from arkbatch.core.job_sections import Notify
+from arkbatch.core.secret import Secret
 from arkbatch.core.secret_variables import without_secrets
 from arkbatch.core.urls import is_local
 from arkbatch.monitor.notification import MASK, Notification, mask_address, remove_address

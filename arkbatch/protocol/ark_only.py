@@ -5,7 +5,8 @@ setting, so they are refused. A setting that merely has no effect is reported on
 parameters and the slow ramp follow the address, and need no report.
 """
 
-from arkbatch.core.job import Job, Sections
+from arkbatch.core.job import Job
+from arkbatch.core.job_sections import Sections
 from arkbatch.protocol.endpoints import multimodal, tokenization
 
 

@@ -17,7 +17,7 @@ import orjson
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arkbatch.core.job import ReplyPolicy
+from arkbatch.core.job_sections import ReplyPolicy
 from arkbatch.core.types import (
     Again,
     Body,

@@ -5,7 +5,9 @@ from pathlib import Path
 import msgspec
 
 from arkbatch.core.errors import UsageError
-from arkbatch.core.job import Embeddings, Job, Secret
+from arkbatch.core.job import Job
+from arkbatch.core.job_sections import Embeddings
+from arkbatch.core.secret import Secret
 from arkbatch.core.template import Reading, Template
 from arkbatch.journal.run_directory import RunInfo
 from arkbatch.rows.parse import RowReader

@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self
 from msgspec import Struct
 
 from arkbatch.core.errors import Halted
-from arkbatch.core.job import Secret
+from arkbatch.core.secret import Secret
 from arkbatch.core.types import Break, Broken
 
 LIFETIME_S = 7 * 86_400  # what we ask for; the service may give less

@@ -10,7 +10,8 @@ from functools import partial
 import aiohttp
 import msgspec
 
-from arkbatch.core.job import NO_KEY, Access, Job
+from arkbatch.core.job import Job
+from arkbatch.core.secret import NO_KEY, Access
 from arkbatch.core.types import Call, Reply, Response
 from arkbatch.protocol.signing import AccessKey
 from arkbatch.protocol.vectors import with_base64

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from arkbatch.core.job import Access
+from arkbatch.core.secret import Access
 from arkbatch.core.types import Broken
 from arkbatch.protocol.signing import AccessKey
 from arkbatch.protocol.tos_signing import StorageRequest, sign_storage

@@ -15,7 +15,9 @@ from typing import Protocol
 import aiohttp
 
 from arkbatch.core.errors import Halted
-from arkbatch.core.job import Additions, Secret, Timeouts
+from arkbatch.core.job import Additions
+from arkbatch.core.job_sections import Timeouts
+from arkbatch.core.secret import Secret
 from arkbatch.core.types import Broken, Call, Reply, Response
 from arkbatch.transport import aiohttp_internals
 from arkbatch.transport.aiohttp_internals import DirectPosts

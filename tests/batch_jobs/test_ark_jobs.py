@@ -12,7 +12,7 @@ from sessions import failures, results
 from arkbatch.batch_jobs.ark_job_service import ArkJobService
 from arkbatch.batch_jobs.provider_forms import all_forms
 from arkbatch.batch_jobs.service import Order, ServiceRefused
-from arkbatch.core.job import Files
+from arkbatch.core.job_sections import Files
 from arkbatch.protocol.endpoints.batch_lane import wrong_lane
 from arkbatch.transport.batch_http import HttpReply
 

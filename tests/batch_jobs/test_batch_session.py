@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from runs import job_of, prompts
 from sessions import failures, results
 
-from arkbatch.core.job import Files, Limits, RetryPolicy, Schedule
+from arkbatch.core.job_sections import Files, Limits, RetryPolicy, Schedule
 
 
 @pytest.fixture

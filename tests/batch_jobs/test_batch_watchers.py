@@ -12,7 +12,7 @@ from sessions import failures, results
 from arkbatch.batch_jobs.parcel_report import parcel_notes
 from arkbatch.batch_jobs.parcel_rows import reopen_failed_rows
 from arkbatch.core.errors import UsageError
-from arkbatch.core.job import Files, RetryPolicy
+from arkbatch.core.job_sections import Files, RetryPolicy
 from arkbatch.core.types import Kind
 from arkbatch.engine.retry_run import RetryRun, RetrySelection
 from arkbatch.journal.run_directory import RunDirectory

@@ -21,7 +21,7 @@ from virtual import run_virtual
 
 from arkbatch.batch_jobs import parcel_rows
 from arkbatch.batch_jobs.parcel_journal import PARCELS, ParcelJournal
-from arkbatch.core.job import Files, RetryPolicy
+from arkbatch.core.job_sections import Files, RetryPolicy
 from arkbatch.journal.journal import Journal
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.simulator.server import Counters, Settings, serve

@@ -12,7 +12,7 @@ from sessions import results
 from arkbatch.batch_jobs.http_service import HttpBatchService
 from arkbatch.batch_jobs.provider_forms import DONE, WAITING, all_forms
 from arkbatch.batch_jobs.service import ServiceAway, ServiceRefused, checked_reply, find_batch
-from arkbatch.core.job import Files, RetryPolicy, Schedule
+from arkbatch.core.job_sections import Files, RetryPolicy, Schedule
 from arkbatch.transport.batch_http import HttpReply
 
 

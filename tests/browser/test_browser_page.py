@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from runs import answered, failed, job_of, numbered, prompts, worked_off
 
 from arkbatch.cli import arkbatch
-from arkbatch.core.job import Files
+from arkbatch.core.job_sections import Files
 from arkbatch.core.types import Attempt, Kind
 from arkbatch.journal.run_directory import USAGE
 

@@ -14,7 +14,7 @@ from arkbatch.config.error_text import known_keys
 from arkbatch.config.job_file import JobFile
 from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import UsageError
-from arkbatch.core.job import Sections
+from arkbatch.core.job_sections import Sections
 from arkbatch.core.types import Row
 from arkbatch.rows.parse import RowReader
 

@@ -11,7 +11,7 @@ from arkbatch.cluster.cluster_commands import ClusterCommands
 from arkbatch.cluster.driver import ClusterProgress, shared_limits
 from arkbatch.cluster.merge import merge
 from arkbatch.core.errors import RunLocked, UsageError
-from arkbatch.core.job import Limits
+from arkbatch.core.job_sections import Limits
 from arkbatch.engine.session_parts import build_pace
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.journal.shard_sessions import LedSession

@@ -20,7 +20,7 @@ from arkbatch.config.environment import (
     withheld_keys,
 )
 from arkbatch.core.errors import UsageError
-from arkbatch.core.job import NO_KEY
+from arkbatch.core.secret import NO_KEY
 
 DEEPSEEK = "https://api.deepseek.com/v1"
 

@@ -9,7 +9,9 @@ from arkbatch.config.flag_values import FLAG_PATHS, parse_setting
 from arkbatch.config.job_file import JobFile, unknown_endpoint
 from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import JobError, UsageError
-from arkbatch.core.job import NO_KEY, Limits, ReplyPolicy, RetryPolicy, Secret, Timeouts, job_tables
+from arkbatch.core.job import job_tables
+from arkbatch.core.job_sections import Limits, ReplyPolicy, RetryPolicy, Timeouts
+from arkbatch.core.secret import NO_KEY, Secret
 from arkbatch.protocol.endpoints import ENDPOINTS, NAMES
 from arkbatch.protocol.endpoints.batch_lane import online_name
 

@@ -6,7 +6,9 @@ import pickle
 import msgspec
 import pytest
 
-from arkbatch.core.job import Job, Limits, ReplyPolicy, RetryPolicy, Secret, answer_settings
+from arkbatch.core.job import Job, answer_settings
+from arkbatch.core.job_sections import Limits, ReplyPolicy, RetryPolicy
+from arkbatch.core.secret import Secret
 from arkbatch.core.template import Template, split_template
 
 

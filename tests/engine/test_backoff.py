@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.core.job import RetryPolicy
+from arkbatch.core.job_sections import RetryPolicy
 from arkbatch.core.types import Again, Cause, Kind, Scope
 from arkbatch.engine.backoff import FLOOR, Delay, GiveUp, decide, spends_attempt
 

@@ -11,7 +11,7 @@ from runs import job_of, numbered, prompts
 from sessions import failures, results, scripted, worked
 
 from arkbatch.core.errors import RunDirectoryError, UsageError
-from arkbatch.core.job import RetryPolicy
+from arkbatch.core.job_sections import RetryPolicy
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.journal.run_directory import LOG, RunDirectory
 from arkbatch.monitor.commands import parse_command

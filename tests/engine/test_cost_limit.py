@@ -138,7 +138,9 @@ def keeper(**limits):
 
 
 def job_of_limits(**limits):
-    from arkbatch.core.job import Job, Limits, Secret
+    from arkbatch.core.job import Job
+    from arkbatch.core.job_sections import Limits
+    from arkbatch.core.secret import Secret
 
     return Job(
         input="-",

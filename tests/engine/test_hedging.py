@@ -9,7 +9,7 @@ from runs import job_of, numbered, prompts
 from sessions import failures, results, scripted, worked
 
 from arkbatch.core.errors import JobError, UsageError
-from arkbatch.core.job import RetryPolicy
+from arkbatch.core.job_sections import RetryPolicy
 from arkbatch.core.types import Break, Broken
 from arkbatch.limits.slow_calls import SHARE
 from arkbatch.monitor.observer import Observer

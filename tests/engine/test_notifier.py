@@ -15,7 +15,8 @@ from virtual import run_virtual
 from arkbatch.cli.notify import command
 from arkbatch.config.resolve import resolve_job, resolve_retry
 from arkbatch.core.errors import StorageFull, UsageError
-from arkbatch.core.job import Schedule, job_tables
+from arkbatch.core.job import job_tables
+from arkbatch.core.job_sections import Schedule
 from arkbatch.engine import notifier as noticing
 from arkbatch.engine import periodic_sync as durable
 from arkbatch.engine.open_run import OpenRun

@@ -7,7 +7,7 @@ import pytest
 from runs import Told, answered, failed, job_of, numbered, prompts, worked_off
 
 from arkbatch.core.errors import RunChanged, RunDamaged, RunDirectoryError, UsageError
-from arkbatch.core.job import RetryPolicy
+from arkbatch.core.job_sections import RetryPolicy
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.resume_check import ResumeOptions
 from arkbatch.engine.retry_run import RetryRun, RetrySelection

@@ -10,7 +10,7 @@ from runs import job_of, prompts
 from sessions import failures, results, scripted, worked
 from virtual import run_virtual
 
-from arkbatch.core.job import Embeddings, RetryPolicy
+from arkbatch.core.job_sections import Embeddings, RetryPolicy
 from arkbatch.engine import periodic_sync as durable
 from arkbatch.engine.retry_run import RetryRun, RetrySelection
 from arkbatch.engine.session import Session

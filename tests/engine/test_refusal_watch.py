@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from runs import BEGAN, job_of, numbered, prompts
 from sessions import results, scripted
 
-from arkbatch.core.job import RetryPolicy
+from arkbatch.core.job_sections import RetryPolicy
 from arkbatch.core.types import Again, Cause, Done, Kind, Reply, Scope
 from arkbatch.engine.refusal_watch import RefusalWatch
 from arkbatch.monitor.observer import Observer

@@ -15,7 +15,7 @@ from runs import job_of, numbered, prompts
 from sessions import failures, one_session, results
 from virtual import run_virtual
 
-from arkbatch.core.job import Secret
+from arkbatch.core.secret import Secret
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 CHOICE = {"index": 0, "finish_reason": "stop"}

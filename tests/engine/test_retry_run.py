@@ -9,7 +9,9 @@ from sessions import retried, scripted
 from virtual import run_virtual
 
 from arkbatch.core.errors import RunDirectoryError, UsageError
-from arkbatch.core.job import Job, RetryPolicy, Secret
+from arkbatch.core.job import Job
+from arkbatch.core.job_sections import RetryPolicy
+from arkbatch.core.secret import Secret
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.retry_run import RetryRun, RetrySelection, chosen_kinds
 from arkbatch.engine.session import Session

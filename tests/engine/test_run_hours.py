@@ -13,7 +13,9 @@ from virtual import run_virtual
 
 from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import UsageError
-from arkbatch.core.job import Schedule, Secret, job_tables
+from arkbatch.core.job import job_tables
+from arkbatch.core.job_sections import Schedule
+from arkbatch.core.secret import Secret
 from arkbatch.core.text import printable_text
 from arkbatch.engine import periodic_sync as durable
 from arkbatch.engine import ticker as telling

@@ -131,7 +131,8 @@ def test_a_connection_that_cannot_be_opened_is_said_and_begins_no_session(tmp_pa
     from contextlib import asynccontextmanager
 
     from arkbatch.core.errors import UsageError
-    from arkbatch.core.job import Job, Secret
+    from arkbatch.core.job import Job
+    from arkbatch.core.secret import Secret
 
     @asynccontextmanager
     async def refused(*_):

@@ -13,7 +13,7 @@ from virtual import run_virtual
 
 from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import RunChanged, UsageError
-from arkbatch.core.job import Validate
+from arkbatch.core.job_sections import Validate
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.retry_run import RetryRun, RetrySelection, chosen_kinds
 from arkbatch.engine.session import Session

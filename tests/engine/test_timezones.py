@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from arkbatch.core.errors import UsageError
-from arkbatch.core.job import Schedule
+from arkbatch.core.job_sections import Schedule
 from arkbatch.engine import timezones as zones
 from arkbatch.engine.timezones import due_of, hours_of, zone_of
 

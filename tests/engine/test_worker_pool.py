@@ -11,7 +11,7 @@ from runs import job_of, numbered, prompts
 from sessions import failures, results, scripted, worked
 
 from arkbatch.core.errors import Halted
-from arkbatch.core.job import RetryPolicy, Timeouts
+from arkbatch.core.job_sections import RetryPolicy, Timeouts
 from arkbatch.engine import periodic_sync as durable
 from arkbatch.engine import row_runner
 from arkbatch.engine.backoff import Delay

@@ -9,7 +9,7 @@ from nights import job_for, night, recorded, records
 from runs import prompts
 
 from arkbatch.config.resolve import resolve_job
-from arkbatch.core.job import Limits
+from arkbatch.core.job_sections import Limits
 from arkbatch.engine import session_parts as building
 from arkbatch.journal.run_directory import RESULTS
 from arkbatch.limits.token_rate import Budget, Window

@@ -12,7 +12,8 @@ from receivers import receiver
 from servers import closed_port
 
 from arkbatch.core.errors import UsageError
-from arkbatch.core.job import Notify, Secret
+from arkbatch.core.job_sections import Notify
+from arkbatch.core.secret import Secret
 from arkbatch.monitor import notify_channels as module
 from arkbatch.monitor.notification import Notification, NotificationEvent
 from arkbatch.monitor.notify import NotificationSender

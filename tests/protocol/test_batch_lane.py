@@ -12,7 +12,8 @@ from virtual import run_virtual
 from arkbatch.api.jobs import arun
 from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import JobError, RunChanged, UsageError
-from arkbatch.core.job import Secret, Timeouts
+from arkbatch.core.job_sections import Timeouts
+from arkbatch.core.secret import Secret
 from arkbatch.core.types import Call, Row
 from arkbatch.rows.parse import RowReader
 from arkbatch.simulator.server import Counters, Settings, serve

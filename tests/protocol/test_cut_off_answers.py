@@ -5,7 +5,7 @@ import pytest
 from nights import job_for, night, records
 from runs import prompts
 
-from arkbatch.core.job import ReplyPolicy
+from arkbatch.core.job_sections import ReplyPolicy
 from arkbatch.core.types import Again, Break, Broken, Halt, Refused, Reply
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.protocol.sse import Event

@@ -9,7 +9,8 @@ from runs import job_of, prompts
 from sessions import results, worked
 from virtual import run_virtual
 
-from arkbatch.core.job import ReplyPolicy, Secret, Timeouts
+from arkbatch.core.job_sections import ReplyPolicy, Timeouts
+from arkbatch.core.secret import Secret
 from arkbatch.core.template import Template
 from arkbatch.core.types import Again, BadRow, Call, Done, Refused, Size
 from arkbatch.protocol.endpoints import ENDPOINTS, Answer, Problem, by_body, by_url

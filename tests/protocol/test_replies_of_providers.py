@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from arkbatch.core.job import ReplyPolicy
+from arkbatch.core.job_sections import ReplyPolicy
 from arkbatch.core.types import Again, Confirm, Done, Halt, Kind, Refused, Reply, Scope
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.protocol.endpoints.usage import meters_of_usage, usage_in

@@ -6,7 +6,7 @@ import orjson
 import pytest
 from builders import reply, row
 
-from arkbatch.core.job import ReplyPolicy
+from arkbatch.core.job_sections import ReplyPolicy
 from arkbatch.core.types import Again, Done, Kind, Refused
 from arkbatch.protocol.endpoints import ENDPOINTS, by_body, responses
 from arkbatch.protocol.endpoints.base import Answer, Problem

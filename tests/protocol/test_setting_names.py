@@ -2,7 +2,7 @@
 
 import pytest
 
-from arkbatch.core.job import ReplyPolicy
+from arkbatch.core.job_sections import ReplyPolicy
 from arkbatch.core.language import Language
 from arkbatch.core.types import Reply
 from arkbatch.protocol.endpoints import ENDPOINTS

@@ -9,8 +9,9 @@ from runs import answered, failed, job_of, numbered, prompts, worked_off
 
 from arkbatch.cli.status import command
 from arkbatch.core.histogram import Histogram
-from arkbatch.core.job import NO_KEY, Job
+from arkbatch.core.job import Job
 from arkbatch.core.language import Language
+from arkbatch.core.secret import NO_KEY
 from arkbatch.core.text import display_width
 from arkbatch.core.types import Cause, Kind
 from arkbatch.journal.ledger import Ledger

@@ -17,7 +17,7 @@ from virtual import run_virtual
 
 from arkbatch.cli.live_and_metrics import Serving, session_of
 from arkbatch.core.errors import UsageError
-from arkbatch.core.job import Secret
+from arkbatch.core.secret import Secret
 from arkbatch.core.types import Again, Broken, Cause, Done, Halt, Kind, Refused
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.monitor.observer import Observer

@@ -4,7 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from arkbatch.core.histogram import Histogram
-from arkbatch.core.job import NO_KEY, Job
+from arkbatch.core.job import Job
+from arkbatch.core.secret import NO_KEY
 from arkbatch.core.types import Cause, Kind
 from arkbatch.journal.ledger import Ledger
 from arkbatch.monitor.progress import FoundRows

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from parsing import ASK, job, read
 
-from arkbatch.core.job import Embeddings
+from arkbatch.core.job_sections import Embeddings
 from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.core.template import Template
 from arkbatch.core.types import BadRow, Row

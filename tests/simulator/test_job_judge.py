@@ -11,7 +11,7 @@ import tos
 from judge import here, home
 from tos.auth import Auth, _canonical_request
 
-from arkbatch.core.job import Access, Secret
+from arkbatch.core.secret import Access, Secret
 from arkbatch.simulator.settings import ACCESS_KEY
 from arkbatch.transport.object_store import open_object_store
 

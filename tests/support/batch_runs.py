@@ -15,7 +15,7 @@ from arkbatch.batch_jobs.batch_session import BatchSession
 from arkbatch.batch_jobs.open_session import open_batch_service
 from arkbatch.batch_jobs.parcel_context import Pacing
 from arkbatch.batch_jobs.parcel_journal import read_parcels
-from arkbatch.core.job import Access, Secret
+from arkbatch.core.secret import Access, Secret
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.resume_check import ResumeOptions
 from arkbatch.journal.run_directory import RunDirectory

@@ -8,7 +8,8 @@ from virtual import run_virtual
 
 from arkbatch.cluster.plan import plan_parts
 from arkbatch.cluster.shard import begin_attempt, run_attempt
-from arkbatch.core.job import Secret, answer_settings, job_tables
+from arkbatch.core.job import answer_settings, job_tables
+from arkbatch.core.secret import Secret
 from arkbatch.journal.shard_files import PLAN_FORMAT, ShardDirectory, ShardPlan
 from arkbatch.rows.job_diff import asked_digest
 from arkbatch.simulator.server import Counters, Settings, serve

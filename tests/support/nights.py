@@ -9,7 +9,7 @@ from runs import numbered, prompts
 from virtual import run_virtual
 
 from arkbatch.config.resolve import resolve_job
-from arkbatch.core.job import Secret
+from arkbatch.core.secret import Secret
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session
 from arkbatch.journal.run_directory import FAILURES, RESULTS

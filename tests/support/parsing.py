@@ -2,7 +2,8 @@
 
 import orjson
 
-from arkbatch.core.job import Job, Secret
+from arkbatch.core.job import Job
+from arkbatch.core.secret import Secret
 from arkbatch.rows.parse import RowReader
 
 ASK = [{"role": "user", "content": "hi"}]

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from runs import BEGAN
 from virtual import run_virtual
 
-from arkbatch.core.job import Secret
+from arkbatch.core.secret import Secret
 from arkbatch.engine import session as run_module
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.resume_check import ResumeOptions

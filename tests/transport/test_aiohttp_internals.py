@@ -10,7 +10,8 @@ from http_paths import by_session
 from servers import OK, Raw, served, whole
 from virtual import run_virtual
 
-from arkbatch.core.job import Secret, Timeouts
+from arkbatch.core.job_sections import Timeouts
+from arkbatch.core.secret import Secret
 from arkbatch.core.types import Break, Call, Reply
 from arkbatch.transport import aiohttp_internals
 from arkbatch.transport.aiohttp_internals import DirectPosts, OneTimerHandler, why_unusable

@@ -8,7 +8,8 @@ import pytest
 from aiohttp import web
 from virtual import run_virtual
 
-from arkbatch.core.job import Secret, Timeouts
+from arkbatch.core.job_sections import Timeouts
+from arkbatch.core.secret import Secret
 from arkbatch.core.types import Break, Call
 from arkbatch.transport.auth import ApiKey
 from arkbatch.transport.large_body import LARGE, LargeBody, payload

@@ -6,7 +6,8 @@ import pytest
 from servers import OK, Raw, gzipped, served, whole
 from virtual import run_virtual
 
-from arkbatch.core.job import Secret, Timeouts
+from arkbatch.core.job_sections import Timeouts
+from arkbatch.core.secret import Secret
 from arkbatch.core.types import Break, Call, Reply
 from arkbatch.transport.aiohttp_internals import OneTimerHandler
 from arkbatch.transport.auth import ApiKey

@@ -12,7 +12,8 @@ from virtual import run_virtual
 
 from arkbatch.api.jobs import arun
 from arkbatch.config.resolve import resolve_job
-from arkbatch.core.job import Secret, Timeouts
+from arkbatch.core.job_sections import Timeouts
+from arkbatch.core.secret import Secret
 from arkbatch.core.types import Break, Broken, Call, Reply
 from arkbatch.rows.parse import RowReader
 from arkbatch.transport.auth import ApiKey
