@@ -1,9 +1,9 @@
 """Resolves what the user typed into one frozen `Job`.
 
 Flags take precedence over the job file (`config.job_file`), that over the environment and `.env`
-(`config.environment`), and these over the defaults beside the fields in `core.job_sections`. Keys come from the environment
-alone. Paths in a job file are relative to it, paths in flags to the working directory. The input must exist; only its
-first line is read here.
+(`config.environment`), and these over the defaults beside the fields in `core.job_sections`. Keys come from the
+environment alone. Paths in a job file are relative to it, paths in flags to the working directory. The input must
+exist; only its first line is read here.
 """
 
 from collections.abc import Mapping, Sequence
