@@ -140,10 +140,10 @@ TOUCHES_OUTSIDE = {
     "cluster": {
         "cluster_page",
         "driver",
+        "earlier_records",
         "merge",
         "plan",
         "ray_engine",
-        "seed",
         "service",
         "shard",
         "worker",

@@ -17,8 +17,8 @@ from arkbatch.api.jobs import simulated
 from arkbatch.cli.options import job_from
 from arkbatch.cli.session import this_command
 from arkbatch.cli.signals import stop_on_signals
+from arkbatch.cluster.earlier_records import hand_over_records
 from arkbatch.cluster.plan import find_inputs, plan_parts, shard_bytes_for
-from arkbatch.cluster.seed import seed_shards
 from arkbatch.cluster.service import (
     TOKEN_VARIABLE,
     CoordinatorAddress,
@@ -85,7 +85,7 @@ def plan_run(
     if info is not None and (changes := differences(info.asked, said)):
         raise RunChanged(f"{directory.run} was begun with other parameters: {'; '.join(changes)}.")
     if info is not None:
-        seed_shards(directory, planned)
+        hand_over_records(directory, planned, info.input)
         write_sessions(directory, ShardSessions(earlier=info.sessions))
     directory.write_plan(planned)
     return job, planned

@@ -101,7 +101,7 @@ def _places(shards: ShardDirectory, plan: ShardPlan, merged: Merged) -> Iterator
         merged.finished += shards.how_finished(shard.index) is not None
         place = ShardPlace(rows, added_offset(shard), shard.part.path if names else "")
         yield shard, place, attempts
-        counted = lines_of_shard(shards, shard.index, attempts)
+        counted = lines_of_shard(shards, shard, attempts)
         if counted is None:
             counted = counted_rows(shards, shard, reading_of(plan))
         rows += counted[0]

@@ -142,10 +142,10 @@ def reading_of(plan: ShardPlan) -> Reading:
 
 def counted_rows(shards: ShardDirectory, shard: Shard, reading: Reading) -> tuple[int, int]:
     """Return what `count_rows` finds, which is kept for the next time."""
-    known = shards.counted(shard.index)
+    known = shards.counted(shard)
     if known is None:
         known = count_rows(shards, shard, reading)
-        shards.write_counted(shard.index, *known)
+        shards.write_counted(shard, *known)
     return known
 
 
@@ -156,7 +156,7 @@ def count_quickly(shards: ShardDirectory) -> None:
     for shard in plan.all_shards():
         part = shard.part
         length = part.size * (shard.end - shard.begin) // max(part.groups if part.kind == "parquet" else part.size, 1)
-        if lines_of_shard(shards, shard.index, attempts.get(shard.index, [])) is None:
+        if lines_of_shard(shards, shard, attempts.get(shard.index, [])) is None:
             left -= length
             if is_known and (left < 0 or is_remote(part.path)):
                 return

@@ -82,7 +82,7 @@ class RunView:
         assert shards is not None
         lines, rows, unknown, known_length = dict[int, int](), dict[int, int](), list[Shard](), 0
         for shard in shards.read_plan().all_shards():
-            counted = lines_of_shard(shards, shard.index, self._attempts.get(shard.index, []))
+            counted = lines_of_shard(shards, shard, self._attempts.get(shard.index, []))
             if counted is None:
                 unknown.append(shard)
                 continue
@@ -131,12 +131,12 @@ class RunView:
         return next((found for place in places if (found := RunDirectory(place).who_writes()) is not None), None)
 
 
-def lines_of_shard(shards: ShardDirectory, shard: int, attempts: list[int]) -> tuple[int, int] | None:
+def lines_of_shard(shards: ShardDirectory, shard: Shard, attempts: list[int]) -> tuple[int, int] | None:
     """Return how many numbers the rows of a shard take, and how many rows there are; None while nobody has looked."""
-    if (done := shards.how_finished(shard)) is not None:
+    if (done := shards.how_finished(shard.index)) is not None:
         return done.lines, done.rows
     for number in reversed(attempts):
-        directory = RunDirectory(shards.attempt_path(shard, number))
+        directory = RunDirectory(shards.attempt_path(shard.index, number))
         if directory.exists:
             info = directory.read_info().input
             return info.lines, info.rows

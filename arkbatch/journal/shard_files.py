@@ -109,6 +109,18 @@ class Finished(Struct, frozen=True):
     failed: int
 
 
+class CountedRows(Struct, frozen=True):
+    """How many rows a shard has that nobody has begun. of: the shard, since another plan cuts otherwise."""
+
+    of: tuple[str, str, int, int]
+    lines: int
+    rows: int
+
+
+def _place_of(shard: Shard) -> tuple[str, str, int, int]:
+    return shard.part.path, shard.part.tag, shard.begin, shard.end
+
+
 class TakenOver(Struct, frozen=True):
     """What an attempt began with. results: bytes, by attempt; failures: digests of the lines."""
 
@@ -219,14 +231,16 @@ class ShardDirectory:
             own.unlink(missing_ok=True)
         return True
 
-    def counted(self, shard: int) -> tuple[int, int] | None:
+    def counted(self, shard: Shard) -> tuple[int, int] | None:
         """What was counted of a shard that nobody has begun: the numbers that its rows take, and the rows."""
-        path = self.path / f"{shard:06}.rows.json"
-        return _read_struct(path, tuple[int, int]) if path.exists() else None
+        path = self.path / f"{shard.index:06}.rows.json"
+        found = _read_struct(path, CountedRows) if path.exists() else None
+        return (found.lines, found.rows) if found is not None and found.of == _place_of(shard) else None
 
-    def write_counted(self, shard: int, lines: int, rows: int) -> None:
+    def write_counted(self, shard: Shard, lines: int, rows: int) -> None:
         self._make_directory()
-        replace_file(self.path / f"{shard:06}.rows.json", msgspec.json.encode((lines, rows)) + b"\n")
+        counted = CountedRows(_place_of(shard), lines, rows)
+        replace_file(self.path / f"{shard.index:06}.rows.json", msgspec.json.encode(counted) + b"\n")
 
     def taken_over(self, shard: int, number: int) -> TakenOver:
         path = self.path / f"{shard:06}.{number}.taken.json"

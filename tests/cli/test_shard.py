@@ -188,3 +188,31 @@ def test_a_table_that_one_machine_began_is_handed_to_shards(tmp_path, ending):
     assert before <= {line["id"] for line in lines_of(Path("a.run"), RESULTS)}
     call("run", name, "-o", "local.run", *asked)
     assert _comparable("a.run") == _comparable("local.run")
+
+
+def test_several_files_that_one_machine_began_are_handed_to_shards(tmp_path):
+    for number in (1, 2, 10):
+        prompts(tmp_path, *({"prompt": f"{number}-{row}"} for row in range(8)), name=f"part-{number}.jsonl")
+    call("run", "part-*.jsonl", "-o", "a.run", "--limit", "13", *MODEL)
+    before = {line["id"] for line in lines_of(Path("a.run"), RESULTS)}
+    for is_killed in (True, False):  # a process that was killed before the plan was written leaves nothing that counts
+        call("shard", "plan", "part-*.jsonl", "-o", "a.run", "--shards", "5", *MODEL)
+        if is_killed:
+            (tmp_path / "a.run" / "shards.json").unlink()
+    planned = ShardDirectory(Path("a.run")).read_plan().count
+    for index in range(planned):
+        call("shard", "run", "a.run", "--index", str(index), "--of", str(planned))
+    merged = orjson.loads(call("merge", "a.run", "--json").stdout)
+    assert (merged["done"], merged["rows"], merged.get("doubled_rows", 0)) == (24, 24, 0)
+    lines = lines_of(Path("a.run"), RESULTS)
+    assert before <= {line["id"] for line in lines}
+    assert [line["row"] for line in lines] == list(range(1, 25))
+    assert "input" in call("status", "a.run").stdout
+    assert "changed since" not in call("status", "a.run").stdout
+
+
+def test_records_of_an_input_that_was_edited_are_not_handed_to_shards(tmp_path):
+    call("run", "in.jsonl", "-o", "a.run", "--limit", "13", *MODEL)
+    prompts(tmp_path, *numbered(20))
+    with pytest.raises(Exception, match="The input changed since one machine worked on it"):
+        call("shard", "plan", "in.jsonl", "-o", "a.run", *MODEL)

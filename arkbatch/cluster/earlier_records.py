@@ -4,15 +4,18 @@ So a run that one machine began goes on with many, and nothing that was recorded
 """
 
 import os
+import shutil
 from bisect import bisect_right
+from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 from msgspec import Struct
 
-from arkbatch.cluster.plan import added_offset, first_offset
+from arkbatch.cluster.plan import added_offset
 from arkbatch.cluster.shard import counted_rows, reading_of
 from arkbatch.core.errors import RunChanged
+from arkbatch.core.input_info import InputInfo
 from arkbatch.journal.record_files import read_lines
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, open_private
 from arkbatch.journal.shard_files import Shard, ShardDirectory, ShardPlan
@@ -21,41 +24,53 @@ from arkbatch.journal.shard_records import ShardPlace, placed_line
 OPEN_FILES = 100  # at once; records come nearly in input order
 
 
-class _Located(Struct, gc=False):
+class _Numbered(Struct, gc=False):
     row: int
-    offset: int
 
 
-_decode = msgspec.json.Decoder(_Located).decode
+_decode = msgspec.json.Decoder(_Numbered).decode
 
 
-def seed_shards(shards: ShardDirectory, plan: ShardPlan) -> int:
+def hand_over_records(shards: ShardDirectory, plan: ShardPlan, known: InputInfo) -> int:
     """Write the records of a local run into its shards. Returns how many there were.
 
-    RunChanged: the records are of another input, or of a kind whose rows cannot be found by their offset.
+    known: the input as the local run read it last
+    RunChanged: the records are of another input
     """
     directory = RunDirectory(shards.run)
     if not any((directory / name).exists() and (directory / name).stat().st_size for name in (RESULTS, FAILURES)):
         return 0
+    _check_input(shards.run, plan, known)
+    _remove_unfinished(shards)
     cut = list(plan.all_shards())
-    if len(plan.parts) > 1:
-        raise RunChanged(
-            f"{shards.run} holds records of several files read as one, which cannot be handed to shards. "
-            f"Give another directory with -o."
-        )
-    begins, added = [first_offset(shard) for shard in cut], [added_offset(shard) for shard in cut]
-    firsts = _first_rows(shards, plan, cut)
+    added, firsts = [added_offset(shard) for shard in cut], _first_rows(shards, plan, cut)
     count = 0
     for name in (RESULTS, FAILURES):
         files: dict[int, BinaryIO] = {}
         for _, line in read_lines(directory / name):
-            located = _decode(line)
-            index = bisect_right(begins, located.offset) - 1
+            index = bisect_right(firsts, _decode(line).row - 1) - 1
             place = ShardPlace(-firsts[index], -added[index])
             _file(files, shards, index, name).write(placed_line(line, place, []))
             count += 1
         _close(files)
     return count
+
+
+def _check_input(run: Path, plan: ShardPlan, known: InputInfo) -> None:
+    """RunChanged: rows have moved since the local run read them. The last file may have grown."""
+    sizes, planned = [each.size for each in known.files or [known]], [part.size for part in plan.parts]
+    is_same = len(sizes) <= len(planned) and sizes[:-1] == planned[: len(sizes) - 1]
+    if not is_same or planned[len(sizes) - 1] < sizes[-1]:
+        raise RunChanged(
+            f"The input changed since one machine worked on it. Bring the records up to date first: "
+            f"give `arkbatch run` the same input, with -o {run} --rebase."
+        )
+
+
+def _remove_unfinished(shards: ShardDirectory) -> None:
+    """Remove what a process has handed over that was killed before the plan was written."""
+    for place in shards.path.glob("*.seed") if shards.path.is_dir() else ():
+        shutil.rmtree(place)
 
 
 def _first_rows(shards: ShardDirectory, plan: ShardPlan, cut: list[Shard]) -> list[int]:
