@@ -1,6 +1,7 @@
-"""How a parcel stands, folded from the steps that were written down, and which parcels of a run are open.
+"""The state of a parcel, computed from the steps in its journal, and which parcels of a run are open.
 
     cut -> putting -> put -> starting -> started -> ended -> merging -> merged -> closed
+    cut -> exported          (`arkbatch export`)
 
 An intent (`putting`, `starting`, `merging`) is written before the action, and the fact behind it. A parcel that stands
 at an intent may or may not exist at the provider: it is looked for there, and never sent again before that.

@@ -1,4 +1,4 @@
-"""The frozen types that pass between modules; they hold data and do nothing.
+"""The frozen types that pass between modules, and how their usage is added up.
 
 They are `msgspec.Struct`s and not dataclasses: about six of them are made for each row, and a frozen slotted
 dataclass takes twelve times as long to build. `match` works on them as well.

@@ -209,7 +209,7 @@ class CallRunner:
         return CallResult(response, verdict)
 
     def _judge(self, response: Response, prepared: PreparedRow) -> Verdict:
-        """The verdict on what came back. What cannot be judged fails its row and nothing else (promise 10)."""
+        """The verdict on what came back. What cannot be judged fails its row and nothing else."""
         needs = self._needs
         try:
             return judge(

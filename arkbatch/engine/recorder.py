@@ -4,7 +4,7 @@ What ends in one round of the event loop is written together, since one write co
 done for a row. `keep_writing` is a task of the worker pool: when the journal cannot be written, its error ends
 the pool.
 
-This is the last guard of promise 10. An outcome that cannot be written as it is, whatever the reply held, is written
+This is the last guard of a paid answer. An outcome that cannot be written as it is, whatever the reply held, is written
 as a failure of its row, with what it billed. The other outcomes of the same round are written all the same.
 """
 

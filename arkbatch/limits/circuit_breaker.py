@@ -1,8 +1,8 @@
 """Whether the service is away, and how it is found again: single probes, then more with each answer.
 
 Pure: `now` comes in, in seconds on the caller's clock. It hears every verdict and takes the blame off a row: a failure
-that is the service's gets `Scope.SERVICE`, which spends no attempt. It does not know how a row is tried again
-(`retry`) nor how fast (`pace`); the gate asks it `ready_in` and tells `sent`.
+that is the service's gets `Scope.SERVICE`, which spends no attempt. It does not know when a row is tried again
+(`engine.backoff`) nor how fast calls go (`adaptive_limit`); the limiter asks it `ready_in` and tells it `sent`.
 
 The reasoning:
 
@@ -94,7 +94,7 @@ class Outage:
         self._rests_since: float | None = None
         self._rested = 0.0  # since the last sign of life, or in the present outage
 
-    # ---- what the gate asks and tells
+    # ---- what the limiter asks and tells
 
     def ready_in(self, now: float, in_flight: int) -> float:
         """Seconds until another call may start; infinite when only an ended call can make room."""

@@ -79,7 +79,7 @@ class BudgetHolder(Protocol):
 
 
 class _Held(Struct):
-    """A lease in use. `used`: calls and tokens that were sent under it."""
+    """A lease in use. `granted`: what it held at first; `requests` and the tokens: what is left of it."""
 
     number: int
     begins: float

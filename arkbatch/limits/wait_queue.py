@@ -1,11 +1,11 @@
-"""The line in front of a gate: who is next, and who may pass whom.
+"""The line in front of the limiter: who is next, and who may pass whom.
 
 First come, first served, with two exceptions. While the first in line is too large for what is left of the minute,
 smaller calls pass it, for `PATIENCE` times as long as the allowance takes to grant its own amount. That starves
 nobody: the line in front of anyone takes at most 1 + `PATIENCE` times as long as in strict order. In strict order,
 rows between 0.1 and 30 % of a minute's tokens leave a tenth of the allowance unused, while the minute drains for the
 large ones. And while the service seems to be away, a row that was never sent goes before those that failed, since
-its answer says more. What stands in the way of a call is the gate's to know.
+its answer says more. What stands in the way of a call is for the limiter to know.
 """
 
 import asyncio

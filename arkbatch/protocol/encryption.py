@@ -1,7 +1,7 @@
 """Ark's application-layer encryption: what the certificate says, one key agreement a call, fields in and out.
 
 ECDH on P-256 with an ephemeral key, HKDF-SHA256 to an AES-256-GCM key and nonce, each field as base64 of ciphertext
-and tag. Which fields those are is said in `sealed_body`; that nothing leaves unencrypted is kept by
+and tag. Which fields those are is said in `encrypted_fields`; that nothing leaves unencrypted is kept by
 `transport.encrypting`. Where the official SDK checks nothing, the certificate is checked here.
 
 All fields of a call and its reply share one nonce, so equal texts are visibly equal and the XOR of two texts can be
