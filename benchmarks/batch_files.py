@@ -40,7 +40,7 @@ def write_input(path, rows):
 def billed_cost(provider):
     """What the provider billed, line by line, at the batch prices of the book."""
     from arkbatch.pricing.price_files import packaged_prices
-    from arkbatch.pricing.pricing import Pricer
+    from arkbatch.pricing.pricer import Pricer
     from arkbatch.protocol.endpoints.usage import meters_of_usage
 
     pricer, now = Pricer(packaged_prices().only_provider("ark")), datetime.now(UTC)

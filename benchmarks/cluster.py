@@ -22,7 +22,7 @@ from arkbatch.cluster.messages import LeaseMessage, LeaseReply
 from arkbatch.cluster.service import CoordinatorAddress, CoordinatorClient, new_token, serve_coordinator
 from arkbatch.limits.lease_core import LeaseCore
 from arkbatch.limits.lease_messages import Amounts, LeaseReport, LeaseRequest, SharedLimits
-from arkbatch.limits.rate_source import CoordinatorLost, LeasedRates
+from arkbatch.limits.leased_rates import CoordinatorLost, LeasedRates
 from arkbatch.limits.token_split import NO_TOKENS
 
 LATENCY = 0.5  # s of one call

@@ -18,7 +18,7 @@ from arkbatch.core.job import Job
 from arkbatch.protocol.error_body import one_line
 from arkbatch.transport.batch_http import HttpReply
 from arkbatch.transport.control_plane import ControlPlane
-from arkbatch.transport.object_store import ObjectStoreHttp
+from arkbatch.transport.tos_bucket import ObjectStoreHttp
 
 _PAGE = 100
 _MOST_PAGES = 1000

@@ -26,7 +26,7 @@ from arkbatch.monitor.run_log import RunLog
 from arkbatch.protocol.structured_output import Validation
 from arkbatch.transport.batch_http import open_batch_http
 from arkbatch.transport.connection import open_control_plane
-from arkbatch.transport.object_store import open_object_store
+from arkbatch.transport.tos_bucket import open_object_store
 
 _SIMULATED_PACING = Pacing(0.3, 1.0)
 

@@ -56,7 +56,7 @@ def command(run_dir: str, output: str | None, *, defuse: bool, schema: str | Non
     from arkbatch.core.text import printable_json, printable_text
     from arkbatch.reports.answers.answers import iter_answers, write_answers
     from arkbatch.reports.status.status import read_status
-    from arkbatch.rows.storage import is_remote
+    from arkbatch.rows.object_storage import is_remote
 
     say = language_of(os.environ).translate_text
     merge_shards(run_dir)

@@ -33,7 +33,7 @@ from arkbatch.engine.session import summary_of
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.pricing.summary import Summary
 from arkbatch.reports.text.summary import found_line
-from arkbatch.transport.object_store import REGION
+from arkbatch.transport.tos_bucket import REGION
 
 _SIMULATED_SECONDS = 2.0  # that a batch takes there
 _STORE = "simulated"

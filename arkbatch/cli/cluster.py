@@ -25,7 +25,7 @@ from arkbatch.cluster.service import (
     CoordinatorClient,
     read_address,
 )
-from arkbatch.cluster.shard import ShardAttempt, begin_attempt, run_attempt
+from arkbatch.cluster.shard_attempt import ShardAttempt, begin_attempt, run_attempt
 from arkbatch.cluster.worker import Worker, shards_for, worker_name
 from arkbatch.config.resolve import resolve_retry
 from arkbatch.core.errors import ExitCode, RunChanged, UsageError
@@ -37,8 +37,8 @@ from arkbatch.journal.shard_files import PLAN_FORMAT, ShardDirectory, ShardPlan
 from arkbatch.journal.shard_sessions import ShardSessions, write_sessions
 from arkbatch.rows.csv_table import CsvTable
 from arkbatch.rows.job_diff import asked_digest, differences
+from arkbatch.rows.object_storage import is_remote, open_bytes
 from arkbatch.rows.source import open_source
-from arkbatch.rows.storage import is_remote, open_bytes
 from arkbatch.transport.connection import open_connection
 from arkbatch.transport.connection_slots import ConnectionSlots
 from arkbatch.transport.fd_limit import allow_files

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from arkbatch.rows.storage import is_remote
+from arkbatch.rows.object_storage import is_remote
 
 JOB_FILE = ".toml"
 UPLOAD_SECONDS = 300.0  # between two uploads of a run directory, at least
@@ -93,7 +93,7 @@ def _read_job_file(path: Path) -> dict[str, Any]:
 @contextmanager
 def remote_file(address: str, *, replace: bool) -> Iterator[str]:
     """Give a path to write to; its file is uploaded when the body has ended without an error."""
-    from arkbatch.rows.storage import upload_file
+    from arkbatch.rows.object_storage import upload_file
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / address.rpartition("/")[2]
@@ -108,7 +108,7 @@ def readable_run(run_dir: str) -> Iterator[str]:
         yield run_dir
         return
     from arkbatch.core.errors import UsageError
-    from arkbatch.rows.storage import copy_ranges, open_bytes
+    from arkbatch.rows.object_storage import copy_ranges, open_bytes
 
     address = run_dir.rstrip("/")
     with tempfile.TemporaryDirectory() as folder:
@@ -129,7 +129,7 @@ def readable_run(run_dir: str) -> Iterator[str]:
 
 def upload_run(run_dir: str, target: str) -> None:
     """Put the files of a run directory below an address in a bucket."""
-    from arkbatch.rows.storage import upload_file
+    from arkbatch.rows.object_storage import upload_file
 
     for name in RUN_FILES:
         path = Path(run_dir) / name

@@ -93,7 +93,7 @@ def command(
       arkbatch run prompts.jsonl -o nightly.run --set temperature=0.2 --set thinking.type=disabled
     """
     from arkbatch.cli.live_and_metrics import Serving
-    from arkbatch.rows.storage import is_remote
+    from arkbatch.rows.object_storage import is_remote
 
     serving = Serving(live, metrics)
     if engine == "ray" and not flags["dry_run"]:
@@ -190,7 +190,7 @@ def write_answers_of(run_dir: str, file: str) -> None:
     from arkbatch.journal.run_directory import RunDirectory
     from arkbatch.reports.answers.answer_table import TableOptions
     from arkbatch.reports.answers.answers import read_schema, write_answers
-    from arkbatch.rows.storage import is_remote
+    from arkbatch.rows.object_storage import is_remote
 
     info = RunDirectory(Path(run_dir)).read_info()
     options = TableOptions(schema=read_schema(info, ""))

@@ -26,7 +26,7 @@ def count_shards(run_dir: str) -> None:
     """Count the rows of shards that nobody has begun, as far as that is quick, so that `status` need not guess."""
     if not _has_shards(run_dir):
         return
-    from arkbatch.cluster.shard import count_quickly
+    from arkbatch.cluster.shard_attempt import count_quickly
     from arkbatch.journal.shard_files import ShardDirectory
 
     count_quickly(ShardDirectory(Path(run_dir)))

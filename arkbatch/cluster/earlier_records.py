@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from arkbatch.cluster.plan import added_offset
-from arkbatch.cluster.shard import counted_rows, reading_of
+from arkbatch.cluster.shard_attempt import counted_rows, reading_of
 from arkbatch.core.errors import RunChanged
 from arkbatch.core.input_info import InputInfo
 from arkbatch.journal.record_files import read_lines

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from arkbatch.cluster.plan import added_offset
-from arkbatch.cluster.shard import counted_rows, reading_of
+from arkbatch.cluster.shard_attempt import counted_rows, reading_of
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunDirectoryError
 from arkbatch.core.input_info import InputInfo
@@ -38,9 +38,9 @@ from arkbatch.journal.run_view import lines_of_shard
 from arkbatch.journal.shard_files import Shard, ShardDirectory, ShardPlan, lines_of_attempts
 from arkbatch.journal.shard_records import ShardPlace, ShardRecords
 from arkbatch.journal.shard_sessions import attempt_infos, sessions_of
+from arkbatch.rows.object_storage import Identity, is_remote, open_bytes
 from arkbatch.rows.several_files import joined_paths, size_and_time
 from arkbatch.rows.source import open_source
-from arkbatch.rows.storage import Identity, is_remote, open_bytes
 
 
 def merge(run: Path, wall: Callable[[], float]) -> Merged:

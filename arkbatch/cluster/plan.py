@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from arkbatch.core.errors import UsageError
 from arkbatch.journal.shard_files import InputPart, Kind, Shard
-from arkbatch.rows.storage import RANGE_BYTES, ByteSource, copy_ranges, is_remote, list_objects, open_bytes
+from arkbatch.rows.object_storage import RANGE_BYTES, ByteSource, copy_ranges, is_remote, list_objects, open_bytes
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile

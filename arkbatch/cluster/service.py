@@ -34,7 +34,7 @@ from arkbatch.core.errors import ArkbatchError, RunDirectoryError, UsageError
 from arkbatch.journal.run_directory import replace_file
 from arkbatch.journal.shard_files import ShardDirectory
 from arkbatch.limits.lease_messages import Lease, LeaseRequest
-from arkbatch.limits.rate_source import CoordinatorLost
+from arkbatch.limits.leased_rates import CoordinatorLost
 
 LOOPBACK = "127.0.0.1"
 ADDRESS_FILE = "coordinator.json"  # beside the shards

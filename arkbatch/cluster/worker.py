@@ -24,13 +24,13 @@ from arkbatch.cluster.messages import (
     NextShard,
 )
 from arkbatch.cluster.service import CoordinatorClient
-from arkbatch.cluster.shard import ShardAttempt, ShardResult, begin_attempt, run_attempt
+from arkbatch.cluster.shard_attempt import ShardAttempt, ShardResult, begin_attempt, run_attempt
 from arkbatch.core.errors import ArkbatchError, StorageFull
 from arkbatch.core.job import Job
 from arkbatch.engine.session import Session
 from arkbatch.journal.shard_files import Shard, ShardDirectory
 from arkbatch.limits.lease_messages import Lease, LeaseRequest
-from arkbatch.limits.rate_source import LeasedRates, ShardTaken
+from arkbatch.limits.leased_rates import LeasedRates, ShardTaken
 from arkbatch.monitor.observer import Observer
 from arkbatch.transport.connection import open_connection
 from arkbatch.transport.connection_slots import ConnectionSlots
@@ -174,7 +174,7 @@ class Worker:
                 attempt,
                 wall=self._wall,
                 observers=observers,
-                rate_source=rates,
+                rates=rates,
                 transport=self._transport,
                 started=self._started,
             )

@@ -1,7 +1,7 @@
 """Decides whether a job is encrypted, and with which certificate.
 
 Encryption that is asked for and not possible is refused before a run begins: when the library is missing, a
-certificate cannot be read, or a flavour or certificate is named although nothing is encrypted. `config.validate`
+certificate cannot be read, or a flavour or certificate is named although nothing is encrypted. `config.server_fit`
 refuses it where the server is not Ark. `transport.encrypting` ensures that nothing is sent in clear afterwards.
 """
 

@@ -34,7 +34,7 @@ from arkbatch.core.urls import DEFAULT_PORTS, is_local, origin
 from arkbatch.protocol.dialects import NAMES as DIALECTS
 from arkbatch.protocol.dialects import all_dialects, dialect_named
 from arkbatch.transport.control_plane import CONTROL_PLANE
-from arkbatch.transport.object_store import REGION
+from arkbatch.transport.tos_bucket import REGION
 
 FLAVOUR, CONFIDENTIAL = "VOLC_ARK_ENCRYPTION", "AICC"
 CERTIFICATE_PATH = "E2E_CERTIFICATE_PATH"

@@ -31,7 +31,7 @@ from arkbatch.config.flag_values import given_flags
 from arkbatch.config.headers_and_query import brings_key, fill_in_variables
 from arkbatch.config.job_file import Typed, build_job_file, job_file_error, read_job_file
 from arkbatch.config.named_files import resolve_image_folder, resolve_tools, resolve_validation, with_texts
-from arkbatch.config.validate import check_agreement, check_lane, check_secrecy
+from arkbatch.config.server_fit import check_agreement, check_lane, check_secrecy
 from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job import CERTIFICATE_TEXT, ENDPOINT_SAID, Additions, Job
 from arkbatch.core.job_sections import Limits, Notify, Sections

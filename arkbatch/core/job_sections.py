@@ -12,7 +12,7 @@ from msgspec import Meta, Struct, field
 
 from arkbatch.core.schedule import ALWAYS, read_due, read_window
 from arkbatch.core.secret import Secret
-from arkbatch.core.template import Reading, Template
+from arkbatch.core.template_syntax import Reading, Template
 
 OnEmpty = Literal["retry", "fail", "keep"]
 

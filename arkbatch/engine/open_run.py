@@ -37,7 +37,7 @@ from arkbatch.journal.repeated_rows import RepeatedRows, copied_outcome
 from arkbatch.journal.run_directory import FAILURES, FORMAT, RESULTS, SPOOL, RunDirectory, RunInfo, SessionInfo
 from arkbatch.monitor.commands import limits_after
 from arkbatch.monitor.progress import FoundRows
-from arkbatch.pricing.pricing import Pricer
+from arkbatch.pricing.pricer import Pricer
 from arkbatch.pricing.run_cost import Bill
 from arkbatch.pricing.run_price_file import book_of_job, book_of_run, keep_used_prices, name_of, price_list_of
 from arkbatch.protocol.endpoints import ENDPOINTS

@@ -8,7 +8,7 @@ from arkbatch.core.text import duration_text
 from arkbatch.engine import ticker
 from arkbatch.engine.command_handler import PAUSED, LimitsInForce
 from arkbatch.engine.open_run import OpenRun
-from arkbatch.engine.refusal_watch import RefusalWatch
+from arkbatch.engine.refusal_report import RefusalWatch
 from arkbatch.engine.run_hours import RunHours
 from arkbatch.engine.slow_call_report import SlowCallReport
 from arkbatch.engine.worker_pool import WorkerPool

@@ -29,7 +29,7 @@ from arkbatch.engine.pace_report import PaceReport
 from arkbatch.engine.periodic_sync import PeriodicSync
 from arkbatch.engine.progress_report import ProgressReport
 from arkbatch.engine.recorder import OutcomeRecorder
-from arkbatch.engine.refusal_watch import RefusalWatch
+from arkbatch.engine.refusal_report import RefusalWatch
 from arkbatch.engine.run_hours import RunHours
 from arkbatch.engine.session_parts import (
     build_dependencies,
@@ -46,9 +46,9 @@ from arkbatch.engine.ticker import keep_ticking
 from arkbatch.engine.tool_loop import ToolLoop
 from arkbatch.engine.worker_pool import Ending, WorkerPool, first_error
 from arkbatch.journal.run_directory import LOG, SessionInfo
+from arkbatch.limits.leased_rates import LeasedRates
 from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.pace_file import PaceNote, write_pace
-from arkbatch.limits.rate_source import LeasedRates
 from arkbatch.monitor.commands import Command, CommandReply
 from arkbatch.monitor.observer import Observer, ObserverGroup
 from arkbatch.monitor.run_log import RunLog

@@ -17,10 +17,10 @@ from arkbatch.engine.tool_module import load_tool_module
 from arkbatch.limits.adaptive_limit import AdaptiveLimit
 from arkbatch.limits.circuit_breaker import Outage
 from arkbatch.limits.fixed_limit import FixedLimit
+from arkbatch.limits.leased_rates import LeasedRates
 from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.pace_file import read_pace
 from arkbatch.limits.published_limits import published, ramp_at
-from arkbatch.limits.rate_source import LeasedRates
 from arkbatch.limits.slow_calls import Flights
 from arkbatch.limits.starting_point import Memory
 from arkbatch.limits.token_rate import Budget

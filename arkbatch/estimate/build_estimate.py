@@ -28,7 +28,7 @@ from arkbatch.estimate.strata import Sizes
 from arkbatch.limits.token_estimator import OVERHEAD
 from arkbatch.pricing.amounts import Cost, Unknown
 from arkbatch.pricing.billed_usage import FREE
-from arkbatch.pricing.pricing import Pricer
+from arkbatch.pricing.pricer import Pricer
 from arkbatch.pricing.run_cost import BATCH, ONLINE, Bill, lane_of
 from arkbatch.pricing.run_price_file import book_of_job
 from arkbatch.pricing.tariff import Tariff

@@ -23,7 +23,7 @@ from arkbatch.core.errors import RunDamaged, RunDirectoryError, RunLocked
 from arkbatch.core.input_info import InputInfo
 from arkbatch.core.job_sections import Embeddings
 from arkbatch.core.limit_changes import LimitChange
-from arkbatch.core.template import Reading, Template
+from arkbatch.core.template_syntax import Reading, Template
 
 FORMAT = 1
 

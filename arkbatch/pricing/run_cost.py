@@ -21,7 +21,7 @@ from arkbatch.core.types import Before, Outcome, Success
 from arkbatch.journal.ledger import Ledger, Tally
 from arkbatch.pricing.amounts import Money, Unknown
 from arkbatch.pricing.billed_usage import BilledEntry, BilledReply, Spent, decode_billed, new_in, spent_before, spent_by
-from arkbatch.pricing.pricing import Pricer
+from arkbatch.pricing.pricer import Pricer
 from arkbatch.pricing.subtotal import Charge, PendingCharge
 from arkbatch.pricing.tariff import Tariff, cost_of
 

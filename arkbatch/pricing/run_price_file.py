@@ -14,7 +14,7 @@ from arkbatch.core.job import SIMULATOR, Job
 from arkbatch.journal.run_directory import RunInfo
 from arkbatch.pricing.price_book import PriceBook, provider_of
 from arkbatch.pricing.price_files import prices_at
-from arkbatch.pricing.pricing import Pricer
+from arkbatch.pricing.pricer import Pricer
 from arkbatch.pricing.run_cost import Bill
 
 SIMULATED_PROVIDER = "ark"

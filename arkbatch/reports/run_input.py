@@ -8,7 +8,7 @@ from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Job
 from arkbatch.core.job_sections import Embeddings
 from arkbatch.core.secret import Secret
-from arkbatch.core.template import Reading, Template
+from arkbatch.core.template_syntax import Reading, Template
 from arkbatch.journal.run_directory import RunInfo
 from arkbatch.rows.parse import RowReader
 from arkbatch.rows.source import Source, open_source, reader_of

@@ -17,7 +17,7 @@ import orjson
 
 from arkbatch.core.errors import UsageError
 from arkbatch.core.input_info import InputInfo, Position
-from arkbatch.core.template import Reading
+from arkbatch.core.template_syntax import Reading
 from arkbatch.rows.input_file import Change, Counted, compare, needs, survey
 
 _BATCH = 1024  # rows

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from arkbatch.core.errors import UsageError
 from arkbatch.core.input_info import InputInfo, Position
-from arkbatch.core.template import Reading
+from arkbatch.core.template_syntax import Reading
 from arkbatch.rows.input_file import LONGEST_LINE, Change, Counted, compare, enter, open_input, survey, unreadable
 from arkbatch.rows.text_encoding import LOOKED_AT, Encoding, encoding_of
 

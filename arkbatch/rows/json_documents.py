@@ -15,7 +15,7 @@ from typing import IO
 import orjson
 
 from arkbatch.core.input_info import InputInfo, Position
-from arkbatch.core.template import Reading
+from arkbatch.core.template_syntax import Reading
 from arkbatch.rows.input_file import LONGEST_LINE, Change, Counted, compare, enter, open_input, survey, unreadable
 from arkbatch.rows.text_encoding import LOOKED_AT, encoding_of
 

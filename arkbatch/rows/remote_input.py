@@ -13,7 +13,7 @@ import msgspec
 
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunChanged
-from arkbatch.rows.storage import RANGE_BYTES, Identity, list_objects, open_bytes
+from arkbatch.rows.object_storage import RANGE_BYTES, Identity, list_objects, open_bytes
 
 COPIES = "input"  # the folder of the copies in the run directory
 RANGES_AT_ONCE = 4

@@ -17,7 +17,7 @@ from typing import Protocol
 from arkbatch.core.errors import UsageError
 from arkbatch.core.input_info import InputInfo, Position
 from arkbatch.rows.input_file import Change
-from arkbatch.rows.storage import is_remote
+from arkbatch.rows.object_storage import is_remote
 
 _BETWEEN = " + "
 

@@ -17,7 +17,7 @@ import orjson
 from arkbatch.core.errors import UsageError
 from arkbatch.core.input_info import InputInfo, Position
 from arkbatch.core.job import Job
-from arkbatch.core.template import Reading
+from arkbatch.core.template_syntax import Reading
 from arkbatch.rows.columnar import ColumnarTable, is_data_set
 from arkbatch.rows.csv_table import CsvTable
 from arkbatch.rows.input_file import Change, compare, compression, lines, open_input, survey

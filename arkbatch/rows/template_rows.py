@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from arkbatch.core.template import ALL_COLUMNS, DOUBLE_BRACES, Piece, Template, split_template
+from arkbatch.core.template_syntax import ALL_COLUMNS, DOUBLE_BRACES, Piece, Template, split_template
 from arkbatch.core.types import Body
 from arkbatch.protocol.endpoints import multimodal, responses, tokenization
 from arkbatch.rows.cells import column_of, is_empty, text_of, value_of

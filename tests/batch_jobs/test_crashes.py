@@ -27,7 +27,7 @@ from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.simulator.server import Counters, Settings, serve
 from arkbatch.transport.batch_http import BatchHttp
 from arkbatch.transport.control_plane import ControlPlane
-from arkbatch.transport.object_store import ObjectStoreHttp
+from arkbatch.transport.tos_bucket import ObjectStoreHttp
 
 
 class Crash(BaseException):

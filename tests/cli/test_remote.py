@@ -14,8 +14,8 @@ pytest.importorskip("obstore")
 from arkbatch.cli import arkbatch
 from arkbatch.cli.remote import keep_uploaded
 from arkbatch.core.errors import RunChanged, UsageError
+from arkbatch.rows.object_storage import RANGE_BYTES
 from arkbatch.rows.remote_input import fetch_input
-from arkbatch.rows.storage import RANGE_BYTES
 
 MODEL = ["--model", "doubao-seed-1-6-251015", "--simulate"]
 ROWS = b"".join(b'{"prompt": "row %d"}\n' % number for number in range(12))

@@ -18,7 +18,7 @@ from arkbatch.cluster.plan import (
 )
 from arkbatch.core.errors import UsageError
 from arkbatch.journal.shard_files import PLAN_FORMAT, InputPart, Shard, ShardPlan
-from arkbatch.rows.storage import open_bytes
+from arkbatch.rows.object_storage import open_bytes
 
 
 class Bytes:

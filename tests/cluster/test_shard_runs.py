@@ -10,7 +10,7 @@ from runs import BEGAN, job_of, numbered, prompts
 from sessions import lines_of, worked
 
 from arkbatch.cluster.merge import merge
-from arkbatch.cluster.shard import begin_attempt
+from arkbatch.cluster.shard_attempt import begin_attempt
 from arkbatch.journal.run_directory import FAILURES, RESULTS
 from arkbatch.journal.shard_files import ShardDirectory
 

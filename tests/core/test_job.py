@@ -9,7 +9,7 @@ import pytest
 from arkbatch.core.job import Job, answer_settings
 from arkbatch.core.job_sections import Limits, ReplyPolicy, RetryPolicy
 from arkbatch.core.secret import Secret
-from arkbatch.core.template import Template, split_template
+from arkbatch.core.template_syntax import Template, split_template
 
 
 def job(**changes):

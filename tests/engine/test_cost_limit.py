@@ -19,7 +19,7 @@ from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session
 from arkbatch.journal.ledger import Ledger
 from arkbatch.pricing.price_files import packaged_prices
-from arkbatch.pricing.pricing import Pricer
+from arkbatch.pricing.pricer import Pricer
 from arkbatch.pricing.run_cost import Bill
 from arkbatch.reports.cost.cost import read_costs
 from arkbatch.simulator.server import serve

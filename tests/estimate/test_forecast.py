@@ -27,7 +27,7 @@ from arkbatch.estimate.strata import Sizes, Strata
 from arkbatch.pricing.amounts import Cost, Unknown
 from arkbatch.pricing.price_book import PriceRow
 from arkbatch.pricing.price_files import packaged_prices
-from arkbatch.pricing.pricing import Pricer
+from arkbatch.pricing.pricer import Pricer
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
 PRICER = Pricer(packaged_prices().only_provider("ark"))

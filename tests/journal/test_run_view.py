@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from runs import BEGAN, job_of, numbered, prompts
 
 from arkbatch.cluster.merge import merge
-from arkbatch.cluster.shard import count_quickly
+from arkbatch.cluster.shard_attempt import count_quickly
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.journal.run_view import RunView
 from arkbatch.reports.cost.cost import read_costs

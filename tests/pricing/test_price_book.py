@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from arkbatch.core.errors import JobError
 from arkbatch.pricing.price_book import PriceBook, PriceRow, Rates, Tier, provider_of
 from arkbatch.pricing.price_files import from_table, packaged_prices, price_book, prices_at, read_price_file
-from arkbatch.pricing.pricing import Pricer
+from arkbatch.pricing.pricer import Pricer
 
 BOOK = packaged_prices()
 FAMILIES = [  # tables 1.1 and 1.3 of the reference

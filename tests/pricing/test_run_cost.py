@@ -23,7 +23,7 @@ from arkbatch.journal.run_directory import LEDGER, RunDirectory
 from arkbatch.pricing.amounts import Money
 from arkbatch.pricing.billed_usage import decode_billed
 from arkbatch.pricing.price_files import packaged_prices
-from arkbatch.pricing.pricing import Pricer
+from arkbatch.pricing.pricer import Pricer
 from arkbatch.pricing.run_cost import Bill
 from arkbatch.pricing.run_price_file import name_of
 from arkbatch.reports.cost.cost import read_costs

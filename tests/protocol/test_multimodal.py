@@ -11,7 +11,7 @@ from virtual import run_virtual
 
 from arkbatch.core.job_sections import ReplyPolicy, Timeouts
 from arkbatch.core.secret import Secret
-from arkbatch.core.template import Template
+from arkbatch.core.template_syntax import Template
 from arkbatch.core.types import Again, BadRow, Call, Done, Refused, Size
 from arkbatch.protocol.endpoints import ENDPOINTS, Answer, Problem, by_body, by_url
 from arkbatch.protocol.verdict import judge

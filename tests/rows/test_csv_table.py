@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from arkbatch.core.errors import UsageError
 from arkbatch.core.input_info import Position
-from arkbatch.core.template import Reading
+from arkbatch.core.template_syntax import Reading
 from arkbatch.rows import csv_table
 from arkbatch.rows.csv_table import CsvTable, delimiter_of
 from arkbatch.rows.input_file import Unreadable

@@ -8,7 +8,7 @@ from parsing import ASK, job, read
 
 from arkbatch.core.job_sections import Embeddings
 from arkbatch.core.json_numbers import dumps_as_written
-from arkbatch.core.template import Template
+from arkbatch.core.template_syntax import Template
 from arkbatch.core.types import BadRow, Row
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.rows.parse import RowReader, digest_of

@@ -11,7 +11,7 @@ from parsing import job
 
 from arkbatch.core.errors import UsageError
 from arkbatch.core.input_info import Position
-from arkbatch.core.template import Reading, Template
+from arkbatch.core.template_syntax import Reading, Template
 from arkbatch.rows.input_file import Unreadable
 from arkbatch.rows.parse import RowReader
 from arkbatch.rows.source import open_source, source_of

@@ -13,7 +13,7 @@ from tos.auth import Auth, _canonical_request
 
 from arkbatch.core.secret import Access, Secret
 from arkbatch.simulator.settings import ACCESS_KEY
-from arkbatch.transport.object_store import open_object_store
+from arkbatch.transport.tos_bucket import open_object_store
 
 __all__ = ["here", "home"]  # fixtures
 

@@ -129,7 +129,7 @@ def batch_cost(job, batches):
     """What the simulator billed, at the batch prices of the book, call by call."""
     from datetime import UTC, datetime
 
-    from arkbatch.pricing.pricing import Pricer
+    from arkbatch.pricing.pricer import Pricer
     from arkbatch.pricing.run_price_file import book_of_job
     from arkbatch.protocol.endpoints.usage import meters_of_usage
 

@@ -7,7 +7,7 @@ from runs import BEGAN
 from virtual import run_virtual
 
 from arkbatch.cluster.plan import plan_parts
-from arkbatch.cluster.shard import begin_attempt, run_attempt
+from arkbatch.cluster.shard_attempt import begin_attempt, run_attempt
 from arkbatch.core.job import answer_settings, job_tables
 from arkbatch.core.secret import Secret
 from arkbatch.journal.shard_files import PLAN_FORMAT, ShardDirectory, ShardPlan

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from arkbatch.pricing.amounts import Cost, Money, Unknown
 from arkbatch.pricing.price_book import Peak, PriceBook, PriceRow, Rates, Tier
 from arkbatch.pricing.price_files import packaged_prices
-from arkbatch.pricing.pricing import Pricer, column_of
+from arkbatch.pricing.pricer import Pricer, column_of
 
 AT = datetime(2026, 11, 21, 20, tzinfo=UTC)
 BOOK = packaged_prices()

@@ -6,7 +6,7 @@ from virtual import run_virtual
 
 from arkbatch.limits.lease_core import LeaseCore
 from arkbatch.limits.lease_messages import SharedLimits
-from arkbatch.limits.rate_source import CoordinatorLost, LeasedRates, ShardTaken
+from arkbatch.limits.leased_rates import CoordinatorLost, LeasedRates, ShardTaken
 from arkbatch.limits.token_split import Tokens
 
 

@@ -10,7 +10,7 @@ from sessions import results, scripted
 
 from arkbatch.core.job_sections import RetryPolicy
 from arkbatch.core.types import Again, Cause, Done, Kind, Reply, Scope
-from arkbatch.engine.refusal_watch import RefusalWatch
+from arkbatch.engine.refusal_report import RefusalWatch
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress_bar import progress_text
 from arkbatch.reports.status.status import read_status

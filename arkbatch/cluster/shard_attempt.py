@@ -19,7 +19,7 @@ from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunChanged
 from arkbatch.core.job import Job
 from arkbatch.core.job_sections import Notify
-from arkbatch.core.template import Reading
+from arkbatch.core.template_syntax import Reading
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session, summary_of
 from arkbatch.journal.run_directory import FAILURES, RESULTS, open_private
@@ -34,11 +34,11 @@ from arkbatch.journal.shard_files import (
     lines_of_attempts,
 )
 from arkbatch.journal.shard_records import ShardRecords
-from arkbatch.limits.rate_source import LeasedRates
+from arkbatch.limits.leased_rates import LeasedRates
 from arkbatch.monitor.observer import Observer
 from arkbatch.pricing.summary import Summary
+from arkbatch.rows.object_storage import Identity, copy_ranges, is_remote, open_bytes
 from arkbatch.rows.source import open_source
-from arkbatch.rows.storage import Identity, copy_ranges, is_remote, open_bytes
 from arkbatch.transport.transport import Transport
 
 QUICK_BYTES = 32 << 20  # of input; reading it takes about a second
@@ -190,13 +190,13 @@ async def run_attempt(
     *,
     wall: Callable[[], float],
     observers: Sequence[Observer] = (),
-    rate_source: LeasedRates | None = None,
+    rates: LeasedRates | None = None,
     transport: Transport | None = None,
     started: Callable[[Session], None] = lambda _: None,
 ) -> ShardResult:
     """Work off the rows of an attempt that have no record.
 
-    rate_source: leases on limits that all workers share, None where this worker has limits of its own
+    rates: leases on limits that all workers share, None where this worker has limits of its own
     transport: connections that are kept from shard to shard, None to open new ones
     started: is given the session, to stop it
     """
@@ -205,7 +205,7 @@ async def run_attempt(
             stack.callback(attempt.input.unlink, missing_ok=True)
         run = stack.enter_context(OpenRun(job_of_shard(job, attempt), wall=wall, command="shard"))
         if run.found.to_send:
-            session = Session(run, observers, rates=rate_source, transport=transport)
+            session = Session(run, observers, rates=rates, transport=transport)
             started(session)
             summary = await session.work()
         else:

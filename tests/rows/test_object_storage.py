@@ -8,7 +8,7 @@ from buckets import serving_bucket
 pytest.importorskip("obstore")
 
 from arkbatch.core.errors import UsageError
-from arkbatch.rows.storage import Identity, copy_ranges, list_objects, open_bytes, upload_file
+from arkbatch.rows.object_storage import Identity, copy_ranges, list_objects, open_bytes, upload_file
 
 
 @pytest.fixture
