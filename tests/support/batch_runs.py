@@ -149,6 +149,14 @@ def rows_with_records(job):
     return sorted(final)
 
 
+def check_all_recorded(job, ended, count):
+    """Each row has one record, and tokens and cost are those that the simulator billed."""
+    assert ended.summary.ending == "finished"
+    assert rows_with_records(job) == list(range(1, count + 1))
+    assert usage_of_results(job) == billed_usage(ended.batches)
+    assert ended.summary.cost.amounts.get("CNY", 0) == batch_cost(job, ended.batches)
+
+
 def parcels_of(job):
     return read_parcels(RunDirectory(Path(job.run_dir)))
 
