@@ -38,7 +38,8 @@ def write_input(path, rows):
 
 
 def billed_cost(provider):
-    """What the provider billed, line by line, at the batch prices of the book."""
+    """What the provider billed, line by line, at the batch prices of the book; models without a price are left out."""
+    from arkbatch.pricing.amounts import Unknown
     from arkbatch.pricing.price_files import packaged_prices
     from arkbatch.pricing.pricer import Pricer
     from arkbatch.protocol.endpoints.usage import meters_of_usage
@@ -48,7 +49,7 @@ def billed_cost(provider):
         pricer.cost_of_call(meters_of_usage(line.usage), model=line.model, lane="batch", service_tier="", at=now)
         for line in provider.counters.batches.store.billed
     )
-    return sum((cost.amount for cost in costs), Decimal(0))
+    return sum((cost.amount for cost in costs if not isinstance(cost, Unknown)), Decimal(0))
 
 
 def main():
@@ -88,7 +89,7 @@ def main():
         print(f"exit {last.returncode}, {seconds:.0f} s, {options.kills} kills, faults {dict(faults)}")
         print(f"rows {len(set(rows)):,} of {options.rows:,}, doubled {len(doubled)}, failed {said['failed']}")
         print(f"tokens {tokens}, billed {provider.billed}")
-        print(f"cost {said['cost']}, billed {billed_cost(provider)}")
+        print(f"cost {said['cost']['amounts']['CNY']}, billed {billed_cost(provider)}, of models with a price")
         print(f"batches {len(orders)}, files ordered twice {len(orders) - len(set(orders))}")
         print(f"peak memory of the command {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f} MB")
 
