@@ -27,7 +27,7 @@ SHARED = ("provider", "currency", "k", "effective_from", "checked_on", "source",
 
 @cache  # reading them takes 40 ms, and a worker opens a run for each shard
 def packaged_prices() -> PriceBook:
-    """Return the list prices of all providers that arkbatch ships."""
+    """Return the list prices of all providers that arkbatch ships. All callers share them: change nothing in it."""
     book = PriceBook()
     for name in PACKAGED:
         text = files("arkbatch").joinpath("data", name).read_text(encoding="utf-8")

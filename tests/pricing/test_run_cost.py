@@ -10,6 +10,7 @@ from builders import before, failure, row, success
 from click.testing import CliRunner
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from runs import answered, failed, job_of, numbered, prompts, worked_off
 
 from arkbatch.cli.cost import command
@@ -33,10 +34,14 @@ AT = 1_790_000_000.0
 WRITTEN = datetime.fromtimestamp(AT, UTC)
 
 
+def ark_prices(names):
+    """The packaged prices, which all tests share, with names of their own."""
+    return replace(packaged_prices().only_provider("ark"), names=names)
+
+
 def new_bill(**how):
-    book = packaged_prices().only_provider("ark")
-    book.names["ep-1"] = "doubao-1.5-pro-32k"  # what a reply of an unknown model is priced by, if the row asked for it
-    return Bill(Pricer(book), **how)
+    # By this name a reply of an unknown model is priced, if the row asked for it.
+    return Bill(Pricer(ark_prices({"ep-1": "doubao-1.5-pro-32k"})), **how)
 
 
 def cost_of(*outcomes):
@@ -110,8 +115,7 @@ def test_unknown_is_never_nothing_and_a_failure_that_billed_nothing_is_not_unkno
 
 
 def test_the_job_s_mapped_endpoint_prices_a_reply_of_unknown_model():
-    book = packaged_prices().only_provider("ark")
-    book.names["ep-1"] = "doubao-seed-1.6"
+    book = ark_prices({"ep-1": "doubao-seed-1.6"})
     bill = Bill(Pricer(book), "ep-1")
     bill.record(success(model="ft-2026", input=1000, output=100, row=asking("ep-1")), AT)
     assert bill.total_cost().amounts == {"CNY": Decimal("0.001")}
@@ -150,8 +154,7 @@ def test_a_line_without_the_asked_model_goes_by_the_job_s():
         encode(success(model="ft-2026", input=1000, output=100), run_id="r", finished_at=WRITTEN, url="")
     )
     del line["asked_model"]
-    book = packaged_prices().only_provider("ark")
-    book.names["ep-job"] = "doubao-seed-1.6"
+    book = ark_prices({"ep-job": "doubao-seed-1.6"})
     bill = Bill(Pricer(book), "ep-job")
     bill.fold(decode_billed(orjson.dumps(line)), Ledger())
     assert bill.total_cost().amounts == {"CNY": Decimal("0.001")}
