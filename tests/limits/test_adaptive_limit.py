@@ -264,3 +264,52 @@ def test_what_the_headers_say_is_believed_until_their_time_is_over():
     run.limit.told(0.0, 10, 10.0)
     assert run.run(10.0) < 1.3
     assert run.run(20.0) > 100
+
+
+def by_tens(sent):
+    """Calls in each ten seconds."""
+    counts = [0] * (int(sent[-1] // 10) + 1)
+    for at in sent:
+        counts[int(at // 10)] += 1
+    return counts[:-1]
+
+
+def test_a_ramp_holds_after_refusals_too():
+    """Ark calls steep what is a fifth more than in the three minutes before."""
+    run = line(closed_between(200.0, 215.0), ramp=Ramp())
+    run.run(600)
+    counts = by_tens(run.sent)
+    assert counts[-1] > 5 * counts[0]
+    for number in range(1, len(counts)):
+        assert counts[number] <= 1.2 * max(counts[max(number - 18, 0) : number]) + 2
+
+
+@pytest.mark.parametrize(("away", "is_slow"), [(30.0, False), (600.0, True)])
+def test_after_a_long_outage_a_service_with_a_ramp_is_met_as_gently_as_at_first(away, is_slow):
+    run = line(takes_all, ramp=Ramp(start_rpm=600.0))
+    run.run(300)
+    before = run.limit.found.rpm
+    run.now += away
+    run.limit.came_back(run.now, away)
+    assert before > 3_000
+    assert (run.limit.found.rpm <= 600) == is_slow
+
+
+def test_a_service_without_a_ramp_is_met_at_full_speed_after_an_outage():
+    run = line(takes_all)
+    run.run(60)
+    run.now += 600
+    run.limit.came_back(run.now, 600.0)
+    assert run.run(690) > 0.8 * 32 / 0.2
+
+
+def test_a_remembered_limit_is_passed_the_sooner_the_older_it_is():
+    def seconds_to_double(age):
+        run = Line(AdaptiveLimit(0.0, concurrency=32, memory=Memory(rpm=600.0, age=age)), takes_all)
+        while run.limit.found.rpm < 1200:
+            run.run(run.now + 5)
+        return run.now
+
+    fresh, hour, day = (seconds_to_double(age) for age in (60.0, 3600.0, 86_400.0))
+    assert fresh > 3 * hour > 3 * day
+    assert day < 20
