@@ -9,7 +9,7 @@ import orjson
 
 from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.protocol.lenient_json import count_openings
-from arkbatch.rows.input_file import Unreadable
+from arkbatch.rows.input_file import LONGEST_LINE, Unreadable
 
 _DEEPEST_LEVEL = 250  # braces within braces; orjson reads 1,024 and writes 254
 
@@ -64,6 +64,8 @@ def _values_inside(value: object) -> Iterable[object]:
 
 
 def _why_no_json(text: bytes, error: orjson.JSONDecodeError) -> str:
+    if len(text) >= LONGEST_LINE - 1:  # it was cut there, and what is left is no JSON
+        return f"the line is longer than {LONGEST_LINE >> 20} MB, more than a request may have: split the row"
     try:
         words = text.decode("utf-8")
     except UnicodeDecodeError as broken:

@@ -11,6 +11,7 @@ from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.core.template_syntax import Template
 from arkbatch.core.types import BadRow, Row
 from arkbatch.protocol.endpoints import ENDPOINTS
+from arkbatch.rows import record_json
 from arkbatch.rows.parse import RowReader, digest_of
 
 
@@ -276,3 +277,9 @@ def test_a_number_in_a_template_has_its_digits_and_a_whole_one_no_point():
 def test_a_request_id_of_our_own_failure_line_is_kept():
     line = {"custom_id": "a", "row": 3, "error": {}, "request": {"body": {"messages": ASK}, "request_id": "mine"}}
     assert read(line).request_id == "mine"
+
+
+def test_a_line_that_was_cut_for_its_length_is_told_as_such(monkeypatch):
+    monkeypatch.setattr(record_json, "LONGEST_LINE", 1 << 20)
+    reason = record_json.parse_record(b'{"prompt": "' + b"a" * (1 << 20))
+    assert reason == "the line is longer than 1 MB, more than a request may have: split the row"
