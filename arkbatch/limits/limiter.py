@@ -23,7 +23,6 @@ from msgspec.structs import replace
 from arkbatch.core.types import Again, Broken, CallResult, Done, Halt, Kind, Reply, Row, Scope, Size, Usage, Verdict
 from arkbatch.limits.circuit_breaker import Outage, may_have_arrived
 from arkbatch.limits.fixed_limit import FixedLimit
-from arkbatch.limits.pauses import Holds
 from arkbatch.limits.permit import Demand, Permit
 from arkbatch.limits.rate_meter import Bound, Watch
 from arkbatch.limits.request_rate import Requests
@@ -31,7 +30,7 @@ from arkbatch.limits.slow_calls import Flight, Flights, doublings
 from arkbatch.limits.token_estimator import Estimator
 from arkbatch.limits.token_rate import Budget
 from arkbatch.limits.token_split import NO_TOKENS, Allowance, Shares, Tokens
-from arkbatch.limits.wait_queue import Obstacle, Waiter, WaitQueue
+from arkbatch.limits.wait_queue import Holds, Obstacle, Waiter, WaitQueue
 from arkbatch.protocol.ratelimit_headers import requests_allowed
 
 # A timer may fire a rounding error early; asking again at once would spin.
