@@ -80,13 +80,13 @@ class ParcelCollecting:
         except ServiceRefused as refused:
             if not refused.is_gone:
                 raise
-            if context.run.wall() < parcel.stage_at + _OUTPUT_SECONDS:
-                context.wait(parcel, _AGAIN_SECONDS)
-            elif context.accepts_loss:
-                return True
-            else:
-                context.stop(cause_of(refused, parcel, context.advice_on_loss(parcel, f"file {file_id}")))
-            return False
+            return context.is_given_up(
+                parcel,
+                refused,
+                f"file {file_id}",
+                patience_seconds=_OUTPUT_SECONDS,
+                again_seconds=_AGAIN_SECONDS,
+            )
         return True
 
     def _are_whole(self, parcel: Parcel, targets: list[Path]) -> bool:

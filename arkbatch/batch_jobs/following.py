@@ -4,7 +4,7 @@ import asyncio
 
 from arkbatch.batch_jobs.ordering import SETTLING_SECONDS, ParcelOrdering
 from arkbatch.batch_jobs.parcel import LOOKED, STOPPING, Parcel, Stage, rows_done
-from arkbatch.batch_jobs.parcel_context import ParcelContext, cause_of
+from arkbatch.batch_jobs.parcel_context import ParcelContext
 from arkbatch.batch_jobs.provider_forms import DONE, FAILED
 from arkbatch.batch_jobs.service import BatchState, ServiceRefused, find_batch, is_token_limit
 from arkbatch.core.types import Cause, Kind
@@ -53,12 +53,14 @@ class BatchFollowing:
         )
         if found is not None:
             return found
-        if context.run.wall() < parcel.stage_at + SETTLING_SECONDS:
-            context.wait(parcel, _LOOK_AGAIN_SECONDS)
-        elif context.accepts_loss:
+        if context.is_given_up(
+            parcel,
+            refused,
+            f"batch {parcel.batch_id}",
+            patience_seconds=SETTLING_SECONDS,
+            again_seconds=_LOOK_AGAIN_SECONDS,
+        ):
             self._take_end(parcel, BatchState(parcel.batch_id, DONE, "gone", reason=refused.reason))
-        else:
-            context.stop(cause_of(refused, parcel, self._context.advice_on_loss(parcel, f"batch {parcel.batch_id}")))
         return None
 
     async def _cancel_if_overdue(self, parcel: Parcel) -> None:

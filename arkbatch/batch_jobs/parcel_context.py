@@ -79,13 +79,26 @@ class ParcelContext:
         """End the session for this reason, unless it has one already."""
         self.halt = self.halt or cause
 
-    def advice_on_loss(self, parcel: Parcel, what: str) -> str:
-        """What to do when the provider does not know a batch or a file any more."""
-        return (
-            f"look in the provider's console for {what}, and check the address and the key. If it is gone: arkbatch "
-            f"cancel {self.run.directory.path} {parcel.number} gives its answers up, and the next run sends its rows "
-            "again"
-        )
+    def is_given_up(
+        self, parcel: Parcel, refused: ServiceRefused, what: str, *, patience_seconds: float, again_seconds: float
+    ) -> bool:
+        """Whether a batch or a file that the provider does not know is given up.
+
+        Otherwise it is asked for again, until `patience_seconds` after the last step of the parcel; then the session
+        stops.
+        """
+        if self.run.wall() < parcel.stage_at + patience_seconds:
+            self.wait(parcel, again_seconds)
+        elif self.accepts_loss:
+            return True
+        else:
+            advice = (
+                f"look in the provider's console for {what}, and check the address and the key. If it is gone: "
+                f"arkbatch cancel {self.run.directory.path} {parcel.number} gives its answers up, and the next run "
+                "sends its rows again"
+            )
+            self.stop(cause_of(refused, parcel, advice))
+        return False
 
 
 def cause_of(refused: ServiceRefused, parcel: Parcel, advice: str = "") -> Cause:
