@@ -8,8 +8,8 @@ found:
 **The measure is what was granted**, as BBR paces by delivered bandwidth and not by loss. A pace is never cut below
 the calls that were granted while others were refused, over as much of the window as can be told:
 
-* All is refused for a while (a *closure*, `closure`): from the end of one closure to the end of the next, the window
-  of the service was used up and has turned over, so what was granted in that time is its limit.
+* All is refused for a while (a *closure*, `full_refusal`): from the end of one closure to the end of the next, the
+  window of the service was used up and has turned over, so what was granted in that time is its limit.
 * Refusals come between granted calls: what was granted over the last seconds is the limit.
 
 **A cut is a test** (`limit_search`). A refusal is evidence of a limit only if it depends on the load. If fewer calls
@@ -17,7 +17,7 @@ are refused at the lower pace, it was the cause. If as many are, it was not: we 
 is refused at any pace as the *floor*. Only refusals beyond the floor (three sigma) count from then on. The floor is
 tested too, at growing intervals. Closures are treated alike: the first one may be an incident and changes nothing.
 
-**Rate or width**: words and headers decide where they name concurrency. Else the calls do (`evidence`): if each
+**Rate or width**: words and headers decide where they name concurrency. Else the calls do (`refusal_evidence`): if each
 refused call had more calls in flight beside it than the granted ones had, the calls in flight are the limit.
 
 **More is tried on a curve** (`search_curve`): flat at the known limit, then ever steeper, as CUBIC does. A refusal
@@ -38,10 +38,10 @@ import math
 
 from arkbatch.core.text import duration_text
 from arkbatch.core.types import Scope
-from arkbatch.limits.closure import Closure
-from arkbatch.limits.evidence import CallCounts
+from arkbatch.limits.full_refusal import FullRefusal
 from arkbatch.limits.limit_search import LimitSearch
 from arkbatch.limits.permit import Permit
+from arkbatch.limits.refusal_evidence import CallCounts
 from arkbatch.limits.search_curve import SearchCurve  # noqa: TC001 - as elsewhere, no import is for types only
 from arkbatch.limits.starting_point import (
     FIRST_WIDTH,
@@ -91,7 +91,7 @@ class AdaptiveLimit:
         self._search = LimitSearch(now, self._counts, curve, first_width(concurrency, memory), reason)
         self._rate, self._width = curve, self._search.width
         self._widened_at = now
-        self._closure = Closure()
+        self._closure = FullRefusal()
         self._before_closure = 0.0  # calls granted a second in the minute before the last closure
         self._active_seconds = 0.0  # without idle times
         self._due = self._last_sent = now

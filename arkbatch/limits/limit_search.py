@@ -9,7 +9,7 @@ import math
 
 from msgspec import Struct
 
-from arkbatch.limits.evidence import FEWEST, MINUTE, TOLERATED, CallCounts, Evidence, Suspect
+from arkbatch.limits.refusal_evidence import FEWEST, MINUTE, TOLERATED, CallCounts, RefusalEvidence, Suspect
 from arkbatch.limits.search_curve import BEGIN, QUICKEST, SAME, SearchCurve
 
 EXPECTED = 10.0  # refusals that a test has to expect, so that their absence means something
@@ -63,7 +63,7 @@ class LimitSearch:
 
     def __init__(self, now: float, counts: CallCounts, rate: SearchCurve, width: SearchCurve, reason: str) -> None:
         self.rate, self.width, self.reason = rate, width, reason
-        self.evidence = Evidence(now, counts)
+        self.evidence = RefusalEvidence(now, counts)
         self.floor = 0.0
         self.has_met = False
         self._counts = counts

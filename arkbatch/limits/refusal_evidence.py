@@ -54,7 +54,7 @@ class CallCounts:
         return self._minute.last(now, watched) / watched
 
 
-class Evidence:
+class RefusalEvidence:
     """Since `since`, when call number `first` was the next.
 
     refused: calls refused; fewest: the fewest calls that were in flight beside one that was refused

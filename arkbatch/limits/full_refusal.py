@@ -23,7 +23,7 @@ CHANCE = 1e-4  # that so many are refused by chance
 MOST_WITNESSES = 40
 
 
-class Closure:
+class FullRefusal:
     """Open until refusals in a row close it.
 
     first_at: when the first refused call was sent; until: when something is to be done next
