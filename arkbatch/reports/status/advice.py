@@ -52,7 +52,15 @@ def names_of_run(job: Mapping[str, Any]) -> SettingNames:
     """Return the names of the settings of a run. `job`: as its run.json has it."""
     url = str(job.get("base_url") or "")
     is_ark = provider_of(url) in {"ark", "byteplus"}
-    return setting_names("", url, at_ark=is_ark, headers=job.get("headers") or {}, query=job.get("query") or {})
+    return setting_names(
+        "", url, at_ark=is_ark, headers=_texts_in(job.get("headers")), query=_texts_in(job.get("query"))
+    )
+
+
+def _texts_in(table: object) -> dict[str, str]:
+    """Return the texts of a table; none where a damaged run.json holds something else."""
+    values = table.items() if isinstance(table, dict) else ()
+    return {name: value for name, value in values if isinstance(value, str)}
 
 
 def next_step(kinds: Iterable[str], run_dir: str, command: str) -> str:
