@@ -29,7 +29,8 @@ def scripts(request):
 @contextmanager
 def started(script, *words):
     """A function that waits for the script, and returns its exit code and what it printed."""
-    command = ["nice", "-n", "15", sys.executable, ROOT / "benchmarks" / script, *words]
+    # Not niced: beside busy workers a script would hardly run, and would still be at work when they have ended.
+    command = [sys.executable, ROOT / "benchmarks" / script, *words]
     with TemporaryFile("w+") as output:
         process = subprocess.Popen(command, env=environment(), stdout=output, stderr=subprocess.STDOUT)
 
