@@ -14,7 +14,7 @@ from servers import canned_server
 
 from arkbatch.core.types import Call, Reply
 from arkbatch.transport.aiohttp_internals import DirectPosts
-from arkbatch.transport.session_posts import Addresses, Incoming, Posts, SessionPosts, tracing
+from arkbatch.transport.session_posts import Addresses, Incoming, Posts, SessionPosts, trace_progress
 
 BODY = b'{"model":"doubao-seed-1-6-251015","messages":[{"role":"user","content":"%s"}]}' % (b"word " * 60)
 
@@ -26,7 +26,7 @@ async def take(incoming: Incoming) -> Reply:
 async def microseconds(url: str, direct: bool, calls: int, concurrency: int) -> float:
     left = iter(range(calls))
     connector = aiohttp.TCPConnector(limit=concurrency)
-    async with aiohttp.ClientSession(connector=connector, trace_configs=[tracing()]) as session:
+    async with aiohttp.ClientSession(connector=connector, trace_configs=[trace_progress()]) as session:
         posts: Posts = DirectPosts(session, Addresses(url)) if direct else SessionPosts(session, Addresses(url), None)
 
         async def worker() -> None:

@@ -19,7 +19,7 @@ from arkbatch.limits.pace_file import PaceNote
 from arkbatch.monitor.progress import FoundRows
 from arkbatch.reports.status.status_text import pace_text
 from arkbatch.reports.text.summary import found_line, spent_text
-from arkbatch.transport.transport_errors import detail
+from arkbatch.transport.transport_errors import error_detail
 
 
 @pytest.mark.parametrize("command", ["status", "retry", "show", "report", "cost", "vectors"])
@@ -102,7 +102,7 @@ def test_a_refused_connection_is_told_without_the_words_of_a_library():
 
     with pytest.raises(ClientConnectorError) as told:
         asyncio.run(refused())
-    assert detail(told.value) == "127.0.0.1:1 cannot be reached (Connection refused)"
+    assert error_detail(told.value) == "127.0.0.1:1 cannot be reached (Connection refused)"
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ class ArkJobService:
     async def upload(self, file: Path, name: str, keep_seconds: int) -> RemoteFile:
         del keep_seconds  # how long objects live is a rule of the bucket
         key = self._key_of(name)
-        reply = checked_reply(await self._store.put(key, file))
+        reply = checked_reply(await self._store.put_object(key, file))
         return RemoteFile(key, name, None, _time_of_header(reply))
 
     def _key_of(self, name: str) -> str:
@@ -136,7 +136,7 @@ class ArkJobService:
     async def fetch(self, file_id: str, target: Path) -> None:
         fresh = target.with_name(target.name + ".new")
         start = fresh.stat().st_size if fresh.exists() else 0
-        reply = await self._store.get(file_id, fresh, start)
+        reply = await self._store.get_object(file_id, fresh, start)
         if not (isinstance(reply, HttpReply) and reply.status == 416):  # else all of it was there already
             checked_reply(reply)
         fresh.touch()
@@ -144,7 +144,7 @@ class ArkJobService:
 
     async def delete(self, file_id: str) -> None:
         try:
-            checked_reply(await self._store.delete(file_id))
+            checked_reply(await self._store.delete_object(file_id))
         except ServiceRefused as refused:
             if refused.status not in {403, 404, 405}:
                 raise

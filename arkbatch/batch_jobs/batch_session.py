@@ -145,7 +145,7 @@ class BatchSession:
             self._observer.halted(halt)
         summary = msgspec.structs.replace(summary, halt=halt, session={"recorded": self._recorded, "retried": 0})
         if self._notifier is not None and ending != REST:
-            self._notifier.ended(summary)
+            self._notifier.tell_end(summary)
         return summary
 
     def _refuse_exported(self) -> None:
@@ -232,7 +232,7 @@ class BatchSession:
         """Tell the observers how it stands; how the session ends, if it does."""
         self._observer.progressed(self._progress())
         if self._notifier is not None:
-            self._notifier.look(self._worker.seconds_away)
+            self._notifier.look_for_news(self._worker.seconds_away)
         if self._has_halted():
             return HALTED
         return STOPPED if self.is_stopping else None

@@ -49,7 +49,7 @@ class HttpBatchService:
             body["input_file_id"] = [order.file_id]
             body["completion_window"] = _hours_in(order.window)
         body = {form.create_keys.get(key, key): value for key, value in body.items()} | form.create_extra
-        return self._state_in(checked_reply(await self._http.ask("POST", form.batches, body=body)))
+        return self._state_in(checked_reply(await self._http.send_json("POST", form.batches, body=body)))
 
     async def list_batches(self, since: float) -> AsyncIterator[BatchState]:
         async for page in self._pages(self._form.batches, {}):
@@ -60,11 +60,11 @@ class HttpBatchService:
                 return
 
     async def look(self, batch_id: str) -> BatchState:
-        return self._state_in(checked_reply(await self._http.ask("GET", f"{self._form.batches}/{batch_id}")))
+        return self._state_in(checked_reply(await self._http.send_json("GET", f"{self._form.batches}/{batch_id}")))
 
     async def cancel(self, batch_id: str) -> None:
         try:
-            checked_reply(await self._http.ask("POST", f"{self._form.batches}/{batch_id}/cancel"))
+            checked_reply(await self._http.send_json("POST", f"{self._form.batches}/{batch_id}/cancel"))
         except ServiceRefused as refused:
             if refused.status not in {400, 404, 409, 410}:  # it has ended meanwhile, which the next look shows
                 raise
@@ -82,7 +82,7 @@ class HttpBatchService:
 
     async def delete(self, file_id: str) -> None:
         try:
-            checked_reply(await self._http.ask("DELETE", f"/files/{file_id}"))
+            checked_reply(await self._http.send_json("DELETE", f"/files/{file_id}"))
         except ServiceRefused as refused:
             if refused.status not in {400, 403, 404, 405, 410}:
                 raise
@@ -93,7 +93,7 @@ class HttpBatchService:
         seen: set[str] = set()
         for _ in range(_MOST_PAGES):
             asked = {"limit": str(_PAGE), **params, **after}
-            page = _object_in(checked_reply(await self._http.ask("GET", path, params=asked)))
+            page = _object_in(checked_reply(await self._http.send_json("GET", path, params=asked)))
             items = [item for item in page.get("data") or () if isinstance(item, dict)]
             fresh = [item for item in items if str(item.get("id")) not in seen]
             yield fresh

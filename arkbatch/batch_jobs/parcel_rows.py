@@ -23,7 +23,7 @@ from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.input_info import Position
 from arkbatch.core.json_numbers import loads_as_written
 from arkbatch.core.types import BadRow, Cause, Failure, Kind, Row, Usage
-from arkbatch.engine.cost_limit import FRAME, HOW_TO_PRICE, MAX_COST, NO_PRICE, PART, UNSEEN, plain
+from arkbatch.engine.cost_limit import FRAME, HOW_TO_PRICE, MAX_COST, NO_PRICE, PART, UNSEEN, plain_amount
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.retry_run import RetryRun
 from arkbatch.journal.run_directory import open_private
@@ -199,9 +199,10 @@ class ParcelCutter:
         return Cause(
             Kind.BILLING,
             MAX_COST,
-            f"the budget of {plain(most)} ends here: {amount_text(max(room, ZERO))} of it is not spent or ordered, and "
-            f"the next row may cost up to {amount_text(need)}",
-            f"Run the same command with --max-cost {plain(most * 2)} or more; what is recorded is not sent again.",
+            f"the budget of {plain_amount(most)} ends here: {amount_text(max(room, ZERO))} of it is not spent or "
+            f"ordered, and the next row may cost up to {amount_text(need)}",
+            f"Run the same command with --max-cost {plain_amount(most * 2)} or more; "
+            "what is recorded is not sent again.",
         )
 
     def _pending(self) -> Load:
@@ -256,7 +257,7 @@ class ParcelCutter:
             bytes=draft.load.bytes,
             sha256=sha256_of(path),
             tokens=draft.load.tokens,
-            ceiling=plain(draft.load.ceiling) if draft.load.ceiling else "",
+            ceiling=plain_amount(draft.load.ceiling) if draft.load.ceiling else "",
             form=self._form.name,
         )
         return self._journal.parcels.by_number[draft.number]

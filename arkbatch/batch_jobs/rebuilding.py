@@ -22,7 +22,7 @@ from arkbatch.batch_jobs.provider_forms import FAILED
 from arkbatch.batch_jobs.service import BatchState, RemoteFile, ServiceRefused
 from arkbatch.core.text import count_text
 from arkbatch.core.types import Cause, Kind, Row
-from arkbatch.engine.cost_limit import plain
+from arkbatch.engine.cost_limit import plain_amount
 from arkbatch.rows.source import reader_of
 
 _NAME = re.compile(r"p(\d+)-([0-9a-f]{8})\.jsonl")
@@ -170,7 +170,7 @@ class ParcelRebuilding:
                 bytes=path.stat().st_size if path.exists() else 0,
                 sha256=sha256_of(path) if path.exists() else "",
                 tokens=kind.load.tokens,
-                ceiling=plain(kind.load.ceiling) if kind.load.ceiling else "",
+                ceiling=plain_amount(kind.load.ceiling) if kind.load.ceiling else "",
                 form=self._context.form.name,
                 is_rebuilt=True,
             )

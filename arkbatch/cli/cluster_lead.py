@@ -29,7 +29,7 @@ from arkbatch.core.errors import RunDirectoryError
 from arkbatch.core.job import Job
 from arkbatch.core.text import count_text
 from arkbatch.core.types import Cause
-from arkbatch.engine.cost_limit import MAX_COST, MAX_TOKENS, plain
+from arkbatch.engine.cost_limit import MAX_COST, MAX_TOKENS, plain_amount
 from arkbatch.engine.session_parts import build_pace
 from arkbatch.journal.journal import read_ledger
 from arkbatch.journal.merge_state import Merged
@@ -256,4 +256,4 @@ def _larger_budget(job: Job, halt: Cause | None) -> str:
     if halt is None or halt.code not in {MAX_COST, MAX_TOKENS}:
         return ""
     given = job.limits.max_cost if halt.code == MAX_COST else job.limits.max_total_tokens
-    return plain(2 * Decimal(str(given)))
+    return plain_amount(2 * Decimal(str(given)))

@@ -69,7 +69,7 @@ class AttemptLog(Struct, eq=False, gc=False):
         """Replies were billed, and none of them is the row's answer."""
         return bool(self._discarded or self._rounds)
 
-    def resumes(self, now: float, held: float = 0.0) -> None:
+    def note_resumption(self, now: float, held: float = 0.0) -> None:
         """The row goes on; what passed since it was refused counts as waiting.
 
         held: seconds so far in which the whole run was held back on purpose, which is no waiting
@@ -82,7 +82,7 @@ class AttemptLog(Struct, eq=False, gc=False):
         """How many attempts it has spent of those that count for such a failure."""
         return self.spent if verdict.most is None else self.rejected
 
-    def forgive(self) -> None:
+    def give_attempt_back(self) -> None:
         """The attempt spent last was the service's fault."""
         self.spent -= 1
         self.doubted_at = self.condemned = None
@@ -96,7 +96,7 @@ class AttemptLog(Struct, eq=False, gc=False):
         part._seconds, part._began, part.sent, part.waited = self._seconds, self._began, self.sent, self.waited
         return part
 
-    def add(self, client_id: str, response: Response, verdict: Verdict, now: float, held: float = 0.0) -> None:
+    def add_call(self, client_id: str, response: Response, verdict: Verdict, now: float, held: float = 0.0) -> None:
         self._seconds += response.seconds
         reply = response if isinstance(response, Reply) else None
         self._reply = reply or self._reply
@@ -105,7 +105,7 @@ class AttemptLog(Struct, eq=False, gc=False):
             self._began = began
         else:
             after = round(began - self._began, 3)
-        call = _attempt(client_id, response, reply, verdict, after)
+        call = _make_attempt(client_id, response, reply, verdict, after)
         if len(self._calls) < _CALLS_KEPT or self._calls[-1].tokens:  # what was billed is never forgotten
             self._calls.append(call)
         else:
@@ -145,7 +145,7 @@ class AttemptLog(Struct, eq=False, gc=False):
         if not self._calls:
             self._began = now
 
-    def outrun(self, client_id: str, began: float, now: float, winner: Done | Refused, usage: Usage) -> None:
+    def add_lost_call(self, client_id: str, began: float, now: float, winner: Done | Refused, usage: Usage) -> None:
         """A call lost to another one of this row, and is discarded with what it used."""
         self._seconds += now - began
         self._discarded = add_usage(self._discarded, usage)
@@ -160,7 +160,7 @@ class AttemptLog(Struct, eq=False, gc=False):
         )
         self._calls.append(call)
 
-    def success(self, row: Row, reply: Reply, done: Done) -> Success:
+    def make_success(self, row: Row, reply: Reply, done: Done) -> Success:
         has_more = self._discarded or self._rounds
         usage = add_usage(self._discarded, self._rounds, done.usage) if has_more else done.usage
         return Success(
@@ -178,7 +178,7 @@ class AttemptLog(Struct, eq=False, gc=False):
             oddity=done.oddity,
         )
 
-    def failure(self, row: Row | BadRow, cause: Cause) -> Failure:
+    def make_failure(self, row: Row | BadRow, cause: Cause) -> Failure:
         return Failure(
             row=row,
             cause=cause,
@@ -193,7 +193,7 @@ class AttemptLog(Struct, eq=False, gc=False):
         )
 
 
-def _attempt(client_id: str, response: Response, reply: Reply | None, verdict: Verdict, after: float) -> Attempt:
+def _make_attempt(client_id: str, response: Response, reply: Reply | None, verdict: Verdict, after: float) -> Attempt:
     word, code, tokens, model, service_tier = "done", "", NO_USAGE, None, None
     if not isinstance(verdict, Done):
         word, code = verdict.cause.kind.value, verdict.cause.code

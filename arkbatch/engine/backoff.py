@@ -39,7 +39,9 @@ def spends_attempt(verdict: Again) -> bool:
     return verdict.scope is Scope.ROW
 
 
-def decide(policy: RetryPolicy, attempts_spent: int, waited: float, verdict: Again, chance: float) -> Delay | GiveUp:
+def decide_retry(
+    policy: RetryPolicy, attempts_spent: int, waited: float, verdict: Again, chance: float
+) -> Delay | GiveUp:
     """What follows a verdict.
 
     attempts_spent: how many attempts the row has spent on such failures, the one of this verdict included
@@ -58,19 +60,19 @@ def _after_failure(policy: RetryPolicy, attempts_spent: int, verdict: Again, cha
     if attempts_spent >= allowed:
         return GiveUp(f"{attempts_spent} of {allowed} attempts spent")
     doublings = min(max(0, attempts_spent - 1), MOST_DOUBLINGS)
-    return Delay(_jittered(policy, policy.first_delay * 2.0**doublings, verdict.after, chance))
+    return Delay(_add_jitter(policy, policy.first_delay * 2.0**doublings, verdict.after, chance))
 
 
 def _after_refusal(policy: RetryPolicy, waited: float, verdict: Again, chance: float) -> Delay | GiveUp:
     if verdict.scope is Scope.SERVICE:
-        return Delay(_jittered(policy, policy.first_delay, verdict.after, chance))
-    seconds = _jittered(policy, max(policy.first_delay, waited), verdict.after, chance)
+        return Delay(_add_jitter(policy, policy.first_delay, verdict.after, chance))
+    seconds = _add_jitter(policy, max(policy.first_delay, waited), verdict.after, chance)
     patience = policy.give_up_after if verdict.is_time_named else policy.patience
     if waited + seconds > patience:
         return GiveUp(f"waited {waited:.0f} s for the service, of {patience:.0f} s at most")
     return Delay(seconds)
 
 
-def _jittered(policy: RetryPolicy, ceiling: float, after: float | None, chance: float) -> float:
+def _add_jitter(policy: RetryPolicy, ceiling: float, after: float | None, chance: float) -> float:
     ceiling = min(policy.max_delay, ceiling)
     return max(FLOOR, after or 0.0, ceiling / 2 + chance * ceiling / 2)

@@ -123,21 +123,21 @@ class CallRunner:
         self._in_flight: dict[str, float] = {}  # when each call in flight was permitted, the oldest first
         self._halt_watch = HaltWatch(has_answered=dependencies.has_answered)
 
-    def prepare(self, row: Row) -> PreparedRow:
+    def prepare_row(self, row: Row) -> PreparedRow:
         """The row with its endpoint and its size."""
         endpoint = ENDPOINTS[row.endpoint]
         return PreparedRow(row, endpoint, endpoint.size(row.body))
 
     async def run(self, prepared: PreparedRow, log: AttemptLog) -> CallResult | Cause | None:
         """Call once. None: the session stops, so no call is made; a cause: the budget is used up."""
-        started = await self.start(prepared, log)
+        started = await self.start_call(prepared, log)
         if not isinstance(started, StartedCall):
             return started
-        return self.end(started, prepared, log, await self.exchange(started, prepared))
+        return self.end_call(started, prepared, log, await self.send_and_judge(started, prepared))
 
     # ---- the steps of it
 
-    async def start(self, prepared: PreparedRow, log: AttemptLog) -> StartedCall | CallResult | Cause | None:
+    async def start_call(self, prepared: PreparedRow, log: AttemptLog) -> StartedCall | CallResult | Cause | None:
         """Wait for admission and make the call ready. A result: it cannot be sent; otherwise as `run`."""
         limiter, budget, reservation = self._needs.limiter, self._needs.cost_limit, None
         demand = limiter.demand_of(prepared.row, prepared.size)
@@ -149,7 +149,7 @@ class CallRunner:
         permit = await limiter.acquire(demand, untried=not log.sent)
         if permit is None:
             return None
-        return self.begin(Admission(permit, reservation), prepared, log)
+        return self.begin_call(Admission(permit, reservation), prepared, log)
 
     async def admit_second(self, prepared: PreparedRow) -> Admission | None:
         """Wait for admission of a second call. None: the budget has no room for it, or the session stops."""
@@ -167,7 +167,7 @@ class CallRunner:
                 budget.settle(reservation, prepared.row, NO_USAGE, model="", service_tier="", answered=False)
         return None if permit is None else Admission(permit, reservation)
 
-    def begin(self, admission: Admission, prepared: PreparedRow, log: AttemptLog) -> StartedCall | CallResult:
+    def begin_call(self, admission: Admission, prepared: PreparedRow, log: AttemptLog) -> StartedCall | CallResult:
         """Make the call ready. A result: it cannot be sent, and the admission was given back."""
         needs, row, permit = self._needs, prepared.row, admission.permit
         # Encoded for each call, so that only rows on their way have their images in memory, and none that waits.
@@ -175,11 +175,11 @@ class CallRunner:
         if isinstance(body, Cause):
             result = CallResult(Broken(Break.CONNECT, body.message), Refused(body))
             needs.limiter.release_unsent(permit)
-            self._pay(admission, prepared, result)
+            self._settle_cost(admission, prepared, result)
             return result
         if log.sent:  # before its first call a row has not waited
-            log.resumes(permit.at, needs.limiter.paused_seconds(permit.at))
-            self.forgive(log)
+            log.note_resumption(permit.at, needs.limiter.paused_seconds(permit.at))
+            self.forgive_outage(log)
         log.sent += 1
         client_id = f"{needs.call_prefix}-{row.number}-{log.sent}"
         if row.request_id:  # the row's own for its first call, then with the number of the call
@@ -190,12 +190,12 @@ class CallRunner:
         self._in_flight[client_id] = permit.at
         return StartedCall(admission, call)
 
-    async def exchange(self, started: StartedCall, prepared: PreparedRow) -> CallResult:
+    async def send_and_judge(self, started: StartedCall, prepared: PreparedRow) -> CallResult:
         """Send the call and judge what comes back. Cancelled, it has given the permit back."""
         needs = self._needs
         try:
             response = await needs.transport.send(started.call)
-            verdict = self._judge(response, prepared)
+            verdict = self._judge_response(response, prepared)
             if isinstance(verdict, Done) and verdict.body is not None and isinstance(response, Reply):
                 response = replace(response, body=verdict.body)
             if needs.check is not None and isinstance(verdict, Done) and isinstance(response, Reply):
@@ -208,7 +208,7 @@ class CallRunner:
             raise
         return CallResult(response, verdict)
 
-    def _judge(self, response: Response, prepared: PreparedRow) -> Verdict:
+    def _judge_response(self, response: Response, prepared: PreparedRow) -> Verdict:
         """The verdict on what came back. What cannot be judged fails its row and nothing else."""
         needs = self._needs
         try:
@@ -227,7 +227,7 @@ class CallRunner:
             bill = usage_in(response.body) if isinstance(response, Reply) else NO_USAGE
             return Refused(Cause(Kind.BAD_REPLY, UNREADABLE, said), bill)
 
-    def end(self, started: StartedCall, prepared: PreparedRow, log: AttemptLog, result: CallResult) -> CallResult:
+    def end_call(self, started: StartedCall, prepared: PreparedRow, log: AttemptLog, result: CallResult) -> CallResult:
         """Report how the call ended. Returns the result with the fault where it belongs."""
         needs, response, client_id = self._needs, result.response, started.call.client_id
         self._in_flight.pop(client_id, None)
@@ -239,10 +239,10 @@ class CallRunner:
         if not (isinstance(response, Broken) and isinstance(result.verdict, Halt)):  # else nothing was sent
             now = self._time()
             held = 0.0 if isinstance(result.verdict, Done) else needs.limiter.paused_seconds(now)
-            log.add(client_id, response, result.verdict, now, held)
+            log.add_call(client_id, response, result.verdict, now, held)
             needs.observer.answered(prepared.row, client_id, response, result.verdict)
         if started.admission.reservation is not None:
-            self._pay(started.admission, prepared, result)
+            self._settle_cost(started.admission, prepared, result)
         return result
 
     def _weigh_refusal(self, started: StartedCall, row: Row, result: CallResult) -> CallResult:
@@ -250,10 +250,10 @@ class CallRunner:
         oldest = next(iter(self._in_flight.values()), math.inf)
         sent_at = started.admission.permit.at
         ended = EndedCall(row.number, started.call.model, self._time(), sent_at, len(self._in_flight), oldest)
-        verdict = self._halt_watch.weigh(ended, result.verdict)
+        verdict = self._halt_watch.weigh_verdict(ended, result.verdict)
         return result if verdict is result.verdict else CallResult(result.response, verdict)
 
-    def lose(
+    def end_lost_call(
         self,
         started: StartedCall,
         prepared: PreparedRow,
@@ -269,7 +269,7 @@ class CallRunner:
         needs, admission = self._needs, started.admission
         usage = assumed_usage(winner.usage) if own is None else own.usage
         self._in_flight.pop(started.call.client_id, None)
-        log.outrun(started.call.client_id, admission.permit.at, self._time(), winner, usage)
+        log.add_lost_call(started.call.client_id, admission.permit.at, self._time(), winner, usage)
         if own is not None:
             needs.limiter.release(admission.permit, own)
         if needs.cost_limit is not None and admission.reservation is not None:
@@ -283,7 +283,7 @@ class CallRunner:
             )
         needs.observer.hedge_lost(prepared.row, started.call.client_id, usage)
 
-    def _pay(self, admission: Admission, prepared: PreparedRow, result: CallResult) -> None:
+    def _settle_cost(self, admission: Admission, prepared: PreparedRow, result: CallResult) -> None:
         budget, verdict = self._needs.cost_limit, result.verdict
         if budget is None or admission.reservation is None:
             return
@@ -293,10 +293,10 @@ class CallRunner:
             admission.reservation, prepared.row, result.usage, model=model, service_tier=tier, answered=is_answered
         )
 
-    def forgive(self, log: AttemptLog) -> None:
+    def forgive_outage(self, log: AttemptLog) -> None:
         """Give an attempt back that was spent on what is now known to have been an outage."""
         if log.doubted_at is not None and self._needs.limiter.circuit_breaker.covers(log.doubted_at):
-            log.forgive()
+            log.give_attempt_back()
 
 
 def usage_in(body: bytes) -> Usage:

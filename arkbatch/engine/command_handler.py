@@ -99,10 +99,10 @@ class CommandHandler:
 
     def handle(self, order: Command) -> CommandReply:
         """ArkbatchError: why nothing was changed."""
-        said = self._do(order)
-        return CommandReply(VERSION, said, state=self._state())
+        said = self._carry_out(order)
+        return CommandReply(VERSION, said, state=self._session_state())
 
-    def _do(self, order: Command) -> str:
+    def _carry_out(self, order: Command) -> str:
         match order.do:
             case ShowStatus():
                 return self._told()
@@ -113,7 +113,7 @@ class CommandHandler:
             case Drain():
                 return self._drain(order)
             case SetLimits() as limits:
-                return self._set(order, limits)
+                return self._set_limits(order, limits)
             case _:
                 assert_never(order.do)
 
@@ -123,7 +123,7 @@ class CommandHandler:
         self._refuse_at_the_end()
         if PAUSED in self._limiter.pauses:
             return f"It has been paused for {self._held_for(PAUSED)}."
-        self._keep(order, PAUSED)
+        self._keep_change(order, PAUSED)
         self._limiter.pause(PAUSED)
         return f"Paused: no call begins; {in_flight_text(self._limiter.in_flight)}."
 
@@ -131,39 +131,39 @@ class CommandHandler:
         if PAUSED not in self._limiter.pauses:
             return f"It is not paused{self._still_held()}."
         did = f"went on after {self._held_for(PAUSED)}"
-        self._keep(order, did)
+        self._keep_change(order, did)
         self._limiter.resume(PAUSED)
         return f"{sentence(did)}{self._still_held()}."
 
     def _drain(self, order: Command) -> str:
         self._refuse_at_the_end()
-        self._keep(order, "stopped")
+        self._keep_change(order, "stopped")
         self._stop()
         command = self._session.command
         later = f" Resume later with:  {command}" if command.startswith("arkbatch ") else ""
         return f"Stopping: {in_flight_text(self._limiter.in_flight)}, and the rows left stay undone.{later}"
 
-    def _set(self, order: Command, wanted: SetLimits) -> str:
+    def _set_limits(self, order: Command, wanted: SetLimits) -> str:
         self._refuse_at_the_end()
         self._check_budget(wanted)
         changes, present = changed_limits(self._limits.now, wanted)
         if not changes:
             return f"Nothing to change: {limits_text(present)} already."
         did = changes_text(present, changes)
-        self._keep(order, did, changes)
+        self._keep_change(order, did, changes)
         self._limits.now = msgspec.structs.replace(self._limits.now, **changes)
-        self._apply(wanted)
-        spent = self._spent() if "max_cost" in changes else ""
-        return set_text(f"{did}{spent}{self._when()}", self._run.job.limits, changes)
+        self._apply_limits(wanted)
+        spent = self._spent_text() if "max_cost" in changes else ""
+        return set_text(f"{did}{spent}{self._delay_text()}", self._run.job.limits, changes)
 
-    def _apply(self, changed: SetLimits) -> None:
+    def _apply_limits(self, changed: SetLimits) -> None:
         limits, now = self._limits.now, self._clock()
         if changed.rpm is not msgspec.UNSET:
             self._pace.allow_rate(now, limits.rpm, ramp_at(self._run.job.base_url))
         if changed.concurrency is not msgspec.UNSET:
             self._pace.allow_concurrency(limits.concurrency)
             self._slots.allow(limits.concurrency)
-            self._pool.grow(limits.concurrency)
+            self._pool.grow_workers(limits.concurrency)
         self._limiter.allow(
             concurrency=limits.concurrency, requests_per_minute=limits.rpm, tokens_per_minute=limits.tpm
         )
@@ -179,10 +179,10 @@ class CommandHandler:
                 "Drain it, and run the same command again with --max-cost."
             )
 
-    def _spent(self) -> str:
+    def _spent_text(self) -> str:
         """What a budget has to be compared with."""
         spending = self._cost_limit
-        return f"; {spending.said} are spent" if spending is not None else ""
+        return f"; {spending.spent_text} are spent" if spending is not None else ""
 
     def _refuse_at_the_end(self) -> None:
         if self._pool.is_over:
@@ -190,7 +190,7 @@ class CommandHandler:
 
     # ---- what is remembered
 
-    def _keep(self, order: Command, did: str, limits: AtLimits = NO_LIMITS) -> None:
+    def _keep_change(self, order: Command, did: str, limits: AtLimits = NO_LIMITS) -> None:
         """RunDirectoryError: it cannot be written down, and so nothing is changed."""
         session, change = self._session, change_of(order, did, self._run.wall(), limits)
         before = session.steered, session.limits
@@ -204,7 +204,7 @@ class CommandHandler:
 
     # ---- how it stands
 
-    def _state(self) -> SessionState:
+    def _session_state(self) -> SessionState:
         now, wall = self._clock(), self._run.wall()
         return session_state(
             self._progress(),
@@ -232,7 +232,7 @@ class CommandHandler:
     def _still_held(self) -> str:
         return f"; still no call goes: {', '.join(self._limiter.pauses)}" if self._limiter.pauses else ""
 
-    def _when(self) -> str:
+    def _delay_text(self) -> str:
         """A lower limit has to wait until the minute before keeps it."""
         wait = self._limiter.allowed_in()
         return f"; the next call may go in {duration_text(wait)}, when the last minute keeps that" if wait > 1 else ""

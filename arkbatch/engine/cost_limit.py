@@ -74,7 +74,7 @@ class CostLimit:
         self._most_tokens = limits.max_total_tokens
         self._bill = bill
         self._wall = wall
-        self.currency = "" if self._most_cost is None else _currency(job, bill, wall())
+        self.currency = "" if self._most_cost is None else _currency_of_job(job, bill, wall())
         self.spent = bill.total_cost().amounts.get(self.currency, ZERO)
         self.tokens = total_tokens(tally.usage for tally in ledger.tallies)
         self._held = CostReservation(ZERO, 0)
@@ -96,39 +96,39 @@ class CostLimit:
         if isinstance(hold, Cause):
             return hold
         if self._waiting:
-            await self._wait(first=False)
+            await self._wait_in_line(first=False)
         while not self._closed:
             if self._media.must_wait(hold.media):
-                await self._wait(first=True)
+                await self._wait_in_line(first=True)
                 raised = self._most_of(row, size, expected)
                 if isinstance(raised, Cause):
                     return raised
                 hold = raised
                 continue
-            over = self._over(hold)
+            over = self._exceeded_budget(hold)
             if over is None:
                 self._take(hold)
-                self._wake()  # there may be room for the next as well
+                self._wake_first()  # there may be room for the next as well
                 return hold
             if self._is_shared and not self._share_is_used_up:
                 self._missing = hold
                 self.share_is_short()
             elif not self._in_flight:
                 return self._used_up(over, hold)
-            await self._wait(first=True)
+            await self._wait_in_line(first=True)
         return None
 
     def admit_now(self, row: Row, size: Size, expected: int) -> CostReservation | None:
         """The same for a call that can be done without: None when it does not fit at once."""
         hold = self._most_of(row, size, expected)
-        if self._closed or self._waiting or isinstance(hold, Cause) or self._over(hold) is not None:
+        if self._closed or self._waiting or isinstance(hold, Cause) or self._exceeded_budget(hold) is not None:
             return None
         if self._media.must_wait(hold.media):
             return None
         self._take(hold)
         return hold
 
-    async def _wait(self, *, first: bool) -> None:
+    async def _wait_in_line(self, *, first: bool) -> None:
         """In line, so that a large call is not passed by small ones for ever."""
         bell: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         (self._waiting.appendleft if first else self._waiting.append)(bell)
@@ -147,22 +147,22 @@ class CostLimit:
             self._ceilings_hold &= output <= hold.answered  # else reasoning is billed beside the limit of output
             self._answers += 1
             self.tokens += tokens
-            cost = self._cost(hold, row, usage, model, service_tier)
+            cost = self._cost_of_call(hold, row, usage, model, service_tier)
             self.spent += cost
         elif answered:
             self.tokens += hold.tokens
             self.spent += hold.cost
-        self._media.end(hold.media, cost, tokens)
-        self._wake()
+        self._media.note_end(hold.media, cost, tokens)
+        self._wake_first()
 
     def allow(self, most_cost: float) -> None:
         """Another budget of money from now on, where there is one. Less than is spent ends the run as any other."""
         self._most_cost = Decimal(str(most_cost))
         self._whole = (self._most_cost, self._most_tokens)
-        self._wake()
+        self._wake_first()
 
     @property
-    def said(self) -> str:
+    def spent_text(self) -> str:
         """What is spent, in money."""
         return f"{amount_text(self.spent)} {self.currency}"
 
@@ -178,7 +178,7 @@ class CostLimit:
             least = Decimal(self.tokens + max((each.given + each.answered for each in most), default=0))
         else:
             given = self._whole[0] or ZERO
-            costs = [self._dearest(each.row, each.given, each.answered) for each in most]
+            costs = [self._highest_cost(each.row, each.given, each.answered) for each in most]
             least = self.spent + max((cost for cost in costs if isinstance(cost, Decimal)), default=ZERO)
         return max(2 * given, _rounded_up(least * SOME_MORE))
 
@@ -193,13 +193,13 @@ class CostLimit:
         """What is spent, and what calls in flight may still take, in the smallest unit that counts."""
         if self._most_cost is None:
             return self.tokens, self._held.tokens
-        return _units(self.spent), _units(self._held.cost)
+        return _to_units(self.spent), _to_units(self._held.cost)
 
     def needed(self) -> int:
         """What the first call in line may take; 0 when none waits for the budget."""
         if self._missing is None:
             return 0
-        return self._missing.tokens if self._most_cost is None else _units(self._missing.cost)
+        return self._missing.tokens if self._most_cost is None else _to_units(self._missing.cost)
 
     def allow_share(self, share: int, *, used_up: bool) -> None:
         """This worker's part from now on. used_up: a larger part will never come."""
@@ -209,21 +209,21 @@ class CostLimit:
             self._most_cost = Decimal(share) / UNITS
         if used_up:
             self._share_is_used_up = True
-        if self._missing is not None and (used_up or self._over(self._missing) is None):
+        if self._missing is not None and (used_up or self._exceeded_budget(self._missing) is None):
             self._missing = None
-            self._wake()
+            self._wake_first()
 
     def close(self) -> None:
         """Let nobody wait any more."""
         self._closed = True
-        self._wake()
+        self._wake_first()
 
     def _take(self, hold: CostReservation) -> None:
         self._held = CostReservation(self._held.cost + hold.cost, self._held.tokens + hold.tokens)
         self._in_flight += 1
-        self._media.begin(hold.media)
+        self._media.note_start(hold.media)
 
-    def _over(self, hold: CostReservation) -> str | None:
+    def _exceeded_budget(self, hold: CostReservation) -> str | None:
         """The budget into which this call does not fit now."""
         most_cost, most_tokens = self._most_cost, self._most_tokens
         if most_cost is not None and self.spent + self._held.cost + hold.cost > most_cost:
@@ -243,7 +243,7 @@ class CostLimit:
             Kind.BILLING,
             code,
             f"the budget of {most} ends here: {spent} are spent, and the next call may take up to {next_call}",
-            f"Run the same command with {flag} {plain(self.suggested_budget(code))} or more; "
+            f"Run the same command with {flag} {plain_amount(self.suggested_budget(code))} or more; "
             "what is recorded is not sent again.",
         )
 
@@ -252,20 +252,20 @@ class CostLimit:
             return CostReservation(ZERO, 0)
         given = FRAME + size.narrow + 3 * size.wide + PART * size.parts
         answered, at_first = self._longest_answer(row.body, size, expected)
-        self._note(row, given, at_first)
+        self._note_highest(row, given, at_first)
         media = self._media.key_of(row, size.parts)
-        cost, tokens = self._dearest(row, given, answered), given + answered
+        cost, tokens = self._highest_cost(row, given, answered), given + answered
         if isinstance(cost, Cause):
             return cost
         if media is not None:
-            cost, tokens = self._media.raised(media, cost, tokens)
+            cost, tokens = self._media.raised_ceiling(media, cost, tokens)
         return CostReservation(cost, tokens, answered, media)
 
-    def _dearest(self, row: Row, given: int, answered: int) -> Decimal | Cause:
+    def _highest_cost(self, row: Row, given: int, answered: int) -> Decimal | Cause:
         """What the call may cost at most, where a budget of money asks for it."""
         if self._most_cost is None:
             return ZERO
-        tariff = self._tariff(row)
+        tariff = self._tariff_of_row(row)
         if isinstance(tariff, Unknown):
             return _no_price(tariff.reason)
         at = datetime.fromtimestamp(self._wall(), UTC)
@@ -280,13 +280,13 @@ class CostLimit:
     def _longest_answer(self, body: Body, size: Size, expected: int) -> tuple[int, int]:
         """Output tokens, as far as is known by now; and as a session takes it that knows no answers yet."""
         ceiling = size.ceiling
-        if ceiling is not None and self._ceilings_hold and _holds(body, ceiling):
+        if ceiling is not None and self._ceilings_hold and _is_output_bounded(body, ceiling):
             return ceiling, ceiling
         known = max(ceiling or 0, self._longest, expected)
         at_first = max(known, UNSEEN)
         return known if self._answers >= ENOUGH else at_first, at_first
 
-    def _note(self, row: Row, given: int, answered: int) -> None:
+    def _note_highest(self, row: Row, given: int, answered: int) -> None:
         """Remember the most that any row of its kind has asked for."""
         kind = (row.endpoint, row.asked_model, str(row.body.get("service_tier")))
         most = self._largest.get(kind)
@@ -295,19 +295,19 @@ class CostLimit:
         else:
             most.given, most.answered = max(most.given, given), max(most.answered, answered)
 
-    def _tariff(self, row: Row) -> Tariff | Unknown:
+    def _tariff_of_row(self, row: Row) -> Tariff | Unknown:
         tier = row.body.get("service_tier")
         tier = tier if isinstance(tier, str) else ""
         return self._bill.tariff_of(row.asked_model, lane_of(row.endpoint), tier, row.asked_model)
 
-    def _cost(self, hold: CostReservation, row: Row, usage: Usage, model: str, service_tier: str) -> Decimal:
+    def _cost_of_call(self, hold: CostReservation, row: Row, usage: Usage, model: str, service_tier: str) -> Decimal:
         if self._most_cost is None:
             return ZERO
         tariff = self._bill.tariff_of(model, lane_of(row.endpoint), service_tier, row.asked_model)
         cost = cost_of(tariff, usage, datetime.fromtimestamp(self._wall(), UTC))
         return cost.amount if isinstance(cost, Cost) and cost.currency == self.currency else hold.cost
 
-    def _wake(self) -> None:
+    def _wake_first(self) -> None:
         while self._waiting:
             bell = self._waiting.popleft()
             if not bell.done():
@@ -323,7 +323,7 @@ def build_cost_limit(job: Job, ledger: Ledger, bill: Bill | None, wall: Callable
     return CostLimit(job, ledger, bill, wall)
 
 
-def _currency(job: Job, bill: Bill, now: float) -> str:
+def _currency_of_job(job: Job, bill: Bill, now: float) -> str:
     """The currency of the job's model."""
     cost = bill.total_cost()
     if cost.unpriced:
@@ -342,19 +342,19 @@ def _currency(job: Job, bill: Bill, now: float) -> str:
     return known.currency
 
 
-def _holds(body: Body, ceiling: int) -> bool:
+def _is_output_bounded(body: Body, ceiling: int) -> bool:
     """Whether the request's limit of output bounds all that is billed: `max_tokens` does not count the thinking."""
     thinking = body.get("thinking")
     silent = isinstance(thinking, dict) and thinking.get("type") == "disabled"
     return not ceiling or silent or body.get("max_completion_tokens") is not None
 
 
-def _units(amount: Decimal) -> int:
+def _to_units(amount: Decimal) -> int:
     """An amount in the smallest unit of shared budgets, rounded up."""
     return int((amount * UNITS).to_integral_value(rounding=ROUND_UP))
 
 
-def plain(amount: Decimal) -> str:
+def plain_amount(amount: Decimal) -> str:
     """As it is given on a command line."""
     return f"{amount.normalize():f}"
 

@@ -22,13 +22,13 @@ class FailFast:
 
     def __init__(self) -> None:
         self._held: list[Failure] = []
-        self._doubtful: list[Failure] = []  # as `hold` says
+        self._doubtful: list[Failure] = []  # as `hold_failures` says
         self._is_clear = asyncio.Event()
         self.is_proven = False  # rows can succeed or fail differently, so no refused row is held any more
         self.holds_any = True  # the next row that is answered releases what is held
         self.is_doubtful = False  # nothing new should be sent until the calls in flight have ended
 
-    def add(self, refused: Sequence[Failure]) -> list[Failure]:
+    def add_refused(self, refused: Sequence[Failure]) -> list[Failure]:
         """Take in refused rows. Returns the failures to record now, none while these are held."""
         to_record: list[Failure] = []
         for failure in refused:
@@ -38,15 +38,15 @@ class FailFast:
                 self._held.append(failure)
                 self.is_doubtful = len(self._held) >= ROWS_TO_STOP
             else:
-                to_record += [*self.release(), failure]
+                to_record += [*self.release_held(), failure]
         return to_record
 
-    def hold(self, failures: Sequence[Failure]) -> None:
+    def hold_failures(self, failures: Sequence[Failure]) -> None:
         """Keep failures until a row is answered. If the run halts for the same reason, their rows are left to do."""
         self._doubtful += failures
         self.holds_any = True
 
-    def release(self) -> list[Failure]:
+    def release_held(self) -> list[Failure]:
         """Hold no refused row any more. Returns what was held, to be recorded."""
         self.is_proven, self.holds_any, self.is_doubtful = True, False, False
         self._is_clear.set()
@@ -54,7 +54,7 @@ class FailFast:
         self._held, self._doubtful = [], []
         return released
 
-    def judge(self, rows_in_work: int) -> Cause | None:
+    def cause_to_halt(self, rows_in_work: int) -> Cause | None:
         """Why every row would be refused. None while rows other than the held ones are in work."""
         if not self.is_doubtful or rows_in_work > len(self._held) + len(self._doubtful):
             return None
@@ -64,10 +64,10 @@ class FailFast:
         self.is_doubtful = False
         return Cause(cause.kind, cause.code, said, cause.advice or _ADVICE)
 
-    async def wait(self) -> None:
+    async def wait_until_clear(self) -> None:
         """Wait until it is clear, or until the session ends."""
         await self._is_clear.wait()
 
-    def end(self) -> None:
+    def end_waiting(self) -> None:
         """Let nobody wait any more."""
         self._is_clear.set()

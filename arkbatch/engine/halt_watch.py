@@ -86,7 +86,7 @@ class HaltWatch:
         known = self._models[model] = _Model(self._has_answered)
         return known
 
-    def weigh(self, call: EndedCall, verdict: Verdict) -> Verdict:
+    def weigh_verdict(self, call: EndedCall, verdict: Verdict) -> Verdict:
         """Return the verdict with its consequence for the run."""
         known = self._models.get(call.model) or self._begin_model(call.model)
         match verdict:

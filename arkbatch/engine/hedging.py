@@ -53,17 +53,17 @@ class HedgedCallRunner:
         self._loop = asyncio.get_running_loop()
         self.asked_again = self.won = 0
 
-    def look(self, stragglers: Iterable[Flight]) -> None:
+    def hedge_slow_calls(self, stragglers: Iterable[Flight]) -> None:
         """Have a second call made for these, as far as may be."""
         for flight in stragglers:
             bell = self._bells.get(flight)
             if bell is None or bell.done():
                 continue
-            if not self._may():
+            if not self._has_budget():
                 return
             bell.set_result(None)
 
-    def _may(self) -> bool:
+    def _has_budget(self) -> bool:
         since = self._loop.time() - self._limiter.last_pushback
         disturbed = self._limiter.pauses or self._limiter.circuit_breaker.is_away or since < PUSHED_BACK
         return not disturbed and self._share.take()
@@ -71,23 +71,23 @@ class HedgedCallRunner:
     async def run(self, prepared: PreparedRow, log: AttemptLog) -> CallResult | Cause | None:
         """As `CallRunner.run`."""
         calls = self._calls
-        started = await calls.start(prepared, log)
+        started = await calls.start_call(prepared, log)
         if not isinstance(started, StartedCall):
             return started
         first = _Leg(started)
-        first.task = self._spawn(calls.exchange(started, prepared))
+        first.task = self._spawn(calls.send_and_judge(started, prepared))
         try:
             if await self._is_slow(started, first.task):
-                return await self._race(first, prepared, log)
+                return await self._race_calls(first, prepared, log)
         finally:
             first.task.cancel()
         self._share.earn()
         result = first.task.result()
         assert result is not None
-        return calls.end(started, prepared, log, result)
+        return calls.end_call(started, prepared, log, result)
 
     async def _is_slow(self, first: StartedCall, task: CallTask) -> bool:
-        """Wait for the answer, or until `look` finds that it takes too long."""
+        """Wait for the answer, or until `hedge_slow_calls` finds that it takes too long."""
         flight = first.admission.permit.flight
         assert flight is not None
         bell = self._bells[flight] = self._loop.create_future()
@@ -97,7 +97,7 @@ class HedgedCallRunner:
             del self._bells[flight]
         return not task.done()
 
-    async def _race(self, first: _Leg, prepared: PreparedRow, log: AttemptLog) -> CallResult:
+    async def _race_calls(self, first: _Leg, prepared: PreparedRow, log: AttemptLog) -> CallResult:
         """Both calls, until one of them is answered or neither can be."""
         second = _Leg()
         second.task = self._spawn(self._call_again(first, second, prepared, log))
@@ -114,9 +114,9 @@ class HedgedCallRunner:
                         self._share.earn()
                         self.won += leg is second
                         for other in running:
-                            self._lose(other, result.verdict, prepared, log)
-                        return self._calls.end(leg.started, prepared, log, result)
-                    ended = self._calls.end(leg.started, prepared, log, result)
+                            self._report_lost(other, result.verdict, prepared, log)
+                        return self._calls.end_call(leg.started, prepared, log, result)
+                    ended = self._calls.end_call(leg.started, prepared, log, result)
                     failed = failed if failed and isinstance(failed.verdict, Halt) else ended
         finally:
             second.task.cancel()
@@ -131,15 +131,15 @@ class HedgedCallRunner:
             return None
         began = first.started.admission.permit.at
         log.first_call_began(began)
-        started = self._calls.begin(admission, prepared, log)
+        started = self._calls.begin_call(admission, prepared, log)
         if not isinstance(started, StartedCall):
             return None
         second.started = started
         self.asked_again += 1
         self._observer.hedged(prepared.row.number, admission.permit.at - began)
-        return await self._calls.exchange(started, prepared)
+        return await self._calls.send_and_judge(started, prepared)
 
-    def _lose(self, leg: _Leg, winner: Done | Refused, prepared: PreparedRow, log: AttemptLog) -> None:
+    def _report_lost(self, leg: _Leg, winner: Done | Refused, prepared: PreparedRow, log: AttemptLog) -> None:
         """Report the call that lost, before the winner, so that the winner is the last of the record.
 
         It may have ended in the same moment.
@@ -148,6 +148,6 @@ class HedgedCallRunner:
             return
         result = leg.task.result() if leg.task.done() else None
         if result is None or isinstance(result.verdict, Done | Refused):
-            self._calls.lose(leg.started, prepared, log, winner, result)
+            self._calls.end_lost_call(leg.started, prepared, log, winner, result)
         else:
-            self._calls.end(leg.started, prepared, log, result)
+            self._calls.end_call(leg.started, prepared, log, result)

@@ -37,9 +37,9 @@ def build_schema_check(text: str, name: str = "the schema") -> Callable[[object]
         specifications: Any = importlib.import_module("jsonschema_specifications")
     except ImportError as error:
         raise UsageError("--schema needs one more library; install it with: pip install 'arkbatch[schema]'") from error
-    schema = _parsed(text, name)
-    kind = _draft(jsonschema, schema, name)
-    _check(jsonschema, kind, schema, name)
+    schema = _parse_json(text, name)
+    kind = _newest_draft(jsonschema, schema, name)
+    _check_schema(jsonschema, kind, schema, name)
     registry = specifications.REGISTRY  # knows the drafts and fetches nothing, unlike the one taken by default
     _check_references(schema, registry, name)
     validator = kind(schema, registry=registry)
@@ -49,12 +49,12 @@ def build_schema_check(text: str, name: str = "the schema") -> Callable[[object]
             error = jsonschema.exceptions.best_match(validator.iter_errors(value))
         except RecursionError:
             return "it is nested too deeply to be looked at"
-        return None if error is None else f"{_shortened(error.message)} (at {error.json_path})"
+        return None if error is None else f"{_shorten_text(error.message)} (at {error.json_path})"
 
     return misfit
 
 
-def _parsed(text: str, name: str) -> Any:
+def _parse_json(text: str, name: str) -> Any:
     try:
         schema = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -64,7 +64,7 @@ def _parsed(text: str, name: str) -> Any:
     return schema
 
 
-def _draft(jsonschema: Any, schema: Any, name: str) -> Any:
+def _newest_draft(jsonschema: Any, schema: Any, name: str) -> Any:
     """The newest draft, unless the schema names another."""
     named = schema.get("$schema") if isinstance(schema, dict) else None
     if named is None:
@@ -78,11 +78,11 @@ def _draft(jsonschema: Any, schema: Any, name: str) -> Any:
     return kind
 
 
-def _check(jsonschema: Any, kind: Any, schema: Any, name: str) -> None:
+def _check_schema(jsonschema: Any, kind: Any, schema: Any, name: str) -> None:
     try:
         kind.check_schema(schema)
     except jsonschema.exceptions.SchemaError as error:
-        raise UsageError(f"{name} is no JSON Schema: {_shortened(error.message)} (at {error.json_path})") from error
+        raise UsageError(f"{name} is no JSON Schema: {_shorten_text(error.message)} (at {error.json_path})") from error
     except RecursionError as error:
         raise UsageError(f"{name} is nested too deeply") from error
 
@@ -106,7 +106,7 @@ def _check_references(schema: Any, registry: Any, name: str) -> None:
         if id(resource.contents) in seen:
             continue
         seen.add(id(resource.contents))
-        for reference in _references(resource.contents):
+        for reference in _find_references(resource.contents):
             try:
                 found = resolver.lookup(reference)
             except (referencing.exceptions.Unresolvable, ValueError) as error:
@@ -118,10 +118,10 @@ def _check_references(schema: Any, registry: Any, name: str) -> None:
         waiting += [(inner, resolver.in_subresource(inner)) for inner in resource.subresources()]
 
 
-def _references(contents: Any) -> Iterator[str]:
+def _find_references(contents: Any) -> Iterator[str]:
     if isinstance(contents, dict):
         yield from (said for key in _REFERENCES if isinstance(said := contents.get(key), str))
 
 
-def _shortened(text: str) -> str:
+def _shorten_text(text: str) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."

@@ -42,19 +42,19 @@ class MediaCosts:
         """Return whether the first row of this kind is under way."""
         return key is not None and key in self._first
 
-    def raised(self, key: MediaKey, cost: Decimal, tokens: int) -> tuple[Decimal, int]:
+    def raised_ceiling(self, key: MediaKey, cost: Decimal, tokens: int) -> tuple[Decimal, int]:
         """Return what a call may take at most, by what others have taken."""
         seen = self._seen.get(key)
         if seen is None:
             return cost, tokens
         return max(cost, seen.cost * MARGIN), max(tokens, int((seen.tokens * MARGIN).to_integral_value(ROUND_UP)))
 
-    def begin(self, key: MediaKey | None) -> None:
+    def note_start(self, key: MediaKey | None) -> None:
         """Note that a call starts."""
         if key is not None and key not in self._seen:
             self._first.add(key)
 
-    def end(self, key: MediaKey | None, cost: Decimal, tokens: int) -> None:
+    def note_end(self, key: MediaKey | None, cost: Decimal, tokens: int) -> None:
         """Note that a call ended. `tokens`: 0 where nothing was counted."""
         if key is None:
             return

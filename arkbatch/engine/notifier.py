@@ -27,7 +27,7 @@ class SessionNotifier:
     def __init__(self, run: OpenRun, observer: Observer) -> None:
         notify = run.job.notify
         # It was checked when the job was resolved; whether in clear is allowed, too.
-        self._notifier = NotificationSender(build_channels(notify, insecure=True), self._undelivered)
+        self._notifier = NotificationSender(build_channels(notify, insecure=True), self._note_undelivered)
         self._observer = observer
         self._run = run
         self._on = notify.on
@@ -45,31 +45,31 @@ class SessionNotifier:
         if isinstance(error, Exception):
             # What we did not expect may say anything, such as a prompt.
             reason = str(error) if isinstance(error, ArkbatchError) else f"{type(error).__name__}, a bug of arkbatch"
-            self._tell(NotificationEvent.HALT, "stopped by an error", reason=reason, go_on=self._command)
+            self._send_event(NotificationEvent.HALT, "stopped by an error", reason=reason, go_on=self._resume_command)
         if error is None or isinstance(error, Exception):
             await self._notifier.wait_for_deliveries()
 
-    def look(self, away: float) -> None:
+    def look_for_news(self, away: float) -> None:
         """`away`: seconds of the present outage, 0 without one."""
         if said := self._outages.check_outage(away):
-            self._tell(NotificationEvent.OUTAGE, said, go_on=self._status)
+            self._send_event(NotificationEvent.OUTAGE, said, go_on=self._status_text)
 
-    def late(self, said: str, advice: str, *, is_late: bool) -> None:
+    def tell_deadline(self, said: str, advice: str, *, is_late: bool) -> None:
         """The run will not be done in time, or will after all."""
         if is_late or self._told_late:
-            self._tell(NotificationEvent.LATE, said, advice=advice, go_on=self._status)
+            self._send_event(NotificationEvent.LATE, said, advice=advice, go_on=self._status_text)
         self._told_late = is_late
 
-    def ended(self, summary: Summary) -> None:
+    def tell_end(self, summary: Summary) -> None:
         event, said = describe_ending(summary)
         reason, advice = (summary.halt.message, summary.halt.advice) if summary.halt else ("", "")
-        self._tell(event, said, reason=reason, advice=advice, go_on=self._go_on(summary))
+        self._send_event(event, said, reason=reason, advice=advice, go_on=self._go_on(summary))
 
-    def _undelivered(self, text: str) -> None:
+    def _note_undelivered(self, text: str) -> None:
         with contextlib.suppress(RunDirectoryError):  # the disk that is full is what the message was about
             self._observer.noted(text)
 
-    def _tell(
+    def _send_event(
         self, event: NotificationEvent, said: str, *, reason: str = "", advice: str = "", go_on: str = ""
     ) -> None:
         if event.value not in self._on:
@@ -95,24 +95,24 @@ class SessionNotifier:
         )
 
     @property
-    def _status(self) -> str:
-        return f"arkbatch status {self._directory}"
+    def _status_text(self) -> str:
+        return f"arkbatch status {self._directory_text}"
 
     @property
-    def _directory(self) -> str:
+    def _directory_text(self) -> str:
         """Whole, since a message is read elsewhere."""
         return shlex.quote(str(self._run.directory.path.absolute()))
 
     @property
-    def _command(self) -> str:
+    def _resume_command(self) -> str:
         """The command line of the session, if the run noted it whole."""
         said = self._run.info.sessions[-1].command
         return said if said.startswith("arkbatch ") else ""
 
     def _go_on(self, summary: Summary) -> str:
         if summary.left:
-            return self._command or self._status
-        return f"arkbatch {'retry' if summary.failed else 'report'} {self._directory}"
+            return self._resume_command or self._status_text
+        return f"arkbatch {'retry' if summary.failed else 'report'} {self._directory_text}"
 
 
 def describe_ending(summary: Summary) -> tuple[NotificationEvent, str]:

@@ -16,7 +16,7 @@ from arkbatch.limits.pace_file import PaceNote
 from arkbatch.monitor.observer import Observer
 
 
-def address(job: Job) -> str:
+def server_name(job: Job) -> str:
     """The simulator's address changes with each session, so its name stands for it."""
     return SIMULATOR if job.simulated else job.base_url
 
@@ -46,7 +46,7 @@ class PaceReport:
 
     def tick(self, now: float) -> float:
         """Tell what is new."""
-        self._notifier.look(self._outage.lasts(now))
+        self._notifier.look_for_news(self._outage.lasts(now))
         if self.pace.reason != self._reason:
             self._reason, self._changed_at = self.pace.reason, self._wall()
             self._observer.pace_changed(self._reason)
@@ -59,11 +59,11 @@ class PaceReport:
             self._was_away = 0.0
         return math.inf
 
-    def note(self, now: float) -> PaceNote:
+    def make_note(self, now: float) -> PaceNote:
         found, memory = self.pace.found, self.pace.memory()
         return PaceNote(
             model=self._job.model,
-            base_url=address(self._job),
+            base_url=server_name(self._job),
             at=self._wall(),
             rpm=found.rpm,
             concurrency=found.concurrency,

@@ -23,7 +23,7 @@ class PeriodicSync(Observer):
         self._has_news = False
         self._is_urgent = asyncio.Event()
 
-    async def keep(
+    async def keep_syncing(
         self, has_written: asyncio.Event, resume_at: Callable[[], Position], note: Callable[[], PaceNote]
     ) -> None:
         """Sync a second after each write; endless. It rests while nothing is recorded, which may last for hours.

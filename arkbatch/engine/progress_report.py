@@ -8,7 +8,7 @@ from arkbatch.core.text import duration_text
 from arkbatch.engine import ticker
 from arkbatch.engine.command_handler import PAUSED, LimitsInForce
 from arkbatch.engine.open_run import OpenRun
-from arkbatch.engine.refusal_report import RefusalWatch
+from arkbatch.engine.refusal_report import RefusalReport
 from arkbatch.engine.run_hours import RunHours
 from arkbatch.engine.slow_call_report import SlowCallReport
 from arkbatch.engine.worker_pool import WorkerPool
@@ -48,7 +48,7 @@ class ProgressReport:
         pace: AdaptiveLimit | FixedLimit,
         hours: RunHours,
         slow_calls: SlowCallReport,
-        refusals: RefusalWatch,
+        refusals: RefusalReport,
         limits: LimitsInForce,
         began: float,
     ) -> None:
@@ -69,7 +69,7 @@ class ProgressReport:
     def tick(self, now: float) -> float:
         """Tell the observers how it stands. The longer nothing changes, the later is the next look."""
         progress = self.progress(self._row_rate)
-        self._hours.foresee(progress, self._speed_up_options(), self._pool.runner.latency.quantile(0.95))
+        self._hours.foresee_deadline(progress, self._speed_up_options(), self._pool.runner.latency.quantile(0.95))
         self._observer.progressed(progress)
         counts = (progress.recorded, progress.retried, progress.in_flight)
         if counts != self._counts:
@@ -97,18 +97,18 @@ class ProgressReport:
             tpm=limiter.tokens_per_minute(),
             rpm_limit=limits.rpm,
             tpm_limit=limits.tpm,
-            bound_by=_service(limiter, now) if limited_by is Bound.SERVER else _LIMITED_BY[limited_by],
+            bound_by=_service_text(limiter, now) if limited_by is Bound.SERVER else _LIMITED_BY[limited_by],
             rpm_found=self._pace.found.rpm,
             concurrency_found=self._pace.found.concurrency,
             reason=self._pace.reason,
-            waiting=", ".join(filter(None, (self._paused(now), self._hours.waiting))),
-            stragglers=self._slow_calls.words,
+            waiting=", ".join(filter(None, (self._pause_text(now), self._hours.waiting))),
+            stragglers=self._slow_calls.slow_calls_text,
             refused=refusals.how_often if refusals else "",
             refused_with=refusals.words if refusals else "",
             refused_calls=refusals.count if refusals else 0,
         )
 
-    def _paused(self, now: float) -> str:
+    def _pause_text(self, now: float) -> str:
         since = self._limiter.pauses.get(PAUSED)
         if since is None:
             return ""
@@ -129,6 +129,6 @@ class ProgressReport:
         )
 
 
-def _service(limiter: Limiter, now: float) -> str:
+def _service_text(limiter: Limiter, now: float) -> str:
     away = f" for {duration_text(limiter.circuit_breaker.lasts(now))}" if limiter.circuit_breaker.is_away else ""
     return f"the server{away} ({limiter.reason})"

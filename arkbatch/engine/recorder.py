@@ -162,8 +162,8 @@ def _as_failure(outcome: Outcome, error: Exception | None) -> Failure:
         model=outcome.model,
         service_tier=outcome.service_tier,
         attempts=outcome.attempts,
-        calls=[replace(call, tokens=_countable(call.tokens)) for call in outcome.calls],
-        usage=_countable(outcome.usage),
+        calls=[replace(call, tokens=_countable_usage(call.tokens)) for call in outcome.calls],
+        usage=_countable_usage(outcome.usage),
         seconds=outcome.seconds,
         interrupted=isinstance(outcome, Failure) and outcome.interrupted,
     )
@@ -174,15 +174,15 @@ def _with_countable_usage(outcome: Outcome) -> Outcome:
 
     The usage says that it does not add up, so that nobody takes it for the whole.
     """
-    calls = [replace(call, tokens=_countable(call.tokens)) for call in outcome.calls]
-    counted = _countable(outcome.usage)
+    calls = [replace(call, tokens=_countable_usage(call.tokens)) for call in outcome.calls]
+    counted = _countable_usage(outcome.usage)
     usage = {**counted, CONTRADICTORY: counted.get(CONTRADICTORY, 0) + 1}
     if isinstance(outcome, Failure):
         return replace(outcome, usage=usage, calls=calls)
-    return replace(outcome, usage=usage, discarded=_countable(outcome.discarded), calls=calls)
+    return replace(outcome, usage=usage, discarded=_countable_usage(outcome.discarded), calls=calls)
 
 
-def _countable(usage: Usage) -> Usage:
+def _countable_usage(usage: Usage) -> Usage:
     """The usage without counts that are none: larger than any bill, below 0, or not whole."""
     counts = {meter: count for meter, count in usage.items() if isinstance(count, int) and 0 <= count <= _LARGEST_COUNT}
     return counts or NO_USAGE

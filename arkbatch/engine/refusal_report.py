@@ -35,12 +35,12 @@ class Refusals(Struct, frozen=True):
         return f"refused {self.count:,} times since {_clock_text(self.since)}{until}"
 
     @property
-    def text(self) -> str:
+    def full_text(self) -> str:
         """The same with the service's words."""
         return f"{self.how_often}: {self.words}"
 
 
-class RefusalWatch(Observer):
+class RefusalReport(Observer):
     """Watches the calls of one session.
 
     wall: unix time; write_soon: has the run directory tell of it
@@ -66,9 +66,9 @@ class RefusalWatch(Observer):
         if isinstance(verdict, Done):
             self._count = 0
         elif isinstance(verdict, Again) and isinstance(response, Reply) and verdict.scope is not Scope.ROW:
-            self._add(verdict, response)
+            self._add_refusal(verdict, response)
 
-    def _add(self, refusal: Again, reply: Reply) -> None:
+    def _add_refusal(self, refusal: Again, reply: Reply) -> None:
         wall = self._wall()
         if not self._count:
             self._since = wall

@@ -15,7 +15,7 @@ from arkbatch.core.histogram import Histogram
 from arkbatch.core.stream_speed import Speeds
 from arkbatch.core.types import Again, Cause, Done, Failure, Halt, Kind, Refused, Reply, Row, Success
 from arkbatch.engine.attempt_log import AttemptLog
-from arkbatch.engine.backoff import Delay, GiveUp, decide, spends_attempt
+from arkbatch.engine.backoff import Delay, GiveUp, decide_retry, spends_attempt
 from arkbatch.engine.call import CallRunner, Dependencies, PreparedRow
 from arkbatch.engine.hedging import HedgedCallRunner
 from arkbatch.protocol.tool_calls import stopped_before_answer
@@ -95,7 +95,7 @@ class RowRunner:
 
     async def run(self, pending: PendingRow) -> RowEnd:
         """Call until the row has ended or has to wait. Whoever cancels this keeps the bill: see `bill_of`."""
-        row, log, prepared = pending.row, pending.log, self._prepare(pending)
+        row, log, prepared = pending.row, pending.log, self._prepare_request(pending)
         if not isinstance(prepared, PreparedRow):
             return prepared
         while (result := await self._call(prepared, log)) is not None:
@@ -104,15 +104,15 @@ class RowRunner:
             reply, verdict = result.response, result.verdict
             if isinstance(verdict, Done):
                 assert isinstance(reply, Reply)
-                self._count(reply, verdict)
+                self._count_latency(reply, verdict)
                 if not verdict.goes_on:
-                    return log.success(row, reply, verdict)
+                    return log.make_success(row, reply, verdict)
                 body = await self._run_tools(prepared, reply, log)
                 if isinstance(body, Cause):
-                    return log.failure(row, body)
+                    return log.make_failure(row, body)
                 prepared, pending.cause = body, None
                 continue
-            step = self._conclude(row, verdict, log)
+            step = self._decide_step(row, verdict, log)
             if not isinstance(step, float):
                 return step
             assert isinstance(verdict, Again)
@@ -121,15 +121,15 @@ class RowRunner:
             return RowWaits(pending, step)
         return RowStopped(bill_of(pending))
 
-    def _prepare(self, pending: PendingRow) -> PreparedRow | RowEnd:
+    def _prepare_request(self, pending: PendingRow) -> PreparedRow | RowEnd:
         """The row's next request, or how the row ends without another one."""
         row = pending.row
         if pending.prepared is not None:
-            return self._give_up(row, pending.log) or pending.prepared
+            return self._end_if_given_up(row, pending.log) or pending.prepared
         files = self._dependencies.files
         if files is not None and (unfit := files.unfit(row.body)) is not None:
             return Failure(row, unfit)
-        return self._calls.prepare(row)
+        return self._calls.prepare_row(row)
 
     async def _run_tools(self, prepared: PreparedRow, reply: Reply, log: AttemptLog) -> PreparedRow | Cause:
         """Run the tools that the reply calls. Returns the next request, or why the row ends here."""
@@ -139,33 +139,33 @@ class RowRunner:
         if isinstance(body, Cause):
             return body
         log.messages = body["messages"]
-        return self._calls.prepare(replace(prepared.row, body=body))
+        return self._calls.prepare_row(replace(prepared.row, body=body))
 
-    def _conclude(self, row: Row, verdict: Again | Refused | Halt, log: AttemptLog) -> RowEnd | float:
+    def _decide_step(self, row: Row, verdict: Again | Refused | Halt, log: AttemptLog) -> RowEnd | float:
         """What follows from a call without an answer: the end of the row, or the seconds until its next call."""
         match verdict:
             case Again():
                 return self._try_again(row, verdict, log)
             case Refused(cause=cause, is_doubtful=True) if not log.billed and len(row.members) == 1:
-                return RowRefused(log.failure(row, cause), is_doubtful=True)
+                return RowRefused(log.make_failure(row, cause), is_doubtful=True)
             case Refused(cause=cause):
-                return self._fail(row, log, cause, is_refused=True)
+                return self._give_row_up(row, log, cause, is_refused=True)
             case Halt(cause=cause) if cause.kind is Kind.NOT_FOUND and row.asked_model != self._dependencies.model:
                 # The row named a model of its own, so the other rows may well work.
-                return RowRefused(log.failure(row, cause))
+                return RowRefused(log.make_failure(row, cause))
             case Halt(cause=cause):
-                return RunHalted(cause, log.failure(row, cause) if log.rounds or log.billed else None)
+                return RunHalted(cause, log.make_failure(row, cause) if log.rounds or log.billed else None)
             case _:
                 assert_never(verdict)
 
-    def _count(self, reply: Reply, done: Done) -> None:
+    def _count_latency(self, reply: Reply, done: Done) -> None:
         self.latency.add(reply.seconds)
         if reply.first_token is not None:
             self.speeds.add(reply, done.usage.get("output", 0))
 
     def _try_again(self, row: Row, verdict: Again, log: AttemptLog) -> RowEnd | float:
         needs = self._dependencies
-        match decide(needs.retry, log.spent_on(verdict), log.waited, verdict, needs.chance()):
+        match decide_retry(needs.retry, log.spent_on(verdict), log.waited, verdict, needs.chance()):
             case Delay(seconds):
                 self.retried += 1
                 needs.observer.retrying(row, log.last_id, verdict, seconds)
@@ -178,22 +178,22 @@ class RowRunner:
                     log.condemned = given_up
                     return _GRACE
                 if spends_attempt(verdict):
-                    return self._fail(row, log, given_up)
-                return log.failure(row, given_up)  # the halves of a pack would be refused for the load as well
+                    return self._give_row_up(row, log, given_up)
+                return log.make_failure(row, given_up)  # the halves of a pack would be refused for the load as well
 
-    def _fail(self, row: Row, log: AttemptLog, cause: Cause, *, is_refused: bool = False) -> RowEnd:
+    def _give_row_up(self, row: Row, log: AttemptLog, cause: Cause, *, is_refused: bool = False) -> RowEnd:
         """Give a row up. The rows of a pack are tried apart, since one of them may be the reason."""
         if len(row.members) > 1:
             first, second = halves(row)
             passed = (log.passed_on(with_bill=True), log.passed_on(with_bill=False))
             return RowSplit((PendingRow(first, passed[0], cause), PendingRow(second, passed[1], cause)))
-        failure = log.failure(row, cause)
+        failure = log.make_failure(row, cause)
         return RowRefused(failure) if is_refused else failure
 
-    def _give_up(self, row: Row, log: AttemptLog) -> RowEnd | None:
+    def _end_if_given_up(self, row: Row, log: AttemptLog) -> RowEnd | None:
         """The end of a row that was given up, unless it has turned out meanwhile that the service was down."""
-        self._calls.forgive(log)
-        return None if log.condemned is None else self._fail(row, log, log.condemned)
+        self._calls.forgive_outage(log)
+        return None if log.condemned is None else self._give_row_up(row, log, log.condemned)
 
     async def is_stopped_within(self, seconds: float) -> bool:
         """Wait for a retry. True when the session stops first."""
@@ -213,6 +213,6 @@ def bill_of(pending: PendingRow) -> Failure | None:
     if not log.rounds and not log.billed:
         return None
     if failed is None:
-        return log.failure(pending.row, stopped_before_answer(log.rounds))
+        return log.make_failure(pending.row, stopped_before_answer(log.rounds))
     said = f"{failed.message} (the run was stopped before the next try)"
-    return log.failure(pending.row, Cause(failed.kind, failed.code, said, failed.advice))
+    return log.make_failure(pending.row, Cause(failed.kind, failed.code, said, failed.advice))

@@ -62,10 +62,10 @@ class RunHours:
         if is_open and not was_open:
             self._go_on(wall)
         elif not is_open:
-            self._wait(wall, was_open=was_open)
+            self._wait_for_hours(wall, was_open=was_open)
         return max(self._hours.changes_at(wall) - wall, SHORTEST_WAIT)
 
-    def foresee(self, standing: Progress, means: SpeedUpOptions, call_seconds: float) -> None:
+    def foresee_deadline(self, standing: Progress, means: SpeedUpOptions, call_seconds: float) -> None:
         """Say whether it will be done in time, when that is new. `call_seconds`: that a long call takes."""
         if self._deadline is None:
             return
@@ -77,20 +77,22 @@ class RunHours:
             return
         help_ = suggest_speed_up(news, means) if news.is_late else ""
         self._observer.noted(f"{self.outlook}{f'. What would help: {help_}' if help_ else ''}")
-        self._noticing.late(self.outlook, help_, is_late=news.is_late)
+        self._noticing.tell_deadline(self.outlook, help_, is_late=news.is_late)
 
     def _go_on(self, wall: float) -> None:
         assert self._hours is not None
         self.waiting = ""
         self._limiter.resume(HOLD)
-        self._observer.noted(f"its hours have come: going on until {self._clock(self._hours.changes_at(wall), wall)}")
+        self._observer.noted(
+            f"its hours have come: going on until {self._clock_text(self._hours.changes_at(wall), wall)}"
+        )
 
-    def _wait(self, wall: float, *, was_open: bool) -> None:
+    def _wait_for_hours(self, wall: float, *, was_open: bool) -> None:
         assert self._hours is not None
         until = self._hours.changes_at(wall)
         if not was_open and until == self._until:
             return
-        self._until, self.waiting = until, f"waiting for {self._clock(until, wall)}"
+        self._until, self.waiting = until, f"waiting for {self._clock_text(until, wall)}"
         if was_open:
             self._limiter.pause(HOLD)
         calls = self._limiter.in_flight
@@ -98,5 +100,5 @@ class RunHours:
         text = f"{HOLD} ({self._schedule.window}): {self.waiting}, in {duration_text(until - wall)}{ending}"
         self._observer.noted(text if self._worked else f"{text}; --window {ALWAYS} begins at once")
 
-    def _clock(self, moment: float, now: float) -> str:
+    def _clock_text(self, moment: float, now: float) -> str:
         return clock_text(moment, now, self._zone)

@@ -23,7 +23,7 @@ from arkbatch.engine.json_schema import build_schema_check
 
 LONGEST_CHECK_SECONDS = 5.0
 _LONGEST_START_SECONDS = 60.0  # a busy machine takes some seconds to import the library
-_SERVE = "from arkbatch.engine.schema_process import serve; serve()"
+_SERVE = "from arkbatch.engine.schema_process import serve_checks; serve_checks()"
 _TOO_SLOW = (
     "it took longer than {seconds:g} s to check the answer against the schema; look for a slow pattern in the schema"
 )
@@ -39,27 +39,27 @@ class SchemaProcess:
 
     async def misfit(self, value: object) -> str | None:
         """Why the value does not satisfy the schema. None: it does."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._check, orjson.dumps(value))
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._check_value, orjson.dumps(value))
 
     def close(self) -> None:
         """End the process."""
-        self._kill()
+        self._kill_process()
         self._thread.shutdown(wait=False)
 
-    def _check(self, value: bytes) -> str | None:
+    def _check_value(self, value: bytes) -> str | None:
         """In the thread."""
         try:
-            process = self._started()
-            reason = _ask(process, value, LONGEST_CHECK_SECONDS)
+            process = self._running_process()
+            reason = _ask_process(process, value, LONGEST_CHECK_SECONDS)
         except TimeoutError:
-            self._kill()
+            self._kill_process()
             return _TOO_SLOW.format(seconds=LONGEST_CHECK_SECONDS)
         except OSError as error:
-            self._kill()
+            self._kill_process()
             return f"the answer could not be checked against the schema: {error}"
         return reason
 
-    def _started(self) -> "subprocess.Popen[bytes]":
+    def _running_process(self) -> "subprocess.Popen[bytes]":
         if self._process is None:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, with no word of others
                 [sys.executable, "-P", "-c", _SERVE],
@@ -68,17 +68,17 @@ class SchemaProcess:
                 start_new_session=True,  # Ctrl-C is for the session, which still has answers to check
                 env={**without_secrets(os.environ), "PYTHONPATH": os.pathsep.join(sys.path)},
             )
-            _ask(self._process, orjson.dumps(self._schema_text), _LONGEST_START_SECONDS)
+            _ask_process(self._process, orjson.dumps(self._schema_text), _LONGEST_START_SECONDS)
         return self._process
 
-    def _kill(self) -> None:
+    def _kill_process(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             process.kill()
             process.communicate()
 
 
-def _ask(process: "subprocess.Popen[bytes]", line: bytes, seconds: float) -> str | None:
+def _ask_process(process: "subprocess.Popen[bytes]", line: bytes, seconds: float) -> str | None:
     """Send one line and read one. TimeoutError: none came in time; OSError: the process has ended."""
     assert process.stdin is not None
     assert process.stdout is not None
@@ -100,7 +100,7 @@ def _ask(process: "subprocess.Popen[bytes]", line: bytes, seconds: float) -> str
     return reason
 
 
-def serve() -> None:
+def serve_checks() -> None:
     """The child: read the schema, then check each value until the parent closes the pipe."""
     lines, reasons = sys.stdin.buffer, sys.stdout.buffer
     misfit = build_schema_check(orjson.loads(lines.readline()))

@@ -22,14 +22,14 @@ from arkbatch.core.histogram import Histogram
 from arkbatch.core.input_info import Position
 from arkbatch.core.types import BadRow, Row
 from arkbatch.engine.command_handler import CommandHandler, LimitsInForce
-from arkbatch.engine.cost_limit import MAX_COST, MAX_TOKENS, CostLimit, plain
+from arkbatch.engine.cost_limit import MAX_COST, MAX_TOKENS, CostLimit, plain_amount
 from arkbatch.engine.notifier import SessionNotifier
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.pace_report import PaceReport
 from arkbatch.engine.periodic_sync import PeriodicSync
 from arkbatch.engine.progress_report import ProgressReport
 from arkbatch.engine.recorder import OutcomeRecorder
-from arkbatch.engine.refusal_report import RefusalWatch
+from arkbatch.engine.refusal_report import RefusalReport
 from arkbatch.engine.run_hours import RunHours
 from arkbatch.engine.session_parts import (
     build_dependencies,
@@ -73,7 +73,7 @@ class _Parts(Struct, frozen=True):
     pace_report: PaceReport
     hours: RunHours
     slow_calls: SlowCallReport
-    refusals: RefusalWatch
+    refusals: RefusalReport
     progress: ProgressReport
     commands: CommandHandler
 
@@ -82,12 +82,12 @@ class _Parts(Struct, frozen=True):
         """Calls of the service, and rows whose tools are at work."""
         return self.limiter.in_flight + (self.tools.at_work if self.tools is not None else 0)
 
-    def note(self, now: float) -> PaceNote:
+    def make_pace_note(self, now: float) -> PaceNote:
         """What the run directory keeps of the limits and of the slow calls."""
         return msgspec.structs.replace(
-            self.pace_report.note(now),
+            self.pace_report.make_note(now),
             waiting=self.hours.waiting,
-            refused=found.text if (found := self.refusals.refusals) else "",
+            refused=found.full_text if (found := self.refusals.refusals) else "",
             outlook=self.hours.outlook,
             straggling=self.slow_calls.number,
             stragglers=self.slow_calls.longest,
@@ -137,24 +137,26 @@ class Session:
         """Work off the rows that have no record yet."""
         before = self._run.journal.resume_at
         if self._run.repeats is not None:  # rows that were passed over get their records last
-            return await self._work(self._run.rows(), lambda _: before)
-        return await self._work(self._run.rows(), lambda recorder: recorder.resume_at(before))
+            return await self._work_off(self._run.rows(), lambda _: before)
+        return await self._work_off(self._run.rows(), lambda recorder: recorder.resume_at(before))
 
     async def work_again(self, rows: Iterator[Row | BadRow]) -> Summary:
         """Work off rows that have a record. The place where the input is resumed does not move."""
         unmoved = self._run.journal.resume_at
-        return await self._work(rows, lambda _: unmoved)
+        return await self._work_off(rows, lambda _: unmoved)
 
-    async def _work(self, rows: Iterator[Row | BadRow], resume_at: Callable[[OutcomeRecorder], Position]) -> Summary:
+    async def _work_off(
+        self, rows: Iterator[Row | BadRow], resume_at: Callable[[OutcomeRecorder], Position]
+    ) -> Summary:
         run, job, slots = self._run, self._run.job, ConnectionSlots()
         now, sync = asyncio.get_running_loop().time, PeriodicSync(run)
         with RunLog(run.directory / LOG, run.wall) as log, open_validation(job) as validation:
-            refusals = RefusalWatch(run.wall, sync.write_now)
+            refusals = RefusalReport(run.wall, sync.write_now)
             self._observer = ObserverGroup([*self._observers, log, sync, refusals])
             self._observer.opened(run.found)
             # The connection may be refused. It is opened first, so that no session has begun that must be ended.
             async with (
-                self._connection(slots) as transport,
+                self._open_transport(slots) as transport,
                 SessionNotifier(run, self._observer) as notifier,
             ):
                 info = run.begin_session(msgspec.to_builtins(job.limits))
@@ -174,11 +176,13 @@ class Session:
                 recorder = parts.pool.recorder
                 try:
                     chores = [
-                        sync.keep(recorder.has_written, lambda: resume_at(recorder), lambda: parts.note(now())),
+                        sync.keep_syncing(
+                            recorder.has_written, lambda: resume_at(recorder), lambda: parts.make_pace_note(now())
+                        ),
                         keep_ticking(ticking),
-                        *self._leases(parts),
+                        *self._keep_leases(parts),
                     ]
-                    async with _beside(*chores):
+                    async with _run_beside(*chores):
                         ending = (await parts.pool.work_off(job.limits.concurrency)).value
                         if ending == Ending.FINISHED:
                             await self._record_copies(recorder)
@@ -191,7 +195,7 @@ class Session:
                     parts.slow_calls.tick(now())
                     self._observer.progressed(parts.progress.progress())
                     if ending != DISK_FULL:
-                        write_pace(run.directory, parts.note(now()))
+                        write_pace(run.directory, parts.make_pace_note(now()))
                         run.journal.close(resume_at(recorder))
                         run.end_session(info, ending, now() - began)
                     self._observer.closed(ending)
@@ -199,10 +203,10 @@ class Session:
                 summary = summary_of(run, ending, now() - began, parts)
                 if self._copied:
                     summary.session["copied"] = self._copied
-                notifier.ended(summary)
+                notifier.tell_end(summary)
         return summary
 
-    def _connection(self, slots: ConnectionSlots) -> AbstractAsyncContextManager[Transport]:
+    def _open_transport(self, slots: ConnectionSlots) -> AbstractAsyncContextManager[Transport]:
         if self._transport is not None:
             return nullcontext(self._transport)
         return open_connection(self._run.job, self._run.wall, slots, self._observer.detailed)
@@ -217,7 +221,7 @@ class Session:
                 await asyncio.sleep(0)
         recorder.write()
 
-    def _leases(self, parts: _Parts) -> "Iterator[asyncio._CoroutineLike[None]]":
+    def _keep_leases(self, parts: _Parts) -> "Iterator[asyncio._CoroutineLike[None]]":
         """The conversation about limits that other workers share, where there is one."""
         if self._rates is not None:
             limiter = parts.limiter
@@ -232,7 +236,7 @@ class Session:
         slots: ConnectionSlots,
         notifier: SessionNotifier,
         validation: Validation | None,
-        refusals: RefusalWatch,
+        refusals: RefusalReport,
     ) -> _Parts:
         run, job, observer, began = self._run, self._run.job, self._observer, asyncio.get_running_loop().time()
         pace = build_pace(job, began, read_memory(run))
@@ -301,7 +305,7 @@ def summary_of(run: OpenRun, ending: str, seconds: float, parts: _Parts | None =
         run_dir=str(run.directory.path),
         simulated=run.info.simulated,
         total=run.found.done + run.found.failed + run.found.left,
-        session=_counted(parts) if parts else {"recorded": 0, "retried": 0},
+        session=_session_counts(parts) if parts else {"recorded": 0, "retried": 0},
         seconds=seconds,
         speeds=runner.speeds if runner else None,
         halt=parts.pool.halt_cause if parts else None,
@@ -315,10 +319,10 @@ def _suggested_budget(parts: _Parts) -> str:
     cause = parts.pool.halt_cause
     if parts.cost_limit is None or cause is None or cause.code not in {MAX_COST, MAX_TOKENS}:
         return ""
-    return plain(parts.cost_limit.suggested_budget(cause.code))
+    return plain_amount(parts.cost_limit.suggested_budget(cause.code))
 
 
-def _counted(parts: _Parts) -> dict[str, int]:
+def _session_counts(parts: _Parts) -> dict[str, int]:
     pool = parts.pool
     counted = {"recorded": pool.recorder.recorded, "retried": pool.runner.retried}
     if pool.hedging is not None:
@@ -328,7 +332,7 @@ def _counted(parts: _Parts) -> dict[str, int]:
 
 
 @asynccontextmanager
-async def _beside(*chores: "asyncio._CoroutineLike[None]") -> AsyncIterator[None]:
+async def _run_beside(*chores: "asyncio._CoroutineLike[None]") -> AsyncIterator[None]:
     """Endless chores that run while the body does. One that fails ends the body with its error."""
     try:
         async with asyncio.TaskGroup() as group:

@@ -10,7 +10,7 @@ from arkbatch.core.types import BadRow, Row
 from arkbatch.engine.call import Dependencies
 from arkbatch.engine.cost_limit import build_cost_limit
 from arkbatch.engine.open_run import OpenRun
-from arkbatch.engine.pace_report import address
+from arkbatch.engine.pace_report import server_name
 from arkbatch.engine.schema_process import SchemaProcess
 from arkbatch.engine.tool_loop import ToolLoop
 from arkbatch.engine.tool_module import load_tool_module
@@ -102,7 +102,7 @@ def build_limiter(
         concurrency=limits.concurrency,
         requests_per_minute=limits.rpm,
         tokens=Budget(limits.tpm, now) if limits.tpm else None,
-        shares=_shares(job, now),
+        shares=_further_limits(job, now),
         pace=pace,
         outage=outage,
         # The batch lane holds calls for hours, by nature.
@@ -110,7 +110,7 @@ def build_limiter(
     )
 
 
-def _shares(job: Job, now: float) -> list[Allowance]:
+def _further_limits(job: Job, now: float) -> list[Allowance]:
     """What is kept beside the limit of all tokens."""
     given, generated = job.limits.input_tpm, job.limits.output_tpm
     shares: list[Allowance] = []
@@ -125,7 +125,7 @@ def _shares(job: Job, now: float) -> list[Allowance]:
 def read_memory(run: OpenRun) -> Memory | None:
     """What an earlier session found about this model at this address."""
     note, job = read_pace(run.directory), run.job
-    if note is None or (note.model, note.base_url) != (job.model, address(job)):
+    if note is None or (note.model, note.base_url) != (job.model, server_name(job)):
         return None
     return note.memory(run.wall())
 
@@ -172,7 +172,7 @@ def build_dependencies(
         wall=run.wall,
         cost_limit=build_cost_limit(job, run.journal.ledger, run.bill, run.wall),
         files=Images(job.images) if job.images else None,
-        check=tools.check if tools else validation,
+        check=tools.check_reply if tools else validation,
         tools=tools,
         hedge=job.limits.concurrency if job.hedge and limiter.slow_calls is not None else 0,
         error_numbers={} if job.simulated else error_numbers(job.provider, job.base_url),

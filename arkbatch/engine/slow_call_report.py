@@ -40,26 +40,26 @@ class SlowCallReport:
             return math.inf
         slow = self._flights.stragglers(now)
         if slow or self.number:
-            self._tell(slow, now)
+            self._tell_observers(slow, now)
         if self._hedging is not None:
-            self._hedging.look(slow)
+            self._hedging.hedge_slow_calls(slow)
         return max(ticker.TICK_SECONDS, self._flights.next_in(now))
 
-    def _tell(self, slow: list[Flight], now: float) -> None:
+    def _tell_observers(self, slow: list[Flight], now: float) -> None:
         wall = self._wall()
         before, self.number = self.longest, len(slow)
-        self.longest = tuple(_shown(flight, now, wall) for flight in slow[:SHOWN])
+        self.longest = tuple(_as_straggler(flight, now, wall) for flight in slow[:SHOWN])
         for flight in slow:
             if not flight.told:
                 flight.told = True
-                self._observer.slow_call_noticed(described(_shown(flight, now, wall), wall))
+                self._observer.slow_call_noticed(described(_as_straggler(flight, now, wall), wall))
         if before and not slow:
             self._observer.slow_call_noticed("")
 
     @property
-    def words(self) -> str:
+    def slow_calls_text(self) -> str:
         return said(self.longest, self._wall(), self.number)
 
 
-def _shown(flight: Flight, now: float, wall: float) -> Straggler:
+def _as_straggler(flight: Flight, now: float, wall: float) -> Straggler:
     return Straggler(flight.row, wall - (now - flight.heard_at), flight.peers.usual)

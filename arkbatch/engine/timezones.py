@@ -44,10 +44,10 @@ def zone_of(place: str) -> dt.tzinfo | None:
     try:
         return ZoneInfo(place)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise UsageError(f"{place} is no place that this machine knows the time of: {_advice(place)}") from None
+        raise UsageError(f"{place} is no place that this machine knows the time of: {_zone_advice(place)}") from None
 
 
-def _advice(place: str) -> str:
+def _zone_advice(place: str) -> str:
     known = available_timezones()
     if not known:
         return "it has no time zone database, so pip install tzdata, or write an offset such as +08:00"

@@ -10,7 +10,7 @@ import msgspec
 
 from arkbatch.core.job_sections import ToolUse
 from arkbatch.core.types import Body, Cause, Done, Reply, Row, Verdict
-from arkbatch.engine.tool_module import Functions, call
+from arkbatch.engine.tool_module import Functions, call_function
 from arkbatch.monitor.observer import Observer
 from arkbatch.protocol.endpoints.batch_lane import online_name
 from arkbatch.protocol.structured_output import Validation
@@ -34,7 +34,7 @@ class ToolLoop:
         self._then = then
         self.at_work = 0
 
-    async def check(self, row: Row, reply: Reply, done: Done) -> Verdict:
+    async def check_reply(self, row: Row, reply: Reply, done: Done) -> Verdict:
         """Whether a good reply goes on, or else what becomes of it."""
         if online_name(row.endpoint) in {"chat", "responses"} and message_with_calls(reply.body) is not None:
             return msgspec.structs.replace(done, goes_on=True)
@@ -51,13 +51,13 @@ class ToolLoop:
             return too_many_rounds(self._use.max_rounds)
         self.at_work += 1
         try:
-            results = [await self._call(row, asked) for asked in tool_calls_in(message)]
+            results = [await self._call_function(row, asked) for asked in tool_calls_in(message)]
         finally:
             self.at_work -= 1
         return next_request(row.body, message, results)
 
-    async def _call(self, row: Row, asked: ToolCall) -> ToolResult:
-        result = await call(self._functions, asked, self._use.timeout)
+    async def _call_function(self, row: Row, asked: ToolCall) -> ToolResult:
+        result = await call_function(self._functions, asked, self._use.timeout)
         if result.trouble:
             self._observer.tool_failed(row, asked.name, result.trouble)
         return result

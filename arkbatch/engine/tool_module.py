@@ -77,7 +77,7 @@ def load_tool_module(path: Path, label: str) -> Functions:
     It is run once in a process: Python's own table of modules remembers it.
     """
     name = f"arkbatch_tools_{blake2b(str(path).encode(), digest_size=8).hexdigest()}"
-    module = sys.modules.get(name) or _imported(path, name, label)
+    module = sys.modules.get(name) or _run_module(path, name, label)
     listed = getattr(module, "__all__", None)
     found = {
         key: value
@@ -86,10 +86,10 @@ def load_tool_module(path: Path, label: str) -> Functions:
     }
     if not found:
         raise UsageError(f"{label} has no function whose name begins without an underscore")
-    return {key: _described(key, value, label) for key, value in found.items()}
+    return {key: _describe_function(key, value, label) for key, value in found.items()}
 
 
-async def call(functions: Functions, asked: ToolCall, seconds: float) -> ToolResult:
+async def call_function(functions: Functions, asked: ToolCall, seconds: float) -> ToolResult:
     """Run one function, for so many seconds at most. Whatever becomes of it, there is something to tell."""
     function = functions.get(asked.name)
     if asked.problem:
@@ -102,7 +102,7 @@ async def call(functions: Functions, asked: ToolCall, seconds: float) -> ToolRes
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
-            result = await _run(function.run, arguments)
+            result = await _run_function(function.run, arguments)
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -115,7 +115,7 @@ async def call(functions: Functions, asked: ToolCall, seconds: float) -> ToolRes
     return text_of(result)
 
 
-async def _run(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+async def _run_function(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     if inspect.iscoroutinefunction(function):
         return await function(**arguments)
     result = await asyncio.get_running_loop().run_in_executor(_Threads(), lambda: function(**arguments))
@@ -143,7 +143,7 @@ class _Threads(Executor):
         return future
 
 
-def _imported(path: Path, name: str, label: str) -> ModuleType:
+def _run_module(path: Path, name: str, label: str) -> ModuleType:
     """Run the module. Not by way of an import, which would leave a `__pycache__` beside it."""
     module = ModuleType(name)
     module.__file__ = str(path)
@@ -159,7 +159,7 @@ def _imported(path: Path, name: str, label: str) -> ModuleType:
             exec(compile(source, str(path), "exec"), vars(module))  # noqa: S102 - the user asks for it
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise UsageError(f"{label}{_line_of(error, path)}: {_said(error)}") from error
+        raise UsageError(f"{label}{_line_of(error, path)}: {_error_text(error)}") from error
     return module
 
 
@@ -172,7 +172,7 @@ def _line_of(error: BaseException, path: Path) -> str:
     return "" if line is None else f", line {line}"
 
 
-def _said(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     said = error.msg if isinstance(error, SyntaxError) else str(error)
     return one_line(f"{type(error).__name__}: {said}")
 
@@ -182,7 +182,7 @@ def _is_own(key: str, value: object, module: str) -> bool:
     return not key.startswith("_") and inspect.isfunction(value) and value.__module__ == module
 
 
-def _described(name: str, run: Callable[..., Any], label: str) -> Function:
+def _describe_function(name: str, run: Callable[..., Any], label: str) -> Function:
     if not name.isascii() or len(name) > _LONGEST_NAME:
         raise UsageError(f"{label}: {name} cannot be the name of a tool: {_LONGEST_NAME} letters, digits and _ at most")
     try:

@@ -83,7 +83,7 @@ class WorkerPool:
         self._time = asyncio.get_running_loop().time
         self._fail_fast = FailFast()
         calls = CallRunner(dependencies)
-        self.hedging = HedgedCallRunner(calls, dependencies, self._spawn) if dependencies.hedge else None
+        self.hedging = HedgedCallRunner(calls, dependencies, self._spawn_call) if dependencies.hedge else None
         self.recorder = OutcomeRecorder(dependencies.journal, dependencies.observer)
         self.runner = RowRunner(dependencies, calls, self.hedging, self._stopping)
         self.halt_cause: Cause | None = None
@@ -99,7 +99,7 @@ class WorkerPool:
             async with asyncio.TaskGroup() as around:
                 writing = around.create_task(self.recorder.keep_writing())
                 async with asyncio.TaskGroup() as self._group:
-                    self.grow(workers)
+                    self.grow_workers(workers)
                 writing.cancel()
         except* ArkbatchError as errors:
             raise first_error(errors) from None
@@ -108,17 +108,17 @@ class WorkerPool:
                 self._keep_bill(bill_of(part))
             self.recorder.write()
         if self.halt_cause is None:
-            self._record_all(self._fail_fast.release())
+            self._record_all(self._fail_fast.release_held())
             self.recorder.write()
             return Ending.STOPPED if self._stopping.is_set() else Ending.FINISHED
         return Ending.HALTED
 
-    def grow(self, workers: int) -> None:
+    def grow_workers(self, workers: int) -> None:
         """Have so many workers at least. Those beyond the limiter's concurrency only wait."""
         assert self._group is not None
         at_work = sum(not worker.done() for worker in self._workers)  # one that just ended takes no more rows
         for _ in range(workers - at_work):
-            worker = self._group.create_task(self._work())
+            worker = self._group.create_task(self._run_worker())
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
 
@@ -130,7 +130,7 @@ class WorkerPool:
     def stop(self) -> None:
         """Let the calls in flight finish and send no more. Rows that wait stay undone."""
         self._stopping.set()
-        self._fail_fast.end()
+        self._fail_fast.end_waiting()
         self._limiter.close()
         if self._cost_limit is not None:
             self._cost_limit.close()
@@ -150,12 +150,12 @@ class WorkerPool:
         if (cause := breaker.given_up(now)) is not None:
             self.halt(cause)
         elif breaker.doubts_rows:
-            self._probe()
+            self._send_probes()
         return ticker.TICK_SECONDS
 
     # ---- the workers
 
-    async def _work(self) -> None:
+    async def _run_worker(self) -> None:
         while not self._stopping.is_set():
             if (self._parts or self._waiting or self._fail_fast.is_doubtful) and await self._do_what_is_left():
                 continue
@@ -174,16 +174,16 @@ class WorkerPool:
     async def _do_what_is_left(self) -> bool:
         """Do what comes before another row is read. False: there is nothing."""
         if self._parts:
-            await self._run(self._parts.popleft())
+            await self._run_row(self._parts.popleft())
         elif self._waiting and self._waiting[0][0] <= self._time() + _EARLY:
-            await self._run(heapq.heappop(self._waiting)[2])
+            await self._run_row(heapq.heappop(self._waiting)[2])
         elif self._fail_fast.is_doubtful and self._waiting:  # these are still to be tried, and by nobody else
             await self._sleep_until_due()
         elif self._fail_fast.is_doubtful:
             # The last worker to ask knows that no call in flight ended better.
-            if (cause := self._fail_fast.judge(self.recorder.in_work)) is not None:
+            if (cause := self._fail_fast.cause_to_halt(self.recorder.in_work)) is not None:
                 self.halt(cause)
-            await self._fail_fast.wait()
+            await self._fail_fast.wait_until_clear()
         else:
             return False
         return True
@@ -198,10 +198,10 @@ class WorkerPool:
             self.recorder.add(Failure(row, Cause(Kind.BAD_ROW, "", row.reason)))
             await asyncio.sleep(0)  # Let it be written: a million bad rows must not wait in memory.
         else:
-            await self._run(PendingRow(row, log))
+            await self._run_row(PendingRow(row, log))
         return True
 
-    async def _run(self, pending: PendingRow) -> None:
+    async def _run_row(self, pending: PendingRow) -> None:
         try:
             while isinstance(end := await self.runner.run(pending), RowWaits) and not self._set_aside(end):
                 if await self.runner.is_stopped_within(end.seconds):
@@ -211,7 +211,7 @@ class WorkerPool:
             pending.cause = None  # what failed before is not why it ends now
             self._keep_bill(bill_of(pending))
             raise
-        self._record(end)
+        self._record_end(end)
 
     def _set_aside(self, waits: RowWaits) -> bool:
         """Let a row wait without its worker. False: it waits briefly, is large, or no worker is left to run it.
@@ -228,18 +228,18 @@ class WorkerPool:
         heapq.heappush(self._waiting, (self._time() + waits.seconds, row.number, waits.pending))
         return True
 
-    def _record(self, end: RowEnd) -> None:
+    def _record_end(self, end: RowEnd) -> None:
         match end:
             case Success():
                 if self._fail_fast.holds_any:
-                    self._record_all(self._fail_fast.release())
+                    self._record_all(self._fail_fast.release_held())
                 self.recorder.add(end)
             case Failure():
                 self.recorder.add(end)
             case RowRefused(failure, is_doubtful=True):
-                self._fail_fast.hold(split_failure(failure))
+                self._fail_fast.hold_failures(split_failure(failure))
             case RowRefused(failure):
-                self._record_all(self._fail_fast.add(split_failure(failure)))
+                self._record_all(self._fail_fast.add_refused(split_failure(failure)))
             case RowSplit(parts):
                 self._parts.extend(parts)
             case RowWaits():
@@ -262,11 +262,11 @@ class WorkerPool:
 
     # ---- beside the workers
 
-    def _spawn(self, call: Coroutine[Any, Any, CallResult | None]) -> CallTask:
+    def _spawn_call(self, call: Coroutine[Any, Any, CallResult | None]) -> CallTask:
         assert self._group is not None
         return self._group.create_task(call)
 
-    def _probe(self) -> None:
+    def _send_probes(self) -> None:
         """Send rows that never failed. Those that failed may all be at fault themselves, and not the service."""
         assert self._group is not None
         in_line = sum(not log.sent for log in self._probes.values())

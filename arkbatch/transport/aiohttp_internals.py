@@ -168,7 +168,7 @@ class _Target(Struct):
 
     def write_head(self, authorization: str) -> None:
         """Make the head anew for another key, up to the name of the header that each call has for itself."""
-        own = f"{_line('Authorization', authorization)}\r\n" if authorization else ""
+        own = f"{_header_line('Authorization', authorization)}\r\n" if authorization else ""
         self.head = f"{self.lines}{own}{CLIENT_ID}: ".encode()
         self.authorization = authorization
 
@@ -199,7 +199,7 @@ class DirectPosts:
         if not self._is_usable or len(call.body) >= LARGE:
             return await self._through_session.post(call, authorization, take)
         try:
-            target = self._targets.get(call.path) or self._target(call.path)
+            target = self._targets.get(call.path) or self._make_target(call.path)
             if authorization != target.authorization:
                 target.write_head(authorization)
             request = b"".join((target.head, _rest_of_head(call), call.body))
@@ -221,7 +221,7 @@ class DirectPosts:
         self._connector._factory = self._usual_factory
 
     async def _post_once(self, target: _Target, request: bytes, take: Take) -> Response:
-        connection = await self._connection(target)
+        connection = await self._take_connection(target)
         try:
             response = await take(await self._exchange(connection, request))
         except BaseException:
@@ -230,7 +230,7 @@ class DirectPosts:
         connection.release()  # aiohttp closes it when the reply has not been read to its end
         return response
 
-    async def _connection(self, target: _Target) -> Any:
+    async def _take_connection(self, target: _Target) -> Any:
         """A connection on which a request can be written; those that the server has closed are left out."""
         try:
             while True:
@@ -256,7 +256,7 @@ class DirectPosts:
             if handler.transport is None:
                 raise aiohttp.ServerDisconnectedError
             handler.set_response_params(read_until_eof=True, read_timeout=self._timeout.sock_read, **HEADER_LIMITS)
-            self._write(handler.transport, request)
+            self._write_soon(handler.transport, request)
             return await handler.read_head(began)  # type: ignore[no-any-return]
         except CLOSED as error:
             if was_used_before:
@@ -267,7 +267,7 @@ class DirectPosts:
         except _CHANGED as error:
             raise ChangedError(f"{type(error).__name__}: {error}") from error
 
-    def _write(self, transport: asyncio.WriteTransport, request: bytes) -> None:
+    def _write_soon(self, transport: asyncio.WriteTransport, request: bytes) -> None:
         """Write at the end of this round of the loop, behind all that is to be done in it.
 
         Requests that go out together find their reader awake; to wake it for each costs a local server, or a proxy on
@@ -283,9 +283,9 @@ class DirectPosts:
             if not transport.is_closing():
                 transport.write(request)
 
-    def _target(self, path: str) -> _Target:
+    def _make_target(self, path: str) -> _Target:
         try:
-            request, lines = _head_of(self._session, self._addresses.of(path))
+            request, lines = _head_of(self._session, self._addresses.url_of(path))
         except _CHANGED as error:
             raise ChangedError(f"{type(error).__name__}: {error}") from error
         self._targets[path] = target = _Target(request, lines)
@@ -305,11 +305,11 @@ def _rest_of_head(call: Call) -> bytes:
     if "\n" in own or "\r" in own:
         raise ValueError(_BROKEN_LINE)
     if call.headers:
-        own = "\r\n".join([own, *(_line(name, value) for name, value in call.headers.items())])
+        own = "\r\n".join([own, *(_header_line(name, value) for name, value in call.headers.items())])
     return f"{own}\r\nContent-Length: {len(call.body)}\r\n\r\n".encode()
 
 
-def _line(name: str, value: str) -> str:
+def _header_line(name: str, value: str) -> str:
     """ValueError: the header would break out of its line."""
     line = f"{name}: {value}"
     if "\n" in line or "\r" in line:

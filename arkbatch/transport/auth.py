@@ -106,18 +106,18 @@ class _Key(Struct, frozen=True):
         return f"_Key(expires={self.expires})"
 
     @property
-    def life(self) -> float:
+    def lifetime(self) -> float:
         return self.expires - self.fetched.wall
 
-    def left(self, now: _Moment) -> float:
+    def seconds_left(self, now: _Moment) -> float:
         """Return the seconds until it expires."""
-        return max(self.expires - now.wall, self.life - (now.loop - self.fetched.loop))
+        return max(self.expires - now.wall, self.lifetime - (now.loop - self.fetched.loop))
 
     def is_due(self, now: _Moment) -> bool:
-        return self.left(now) < min(_ADVISORY_S, self.life / 2)
+        return self.seconds_left(now) < min(_ADVISORY_S, self.lifetime / 2)
 
     def is_nearly_over(self, now: _Moment) -> bool:
-        return self.left(now) < min(_MANDATORY_S, self.life / 10)
+        return self.seconds_left(now) < min(_MANDATORY_S, self.lifetime / 10)
 
 
 class AccessKeys:
@@ -154,7 +154,7 @@ class AccessKeys:
             if key.is_due(now) and now.loop >= self._quiet_until.get(model, 0.0):
                 self._fetch(model)
             return key.header
-        return _usable(await asyncio.shield(self._fetch(model)), key, self._now())
+        return _usable_header(await asyncio.shield(self._fetch(model)), key, self._now())
 
     def refused(self, model: str, header: str) -> bool:
         key = self._keys.get(model)
@@ -194,7 +194,7 @@ class AccessKeys:
         return found
 
     async def _new_key(self, model: str) -> _Key | Broken:
-        result = await self._ask("GetApiKey", _question(model, self._project))
+        result = await self._ask("GetApiKey", _key_request(model, self._project))
         if isinstance(result, Broken):
             return result
         now = self._now()
@@ -223,7 +223,7 @@ def needs_project(model: str) -> bool:
     return resource_type(model) == "presetendpoint"
 
 
-def _question(model: str, project: str) -> dict[str, Any]:
+def _key_request(model: str, project: str) -> dict[str, Any]:
     if needs_project(model) and not project:
         raise Halted(
             f"an access key alone does not open {model}: name its project as well, "
@@ -238,12 +238,12 @@ def _question(model: str, project: str) -> dict[str, Any]:
     }
 
 
-def _usable(found: _Key | Broken | Halted, old: _Key | None, now: _Moment) -> str | Broken:
+def _usable_header(found: _Key | Broken | Halted, old: _Key | None, now: _Moment) -> str | Broken:
     match found:
         case _Key():
             return found.header
         case Halted():
             raise Halted(str(found))  # a new one for each waiter, since raising adds a traceback to it
-        case Broken() if old is not None and old.left(now) > 0:
+        case Broken() if old is not None and old.seconds_left(now) > 0:
             return old.header
     return found

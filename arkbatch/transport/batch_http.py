@@ -18,7 +18,7 @@ from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.job import Job
 from arkbatch.core.types import Break, Broken
 from arkbatch.transport.proxies import proxy_for
-from arkbatch.transport.transport_errors import detail, how
+from arkbatch.transport.transport_errors import break_of_error, error_detail
 
 _SILENCE_SECONDS = 300.0
 _PIECE = 1 << 18
@@ -47,7 +47,7 @@ class BatchHttp:
         self._base_url = base_url
         self._proxy = proxy_for(base_url)
 
-    async def ask(
+    async def send_json(
         self, method: str, path: str, *, params: Mapping[str, str] | None = None, body: Any = None
     ) -> HttpReply | Broken:
         """One small call; `body` is sent as JSON."""
@@ -78,7 +78,7 @@ class BatchHttp:
             ) as response:
                 return HttpReply(response.status, await response.read(), lower_names(response.headers))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return Broken(how(error), detail(error))
+            return Broken(break_of_error(error), error_detail(error))
 
 
 def range_from(start: int) -> dict[str, str]:
@@ -106,7 +106,7 @@ async def save_body(
                     os.fsync(file.fileno())
             return HttpReply(200, b"", lower_names(response.headers))
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        return Broken(how(error), detail(error))
+        return Broken(break_of_error(error), error_detail(error))
 
 
 def may_have_arrived(broken: Broken) -> bool:

@@ -18,7 +18,7 @@ from arkbatch.protocol.vectors import with_base64
 from arkbatch.transport.auth import AccessKeys, ApiKey, Credentials, KeyElsewhere, NoKey
 from arkbatch.transport.connection_slots import ConnectionSlots
 from arkbatch.transport.control_plane import ControlPlane, fetch_certificate
-from arkbatch.transport.fd_limit import connections
+from arkbatch.transport.fd_limit import allowed_connections
 from arkbatch.transport.proxies import proxy_for
 from arkbatch.transport.transport import Transport, open_transport
 
@@ -43,14 +43,14 @@ async def open_connection(
         if job.access is not None:
             control = await stack.enter_async_context(open_control_plane(job.access, wall))
             credentials = await stack.enter_async_context(AccessKeys(control.call, wall, project=job.project))
-        calls = connections(job.limits.concurrency)
+        calls = allowed_connections(job.limits.concurrency)
         opened = open_transport(
             job.base_url, credentials, job.timeouts, calls, slots, additions=job.additions, note=note
         )
         transport: Transport = await stack.enter_async_context(opened)
         if job.embeddings.vectors == "base64":
             transport = PackedVectors(transport)
-        yield _sealed(transport, job, control, wall) if job.encrypt else transport
+        yield _with_encryption(transport, job, control, wall) if job.encrypt else transport
 
 
 class PackedVectors:
@@ -73,7 +73,9 @@ class PackedVectors:
         return response
 
 
-def _sealed(transport: Transport, job: Job, control: ControlPlane | None, wall: Callable[[], float]) -> Transport:
+def _with_encryption(
+    transport: Transport, job: Job, control: ControlPlane | None, wall: Callable[[], float]
+) -> Transport:
     """Wrap a transport in encryption, with the named certificate or one that the service sends."""
     from arkbatch.transport import encrypting as sealed
 

@@ -11,7 +11,7 @@ from collections import deque
 
 import aiohttp
 
-from arkbatch.transport.fd_limit import connections
+from arkbatch.transport.fd_limit import allowed_connections
 
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 30, "TCP_KEEPCNT": 6}  # seconds, seconds, probes
 
@@ -31,7 +31,7 @@ class ConnectionSlots:
         Connections that are already open count as used by calls.
         """
         with contextlib.suppress(OSError):  # no file is left to look at the open ones with: it stays as it is
-            self.limit = connections(calls, have=sum(1 for each in self._sockets if each.fileno() >= 0))
+            self.limit = allowed_connections(calls, have=sum(1 for each in self._sockets if each.fileno() >= 0))
             self._wake()
 
     async def take(self) -> None:

@@ -21,7 +21,7 @@ from arkbatch.core.types import Break, Broken
 from arkbatch.protocol.error_body import read_complaint
 from arkbatch.protocol.signing import AccessKey, Realm, Request, canonical_query, sign_request
 from arkbatch.transport.batch_http import HttpReply, lower_names
-from arkbatch.transport.transport_errors import detail, how
+from arkbatch.transport.transport_errors import break_of_error, error_detail
 
 CONTROL_PLANE = "https://open.volcengineapi.com"
 VERSION = "2024-01-01"
@@ -69,12 +69,12 @@ class ControlPlane:
 
     async def call(self, action: str, body: Mapping[str, Any]) -> dict[str, Any] | Broken:
         """Return the `Result`; `Broken` after retries of about a quarter of a minute."""
-        answer = await self._try(action, body)
+        answer = await self._try_once(action, body)
         for pause in _BACKOFF_S:
             if not isinstance(answer, Broken):
                 break
             await asyncio.sleep(pause)
-            answer = await self._try(action, body)
+            answer = await self._try_once(action, body)
         return answer
 
     async def ask_once(self, action: str, body: Mapping[str, Any]) -> HttpReply | Broken:
@@ -83,14 +83,14 @@ class ControlPlane:
             async with self._turn, asyncio.timeout(_TIMEOUT_S), self._post(action, orjson.dumps(body)) as reply:
                 return HttpReply(reply.status, await reply.read(), lower_names(reply.headers))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return Broken(how(error), detail(error))
+            return Broken(break_of_error(error), error_detail(error))
 
-    async def _try(self, action: str, body: Mapping[str, Any]) -> dict[str, Any] | Broken:
+    async def _try_once(self, action: str, body: Mapping[str, Any]) -> dict[str, Any] | Broken:
         try:
             async with self._turn, asyncio.timeout(_TIMEOUT_S), self._post(action, orjson.dumps(body)) as reply:
-                return self._result(action, reply, await reply.read())
+                return self._read_result(action, reply, await reply.read())
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return _unanswered(action, detail(error))
+            return _no_answer(action, error_detail(error))
 
     def _post(self, action: str, body: bytes) -> Any:
         query = {"Action": action, "Version": VERSION}
@@ -100,7 +100,7 @@ class ControlPlane:
         url = URL(f"{self._url}/?{canonical_query(query)}", encoded=True)
         return self._session.post(url, data=body, headers=headers, proxy=self._proxy, allow_redirects=False)
 
-    def _result(self, action: str, reply: aiohttp.ClientResponse, body: bytes) -> dict[str, Any] | Broken:
+    def _read_result(self, action: str, reply: aiohttp.ClientResponse, body: bytes) -> dict[str, Any] | Broken:
         result = _result_of(body) if reply.status == 200 else None
         if result is not None:
             return result
@@ -109,13 +109,13 @@ class ControlPlane:
         if self._key.token:
             message = message.replace(self._key.token, "***")
         if reply.status in {200, 429} or reply.status >= 500:
-            return _unanswered(action, message)
+            return _no_answer(action, message)
         advice = _ADVICE.get(said.code, "check the access key, its rights and the address of the control plane")
         if said.code == "InvalidTimestamp":
-            advice = f"{self._skew(reply.headers.get('Date', ''))}{advice}"
+            advice = f"{self._clock_skew(reply.headers.get('Date', ''))}{advice}"
         raise Halted(f"{action} was refused ({message}); {advice}")
 
-    def _skew(self, date: str) -> str:
+    def _clock_skew(self, date: str) -> str:
         """Return how far our clock is from the server's, when the reply has its time."""
         try:
             seconds = (self._now() - parsedate_to_datetime(date)).total_seconds()
@@ -136,7 +136,7 @@ async def fetch_certificate(control: ControlPlane, model: str, *, confidential: 
             return result
         case {"PCAInstanceCertificate": str(pem)}:
             return pem
-    return _unanswered("GetEndpointCertificate", "the answer has no certificate in it")
+    return _no_answer("GetEndpointCertificate", "the answer has no certificate in it")
 
 
 def _result_of(body: bytes) -> dict[str, Any] | None:
@@ -150,5 +150,5 @@ def _result_of(body: bytes) -> dict[str, Any] | None:
     return None
 
 
-def _unanswered(action: str, detail: str) -> Broken:
+def _no_answer(action: str, detail: str) -> Broken:
     return Broken(Break.CONNECT, f"{action} failed, so nothing was sent: {detail}")

@@ -70,28 +70,28 @@ class SealedTransport:
         """Raises `Halted` when there is a certificate that must not be used."""
         body = _chat_body(call)
         if isinstance(body, Unfit):
-            return _refusal(body)
-        certificate = await self._certificate(body["model"])
+            return _refusal_reply(body)
+        certificate = await self._shared_certificate(body["model"])
         if not isinstance(certificate, Certificate):
             return certificate
         try:
             seal = sealing.seal_for_call(certificate, ec.generate_private_key(ec.SECP256R1()))
             sealed = seal_messages(body, seal.encrypt_text)
         except (ValueError, OverflowError) as error:  # what the arithmetic has to say of what it cannot do
-            return _refusal(Unfit(f"the encryption failed ({type(error).__name__})"))
+            return _refusal_reply(Unfit(f"the encryption failed ({type(error).__name__})"))
         if isinstance(sealed, Unfit):
-            return _refusal(sealed)
+            return _refusal_reply(sealed)
         names = sealing.sealing_headers(certificate, seal, confidential=self._confidential)
-        return _opened(await self._inner.send(_with(call, sealed, names)), seal)
+        return _decrypt_reply(await self._inner.send(_with_headers(call, sealed, names)), seal)
 
-    async def _certificate(self, model: str) -> Certificate | Response:
+    async def _shared_certificate(self, model: str) -> Certificate | Response:
         """One fetch at a time; all who waited for it share what it found, also a failure."""
         shelf = self._shelves.setdefault(model, _Shelf())
         fetches = shelf.fetches
         if not self._is_fresh(shelf):
             async with shelf.lock:
                 if shelf.fetches == fetches:
-                    shelf.found = await self._fetch(model)
+                    shelf.found = await self._fetch_certificate(model)
                     shelf.fetched_at = self._wall()
                     shelf.fetches += 1
         assert shelf.found is not None
@@ -102,14 +102,14 @@ class SealedTransport:
         return (
             isinstance(shelf.found, Certificate)
             and now - shelf.fetched_at < _KEPT_S
-            and sealing.check_dates(shelf.found, _date(now)) is None
+            and sealing.check_dates(shelf.found, _utc_date(now)) is None
         )
 
-    async def _fetch(self, model: str) -> Certificate | Response:
+    async def _fetch_certificate(self, model: str) -> Certificate | Response:
         pem = await self._certificate_of(model)
         if not isinstance(pem, str):
             return pem
-        certificate = sealing.read_certificate(pem, _date(self._wall()), confidential=self._confidential)
+        certificate = sealing.read_certificate(pem, _utc_date(self._wall()), confidential=self._confidential)
         if isinstance(certificate, Unfit):
             raise Halted(
                 f"the encryption certificate for {model} must not be used: {certificate.reason}; "
@@ -143,7 +143,7 @@ def from_text(pem: str) -> CertificateOf:
 
 def _certificate_in(reply: Reply) -> str | Response:
     """An error goes to the row as it came, for a refused key or a closed endpoint is told here first."""
-    answer = _object(reply.body) or {}
+    answer = _parse_object(reply.body) or {}
     if reply.status != 200 or answer.get("error"):
         return reply
     match answer:
@@ -155,23 +155,23 @@ def _certificate_in(reply: Reply) -> str | Response:
 def _chat_body(call: Call) -> Body | Unfit:
     if call.path not in SEALABLE:
         return Unfit(f"calls to {call.path} cannot be encrypted, only chat can")
-    body = _object(call.body, as_written=True)
+    body = _parse_object(call.body, as_written=True)
     if body is None or not isinstance(body.get("model"), str):
         return Unfit("the body is no chat call with a model")
     return body
 
 
-def _with(call: Call, body: Body, headers: dict[str, str]) -> Call:
+def _with_headers(call: Call, body: Body, headers: dict[str, str]) -> Call:
     """Our headers replace any that differ only in their case: two of a kind could be read either way."""
     ours = {name.lower() for name in headers}
     kept = {name: value for name, value in call.headers.items() if name.lower() not in ours}
     return msgspec.structs.replace(call, body=dumps_as_written(body), headers={**kept, **headers})
 
 
-def _opened(response: Response, seal: Seal) -> Response:
+def _decrypt_reply(response: Response, seal: Seal) -> Response:
     if isinstance(response, Broken) or not 200 <= response.status < 300:
         return response  # errors come in clear
-    body = _object(response.body)
+    body = _parse_object(response.body)
     if body is None:
         return response
     opened = open_choices(body, seal)
@@ -180,14 +180,14 @@ def _opened(response: Response, seal: Seal) -> Response:
     return msgspec.structs.replace(response, body=orjson.dumps(opened))
 
 
-def _refusal(unfit: Unfit) -> Reply:
+def _refusal_reply(unfit: Unfit) -> Reply:
     """In the service's words, so that the row fails as one that the service refused: for good, and only this one."""
     error = {"code": "InvalidParameter.NotEncryptable", "type": "BadRequest"}
     message = f"{unfit.reason}; not sent, because encryption was asked for"
     return Reply(400, orjson.dumps({"error": {**error, "message": message}}), {}, 0.0)
 
 
-def _object(data: bytes, *, as_written: bool = False) -> Body | None:
+def _parse_object(data: bytes, *, as_written: bool = False) -> Body | None:
     try:
         parsed = orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -197,5 +197,5 @@ def _object(data: bytes, *, as_written: bool = False) -> Body | None:
     return with_written_numbers(parsed, data) if as_written else parsed
 
 
-def _date(wall: float) -> datetime:
+def _utc_date(wall: float) -> datetime:
     return datetime.fromtimestamp(wall, UTC)

@@ -29,7 +29,7 @@ def allow_files(calls: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def connections(calls: int, *, have: int = 0) -> int:
+def allowed_connections(calls: int, *, have: int = 0) -> int:
     """Return how many connections so many calls may have, at least one.
 
     The files that the journal needs stay free.

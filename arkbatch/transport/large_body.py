@@ -40,7 +40,7 @@ class LargeBody(Payload):
         await self.write(writer)
 
 
-def payload(body: bytes, patience: float | None = None) -> Any:
+def make_payload(body: bytes, patience: float | None = None) -> Any:
     """Return the body in the form that aiohttp takes.
 
     patience: seconds that a piece of a large one may wait to be taken

@@ -37,7 +37,7 @@ def check_proxy(base_url: str) -> None:
         port = parts.port
     except ValueError:
         raise UsageError(f"{variable} is not the URL of a proxy: write http://HOST:PORT, {without}") from None
-    shown = f"{variable} = {_shown(parts, named.url)}"
+    shown = f"{variable} = {_without_password(parts, named.url)}"
     if parts.scheme.startswith("socks"):
         raise UsageError(
             f"{shown} is a SOCKS proxy, and arkbatch needs an HTTP proxy: name one (http://HOST:PORT), {without}"
@@ -68,16 +68,16 @@ def _is_exempt(parts: SplitResult, no_proxy: str) -> bool:
         address = ipaddress.ip_address(host)
     except ValueError:
         return False
-    return any(_holds(network.strip(), address) for network in no_proxy.split(","))
+    return any(_contains_address(network.strip(), address) for network in no_proxy.split(","))
 
 
-def _holds(network: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+def _contains_address(network: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     try:
         return address in ipaddress.ip_network(network.strip("[]"), strict=False)
     except ValueError:
         return False
 
 
-def _shown(parts: SplitResult, url: str) -> str:
+def _without_password(parts: SplitResult, url: str) -> str:
     """Return a proxy's address without its name and password."""
     return f"{parts.scheme}://***@{parts.netloc.rpartition('@')[2]}" if "@" in parts.netloc else url.rpartition("@")[2]

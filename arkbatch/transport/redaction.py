@@ -30,17 +30,17 @@ class Redaction:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._forms = tuple(form for secret in secrets for form in _forms(secret))
+        self._forms = tuple(form for secret in secrets for form in _forms_of_secret(secret))
         self._by_header: dict[str, _Forms] = {}
 
-    def strike(self, response: Response, authorization: str) -> Response:
+    def strike_secrets(self, response: Response, authorization: str) -> Response:
         """Return the response without the secrets, and with headers that can be written."""
         forms = self._by_header.get(authorization)
         if forms is None:
-            forms = (*_forms(authorization.removeprefix("Bearer ")), *self._forms)
+            forms = (*_forms_of_secret(authorization.removeprefix("Bearer ")), *self._forms)
             self._by_header = {authorization: forms}  # of the last key alone: a temporary one is replaced
         if isinstance(response, Broken):
-            detail, body = _clean(response.detail, forms), _clean_bytes(response.body, forms)
+            detail, body = _clean_text(response.detail, forms), _clean_bytes(response.body, forms)
             return msgspec.structs.replace(response, detail=detail, body=body)
         values, body = "\n".join(response.headers.values()), response.body
         if values.isascii():
@@ -53,7 +53,7 @@ class Redaction:
         return msgspec.structs.replace(response, headers=headers, body=_clean_bytes(body, forms))
 
 
-def _forms(secret: str) -> _Forms:
+def _forms_of_secret(secret: str) -> _Forms:
     """Return the forms of a secret, as text and as bytes: as it is, in JSON, in a URL."""
     if not is_secret(secret):
         return ()
@@ -61,7 +61,7 @@ def _forms(secret: str) -> _Forms:
     return tuple((form, form.encode()) for form in dict.fromkeys(forms))
 
 
-def _clean(text: str, forms: _Forms) -> str:
+def _clean_text(text: str, forms: _Forms) -> str:
     for form, _ in forms:
         text = text.replace(form, STRUCK)
     return text
@@ -77,11 +77,11 @@ def _clean_headers(headers: Mapping[str, str], forms: _Forms) -> Mapping[str, st
     """Decode headers as Latin-1 where aiohttp made half surrogate pairs, which no record can hold."""
     cleaned: CIMultiDict[str] = CIMultiDict()
     for name, value in headers.items():
-        cleaned.add(_clean(_readable(name), forms), _clean(_readable(value), forms))
+        cleaned.add(_clean_text(_readable_text(name), forms), _clean_text(_readable_text(value), forms))
     return cleaned
 
 
-def _readable(text: str) -> str:
+def _readable_text(text: str) -> str:
     if text.isascii():
         return text
     raw = text.encode("utf-8", "surrogateescape")

@@ -23,7 +23,7 @@ from arkbatch.protocol.lenient_json import dumps_strictly, loads_leniently
 from arkbatch.protocol.sse import Event, Parser
 from arkbatch.protocol.stream import Ending, ErrorEvent, Folding, Garbled, Truncated, Whole
 from arkbatch.transport.session_posts import Incoming
-from arkbatch.transport.transport_errors import detail, how
+from arkbatch.transport.transport_errors import break_of_error, error_detail
 
 _LINGER_SECONDS = 1.0  # for the end of a reply whose connection is to be used again
 _GRACE_SECONDS = 10.0  # for the usage behind a finish reason, and for the end of a body that seems whole
@@ -67,15 +67,15 @@ class _Stream:
 
     def feed(self, part: bytes) -> bool:
         """Add a part; return whether there was data in it."""
-        return self._add(self.parser.feed(part))
+        return self._add_events(self.parser.feed(part))
 
     def close(self) -> None:
-        self._add(self.parser.close())
+        self._add_events(self.parser.close())
 
     def is_complete(self) -> bool:
         return self.folding.is_over
 
-    def _add(self, events: list[Event]) -> bool:
+    def _add_events(self, events: list[Event]) -> bool:
         has_data = False
         for event in events:
             has_data = self.folding.add(event) or has_data
@@ -103,7 +103,7 @@ class _Deadline:
         self._loop = asyncio.get_running_loop()
         self._last_data = self._loop.time()
         self._grace_seconds = 0.0  # that were granted, 0 for none so far
-        self._handle = self._loop.call_later(self._first_look, self._look)
+        self._handle = self._loop.call_later(self._first_look, self._check_silence)
 
     def data_came(self, now: float) -> None:
         self._last_data = now
@@ -117,14 +117,14 @@ class _Deadline:
     def cancel(self) -> None:
         self._handle.cancel()
 
-    def _look(self) -> None:
+    def _check_silence(self) -> None:
         now = self._loop.time()
         silence = now - self._last_data
         if silence >= self._read_seconds or (silence >= self._first_look and self._is_complete()):
             self._timeout.reschedule(now)
             return
         next_look = self._first_look if silence < self._first_look else self._read_seconds
-        self._handle = self._loop.call_later(next_look - silence, self._look)
+        self._handle = self._loop.call_later(next_look - silence, self._check_silence)
 
 
 async def read_reply(call: Call, began: float, max_bytes: int, read_seconds: float, incoming: Incoming) -> Response:
@@ -157,8 +157,8 @@ class _ReplyReader:
 
     def read_whole(self, body: bytes) -> Response:
         """The response of a body that has come to its end."""
-        self._feed(body)
-        return self._too_large() if len(body) > self._max_bytes else self._ended(None)
+        self._feed_part(body)
+        return self._too_large() if len(body) > self._max_bytes else self._end_reply(None)
 
     async def read(self) -> Response:
         """The response of a body that is still coming, or of a stream."""
@@ -180,7 +180,7 @@ class _ReplyReader:
             broken = error
         if self._size > self._max_bytes:
             return self._too_large()
-        response = self._ended(broken)
+        response = self._end_reply(broken)
         if broken is None:
             await _use_up(self._incoming)
         return response
@@ -191,7 +191,7 @@ class _ReplyReader:
             self._size += len(part)
             if self._size > self._max_bytes:
                 return
-            if self._feed(part):
+            if self._feed_part(part):
                 now = self._time()
                 deadline.data_came(now)
                 if self._call.moved is not None:
@@ -202,7 +202,7 @@ class _ReplyReader:
                 if stream.folding.is_over:
                     deadline.end_in(_LINGER_SECONDS if stream.folding.is_counted else _GRACE_SECONDS)
 
-    def _feed(self, part: bytes) -> bool:
+    def _feed_part(self, part: bytes) -> bool:
         """Add a part; return whether it was data."""
         if self._raw is not None:
             self._raw.feed(part)
@@ -220,50 +220,50 @@ class _ReplyReader:
     def _is_complete(self) -> bool:
         return self._kind is not None and self._kind.is_complete()
 
-    def _ended(self, broken: Exception | None) -> Response:
+    def _end_reply(self, broken: Exception | None) -> Response:
         """What the reply is, now that nothing more comes."""
         kind = self._kind
         if isinstance(kind, _Stream):
             if broken is None:
                 kind.close()
-            return self._answer(kind.folding.end(), broken)
+            return self._answer_of_stream(kind.folding.end(), broken)
         body = self._undecided if kind is None else kind.whole()
         if broken is not None and not self._is_complete():
-            return self._broken(broken)
-        return self._reply(body)
+            return self._make_broken(broken)
+        return self._make_reply(body)
 
-    def _answer(self, ending: Ending, broken: Exception | None) -> Response:
+    def _answer_of_stream(self, ending: Ending, broken: Exception | None) -> Response:
         match ending:
             case Whole(body):
-                return self._reply(dumps_strictly(body))
+                return self._make_reply(dumps_strictly(body))
             case ErrorEvent(body):
-                return self._reply(dumps_strictly(body), has_answer=False)
+                return self._make_reply(dumps_strictly(body), has_answer=False)
             case _ if broken is not None:
-                return self._broken(broken, ending.body)
+                return self._make_broken(broken, ending.body)
             case _ if self._raw is not None:
-                return self._reply(self._raw.whole(), has_answer=False)
+                return self._make_reply(self._raw.whole(), has_answer=False)
             case Truncated(body):
                 said = "the stream ended before the answer did, without a finish reason"
-                return Broken(Break.DROPPED, said, self._time() - self._began, _billed(body))
+                return Broken(Break.DROPPED, said, self._time() - self._began, _billed_body(body))
             case Garbled(said, body):
-                return Broken(Break.GARBLED, said, self._time() - self._began, _billed(body))
+                return Broken(Break.GARBLED, said, self._time() - self._began, _billed_body(body))
 
-    def _reply(self, body: bytes, *, has_answer: bool = True) -> Reply:
+    def _make_reply(self, body: bytes, *, has_answer: bool = True) -> Reply:
         first = self._first_token if has_answer and self._call.stream else None
         return Reply(self._incoming.status, body, self._incoming.headers, self._time() - self._began, first)
 
-    def _broken(self, error: Exception, body: Body | None = None) -> Broken:
-        said = detail(error)
+    def _make_broken(self, error: Exception, body: Body | None = None) -> Broken:
+        said = error_detail(error)
         if isinstance(error, TimeoutError):
             said = f"no data for {self._read_seconds:g} s"
-        return Broken(how(error), said, self._time() - self._began, _billed(body or {}))
+        return Broken(break_of_error(error), said, self._time() - self._began, _billed_body(body or {}))
 
     def _too_large(self) -> Broken:
         said = f"the reply is over {self._max_bytes >> 20} MB"
         return Broken(Break.TOO_LARGE, said, self._time() - self._began)
 
 
-def _billed(body: Body) -> bytes:
+def _billed_body(body: Body) -> bytes:
     """What came of an answer, where it says what it cost: only then is it of use to anyone."""
     return dumps_strictly(body) if body.get("usage") else b""
 

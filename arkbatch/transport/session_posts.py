@@ -13,7 +13,7 @@ from msgspec import Struct
 from yarl import URL
 
 from arkbatch.core.types import Call, Response
-from arkbatch.transport.large_body import payload
+from arkbatch.transport.large_body import make_payload
 
 CLIENT_ID = "X-Client-Request-Id"
 # aiohttp allows 8,190 bytes; a security policy or a cookie in one line is often longer.
@@ -43,7 +43,7 @@ class Addresses:
         self._base_url = base_url.rstrip("/")
         self._query = urlencode(query)
 
-    def of(self, path: str) -> URL:
+    def url_of(self, path: str) -> URL:
         url = self._base_url + path
         if self._query:
             url += ("&" if "?" in path else "?") + self._query
@@ -75,7 +75,7 @@ class _Progress:
 
 
 class SessionPosts:
-    """Posts through the session, by what aiohttp documents. The session was made with `tracing`."""
+    """Posts through the session, by what aiohttp documents. The session was made with `trace_progress`."""
 
     def __init__(self, session: aiohttp.ClientSession, addresses: Addresses, proxy: str | None) -> None:
         self._session = session
@@ -109,8 +109,8 @@ class SessionPosts:
     def _request(self, call: Call, authorization: str, progress: _Progress) -> Any:
         own = {"Authorization": authorization} if authorization else {}
         return self._session.post(
-            self._addresses.of(call.path),
-            data=payload(call.body, self._session.timeout.sock_read),
+            self._addresses.url_of(call.path),
+            data=make_payload(call.body, self._session.timeout.sock_read),
             headers={**own, CLIENT_ID: call.client_id, **call.headers},
             proxy=self._proxy,
             allow_redirects=False,
@@ -118,7 +118,7 @@ class SessionPosts:
         )
 
 
-def tracing() -> aiohttp.TraceConfig:
+def trace_progress() -> aiohttp.TraceConfig:
     """Tells each request's `_Progress` whether its connection is an old one, and what has been sent."""
     config = aiohttp.TraceConfig()
 

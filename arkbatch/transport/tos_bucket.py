@@ -21,7 +21,7 @@ from arkbatch.protocol.signing import AccessKey
 from arkbatch.protocol.tos_signing import StorageRequest, sign_storage
 from arkbatch.transport.batch_http import HttpReply, lower_names, range_from, save_body
 from arkbatch.transport.proxies import proxy_for
-from arkbatch.transport.transport_errors import detail, how
+from arkbatch.transport.transport_errors import break_of_error, error_detail
 
 REGION = "cn-beijing"
 _SILENCE_SECONDS = 300.0
@@ -50,18 +50,18 @@ class ObjectStoreHttp:
         self._folder = f"/{bucket}/" if in_path else "/"
         self._proxy = proxy_for(str(self._origin))
 
-    async def put(self, name: str, file: Path) -> HttpReply | Broken:
+    async def put_object(self, name: str, file: Path) -> HttpReply | Broken:
         """Put a file there under this key; it is read while it is sent."""
         with file.open("rb") as opened:
             size = os.fstat(opened.fileno()).st_size
             content = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
             return await self._exchange("PUT", name, headers=content, data=opened)
 
-    async def head(self, name: str) -> HttpReply | Broken:
+    async def head_object(self, name: str) -> HttpReply | Broken:
         """Its size and date as headers, 404 when it does not exist."""
         return await self._exchange("HEAD", name)
 
-    async def delete(self, name: str) -> HttpReply | Broken:
+    async def delete_object(self, name: str) -> HttpReply | Broken:
         return await self._exchange("DELETE", name)
 
     async def list_keys(self, prefix: str, after: str) -> HttpReply | Broken:
@@ -69,9 +69,9 @@ class ObjectStoreHttp:
         query = {"list-type": "2", "prefix": prefix, "max-keys": "1000"}
         return await self._exchange("GET", "", query | ({"continuation-token": after} if after else {}))
 
-    async def get(self, name: str, target: Path, start: int = 0) -> HttpReply | Broken:
+    async def get_object(self, name: str, target: Path, start: int = 0) -> HttpReply | Broken:
         """Append an object to a file that has `start` bytes of it."""
-        url, headers = self._signed("GET", name, {}, range_from(start))
+        url, headers = self._sign_request("GET", name, {}, range_from(start))
         return await save_body(self._session.get(url, headers=headers, proxy=self._proxy), target, start)
 
     async def _exchange(
@@ -83,16 +83,16 @@ class ObjectStoreHttp:
         headers: Mapping[str, str] | None = None,
         data: Any = None,
     ) -> HttpReply | Broken:
-        url, signed = self._signed(method, name, query or {}, headers or {})
+        url, signed = self._sign_request(method, name, query or {}, headers or {})
         try:
             async with self._session.request(
                 method, url, headers=signed, data=data, proxy=self._proxy, allow_redirects=False
             ) as response:
                 return HttpReply(response.status, await response.read(), lower_names(response.headers))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return Broken(how(error), detail(error))
+            return Broken(break_of_error(error), error_detail(error))
 
-    def _signed(
+    def _sign_request(
         self, method: str, name: str, query: Mapping[str, str], headers: Mapping[str, str]
     ) -> tuple[URL, dict[str, str]]:
         path = quote(self._folder + name, safe="/~")

@@ -26,8 +26,8 @@ from arkbatch.transport.connection_slots import ConnectionSlots
 from arkbatch.transport.proxies import proxy_for
 from arkbatch.transport.redaction import Redaction
 from arkbatch.transport.reply_reader import read_reply
-from arkbatch.transport.session_posts import HEADER_LIMITS, Addresses, Posts, SessionPosts, tracing
-from arkbatch.transport.transport_errors import CallTimeoutError, detail, how, untrusted
+from arkbatch.transport.session_posts import HEADER_LIMITS, Addresses, Posts, SessionPosts, trace_progress
+from arkbatch.transport.transport_errors import CallTimeoutError, break_of_error, error_detail, untrusted_text
 
 LARGEST_REPLY = 128 << 20  # 256 embeddings of 4096 numbers take some 25 MB
 _IDLE_SECONDS = 5.0  # as the official SDK; a connection that rested longer may be gone without notice
@@ -87,20 +87,22 @@ class HttpTransport:
         await self._slots.take()
         try:
             posted = self._posts.post(call, authorization, read)
-            response = await (posted if self._call_seconds is None else self._within(self._call_seconds, posted))
+            response = await (
+                posted if self._call_seconds is None else self._limit_call_time(self._call_seconds, posted)
+            )
             self._has_connected = True
         except aiohttp.ClientConnectorCertificateError as error:
             if not self._has_connected:
-                raise Halted(untrusted(error)) from error
-            response = Broken(how(error), untrusted(error), loop_time() - began)
+                raise Halted(untrusted_text(error)) from error
+            response = Broken(break_of_error(error), untrusted_text(error), loop_time() - began)
         except (aiohttp.ClientError, TimeoutError, ConnectionError, ValueError, OSError) as error:
-            response = Broken(how(error), self._detail(error), loop_time() - began)
+            response = Broken(break_of_error(error), self._error_detail(error), loop_time() - began)
         finally:
             self._slots.give_back()
-        return self._redaction.strike(response, authorization)
+        return self._redaction.strike_secrets(response, authorization)
 
     @staticmethod
-    async def _within(seconds: float, posted: Awaitable[Response]) -> Response:
+    async def _limit_call_time(seconds: float, posted: Awaitable[Response]) -> Response:
         """The response, if the whole call takes no longer than that. Raises `CallTimeoutError`."""
         try:
             async with asyncio.timeout(seconds) as timeout:
@@ -110,10 +112,10 @@ class HttpTransport:
                 raise CallTimeoutError(f"the call took longer than timeouts.call = {seconds:g} s") from error
             raise
 
-    def _detail(self, error: Exception) -> str:
+    def _error_detail(self, error: Exception) -> str:
         if isinstance(error, TimeoutError) and not isinstance(error, CallTimeoutError | aiohttp.ConnectionTimeoutError):
             return f"no data for {self._read_seconds:g} s"
-        return detail(error)
+        return error_detail(error)
 
 
 @asynccontextmanager
@@ -152,7 +154,7 @@ async def open_transport(
         timeout=timeout,
         headers={**headers, **additions.headers},
         cookie_jar=aiohttp.DummyCookieJar(),
-        trace_configs=[tracing()],
+        trace_configs=[trace_progress()],
         **HEADER_LIMITS,
     ) as session:
         addresses = Addresses(base_url, additions.query)

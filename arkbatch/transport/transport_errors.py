@@ -15,7 +15,7 @@ class CallTimeoutError(TimeoutError):
     """A whole call took longer than it may."""
 
 
-def how(error: Exception) -> Break:
+def break_of_error(error: Exception) -> Break:
     match error:
         case aiohttp.ConnectionTimeoutError() | aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError():
             return Break.CONNECT
@@ -31,11 +31,11 @@ def how(error: Exception) -> Break:
             return Break.GARBLED
 
 
-def detail(error: Exception) -> str:
+def error_detail(error: Exception) -> str:
     """Return the error in words; it names hosts, never headers nor the password of a proxy."""
     if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
         proxy = "the proxy " if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
-        return f"{proxy}{error.host}:{error.port} cannot be reached ({_reason(error.os_error)})"
+        return f"{proxy}{error.host}:{error.port} cannot be reached ({_reason_text(error.os_error)})"
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"the proxy answered {error.status} {error.message}".rstrip()
     if isinstance(error, CallTimeoutError):
@@ -47,7 +47,7 @@ def detail(error: Exception) -> str:
     return _USER.sub("//***@", " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":"))
 
 
-def untrusted(error: aiohttp.ClientConnectorCertificateError) -> str:
+def untrusted_text(error: aiohttp.ClientConnectorCertificateError) -> str:
     """Return what is wrong with a server's certificate, and what to do; nothing was sent."""
     wrong = error.certificate_error
     said = getattr(wrong, "verify_message", "") or str(wrong)
@@ -62,7 +62,7 @@ def untrusted(error: aiohttp.ClientConnectorCertificateError) -> str:
     )
 
 
-def _reason(error: OSError) -> str:
+def _reason_text(error: OSError) -> str:
     """Return the reason for people; the event loop's text repeats the address as a tuple."""
     if isinstance(error, socket.gaierror):
         return f"{error.strerror}: no such name, or no network"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from arkbatch.core.job_sections import RetryPolicy
 from arkbatch.core.types import Again, Cause, Kind, Scope
-from arkbatch.engine.backoff import FLOOR, Delay, GiveUp, decide, spends_attempt
+from arkbatch.engine.backoff import FLOOR, Delay, GiveUp, decide_retry, spends_attempt
 
 CAUSE = Cause(Kind.SERVER_ERROR, "X", "x")
 POLICY = RetryPolicy()
@@ -29,7 +29,7 @@ verdicts = st.builds(
 def test_a_delay_is_never_under_the_floor_nor_over_the_cap_unless_the_server_asked(
     policy, spent, waited, again, chance
 ):
-    match decide(policy, spent, waited, again, chance):
+    match decide_retry(policy, spent, waited, again, chance):
         case Delay(seconds):
             assert seconds >= FLOOR
             assert seconds >= (again.after or 0)
@@ -40,7 +40,7 @@ def test_a_delay_is_never_under_the_floor_nor_over_the_cap_unless_the_server_ask
 
 @given(policies, st.floats(0, 1e6), verdicts, chances)
 def test_nobody_waits_longer_than_patience_for_the_service(policy, waited, again, chance):
-    decision = decide(policy, 1, waited, again, chance)
+    decision = decide_retry(policy, 1, waited, again, chance)
     if again.scope in (Scope.RATE, Scope.CONCURRENCY) and isinstance(decision, Delay):
         assert waited + decision.seconds <= policy.patience
 
@@ -48,32 +48,32 @@ def test_nobody_waits_longer_than_patience_for_the_service(policy, waited, again
 @pytest.mark.parametrize(("spent", "ceiling"), [(1, 1), (2, 2), (3, 4), (4, 8), (7, 60), (900, 60)])
 def test_delays_double_up_to_the_cap_and_lie_in_the_upper_half(spent, ceiling):
     policy = RetryPolicy(max_attempts=1000)
-    assert decide(policy, spent, 0, ROW, 0.0) == Delay(ceiling / 2)
-    assert decide(policy, spent, 0, ROW, 0.5) == Delay(ceiling * 0.75)
+    assert decide_retry(policy, spent, 0, ROW, 0.0) == Delay(ceiling / 2)
+    assert decide_retry(policy, spent, 0, ROW, 0.5) == Delay(ceiling * 0.75)
 
 
 @pytest.mark.parametrize(("spent", "gives_up"), [(1, False), (4, False), (5, True), (6, True)])
 def test_a_row_is_given_up_with_its_last_attempt(spent, gives_up):
-    assert isinstance(decide(POLICY, spent, 0, ROW, 0.5), GiveUp) is gives_up
+    assert isinstance(decide_retry(POLICY, spent, 0, ROW, 0.5), GiveUp) is gives_up
 
 
 @pytest.mark.parametrize(("allowed", "billed"), [(1, 1), (2, 1), (3, 2), (5, 3), (10, 5)])
 def test_answers_that_were_paid_for_are_asked_again_half_as_often(allowed, billed):
     policy = RetryPolicy(max_attempts=allowed)
-    assert isinstance(decide(policy, billed, 0, BILLED, 0.5), GiveUp)
-    assert billed == 1 or isinstance(decide(policy, billed - 1, 0, BILLED, 0.5), Delay)
+    assert isinstance(decide_retry(policy, billed, 0, BILLED, 0.5), GiveUp)
+    assert billed == 1 or isinstance(decide_retry(policy, billed - 1, 0, BILLED, 0.5), Delay)
 
 
 @pytest.mark.parametrize(("scope", "spends"), [(Scope.ROW, True), (Scope.RATE, False), (Scope.CONCURRENCY, False)])
 def test_only_the_rows_own_failures_spend_attempts(scope, spends):
     again = Again(CAUSE, scope)
     assert spends_attempt(again) is spends
-    assert isinstance(decide(POLICY, 1000, 0, again, 0.5), GiveUp if spends else Delay)
+    assert isinstance(decide_retry(POLICY, 1000, 0, again, 0.5), GiveUp if spends else Delay)
 
 
 def test_refusals_in_a_row_wait_longer_each_time_until_patience_ends():
     waited, delays = 0.0, []
-    while isinstance(decision := decide(POLICY, 0, waited, RATE, 0.5), Delay):
+    while isinstance(decision := decide_retry(POLICY, 0, waited, RATE, 0.5), Delay):
         delays.append(decision.seconds)
         waited += decision.seconds
     assert delays[:3] == [0.75, 0.75, 1.125]
@@ -83,9 +83,9 @@ def test_refusals_in_a_row_wait_longer_each_time_until_patience_ends():
 
 @pytest.mark.parametrize("again", [Again(CAUSE, after=90.0), Again(CAUSE, Scope.RATE, 90.0)])
 def test_the_servers_wish_is_a_lower_bound_even_above_the_cap(again):
-    assert decide(POLICY, 1, 0, again, 0.9) == Delay(90.0)
+    assert decide_retry(POLICY, 1, 0, again, 0.9) == Delay(90.0)
 
 
 @pytest.mark.parametrize("again", [Again(CAUSE, after=0.0), Again(CAUSE, Scope.RATE, 0.0)])
 def test_a_server_that_says_at_once_is_not_taken_at_its_word(again):
-    assert decide(POLICY, 1, 0, again, 0.0) == Delay(0.5)
+    assert decide_retry(POLICY, 1, 0, again, 0.0) == Delay(0.5)

@@ -12,30 +12,30 @@ def refusal(number, code="InvalidParameter", kind=Kind.INVALID_REQUEST, **more):
 def holding(count):
     fail_fast = FailFast()
     for number in range(1, count + 1):
-        assert fail_fast.add([refusal(number)]) == []
+        assert fail_fast.add_refused([refusal(number)]) == []
     return fail_fast
 
 
 def test_twenty_alike_end_the_run_once_nothing_else_is_under_way():
     fail_fast = holding(ROWS_TO_STOP)
-    assert fail_fast.judge(rows_in_work=ROWS_TO_STOP + 1) is None
-    cause = fail_fast.judge(rows_in_work=ROWS_TO_STOP)
+    assert fail_fast.cause_to_halt(rows_in_work=ROWS_TO_STOP + 1) is None
+    cause = fail_fast.cause_to_halt(rows_in_work=ROWS_TO_STOP)
     assert "temperature is too high" in cause.message
     assert cause.advice
-    assert fail_fast.release() == []
+    assert fail_fast.release_held() == []
 
 
 def test_fewer_than_twenty_prove_nothing():
     fail_fast = holding(ROWS_TO_STOP - 1)
     assert not fail_fast.is_doubtful
-    assert fail_fast.judge(rows_in_work=ROWS_TO_STOP - 1) is None
+    assert fail_fast.cause_to_halt(rows_in_work=ROWS_TO_STOP - 1) is None
 
 
 def test_a_success_gives_back_what_was_held_and_nothing_is_held_again():
     fail_fast = holding(ROWS_TO_STOP)
-    assert len(fail_fast.release()) == ROWS_TO_STOP
+    assert len(fail_fast.release_held()) == ROWS_TO_STOP
     for number in range(100):
-        assert len(fail_fast.add([refusal(number)])) == 1
+        assert len(fail_fast.add_refused([refusal(number)])) == 1
     assert not fail_fast.is_doubtful
 
 
@@ -46,6 +46,6 @@ def test_a_success_gives_back_what_was_held_and_nothing_is_held_again():
 )
 def test_another_refusal_is_recorded_with_all_that_was_held(other):
     fail_fast, first = FailFast(), refusal(1)
-    fail_fast.add([first])
-    assert fail_fast.add([other]) == [first, other]
-    assert fail_fast.release() == []
+    fail_fast.add_refused([first])
+    assert fail_fast.add_refused([other]) == [first, other]
+    assert fail_fast.release_held() == []

@@ -10,7 +10,7 @@ from sessions import results, scripted
 
 from arkbatch.core.job_sections import RetryPolicy
 from arkbatch.core.types import Again, Cause, Done, Kind, Reply, Scope
-from arkbatch.engine.refusal_report import RefusalWatch
+from arkbatch.engine.refusal_report import RefusalReport
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress_bar import progress_text
 from arkbatch.reports.status.status import read_status
@@ -61,20 +61,20 @@ LIMITED = Again(Cause(Kind.RATE_LIMITED, "tpm", "slow down"), Scope.RATE, 60.0)
 
 
 def test_one_refusal_or_one_row_s_own_is_nothing_to_tell():
-    watch = RefusalWatch(lambda: BEGAN, lambda: None)
+    watch = RefusalReport(lambda: BEGAN, lambda: None)
     watch.answered(*told(LIMITED))
     watch.answered(*told(Again(Cause(Kind.TIMEOUT, "x", "")), 408))
     assert watch.refusals is None
     watch.answered(*told(LIMITED))
     assert (watch.refusals.count, watch.refusals.until) == (2, BEGAN + 60)
-    assert "asked to wait until" in watch.refusals.text
+    assert "asked to wait until" in watch.refusals.full_text
     watch.answered(*told(Done({})))
     assert watch.refusals is None
 
 
 @pytest.mark.parametrize("length", [0, 1_000])
 def test_the_words_are_bounded(length):
-    watch = RefusalWatch(lambda: BEGAN, lambda: None)
+    watch = RefusalReport(lambda: BEGAN, lambda: None)
     for _ in range(3):
         watch.answered(*told(Again(Cause(Kind.OVERLOADED, "busy", "x" * length), Scope.CONCURRENCY)))
     assert watch.refusals.words.startswith("429 busy")
@@ -83,7 +83,7 @@ def test_the_words_are_bounded(length):
 
 def test_it_is_written_when_it_begins_now_and_then_and_when_it_ends():
     written = []
-    watch = RefusalWatch(lambda: BEGAN, lambda: written.append(len(written)))
+    watch = RefusalReport(lambda: BEGAN, lambda: written.append(len(written)))
     watch.tick(0.0)
     for _ in range(2):
         watch.answered(*told(LIMITED))

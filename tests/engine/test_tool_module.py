@@ -8,7 +8,7 @@ import pytest
 from virtual import run_virtual
 
 from arkbatch.core.errors import UsageError
-from arkbatch.engine.tool_module import call, load_tool_module, tools_of
+from arkbatch.engine.tool_module import call_function, load_tool_module, tools_of
 from arkbatch.protocol.tool_calls import ToolCall, ToolResult
 
 MODULE = '''
@@ -62,7 +62,7 @@ def module(tmp_path):
 
 
 def told(functions, name, **arguments):
-    return run_virtual(call(functions, ToolCall("c", name, arguments), 5.0))
+    return run_virtual(call_function(functions, ToolCall("c", name, arguments), 5.0))
 
 
 def test_its_own_functions_without_an_underscore_are_the_tools(module):
@@ -136,14 +136,14 @@ def test_what_goes_wrong_is_told_to_the_model(module, name, arguments, trouble, 
 
 
 def test_a_call_that_could_not_be_read_is_told_so(module):
-    result = run_virtual(call(module(), ToolCall("c", "add", problem="the arguments are no JSON"), 5.0))
+    result = run_virtual(call_function(module(), ToolCall("c", "add", problem="the arguments are no JSON"), 5.0))
     assert result == ToolResult("error: the arguments are no JSON", "bad call")
 
 
 def test_a_thread_that_takes_too_long_is_left_alone_and_not_waited_for(module):
     functions = module("import threading\nfree = threading.Event()\ndef hangs():\n    free.wait()\n")
     began = threading.active_count()
-    result = asyncio.run(call(functions, ToolCall("c", "hangs"), 0.01))
+    result = asyncio.run(call_function(functions, ToolCall("c", "hangs"), 0.01))
     assert result.trouble == "timeout"
     (left,) = [thread for thread in threading.enumerate() if thread.name == "tool"]
     assert left.daemon
@@ -161,7 +161,7 @@ def test_functions_of_the_loop_and_of_threads_run_where_they_should(module):
 
 def test_cancelling_the_row_cancels_the_function(module):
     async def main():
-        task = asyncio.ensure_future(call(functions, ToolCall("c", "later", {"seconds": 3}), 5.0))
+        task = asyncio.ensure_future(call_function(functions, ToolCall("c", "later", {"seconds": 3}), 5.0))
         await asyncio.sleep(1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -301,7 +301,7 @@ def test_rows_that_wait_for_their_retry_leave_their_workers_to_others(tmp_path, 
 def test_a_row_that_is_due_a_moment_after_another_is_waited_for_with_one_timer(tmp_path, monkeypatch):
     """A timer may fire a moment before its time. One that were set anew for the rest would fire at once, for ever."""
     delays = iter((60.0, 60.0 + 5e-7))
-    monkeypatch.setattr(row_runner, "decide", lambda *_: Delay(next(delays)))
+    monkeypatch.setattr(row_runner, "decide_retry", lambda *_: Delay(next(delays)))
     transport = FakeTransport(lambda call, attempt: SCRIPT["overloaded"] if call.client_id.endswith("-1") else answer())
     ended = scripted(job(tmp_path, *numbered(2), concurrency=2), transport, monkeypatch)
     assert (ended.summary.succeeded, 60 <= ended.seconds < 70) == (2, True)

@@ -105,8 +105,8 @@ def test_a_call_larger_than_the_rise_goes_alone():
 def test_ark_is_met_with_that_slope_and_others_are_not(tmp_path):
     job = job_for(tmp_path, 1)
     at_ark = replace(job, base_url="https://ark.cn-beijing.volces.com/api/v3")
-    assert [type(each) for each in building._shares(at_ark, 0.0)] == [Slope]
-    assert building._shares(job, 0.0) == building._shares(replace(at_ark, lane="batch"), 0.0) == []
+    assert [type(each) for each in building._further_limits(at_ark, 0.0)] == [Slope]
+    assert building._further_limits(job, 0.0) == building._further_limits(replace(at_ark, lane="batch"), 0.0) == []
 
 
 @pytest.mark.parametrize(("flag", "part"), [("input_tpm", "input"), ("output_tpm", "output")])

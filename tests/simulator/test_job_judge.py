@@ -56,7 +56,7 @@ def test_arkbatch_signs_as_the_official_package_does(here, tmp_path):
 
     async def put():
         async with open_object_store(access, "bucket", time.time, 5.0) as store:
-            return (await store.put("ein ~ key.jsonl", tmp_path / "in.jsonl")).status
+            return (await store.put_object("ein ~ key.jsonl", tmp_path / "in.jsonl")).status
 
     assert asyncio.run(put()) == 200
     sent = here.tap.requests[-1]

@@ -81,7 +81,7 @@ def test_open_connections_are_known(monkeypatch):
         seen.append(have)
         return calls
 
-    monkeypatch.setattr(connection_slots, "connections", counted)
+    monkeypatch.setattr(connection_slots, "allowed_connections", counted)
 
     async def main():
         ours = ConnectionSlots()
@@ -99,7 +99,7 @@ def test_open_connections_are_known(monkeypatch):
 def test_what_is_open_already_counts_as_ours(monkeypatch):
     monkeypatch.setattr(fd_limit, "_open_now", lambda: 100)
     monkeypatch.setattr("resource.getrlimit", lambda _: (120, 120))
-    assert (fd_limit.connections(50), fd_limit.connections(50, have=30)) == (10, 40)
+    assert (fd_limit.allowed_connections(50), fd_limit.allowed_connections(50, have=30)) == (10, 40)
 
 
 def test_when_no_file_is_left_to_count_by_the_number_stays(monkeypatch):
@@ -109,7 +109,7 @@ def test_when_no_file_is_left_to_count_by_the_number_stays(monkeypatch):
     async def main():
         ours = ConnectionSlots()
         async with open_transport("http://127.0.0.1:1", ApiKey(Secret("k")), Timeouts(), 2, ours):
-            monkeypatch.setattr(connection_slots, "connections", refused)
+            monkeypatch.setattr(connection_slots, "allowed_connections", refused)
             ours.allow(9)
             return ours.limit
 

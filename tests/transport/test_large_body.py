@@ -12,7 +12,7 @@ from arkbatch.core.job_sections import Timeouts
 from arkbatch.core.secret import Secret
 from arkbatch.core.types import Break, Call
 from arkbatch.transport.auth import ApiKey
-from arkbatch.transport.large_body import LARGE, LargeBody, payload
+from arkbatch.transport.large_body import LARGE, LargeBody, make_payload
 from arkbatch.transport.transport import open_transport
 
 
@@ -60,7 +60,7 @@ def test_a_large_body_is_not_copied():
 
 
 def test_it_can_be_shown():
-    assert payload(b"{}") == b"{}"
+    assert make_payload(b"{}") == b"{}"
     assert LargeBody(b'{"a": 1}').decode() == '{"a": 1}'
 
 

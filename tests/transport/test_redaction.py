@@ -10,7 +10,7 @@ KEY = "sk-secret-0123"
 
 
 def struck(body=b"{}", *, secrets=(), key=KEY, **headers):
-    return Redaction(secrets).strike(Reply(200, body, CIMultiDict(headers), 1.0), f"Bearer {key}")
+    return Redaction(secrets).strike_secrets(Reply(200, body, CIMultiDict(headers), 1.0), f"Bearer {key}")
 
 
 def test_a_key_is_struck_from_body_and_headers():
@@ -20,7 +20,9 @@ def test_a_key_is_struck_from_body_and_headers():
 
 
 def test_a_key_is_struck_from_what_broke_and_from_what_came_before_it():
-    broken = Redaction().strike(Broken(Break.DROPPED, f"of {KEY}", 1.0, f'{{"a":"{KEY}"}}'.encode()), f"Bearer {KEY}")
+    broken = Redaction().strike_secrets(
+        Broken(Break.DROPPED, f"of {KEY}", 1.0, f'{{"a":"{KEY}"}}'.encode()), f"Bearer {KEY}"
+    )
     assert (broken.detail, broken.body) == ("of ***", b'{"a":"***"}')
 
 
@@ -37,14 +39,14 @@ def test_a_word_that_stands_for_a_key_is_not_struck(key):
 
 def test_a_reply_without_a_secret_is_the_same_object():
     reply = Reply(200, b"{}", CIMultiDict(a="b"), 1.0)
-    assert Redaction().strike(reply, f"Bearer {KEY}") is reply
+    assert Redaction().strike_secrets(reply, f"Bearer {KEY}") is reply
 
 
 def test_the_key_of_each_call_is_struck():
     redaction = Redaction()
     for key in ("sk-one-0123", "sk-two-0123", "sk-one-0123"):
         reply = Reply(401, f"no {key}".encode(), CIMultiDict(), 1.0)
-        assert redaction.strike(reply, f"Bearer {key}").body == b"no ***"
+        assert redaction.strike_secrets(reply, f"Bearer {key}").body == b"no ***"
 
 
 @pytest.mark.parametrize(("raw", "text"), [(b"r\xe9q-1", "réq-1"), ("豆包".encode(), "豆包"), (b"\xff\xfe", "ÿþ")])
