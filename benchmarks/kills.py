@@ -77,8 +77,9 @@ class SimulatedProvider:
 
     @property
     def orders(self):
-        """The input file of each batch."""
-        return [batch.input_file_id for batch in self.counters.batches.store.state.batches.values()]
+        """The input file of each batch, without those that failed before they began and are ordered again."""
+        batches = self.counters.batches.store.state.batches.values()
+        return [batch.input_file_id for batch in batches if batch.status != "failed"]
 
 
 def killed_run(folder, provider, *, kills, parcels, rows, chance):
