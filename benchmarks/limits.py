@@ -29,7 +29,7 @@ from arkbatch.limits.adaptive_limit import AdaptiveLimit
 from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.permit import Demand
 from arkbatch.limits.token_estimator import Estimator
-from arkbatch.limits.token_rate import Budget
+from arkbatch.limits.token_rate import TokenRate
 from arkbatch.limits.token_split import Tokens
 
 ROW = Row(1, 0, "", "", "chat", {"model": "any"})
@@ -119,7 +119,7 @@ async def load(case: Case, minutes: float, seed: int = 1) -> tuple[Server, Waits
     """`minutes` of workers that always have a next row."""
     loop = asyncio.get_running_loop()
     chance, server, waits, estimator = random.Random(seed), Server(), Waits(), Estimator()
-    budget = None if case.tpm is None else Budget(case.tpm, loop.time())
+    budget = None if case.tpm is None else TokenRate(case.tpm, loop.time())
     pace = AdaptiveLimit(loop.time(), concurrency=case.workers) if case.learned else None
     limiter = Limiter(concurrency=case.workers, requests_per_minute=case.rpm, tokens=budget, pace=pace)
     started = loop.time()

@@ -11,7 +11,7 @@ from pace_kinds import Refusal, World
 
 from arkbatch.core.types import Again, Cause, Done, Kind, Scope
 from arkbatch.limits.adaptive_limit import AdaptiveLimit
-from arkbatch.limits.circuit_breaker import Outage
+from arkbatch.limits.circuit_breaker import CircuitBreaker
 from arkbatch.limits.permit import Permit
 
 PARKED = 1000  # rows of ours that wait for their retry without a worker
@@ -39,7 +39,7 @@ class Ours:
     def __init__(self, world: World, chance: random.Random) -> None:
         self.places, self.chance = world.workers, chance
         self.limit = AdaptiveLimit(0.0, concurrency=world.workers)
-        self.outage = Outage(0.0, width=world.workers, give_up_after=math.inf, known=True)
+        self.outage = CircuitBreaker(0.0, width=world.workers, give_up_after=math.inf, known=True)
         self.permits: dict[int, Permit] = {}
 
     def ready_in(self, now: float, in_flight: int) -> float:
@@ -48,17 +48,17 @@ class Ours:
         return self.limit.ready_in(now, in_flight)
 
     def sent(self, now: float, call: int, in_flight: int) -> None:
-        self.outage.sent(now)
+        self.outage.note_call(now)
         self.permits[call] = Permit(now, None, None, self.limit.sent(now), in_flight)  # type: ignore[arg-type]
 
     def ended(self, now: float, call: int, refusal: Refusal | None, attempt: int) -> float:
         permit = self.permits.pop(call)
         if refusal is None:
-            self.outage.heard(now, call, Done({}), permit.at)
+            self.outage.note_verdict(now, call, Done({}), permit.at)
             self.limit.granted(now, permit)
             return 0.0
         verdict = Again(Cause(Kind.SERVER_ERROR, "x", ""), refusal.scope, refusal.after)
-        self.outage.heard(now, call, verdict, permit.at)
+        self.outage.note_verdict(now, call, verdict, permit.at)
         after: float | None = 0.0
         if refusal.scope is Scope.ROW:
             self.limit.granted(now, permit)

@@ -20,7 +20,7 @@ from typing import Any
 from arkbatch.core.types import CallResult, Cause, Done, Halt, Refused
 from arkbatch.engine.attempt_log import AttemptLog
 from arkbatch.engine.call import CallRunner, Dependencies, PreparedRow, StartedCall
-from arkbatch.limits.slow_calls import Flight, Share
+from arkbatch.limits.slow_calls import CallInFlight, Share
 
 PUSHED_BACK = 10.0  # s, after which a service that asked for fewer calls is asked twice again
 
@@ -49,11 +49,11 @@ class HedgedCallRunner:
         self._observer = dependencies.observer
         self._share = Share(dependencies.hedge)
         self._spawn = spawn
-        self._bells: dict[Flight, asyncio.Future[None]] = {}
+        self._bells: dict[CallInFlight, asyncio.Future[None]] = {}
         self._loop = asyncio.get_running_loop()
         self.asked_again = self.won = 0
 
-    def hedge_slow_calls(self, stragglers: Iterable[Flight]) -> None:
+    def hedge_slow_calls(self, stragglers: Iterable[CallInFlight]) -> None:
         """Have a second call made for these, as far as may be."""
         for flight in stragglers:
             bell = self._bells.get(flight)

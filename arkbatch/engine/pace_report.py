@@ -10,7 +10,7 @@ from arkbatch.core.job import SIMULATOR, Job
 from arkbatch.core.text import duration_text
 from arkbatch.engine.notifier import SessionNotifier
 from arkbatch.limits.adaptive_limit import AdaptiveLimit
-from arkbatch.limits.circuit_breaker import Outage
+from arkbatch.limits.circuit_breaker import CircuitBreaker
 from arkbatch.limits.fixed_limit import FixedLimit
 from arkbatch.limits.pace_file import PaceNote
 from arkbatch.monitor.observer import Observer
@@ -27,7 +27,7 @@ class PaceReport:
     def __init__(
         self,
         pace: AdaptiveLimit | FixedLimit,
-        outage: Outage,
+        outage: CircuitBreaker,
         *,
         job: Job,
         observer: Observer,
@@ -46,14 +46,14 @@ class PaceReport:
 
     def tick(self, now: float) -> float:
         """Tell what is new."""
-        self._notifier.look_for_news(self._outage.lasts(now))
+        self._notifier.look_for_news(self._outage.away_seconds(now))
         if self.pace.reason != self._reason:
             self._reason, self._changed_at = self.pace.reason, self._wall()
             self._observer.pace_changed(self._reason)
         if self._outage.is_away:
             if not self._was_away:
                 self._observer.noted(f"{self._outage.trouble}; {self._outage.plan}")
-            self._was_away = max(self._outage.lasts(now), self._was_away)
+            self._was_away = max(self._outage.away_seconds(now), self._was_away)
         elif self._was_away:
             self._observer.noted(f"the service is back after {duration_text(self._was_away)}")
             self._was_away = 0.0

@@ -16,7 +16,7 @@ from arkbatch.limits.adaptive_limit import AdaptiveLimit
 from arkbatch.limits.fixed_limit import FixedLimit
 from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.published_limits import ramp_at
-from arkbatch.limits.rate_meter import Bound
+from arkbatch.limits.rate_meter import LimitedBy
 from arkbatch.monitor.deadline import SpeedUpOptions
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import Progress, RowRate
@@ -24,11 +24,11 @@ from arkbatch.monitor.progress import Progress, RowRate
 _QUIET_PART = 5  # after a quiet time, the next look comes after a fifth of it
 
 _LIMITED_BY = {
-    Bound.REQUESTS: "your limit of requests a minute",
-    Bound.TOKENS: "your limit of tokens a minute",
-    Bound.CONCURRENCY: "the concurrency",
-    Bound.INPUT: "the input",
-    Bound.HELD: "a pause",
+    LimitedBy.REQUESTS: "your limit of requests a minute",
+    LimitedBy.TOKENS: "your limit of tokens a minute",
+    LimitedBy.CONCURRENCY: "the concurrency",
+    LimitedBy.INPUT: "the input",
+    LimitedBy.HELD: "a pause",
 }
 
 
@@ -97,7 +97,7 @@ class ProgressReport:
             tpm=limiter.tokens_per_minute(),
             rpm_limit=limits.rpm,
             tpm_limit=limits.tpm,
-            bound_by=_service_text(limiter, now) if limited_by is Bound.SERVER else _LIMITED_BY[limited_by],
+            bound_by=_service_text(limiter, now) if limited_by is LimitedBy.SERVER else _LIMITED_BY[limited_by],
             rpm_found=self._pace.found.rpm,
             concurrency_found=self._pace.found.concurrency,
             reason=self._pace.reason,
@@ -130,5 +130,5 @@ class ProgressReport:
 
 
 def _service_text(limiter: Limiter, now: float) -> str:
-    away = f" for {duration_text(limiter.circuit_breaker.lasts(now))}" if limiter.circuit_breaker.is_away else ""
+    away = f" for {duration_text(limiter.circuit_breaker.away_seconds(now))}" if limiter.circuit_breaker.is_away else ""
     return f"the server{away} ({limiter.reason})"

@@ -15,16 +15,16 @@ from arkbatch.engine.schema_process import SchemaProcess
 from arkbatch.engine.tool_loop import ToolLoop
 from arkbatch.engine.tool_module import load_tool_module
 from arkbatch.limits.adaptive_limit import AdaptiveLimit
-from arkbatch.limits.circuit_breaker import Outage
+from arkbatch.limits.circuit_breaker import CircuitBreaker
 from arkbatch.limits.fixed_limit import FixedLimit
 from arkbatch.limits.leased_rates import LeasedRates
 from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.pace_file import read_pace
 from arkbatch.limits.published_limits import published, ramp_at
-from arkbatch.limits.slow_calls import Flights
+from arkbatch.limits.slow_calls import CallsInFlight
 from arkbatch.limits.starting_point import Memory
-from arkbatch.limits.token_rate import Budget
-from arkbatch.limits.token_split import Allowance, Shares, Slope
+from arkbatch.limits.token_rate import TokenRate
+from arkbatch.limits.token_split import Allowance, SplitTokenRates, TokenGrowth
 from arkbatch.monitor.observer import Observer
 from arkbatch.protocol.dialects import error_numbers
 from arkbatch.protocol.setting_names import setting_names
@@ -83,30 +83,30 @@ def build_pace(job: Job, now: float, memory: Memory | None = None) -> AdaptiveLi
     )
 
 
-def build_outage(job: Job, now: float, *, known: bool) -> Outage:
+def build_outage(job: Job, now: float, *, known: bool) -> CircuitBreaker:
     """`known`: the service has answered before."""
-    return Outage(now, width=job.limits.concurrency, give_up_after=job.retry.give_up_after, known=known)
+    return CircuitBreaker(now, width=job.limits.concurrency, give_up_after=job.retry.give_up_after, known=known)
 
 
 def build_limiter(
-    job: Job, now: float, pace: AdaptiveLimit | FixedLimit, outage: Outage, rates: LeasedRates | None = None
+    job: Job, now: float, pace: AdaptiveLimit | FixedLimit, outage: CircuitBreaker, rates: LeasedRates | None = None
 ) -> Limiter:
     """The limiter of a job, with the given limits; with leases on shared limits, these stand in their place."""
     limits = job.limits
     if rates is not None:
-        slow_calls = Flights() if job.lane == "online" else None
+        slow_calls = CallsInFlight() if job.lane == "online" else None
         return Limiter(
             concurrency=limits.concurrency, shares=[rates], pace=rates.pace, outage=outage, slow_calls=slow_calls
         )
     return Limiter(
         concurrency=limits.concurrency,
         requests_per_minute=limits.rpm,
-        tokens=Budget(limits.tpm, now) if limits.tpm else None,
+        tokens=TokenRate(limits.tpm, now) if limits.tpm else None,
         shares=_further_limits(job, now),
         pace=pace,
         outage=outage,
         # The batch lane holds calls for hours, by nature.
-        slow_calls=Flights() if job.lane == "online" else None,
+        slow_calls=CallsInFlight() if job.lane == "online" else None,
     )
 
 
@@ -115,10 +115,10 @@ def _further_limits(job: Job, now: float) -> list[Allowance]:
     given, generated = job.limits.input_tpm, job.limits.output_tpm
     shares: list[Allowance] = []
     if given or generated:
-        parts = (Budget(limit, now) if limit else None for limit in (given, generated))
-        shares.append(Shares(*parts))
+        parts = (TokenRate(limit, now) if limit else None for limit in (given, generated))
+        shares.append(SplitTokenRates(*parts))
     if job.lane == "online" and ramp_at(job.base_url) is not None:
-        shares.append(Slope(now))
+        shares.append(TokenGrowth(now))
     return shares
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from arkbatch.engine import ticker
 from arkbatch.engine.hedging import HedgedCallRunner
-from arkbatch.limits.slow_calls import Flight, Flights, Straggler, described, said
+from arkbatch.limits.slow_calls import CallInFlight, CallsInFlight, Straggler, described, said
 from arkbatch.monitor.observer import Observer
 
 SHOWN = 5
@@ -22,7 +22,7 @@ class SlowCallReport:
 
     def __init__(
         self,
-        flights: Flights | None,
+        flights: CallsInFlight | None,
         observer: Observer,
         hedging: HedgedCallRunner | None,
         wall: Callable[[], float],
@@ -45,7 +45,7 @@ class SlowCallReport:
             self._hedging.hedge_slow_calls(slow)
         return max(ticker.TICK_SECONDS, self._flights.next_in(now))
 
-    def _tell_observers(self, slow: list[Flight], now: float) -> None:
+    def _tell_observers(self, slow: list[CallInFlight], now: float) -> None:
         wall = self._wall()
         before, self.number = self.longest, len(slow)
         self.longest = tuple(_as_straggler(flight, now, wall) for flight in slow[:SHOWN])
@@ -61,5 +61,5 @@ class SlowCallReport:
         return said(self.longest, self._wall(), self.number)
 
 
-def _as_straggler(flight: Flight, now: float, wall: float) -> Straggler:
+def _as_straggler(flight: CallInFlight, now: float, wall: float) -> Straggler:
     return Straggler(flight.row, wall - (now - flight.heard_at), flight.peers.usual)

@@ -2,7 +2,7 @@
 
 Pure: `now` comes in, in seconds on the caller's clock. It hears every verdict and takes the blame off a row: a failure
 that is the service's gets `Scope.SERVICE`, which spends no attempt. It does not know when a row is tried again
-(`engine.backoff`) nor how fast calls go (`adaptive_limit`); the limiter asks it `ready_in` and tells it `sent`.
+(`engine.backoff`) nor how fast calls go (`adaptive_limit`); the limiter asks it `ready_in` and tells it `note_call`.
 
 The reasoning:
 
@@ -57,7 +57,7 @@ _DOUBTFUL = {Kind.CONNECTION, Kind.TIMEOUT, Kind.SERVER_ERROR}
 _GARBAGE = {"garbled", "not_json"}  # a captive portal, or the page of a gateway
 
 
-class Away(Struct, frozen=True):
+class Outage(Struct, frozen=True):
     """An outage: since the last sign of life, noticed somewhat later. `cause`: of the last call that failed."""
 
     since: float
@@ -65,7 +65,7 @@ class Away(Struct, frozen=True):
     cause: Cause
 
 
-class Outage:
+class CircuitBreaker:
     """One for each service that a run talks to.
 
     width: calls at once from which on it counts as open
@@ -77,7 +77,7 @@ class Outage:
         self._enough = width
         self._give_up_after = give_up_after
         self._known = known
-        self._last: Away | None = None
+        self._last: Outage | None = None
         self.is_away = False
         self._opening = 0  # calls at once while it opens, 0: it does not
         self._seconds = 0.0  # away, in outages that are over
@@ -104,7 +104,7 @@ class Outage:
             return 0.0 if in_flight - self._from_before < self._opening else math.inf
         return max(0.0, self._next_probe - now)
 
-    def sent(self, now: float) -> None:
+    def note_call(self, now: float) -> None:
         """A call starts. While the service is away it is a probe."""
         self._under_way += 1
         if self.is_away:
@@ -123,24 +123,26 @@ class Outage:
 
     # ---- what the engine tells and asks
 
-    def heard(self, now: float, row: int, verdict: Verdict, sent_at: float, before: Sequence[Before] = ()) -> Verdict:
+    def note_verdict(
+        self, now: float, row: int, verdict: Verdict, sent_at: float, before: Sequence[Before] = ()
+    ) -> Verdict:
         """The verdict on a call of this row, with the blame where it belongs. before: how the row has failed so far."""
-        self._ended(sent_at)
+        self._note_end(sent_at)
         if isinstance(verdict, Again):
             if verdict.scope is Scope.CONCURRENCY:
                 return verdict  # busy is neither here nor away: the pace takes care of it
             if verdict.scope is Scope.ROW and doubtful(verdict.cause):
                 if before and may_have_arrived(verdict.cause) and _as_before(verdict.cause, before):
-                    return self._old_news(now, verdict)
-                if self._fails(now, row, verdict.cause, sent_at):
+                    return self._note_old_failure(now, verdict)
+                if self._note_failure(now, row, verdict.cause, sent_at):
                     return replace(verdict, scope=Scope.SERVICE)
                 return verdict
-        self._lives(now, row)
+        self._note_answer(now, row)
         return verdict
 
-    def unheard(self, now: float, sent_at: float) -> None:
+    def note_no_verdict(self, now: float, sent_at: float) -> None:
         """A call ended and says nothing, since it was not sent or nobody waited for it: another may probe."""
-        self._ended(sent_at)
+        self._note_end(sent_at)
         if self.is_away and not self._opening:
             self._next_probe = now
 
@@ -155,9 +157,9 @@ class Outage:
 
     def given_up(self, now: float) -> Cause | None:
         """Why nobody is to wait any longer, if it is so."""
-        if self._last is None or not self.is_away or self._opening or self.lasts(now) < self.patience:
+        if self._last is None or not self.is_away or self._opening or self.away_seconds(now) < self.patience:
             return None
-        cause, lost = self._last.cause, duration_text(self.lasts(now))
+        cause, lost = self._last.cause, duration_text(self.away_seconds(now))
         said = f"the service has been away for {lost}" if self._known else f"the service has not answered in {lost}"
         advice = "check the network and the base URL, then run it again; --give-up-after says how long to wait"
         if self.doubts_rows:
@@ -168,11 +170,11 @@ class Outage:
         """Another number of calls at once from which on it counts as open."""
         self._enough = width
 
-    def rests(self, now: float) -> None:
+    def begin_pause(self, now: float) -> None:
         """From now on nothing is sent because somebody wants it so: that is no time in which the service was away."""
         self._rests_since = now
 
-    def goes_on(self, now: float) -> None:
+    def end_pause(self, now: float) -> None:
         self._rested, self._rests_since = self._rest(now), None
 
     # ---- what is shown
@@ -199,7 +201,7 @@ class Outage:
             return "the service is coming back"
         return self.trouble
 
-    def lasts(self, now: float) -> float:
+    def away_seconds(self, now: float) -> float:
         """Seconds since the present outage began, less those in which we rested; 0 without one."""
         return now - self._last.since - self._rest(now) if self._last and self.is_away else 0.0
 
@@ -208,16 +210,16 @@ class Outage:
 
     def seconds(self, now: float) -> float:
         """How long the service was away, all in all."""
-        return self._seconds + self.lasts(now)
+        return self._seconds + self.away_seconds(now)
 
     # ---- life and failure
 
-    def _ended(self, sent_at: float) -> None:
+    def _note_end(self, sent_at: float) -> None:
         self._under_way -= 1
         if self._from_before and sent_at < self._opened_at:
             self._from_before -= 1
 
-    def _lives(self, now: float, row: int) -> None:
+    def _note_answer(self, now: float, row: int) -> None:
         self._known, self._alive_at = True, now
         if self._excused:
             self._weigh_against(row)
@@ -233,7 +235,7 @@ class Outage:
         else:
             self._opening += 1
         if self._opening >= self._enough:
-            self._ends(now)
+            self._close_again(now)
 
     def _weigh_against(self, answered: int) -> None:
         """Of the rows that failed, whether they or the service are to blame."""
@@ -244,8 +246,8 @@ class Outage:
         else:
             self._suspects.update(self._excused)
 
-    def _ends(self, now: float) -> None:
-        self._seconds += self.lasts(now)
+    def _close_again(self, now: float) -> None:
+        self._seconds += self.away_seconds(now)
         self.is_away, self._opening, self._share = False, 0, 0.0
         self._excused.clear()
         self._suspects.clear()
@@ -256,7 +258,7 @@ class Outage:
         if self._rests_since is not None:
             self._rests_since = now
 
-    def _fails(self, now: float, row: int, cause: Cause, sent_at: float) -> bool:
+    def _note_failure(self, now: float, row: int, cause: Cause, sent_at: float) -> bool:
         """Note a failure and what follows for everyone; whether it is the service's."""
         unreached = not may_have_arrived(cause)
         self._excused[row] = failed = self._excused.get(row, 0) + 1
@@ -274,20 +276,20 @@ class Outage:
             self._usual += (1.0 - self._usual) / CALLS
             return unreached
         assert self._last is not None
-        self._last = Away(self._last.since, self._last.noticed, cause)
+        self._last = Outage(self._last.since, self._last.noticed, cause)
         if sent_at >= self._probed_at and not self._opening:
             longest = LONGEST_UNTRIED if failed == 1 and not unreached else LONGEST_PAUSE
             self._next_probe = now + min(max(FIRST_PAUSE, PAUSE_GROWTH * (now - self._alive_at)), longest)
         return unreached or failed <= _excuses(cause)
 
-    def _old_news(self, now: float, verdict: Again) -> Again:
+    def _note_old_failure(self, now: float, verdict: Again) -> Again:
         """A row that fails as it did in an earlier session says nothing of the service, and is no worse off."""
         if self.is_away and not self._opening:
             self._next_probe = now + FIRST_PAUSE
         return verdict
 
     def _begins(self, now: float, cause: Cause) -> None:
-        self.is_away, self._last = True, Away(self._alive_at, now, cause)
+        self.is_away, self._last = True, Outage(self._alive_at, now, cause)
         self._probed_at, self._next_probe, self._untried_next = now, now + FIRST_PAUSE, True
 
     @property

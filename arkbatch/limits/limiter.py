@@ -21,16 +21,16 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from arkbatch.core.types import Again, Broken, CallResult, Done, Halt, Kind, Reply, Row, Scope, Size, Usage, Verdict
-from arkbatch.limits.circuit_breaker import Outage, may_have_arrived
+from arkbatch.limits.circuit_breaker import CircuitBreaker, may_have_arrived
 from arkbatch.limits.fixed_limit import FixedLimit
 from arkbatch.limits.permit import Demand, Permit
-from arkbatch.limits.rate_meter import Bound, Watch
-from arkbatch.limits.request_rate import Requests
-from arkbatch.limits.slow_calls import Flight, Flights, doublings
+from arkbatch.limits.rate_meter import LimitedBy, RateMeter
+from arkbatch.limits.request_rate import RequestRate
+from arkbatch.limits.slow_calls import CallInFlight, CallsInFlight, doublings
 from arkbatch.limits.token_estimator import Estimator
-from arkbatch.limits.token_rate import Budget
-from arkbatch.limits.token_split import NO_TOKENS, Allowance, Shares, Tokens
-from arkbatch.limits.wait_queue import Holds, Obstacle, Waiter, WaitQueue
+from arkbatch.limits.token_rate import TokenRate
+from arkbatch.limits.token_split import NO_TOKENS, Allowance, SplitTokenRates, Tokens
+from arkbatch.limits.wait_queue import Obstacle, Pauses, Waiter, WaitQueue
 from arkbatch.protocol.ratelimit_headers import requests_allowed
 
 # A timer may fire a rounding error early; asking again at once would spin.
@@ -89,31 +89,31 @@ class Limiter:
         *,
         concurrency: int,
         requests_per_minute: float | None = None,
-        tokens: Budget | None = None,
+        tokens: TokenRate | None = None,
         shares: Sequence[Allowance] = (),
         pace: Pace | None = None,
-        outage: Outage | None = None,
-        slow_calls: Flights | None = None,
+        outage: CircuitBreaker | None = None,
+        slow_calls: CallsInFlight | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
         now = self._time()
         self._concurrency = concurrency
-        self._watch = Watch(now)
-        self._requests = None if requests_per_minute is None else Requests(requests_per_minute, self._watch.sent)
+        self._meter = RateMeter(now)
+        self._requests = None if requests_per_minute is None else RequestRate(requests_per_minute, self._meter.sent)
         self._tokens = tokens
         self._shares = shares
         self._pace: Pace = FixedLimit() if pace is None else pace
-        self.circuit_breaker = outage or Outage(now, width=concurrency, give_up_after=math.inf, known=True)
+        self.circuit_breaker = outage or CircuitBreaker(now, width=concurrency, give_up_after=math.inf, known=True)
         self.slow_calls = slow_calls
         self._estimators: dict[tuple[str, object], Estimator] = {}
         self._closed = False
         self._away = 0.0  # seconds that the service has been away, at the last call
-        self._holds = Holds()
+        self._pauses = Pauses()
         self.in_flight = 0
         self.last_pushback = -math.inf  # loop time at which the service last asked for fewer calls
         self._reserved = 0  # tokens, for the calls in flight
-        self._line = WaitQueue(self._obstacle, self._seconds_for)
+        self._queue = WaitQueue(self._obstacle, self._seconds_for)
         self._looking_soon = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -133,7 +133,7 @@ class Limiter:
 
         untried: the row has not been sent so far, so its answer shows best whether the service is there
         """
-        if not self._line and not self._closed:
+        if not self._queue and not self._closed:
             now = self._time()
             if self._obstacle(now, demand.tokens) is _NONE:
                 return self._take(now, demand)
@@ -151,7 +151,7 @@ class Limiter:
             return result
         now, demand = self._time(), permit.demand
         row = demand.row
-        verdict = self.circuit_breaker.heard(now, row.number, verdict, permit.at, row.before)
+        verdict = self.circuit_breaker.note_verdict(now, row.number, verdict, permit.at, row.before)
         self._end_flight(permit, now if isinstance(verdict, Done) else None)
         reply = response if isinstance(response, Reply) else None
         # Of an answer that was cut off only the beginning was counted, so it teaches nothing.
@@ -177,7 +177,7 @@ class Limiter:
         """Give a permit back with which nothing was sent. It counts as a request, and its tokens are free again."""
         now = self._time()
         self._end_flight(permit, None)
-        self.circuit_breaker.unheard(now, permit.at)
+        self.circuit_breaker.note_no_verdict(now, permit.at)
         self._settle(now, permit, NO_TOKENS)
 
     def abandon(self, permit: Permit) -> None:
@@ -186,28 +186,28 @@ class Limiter:
         self._end_flight(permit, now)
         self.in_flight -= 1
         self._reserved -= permit.demand.tokens.total
-        self.circuit_breaker.unheard(now, permit.at)
+        self.circuit_breaker.note_no_verdict(now, permit.at)
         self._look_soon()
 
     def close(self) -> None:
         """Grant no more permits. All who wait come back at once, with None."""
         self._closed = True
         self._disarm()
-        self._line.dissolve()
+        self._queue.dissolve()
 
     # ---- what others want
 
     def pause(self, reason: str) -> None:
         """Grant no permit until this pause and every other has ended. `reason` is its name, for people too."""
         now = self._time()
-        if self._holds.put(reason, now):
-            self.circuit_breaker.rests(now)
+        if self._pauses.begin_pause(reason, now):
+            self.circuit_breaker.begin_pause(now)
 
     def resume(self, reason: str) -> None:
         """End one pause. Nothing happens if there is none of this name."""
         now = self._time()
-        if self._holds.lift(reason, now):
-            self.circuit_breaker.goes_on(now)
+        if self._pauses.end_pause(reason, now):
+            self.circuit_breaker.end_pause(now)
             self._pace.rested(now)
             self._look_soon()
 
@@ -223,7 +223,7 @@ class Limiter:
         if requests_per_minute is None:
             self._requests = None
         elif self._requests is None or requests_per_minute != self._requests.per_minute:
-            self._requests = Requests(requests_per_minute, self._watch.sent, changed_at=now)
+            self._requests = RequestRate(requests_per_minute, self._meter.sent, changed_at=now)
         self._allow_tokens(now, tokens_per_minute)
         self._look_soon()
 
@@ -231,14 +231,14 @@ class Limiter:
         """The same for input and for output tokens a minute."""
         parts = self._parts
         if parts is None:
-            parts = Shares(None, None)
+            parts = SplitTokenRates(None, None)
             self._shares = [parts, *self._shares]
-        parts.allow(self._time(), given, generated, self._watch.used, self._reserved)
+        parts.allow(self._time(), given, generated, self._meter.used, self._reserved)
         self._look_soon()
 
     @property
-    def _parts(self) -> Shares | None:
-        return next((share for share in self._shares if isinstance(share, Shares)), None)
+    def _parts(self) -> SplitTokenRates | None:
+        return next((share for share in self._shares if isinstance(share, SplitTokenRates)), None)
 
     def _allow_tokens(self, now: float, per_minute: float | None) -> None:
         if per_minute is None:
@@ -246,7 +246,7 @@ class Limiter:
         elif self._tokens is not None:
             self._tokens.allow(now, per_minute)
         else:
-            self._tokens = Budget.after(self._watch.used, per_minute, now)
+            self._tokens = TokenRate.after(self._meter.used, per_minute, now)
             self._tokens.spend(now, self._reserved)
 
     def allowed_in(self) -> float:
@@ -261,11 +261,11 @@ class Limiter:
     @property
     def pauses(self) -> Mapping[str, float]:
         """The pauses that stand, and since which loop time."""
-        return self._holds.since
+        return self._pauses.since
 
     def paused_seconds(self, now: float) -> float:
         """Seconds in which any pause stood so far. They count against no row and no time limit."""
-        return self._holds.seconds(now)
+        return self._pauses.seconds(now)
 
     # ---- what an observer asks
 
@@ -276,42 +276,42 @@ class Limiter:
 
     @property
     def waiting(self) -> int:
-        return len(self._line)
+        return len(self._queue)
 
     def requests_per_minute(self) -> float:
         """Calls sent, over the last minute."""
-        return self._watch.per_minute(self._watch.sent, self._time())
+        return self._meter.per_minute(self._meter.sent, self._time())
 
     def tokens_per_minute(self) -> float:
         """Tokens settled, over the last minute."""
-        return self._watch.per_minute(self._watch.used, self._time())
+        return self._meter.per_minute(self._meter.used, self._time())
 
-    def limited_by(self) -> Bound:
+    def limited_by(self) -> LimitedBy:
         """What held calls back for most of the last seconds; a hold at once."""
-        if self._holds.since:
-            return Bound.HELD
+        if self._pauses.since:
+            return LimitedBy.HELD
         if self.circuit_breaker.is_away:
-            return Bound.SERVER
+            return LimitedBy.SERVER
         busy = self.in_flight >= self._concurrency * 0.9
-        return self._watch.held_mostly_by(self._time()) or (Bound.CONCURRENCY if busy else Bound.INPUT)
+        return self._meter.most_frequent_limit(self._time()) or (LimitedBy.CONCURRENCY if busy else LimitedBy.INPUT)
 
     # ---- one turn
 
     def _obstacle(self, now: float, tokens: Tokens) -> Obstacle:
         """Seconds to wait and what for; `_NONE` when a call of this size may go now."""
-        if self._holds.since:
-            return math.inf, Bound.HELD
+        if self._pauses.since:
+            return math.inf, LimitedBy.HELD
         if self.circuit_breaker.is_away and (wait := self.circuit_breaker.ready_in(now, self.in_flight)) > 0:
-            return wait, Bound.SERVER
+            return wait, LimitedBy.SERVER
         if self._tokens is not None and (wait := self._tokens.ready_in(now, tokens.total)) > 0:
-            return wait, Bound.TOKENS
+            return wait, LimitedBy.TOKENS
         for share in self._shares:
             if (wait := share.ready_in(now, tokens)) > 0:
-                return wait, Bound.TOKENS
+                return wait, LimitedBy.TOKENS
         if self._requests is not None and (wait := self._requests.ready_in(now)) > 0:
-            return wait, Bound.REQUESTS
+            return wait, LimitedBy.REQUESTS
         if (wait := self._pace.ready_in(now, self.in_flight)) > 0:
-            return wait, Bound.CONCURRENCY if self.in_flight >= self._concurrency else Bound.SERVER
+            return wait, LimitedBy.CONCURRENCY if self.in_flight >= self._concurrency else LimitedBy.SERVER
         return _NONE
 
     def _take(self, now: float, demand: Demand) -> Permit:
@@ -326,17 +326,17 @@ class Limiter:
         if self._away or self.circuit_breaker.is_away:
             self._mind_outage(now)
         number, beside = self._pace.sent(now), self.in_flight
-        self.circuit_breaker.sent(now)
+        self.circuit_breaker.note_call(now)
         self.in_flight += 1
         self._reserved += tokens.total
-        self._watch.sent.add(now, 1)
+        self._meter.sent.add(now, 1)
         flight = None if self.slow_calls is None else self._begin_flight(now, demand)
         return Permit(now, demand, flight, number, beside)
 
     def _mind_outage(self, now: float) -> None:
         """What the service took before it was away it need not take at once: the pace is told how long that was."""
         if self.circuit_breaker.is_away:
-            self._away = self.circuit_breaker.lasts(now)
+            self._away = self.circuit_breaker.away_seconds(now)
         else:
             self._pace.came_back(now, self._away)
             self._away = 0.0
@@ -346,14 +346,14 @@ class Limiter:
         reserved = permit.demand.tokens
         self.in_flight -= 1
         self._reserved -= reserved.total
-        self._watch.used.add(now, used.total)
+        self._meter.used.add(now, used.total)
         if self._tokens is not None:
             self._tokens.settle(now, permit.at, reserved.total, used.total)
         for share in self._shares:
             share.settle(now, permit.at, reserved, used)
         self._look_soon()
 
-    def _begin_flight(self, now: float, demand: Demand) -> Flight:
+    def _begin_flight(self, now: float, demand: Demand) -> CallInFlight:
         assert self.slow_calls is not None
         row, stream = demand.row, demand.row.body.get("stream") is True
         key = (row.endpoint, row.asked_model, stream, doublings(demand.size))
@@ -371,13 +371,13 @@ class Limiter:
         if self._closed:
             return None
         waiter = Waiter(demand, self._loop.create_future(), untried=untried)
-        self._line.join(waiter)
-        if len(self._line) == 1 or self._tokens is not None or self._shares:
+        self._queue.join(waiter)
+        if len(self._queue) == 1 or self._tokens is not None or self._shares:
             self._look_soon()
         try:
             return await waiter.granted
         except asyncio.CancelledError:
-            self._line.leave(waiter)
+            self._queue.leave(waiter)
             permit = None if waiter.granted.cancelled() else waiter.granted.result()
             if permit is not None:
                 self.release_unsent(permit)
@@ -386,7 +386,7 @@ class Limiter:
 
     def _look_soon(self) -> None:
         """After all that is told about a call that ended, look once."""
-        if self._line and not self._looking_soon:
+        if self._queue and not self._looking_soon:
             self._looking_soon = True
             self._loop.call_soon(self._look)
 
@@ -402,18 +402,18 @@ class Limiter:
             return
         now = self._time()
         wait = math.inf
-        while self._line:
-            coming = self._line.next(now, rather_untried=self.circuit_breaker.wants_untried)
+        while self._queue:
+            coming = self._queue.next(now, rather_untried=self.circuit_breaker.wants_untried)
             waiter, wait = coming.waiter, coming.wait
             # A hold that is over keeps nobody waiting.
-            self._watch.held(now, None if self._holds.since else coming.bound)
+            self._meter.note_limit(now, None if self._pauses.since else coming.bound)
             if waiter is None:
                 break
-            self._line.leave(waiter)
+            self._queue.leave(waiter)
             if not waiter.granted.done():  # else it was cancelled and has not left yet
                 waiter.granted.set_result(self._take(now, waiter.demand))
-        if not self._line:
-            self._watch.held(now, None)
+        if not self._queue:
+            self._meter.note_limit(now, None)
         elif wait < math.inf:
             self._timer = self._loop.call_later(max(wait, SHORTEST_WAIT), self._look)
 

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from arkbatch.core.types import Row, Size
-from arkbatch.limits.slow_calls import Flight
+from arkbatch.limits.slow_calls import CallInFlight
 from arkbatch.limits.token_estimator import Estimator
 from arkbatch.limits.token_split import Tokens
 
@@ -26,6 +26,6 @@ class Permit(Struct, frozen=True, gc=False):
 
     at: float
     demand: Demand
-    flight: Flight | None
+    flight: CallInFlight | None
     number: int = 0
     beside: int = 0

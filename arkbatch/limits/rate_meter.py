@@ -7,7 +7,7 @@ from arkbatch.limits.token_rate import JITTER_SECONDS, WINDOW_SECONDS, Window
 RECENT_SECONDS = 10.0
 
 
-class Bound(StrEnum):
+class LimitedBy(StrEnum):
     """What keeps a run from going faster."""
 
     REQUESTS = "requests"  # the requests a minute that were given
@@ -18,7 +18,7 @@ class Bound(StrEnum):
     HELD = "held"  # somebody wants it so; `reason` says why
 
 
-class Watch:
+class RateMeter:
     """What went through lately, and what kept more from going.
 
     sent, used: calls and tokens of the last minute
@@ -29,18 +29,18 @@ class Watch:
     def __init__(self, now: float) -> None:
         self._opened_at = self._held_since = now
         self.sent, self.used = (Window(now, WINDOW_SECONDS + JITTER_SECONDS, 0.5) for _ in range(2))
-        self._held_by: Bound | None = None
-        self._held = {bound: Window(now, RECENT_SECONDS, 1.0) for bound in Bound}
+        self._held_by: LimitedBy | None = None
+        self._held = {bound: Window(now, RECENT_SECONDS, 1.0) for bound in LimitedBy}
 
-    def held(self, now: float, bound: Bound | None) -> None:
+    def note_limit(self, now: float, bound: LimitedBy | None) -> None:
         """From now on this is what the first in line waits for; None: nobody waits."""
         if self._held_by is not None:
             self._held[self._held_by].add(now, now - self._held_since)
         self._held_by, self._held_since = bound, now
 
-    def held_mostly_by(self, now: float) -> Bound | None:
+    def most_frequent_limit(self, now: float) -> LimitedBy | None:
         """What somebody waited for during more than half of the last seconds."""
-        self.held(now, self._held_by)
+        self.note_limit(now, self._held_by)
         for seconds in self._held.values():
             seconds.turn(now)
         most = max(self._held, key=lambda bound: self._held[bound].total)

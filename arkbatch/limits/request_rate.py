@@ -7,7 +7,7 @@ from aiolimiter import AsyncLimiter
 from arkbatch.limits.token_rate import JITTER_SECONDS, WINDOW_SECONDS, Window
 
 
-class Requests:
+class RequestRate:
     """The limit of requests a minute.
 
     A bucket of `burst` calls that refills at `rate` grants at most burst + rate x t in any t seconds. For the

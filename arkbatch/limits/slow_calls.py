@@ -96,7 +96,7 @@ class Peers:
         self._look_again_at = self._seen + max(1, len(lately) // 20)
 
 
-class Flight(Struct, eq=False, gc=False):
+class CallInFlight(Struct, eq=False, gc=False):
     """A call under way. heard_at: its last sign of life, at first when it was sent; told: it was said to straggle."""
 
     row: int
@@ -116,26 +116,26 @@ class Flight(Struct, eq=False, gc=False):
         self.peers.learn(max(self.longest, now - self.heard_at))
 
 
-class Flights:
+class CallsInFlight:
     """All calls under way, in the order in which they were sent. Used for each call of a run, so it does little."""
 
     def __init__(self) -> None:
         self._peers: dict[Key, Peers] = {}
-        self._flying: dict[Flight, None] = {}
+        self._flying: dict[CallInFlight, None] = {}
 
-    def begin(self, now: float, row: int, key: Key) -> Flight:
+    def begin(self, now: float, row: int, key: Key) -> CallInFlight:
         peers = self._peers.get(key)
         if peers is None:
             peers = self._acquaint(key)
-        flight = Flight(row, now, now, peers)
+        flight = CallInFlight(row, now, now, peers)
         self._flying[flight] = None
         return flight
 
-    def end(self, flight: Flight) -> None:
+    def end(self, flight: CallInFlight) -> None:
         """It is over, however it ended."""
         del self._flying[flight]
 
-    def stragglers(self, now: float) -> list[Flight]:
+    def stragglers(self, now: float) -> list[CallInFlight]:
         """Those that are silent for too long, the longest under way first."""
         for peers in self._peers.values():
             peers.flying = 0

@@ -89,7 +89,7 @@ class Window:
         return (self._newest + turns) * self._slot - now if turns else 0.0
 
 
-class Budget:
+class TokenRate:
     """An allowance per minute of which no sliding minute spends more, and which is spent evenly.
 
     That holds for amounts that turn out right, or too large. A correction counts from when its call was granted;
@@ -106,7 +106,7 @@ class Budget:
         self._paid_off_at = now  # and not earlier: a run does not begin with credit
 
     @classmethod
-    def after(cls, used: Window, per_minute: float, now: float) -> "Budget":
+    def after(cls, used: Window, per_minute: float, now: float) -> "TokenRate":
         """One that begins now, and has what was used before it counted against it."""
         budget, seconds = cls(per_minute, now), WINDOW_SECONDS + JITTER_SECONDS
         budget._window = Window(now - seconds - 1.0, seconds, SLOT_SECONDS)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from arkbatch.limits.token_rate import WINDOW_SECONDS, Budget, Window
+from arkbatch.limits.token_rate import WINDOW_SECONDS, TokenRate, Window
 
 STEEPEST = 3_000_000.0  # tokens a minute more than in the minute before; what Ark calls a burst
 
@@ -53,10 +53,10 @@ class Allowance(Protocol):
         ...
 
 
-class Shares:
+class SplitTokenRates:
     """An allowance for input, one for output, either of which may be missing."""
 
-    def __init__(self, given: Budget | None, generated: Budget | None) -> None:
+    def __init__(self, given: TokenRate | None, generated: TokenRate | None) -> None:
         self._given = given
         self._generated = generated
         self._given_since = self._generated_since = -math.inf
@@ -91,25 +91,27 @@ class Shares:
     def seconds_for(self, amount: Tokens) -> float:
         return max((budget.seconds_for(part) for budget, part in self._parts(amount)), default=0.0)
 
-    def _parts(self, amount: Tokens) -> Iterable[tuple[Budget, int]]:
+    def _parts(self, amount: Tokens) -> Iterable[tuple[TokenRate, int]]:
         if self._given is not None:
             yield self._given, amount.input
         if self._generated is not None:
             yield self._generated, amount.output
 
 
-def _allowed(budget: Budget | None, now: float, limit: float | None, used: Window, reserved: int) -> Budget | None:
+def _allowed(
+    budget: TokenRate | None, now: float, limit: float | None, used: Window, reserved: int
+) -> TokenRate | None:
     if limit is None:
         return None
     if budget is None:
-        budget = Budget.after(used, limit, now)
+        budget = TokenRate.after(used, limit, now)
         budget.spend(now, reserved)
     else:
         budget.allow(now, limit)
     return budget
 
 
-class Slope:
+class TokenGrowth:
     """No more in a minute than in the one before, and so many tokens."""
 
     def __init__(self, now: float, most: float = STEEPEST) -> None:

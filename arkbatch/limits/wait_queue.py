@@ -15,13 +15,13 @@ from itertools import islice
 from msgspec import Struct
 
 from arkbatch.limits.permit import Demand, Permit
-from arkbatch.limits.rate_meter import Bound
+from arkbatch.limits.rate_meter import LimitedBy
 from arkbatch.limits.token_split import Tokens
 
 PATIENCE = 4.0  # for those rows: 0 uses 90 % of the allowance, 2 92 %, 3 97.0 %, 4 97.6 %
 LOOK_AHEAD = 100  # how many of those in line are asked whether they fit
 
-Obstacle = tuple[float, Bound | None]  # seconds to wait and what for; None: nothing is in the way
+Obstacle = tuple[float, LimitedBy | None]  # seconds to wait and what for; None: nothing is in the way
 
 
 class Waiter:
@@ -41,7 +41,7 @@ class Next(Struct, frozen=True, gc=False):
 
     waiter: Waiter | None
     wait: float
-    bound: Bound | None
+    bound: LimitedBy | None
 
 
 class WaitQueue:
@@ -82,7 +82,7 @@ class WaitQueue:
         wait, bound = self._obstacle(now, first.tokens)
         if bound is None:
             return Next(first, 0.0, None)
-        if bound is Bound.TOKENS and now < self._patient_until:
+        if bound is LimitedBy.TOKENS and now < self._patient_until:
             smaller, wait = self._smaller(now, first.tokens, wait)
             return Next(smaller, wait, bound)
         return Next(None, wait, bound)
@@ -104,12 +104,12 @@ class WaitQueue:
             if bound is None:
                 return waiter, 0.0
             wait = min(wait, its_wait)
-            if bound is not Bound.TOKENS:
+            if bound is not LimitedBy.TOKENS:
                 break
         return None, wait
 
 
-class Holds:
+class Pauses:
     """Why nobody is let through just now, and for how long that was so. Times are seconds of one clock.
 
     Several reasons may stand at a time (a pause by hand, the hours of the night); what counts is whether any does.
@@ -122,7 +122,7 @@ class Holds:
         self._began = 0.0
         self._before = 0.0  # seconds, in holds that are over
 
-    def put(self, name: str, now: float) -> bool:
+    def begin_pause(self, name: str, now: float) -> bool:
         """Whether it is the first; one that stands already is put no later for that."""
         is_first = not self.since
         if is_first:
@@ -130,7 +130,7 @@ class Holds:
         self.since.setdefault(name, now)
         return is_first
 
-    def lift(self, name: str, now: float) -> bool:
+    def end_pause(self, name: str, now: float) -> bool:
         """Whether none is left now; one that does not stand is none."""
         if self.since.pop(name, None) is None or self.since:
             return False

@@ -12,7 +12,7 @@ from arkbatch.limits.circuit_breaker import (
     LONGEST_UNTRIED,
     PAUSE_GROWTH,
     SLOW_PROBE,
-    Outage,
+    CircuitBreaker,
 )
 
 DROPPED = Again(Cause(Kind.CONNECTION, "dropped", "the connection ended early"))
@@ -21,13 +21,13 @@ DONE = Done({})
 
 
 def outage(width=16, give_up_after=1000.0, known=True):
-    return Outage(0.0, width=width, give_up_after=give_up_after, known=known)
+    return CircuitBreaker(0.0, width=width, give_up_after=give_up_after, known=known)
 
 
 def call(one, now, row, verdict):
     """A call of no duration."""
-    one.sent(now)
-    return one.heard(now, row, verdict, now)
+    one.note_call(now)
+    return one.note_verdict(now, row, verdict, now)
 
 
 def away(now=10.0, **how):
@@ -71,11 +71,11 @@ def test_no_connection_is_never_the_rows_fault():
 def test_more_calls_under_way_need_more_witnesses():
     one = outage(width=64)
     for _ in range(40):
-        one.sent(0.5)
+        one.note_call(0.5)
     for row in range(6):
-        assert one.heard(1.0, row, DROPPED, 0.5).scope is Scope.ROW
+        assert one.note_verdict(1.0, row, DROPPED, 0.5).scope is Scope.ROW
     for row in range(6):
-        one.heard(1.0, row, DROPPED, 0.5)
+        one.note_verdict(1.0, row, DROPPED, 0.5)
     assert not one.is_away  # the same rows again are no new witnesses
 
 
@@ -102,9 +102,9 @@ def test_probes_go_one_at_a_time_at_growing_pauses():
         wait = one.ready_in(now, 0)
         pauses.append(wait)
         now += wait
-        one.sent(now)
+        one.note_call(now)
         assert one.ready_in(now, 1) == pytest.approx(SLOW_PROBE)
-        one.heard(now, 1, DROPPED, now)
+        one.note_verdict(now, 1, DROPPED, now)
     assert pauses == pytest.approx(sorted(pauses))
     assert (pauses[0], pauses[-1]) == (FIRST_PAUSE, pytest.approx(LONGEST_PAUSE))
 
@@ -122,12 +122,12 @@ def test_it_opens_slowly_and_is_over_when_all_may_go_again():
 def test_calls_that_hang_since_before_do_not_keep_it_from_opening():
     one = outage()
     for _ in range(6):
-        one.sent(0.5)
+        one.note_call(0.5)
     for row in range(1, 4):
         call(one, 1.0, row, DROPPED)
     call(one, 100.0, 1, DONE)
     assert (one.ready_in(100.0, 7), one.ready_in(100.0, 8)) == (0.0, math.inf)
-    one.heard(101.0, 9, DROPPED, 0.5)
+    one.note_verdict(101.0, 9, DROPPED, 0.5)
     assert (one.ready_in(101.0, 6), one.ready_in(101.0, 7)) == (0.0, math.inf)
 
 
@@ -146,10 +146,10 @@ def test_one_failure_in_eight_does_not_keep_a_wide_run_from_opening():
         if not under_way:
             now += one.ready_in(now, 0)
         while under_way < 256 and one.ready_in(now, under_way) == 0:
-            one.sent(now)
+            one.note_call(now)
             under_way += 1
         under_way -= 1
-        one.heard(now, number, DROPPED if chance.random() < 0.125 else DONE, now)
+        one.note_verdict(now, number, DROPPED if chance.random() < 0.125 else DONE, now)
     assert not one.is_away
     assert one.seconds(now) < 200
 
@@ -158,11 +158,11 @@ def test_where_one_call_in_eight_fails_anyway_chance_makes_no_outage():
     """Of short calls, few are under way at a time, and three in a row fail every some seconds."""
     one, chance = outage(width=256), random.Random(2)
     for _ in range(8):
-        one.sent(0.0)
+        one.note_call(0.0)
     aways = 0
     for number in range(100_000):
-        one.sent(number / 300)
-        one.heard(number / 300, number, DROPPED if chance.random() < 0.125 else DONE, number / 300)
+        one.note_call(number / 300)
+        one.note_verdict(number / 300, number, DROPPED if chance.random() < 0.125 else DONE, number / 300)
         aways += one.is_away
     assert not one.is_away
     assert aways < 500  # of which most are the first ones, when nothing was known
@@ -198,10 +198,10 @@ def test_waiting_ends_when_it_was_told_to_and_sooner_where_nobody_ever_answered(
 
 def test_a_rest_is_no_time_in_which_the_service_was_away():
     one = away(10.0)
-    one.rests(100.0)
+    one.begin_pause(100.0)
     assert one.given_up(5_000.0) is None
-    one.goes_on(5_000.0)
-    assert one.lasts(5_010.0) == one.seconds(5_010.0) == 110.0
+    one.end_pause(5_000.0)
+    assert one.away_seconds(5_010.0) == one.seconds(5_010.0) == 110.0
     assert one.given_up(5_901.0) is not None
     assert one.ready_in(5_010.0, 0) == 0
 
@@ -210,39 +210,39 @@ def test_a_rest_before_the_outage_was_known_is_taken_off_too():
     """The last sign of life was before the rest, and what fails comes after it."""
     one = outage()
     call(one, 50.0, 1, DONE)
-    one.rests(60.0)
-    one.goes_on(4_060.0)
+    one.begin_pause(60.0)
+    one.end_pause(4_060.0)
     for row in (1, 2, 3):
         call(one, 4_070.0, row, DROPPED)
-    assert one.lasts(4_070.0) == 20.0
+    assert one.away_seconds(4_070.0) == 20.0
 
 
 @pytest.mark.parametrize("answered_at", [80.0, 120.0])
 def test_a_rest_before_a_sign_of_life_does_not_count_twice(answered_at):
     one = outage()
-    one.rests(60.0)
+    one.begin_pause(60.0)
     if answered_at < 100.0:  # of a call that was under way
         call(one, answered_at, 1, DONE)
-    one.goes_on(100.0)
+    one.end_pause(100.0)
     if answered_at > 100.0:
         call(one, answered_at, 1, DONE)
     for row in (1, 2, 3):
         call(one, 140.0, row, DROPPED)
-    assert one.lasts(140.0) == (40.0 if answered_at < 100.0 else 20.0)
+    assert one.away_seconds(140.0) == (40.0 if answered_at < 100.0 else 20.0)
 
 
 def test_a_call_of_which_nothing_is_heard_is_no_longer_under_way_and_no_probe():
     one = outage(width=64)
     for _ in range(40):
-        one.sent(0.5)
+        one.note_call(0.5)
     for _ in range(40):
-        one.unheard(0.6, 0.5)
+        one.note_no_verdict(0.6, 0.5)
     for row in range(1, 4):
         call(one, 1.0, row, DROPPED)
     assert one.is_away
-    one.sent(10.0)
+    one.note_call(10.0)
     assert one.ready_in(10.0, 1) == SLOW_PROBE
-    one.unheard(10.0, 10.0)
+    one.note_no_verdict(10.0, 10.0)
     assert one.ready_in(10.0, 0) == 0
 
 

@@ -15,9 +15,9 @@ from arkbatch.core.types import Again, CallResult, Cause, Done, Kind, Reply, Sco
 from arkbatch.limits.fixed_limit import FixedLimit
 from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.permit import Demand
-from arkbatch.limits.rate_meter import Bound
+from arkbatch.limits.rate_meter import LimitedBy
 from arkbatch.limits.token_estimator import Estimator
-from arkbatch.limits.token_rate import Budget
+from arkbatch.limits.token_rate import TokenRate
 from arkbatch.limits.token_split import Tokens
 from arkbatch.limits.wait_queue import PATIENCE
 
@@ -47,7 +47,7 @@ def open_limiter(*, rpm=None, tpm=None, pace=None, concurrency=100):
     return PlainLimiter(
         concurrency=concurrency,
         requests_per_minute=rpm,
-        tokens=None if tpm is None else Budget(tpm, now()),
+        tokens=None if tpm is None else TokenRate(tpm, now()),
         pace=pace,
     )
 
@@ -305,11 +305,11 @@ async def work(limiter, workers, seconds, latency=1.0, rest=0.0):
 @pytest.mark.parametrize(
     ("limiter", "rest", "bound"),
     [
-        ({"rpm": 120, "tpm": 10**7}, 0, Bound.REQUESTS),
-        ({"rpm": 10_000, "tpm": 100_000}, 0, Bound.TOKENS),
-        ({"rpm": 10_000, "pace": Narrow(3)}, 0, Bound.SERVER),
-        ({"rpm": 10_000, "tpm": 10**7}, 0, Bound.CONCURRENCY),
-        ({"rpm": 10_000, "tpm": 10**7}, 3, Bound.INPUT),
+        ({"rpm": 120, "tpm": 10**7}, 0, LimitedBy.REQUESTS),
+        ({"rpm": 10_000, "tpm": 100_000}, 0, LimitedBy.TOKENS),
+        ({"rpm": 10_000, "pace": Narrow(3)}, 0, LimitedBy.SERVER),
+        ({"rpm": 10_000, "tpm": 10**7}, 0, LimitedBy.CONCURRENCY),
+        ({"rpm": 10_000, "tpm": 10**7}, 3, LimitedBy.INPUT),
     ],
 )
 def test_it_knows_what_the_run_is_bound_by(limiter, rest, bound):
@@ -348,9 +348,13 @@ def test_a_hold_lets_nobody_through_until_all_are_released():
             limiter.resume("paused")
             await asyncio.sleep(50)
             assert [number for number, _ in went] == [0]
-            assert (limiter.limited_by(), limiter.reason, limiter.waiting) == (Bound.HELD, "outside of 22:00-08:00", 3)
+            assert (limiter.limited_by(), limiter.reason, limiter.waiting) == (
+                LimitedBy.HELD,
+                "outside of 22:00-08:00",
+                3,
+            )
             limiter.resume("outside of 22:00-08:00")
-            assert limiter.limited_by() is not Bound.HELD
+            assert limiter.limited_by() is not LimitedBy.HELD
         return went[0][1], [at for _, at in went[1:]], limiter.paused_seconds(now()), dict(limiter.pauses)
 
     began, after, held, holds = run_virtual(main())
@@ -410,7 +414,7 @@ def test_a_rest_is_told_to_the_pace_and_taken_off_an_outage():
         limiter.pause("paused")
         await asyncio.sleep(7)
         limiter.resume("paused")
-        return pace.rests == (now(),), limiter.circuit_breaker.lasts(now())
+        return pace.rests == (now(),), limiter.circuit_breaker.away_seconds(now())
 
     assert run_virtual(main()) == (True, 0.0)
 

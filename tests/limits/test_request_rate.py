@@ -6,7 +6,7 @@ import random
 import pytest
 from virtual import run_virtual
 
-from arkbatch.limits.request_rate import Requests
+from arkbatch.limits.request_rate import RequestRate
 from arkbatch.limits.token_rate import WINDOW_SECONDS, Window
 
 
@@ -16,7 +16,7 @@ def sent_by(per_minute, rests, seconds=150.0):
     async def main():
         loop = asyncio.get_running_loop()
         began, times = loop.time(), []
-        requests = Requests(per_minute, Window(began, WINDOW_SECONDS, 0.25))
+        requests = RequestRate(per_minute, Window(began, WINDOW_SECONDS, 0.25))
         for rest in rests:
             end = loop.time() + seconds / len(rests)
             while loop.time() < end:

@@ -10,7 +10,7 @@ from arkbatch.limits.slow_calls import (
     FLOOR,
     MOST_PEERS,
     REMEMBERED,
-    Flights,
+    CallsInFlight,
     Peers,
     Share,
     Straggler,
@@ -61,7 +61,7 @@ def test_a_service_that_became_slower_is_followed_and_the_past_forgotten():
 
 def flying(count=100, seconds=2.0, key=KEY):
     """Flights that know how long a call takes."""
-    flights = Flights()
+    flights = CallsInFlight()
     for _ in range(count):
         flight = flights.begin(0.0, 1, key)
         flights.end(flight)
@@ -103,7 +103,7 @@ def test_a_streamed_answer_that_moves_is_none_however_long_it_takes():
 def test_of_a_streamed_answer_the_longest_silence_is_learnt():
     peers = Peers()
     for _ in range(ENOUGH):
-        flight = Flights().begin(0.0, 1, KEY)
+        flight = CallsInFlight().begin(0.0, 1, KEY)
         flight.peers = peers
         for moment in (4.0, 5.0, 6.0):
             flight.moved(moment)
@@ -112,7 +112,7 @@ def test_of_a_streamed_answer_the_longest_silence_is_learnt():
 
 
 def test_rows_may_name_any_number_of_models():
-    flights = Flights()
+    flights = CallsInFlight()
     for number in range(10 * MOST_PEERS):
         flights.end(flights.begin(0.0, 1, (KEY[0], f"ep-{number}", False, 8)))
     assert len(flights._peers) == MOST_PEERS

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.limits.token_rate import CREDIT_SECONDS, Budget, Window
+from arkbatch.limits.token_rate import CREDIT_SECONDS, TokenRate, Window
 
 LIMIT = 100_000
 START = 1_000.0
@@ -39,55 +39,55 @@ mixed = st.one_of(
 
 @given(amounts=mixed, idle=st.lists(st.floats(0, 90), max_size=60))
 def test_no_sliding_minute_spends_more_than_the_limit(amounts, idle):
-    assert peak(spend_all(Budget(LIMIT, START), amounts, idle=idle)) <= LIMIT
+    assert peak(spend_all(TokenRate(LIMIT, START), amounts, idle=idle)) <= LIMIT
 
 
 @given(amounts=st.lists(sizes, min_size=1, max_size=40))
 def test_every_amount_goes_in_the_end_and_the_whole_in_about_its_time(amounts):
     """At worst each call waits for the draining of a whole window."""
-    spent = spend_all(Budget(LIMIT, START), amounts)
+    spent = spend_all(TokenRate(LIMIT, START), amounts)
     assert spent[-1][0] - START <= 61 * len(amounts)
 
 
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.05, 0.1, 0.25])
 def test_steady_demand_uses_97_percent(share):
     amount = int(LIMIT * share)
-    spent = spend_all(Budget(LIMIT, START), [amount] * int(20 / share))
+    spent = spend_all(TokenRate(LIMIT, START), [amount] * int(20 / share))
     minutes = (spent[-1][0] - START) / 60
     assert sum(amount for _, amount in spent[:-1]) >= 0.97 * LIMIT * minutes
     assert peak(spent[-2000:]) <= LIMIT
 
 
 def test_large_and_small_in_turn_catch_up_what_the_draining_cost():
-    spent = spend_all(Budget(LIMIT, START), ([LIMIT // 20] + [LIMIT // 1000] * 50) * 40)
+    spent = spend_all(TokenRate(LIMIT, START), ([LIMIT // 20] + [LIMIT // 1000] * 50) * 40)
     assert sum(amount for _, amount in spent) >= 0.97 * LIMIT * (spent[-1][0] - START) / 60
 
 
 @pytest.mark.parametrize("seconds", [1, 5, 20])
 def test_a_run_begins_without_a_burst(seconds):
-    spent = spend_all(Budget(LIMIT, START), [LIMIT // 1000] * 2000)
+    spent = spend_all(TokenRate(LIMIT, START), [LIMIT // 1000] * 2000)
     assert sum(amount for at, amount in spent if at < START + seconds) <= LIMIT * (seconds / 60 + 0.002)
 
 
 def test_after_idling_no_more_than_the_credit_goes_at_once():
-    spent = spend_all(Budget(LIMIT, START), [LIMIT // 1000] * 1000, idle=[3600])
+    spent = spend_all(TokenRate(LIMIT, START), [LIMIT // 1000] * 1000, idle=[3600])
     assert peak(spent, seconds=0.1) <= LIMIT * (CREDIT_SECONDS / 60 + 0.005)
 
 
 def test_an_amount_above_the_limit_goes_alone_and_leaves_a_debt():
-    budget = Budget(LIMIT, START)
+    budget = TokenRate(LIMIT, START)
     small, large, next_one = spend_all(budget, [10, 3 * LIMIT, 10])
     assert large[0] - small[0] > 60
     assert next_one[0] - large[0] > 180 - CREDIT_SECONDS
 
 
 def test_amounts_above_the_limit_take_their_time_on_average():
-    spent = spend_all(Budget(LIMIT, START), [3 * LIMIT, LIMIT // 2] * 20)
+    spent = spend_all(TokenRate(LIMIT, START), [3 * LIMIT, LIMIT // 2] * 20)
     assert sum(amount for _, amount in spent[:-1]) <= LIMIT * (spent[-1][0] - START) / 60
 
 
 def test_a_refund_makes_room_at_once():
-    budget = Budget(LIMIT, START)
+    budget = TokenRate(LIMIT, START)
     budget.spend(START, LIMIT)
     assert budget.ready_in(START + 5, 1) > 50
     budget.settle(START + 5, START, LIMIT, LIMIT // 100)
@@ -95,7 +95,7 @@ def test_a_refund_makes_room_at_once():
 
 
 def test_an_overrun_is_a_debt_until_its_own_minute_is_over():
-    budget = Budget(LIMIT, START)
+    budget = TokenRate(LIMIT, START)
     budget.spend(START, 10)
     budget.settle(START + 30, START, 10, LIMIT)
     assert 30 < budget.ready_in(START + 30, 10) < 31
@@ -103,7 +103,7 @@ def test_an_overrun_is_a_debt_until_its_own_minute_is_over():
 
 
 def test_a_refund_ends_with_the_minute_of_its_call_and_is_not_given_twice():
-    budget = Budget(LIMIT, START)
+    budget = TokenRate(LIMIT, START)
     budget.spend(START, LIMIT)
     budget.settle(START + 50, START, LIMIT, 0)
     budget.spend(START + 50, LIMIT)
@@ -113,7 +113,7 @@ def test_a_refund_ends_with_the_minute_of_its_call_and_is_not_given_twice():
 @pytest.mark.parametrize(("reserved", "used"), [(1000, 1200), (1200, 1000)])
 def test_calls_that_last_longer_than_the_window_use_the_limit_on_average(reserved, used):
     """Their corrections come when the window has forgotten them, and count from then."""
-    budget, now, in_flight, done = Budget(LIMIT, START), START, [], 0
+    budget, now, in_flight, done = TokenRate(LIMIT, START), START, [], 0
     while now < START + 7200:
         while in_flight and in_flight[0] + 100 <= now:
             budget.settle(now, in_flight.pop(0), reserved, used)
@@ -127,7 +127,7 @@ def test_calls_that_last_longer_than_the_window_use_the_limit_on_average(reserve
 
 
 def test_how_long_an_amount_takes():
-    assert Budget(LIMIT, START).seconds_for(LIMIT) == pytest.approx(60, rel=0.02)
+    assert TokenRate(LIMIT, START).seconds_for(LIMIT) == pytest.approx(60, rel=0.02)
 
 
 @given(steps=st.lists(st.tuples(st.floats(0, 4), st.integers(0, 9)), max_size=60))
@@ -161,7 +161,7 @@ def test_a_window_knows_when_it_will_have_fallen(amounts, floor):
 
 def spend_under_changes(changes, demand, seconds=400.0):
     """Spend `demand` amounts one after the other while limits change; (when, amount, the limit at that time)."""
-    budget, now, spent = Budget(changes[0][1], START), START, []
+    budget, now, spent = TokenRate(changes[0][1], START), START, []
     coming = [(START + after, limit) for after, limit in changes[1:]]
     limit, amounts = changes[0][1], iter(demand)
     amount = next(amounts, None)
@@ -210,7 +210,7 @@ def test_what_was_used_before_a_budget_began_counts_against_it():
     used = Window(START, 60.5, 0.5)
     for second in range(100):
         used.add(START + second, LIMIT / 60)
-    budget = Budget.after(used, LIMIT, START + 99.5)
+    budget = TokenRate.after(used, LIMIT, START + 99.5)
     wait = budget.ready_in(START + 99.5, LIMIT // 2)
     assert 29 < wait < 32
     assert budget.ready_in(START + 99.5 + wait, LIMIT // 2) == 0

@@ -12,8 +12,8 @@ from arkbatch.config.resolve import resolve_job
 from arkbatch.core.job_sections import Limits
 from arkbatch.engine import session_parts as building
 from arkbatch.journal.run_directory import RESULTS
-from arkbatch.limits.token_rate import Budget, Window
-from arkbatch.limits.token_split import NO_TOKENS, STEEPEST, Shares, Slope, Tokens
+from arkbatch.limits.token_rate import TokenRate, Window
+from arkbatch.limits.token_split import NO_TOKENS, STEEPEST, SplitTokenRates, TokenGrowth, Tokens
 
 
 def tokens_of(given, generated):
@@ -46,7 +46,7 @@ def busiest(went, part):
 def test_no_minute_passes_either_limit_and_the_scarcer_is_used(given, generated):
     chance = random.Random(1)
     calls = [tokens_of(chance.randint(50, 150), chance.randint(10, 60)) for _ in range(900)]
-    shares = Shares(given and Budget(given, 1000.0), generated and Budget(generated, 1000.0))
+    shares = SplitTokenRates(given and TokenRate(given, 1000.0), generated and TokenRate(generated, 1000.0))
     went = spend_all(shares, calls)
     used = [(busiest(went, lambda t: t.input), given), (busiest(went, lambda t: t.output), generated)]
     assert all(most <= limit for most, limit in used if limit)
@@ -54,7 +54,7 @@ def test_no_minute_passes_either_limit_and_the_scarcer_is_used(given, generated)
 
 
 def test_what_was_reserved_is_settled_in_each_part():
-    shares = Shares(Budget(1000, 0.0), Budget(1000, 0.0))
+    shares = SplitTokenRates(TokenRate(1000, 0.0), TokenRate(1000, 0.0))
     shares.spend(0.0, tokens_of(900, 900))
     assert shares.ready_in(1.0, tokens_of(500, 0)) > 30
     shares.settle(1.0, 0.0, tokens_of(900, 900), tokens_of(100, 900))
@@ -63,7 +63,7 @@ def test_what_was_reserved_is_settled_in_each_part():
 
 
 def test_a_limit_that_is_new_knows_the_last_minute_and_what_is_in_flight():
-    shares, used = Shares(None, None), Window(1000.0, 60.5, 0.5)
+    shares, used = SplitTokenRates(None, None), Window(1000.0, 60.5, 0.5)
     used.add(1030.0, 700)
     shares.spend(1039.0, tokens_of(300, 100))
     shares.allow(1040.0, None, 1000, used, 400)
@@ -76,7 +76,7 @@ def test_a_limit_that_is_new_knows_the_last_minute_and_what_is_in_flight():
 
 
 def test_a_limit_that_is_changed_goes_on_from_what_was_used():
-    shares = Shares(Budget(1000, 1000.0), None)
+    shares = SplitTokenRates(TokenRate(1000, 1000.0), None)
     shares.spend(1000.0, tokens_of(500, 0))
     shares.allow(1030.0, 400, None, Window(1000.0, 60.5, 0.5), 0)
     assert 29 < shares.ready_in(1031.0, tokens_of(10, 0)) < 32
@@ -85,27 +85,27 @@ def test_a_limit_that_is_changed_goes_on_from_what_was_used():
 
 
 def test_a_call_that_was_never_sent_gives_all_back():
-    shares = Shares(Budget(1000, 0.0), Budget(1000, 0.0))
+    shares = SplitTokenRates(TokenRate(1000, 0.0), TokenRate(1000, 0.0))
     shares.spend(0.0, tokens_of(900, 900))
     shares.settle(0.0, 0.0, tokens_of(900, 900), NO_TOKENS)
     assert shares.ready_in(0.5, tokens_of(900, 900)) == 0
 
 
 def test_traffic_rises_by_three_million_tokens_a_minute_and_no_faster():
-    went = spend_all(Slope(1000.0), [Tokens(20_000)] * 4_000, until=1300.0)
+    went = spend_all(TokenGrowth(1000.0), [Tokens(20_000)] * 4_000, until=1300.0)
     minutes = [sum(tokens.total for at, tokens in went if 1000 + 60 * n <= at < 1060 + 60 * n) for n in range(5)]
     assert all(after <= before + STEEPEST for before, after in zip([0, *minutes], minutes, strict=False))
     assert minutes[3] > 8_000_000
 
 
 def test_a_call_larger_than_the_rise_goes_alone():
-    assert Slope(0.0).ready_in(0.0, Tokens(10**9)) == 0
+    assert TokenGrowth(0.0).ready_in(0.0, Tokens(10**9)) == 0
 
 
 def test_ark_is_met_with_that_slope_and_others_are_not(tmp_path):
     job = job_for(tmp_path, 1)
     at_ark = replace(job, base_url="https://ark.cn-beijing.volces.com/api/v3")
-    assert [type(each) for each in building._further_limits(at_ark, 0.0)] == [Slope]
+    assert [type(each) for each in building._further_limits(at_ark, 0.0)] == [TokenGrowth]
     assert building._further_limits(job, 0.0) == building._further_limits(replace(at_ark, lane="batch"), 0.0) == []
 
 

@@ -1,25 +1,25 @@
 """For how long nobody was let through, whatever the reasons."""
 
-from arkbatch.limits.wait_queue import Holds
+from arkbatch.limits.wait_queue import Pauses
 
 
 def test_holds_that_overlap_count_their_time_once():
-    holds = Holds()
-    assert holds.put("paused", 10.0)
-    assert not holds.put("night", 15.0)
-    assert not holds.lift("paused", 20.0)
+    holds = Pauses()
+    assert holds.begin_pause("paused", 10.0)
+    assert not holds.begin_pause("night", 15.0)
+    assert not holds.end_pause("paused", 20.0)
     assert holds.since == {"night": 15.0}
-    assert holds.lift("night", 40.0)
+    assert holds.end_pause("night", 40.0)
     assert (holds.seconds(40.0), holds.seconds(100.0)) == (30.0, 30.0)
-    holds.put("paused", 100.0)
+    holds.begin_pause("paused", 100.0)
     assert holds.seconds(105.0) == 35.0
 
 
 def test_putting_one_again_changes_nothing_and_one_that_does_not_stand_is_none():
-    holds = Holds()
-    assert not holds.lift("paused", 1.0)
-    holds.put("paused", 10.0)
-    holds.put("paused", 15.0)
+    holds = Pauses()
+    assert not holds.end_pause("paused", 1.0)
+    holds.begin_pause("paused", 10.0)
+    holds.begin_pause("paused", 15.0)
     assert holds.since == {"paused": 10.0}
-    assert holds.lift("paused", 20.0)
+    assert holds.end_pause("paused", 20.0)
     assert holds.seconds(20.0) == 10.0
