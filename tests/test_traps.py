@@ -89,7 +89,7 @@ TRAPS = {
     "9.6 max_tokens and max_completion_tokens exclude each other": "protocol/test_endpoints::what_cannot_be_sent_is_named_with_its_value_and_what_is_allowed",
     "9.6 thinking takes half an hour": "transport/test_transport::a_slow_answer_that_keeps_talking_is_no_timeout",
     "9.7 parameters that a model refuses fail their row": "protocol/test_verdict::the_error_table",
-    "9.8 the tier that was asked for is not the tier that served": "pricing/test_pricing::the_column_of_a_lane_and_service_tier",
+    "9.8 the tier that was asked for is not the tier that served": "pricing/test_pricer::the_column_of_a_lane_and_service_tier",
     "9.9 an endpoint id on the wrong lane": "protocol/test_batch_lane::what_is_on_the_wrong_lane_is_refused_before_the_first_call",
     "9.10 several choices": "protocol/test_stream::several_choices_are_kept_apart",
     "9.11 vectors are matched by index": "protocol/test_endpoints::vectors_are_matched_by_index",
