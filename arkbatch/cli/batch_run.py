@@ -20,10 +20,10 @@ from arkbatch.cli.session import (
     print_remarks,
     print_summary,
     progress_observer,
+    tell_interrupted,
     this_command,
 )
 from arkbatch.cli.signals import stop_on_signals
-from arkbatch.core.errors import ExitCode
 from arkbatch.core.job import BATCH_FILE_LANES, Job
 from arkbatch.core.language import language_of
 from arkbatch.core.secret import NO_KEY, Access, Secret
@@ -60,9 +60,7 @@ def run_batches(
         try:
             summary = runner.run(_run_batches(job, open_run, detach=detach, cancel=cancel, serving=serving, only=only))
         except (KeyboardInterrupt, asyncio.CancelledError):
-            click.echo("Interrupted. What was recorded is safe, and ordered batches run on.", err=True)
-            click.echo(f"Resume with:  {this_command()}", err=True)
-            return ExitCode.INTERRUPTED
+            return tell_interrupted(job.run_dir, batches=True)
     if summary.ending == REST and go_online is not None:
         click.echo(f"{count_text(summary.left, 'row')} came back from batches; they go as online calls now.", err=True)
         return go_online()

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from arkbatch.api.background import loop_factory
 from arkbatch.api.jobs import simulated
 from arkbatch.cli.options import job_from
-from arkbatch.cli.session import this_command
+from arkbatch.cli.session import tell_interrupted
 from arkbatch.cli.signals import stop_on_signals
 from arkbatch.cluster.earlier_records import hand_over_records
 from arkbatch.cluster.plan import find_inputs, plan_parts, shard_bytes_for
@@ -280,6 +280,4 @@ def run_async(work: Callable[[], Any]) -> int:
         try:
             return int(runner.run(work()))
         except (KeyboardInterrupt, asyncio.CancelledError):
-            click.echo("Interrupted. What was recorded is safe.", err=True)
-            click.echo(f"Resume with:  {this_command()}", err=True)
-            return ExitCode.INTERRUPTED
+            return tell_interrupted()

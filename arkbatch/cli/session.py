@@ -61,12 +61,24 @@ def carry_out(
         try:
             summary = runner.run(_carry_out(job, open_run, work, serving=serving, foretell=finish is None))
         except (KeyboardInterrupt, asyncio.CancelledError):
-            language = language_of(os.environ)
-            click.echo(language.say("Interrupted. What was recorded is safe."), err=True)
-            _print_counts(job.run_dir)
-            click.echo(language.say_next(f"Resume with:  {this_command()}"), err=True)
-            return ExitCode.INTERRUPTED
+            return tell_interrupted(job.run_dir)
     return print_summary(summary, as_json=as_json) if finish is None else finish(summary)
+
+
+def tell_interrupted(run_dir: str = "", *, batches: bool = False) -> int:
+    """Print what an interrupted session has done, and how to resume it. Return the exit code.
+
+    run_dir: whose rows are counted, "" to count none
+    batches: batch files were ordered, which the interrupt does not end
+    """
+    language = language_of(os.environ)
+    click.echo(language.say("Interrupted. What was recorded is safe."), err=True)
+    if batches:
+        click.echo(language.say("Ordered batches run on."), err=True)
+    if run_dir:
+        _print_counts(run_dir)
+    click.echo(language.say_next(f"Resume with:  {this_command()}"), err=True)
+    return ExitCode.INTERRUPTED
 
 
 def _print_counts(run_dir: str) -> None:

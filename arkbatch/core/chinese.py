@@ -91,6 +91,7 @@ CHINESE: dict[str, str] = {
     ),
     "Stopped. What was recorded is safe; the rest is undone.": "已停止。已记录的结果是安全的，其余尚未处理。",
     "Interrupted. What was recorded is safe.": "已中断。已记录的结果是安全的。",
+    "Ordered batches run on.": "已提交的批量任务继续运行。",
     "Reason:": "原因：",
     "What to do:": "怎么办：",
     # `status`.

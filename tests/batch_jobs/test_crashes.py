@@ -66,7 +66,7 @@ class Killer:
 
 
 def label_of(name, given):
-    """What is done, without the ids in it: `ask GET /batches/ID`."""
+    """What is done, without the ids in it: `send_json GET /batches/ID`."""
     said = " ".join(str(word) for word in given[1:3] if isinstance(word, str))
     return f"{name} {re.sub(r'[a-z]+-[0-9a-f]{12,}', 'ID', said)}".strip()
 
@@ -87,13 +87,13 @@ def killer(monkeypatch):
     for owner, name in (
         (ParcelJournal, "write"),
         (ParcelJournal, "remove_files"),
-        (BatchHttp, "ask"),
+        (BatchHttp, "send_json"),
         (BatchHttp, "upload"),
         (BatchHttp, "download"),
         (ControlPlane, "ask_once"),
-        (ObjectStoreHttp, "put"),
-        (ObjectStoreHttp, "get"),
-        (ObjectStoreHttp, "delete"),
+        (ObjectStoreHttp, "put_object"),
+        (ObjectStoreHttp, "get_object"),
+        (ObjectStoreHttp, "delete_object"),
         (Journal, "record"),
         (Journal, "sync"),
         (Journal, "close"),

@@ -149,7 +149,7 @@ class Replies:
     def __init__(self, **replies):
         self.replies, self.asked = replies, []
 
-    async def ask(self, method, path, *, params=None, body=None):
+    async def send_json(self, method, path, *, params=None, body=None):
         self.asked.append((method, path, params, body))
         given = self.replies[path.strip("/").partition("/")[0]]
         return HttpReply(200, orjson.dumps(given(params) if callable(given) else given), {})

@@ -31,7 +31,7 @@ def sent_by(per_minute, rests, seconds=150.0):
     return run_virtual(main())
 
 
-@pytest.mark.parametrize("per_minute", [1.0, 90.0, 6_000.0, 40_000.0])
+@pytest.mark.parametrize("per_minute", [1.0, 90.0, 6_000.0, 9_000.0])
 def test_no_minute_has_more_and_nearly_all_of_it_is_used(per_minute):
     chance = random.Random(1)
     times = sent_by(per_minute, [chance.choice([0.0, 0.001, 0.4, 7.0]) for _ in range(20)])
@@ -43,7 +43,7 @@ def test_no_minute_has_more_and_nearly_all_of_it_is_used(per_minute):
     assert len(sent_by(per_minute, [0.0])) >= 0.97 * per_minute * 150 / 60
 
 
-@pytest.mark.parametrize("per_minute", [90.0, 6_000.0, 40_000.0])
+@pytest.mark.parametrize("per_minute", [90.0, 6_000.0, 9_000.0])
 def test_a_burst_is_one_call_and_a_two_hundredth_of_the_minute(per_minute):
     times = sent_by(per_minute, [1.0, 1.0, 1.0], seconds=6.0)
     burst, rate = 1 + per_minute / 200, per_minute / 60
