@@ -118,6 +118,8 @@ class _Deadline:
         self._handle.cancel()
 
     def _check_silence(self) -> None:
+        if self._timeout.expired():  # in the same round of the loop, which is no longer to be changed
+            return
         now = self._loop.time()
         silence = now - self._last_data
         if silence >= self._read_seconds or (silence >= self._first_look and self._is_complete()):

@@ -16,6 +16,7 @@ from arkbatch.core.job_sections import Timeouts
 from arkbatch.core.secret import Secret
 from arkbatch.core.types import Break, Broken, Call, Reply
 from arkbatch.rows.parse import RowReader
+from arkbatch.transport import reply_reader
 from arkbatch.transport.auth import ApiKey
 from arkbatch.transport.transport import open_transport
 
@@ -324,3 +325,16 @@ def test_the_session_may_go_on_streaming_where_it_did_not_stream_before(tmp_path
 
     path = prompts(tmp_path, {"prompt": "a"})
     assert answer_settings(job_of(path, stream=True)) == answer_settings(job_of(path))
+
+
+def test_a_reply_whose_silence_and_grace_end_in_one_round_of_the_loop_ends_once():
+    async def main():
+        troubles = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: troubles.append(context))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5.0) as timeout:
+                reply_reader._Deadline(timeout, 5.0, lambda: True)
+                await asyncio.sleep(60)
+        return troubles
+
+    assert run_virtual(main()) == []
