@@ -89,12 +89,16 @@ class _Choice:
     def __init__(self) -> None:
         self.message: dict[str, Any] = {}
         self.rest: dict[str, Any] = {"finish_reason": None}
+        self._last: Mapping[str, Any] = {}
 
-    def grow(self, choice: Mapping[str, Any]) -> None:
+    def grow(self, choice: dict[str, Any]) -> None:
+        if delta := choice.pop("delta", None):
+            _grow(self.message, delta)
+        if choice == self._last and "logprobs" not in choice:  # most chunks differ in their delta alone
+            return
+        self._last = choice
         for key, value in choice.items():
-            if key == "delta":
-                _grow(self.message, value or {})
-            elif key == "logprobs" and isinstance(value, dict):
+            if key == "logprobs" and isinstance(value, dict):
                 self.rest[key] = self.rest.get(key) or {}
                 _grow(self.rest[key], value)
             elif self.rest.get(key, _ABSENT) != value:
@@ -110,6 +114,7 @@ class Folding:
     def __init__(self) -> None:
         self.started = False
         self._top: dict[str, Any] = {}
+        self._last: Mapping[str, Any] = {}  # the chunk before, without its choices
         self._choices: dict[int, _Choice] = {}
         self._bad: ErrorEvent | Garbled | None = None
         self._words = ""  # of an event that is no chunk and may be none of the answer
@@ -198,20 +203,22 @@ class Folding:
         return bool(reasons) and all(reasons)
 
     def _grow(self, chunk: dict[str, Any]) -> None:
-        top = self._top
-        for key, value in chunk.items():
-            if top.get(key, _ABSENT) != value and key != "choices":
-                _replace_value(top, key, value)
-        for choice in chunk.get("choices") or ():
+        top, choices = self._top, chunk.pop("choices", None)
+        if chunk != self._last:  # most chunks differ in their choices alone
+            self._last = chunk
+            for key, value in chunk.items():
+                if top.get(key, _ABSENT) != value:
+                    _replace_value(top, key, value)
+        for choice in choices or ():
             index = choice.get("index")
             if type(index) is not int:
                 index = 0
             known = self._choices.get(index)
             if known is None:
                 known = self._choices[index] = _Choice()
-            known.grow(choice)
             if not self.started:
                 self.started = _says_something(choice.get("delta"))
+            known.grow(choice)
             if choice.get("finish_reason"):
                 self._has_reason = True
 
@@ -255,7 +262,9 @@ def _is_zero(usage: Any) -> bool:
 def _grow(target: dict[str, Any], delta: Mapping[str, Any]) -> None:
     for key, value in delta.items():
         old = target.get(key)
-        if key == "tool_calls":
+        if type(old) is _Text and type(value) is str:  # as in nearly all chunks
+            old.append(value)
+        elif key == "tool_calls":
             _grow_tool_calls(target, value or ())
         elif isinstance(value, str):
             _grow_text(target, key, value)
