@@ -4,6 +4,7 @@ Runs only where the package is installed (`arkbatch[judge]`); arkbatch itself ne
 """
 
 import asyncio
+import gc
 
 import aiohttp
 import orjson
@@ -18,6 +19,11 @@ from arkbatch.config.resolve import resolve_job
 from arkbatch.transport.batch_http import BatchHttp
 
 openai = pytest.importorskip("openai", reason="the openai package is not installed: pip install -e '.[judge]'")
+
+
+def test_the_collector_cannot_close_a_stream_while_the_sdk_holds_its_lock():
+    assert not gc.isenabled()
+
 
 __all__ = ["here", "home"]  # fixtures
 
