@@ -19,6 +19,7 @@ from arkbatch.limits.published_limits import ramp_at
 from arkbatch.limits.shared_pace import SharedPace
 from arkbatch.monitor.command_replies import (
     NO_LIMITS,
+    PAUSED,
     AtLimits,
     add_change,
     change_of,
@@ -48,7 +49,6 @@ from arkbatch.monitor.commands import (
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import Progress
 
-PAUSED = "paused"
 LEASES_END_WITHIN = "within two seconds"
 
 

@@ -23,6 +23,7 @@ from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.published_limits import ramp_at
 from arkbatch.monitor.command_replies import (
     NO_LIMITS,
+    PAUSED,
     AtLimits,
     add_change,
     change_of,
@@ -52,8 +53,6 @@ from arkbatch.monitor.commands import (
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import Progress
 from arkbatch.transport.connection_slots import ConnectionSlots
-
-PAUSED = "paused"  # the name of the pause in the limiter
 
 
 class LimitsInForce:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from arkbatch.core.text import duration_text
 from arkbatch.engine import ticker
-from arkbatch.engine.command_handler import PAUSED, LimitsInForce
+from arkbatch.engine.command_handler import LimitsInForce
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.refusal_report import RefusalReport
 from arkbatch.engine.run_hours import RunHours
@@ -17,6 +17,7 @@ from arkbatch.limits.fixed_limit import FixedLimit
 from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.published_limits import ramp_at
 from arkbatch.limits.rate_meter import LimitedBy
+from arkbatch.monitor.command_replies import PAUSED
 from arkbatch.monitor.deadline import SpeedUpOptions
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import Progress, RowRate

@@ -10,6 +10,7 @@ from arkbatch.journal.run_directory import SessionInfo
 from arkbatch.monitor.commands import Command, SessionState, SetLimits, limits_after
 from arkbatch.monitor.progress import Progress
 
+PAUSED = "paused"  # the word for a pause that somebody asked for, and its name in the limiter
 MAX_CHANGES_KEPT = 500  # in run.json; the log has all of them
 LIMIT_NAMES = SetLimits.__struct_fields__
 AtLimits = Mapping[str, int | float | None]

@@ -21,10 +21,6 @@ from arkbatch.transport.batch_http import BatchHttp
 openai = pytest.importorskip("openai", reason="the openai package is not installed: pip install -e '.[judge]'")
 
 
-def test_the_collector_cannot_close_a_stream_while_the_sdk_holds_its_lock():
-    assert not gc.isenabled()
-
-
 __all__ = ["here", "home"]  # fixtures
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the SDKs' own
@@ -237,3 +233,7 @@ def parts_of(form):
         disposition = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-disposition"))
         found.append((disposition.split(b":", 1)[1].strip(), content))
     return found
+
+
+def test_the_collector_cannot_close_a_stream_while_the_sdk_holds_its_lock():
+    assert not gc.isenabled()
