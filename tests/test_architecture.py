@@ -173,6 +173,7 @@ TOUCHES_OUTSIDE = {
     },
     "rows": {
         "columnar",
+        "csv_shape",
         "csv_table",
         "input_file",
         "remote_input",

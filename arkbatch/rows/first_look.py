@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Iterator
 from difflib import get_close_matches
 
-import orjson
 from msgspec import Struct
 
 from arkbatch.core.errors import UsageError
@@ -16,8 +15,8 @@ from arkbatch.core.job import Job
 from arkbatch.core.types import BadRow
 from arkbatch.protocol.endpoints.parameter_names import near_parameter
 from arkbatch.rows.cells import text_of
-from arkbatch.rows.csv_table import CsvTable, header_is_data
-from arkbatch.rows.input_file import Unreadable
+from arkbatch.rows.csv_shape import header_is_data
+from arkbatch.rows.csv_table import CsvTable
 from arkbatch.rows.parse import RowReader
 from arkbatch.rows.record_json import columns_of
 from arkbatch.rows.several_files import parts_of
@@ -154,13 +153,7 @@ def _command(job: Job, records: list[Record]) -> str:
 
 def names_model(line: bytes) -> bool:
     """Whether a row says which model it is for, as rows of OpenAI's batch files and our failures do."""
-    if isinstance(line, Unreadable):
-        return False
-    try:
-        row = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return False
-    if isinstance(row, dict) and isinstance(row.get("request"), dict):
+    row = columns_of(line)
+    if isinstance(row.get("request"), dict):
         row = row["request"]
-    places = (row, row.get("body")) if isinstance(row, dict) else ()
-    return any(isinstance(place, dict) and place.get("model") for place in places)
+    return any(isinstance(place, dict) and place.get("model") for place in (row, row.get("body")))

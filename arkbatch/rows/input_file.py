@@ -19,6 +19,7 @@ from enum import Enum
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+import orjson
 from msgspec import Struct
 
 from arkbatch.core.disk_errors import explain_disk_errors
@@ -46,6 +47,19 @@ class Unreadable(bytes):
     """The bytes of a record that its format cannot read, and the reason."""
 
     reason: str
+
+
+class TextCells(bytes):
+    """The JSON of a record whose cells are all text, and its columns, which need no second parsing."""
+
+    columns: dict[str, str]
+
+
+def text_cells(columns: dict[str, str]) -> TextCells:
+    """Return the record of these cells. TypeError: a cell holds what is no text."""
+    record = TextCells(orjson.dumps(columns))
+    record.columns = columns
+    return record
 
 
 def unreadable(raw: bytes, reason: str) -> Unreadable:

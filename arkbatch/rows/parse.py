@@ -25,7 +25,7 @@ from arkbatch.protocol.endpoints.parameter_names import (
 )
 from arkbatch.protocol.media import file_names
 from arkbatch.rows.cells import digest_of_cells, id_of, is_empty
-from arkbatch.rows.input_file import Unreadable
+from arkbatch.rows.input_file import TextCells, Unreadable
 from arkbatch.rows.record_json import json_or_text, parse_record, shown_value, type_in_words
 from arkbatch.rows.template_rows import TALKS, TemplateRows, about_text, shown_names
 from arkbatch.rows.wrapped_rows import (
@@ -106,12 +106,17 @@ class RowReader:
         self._last_sent: list[str] = []
 
     def read(self, number: int, offset: int, line: bytes) -> Row | BadRow:
-        text = line.strip()
-        value: dict[str, Any] | str = line.reason if isinstance(line, Unreadable) else parse_record(text)
-        if isinstance(value, str):
-            return BadRow(number, offset, digest_of(text), f"row-{number}", value, _beginning(text))
-        digest = self._digest(value) if self._by_cells else digest_of(text)
-        columns = with_written_numbers(value, text)
+        if type(line) is TextCells:
+            text: bytes = line
+            columns: dict[str, Any] = line.columns
+            digest = self._digest(columns)
+        else:
+            text = line.strip()
+            value = line.reason if isinstance(line, Unreadable) else parse_record(text)
+            if isinstance(value, str):
+                return BadRow(number, offset, digest_of(text), f"row-{number}", value, _beginning(text))
+            digest = self._digest(value) if self._by_cells else digest_of(text)
+            columns = with_written_numbers(value, text)
         custom_id = self._custom_id(columns, number)
         if custom_id is None:
             problem: str | Row = (
@@ -126,6 +131,8 @@ class RowReader:
 
     def identity(self, number: int, line: bytes) -> tuple[str, str]:
         """Return the digest and the custom_id of a row, also of a bad one."""
+        if type(line) is TextCells:
+            return self._digest(line.columns), self._custom_id(line.columns, number) or f"row-{number}"
         text = line.strip()
         value = "" if isinstance(line, Unreadable) else parse_record(text)
         if isinstance(value, str):
@@ -135,8 +142,8 @@ class RowReader:
 
     def lacks(self, line: bytes) -> bool:
         """Whether a value that the row's prompt needs is missing or empty; False if unreadable."""
-        value = "" if isinstance(line, Unreadable) else parse_record(line.strip())
-        if isinstance(value, str):
+        value = line.columns if type(line) is TextCells else parse_record(line.strip())
+        if isinstance(line, Unreadable) or isinstance(value, str):
             return False
         if self._template is not None:
             return self._template.lacks(value)

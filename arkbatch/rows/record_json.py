@@ -9,13 +9,15 @@ import orjson
 
 from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.protocol.lenient_json import count_openings
-from arkbatch.rows.input_file import LONGEST_LINE, Unreadable
+from arkbatch.rows.input_file import LONGEST_LINE, TextCells, Unreadable
 
 _DEEPEST_LEVEL = 250  # braces within braces; orjson reads 1,024 and writes 254
 
 
 def columns_of(line: bytes) -> dict[str, Any]:
     """Return the columns of a record; none of an unreadable one."""
+    if type(line) is TextCells:
+        return line.columns
     value = "" if isinstance(line, Unreadable) else parse_record(line.strip())
     return {} if isinstance(value, str) else value
 

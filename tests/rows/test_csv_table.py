@@ -5,7 +5,6 @@ import gzip
 import io
 from pathlib import Path
 
-import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,8 +13,10 @@ from arkbatch.core.errors import UsageError
 from arkbatch.core.input_info import Position
 from arkbatch.core.template_syntax import Reading
 from arkbatch.rows import csv_table
-from arkbatch.rows.csv_table import CsvTable, delimiter_of
+from arkbatch.rows.csv_shape import delimiter_of
+from arkbatch.rows.csv_table import CsvTable
 from arkbatch.rows.input_file import Unreadable
+from arkbatch.rows.record_json import columns_of
 
 CITIES = [
     ["id", "question", "城市"],
@@ -43,7 +44,7 @@ def table(path, **reading):
 
 
 def cells(found):
-    return [list(orjson.loads(line).values()) for _, _, line in found.records()]
+    return [list(columns_of(line).values()) for _, _, line in found.records()]
 
 
 def reasons(found):
@@ -155,3 +156,19 @@ def test_a_row_is_named_with_its_line(tmp_path):
     number, offset, _ = list(found.records())[2]
     assert found.place(number, offset) == f"row 3 (line 5) of {tmp_path / 'in.csv'}"
     assert Path(found.path).name == "in.csv"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a,b\n1,2\n\n  \n3,4\n",
+        'a,b\n1,5" disk\n2,"x\n\ny"\n3,4',
+        'a,b\n"1\n2\n3",4\n\n5,6\n"7',
+        "a,b\r\n1,2\r\n\r\n,\r\n3,4\r\n",
+        "a\n1\n\0\n2\n",
+        "a\tb\n\t\n1\t2\n",
+    ],
+)
+def test_as_many_rows_are_counted_as_are_read(tmp_path, text):
+    found = table(written(tmp_path, text.encode()))
+    assert found.survey().rows == len(list(found.records()))

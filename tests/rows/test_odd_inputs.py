@@ -5,11 +5,11 @@ import gzip
 import json
 import zipfile
 
-import orjson
 import pytest
 
 from arkbatch.core.errors import UsageError
 from arkbatch.core.input_info import Position
+from arkbatch.rows.record_json import columns_of
 from arkbatch.rows.source import missing_input, open_source
 
 
@@ -20,7 +20,7 @@ def put(folder, name, data):
 
 
 def rows_of(path):
-    return [orjson.loads(line) for _, _, line in open_source(path).records()]
+    return [columns_of(line) for _, _, line in open_source(path).records()]
 
 
 ROWS = [{"id": "1", "text": "a"}, {"id": "2", "text": "b"}]
@@ -89,7 +89,7 @@ def test_a_list_in_each_line_of_json_lines_is_a_value(tmp_path):
 def test_an_object_behind_the_one_with_the_list_is_a_bad_row_and_not_lost(tmp_path):
     both = "\n".join(json.dumps({"data": ROWS}, indent=1) for _ in range(2))
     *good, bad = (line for _, _, line in open_source(put(tmp_path, "a.json", both)).records())
-    assert [orjson.loads(line) for line in good] == ROWS
+    assert [columns_of(line) for line in good] == ROWS
     assert "stands another object" in bad.reason
 
 

@@ -13,6 +13,7 @@ from arkbatch.engine.open_run import OpenRun
 from arkbatch.reports.answers.answers import iter_answers
 from arkbatch.reports.status.status import read_status
 from arkbatch.rows.input_file import Change
+from arkbatch.rows.record_json import columns_of
 from arkbatch.rows.several_files import joined_inputs
 from arkbatch.rows.source import open_source
 
@@ -30,7 +31,7 @@ def folder(tmp_path):
 
 
 def prompts_of(source):
-    return [orjson.loads(line)["prompt"] for _, _, line in source.records()]
+    return [columns_of(line)["prompt"] for _, _, line in source.records()]
 
 
 def test_rows_are_numbered_through_all_files_in_natural_order(folder):

@@ -5,7 +5,6 @@ import gzip
 import json
 import lzma
 
-import orjson
 import pytest
 from parsing import job
 
@@ -14,6 +13,7 @@ from arkbatch.core.input_info import Position
 from arkbatch.core.template_syntax import Reading, Template
 from arkbatch.rows.input_file import Unreadable
 from arkbatch.rows.parse import RowReader
+from arkbatch.rows.record_json import columns_of
 from arkbatch.rows.source import open_source, source_of
 
 ROWS = [{"prompt": "你好"}, {"prompt": 'b "c"\nd', "n": 1}]
@@ -26,7 +26,7 @@ def written(folder, content, name):
 
 
 def rows_of(path, **reading):
-    return [orjson.loads(line) for _, _, line in open_source(path, Reading(**reading)).records()]
+    return [columns_of(line) for _, _, line in open_source(path, Reading(**reading)).records()]
 
 
 def zstd(data):
@@ -62,7 +62,7 @@ def zstd(data):
 def test_json_is_read_in_every_form_and_entered_at_each_row(tmp_path, name, content):
     source = open_source(written(tmp_path, content, name))
     found = list(source.records())
-    assert [orjson.loads(line) for _, _, line in found] == ROWS
+    assert [columns_of(line) for _, _, line in found] == ROWS
     assert source.survey().rows == 2
     for number, offset, line in found:
         assert next(source.records(Position(number - 1, offset))) == (number, offset, line)
@@ -109,7 +109,7 @@ def test_parquet_is_entered_at_any_row(tmp_path):
     rows = [{"text": f"t{number}", "n": number} for number in range(7)]
     source = open_source(parquet(tmp_path, rows))
     found = list(source.records())
-    assert [orjson.loads(line) for _, _, line in found] == rows
+    assert [columns_of(line) for _, _, line in found] == rows
     assert (source.survey().rows, source.columns) == (7, ("text", "n"))
     for number, offset, line in found:
         assert next(source.records(Position(number - 1, offset))) == (number, offset, line)
@@ -147,7 +147,7 @@ def test_a_workbook_is_read_with_whole_numbers_and_iso_dates(tmp_path):
         book.add_worksheet("two").write_row(0, 0, ["x", "y"])
     source = open_source(path)
     found = list(source.records())
-    assert [orjson.loads(line) for _, _, line in found] == [
+    assert [columns_of(line) for _, _, line in found] == [
         {"id": 17, "text": "a", "when": "2024-01-02"},
         {"id": 1.5, "text": "b", "when": None},
     ]

@@ -1,0 +1,161 @@
+"""Finds out how a table as text is written: encoding, delimiter, header, and where its records begin.
+
+The delimiter is the one with which most records are as wide as the first. Excel's line `sep=;` before the header says
+it. The standard library's `csv.Sniffer` is not used: it finds delimiters in files of one column.
+"""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from msgspec import Struct
+
+from arkbatch.core.errors import UsageError
+from arkbatch.core.template_syntax import Reading
+from arkbatch.rows.input_file import open_input
+from arkbatch.rows.text_encoding import LOOKED_AT, Encoding, encoding_of
+
+DELIMITERS = ",\t;|"
+RARE_DELIMITERS = "\x1f\x01^~"
+_SNIFFED = 64 << 10  # characters
+_NAMES = {",": "comma-separated", "\t": "tab-separated", ";": "semicolon-separated", "|": "pipe-separated"}
+
+
+class Shape(Struct, frozen=True):
+    """How a table is written, and where its records begin.
+
+    header: bytes before the first record; header_lines: physical lines before it
+    by_bytes: the file may be cut at each byte 0x0A
+    skips_blanks: a blank stands between a delimiter and the quote that opens a cell
+    """
+
+    encoding: Encoding
+    delimiter: str
+    columns: tuple[str, ...]
+    header: int
+    header_lines: int
+    by_bytes: bool
+    skips_blanks: bool = False
+
+    @property
+    def description(self) -> str:
+        """A description such as "tab-separated text in UTF-16"."""
+        how = _NAMES.get(self.delimiter)
+        said = f"{how} text" if how else f"text separated by {self.delimiter!r}"
+        return f"{said} in {self.encoding.label}"
+
+
+def shape_of(path: Path, reading: Reading) -> Shape:
+    """Return how a table is written.
+
+    Raises UsageError when its encoding is not clear, or its first record cannot be a header.
+    """
+    with open_input(path) as file:
+        begin = file.read(LOOKED_AT)
+    encoding = encoding_of(begin, path.name, reading.encoding)
+    text = begin[encoding.mark :].decode(encoding.name, "replace")
+    by_bytes = encoding.cuts_at_newline and text.count("\r") - text.count("\r\n") <= text.count("\n")
+    said, rest = _said_delimiter(text)
+    delimiter = reading.separator or said or delimiter_of(rest)
+    skips_blanks = f'{delimiter} "' in rest and _regularity(rest, delimiter, blanks=True) > _regularity(rest, delimiter)
+    parsed = csv.reader(io.StringIO(rest, newline=""), delimiter=delimiter, skipinitialspace=skips_blanks)
+    first = next((cells for cells in parsed if any(cells)), [])
+    if delimiter == "|" and _is_markdown(rest):
+        raise UsageError(f"{path.name} is a table of Markdown: take out its line of dashes, and save it as CSV")
+    before, before_lines = text[: len(text) - len(rest)], 1 if said else 0
+    if not reading.header:
+        columns = tuple(map(str, range(1, _width(rest, delimiter, len(first)) + 1)))
+        header, header_lines = before, before_lines
+    else:
+        columns = _named(first, path)
+        lines = _header_lines(rest, delimiter)
+        header, header_lines = before + "".join(lines), before_lines + len(lines)
+    size = encoding.mark + len(header.encode(encoding.name, "replace"))
+    return Shape(encoding, delimiter, columns, size, header_lines, by_bytes, skips_blanks)
+
+
+def _is_markdown(text: str) -> bool:
+    """Whether the second line is the one of dashes that Markdown has below the names of the columns."""
+    lines = text.split("\n", 2)
+    return len(lines) > 1 and "-" in lines[1] and not lines[1].strip().strip("|:- ")
+
+
+def _said_delimiter(text: str) -> tuple[str, str]:
+    """Return the delimiter of Excel's line before the header (`sep=;`), and the text after it."""
+    first, newline, rest = text.partition("\n")
+    word = first.strip().strip('"')
+    if word[:4].lower() == "sep=" and len(word) <= 5 and newline:
+        return word[4:] or "\t", rest
+    return "", text
+
+
+def _header_lines(text: str, delimiter: str) -> list[str]:
+    """Return the physical lines of the first record that is not blank, and those before it."""
+    used: list[str] = []
+
+    def fed() -> Iterator[str]:
+        for line in io.StringIO(text, newline=""):
+            used.append(line)
+            yield line
+
+    next((cells for cells in csv.reader(fed(), delimiter=delimiter) if any(cells)), None)
+    return used
+
+
+def delimiter_of(text: str) -> str:
+    """Return the delimiter with which most records are as wide as the first.
+
+    Of several, the one with the widest records is taken.
+    """
+    best, found = (0.0, 0), ","
+    for candidate in DELIMITERS:
+        score = _regularity(text, candidate)
+        if score > best:
+            best, found = score, candidate
+    if best == (0.0, 0):  # a rare one must fit every record
+        found = next((each for each in RARE_DELIMITERS if _regularity(text, each)[0] == 1.0), found)
+    return found
+
+
+def _regularity(text: str, delimiter: str, *, blanks: bool = False) -> tuple[float, int]:
+    """Return the share of records as wide as the first, and that width; (0, 0) for a single column."""
+    widths = _widths(text, delimiter, blanks=blanks)
+    if not widths or widths[0] < 2:
+        return 0.0, 0
+    return sum(width == widths[0] for width in widths) / len(widths), widths[0]
+
+
+def _widths(text: str, delimiter: str, *, blanks: bool = False) -> list[int]:
+    """Return the widths of the first records, without a last one that is cut off."""
+    part = text[:_SNIFFED]
+    parsed = csv.reader(io.StringIO(part, newline=""), delimiter=delimiter, skipinitialspace=blanks)
+    try:
+        widths = [len(cells) for cells in parsed if cells]
+    except csv.Error:
+        return []
+    return widths[:-1] if len(part) < len(text) and len(widths) > 1 else widths
+
+
+def _width(text: str, delimiter: str, first: int) -> int:
+    """Return the most frequent width of a table without a header."""
+    widths = _widths(text, delimiter) or [first]
+    return max(set(widths), key=widths.count)
+
+
+def _named(cells: list[str], path: Path) -> tuple[str, ...]:
+    """Return the columns of a header; UsageError when two have one name."""
+    names = [cell.strip().strip("\ufeff") or f"column{place}" for place, cell in enumerate(cells, 1)]
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise UsageError(
+                f"{path.name}: columns {names.index(name) + 1} and {place + 1} are both called {name!r}: "
+                "rename one of them, or say --no-header and call them 1, 2, 3 ..."
+            )
+    return tuple(names)
+
+
+def header_is_data(columns: tuple[str, ...]) -> bool:
+    """Whether the first record looks like a row: all numbers, or a cell too long for a name."""
+    numbers = all(name.replace(".", "", 1).replace("-", "", 1).isdigit() for name in columns)
+    return bool(columns) and (numbers or any(len(name) > 200 for name in columns))
