@@ -109,7 +109,7 @@ class ParcelCollecting:
         run, known = self._context.run, frozenset[int]()
         if has_begun:
             known = spent_in(run.directory / FAILURES, parcel.batch_id)
-        return self._merger.merge(rows_of(run, self._journal.parcels, parcel.cut), files, parcel.batch_id, known)
+        return self._merger.merge(rows_of(run, parcel.cut), files, parcel.batch_id, known)
 
     def _compare_usage(self, parcel: Parcel, merged: MergedLines) -> None:
         """Tell `run.log` where the tokens of all lines are not those that the provider counts for the batch."""
@@ -132,7 +132,7 @@ class ParcelCollecting:
         refused_rows = rows_at_lines(self._journal.requests(parcel.number), parcel.bad_lines)
         failures = [
             Failure(row, Cause(Kind.BAD_ROW, ended.code, f"the provider refused the line of this row: {why or reason}"))
-            for row in (rows_of(self._context.run, self._journal.parcels, parcel.cut) if refused_rows else ())
+            for row in (rows_of(self._context.run, parcel.cut) if refused_rows else ())
             if (why := refused_rows.get(row.number)) is not None
         ]
         for failure in failures:

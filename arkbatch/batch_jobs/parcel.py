@@ -31,7 +31,6 @@ class Stage(StrEnum):
     EXPORTED = "exported"
 
 
-CHANGED = "changed"  # rows of a retry that are sent with other parameters; it belongs to no parcel, and has number 0
 LOOKED, STOPPING, NOT_STARTED, UPLOAD_LOST = "look", "stopping", "not_started", "upload_lost"
 TOO_MANY_TOKENS = "token_limit_exceeded"
 
@@ -45,7 +44,6 @@ class Step(Struct, omit_defaults=True, kw_only=True):
     state, counts: what the provider says; reason: why a batch was refused or failed, in its words
     bad_lines: lines of the file that the provider refused, from 1, with its words
     left: rows that came back without an answer; unknown: lines that belong to no row of the parcel
-    changes: parameters that replace those of these rows, nested as in the request
     file_at: when the file was made by the provider's clock; is_rebuilt: found at the provider after a loss of this file
     """
 
@@ -85,7 +83,6 @@ class Step(Struct, omit_defaults=True, kw_only=True):
     unknown: int = 0
     usage: dict[str, Any] = {}
     limit: int = 0
-    changes: dict[str, Any] = {}
 
 
 class Parcel(Struct):
@@ -217,7 +214,6 @@ class Parcels:
 
     def __init__(self, steps: Iterable[Step] = ()) -> None:
         self.by_number: dict[int, Parcel] = {}
-        self._changes: list[tuple[set[int], dict[str, Any]]] = []
         for step in steps:
             self.fold(step)
 
@@ -225,19 +221,8 @@ class Parcels:
         """Take in one step. A step of a parcel that was never cut is passed over."""
         if step.step == Stage.CUT:
             self.by_number[step.parcel] = Parcel(step.parcel, step, stage_at=step.at)
-        elif step.step == CHANGED:
-            self._changes.append((_numbers_in(step.ranges), step.changes))
         elif (parcel := self.by_number.get(step.parcel)) is not None:
             parcel.fold(step)
-
-    @property
-    def has_changes(self) -> bool:
-        """Whether any rows were ever sent with other parameters than those of the input."""
-        return bool(self._changes)
-
-    def changes_of(self, row: int) -> Mapping[str, Any]:
-        """The parameters that replace those of a row, by the last retry that chose it."""
-        return next((changes for rows, changes in reversed(self._changes) if row in rows), {})
 
     @property
     def next_number(self) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from arkbatch.batch_jobs.parcel import CHANGED, Parcel, Parcels, Stage, Step
+from arkbatch.batch_jobs.parcel import Parcel, Parcels, Stage, Step
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.journal.record_files import end_of_lines, read_lines
 from arkbatch.journal.run_directory import RunDirectory, open_private, replace_file, sync_directory, write_all
@@ -79,7 +79,7 @@ class ParcelJournal:
         if None not in steps:
             return
         shutil.copyfile(self._path, self._path.with_name(PARCELS + ".damaged"))
-        certain = [step for step in steps if step is not None and step.step == CHANGED]
+        certain: list[Step] = []
         for parcel in Parcels(step for step in steps if step is not None).by_number.values():
             certain.append(replace(parcel.cut, is_rebuilt=True))
             if parcel.stage in {Stage.CLOSED, Stage.EXPORTED}:

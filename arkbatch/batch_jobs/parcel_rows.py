@@ -5,24 +5,23 @@ back is taken by the next pass.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from arkbatch.batch_jobs.cutting import Caps, GroupKey, Load, load_of, too_large
-from arkbatch.batch_jobs.parcel import CHANGED, Parcel, Parcels, Stage, Step, as_ranges
-from arkbatch.batch_jobs.parcel_journal import ParcelJournal, read_parcels, sha256_of
+from arkbatch.batch_jobs.parcel import Parcel, Stage, Step, as_ranges
+from arkbatch.batch_jobs.parcel_journal import ParcelJournal, sha256_of
 from arkbatch.batch_jobs.provider_forms import Form
 from arkbatch.batch_jobs.wire_lines import encode_line, objection, with_parcel
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.input_info import Position
 from arkbatch.core.json_numbers import loads_as_written
-from arkbatch.core.types import BadRow, Cause, Failure, Kind, Row, Usage
+from arkbatch.core.types import SENT_AGAIN, BadRow, Cause, Failure, Kind, Row, Usage
 from arkbatch.engine.cost_limit import FRAME, HOW_TO_PRICE, MAX_COST, NO_PRICE, PART, UNSEEN, plain_amount
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.retry_run import RetryRun
@@ -30,7 +29,6 @@ from arkbatch.journal.run_directory import open_private
 from arkbatch.limits.token_estimator import Estimator
 from arkbatch.pricing.amounts import ZERO, Unknown, amount_text
 from arkbatch.protocol.endpoints import ENDPOINTS
-from arkbatch.rows.job_diff import merged
 from arkbatch.rows.media_files import Images
 from arkbatch.rows.source import reader_of
 
@@ -96,11 +94,9 @@ class ParcelCutter:
 
     def begin_pass(self) -> None:
         """Start from the first row that has no record; rows in open parcels are passed over."""
-        held, only, parcels = self._journal.parcels.held_rows(), self._only, self._journal.parcels
+        held, only = self._journal.parcels.held_rows(), self._only
         self._rows = (
-            with_changes(row, parcels)
-            for row in self._run.rows()
-            if row.number not in held and (only is None or row.number in only)
+            row for row in self._run.rows() if row.number not in held and (only is None or row.number in only)
         )
         self.is_exhausted = False
 
@@ -263,13 +259,7 @@ class ParcelCutter:
         return self._journal.parcels.by_number[draft.number]
 
 
-def with_changes(row: Row | BadRow, parcels: Parcels) -> Row | BadRow:
-    """The row as it is sent: a retry may have given it other parameters."""
-    changes = parcels.changes_of(row.number) if parcels.has_changes else {}
-    return replace(row, body=merged(row.body, changes)) if changes and isinstance(row, Row) else row
-
-
-def rows_of(run: OpenRun, parcels: Parcels, cut: Step) -> Iterator[Row | BadRow]:
+def rows_of(run: OpenRun, cut: Step) -> Iterator[Row | BadRow]:
     """The rows of a parcel that have no record, in order, with what they spent before."""
     reader, ledger = reader_of(run.job, run.source), run.journal.ledger
     last = cut.ranges[-1][1] if cut.ranges else 0
@@ -278,31 +268,18 @@ def rows_of(run: OpenRun, parcels: Parcels, cut: Step) -> Iterator[Row | BadRow]
         if number > last:
             return
         if number in numbers and number not in ledger:
-            yield with_changes(run.with_past(reader.read(number, offset, line)), parcels)
+            yield run.with_past(reader.read(number, offset, line))
 
 
-def reopen_failed_rows(run: RetryRun, changes: Mapping[str, Any]) -> frozenset[int]:
+def give_back_failed_rows(run: RetryRun) -> frozenset[int]:
     """Give the chosen failed rows back to the run, as rows that were interrupted; their numbers.
 
-    What they have spent stays with them. From here on they are rows that are left, and any later session sends them,
-    with these changes of their parameters. UsageError: they cannot be sent so.
+    What they have spent stays with them, and so does the request that the retry wants. From here on they are rows that
+    are left, and any later session sends them so, on any lane. UsageError: they cannot be sent so.
     """
-    cause = Cause(Kind.UNFINISHED, "sent_again", "the row failed, and is sent again in a batch file")
-    failures = [Failure(row, cause, interrupted=True) for row in run.rows()]
-    numbers = frozenset(failure.row.number for failure in failures)
-    _note_changes(run, numbers, changes)
-    for failure in failures:
-        run.journal.record(failure)
+    cause = Cause(Kind.UNFINISHED, SENT_AGAIN, "the row failed, and is sent again in a batch file")
+    numbers = frozenset(row.number for row in run.rows())  # a refusal comes here, before anything is written
+    for row in run.rows():
+        run.journal.record(Failure(row, cause, interrupted=True))
     run.journal.sync()
     return numbers
-
-
-def _note_changes(run: RetryRun, numbers: frozenset[int], changes: Mapping[str, Any]) -> None:
-    """Write the changes down before the rows are given back. No changes take back those of an earlier retry."""
-    if not numbers or not (changes or read_parcels(run.directory).has_changes):
-        return
-    journal = ParcelJournal(run.directory, run.wall)
-    try:
-        journal.write(0, CHANGED, ranges=as_ranges(numbers), changes=dict(changes))
-    finally:
-        journal.close()

@@ -83,14 +83,14 @@ def retry_in_batches(
     """
     from msgspec.structs import replace
 
-    from arkbatch.batch_jobs.parcel_rows import reopen_failed_rows
+    from arkbatch.batch_jobs.parcel_rows import give_back_failed_rows
     from arkbatch.cli.batch_run import run_batches
     from arkbatch.cli.session import this_command
     from arkbatch.engine.open_run import OpenRun
     from arkbatch.engine.retry_run import RetryRun
 
     with RetryRun(job, choice, wall=time.time) as run:
-        numbers = reopen_failed_rows(run, choice.changes)
+        numbers = give_back_failed_rows(run)
         run.journal.close()
     return run_batches(
         replace(as_begun, row_limit=None),

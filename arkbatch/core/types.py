@@ -120,6 +120,9 @@ class BadRow(Struct, frozen=True, gc=False):
         return (self,)
 
 
+SENT_AGAIN = "sent_again"  # the code of a failure that a retry gave back to the run, with the request to send
+
+
 class Before(Struct, frozen=True, gc=False, omit_defaults=True):
     """What one earlier record of a row had spent; its replacement repeats it.
 

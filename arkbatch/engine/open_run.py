@@ -25,13 +25,14 @@ from arkbatch import __version__
 from arkbatch.core.errors import RunChanged, UsageError
 from arkbatch.core.input_info import InputInfo, Position
 from arkbatch.core.job import Job, answer_settings, job_tables
+from arkbatch.core.json_numbers import loads_as_written
 from arkbatch.core.text import count_text
-from arkbatch.core.types import BadRow, Before, Outcome, Row
+from arkbatch.core.types import SENT_AGAIN, BadRow, Before, Outcome, Row
 from arkbatch.engine.resume_check import ResumeOptions, check_input, check_settings
 from arkbatch.journal.journal import Journal
 from arkbatch.journal.rebase import rebase_records
-from arkbatch.journal.record_files import last_failures
-from arkbatch.journal.record_format import before_of
+from arkbatch.journal.record_files import last_failures, read_lines
+from arkbatch.journal.record_format import before_of, decode_retryable
 from arkbatch.journal.record_index import RecordIndex
 from arkbatch.journal.repeated_rows import RepeatedRows, copied_outcome
 from arkbatch.journal.run_directory import FAILURES, FORMAT, RESULTS, SPOOL, RunDirectory, RunInfo, SessionInfo
@@ -63,10 +64,19 @@ def over_again(info: RunInfo) -> list[str]:
 
 
 class InterruptedRow(Struct, frozen=True):
-    """Where the line of such a row begins in the input, and what the row has spent."""
+    """Where the line of such a row begins in the input, and what the row has spent.
+
+    record: the byte at which its failure line begins
+    """
 
     place: Position
     before: tuple[Before, ...]
+    record: int
+
+    @property
+    def was_given_back(self) -> bool:
+        """Whether a retry gave the row back to the run; then it is sent as its record says."""
+        return any(earlier.code == SENT_AGAIN for earlier in self.before)
 
 
 class OpenRun:
@@ -278,10 +288,10 @@ class OpenRun:
         """By number; no more than calls were in flight when a session ended."""
         path, numbers = self.directory / FAILURES, self.journal.ledger.interrupted
         end = path.stat().st_size if numbers else 0
-        kept = (line for _, line in last_failures(path, end) if line.row in numbers)
+        kept = ((offset, line) for offset, line in last_failures(path, end) if line.row in numbers)
         return {
-            line.row: InterruptedRow(Position(line.row - 1, line.offset), before_of(line))
-            for line in islice(kept, len(numbers))
+            line.row: InterruptedRow(Position(line.row - 1, line.offset), before_of(line), offset)
+            for offset, line in islice(kept, len(numbers))
         }
 
     def refresh_interrupted(self) -> None:
@@ -333,9 +343,24 @@ class OpenRun:
         return min((self.journal.resume_at, *places), key=lambda place: place.line)
 
     def with_past(self, row: R) -> R:
-        """A row that is left, with what it has spent if it was interrupted."""
+        """A row that is left, with what it has spent if it was interrupted.
+
+        A row that a retry gave back is sent as the retry wanted it, unless its line was edited since.
+        """
         found = self._interrupted.get(row.number)
-        return msgspec.structs.replace(row, before=found.before) if found else row
+        if found is None:
+            return row
+        known = msgspec.structs.replace(row, before=found.before)
+        return self._as_recorded(known, found.record) if found.was_given_back and isinstance(known, Row) else known
+
+    def _as_recorded(self, row: Row, place: int) -> Row:
+        """The row with the request of its failure line, which begins at this byte."""
+        _, line = next(read_lines(self.directory / FAILURES, place))
+        failure = decode_retryable(line)
+        if failure.request is None or failure.digest != row.digest:
+            return row
+        body = loads_as_written(bytes(failure.request.body))
+        return msgspec.structs.replace(row, endpoint=failure.endpoint, body=body)
 
     def begin_session(self, limits: dict[str, Any]) -> SessionInfo:
         """Note the session in `run.json`; its number is part of each request id."""

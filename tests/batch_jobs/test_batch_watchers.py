@@ -9,11 +9,14 @@ from msgspec.structs import replace
 from runs import job_of, prompts
 from sessions import failures, results
 
+from arkbatch.batch_jobs.parcel_journal import PARCELS
 from arkbatch.batch_jobs.parcel_report import parcel_notes
-from arkbatch.batch_jobs.parcel_rows import reopen_failed_rows
+from arkbatch.batch_jobs.parcel_rows import give_back_failed_rows
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job_sections import Files, RetryPolicy
 from arkbatch.core.types import Kind
+from arkbatch.engine.open_run import OpenRun
+from arkbatch.engine.resume_check import ResumeOptions
 from arkbatch.engine.retry_run import RetryRun, RetrySelection
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.monitor.commands import Command, Drain, Pause, ShowStatus
@@ -92,7 +95,7 @@ def test_failed_rows_go_again_in_batch_files_and_others_that_are_left_do_not(job
     spent = sum(line["attempts"] for line in failures(asked) if not line.get("interrupted"))
 
     with RetryRun(asked, RetrySelection(), wall=lambda: 1_790_000_500.0) as run:
-        numbers = reopen_failed_rows(run, {})
+        numbers = give_back_failed_rows(run)
         run.journal.close()
     assert numbers == {5}
     more = replace(asked, retry=RetryPolicy(max_attempts=4))
@@ -113,12 +116,12 @@ def test_only_the_chosen_rows_are_sent(job):
     del ended
 
 
-def test_a_retry_of_rows_by_kind_reopens_only_those(job):
+def test_a_retry_of_rows_by_kind_gives_back_only_those(job):
     bad = {"model": "doubao-seed-1-6-251015", "messages": [{"role": "user", "content": "[[fault:server_error]]"}]}
     asked = job([bad, {"model": "doubao-seed-1-6-251015", "messages": "none"}], retry=RetryPolicy(max_attempts=1))
     batched(asked, batch_seconds=60)
     with RetryRun(asked, RetrySelection(frozenset({Kind.SERVER_ERROR.value})), wall=lambda: 1_790_000_500.0) as run:
-        assert reopen_failed_rows(run, {}) == {1}
+        assert give_back_failed_rows(run) == {1}
         run.journal.close()
 
 
@@ -156,9 +159,9 @@ def test_a_long_run_lists_open_and_new_parcels_first(job):
 FLASH = "doubao-seed-1-6-flash-250828"
 
 
-def reopened(asked, changes):
+def given_back(asked, changes):
     with RetryRun(asked, RetrySelection(changes=changes), wall=lambda: 1_790_000_500.0) as run:
-        numbers = reopen_failed_rows(run, changes)
+        numbers = give_back_failed_rows(run)
         run.journal.close()
     return numbers
 
@@ -171,7 +174,7 @@ def test_failed_rows_go_again_with_another_model_and_other_parameters_also_in_a_
     asked = job([*rows(3), *failing(rows(1), thinking={"type": "enabled"})], retry=RetryPolicy(max_attempts=1))
     batched(asked, batch_seconds=60)
     changes = {"model": FLASH, "thinking": {"budget": 7}}
-    numbers = reopened(asked, changes)
+    numbers = given_back(asked, changes)
     more = replace(asked, retry=RetryPolicy(max_attempts=2))
     ended = batched(more, {"only": numbers, "detach": True}, {}, batch_seconds=600)
     assert ended.summary.ending == "finished"
@@ -181,13 +184,39 @@ def test_failed_rows_go_again_with_another_model_and_other_parameters_also_in_a_
     assert (failed["row"], body["model"], body["thinking"]) == (4, FLASH, {"type": "enabled", "budget": 7})
 
 
-def test_a_retry_without_changes_takes_back_those_of_an_earlier_one(job):
+def test_a_retry_sends_each_row_as_it_was_sent_last_and_adds_its_own_changes(job):
     asked = job([*rows(1), *failing(rows(2))], retry=RetryPolicy(max_attempts=1))
     batched(asked, batch_seconds=60)
-    reopened(asked, {"model": FLASH})
+    given_back(asked, {"model": FLASH})
     batched(replace(asked, retry=RetryPolicy(max_attempts=2)), batch_seconds=60)
-    with RetryRun(asked, RetrySelection(rows=frozenset({2})), wall=lambda: 1_790_000_500.0) as run:
-        reopen_failed_rows(run, {})
+    with RetryRun(asked, RetrySelection(changes={"top_p": 0.5}), wall=lambda: 1_790_000_500.0) as run:
+        give_back_failed_rows(run)
         run.journal.close()
-    parcels = parcels_of(asked)
-    assert (parcels.changes_of(1), parcels.changes_of(2), parcels.changes_of(3)) == ({}, {}, {"model": FLASH})
+    with OpenRun(asked, wall=lambda: 1_790_000_500.0) as run:
+        assert [(row.body["model"], row.body["top_p"]) for row in run.rows()] == [(FLASH, 0.5)] * 2
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_what_a_retry_changes_is_known_without_parcels_jsonl_and_to_every_lane(job, is_lost):
+    asked = job([*rows(3), *failing(rows(1))], retry=RetryPolicy(max_attempts=1))
+    batched(asked, batch_seconds=60)
+    given_back(asked, {"model": FLASH})
+    if is_lost:
+        (Path(asked.run_dir) / PARCELS).unlink()
+    for lane in ("online", "files"):
+        with OpenRun(replace(asked, lane=lane), wall=lambda: 1_790_000_500.0) as run:
+            [row] = run.rows()
+            assert (row.number, row.body["model"]) == (4, FLASH)
+    batched(replace(asked, retry=RetryPolicy(max_attempts=3)), batch_seconds=60)
+    sent = [line["request"]["body"]["model"] for line in failures(asked)]
+    assert sent[-1] == FLASH
+    assert rows_with_records(asked)[:3] == [1, 2, 3]
+
+
+def test_a_row_that_was_edited_after_a_retry_gave_it_back_is_sent_as_it_stands_in_the_input(job, tmp_path):
+    asked = job(failing(rows(2)), retry=RetryPolicy(max_attempts=1))
+    batched(asked, batch_seconds=60)
+    given_back(asked, {"model": FLASH})
+    prompts(tmp_path, *failing(rows(1)), *rows(1))
+    with OpenRun(asked, ResumeOptions(rebase=True), wall=lambda: 1_790_000_500.0) as run:
+        assert [row.body["model"] for row in run.rows()] == [FLASH, MODEL]
