@@ -7,13 +7,13 @@ volcenginesdkark 5.0.54 and of Ark's pages of 2025-12-19; what stands in neither
 
 import re
 from collections.abc import AsyncIterator, Mapping
-from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
 from arkbatch.batch_jobs.provider_forms import FAILED, Form
-from arkbatch.batch_jobs.service import BatchState, Order, RemoteFile, ServiceAway, ServiceRefused, checked_reply
+from arkbatch.batch_jobs.reply_objects import object_in, seconds_of, table_in, text_of
+from arkbatch.batch_jobs.service import BatchOrder, BatchState, RemoteFile, ServiceAway, ServiceRefused, checked_reply
 from arkbatch.core.job import Job
 from arkbatch.protocol.error_body import one_line
 from arkbatch.transport.batch_http import HttpReply
@@ -52,17 +52,17 @@ class ArkJobService:
     async def list_files(self, prefix: str) -> AsyncIterator[RemoteFile]:
         after, folder = "", self._key_of("")
         for _ in range(_MOST_PAGES):
-            page = _object_in(checked_reply(await self._store.list_keys(self._key_of(prefix), after)))
+            page = object_in(checked_reply(await self._store.list_keys(self._key_of(prefix), after)))
             for item in page.get("Contents") or ():
                 if isinstance(item, dict) and isinstance(key := item.get("Key"), str):
                     size = item.get("Size")
-                    made = _time_of(item.get("LastModified"))
+                    made = seconds_of(item.get("LastModified"))
                     yield RemoteFile(key, key.removeprefix(folder), size if type(size) is int else None, made)
             after = page.get("NextContinuationToken") or ""
             if not page.get("IsTruncated") or not after:
                 return
 
-    async def order(self, order: Order) -> BatchState:
+    async def order_batch(self, order: BatchOrder) -> BatchState:
         body = {
             "Name": order.name.removesuffix(".jsonl")[:_LONGEST_NAME],
             "ModelReference": _reference_of(order.model),
@@ -113,7 +113,7 @@ class ArkJobService:
             items = _items_in(await self._call("ListBatchInferenceJobs", body))
             for item in items:
                 yield self._state_of(item)
-            oldest = min((made for item in items if (made := _time_of(item.get("CreateTime")))), default=0.0)
+            oldest = min((made for item in items if (made := seconds_of(item.get("CreateTime")))), default=0.0)
             if len(items) < _PAGE or (since and oldest and oldest < since - _CLOCK_STEP_SECONDS):
                 return
 
@@ -150,39 +150,39 @@ class ArkJobService:
                 raise
 
     async def _call(self, action: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        parsed = _object_in(checked_reply(await self._control.ask_once(action, body)))
+        parsed = object_in(checked_reply(await self._control.ask_once(action, body)))
         result = parsed.get("Result")
         return result if isinstance(result, dict) else {}
 
     def _state_of(self, item: dict[str, Any]) -> BatchState:
-        status = _table_in(item, "Status")
-        word, said = _text_of(status.get("Phase")), one_line(_text_of(status.get("Message")))
-        counts = _table_in(item, "RequestCounts")
+        status = table_in(item, "Status")
+        word, said = text_of(status.get("Phase")), one_line(text_of(status.get("Message")))
+        counts = table_in(item, "RequestCounts")
         named = {"total": "Total", "completed": "Completed", "failed": "Failed"}
         numbers = {name: count for name, key in named.items() if type(count := counts.get(key)) is int}
         tags = [tag for tag in item.get("Tags") or () if isinstance(tag, dict)]
-        id_, state = _text_of(item.get("Id")), self._form.state(word)
+        id_, state = text_of(item.get("Id")), self._form.state(word)
         line = _BAD_LINE.search(said) if state == FAILED else None
         return BatchState(
             id=id_,
             state=state,
             word=word,
-            input_file_id=_text_of(_table_in(item, "InputFileTosLocation").get("ObjectKey")),
+            input_file_id=text_of(table_in(item, "InputFileTosLocation").get("ObjectKey")),
             output_id=_output_of(item, "output/results.jsonl", numbers.get("completed", int(state != FAILED))),
             error_id=_output_of(item, "error/errors.jsonl", numbers.get("failed", 0)),
             counts=numbers,
-            created_at=_time_of(item.get("CreateTime")),
-            expires_at=_time_of(item.get("ExpireTime")),
+            created_at=seconds_of(item.get("CreateTime")),
+            expires_at=seconds_of(item.get("ExpireTime")),
             reason=said if state == FAILED else "",
             bad_lines={int(line[1] or line[2]): said} if line else {},
-            metadata={_text_of(tag.get("Key")): tag.get("Value") for tag in tags},
+            metadata={text_of(tag.get("Key")): tag.get("Value") for tag in tags},
         )
 
 
 def _output_of(item: Mapping[str, Any], name: str, rows: int) -> str:
     """The key of a file of answers, "" when the job counts none for it. Either file may be missing."""
-    folder = _text_of(_table_in(item, "OutputDirTosLocation").get("ObjectKey")).rstrip("/")
-    return f"{folder}/{_text_of(item.get('Id'))}/{name}" if rows else ""
+    folder = text_of(table_in(item, "OutputDirTosLocation").get("ObjectKey")).rstrip("/")
+    return f"{folder}/{text_of(item.get('Id'))}/{name}" if rows else ""
 
 
 def _reference_of(model: str) -> dict[str, Any]:
@@ -194,33 +194,8 @@ def _reference_of(model: str) -> dict[str, Any]:
     return {"FoundationModel": named}
 
 
-def _object_in(reply: HttpReply) -> dict[str, Any]:
-    parsed = reply.json()
-    if not isinstance(parsed, dict):
-        raise ServiceAway(f"a reply that is no JSON object: {reply.body[:200]!r}", may_have_arrived=True)
-    return parsed
-
-
 def _items_in(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [item for item in result.get("Items") or () if isinstance(item, dict)]
-
-
-def _table_in(item: Mapping[str, Any], name: str) -> dict[str, Any]:
-    found = item.get(name)
-    return found if isinstance(found, dict) else {}
-
-
-def _text_of(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _time_of(value: object) -> float:
-    """A time as unix seconds, 0 for one that cannot be read or whose zone is not said."""
-    try:
-        read = datetime.fromisoformat(value) if isinstance(value, str) and value else None
-    except ValueError:
-        return 0.0
-    return read.timestamp() if read is not None and read.tzinfo is not None else 0.0
 
 
 def _time_of_header(reply: HttpReply) -> float:

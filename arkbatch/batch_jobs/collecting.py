@@ -3,12 +3,20 @@
 from pathlib import Path
 
 from arkbatch.batch_jobs.merging import MergedLines, Merger, spent_in
-from arkbatch.batch_jobs.output_files import OutputFiles, count_lines, is_cut_off, rows_at_lines
+from arkbatch.batch_jobs.output_files import (
+    OutputFiles,
+    count_lines,
+    first_bytes,
+    has_line_of,
+    is_cut_off,
+    rows_at_lines,
+)
 from arkbatch.batch_jobs.parcel import Parcel, Stage, rows_done
 from arkbatch.batch_jobs.parcel_context import ParcelContext, cause_of
 from arkbatch.batch_jobs.parcel_rows import rows_of
 from arkbatch.batch_jobs.provider_forms import DONE, FAILED
-from arkbatch.batch_jobs.service import ServiceRefused
+from arkbatch.batch_jobs.reply_objects import what_is_there
+from arkbatch.batch_jobs.service import ServiceRefused, find_files
 from arkbatch.core.text import count_text
 from arkbatch.core.types import Cause, Failure, Kind
 from arkbatch.journal.run_directory import FAILURES
@@ -64,6 +72,8 @@ class ParcelCollecting:
         for target, file_id in zip(targets, (ended.output_id, ended.error_id), strict=True):
             if file_id and not target.exists() and not await self._fetch(parcel, file_id, target):
                 return False
+            if target.exists() and not self._holds_rows(parcel, file_id, target):
+                return False
         if self._are_whole(parcel, targets):
             return True
         self._fetches[parcel.number] = self._fetches.get(parcel.number, 1) + 1
@@ -80,14 +90,29 @@ class ParcelCollecting:
         except ServiceRefused as refused:
             if not refused.is_gone:
                 raise
-            return context.is_given_up(
-                parcel,
-                refused,
-                f"file {file_id}",
-                patience_seconds=_OUTPUT_SECONDS,
-                again_seconds=_AGAIN_SECONDS,
-            )
+            return self._is_given_up(parcel, refused, file_id)
         return True
+
+    def _holds_rows(self, parcel: Parcel, file_id: str, target: Path) -> bool:
+        """Whether a file can be merged: it is empty, or it has a line of a row of the parcel.
+
+        Else it is no output file, such as the page of a proxy, or that of another batch. It is fetched again; the
+        rows are not sent again as long as nobody gives these answers up, since they may be paid.
+        """
+        if parcel.stage == Stage.MERGING or has_line_of(target, parcel.numbers):
+            return True
+        reason = f"file {file_id} has no line of a row of this parcel: it is {what_is_there(first_bytes(target))}"
+        target.unlink()
+        if self._is_given_up(parcel, ServiceRefused(200, "no_output", reason), file_id):
+            self._context.say(f"parcel {parcel.number}: {reason}; it is left out")
+            return True
+        return False
+
+    def _is_given_up(self, parcel: Parcel, refused: ServiceRefused, file_id: str) -> bool:
+        """Whether a file that the provider does not have is given up, since somebody cancels the parcel."""
+        return self._context.is_given_up(
+            parcel, refused, f"file {file_id}", patience_seconds=_OUTPUT_SECONDS, again_seconds=_AGAIN_SECONDS
+        )
 
     def _are_whole(self, parcel: Parcel, targets: list[Path]) -> bool:
         """Whether the files have the lines that the provider counts, and end with a whole line.
@@ -147,7 +172,7 @@ class ParcelCollecting:
             ended = parcel.ended
             ids = [*parcel.file_ids, *((ended.output_id, ended.error_id) if ended else ())]
             if parcel.uploads_lost:
-                ids += [file.id async for file in service.list_files(parcel.name)]
+                ids += [file.id for file in await find_files(service, parcel.name)]
             for file_id in dict.fromkeys(filter(None, ids)):
                 await service.delete(file_id)
         self._journal.write(parcel.number, Stage.CLOSED)

@@ -7,7 +7,9 @@ be sent now are cut, so that memory and disk follow the parcels on their way and
 from decimal import Decimal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from arkbatch.batch_jobs.parcel import TOO_MANY_ROWS
 from arkbatch.batch_jobs.provider_forms import MARGIN, MOST_ROWS, Form
 from arkbatch.core.job_sections import Files
 from arkbatch.core.types import Row
@@ -16,13 +18,18 @@ UNLIMITED = 1 << 62
 
 
 class Caps(Struct, frozen=True):
-    """The most that one file may hold. tokens: estimated tokens of input; inputs: texts to embed."""
+    """The most that one file may hold.
+
+    tokens: estimated tokens of input; inputs: texts to embed
+    joined_bytes: the most of several rows together, where the provider has refused more; a row alone may have more
+    """
 
     rows: int
     bytes: int
     tokens: int
     inputs: int
     line_bytes: int
+    joined_bytes: int = UNLIMITED
 
 
 def caps_of(form: Form, files: Files) -> Caps:
@@ -34,6 +41,13 @@ def caps_of(form: Form, files: Files) -> Caps:
         inputs=form.inputs or UNLIMITED,
         line_bytes=form.line_bytes or UNLIMITED,
     )
+
+
+def smaller_caps(caps: Caps, code: str, rows: int, size: int) -> Caps:
+    """The limits of the files that follow, after one with so many rows and bytes was refused as too large."""
+    if code == TOO_MANY_ROWS:
+        return replace(caps, rows=min(caps.rows, max(1, rows // 2)))
+    return replace(caps, joined_bytes=min(caps.joined_bytes, size // 2)) if size else caps
 
 
 class Load(Struct, frozen=True):
@@ -57,7 +71,7 @@ class Load(Struct, frozen=True):
     def fits(self, caps: Caps) -> bool:
         return (
             self.rows <= caps.rows
-            and self.bytes <= caps.bytes
+            and self.bytes <= min(caps.bytes, caps.joined_bytes)
             and self.tokens <= caps.tokens
             and self.inputs <= caps.inputs
         )

@@ -2,16 +2,17 @@
 
 import asyncio
 
-from arkbatch.batch_jobs.ordering import SETTLING_SECONDS, ParcelOrdering
+from arkbatch.batch_jobs.ordering import SETTLING_SECONDS, ParcelOrdering, window_seconds
 from arkbatch.batch_jobs.parcel import LOOKED, STOPPING, Parcel, Stage, rows_done
 from arkbatch.batch_jobs.parcel_context import ParcelContext
 from arkbatch.batch_jobs.provider_forms import DONE, FAILED
-from arkbatch.batch_jobs.service import BatchState, ServiceRefused, find_batch, is_token_limit
+from arkbatch.batch_jobs.service import BatchState, ServiceRefused, excess_in, is_token_limit
 from arkbatch.core.types import Cause, Kind
 
 _OUTPUT_SECONDS = 600.0  # until the files of a batch that has ended must be there
 _LOOK_AGAIN_SECONDS = 30.0
 _OVERDUE_SECONDS = 86_400.0  # behind its own deadline, a batch that is still open is cancelled
+_LONGEST_DELAY = 30 * 86_400.0  # behind the window, a deadline that a provider names is not believed
 _CANCELLING_SECONDS = 7_200.0  # by the documents ten minutes, 25 were seen
 
 
@@ -48,9 +49,7 @@ class BatchFollowing:
     async def _look_elsewhere(self, parcel: Parcel, refused: ServiceRefused) -> BatchState | None:
         """A batch that the provider does not know under its id: in the list, or not there yet, or gone."""
         context = self._context
-        found = await find_batch(
-            context.service, parcel.file_id, since=parcel.file_at, refused=frozenset(parcel.refused_ids)
-        )
+        found = await self._ordering.listed_batch(parcel)
         if found is not None:
             return found
         if context.is_given_up(
@@ -67,7 +66,7 @@ class BatchFollowing:
         """End a batch that its provider has forgotten. One that is not even ended by this holds up no other."""
         context, now = self._context, self._context.run.wall()
         if not parcel.is_stopping:
-            if parcel.expires_at and now > parcel.expires_at + _OVERDUE_SECONDS:
+            if now > self._deadline_of(parcel) + _OVERDUE_SECONDS:
                 await self.cancel(parcel)
         elif now > parcel.stopping_at + _CANCELLING_SECONDS:
             hours = round((now - parcel.stopping_at) / 3600)
@@ -76,6 +75,14 @@ class BatchFollowing:
                 "run the same command again later, or ask the provider; its rows are not sent in another way before"
             )
             context.stuck[parcel.number] = Cause(Kind.UNFINISHED, "cancelling", said, advice)
+
+    def _deadline_of(self, parcel: Parcel) -> float:
+        """When the batch should have ended, by our clock.
+
+        It is never before the window is over: a provider may name no time, or one by a clock that is wrong.
+        """
+        by_window = parcel.ordered_at + window_seconds(self._context.window)
+        return max(by_window, parcel.expires_at) if parcel.expires_at < by_window + _LONGEST_DELAY else by_window
 
     def _seconds_to_next_look(self, parcel: Parcel) -> float:
         """Rarer with age, but always far less than the window."""
@@ -92,6 +99,10 @@ class BatchFollowing:
     def _take_end(self, parcel: Parcel, state: BatchState) -> None:
         if state.state == FAILED and is_token_limit(state.code, state.reason):
             self._ordering.wait_for_tokens(parcel, state.reason)
+            return
+        excess = excess_in(state.code, state.reason)
+        if state.state == FAILED and excess and not (state.output_id or state.bad_lines):
+            self._ordering.cut_smaller(parcel, excess, state.reason)
             return
         self._journal.write(
             parcel.number,

@@ -8,19 +8,23 @@ import asyncio
 
 from arkbatch.batch_jobs.parcel import NOT_STARTED, TOO_MANY_TOKENS, UPLOAD_LOST, Parcel, Stage
 from arkbatch.batch_jobs.parcel_context import ParcelContext, cause_of
+from arkbatch.batch_jobs.parcel_rows import rows_of
 from arkbatch.batch_jobs.provider_forms import MARGIN
 from arkbatch.batch_jobs.service import (
+    CUT_LIST,
+    BatchOrder,
     BatchState,
-    Order,
     RemoteFile,
     ServiceAway,
     ServiceRefused,
     find_batch,
+    find_files,
     is_token_limit,
     limit_in,
 )
 from arkbatch.batch_jobs.wire_lines import url_of
-from arkbatch.core.types import Cause, Kind
+from arkbatch.core.text import count_text
+from arkbatch.core.types import Cause, Failure, Kind
 
 SETTLING_SECONDS = 300.0  # until a batch that was ordered must stand in the provider's list
 _LIST_AGAIN_SECONDS = 30.0
@@ -54,16 +58,23 @@ class ParcelOrdering:
         await self._send_file(parcel)
 
     async def _send_file(self, parcel: Parcel) -> None:
-        keep = _window_seconds(self._context.window) + 7 * _DAY
+        keep = window_seconds(self._context.window) + 7 * _DAY
         path = self._journal.requests(parcel.number)
-        self._take_file(parcel, await self._context.service.upload(path, parcel.name, keep))
+        try:
+            file = await self._context.service.upload(path, parcel.name, keep)
+        except ServiceRefused as refused:
+            if not refused.excess:
+                raise
+            self.cut_smaller(parcel, refused.excess, refused.reason)
+        else:
+            self._take_file(parcel, file)
 
     def _take_file(self, parcel: Parcel, file: RemoteFile) -> None:
         self._journal.write(parcel.number, Stage.PUT, file_id=file.id, file_at=file.created_at)
 
     async def find_file(self, parcel: Parcel) -> None:
         """Use a file that arrived although its upload was interrupted, or send it again."""
-        async for file in self._context.service.list_files(parcel.name):
+        for file in await find_files(self._context.service, parcel.name):
             if file.bytes in {parcel.cut.bytes, None}:
                 self._take_file(parcel, file)
                 return
@@ -71,7 +82,7 @@ class ParcelOrdering:
         await self._send_file(parcel)
 
     async def order_if_allowed(self, parcel: Parcel) -> None:
-        """Order the batch, unless the provider takes no more tokens now or has refused the file for good."""
+        """BatchOrder the batch, unless the provider takes no more tokens now or has refused the file for good."""
         context = self._context
         if parcel.tries >= _MOST_TRIES:
             said = f"parcel {parcel.number} was refused {parcel.tries} times: {parcel.reason}"
@@ -97,9 +108,9 @@ class ParcelOrdering:
         return min(pacing.first * float(2 ** min(parcel.waits, 6)), pacing.longest)
 
     async def _order(self, parcel: Parcel) -> None:
-        """Order the batch. The intent is on disk, so that a lost reply is found out and not paid twice."""
+        """BatchOrder the batch. The intent is on disk, so that a lost reply is found out and not paid twice."""
         context = self._context
-        order = Order(
+        order = BatchOrder(
             file_id=parcel.file_id,
             url=url_of(parcel.cut.endpoint, context.form),
             model=parcel.cut.model,
@@ -111,7 +122,7 @@ class ParcelOrdering:
         self._first_missed.pop(parcel.number, None)
         self._journal.write(parcel.number, Stage.STARTING, file_id=parcel.file_id)
         try:
-            state = await context.service.order(order)
+            state = await context.service.order_batch(order)
         except ServiceAway as away:
             if not away.may_have_arrived:
                 self._journal.write(parcel.number, Stage.PUT, file_id=parcel.file_id)
@@ -132,12 +143,14 @@ class ParcelOrdering:
             self._journal.write(parcel.number, Stage.PUTTING)
         elif is_token_limit(refused.code, refused.reason):
             self.wait_for_tokens(parcel, refused.reason)
+        elif refused.excess:
+            self.cut_smaller(parcel, refused.excess, refused.reason)
         else:
             self._journal.write(parcel.number, NOT_STARTED, code=refused.code, reason=refused.reason)
             context.stop(cause_of(refused, parcel))
 
     def wait_for_tokens(self, parcel: Parcel, reason: str) -> None:
-        """Order the same file again when fewer tokens wait at the provider, and learn the limit that it names."""
+        """BatchOrder the same file again when fewer tokens wait at the provider, and learn the limit that it names."""
         limit = limit_in(reason)
         others = self._journal.parcels.enqueued_tokens(parcel.cut.model)
         if parcel.stage in {Stage.STARTING, Stage.STARTED}:
@@ -147,6 +160,22 @@ class ParcelOrdering:
         self._journal.write(parcel.number, NOT_STARTED, code=TOO_MANY_TOKENS, reason=reason, limit=limit)
         self._context.wait(parcel, self._pause_after_refusal(parcel))
         self._context.say(f"parcel {parcel.number} waits until others have ended: {reason}")
+
+    def cut_smaller(self, parcel: Parcel, excess: str, reason: str) -> None:
+        """Free the rows of a file that is too large for the provider; the next files are at most half as large.
+
+        A file of one row cannot be cut: the row fails.
+        """
+        context = self._context
+        self._journal.write(parcel.number, NOT_STARTED, code=excess, reason=reason)
+        if parcel.cut.rows > 1:
+            said = f"{count_text(parcel.cut.rows, 'row')}, {parcel.cut.bytes:,} bytes"
+            context.say(f"parcel {parcel.number}: its file ({said}) is too large for the provider; smaller ones follow")
+        else:
+            cause = Cause(Kind.TOO_LONG, excess, f"the provider takes no file with this row: {reason}")
+            for row in rows_of(context.run, parcel.cut):
+                context.record(Failure(row, cause))
+        self.take_back(parcel)
 
     def learned_limit(self, model: str) -> int:
         """The enqueued tokens that the provider named last for a model, 0 when it named none."""
@@ -163,9 +192,13 @@ class ParcelOrdering:
     async def find_batch(self, parcel: Parcel) -> None:
         """Adopt a batch that exists although its order was interrupted; order only when there is none for certain."""
         context, now = self._context, asyncio.get_running_loop().time()
-        found = await find_batch(
-            context.service, parcel.file_id, since=parcel.file_at, refused=frozenset(parcel.refused_ids)
-        )
+        try:
+            found = await self.listed_batch(parcel)
+        except ServiceRefused as refused:
+            if not refused.has_no_list:
+                raise
+            self._stop_unlisted(parcel, refused)
+            return
         if found is not None:
             context.say(f"parcel {parcel.number}: batch {found.id} was found, and is not ordered again")
             self.take_batch(parcel, found)
@@ -179,12 +212,32 @@ class ParcelOrdering:
         else:
             await self._order(parcel)
 
+    async def listed_batch(self, parcel: Parcel) -> BatchState | None:
+        """The batch of this parcel in the provider's list, which may use the id of a file or of a batch again."""
+        of_others = {each.batch_id for each in self._journal.parcels.by_number.values() if each is not parcel}
+        not_its_own = of_others - {"", parcel.batch_id} | {*parcel.refused_ids}
+        return await find_batch(self._context.service, parcel.file_id, since=parcel.file_at, refused=not_its_own)
+
+    def _stop_unlisted(self, parcel: Parcel, refused: ServiceRefused) -> None:
+        """A batch may exist that the list does not show: it is not ordered again, since it would be paid twice."""
+        context = self._context
+        if context.accepts_loss:  # somebody cancels the parcel
+            self.take_back(parcel)
+            return
+        said = f"it is not known whether the batch of parcel {parcel.number} was ordered: {refused.reason}"
+        directory = context.run.directory.path
+        advice = (
+            f"look in the provider's console for a batch of the file {parcel.name} ({parcel.file_id}). If there is "
+            f"none: arkbatch cancel {directory} {parcel.number}, and the next run sends its rows again"
+        )
+        context.stop(Cause(Kind.UNFINISHED, CUT_LIST, said, advice))
+
     def take_back(self, parcel: Parcel) -> None:
         """Free the rows of a parcel that is not ordered."""
         self._journal.write(parcel.number, Stage.MERGED, left=parcel.cut.rows, code="spent")
 
 
-def _window_seconds(window: str) -> int:
+def window_seconds(window: str) -> int:
     """`24h` or `7d`; a day when it says nothing of the kind."""
     number = "".join(each for each in window if each.isdigit())
     return int(number or 24) * (_DAY if window.endswith("d") else 3600)

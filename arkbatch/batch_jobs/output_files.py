@@ -1,6 +1,6 @@
 """The files of a parcel as lines: which rows stand in them, where, and whether a download is whole."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import orjson
@@ -8,6 +8,7 @@ import orjson
 from arkbatch.batch_jobs.wire_lines import OutputLine, WireId, read_line_id, read_output_line, read_wire_id
 from arkbatch.journal.record_files import end_of_lines, read_lines
 
+_SHOWN_BYTES = 400
 Place = tuple[int, int]
 """Which file, and the byte at which a line begins."""
 
@@ -59,6 +60,19 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         file.seek(end)
         if rest := file.read():
             yield end, rest
+
+
+def has_line_of(path: Path, rows: Collection[int]) -> bool:
+    """Whether a file has a line of one of these rows, or nothing in it at all."""
+    ids = (read_wire_id(read_line_id(text)) for _, text in _lines(path))
+    first = next((id_ for id_ in ids if id_ is not None and id_.row in rows), None)
+    return first is not None or not first_bytes(path).strip()
+
+
+def first_bytes(path: Path) -> bytes:
+    """The beginning of a file, as far as a person wants to see it."""
+    with path.open("rb") as file:
+        return file.read(_SHOWN_BYTES)
 
 
 def is_cut_off(path: Path) -> bool:

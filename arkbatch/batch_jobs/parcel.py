@@ -32,7 +32,8 @@ class Stage(StrEnum):
 
 
 LOOKED, STOPPING, NOT_STARTED, UPLOAD_LOST = "look", "stopping", "not_started", "upload_lost"
-TOO_MANY_TOKENS = "token_limit_exceeded"
+# Codes of a batch that was not started.
+TOO_MANY_TOKENS, TOO_LARGE, TOO_MANY_ROWS = "token_limit_exceeded", "file_too_large", "too_many_tasks"
 
 
 class Step(Struct, omit_defaults=True, kw_only=True):
@@ -93,6 +94,7 @@ class Parcel(Struct):
     put_at: when the file arrived by our clock, file_at: by the provider's
     ordered_at: when the provider took the batch, 0 while it has not
     refused_ids: batches of the file that failed before they began
+    refused_as: the code of the last refusal
     """
 
     number: int
@@ -117,6 +119,7 @@ class Parcel(Struct):
     waits: int = 0
     refused_at: float = 0.0
     limit: int = 0
+    refused_as: str = ""
     reason: str = ""
     ended: Step | None = None
     merged: Step | None = None
@@ -134,6 +137,11 @@ class Parcel(Struct):
     def holds_rows(self) -> bool:
         """Its rows must not be sent in any other way."""
         return self.stage not in {Stage.MERGED, Stage.CLOSED}
+
+    @property
+    def is_too_large(self) -> bool:
+        """The provider takes no file of this size."""
+        return self.refused_as in {TOO_LARGE, TOO_MANY_ROWS}
 
     def waited_seconds(self, now: float) -> float | None:
         """How long the provider has worked on the batch, or had; None for one that it has not taken."""
@@ -202,6 +210,7 @@ class Parcel(Struct):
         if self.batch_id:
             self.refused_ids = [*self.refused_ids, self.batch_id]
         self.batch_id, self.reason, self.state, self.ordered_at = "", step.reason, "", 0.0
+        self.refused_as = step.code
         if step.limit or step.code == TOO_MANY_TOKENS:
             self.limit = step.limit or self.limit
             self.waits += 1

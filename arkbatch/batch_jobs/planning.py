@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from arkbatch.batch_jobs.cutting import Caps, caps_of
+from arkbatch.batch_jobs.cutting import Caps, caps_of, smaller_caps
 from arkbatch.batch_jobs.ordering import ParcelOrdering
 from arkbatch.batch_jobs.parcel import Parcel, Stage
 from arkbatch.batch_jobs.parcel_context import ParcelContext
@@ -49,6 +49,9 @@ class ParcelPlanner:
 
     def _caps(self, model: str) -> Caps:
         caps = caps_of(self._context.form, self._context.run.job.files)
+        for each in self._context.journal.parcels.by_number.values():
+            if each.is_too_large and each.cut.rows > 1:
+                caps = smaller_caps(caps, each.refused_as, each.cut.rows, each.cut.bytes)
         learned = self._ordering.learned_limit(model)
         return replace(caps, tokens=min(caps.tokens, int(learned * MARGIN))) if learned else caps
 

@@ -18,14 +18,15 @@ MARGIN = 0.98  # of a limit that is used, since providers count a little differe
 MOST_ROWS = 10_000  # of a parcel unless the job says more: smaller ones fail, expire and come back apart
 
 WAITING, DONE, EXPIRED, CANCELLED, FAILED = "waiting", "completed", "expired", "cancelled", "failed"
-# Words of all providers, in small letters. A word that is not here is taken for one of a batch that is being worked on,
-# unless the batch says when it was completed.
+# Words of all providers, in small letters and with `_` between them. A word that is not here is taken for one of a
+# batch that is being worked on, unless the batch says when it was completed.
 _STATES = {
     **dict.fromkeys(("validating", "queued", "pending", "in_progress", "running", "finalizing", "cancelling"), WAITING),
-    **dict.fromkeys(("completed", "success", "succeeded", "finished", "done"), DONE),
-    **dict.fromkeys(("expired", "timeout_exceeded"), EXPIRED),
+    **dict.fromkeys(("completed", "complete", "success", "succeeded", "succeed", "finished", "done", "ended"), DONE),
+    **dict.fromkeys(("partially_completed", "partially_succeeded", "completed_with_errors"), DONE),
+    **dict.fromkeys(("expired", "timeout_exceeded", "timeout", "timed_out"), EXPIRED),
     **dict.fromkeys(("cancelled", "canceled", "terminated"), CANCELLED),
-    **dict.fromkeys(("failed", "error", "invalid"), FAILED),
+    **dict.fromkeys(("failed", "failure", "error", "invalid", "validation_failed", "rejected"), FAILED),
 }
 
 
@@ -50,6 +51,7 @@ class Form(Struct, frozen=True, forbid_unknown_fields=True):
     expires: bool = False
     bare_lines: bool = False
     no_model: bool = False
+    numbered_pages: bool = False
     data_urls: bool = True
     endpoints: tuple[str, ...] = ()
     create_keys: dict[str, str] = {}
@@ -64,7 +66,12 @@ class Form(Struct, frozen=True, forbid_unknown_fields=True):
     def state(self, word: object, *, is_completed: bool = False) -> str:
         """What a state of a batch means: one of the words above. is_completed: the batch says when it was."""
         unknown = DONE if is_completed else WAITING
-        return _STATES.get(word.lower(), unknown) if isinstance(word, str) else WAITING
+        return _STATES.get(_as_written_here(word), unknown) if isinstance(word, str) else WAITING
+
+
+def _as_written_here(word: str) -> str:
+    """`Timed-Out` and `timed out` as `timed_out`."""
+    return word.strip().lower().replace("-", "_").replace(" ", "_")
 
 
 class _FormTable(Struct, frozen=True, forbid_unknown_fields=True):

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from arkbatch.batch_jobs.parcel import TOO_MANY_TOKENS
+from arkbatch.batch_jobs.parcel import TOO_LARGE, TOO_MANY_ROWS, TOO_MANY_TOKENS
 from arkbatch.batch_jobs.provider_forms import FAILED, WAITING
 from arkbatch.core.types import Broken
 from arkbatch.protocol.error_body import read_complaint
@@ -21,6 +21,14 @@ from arkbatch.protocol.error_rules import rule_for
 from arkbatch.transport.batch_http import HttpReply, may_have_arrived
 
 GONE = frozenset((404, 410))
+CUT_LIST = "cut_list"  # the code of a refusal: a list that cannot be read to its end
+_NOT_ALLOWED, _TOO_LARGE_STATUS = 405, 413
+_LARGE = re.compile(
+    r"\b(file|body|entity|upload)\b.{0,40}\b(too (large|big)|exceeds?)\b.{0,40}(size|bytes?|[KMG]i?B|$)", re.IGNORECASE
+)
+_MANY = re.compile(
+    r"too many (requests|tasks|lines|rows|records) in|more than [\d,]+ (requests|tasks|lines|rows)", re.IGNORECASE
+)
 _LIMIT = re.compile(r"limit:?\s*([\d,]+)", re.IGNORECASE)
 _PASSING_STATUSES = frozenset((408, 409, 425, 498, 529))
 _NO_FILE_YET = re.compile(
@@ -52,8 +60,18 @@ class ServiceRefused(Exception):
         """What was asked for does not exist at the provider, or no longer."""
         return self.status in GONE
 
+    @property
+    def has_no_list(self) -> bool:
+        """What exists at the provider cannot be found out: it has no such list, or one that does not go on."""
+        return self.code == CUT_LIST or self.status in {*GONE, _NOT_ALLOWED}
 
-class Order(Struct, frozen=True):
+    @property
+    def excess(self) -> str:
+        """What the file has too much of for the provider, "" when it was refused for another reason."""
+        return TOO_LARGE if self.status == _TOO_LARGE_STATUS else excess_in(self.code, self.reason)
+
+
+class BatchOrder(Struct, frozen=True):
     """What a batch is ordered with."""
 
     file_id: str
@@ -111,7 +129,7 @@ class BatchService(Protocol):
     def list_files(self, prefix: str) -> AsyncIterator[RemoteFile]:
         """The files whose names begin so."""
 
-    async def order(self, order: Order) -> BatchState:
+    async def order_batch(self, order: BatchOrder) -> BatchState:
         """Order a batch."""
 
     def list_batches(self, since: float) -> AsyncIterator[BatchState]:
@@ -138,7 +156,7 @@ async def find_batch(
     One that lives or was worked on outweighs one that failed: the same file may have been ordered again.
 
     since: when the file was made, by the provider's clock
-    refused: ids of batches of the file that are known to have failed
+    refused: ids of batches that are another's, or of the file and known to have failed
     """
     failed = None
     async for batch in service.list_batches(since):
@@ -150,6 +168,18 @@ async def find_batch(
     return failed
 
 
+async def find_files(service: BatchService, prefix: str) -> list[RemoteFile]:
+    """The files whose names begin so, as far as the provider lists its files: one that is missed costs nothing."""
+    found = []
+    try:
+        async for file in service.list_files(prefix):
+            found.append(file)  # noqa: PERF401 - what was found before a refusal counts
+    except ServiceRefused as refused:
+        if not refused.has_no_list:
+            raise
+    return found
+
+
 def limit_in(reason: str) -> int:
     """The limit of enqueued tokens that a message names, 0 when it names none."""
     found = _LIMIT.search(reason)
@@ -159,6 +189,15 @@ def limit_in(reason: str) -> int:
 def is_token_limit(code: str, reason: str) -> bool:
     """Whether a batch was refused because too much waits already, so that the same file goes later."""
     return code == TOO_MANY_TOKENS or "enqueued token" in reason.lower()
+
+
+def excess_in(code: str, reason: str) -> str:
+    """Whether a file was refused for its bytes or for its rows, so that smaller ones are needed; "" for neither."""
+    if is_token_limit(code, reason):
+        return ""
+    if code == TOO_MANY_ROWS or _MANY.search(reason):
+        return TOO_MANY_ROWS
+    return TOO_LARGE if code == TOO_LARGE or _LARGE.search(reason) else ""
 
 
 def checked_reply(reply: HttpReply | Broken) -> HttpReply:

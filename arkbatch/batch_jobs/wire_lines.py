@@ -21,6 +21,7 @@ from arkbatch.protocol.lenient_json import read_leniently
 _DIGEST = 8
 _WIRE_ID = re.compile(r"(\d+)-([0-9a-f]{8})-(\d+)")
 
+_ANSWER_KEYS = {"choices", "output", "data", "results", "usage"}  # of a reply that stands where its wrapping should
 EXPIRED, CANCELLED = "batch_expired", "batch_cancelled"
 
 
@@ -101,11 +102,14 @@ def read_output_line(line: bytes) -> OutputLine | None:
     """None: it is no line of an output file, such as a last line that was cut off."""
     try:
         found = _decode_line(line)
+        if found.response is not None and bytes(found.response.body)[:1] == b'"':
+            return _read_odd_line(line)
     except (msgspec.DecodeError, RecursionError):
         return _read_odd_line(line)
     response, given = found.response, found.id
     if response is None or (body := bytes(response.body)) == b"null":
-        return _line_without_reply(found.custom_id, given, found.error)
+        is_plain = response is None or found.error is not None
+        return _line_without_reply(found.custom_id, given, found.error) if is_plain else _read_odd_line(line)
     status, request_id = response.status_code, response.request_id
     if type(status) is not int or not 100 <= status < 600:
         return _read_odd_line(line)
@@ -160,14 +164,28 @@ def _read_odd_line(line: bytes) -> OutputLine | None:
     if not isinstance(parsed, dict) or not isinstance(parsed.get("custom_id"), str):
         return None
     response = parsed.get("response")
-    if not isinstance(response, dict) or response.get("body") is None:
+    body = _body_in(response)
+    if not isinstance(response, dict) or body is None:
         return _line_without_reply(parsed["custom_id"], parsed.get("id"), parsed.get("error"))
-    status, body = response.get("status_code"), response["body"]
+    status = response.get("status_code")
     if type(status) is not int or not 100 <= status < 600:
         status = _status_of(body)
     return OutputLine(
         parsed["custom_id"], _text(parsed.get("id")), status, dumps_as_written(body), _text(response.get("request_id"))
     )
+
+
+def _body_in(response: object) -> object:
+    """The body of a reply: under `body`, as JSON or as a text of JSON, or the reply itself. None: there is none."""
+    if not isinstance(response, dict):
+        return None
+    body = response.get("body")
+    if isinstance(body, str):
+        read = _parsed(body.encode("utf-8", "replace"))
+        return read if isinstance(read, dict | list) else body
+    if body is None and _ANSWER_KEYS & response.keys():
+        return response
+    return body
 
 
 def _parsed(line: bytes) -> Any:

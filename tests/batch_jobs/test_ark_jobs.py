@@ -11,7 +11,7 @@ from sessions import failures, results
 
 from arkbatch.batch_jobs.ark_job_service import ArkJobService
 from arkbatch.batch_jobs.provider_forms import all_forms
-from arkbatch.batch_jobs.service import Order, ServiceRefused
+from arkbatch.batch_jobs.service import BatchOrder, ServiceRefused
 from arkbatch.core.job_sections import Files
 from arkbatch.protocol.endpoints.batch_lane import wrong_lane
 from arkbatch.transport.batch_http import HttpReply
@@ -112,14 +112,14 @@ def refusal(message):
 
 
 def order_of(model=MODEL):
-    return Order("k", "", model, "1d", "run", 1, "arkbatch-run-p0001-abc.jsonl")
+    return BatchOrder("k", "", model, "1d", "run", 1, "arkbatch-run-p0001-abc.jsonl")
 
 
 def test_the_active_job_that_a_refusal_names_is_adopted(tmp_path):
     listed = 200, {"Result": {"Items": [item()]}}
     said = refusal("The job bi-20260101000000-abcde is active for this object.")
     service, _ = service_with(tmp_path, CreateBatchInferenceJob=said, ListBatchInferenceJobs=listed)
-    assert asyncio.run(service.order(order_of())).id == "bi-20260101000000-abcde"
+    assert asyncio.run(service.order_batch(order_of())).id == "bi-20260101000000-abcde"
 
 
 def test_a_job_of_another_file_that_a_refusal_names_is_not(tmp_path):
@@ -128,7 +128,7 @@ def test_a_job_of_another_file_that_a_refusal_names_is_not(tmp_path):
     said = refusal("The quota is used up, see bi-20260101000000-abcde.")
     service, _ = service_with(tmp_path, CreateBatchInferenceJob=said, ListBatchInferenceJobs=listed)
     with pytest.raises(ServiceRefused, match="quota"):
-        asyncio.run(service.order(order_of()))
+        asyncio.run(service.order_batch(order_of()))
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_job_of_another_file_that_a_refusal_names_is_not(tmp_path):
 )
 def test_a_model_id_is_named_as_jobs_have_it(tmp_path, model, reference):
     service, control = service_with(tmp_path, CreateBatchInferenceJob=(200, {"Result": {"Id": "bi-1"}}))
-    asyncio.run(service.order(order_of(model)))
+    asyncio.run(service.order_batch(order_of(model)))
     assert control.asked[0][1]["ModelReference"] == reference
     assert control.asked[0][1]["ProjectName"] == "p"
 

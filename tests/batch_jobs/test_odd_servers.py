@@ -179,7 +179,9 @@ def test_a_list_without_has_more_is_read_as_long_as_its_pages_are_full():
 
 def test_a_server_that_ignores_the_place_in_its_list_is_not_asked_for_ever():
     service = service_of(batches={"data": [batch(2, "other"), batch(1, "other")], "has_more": True})
-    assert found_in(service, "file-x") is None
+    with pytest.raises(ServiceRefused) as caught:
+        found_in(service, "file-x")
+    assert caught.value.has_no_list, "a batch may exist that is not shown, so that none is ordered"
     assert len(service._http.asked) == 2
 
 
