@@ -24,6 +24,7 @@ from arkbatch.cli.session import (
     this_command,
 )
 from arkbatch.cli.signals import stop_on_signals
+from arkbatch.cli.standard_streams import echo_text
 from arkbatch.core.job import BATCH_FILE_LANES, Job
 from arkbatch.core.language import language_of
 from arkbatch.core.secret import NO_KEY, Access, Secret
@@ -104,7 +105,7 @@ async def _simulated_job(job: Job) -> AsyncIterator[Job]:
     from arkbatch.simulator.server import serve
     from arkbatch.simulator.settings import ACCESS_KEY, Settings
 
-    click.echo("Simulated: no request leaves this machine, and the answers mean nothing.", err=True)
+    echo_text("Simulated: no request leaves this machine, and the answers mean nothing.")
     store = str(Path(job.run_dir) / _STORE)
     async with serve(Settings(batch_seconds=_SIMULATED_SECONDS, batch_store=store)) as url:
         root = url.removesuffix("/api/v3")
@@ -128,5 +129,4 @@ def _tell_open_parcels(summary: Summary) -> None:
     if ordered:
         directory = shlex.quote(summary.run_dir)
         click.echo(f"{count_text(len(ordered), 'batch')} {'runs' if len(ordered) == 1 else 'run'} on there.", err=True)
-        click.echo(f"Collect:  {this_command()}", err=True)
-        click.echo(f"Cancel:   arkbatch cancel {directory}", err=True)
+        echo_text(f"Collect:  {this_command()}\nCancel:  arkbatch cancel {directory}")

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from arkbatch.cli.options import summary_json_option
+from arkbatch.cli.standard_streams import echo_text
 
 
 @click.command(short_help="Cancel the batch files of a run, and keep what they did.")
@@ -39,7 +40,7 @@ def command(run_dir: str, *, parcel: tuple[int, ...], as_json: bool) -> int:
     if taken:
         click.echo(f"{taken} exported rows are free again.", err=True)
     if all(each.stage == Stage.EXPORTED for each in is_open):
-        click.echo("No batch is open." if not taken else f"Look:  arkbatch status {run_dir}", err=True)
+        echo_text("No batch is open." if not taken else f"Look:  arkbatch status {run_dir}")
         return 0
     return run_batches(
         job_of_run(run_dir, {}),

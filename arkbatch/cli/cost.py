@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from arkbatch.cli.standard_streams import echo_text
+
 if TYPE_CHECKING:
     from arkbatch.reports.cost.cost import By, Costs
 
@@ -118,8 +120,10 @@ def _print_costs(
         click.echo(printable_json(orjson.dumps(both)) if as_json else compared_text(costs, other))
     elif as_json:
         click.echo(printable_json(orjson.dumps(costs.to_builtins())))
+    elif as_csv:
+        click.echo(costs_csv(costs), nl=False)
     else:
-        click.echo(costs_csv(costs) if as_csv else costs_text(costs), nl=not as_csv)
+        echo_text(costs_text(costs), err=False)
 
 
 def _print_reconciliation(

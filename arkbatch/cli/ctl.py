@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from arkbatch.cli.standard_streams import echo_text
+
 if TYPE_CHECKING:
     from arkbatch.core.errors import RunDirectoryError
     from arkbatch.journal.run_directory import RunDirectory
@@ -38,7 +40,6 @@ def command(run_dir: str, action: str, words: tuple[str, ...], *, reason: str, a
     from pathlib import Path
 
     from arkbatch.core.errors import UsageError
-    from arkbatch.core.text import printable_text
     from arkbatch.journal.run_directory import RunDirectory
     from arkbatch.journal.shard_files import ShardDirectory
     from arkbatch.monitor.commands import encode_line, parse_command
@@ -54,7 +55,10 @@ def command(run_dir: str, action: str, words: tuple[str, ...], *, reason: str, a
         raise _nobody_works(directory, run_dir, error) from None
     if answer.error:
         raise UsageError(answer.error)
-    click.echo(encode_line(answer).decode().rstrip() if as_json else printable_text(answer.said))
+    if as_json:
+        click.echo(encode_line(answer).decode().rstrip())
+    else:
+        echo_text(answer.said, err=False)
 
 
 def _nobody_works(directory: "RunDirectory", run_dir: str, error: "RunDirectoryError") -> "RunDirectoryError":

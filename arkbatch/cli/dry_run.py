@@ -1,5 +1,6 @@
 """`arkbatch run --dry-run`: shows what the run would do and its first requests; sends and writes nothing."""
 
+import os
 import shlex
 import time
 from itertools import islice
@@ -7,10 +8,12 @@ from itertools import islice
 import click
 import orjson
 
+from arkbatch.cli.standard_streams import echo_text
 from arkbatch.core.errors import ExitCode, UsageError
 from arkbatch.core.job import Job
 from arkbatch.core.json_numbers import dumps_as_written
-from arkbatch.core.text import count_text, number_text, printable_json, printable_text
+from arkbatch.core.language import language_of
+from arkbatch.core.text import count_text, number_text, printable_json
 from arkbatch.core.types import BadRow, Cause, Row
 from arkbatch.engine.resume_check import ResumeOptions, count_ended_rows
 from arkbatch.estimate.estimate_text import forecast_line
@@ -61,11 +64,11 @@ def show_plan(
     lines = [
         f"Nothing was sent. {what}, {pace}, into {job.run_dir}.",
         f"Left to send now: {number_text(left)} of {count_text(total, 'row')}.",
-        target_line(job, left),
+        target_line(job, left, language_of(os.environ)),
         *([forecast_line(job, job.input, left, time.time())] if left else []),
         f"Read every line:  arkbatch check {shlex.join(parts_of(named))}",
     ]
-    click.echo(printable_text("\n".join(lines)), err=True)
+    echo_text("\n".join(lines))
     return ExitCode.OK
 
 

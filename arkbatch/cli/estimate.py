@@ -20,6 +20,7 @@ from arkbatch.cli.options import (
     request_options,
     table_options,
 )
+from arkbatch.cli.standard_streams import echo_text
 
 if TYPE_CHECKING:
     from arkbatch.core.job import Job
@@ -132,7 +133,7 @@ def _print_estimate(job: "Job", run: str, sample: Collection[int] = (), run_id: 
 
     if not sample and (answered := _count_answers(job.run_dir)):
         said = f"{count_text(answered, 'answer')} in {job.run_dir} {'was' if answered == 1 else 'were'} not looked at"
-        click.echo(f"Note: {said}; --sample measures, and asks for none of them again.", err=True)
+        echo_text(f"Note: {said}; --sample measures, and asks for none of them again.")
     records = read_records(job.run_dir, job.model, sample, partial(bills_of, job)) if sample else None
     if records is not None and not any(row.answered for row in records.sampled.values()):
         raise UsageError(f"no row of the sample succeeded; `arkbatch status {job.run_dir}` tells why")

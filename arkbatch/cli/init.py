@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from arkbatch.cli.standard_streams import echo_text
 from arkbatch.core.errors import UsageError
 
 STARTER = {
@@ -62,7 +63,7 @@ def command(directory: Path, provider: str) -> None:
         write_starter(directory, provider)
     except OSError as error:
         raise UsageError(f"{directory} cannot be written: {error.strerror}") from error
-    click.echo(f"Wrote {', '.join(names)} into {directory}.\n{next_commands(directory, provider)}")
+    echo_text(f"Wrote {', '.join(names)} into {directory}.\n{next_commands(directory, provider)}", err=False)
 
 
 def refuse_to_overwrite(directory: Path, names: list[str]) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from arkbatch.cli.standard_streams import echo_text
+
 
 @click.command(short_help="Write what happened in a run as one HTML page.")
 @click.argument("run_dir", metavar="RUN_DIR")
@@ -49,4 +51,4 @@ def command(run_dir: str, output: str | None, *, open_: bool, as_json: bool) -> 
     replace_file(path, render(data).encode())
     click.echo(f"Wrote {path}.")
     if open_ and not webbrowser.open(path.absolute().as_uri()):
-        click.echo("No browser was found to open it.", err=True)
+        echo_text("No browser was found to open it.")

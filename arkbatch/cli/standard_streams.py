@@ -56,6 +56,16 @@ def make_lasting(name: str) -> None:
         setattr(sys, name, LastingStream(stream.detach(), encoding, errors, line_buffering=True))
 
 
+def echo_text(text: str, *, err: bool = True) -> None:
+    """Print a text in the user's language, on standard error unless told otherwise."""
+    import click
+
+    from arkbatch.core.language import language_of
+    from arkbatch.core.text import printable_text
+
+    click.echo(printable_text(language_of(os.environ).translate_text(text)), err=err)
+
+
 def echo_note(remark: str) -> None:
     """Print a remark. A command at the end of a line stands alone, so that it can be pasted."""
     import click

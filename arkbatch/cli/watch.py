@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from arkbatch.cli.signals import wait_for_stop
+from arkbatch.cli.standard_streams import echo_text
 
 
 @click.command(short_help="Show a run in the browser, kept up to date.")
@@ -37,5 +38,5 @@ async def _serve_page(run_dir: str, port: int) -> None:
 
     parcels = partial(parcel_notes, RunDirectory(Path(run_dir)), time.time)
     async with serve_page(Look(run_dir, time.time, parcels=parcels), port=port) as url:
-        click.echo(f"Watching {run_dir} until Ctrl-C:  {url}", err=True)
+        echo_text(f"Watching {run_dir} until Ctrl-C:  {url}")
         await wait_for_stop()

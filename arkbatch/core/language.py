@@ -3,15 +3,18 @@
 import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from string import Formatter
 
 from arkbatch.core.chinese import CHINESE
 from arkbatch.core.chinese_messages import CHINESE_MESSAGES
+from arkbatch.core.chinese_reasons import CHINESE_REASONS
+from arkbatch.core.chinese_refusals import CHINESE_REFUSALS
 from arkbatch.core.text import count_text
 
 LANGUAGE_VARIABLE = "ARKBATCH_LANG"
 _SETTING = re.compile(r"\((\{key\}|\{address\}|\{model\})\)")  # advice names a setting in brackets
+_WITH_VALUES = CHINESE_MESSAGES | CHINESE_REFUSALS | CHINESE_REASONS
 _LOCALE_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")  # in the order in which the C library asks them
 
 
@@ -64,9 +67,10 @@ def _translate_line(line: str) -> str:
 
 
 def _known(text: str) -> str | None:
-    return CHINESE.get(text) or CHINESE_MESSAGES.get(text)
+    return CHINESE.get(text) or _WITH_VALUES.get(text)
 
 
+@lru_cache(1024)
 def _translate_filled(text: str) -> str:
     """Return the Chinese of a text whose values are filled in; the text itself where none is known."""
     if (said := _known(text)) is not None:
@@ -78,21 +82,25 @@ def _translate_filled(text: str) -> str:
                 for name, value in found.groupdict().items()
             }
             return chinese.format(**values)
-    return text
+    # What a place or a name stands before, as in `job.toml: SENTENCE` and `row 3: SENTENCE`.
+    place, mark, rest = text.partition(": ")
+    return f"{place}：{_translate_filled(rest)}" if mark and _translate_filled(rest) != rest else text
 
 
 @cache
 def _filled_patterns() -> list[tuple[re.Pattern[str], str]]:
     """Return what a text with its values matches, and its Chinese, the pattern with the most words of its own first."""
     advice = {english: chinese for english, chinese in CHINESE.items() if _SETTING.search(english)}
-    known = {english: chinese for english, chinese in (advice | CHINESE_MESSAGES).items() if "{" in english}
+    known = {english: chinese for english, chinese in (advice | _WITH_VALUES).items() if "{" in english}
     pieces = {english: list(Formatter().parse(english)) for english in known}
     found = sorted(known, key=lambda english: -sum(len(literal) for literal, *_ in pieces[english]))
     return [(_pattern_of(pieces[english]), known[english]) for english in found]
 
 
 def _pattern_of(pieces: Sequence[tuple[str, str | None, str | None, str | None]]) -> re.Pattern[str]:
-    parts = [re.escape(literal) + (f"(?P<{name}>.*?)" if name else "") for literal, name, *_ in pieces]
+    # What is called `number` is one, so that a text of several parts is not taken for the last of them.
+    value = {"number": r"[\d.,]+"}
+    parts = [re.escape(text) + (f"(?P<{name}>{value.get(name, '.*?')})" if name else "") for text, name, *_ in pieces]
     return re.compile("".join(parts), re.DOTALL)
 
 

@@ -87,7 +87,10 @@ def _ways_lines(forecast: Forecast, language: Language) -> list[str]:
     """Return the ways to send the rows, with prices and waiting times side by side, and why some have no price."""
     if len(forecast.ways) < 2:
         return []
-    rows = [(f"{way.name} ({way.flag})", *_way_cells(way), way.waits) for way in forecast.ways]
+    rows = [
+        (f"{way.name} ({way.flag})", *language.say_all(_way_cells(way)), language.say(way.waits))
+        for way in forecast.ways
+    ]
     table = grid(language.say_all(("", *HEADINGS[1:], "at most", "answers")), rows)
     return ["Ways to send them:", *table, *_missing_price_lines(forecast)]
 

@@ -22,7 +22,7 @@ def inspection_text(found: Inspection, next_command: str, language: Language = L
             *_format_lines(found),
             *_group_table(found, language),
             *_size_lines(found),
-            *_bad_lines(found),
+            *_bad_lines(found, language),
             *_duplicate_lines(found),
             *_repeated_lines(found),
             _next_step(found, next_command),
@@ -88,15 +88,23 @@ def _size_lines(found: Inspection) -> Iterator[str]:
     )
 
 
-def _bad_lines(found: Inspection) -> Iterator[str]:
+def _bad_lines(found: Inspection, language: Language) -> Iterator[str]:
     if not found.bad:
         return
     yield f"Bad {found.unit}s, {number_text(found.bad)} in all:"
-    yield from table([(f"{found.unit} {bad.line}", printable_text(bad.reason)) for bad in found.bad_lines[:SHOWN]])
+    yield from table(
+        [
+            (f"{language.say(found.unit)} {bad.line}", printable_text(language.translate_text(bad.reason)))
+            for bad in found.bad_lines[:SHOWN]
+        ]
+    )
     if found.bad > SHOWN:
         yield f"The first {SHOWN} are shown; by reason:"
         yield from table(
-            [(number_text(lines), printable_text(reason)) for reason, lines in list(found.reasons.items())[:SHOWN]]
+            [
+                (number_text(lines), printable_text(language.translate_text(reason)))
+                for reason, lines in list(found.reasons.items())[:SHOWN]
+            ]
         )
         if len(found.reasons) > SHOWN:
             yield f"  and {number_text(len(found.reasons) - SHOWN)} more reasons, with --json"

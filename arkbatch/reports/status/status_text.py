@@ -32,7 +32,7 @@ _MODEL_HEADINGS = ("model", "endpoint", "tier", "done", "failed", "calls", *_MET
 def status_text(status: Status, language: Language = Language.ENGLISH) -> str:
     """Return sentences and short tables; the last line is the command that resumes the run."""
     say = language.say
-    facts = [(say(label), value) for label, value in _fact_lines(status, language) if value]
+    facts = [(say(label), language.translate_text(value)) for label, value in _fact_lines(status, language) if value]
     failures = [line for note in status.failures[:SHOWN] for line in _failure_lines(note, status, language)]
     usage = [_model_cells(tally, language) for tally in status.models]
     return printable_text(
@@ -70,7 +70,7 @@ def _headline(status: Status, language: Language) -> str:
     if not status.left:
         failed = "{run_dir}: finished, with failed rows."
         return say(failed if status.failed else "{run_dir}: finished.", run_dir=run_dir)
-    why = say(" Stopped: {reason}", reason=status.halt) if status.halt else ""
+    why = say(" Stopped: {reason}", reason=language.translate_text(status.halt)) if status.halt else ""
     return say("{run_dir}: not finished, and no session is running.", run_dir=run_dir) + why
 
 
@@ -177,7 +177,7 @@ def _failure_lines(note: FailureNote, status: Status, language: Language) -> Ite
     name = f"{said} ({note.code})" if note.code else said
     sample = " ".join(note.sample.split())
     of = language.say("{rows} {kind}, such as row {row}", rows=number_text(note.rows), kind=name, row=note.sample_row)
-    yield f"  {of}{f': {sample}' if sample else ''}"
+    yield f"  {of}{f': {language.translate_text(sample)}' if sample else ''}"
     yield f"      {language.say('What to do:')} {advice_for(note.kind, status.run_dir, language, names)}"
 
 

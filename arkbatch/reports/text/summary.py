@@ -77,7 +77,8 @@ def _retry_line(found: FoundRows, language: Language) -> str:
 
 def summary_text(summary: Summary, next_command: str, language: Language = Language.ENGLISH) -> str:
     """The short table at the end, whose last line is always the command that goes on."""
-    rows = [(language.say(label), value) for label, value in _facts(summary, language) if value]
+    facts = [(label, value) for label, value in _facts(summary, language) if value]
+    rows = [(language.say(label), language.translate_text(value)) for label, value in facts]
     lines = [headline(summary, language), *table(rows)]
     if summary.halt:
         lines.append(_labelled("Reason:", language.translate_text(summary.halt.message), language))
