@@ -18,8 +18,9 @@ from virtual import run_virtual
 
 from arkbatch.api.background import loop_factory
 from arkbatch.cluster.coordinator import Coordinator
+from arkbatch.cluster.coordinator_address import CoordinatorAddress, new_token
 from arkbatch.cluster.messages import LeaseMessage, LeaseReply
-from arkbatch.cluster.service import CoordinatorAddress, CoordinatorClient, new_token, serve_coordinator
+from arkbatch.cluster.service import CoordinatorClient, serve_coordinator
 from arkbatch.limits.lease_core import LeaseCore
 from arkbatch.limits.lease_messages import Amounts, LeaseReport, LeaseRequest, SharedLimits
 from arkbatch.limits.leased_rates import CoordinatorLost, LeasedRates

@@ -50,7 +50,7 @@ def command(run_dir: str, output: str | None, *, defuse: bool, schema: str | Non
     import os
 
     from arkbatch.cli.remote import remote_file
-    from arkbatch.cli.sharded_runs import merge_shards
+    from arkbatch.cli.sharded_runs import merged_run
     from arkbatch.cli.standard_streams import echo_note
     from arkbatch.core.language import language_of
     from arkbatch.core.text import printable_json, printable_text
@@ -59,7 +59,7 @@ def command(run_dir: str, output: str | None, *, defuse: bool, schema: str | Non
     from arkbatch.rows.object_storage import is_remote
 
     say = language_of(os.environ).translate_text
-    merge_shards(run_dir)
+    run_dir, named = merged_run(run_dir), run_dir
     options = _table_options(run_dir, schema, chosen)
     if output is None:
         import orjson
@@ -76,7 +76,8 @@ def command(run_dir: str, output: str | None, *, defuse: bool, schema: str | Non
             click.echo(printable_text(say(str(written))))
         for note in written.notes:
             echo_note(note)
-    click.echo(printable_text(say(unanswered_text(read_status(run_dir, time.time)))), err=True, nl=False)
+    unanswered = unanswered_text(read_status(run_dir, time.time)).replace(run_dir, named)
+    click.echo(printable_text(say(unanswered)), err=True, nl=False)
 
 
 def _table_options(run_dir: str, schema: str | None, chosen: dict[str, Any]) -> "TableOptions":

@@ -62,11 +62,11 @@ def command(
       arkbatch cost monday.run --compare tuesday.run
       arkbatch cost *.run --bill split-bill.csv
     """
-    from arkbatch.cli.sharded_runs import merge_shards
+    from arkbatch.cli.sharded_runs import readable_place
 
-    if by not in {None, "model"} or reprice or bill is not None:  # else the ledgers of the shards tell
-        for each in run_dirs if compare is None else (*run_dirs, compare):
-            merge_shards(each)
+    is_merged = by not in {None, "model"} or reprice or bill is not None  # else the ledgers of the shards tell
+    run_dirs = tuple(readable_place(each, is_merged=is_merged) for each in run_dirs)
+    compare = compare and readable_place(compare, is_merged=is_merged)
     from arkbatch.core.errors import UsageError
 
     if file is not None and not reprice:

@@ -37,8 +37,7 @@ def command(run_dir: str, action: str, words: tuple[str, ...], *, reason: str, a
       arkbatch ctl prompts.run set rpm=600 concurrency=40
       arkbatch ctl prompts.run status --json
     """
-    from pathlib import Path
-
+    from arkbatch.cli.cluster_bucket import place_of_leader
     from arkbatch.core.errors import UsageError
     from arkbatch.journal.run_directory import RunDirectory
     from arkbatch.journal.shard_files import ShardDirectory
@@ -46,7 +45,7 @@ def command(run_dir: str, action: str, words: tuple[str, ...], *, reason: str, a
     from arkbatch.monitor.control_socket import NoSessionListens, send_command
 
     order = parse_command(action, words, reason)
-    directory = RunDirectory(Path(run_dir))
+    directory = RunDirectory(place_of_leader(run_dir))
     if not ShardDirectory(directory.path).is_planned:  # a run on several workers has its run.json after the first merge
         directory.read_info()
     try:

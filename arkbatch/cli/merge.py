@@ -1,8 +1,5 @@
 """`arkbatch merge`: the shards of a run become one run directory."""
 
-import time
-from pathlib import Path
-
 import click
 
 
@@ -20,11 +17,11 @@ def command(run_dir: str, *, as_json: bool) -> int:
     """
     import msgspec
 
-    from arkbatch.cluster.merge import merge
+    from arkbatch.cli.cluster_bucket import merge_run
     from arkbatch.core.text import count_text
     from arkbatch.core.types import total_tokens
 
-    merged = merge(Path(run_dir), time.time)
+    merged = merge_run(run_dir)
     if as_json:
         click.echo(msgspec.json.encode(merged).decode())
         return 0

@@ -6,11 +6,14 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from arkbatch.rows.object_storage import is_remote
+
+if TYPE_CHECKING:
+    from arkbatch.rows.object_folder import ObjectFolder
 
 JOB_FILE = ".toml"
 UPLOAD_SECONDS = 300.0  # between two uploads of a run directory, at least
@@ -25,17 +28,36 @@ def local_job_words(input_: str, flags: dict[str, Any]) -> tuple[str, dict[str, 
     A remote input is copied into the run directory, also one that a job file names. A remote run directory is worked on
     in a directory of its name.
     """
-    target = flags.get("run_dir") or ""
-    if is_remote(target):
-        flags = flags | {"run_dir": target.rstrip("/").rpartition("/")[2]}
-    else:
-        target = ""
+    if target := remote_run_dir(input_, flags):
+        flags = flags | {"run_dir": target.rpartition("/")[2]}
+        _fetch_earlier_run(target, Path(flags["run_dir"]))
     return *_with_local_input(input_, flags, None), target
+
+
+def _fetch_earlier_run(target: str, run: Path) -> None:
+    """Copy what another machine has uploaded there, so that it is continued and not replaced.
+
+    RunDirectoryError: it is a run of several machines.
+    """
+    from arkbatch.core.errors import RunDirectoryError
+    from arkbatch.journal.shard_files import SHARDS_PLAN
+    from arkbatch.rows.object_folder import ObjectFolder
+
+    folder = ObjectFolder(target)
+    if folder.read_if_there(SHARDS_PLAN) is not None:
+        raise RunDirectoryError(
+            f"{target} is a run of several machines. Go on with: arkbatch shard serve {target}, and on each machine "
+            f"arkbatch shard run {target}"
+        )
+    if not run.exists():
+        run.mkdir(mode=0o700, parents=True)
+        if not copy_run_files(folder, run):
+            run.rmdir()
 
 
 def local_copy(input_: str, flags: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the same for a command that only reads; remote inputs are copied until the command ends."""
-    if not any(map(is_remote, _inputs_of(input_)[0])):
+    if not any(map(is_remote, inputs_of(input_)[0])):
         return input_, flags
     folder = click.get_current_context().with_resource(tempfile.TemporaryDirectory())
     return _with_local_input(input_, flags, Path(folder))
@@ -46,7 +68,7 @@ def _with_local_input(input_: str, flags: dict[str, Any], folder: Path | None) -
     from arkbatch.rows.remote_input import fetch_input
     from arkbatch.rows.several_files import joined_paths
 
-    names, run_dir = _inputs_of(input_)
+    names, run_dir = inputs_of(input_)
     if not any(map(is_remote, names)):
         return input_, flags
     run_dir = flags.get("run_dir") or run_dir
@@ -62,7 +84,15 @@ def _with_local_input(input_: str, flags: dict[str, Any], folder: Path | None) -
     return joined_paths(copies), flags
 
 
-def _inputs_of(input_: str) -> tuple[list[str], str]:
+def remote_run_dir(input_: str, flags: dict[str, Any]) -> str:
+    """Return the address of a run directory in a bucket that a flag or the job file names, "" for one on disk."""
+    named = flags.get("run_dir")
+    if not named and input_.lower().endswith(JOB_FILE):
+        named = _read_job_file(Path(input_)).get("run_dir")
+    return named.rstrip("/") if isinstance(named, str) and is_remote(named) else ""
+
+
+def inputs_of(input_: str) -> tuple[list[str], str]:
     """The inputs that are named, by a job file too, and the run directory where no flag names one."""
     from arkbatch.rows.several_files import parts_of
 
@@ -107,24 +137,28 @@ def readable_run(run_dir: str) -> Iterator[str]:
     if not is_remote(run_dir):
         yield run_dir
         return
-    from arkbatch.core.errors import UsageError
-    from arkbatch.rows.object_storage import copy_ranges, open_bytes
+    from arkbatch.cluster.bucket_shards import copy_shards
+    from arkbatch.core.errors import RunDirectoryError
+    from arkbatch.rows.object_folder import ObjectFolder
 
-    address = run_dir.rstrip("/")
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / address.rpartition("/")[2]
-        place.mkdir()
-        for name in RUN_FILES:
-            source = open_bytes(f"{address}/{name}")
-            try:
-                size = source.identity().size
-            except UsageError:
-                if name == "run.json":
-                    raise
-                continue  # a run without failures has no file of them
-            with open(place / name, "wb") as file:
-                file.writelines(copy_ranges(source, 0, size))
-        yield str(place)
+    folder = ObjectFolder(run_dir)
+    with tempfile.TemporaryDirectory(prefix="arkbatch-") as place:
+        run = Path(place) / folder.address.rpartition("/")[2]
+        run.mkdir()
+        if not copy_shards(folder, run) and not copy_run_files(folder, run):
+            raise RunDirectoryError(f"{folder.address} is not a run directory: it has no run.json.")
+        yield str(run)
+
+
+def copy_run_files(folder: "ObjectFolder", run: Path) -> bool:
+    """Copy the files of a run in a bucket into a directory; return False where there is no run."""
+    sizes = {each.name: each.size for each in folder.list_objects()}
+    if "run.json" not in sizes:
+        return False
+    for name in RUN_FILES:
+        if name in sizes:  # a run without failures has no file of them
+            folder.download(name, run / name, sizes[name])
+    return True
 
 
 def upload_run(run_dir: str, target: str) -> None:

@@ -25,9 +25,9 @@ def command(run_dir: str, output: str | None, *, open_: bool, as_json: bool) -> 
       arkbatch report prompts.run --open
       arkbatch report prompts.run -o /tmp/night.html
     """
-    from arkbatch.cli.sharded_runs import merge_shards
+    from arkbatch.cli.sharded_runs import merged_run
 
-    merge_shards(run_dir)
+    place = merged_run(run_dir)
     import msgspec
 
     from arkbatch.batch_jobs.parcel_report import parcel_notes
@@ -38,16 +38,16 @@ def command(run_dir: str, output: str | None, *, open_: bool, as_json: bool) -> 
     from arkbatch.reports.status.find_run import explain_unreadable
     from arkbatch.reports.status.status import read_status
 
-    status, directory = read_status(run_dir, time.time), RunDirectory(Path(run_dir))
+    status, directory = read_status(place, time.time), RunDirectory(Path(place))
     follower = Follower(directory)
-    with explain_unreadable(Path(run_dir)):
+    with explain_unreadable(Path(place)):
         follower.read_on()
         parcels = parcel_notes(directory, time.time)
     data = page_data(status, follower.timeline, time.time, parcels=parcels)
     if as_json:
         click.echo(printable_json(msgspec.json.encode(data)))
         return
-    path = Path(output or Path(run_dir) / "report.html")
+    path = Path(output or (Path(run_dir) if place == run_dir else Path()) / "report.html")
     replace_file(path, render(data).encode())
     click.echo(f"Wrote {path}.")
     if open_ and not webbrowser.open(path.absolute().as_uri()):

@@ -101,9 +101,11 @@ def command(
         from arkbatch.rows.several_files import parts_of
 
         _refuse_on_a_cluster(flags, rebase=rebase, mixed=mixed, detach=detach)
-        code = run_on_ray(parts_of(input_), flags, address=address, workers=workers, as_json=as_json, serving=serving)
+        code, run_dir = run_on_ray(
+            parts_of(input_), flags, address=address, workers=workers, as_json=as_json, serving=serving
+        )
         if answers is not None:
-            write_answers_of(job_from(input_, flags).run_dir, answers)
+            write_answers_of(run_dir, answers)
         return code
     from arkbatch.cli.remote import local_job_words
     from arkbatch.engine.resume_check import ResumeOptions
@@ -184,6 +186,7 @@ def write_answers_of(run_dir: str, file: str) -> None:
     from pathlib import Path
 
     from arkbatch.cli.remote import remote_file
+    from arkbatch.cli.sharded_runs import merged_run
     from arkbatch.cli.standard_streams import echo_note
     from arkbatch.core.language import language_of
     from arkbatch.core.text import printable_text
@@ -192,6 +195,8 @@ def write_answers_of(run_dir: str, file: str) -> None:
     from arkbatch.reports.answers.answers import read_schema, write_answers
     from arkbatch.rows.object_storage import is_remote
 
+    if is_remote(run_dir):
+        run_dir = merged_run(run_dir)
     info = RunDirectory(Path(run_dir)).read_info()
     options = TableOptions(schema=read_schema(info, ""))
     if is_remote(file):

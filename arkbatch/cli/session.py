@@ -170,21 +170,23 @@ def progress_observer() -> Observer:
     return ProgressBar(language=language) if sys.stderr.isatty() else ProgressLines(language=language)
 
 
-def print_summary(summary: Summary, *, as_json: bool) -> ExitCode:
+def print_summary(summary: Summary, *, as_json: bool, place: str = "") -> ExitCode:
+    """Print how a session ended. place: where the run is read that the user names by an address in a bucket."""
     make_lasting("stdout")  # who reads the summary may have gone, and the exit code still says how the run ended
     if as_json or not sys.stdout.isatty():
         click.echo(printable_json(orjson.dumps(summary.to_builtins())))
-    click.echo(summary_text(summary, _next_command(summary), language_of(os.environ)), err=True)
+    next_command = _next_command(summary, place or summary.run_dir)
+    click.echo(summary_text(summary, next_command, language_of(os.environ)), err=True)
     return summary.exit_code
 
 
-def _next_command(summary: Summary) -> str:
+def _next_command(summary: Summary, place: str) -> str:
     """Return the last line that is printed: the command to run next."""
     if summary.halt and summary.budget:
         flag = "--" + summary.halt.code.replace("_", "-")
         return f"Resume with a larger budget:  {_with_budget(flag, summary.budget)}"
     if summary.left and summary.ending in {"finished", "nothing left"}:
-        return read_status(summary.run_dir, time.time).go_on  # a retry has ended, and rows that never failed are left
+        return read_status(place, time.time).go_on  # a retry has ended, and rows that never failed are left
     if summary.left:
         return f"Resume with:  {this_command()}"
     if summary.failed:
@@ -194,7 +196,7 @@ def _next_command(summary: Summary) -> str:
         return NO_ROWS
     if any(word.partition("=")[0] == "--answers" for word in sys.argv):
         return f"Read one answer:  arkbatch show {shlex.quote(summary.run_dir)} 1"
-    return read_answers_step(RunDirectory(Path(summary.run_dir)).read_info(), summary.run_dir)
+    return read_answers_step(RunDirectory(Path(place)).read_info(), summary.run_dir)
 
 
 def _with_budget(flag: str, budget: str) -> str:

@@ -1,7 +1,5 @@
 """`arkbatch shard`: one input on several machines, without a cluster engine."""
 
-import os
-from pathlib import Path
 from typing import Any
 
 import click
@@ -15,15 +13,13 @@ from arkbatch.cli.options import (
     table_options,
 )
 
-INDEX_VARIABLES = ("SLURM_ARRAY_TASK_ID", "JOB_COMPLETION_INDEX")
-
 
 @click.group(short_help="Work off one input on several machines: Slurm, Kubernetes, GNU parallel.")
 def command() -> None:
     """Cut an input into shards, and work them off on several machines.
 
-    The machines share a directory. `plan` cuts the input, `serve` keeps the limits of all workers together, `run` is a
-    worker, and `arkbatch merge` makes one run of the shards.
+    The machines share a directory or a bucket. `plan` cuts the input, `serve` keeps the limits of all workers together,
+    `run` is a worker, and `arkbatch merge` makes one run of the shards.
 
     \b
     Examples:
@@ -51,15 +47,16 @@ def plan(inputs: tuple[str, ...], shards: int | None, **flags: Any) -> int:
       arkbatch shard plan prompts.jsonl --model doubao-seed-1-6-251015 --shards 64
       arkbatch shard plan 'in/*.jsonl' more.jsonl -o all.run --model doubao-seed-1-6-251015
     """
-    from arkbatch.cli.cluster import plan_run
+    from arkbatch.cli.cluster_plan import plan_run
     from arkbatch.core.text import count_text
 
-    job, planned = plan_run(inputs, flags, shards=shards)
-    size = sum(part.size for part in planned.parts)
-    said = f"{count_text(planned.count, 'shard')} of {count_text(len(planned.parts), 'file')}, {size:,} bytes"
-    click.echo(f"{said}: {job.run_dir}")
-    click.echo(f"Start the coordinator:  arkbatch shard serve {job.run_dir}", err=True)
-    click.echo(f"Start workers:  arkbatch shard run {job.run_dir}", err=True)
+    planned = plan_run(inputs, flags, shards=shards)
+    parts, run_dir = planned.plan.parts, planned.run_dir
+    size = sum(part.size for part in parts)
+    said = f"{count_text(planned.plan.count, 'shard')} of {count_text(len(parts), 'file')}, {size:,} bytes"
+    click.echo(f"{said}: {run_dir}")
+    click.echo(f"Start the coordinator:  arkbatch shard serve {run_dir}", err=True)
+    click.echo(f"Start workers:  arkbatch shard run {run_dir}", err=True)
     return 0
 
 
@@ -104,20 +101,6 @@ def run(run_dir: str, index: int | None, of: int | None, coordinator: str | None
       arkbatch shard run nightly.run --index 3 --of 16
       arkbatch shard run nightly.run --coordinator http://10.0.0.5:8700
     """
-    from arkbatch.cli.cluster import pull_shards, run_own_shards
-    from arkbatch.cluster.service import known_address
+    from arkbatch.cli.cluster_worker import work_on
 
-    if coordinator or (index is None and known_address(Path(run_dir)) is not None):
-        return pull_shards(run_dir, coordinator, flags)
-    if index is None:
-        index = _index_of_environment(run_dir)
-    return run_own_shards(run_dir, index, of, flags)
-
-
-def _index_of_environment(run_dir: str) -> int:
-    from arkbatch.core.errors import UsageError
-
-    for name in INDEX_VARIABLES:
-        if os.environ.get(name, "").isdecimal():
-            return int(os.environ[name])
-    raise UsageError(f"Give --index I, or start the coordinator on another terminal: arkbatch shard serve {run_dir}")
+    return work_on(run_dir, index, of, coordinator, flags)

@@ -3,6 +3,8 @@
 import time
 from pathlib import Path
 
+import click
+
 
 def merge_shards(run_dir: str) -> None:
     """Merge what the shards of a run hold by now; nothing to do for a run without shards.
@@ -20,6 +22,27 @@ def merge_shards(run_dir: str) -> None:
     except RunLocked:
         if not RunDirectory(Path(run_dir)).exists:
             raise
+
+
+def merged_run(run_dir: str) -> str:
+    """Return the directory in which to read a run, with its shards merged as far as they are by now."""
+    return readable_place(run_dir, is_merged=True)
+
+
+def readable_place(run_dir: str, *, is_merged: bool) -> str:
+    """Return the directory in which to read a run. is_merged: its shards are to be merged there.
+
+    A run in a bucket is copied until the command ends, and merged in the copy: the bucket is only read.
+    """
+    from arkbatch.rows.object_storage import is_remote
+
+    if is_remote(run_dir):
+        from arkbatch.cli.remote import readable_run
+
+        run_dir = click.get_current_context().with_resource(readable_run(run_dir))
+    if is_merged:
+        merge_shards(run_dir)
+    return run_dir
 
 
 def count_shards(run_dir: str) -> None:

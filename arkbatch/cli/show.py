@@ -18,9 +18,9 @@ def command(run_dir: str, name: str, *, as_json: bool) -> None:
       arkbatch show prompts.run 17
       arkbatch show prompts.run review-042 --json
     """
-    from arkbatch.cli.sharded_runs import merge_shards
+    from arkbatch.cli.sharded_runs import merged_run
 
-    merge_shards(run_dir)
+    place = merged_run(run_dir)
     import os
 
     from arkbatch.core.language import language_of
@@ -28,7 +28,7 @@ def command(run_dir: str, name: str, *, as_json: bool) -> None:
     from arkbatch.reports.status.show import find_rows
     from arkbatch.reports.status.show_text import show_text
 
-    found = find_rows(run_dir, name)
+    found = find_rows(place, name)
     if as_json:
         for row in found.rows:
             click.echo(printable_json(row.to_json()))

@@ -41,5 +41,5 @@ def command(run_dir: str, *, as_json: bool) -> None:
             click.echo(printable_json(msgspec.json.encode(facts)))
             return
         *lines, go_on = status_text(status, language_of(os.environ)).split("\n")
-        lines[0] = lines[0].replace(place, run_dir)
-        click.echo("\n".join([*lines, *map(printable_text, parcel_lines(directory)), go_on.replace(place, run_dir)]))
+        text = "\n".join([*lines, *map(printable_text, parcel_lines(directory)), go_on])
+        click.echo(text.replace(place, run_dir))

@@ -21,15 +21,15 @@ def command(run_dir: str, output: str, order: str, *, as_json: bool) -> None:
       arkbatch vectors prompts.run -o prompts.npy
       python -c "import numpy; print(numpy.load('prompts.npy', mmap_mode='r').shape)"
     """
-    from arkbatch.cli.sharded_runs import merge_shards
+    from arkbatch.cli.sharded_runs import merged_run
 
-    merge_shards(run_dir)
+    place = merged_run(run_dir)
     import msgspec
 
     from arkbatch.core.text import count_text, number_text, printable_json
     from arkbatch.reports.answers.vectors import write_vectors
 
-    written = write_vectors(run_dir, output, "input" if order == "input" else "completion")
+    written = write_vectors(place, output, "input" if order == "input" else "completion")
     if as_json:
         click.echo(printable_json(msgspec.json.encode(written)))
         return

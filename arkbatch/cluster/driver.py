@@ -7,8 +7,9 @@ from decimal import ROUND_DOWN, Decimal
 from pathlib import Path
 
 from arkbatch.cluster.coordinator import Coordinator
+from arkbatch.cluster.coordinator_address import CoordinatorAddress, write_address
 from arkbatch.cluster.messages import CallTallies
-from arkbatch.cluster.service import CoordinatorAddress, serve_coordinator, write_address
+from arkbatch.cluster.service import serve_coordinator
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Job
 from arkbatch.core.job_sections import Limits
@@ -18,7 +19,8 @@ from arkbatch.engine.cost_limit import UNITS
 from arkbatch.engine.session_parts import build_pace
 from arkbatch.journal.journal import read_ledger
 from arkbatch.journal.run_directory import RunDirectory
-from arkbatch.journal.shard_files import ShardDirectory, ShardPlan
+from arkbatch.journal.shard_files import ShardDirectory
+from arkbatch.journal.shard_plan import ShardPlan
 from arkbatch.limits.lease_core import LeaseCore
 from arkbatch.limits.lease_messages import SharedLimits
 from arkbatch.limits.shared_pace import SharedPace
@@ -179,12 +181,12 @@ class ClusterProgress:
 
 @asynccontextmanager
 async def coordinating(
-    coordinator: Coordinator, run: Path, token: str, *, host: str, port: int, clock: Callable[[], float]
+    coordinator: Coordinator, shards: ShardDirectory, token: str, *, host: str, port: int, clock: Callable[[], float]
 ) -> AsyncIterator[CoordinatorAddress]:
     """Serve the coordinator while the body runs, and say in the run directory where."""
     async with serve_coordinator(coordinator, token, host=host, port=port, clock=clock) as url:
         address = CoordinatorAddress(url, token)
-        write_address(run, address)
+        write_address(shards, address)
         yield address
 
 

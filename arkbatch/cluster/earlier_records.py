@@ -18,7 +18,8 @@ from arkbatch.core.errors import RunChanged
 from arkbatch.core.input_info import InputInfo
 from arkbatch.journal.record_files import read_lines
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, open_private
-from arkbatch.journal.shard_files import Shard, ShardDirectory, ShardPlan
+from arkbatch.journal.shard_files import ShardDirectory
+from arkbatch.journal.shard_plan import Shard, ShardPlan
 from arkbatch.journal.shard_records import ShardPlace, placed_line
 
 OPEN_FILES = 100  # at once; records come nearly in input order

@@ -14,6 +14,7 @@ from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunDirectoryError
 from arkbatch.core.input_info import InputInfo
 from arkbatch.core.types import add_usage
+from arkbatch.journal.attempt_lines import lines_of_attempts
 from arkbatch.journal.journal import Journal, read_ledger
 from arkbatch.journal.merge_state import (
     Merged,
@@ -35,7 +36,8 @@ from arkbatch.journal.run_directory import (
     open_private,
 )
 from arkbatch.journal.run_view import lines_of_shard
-from arkbatch.journal.shard_files import Shard, ShardDirectory, ShardPlan, lines_of_attempts
+from arkbatch.journal.shard_files import ShardDirectory
+from arkbatch.journal.shard_plan import Shard, ShardPlan
 from arkbatch.journal.shard_records import ShardPlace, ShardRecords
 from arkbatch.journal.shard_sessions import attempt_infos, sessions_of
 from arkbatch.rows.object_storage import Identity, is_remote, open_bytes
@@ -43,12 +45,13 @@ from arkbatch.rows.several_files import joined_paths, size_and_time
 from arkbatch.rows.source import open_source
 
 
-def merge(run: Path, wall: Callable[[], float]) -> Merged:
+def merge(run: Path, wall: Callable[[], float], shards: ShardDirectory | None = None) -> Merged:
     """Bring the run directory up to date with its shards. RunLocked: somebody works on the run without shards.
 
+    shards: those of the run, where they are in a bucket
     The rows of shards that nobody began are counted, so that row numbers behind them are right.
     """
-    shards, directory = ShardDirectory(run), RunDirectory(run)
+    shards, directory = shards or ShardDirectory(run), RunDirectory(run)
     plan = shards.read_plan()
     with directory.hold_lock(wall):
         before = read_merged(shards)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from arkbatch.core.errors import UsageError
-from arkbatch.journal.shard_files import InputPart, Kind, Shard
+from arkbatch.journal.shard_plan import InputPart, Kind, Shard
 from arkbatch.rows.object_storage import RANGE_BYTES, ByteSource, copy_ranges, is_remote, list_objects, open_bytes
 
 if TYPE_CHECKING:

@@ -1,25 +1,21 @@
 """The coordinator as a small HTTP service, and how a worker reaches it.
 
-Every request carries a token, which is compared in constant time and stands in no log. Address and token are in
-`RUN/shards/coordinator.json`, which only the owner of the run may read, so workers that share the directory need no
-argument that others could see.
+Every request carries a token, which is compared in constant time and stands in no log.
 """
 
 import asyncio
 import hmac
-import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import aiohttp
 import msgspec
 from aiohttp import web
-from msgspec import Struct
 
 from arkbatch.cluster.coordinator import ClusterState, Coordinator
+from arkbatch.cluster.coordinator_address import TOKEN_VARIABLE, CoordinatorAddress
 from arkbatch.cluster.messages import (
     AttemptBegan,
     AttemptEnded,
@@ -30,53 +26,25 @@ from arkbatch.cluster.messages import (
     NextRequest,
     NextShard,
 )
-from arkbatch.core.errors import ArkbatchError, RunDirectoryError, UsageError
-from arkbatch.journal.run_directory import replace_file
-from arkbatch.journal.shard_files import ShardDirectory
+from arkbatch.core.errors import ArkbatchError, RunLocked, UsageError
 from arkbatch.limits.lease_messages import Lease, LeaseRequest
 from arkbatch.limits.leased_rates import CoordinatorLost
 
 LOOPBACK = "127.0.0.1"
-ADDRESS_FILE = "coordinator.json"  # beside the shards
-TOKEN_VARIABLE = "ARKBATCH_COORDINATOR_TOKEN"  # noqa: S105 - its name
 SHORTEST_TOKEN = 16  # characters
 CALL_SECONDS = 5.0
+LOOK_FOR_SECONDS = 2.0  # in which a coordinator that was there before may answer
 LONGEST_MESSAGE = 4 << 20
 GIVE_UP_AFTER = 900.0  # s without a coordinator, after which a worker goes home
+REFUSED = (
+    "The coordinator at {} refused the token. Set ARKBATCH_COORDINATOR_TOKEN to the token in "
+    "RUN_DIR/shards/coordinator.json, as it stands on the coordinator's machine."
+)
 R = TypeVar("R")
-
-
-class CoordinatorAddress(Struct, frozen=True):
-    """Where the coordinator of a run listens, and what it wants to be told by everyone."""
-
-    url: str
-    token: str
 
 
 class CoordinatorGone(ArkbatchError):
     """No coordinator was there for so long that the worker ended."""
-
-
-def new_token() -> str:
-    return secrets.token_urlsafe(32)
-
-
-def read_address(run: Path) -> CoordinatorAddress:
-    """The address that the run's coordinator left. RunDirectoryError: there is none."""
-    path = ShardDirectory(run).path / ADDRESS_FILE
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=CoordinatorAddress)
-    except FileNotFoundError:
-        raise RunDirectoryError(f"{run} has no coordinator. Start one with: arkbatch shard serve {run}") from None
-
-
-def known_address(run: Path) -> CoordinatorAddress | None:
-    """The same; None where there is none."""
-    return read_address(run) if (ShardDirectory(run).path / ADDRESS_FILE).exists() else None
-
-
-def write_address(run: Path, address: CoordinatorAddress) -> None:
-    replace_file(ShardDirectory(run).path / ADDRESS_FILE, msgspec.json.encode(address) + b"\n")
 
 
 def check_exposure(host: str, token: str) -> None:
@@ -171,15 +139,37 @@ def _only_with(token: str) -> Any:
     return check
 
 
+async def refuse_second_coordinator(known: CoordinatorAddress | None) -> None:
+    """Raise RunLocked if the coordinator answers that left this address, on whatever machine it is."""
+    if known is None:
+        return
+    async with CoordinatorClient(lambda: known) as client:
+        try:
+            async with asyncio.timeout(LOOK_FOR_SECONDS):
+                await client.send("/state", MessageTaken(), ClusterState)
+        except (CoordinatorLost, UsageError, TimeoutError):
+            return
+    raise RunLocked(f"The run is led by the coordinator at {known.url}. Stop that one first, with Ctrl-C.")
+
+
 class CoordinatorClient:
     """A worker's connection to the coordinator. Use it as a context manager.
 
-    address: asked before each call, since a coordinator that began anew may listen elsewhere
+    address: where it listens; read again after a message was lost, since it may have begun anew elsewhere
+    note: is told when the coordinator does not answer, and when it is back
     """
 
-    def __init__(self, address: Callable[[], CoordinatorAddress], clock: Callable[[], float] = time.monotonic) -> None:
-        self._address = address
+    def __init__(
+        self,
+        address: Callable[[], CoordinatorAddress],
+        clock: Callable[[], float] = time.monotonic,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._read_address = address
+        self._address: CoordinatorAddress | None = None
         self._clock = clock
+        self._note = note
+        self._is_lost = False
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -194,18 +184,39 @@ class CoordinatorClient:
         """One message and its answer. CoordinatorLost: it did not come through. UsageError: the token is wrong."""
         assert self._session is not None
         try:
-            address = self._address()
+            address = self._address = self._address or self._read_address()
             headers = {"Authorization": f"Bearer {address.token}"}
             body = msgspec.json.encode(message)
             async with self._session.post(address.url + path, data=body, headers=headers) as response:
                 answer = await response.read()
                 if response.status == 401:
-                    raise UsageError(f"The coordinator at {address.url} refused the token.")
+                    self._refuse_token(address)
                 if response.status != 200:
+                    self._address = None
                     raise CoordinatorLost(f"HTTP {response.status}")
-                return msgspec.json.decode(answer, type=kind)
+                message_taken = msgspec.json.decode(answer, type=kind)
         except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
+            self._lose(error)
             raise CoordinatorLost(str(error) or type(error).__name__) from error
+        if self._is_lost:
+            self._is_lost = False
+            self._note("The coordinator answers again.")
+        return message_taken
+
+    def _refuse_token(self, address: CoordinatorAddress) -> None:
+        """Another run's coordinator may listen where this run's did; then the address has changed meanwhile."""
+        self._address = self._read_address()
+        if self._address == address:
+            raise UsageError(REFUSED.format(address.url))
+
+    def _lose(self, error: Exception) -> None:
+        if not self._is_lost and self._address is not None:
+            self._is_lost = True
+            self._note(
+                f"The coordinator at {self._address.url} does not answer ({str(error) or type(error).__name__}). "
+                f"Waiting for it, {GIVE_UP_AFTER / 60:.0f} minutes at most; meanwhile nothing is sent."
+            )
+        self._address = None
 
     async def send_patiently(self, path: str, message: Any, kind: type[R]) -> R:
         """The same, again and again. CoordinatorGone: after a quarter of an hour."""
@@ -216,7 +227,8 @@ class CoordinatorClient:
             except CoordinatorLost as error:
                 if self._clock() > until:
                     raise CoordinatorGone(
-                        f"The coordinator did not answer for {GIVE_UP_AFTER:.0f} s: {error}."
+                        f"The coordinator did not answer for {GIVE_UP_AFTER / 60:.0f} minutes ({error}). "
+                        f"Start it with `arkbatch shard serve RUN_DIR`, then run the same command again."
                     ) from error
             await asyncio.sleep(wait)
             wait = min(2 * wait, 2.0)
@@ -224,11 +236,3 @@ class CoordinatorClient:
     async def lease(self, request: LeaseRequest) -> Lease:
         """A lease alone, for whoever needs nothing else."""
         return (await self.send("/lease", LeaseMessage(request), LeaseReply)).lease
-
-
-def token_for(run: Path, environ: Mapping[str, str]) -> str:
-    """The token of a run: the one in the environment, the one that it had before, or a new one."""
-    if environ.get(TOKEN_VARIABLE):
-        return environ[TOKEN_VARIABLE]
-    before = known_address(run)
-    return before.token if before is not None else new_token()

@@ -6,8 +6,8 @@ earlier attempts have recorded, so nothing that was recorded is sent again.
 """
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import msgspec
@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from arkbatch.cluster.plan import open_parquet, real_range
+from arkbatch.cluster.publishing import publish_whole, published_at_intervals
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunChanged
 from arkbatch.core.job import Job
@@ -22,17 +23,11 @@ from arkbatch.core.job_sections import Notify
 from arkbatch.core.template_syntax import Reading
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session, summary_of
+from arkbatch.journal.attempt_lines import digest_of_record, lines_of_attempts
 from arkbatch.journal.run_directory import FAILURES, RESULTS, open_private
 from arkbatch.journal.run_view import lines_of_shard
-from arkbatch.journal.shard_files import (
-    Finished,
-    Shard,
-    ShardDirectory,
-    ShardPlan,
-    TakenOver,
-    digest_of_record,
-    lines_of_attempts,
-)
+from arkbatch.journal.shard_files import Finished, ShardDirectory, TakenOver
+from arkbatch.journal.shard_plan import Shard, ShardPlan
 from arkbatch.journal.shard_records import ShardRecords
 from arkbatch.limits.leased_rates import LeasedRates
 from arkbatch.monitor.observer import Observer
@@ -71,7 +66,9 @@ def begin_attempt(shards: ShardDirectory, shard: Shard) -> ShardAttempt:
             f"{shard.part.path} changed since the run was planned. Put the old file back, "
             f"or begin a run in another directory."
         )
+    shards.bring_up_to_date(shard.index)
     number = _claim(shards, shard)
+    shards.publish(shard.index, number)
     directory = shards.attempt_path(shard.index, number)
     if shard.is_whole and not is_remote(shard.part.path):
         return ShardAttempt(shard, number, directory, Path(shard.part.path), is_copy=False)
@@ -183,6 +180,10 @@ def job_of_shard(job: Job, attempt: ShardAttempt) -> Job:
     return replace(job, input=str(attempt.input), run_dir=str(attempt.directory), row_limit=None, notify=Notify())
 
 
+async def _tell_nobody() -> None:
+    """Nothing to do for a worker without a coordinator."""
+
+
 async def run_attempt(
     job: Job,
     shards: ShardDirectory,
@@ -193,17 +194,26 @@ async def run_attempt(
     rates: LeasedRates | None = None,
     transport: Transport | None = None,
     started: Callable[[Session], None] = lambda _: None,
+    tell_alive: Callable[[], Awaitable[None]] = _tell_nobody,
 ) -> ShardResult:
     """Work off the rows of an attempt that have no record.
 
     rates: leases on limits that all workers share, None where this worker has limits of its own
     transport: connections that are kept from shard to shard, None to open new ones
     started: is given the session, to stop it
+    tell_alive: called every two seconds while the last records are uploaded
     """
-    with ExitStack() as stack:
+    shard, number = attempt.shard.index, attempt.number
+
+    def note(text: str) -> None:
+        for observer in observers:
+            observer.noted(text)
+
+    async with AsyncExitStack() as stack:
         if attempt.is_copy:
             stack.callback(attempt.input.unlink, missing_ok=True)
         run = stack.enter_context(OpenRun(job_of_shard(job, attempt), wall=wall, command="shard"))
+        await stack.enter_async_context(published_at_intervals(shards, shard, number, note))
         if run.found.to_send:
             session = Session(run, observers, rates=rates, transport=transport)
             started(session)
@@ -213,7 +223,9 @@ async def run_attempt(
             run.journal.close()
         ledger, lines, rows = run.journal.ledger, run.info.input.lines, run.info.input.rows
         is_finished = not summary.left and ledger.count_ended() >= rows
-        ended = Finished(attempt.number, lines, rows, ledger.done.count, ledger.failed.count)
+        ended = Finished(number, lines, rows, ledger.done.count, ledger.failed.count)
+    await publish_whole(shards, shard, number, tell_alive)
     if is_finished:
-        shards.mark_finished(attempt.shard.index, ended)
-    return ShardResult(attempt.shard.index, attempt.number, is_finished, summary)
+        shards.mark_finished(shard, ended)
+    shards.forget(shard)
+    return ShardResult(shard, number, is_finished, summary)

@@ -23,12 +23,14 @@ from arkbatch.cluster.messages import (
     NextRequest,
     NextShard,
 )
+from arkbatch.cluster.publishing import BEAT_SECONDS
 from arkbatch.cluster.service import CoordinatorClient
 from arkbatch.cluster.shard_attempt import ShardAttempt, ShardResult, begin_attempt, run_attempt
 from arkbatch.core.errors import ArkbatchError, StorageFull
 from arkbatch.core.job import Job
 from arkbatch.engine.session import Session
-from arkbatch.journal.shard_files import Shard, ShardDirectory
+from arkbatch.journal.shard_files import ShardDirectory
+from arkbatch.journal.shard_plan import Shard
 from arkbatch.limits.lease_messages import Lease, LeaseRequest
 from arkbatch.limits.leased_rates import LeasedRates, ShardTaken
 from arkbatch.monitor.observer import Observer
@@ -37,8 +39,6 @@ from arkbatch.transport.connection_slots import ConnectionSlots
 
 if TYPE_CHECKING:
     from arkbatch.transport.transport import Transport
-
-BEAT_SECONDS = 2.0
 
 
 class WorkerReport(Struct):
@@ -145,8 +145,11 @@ class Worker:
         """Claim an attempt in a thread, since a shard may have to be fetched, and be heard meanwhile."""
         work = asyncio.ensure_future(asyncio.to_thread(begin_attempt, self._shards, shard))
         while not (await asyncio.wait([work], timeout=BEAT_SECONDS))[0]:
-            await self._client.send_patiently("/beat", Heartbeat(self._name, shard.index), MessageTaken)
+            await self._tell_alive(shard.index)
         return work.result()
+
+    async def _tell_alive(self, shard: int) -> None:
+        await self._client.send_patiently("/beat", Heartbeat(self._name, shard), MessageTaken)
 
     async def _run(self, attempt: ShardAttempt, counter: AttemptCounter) -> tuple[ShardResult, int]:
         async def ask(request: LeaseRequest) -> Lease:
@@ -177,6 +180,7 @@ class Worker:
                 rates=rates,
                 transport=self._transport,
                 started=self._started,
+                tell_alive=lambda: self._tell_alive(attempt.shard.index),
             )
             return result, rates.spent
         finally:

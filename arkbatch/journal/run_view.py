@@ -11,12 +11,14 @@ from pathlib import Path
 from msgspec import Struct
 
 from arkbatch.core.input_info import InputInfo
+from arkbatch.journal.attempt_lines import AttemptLines, lines_of_attempts
 from arkbatch.journal.cost_account import CostAccount
 from arkbatch.journal.journal import read_ledger
 from arkbatch.journal.ledger import Ledger
 from arkbatch.journal.merge_state import shards_are_newer
 from arkbatch.journal.run_directory import FORMAT, RESULTS, RunDirectory, RunInfo
-from arkbatch.journal.shard_files import AttemptLines, Shard, ShardDirectory, lines_of_attempts
+from arkbatch.journal.shard_files import ShardDirectory
+from arkbatch.journal.shard_plan import Shard
 from arkbatch.journal.shard_records import ShardRecords
 from arkbatch.journal.shard_sessions import attempt_infos, sessions_of
 from arkbatch.rows.several_files import joined_paths

@@ -14,89 +14,19 @@ behind what was taken over.
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunDamaged, RunDirectoryError, RunLocked
-from arkbatch.journal.record_files import end_of_lines, read_lines
-from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, replace_file
+from arkbatch.journal.run_directory import RunDirectory, replace_file
+from arkbatch.journal.shard_plan import PLAN_FORMAT, Shard, ShardPlan
 
 SHARDS_PLAN, SHARDS = "shards.json", "shards"
-PLAN_FORMAT = 1
-Kind = Literal["lines", "csv", "parquet", "whole"]
 T = TypeVar("T")
-
-
-class InputPart(Struct, frozen=True, omit_defaults=True):
-    """One input file as it was when the run was planned.
-
-    tag: changes when the file does; kind: how it is cut
-    cuts: for `csv` the bytes, for `parquet` the row groups at which shards after the first begin
-    header: bytes before the first record of a table
-    """
-
-    path: str
-    size: int
-    tag: str
-    kind: Kind
-    cuts: list[int] = []
-    header: int = 0
-    groups: int = 0
-
-
-class ShardPlan(Struct):
-    """What `shards.json` holds.
-
-    shard_bytes: at which lengths files of lines are cut; job: as `run.json` keeps it
-    insecure: http:// to another machine was allowed when the run was planned
-    """
-
-    format: int
-    run_id: str
-    created_at: str
-    shard_bytes: int
-    parts: list[InputPart]
-    job: dict[str, Any]
-    asked: dict[str, Any]
-    asked_digest: str
-    simulated: bool = False
-    insecure: bool = False
-
-    def all_shards(self) -> "Iterator[Shard]":
-        """Yield all shards in input order."""
-        index = 0
-        for part in self.parts:
-            for begin, end in _cut_ranges(part, self.shard_bytes):
-                yield Shard(index, part, begin, end)
-                index += 1
-
-    @property
-    def count(self) -> int:
-        """How many shards there are."""
-        return sum(len(_cut_ranges(part, self.shard_bytes)) for part in self.parts)
-
-
-class Shard(Struct, frozen=True):
-    """A part of one input file. begin, end: bytes, or row groups of Parquet.
-
-    A line belongs to the shard in whose range its first byte lies, so plans of lines need no look at the file.
-    """
-
-    index: int
-    part: InputPart
-    begin: int
-    end: int
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the shard is its file."""
-        last = self.part.groups if self.part.kind == "parquet" else self.part.size
-        return self.part.kind == "whole" or (self.begin == 0 and self.end == last)
 
 
 class Finished(Struct, frozen=True):
@@ -128,20 +58,22 @@ class TakenOver(Struct, frozen=True):
     failures: list[str] = []
 
 
-def _cut_ranges(part: InputPart, shard_bytes: int) -> list[tuple[int, int]]:
-    if part.kind == "whole":
-        return [(0, part.size)]
-    last = part.groups if part.kind == "parquet" else part.size
-    cuts = list(range(shard_bytes, part.size, shard_bytes)) if part.kind == "lines" else part.cuts
-    return list(zip([0, *cuts], [*cuts, last], strict=True))
-
-
 class ShardDirectory:
-    """The files of one run's shards."""
+    """The files of one run's shards, in a directory that all machines share.
+
+    A subclass keeps them in a bucket; there this directory holds what one process reads and writes.
+    """
+
+    is_shared = True
 
     def __init__(self, run: Path) -> None:
         self.run = run
         self.path = run / SHARDS
+
+    @property
+    def shown(self) -> str:
+        """The run as the user names it in commands."""
+        return str(self.run)
 
     @property
     def is_planned(self) -> bool:
@@ -175,6 +107,28 @@ class ShardDirectory:
         for shard, numbers in self.all_attempts().items():
             if writer := RunDirectory(self.attempt_path(shard, numbers[-1])).who_writes():
                 raise RunLocked(f"Shard {shard} of {self.run} is being worked on by {writer}. Wait for it to end.")
+
+    def read_file(self, name: str) -> bytes | None:
+        """Return a file that stands beside the attempts, None if there is none."""
+        path = self.path / name
+        return path.read_bytes() if path.exists() else None
+
+    def write_file(self, name: str, data: bytes) -> None:
+        """Replace a file that stands beside the attempts."""
+        self._make_directory()
+        replace_file(self.path / name, data)
+
+    def bring_up_to_date(self, shard: int) -> None:
+        """Fetch what others have recorded of a shard; in a shared directory it is there already."""
+
+    def bring_all_up_to_date(self, *, with_records: bool) -> None:
+        """Fetch which shards are finished, and what others have recorded if that is asked for."""
+
+    def publish(self, shard: int, number: int, *, is_over: bool = False) -> None:
+        """Make what an attempt has recorded known to others; in a shared directory it is known already."""
+
+    def forget(self, shard: int) -> None:
+        """Delete what was fetched of a shard; a shared directory holds nothing that was fetched."""
 
     def write_plan(self, plan: ShardPlan) -> None:
         self._make_directory()
@@ -250,40 +204,6 @@ class ShardDirectory:
         replace_file(self.path / f"{shard:06}.{number}.taken.json", msgspec.json.encode(taken) + b"\n")
 
 
-class AttemptLines:
-    """What one attempt adds to its shard, as it is when this object is made: later lines are not seen.
-
-    results_from: bytes of the results that a later attempt took over; known: digests of failures that it took over
-    """
-
-    def __init__(self, directory: Path, results_from: int = 0, known: frozenset[str] = frozenset()) -> None:
-        self._results = directory / RESULTS
-        self._begin = results_from
-        self.results_end = end_of_lines(self._results) if self._results.exists() else 0
-        lines = (line for _, line in read_lines(directory / FAILURES))
-        self.failures = [line for line in lines if digest_of_record(line) not in known]
-
-    def result_lines(self) -> Iterator[tuple[Path, int, bytes]]:
-        """Yield the path, offset and bytes of each line."""
-        for offset, line in read_lines(self._results, self._begin, self.results_end):
-            yield self._results, offset, line
-
-
-def lines_of_attempts(shards: ShardDirectory, shard: int, numbers: list[int]) -> list[AttemptLines]:
-    """The attempts at a shard, the newest first; together they hold each line once."""
-    if not numbers:
-        seed = shards.seed_path(shard)
-        return [AttemptLines(seed)] if seed.is_dir() else []
-    newest = numbers[-1]
-    taken = shards.taken_over(shard, newest)
-    known = frozenset(taken.failures)
-    earlier = [
-        AttemptLines(shards.attempt_path(shard, number), taken.results.get(number, 0), known)
-        for number in reversed(numbers[:-1])
-    ]
-    return [AttemptLines(shards.attempt_path(shard, newest)), *earlier]
-
-
 def _create_new(path: Path) -> bool:
     """Make an empty file; return False if it exists already."""
     try:
@@ -291,10 +211,6 @@ def _create_new(path: Path) -> bool:
     except FileExistsError:
         return False
     return True
-
-
-def digest_of_record(line: bytes) -> str:
-    return blake2b(line, digest_size=8).hexdigest()
 
 
 def _read_struct(path: Path, kind: type[T]) -> T:

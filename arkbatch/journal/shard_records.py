@@ -16,8 +16,8 @@ import orjson
 from msgspec import Raw, Struct
 
 from arkbatch.core.types import Before, add_usage
+from arkbatch.journal.attempt_lines import AttemptLines
 from arkbatch.journal.record_format import EntryError, Retryable, before_of
-from arkbatch.journal.shard_files import AttemptLines
 
 DOUBLED = "doubled"  # the kind under which a record carries what another attempt billed for its row
 

@@ -13,8 +13,9 @@ import msgspec
 from msgspec import Struct
 
 from arkbatch.core.errors import RunDamaged
-from arkbatch.journal.run_directory import RunDirectory, RunInfo, SessionInfo, replace_file
-from arkbatch.journal.shard_files import ShardDirectory, ShardPlan
+from arkbatch.journal.run_directory import RunDirectory, RunInfo, SessionInfo
+from arkbatch.journal.shard_files import ShardDirectory
+from arkbatch.journal.shard_plan import ShardPlan
 
 SESSIONS_FILE = "sessions.json"  # beside the shards
 
@@ -37,7 +38,7 @@ def read_sessions(shards: ShardDirectory) -> ShardSessions:
 
 def write_sessions(shards: ShardDirectory, sessions: ShardSessions) -> None:
     """Replace the file as a whole."""
-    replace_file(shards.path / SESSIONS_FILE, msgspec.json.encode(sessions) + b"\n")
+    shards.write_file(SESSIONS_FILE, msgspec.json.encode(sessions) + b"\n")
 
 
 class LedSession:
@@ -103,7 +104,7 @@ def _without_leader(shards: ShardDirectory, plan: ShardPlan, sessions: list[Sess
     return [
         SessionInfo(
             number=1,
-            command=f"arkbatch shard serve {shlex.quote(str(shards.run))}",
+            command=f"arkbatch shard serve {shlex.quote(shards.shown)}",
             began_at=first.began_at,
             version=first.version,
             ended_at=last.ended_at if has_ended else "",

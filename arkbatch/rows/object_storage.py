@@ -101,7 +101,7 @@ class StoredObject:
     def identity(self) -> Identity:
         import obstore
 
-        with _storage_errors(self.name):
+        with explain_storage_errors(self.name):
             found = obstore.head(self._store, self._key)
         return Identity(found["size"], found["e_tag"] or "")
 
@@ -111,7 +111,7 @@ class StoredObject:
         if end <= begin:
             return b""
         options: Any = {"range": (begin, end)} | ({"if_match": self._tag} if self._tag else {})
-        with _storage_errors(self.name):
+        with explain_storage_errors(self.name):
             return bytes(obstore.get(self._store, self._key, options=options).bytes())
 
 
@@ -124,7 +124,7 @@ def open_bytes(name: str, environ: Mapping[str, str] = os.environ, tag: str = ""
     """A file or an object by its name. UsageError: the address cannot be used."""
     if not is_remote(name):
         return LocalBytes(name)
-    store, key = _store_of(name, environ)
+    store, key = open_store(name, environ)
     return StoredObject(store, name, key, tag)
 
 
@@ -132,10 +132,10 @@ def list_objects(pattern: str, environ: Mapping[str, str] = os.environ) -> list[
     """The addresses below a prefix that match a pattern with `*`, in the order of their names."""
     import obstore
 
-    store, key = _store_of(pattern, environ)
+    store, key = open_store(pattern, environ)
     fixed = key.partition("*")[0].rpartition("/")[0]
     base = pattern[: len(pattern) - len(key)]
-    with _storage_errors(pattern):
+    with explain_storage_errors(pattern):
         found = [each["path"] for batch in obstore.list(store, fixed or None) for each in batch]
     return [base + path for path in sorted(found) if fnmatchcase(path, key)]
 
@@ -156,10 +156,10 @@ def upload_file(path: Path, address: str, *, replace: bool, environ: Mapping[str
     import obstore
     from obstore.exceptions import AlreadyExistsError, NotFoundError
 
-    store, key = _store_of(address, environ)
+    store, key = open_store(address, environ)
     taken = UsageError(f"{address} exists. Give another name, or --force to replace it.")
     size = path.stat().st_size
-    with _storage_errors(address):
+    with explain_storage_errors(address):
         if not replace:
             try:
                 obstore.head(store, key)
@@ -178,7 +178,8 @@ def upload_file(path: Path, address: str, *, replace: bool, environ: Mapping[str
         raise UsageError(f"{address} holds {written:,} bytes after the upload, and {path} has {size:,}. Upload again.")
 
 
-def _store_of(address: str, environ: Mapping[str, str]) -> tuple["ObjectStore", str]:
+def open_store(address: str, environ: Mapping[str, str]) -> tuple["ObjectStore", str]:
+    """Return the store of an address, and the key that it names there. UsageError: the address cannot be used."""
     try:
         import obstore.store as stores
     except ImportError:
@@ -227,7 +228,7 @@ def _is_loopback(endpoint: str) -> bool:
     return urlsplit(endpoint).hostname in {"127.0.0.1", "localhost", "::1"} and endpoint.startswith("http://")
 
 
-class _storage_errors:  # noqa: N801 - used as a function
+class explain_storage_errors:  # noqa: N801 - used as a function
     """Turns the store's errors into ours: the first line of them, since the rest is XML."""
 
     def __init__(self, name: str) -> None:

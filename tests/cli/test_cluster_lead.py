@@ -9,10 +9,12 @@ from click.testing import CliRunner
 from runs import numbered, prompts
 
 from arkbatch.cli import arkbatch, cluster_lead
-from arkbatch.cli.cluster import job_of_run, run_worker
+from arkbatch.cli.cluster_plan import job_of_run
+from arkbatch.cli.cluster_worker import run_worker
 from arkbatch.cli.live_and_metrics import Serving
 from arkbatch.cluster import driver
 from arkbatch.journal.run_directory import RunDirectory
+from arkbatch.journal.shard_files import ShardDirectory
 
 MODEL = ["--model", "doubao-seed-1-6-251015", "--simulate", "--fixed"]
 
@@ -35,17 +37,18 @@ def call(*words):
 
 def led(meanwhile, capsys, *, is_drained=False):
     """Lead one worker. `meanwhile` is called when it has begun. Returns the exit code, and the summary."""
-    job = job_of_run("a.run", {})
+    shards = ShardDirectory(Path("a.run"))
+    job = job_of_run(shards, {})
 
     async def main():
-        async with cluster_lead.leading(job, Serving()) as lead:
+        async with cluster_lead.leading(job, shards, Serving()) as lead:
             if is_drained:
                 lead.stop()
             worker = asyncio.create_task(run_worker("a.run", "w1"))
             await driver.until_over(lead.coordinator, lead.progress, asyncio.get_running_loop().time)
             await worker
             await asyncio.to_thread(meanwhile)
-            return cluster_lead.finish_run(job, lead, as_json=True)
+            return cluster_lead.finish_run(job, shards, lead, "a.run", as_json=True)
 
     code = asyncio.run(main())
     return code, json.loads(capsys.readouterr().out)

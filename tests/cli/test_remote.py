@@ -13,7 +13,7 @@ pytest.importorskip("obstore")
 
 from arkbatch.cli import arkbatch
 from arkbatch.cli.remote import keep_uploaded
-from arkbatch.core.errors import RunChanged, UsageError
+from arkbatch.core.errors import RunChanged, RunDirectoryError, UsageError
 from arkbatch.rows.object_storage import RANGE_BYTES
 from arkbatch.rows.remote_input import fetch_input
 
@@ -89,7 +89,7 @@ def test_a_run_directory_goes_to_a_bucket_and_its_status_is_read_there(bucket):
     assert said.startswith("s3://bucket/runs/night.run: ")
     assert "12 done" in said
     assert json.loads(call("status", "s3://bucket/runs/night.run", "--json").output)["done"] == 12
-    with pytest.raises(UsageError, match="does not exist"):
+    with pytest.raises(RunDirectoryError, match=r"it has no run\.json"):
         call("status", "s3://bucket/runs/other.run")
 
 

@@ -17,7 +17,7 @@ from arkbatch.cluster.plan import (
     shard_bytes_for,
 )
 from arkbatch.core.errors import UsageError
-from arkbatch.journal.shard_files import PLAN_FORMAT, InputPart, Shard, ShardPlan
+from arkbatch.journal.shard_plan import PLAN_FORMAT, InputPart, Shard, ShardPlan
 from arkbatch.rows.object_storage import open_bytes
 
 

@@ -4,10 +4,16 @@ import hashlib
 import http.server
 import threading
 from contextlib import contextmanager
+from urllib.parse import parse_qs
 
 
 class Bucket:
-    """Objects by key, and the requests that came. refuses: statuses for the next requests."""
+    """Objects by key, and the requests that came.
+
+    refuses: statuses for the next requests; keeps_conditions: it refuses to create an object twice
+    """
+
+    keeps_conditions = True
 
     def __init__(self):
         self.objects, self.requests, self.refuses = {}, [], []
@@ -79,17 +85,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if not self.note():
             return
-        if self.headers.get("If-None-Match") == "*" and self.key() in self.bucket.objects:
+        has_condition = self.headers.get("If-None-Match") == "*" and self.bucket.keeps_conditions
+        if has_condition and self.key() in self.bucket.objects:
             self.answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
             return
         self.bucket.objects[self.key()] = body
         self.answer(200, ETag=f'"{hashlib.md5(body).hexdigest()}"')
 
     def list(self):
+        query = parse_qs(self.path.partition("?")[2])
+        prefix = query.get("prefix", [""])[0]
         entries = "".join(
             f"<Contents><Key>{key}</Key><LastModified>2026-11-30T00:00:00.000Z</LastModified>"
             f"<ETag>x</ETag><Size>{len(data)}</Size></Contents>"
             for key, data in sorted(self.bucket.objects.items())
+            if key.startswith(prefix)
         )
         body = f"<ListBucketResult><IsTruncated>false</IsTruncated>{entries}</ListBucketResult>".encode()
         self.answer(200, body, Content_Type="application/xml")

@@ -10,21 +10,25 @@ from arkbatch.cluster.plan import plan_parts
 from arkbatch.cluster.shard_attempt import begin_attempt, run_attempt
 from arkbatch.core.job import answer_settings, job_tables
 from arkbatch.core.secret import Secret
-from arkbatch.journal.shard_files import PLAN_FORMAT, ShardDirectory, ShardPlan
+from arkbatch.journal.shard_files import ShardDirectory
+from arkbatch.journal.shard_plan import PLAN_FORMAT, ShardPlan
 from arkbatch.rows.job_diff import asked_digest
 from arkbatch.simulator.server import Counters, Settings, serve
 
 
-def planned(job, run_dir, shard_bytes=400, inputs=None):
+def plan_for(job, shard_bytes=400, inputs=None):
     """A plan with small shards."""
     parts, size = plan_parts(inputs or [job.input], lambda _: shard_bytes)
-    shards = ShardDirectory(run_dir)
     said = answer_settings(job)
-    shards.write_plan(
-        ShardPlan(
-            PLAN_FORMAT, "run1", "2026-11-30T00:00:00+00:00", size, parts, job_tables(job), said, asked_digest(said)
-        )
+    return ShardPlan(
+        PLAN_FORMAT, "run1", "2026-11-30T00:00:00+00:00", size, parts, job_tables(job), said, asked_digest(said)
     )
+
+
+def planned(job, run_dir, shard_bytes=400, inputs=None):
+    """The directory of a run that is planned so."""
+    shards = ShardDirectory(run_dir)
+    shards.write_plan(plan_for(job, shard_bytes, inputs))
     return shards
 
 
@@ -49,7 +53,8 @@ async def run_one(job, url, shards, shard, **more):
 async def cluster_of(job, url, shards, workers, *, limits=None, pace=None, meanwhile=None, core=None):
     """Workers and a coordinator over real HTTP on loopback, all in one loop. Returns the coordinator."""
     from arkbatch.cluster.coordinator import Coordinator
-    from arkbatch.cluster.service import CoordinatorAddress, CoordinatorClient, new_token, serve_coordinator
+    from arkbatch.cluster.coordinator_address import CoordinatorAddress, new_token
+    from arkbatch.cluster.service import CoordinatorClient, serve_coordinator
     from arkbatch.cluster.worker import Worker
     from arkbatch.limits.lease_core import LeaseCore
     from arkbatch.limits.lease_messages import SharedLimits

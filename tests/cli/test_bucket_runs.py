@@ -1,0 +1,75 @@
+"""A run of several machines in a bucket, by the commands that a user types."""
+
+import json
+
+import pytest
+from buckets import serving_bucket
+from click.testing import CliRunner
+from runs import numbered, prompts
+
+pytest.importorskip("obstore")
+
+from arkbatch.cli import arkbatch
+from arkbatch.core.errors import RunDirectoryError
+
+RUN = "s3://bucket/runs/a.run"
+MODEL = ["--model", "doubao-seed-1-6-251015", "--simulate", "--fixed"]
+
+
+@pytest.fixture(autouse=True)
+def bucket(tmp_path, monkeypatch):
+    monkeypatch.setattr("arkbatch.api.jobs.SIMULATED_LATENCY", 0.0)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.chdir(tmp_path)
+    prompts(tmp_path, *numbered(30), b"{oops\n")
+    with serving_bucket() as served:
+        for name, value in served.environ.items():
+            monkeypatch.setenv(name, value)
+        yield served
+
+
+def call(*words):
+    result = CliRunner().invoke(arkbatch, list(words), standalone_mode=False)
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
+def test_each_command_takes_the_address_of_a_run(bucket, tmp_path):
+    (tmp_path / "job.toml").write_text(f'input = "in.jsonl"\nrun_dir = "{RUN}"\nmodel = "doubao-seed-1-6-251015"\n')
+    assert "3 shards of 1 file, " in call("shard", "plan", "job.toml", "--shards", "3", "--simulate")
+    call("shard", "run", RUN, "--index", "0", "--of", "2")
+    early = json.loads(call("status", RUN, "--json"))
+    assert early["run_dir"] == RUN
+    assert 0 < early["done"] < 30
+    assert len(call("answers", RUN, "--only", "done").splitlines()) == early["done"] + 1  # and what is not done yet
+    assert f"arkbatch shard serve {RUN}" in call("status", RUN)
+    assert "results.jsonl" not in {key.rpartition("/")[2] for key in bucket.objects}  # reading wrote nothing
+    call("shard", "run", RUN, "--index", "1", "--of", "2")
+    merged = json.loads(call("merge", RUN, "--json"))
+    assert (merged["done"], merged["failed"], merged["left"]) == (30, 1, 0)
+    first = dict(bucket.objects)
+    assert json.loads(call("merge", RUN, "--json")) == merged
+    assert bucket.objects == first
+    assert json.loads(call("status", RUN, "--json"))["done"] == 30
+    assert "Row 7" in call("show", RUN, "7")
+    assert "CNY" in call("cost", RUN, "--by", "day")
+    call("report", RUN)
+    assert (tmp_path / "report.html").exists()
+    call("answers", RUN, "-o", "s3://bucket/out/a.csv")
+    assert bucket.objects["out/a.csv"].count(b"\n") == 32
+    assert list((tmp_path / "scratch").glob("*/*")) == []  # nothing is left on this machine
+
+
+def test_one_machine_does_not_replace_a_run_of_several(bucket):
+    call("shard", "plan", "in.jsonl", "-o", RUN, "--shards", "3", *MODEL)
+    with pytest.raises(RunDirectoryError, match="is a run of several machines"):
+        call("run", "in.jsonl", "-o", RUN, *MODEL)
+
+
+def test_another_machine_goes_on_with_a_run_that_one_has_uploaded(bucket, tmp_path):
+    call("run", "in.jsonl", "-o", RUN, "--limit", "10", *MODEL)
+    (tmp_path / "a.run").rename(tmp_path / "on the first machine")
+    assert '"recorded":21' in call("run", "in.jsonl", "-o", RUN, *MODEL)
+    assert bucket.objects["runs/a.run/results.jsonl"].count(b"\n") == 30
