@@ -4,12 +4,14 @@
     python benchmarks/soak.py --minutes 2 --rows 20000      the short form, as in the tests
 
 A simulator breaks one call in eight, in every way that a call can break and still be tried again, and now and then
-says that it is busy or that the rate is too high. Beside that it is killed and started again, the run is stopped for
+says that it is busy or that the rate is too high. One call in ten is answered, or refused, in another provider's
+dialect. Half of the rows are streamed. Beside that it is killed and started again, the run is stopped for
 some seconds (SIGSTOP), killed (SIGKILL) and asked to end (SIGTERM), in turn. A run that ended goes on by the same
 command; rows that were given up, if there are any, are sent by `retry` at the end. The calls are made with temporary
 keys of five minutes' life. `--rpm` is set at each start so that the rows last as long as was asked.
-Printed at the end: rows, duplicates, losses, failures, whether the usage is what the records add up to, calls, peak
-memory and most open files of the run, and where a key was found.
+Printed at the end: rows, duplicates, losses, failures, whether the usage is what the records add up to, and by dialect
+whether it is what the simulator billed, call by call; calls, peak memory and most open files of the run, and where a
+key was found.
 """
 
 import argparse
@@ -24,6 +26,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from arkbatch.simulator.dialects import DIALECTS, ERRORS
+
 FAULTS = {
     "server_error": 0.03,
     "bad_gateway": 0.02,
@@ -37,7 +41,12 @@ FAULTS = {
     "stall_inside": 0.0005,
     "overloaded": 0.00001,
     "rate_rpm": 0.00001,
+    **dict.fromkeys(DIALECTS, 0.004),
+    **dict.fromkeys(ERRORS, 0.001),
 }
+HIDES_CACHED = {"like_gemini", "like_sglang"}  # their usage does not tell it
+# The answer breaks off before it says what it is billed.
+UNTOLD = {"drop_inside", "stall_inside", "garbled", "error_in_200"}
 EVENTS = ("server", "freeze", "kill", "server", "freeze", "terminate")
 ARKBATCH = [sys.executable, "-m", "arkbatch.cli"]
 ACCESS_KEY, SECRET_KEY = "AKLT-of-the-soak-test", "secret-of-the-soak-test"
@@ -138,7 +147,7 @@ class Soak:
     def serve(self):
         faults = [word for name, rate in FAULTS.items() for word in ("--fault", f"{name}={rate}")]
         how = ["--port", str(self.port), "--latency", str(self.asked.latency), "--key-seconds", "300"]
-        how += ["--access-key", f"{ACCESS_KEY}:{SECRET_KEY}"]
+        how += ["--access-key", f"{ACCESS_KEY}:{SECRET_KEY}", "--bill", str(self.folder / "bill.jsonl")]
         command = [*ARKBATCH, "simulate", *how, *faults]
         self.simulator = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         self.url = self.simulator.stderr.readline().split(" at ")[1].split("/api/v3")[0]
@@ -169,7 +178,7 @@ class Soak:
 
     def report(self):
         rows, seconds = self.asked.rows, self.seconds
-        found = Records(self.folder / "in.run", rows)
+        found = Records(self.folder / "in.run", rows, read_bill(self.folder / "bill.jsonl"))
         counted = json.loads((self.folder / "in.run" / "usage.json").read_text())["usage"]
         events = ", ".join(f"{count} {name}" for name, count in sorted(self.done.items()))
         yield f"exit codes {dict(self.codes)}, {seconds:.0f} s, {rows / seconds:.0f} rows a second; events: {events}"
@@ -178,6 +187,7 @@ class Soak:
             f"{found.failed} failures ({self.again} rows sent by retry)"
         )
         yield f"usage {'equals' if found.usage == Counter(counted) else 'DIFFERS FROM'} what the records add up to"
+        yield from found.bills.report()
         yield f"{found.calls:,} calls, {found.calls / rows - 1:.1%} of them again"
         yield f"peak memory {self.peak} MiB, at most {self.files} open files"
         leaks = [path.name for path in sorted(self.folder.rglob("*")) if path.is_file() and holds(path, SECRETS)]
@@ -208,8 +218,8 @@ class Lines:
 class Records:
     """What the files of a run add up to."""
 
-    def __init__(self, run_dir, rows):
-        seen, self.usage = bytearray(rows + 1), Counter()
+    def __init__(self, run_dir, rows, bill):
+        seen, self.usage, self.bills = bytearray(rows + 1), Counter(), BillsByDialect(bill)
         self.doubled = self.failed = self.calls = 0
         for name in ("results.jsonl", "failures.jsonl"):
             with (run_dir / name).open("rb") as lines:
@@ -219,13 +229,61 @@ class Records:
                     self.failed += line["error"] is not None
                     self.calls += line["attempts"]
                     self.usage.update(line["usage"])
+                    self.bills.add(line)
         self.rows = sum(seen)
 
 
+class BillsByDialect:
+    """What the simulator billed beside what the records count, call by call."""
+
+    def __init__(self, bill):
+        self.bill, self.same, self.other, self.untold, self.tokens = bill, Counter(), Counter(), 0, Counter()
+
+    def add(self, line):
+        *earlier, last = line["calls"]
+        discarded = line.get("discarded", {})
+        kept = {meter: count - discarded.get(meter, 0) for meter, count in line["usage"].items()}
+        for call, counted in [*((call, call.get("tokens", {})) for call in earlier), (last, kept)]:
+            if (billed := self.bill.pop(call.get("request_id", ""), None)) is not None:
+                self.compare(*billed, counted)
+
+    def compare(self, fault, billed, counted):
+        if fault in UNTOLD and not counted:
+            self.untold += 1
+            return
+        meters = ("input", "output") if fault in HIDES_CACHED else ("input", "output", "cached")
+        is_same = all(counted.get(meter, 0) == billed[meter] for meter in meters)
+        (self.same if is_same else self.other)[fault] += 1
+        self.tokens[fault] += billed["input"] + billed["output"]
+
+    def report(self):
+        for fault in sorted(self.same | self.other):
+            said = f"counted otherwise in {self.other[fault]}" if self.other[fault] else "counted the same"
+            answers = self.same[fault] + self.other[fault]
+            yield f"  {fault or 'no fault':17}{answers:>9,} answers, {self.tokens[fault]:>13,} tokens billed, {said}"
+        verdict = "DIFFERS FROM" if self.other else "equals"
+        yield f"usage {verdict} what the simulator billed, in {len(self.same | self.other)} kinds of answers"
+        lost = self.untold + len(self.bill)
+        yield f"{lost:,} answers that were billed did not arrive whole, so nothing told their usage"
+
+
+def read_bill(path):
+    """What was billed, by request id: the fault and the tokens."""
+    with path.open() as lines:
+        return {line.pop("id"): (line.pop("fault"), line) for line in map(json.loads, lines)}
+
+
 def write_input(path, rows):
+    """Every second row is streamed, every eighth has a beginning that the simulator caches."""
+    system = "Answer in one sentence, and name what is not certain. " * 25
     with path.open("w") as file:
         for number in range(1, rows + 1):
-            file.write(f'{{"custom_id": "r{number}", "prompt": "question {number}"}}\n')
+            row = {"custom_id": f"r{number}", "prompt": f"question {number}"}
+            if number % 8 == 1:
+                row["system"] = system
+            if number % 2:
+                row |= {"stream": True, "stream_options": {"include_usage": True}}
+            file.write(json.dumps(row) + "\n")
 
 
 def holds(path, words):

@@ -42,6 +42,7 @@ from arkbatch.simulator.settings import ACCESS_KEY, CERTIFICATES, Settings
 @click.option("--chunks", type=click.IntRange(1), help="Equal pieces of a streamed text. Without: short, uneven ones.")
 @click.option("--certificate", type=click.Choice(CERTIFICATES), default="good", help="For encrypted calls.")
 @click.option("--blobs", default=1, type=click.IntRange(1), help="Encrypted texts in a row that an answer comes in.")
+@click.option("--bill", default="", metavar="FILE", help="Add a line with the tokens of each answer to this file.")
 @click.option("--seed", default=0, show_default=True, help="Another seed gives other answers and faults.")
 @click.option("--list-faults", is_flag=True, help="Print the fault menu and leave.")
 def command(

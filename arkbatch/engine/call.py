@@ -202,6 +202,9 @@ class CallRunner:
                 verdict = await needs.check(prepared.row, response, verdict)
         except Halted as halted:
             return CallResult(Broken(Break.CONNECT, str(halted)), Halt(Cause(Kind.AUTH, "", str(halted))))
+        except Exception as error:  # noqa: BLE001 - a reply can hold anything, and no list of errors is complete
+            cause = _unreadable(error)
+            return CallResult(Broken(Break.GARBLED, cause.message), Refused(cause))
         except BaseException:
             needs.limiter.abandon(started.admission.permit)
             self._in_flight.pop(started.call.client_id, None)
@@ -223,9 +226,8 @@ class CallRunner:
                 names=needs.setting_names,
             )
         except Exception as error:  # noqa: BLE001 - a reply can hold anything, and no list of errors is complete
-            said = f"the reply cannot be read ({type(error).__name__})"
             bill = usage_in(response.body) if isinstance(response, Reply) else NO_USAGE
-            return Refused(Cause(Kind.BAD_REPLY, UNREADABLE, said), bill)
+            return Refused(_unreadable(error), bill)
 
     def end_call(self, started: StartedCall, prepared: PreparedRow, log: AttemptLog, result: CallResult) -> CallResult:
         """Report how the call ended. Returns the result with the fault where it belongs."""
@@ -297,6 +299,11 @@ class CallRunner:
         """Give an attempt back that was spent on what is now known to have been an outage."""
         if log.doubted_at is not None and self._needs.limiter.circuit_breaker.covers(log.doubted_at):
             log.give_attempt_back()
+
+
+def _unreadable(error: Exception) -> Cause:
+    """Why a row fails whose reply raised an error while it was read: the same reply is not paid for again."""
+    return Cause(Kind.BAD_REPLY, UNREADABLE, f"the reply cannot be read ({type(error).__name__})")
 
 
 def usage_in(body: bytes) -> Usage:

@@ -60,8 +60,11 @@ def read_leniently(body: bytes, content_type: str = "") -> Reread | None:
 def loads_leniently(data: bytes) -> Any:
     """Read strict JSON, or else the same with NaN, Infinity and halves of surrogate pairs in it.
 
-    Halves of pairs stay in the texts, so that whoever puts pieces together can join them. ValueError: it is no JSON.
+    Halves of pairs stay in the texts, so that whoever puts pieces together can join them. What is nested too deeply
+    becomes a marker. ValueError: it is no JSON.
     """
+    if len(data) > 2 * MAX_DEPTH and count_openings(data) > MAX_DEPTH:
+        data = cut_nesting(data.decode("utf-8", "replace"))[0].encode()
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:

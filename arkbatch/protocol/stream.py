@@ -105,7 +105,12 @@ class _Choice:
                 _replace_value(self.rest, key, value)
 
     def folded(self, index: int) -> Body:
-        return {"index": index, "message": _settled_value(self.message), **_settled_value(self.rest)}
+        rest = _settled_value(self.rest)
+        whole = rest.pop("message", None)  # MiniMax repeats the message in its last chunk, others write a null there
+        message = _settled_value(self.message)
+        if not _says_something(message) and isinstance(whole, dict):
+            message = whole
+        return {"index": index, "message": message, **rest}
 
 
 class Folding:

@@ -13,6 +13,7 @@ The modules, in the order in which a call passes them:
     phrases, schema_values, toolcalls  the words, JSON values and tool calls of an answer
     models                             what the name of a model says
     delivery, broken_connections       writes an answer, a refusal or a fault, connections that break
+    dialects                           replies as other providers write them
     chunks, streaming                  cuts an answer into chunks, streams them
     encryption                         the service's side of encrypted calls
     wire, refusals                     ids, headers and error bodies, the documented errors

@@ -10,9 +10,11 @@ from math import ceil
 
 import orjson
 from aiohttp import web
+from msgspec.structs import replace
 
-from arkbatch.simulator import broken_connections, faults, streaming, wire
+from arkbatch.simulator import broken_connections, dialects, faults, streaming, wire
 from arkbatch.simulator.batch_queue import BatchQueue
+from arkbatch.simulator.bill_file import BillFile
 from arkbatch.simulator.call import SimulatedCall
 from arkbatch.simulator.counters import Counters
 from arkbatch.simulator.endpoints import Asked, PreparedAnswer, SimulatedEndpoint
@@ -35,11 +37,13 @@ class Delivery:
         self._limits = limits
         self._line = line
         self._wall = wall
+        self._bills = BillFile(settings.bill)
         self._closing = asyncio.Event()
 
     def close(self) -> None:
         """End all stalled replies, so that a stopping server does not wait for them."""
         self._closing.set()
+        self._bills.close()
 
     async def answer_call(self, endpoint: SimulatedEndpoint, call: SimulatedCall, asked: Asked) -> web.StreamResponse:
         fault = faults.MENU[asked.fault] if asked.fault else None
@@ -60,8 +64,10 @@ class Delivery:
             response.headers["Retry-After"] = str(max(1, ceil(retry_after)))
         return response
 
-    def send_body(self, call: SimulatedCall, body: bytes, status: int = 200) -> web.Response:
-        response = web.Response(body=body, status=status, headers=call.reply_headers())
+    def send_body(
+        self, call: SimulatedCall, body: bytes, status: int = 200, content_type: str = wire.JSON
+    ) -> web.Response:
+        response = web.Response(body=body, status=status, headers=call.reply_headers(content_type))
         if self._settings.gzip and "gzip" in call.http.headers.get("Accept-Encoding", ""):
             response.enable_compression(web.ContentCoding.gzip)
         return response
@@ -70,10 +76,15 @@ class Delivery:
         self, endpoint: SimulatedEndpoint, call: SimulatedCall, asked: Asked
     ) -> web.StreamResponse:
         seconds = self._answer_seconds(call, asked)
-        if endpoint.streams and asked.body.get("stream") and asked.fault not in faults.BEFORE_ANSWERS:
+        streamed = bool(endpoint.streams and asked.body.get("stream") and asked.fault not in faults.BEFORE_ANSWERS)
+        if streamed and asked.fault != "other_kind":
             said = self._prepare_answer(endpoint, call, asked)
             script = streaming.write_script(said.chunks, asked.fault, call.model, call.id)
             response = await streaming.send_script(call, script, seconds, self._closing)
+        elif streamed:
+            await asyncio.sleep(seconds)
+            said = self._prepare_answer(endpoint, call, replace(asked, body={**asked.body, "stream": False}))
+            response = self.send_body(call, orjson.dumps(said.body))
         else:
             await asyncio.sleep(seconds)
             response = await self._send_whole(endpoint, call, asked)
@@ -99,7 +110,14 @@ class Delivery:
                 return broken_connections.bad_gateway()
         if asked.fault and (error := faults.MENU[asked.fault].inside):
             return self.send_body(call, wire.error_body(error, call.model, call.id))
-        reply = orjson.dumps(self._prepare_answer(endpoint, call, asked).body)
+        if asked.fault and asked.fault in dialects.ERRORS:
+            status, body, content_type = dialects.write_error(asked.fault)
+            return self.send_body(call, body, status, content_type)
+        said = self._prepare_answer(endpoint, call, asked)
+        if asked.fault and asked.fault in dialects.DIALECTS and "choices" in said.body:
+            body, content_type = dialects.write_whole(asked.fault, said.body)
+            return self.send_body(call, body, content_type=content_type)
+        reply = orjson.dumps(said.body)
         match asked.fault:
             case "drop_inside" | "stall_inside":
                 return await self._send_half(call, reply, hang=asked.fault == "stall_inside")
@@ -120,4 +138,5 @@ class Delivery:
             self._limits.count_output(call.model, said.output, asyncio.get_running_loop().time())
         self._counters.usage["input"] += said.input
         self._counters.usage["output"] += said.output
+        self._bills.add(call.id, asked.fault, said)
         return said

@@ -7,6 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from arkbatch.simulator import answers, checks, chunks, inputs, responses, tokens, vectors
+from arkbatch.simulator.answers import ModelAnswer
 from arkbatch.simulator.refusals import Refusal
 from arkbatch.simulator.seeded_random import random_for
 from arkbatch.simulator.settings import Settings
@@ -25,10 +26,15 @@ class Asked(Struct, frozen=True):
 
 
 class PreparedAnswer(Struct, frozen=True):
-    """An answer ready to be sent, with its tokens."""
+    """An answer ready to be sent, with its tokens.
+
+    cached, reasoning: parts of input and output
+    """
 
     input: int
     output: int
+    cached: int = 0
+    reasoning: int = 0
     body: dict[str, Any] = {}
     chunks: list[dict[str, Any]] = []
 
@@ -57,13 +63,18 @@ def _answer_chat(asked: Asked, settings: Settings, request_id: str, created: int
         )
         for part in parts:
             _seal_contents(part["choices"], "delta", asked.close)
-        return PreparedAnswer(answer.input, answer.output, chunks=parts)
+        return _prepare(answer, chunks=parts)
     completion = answers.chat_completion(answer, request_id, created)
     if answer.content:
         _seal_contents(completion["choices"], "message", asked.close)
     if asked.fault == "no_choices":
         del completion["choices"]
-    return PreparedAnswer(answer.input, answer.output, completion)
+    return _prepare(answer, completion)
+
+
+def _prepare(answer: ModelAnswer, body: dict[str, Any] | None = None, **parts: Any) -> PreparedAnswer:
+    counts = (answer.input, answer.output, answer.cached, answer.reasoning)
+    return PreparedAnswer(*counts, body=body or {}, **parts)
 
 
 def _seal_contents(choices: list[dict[str, Any]], where: str, close: Callable[[str], str] | None) -> None:
@@ -79,14 +90,14 @@ def _answer_embeddings(asked: Asked, settings: Settings, request_id: str, create
     reply = vectors.embedding_list(asked.body, asked.of, settings.seed, request_id, created, shuffle=settings.shuffle)
     if asked.fault == "no_choices":
         reply["data"] = []
-    return PreparedAnswer(reply["usage"]["prompt_tokens"], 0, reply)
+    return PreparedAnswer(reply["usage"]["prompt_tokens"], 0, body=reply)
 
 
 def _answer_multimodal(asked: Asked, settings: Settings, request_id: str, created: int) -> PreparedAnswer:
     reply = vectors.multimodal_embedding(asked.body, settings.seed, request_id, created)
     if asked.fault == "no_choices":
         reply["data"] = {}
-    return PreparedAnswer(reply["usage"]["prompt_tokens"], 0, reply)
+    return PreparedAnswer(reply["usage"]["prompt_tokens"], 0, body=reply)
 
 
 def _answer_responses(asked: Asked, settings: Settings, request_id: str, created: int) -> PreparedAnswer:
@@ -95,10 +106,10 @@ def _answer_responses(asked: Asked, settings: Settings, request_id: str, created
     reply = responses.response_object(answer, asked.body, request_id, created)
     if asked.body.get("stream"):
         parts = responses.response_events(reply, random_for(asked.of), settings.chunks)
-        return PreparedAnswer(answer.input, answer.output, chunks=parts)
+        return _prepare(answer, chunks=parts)
     if asked.fault == "no_choices":
         del reply["output"]
-    return PreparedAnswer(answer.input, answer.output, reply)
+    return _prepare(answer, reply)
 
 
 def _answer_tokenization(asked: Asked, settings: Settings, request_id: str, created: int) -> PreparedAnswer:
@@ -106,7 +117,7 @@ def _answer_tokenization(asked: Asked, settings: Settings, request_id: str, crea
     reply = tokens.tokenize_body(asked.body, request_id, created)
     if asked.fault == "no_choices":
         reply["data"] = []
-    return PreparedAnswer(0, 0, reply)
+    return PreparedAnswer(0, 0, body=reply)
 
 
 _CHAT = SimulatedEndpoint(checks.check_chat, answers.input_tokens, _answer_chat, streams=True, seals=True)

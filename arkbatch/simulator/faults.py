@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from arkbatch.simulator import refusals
+from arkbatch.simulator.dialects import DIALECTS, ERRORS
 from arkbatch.simulator.refusals import Refusal, invalid_parameter
 
 
@@ -69,6 +70,8 @@ MENU: Mapping[str, Fault] = {
     "not_open": Fault("404, the account has not activated the model", refusals.MODEL_NOT_OPEN),
     "free_quota": Fault("429, the free trial quota is used up", refusals.FREE_QUOTA),
     "set_limit": Fault("429, the user's own spending limit is reached", refusals.SET_LIMIT),
+    **{name: Fault(f"{dialect.about} (chat)") for name, dialect in DIALECTS.items()},
+    **{name: Fault(error.about) for name, error in ERRORS.items()},
 }
 
 BATCH_MENU: Mapping[str, str] = {
@@ -99,7 +102,7 @@ BATCH_MENU: Mapping[str, str] = {
 }
 
 # Faults that replace an answer, streamed or not.
-BEFORE_ANSWERS = frozenset({"stall", "drop_before", "bad_gateway"})
+BEFORE_ANSWERS = frozenset({"stall", "drop_before", "bad_gateway", *ERRORS})
 
 _MARKER = re.compile(rb"\[\[fault:([a-z0-9_]+)(?::(\d{1,6}))?\]\]")
 

@@ -49,6 +49,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     batch_faults: rate (0 to 1) by name of `faults.BATCH_MENU`; each is drawn on its own
     enqueued_tokens: tokens of one model that may wait in batches; a batch beyond it fails when it is validated
     keepalive: seconds after which an idle connection is closed
+    bill: a file to which each answer adds a line with its request id, its fault and its tokens
     """
 
     seed: int = 0
@@ -82,6 +83,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     batch_faults: Mapping[str, float] = field(default_factory=dict)
     enqueued_tokens: int | None = None
     keepalive: float = 75.0
+    bill: str = ""
 
 
 def check_settings(settings: Settings) -> None:

@@ -11,7 +11,7 @@ import orjson
 from aiohttp import web
 from msgspec import Struct
 
-from arkbatch.simulator import broken_connections, chunks, faults, wire
+from arkbatch.simulator import broken_connections, chunks, dialects, faults, wire
 from arkbatch.simulator.call import SimulatedCall
 
 EVENTS = "text/event-stream"
@@ -24,10 +24,19 @@ class Script(Struct, frozen=True):
 
     packets: list[bytes]
     ending: Literal["end", "tear", "hang"] = "end"
+    content_type: str = EVENTS
 
 
 def write_script(parts: list[chunks.Chunk], fault: str | None, model: str, request_id: str) -> Script:
-    """Return the packets of one stream as a fault changes them."""
+    """Return the packets of one stream as a dialect writes them, or as a fault changes them."""
+    if fault and fault in dialects.DIALECTS and "choices" in parts[0]:
+        packets, content_type = dialects.write_packets(fault, parts)
+        return Script(packets, content_type=content_type)
+    return _write_events(parts, fault, model, request_id)
+
+
+def _write_events(parts: list[chunks.Chunk], fault: str | None, model: str, request_id: str) -> Script:
+    """Return the packets in Ark's form."""
     events = [_encode_event(part) for part in parts]
     before_end = sum(not chunks.ends_answer(part) for part in parts)
     half = events[: (before_end + 1) // 2]
@@ -61,7 +70,7 @@ async def send_script(
     A fifth of them passes before the first packet, the rest between packets.
     """
     await asyncio.sleep(seconds * _FIRST_SHARE)
-    response = web.StreamResponse(headers=call.reply_headers(EVENTS))
+    response = web.StreamResponse(headers=call.reply_headers(script.content_type))
     await response.prepare(call.http)
     pause = seconds * (1 - _FIRST_SHARE) / max(1, len(script.packets) - 1)
     for place, packet in enumerate(script.packets):

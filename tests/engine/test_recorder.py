@@ -207,6 +207,19 @@ def test_usage_is_found_in_a_body_that_cannot_be_read():
     assert usage_in(b"[[[") == usage_in(b'"usage": {') == {}
 
 
+def test_a_reply_whose_reading_raises_fails_its_row_alone_and_is_not_paid_for_again(tmp_path, monkeypatch):
+    def breaks(call, attempt):
+        if b"question 2" in call.body:
+            raise TypeError("Recursion limit reached")
+        return answer()
+
+    ours = job_of(prompts(tmp_path, *numbered(3)))
+    transport = FakeTransport(breaks)
+    summary = scripted(ours, transport, monkeypatch).summary
+    assert (summary.succeeded, summary.failed, len(transport.calls)) == (2, 1, 3)
+    assert [line["error"]["code"] for line in failures(ours)] == ["unreadable"]
+
+
 def test_a_verdict_that_cannot_be_made_fails_the_row_with_its_bill(tmp_path, monkeypatch):
     def breaks(*_, **__):
         raise RecursionError

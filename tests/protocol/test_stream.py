@@ -255,6 +255,28 @@ def test_parts_and_texts_of_one_answer_stand_in_their_order():
     ]
 
 
+@pytest.mark.parametrize("levels", [300, 1000, 5000])
+def test_a_chunk_that_is_nested_deeper_than_readers_read_keeps_the_answer(levels):
+    deep = orjson.dumps(chunk({"content": "a"}))[:-1] + b',"trace":' + b'{"a":[' * levels + b"]}" * levels + b"}"
+    folding = Folding()
+    for data in (deep, orjson.dumps(STOP), orjson.dumps(chunk(usage=USAGE))):
+        folding.add(Event(data))
+    ending = folding.end()
+    assert message_of(ending)["content"] == "a"
+    assert orjson.loads(dumps_strictly(ending.body))["usage"] == USAGE
+
+
+@pytest.mark.parametrize("repeated", [None, {}, {"role": "assistant", "content": "ab"}])
+def test_a_message_beside_the_deltas_wipes_nothing_out(repeated):
+    last = chunk({}, finish_reason="stop", message=repeated)
+    assert message_of(fold(chunk({"content": "a"}), chunk({"content": "b"}), last))["content"] == "ab"
+
+
+def test_a_chunk_with_a_message_in_the_place_of_a_delta_is_an_answer():
+    choice = {"index": 0, "message": {"role": "assistant", "content": "ab"}, "finish_reason": "stop"}
+    assert message_of(fold({**HEAD, "choices": [choice]}))["content"] == "ab"
+
+
 def test_halves_of_a_surrogate_pair_and_numbers_that_are_none_are_read():
     folding = Folding()
     for text in (r'"hi \ud83d"', r'"\ude00 \ud83d"'):

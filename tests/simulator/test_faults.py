@@ -6,6 +6,7 @@ from simulating import THINKING, ask, chat_body, simulator
 from virtual import run_virtual
 
 from arkbatch.simulator import faults
+from arkbatch.simulator.dialects import DIALECTS, ERRORS
 from arkbatch.simulator.refusals import Refusal
 
 REFUSALS = [
@@ -26,6 +27,7 @@ REFUSALS = [
 
 IN_STREAMS = {"truncated", "no_done", "split", "untidy"}  # tried in test_simulator_streams.py
 IN_SEALED_CALLS = {"reply_in_clear", "wrong_seal"}  # tried in test_encryption.py
+IN_DIALECTS = {*DIALECTS, *ERRORS}  # tried in test_dialects.py
 WITH_TOOLS = {"bad_arguments", "unknown_tool", "tool_loop"}  # tried in test_simulator_tools.py
 
 
@@ -41,7 +43,7 @@ def test_every_fault_of_the_menu_is_tried_in_this_file():
     tried = {name for name, *_ in REFUSALS} | {"bad_gateway", "drop_before", "drop_inside", "stall"}
     tried |= {"garbled", "error_in_200", "no_choices", "empty", "content_filter", "length", "stall_inside", "slow"}
     tried |= {"overloaded_wait", "overloaded_in_200", "sensitive_in_200", "off_schema"}
-    tried |= IN_STREAMS | IN_SEALED_CALLS | WITH_TOOLS
+    tried |= IN_STREAMS | IN_SEALED_CALLS | WITH_TOOLS | IN_DIALECTS
     assert tried == set(faults.MENU)
 
 
