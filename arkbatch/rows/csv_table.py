@@ -23,6 +23,7 @@ from arkbatch.rows.input_file import (
     compare,
     enter,
     open_input,
+    skip_rest_of_line,
     survey,
     text_cells,
     unreadable,
@@ -122,6 +123,7 @@ class CsvTable:
         return f"row {number} (line {self.line_at(offset)}) of {self.path}"
 
 
+_LONG_LINE = f"the line is longer than {LONGEST_LINE >> 20} MB, more than a request may have: split the row"
 _NEVER_CLOSED = "a quote that opens here is never closed, so that the rest of the file is in one cell"
 
 
@@ -130,6 +132,7 @@ class _Pieces:
 
     ended: the file ended while the parser wanted another line for a record
     passed_over: records on a line without quotes, which are counted here where `passes_over_plain` asks for it
+    skipped: bytes of the record that were read past and not kept, since its line is too long
     """
 
     def __init__(self, file: IO[bytes], shape: Shape, *, passes_over_plain: bool = False) -> None:
@@ -137,6 +140,9 @@ class _Pieces:
         self._passes_over_plain = passes_over_plain
         self.passed_over = 0
         self._used: list[bytes] = []
+        self.skipped = 0
+        self._texts: Iterator[str] | None = None
+        self._last = b"\n"
         self.ended = self.ends_open = False
 
     def __iter__(self) -> Iterator[str]:
@@ -145,6 +151,10 @@ class _Pieces:
         if self._shape.by_bytes:
             readline = self._file.readline
             while line := readline(LONGEST_LINE):
+                if len(line) == LONGEST_LINE and line[-1:] != b"\n":
+                    used.append(line)
+                    self.skipped = skip_rest_of_line(self._file)
+                    raise _TooLong(_LONG_LINE)
                 if passes_over and not used and b'"' not in line and line[-1:] == b"\n" and b"\r" not in line[:-2]:
                     self.passed_over += bool(line.strip(_BLANKS)) or delimiter in line
                     continue
@@ -159,24 +169,43 @@ class _Pieces:
                     size += len(line)
                     if size > LONGEST_LINE or len(used) > _MOST_LINES:
                         used.append(line)
-                        raise _TooLong
+                        raise _TooLong(_NEVER_CLOSED)
                 else:
                     size = len(line)
                 used.append(line)
                 last = line
                 yield line.decode(encoding, "surrogateescape")
         else:
-            for text in _text_lines(self._file, encoding):
-                last = text.encode(encoding, "surrogateescape" if encoding[:3] != "utf" else "surrogatepass")
-                used.append(last)
-                if len(used) > _MOST_LINES:
-                    raise _TooLong
-                yield text
+            yield from self._text_pieces(encoding)
+            last = self._last
         self.ends_open = last.rstrip(b"\0")[-1:] not in (b"\n", b"\r")
         self.ended = True
 
+    def _text_pieces(self, encoding: str) -> Iterator[str]:
+        """Pass lines that can be told apart only as text."""
+        errors = "surrogateescape" if encoding[:3] != "utf" else "surrogatepass"
+        self._texts = self._texts or _text_lines(self._file, encoding)
+        for text in self._texts:
+            self._last = text.encode(encoding, errors)
+            self._used.append(self._last)
+            if len(text) == LONGEST_LINE and text[-1:] not in "\r\n":
+                self.skipped = self._skip_rest_of_text(encoding)
+                raise _TooLong(_LONG_LINE)
+            if len(self._used) > _MOST_LINES:
+                raise _TooLong(_NEVER_CLOSED)
+            yield text
+
+    def _skip_rest_of_text(self, encoding: str) -> int:
+        skipped = 0
+        for text in self._texts or ():
+            skipped += len(text.encode(encoding, "surrogatepass"))
+            if text[-1:] in "\r\n":
+                break
+        return skipped
+
     def clear(self) -> None:
         self._used.clear()
+        self.skipped = 0
 
     @property
     def raw(self) -> bytes:
@@ -184,7 +213,8 @@ class _Pieces:
 
     @property
     def size(self) -> int:
-        return len(self._used[0]) if len(self._used) == 1 else sum(map(len, self._used))
+        read = len(self._used[0]) if len(self._used) == 1 else sum(map(len, self._used))
+        return read + self.skipped
 
     @property
     def lines(self) -> int:
@@ -198,7 +228,7 @@ class _Pieces:
 
 
 class _TooLong(Exception):
-    """A record is longer than any request can be."""
+    """A record is longer than any request can be; the text says why."""
 
 
 def _cut_at_returns(line: bytes) -> list[bytes]:
@@ -212,8 +242,8 @@ def _cells(pieces: _Pieces, shape: Shape) -> Iterator[list[str] | str]:
         reader = csv.reader(iter(pieces), delimiter=shape.delimiter, skipinitialspace=shape.skips_blanks)
         try:
             yield from reader
-        except _TooLong:
-            yield _NEVER_CLOSED
+        except _TooLong as error:
+            yield str(error)
         except csv.Error as error:
             yield str(error)
         else:
@@ -224,7 +254,8 @@ def _text_lines(file: IO[bytes], encoding: str) -> Iterator[str]:
     errors = "surrogatepass" if encoding.startswith("utf") else "surrogateescape"
     text = io.TextIOWrapper(file, encoding, errors=errors, newline="")
     try:
-        yield from text
+        while line := text.readline(LONGEST_LINE):
+            yield line
     finally:
         with suppress(ValueError):  # whoever stopped reading may have closed the file before
             text.detach()

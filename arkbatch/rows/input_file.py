@@ -78,7 +78,7 @@ def lines(path: Path, start: Position = Position()) -> Iterator[tuple[int, int, 
         number, offset = start.line, start.offset
         enter(file, path, offset)
         while line := file.readline(LONGEST_LINE):
-            size = len(line) + (_skip_rest(file) if len(line) == LONGEST_LINE and line[-1:] != b"\n" else 0)
+            size = len(line) + (skip_rest_of_line(file) if len(line) == LONGEST_LINE and line[-1:] != b"\n" else 0)
             number += 1
             if offset == 0:
                 line = line.removeprefix(BOM)
@@ -96,7 +96,8 @@ def enter(file: BinaryIO, path: Path, offset: int) -> None:
         offset -= len(part)
 
 
-def _skip_rest(file: BinaryIO) -> int:
+def skip_rest_of_line(file: IO[bytes]) -> int:
+    """Read to the end of the line that is being read, and return how many bytes that were."""
     skipped = 0
     while part := file.readline(LONGEST_LINE):
         skipped += len(part)

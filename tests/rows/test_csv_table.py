@@ -124,6 +124,21 @@ def test_after_a_record_that_is_too_long_reading_goes_on(tmp_path, monkeypatch):
     assert found.survey().rows > 10
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_line_longer_than_a_request_is_one_bad_row_and_is_not_kept_whole(tmp_path, monkeypatch, encoding, quote):
+    monkeypatch.setattr(csv_table, "LONGEST_LINE", 1000)
+    text = f"id,text\n1,a\n2,{quote}{'北x' * 5_000}{quote}\n3,b\n"
+    found = table(written(tmp_path, text.encode(encoding)))
+    assert max(len(record) for _, _, record in found.records()) < 5_000
+    assert list(reasons(found)) == [2]
+    assert "the line is longer than" in reasons(found)[2]
+    assert cells(found)[-1] == ["3", "b"]
+    assert found.survey().rows == 3
+    offsets = {number: offset for number, offset, _ in found.records()}
+    assert [number for number, *_ in found.records(Position(2, offsets[3]))] == [3]
+
+
 def test_bytes_that_are_no_text_make_one_bad_row(tmp_path):
     text = b"id,text\n" + "1,北京\n".encode() * 400_000 + b"2,caf\xe9\n3,c\n"
     assert list(reasons(table(written(tmp_path, text))).values()) == ["line 400002 of in.csv: not valid UTF-8"]
