@@ -13,7 +13,7 @@ import orjson
 from msgspec import Raw, Struct
 
 from arkbatch.batch_jobs.provider_forms import Form
-from arkbatch.core.json_numbers import dumps_as_written, with_written_numbers
+from arkbatch.core.json_numbers import NOT_STRICT, dumps_as_written, loads_strict
 from arkbatch.core.types import Row
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.protocol.lenient_json import read_leniently
@@ -191,9 +191,8 @@ def _body_in(response: object) -> object:
 def _parsed(line: bytes) -> Any:
     """A line as JSON, also one that is not quite JSON, as batch runners in Python write it; None: it is none."""
     try:
-        parsed = orjson.loads(line)
-        return with_written_numbers(parsed, line) if isinstance(parsed, dict) else parsed
-    except orjson.JSONDecodeError:
+        return loads_strict(line)
+    except NOT_STRICT:
         reread = read_leniently(line)
         return reread.value if reread else None
 

@@ -1,23 +1,22 @@
 """Reads and writes JSON whose numbers keep the digits that they were written with.
 
 The fast reader makes a float of every number with a fraction, an exponent or more than 64 bits. A float holds some 17
-digits, and is written in its shortest form: a seed of thirty digits would leave as another seed, and 0.10 as 0.1. Only
-a text that holds such a number is read a second time.
+digits, and is written in its shortest form: a seed of thirty digits would leave as another seed, and 0.10 as 0.1. So
+a reader is used that hands over the text of each float.
 """
 
 import json
 import re
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import msgspec
 import orjson
 from msgspec import Raw
 
 _MINUS_ZERO = re.compile(rb"(?:^|[:,\[])\s*-0\s*(?:[,\]}]|$)")
-T = TypeVar("T")
-_LONG_LIST = 32
+NOT_STRICT = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _MAX_64_BITS = 2**64 - 1
 _MIN_64_BITS = -(2**63)
 
@@ -37,37 +36,23 @@ class WrittenNumber(float):
         return WrittenNumber, (self.text,)
 
 
-def with_written_numbers(value: T, text: bytes) -> T:
-    """Return `value`, which the fast reader has read, or the text read again if that may have changed a number."""
-    if _has_float(value) or (b"-0" in text and _MINUS_ZERO.search(text) is not None):
-        reread: T = loads_as_written(text)
-        return reread
-    return value
+def loads_strict(text: bytes) -> Any:
+    """Read strict JSON. Numbers that a float or an int would change are a `WrittenNumber`.
 
-
-def _has_float(value: Any) -> bool:
-    """Whether a float is anywhere in a value. It is asked of each row, so no text is searched."""
-    for each in value.values() if type(value) is dict else value:
-        kind = type(each)
-        if kind is str:
-            continue
-        if kind is float:
-            return True
-        if (kind is dict or (kind is list and (len(each) < _LONG_LIST or _may_have_float(each)))) and _has_float(each):
-            return True
-    return False
-
-
-def _may_have_float(values: list[Any]) -> bool:
-    """Whether a long list, such as tokens, is worth a look at each value."""
-    return not {float, dict, list}.isdisjoint(set(map(type, values)))
+    Raises `msgspec.DecodeError`, `RecursionError` or `UnicodeDecodeError` for what is no JSON.
+    """
+    value = _decode(text)
+    return _loads_slowly(text) if b"-0" in text and _MINUS_ZERO.search(text) is not None else value
 
 
 def loads_as_written(text: bytes) -> Any:
-    """Read JSON, NaN and Infinity as null. Numbers that a float or an int would change are a `WrittenNumber`."""
-    if b"-0" not in text or _MINUS_ZERO.search(text) is None:
-        with suppress(msgspec.DecodeError):
-            return _decode(text)
+    """Read JSON as `loads_strict`, and what Python's own reader takes besides it; NaN and Infinity are null."""
+    with suppress(*NOT_STRICT):
+        return loads_strict(text)
+    return _loads_slowly(text)
+
+
+def _loads_slowly(text: bytes) -> Any:
     return json.loads(text, parse_float=_written_float, parse_int=_written_int, parse_constant=lambda _: None)
 
 

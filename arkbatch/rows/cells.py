@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from arkbatch.core.json_numbers import dumps_as_written
+from arkbatch.core.json_numbers import WrittenNumber, dumps_as_written
 
 Columns = Mapping[str, Any]
 
@@ -72,10 +72,10 @@ def digest_of_cells(columns: Columns, names: Iterable[str]) -> str:
     """Return 16 hex digits over columns by name, with values as they stand in a prompt.
 
     So a table that was saved with other quotes or in another format has the same rows. An empty cell equals a missing
-    one, since formats differ in that.
+    one, since formats differ in that, as they do in how a number is written.
     """
     cells = [
-        (name, value if type(value) is str else text_of(value))
+        (name, value if type(value) is str else text_of(float(value) if type(value) is WrittenNumber else value))
         for name in names
         if (value := columns.get(name)) is not None and not is_empty(value)
     ]

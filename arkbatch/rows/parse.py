@@ -13,7 +13,6 @@ from typing import Any
 from msgspec import Struct
 
 from arkbatch.core.job import Job
-from arkbatch.core.json_numbers import with_written_numbers
 from arkbatch.core.types import BadRow, Body, Row
 from arkbatch.protocol.endpoints import ENDPOINTS, by_body, multimodal, passthrough, responses, tokenization
 from arkbatch.protocol.endpoints.batch_lane import LANE, batch_name, online_name, wrong_lane
@@ -116,7 +115,7 @@ class RowReader:
             if isinstance(value, str):
                 return BadRow(number, offset, digest_of(text), f"row-{number}", value, _beginning(text))
             digest = self._digest(value) if self._by_cells else digest_of(text)
-            columns = with_written_numbers(value, text)
+            columns = value
         custom_id = self._custom_id(columns, number)
         if custom_id is None:
             problem: str | Row = (
@@ -138,7 +137,7 @@ class RowReader:
         if isinstance(value, str):
             return digest_of(text), f"row-{number}"
         digest = self._digest(value) if self._by_cells else digest_of(text)
-        return digest, self._custom_id(with_written_numbers(value, text), number) or f"row-{number}"
+        return digest, self._custom_id(value, number) or f"row-{number}"
 
     def lacks(self, line: bytes) -> bool:
         """Whether a value that the row's prompt needs is missing or empty; False if unreadable."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from arkbatch.core.json_numbers import dumps_as_written
+from arkbatch.core.json_numbers import NOT_STRICT, dumps_as_written, loads_strict
 from arkbatch.protocol.lenient_json import count_openings
 from arkbatch.rows.input_file import LONGEST_LINE, TextCells, Unreadable
 
@@ -25,9 +25,11 @@ def columns_of(line: bytes) -> dict[str, Any]:
 def parse_record(text: bytes) -> dict[str, Any] | str:
     """Return the columns of a record, or why it has none."""
     try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        return _parse_with_gaps(text, error)
+        value = loads_strict(text)
+    except NOT_STRICT:
+        value = _parse_loosely(text)
+        if isinstance(value, str):
+            return value
     if not isinstance(value, dict):
         return f"the line holds {type_in_words(value)}, not an object in braces"
     # Each level has two braces; to count them in each short line would cost more than to parse it.
@@ -36,8 +38,15 @@ def parse_record(text: bytes) -> dict[str, Any] | str:
     return value
 
 
+def _parse_loosely(text: bytes) -> Any:
+    """Return the value of JSON with NaN, which Python writes and which is a missing value; else why it is no JSON."""
+    try:
+        return orjson.loads(text)  # which reads deeper nesting, and says where an error is
+    except orjson.JSONDecodeError as error:
+        return _parse_with_gaps(text, error)
+
+
 def _parse_with_gaps(text: bytes, error: orjson.JSONDecodeError) -> dict[str, Any] | str:
-    """Parse JSON with NaN, which Python writes and which is a missing value."""
     if b"NaN" in text or b"Infinity" in text:
         try:
             value = json.loads(text, parse_constant=lambda _: None)

@@ -17,7 +17,7 @@ import msgspec
 import orjson
 
 from arkbatch.core.errors import Halted, UsageError
-from arkbatch.core.json_numbers import dumps_as_written, with_written_numbers
+from arkbatch.core.json_numbers import NOT_STRICT, dumps_as_written, loads_strict
 from arkbatch.core.types import Body, Break, Broken, Call, Reply, Response
 from arkbatch.transport.transport import Transport
 
@@ -189,12 +189,10 @@ def _refusal_reply(unfit: Unfit) -> Reply:
 
 def _parse_object(data: bytes, *, as_written: bool = False) -> Body | None:
     try:
-        parsed = orjson.loads(data)
-    except orjson.JSONDecodeError:
+        parsed = loads_strict(data) if as_written else orjson.loads(data)
+    except (orjson.JSONDecodeError, *NOT_STRICT):
         return None
-    if not isinstance(parsed, dict):
-        return None
-    return with_written_numbers(parsed, data) if as_written else parsed
+    return parsed if isinstance(parsed, dict) else None
 
 
 def _utc_date(wall: float) -> datetime:

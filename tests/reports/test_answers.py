@@ -210,6 +210,18 @@ def test_whole_numbers_that_no_fraction_holds_keep_their_digits_beside_fractions
     assert pq.read_table(tmp_path / "a.parquet").column("n").to_pylist() == ["0.5", str(large), "7"]
 
 
+@pytest.mark.parametrize("ending", ["jsonl", "csv"])
+def test_numbers_of_the_input_and_of_json_answers_keep_their_digits(tmp_path, ending):
+    numbers = ["123456789012345678901234567890", "0.10", "1E5"]
+    columns = [f'"{name}":{number}' for name, number in zip("abc", numbers, strict=True)]
+    text = f'{{"text":"x",{",".join(columns)}}}\n'
+    said = {"choices": [choice(f'{{"d": {numbers[0]}, "e": {numbers[1]}}}')]}
+    run = run_of_table(tmp_path, text, lambda row: answered(row, said), name="in.jsonl")
+    told(run, "-o", tmp_path / f"o.{ending}", "--json-columns")
+    written = (tmp_path / f"o.{ending}").read_text(encoding="utf-8-sig")
+    assert [written.count(number) for number in numbers] == [3, 3, 1]  # of the input, in the answer, of its fields
+
+
 def test_parquet_keeps_the_types_of_a_parquet_input(tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq

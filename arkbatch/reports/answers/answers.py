@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import UsageError
+from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.core.text import count_text
 from arkbatch.journal.run_directory import RunInfo, replacing_file
 from arkbatch.reports.answers.answer_table import AnswerTable, TableOptions
@@ -98,7 +99,7 @@ def _write_lines(table: AnswerTable, file: Path, counts: _Counts) -> list[str]:
     columns = table.columns()
     with file.open("wb", 1 << 20) as out:
         for row in table.rows():
-            out.write(orjson.dumps(table.as_dict(row, columns), option=orjson.OPT_APPEND_NEWLINE))
+            out.write(dumps_as_written(table.as_dict(row, columns), option=orjson.OPT_APPEND_NEWLINE))
             counts.add(row.state)
         out.flush()
         os.fsync(out.fileno())

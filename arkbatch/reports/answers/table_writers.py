@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import orjson
-
 from arkbatch.core.errors import UsageError
+from arkbatch.core.json_numbers import WrittenNumber, dumps_as_written
 from arkbatch.reports.answers.answer_table import Column
 
 ENDINGS = (".jsonl", ".csv", ".tsv", ".parquet", ".xlsx")
@@ -92,9 +91,11 @@ def _cell(value: Any) -> str:
             return value
         case bool():
             return "true" if value else "false"
+        case WrittenNumber():
+            return value.text
         case int() | float():
             return repr(value)
-    return orjson.dumps(value).decode()
+    return dumps_as_written(value).decode()
 
 
 def _defused(cell: str) -> str:

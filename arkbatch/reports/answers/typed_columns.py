@@ -8,8 +8,7 @@ data frames), a column with a value of another type becomes text, so that no val
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import orjson
-
+from arkbatch.core.json_numbers import NOT_STRICT, dumps_as_written, loads_strict
 from arkbatch.core.text import count_text, number_text
 
 # Of JSON schema, by the type of a column: text, whole, fraction, boolean, json (text of any value), vector.
@@ -33,8 +32,8 @@ def parse_fields(answer: str | None) -> dict[str, Any] | None:
     if not text.startswith("{"):
         return None
     try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError:
+        value = loads_strict(text.encode())
+    except (*NOT_STRICT, UnicodeEncodeError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -84,7 +83,7 @@ def convert_to_type(value: Any, kind: str) -> Any:
         case "fraction", int():
             return float(value)
         case (("text" | "json"), _):
-            return value if isinstance(value, str) else orjson.dumps(value).decode()
+            return value if isinstance(value, str) else dumps_as_written(value).decode()
     return value
 
 
