@@ -1,9 +1,9 @@
-"""The one module that uses inner parts of aiohttp: a call is written to a connection of its pool directly.
+"""The one module that uses inner parts of aiohttp: a call is written to its connection directly.
 
 `ClientSession.post` makes a request, a writer, a task and a response for each call, which costs more than all that
 arkbatch does for a row. But two calls of a run differ in a request id and a body only. So `DirectPosts` lets aiohttp's
-`ClientRequest` make the head once, takes a connection from the connector for each call, writes, and reads what
-aiohttp's parser makes of the reply: well under half the work (`benchmarks/posting.py`). Pool, name resolution, TLS,
+`ClientRequest` make the head once, lets its connector open the connections and keeps them itself, writes, and reads
+what aiohttp's parser makes of the reply: well under half the work (`benchmarks/posting.py`). Name resolution, TLS,
 HTTP parsing and decompression stay aiohttp's.
 
 These inner parts may change with any version of aiohttp. So nothing else imports them, `why_unusable` tries them out
@@ -17,8 +17,10 @@ import contextlib
 import inspect
 import math
 import select
+from bisect import bisect_right
 from collections.abc import Callable
 from functools import cached_property, partial
+from operator import itemgetter
 from typing import Any, cast
 
 import aiohttp
@@ -32,6 +34,7 @@ from arkbatch.transport.session_posts import (
     CLIENT_ID,
     CLOSED,
     HEADER_LIMITS,
+    IDLE_SECONDS,
     MOST_RESENDS,
     Addresses,
     Incoming,
@@ -173,8 +176,52 @@ class _Target(Struct):
         self.authorization = authorization
 
 
+class _KeptConnections:
+    """Open connections that wait for their next call, the last used one first.
+
+    aiohttp's own pool does the same for ten times the steps.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[float, Any]] = []  # the loop time at which each was put back
+        self._loop_time = asyncio.get_running_loop().time
+        self._timer: asyncio.TimerHandle | None = None
+
+    def keep(self, connection: Any) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._close_old)
+        self._waiting.append((self._loop_time(), connection))
+
+    def take(self) -> Any:
+        """The connection that was used last and can be used again; None: there is none."""
+        while self._waiting:
+            since, connection = self._waiting.pop()
+            transport = connection.protocol.transport
+            if transport is not None and not transport.is_closing() and self._loop_time() - since <= IDLE_SECONDS:
+                return connection
+            connection.close()
+        return None
+
+    def _close_old(self) -> None:
+        self._timer = None
+        oldest = self._loop_time() - IDLE_SECONDS
+        old = bisect_right(self._waiting, oldest, key=itemgetter(0))
+        for _, connection in self._waiting[:old]:
+            connection.close()
+        del self._waiting[:old]
+        if self._waiting:
+            self._timer = asyncio.get_running_loop().call_at(self._waiting[0][0] + IDLE_SECONDS, self._close_old)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        for _, connection in self._waiting:
+            connection.release()
+        self._waiting = []
+
+
 class DirectPosts:
-    """Posts on a connection of the session's pool, which from now on are of our kind.
+    """Posts on connections of the session's connector, which from now on are of our kind.
 
     changed: is told once, if inner parts prove to have changed
     """
@@ -194,6 +241,11 @@ class DirectPosts:
         self._is_closed_quietly = False  # this server closes connections that may be used again
         self._targets: dict[str, _Target] = {}
         self._outbox: list[tuple[asyncio.WriteTransport, bytes]] = []  # of this round of the loop
+        self._kept = _KeptConnections()
+
+    def close(self) -> None:
+        """Give the connections that no call uses back to the session, which closes them."""
+        self._kept.close()
 
     async def post(self, call: Call, authorization: str, take: Take) -> Response:
         if not self._is_usable or len(call.body) >= LARGE:
@@ -227,26 +279,32 @@ class DirectPosts:
         except BaseException:
             connection.close()
             raise
-        connection.release()  # aiohttp closes it when the reply has not been read to its end
+        if connection.protocol.should_close:  # the server wants it, or the reply has not been read to its end
+            connection.close()
+        else:
+            self._kept.keep(connection)
         return response
 
     async def _take_connection(self, target: _Target) -> Any:
         """A connection on which a request can be written; those that the server has closed are left out."""
+        while (connection := self._kept.take()) is not None:
+            # To look costs a system call, so it is done at servers only that have been found out.
+            if not self._is_closed_quietly or not connection.protocol.is_closed_by_server():
+                return connection
+            connection.close()
+        return await self._open_connection(target)
+
+    async def _open_connection(self, target: _Target) -> Any:
         try:
-            while True:
-                connection = await self._connector.connect(target.request, [], self._timeout)
-                handler = connection.protocol
-                if not isinstance(handler, OneTimerHandler):
-                    connection.close()
-                    raise ChangedError("connections are made in another way")
-                # To look costs a system call, so it is done at servers only that have been found out.
-                if not self._is_closed_quietly or not handler.exchanges or not handler.is_closed_by_server():
-                    return connection
-                connection.close()
+            connection = await self._connector.connect(target.request, [], self._timeout)
         except TimeoutError as error:
             raise aiohttp.ConnectionTimeoutError(f"Connection timeout to host {target.request.url}") from error
         except _CHANGED as error:
             raise ChangedError(f"{type(error).__name__}: {error}") from error
+        if not isinstance(connection.protocol, OneTimerHandler):
+            connection.close()
+            raise ChangedError("connections are made in another way")
+        return connection
 
     async def _exchange(self, connection: Any, request: bytes) -> Incoming:
         handler, began = connection.protocol, asyncio.get_running_loop().time()

@@ -19,6 +19,7 @@ CLIENT_ID = "X-Client-Request-Id"
 # aiohttp allows 8,190 bytes; a security policy or a cookie in one line is often longer.
 HEADER_LIMITS: dict[str, Any] = {"max_line_size": 1 << 17, "max_field_size": 1 << 17, "max_headers": 1000}
 NO_QUERY: Mapping[str, str] = {}
+IDLE_SECONDS = 5.0  # as the official SDK; a connection that rested longer may be gone without notice
 MOST_RESENDS = 3  # of one call, over connections that the server had closed
 
 

@@ -8,7 +8,7 @@ decompression.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from typing import Protocol
 
@@ -26,11 +26,10 @@ from arkbatch.transport.connection_slots import ConnectionSlots
 from arkbatch.transport.proxies import proxy_for
 from arkbatch.transport.redaction import Redaction
 from arkbatch.transport.reply_reader import read_reply
-from arkbatch.transport.session_posts import HEADER_LIMITS, Addresses, Posts, SessionPosts, trace_progress
+from arkbatch.transport.session_posts import HEADER_LIMITS, IDLE_SECONDS, Addresses, Posts, SessionPosts, trace_progress
 from arkbatch.transport.transport_errors import CallTimeoutError, break_of_error, error_detail, untrusted_text
 
 LARGEST_REPLY = 128 << 20  # 256 embeddings of 4096 numbers take some 25 MB
-_IDLE_SECONDS = 5.0  # as the official SDK; a connection that rested longer may be gone without notice
 
 
 class Transport(Protocol):
@@ -138,7 +137,7 @@ async def open_transport(
     slots = slots or ConnectionSlots()
     slots.limit = connections
     connector = aiohttp.TCPConnector(
-        limit=0, keepalive_timeout=_IDLE_SECONDS, ttl_dns_cache=60, socket_factory=slots.open_socket
+        limit=0, keepalive_timeout=IDLE_SECONDS, ttl_dns_cache=60, socket_factory=slots.open_socket
     )
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect, sock_read=timeouts.read)
     headers = {
@@ -158,10 +157,13 @@ async def open_transport(
         **HEADER_LIMITS,
     ) as session:
         addresses = Addresses(base_url, additions.query)
-        posts: Posts = SessionPosts(session, addresses, proxy)
-        if not trouble and proxy is None:
-            posts = DirectPosts(session, addresses, lambda why: note(path_in_words(why)))
-        yield HttpTransport(posts, credentials, slots, timeouts, additions.secrets)
+        if trouble or proxy is not None:
+            yield HttpTransport(
+                SessionPosts(session, addresses, proxy), credentials, slots, timeouts, additions.secrets
+            )
+            return
+        with closing(DirectPosts(session, addresses, lambda why: note(path_in_words(why)))) as posts:
+            yield HttpTransport(posts, credentials, slots, timeouts, additions.secrets)
 
 
 def path_in_words(trouble: str = "", proxy: str | None = None) -> str:

@@ -1,6 +1,7 @@
 """Two ways to post a call that a server cannot tell apart, and when which is taken."""
 
 import asyncio
+import contextlib
 import socket
 import struct
 
@@ -197,6 +198,30 @@ def test_a_connection_that_the_server_closed_costs_no_call(how, at_once):
     replies = [reply for worker in run_virtual(main()) for reply in worker]
     assert [type(reply) for reply in replies] == [Reply] * 5 * at_once
     assert server.connections == 5 * at_once
+
+
+@pytest.mark.parametrize(("seconds", "opened", "still_open"), [(4, 2, 2), (6, 3, 1), (60, 3, 1)])
+def test_connections_rest_for_five_seconds_and_are_closed_then(seconds, opened, still_open):
+    events = []
+
+    async def answer(reader, writer):
+        events.append("open")
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n" + CALL.body)
+                writer.write(whole())
+        events.append("closed")
+        writer.close()
+
+    async def main():
+        async with served(answer) as url, open_transport(url, ApiKey(Secret("k")), Timeouts(), 2) as http:
+            await asyncio.gather(http.send(CALL), http.send(CALL))
+            await asyncio.sleep(seconds)
+            await http.send(CALL)
+            await asyncio.sleep(0.1)
+            return events.count("open"), events.count("open") - events.count("closed")
+
+    assert run_virtual(main()) == (opened, still_open)
 
 
 @pytest.mark.usefixtures("either_way")
