@@ -156,7 +156,8 @@ class Limiter:
         reply = response if isinstance(response, Reply) else None
         # Of an answer that was cut off only the beginning was counted, so it teaches nothing.
         if reply is not None and (usage := result.usage):
-            demand.estimator.learn(demand.size, usage)
+            if now >= demand.estimator.learns_again_at:
+                demand.estimator.learn(demand.size, usage, now)
             self._settle(now, permit, _tokens_of(usage))
         else:
             self._settle(now, permit, _assumed(demand.tokens, verdict))

@@ -6,7 +6,7 @@ a translation grows with its text, a label does not. Nothing here knows what a c
 answers: use one estimator for each endpoint and model.
 """
 
-from math import sqrt
+import math
 
 from arkbatch.core.types import Size, Usage
 from arkbatch.limits.token_split import Tokens
@@ -19,6 +19,10 @@ OUTPUT = 400.0
 # is of all replies at first, of some last dozens later, so that it follows an input that changes on the way.
 INPUT_STEP = 0.25
 OUTPUT_MEMORY = 64
+
+# To learn from each of thousands of replies a second takes more time than it is worth.
+ALWAYS_LEARNED = 200  # replies at the beginning
+LESSONS_PER_SECOND = 100
 
 
 def by_characters(size: Size) -> float:
@@ -48,6 +52,7 @@ class Estimator:
         "_spread",
         "_variance",
         "_wide",
+        "learns_again_at",
     )
 
     def __init__(self, output: float = OUTPUT) -> None:
@@ -57,6 +62,7 @@ class Estimator:
         self._input_mean = self._variance = self._covariance = self._slope = 0.0
         self._spread = self._margin = 0.0
         self._replies = 0
+        self.learns_again_at = -math.inf  # the time before which further replies need not be learned from
 
     def estimate(self, size: Size) -> Tokens:
         """The tokens to reserve; the output is never above the request's own ceiling."""
@@ -66,13 +72,15 @@ class Estimator:
             output = size.ceiling
         return Tokens(int(tokens) + 1 + output, int(tokens) + 1)
 
-    def learn(self, size: Size, usage: Usage) -> None:
+    def learn(self, size: Size, usage: Usage, now: float = -math.inf) -> None:
         """Take in the true usage of one call; one without input tokens (not billed, not told) teaches nothing."""
         true_input = usage.get("input", 0)
         if true_input > 0:
             self._replies += 1
             self._learn_input(size, true_input)
             self._learn_output(true_input, usage.get("output", 0))
+            if self._replies > ALWAYS_LEARNED:
+                self.learns_again_at = now + 1 / LESSONS_PER_SECOND
 
     def _output_for(self, tokens: float) -> float:
         output = self._output_mean + self._slope * (tokens - self._input_mean)
@@ -92,7 +100,7 @@ class Estimator:
     def _learn_output(self, tokens: int, truth: int) -> None:
         fresh = 1 / min(self._replies, OUTPUT_MEMORY)
         self._spread += (abs(truth - self._output_for(tokens)) - self._spread) * fresh
-        self._margin = self._spread / sqrt(min(self._replies, 100))
+        self._margin = self._spread / math.sqrt(min(self._replies, 100))
         across, up = tokens - self._input_mean, truth - self._output_mean
         self._input_mean += across * fresh
         self._output_mean += up * fresh

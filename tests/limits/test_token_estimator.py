@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arkbatch.core.types import Size
-from arkbatch.limits.token_estimator import Estimator
+from arkbatch.limits.token_estimator import ALWAYS_LEARNED, Estimator
 
 counts = st.integers(0, 100_000)
 any_size = st.builds(Size, counts, counts, st.integers(0, 5), st.one_of(st.none(), st.integers(0, 65_536)))
@@ -101,3 +101,13 @@ def test_whatever_is_learned_an_estimate_is_positive_and_grows_with_the_text(les
     assert estimate.input >= 1
     assert estimate.output >= 0
     assert estimator.estimate(Size(size.narrow + 999, size.wide + 999, size.parts)).input >= estimate.input
+
+
+def test_only_so_many_replies_a_second_are_learned_from_once_it_is_known():
+    estimator, learned = Estimator(), 0
+    for reply in range(10_000):  # in two seconds
+        now = reply / 5_000
+        if now >= estimator.learns_again_at:
+            estimator.learn(Size(500, 0), {"input": 200, "output": 20}, now)
+            learned += 1
+    assert ALWAYS_LEARNED + 150 < learned < ALWAYS_LEARNED + 250
