@@ -6,6 +6,12 @@ such as the name of a file or of a column, stays as it is.
 
 CHINESE_REASONS: dict[str, str] = {
     # A row of the input that cannot be sent.
+    "it is damaged or cut off. Save it again": "文件已损坏或不完整。请重新保存",
+    "it has a password. Save it without one": "文件有密码。请去掉密码后保存",
+    "Its other sheets: {names}": "其他工作表：{names}",
+    "The first record looks like a row: say --no-header if it is one, and call the columns {{1}}, {{2}}, ...": (
+        "第一条记录像数据：如果是数据，请加 --no-header，并用 {{1}}、{{2}}……称呼各列"
+    ),
     "no model: give one in the row, in the job file (model), or with --model": (
         "没有模型：请在行中、任务文件（model）中给出，或用 --model"
     ),
@@ -30,6 +36,8 @@ CHINESE_REASONS: dict[str, str] = {
     ),
     "not JSON: {reason} at column {column}": "不是 JSON：第 {column} 列 {reason}",
     "the line holds {kind_text}, not an object in braces": "该行是{kind_text}，不是花括号中的对象",
+    "the line holds {kind_text}, not an object in braces; values need the names of their columns: write objects, or "
+    "save the rows as CSV": "该行是{kind_text}，不是花括号中的对象；取值需要列名：请写成对象，或把各行存为 CSV",
     "the line is nested more than {levels} levels deep": "该行嵌套超过 {levels} 层",
     "the line is longer than {size} MB, more than a request may have: split the row": (
         "该行超过 {size} MB，超出请求的上限：请拆分该行"
@@ -51,7 +59,7 @@ CHINESE_REASONS: dict[str, str] = {
     ),
     "element {number} of {file} is not JSON: {reason_text}": "{file} 的第 {number} 个元素不是 JSON：{reason_text}",
     "it does not end": "没有结束",
-    "behind the list of {file} stands another object": "{file} 的列表之后还有另一个对象",
+    "behind the list of {file} stands another one": "{file} 的列表之后还有内容",
     "headers beside body cannot be sent with one row: leave them out, or give them for all rows in the job file": (
         "body 旁边的 headers 不能只随一行发送：请去掉，或在任务文件中为所有行给出"
     ),

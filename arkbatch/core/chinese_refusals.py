@@ -41,6 +41,9 @@ CHINESE_REFUSALS: dict[str, str] = {
     "{file} cannot be one of several inputs: copy it first, and name the file": (
         "{file} 不能是多个输入之一：请先复制到本地，再给出文件名"
     ),
+    "{file} holds several lists ({names}): write each to a file of its own, such as:  {command}": (
+        "{file} 含有多个列表（{names}）：请分别写入各自的文件，例如：  {command}"
+    ),
     "{file} holds columns and not rows. In pandas, write it with {command}.": (
         "{file} 按列存放，而不是按行。在 pandas 中请用 {command} 写出。"
     ),
@@ -58,6 +61,8 @@ CHINESE_REFUSALS: dict[str, str] = {
     "an Avro file": " Avro 文件",
     "an array of NumPy": " NumPy 数组",
     "an image": "图片",
+    "a YAML document": " YAML 文档",
+    "a script of SQL": " SQL 脚本",
     "--encoding {name} is no encoding that is known; known are {names} and others": (
         "--encoding {name} 不是已知的编码；已知的有 {names} 等"
     ),

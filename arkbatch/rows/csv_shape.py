@@ -6,10 +6,14 @@ it. The standard library's `csv.Sniffer` is not used: it finds delimiters in fil
 
 import csv
 import io
+import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from arkbatch.core.errors import UsageError
 from arkbatch.core.template_syntax import Reading
@@ -28,6 +32,7 @@ class Shape(Struct, frozen=True):
     header: bytes before the first record; header_lines: physical lines before it
     by_bytes: the file may be cut at each byte 0x0A
     skips_blanks: a blank stands between a delimiter and the quote that opens a cell
+    quote, escape: what encloses a cell, and what stands before a quote inside it where quotes are not doubled
     """
 
     encoding: Encoding
@@ -37,6 +42,8 @@ class Shape(Struct, frozen=True):
     header_lines: int
     by_bytes: bool
     skips_blanks: bool = False
+    quote: str = '"'
+    escape: str | None = None
 
     @property
     def description(self) -> str:
@@ -58,9 +65,9 @@ def shape_of(path: Path, reading: Reading) -> Shape:
     by_bytes = encoding.cuts_at_newline and text.count("\r") - text.count("\r\n") <= text.count("\n")
     said, rest = _said_delimiter(text)
     delimiter = reading.separator or said or delimiter_of(rest)
-    skips_blanks = f'{delimiter} "' in rest and _regularity(rest, delimiter, blanks=True) > _regularity(rest, delimiter)
-    parsed = csv.reader(io.StringIO(rest, newline=""), delimiter=delimiter, skipinitialspace=skips_blanks)
-    first = next((cells for cells in parsed if any(cells)), [])
+    how = _quoting_of(rest, delimiter)
+    titles = _count_titles(_sample(rest, delimiter, **how))
+    lines, first = _header_record(rest, delimiter, titles if reading.header else 0, **how)
     if delimiter == "|" and _is_markdown(rest):
         raise UsageError(f"{path.name} is a table of Markdown: take out its line of dashes, and save it as CSV")
     before, before_lines = text[: len(text) - len(rest)], 1 if said else 0
@@ -69,10 +76,15 @@ def shape_of(path: Path, reading: Reading) -> Shape:
         header, header_lines = before, before_lines
     else:
         columns = _named(first, path)
-        lines = _header_lines(rest, delimiter)
         header, header_lines = before + "".join(lines), before_lines + len(lines)
     size = encoding.mark + len(header.encode(encoding.name, "replace"))
-    return Shape(encoding, delimiter, columns, size, header_lines, by_bytes, skips_blanks)
+    shape = Shape(encoding, delimiter, columns, size, header_lines, by_bytes)
+    return replace(
+        shape,
+        skips_blanks=how.get("skipinitialspace", False),
+        quote=how.get("quotechar", '"'),
+        escape=how.get("escapechar"),
+    )
 
 
 def _is_markdown(text: str) -> bool:
@@ -90,8 +102,8 @@ def _said_delimiter(text: str) -> tuple[str, str]:
     return "", text
 
 
-def _header_lines(text: str, delimiter: str) -> list[str]:
-    """Return the physical lines of the first record that is not blank, and those before it."""
+def _header_record(text: str, delimiter: str, titles: int, **how: Any) -> tuple[list[str], list[str]]:
+    """Return the physical lines up to the header's last one, and its cells. titles: records before it."""
     used: list[str] = []
 
     def fed() -> Iterator[str]:
@@ -99,8 +111,51 @@ def _header_lines(text: str, delimiter: str) -> list[str]:
             used.append(line)
             yield line
 
-    next((cells for cells in csv.reader(fed(), delimiter=delimiter) if any(cells)), None)
-    return used
+    filled = (cells for cells in csv.reader(fed(), delimiter=delimiter, **how) if any(cells))
+    return used, next(islice(filled, titles, None), [])
+
+
+def _count_titles(records: list[list[str]]) -> int:
+    """Return how many records before the header are titles or comments, as reports and exports have them.
+
+    All records behind them are equally wide. A comment begins with `#` and is not as wide; a title fills one cell, and
+    counts only above three columns, since a table of one column may begin like that.
+    """
+    count = 0
+    while count < len(records) and (sum(map(bool, records[count])) <= 1 or _is_comment(records[count])):
+        count += 1
+    before, following = records[:count], records[count:]
+    if not before or len(following) < 2 or not all(following[0]):
+        return 0
+    width = len(following[0])
+    are_comments = all(_is_comment(record) and len(record) != width for record in before)
+    is_table = width >= (2 if are_comments else 3) and all(len(record) == width for record in following)
+    has_header = any(_is_comment(record) and len(record) == width for record in before)
+    return count if is_table and not has_header else 0
+
+
+def _is_comment(record: list[str]) -> bool:
+    return bool(record) and record[0].lstrip().startswith("#")
+
+
+def _quoting_of(text: str, delimiter: str) -> dict[str, Any]:
+    """Return how cells are quoted where it is not the usual way: what `csv.reader` is told.
+
+    Another way is taken only where its signs are there, and all records fit with it.
+    """
+    usual = _regularity(text, delimiter)
+    if usual[0] == 1.0:
+        return {}
+    ways: list[tuple[str, dict[str, Any]]] = [
+        (f'{delimiter} "', {"skipinitialspace": True}),
+        ('\\"', {"escapechar": "\\"}),
+        (f"{delimiter}'", {"quotechar": "'"}),
+    ]
+    for sign, how in ways:
+        score = _regularity(text, delimiter, **how) if sign in text else (0.0, 0)
+        if score[0] == 1.0 or ("skipinitialspace" in how and score > usual):
+            return how
+    return {}
 
 
 def delimiter_of(text: str) -> str:
@@ -118,34 +173,39 @@ def delimiter_of(text: str) -> str:
     return found
 
 
-def _regularity(text: str, delimiter: str, *, blanks: bool = False) -> tuple[float, int]:
+def _regularity(text: str, delimiter: str, **how: Any) -> tuple[float, int]:
     """Return the share of records as wide as the first, and that width; (0, 0) for a single column."""
-    widths = _widths(text, delimiter, blanks=blanks)
+    records = _sample(text, delimiter, **how)
+    widths = [len(cells) for cells in records[_count_titles(records) :]]
     if not widths or widths[0] < 2:
         return 0.0, 0
     return sum(width == widths[0] for width in widths) / len(widths), widths[0]
 
 
-def _widths(text: str, delimiter: str, *, blanks: bool = False) -> list[int]:
-    """Return the widths of the first records, without a last one that is cut off."""
+def _sample(text: str, delimiter: str, **how: Any) -> list[list[str]]:
+    """Return the first records, without a last one that is cut off. how: as `csv.reader` is told."""
     part = text[:_SNIFFED]
-    parsed = csv.reader(io.StringIO(part, newline=""), delimiter=delimiter, skipinitialspace=blanks)
     try:
-        widths = [len(cells) for cells in parsed if cells]
+        records = [cells for cells in csv.reader(io.StringIO(part, newline=""), delimiter=delimiter, **how) if cells]
     except csv.Error:
         return []
-    return widths[:-1] if len(part) < len(text) and len(widths) > 1 else widths
+    return records[:-1] if len(part) < len(text) and len(records) > 1 else records
 
 
 def _width(text: str, delimiter: str, first: int) -> int:
     """Return the most frequent width of a table without a header."""
-    widths = _widths(text, delimiter) or [first]
+    widths = [len(cells) for cells in _sample(text, delimiter)] or [first]
     return max(set(widths), key=widths.count)
+
+
+def _one_line(name: str) -> str:
+    """Return the name of a column without the line breaks that a spreadsheet shows it with."""
+    return re.sub(r"\s*[\r\n]+\s*", " ", name)
 
 
 def _named(cells: list[str], path: Path) -> tuple[str, ...]:
     """Return the columns of a header; UsageError when two have one name."""
-    names = [cell.strip().strip("\ufeff") or f"column{place}" for place, cell in enumerate(cells, 1)]
+    names = [_one_line(cell.strip().strip("\ufeff")) or f"column{place}" for place, cell in enumerate(cells, 1)]
     for place, name in enumerate(names):
         if name in names[:place]:
             raise UsageError(

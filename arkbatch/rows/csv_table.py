@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from arkbatch.core.input_info import InputInfo, Position
 from arkbatch.core.template_syntax import Reading
@@ -30,7 +30,7 @@ from arkbatch.rows.input_file import (
 )
 from arkbatch.rows.text_encoding import LOOKED_AT
 
-_BLANKS = b" \r\n\0"
+_BLANKS = b" \r\n\0\x1a"  # the last one ends a file of DOS
 _MOST_LINES = 100_000  # of one record; more means that a quote was never closed
 
 
@@ -147,7 +147,8 @@ class _Pieces:
 
     def __iter__(self) -> Iterator[str]:
         used, encoding, size = self._used, self._shape.encoding.name, 0
-        last, passes_over, delimiter = b"\n", self._passes_over_plain, self._shape.delimiter.encode(encoding)
+        last, delimiter, quote = b"\n", *(each.encode(encoding) for each in (self._shape.delimiter, self._shape.quote))
+        passes_over = self._passes_over_plain and self._shape.escape is None
         if self._shape.by_bytes:
             readline = self._file.readline
             while line := readline(LONGEST_LINE):
@@ -155,7 +156,7 @@ class _Pieces:
                     used.append(line)
                     self.skipped = skip_rest_of_line(self._file)
                     raise _TooLong(_LONG_LINE)
-                if passes_over and not used and b'"' not in line and line[-1:] == b"\n" and b"\r" not in line[:-2]:
+                if passes_over and not used and quote not in line and line[-1:] == b"\n" and b"\r" not in line[:-2]:
                     self.passed_over += bool(line.strip(_BLANKS)) or delimiter in line
                     continue
                 if line.find(b"\r", 0, -2) >= 0:
@@ -238,8 +239,13 @@ def _cut_at_returns(line: bytes) -> list[bytes]:
 
 def _cells(pieces: _Pieces, shape: Shape) -> Iterator[list[str] | str]:
     """Yield the cells of each record, or what is wrong with it; reading continues after a fault."""
+    how: dict[str, Any] = {
+        "skipinitialspace": shape.skips_blanks,
+        "quotechar": shape.quote,
+        "escapechar": shape.escape,
+    }
     while True:
-        reader = csv.reader(iter(pieces), delimiter=shape.delimiter, skipinitialspace=shape.skips_blanks)
+        reader = csv.reader(iter(pieces), delimiter=shape.delimiter, **how)
         try:
             yield from reader
         except _TooLong as error:

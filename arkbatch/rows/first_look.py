@@ -4,6 +4,7 @@ An input of which no row at the beginning can be sent is refused with the reason
 further down is not looked at: single bad rows are rows that fail.
 """
 
+import re
 import shlex
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -21,9 +22,11 @@ from arkbatch.rows.parse import RowReader
 from arkbatch.rows.record_json import columns_of
 from arkbatch.rows.several_files import parts_of
 from arkbatch.rows.source import Record, Source, first_records
+from arkbatch.rows.workbook import Workbook
 
 LOOKED_AT = 100  # rows
 _NAMED = 12  # columns in a message
+_ABSENT = re.compile(r"needs the column (.+?), which the line lacks")
 
 
 class FirstLook(Struct, frozen=True):
@@ -126,27 +129,48 @@ def _refusal(source: Source, job: Job, look: FirstLook) -> str:
 
 
 def proposed_command(source: Source, job: Job, look: FirstLook) -> list[str]:
-    """Lines with the columns of a table that lacks a template, and a command that works; else none."""
+    """Lines about a table whose template is missing or names a column that is not there; else none."""
     has_template = job.template is not None and job.template.makes_requests
-    if look.sendable or not source.is_table or has_template or "--prompt" not in look.reason:
+    absent = _ABSENT.search(look.reason)
+    if look.sendable or not source.is_table or ("--prompt" not in look.reason and not absent):
         return []
     records = first_records(source, LOOKED_AT)
-    return [f"Its columns: {', '.join(_names(records)[:_NAMED])}", f"For example:  {_command(job, records)}"]
+    if not has_template:
+        said = [f"Its columns: {', '.join(_names(records)[:_NAMED])}"]
+        return [*said, f"For example:  {_command(job, records, f'{{{_longest(records)}}}')}"]
+    if absent is None or job.template is None or job.template.user is None:
+        return []
+    if isinstance(source, CsvTable) and job.reading.header and header_is_data(source.columns):
+        return ["The first record looks like a row: say --no-header if it is one, and call the columns {1}, {2}, ..."]
+    if isinstance(source, Workbook) and source.other_sheets:
+        sheet = ("--sheet", source.other_sheets[0])
+        said = [f"Its other sheets: {', '.join(source.other_sheets[:_NAMED])}"]
+        return [*said, f"For example:  {_command(job, records, job.template.user, *sheet)}"]
+    if isinstance(source, CsvTable) and len(source.columns) == 1 and absent[1] in source.columns[0].split(" "):
+        return [f"For example:  {_command(job, records, job.template.user, '--delimiter', ' ')}"]
+    near = get_close_matches(absent[1], _names(records), 1)
+    column = near[0] if near else _longest(records)
+    prompt = job.template.user.replace(f"{{{absent[1]}}}", f"{{{column}}}")
+    return [f"For example:  {_command(job, records, prompt)}"]
 
 
 def _names(records: list[Record]) -> list[str]:
     return list(dict.fromkeys(name for _, _, line in records for name in columns_of(line)))
 
 
-def _command(job: Job, records: list[Record]) -> str:
-    """A command with the column of the longest texts in its template."""
+def _longest(records: list[Record]) -> str:
+    """The column of the longest texts."""
     lengths: dict[str, int] = {}
     for _, _, line in records:
         for name, value in columns_of(line).items():
             lengths[name] = lengths.get(name, 0) + len(text_of(value) if value is not None else "")
-    column = max(lengths, key=lambda name: lengths[name], default="column")
-    words = ["arkbatch", "run", *parts_of(job.input), "--prompt", f"{{{column}}}"]
-    words += ["--id-column", "id"] if "id" in lengths and column != "id" else []
+    return max(lengths, key=lambda name: lengths[name], default="column")
+
+
+def _command(job: Job, records: list[Record], prompt: str, *more: str) -> str:
+    """A command with this prompt."""
+    words = ["arkbatch", "run", *parts_of(job.input), "--prompt", prompt, *more]
+    words += ["--id-column", "id"] if "id" in _names(records) and prompt != "{id}" else []
     words += ["--simulate"] if job.simulated else ["--model", job.model] if job.model else []
     return shlex.join(words)
 

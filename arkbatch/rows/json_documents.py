@@ -8,12 +8,14 @@ column `text`.
 import codecs
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 import orjson
 
+from arkbatch.core.errors import UsageError
 from arkbatch.core.input_info import InputInfo, Position
 from arkbatch.core.template_syntax import Reading
 from arkbatch.rows.input_file import LONGEST_LINE, Change, Counted, compare, enter, open_input, survey, unreadable
@@ -25,6 +27,7 @@ _BETWEEN = re.compile(r"[\s,\]\x1e]*")  # what may stand between elements
 _NEXT_ELEMENT = re.compile(r"[\r\n]\s*,?\s*(?=\{)")  # where reading goes on after an element that is broken
 _decode = json.JSONDecoder().raw_decode
 _BETWEEN_IN_LIST = re.compile(r"[\s,]*")
+_LIST_BEHIND = re.compile(r"\]\s*,\s*\"[^\"]*\"\s*:\s*\[\s*\{")
 _MORE_BEHIND = re.compile(r"\]\s*\}\s*\S")
 # Under these names a list of objects in an object is the rows; other lists are values of one row.
 _LIST_NAMES = {
@@ -50,6 +53,24 @@ def list_in_object(text: str) -> int | None:
         return None
 
 
+def _refuse_several_lists(path: Path, text: str) -> None:
+    """UsageError: an object holds several lists of rows, of which only one would be read."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):  # of larger files, what stands behind the list is a bad row
+        return
+    names = [
+        name
+        for name, each in value.items()
+        if name.lower() in _LIST_NAMES and isinstance(each, list) and each and isinstance(each[0], dict)
+    ]
+    if len(names) > 1:
+        command = f"jq -c {shlex.quote(f'.{names[0]}[]')} {shlex.quote(str(path))} > {names[0]}.jsonl"
+        raise UsageError(
+            f"{path} holds several lists ({', '.join(names)}): write each to a file of its own, such as:  {command}"
+        )
+
+
 def _skip(text: str, place: int, what: str) -> int:
     while text[place] in what:
         place += 1
@@ -72,6 +93,8 @@ class JsonDocuments:
         self._is_list = text[place : place + 1] == "["
         inner = None if self._is_list else list_in_object(text[place:])
         self._is_wrapped = inner is not None
+        if self._is_wrapped:
+            _refuse_several_lists(path, text[place:])
         before = text[: place + (inner or int(self._is_list))]
         self._start = self._encoding.mark + len(before.encode(self._encoding.name))
 
@@ -109,8 +132,8 @@ class JsonDocuments:
             number += 1
             offset = window.offset
             if self._is_wrapped and window.text.startswith("]"):
-                if _MORE_BEHIND.match(window.text):
-                    yield number, offset, unreadable(b"", f"behind the list of {self.path.name} stands another object")
+                if _MORE_BEHIND.match(window.text) or _LIST_BEHIND.match(window.text):
+                    yield number, offset, unreadable(b"", f"behind the list of {self.path.name} stands another one")
                 return
             element = window.element()
             if isinstance(element, str) or element is None:

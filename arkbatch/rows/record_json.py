@@ -9,7 +9,7 @@ import orjson
 
 from arkbatch.core.json_numbers import NOT_STRICT, dumps_as_written, loads_strict
 from arkbatch.protocol.lenient_json import count_openings
-from arkbatch.rows.input_file import LONGEST_LINE, TextCells, Unreadable
+from arkbatch.rows.input_file import BOM, LONGEST_LINE, TextCells, Unreadable
 
 _DEEPEST_LEVEL = 250  # braces within braces; orjson reads 1,024 and writes 254
 
@@ -31,7 +31,9 @@ def parse_record(text: bytes) -> dict[str, Any] | str:
         if isinstance(value, str):
             return value
     if not isinstance(value, dict):
-        return f"the line holds {type_in_words(value)}, not an object in braces"
+        more = "; values need the names of their columns: write objects, or save the rows as CSV"
+        named = more if isinstance(value, list) else ""
+        return f"the line holds {type_in_words(value)}, not an object in braces{named}"
     # Each level has two braces; to count them in each short line would cost more than to parse it.
     if len(text) > 2 * _DEEPEST_LEVEL and count_openings(text) > _DEEPEST_LEVEL and _too_deep(value):
         return f"the line is nested more than {_DEEPEST_LEVEL} levels deep"
@@ -47,6 +49,8 @@ def _parse_loosely(text: bytes) -> Any:
 
 
 def _parse_with_gaps(text: bytes, error: orjson.JSONDecodeError) -> dict[str, Any] | str:
+    if text[:3] == BOM:  # in the middle of a file that was joined of several
+        return parse_record(text[3:])
     if b"NaN" in text or b"Infinity" in text:
         try:
             value = json.loads(text, parse_constant=lambda _: None)

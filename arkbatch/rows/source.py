@@ -153,15 +153,19 @@ def _format(path: Path, reading: Reading) -> str:
     for beginning, kind in _NO_INPUTS.items():
         if begin.lstrip()[: len(beginning)].lower() == beginning:
             raise UsageError(f"{path} is {kind} and no table. Save its rows as CSV, Excel, Parquet or JSON lines.")
+    if (named := ending_of(path)) in _NO_TABLES:
+        raise UsageError(
+            f"{path} is {_NO_TABLES[named]} and no table. Save its rows as CSV, Excel, Parquet or JSON lines."
+        )
     return _format_of_text(path, begin, reading)
 
 
 def _format_of_text(path: Path, begin: bytes, reading: Reading) -> str:
     ending = ending_of(path)
-    if not begin.strip():
+    if not begin.removeprefix(b"\xef\xbb\xbf").strip():
         return "table" if ending in TABLES else "lines"
     lines = [line.strip() for line in begin.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip()]
-    first = lines[0]
+    first = lines[0] if lines else b""
     if first[:1] == b"{" and _is_object(first):
         if len(lines) > 1 or ending in JSON_LINES:
             return "lines"
@@ -196,6 +200,9 @@ _NO_INPUTS = {
 }
 
 
+_NO_TABLES = {".yaml": "a YAML document", ".yml": "a YAML document", ".sql": "a script of SQL"}
+
+
 def _is_workbook(path: Path) -> bool:
     """Whether a ZIP archive holds what a workbook holds."""
     try:
@@ -207,15 +214,17 @@ def _is_workbook(path: Path) -> bool:
 
 def _refuse_columns(path: Path, line: bytes) -> None:
     """UsageError: the only object of a file holds columns, as pandas writes them by default."""
-    values = list(orjson.loads(line).values())
+    columns = orjson.loads(line)
+    names, values = set(columns), list(columns.values())
     if len(values) < 2 or not all(type(value) is type(values[0]) for value in values):
         return
     lists = [value for value in values if isinstance(value, list)]
     tables = [value for value in values if isinstance(value, dict)]
     has_equal_lists = len(lists) == len(values) and len(lists[0]) > 1 and len({len(each) for each in lists}) == 1
     is_flat = not any(isinstance(cell, list | dict) for each in lists for cell in each)
-    has_equal_tables = len(tables) == len(values) and "0" in tables[0] and len({tuple(each) for each in tables}) == 1
-    if (has_equal_lists and is_flat) or has_equal_tables:
+    has_equal_tables = len(tables) == len(values) and bool(tables[0]) and len({tuple(each) for each in tables}) == 1
+    is_split = {"columns", "data"} <= names and len(lists) == len(values)
+    if (has_equal_lists and is_flat) or has_equal_tables or is_split:
         command = "df.to_json(FILE, orient='records', lines=True)"
         raise UsageError(f"{path} holds columns and not rows. In pandas, write it with {command}.")
 
@@ -236,13 +245,13 @@ def _is_object(line: bytes) -> bool:
 
 
 def _is_line_of_its_own(first: bytes, begin: bytes) -> bool:
-    """Whether a list is one bad line among lines of objects."""
+    """Whether a list is a bad line of its own, among lines of objects or of lists."""
     try:
         orjson.loads(first)
     except orjson.JSONDecodeError:
         return False
     following = [line for line in begin.split(b"\n") if line.strip()][1:2]
-    return bool(following) and following[0].lstrip()[:1] == b"{"
+    return bool(following) and following[0].lstrip()[:1] in {b"{", b"["}
 
 
 def _begins_with_object(text: str, *, whole: bool) -> bool:

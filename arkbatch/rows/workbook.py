@@ -41,6 +41,7 @@ class Workbook:
         head = orjson.loads((self._folder.path / "head.json").read_bytes())
         self.columns = tuple(head["columns"])
         self._sheet, self._rows, self._first = head["sheet"], head["rows"], head["first"]
+        self.other_sheets: list[str] = head["others"]
 
     @property
     def description(self) -> str:
@@ -83,8 +84,18 @@ def _converted(path: str, sheet: str, header: bool, size: int, mtime_ns: int) ->
         raise needs(Path(path), "excel")
     if done.returncode:
         said = done.stderr.strip().splitlines()
-        raise UsageError(f"Cannot read the workbook {path}: {said[-1] if said else 'the reader ended'}")
+        reason = _why_unreadable(said[-1] if said else "the reader ended")
+        raise UsageError(f"Cannot read the workbook {path}: {reason}")
     return folder
+
+
+def _why_unreadable(said: str) -> str:
+    """Return why a workbook cannot be read, without the words of a library."""
+    if "ZipError" in said or "CfbError" in said:
+        return "it is damaged or cut off. Save it again"
+    if "Password" in said:
+        return "it has a password. Save it without one"
+    return said.rpartition("python_calamine.")[2]
 
 
 _NO_LIBRARY = 86
@@ -115,7 +126,8 @@ def _convert(path: str, folder: Path, sheet: str, *, header: bool) -> None:
             if columns is not None and filled:
                 out.write(orjson.dumps(dict(zip(columns, values, strict=False))) + b"\n")
                 count += 1
-    head = {"columns": columns or [], "sheet": name, "rows": count, "first": first}
+    others = [each for each in visible if each != name]
+    head = {"columns": columns or [], "sheet": name, "rows": count, "first": first, "others": others}
     (folder / "head.json").write_bytes(orjson.dumps(head))
 
 
@@ -125,7 +137,10 @@ def _first_with_cells(book: Any, names: list[str]) -> str:
 
 
 def _columns(values: list[Any]) -> list[str]:
-    names = [f"column{place}" if value is None else str(value).strip() for place, value in enumerate(values, 1)]
+    names = [
+        f"column{place}" if value is None else " ".join(str(value).split("\n")).strip()
+        for place, value in enumerate(values, 1)
+    ]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         sys.exit(f"two columns are called {twice!r}: rename one of them, or say --no-header")

@@ -190,7 +190,12 @@ def test_the_command_returns_3_when_a_line_is_bad_and_prints_json(tmp_path):
     assert result.return_value == ExitCode.FAILED_ROWS
     printed = orjson.loads(result.stdout)
     assert printed["bad_lines"] == [
-        {"line": 2, "custom_id": "row-2", "reason": "the line holds a list, not an object in braces"}
+        {
+            "line": 2,
+            "custom_id": "row-2",
+            "reason": "the line holds a list, not an object in braces; values need the names of their columns: write "
+            "objects, or save the rows as CSV",
+        }
     ]
     assert printed["groups"][0]["rows"] == 1
 

@@ -90,7 +90,7 @@ def test_an_object_behind_the_one_with_the_list_is_a_bad_row_and_not_lost(tmp_pa
     both = "\n".join(json.dumps({"data": ROWS}, indent=1) for _ in range(2))
     *good, bad = (line for _, _, line in open_source(put(tmp_path, "a.json", both)).records())
     assert [columns_of(line) for line in good] == ROWS
-    assert "stands another object" in bad.reason
+    assert "stands another one" in bad.reason
 
 
 def test_a_few_damaged_bytes_spoil_their_lines_only(tmp_path):
