@@ -267,6 +267,7 @@ CHINESE_REASONS: dict[str, str] = {
     "the reply did not count its output": "回复没有统计输出",
     "the reply did not count its tokens": "回复没有统计 Token",
     "the price is not known": "价格未知",
+    "cannot write the bill to {file}: {reason}": "无法把账单写入 {file}：{reason}",
     # Batch files.
     "{done} of {all} were exported: arkbatch collect {run_dir} FILE... merges what came of them, and arkbatch cancel "
     "{again} takes them back.": (
@@ -337,6 +338,36 @@ CHINESE_REASONS: dict[str, str] = {
     "Shard {shard} was given to another worker, since this one was not heard.": (
         "分片 {shard} 已交给另一个工作进程，因为本进程失去联系。"
     ),
+    "No coordinator of {run_dir} works on this machine. Give the order on the machine where it was started, or start "
+    "it here with: {command}": "本机没有 {run_dir} 的协调进程。请在启动它的机器上下达命令，或在此启动：{command}",
+    "Give --index I, or start the coordinator in another terminal: {command}": (
+        "请给出 --index I，或在另一个终端启动协调进程：{command}"
+    ),
+    "{run_dir} is a run of several machines. Go on with: {command}, and on each machine {worker}": (
+        "{run_dir} 是多台机器的运行。请继续：{command}，并在每台机器上 {worker}"
+    ),
+    "{run_dir} was planned by another process meanwhile. Run the command again.": (
+        "{run_dir} 同时被另一个进程规划。请重新运行该命令。"
+    ),
+    "{folder}/{file} is there, and the segment before it is not. Restore it from a backup, or delete the segments "
+    "after byte {place}.": (
+        "{folder}/{file} 存在，但它之前的分段不在。请从备份恢复，或删除第 {place} 字节之后的分段。"
+    ),
+    "{file} cannot be read ({reason}). Delete it and start the coordinator again.": (
+        "无法读取 {file}（{reason}）。请删除它并重新启动协调进程。"
+    ),
+    "The answers of shard {shard} could not be uploaded: {reason} They are safe in {folder}; the next worker on this "
+    "machine uploads them.": (
+        "分片 {shard} 的回答无法上传：{reason} 它们安全地保存在 {folder} 中；本机的下一个工作进程会上传。"
+    ),
+    "{folder} belongs to another user. Set TMPDIR to a directory of your own.": (
+        "{folder} 属于其他用户。请把 TMPDIR 设为您自己的目录。"
+    ),
+    "The run is led by the coordinator at {address}. Stop that one first, with Ctrl-C.": (
+        "该运行由 {address} 的协调进程主持。请先用 Ctrl-C 停止它。"
+    ),
+    "The coordinator did not answer for {time} minutes ({reason}). Start it with {command}, then run the same command "
+    "again.": "协调进程 {time} 分钟没有应答（{reason}）。请用 {command} 启动它，再运行同一命令。",
     # The simulator.
     "there is no certificate {name}, only {names}": "没有证书 {name}，只有 {names}",
     "the rates of all faults together exceed 1": "所有故障的概率之和超过 1",
