@@ -191,6 +191,7 @@ TOUCHES_OUTSIDE = {
     },
     "transport": {
         "aiohttp_internals",
+        "aiohttp_trial",
         "auth",
         "batch_http",
         "connection",

@@ -86,7 +86,7 @@ def _show_version(context: click.Context, _option: click.Parameter, wanted: bool
     import asyncio
 
     from arkbatch import __version__
-    from arkbatch.transport.aiohttp_internals import why_unusable
+    from arkbatch.transport.aiohttp_trial import why_unusable
     from arkbatch.transport.transport import path_in_words
 
     click.echo(f"arkbatch, version {__version__}")

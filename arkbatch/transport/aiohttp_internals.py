@@ -6,15 +6,13 @@ arkbatch does for a row. But two calls of a run differ in a request id and a bod
 what aiohttp's parser makes of the reply: well under half the work (`benchmarks/posting.py`). Name resolution, TLS,
 HTTP parsing and decompression stay aiohttp's.
 
-These inner parts may change with any version of aiohttp. So nothing else imports them, `why_unusable` tries them out
+These inner parts may change with any version of aiohttp. So nothing else imports them, `aiohttp_trial` tries them out
 before a session begins, and a call that finds them changed goes through the public session, as do all that follow.
 """
 
 # ruff: noqa: SLF001
 
 import asyncio
-import contextlib
-import inspect
 import math
 import select
 from bisect import bisect_right
@@ -47,14 +45,13 @@ try:
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.http_exceptions import HttpProcessingError
 except ImportError as error:  # another aiohttp
-    _MISSING = str(error)
+    MISSING = str(error)
     ResponseHandler = HttpProcessingError = None  # type: ignore[assignment, misc]
 else:
-    _MISSING = ""
+    MISSING = ""
 
 _BROKEN_LINE = "a request header holds a line break"
 _PER_CALL = {"CONTENT-LENGTH", "TRANSFER-ENCODING"}
-_TRIAL_HEAD = b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\nA: b\r\n\r\n"
 # What Python raises where a name is gone or takes other arguments.
 _CHANGED = (AttributeError, TypeError, LookupError, AssertionError, NotImplementedError)
 
@@ -63,7 +60,7 @@ class ChangedError(Exception):
     """An inner part of aiohttp is not what it was; nothing is known to be wrong with the server."""
 
 
-if not _MISSING:
+if not MISSING:
 
     class OneTimerHandler(ResponseHandler):
         """One connection of the pool, which costs next to nothing while nothing is wrong with it.
@@ -343,14 +340,14 @@ class DirectPosts:
 
     def _make_target(self, path: str) -> _Target:
         try:
-            request, lines = _head_of(self._session, self._addresses.url_of(path))
+            request, lines = request_head(self._session, self._addresses.url_of(path))
         except _CHANGED as error:
             raise ChangedError(f"{type(error).__name__}: {error}") from error
         self._targets[path] = target = _Target(request, lines)
         return target
 
 
-def _head_of(session: aiohttp.ClientSession, url: URL) -> tuple[Any, str]:
+def request_head(session: aiohttp.ClientSession, url: URL) -> tuple[Any, str]:
     headers = CIMultiDict(session.headers)
     request = _PathRequest("POST", url, headers=headers, loop=asyncio.get_running_loop(), session=session)
     kept = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items() if name.upper() not in _PER_CALL)
@@ -373,71 +370,3 @@ def _header_line(name: str, value: str) -> str:
     if "\n" in line or "\r" in line:
         raise ValueError(_BROKEN_LINE)
     return line
-
-
-async def why_unusable() -> str:
-    """Why the inner parts of this aiohttp cannot be used, "" when they can. They are tried on a reply in memory."""
-    if _MISSING:
-        return _MISSING
-    try:
-        async with aiohttp.ClientSession() as session:
-            _try_request(session)
-            async with asyncio.timeout(5):
-                await _try_exchange()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the session does without these parts
-        return f"{type(error).__name__}: {error}".removesuffix(": ")
-    return ""
-
-
-def _try_request(session: aiohttp.ClientSession) -> None:
-    request, lines = _head_of(session, URL("http://host.invalid/v1?a=b"))
-    assert "\r\nHost: host.invalid\r\n" in lines, "another head of a request"
-    assert request.connection_key.host == "host.invalid", "another key of a connection"
-    assert callable(session.connector._factory), "connections are made in another way"  # type: ignore[union-attr]
-    parameters = list(inspect.signature(session.connector.connect).parameters)  # type: ignore[union-attr]
-    assert len(parameters) == 3, "another way to connect"
-
-
-async def _try_exchange() -> None:
-    """Read an interim answer, a head and a body in two parts, twice; then notice a silence."""
-    loop = asyncio.get_running_loop()
-    handler = _handler_to_nowhere(loop, read_timeout=60)
-    for body in (b"{}", b"[]"):
-        handler.set_response_params(read_until_eof=True, read_timeout=60, **HEADER_LIMITS)
-        loop.call_soon(handler.data_received, _TRIAL_HEAD)
-        incoming = await handler.read_head(loop.time())
-        assert (incoming.status, incoming.headers["a"]) == (200, "b"), "another head of a reply"
-        handler.silent_since = -1.0
-        handler.data_received(body[:1])
-        assert handler.silent_since >= 0, "parts of a body are not noticed"
-        handler.data_received(body[1:])
-        assert handler.silent_since == math.inf, "the end of a body is not noticed"
-        assert incoming.content.is_eof(), "another end of a body"
-        assert incoming.content.read_nowait() == body, "another body"
-        assert not handler.should_close, "another state of a connection"
-    handler.close()
-    handler = _handler_to_nowhere(loop, read_timeout=0.001)
-    with contextlib.suppress(aiohttp.SocketTimeoutError):
-        await handler.read_head(loop.time())
-        raise AssertionError("a silence is not noticed")
-    handler.close()
-
-
-def _handler_to_nowhere(loop: asyncio.AbstractEventLoop, read_timeout: float) -> "OneTimerHandler":
-    handler = OneTimerHandler(loop)
-    handler.connection_made(_NoTransport())
-    handler.set_response_params(read_until_eof=True, read_timeout=read_timeout, **HEADER_LIMITS)
-    return handler
-
-
-class _NoTransport(asyncio.Transport):
-    """A transport to nowhere."""
-
-    def write(self, data: Any) -> None: ...
-    def close(self) -> None: ...
-    def abort(self) -> None: ...
-    def is_closing(self) -> bool:
-        return False
-
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...

@@ -19,7 +19,7 @@ from arkbatch.core.job import Additions
 from arkbatch.core.job_sections import Timeouts
 from arkbatch.core.secret import Secret
 from arkbatch.core.types import Broken, Call, Reply, Response
-from arkbatch.transport import aiohttp_internals
+from arkbatch.transport import aiohttp_trial
 from arkbatch.transport.aiohttp_internals import DirectPosts
 from arkbatch.transport.auth import Credentials
 from arkbatch.transport.connection_slots import ConnectionSlots
@@ -146,7 +146,7 @@ async def open_transport(
         "Accept-Encoding": "gzip, deflate",  # the same on every machine, whatever else is installed
         "User-Agent": "arkbatch",
     }
-    trouble, proxy = await aiohttp_internals.why_unusable(), proxy_for(base_url)
+    trouble, proxy = await aiohttp_trial.why_unusable(), proxy_for(base_url)
     note(path_in_words(trouble, proxy))
     async with aiohttp.ClientSession(
         connector=connector,

@@ -14,7 +14,7 @@ from arkbatch.core.language import Language
 
 PACKAGE = Path(__file__).parents[2] / "arkbatch"
 # Python has English, and so have the simulator's own clients and errors that mean a bug.
-ENGLISH = ("api/", "simulator/encryption.py", "transport/aiohttp_internals.py")
+ENGLISH = ("api/", "simulator/encryption.py", "transport/aiohttp_internals.py", "transport/aiohttp_trial.py")
 WITH_VALUES = CHINESE_MESSAGES | CHINESE_REFUSALS | CHINESE_REASONS
 # Composed of words that are told as a whole (`X does not exist (looked at Y)`), or of another's words.
 COMPOSED = {"{} {} (looked at {})", "{} in the command", "HTTP {}", "HTTP {}: {}"}

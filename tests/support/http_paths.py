@@ -1,6 +1,6 @@
 """Has a test's calls go by the other of the two ways in which they are posted."""
 
-from arkbatch.transport import aiohttp_internals
+from arkbatch.transport import aiohttp_trial
 
 
 def by_session(monkeypatch):
@@ -9,4 +9,4 @@ def by_session(monkeypatch):
     async def changed():
         return "switched off by a test"
 
-    monkeypatch.setattr(aiohttp_internals, "why_unusable", changed)
+    monkeypatch.setattr(aiohttp_trial, "why_unusable", changed)

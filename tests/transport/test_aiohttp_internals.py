@@ -15,7 +15,8 @@ from arkbatch.core.job_sections import Timeouts
 from arkbatch.core.secret import Secret
 from arkbatch.core.types import Break, Call, Reply
 from arkbatch.transport import aiohttp_internals
-from arkbatch.transport.aiohttp_internals import DirectPosts, OneTimerHandler, why_unusable
+from arkbatch.transport.aiohttp_internals import DirectPosts, OneTimerHandler
+from arkbatch.transport.aiohttp_trial import why_unusable
 from arkbatch.transport.auth import ApiKey
 from arkbatch.transport.session_posts import Addresses
 from arkbatch.transport.transport import open_transport
@@ -105,7 +106,7 @@ def test_the_inner_parts_of_the_installed_aiohttp_work():
 )
 def test_an_inner_part_that_is_another_is_noticed_before_a_session(monkeypatch, owner, name):
     if owner is aiohttp_internals:
-        monkeypatch.setattr(aiohttp_internals, "_MISSING", "cannot import name 'ResponseHandler'")
+        monkeypatch.setattr(aiohttp_internals, "MISSING", "cannot import name 'ResponseHandler'")
     else:
         monkeypatch.setattr(owner, name, lambda *_, **__: 0)
     assert trouble() != ""
