@@ -17,12 +17,14 @@ from msgspec import Struct
 from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.job import Job
 from arkbatch.core.json_numbers import loads_as_written
-from arkbatch.core.types import BadRow, Before, Kind, Row
+from arkbatch.core.types import BadRow, Before, Kind, Outcome, Row
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.journal.bitmap import Bitmap
 from arkbatch.journal.record_files import read_lines
 from arkbatch.journal.record_format import KeptRequest, Retryable, before_of, decode_retryable
-from arkbatch.journal.run_directory import FAILURES, RunDirectory, RunInfo
+from arkbatch.journal.record_index import RecordIndex
+from arkbatch.journal.repeated_rows import RepeatedRows, copied_outcome
+from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, RunInfo
 from arkbatch.monitor.progress import FoundRows
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.rows.input_file import Change
@@ -84,18 +86,21 @@ class RetryRun(OpenRun):
             if failure.request is None:
                 self._unsent.add(failure.row)
         lost = self._unsent.count if self._unsent.count and not self._input_stands() else 0
+        self.found = msgspec.structs.replace(super()._found(), unsent=lost)  # `rows` asks it
+        if self.job.reading.dedupe:
+            self.repeats = self._stack.enter_context(RepeatedRows(self._chosen_rows(), self.directory.path))
+            chosen -= self.repeats.count
         changes = [f"{name}: {value}" for name, value in self._choice.changes.items()]
         return msgspec.structs.replace(
-            super()._found(),
+            self.found,
             command="retry",
             to_send=chosen - lost,
             total=chosen - lost,
-            unsent=lost,
             changes=tuple(changes),
         )
 
     def _find_repeats(self) -> None:
-        """Failed rows are sent again each by itself."""
+        """Those among the failed rows are found when these are counted."""
         return
 
     def _input_stands(self) -> bool:
@@ -103,6 +108,23 @@ class RetryRun(OpenRun):
         return self.source.compare(self.info.input) is not Change.EDITED
 
     def rows(self) -> Iterator[Row | BadRow]:
+        """The chosen rows, without those that repeat the request of another one where the job says so."""
+        repeats = self.repeats
+        return (row for row in self._chosen_rows() if repeats is None or not repeats.first_of(row.number))
+
+    def copied_outcomes(self) -> Iterator[Outcome]:
+        """The outcomes of rows that repeat one which has succeeded now. The others keep the record that they have."""
+        repeats = self.repeats
+        if repeats is None or not repeats.count:
+            return
+        with RecordIndex(self.directory / RESULTS) as results:
+            for row in self._chosen_rows():
+                first = repeats.first_of(row.number)
+                record = results.line_of(first) if first else None
+                if record is not None and isinstance(row, Row):
+                    yield copied_outcome(row, record, first)
+
+    def _chosen_rows(self) -> Iterator[Row | BadRow]:
         """The chosen rows: those with a request from their failure, the others from their line."""
         for failure in self._failures():
             if failure.request is not None:

@@ -14,13 +14,22 @@ from arkbatch.core.job import Job
 from arkbatch.core.types import Row
 from arkbatch.estimate.measured_rows import Kind
 from arkbatch.estimate.strata import Sizes, Strata
+from arkbatch.journal.repeated_rows import RepeatedRows
 from arkbatch.limits.token_estimator import by_characters
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.rows.source import reader_of, source_of
 
 
 def readable_rows(job: Job, first: int | None = None) -> Iterator[Row]:
-    """Yield the rows that can be sent, in order."""
+    """Yield the rows that are sent, in order; without those that repeat a request where the job says so."""
+    if not job.reading.dedupe:
+        yield from _good_rows(job, first)
+        return
+    with RepeatedRows(_good_rows(job, first)) as repeats:
+        yield from (row for row in _good_rows(job, first) if not repeats.first_of(row.number))
+
+
+def _good_rows(job: Job, first: int | None) -> Iterator[Row]:
     source = source_of(job)
     reader = reader_of(job, source)
     found = (reader.read(*record) for record in islice(source.records(), first or job.row_limit))

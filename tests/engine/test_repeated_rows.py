@@ -4,10 +4,11 @@ import orjson
 import pytest
 from fakes import SCRIPT, FakeTransport, answer
 from runs import job_of, prompts
-from sessions import results, scripted, worked
+from sessions import results, retried, scripted, worked
 
 from arkbatch.core.errors import UsageError
 from arkbatch.engine.open_run import ResumeOptions
+from arkbatch.estimate.input_sizes import readable_rows
 from arkbatch.journal.journal import read_ledger
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.pricing.run_price_file import bill_of
@@ -97,3 +98,17 @@ def test_the_order_of_keys_and_columns_that_are_not_sent_do_not_count(tmp_path):
     rows = [{"custom_id": str(number), "body": body, "note": number} for number, body in enumerate(bodies)]
     ended = worked(job_of(prompts(tmp_path, *rows), dedupe=True))
     assert (ended.summary.succeeded, ended.counters.outcomes) == (2, {"ok": 1})
+
+
+def test_a_retry_sends_equal_requests_once_and_gives_the_others_a_copy(tmp_path, monkeypatch):
+    job = repeating(tmp_path, 6)
+    scripted(job, FakeTransport(lambda call, attempt: SCRIPT["refuse"]), monkeypatch)
+    transport = FakeTransport()
+    summary = retried(job, transport, monkeypatch)
+    assert (len(transport.calls), summary.succeeded, summary.failed) == (3, 6, 0)
+    assert {line["custom_id"]: line.get("copy_of") for line in results(job)}["r4"] == 2
+
+
+def test_an_estimate_counts_equal_requests_once(tmp_path):
+    assert [row.number for row in readable_rows(repeating(tmp_path))] == [1, 2, 3]
+    assert len(list(readable_rows(job_of(tmp_path / "in.jsonl")))) == 9
