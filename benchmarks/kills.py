@@ -34,6 +34,15 @@ FAULTS = {
     "misplaced_lines": 0.3,
     "failed_lines": 0.2,
     "expired": 0.2,
+    "refused_lines": 0.2,
+    "failed_partly": 0.1,
+    "late_output": 0.02,
+    "web_page": 0.02,
+    "wrong_counts": 0.2,
+    "early_expiry": 0.2,
+    "crlf": 0.3,
+    "text_body": 0.2,
+    "bare_reply": 0.2,
 }
 # The real command. Only how long it waits for a batch to show in a list is shorter than five minutes.
 COMMAND = (

@@ -182,11 +182,11 @@ class ParcelCollecting:
 def _summary_of(parcel: Parcel, merged: MergedLines) -> str:
     is_refused = parcel.state == FAILED and merged.missing == parcel.cut.rows - merged.failed
     odd = [
-        count_text(count, what)
-        for count, what in (
-            (0 if is_refused or parcel.bad_lines else merged.missing, "row without a line"),
-            (merged.doubled, "doubled line"),
-            (merged.unknown, "line of no row here"),
+        f"{count_text(count, what)}{more}"
+        for count, what, more in (
+            (0 if is_refused or parcel.bad_lines else merged.missing, "row", " without a line"),
+            (merged.doubled, "doubled line", ""),
+            (merged.unknown, "line", " of no row here"),
         )
         if count
     ]

@@ -39,6 +39,7 @@ from arkbatch.simulator.settings import ACCESS_KEY, CERTIFICATES, Settings
 @click.option("--batch-store", default="", metavar="DIR", help="Keep files and batches here, also after a restart.")
 @click.option("--batch-fault", "batch_fault", multiple=True, metavar="NAME=RATE", help="Such as lost_create=0.2.")
 @click.option("--enqueued-tokens", type=click.IntRange(1), help="Tokens of one model that may wait in batches.")
+@click.option("--upload-bytes", type=click.IntRange(1), help="Bytes of a batch file at most; a larger one is a 413.")
 @click.option("--chunks", type=click.IntRange(1), help="Equal pieces of a streamed text. Without: short, uneven ones.")
 @click.option("--certificate", type=click.Choice(CERTIFICATES), default="good", help="For encrypted calls.")
 @click.option("--blobs", default=1, type=click.IntRange(1), help="Encrypted texts in a row that an answer comes in.")

@@ -19,7 +19,8 @@ The modules, in the order in which a call passes them:
     wire, refusals                     ids, headers and error bodies, the documented errors
     seeded_random                      random numbers that depend on the request alone
     settings, counters                 what can be configured, what is counted
-    batch_routes, batch_store          files and batches
+    batch_routes, batch_store          files and batches; `stored_batch`: what is kept of them
+    batch_check, batch_answers         what is wrong with the file of a batch, the lines of its answers
     inference_jobs, object_routes      Ark's batch inference jobs, the bucket that they read and write
 
 Where the public documentation says nothing, an assumption is made; `README.md` in this folder lists them all.

@@ -13,12 +13,15 @@ from aiohttp import web
 from aiohttp.multipart import BodyPartReader
 
 from arkbatch.simulator import broken_connections
-from arkbatch.simulator.batch_store import ENDED, Batch, BatchStore, StoredFile
+from arkbatch.simulator.batch_store import BatchStore
 from arkbatch.simulator.endpoints import ENDPOINTS
 from arkbatch.simulator.settings import Settings
+from arkbatch.simulator.stored_batch import ENDED, Batch, StoredFile
 
 _LATE_FILE_SECONDS = 5.0
 _SLOW_LIST_SECONDS = 90.0
+_LATE_OUTPUT_SECONDS = 150.0
+_DAY = 86_400
 _PIECE = 1 << 16
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -78,6 +81,9 @@ class BatchRoutes:
                         file.write(piece)
             else:
                 fields[part.name or ""] = await part.text()
+        if id_ and self.store.path_of(id_).stat().st_size > (self._settings.upload_bytes or 1 << 62):
+            self.store.path_of(id_).unlink()
+            return broken_connections.file_too_large()
         if not id_ or not fields.get("purpose"):
             return _error_response(400, "invalid_request_error", "A file and its purpose are required.")
         expires = fields.get("expires_after[seconds]")
@@ -103,8 +109,10 @@ class BatchRoutes:
 
     async def _get_content(self, request: web.Request) -> web.StreamResponse:
         file = self.store.state.files.get(request.match_info["id"])
-        if file is None:
+        if file is None or self._is_late_output(file):
             return _no_such("file")
+        if self.strikes("web_page"):
+            return broken_connections.login_page()
         data = self.store.path_of(file.id).read_bytes()
         start = _start_of(request.headers.get("Range", ""))
         if start and start >= len(data):
@@ -151,6 +159,11 @@ class BatchRoutes:
         is_struck = self._settings.batch_faults.get("late_file", 0.0) > Random(file.id).random()
         return is_struck and self._wall() < file.created_at + _LATE_FILE_SECONDS
 
+    def _is_late_output(self, file: StoredFile) -> bool:
+        is_struck = self._settings.batch_faults.get("late_output", 0.0) > Random(file.id).random()
+        is_output = file.purpose == "batch_output"
+        return is_output and is_struck and self._wall() < file.created_at + _LATE_OUTPUT_SECONDS
+
     async def _list_batches(self, request: web.Request) -> web.StreamResponse:
         if self.strikes("poll_502"):
             return broken_connections.bad_gateway()
@@ -162,7 +175,8 @@ class BatchRoutes:
         ]
         if not self._settings.batch_faults.get("oldest_first"):
             batches.reverse()
-        return _list_page(request, [self._batch_object(self.store.find_batch(batch.id) or batch) for batch in batches])
+        objects = [self._batch_object(self.store.find_batch(batch.id) or batch) for batch in batches]
+        return _list_page(request, objects, is_stuck=bool(self._settings.batch_faults.get("cut_list")))
 
     async def _get_batch(self, request: web.Request) -> web.StreamResponse:
         if self.strikes("poll_502"):
@@ -182,7 +196,8 @@ class BatchRoutes:
         return web.json_response(self._batch_object(batch))
 
     def _batch_object(self, batch: Batch) -> dict[str, Any]:
-        window = 86_400
+        expires_at = int(batch.created_at) + (-3 * _DAY if "early_expiry" in batch.faults else _DAY)
+        times = 3 if "wrong_counts" in batch.faults else 1
         return {
             "id": batch.id,
             "object": "batch",
@@ -195,10 +210,10 @@ class BatchRoutes:
             "output_file_id": batch.output_file_id,
             "error_file_id": batch.error_file_id,
             "created_at": int(batch.created_at),
-            "expires_at": int(batch.created_at) + window,
+            "expires_at": expires_at,
             "completed_at": int(batch.ended_at) if batch.status == "completed" and batch.ended_at else None,
             "cancelling_at": int(batch.cancelled_at) if batch.cancelled_at else None,
-            "request_counts": {"total": batch.rows, "completed": batch.completed, "failed": batch.failed},
+            "request_counts": {"total": batch.rows, "completed": times * batch.completed, "failed": batch.failed},
             "metadata": batch.metadata,
             "usage": _usage_object(batch.usage, 1 if "wrong_usage" in batch.faults else 0),
         }
@@ -229,10 +244,10 @@ def _file_object(file: StoredFile) -> dict[str, Any]:
     }
 
 
-def _list_page(request: web.Request, items: list[dict[str, Any]]) -> web.Response:
-    """Return one page of a list."""
-    limit = min(int(request.query.get("limit", "20")), 10_000)
-    after = request.query.get("after")
+def _list_page(request: web.Request, items: list[dict[str, Any]], *, is_stuck: bool = False) -> web.Response:
+    """Return one page of a list. is_stuck: always the first entry, whatever the request says."""
+    limit = 1 if is_stuck else min(int(request.query.get("limit", "20")), 10_000)
+    after = None if is_stuck else request.query.get("after")
     if after is not None:
         place = next((number for number, item in enumerate(items) if item["id"] == after), -1)
         items = items[place + 1 :] if place >= 0 else []

@@ -35,3 +35,14 @@ async def send_half(
 def bad_gateway() -> web.Response:
     """Return the error page of a proxy that did not reach the service."""
     return web.Response(body=_PAGE, status=502, content_type="text/html", headers={"Server": "nginx"})
+
+
+def file_too_large() -> web.Response:
+    """Return the error page of a proxy that takes no body of this size."""
+    page = _PAGE.replace(b"502 Bad Gateway", b"413 Request Entity Too Large")
+    return web.Response(body=page, status=413, content_type="text/html", headers={"Server": "nginx"})
+
+
+def login_page() -> web.Response:
+    """Return a web page with status 200, as a proxy does that wants somebody to log in."""
+    return web.Response(text="<!DOCTYPE html>\n<html><title>Sign in</title></html>\n", content_type="text/html")

@@ -99,6 +99,16 @@ BATCH_MENU: Mapping[str, str] = {
     "lost_output": "completed, and its output file is gone",
     "no_reason": "failed, without a word why",
     "wrong_usage": "the usage of a batch is not the sum of its lines",
+    "wrong_counts": "the counts of a batch are three times too high",
+    "early_expiry": "the time at which a batch expires lies three days in the past",
+    "failed_partly": "failed, with the answers of half of the rows",
+    "refused_lines": "rows with an error 429",
+    "late_output": "404 to the files of answers for 150 seconds",
+    "web_page": "200 with a web page in the place of a file",
+    "crlf": "files with a byte order mark and with the line ends of Windows",
+    "text_body": "lines whose body is a text that holds JSON",
+    "bare_reply": "lines whose response is the reply itself, without status and body",
+    "cut_list": "a list of batches that repeats its first entry, and says that it goes on",
 }
 
 # Faults that replace an answer, streamed or not.

@@ -12,9 +12,9 @@ import orjson
 from msgspec import Struct
 
 from arkbatch.simulator.batch_routes import BatchRoutes
-from arkbatch.simulator.batch_store import ENDED, Batch
 from arkbatch.simulator.control_actions import Action, Body, ControlError, Result, missing_parameter, wrong_parameter
 from arkbatch.simulator.object_routes import ObjectRoutes
+from arkbatch.simulator.stored_batch import ENDED, Batch
 
 _PHASES = {
     "validating": "Queued",

@@ -47,6 +47,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     batch_seconds: mean time that a batch of files takes
     batch_store: the directory in which files and batches are kept; without, they end with the simulator
     batch_faults: rate (0 to 1) by name of `faults.BATCH_MENU`; each is drawn on its own
+    upload_bytes: the most that a file may have; a larger one is refused by a proxy (413)
     enqueued_tokens: tokens of one model that may wait in batches; a batch beyond it fails when it is validated
     keepalive: seconds after which an idle connection is closed
     bill: a file to which each answer adds a line with its request id, its fault and its tokens
@@ -82,6 +83,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     batch_store: str = ""
     batch_faults: Mapping[str, float] = field(default_factory=dict)
     enqueued_tokens: int | None = None
+    upload_bytes: int | None = None
     keepalive: float = 75.0
     bill: str = ""
 

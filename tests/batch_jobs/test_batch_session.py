@@ -75,9 +75,14 @@ def test_a_file_over_the_whole_limit_is_cut_smaller(job):
     check_all_recorded(asked, ended, 40)
 
 
-OF_FILES = ("strange_state", "misplaced_lines", "doubled_lines", "torn_line", "token_limit")
+OF_FILES = ("strange_state", "misplaced_lines", "doubled_lines", "torn_line", "token_limit", "wrong_counts", "crlf")
+OF_FILES += ("early_expiry", "refused_lines", "late_output", "text_body", "bare_reply")
 OF_JOBS = ("expired", "failed_lines", "missing_lines", "doubled_lines", "strange_state")
-FAULTS = [*(("files", fault, 1.0) for fault in OF_FILES), *(("job", fault, 0.5) for fault in OF_JOBS)]
+FAULTS = [
+    *(("files", fault, 1.0) for fault in OF_FILES),
+    ("files", "failed_partly", 0.6),
+    *(("job", fault, 0.5) for fault in OF_JOBS),
+]
 
 
 @pytest.mark.parametrize(("lane", "fault", "rate"), FAULTS)

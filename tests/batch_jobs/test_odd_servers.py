@@ -7,10 +7,12 @@ import pytest
 from batch_runs import batched, billed_usage, parcels_of, rows, rows_with_records, usage_of_results
 from msgspec.structs import replace
 from runs import job_of, prompts
-from sessions import results
+from sessions import failures, results
 
 from arkbatch.batch_jobs.http_service import HttpBatchService
-from arkbatch.batch_jobs.provider_forms import DONE, WAITING, all_forms
+from arkbatch.batch_jobs.parcel import TOO_LARGE, TOO_MANY_ROWS
+from arkbatch.batch_jobs.provider_forms import DONE, FAILED, WAITING, all_forms
+from arkbatch.batch_jobs.reply_objects import object_in, seconds_of
 from arkbatch.batch_jobs.service import ServiceAway, ServiceRefused, checked_reply, find_batch
 from arkbatch.core.job_sections import Files, RetryPolicy, Schedule
 from arkbatch.transport.batch_http import HttpReply
@@ -140,6 +142,57 @@ def test_a_batch_that_fails_without_a_reason_halts_and_frees_its_rows(job):
     assert not results(asked)
 
 
+def test_a_web_page_in_the_place_of_answers_is_fetched_again(job):
+    asked = job(rows(20), files=Files(rows=5))
+    ended = batched(asked, batch_seconds=60, batch_faults={"web_page": 0.5}, seed=5)
+    check_all_recorded(asked, ended, 20, orders=4)
+    assert ended.batches.faults["web_page"]
+
+
+def test_answers_that_stay_a_web_page_halt_and_are_paid_again_only_when_somebody_gives_them_up(job):
+    asked, faults = job(rows(4)), {"web_page": 1.0}
+    ended = batched(asked, {}, {}, batch_seconds=60, batch_faults=faults)
+    assert (ended.summary.ending, ended.summary.halt.code) == ("halted", "no_output")
+    assert "Sign in" in ended.summary.halt.message
+    assert ended.batches.calls["create"] == 1
+    again = replace(asked, run_dir=asked.run_dir + "-2")
+    ended = batched(again, {}, {"cancel": frozenset()}, batch_seconds=60, batch_faults=faults)
+    assert ended.summary.ending == "finished"
+    assert not parcels_of(again).open
+
+
+def test_where_the_list_does_not_go_on_a_batch_that_may_exist_is_not_ordered_again(job):
+    asked, faults = job(rows(8), files=Files(rows=4)), {"cut_list": 1.0, "oldest_first": 1.0, "lost_create": 0.5}
+    ended = batched(asked, batch_seconds=60, batch_faults=faults, seed=4)
+    assert (ended.summary.ending, ended.summary.halt.code) == ("halted", "cut_list")
+    assert "arkbatch cancel" in ended.summary.halt.advice
+    files = [each.input_file_id for each in ended.batches.store.state.batches.values()]
+    assert len(files) == len(set(files))
+
+
+def test_files_that_are_too_large_for_the_provider_are_cut_smaller(job):
+    long = "x" * 3_000
+    asked = job([*rows(20), {**rows(1)[0], "messages": [{"role": "user", "content": long}]}])
+    ended = batched(asked, batch_seconds=60, upload_bytes=1_500)
+    assert ended.summary.ending == "finished"
+    assert rows_with_records(asked) == list(range(1, 22))
+    assert [(line["row"], line["error"]["kind"]) for line in failures(asked)] == [(21, "too_long")]
+    assert len(ended.batches.store.state.batches) < 6, "files are halved until they fit, and not down to single rows"
+
+
+def test_a_batch_with_too_many_rows_is_cut_smaller(job, monkeypatch):
+    monkeypatch.setattr("arkbatch.simulator.batch_check.MOST_ROWS", 6)
+    asked = job(rows(20))
+    ended = batched(asked, batch_seconds=60)
+    assert rows_with_records(asked) == list(range(1, 21))
+    assert [each.status for each in ended.batches.store.state.batches.values()].count("failed") <= 3
+
+
+def test_a_batch_is_not_taken_for_that_of_another_parcel_whose_file_had_the_same_id():
+    of_another = batch(1, "file-x", status="completed")
+    assert found_in(service_of(batches={"data": [of_another]}), "file-x", refused={"batch-1"}) is None
+
+
 # ---- what the calls make of odd replies
 
 
@@ -221,6 +274,84 @@ def test_an_unknown_word_means_that_the_batch_is_worked_on_unless_it_says_when_i
 def test_an_empty_account_is_told_at_once_and_a_rate_is_waited_for(status, code, message, kind):
     with pytest.raises(kind):
         checked_reply(HttpReply(status, orjson.dumps({"error": {"code": code, "message": message}}), {}))
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        (1_790_000_000, 1.79e9),
+        (1_790_000_000_000, 1.79e9),
+        (1_790_000_000_000_000, 1.79e9),
+        ("2026-09-21T13:33:20Z", 1789997600.0),
+        ("2026-09-21", 0.0),
+        (None, 0.0),
+        (-5, 0.0),
+        (float("nan"), 0.0),
+        (True, 0.0),
+    ],
+)
+def test_times_are_read_as_they_are_written(written, seconds):
+    assert seconds_of(written) == seconds
+
+
+@pytest.mark.parametrize(
+    ("errors", "reason"),
+    [
+        ({"object": "list", "data": [{"message": "no"}]}, "no"),
+        ([{"message": "no"}], "no"),
+        ({"message": "no"}, "no"),
+        (["no"], "no"),
+        ("no", "no"),
+        (None, ""),
+    ],
+)
+@pytest.mark.parametrize("name", ["errors", "error"])
+def test_the_reason_of_a_failed_batch_is_found_in_whatever_form_it_has(errors, reason, name):
+    state = asyncio.run(service_of(batches=batch(1, status="failed") | {name: errors}).look("batch-1"))
+    assert (state.state, state.reason) == (FAILED, reason)
+
+
+def test_a_list_with_entries_that_are_no_batches_is_read_all_the_same():
+    odd = {"data": [{"status": "failed"}, None, {"id": 5}, {"batch_id": "batch-2", "input_file_id": "file-x"}]}
+    assert found_in(service_of(batches=odd), "file-x").id == "batch-2"
+
+
+def test_a_list_by_numbered_pages_is_read_until_its_total():
+    pages = {"0": [batch(9 - n, "other") for n in range(3)], "1": [batch(1)]}
+    replies = Replies(batch=lambda asked: {"total": 4, "data": pages[asked["page"]]})
+    service = HttpBatchService(replies, all_forms()["mistral"])
+    replies.replies["batch"] = lambda asked: {"total": 4, "data": [as_mistral(each) for each in pages[asked["page"]]]}
+    assert found_in(service, "file-x").id == "batch-1"
+
+
+def as_mistral(item):
+    return {**item, "input_files": [item["input_file_id"]]}
+
+
+@pytest.mark.parametrize("word", ["completed", "Completed", "SUCCEEDED", "completed-with-errors", "Done"])
+def test_words_of_an_end_are_known_in_any_spelling(word):
+    assert all_forms()["openai"].state(word) == DONE
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "excess"),
+    [
+        (413, "", "", TOO_LARGE),
+        (400, "file_too_large", "", TOO_LARGE),
+        (400, "invalid_request", "File is too large: maximum size is 100 MB", TOO_LARGE),
+        (400, "", "The batch has more than 50000 requests.", TOO_MANY_ROWS),
+        (400, "token_limit_exceeded", "Enqueued token limit reached. Limit: 100", ""),
+        (400, "", "This model's maximum context length exceeds the size", ""),
+        (400, "invalid_request", "The file is not valid JSON", ""),
+    ],
+)
+def test_a_refusal_for_the_size_of_a_file_is_told_from_others(status, code, message, excess):
+    assert ServiceRefused(status, code, message).excess == excess
+
+
+def test_a_reply_that_is_a_web_page_is_told_as_one():
+    with pytest.raises(ServiceAway, match="a web page"):
+        object_in(HttpReply(200, b"<html>Sign in</html>", {}))
 
 
 def test_usage_under_both_names_is_read_once():

@@ -52,8 +52,12 @@ def test_a_body_stays_as_it_is_written():
         b'{"custom_id":"1-00000000-1","response":{"status_code":200,"body":{"x":NaN}}}',
         b'{"custom_id":"1-00000000-1","response":{"status_code":200,"body":%b}}' % (b"[" * 5_000 + b"]" * 5_000),
         b'{"custom_id":"1-00000000-1","response":{"status_code":0,"body":{"x":1}}}',
+        b'{"custom_id":"1-00000000-1","response":{"status_code":"200","body":{"x":1}}}',
+        rb'{"custom_id":"1-00000000-1","response":{"status_code":200,"body":"{\"x\":1}"}}',
+        b'{"custom_id":"1-00000000-1","response":{"choices":[1]}}',
+        b'{"custom_id":"1-00000000-1","response":{"body":{"x":1}},"error":null}\r\n',
     ],
-    ids=["byte order mark", "NaN", "deep", "no status"],
+    ids=["byte order mark", "NaN", "deep", "no status", "status as text", "body as text", "no wrapping", "CRLF"],
 )
 def test_an_odd_line_is_read_too(line):
     assert (read_output_line(line).status, read_line_id(line)) == (200, "1-00000000-1")
