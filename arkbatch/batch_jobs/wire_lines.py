@@ -78,6 +78,13 @@ def objection(row: Row, form: Form) -> str | None:
     return None
 
 
+def is_request_line(line: bytes) -> bool:
+    """Whether a line is one of a file that was sent, and not one of what came back."""
+    parsed = _parsed(line)
+    has_body = isinstance(parsed, dict) and isinstance(parsed.get("body"), dict)
+    return has_body and not {"response", "error"} & parsed.keys()
+
+
 class OutputLine(Struct, frozen=True, gc=False):
     """What one line of an output or error file says.
 
@@ -109,24 +116,24 @@ def read_output_line(line: bytes) -> OutputLine | None:
     response, given = found.response, found.id
     if response is None or (body := bytes(response.body)) == b"null":
         is_plain = response is None or found.error is not None
-        return _line_without_reply(found.custom_id, given, found.error) if is_plain else _read_odd_line(line)
+        return _line_without_reply(str(found.custom_id), given, found.error) if is_plain else _read_odd_line(line)
     status, request_id = response.status_code, response.request_id
     if type(status) is not int or not 100 <= status < 600:
         return _read_odd_line(line)
-    return OutputLine(found.custom_id, _text(given), status, body, _text(request_id))
+    return OutputLine(str(found.custom_id), _text(given), status, body, _text(request_id))
 
 
 def read_line_id(line: bytes) -> str | None:
     """The `custom_id` of an output line, for far less than reading it all. None: it is no such line."""
     try:
-        return _decode_id(line).custom_id
+        return str(_decode_id(line).custom_id)
     except (msgspec.DecodeError, RecursionError):
         found = _read_odd_line(line)
         return found.custom_id if found is not None else None
 
 
 class _LineId(Struct):
-    custom_id: str
+    custom_id: str | int
 
 
 class _LineReply(Struct):
@@ -138,7 +145,7 @@ class _LineReply(Struct):
 class _PlainLine(Struct):
     """A line as nearly all are. Its body is not read before it is judged, as the body of an online reply is."""
 
-    custom_id: str
+    custom_id: str | int
     id: Any = None
     response: _LineReply | None = None
     error: Any = None
@@ -161,17 +168,19 @@ def _line_without_reply(custom_id: str, given: object, error: object) -> OutputL
 def _read_odd_line(line: bytes) -> OutputLine | None:
     """Read a line that is not quite JSON, or whose fields have other types or no status."""
     parsed = _parsed(line)
-    if not isinstance(parsed, dict) or not isinstance(parsed.get("custom_id"), str):
+    custom_id = parsed.get("custom_id") if isinstance(parsed, dict) else None
+    if type(custom_id) not in {str, int}:
         return None
+    custom_id = str(custom_id)
     response = parsed.get("response")
     body = _body_in(response)
     if not isinstance(response, dict) or body is None:
-        return _line_without_reply(parsed["custom_id"], parsed.get("id"), parsed.get("error"))
+        return _line_without_reply(custom_id, parsed.get("id"), parsed.get("error"))
     status = response.get("status_code")
     if type(status) is not int or not 100 <= status < 600:
         status = _status_of(body)
     return OutputLine(
-        parsed["custom_id"], _text(parsed.get("id")), status, dumps_as_written(body), _text(response.get("request_id"))
+        custom_id, _text(parsed.get("id")), status, dumps_as_written(body), _text(response.get("request_id"))
     )
 
 

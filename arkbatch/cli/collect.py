@@ -5,6 +5,16 @@ from pathlib import Path
 
 import click
 
+# Which count, and what it is of: one thing, and what is said of it.
+_REMARKS = (
+    ("recorded_before", "row", "in these files had a record already, which stays"),
+    ("without_a_line", "row", "without a line: still to be done"),
+    ("doubled_lines", "doubled line", ""),
+    ("lines_of_no_row", "line", "of no row of this run"),
+    ("lines_of_open_batches", "line", "of batches that are still ordered: arkbatch run collects them"),
+    ("ambiguous_ids", "line", "whose custom_id several rows have"),
+)
+
 
 @click.command(short_help="Merge output files of batches into a run.")
 @click.argument("run_dir", metavar="RUN_DIR")
@@ -23,7 +33,7 @@ def command(run_dir: str, *, files: tuple[str, ...], as_json: bool) -> int:
     """
     import orjson
 
-    from arkbatch.batch_jobs.export_files import collect_files
+    from arkbatch.batch_jobs.collect_files import collect_files
     from arkbatch.cli.retry import job_of_run
     from arkbatch.cli.session import this_command
     from arkbatch.core.text import count_text
@@ -40,6 +50,7 @@ def command(run_dir: str, *, files: tuple[str, ...], as_json: bool) -> int:
         "succeeded": merged.done,
         "failed": merged.failed,
         "left": left,
+        "recorded_before": collected.recorded,
         "without_a_line": merged.missing,
         "doubled_lines": merged.doubled,
         "lines_of_no_row": merged.unknown,
@@ -49,8 +60,8 @@ def command(run_dir: str, *, files: tuple[str, ...], as_json: bool) -> int:
     if as_json:
         click.echo(orjson.dumps(said))
     click.echo(f"{count_text(merged.done, 'row')} succeeded, {merged.failed} failed, {left} left.", err=True)
-    for name in ("without_a_line", "doubled_lines", "lines_of_no_row", "lines_of_open_batches", "ambiguous_ids"):
+    for name, one, more in _REMARKS:
         if said[name]:
-            click.echo(f"  {said[name]} {name.replace('_', ' ')}", err=True)
+            click.echo(f"  {count_text(said[name], one)} {more}".rstrip(), err=True)
     click.echo(f"Look:  arkbatch status {run_dir}", err=True)
     return 3 if merged.failed else 0
