@@ -28,7 +28,7 @@ _ERRORS = {
 }
 
 
-class _Line(Struct, frozen=True):
+class _AnswerLine(Struct, frozen=True):
     """One line, and whether it stands in the output file."""
 
     text: bytes
@@ -60,7 +60,7 @@ class BatchAnswers:
             with output.open("r+b") as file:
                 file.truncate(size - 1)
 
-    def _lines(self, batch: Batch, requests: Path, share: float, tries: int) -> Iterator[_Line]:
+    def _lines(self, batch: Batch, requests: Path, share: float, tries: int) -> Iterator[_AnswerLine]:
         rows = [line for line in requests.read_bytes().split(b"\n") if line]
         chance = random_for(batch.id.encode())
         order = list(range(len(rows)))
@@ -70,7 +70,7 @@ class BatchAnswers:
             request = orjson.loads(rows[number])
             if number not in worked_on:
                 if batch.status != "failed":
-                    yield _Line(_unsent_line(request["custom_id"], batch.status), is_output=False)
+                    yield _AnswerLine(_unsent_line(request["custom_id"], batch.status), is_output=False)
             elif not _strikes(batch, "missing_lines", chance):
                 for time in range(1 + _strikes(batch, "doubled_lines", chance)):
                     reply = self._reply_to(batch, request, number, tries)
@@ -78,7 +78,7 @@ class BatchAnswers:
 
     def _answered_line(
         self, batch: Batch, custom_id: str, reply: tuple[int, dict[str, Any]], chance: Random, place: str
-    ) -> _Line:
+    ) -> _AnswerLine:
         """Return the line of a reply.
 
         place: the number of the row in its file, and that of the line among those of the row
@@ -100,7 +100,7 @@ class BatchAnswers:
             "response": _wrapped(batch, status, f"req_{place}", body),
             "error": None,
         }
-        return _Line(orjson.dumps(line), is_output=status == 200 and not is_moved)
+        return _AnswerLine(orjson.dumps(line), is_output=status == 200 and not is_moved)
 
     def _bill_line(self, batch: Batch, custom_id: str, model: str, usage: dict[str, Any]) -> None:
         self._billed.append(BilledLine(custom_id, model, usage))
