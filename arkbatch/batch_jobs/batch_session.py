@@ -5,24 +5,23 @@ next session finds them.
 """
 
 import asyncio
-from collections.abc import Sequence
 
 import msgspec
 
 from arkbatch.batch_jobs.batch_commands import BatchCommands, batches_text, states_of
 from arkbatch.batch_jobs.merging import Check, Merger
-from arkbatch.batch_jobs.parcel import Parcel, Stage
+from arkbatch.batch_jobs.parcel import Parcel
 from arkbatch.batch_jobs.parcel_context import Pacing, ParcelContext
-from arkbatch.batch_jobs.parcel_journal import PARCELS, ParcelJournal, read_parcels
-from arkbatch.batch_jobs.parcel_rows import ParcelCutter
+from arkbatch.batch_jobs.parcel_cutter import ParcelCutter
+from arkbatch.batch_jobs.parcel_journal import ParcelJournal, read_parcels
+from arkbatch.batch_jobs.parcel_loop import REST, ParcelLoop
+from arkbatch.batch_jobs.parcel_steps import Stage
 from arkbatch.batch_jobs.parcel_worker import ParcelWorker
-from arkbatch.batch_jobs.planning import ParcelPlanner
 from arkbatch.batch_jobs.provider_forms import Form
-from arkbatch.batch_jobs.rebuilding import ParcelRebuilding
-from arkbatch.batch_jobs.service import BatchService, ServiceAway, ServiceRefused
+from arkbatch.batch_jobs.service import BatchService
 from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.text import count_text
-from arkbatch.core.types import Cause, Failure, Kind, Outcome
+from arkbatch.core.types import Failure, Outcome
 from arkbatch.engine.notifier import SessionNotifier
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import summary_of
@@ -32,10 +31,7 @@ from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import Progress
 from arkbatch.pricing.summary import Summary
 
-FINISHED, STOPPED, HALTED, ORDERED, REST = "finished", "stopped", "halted", "ordered", "rest online"
 FAREWELL = "abandoned"
-
-_MOST_EMPTY = 3  # parcels in a row that came back with nothing at all
 
 
 class BatchSession:
@@ -59,7 +55,6 @@ class BatchSession:
         self._notifier = notifier
         self._pacing = pacing or Pacing(form.poll_seconds)
         self._stopping = asyncio.Event()
-        self._wants_rest = False
         self._recorded = 0
         self._check = check
         self._began = 0.0
@@ -117,7 +112,14 @@ class BatchSession:
             accepts_loss=cancel is not None,
         )
         self._worker = ParcelWorker(self._context, self._merger, self._stopping.is_set)
-        self._planner = ParcelPlanner(self._context, self._cutter, self._worker.ordering)
+        self._loop = ParcelLoop(
+            self._context,
+            self._cutter,
+            self._worker,
+            rows_left=self._left,
+            tell=self._tell,
+            stopping=self._stopping,
+        )
         info, began, ending = run.begin_session(msgspec.to_builtins(run.job.limits)), time(), FAREWELL
         self._began, self._only = began, only
         self._commands = BatchCommands(
@@ -130,7 +132,7 @@ class BatchSession:
         )
         self._observer.opened(run.found)
         try:
-            ending = await self._rebuild_and_work(detach=detach, cancel=cancel)
+            ending = await self._loop.work_until_end(detach=detach, cancel=cancel)
         except Exception:
             self._close(info, ending, time() - began)
             raise
@@ -166,144 +168,21 @@ class BatchSession:
         self._observer.progressed(self._progress())
         self._observer.closed(ending)
 
-    # ---- the loop
-
-    async def _rebuild_and_work(self, *, detach: bool, cancel: frozenset[int] | None) -> str:
-        while self._journal.is_incomplete and not self._has_halted() and not self.is_stopping:
-            await self._rebuild()
-        if self._has_halted():
-            return HALTED
-        if self.is_stopping:
-            return STOPPED
-        return await (self._work(detach=detach) if cancel is None else self._cancel(cancel))
-
-    async def _rebuild(self) -> None:
-        """Find the parcels of this run at the provider, since `parcels.jsonl` is lost or damaged."""
-        path = self._run.directory / PARCELS
-        self._observer.noted(f"{path} is missing or damaged: the batches of this run are looked for at the provider")
-        try:
-            await ParcelRebuilding(self._context, self._cutter).rebuild()
-        except ServiceAway as away:
-            await self._pause_for(self._worker.wait_for_service("the list of batches", away))
-        except ServiceRefused as refused:
-            said = f"{path} is missing or damaged, and the provider lists no batches: {refused.reason}"
-            advice = (
-                f"look in its console for batches of run {self._run.info.run_id}; if none is open, delete the "
-                f"directory {self._journal.folder} and the file, and run the same command again"
-            )
-            self._context.stop(Cause(Kind.INVALID_REQUEST, refused.code, said, advice))
-
-    async def _work(self, *, detach: bool) -> str:
-        self._cutter.begin_pass()
-        while True:
-            await self._worker.advance_all(self._parcels())
-            if ending := self._tell_progress():
-                return ending
-            self._wants_rest = self._wants_rest or self._planner.is_time_for_online(self._left())
-            if self._wants_rest:
-                await self._worker.cancel(self._parcels())
-            elif self._planner.cut_next(self._parcels()):
-                continue
-            if self._has_halted():
-                return HALTED
-            if not self._parcels() and (ending := self._ending_of_pass()):
-                return ending
-            if detach and self._is_all_ordered():
-                return ORDERED
-            if self._is_all_stuck(self._parcels()):
-                return HALTED
-            await self._pause()
-
-    async def _cancel(self, numbers: frozenset[int]) -> str:
-        """Cancel parcels, and merge what was done before."""
-        chosen = [parcel for parcel in self._parcels() if not numbers or parcel.number in numbers]
-        while True:
-            await self._worker.cancel(chosen)
-            await self._worker.advance_all(chosen)
-            if ending := self._tell_progress():
-                return ending
-            if self._is_all_stuck(chosen):
-                return HALTED
-            if not any(parcel.is_open for parcel in chosen):
-                return FINISHED
-            await self._pause()
-
-    def _tell_progress(self) -> str | None:
-        """Tell the observers how it stands; how the session ends, if it does."""
-        self._observer.progressed(self._progress())
-        if self._notifier is not None:
-            self._notifier.look_for_news(self._worker.seconds_away)
-        if self._has_halted():
-            return HALTED
-        return STOPPED if self.is_stopping else None
-
-    def _has_halted(self) -> bool:
-        return self._context.halt is not None
-
-    def _is_all_stuck(self, parcels: Sequence[Parcel]) -> bool:
-        """Whether all that is open are batches that their provider does not end; then this is why the session ends."""
-        stuck = [self._context.stuck.get(parcel.number) for parcel in parcels if parcel.is_open]
-        if not stuck or None in stuck:
-            return False
-        cause = stuck[0]
-        assert cause is not None
-        self._context.stop(cause)
-        return True
-
-    def _parcels(self) -> list[Parcel]:
-        return [parcel for parcel in self._journal.parcels.open if parcel.stage != Stage.EXPORTED]
-
-    def _ending_of_pass(self) -> str | None:
-        """How the session ends, now that no parcel is open; None: another pass begins."""
-        left = self._left()
-        if not left:
-            return FINISHED
-        if self._run.job.files.rest == "online" and (self._wants_rest or self._cutter.is_exhausted):
-            return REST
-        if self._came_back_empty() >= _MOST_EMPTY:
-            said = f"{count_text(left, 'row')} came back without a line from {_MOST_EMPTY} batches one after the other"
-            advice = "look at the batches in the provider's console; go on with --lane online, or run the command again"
-            self._context.stop(Cause(Kind.BAD_REPLY, "no_lines", said, advice))
-            return HALTED
-        self._cutter.begin_pass()
-        return None
-
     def _left(self) -> int:
         ledger = self._run.journal.ledger
         if self._only is not None:
             return sum(number not in ledger for number in self._only)
         return max(0, self._run.found.total - ledger.count_ended(self._run.info.last_row))
 
-    def _came_back_empty(self) -> int:
-        """How many of the last parcels brought nothing."""
-        merged = [parcel.merged for parcel in self._journal.parcels.by_number.values() if parcel.merged is not None]
-        count = 0
-        for step in reversed(merged):
-            if step.done or step.failed or step.code == "spent":
-                break
-            count += 1
-        return count
-
-    def _is_all_ordered(self) -> bool:
-        waiting = {Stage.STARTED, Stage.ENDED, Stage.MERGING, Stage.MERGED}
-        is_all_cut = self._cutter.is_exhausted and not self._cutter.has_drafts
-        return is_all_cut and all(parcel.stage in waiting for parcel in self._parcels())
-
-    async def _pause(self) -> None:
-        """Until the next parcel is due, or until somebody stops the session."""
-        now = asyncio.get_running_loop().time()
-        due = min(
-            (self._context.retry_at.get(each.number, now + self._pacing.first) for each in self._parcels()), default=now
-        )
-        await self._pause_for(min(max(due - now, 0.05), self._pacing.longest))
-
-    async def _pause_for(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return
-
     # ---- records and news
+
+    def _tell(self) -> None:
+        self._observer.progressed(self._progress())
+        if self._notifier is not None:
+            self._notifier.look_for_news(self._worker.seconds_away)
+
+    def _parcels(self) -> list[Parcel]:
+        return self._loop.open_parcels()
 
     def _progress(self) -> Progress:
         """How the session stands, for the bar, the page, the metrics and `ctl`."""

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from arkbatch.batch_jobs.merging import MergedLines, Merger, spent_in
+from arkbatch.batch_jobs.line_records import spent_in
+from arkbatch.batch_jobs.merging import MergedLines, Merger
 from arkbatch.batch_jobs.output_files import (
     OutputFiles,
     count_lines,
@@ -11,9 +12,10 @@ from arkbatch.batch_jobs.output_files import (
     is_cut_off,
     rows_at_lines,
 )
-from arkbatch.batch_jobs.parcel import Parcel, Stage, rows_done
+from arkbatch.batch_jobs.parcel import Parcel, rows_done
 from arkbatch.batch_jobs.parcel_context import ParcelContext, cause_of
 from arkbatch.batch_jobs.parcel_rows import rows_of
+from arkbatch.batch_jobs.parcel_steps import Stage
 from arkbatch.batch_jobs.provider_forms import DONE, FAILED
 from arkbatch.batch_jobs.reply_objects import what_is_there
 from arkbatch.batch_jobs.service import ServiceRefused, find_files

@@ -3,8 +3,9 @@
 import asyncio
 
 from arkbatch.batch_jobs.ordering import SETTLING_SECONDS, ParcelOrdering, window_seconds
-from arkbatch.batch_jobs.parcel import LOOKED, STOPPING, Parcel, Stage, rows_done
+from arkbatch.batch_jobs.parcel import Parcel, rows_done
 from arkbatch.batch_jobs.parcel_context import ParcelContext
+from arkbatch.batch_jobs.parcel_steps import LOOKED, STOPPING, Stage
 from arkbatch.batch_jobs.provider_forms import DONE, FAILED
 from arkbatch.batch_jobs.service import BatchState, ServiceRefused, excess_in, is_token_limit
 from arkbatch.core.types import Cause, Kind

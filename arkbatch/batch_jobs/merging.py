@@ -5,43 +5,36 @@ is left; so is one that the batch gave back. What a row spent without an answer 
 `interrupted`, which the record of its next try carries along.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Protocol, assert_never
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
-import msgspec
 import orjson
 from msgspec import Struct
 from msgspec.structs import replace
 
+from arkbatch.batch_jobs.line_records import JudgedLine, failure_of, success_of
 from arkbatch.batch_jobs.output_files import OutputFiles
 from arkbatch.batch_jobs.wire_lines import OutputLine, WireId
 from arkbatch.core.job import Job
 from arkbatch.core.types import (
-    NO_USAGE,
     Again,
-    Attempt,
     BadRow,
     Cause,
     Done,
-    Failure,
     Halt,
     Kind,
     Outcome,
     Refused,
     Reply,
     Row,
-    Success,
     Usage,
     Verdict,
     add_usage,
 )
-from arkbatch.journal.record_files import read_lines
 from arkbatch.protocol.dialects import error_numbers
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.protocol.verdict import judge
 
-TIER = "batch"  # the service tier of the records, by which they have the batch price
 _TOGETHER = 500  # records in one write
 
 Check = Callable[[Row, Reply, Done], Verdict]
@@ -128,7 +121,7 @@ class Merger:
             merged.left += 1
             merged.missing += not lines
             return None
-        judged = [_Judged(line, *self._judge(row, id_, line)) for id_, line in lines]
+        judged = [JudgedLine(line, *self._judge(row, id_, line)) for id_, line in lines]
         best = next((each for each in judged if isinstance(each.verdict, Done)), judged[0])
         merged.doubled += len(judged) - 1
         for each in judged:
@@ -137,7 +130,7 @@ class Merger:
         return self._ended(row, best, others, batch, merged)
 
     def _ended(
-        self, row: Row, best: "_Judged", others: Sequence["_Judged"], batch: str, merged: MergedLines
+        self, row: Row, best: "JudgedLine", others: Sequence["JudgedLine"], batch: str, merged: MergedLines
     ) -> Outcome | None:
         calls = [each.attempt(batch, is_kept=False) for each in others] + [best.attempt(batch, is_kept=True)]
         wasted = add_usage(*(each.usage for each in others))
@@ -145,13 +138,13 @@ class Merger:
             case Done() as done:
                 self._learned(row, done.usage)
                 merged.done += 1
-                return _success(row, best, done, calls, wasted)
+                return success_of(row, best, done, calls, wasted)
             case Refused(cause=cause):
                 merged.failed += 1
-                return _failure(row, best, cause, calls, wasted)
+                return failure_of(row, best, cause, calls, wasted)
             case Again() as again if self._is_used_up(row, again):
                 merged.failed += 1
-                return _failure(row, best, again.cause, calls, wasted)
+                return failure_of(row, best, again.cause, calls, wasted)
             case Halt(cause=cause):
                 merged.halt = merged.halt or cause
         merged.left += 1
@@ -161,7 +154,7 @@ class Merger:
         merged.spent += 1
         cause = best.verdict.cause
         said = f"{cause.message} (the row goes into another batch)"
-        failure = _failure(row, best, Cause(cause.kind, cause.code, said, cause.advice), calls, wasted)
+        failure = failure_of(row, best, Cause(cause.kind, cause.code, said, cause.advice), calls, wasted)
         return replace(failure, attempts=int(spends), interrupted=True)
 
     def _is_used_up(self, row: Row, again: Again) -> bool:
@@ -190,100 +183,3 @@ class Merger:
         elif isinstance(verdict, Done) and self._check is not None:
             verdict = self._check(row, reply, verdict)
         return verdict, reply if line.status else None
-
-
-class _Judged(Struct, frozen=True):
-    line: OutputLine
-    verdict: Verdict
-    reply: Reply | None
-
-    @property
-    def usage(self) -> Usage:
-        return NO_USAGE if isinstance(self.verdict, Halt) else self.verdict.usage
-
-    def attempt(self, batch: str, *, is_kept: bool) -> Attempt:
-        """The call of a record. The usage of the answer that is kept stands with the row and not here.
-
-        A second answer to the same row is discarded, although it is good.
-        """
-        verdict, id_ = self.verdict, f"{batch}/{self.line.id or self.line.custom_id}"
-        request_id = self.line.request_id
-        match verdict:
-            case Done() if is_kept:
-                return Attempt(id_, "done", 0.0, request_id, self.line.status)
-            case Done(usage=usage, model=model):
-                return Attempt(
-                    id_, "doubled", 0.0, request_id, self.line.status, tokens=usage, model=model, service_tier=TIER
-                )
-            case Halt(cause=cause):
-                return Attempt(id_, cause.kind.value, 0.0, request_id, self.line.status, cause.code)
-            case Again(cause=cause) | Refused(cause=cause):
-                return Attempt(
-                    id_,
-                    cause.kind.value,
-                    0.0,
-                    request_id,
-                    self.line.status,
-                    cause.code,
-                    tokens=verdict.usage,
-                    model=verdict.model if verdict.usage else None,
-                    service_tier=TIER if verdict.usage else None,
-                )
-            case _:
-                assert_never(verdict)
-
-
-def _success(row: Row, best: _Judged, done: Done, calls: list[Attempt], wasted: Mapping[str, int]) -> Success:
-    assert best.reply is not None
-    return Success(
-        row=row,
-        reply=best.reply,
-        model=done.model,
-        service_tier=TIER,
-        attempts=len(calls),
-        calls=calls,
-        usage=add_usage(wasted, done.usage) if wasted else done.usage,
-        discarded=wasted,
-        seconds=0.0,
-        finish_reason=done.finish_reason,
-        oddity=done.oddity,
-    )
-
-
-def _failure(row: Row, best: _Judged, cause: Cause, calls: list[Attempt], wasted: Usage) -> Failure:
-    verdict = best.verdict
-    model = "" if isinstance(verdict, Halt) else verdict.model
-    return Failure(
-        row=row,
-        cause=cause,
-        reply=best.reply,
-        model=model,
-        service_tier=TIER if best.usage or wasted else "",
-        attempts=len(calls),
-        calls=calls,
-        usage=add_usage(wasted, best.usage),
-    )
-
-
-class _JournalLine(Struct):
-    row: int
-    interrupted: bool = False
-    calls: list["_CallId"] = []
-
-
-class _CallId(Struct):
-    id: str = ""
-
-
-_decode = msgspec.json.Decoder(_JournalLine).decode
-
-
-def spent_in(failures: Path, batch: str) -> frozenset[int]:
-    """The rows whose spending in this batch stands in the failures already, after a crash in the middle of a merge."""
-    prefix = f"{batch}/"
-    found = set()
-    for _, text in read_lines(failures):
-        line = _decode(text)
-        if line.interrupted and any(call.id.startswith(prefix) for call in line.calls):
-            found.add(line.row)
-    return frozenset(found)

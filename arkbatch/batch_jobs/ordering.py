@@ -6,9 +6,10 @@ that stands at an intent is looked for at the provider before anything is sent a
 
 import asyncio
 
-from arkbatch.batch_jobs.parcel import NOT_STARTED, TOO_MANY_TOKENS, UPLOAD_LOST, Parcel, Stage
+from arkbatch.batch_jobs.parcel import Parcel
 from arkbatch.batch_jobs.parcel_context import ParcelContext, cause_of
 from arkbatch.batch_jobs.parcel_rows import rows_of
+from arkbatch.batch_jobs.parcel_steps import NOT_STARTED, TOO_MANY_TOKENS, UPLOAD_LOST, Stage
 from arkbatch.batch_jobs.provider_forms import MARGIN
 from arkbatch.batch_jobs.service import (
     CUT_LIST,

@@ -1,89 +1,21 @@
-"""The state of a parcel, computed from the steps in its journal, and which parcels of a run are open.
-
-    cut -> putting -> put -> starting -> started -> ended -> merging -> merged -> closed
-    cut -> exported          (`arkbatch export`)
-
-An intent (`putting`, `starting`, `merging`) is written before the action, and the fact behind it. A parcel that stands
-at an intent may or may not exist at the provider: it is looked for there, and never sent again before that.
-"""
+"""The state of a parcel, computed from the steps in its journal, and which parcels of a run are open."""
 
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
-from typing import Any
 
 from msgspec import Struct
 
-Range = tuple[int, int]
-
-
-class Stage(StrEnum):
-    """The steps that move a parcel on; their names stand in `parcels.jsonl`."""
-
-    CUT = "cut"
-    PUTTING = "putting"
-    PUT = "put"
-    STARTING = "starting"
-    STARTED = "started"
-    ENDED = "ended"
-    MERGING = "merging"
-    MERGED = "merged"
-    CLOSED = "closed"
-    EXPORTED = "exported"
-
-
-LOOKED, STOPPING, NOT_STARTED, UPLOAD_LOST = "look", "stopping", "not_started", "upload_lost"
-# Codes of a batch that was not started.
-TOO_MANY_TOKENS, TOO_LARGE, TOO_MANY_ROWS = "token_limit_exceeded", "file_too_large", "too_many_tasks"
-
-
-class Step(Struct, omit_defaults=True, kw_only=True):
-    """One line of `parcels.jsonl`. Which fields stand in it depends on the step.
-
-    at: unix time; rows: how many; ranges: their numbers, from and to, both included
-    line, offset: where the first of them begins in the input (lines before it, bytes before it)
-    bytes, sha256: of the file; tokens: estimated input; ceiling: the most that all rows may cost, as a decimal text
-    state, counts: what the provider says; reason: why a batch was refused or failed, in its words
-    bad_lines: lines of the file that the provider refused, from 1, with its words
-    left: rows that came back without an answer; unknown: lines that belong to no row of the parcel
-    file_at: when the file was made by the provider's clock; is_rebuilt: found at the provider after a loss of this file
-    """
-
-    parcel: int
-    step: str
-    at: float
-    rows: int = 0
-    ranges: list[Range] = []
-    line: int = 0
-    offset: int = 0
-    endpoint: str = ""
-    model: str = ""
-    bytes: int = 0
-    sha256: str = ""
-    tokens: int = 0
-    ceiling: str = ""
-    name: str = ""
-    form: str = ""
-    file_id: str = ""
-    file_at: float = 0.0
-    batch_id: str = ""
-    expires_at: float = 0.0
-    state: str = ""
-    counts: dict[str, int] = {}
-    output_id: str = ""
-    error_id: str = ""
-    code: str = ""
-    reason: str = ""
-    bad_line: int = 0  # of version 0.2
-    bad_lines: dict[int, str] = {}
-    is_rebuilt: bool = False
-    done: int = 0
-    failed: int = 0
-    left: int = 0
-    missing: int = 0
-    doubled: int = 0
-    unknown: int = 0
-    usage: dict[str, Any] = {}
-    limit: int = 0
+from arkbatch.batch_jobs.parcel_steps import (
+    LOOKED,
+    NOT_STARTED,
+    STOPPING,
+    TOO_LARGE,
+    TOO_MANY_ROWS,
+    TOO_MANY_TOKENS,
+    UPLOAD_LOST,
+    Stage,
+    Step,
+    numbers_in,
+)
 
 
 class Parcel(Struct):
@@ -160,7 +92,7 @@ class Parcel(Struct):
     @property
     def numbers(self) -> set[int]:
         """The rows in it."""
-        return _numbers_in(self.cut.ranges)
+        return numbers_in(self.cut.ranges)
 
     def fold(self, step: Step) -> None:  # noqa: C901 - one case for each step
         """Take in the next step."""
@@ -256,21 +188,6 @@ class Parcels:
         return sum(each.cut.tokens for each in self.open if each.stage in waiting and each.cut.model == model)
 
 
-def _numbers_in(ranges: Iterable[Range]) -> set[int]:
-    return {number for first, last in ranges for number in range(first, last + 1)}
-
-
 def rows_done(counts: Mapping[str, int]) -> int:
     """How many rows of a batch have an answer or an error, as the provider counts."""
     return counts.get("completed", 0) + counts.get("failed", 0)
-
-
-def as_ranges(numbers: Iterable[int]) -> list[Range]:
-    """Sorted numbers as ranges, both ends included."""
-    found: list[Range] = []
-    for number in sorted(numbers):
-        if found and found[-1][1] == number - 1:
-            found[-1] = (found[-1][0], number)
-        else:
-            found.append((number, number))
-    return found

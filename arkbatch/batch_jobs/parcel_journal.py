@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from arkbatch.batch_jobs.parcel import Parcel, Parcels, Stage, Step
+from arkbatch.batch_jobs.parcel import Parcel, Parcels
+from arkbatch.batch_jobs.parcel_steps import Stage, Step
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.journal.record_files import end_of_lines, read_lines
 from arkbatch.journal.run_directory import RunDirectory, open_private, replace_file, sync_directory, write_all

@@ -7,8 +7,9 @@ from arkbatch.batch_jobs.collecting import ParcelCollecting
 from arkbatch.batch_jobs.following import BatchFollowing
 from arkbatch.batch_jobs.merging import Merger
 from arkbatch.batch_jobs.ordering import ParcelOrdering
-from arkbatch.batch_jobs.parcel import Parcel, Stage
+from arkbatch.batch_jobs.parcel import Parcel
 from arkbatch.batch_jobs.parcel_context import ParcelContext, cause_of
+from arkbatch.batch_jobs.parcel_steps import Stage
 from arkbatch.batch_jobs.service import ServiceAway, ServiceRefused
 from arkbatch.core.types import Cause, Kind
 

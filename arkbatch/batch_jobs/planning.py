@@ -6,9 +6,10 @@ from msgspec.structs import replace
 
 from arkbatch.batch_jobs.cutting import Caps, caps_of, smaller_caps
 from arkbatch.batch_jobs.ordering import ParcelOrdering
-from arkbatch.batch_jobs.parcel import Parcel, Stage
+from arkbatch.batch_jobs.parcel import Parcel
 from arkbatch.batch_jobs.parcel_context import ParcelContext
-from arkbatch.batch_jobs.parcel_rows import ParcelCutter
+from arkbatch.batch_jobs.parcel_cutter import ParcelCutter
+from arkbatch.batch_jobs.parcel_steps import Stage
 from arkbatch.batch_jobs.provider_forms import MARGIN
 from arkbatch.core.text import count_text
 from arkbatch.core.types import Cause

@@ -11,9 +11,9 @@ import click
 from msgspec.structs import replace
 
 from arkbatch.api.background import loop_factory
-from arkbatch.batch_jobs.batch_session import REST, BatchSession
 from arkbatch.batch_jobs.open_session import open_batch_session
 from arkbatch.batch_jobs.parcel_journal import read_parcels
+from arkbatch.batch_jobs.parcel_loop import REST
 from arkbatch.cli.live_and_metrics import Serving, Watchers
 from arkbatch.cli.session import (
     accept_orders,
@@ -89,7 +89,7 @@ async def _run_batches(
             click.echo(printable_text(f"  {language_of(os.environ).translate_text(note)}"), err=True)
         print_remarks(run.job)
         watchers = await Watchers.serve_run(run, progress_observer(), serving, served)
-        session: BatchSession = await stack.enter_async_context(open_batch_session(run, watchers.observers))
+        session = await stack.enter_async_context(open_batch_session(run, watchers.observers))
         await watchers.open_page(session.stop)
         with stop_on_signals(session):
             async with accept_orders(session, run):

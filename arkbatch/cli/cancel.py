@@ -25,8 +25,8 @@ def command(run_dir: str, *, parcel: tuple[int, ...], as_json: bool) -> int:
       arkbatch cancel night.run 3
     """
     from arkbatch.batch_jobs.export_files import take_back
-    from arkbatch.batch_jobs.parcel import Stage
     from arkbatch.batch_jobs.parcel_journal import read_parcels
+    from arkbatch.batch_jobs.parcel_steps import Stage
     from arkbatch.cli.batch_run import run_batches
     from arkbatch.cli.retry import job_of_run
     from arkbatch.cli.session import this_command

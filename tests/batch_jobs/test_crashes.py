@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from runs import job_of, prompts
 from virtual import run_virtual
 
-from arkbatch.batch_jobs import parcel_rows
+from arkbatch.batch_jobs import parcel_cutter
 from arkbatch.batch_jobs.parcel_journal import PARCELS, ParcelJournal
 from arkbatch.core.job_sections import Files, RetryPolicy
 from arkbatch.journal.journal import Journal
@@ -97,7 +97,7 @@ def killer(monkeypatch):
         (Journal, "record"),
         (Journal, "sync"),
         (Journal, "close"),
-        (parcel_rows._ParcelDraft, "finish"),
+        (parcel_cutter._ParcelDraft, "finish"),
     ):
         killer.wrap(monkeypatch, owner, name)
     return killer
