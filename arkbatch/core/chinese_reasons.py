@@ -274,6 +274,8 @@ CHINESE_REASONS: dict[str, str] = {
         "{all} 中有 {done} 已导出：用 arkbatch collect {run_dir} FILE... 合并结果，用 arkbatch cancel {again} 撤回。"
     ),
     "{file} does not exist or is not a file": "{file} 不存在或不是文件",
+    "{file} holds requests, as arkbatch export writes them, and no answers. Name the output and error files that came "
+    "of it": "{file} 里是请求（arkbatch export 写出的文件），不是回答。请给出由它得到的输出文件和错误文件",
     "{rows} of {run_dir} travel in {batches}, and would be paid "
     "twice: {advice_text}; arkbatch cancel {again} takes the "
     "rows back.": (
@@ -294,7 +296,13 @@ CHINESE_REASONS: dict[str, str] = {
     'there is no form of batch files called "{form}"; known are {names}': (
         '没有名为 "{form}" 的批量文件格式；已知的有 {names}'
     ),
-    "a reply that is no JSON object: {text}": "回复不是 JSON 对象：{text}",
+    "the reply is {text} and no JSON object": "回复不是 JSON 对象，而是：{text}",
+    "the reply is an error: {text}": "回复是错误：{text}",
+    "the reply has no id of a batch": "回复中没有批量任务的 ID",
+    "the reply has no id of a file": "回复中没有文件的 ID",
+    "the list {path} says that it goes on, and repeats its first {count} entries": (
+        "列表 {path} 表示还有后续，却重复前 {count} 项"
+    ),
     "a reply without an id": "回复中没有 ID",
     "there is no job {name}": "没有任务 {name}",
     "a batch cannot be {name}": "批量任务不能是 {name}",
