@@ -23,20 +23,19 @@ from msgspec.structs import replace
 from arkbatch.core.types import Again, Broken, CallResult, Done, Halt, Kind, Reply, Row, Scope, Size, Usage, Verdict
 from arkbatch.limits.circuit_breaker import CircuitBreaker, may_have_arrived
 from arkbatch.limits.fixed_limit import FixedLimit
+from arkbatch.limits.given_limits import GivenLimits
 from arkbatch.limits.permit import Demand, Permit
 from arkbatch.limits.rate_meter import LimitedBy, RateMeter
-from arkbatch.limits.request_rate import RequestRate
 from arkbatch.limits.slow_calls import CallInFlight, CallsInFlight, doublings
 from arkbatch.limits.token_estimator import Estimator
 from arkbatch.limits.token_rate import TokenRate
-from arkbatch.limits.token_split import NO_TOKENS, Allowance, SplitTokenRates, Tokens
-from arkbatch.limits.wait_queue import Obstacle, Pauses, Waiter, WaitQueue
+from arkbatch.limits.token_split import NO_TOKENS, Allowance, Tokens
+from arkbatch.limits.wait_queue import NO_OBSTACLE, Obstacle, Pauses, Waiter, WaitQueue
 from arkbatch.protocol.ratelimit_headers import requests_allowed
 
 # A timer may fire a rounding error early; asking again at once would spin.
 SHORTEST_WAIT = 0.001
 
-_NONE: Obstacle = (0.0, None)
 _LOAD_SCOPES = (Scope.RATE, Scope.CONCURRENCY)
 # After these failures the service may have worked on the request and billed it without saying so.
 _MAYBE_BILLED = (Kind.TIMEOUT, Kind.CONNECTION, Kind.BAD_REPLY)
@@ -100,9 +99,7 @@ class Limiter:
         now = self._time()
         self._concurrency = concurrency
         self._meter = RateMeter(now)
-        self._requests = None if requests_per_minute is None else RequestRate(requests_per_minute, self._meter.sent)
-        self._tokens = tokens
-        self._shares = shares
+        self._given = GivenLimits(self._meter, requests_per_minute, tokens, shares)
         self._pace: Pace = FixedLimit() if pace is None else pace
         self.circuit_breaker = outage or CircuitBreaker(now, width=concurrency, give_up_after=math.inf, known=True)
         self.slow_calls = slow_calls
@@ -113,7 +110,7 @@ class Limiter:
         self.in_flight = 0
         self.last_pushback = -math.inf  # loop time at which the service last asked for fewer calls
         self._reserved = 0  # tokens, for the calls in flight
-        self._queue = WaitQueue(self._obstacle, self._seconds_for)
+        self._queue = WaitQueue(self._obstacle, self._given.seconds_for)
         self._looking_soon = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -135,7 +132,7 @@ class Limiter:
         """
         if not self._queue and not self._closed:
             now = self._time()
-            if self._obstacle(now, demand.tokens) is _NONE:
+            if self._obstacle(now, demand.tokens) is NO_OBSTACLE:
                 return self._take(now, demand)
         return await self._stand_in_line(demand, untried=untried)
 
@@ -215,49 +212,22 @@ class Limiter:
     def allow(
         self, *, concurrency: int, requests_per_minute: float | None = None, tokens_per_minute: float | None = None
     ) -> None:
-        """Other limits from now on. They hold for the minute before each call too, so that no minute passes the limit
-        of its end: after a lower one, nobody goes until that minute keeps it.
-        """
+        """Set other limits from now on."""
         now = self._time()
         self._concurrency = concurrency
         self.circuit_breaker.widen(concurrency)
-        if requests_per_minute is None:
-            self._requests = None
-        elif self._requests is None or requests_per_minute != self._requests.per_minute:
-            self._requests = RequestRate(requests_per_minute, self._meter.sent, changed_at=now)
-        self._allow_tokens(now, tokens_per_minute)
+        self._given.change_requests(now, requests_per_minute)
+        self._given.change_tokens(now, tokens_per_minute, self._reserved)
         self._look_soon()
 
     def allow_parts(self, given: float | None, generated: float | None) -> None:
         """The same for input and for output tokens a minute."""
-        parts = self._parts
-        if parts is None:
-            parts = SplitTokenRates(None, None)
-            self._shares = [parts, *self._shares]
-        parts.allow(self._time(), given, generated, self._meter.used, self._reserved)
+        self._given.change_parts(self._time(), given, generated, self._reserved)
         self._look_soon()
-
-    @property
-    def _parts(self) -> SplitTokenRates | None:
-        return next((share for share in self._shares if isinstance(share, SplitTokenRates)), None)
-
-    def _allow_tokens(self, now: float, per_minute: float | None) -> None:
-        if per_minute is None:
-            self._tokens = None
-        elif self._tokens is not None:
-            self._tokens.allow(now, per_minute)
-        else:
-            self._tokens = TokenRate.after(self._meter.used, per_minute, now)
-            self._tokens.spend(now, self._reserved)
 
     def allowed_in(self) -> float:
         """Seconds until the given limits allow a call of no tokens."""
-        now, parts = self._time(), self._parts
-        return max(
-            self._requests.room_in(now) if self._requests is not None else 0.0,
-            self._tokens.ready_in(now, 1) if self._tokens is not None else 0.0,
-            parts.ready_in(now, Tokens(2, 1)) if parts is not None else 0.0,
-        )
+        return self._given.allowed_in(self._time())
 
     @property
     def pauses(self) -> Mapping[str, float]:
@@ -299,31 +269,21 @@ class Limiter:
     # ---- one turn
 
     def _obstacle(self, now: float, tokens: Tokens) -> Obstacle:
-        """Seconds to wait and what for; `_NONE` when a call of this size may go now."""
+        """Seconds to wait and what for; `NO_OBSTACLE` when a call of this size may go now."""
         if self._pauses.since:
             return math.inf, LimitedBy.HELD
         if self.circuit_breaker.is_away and (wait := self.circuit_breaker.ready_in(now, self.in_flight)) > 0:
             return wait, LimitedBy.SERVER
-        if self._tokens is not None and (wait := self._tokens.ready_in(now, tokens.total)) > 0:
-            return wait, LimitedBy.TOKENS
-        for share in self._shares:
-            if (wait := share.ready_in(now, tokens)) > 0:
-                return wait, LimitedBy.TOKENS
-        if self._requests is not None and (wait := self._requests.ready_in(now)) > 0:
-            return wait, LimitedBy.REQUESTS
+        if (obstacle := self._given.obstacle(now, tokens)) is not NO_OBSTACLE:
+            return obstacle
         if (wait := self._pace.ready_in(now, self.in_flight)) > 0:
             return wait, LimitedBy.CONCURRENCY if self.in_flight >= self._concurrency else LimitedBy.SERVER
-        return _NONE
+        return NO_OBSTACLE
 
     def _take(self, now: float, demand: Demand) -> Permit:
         """All is taken at one moment, so that what `_obstacle` said still holds."""
         tokens = demand.tokens
-        if self._requests is not None:
-            self._requests.take()
-        if self._tokens is not None:
-            self._tokens.spend(now, tokens.total)
-        for share in self._shares:
-            share.spend(now, tokens)
+        self._given.spend(now, tokens)
         if self._away or self.circuit_breaker.is_away:
             self._mind_outage(now)
         number, beside = self._pace.sent(now), self.in_flight
@@ -348,10 +308,7 @@ class Limiter:
         self.in_flight -= 1
         self._reserved -= reserved.total
         self._meter.used.add(now, used.total)
-        if self._tokens is not None:
-            self._tokens.settle(now, permit.at, reserved.total, used.total)
-        for share in self._shares:
-            share.settle(now, permit.at, reserved, used)
+        self._given.settle(now, permit.at, reserved, used)
         self._look_soon()
 
     def _begin_flight(self, now: float, demand: Demand) -> CallInFlight:
@@ -373,7 +330,7 @@ class Limiter:
             return None
         waiter = Waiter(demand, self._loop.create_future(), untried=untried)
         self._queue.join(waiter)
-        if len(self._queue) == 1 or self._tokens is not None or self._shares:
+        if len(self._queue) == 1 or self._given.counts_tokens:
             self._look_soon()
         try:
             return await waiter.granted
@@ -417,13 +374,6 @@ class Limiter:
             self._meter.note_limit(now, None)
         elif wait < math.inf:
             self._timer = self._loop.call_later(max(wait, SHORTEST_WAIT), self._look)
-
-    def _seconds_for(self, tokens: Tokens) -> float:
-        """How long the scarcest allowance takes to grant this much."""
-        seconds = 0.0 if self._tokens is None else self._tokens.seconds_for(tokens.total)
-        for share in self._shares:
-            seconds = max(seconds, share.seconds_for(tokens))
-        return seconds
 
     def _disarm(self) -> None:
         if self._timer is not None:

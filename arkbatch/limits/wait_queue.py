@@ -22,6 +22,7 @@ PATIENCE = 4.0  # for those rows: 0 uses 90 % of the allowance, 2 92 %, 3 97.0 %
 LOOK_AHEAD = 100  # how many of those in line are asked whether they fit
 
 Obstacle = tuple[float, LimitedBy | None]  # seconds to wait and what for; None: nothing is in the way
+NO_OBSTACLE: Obstacle = (0.0, None)
 
 
 class Waiter:
