@@ -103,7 +103,7 @@ TOUCHES_OUTSIDE = {
         "rebuilding",
         "service",
     },
-    "config": {"encryption_choice", "environment", "job_file", "named_files", "resolve"},
+    "config": {"encryption_choice", "job_file", "named_files", "resolve", "variables"},
     "engine": {
         "call",
         "cost_limit",

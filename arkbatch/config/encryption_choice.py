@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from arkbatch.config.environment import CERTIFICATE_PATH, CONFIDENTIAL, FLAVOUR, Server
 from arkbatch.config.job_file import Typed, job_file_error
+from arkbatch.config.server_choice import CERTIFICATE_PATH, CONFIDENTIAL, FLAVOUR, Server
 from arkbatch.core.errors import UsageError
 
 

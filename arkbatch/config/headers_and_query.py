@@ -7,8 +7,10 @@ knows goes only to the address that it was given for, also when a header carries
 import re
 from collections.abc import Mapping
 
-from arkbatch.config.environment import PROVIDERS, Server, Variables, is_owner_of
+from arkbatch.config.base_url import PROVIDERS, is_owner_of
 from arkbatch.config.job_file import job_file_error
+from arkbatch.config.server_choice import Server
+from arkbatch.config.variables import Variables
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Additions
 from arkbatch.core.secret import Secret

@@ -1,7 +1,7 @@
 """Resolves what the user typed into one frozen `Job`.
 
 Flags take precedence over the job file (`config.job_file`), that over the environment and `.env`
-(`config.environment`), and these over the defaults beside the fields in `core.job_sections`. Keys come from the
+(`config.server_choice`), and these over the defaults beside the fields in `core.job_sections`. Keys come from the
 environment alone. Paths in a job file are relative to it, paths in flags to the working directory. The input must
 exist; only its first line is read here.
 """
@@ -12,26 +12,15 @@ from typing import Any
 
 import msgspec
 
+from arkbatch.config.base_url import ARK, NOWHERE, OPENAI, checked_address, provider_address
 from arkbatch.config.encryption_choice import certificate_text
-from arkbatch.config.environment import (
-    ARK,
-    NOWHERE,
-    OPENAI,
-    Server,
-    Variables,
-    checked_address,
-    choose_server,
-    exposed_files,
-    find_access_key,
-    provider_address,
-    read_variables,
-    withheld_keys,
-)
 from arkbatch.config.flag_values import given_flags
 from arkbatch.config.headers_and_query import brings_key, fill_in_variables
 from arkbatch.config.job_file import Typed, build_job_file, job_file_error, read_job_file
 from arkbatch.config.named_files import resolve_image_folder, resolve_tools, resolve_validation, with_texts
+from arkbatch.config.server_choice import Server, choose_server, find_access_key, withheld_keys
 from arkbatch.config.server_fit import check_agreement, check_lane, check_secrecy
+from arkbatch.config.variables import Variables, exposed_files, read_variables
 from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job import CERTIFICATE_TEXT, ENDPOINT_SAID, Additions, Job
 from arkbatch.core.job_sections import Limits, Notify, Sections

@@ -6,9 +6,10 @@ Each message names the key or flag, and what to do.
 from collections.abc import Mapping
 from typing import Any
 
+from arkbatch.config.base_url import ARK
 from arkbatch.config.encryption_choice import with_flavour
-from arkbatch.config.environment import ARK, Server
 from arkbatch.config.job_file import Typed, job_file_error
+from arkbatch.config.server_choice import Server
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import BATCH_FILE_LANES
 from arkbatch.core.urls import is_local, origin

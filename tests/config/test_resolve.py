@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from arkbatch.config.environment import ARK
+from arkbatch.config.base_url import ARK
 from arkbatch.config.error_text import known_keys
 from arkbatch.config.flag_values import FLAG_PATHS, parse_setting
 from arkbatch.config.job_file import JobFile, unknown_endpoint

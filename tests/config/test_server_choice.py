@@ -1,24 +1,14 @@
 """Which server is meant, and that a key reaches only the address that it was given for."""
 
-import os
 from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.config.environment import (
-    ARK,
-    NOWHERE,
-    OPENAI,
-    checked_address,
-    checked_url,
-    choose_server,
-    exposed_files,
-    provider_address,
-    read_variables,
-    withheld_keys,
-)
+from arkbatch.config.base_url import ARK, NOWHERE, OPENAI, checked_address, provider_address
+from arkbatch.config.server_choice import choose_server, withheld_keys
+from arkbatch.config.variables import read_variables
 from arkbatch.core.errors import UsageError
 from arkbatch.core.secret import NO_KEY
 
@@ -162,32 +152,6 @@ def test_a_provider_that_was_named_is_what_the_start_line_names():
     )
 
 
-@pytest.fixture
-def folders(tmp_path):
-    for name in ("job", "cwd"):
-        (tmp_path / name).mkdir()
-    return tmp_path / "job", tmp_path / "cwd"
-
-
-def test_the_real_environment_wins_over_the_job_s_env_file_and_that_over_the_working_directory_s(folders):
-    job, cwd = folders
-    (job / ".env").write_text("ARK_MODEL=job\nARK_API_KEY=job\n")
-    (cwd / ".env").write_text("ARK_MODEL=cwd\nARK_API_KEY=cwd\nARK_BASE_URL=https://cwd.volces.com\n")
-    variables = read_variables({"ARK_API_KEY": "real"}, folders)
-    assert [variables.get(name) for name in ("ARK_API_KEY", "ARK_MODEL", "ARK_BASE_URL")] == [
-        "real",
-        "job",
-        "https://cwd.volces.com",
-    ]
-
-
-def test_an_env_file_is_read_as_written_and_changes_nothing_outside(folders):
-    (folders[0] / ".env").write_bytes("\ufeffexport ARK_API_KEY='a$HOME#b' # 密钥\r\nOPENAI_API_KEY=\r\n".encode())
-    before = dict(os.environ)
-    assert key({}, folders=folders) == (ARK.default, "a$HOME#b")
-    assert dict(os.environ) == before
-
-
 def test_a_key_from_the_shell_is_not_sent_to_the_address_that_an_env_file_gives_with_another_key(folders):
     (folders[0] / ".env").write_text(f"OPENAI_API_KEY=sk-deepseek\nOPENAI_BASE_URL={DEEPSEEK}\n")
     with pytest.raises(UsageError, match="no key goes to the wrong server") as caught:
@@ -202,36 +166,9 @@ def test_a_key_that_no_header_can_hold_is_refused_without_printing_it(bad):
     assert bad not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("ark.cn-beijing.volces.com/api/v3", "begins with https://"),
-        ("ftp://x.example", "begins with https://"),
-        ("https://x.example:port", "is not a URL"),
-        ("https://user:secret@x.example", "ARK_API_KEY"),
-        ("https://x.example/v1?key=secret", r'write \[query\] key = "env:NAME" into the job file instead$'),
-        ("https://x.example/v1#secret", "ends before that, https://x.example/v1$"),
-        ("x.example/v1?a=secret", "begins with https://"),
-        ("https://x.example/v1/chat/completions", "write https://x.example/v1, without /chat/completions"),
-    ],
-)
-def test_a_wrong_address_is_explained(text, says):
-    with pytest.raises(UsageError, match=says) as caught:
-        checked_url(text, "--base-url")
-    assert "--base-url" in str(caught.value)
-    assert "secret" not in str(caught.value)
-
-
-def test_the_query_of_an_address_stands_apart():
-    found = checked_address("https://x.example/openai/v1/?api-version=2024-10-21&a=", "x")
-    assert found[:2] == ("https://x.example/openai/v1", {"api-version": "2024-10-21", "a": ""})
+def test_the_query_of_a_variable_s_address_goes_with_each_call():
     environ = {"OPENAI_API_KEY": "o", "OPENAI_BASE_URL": "https://x.example/v1?api-version=1"}
     assert (server(environ).base_url, server(environ).query) == ("https://x.example/v1", {"api-version": "1"})
-
-
-@pytest.mark.parametrize("end", ["", "/", "//"])
-def test_the_last_slash_does_not_matter(end):
-    assert checked_url(f"https://x.example/v1{end}", "x") == "https://x.example/v1"
 
 
 def test_a_wrong_address_in_a_variable_names_the_variable():
@@ -258,22 +195,6 @@ def test_the_variables_of_the_sdk_mean_what_they_mean_there_and_nothing_at_anoth
     assert (found.confidential, found.certificate) == (True, "a.pem")
     found = server({"OPENAI_API_KEY": "k", **said})
     assert (found.confidential, found.certificate) == (False, "")
-
-
-def test_an_env_file_that_is_not_text_is_named(folders):
-    (folders[1] / ".env").write_bytes(b"ARK_API_KEY=\xff\n")
-    with pytest.raises(UsageError, match=r"\.env cannot be read"):
-        server({}, folders=folders)
-
-
-@pytest.mark.parametrize(("mode", "is_told"), [(0o644, True), (0o640, True), (0o604, True), (0o600, False)])
-def test_an_env_file_with_keys_that_others_can_read_is_told(folders, mode, is_told):
-    file = folders[0] / ".env"
-    file.write_text("ARK_API_KEY=a\n")
-    file.chmod(mode)
-    (folders[1] / ".env").write_text("ARK_MODEL=m\n")
-    told = exposed_files(read_variables({}, folders))
-    assert told == ((f"others can read the keys in {file}:  chmod 600 {file}",) if is_told else ())
 
 
 @pytest.mark.parametrize("name", ["OPENAI_API_KEY", "ARK_API_KEY"])
