@@ -40,7 +40,7 @@ class ArkJobService:
         self._folder = job.files.prefix.strip("/")
         self._project = job.project
 
-    async def upload(self, file: Path, name: str, keep_seconds: int) -> RemoteFile:
+    async def upload_file(self, file: Path, name: str, keep_seconds: int) -> RemoteFile:
         del keep_seconds  # how long objects live is a rule of the bucket
         key = self._key_of(name)
         reply = checked_reply(await self._store.put_object(key, file))
@@ -66,8 +66,8 @@ class ArkJobService:
         body = {
             "Name": order.name.removesuffix(".jsonl")[:_LONGEST_NAME],
             "ModelReference": _reference_of(order.model),
-            "InputFileTosLocation": self._place(order.file_id),
-            "OutputDirTosLocation": self._place(self._key_of("output/")),
+            "InputFileTosLocation": self._place_of(order.file_id),
+            "OutputDirTosLocation": self._place_of(self._key_of("output/")),
             "CompletionWindow": order.window,
             "Tags": [
                 {"Key": "arkbatch_run", "Value": order.run_id},
@@ -76,7 +76,7 @@ class ArkJobService:
             **self._in_project(),
         }
         try:
-            result = await self._call("CreateBatchInferenceJob", body)
+            result = await self._call_action("CreateBatchInferenceJob", body)
         except ServiceRefused as refused:
             active = await self._active_job(refused, order.file_id)
             if active is None:
@@ -85,9 +85,9 @@ class ArkJobService:
         id_ = result.get("Id")
         if not isinstance(id_, str) or not id_:
             raise ServiceAway("a reply without an id", may_have_arrived=True)
-        return BatchState(id_, self._form.state("Queued"), "Queued", order.file_id)
+        return BatchState(id_, self._form.state_of_word("Queued"), "Queued", order.file_id)
 
-    def _place(self, key: str) -> dict[str, str]:
+    def _place_of(self, key: str) -> dict[str, str]:
         return {"BucketName": self._bucket, "ObjectKey": key}
 
     def _in_project(self) -> dict[str, str]:
@@ -96,7 +96,7 @@ class ArkJobService:
     async def _active_job(self, refused: ServiceRefused, key: str) -> BatchState | None:
         """The job that a refusal names, if it works on this file."""
         for id_ in _JOB_ID.findall(refused.reason):
-            state = await self.look(id_)
+            state = await self.look_at_batch(id_)
             if state.input_file_id == key:
                 return state
         return None
@@ -110,30 +110,30 @@ class ArkJobService:
                 "SortOrder": "Desc",
                 **self._in_project(),
             }
-            items = _items_in(await self._call("ListBatchInferenceJobs", body))
+            items = _items_in(await self._call_action("ListBatchInferenceJobs", body))
             for item in items:
                 yield self._state_of(item)
             oldest = min((made for item in items if (made := seconds_of(item.get("CreateTime")))), default=0.0)
             if len(items) < _PAGE or (since and oldest and oldest < since - _CLOCK_STEP_SECONDS):
                 return
 
-    async def look(self, batch_id: str) -> BatchState:
+    async def look_at_batch(self, batch_id: str) -> BatchState:
         """By the list with a filter: the SDK has no call for a single job."""
         body = {"PageNumber": 1, "PageSize": 10, "Filter": {"Ids": [batch_id]}, **self._in_project()}
-        items = _items_in(await self._call("ListBatchInferenceJobs", body))
+        items = _items_in(await self._call_action("ListBatchInferenceJobs", body))
         found = next((item for item in items if item.get("Id") == batch_id), None)
         if found is None:
             raise ServiceRefused(404, "NotFound", f"there is no job {batch_id}")
         return self._state_of(found)
 
-    async def cancel(self, batch_id: str) -> None:
+    async def cancel_batch(self, batch_id: str) -> None:
         try:
-            await self._call("StopBatchInferenceJob", {"Id": batch_id})
+            await self._call_action("StopBatchInferenceJob", {"Id": batch_id})
         except ServiceRefused as refused:
             if refused.status not in {400, 404, 409}:  # it has ended meanwhile, which the next look shows
                 raise
 
-    async def fetch(self, file_id: str, target: Path) -> None:
+    async def fetch_file(self, file_id: str, target: Path) -> None:
         fresh = target.with_name(target.name + ".new")
         start = fresh.stat().st_size if fresh.exists() else 0
         reply = await self._store.get_object(file_id, fresh, start)
@@ -142,14 +142,14 @@ class ArkJobService:
         fresh.touch()
         fresh.replace(target)
 
-    async def delete(self, file_id: str) -> None:
+    async def delete_file(self, file_id: str) -> None:
         try:
             checked_reply(await self._store.delete_object(file_id))
         except ServiceRefused as refused:
             if refused.status not in {403, 404, 405}:
                 raise
 
-    async def _call(self, action: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def _call_action(self, action: str, body: Mapping[str, Any]) -> dict[str, Any]:
         parsed = object_in(checked_reply(await self._control.ask_once(action, body)))
         result = parsed.get("Result")
         return result if isinstance(result, dict) else {}
@@ -161,7 +161,7 @@ class ArkJobService:
         named = {"total": "Total", "completed": "Completed", "failed": "Failed"}
         numbers = {name: count for name, key in named.items() if type(count := counts.get(key)) is int}
         tags = [tag for tag in item.get("Tags") or () if isinstance(tag, dict)]
-        id_, state = text_of(item.get("Id")), self._form.state(word)
+        id_, state = text_of(item.get("Id")), self._form.state_of_word(word)
         line = _BAD_LINE.search(said) if state == FAILED else None
         return BatchState(
             id=id_,

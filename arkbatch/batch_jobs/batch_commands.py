@@ -60,15 +60,15 @@ class BatchCommands:
                 standing = self._progress()
                 said = standing.waiting or "No batch is at the provider now"
             case Drain():
-                said = self._drain(command)
+                said = self._drain_session(command)
             case _:
                 raise UsageError(
                     "This session sends batch files, and the provider decides how fast they are worked off. Drain it, "
                     "and start it again with other options; arkbatch cancel takes batches back."
                 )
-        return CommandReply(VERSION, f"{said}.", state=self._state())
+        return CommandReply(VERSION, f"{said}.", state=self._session_state())
 
-    def _drain(self, command: Command) -> str:
+    def _drain_session(self, command: Command) -> str:
         at = datetime.fromtimestamp(self._run.wall(), UTC).isoformat(timespec="seconds")
         steered = LimitChange(at, str(command.do.__struct_config__.tag), "stopped", command.by, command.reason, {})
         self._session.steered = [*self._session.steered, steered]
@@ -77,7 +77,7 @@ class BatchCommands:
         self._stop()
         return "Stopping: ordered batches run on at the provider, and the next run collects them"
 
-    def _state(self) -> SessionState:
+    def _session_state(self) -> SessionState:
         standing = self._progress()
         return SessionState(
             session=self._session.number,

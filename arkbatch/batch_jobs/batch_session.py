@@ -97,8 +97,8 @@ class BatchSession:
             run.journal,
             wall=run.wall,
             check=self._check,
-            told=self._count,
-            learned=self._cutter.learn,
+            told=self._count_outcome,
+            learned=self._cutter.learn_usage,
         )
         self._context = ParcelContext(
             run,
@@ -116,8 +116,8 @@ class BatchSession:
             self._context,
             self._cutter,
             self._worker,
-            rows_left=self._left,
-            tell=self._tell,
+            rows_left=self._rows_left,
+            tell=self._tell_watchers,
             stopping=self._stopping,
         )
         info, began, ending = run.begin_session(msgspec.to_builtins(run.job.limits)), time(), FAREWELL
@@ -134,13 +134,13 @@ class BatchSession:
         try:
             ending = await self._loop.work_until_end(detach=detach, cancel=cancel)
         except Exception:
-            self._close(info, ending, time() - began)
+            self._close_session(info, ending, time() - began)
             raise
         except BaseException:  # cancelled: nothing more is written, as after a kill
-            self._cutter.abandon()
+            self._cutter.abandon_drafts()
             self._journal.close()
             raise
-        self._close(info, ending, time() - began)
+        self._close_session(info, ending, time() - began)
         summary = summary_of(run, ending, time() - began)
         halt = self._context.halt
         if halt is not None:
@@ -152,7 +152,7 @@ class BatchSession:
 
     def _refuse_exported(self) -> None:
         """Rows that were exported may be paid already by somebody else."""
-        exported = [each for each in read_parcels(self._run.directory).holding if each.stage == Stage.EXPORTED]
+        exported = [each for each in read_parcels(self._run.directory).holding_parcels if each.stage == Stage.EXPORTED]
         if exported:
             rows, path = sum(each.cut.rows for each in exported), self._run.directory.path
             raise RunDirectoryError(
@@ -160,15 +160,15 @@ class BatchSession:
                 f"of them, and arkbatch cancel {path} takes them back."
             )
 
-    def _close(self, info: SessionInfo, ending: str, seconds: float) -> None:
-        self._cutter.abandon()
+    def _close_session(self, info: SessionInfo, ending: str, seconds: float) -> None:
+        self._cutter.abandon_drafts()
         self._journal.close()
         self._run.journal.close()
         self._run.end_session(info, ending, seconds)
         self._observer.progressed(self._progress())
         self._observer.closed(ending)
 
-    def _left(self) -> int:
+    def _rows_left(self) -> int:
         ledger = self._run.journal.ledger
         if self._only is not None:
             return sum(number not in ledger for number in self._only)
@@ -176,7 +176,7 @@ class BatchSession:
 
     # ---- records and news
 
-    def _tell(self) -> None:
+    def _tell_watchers(self) -> None:
         self._observer.progressed(self._progress())
         if self._notifier is not None:
             self._notifier.look_for_news(self._worker.seconds_away)
@@ -189,7 +189,7 @@ class BatchSession:
         parcels, seconds = self._parcels(), asyncio.get_running_loop().time() - self._began
         return Progress(
             total=self._run.found.total,
-            left=self._left(),
+            left=self._rows_left(),
             failed=self._run.journal.ledger.failed.count,
             in_flight=sum(parcel.cut.rows for parcel in parcels if parcel.is_ordered),
             retried=0,
@@ -205,9 +205,9 @@ class BatchSession:
 
     def _record_failure(self, failure: Failure) -> None:
         self._run.journal.record(failure)
-        self._count(failure)
+        self._count_outcome(failure)
 
-    def _count(self, outcome: Outcome) -> None:
+    def _count_outcome(self, outcome: Outcome) -> None:
         if not (isinstance(outcome, Failure) and outcome.interrupted):
             self._recorded += 1
         self._observer.recorded(outcome)

@@ -61,7 +61,7 @@ def collect_files(run: OpenRun, files: Sequence[Path], told: Callable[[Outcome],
             _refuse_requests(path, given)
         journal = ParcelJournal(run.directory, run.wall)
         try:
-            return _collect(run, journal, readable, told)
+            return _collect_lines(run, journal, readable, told)
         finally:
             journal.close()
 
@@ -70,10 +70,10 @@ def collect_files(run: OpenRun, files: Sequence[Path], told: Callable[[Outcome],
 def _as_json_lines(files: Sequence[Path], place: Path) -> Iterator[list[Path]]:
     """The same files with one JSON value on a line; those that are written otherwise as copies beside the run."""
     with tempfile.TemporaryDirectory(dir=place, prefix="collected-") as folder:
-        yield [_readable(path, Path(folder) / str(number)) for number, path in enumerate(files)]
+        yield [_readable_file(path, Path(folder) / str(number)) for number, path in enumerate(files)]
 
 
-def _readable(path: Path, copy: Path) -> Path:
+def _readable_file(path: Path, copy: Path) -> Path:
     if compression(path) is not None:
         with open_input(path) as source, copy.open("wb") as target:
             shutil.copyfileobj(source, target)
@@ -81,12 +81,12 @@ def _readable(path: Path, copy: Path) -> Path:
     with path.open("rb") as file:
         begin = file.read(_BEGINNING)
     if begin.startswith(_UTF_16):
-        path = _rewritten(copy, path.read_bytes().decode("utf-16", "replace").encode())
+        path = _rewritten_file(copy, path.read_bytes().decode("utf-16", "replace").encode())
         begin = path.read_bytes()[:_BEGINNING]
     if begin.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         listed = _list_in(path)
         if listed is not None:
-            path = _rewritten(copy, b"".join(dumps_as_written(each) + b"\n" for each in listed))
+            path = _rewritten_file(copy, b"".join(dumps_as_written(each) + b"\n" for each in listed))
     return path
 
 
@@ -99,7 +99,7 @@ def _list_in(path: Path) -> list[object] | None:
     return parsed if isinstance(parsed, list) else None
 
 
-def _rewritten(copy: Path, data: bytes) -> Path:
+def _rewritten_file(copy: Path, data: bytes) -> Path:
     fresh = copy.with_suffix(".new")
     fresh.write_bytes(data)
     return fresh.replace(copy)
@@ -115,7 +115,9 @@ def _refuse_requests(path: Path, given: Path) -> None:
             )
 
 
-def _collect(run: OpenRun, journal: ParcelJournal, files: Sequence[Path], told: Callable[[Outcome], None]) -> Collected:
+def _collect_lines(
+    run: OpenRun, journal: ParcelJournal, files: Sequence[Path], told: Callable[[Outcome], None]
+) -> Collected:
     collected = Collected(MergedLines())
     reader = _LineIds(run, journal.parcels, collected)
     found = OutputFiles(files, reader.row_of)
@@ -126,7 +128,7 @@ def _collect(run: OpenRun, journal: ParcelJournal, files: Sequence[Path], told: 
         batch = f"collected-{number}"
         known = spent_in(run.directory / FAILURES, batch)
         rows = (row for row in _rows_of(run, journal.parcels, number) if reader.parcel_of.get(row.number, -1) == number)
-        collected.merged = _sum(collected.merged, merger.merge(rows, found, batch, known))
+        collected.merged = _sum_of(collected.merged, merger.merge_lines(rows, found, batch, known))
     foreign = sum(reader.lines[number] for number in reader.foreign_parcels)
     collected.merged.unknown = found.unknown - collected.refused - collected.ambiguous + foreign
     run.journal.sync()
@@ -141,10 +143,10 @@ def _close_parcel(run: OpenRun, journal: ParcelJournal, number: int, found: Outp
     parcel = journal.parcels.by_number.get(number)
     if parcel is None or parcel.stage != Stage.EXPORTED:
         return
-    left = [row for row in parcel.numbers if row not in run.journal.ledger]
-    collected.merged.missing += sum(not found.of(row) for row in left)
-    journal.write(number, Stage.MERGED, left=len(left), code="spent")
-    journal.write(number, Stage.CLOSED)
+    left = [row for row in parcel.row_numbers if row not in run.journal.ledger]
+    collected.merged.missing += sum(not found.lines_of(row) for row in left)
+    journal.write_step(number, Stage.MERGED, left=len(left), code="spent")
+    journal.write_step(number, Stage.CLOSED)
     collected.parcels.append(number)
 
 
@@ -154,7 +156,7 @@ def _rows_of(run: OpenRun, parcels: Parcels, number: int) -> Iterator[Row | BadR
     return run.rows() if parcel is None else rows_of(run, parcel.cut)
 
 
-def _sum(one: MergedLines, other: MergedLines) -> MergedLines:
+def _sum_of(one: MergedLines, other: MergedLines) -> MergedLines:
     return MergedLines(
         done=one.done + other.done,
         failed=one.failed + other.failed,
@@ -174,7 +176,7 @@ class _LineIds:
 
     def __init__(self, run: OpenRun, parcels: Parcels, collected: Collected) -> None:
         self._run = run
-        self._ordered = {each.number for each in parcels.holding if each.stage != Stage.EXPORTED}
+        self._ordered = {each.number for each in parcels.holding_parcels if each.stage != Stage.EXPORTED}
         self._collected = collected
         self._by_custom_id: dict[str, WireId | None] | None = None
         self._digests = array("I")
@@ -197,7 +199,7 @@ class _LineIds:
 
     def row_of(self, custom_id: str) -> WireId | None:
         """The row that a line is about, None when it is none of this run."""
-        found = read_wire_id(custom_id) or self._named(custom_id)
+        found = read_wire_id(custom_id) or self._named_row(custom_id)
         if found is None:
             return None
         if found.parcel in self._ordered:
@@ -213,7 +215,7 @@ class _LineIds:
         known = self._digests[found.row] if found.row < len(self._digests) else 0
         return known != int(found.digest, 16) and (known != 0 or found.row not in self._run.journal.ledger)
 
-    def _named(self, custom_id: str) -> WireId | None:
+    def _named_row(self, custom_id: str) -> WireId | None:
         if self._by_custom_id is None:
             self._by_custom_id = dict(self._named_rows())
         found = self._by_custom_id.get(custom_id)

@@ -38,17 +38,17 @@ class ParcelCollecting:
         self._merger = merger
         self._fetches: dict[int, int] = {}
 
-    async def collect(self, parcel: Parcel) -> None:
+    async def collect_answers(self, parcel: Parcel) -> None:
         """Fetch the files of a batch that has ended, and turn their lines into records."""
         has_begun = parcel.stage == Stage.MERGING or parcel.cut.is_rebuilt
         if not await self._fetch_files(parcel):
             return
         self._explain_failure(parcel)
-        self._journal.write(parcel.number, Stage.MERGING)
-        merged = self._merge(parcel, has_begun=has_begun)
+        self._journal.write_step(parcel.number, Stage.MERGING)
+        merged = self._merge_lines(parcel, has_begun=has_begun)
         self._context.run.journal.sync()
         self._context.run.refresh_interrupted()
-        self._journal.write(
+        self._journal.write_step(
             parcel.number,
             Stage.MERGED,
             done=merged.done,
@@ -64,15 +64,15 @@ class ParcelCollecting:
         if not has_begun:
             self._compare_usage(parcel, merged)
         if merged.halt is not None:
-            self._context.stop(merged.halt)
+            self._context.stop_session(merged.halt)
 
     async def _fetch_files(self, parcel: Parcel) -> bool:
         """Whether the files of a batch are here, as far as there are any. Otherwise they are tried again later."""
         ended = parcel.ended
         assert ended is not None
-        targets = [self._journal.output(parcel.number, kind) for kind in _KINDS]
+        targets = [self._journal.output_path(parcel.number, kind) for kind in _KINDS]
         for target, file_id in zip(targets, (ended.output_id, ended.error_id), strict=True):
-            if file_id and not target.exists() and not await self._fetch(parcel, file_id, target):
+            if file_id and not target.exists() and not await self._fetch_file(parcel, file_id, target):
                 return False
             if target.exists() and not self._holds_rows(parcel, file_id, target):
                 return False
@@ -81,14 +81,14 @@ class ParcelCollecting:
         self._fetches[parcel.number] = self._fetches.get(parcel.number, 1) + 1
         for target in targets:
             target.unlink(missing_ok=True)
-        self._context.wait(parcel, _AGAIN_SECONDS)
+        self._context.put_off(parcel, _AGAIN_SECONDS)
         return False
 
-    async def _fetch(self, parcel: Parcel, file_id: str, target: Path) -> bool:
+    async def _fetch_file(self, parcel: Parcel, file_id: str, target: Path) -> bool:
         """Whether the file is here now. One that the provider does not have may come a little later, or is lost."""
         context = self._context
         try:
-            await context.service.fetch(file_id, target)
+            await context.service.fetch_file(file_id, target)
         except ServiceRefused as refused:
             if not refused.is_gone:
                 raise
@@ -101,7 +101,7 @@ class ParcelCollecting:
         Else it is no output file, such as the page of a proxy, or that of another batch. It is fetched again; the
         rows are not sent again as long as nobody gives these answers up, since they may be paid.
         """
-        if parcel.stage == Stage.MERGING or has_line_of(target, parcel.numbers):
+        if parcel.stage == Stage.MERGING or has_line_of(target, parcel.row_numbers):
             return True
         reason = f"file {file_id} has no line of a row of this parcel: it is {what_is_there(first_bytes(target))}"
         target.unlink()
@@ -131,12 +131,12 @@ class ParcelCollecting:
             return True
         return sum(count_lines(target) for target in targets) >= rows_done(ended.counts)
 
-    def _merge(self, parcel: Parcel, *, has_begun: bool) -> MergedLines:
-        files = OutputFiles([self._journal.output(parcel.number, kind) for kind in _KINDS])
+    def _merge_lines(self, parcel: Parcel, *, has_begun: bool) -> MergedLines:
+        files = OutputFiles([self._journal.output_path(parcel.number, kind) for kind in _KINDS])
         run, known = self._context.run, frozenset[int]()
         if has_begun:
             known = spent_in(run.directory / FAILURES, parcel.batch_id)
-        return self._merger.merge(rows_of(run, parcel.cut), files, parcel.batch_id, known)
+        return self._merger.merge_lines(rows_of(run, parcel.cut), files, parcel.batch_id, known)
 
     def _compare_usage(self, parcel: Parcel, merged: MergedLines) -> None:
         """Tell `run.log` where the tokens of all lines are not those that the provider counts for the batch."""
@@ -156,7 +156,7 @@ class ParcelCollecting:
         if ended.state != FAILED or ended.output_id or ended.error_id:
             return
         reason = ended.reason or "the provider gives no reason"
-        refused_rows = rows_at_lines(self._journal.requests(parcel.number), parcel.bad_lines)
+        refused_rows = rows_at_lines(self._journal.requests_path(parcel.number), parcel.bad_lines)
         failures = [
             Failure(row, Cause(Kind.BAD_ROW, ended.code, f"the provider refused the line of this row: {why or reason}"))
             for row in (rows_of(self._context.run, parcel.cut) if refused_rows else ())
@@ -165,7 +165,7 @@ class ParcelCollecting:
         for failure in failures:
             self._context.record(failure)
         if not failures:
-            self._context.stop(cause_of(ServiceRefused(400, ended.code, reason), parcel))
+            self._context.stop_session(cause_of(ServiceRefused(400, ended.code, reason), parcel))
 
     async def delete_files(self, parcel: Parcel) -> None:
         """Delete the files at the provider, and ours."""
@@ -176,8 +176,8 @@ class ParcelCollecting:
             if parcel.uploads_lost:
                 ids += [file.id for file in await find_files(service, parcel.name)]
             for file_id in dict.fromkeys(filter(None, ids)):
-                await service.delete(file_id)
-        self._journal.write(parcel.number, Stage.CLOSED)
+                await service.delete_file(file_id)
+        self._journal.write_step(parcel.number, Stage.CLOSED)
         self._journal.remove_files(parcel)
 
 

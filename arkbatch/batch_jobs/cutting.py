@@ -68,7 +68,7 @@ class Load(Struct, frozen=True):
             self.ceiling + other.ceiling,
         )
 
-    def fits(self, caps: Caps) -> bool:
+    def fits_in(self, caps: Caps) -> bool:
         return (
             self.rows <= caps.rows
             and self.bytes <= min(caps.bytes, caps.joined_bytes)

@@ -58,7 +58,7 @@ def export_run(run: OpenRun, form: Form, folder: Path) -> Exported:
         with explain_disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         while not cutter.is_exhausted or cutter.has_drafts:
-            parcel = cutter.cut(lambda _: caps, None)
+            parcel = cutter.cut_parcel(lambda _: caps, None)
             if isinstance(parcel, Parcel):
                 exported.files.append(_hand_over(run, journal, parcel, folder))
     finally:
@@ -71,10 +71,10 @@ def _hand_over(run: OpenRun, journal: ParcelJournal, parcel: Parcel, folder: Pat
     target = folder / f"{Path(run.job.run_dir).stem}-{run.info.run_id}-p{parcel.number:04d}.jsonl"
     with explain_disk_errors(target):
         fresh = target.with_suffix(".new")
-        shutil.copyfile(journal.requests(parcel.number), fresh)
+        shutil.copyfile(journal.requests_path(parcel.number), fresh)
         fresh.replace(target)
-    journal.write(parcel.number, Stage.EXPORTED, name=target.name)
-    journal.requests(parcel.number).unlink()
+    journal.write_step(parcel.number, Stage.EXPORTED, name=target.name)
+    journal.requests_path(parcel.number).unlink()
     cut = parcel.cut
     return ExportedFile(str(target), cut.endpoint, cut.model, cut.rows, cut.bytes, cut.tokens)
 
@@ -86,8 +86,8 @@ def take_back(directory: RunDirectory, parcels: Sequence[Parcel], wall: Callable
     with directory.hold_lock(wall):
         journal = ParcelJournal(directory, wall)
         for parcel in parcels:
-            journal.write(parcel.number, Stage.MERGED, left=parcel.cut.rows, code="spent")
-            journal.write(parcel.number, Stage.CLOSED)
+            journal.write_step(parcel.number, Stage.MERGED, left=parcel.cut.rows, code="spent")
+            journal.write_step(parcel.number, Stage.CLOSED)
         journal.close()
     return sum(parcel.cut.rows for parcel in parcels)
 

@@ -26,11 +26,11 @@ class BatchFollowing:
         self._ordering = ordering
         self._without_files_since: dict[int, float] = {}
 
-    async def look(self, parcel: Parcel) -> None:
+    async def follow_batch(self, parcel: Parcel) -> None:
         """Ask how the batch stands, and take in what is new."""
         context = self._context
         try:
-            state = await context.service.look(parcel.batch_id)
+            state = await context.service.look_at_batch(parcel.batch_id)
         except ServiceRefused as refused:
             if not refused.is_gone:
                 raise
@@ -42,10 +42,10 @@ class BatchFollowing:
             self._take_end(parcel, state)
             return
         if not state.has_ended and _is_news(parcel, state):
-            self._journal.write(parcel.number, LOOKED, is_durable=False, state=state.word, counts=state.counts)
+            self._journal.write_step(parcel.number, LOOKED, is_durable=False, state=state.word, counts=state.counts)
             context.say(_progress_of(parcel))
         await self._cancel_if_overdue(parcel)
-        context.wait(parcel, self._seconds_to_next_look(parcel))
+        context.put_off(parcel, self._seconds_to_next_look(parcel))
 
     async def _look_elsewhere(self, parcel: Parcel, refused: ServiceRefused) -> BatchState | None:
         """A batch that the provider does not know under its id: in the list, or not there yet, or gone."""
@@ -68,7 +68,7 @@ class BatchFollowing:
         context, now = self._context, self._context.run.wall()
         if not parcel.is_stopping:
             if now > self._deadline_of(parcel) + _OVERDUE_SECONDS:
-                await self.cancel(parcel)
+                await self.cancel_batch(parcel)
         elif now > parcel.stopping_at + _CANCELLING_SECONDS:
             hours = round((now - parcel.stopping_at) / 3600)
             said = f"parcel {parcel.number}: batch {parcel.batch_id} was cancelled {hours} hours ago and does not end"
@@ -105,7 +105,7 @@ class BatchFollowing:
         if state.state == FAILED and excess and not (state.output_id or state.bad_lines):
             self._ordering.cut_smaller(parcel, excess, state.reason)
             return
-        self._journal.write(
+        self._journal.write_step(
             parcel.number,
             Stage.ENDED,
             state=state.state,
@@ -118,12 +118,12 @@ class BatchFollowing:
             usage=state.usage,
         )
 
-    async def cancel(self, parcel: Parcel) -> None:
+    async def cancel_batch(self, parcel: Parcel) -> None:
         """Ask the provider to end a batch; what was done before is paid, and is collected like the rest."""
-        await self._context.service.cancel(parcel.batch_id)
-        self._journal.write(parcel.number, STOPPING)
+        await self._context.service.cancel_batch(parcel.batch_id)
+        self._journal.write_step(parcel.number, STOPPING)
         self._context.say(f"parcel {parcel.number}: cancelled; what was done before is paid and is collected")
-        self._context.wait(parcel, self._context.pacing.first)
+        self._context.put_off(parcel, self._context.pacing.first)
 
 
 def _is_news(parcel: Parcel, state: BatchState) -> bool:

@@ -29,7 +29,7 @@ class HttpBatchService:
         self._http = http
         self._form = form
 
-    async def upload(self, file: Path, name: str, keep_seconds: int) -> RemoteFile:
+    async def upload_file(self, file: Path, name: str, keep_seconds: int) -> RemoteFile:
         fields = {"purpose": self._form.purpose}
         if self._form.expires and keep_seconds:
             fields |= {"expires_after[anchor]": "created_at", "expires_after[seconds]": str(keep_seconds)}
@@ -39,7 +39,7 @@ class HttpBatchService:
         return sent
 
     async def list_files(self, prefix: str) -> AsyncIterator[RemoteFile]:
-        async for page in self._pages("/files", {"purpose": self._form.purpose}):
+        async for page in self._list_pages("/files", {"purpose": self._form.purpose}):
             for item in page:
                 file = file_of(item)
                 if file.name.startswith(prefix):
@@ -62,24 +62,24 @@ class HttpBatchService:
         return self._batch_in(checked_reply(await self._http.send_json("POST", form.batches, body=body)))
 
     async def list_batches(self, since: float) -> AsyncIterator[BatchState]:
-        async for page in self._pages(self._form.batches, {}):
+        async for page in self._list_pages(self._form.batches, {}):
             states = [batch_of(item, self._form) for item in page]
             for state in states:
                 yield state
             if since and _is_older_from_here(states, since - _CLOCK_STEP_SECONDS):
                 return
 
-    async def look(self, batch_id: str) -> BatchState:
+    async def look_at_batch(self, batch_id: str) -> BatchState:
         return self._batch_in(checked_reply(await self._http.send_json("GET", f"{self._form.batches}/{batch_id}")))
 
-    async def cancel(self, batch_id: str) -> None:
+    async def cancel_batch(self, batch_id: str) -> None:
         try:
             checked_reply(await self._http.send_json("POST", f"{self._form.batches}/{batch_id}/cancel"))
         except ServiceRefused as refused:
             if refused.status not in {400, 404, 409, 410}:  # it has ended meanwhile, which the next look shows
                 raise
 
-    async def fetch(self, file_id: str, target: Path) -> None:
+    async def fetch_file(self, file_id: str, target: Path) -> None:
         fresh = target.with_name(target.name + ".new")
         start = fresh.stat().st_size if fresh.exists() else 0
         reply = await self._http.download(f"/files/{file_id}/content", fresh, start)
@@ -90,14 +90,14 @@ class HttpBatchService:
             fresh.touch()
         fresh.replace(target)
 
-    async def delete(self, file_id: str) -> None:
+    async def delete_file(self, file_id: str) -> None:
         try:
             checked_reply(await self._http.send_json("DELETE", f"/files/{file_id}"))
         except ServiceRefused as refused:
             if refused.status not in {400, 403, 404, 405, 410}:
                 raise
 
-    async def _pages(self, path: str, params: Mapping[str, str]) -> AsyncIterator[Sequence[dict[str, Any]]]:
+    async def _list_pages(self, path: str, params: Mapping[str, str]) -> AsyncIterator[Sequence[dict[str, Any]]]:
         """The items of a list, page by page; those without an id are passed over.
 
         ServiceRefused: the server has more, and gives the items that it gave before.

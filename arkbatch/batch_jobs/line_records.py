@@ -38,7 +38,7 @@ class JudgedLine(Struct, frozen=True):
     def usage(self) -> Usage:
         return NO_USAGE if isinstance(self.verdict, Halt) else self.verdict.usage
 
-    def attempt(self, batch: str, *, is_kept: bool) -> Attempt:
+    def as_attempt(self, batch: str, *, is_kept: bool) -> Attempt:
         """The call of a record. The usage of the answer that is kept stands with the row and not here.
 
         A second answer to the same row is discarded, although it is good.

@@ -87,7 +87,7 @@ class Merger:
         self._told = told
         self._learned = learned
 
-    def merge(
+    def merge_lines(
         self, rows: Iterable[Row | BadRow], files: OutputFiles, batch: str, known: frozenset[int] = frozenset()
     ) -> MergedLines:
         """Record what the files say of these rows.
@@ -99,7 +99,7 @@ class Merger:
         merged = MergedLines(unknown=files.unknown)
         waiting: list[Outcome] = []
         for row in rows:
-            if row.number not in known and (outcome := self._outcome(row, files, batch, merged)) is not None:
+            if row.number not in known and (outcome := self._outcome_of(row, files, batch, merged)) is not None:
                 waiting.append(outcome)
                 if len(waiting) == _TOGETHER:
                     self._hand_on(waiting)
@@ -115,24 +115,24 @@ class Merger:
                 self._told(outcome)
             waiting.clear()
 
-    def _outcome(self, row: Row | BadRow, files: OutputFiles, batch: str, merged: MergedLines) -> Outcome | None:
-        lines = files.of(row.number)
+    def _outcome_of(self, row: Row | BadRow, files: OutputFiles, batch: str, merged: MergedLines) -> Outcome | None:
+        lines = files.lines_of(row.number)
         if not lines or isinstance(row, BadRow):
             merged.left += 1
             merged.missing += not lines
             return None
-        judged = [JudgedLine(line, *self._judge(row, id_, line)) for id_, line in lines]
+        judged = [JudgedLine(line, *self._judge_line(row, id_, line)) for id_, line in lines]
         best = next((each for each in judged if isinstance(each.verdict, Done)), judged[0])
         merged.doubled += len(judged) - 1
         for each in judged:
             merged.usage = add_usage(merged.usage, each.usage)
         others = [each for each in judged if each is not best]
-        return self._ended(row, best, others, batch, merged)
+        return self._outcome_of_best(row, best, others, batch, merged)
 
-    def _ended(
+    def _outcome_of_best(
         self, row: Row, best: "JudgedLine", others: Sequence["JudgedLine"], batch: str, merged: MergedLines
     ) -> Outcome | None:
-        calls = [each.attempt(batch, is_kept=False) for each in others] + [best.attempt(batch, is_kept=True)]
+        calls = [each.as_attempt(batch, is_kept=False) for each in others] + [best.as_attempt(batch, is_kept=True)]
         wasted = add_usage(*(each.usage for each in others))
         match best.verdict:
             case Done() as done:
@@ -163,7 +163,7 @@ class Merger:
         most = self._job.retry.max_attempts if again.most is None else again.most
         return spent >= most
 
-    def _judge(self, row: Row, id_: WireId, line: OutputLine) -> tuple[Verdict, Reply | None]:
+    def _judge_line(self, row: Row, id_: WireId, line: OutputLine) -> tuple[Verdict, Reply | None]:
         if line.is_unsent:
             return Again(Cause(Kind.UNFINISHED, line.code, line.message or "the batch ended before this row")), None
         if not line.status:

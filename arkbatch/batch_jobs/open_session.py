@@ -98,7 +98,7 @@ def _run_at_once(check: Coroutine[Any, Any, Verdict]) -> Verdict:
 def refuse_open_parcels(directory: RunDirectory) -> None:
     """RunDirectoryError: rows of the run are ordered in batches, and must not be sent in another way meanwhile."""
     refuse_lost_parcels(directory)
-    holding = read_parcels(directory).holding
+    holding = read_parcels(directory).holding_parcels
     if not holding:
         return
     rows = sum(parcel.cut.rows for parcel in holding)

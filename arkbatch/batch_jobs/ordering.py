@@ -53,16 +53,16 @@ class ParcelOrdering:
         self._journal = context.journal
         self._first_missed: dict[int, float] = {}  # by parcel, loop time at which its batch was not in the list
 
-    async def upload(self, parcel: Parcel) -> None:
+    async def upload_parcel(self, parcel: Parcel) -> None:
         name = file_name(self._context.run.info.run_id, parcel.number, parcel.cut.sha256)
-        self._journal.write(parcel.number, Stage.PUTTING, name=name)
+        self._journal.write_step(parcel.number, Stage.PUTTING, name=name)
         await self._send_file(parcel)
 
     async def _send_file(self, parcel: Parcel) -> None:
         keep = window_seconds(self._context.window) + 7 * _DAY
-        path = self._journal.requests(parcel.number)
+        path = self._journal.requests_path(parcel.number)
         try:
-            file = await self._context.service.upload(path, parcel.name, keep)
+            file = await self._context.service.upload_file(path, parcel.name, keep)
         except ServiceRefused as refused:
             if not refused.excess:
                 raise
@@ -71,7 +71,7 @@ class ParcelOrdering:
             self._take_file(parcel, file)
 
     def _take_file(self, parcel: Parcel, file: RemoteFile) -> None:
-        self._journal.write(parcel.number, Stage.PUT, file_id=file.id, file_at=file.created_at)
+        self._journal.write_step(parcel.number, Stage.PUT, file_id=file.id, file_at=file.created_at)
 
     async def find_file(self, parcel: Parcel) -> None:
         """Use a file that arrived although its upload was interrupted, or send it again."""
@@ -79,7 +79,7 @@ class ParcelOrdering:
             if file.bytes in {parcel.cut.bytes, None}:
                 self._take_file(parcel, file)
                 return
-        self._journal.write(parcel.number, UPLOAD_LOST)
+        self._journal.write_step(parcel.number, UPLOAD_LOST)
         await self._send_file(parcel)
 
     async def order_if_allowed(self, parcel: Parcel) -> None:
@@ -87,7 +87,7 @@ class ParcelOrdering:
         context = self._context
         if parcel.tries >= _MOST_TRIES:
             said = f"parcel {parcel.number} was refused {parcel.tries} times: {parcel.reason}"
-            context.stop(
+            context.stop_session(
                 Cause(Kind.INVALID_REQUEST, "refused", said, "fix what the message names, and run the command again")
             )
             return
@@ -97,18 +97,18 @@ class ParcelOrdering:
             return
         waiting = self._journal.parcels.enqueued_tokens(parcel.cut.model)
         if limit and waiting and waiting + parcel.cut.tokens > limit * MARGIN:
-            context.wait(parcel, context.pacing.first)
+            context.put_off(parcel, context.pacing.first)
             return
         if parcel.waits and context.run.wall() < parcel.refused_at + self._pause_after_refusal(parcel):
-            context.wait(parcel, context.pacing.first)
+            context.put_off(parcel, context.pacing.first)
             return
-        await self._order(parcel)
+        await self._order_batch(parcel)
 
     def _pause_after_refusal(self, parcel: Parcel) -> float:
         pacing = self._context.pacing
         return min(pacing.first * float(2 ** min(parcel.waits, 6)), pacing.longest)
 
-    async def _order(self, parcel: Parcel) -> None:
+    async def _order_batch(self, parcel: Parcel) -> None:
         """BatchOrder the batch. The intent is on disk, so that a lost reply is found out and not paid twice."""
         context = self._context
         order = BatchOrder(
@@ -121,34 +121,34 @@ class ParcelOrdering:
             name=parcel.name,
         )
         self._first_missed.pop(parcel.number, None)
-        self._journal.write(parcel.number, Stage.STARTING, file_id=parcel.file_id)
+        self._journal.write_step(parcel.number, Stage.STARTING, file_id=parcel.file_id)
         try:
             state = await context.service.order_batch(order)
         except ServiceAway as away:
             if not away.may_have_arrived:
-                self._journal.write(parcel.number, Stage.PUT, file_id=parcel.file_id)
+                self._journal.write_step(parcel.number, Stage.PUT, file_id=parcel.file_id)
             raise
         except ServiceRefused as refused:
-            self._refuse(parcel, refused)
+            self._take_refusal(parcel, refused)
         else:
             self.take_batch(parcel, state)
 
-    def _refuse(self, parcel: Parcel, refused: ServiceRefused) -> None:
+    def _take_refusal(self, parcel: Parcel, refused: ServiceRefused) -> None:
         """Write down that the provider took no batch, and decide what follows."""
         context = self._context
         if refused.is_missing_file and context.run.wall() < parcel.put_at + _FILE_SECONDS:
-            self._journal.write(parcel.number, Stage.PUT, file_id=parcel.file_id)
-            context.wait(parcel, _FILE_AGAIN_SECONDS)
+            self._journal.write_step(parcel.number, Stage.PUT, file_id=parcel.file_id)
+            context.put_off(parcel, _FILE_AGAIN_SECONDS)
         elif refused.is_missing_file:  # deleted or expired there, and nothing was made of it: it is sent again
-            self._journal.write(parcel.number, NOT_STARTED, code=refused.code, reason=refused.reason)
-            self._journal.write(parcel.number, Stage.PUTTING)
+            self._journal.write_step(parcel.number, NOT_STARTED, code=refused.code, reason=refused.reason)
+            self._journal.write_step(parcel.number, Stage.PUTTING)
         elif is_token_limit(refused.code, refused.reason):
             self.wait_for_tokens(parcel, refused.reason)
         elif refused.excess:
             self.cut_smaller(parcel, refused.excess, refused.reason)
         else:
-            self._journal.write(parcel.number, NOT_STARTED, code=refused.code, reason=refused.reason)
-            context.stop(cause_of(refused, parcel))
+            self._journal.write_step(parcel.number, NOT_STARTED, code=refused.code, reason=refused.reason)
+            context.stop_session(cause_of(refused, parcel))
 
     def wait_for_tokens(self, parcel: Parcel, reason: str) -> None:
         """BatchOrder the same file again when fewer tokens wait at the provider, and learn the limit that it names."""
@@ -158,8 +158,8 @@ class ParcelOrdering:
             others -= parcel.cut.tokens
         if parcel.waits and others <= 0:  # nothing else of ours waits: by the provider's count the file is too large
             limit = min(limit or parcel.cut.tokens, parcel.cut.tokens // 2)
-        self._journal.write(parcel.number, NOT_STARTED, code=TOO_MANY_TOKENS, reason=reason, limit=limit)
-        self._context.wait(parcel, self._pause_after_refusal(parcel))
+        self._journal.write_step(parcel.number, NOT_STARTED, code=TOO_MANY_TOKENS, reason=reason, limit=limit)
+        self._context.put_off(parcel, self._pause_after_refusal(parcel))
         self._context.say(f"parcel {parcel.number} waits until others have ended: {reason}")
 
     def cut_smaller(self, parcel: Parcel, excess: str, reason: str) -> None:
@@ -168,7 +168,7 @@ class ParcelOrdering:
         A file of one row cannot be cut: the row fails.
         """
         context = self._context
-        self._journal.write(parcel.number, NOT_STARTED, code=excess, reason=reason)
+        self._journal.write_step(parcel.number, NOT_STARTED, code=excess, reason=reason)
         if parcel.cut.rows > 1:
             said = f"{count_text(parcel.cut.rows, 'row')}, {parcel.cut.bytes:,} bytes"
             context.say(f"parcel {parcel.number}: its file ({said}) is too large for the provider; smaller ones follow")
@@ -185,10 +185,10 @@ class ParcelOrdering:
 
     def take_batch(self, parcel: Parcel, state: BatchState) -> None:
         """Write down which batch was made of the parcel."""
-        self._journal.write(
+        self._journal.write_step(
             parcel.number, Stage.STARTED, batch_id=state.id, expires_at=state.expires_at, state=state.word
         )
-        self._context.wait(parcel, self._context.pacing.first)
+        self._context.put_off(parcel, self._context.pacing.first)
 
     async def find_batch(self, parcel: Parcel) -> None:
         """Adopt a batch that exists although its order was interrupted; order only when there is none for certain."""
@@ -207,11 +207,11 @@ class ParcelOrdering:
         missed_at = self._first_missed.setdefault(parcel.number, now)
         waited = max(context.run.wall() - parcel.stage_at, now - missed_at)  # the clock may have been set back
         if waited < SETTLING_SECONDS:
-            context.wait(parcel, _LIST_AGAIN_SECONDS)
+            context.put_off(parcel, _LIST_AGAIN_SECONDS)
         elif context.accepts_loss:  # somebody cancels the parcel
             self.take_back(parcel)
         else:
-            await self._order(parcel)
+            await self._order_batch(parcel)
 
     async def listed_batch(self, parcel: Parcel) -> BatchState | None:
         """The batch of this parcel in the provider's list, which may use the id of a file or of a batch again."""
@@ -231,11 +231,11 @@ class ParcelOrdering:
             f"look in the provider's console for a batch of the file {parcel.name} ({parcel.file_id}). If there is "
             f"none: arkbatch cancel {directory} {parcel.number}, and the next run sends its rows again"
         )
-        context.stop(Cause(Kind.UNFINISHED, CUT_LIST, said, advice))
+        context.stop_session(Cause(Kind.UNFINISHED, CUT_LIST, said, advice))
 
     def take_back(self, parcel: Parcel) -> None:
         """Free the rows of a parcel that is not ordered."""
-        self._journal.write(parcel.number, Stage.MERGED, left=parcel.cut.rows, code="spent")
+        self._journal.write_step(parcel.number, Stage.MERGED, left=parcel.cut.rows, code="spent")
 
 
 def window_seconds(window: str) -> int:

@@ -22,10 +22,10 @@ class OutputFiles:
         self._row_of = row_of
         self._places: dict[int, list[Place]] = {}
         for number, path in enumerate(self._paths):
-            for offset, text in _lines(path):
-                self._add(read_line_id(text), (number, offset))
+            for offset, text in _lines_in(path):
+                self._add_line(read_line_id(text), (number, offset))
 
-    def _add(self, custom_id: str | None, place: Place) -> None:
+    def _add_line(self, custom_id: str | None, place: Place) -> None:
         found = self._row_of(custom_id) if custom_id is not None else None
         if found is None:
             self.unknown += 1
@@ -36,7 +36,7 @@ class OutputFiles:
     def rows(self) -> Iterable[int]:
         return self._places
 
-    def of(self, row: int) -> list[tuple[WireId, OutputLine]]:
+    def lines_of(self, row: int) -> list[tuple[WireId, OutputLine]]:
         """All lines of a row, in the order of the files."""
         found = []
         for number, offset in self._places.get(row, ()):
@@ -49,7 +49,7 @@ class OutputFiles:
         return found
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def _lines_in(path: Path) -> Iterator[tuple[int, bytes]]:
     """Also a last line without a newline, which a torn download leaves or which is whole."""
     end = 0
     for offset, line in read_lines(path):
@@ -64,7 +64,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def has_line_of(path: Path, rows: Collection[int]) -> bool:
     """Whether a file has a line of one of these rows, or nothing in it at all."""
-    ids = (read_wire_id(read_line_id(text)) for _, text in _lines(path))
+    ids = (read_wire_id(read_line_id(text)) for _, text in _lines_in(path))
     first = next((id_ for id_ in ids if id_ is not None and id_.row in rows), None)
     return first is not None or not first_bytes(path).strip()
 

@@ -90,27 +90,27 @@ class Parcel(Struct):
         return ended.bad_lines or ({ended.bad_line: ended.reason} if ended.bad_line else {})
 
     @property
-    def numbers(self) -> set[int]:
+    def row_numbers(self) -> set[int]:
         """The rows in it."""
         return numbers_in(self.cut.ranges)
 
-    def fold(self, step: Step) -> None:  # noqa: C901 - one case for each step
+    def take_step(self, step: Step) -> None:  # noqa: C901 - one case for each step
         """Take in the next step."""
         match step.step:
             case Stage.PUTTING:
-                self._move(step)
+                self._move_on(step)
                 self.name = step.name or self.name
             case Stage.PUT:
-                self._move(step)
+                self._move_on(step)
                 self._take_file(step)
             case Stage.STARTING:
-                self._move(step)
+                self._move_on(step)
             case Stage.STARTED:
-                self._move(step)
+                self._move_on(step)
                 self.batch_id, self.expires_at, self.state = step.batch_id, step.expires_at, step.state
                 self.ordered_at = step.at
             case _ if step.step == NOT_STARTED:
-                self._refuse(step)
+                self._take_refusal(step)
             case _ if step.step == LOOKED:
                 self.state, self.counts = step.state, step.counts or self.counts
             case _ if step.step == STOPPING:
@@ -118,17 +118,17 @@ class Parcel(Struct):
             case _ if step.step == UPLOAD_LOST:
                 self.uploads_lost += 1
             case Stage.ENDED:
-                self._move(step)
+                self._move_on(step)
                 self.ended, self.state = step, step.state
                 self.counts = step.counts or self.counts
                 self.reason = step.reason or self.reason
             case Stage.MERGED:
-                self._move(step)
+                self._move_on(step)
                 self.merged = step
             case Stage.MERGING | Stage.CLOSED | Stage.EXPORTED:
-                self._move(step)
+                self._move_on(step)
 
-    def _move(self, step: Step) -> None:
+    def _move_on(self, step: Step) -> None:
         self.stage, self.stage_at = step.step, step.at
 
     def _take_file(self, step: Step) -> None:
@@ -136,7 +136,7 @@ class Parcel(Struct):
             self.file_id, self.file_at, self.put_at = step.file_id, step.file_at, step.at
             self.file_ids = [*self.file_ids, step.file_id]
 
-    def _refuse(self, step: Step) -> None:
+    def _take_refusal(self, step: Step) -> None:
         """The provider took no batch, or gave it up before it began: the file can be ordered again."""
         self.stage, self.stage_at, self.refused_at = Stage.PUT, step.at, step.at
         if self.batch_id:
@@ -156,36 +156,36 @@ class Parcels:
     def __init__(self, steps: Iterable[Step] = ()) -> None:
         self.by_number: dict[int, Parcel] = {}
         for step in steps:
-            self.fold(step)
+            self.take_step(step)
 
-    def fold(self, step: Step) -> None:
+    def take_step(self, step: Step) -> None:
         """Take in one step. A step of a parcel that was never cut is passed over."""
         if step.step == Stage.CUT:
             self.by_number[step.parcel] = Parcel(step.parcel, step, stage_at=step.at)
         elif (parcel := self.by_number.get(step.parcel)) is not None:
-            parcel.fold(step)
+            parcel.take_step(step)
 
     @property
     def next_number(self) -> int:
         return max(self.by_number, default=0) + 1
 
     @property
-    def open(self) -> list[Parcel]:
+    def open_parcels(self) -> list[Parcel]:
         return [parcel for parcel in self.by_number.values() if parcel.is_open]
 
     @property
-    def holding(self) -> list[Parcel]:
+    def holding_parcels(self) -> list[Parcel]:
         """Those whose rows must not be sent in any other way."""
         return [parcel for parcel in self.by_number.values() if parcel.holds_rows]
 
     def held_rows(self) -> set[int]:
         """The rows that are on their way."""
-        return set().union(*(parcel.numbers for parcel in self.holding))
+        return set().union(*(parcel.row_numbers for parcel in self.holding_parcels))
 
     def enqueued_tokens(self, model: str) -> int:
         """Estimated input tokens of a model that wait at the provider."""
         waiting = {Stage.STARTING, Stage.STARTED}
-        return sum(each.cut.tokens for each in self.open if each.stage in waiting and each.cut.model == model)
+        return sum(each.cut.tokens for each in self.open_parcels if each.stage in waiting and each.cut.model == model)
 
 
 def rows_done(counts: Mapping[str, int]) -> int:

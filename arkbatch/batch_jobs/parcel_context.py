@@ -67,7 +67,7 @@ class ParcelContext:
         """How long the provider may take, in its own spelling."""
         return self.run.job.files.window or self.form.window
 
-    def wait(self, parcel: Parcel, seconds: float) -> None:
+    def put_off(self, parcel: Parcel, seconds: float) -> None:
         """Look at the parcel again after so many seconds."""
         self.retry_at[parcel.number] = asyncio.get_running_loop().time() + seconds
 
@@ -75,7 +75,7 @@ class ParcelContext:
         now = asyncio.get_running_loop().time()
         return parcel.is_open and parcel.number not in self.stuck and self.retry_at.get(parcel.number, 0.0) <= now
 
-    def stop(self, cause: Cause) -> None:
+    def stop_session(self, cause: Cause) -> None:
         """End the session for this reason, unless it has one already."""
         self.halt = self.halt or cause
 
@@ -88,7 +88,7 @@ class ParcelContext:
         stops.
         """
         if self.run.wall() < parcel.stage_at + patience_seconds:
-            self.wait(parcel, again_seconds)
+            self.put_off(parcel, again_seconds)
         elif self.accepts_loss:
             return True
         else:
@@ -97,7 +97,7 @@ class ParcelContext:
                 f"arkbatch cancel {self.run.directory.path} {parcel.number} gives its answers up, and the next run "
                 "sends its rows again"
             )
-            self.stop(cause_of(refused, parcel, advice))
+            self.stop_session(cause_of(refused, parcel, advice))
         return False
 
 

@@ -18,7 +18,7 @@ from arkbatch.batch_jobs.parcel import Parcel
 from arkbatch.batch_jobs.parcel_journal import ParcelJournal, sha256_of
 from arkbatch.batch_jobs.parcel_steps import Stage, as_ranges
 from arkbatch.batch_jobs.provider_forms import Form
-from arkbatch.batch_jobs.wire_lines import encode_line, objection, with_parcel
+from arkbatch.batch_jobs.wire_lines import encode_line, objection_to, with_parcel
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.input_info import Position
 from arkbatch.core.json_numbers import loads_as_written
@@ -99,55 +99,55 @@ class ParcelCutter:
         )
         self.is_exhausted = False
 
-    def learn(self, row: Row, usage: Usage) -> None:
+    def learn_usage(self, row: Row, usage: Usage) -> None:
         """Take in what a row really used."""
-        self._estimator(row).learn(ENDPOINTS[row.endpoint].size(row.body), usage)
+        self._estimator_of(row).learn(ENDPOINTS[row.endpoint].size(row.body), usage)
 
-    def abandon(self) -> None:
+    def abandon_drafts(self) -> None:
         """Close the files that were begun; they are removed as strays."""
         for draft in self._drafts.values():
             draft.file.close()
         self._drafts.clear()
 
-    def cut(self, caps_for: Callable[[str], Caps], room: Decimal | None) -> Parcel | Cause | None:
+    def cut_parcel(self, caps_for: Callable[[str], Caps], room: Decimal | None) -> Parcel | Cause | None:
         """The next parcel. None: no row is left in this pass; a cause: the budget has no room for the next row.
 
         caps_for: the limits of a file for a model; room: what is left of the budget for new parcels
         """
-        while (pulled := self._next()) is not None:
+        while (pulled := self._next_row()) is not None:
             row, key = pulled.row, (pulled.row.endpoint, pulled.row.asked_model)
             caps = caps_for(row.asked_model)
             if reason := too_large(pulled.load, caps):
                 self._record(Failure(row, Cause(Kind.TOO_LONG, "", reason)))
                 continue
-            if room is not None and self._pending().plus(pulled.load).ceiling > room:
+            if room is not None and self._pending_load().plus(pulled.load).ceiling > room:
                 self._put_back = pulled
                 draft = next(iter(self._drafts.values()), None)
-                return self._over_budget(pulled, room) if draft is None else self._close(self._key_of(draft))
+                return self._over_budget(pulled, room) if draft is None else self._close_draft(self._key_of(draft))
             draft = self._drafts.get(key)
-            if draft is not None and not draft.load.plus(pulled.load).fits(caps):
+            if draft is not None and not draft.load.plus(pulled.load).fits_in(caps):
                 self._put_back = pulled
-                return self._close(key)
-            self._draft(key).add(row, pulled.line, pulled.load)
+                return self._close_draft(key)
+            self._draft_for(key).add(row, pulled.line, pulled.load)
         self.is_exhausted = True
-        return self._close(next(iter(self._drafts))) if self._drafts else None
+        return self._close_draft(next(iter(self._drafts))) if self._drafts else None
 
-    def _next(self) -> Pulled | None:
+    def _next_row(self) -> Pulled | None:
         if self._put_back is not None:
             pulled, self._put_back = self._put_back, None
             number = self._number_for(pulled.row)
-            return Pulled(pulled.row, self._line(pulled.row, number, pulled), pulled.load)
+            return Pulled(pulled.row, self._line_for(pulled.row, number, pulled), pulled.load)
         for row in self._rows:
-            pulled_or_cause = self._pulled(row)
+            pulled_or_cause = self._pulled_row(row)
             if isinstance(pulled_or_cause, Pulled):
                 return pulled_or_cause
             self._record(Failure(row, pulled_or_cause))
         return None
 
-    def _pulled(self, row: Row | BadRow) -> Pulled | Cause:
+    def _pulled_row(self, row: Row | BadRow) -> Pulled | Cause:
         if isinstance(row, BadRow):
             return Cause(Kind.BAD_ROW, "", row.reason)
-        if reason := objection(row, self._form):
+        if reason := objection_to(row, self._form):
             return Cause(Kind.BAD_ROW, "", reason)
         sent = row
         if self._images is not None:
@@ -158,23 +158,25 @@ class ParcelCutter:
                 row.number, row.offset, row.digest, row.custom_id, row.endpoint, loads_as_written(body), row.before
             )
         line = encode_line(sent, self._number_for(row), self._form)
-        ceiling = self._ceiling(row)
-        return ceiling if isinstance(ceiling, Cause) else Pulled(row, line, self._load(row, len(line), ceiling))
+        ceiling = self._ceiling_of(row)
+        return (
+            ceiling if isinstance(ceiling, Cause) else Pulled(row, line, self._measured_load(row, len(line), ceiling))
+        )
 
     def load_of(self, row: Row) -> Load:
         """What a row adds to a parcel that is found again; the bytes of its line are not known."""
-        ceiling = self._ceiling(row)
-        return self._load(row, 0, ZERO if isinstance(ceiling, Cause) else ceiling)
+        ceiling = self._ceiling_of(row)
+        return self._measured_load(row, 0, ZERO if isinstance(ceiling, Cause) else ceiling)
 
-    def _load(self, row: Row, size: int, ceiling: Decimal) -> Load:
-        tokens = self._estimator(row).estimate(ENDPOINTS[row.endpoint].size(row.body)).input
+    def _measured_load(self, row: Row, size: int, ceiling: Decimal) -> Load:
+        tokens = self._estimator_of(row).estimate(ENDPOINTS[row.endpoint].size(row.body)).input
         return load_of(row, size, tokens, ceiling)
 
-    def _line(self, row: Row, number: int, pulled: Pulled) -> bytes:
+    def _line_for(self, row: Row, number: int, pulled: Pulled) -> bytes:
         """The line with the number of the parcel that it goes into now."""
         return with_parcel(pulled.line, row, number)
 
-    def _ceiling(self, row: Row) -> Decimal | Cause:
+    def _ceiling_of(self, row: Row) -> Decimal | Cause:
         """The most that the row can cost at the batch price, 0 without a budget. A batch cannot be halted at a cent."""
         if self._run.job.limits.max_cost is None:
             return ZERO
@@ -200,13 +202,13 @@ class ParcelCutter:
             "what is recorded is not sent again.",
         )
 
-    def _pending(self) -> Load:
+    def _pending_load(self) -> Load:
         total = Load()
         for draft in self._drafts.values():
             total = total.plus(draft.load)
         return total
 
-    def _estimator(self, row: Row) -> Estimator:
+    def _estimator_of(self, row: Row) -> Estimator:
         key = (row.endpoint, row.asked_model)
         if key not in self._estimators:
             self._estimators[key] = Estimator()
@@ -221,26 +223,26 @@ class ParcelCutter:
         taken = max((draft.number for draft in self._drafts.values()), default=0)
         return max(self._journal.parcels.next_number, taken + 1)
 
-    def _draft(self, key: GroupKey) -> _ParcelDraft:
+    def _draft_for(self, key: GroupKey) -> _ParcelDraft:
         if key not in self._drafts:
             number = self._next_number()
             with explain_disk_errors(self._journal.folder):
-                self._drafts[key] = _ParcelDraft(number, self._journal.requests(number).with_suffix(".jsonl.new"))
+                self._drafts[key] = _ParcelDraft(number, self._journal.requests_path(number).with_suffix(".jsonl.new"))
         return self._drafts[key]
 
     def _key_of(self, wanted: _ParcelDraft) -> GroupKey:
         return next(key for key, draft in self._drafts.items() if draft is wanted)
 
-    def _close(self, key: GroupKey) -> Parcel:
-        """Finish a file; with its `cut` step on disk it is a parcel."""
+    def _close_draft(self, key: GroupKey) -> Parcel:
+        """Finish a file; with its `cut_parcel` step on disk it is a parcel."""
         draft = self._drafts[key]
-        path = self._journal.requests(draft.number)
+        path = self._journal.requests_path(draft.number)
         assert draft.first is not None
         with explain_disk_errors(path):
             draft.finish()
             del self._drafts[key]
             draft.path.replace(path)
-        self._journal.write(
+        self._journal.write_step(
             draft.number,
             Stage.CUT,
             rows=draft.load.rows,

@@ -1,6 +1,6 @@
 """`parcels.jsonl` and the files of parcels in a run directory: what was ordered elsewhere, on disk before it is done.
 
-A step is on disk (fsync) when `write` returns. A torn last line, which a crash leaves, is cut off. The file is not
+A step is on disk (fsync) when `write_step` returns. A torn last line, which a crash leaves, is cut off. The file is not
 needed to know about rows. If it is lost or damaged, `rebuilding` finds the batches again at the provider.
 """
 
@@ -30,7 +30,7 @@ _encode = msgspec.json.Encoder().encode
 
 def read_parcels(directory: RunDirectory) -> Parcels:
     """The parcels of a run, also while a session writes to them. Damaged lines are passed over."""
-    return Parcels(step for step in _steps(directory / PARCELS) if step is not None)
+    return Parcels(step for step in _steps_in(directory / PARCELS) if step is not None)
 
 
 def has_lost_parcels(directory: RunDirectory) -> bool:
@@ -38,11 +38,11 @@ def has_lost_parcels(directory: RunDirectory) -> bool:
     if (directory / FOLDER / _LOSS).exists():
         return True
     if (directory / PARCELS).exists():
-        return any(step is None for step in _steps(directory / PARCELS))
+        return any(step is None for step in _steps_in(directory / PARCELS))
     return (directory / FOLDER).exists()
 
 
-def _steps(path: Path) -> Iterator[Step | None]:
+def _steps_in(path: Path) -> Iterator[Step | None]:
     """Each whole line; None for one that arkbatch did not write so."""
     for _, line in read_lines(path):
         try:
@@ -76,7 +76,7 @@ class ParcelJournal:
 
     def _set_damaged_lines_aside(self) -> None:
         """Keep the file as it is under another name, and go on with what is certain without the lines that are lost."""
-        steps = list(_steps(self._path))
+        steps = list(_steps_in(self._path))
         if None not in steps:
             return
         shutil.copyfile(self._path, self._path.with_name(PARCELS + ".damaged"))
@@ -101,20 +101,20 @@ class ParcelJournal:
 
     def _remove_strays(self) -> None:
         """Remove files of parcels that were never cut, or that are closed: a crash left them."""
-        known = {parcel.number for parcel in self.parcels.open}
+        known = {parcel.number for parcel in self.parcels.open_parcels}
         for path in self.folder.iterdir():
             stem = path.name.partition(".")[0]
             if not stem.isdecimal() or int(stem) not in known or path.name.endswith(".jsonl.new"):
                 path.unlink()
 
-    def write(self, parcel: int, step: str, *, is_durable: bool = True, **said: Any) -> Step:
+    def write_step(self, parcel: int, step: str, *, is_durable: bool = True, **said: Any) -> Step:
         """Write one step down and take it in. What the provider would say again need not be durable."""
         entry = Step(parcel=parcel, step=step, at=self._wall(), **said)
         with explain_disk_errors(self._path):
             write_all(self._file.fileno(), _encode(entry) + b"\n")
             if is_durable:
                 os.fsync(self._file.fileno())
-        self.parcels.fold(entry)
+        self.parcels.take_step(entry)
         return entry
 
     def close(self) -> None:
@@ -122,16 +122,19 @@ class ParcelJournal:
 
     # ---- the files of a parcel
 
-    def requests(self, number: int) -> Path:
+    def requests_path(self, number: int) -> Path:
         """The file that is sent."""
         return self.folder / f"{number:04d}.jsonl"
 
-    def output(self, number: int, kind: str) -> Path:
-        """What came back: `output` or `error`."""
+    def output_path(self, number: int, kind: str) -> Path:
+        """What came back: `output_path` or `error`."""
         return self.folder / f"{number:04d}.{kind}.jsonl"
 
     def remove_files(self, parcel: Parcel) -> None:
-        for path in (self.requests(parcel.number), *(self.output(parcel.number, k) for k in ("output", "error"))):
+        for path in (
+            self.requests_path(parcel.number),
+            *(self.output_path(parcel.number, k) for k in ("output", "error")),
+        ):
             path.unlink(missing_ok=True)
 
 

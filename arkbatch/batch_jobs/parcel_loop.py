@@ -47,19 +47,19 @@ class ParcelLoop:
 
     async def work_until_end(self, *, detach: bool, cancel: frozenset[int] | None) -> str:
         while self._context.journal.is_incomplete and not self._has_halted() and not self._stopping.is_set():
-            await self._rebuild()
+            await self._rebuild_parcels()
         if self._has_halted():
             return HALTED
         if self._stopping.is_set():
             return STOPPED
-        return await (self._work(detach=detach) if cancel is None else self._cancel(cancel))
+        return await (self._work_on_rows(detach=detach) if cancel is None else self._cancel_parcels(cancel))
 
-    async def _rebuild(self) -> None:
+    async def _rebuild_parcels(self) -> None:
         """Find the parcels of this run at the provider, since `parcels.jsonl` is lost or damaged."""
         path = self._context.run.directory / PARCELS
         self._context.say(f"{path} is missing or damaged: the batches of this run are looked for at the provider")
         try:
-            await ParcelRebuilding(self._context, self._cutter).rebuild()
+            await ParcelRebuilding(self._context, self._cutter).rebuild_journal()
         except ServiceAway as away:
             await self._pause_for(self._worker.wait_for_service("the list of batches", away))
         except ServiceRefused as refused:
@@ -68,17 +68,17 @@ class ParcelLoop:
                 f"look in its console for batches of run {self._context.run.info.run_id}; if none is open, delete the "
                 f"directory {self._context.journal.folder} and the file, and run the same command again"
             )
-            self._context.stop(Cause(Kind.INVALID_REQUEST, refused.code, said, advice))
+            self._context.stop_session(Cause(Kind.INVALID_REQUEST, refused.code, said, advice))
 
-    async def _work(self, *, detach: bool) -> str:
+    async def _work_on_rows(self, *, detach: bool) -> str:
         self._cutter.begin_pass()
         while True:
             await self._worker.advance_all(self.open_parcels())
-            if ending := self._look_up():
+            if ending := self._tell_and_look():
                 return ending
             self._wants_rest = self._wants_rest or self._planner.is_time_for_online(self._rows_left())
             if self._wants_rest:
-                await self._worker.cancel(self.open_parcels())
+                await self._worker.cancel_parcels(self.open_parcels())
             elif self._planner.cut_next(self.open_parcels()):
                 continue
             if self._has_halted():
@@ -89,23 +89,23 @@ class ParcelLoop:
                 return ORDERED
             if self._is_all_stuck(self.open_parcels()):
                 return HALTED
-            await self._pause()
+            await self._pause_until_due()
 
-    async def _cancel(self, numbers: frozenset[int]) -> str:
+    async def _cancel_parcels(self, numbers: frozenset[int]) -> str:
         """Cancel parcels, and merge what was done before."""
         chosen = [parcel for parcel in self.open_parcels() if not numbers or parcel.number in numbers]
         while True:
-            await self._worker.cancel(chosen)
+            await self._worker.cancel_parcels(chosen)
             await self._worker.advance_all(chosen)
-            if ending := self._look_up():
+            if ending := self._tell_and_look():
                 return ending
             if self._is_all_stuck(chosen):
                 return HALTED
             if not any(parcel.is_open for parcel in chosen):
                 return FINISHED
-            await self._pause()
+            await self._pause_until_due()
 
-    def _look_up(self) -> str | None:
+    def _tell_and_look(self) -> str | None:
         """Tell those who watch how it stands; how the session ends, if it does."""
         self._tell()
         if self._has_halted():
@@ -122,12 +122,12 @@ class ParcelLoop:
             return False
         cause = stuck[0]
         assert cause is not None
-        self._context.stop(cause)
+        self._context.stop_session(cause)
         return True
 
     def open_parcels(self) -> list[Parcel]:
         """The parcels that are open, without those that were exported."""
-        return [parcel for parcel in self._context.journal.parcels.open if parcel.stage != Stage.EXPORTED]
+        return [parcel for parcel in self._context.journal.parcels.open_parcels if parcel.stage != Stage.EXPORTED]
 
     def _ending_of_pass(self) -> str | None:
         """How the session ends, now that no parcel is open; None: another pass begins."""
@@ -139,7 +139,7 @@ class ParcelLoop:
         if self._came_back_empty() >= _MOST_EMPTY:
             said = f"{count_text(left, 'row')} came back without a line from {_MOST_EMPTY} batches one after the other"
             advice = "look at the batches in the provider's console; go on with --lane online, or run the command again"
-            self._context.stop(Cause(Kind.BAD_REPLY, "no_lines", said, advice))
+            self._context.stop_session(Cause(Kind.BAD_REPLY, "no_lines", said, advice))
             return HALTED
         self._cutter.begin_pass()
         return None
@@ -160,7 +160,7 @@ class ParcelLoop:
         is_all_cut = self._cutter.is_exhausted and not self._cutter.has_drafts
         return is_all_cut and all(parcel.stage in waiting for parcel in self.open_parcels())
 
-    async def _pause(self) -> None:
+    async def _pause_until_due(self) -> None:
         """Until the next parcel is due, or until somebody stops the session."""
         now, pacing = asyncio.get_running_loop().time(), self._context.pacing
         times = [self._context.retry_at.get(each.number, now + pacing.first) for each in self.open_parcels()]

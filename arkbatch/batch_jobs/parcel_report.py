@@ -28,10 +28,10 @@ _IN_WORDS = {
 
 def parcel_facts(directory: RunDirectory) -> list[dict[str, Any]]:
     """Every parcel for a program."""
-    return [_facts(parcel) for parcel in read_parcels(directory).by_number.values()]
+    return [_facts_of(parcel) for parcel in read_parcels(directory).by_number.values()]
 
 
-def _facts(parcel: Parcel) -> dict[str, Any]:
+def _facts_of(parcel: Parcel) -> dict[str, Any]:
     merged = parcel.merged
     return {
         "parcel": parcel.number,
@@ -55,10 +55,10 @@ def _facts(parcel: Parcel) -> dict[str, Any]:
 def parcel_notes(directory: RunDirectory, wall: Callable[[], float]) -> list[ParcelNote]:
     """Every parcel for the page, by number."""
     now = wall()
-    return [_note(parcel, now) for parcel in read_parcels(directory).by_number.values()]
+    return [_note_of(parcel, now) for parcel in read_parcels(directory).by_number.values()]
 
 
-def _note(parcel: Parcel, now: float) -> ParcelNote:
+def _note_of(parcel: Parcel, now: float) -> ParcelNote:
     merged = parcel.merged
     return ParcelNote(
         parcel=parcel.number,
@@ -96,10 +96,10 @@ def parcel_lines(directory: RunDirectory) -> list[str]:
     if closed:
         rows = sum(parcel.cut.rows for parcel in closed)
         lines.append(f"  {count_text(len(closed), 'parcel')} with {count_text(rows, 'row')} ended and recorded")
-    return lines + [f"  {_line(parcel)}" for parcel in parcels if parcel.is_open]
+    return lines + [f"  {_line_of(parcel)}" for parcel in parcels if parcel.is_open]
 
 
-def _line(parcel: Parcel) -> str:
+def _line_of(parcel: Parcel) -> str:
     counts = parcel.counts
     done = counts.get("completed", 0) + counts.get("failed", 0)
     said = _IN_WORDS.get(Stage(parcel.stage), "")

@@ -40,18 +40,18 @@ class ParcelWorker:
         for parcel in parcels:
             while context.halt is None and not self._is_stopping() and context.is_due(parcel):
                 stage = (parcel.stage, parcel.stage_at)
-                await self._try(parcel, self._advance(parcel))
+                await self._try_action(parcel, self._advance_parcel(parcel))
                 if (parcel.stage, parcel.stage_at) == stage:
                     break
 
-    async def _try(self, parcel: Parcel, action: Awaitable[None]) -> None:
+    async def _try_action(self, parcel: Parcel, action: Awaitable[None]) -> None:
         """One action. A service that is away is waited for; a refusal that nobody expected ends the session."""
         try:
             await action
         except ServiceAway as away:
-            self._context.wait(parcel, self.wait_for_service(f"parcel {parcel.number}", away))
+            self._context.put_off(parcel, self.wait_for_service(f"parcel {parcel.number}", away))
         except ServiceRefused as refused:
-            self._context.stop(cause_of(refused, parcel))
+            self._context.stop_session(cause_of(refused, parcel))
         else:
             self._failures_in_a_row, self._away_since = 0, None
 
@@ -65,13 +65,13 @@ class ParcelWorker:
         if now - self._away_since > self._context.run.job.retry.give_up_after:
             said = f"the service could not be reached for {round(now - self._away_since)} seconds: {away}"
             advice = "run the same command again when it is back; nothing is ordered twice"
-            self._context.stop(Cause(Kind.CONNECTION, "away", said, advice))
+            self._context.stop_session(Cause(Kind.CONNECTION, "away", said, advice))
         return pause
 
-    async def _advance(self, parcel: Parcel) -> None:
+    async def _advance_parcel(self, parcel: Parcel) -> None:
         match parcel.stage:
             case Stage.CUT:
-                await self.ordering.upload(parcel)
+                await self.ordering.upload_parcel(parcel)
             case Stage.PUTTING:
                 await self.ordering.find_file(parcel)
             case Stage.PUT:
@@ -79,15 +79,15 @@ class ParcelWorker:
             case Stage.STARTING:
                 await self.ordering.find_batch(parcel)
             case Stage.STARTED:
-                await self._following.look(parcel)
+                await self._following.follow_batch(parcel)
             case Stage.ENDED | Stage.MERGING:
-                await self._collecting.collect(parcel)
+                await self._collecting.collect_answers(parcel)
             case Stage.MERGED:
                 await self._collecting.delete_files(parcel)
             case _:
                 return
 
-    async def cancel(self, parcels: Sequence[Parcel]) -> None:
+    async def cancel_parcels(self, parcels: Sequence[Parcel]) -> None:
         """Take back what is not ordered, and ask for the end of what is."""
         now = asyncio.get_running_loop().time()
         for parcel in parcels:
@@ -96,5 +96,5 @@ class ParcelWorker:
             elif parcel.stage != Stage.STARTED or parcel.is_stopping:
                 continue
             elif self._next_cancel.get(parcel.number, 0.0) <= now:
-                await self._try(parcel, self._following.cancel(parcel))
+                await self._try_action(parcel, self._following.cancel_batch(parcel))
                 self._next_cancel[parcel.number] = self._context.retry_at.get(parcel.number, 0.0)

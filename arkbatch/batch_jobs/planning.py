@@ -38,17 +38,17 @@ class ParcelPlanner:
             return False
         if self._cutter.is_exhausted and not self._cutter.has_drafts:
             return False
-        made = self._cutter.cut(self._caps, self._room())
+        made = self._cutter.cut_parcel(self._caps_for, self._room_in_budget())
         if isinstance(made, Cause):
             if not open_parcels:
-                self._context.stop(made)
+                self._context.stop_session(made)
             return False
         if made is not None:
             what = made.cut.model or made.cut.endpoint
             self._context.say(f"parcel {made.number}: {count_text(made.cut.rows, 'row')} for {what}")
         return made is not None
 
-    def _caps(self, model: str) -> Caps:
+    def _caps_for(self, model: str) -> Caps:
         caps = caps_of(self._context.form, self._context.run.job.files)
         for each in self._context.journal.parcels.by_number.values():
             if each.is_too_large and each.cut.rows > 1:
@@ -56,14 +56,14 @@ class ParcelPlanner:
         learned = self._ordering.learned_limit(model)
         return replace(caps, tokens=min(caps.tokens, int(learned * MARGIN))) if learned else caps
 
-    def _room(self) -> Decimal | None:
+    def _room_in_budget(self) -> Decimal | None:
         """What is left of the budget when every open parcel costs the most that it can."""
         run = self._context.run
         most = run.job.limits.max_cost
         if most is None:
             return None
         spent = sum(run.bill.total_cost().amounts.values(), ZERO)
-        held = sum((Decimal(each.cut.ceiling or 0) for each in self._context.journal.parcels.holding), ZERO)
+        held = sum((Decimal(each.cut.ceiling or 0) for each in self._context.journal.parcels.holding_parcels), ZERO)
         return Decimal(str(most)) - spent - held
 
     def is_time_for_online(self, rows_left: int) -> bool:

@@ -63,7 +63,7 @@ class Form(Struct, frozen=True, forbid_unknown_fields=True):
     service: bool = True
     note: str = ""
 
-    def state(self, word: object, *, is_completed: bool = False) -> str:
+    def state_of_word(self, word: object, *, is_completed: bool = False) -> str:
         """What a state of a batch means: one of the words above. is_completed: the batch says when it was."""
         unknown = DONE if is_completed else WAITING
         return _STATES.get(_as_written_here(word), unknown) if isinstance(word, str) else WAITING

@@ -56,12 +56,12 @@ class ParcelRebuilding:
         self._journal = context.journal
         self._cutter = cutter
 
-    async def rebuild(self) -> None:
+    async def rebuild_journal(self) -> None:
         """Write down what the provider has and `parcels.jsonl` does not tell. ServiceAway: to be called again."""
         found = await self._find_parcels()
         unknown: dict[int, tuple[_FoundParcel, set[int]]] = {}
         for each in found:
-            known = self._known(each)
+            known = self._known_parcel(each)
             if known is not None and known.stage not in _NOT_ORDERED:
                 continue
             rows = await self._rows_in(each, is_known=known is not None)
@@ -77,9 +77,9 @@ class ParcelRebuilding:
 
     def _take_back_others(self) -> None:
         """Free the rows of parcels that the provider does not have: they were merged before, or never sent."""
-        for parcel in self._journal.parcels.open:
+        for parcel in self._journal.parcels.open_parcels:
             if parcel.stage == Stage.CUT and parcel.cut.is_rebuilt:
-                self._journal.write(parcel.number, Stage.MERGED, left=parcel.cut.rows, code="spent")
+                self._journal.write_step(parcel.number, Stage.MERGED, left=parcel.cut.rows, code="spent")
 
     async def _find_parcels(self) -> list[_FoundParcel]:
         service, run_id = self._context.service, self._context.run.info.run_id
@@ -104,7 +104,7 @@ class ParcelRebuilding:
         ]
         return with_file + without_file
 
-    def _known(self, found: _FoundParcel) -> Parcel | None:
+    def _known_parcel(self, found: _FoundParcel) -> Parcel | None:
         """The parcel that this is, if `parcels.jsonl` still tells it."""
         known = self._journal.parcels.by_number.get(found.number)
         if known is None:
@@ -117,39 +117,41 @@ class ParcelRebuilding:
         """Go on with a parcel as it stands at the provider."""
         number, file, batch = parcel.number, found.file, found.batch
         if found.name and not parcel.name:
-            self._journal.write(number, Stage.PUTTING, name=found.name)
+            self._journal.write_step(number, Stage.PUTTING, name=found.name)
         if file is not None:
-            self._journal.write(number, Stage.PUT, file_id=file.id, file_at=file.created_at)
+            self._journal.write_step(number, Stage.PUT, file_id=file.id, file_at=file.created_at)
         if batch is not None and batch.id not in parcel.refused_ids:
-            self._journal.write(number, Stage.STARTED, batch_id=batch.id, expires_at=batch.expires_at, state=batch.word)
+            self._journal.write_step(
+                number, Stage.STARTED, batch_id=batch.id, expires_at=batch.expires_at, state=batch.word
+            )
         elif batch is None:
-            self._journal.write(number, Stage.STARTING, file_id=parcel.file_id)
+            self._journal.write_step(number, Stage.STARTING, file_id=parcel.file_id)
 
     async def _rows_in(self, found: _FoundParcel, *, is_known: bool) -> set[int]:
         """The rows of a parcel; none when all of it was merged and deleted before."""
         if not is_known and found.number in self._journal.parcels.by_number:  # another parcel got this number since
             found.number = self._journal.parcels.next_number
-        path, service = self._journal.requests(found.number), self._context.service
+        path, service = self._journal.requests_path(found.number), self._context.service
         if found.file is not None:
             if not (path.exists() and sha256_of(path)[:8] == found.digest):
                 path.unlink(missing_ok=True)
-                await service.fetch(found.file.id, path)
+                await service.fetch_file(found.file.id, path)
             return rows_in_files([path])
         batch = found.batch
         assert batch is not None
         if not batch.has_ended:
             said = f"batch {batch.id} of this run is being worked on, and the file with its rows is gone"
             advice = "cancel it in the provider's console, and run the same command again"
-            self._context.stop(Cause(Kind.UNFINISHED, "unknown_rows", said, advice))
+            self._context.stop_session(Cause(Kind.UNFINISHED, "unknown_rows", said, advice))
             return set()
         outputs = {"output": batch.output_id, "error": batch.error_id}
-        targets = [await self._fetched(found.number, kind, id_) for kind, id_ in outputs.items() if id_]
+        targets = [await self._fetched_file(found.number, kind, id_) for kind, id_ in outputs.items() if id_]
         return rows_in_files([target for target in targets if target is not None])
 
-    async def _fetched(self, number: int, kind: str, file_id: str) -> Path | None:
-        target = self._journal.output(number, kind)
+    async def _fetched_file(self, number: int, kind: str, file_id: str) -> Path | None:
+        target = self._journal.output_path(number, kind)
         try:
-            await self._context.service.fetch(file_id, target)
+            await self._context.service.fetch_file(file_id, target)
         except ServiceRefused as refused:
             if not refused.is_gone:
                 raise
@@ -160,8 +162,8 @@ class ParcelRebuilding:
         """The lost parcels as steps, with their rows found in the input."""
         kinds = self._kinds_of({number: rows for number, (_, rows) in unknown.items()})
         for number, (found, rows) in unknown.items():
-            kind, path = kinds[number], self._journal.requests(number)
-            self._journal.write(
+            kind, path = kinds[number], self._journal.requests_path(number)
+            self._journal.write_step(
                 number,
                 Stage.CUT,
                 rows=len(rows),

@@ -62,7 +62,7 @@ def batch_of(item: dict[str, Any], form: Form) -> BatchState:
     given = batch.get(form.create_keys.get("input_file_id", "input_file_id"))
     return BatchState(
         id=id_of(batch),
-        state=form.state(word, is_completed=bool(seconds_of(batch.get("completed_at")))),
+        state=form.state_of_word(word, is_completed=bool(seconds_of(batch.get("completed_at")))),
         word=word if isinstance(word, str) else "",
         input_file_id=text_of(given[0] if isinstance(given, list) and given else given),
         output_id=text_of(batch.get(form.output_key)),

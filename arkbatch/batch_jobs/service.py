@@ -123,7 +123,7 @@ class BatchState(Struct, frozen=True):
 class BatchService(Protocol):
     """What a session needs of a provider. Each call raises ServiceAway or ServiceRefused."""
 
-    async def upload(self, file: Path, name: str, keep_seconds: int) -> RemoteFile:
+    async def upload_file(self, file: Path, name: str, keep_seconds: int) -> RemoteFile:
         """Upload a file under this name."""
 
     def list_files(self, prefix: str) -> AsyncIterator[RemoteFile]:
@@ -135,16 +135,16 @@ class BatchService(Protocol):
     def list_batches(self, since: float) -> AsyncIterator[BatchState]:
         """All batches that were made since then by the provider's clock; older ones may come as well. 0: all."""
 
-    async def look(self, batch_id: str) -> BatchState:
+    async def look_at_batch(self, batch_id: str) -> BatchState:
         """The batch as it stands."""
 
-    async def cancel(self, batch_id: str) -> None:
+    async def cancel_batch(self, batch_id: str) -> None:
         """Ask for the end of a batch; one that has ended already is fine."""
 
-    async def fetch(self, file_id: str, target: Path) -> None:
+    async def fetch_file(self, file_id: str, target: Path) -> None:
         """Download a file to where it is to stand, whole or not at all."""
 
-    async def delete(self, file_id: str) -> None:
+    async def delete_file(self, file_id: str) -> None:
         """Delete a file; one that is gone is fine."""
 
 

@@ -67,7 +67,7 @@ def with_parcel(line: bytes, row: Row, parcel: int) -> bytes:
     return b'{"custom_id":"' + str(wire_id(row, parcel)).encode() + separator + rest
 
 
-def objection(row: Row, form: Form) -> str | None:
+def objection_to(row: Row, form: Form) -> str | None:
     """Why a row cannot travel in a batch file of this form, or None."""
     if row.body.get("stream"):
         return "stream is true, and batch files are not streamed: leave it out"
@@ -80,7 +80,7 @@ def objection(row: Row, form: Form) -> str | None:
 
 def is_request_line(line: bytes) -> bool:
     """Whether a line is one of a file that was sent, and not one of what came back."""
-    parsed = _parsed(line)
+    parsed = _parsed_line(line)
     has_body = isinstance(parsed, dict) and isinstance(parsed.get("body"), dict)
     return has_body and not {"response", "error"} & parsed.keys()
 
@@ -120,7 +120,7 @@ def read_output_line(line: bytes) -> OutputLine | None:
     status, request_id = response.status_code, response.request_id
     if type(status) is not int or not 100 <= status < 600:
         return _read_odd_line(line)
-    return OutputLine(str(found.custom_id), _text(given), status, body, _text(request_id))
+    return OutputLine(str(found.custom_id), _text_or_empty(given), status, body, _text_or_empty(request_id))
 
 
 def read_line_id(line: bytes) -> str | None:
@@ -155,19 +155,19 @@ _decode_line = msgspec.json.Decoder(_PlainLine).decode
 _decode_id = msgspec.json.Decoder(_LineId).decode
 
 
-def _text(value: object) -> str:
+def _text_or_empty(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
 def _line_without_reply(custom_id: str, given: object, error: object) -> OutputLine:
     said = error if isinstance(error, dict) else {"message": error} if isinstance(error, str) else {}
     code, message = said.get("code"), said.get("message")
-    return OutputLine(custom_id, _text(given), 0, b"", "", str(code or ""), str(message or ""))
+    return OutputLine(custom_id, _text_or_empty(given), 0, b"", "", str(code or ""), str(message or ""))
 
 
 def _read_odd_line(line: bytes) -> OutputLine | None:
     """Read a line that is not quite JSON, or whose fields have other types or no status."""
-    parsed = _parsed(line)
+    parsed = _parsed_line(line)
     custom_id = parsed.get("custom_id") if isinstance(parsed, dict) else None
     if type(custom_id) not in {str, int}:
         return None
@@ -180,7 +180,11 @@ def _read_odd_line(line: bytes) -> OutputLine | None:
     if type(status) is not int or not 100 <= status < 600:
         status = _status_of(body)
     return OutputLine(
-        custom_id, _text(parsed.get("id")), status, dumps_as_written(body), _text(response.get("request_id"))
+        custom_id,
+        _text_or_empty(parsed.get("id")),
+        status,
+        dumps_as_written(body),
+        _text_or_empty(response.get("request_id")),
     )
 
 
@@ -190,14 +194,14 @@ def _body_in(response: object) -> object:
         return None
     body = response.get("body")
     if isinstance(body, str):
-        read = _parsed(body.encode("utf-8", "replace"))
+        read = _parsed_line(body.encode("utf-8", "replace"))
         return read if isinstance(read, dict | list) else body
     if body is None and _ANSWER_KEYS & response.keys():
         return response
     return body
 
 
-def _parsed(line: bytes) -> Any:
+def _parsed_line(line: bytes) -> Any:
     """A line as JSON, also one that is not quite JSON, as batch runners in Python write it; None: it is none."""
     try:
         return loads_strict(line)

@@ -16,7 +16,7 @@ from arkbatch.batch_jobs.parcel_journal import read_parcels
 from arkbatch.batch_jobs.parcel_loop import REST
 from arkbatch.cli.live_and_metrics import Serving, Watchers
 from arkbatch.cli.session import (
-    accept_orders,
+    accept_session_commands,
     print_remarks,
     print_summary,
     progress_observer,
@@ -83,7 +83,7 @@ async def _run_batches(
     async with _simulated_job(job) as ready, AsyncExitStack() as served, AsyncExitStack() as stack:
         run = stack.enter_context(open_run(ready))
         click.echo(printable_text(found_line(run.found, language_of(os.environ))), err=True)
-        if not run.found.to_send and not read_parcels(run.directory).open:
+        if not run.found.to_send and not read_parcels(run.directory).open_parcels:
             return summary_of(run, "nothing left", 0.0)
         for note in run.notes:
             click.echo(printable_text(f"  {language_of(os.environ).translate_text(note)}"), err=True)
@@ -92,7 +92,7 @@ async def _run_batches(
         session = await stack.enter_async_context(open_batch_session(run, watchers.observers))
         await watchers.open_page(session.stop)
         with stop_on_signals(session):
-            async with accept_orders(session, run):
+            async with accept_session_commands(session, run):
                 return await session.work(detach=detach, cancel=cancel, only=only)
 
 
@@ -125,7 +125,7 @@ def online_job(job: Job) -> Job:
 
 def _tell_open_parcels(summary: Summary) -> None:
     """Print how many batches still run at the provider, and the commands that collect and cancel them."""
-    ordered = [parcel for parcel in read_parcels(RunDirectory(Path(summary.run_dir))).open if parcel.is_ordered]
+    ordered = [parcel for parcel in read_parcels(RunDirectory(Path(summary.run_dir))).open_parcels if parcel.is_ordered]
     if ordered:
         directory = shlex.quote(summary.run_dir)
         click.echo(f"{count_text(len(ordered), 'batch')} {'runs' if len(ordered) == 1 else 'run'} on there.", err=True)

@@ -35,7 +35,7 @@ def command(run_dir: str, *, parcel: tuple[int, ...], as_json: bool) -> int:
 
     directory, chosen = RunDirectory(Path(run_dir)), frozenset(parcel)
     directory.read_info()
-    is_open = [each for each in read_parcels(directory).open if not chosen or each.number in chosen]
+    is_open = [each for each in read_parcels(directory).open_parcels if not chosen or each.number in chosen]
     taken = take_back(directory, [each for each in is_open if each.stage == Stage.EXPORTED], time.time)
     if taken:
         click.echo(f"{taken} exported rows are free again.", err=True)

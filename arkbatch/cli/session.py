@@ -121,7 +121,7 @@ async def _carry_out(
                 click.echo(language_of(os.environ).translate_text(forecast), err=True)
             session = await session_of(run, progress_observer(), serving, served)
             with stop_on_signals(session):
-                async with accept_orders(session, run):
+                async with accept_session_commands(session, run):
                     return await work(session, run)
 
 
@@ -148,13 +148,13 @@ class TakesCommands(Protocol):
 
 
 @asynccontextmanager
-async def accept_orders(session: TakesCommands, run: OpenRun) -> AsyncIterator[None]:
+async def accept_session_commands(session: TakesCommands, run: OpenRun) -> AsyncIterator[None]:
     """Let `arkbatch ctl` reach the session meanwhile. If the socket cannot be opened, the run goes on without it."""
 
-    def obey(order: Command) -> CommandReply:
-        if isinstance(order.do, SetLimits) and order.do.concurrency is not UNSET:
-            allow_files(order.do.concurrency * (2 if run.job.simulated else 1))
-        return session.handle(order)
+    def obey(command: Command) -> CommandReply:
+        if isinstance(command.do, SetLimits) and command.do.concurrency is not UNSET:
+            allow_files(command.do.concurrency * (2 if run.job.simulated else 1))
+        return session.handle(command)
 
     async with AsyncExitStack() as stack:
         if HERE:

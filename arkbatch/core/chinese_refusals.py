@@ -442,7 +442,7 @@ CHINESE_REFUSALS: dict[str, str] = {
     "The session is ending: it only waits for the calls in flight.": "会话正在结束：只等待进行中的请求。",
     "--reason has {length} characters; it may have {most}.": "--reason 有 {length} 个字符；最多 {most} 个。",
     "set what? For example: set rpm=600 concurrency=40": "要设置什么？例如：set rpm=600 concurrency=40",
-    "This speaks version {version} of the orders, the other side {other}. Update arkbatch.": (
+    "This speaks version {version} of the commands, the other side {other}. Update arkbatch.": (
         "本程序的命令版本是 {version}，对方是 {other}。请升级 arkbatch。"
     ),
     "{name} is not a command.{hint} Commands are: {names}.": "{name} 不是命令。{hint} 命令有：{names}。",

@@ -1,4 +1,4 @@
-"""What an order does to the session that is at work, and how it is remembered.
+"""What a command of `arkbatch ctl` does to the session that is at work, and how it is remembered.
 
 Each change is written into `run.json` before it is made, so that none is in force that nobody can look up; the
 observers are told too. A change holds for this session: the next one goes by the job.
@@ -96,60 +96,60 @@ class CommandHandler:
         self._clock = asyncio.get_running_loop().time
         self._stop = stop
 
-    def handle(self, order: Command) -> CommandReply:
+    def handle(self, command: Command) -> CommandReply:
         """ArkbatchError: why nothing was changed."""
-        said = self._carry_out(order)
+        said = self._carry_out(command)
         return CommandReply(VERSION, said, state=self._session_state())
 
-    def _carry_out(self, order: Command) -> str:
-        match order.do:
+    def _carry_out(self, command: Command) -> str:
+        match command.do:
             case ShowStatus():
                 return self._told()
             case Pause():
-                return self._pause(order)
+                return self._pause(command)
             case Resume():
-                return self._resume(order)
+                return self._resume(command)
             case Drain():
-                return self._drain(order)
+                return self._drain(command)
             case SetLimits() as limits:
-                return self._set_limits(order, limits)
+                return self._set_limits(command, limits)
             case _:
-                assert_never(order.do)
+                assert_never(command.do)
 
-    # ---- the orders
+    # ---- the commands
 
-    def _pause(self, order: Command) -> str:
+    def _pause(self, command: Command) -> str:
         self._refuse_at_the_end()
         if PAUSED in self._limiter.pauses:
             return f"It has been paused for {self._held_for(PAUSED)}."
-        self._keep_change(order, PAUSED)
+        self._keep_change(command, PAUSED)
         self._limiter.pause(PAUSED)
         return f"Paused: no call begins; {in_flight_text(self._limiter.in_flight)}."
 
-    def _resume(self, order: Command) -> str:
+    def _resume(self, command: Command) -> str:
         if PAUSED not in self._limiter.pauses:
             return f"It is not paused{self._still_held()}."
         did = f"went on after {self._held_for(PAUSED)}"
-        self._keep_change(order, did)
+        self._keep_change(command, did)
         self._limiter.resume(PAUSED)
         return f"{sentence(did)}{self._still_held()}."
 
-    def _drain(self, order: Command) -> str:
+    def _drain(self, command: Command) -> str:
         self._refuse_at_the_end()
-        self._keep_change(order, "stopped")
+        self._keep_change(command, "stopped")
         self._stop()
-        command = self._session.command
-        later = f" Resume later with:  {command}" if command.startswith("arkbatch ") else ""
+        resume = self._session.command
+        later = f" Resume later with:  {resume}" if resume.startswith("arkbatch ") else ""
         return f"Stopping: {in_flight_text(self._limiter.in_flight)}, and the rows left stay undone.{later}"
 
-    def _set_limits(self, order: Command, wanted: SetLimits) -> str:
+    def _set_limits(self, command: Command, wanted: SetLimits) -> str:
         self._refuse_at_the_end()
         self._check_budget(wanted)
         changes, present = changed_limits(self._limits.now, wanted)
         if not changes:
             return f"Nothing to change: {limits_text(present)} already."
         did = changes_text(present, changes)
-        self._keep_change(order, did, changes)
+        self._keep_change(command, did, changes)
         self._limits.now = msgspec.structs.replace(self._limits.now, **changes)
         self._apply_limits(wanted)
         spent = self._spent_text() if "max_cost" in changes else ""
@@ -189,9 +189,9 @@ class CommandHandler:
 
     # ---- what is remembered
 
-    def _keep_change(self, order: Command, did: str, limits: AtLimits = NO_LIMITS) -> None:
+    def _keep_change(self, command: Command, did: str, limits: AtLimits = NO_LIMITS) -> None:
         """RunDirectoryError: it cannot be written down, and so nothing is changed."""
-        session, change = self._session, change_of(order, did, self._run.wall(), limits)
+        session, change = self._session, change_of(command, did, self._run.wall(), limits)
         before = session.steered, session.limits
         add_change(session, change)
         try:

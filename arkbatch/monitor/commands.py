@@ -194,7 +194,7 @@ def _suggest_word(name: str, known: Sequence[str] | dict[str, str]) -> str:
     return f" Did you mean {near[0]}?" if near else ""
 
 
-_orders = msgspec.json.Decoder(Command)
+_commands = msgspec.json.Decoder(Command)
 _answers = msgspec.json.Decoder(CommandReply)
 _versions = msgspec.json.Decoder(dict[str, Any])
 
@@ -207,7 +207,7 @@ def decode_command(line: bytes) -> Command:
     """Decode a command; UsageError when it is none, or of an unknown version."""
     _check_version(line)
     try:
-        return _orders.decode(line)
+        return _commands.decode(line)
     except msgspec.MsgspecError as error:
         raise UsageError(f"This is not a command: {error}.") from error
 
@@ -227,4 +227,4 @@ def _check_version(line: bytes) -> None:
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise UsageError(f"This is not one JSON object on a line: {error}.") from error
     if version != VERSION:
-        raise UsageError(f"This speaks version {version!r} of the orders, the other side {VERSION}. Update arkbatch.")
+        raise UsageError(f"This speaks version {version!r} of the commands, the other side {VERSION}. Update arkbatch.")

@@ -28,7 +28,9 @@ _LONGEST_PATH = 100  # bytes; systems take 103 to 107, with the zero behind
 _OPEN_DIRECTORIES = "/proc/self/fd"
 
 HERE = hasattr(socket, "AF_UNIX") and sys.platform != "win32"
-NOT_HERE = "There are no orders to a running session on Windows: stop it with Ctrl-C and run it again with other limits"
+NOT_HERE = (
+    "There are no commands to a running session on Windows: stop it with Ctrl-C and run it again with other limits"
+)
 
 
 @asynccontextmanager

@@ -52,7 +52,7 @@ class BatchAnswers:
         with output.open("wb") as good, errors.open("wb") as bad:
             if "crlf" in batch.faults:
                 good.write(_BYTE_ORDER_MARK)
-            for line in self._lines(batch, requests, share, tries):
+            for line in self._all_lines(batch, requests, share, tries):
                 (good if line.is_output else bad).write(line.text + (b"\r\n" if "crlf" in batch.faults else b"\n"))
         if "crlf" in batch.faults and output.stat().st_size == len(_BYTE_ORDER_MARK):
             output.write_bytes(b"")
@@ -60,7 +60,7 @@ class BatchAnswers:
             with output.open("r+b") as file:
                 file.truncate(size - 1)
 
-    def _lines(self, batch: Batch, requests: Path, share: float, tries: int) -> Iterator[_AnswerLine]:
+    def _all_lines(self, batch: Batch, requests: Path, share: float, tries: int) -> Iterator[_AnswerLine]:
         rows = [line for line in requests.read_bytes().split(b"\n") if line]
         chance = random_for(batch.id.encode())
         order = list(range(len(rows)))
@@ -71,8 +71,8 @@ class BatchAnswers:
             if number not in worked_on:
                 if batch.status != "failed":
                     yield _AnswerLine(_unsent_line(request["custom_id"], batch.status), is_output=False)
-            elif not _strikes(batch, "missing_lines", chance):
-                for time in range(1 + _strikes(batch, "doubled_lines", chance)):
+            elif not _is_struck(batch, "missing_lines", chance):
+                for time in range(1 + _is_struck(batch, "doubled_lines", chance)):
                     reply = self._reply_to(batch, request, number, tries)
                     yield self._answered_line(batch, request["custom_id"], reply, chance, f"{number}_{time}")
 
@@ -86,7 +86,7 @@ class BatchAnswers:
         status, body = reply
         is_first = place.endswith("_0")
         for fault, (code, kind, message) in _ERRORS.items():
-            if _strikes(batch, fault, chance):
+            if _is_struck(batch, fault, chance):
                 status, body = code, {"error": {"code": kind, "message": message}}
         if status == 200:
             batch.completed += is_first
@@ -97,7 +97,7 @@ class BatchAnswers:
         line = {
             "id": _line_id(custom_id, int(not is_first)),
             "custom_id": custom_id,
-            "response": _wrapped(batch, status, f"req_{place}", body),
+            "response": _wrapped_reply(batch, status, f"req_{place}", body),
             "error": None,
         }
         return _AnswerLine(orjson.dumps(line), is_output=status == 200 and not is_moved)
@@ -127,7 +127,7 @@ class BatchAnswers:
         return 200, endpoint.answer(asked, self._settings, request_id, int(batch.created_at)).body
 
 
-def _strikes(batch: Batch, fault: str, chance: Random) -> bool:
+def _is_struck(batch: Batch, fault: str, chance: Random) -> bool:
     return fault in batch.faults and chance.random() < _SHARE
 
 
@@ -135,7 +135,7 @@ def _line_id(custom_id: str, time: int) -> str:
     return f"batch_req_{random_for(custom_id.encode(), time).getrandbits(64):016x}"
 
 
-def _wrapped(batch: Batch, status: int, request_id: str, body: dict[str, Any]) -> dict[str, Any]:
+def _wrapped_reply(batch: Batch, status: int, request_id: str, body: dict[str, Any]) -> dict[str, Any]:
     """Return the reply as its line has it: some providers write the body as a text, or leave the wrapping out."""
     if "bare_reply" in batch.faults and status == 200:
         return body

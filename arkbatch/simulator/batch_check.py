@@ -15,18 +15,18 @@ MOST_ROWS, MOST_BYTES = 50_000, 200_000_000
 def check_file(batch: Batch, path: Path) -> None:
     """Count the rows and tokens of a batch, find its model, and note the errors of its file."""
     if path.stat().st_size > MOST_BYTES:
-        batch.reject("file_too_large", f"The file is larger than {MOST_BYTES} bytes.")
+        batch.note_error("file_too_large", f"The file is larger than {MOST_BYTES} bytes.")
     seen: set[str] = set()
     for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
         error = _wrong_line(batch, line, seen)
         if error is not None:
-            batch.reject(*error, line=number)
+            batch.note_error(*error, line=number)
             return
         batch.rows += 1
     if not batch.rows:
-        batch.reject("empty_file", "The file has no requests.")
+        batch.note_error("empty_file", "The file has no requests.")
     if batch.rows > MOST_ROWS:
-        batch.reject("too_many_tasks", f"The batch has more than {MOST_ROWS} requests.")
+        batch.note_error("too_many_tasks", f"The batch has more than {MOST_ROWS} requests.")
 
 
 def _wrong_line(batch: Batch, line: bytes, seen: set[str]) -> tuple[str, str] | None:
@@ -60,14 +60,14 @@ def check_tokens(batch: Batch, others: Iterable[Batch], waiting: int, limit: int
     if is_struck or (limit is not None and waiting + batch.tokens > limit):
         named = f" Limit: {limit:,} enqueued tokens." if limit is not None else ""
         said = f"Enqueued token limit reached for {batch.model} in this organization.{named} Please try again once"
-        batch.reject("token_limit_exceeded", f"{said} some in_progress batches have been completed.")
+        batch.note_error("token_limit_exceeded", f"{said} some in_progress batches have been completed.")
 
 
 def spoil_lines(batch: Batch) -> None:
     """Refuse a tenth of the lines, where that fault strikes."""
     if "bad_line" in batch.faults and batch.rows > 1 and not batch.errors:
         for number in _spoiled(batch.rows):
-            batch.reject("invalid_request", "This line is not a valid request.", line=number)
+            batch.note_error("invalid_request", "This line is not a valid request.", line=number)
 
 
 def _spoiled(rows: int) -> Iterator[int]:

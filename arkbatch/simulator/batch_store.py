@@ -170,7 +170,7 @@ class BatchStore:
         if "expired" in batch.faults:
             self._finish_batch(batch, "expired", 0.5)
         elif "failed_partly" in batch.faults:
-            batch.reject("server_error", "The batch broke off.")
+            batch.note_error("server_error", "The batch broke off.")
             self._finish_batch(batch, "failed", 0.5)
         else:
             self._finish_batch(batch, "completed", 1.0)

@@ -48,17 +48,17 @@ class InferenceJobs:
     @property
     def actions(self) -> Mapping[str, Action]:
         return {
-            "CreateBatchInferenceJob": self._create,
-            "ListBatchInferenceJobs": self._list,
-            "StopBatchInferenceJob": self._stop,
+            "CreateBatchInferenceJob": self._create_job,
+            "ListBatchInferenceJobs": self._list_jobs,
+            "StopBatchInferenceJob": self._stop_job,
         }
 
     def loses_reply(self, action: str) -> bool:
         """Whether the reply to an action is lost that was carried out."""
         return action == "CreateBatchInferenceJob" and self._batches.strikes("lost_create")
 
-    def _create(self, body: Body, now: float) -> Result | ControlError:
-        place, folder = _location(body, "InputFileTosLocation"), _location(body, "OutputDirTosLocation")
+    def _create_job(self, body: Body, now: float) -> Result | ControlError:
+        place, folder = _location_in(body, "InputFileTosLocation"), _location_in(body, "OutputDirTosLocation")
         model = _model_in(body.get("ModelReference"))
         if place is None or folder is None:
             return missing_parameter("InputFileTosLocation" if place is None else "OutputDirTosLocation")
@@ -67,9 +67,9 @@ class InferenceJobs:
         source = self._objects.path_of(place.bucket, place.key)
         if not source.is_file():
             return ControlError(400, None, "OperationDenied.InputFileTosLocation", "The input file does not exist.")
-        for batch in self._jobs():
-            if _asked(batch)["key"] == place.key and self._looked_at(batch).status not in ENDED:
-                said = f"The batch inference job {_asked(batch)['id']} is active for the object {place.key}."
+        for batch in self._all_jobs():
+            if _asked_of(batch)["key"] == place.key and self._looked_at(batch).status not in ENDED:
+                said = f"The batch inference job {_asked_of(batch)['id']} is active for the object {place.key}."
                 return ControlError(400, None, "OperationDenied.DuplicateJob", said)
         file_id, bad_lines = self._store.new_id("file"), list[int]()
         with source.open("rb") as read, self._store.path_of(file_id).open("wb") as write:
@@ -100,13 +100,13 @@ class InferenceJobs:
         self._batches.calls["create"] += 1
         return {"Id": id_}
 
-    def _jobs(self) -> list[Batch]:
+    def _all_jobs(self) -> list[Batch]:
         return [batch for batch in self._store.state.batches.values() if (batch.metadata or {}).get("bucket")]
 
     def _looked_at(self, batch: Batch) -> Batch:
         """The job as it stands, with its answers in the bucket once it has ended."""
         looked = self._store.find_batch(batch.id) or batch
-        asked = _asked(looked)
+        asked = _asked_of(looked)
         for file_id, name in (
             (looked.output_file_id, "output/results.jsonl"),
             (looked.error_file_id, "error/errors.jsonl"),
@@ -118,25 +118,25 @@ class InferenceJobs:
                 self._store.delete_file(file_id)
         return looked
 
-    def _list(self, body: Body, now: float) -> Result | ControlError:
+    def _list_jobs(self, body: Body, now: float) -> Result | ControlError:
         del now
         chosen = body.get("Filter") or {}
         size, number = body.get("PageSize", 10), body.get("PageNumber", 1)
         if not isinstance(size, int) or not 0 < size <= _MOST_ON_A_PAGE or not isinstance(number, int):
             return wrong_parameter(f"PageSize is at most {_MOST_ON_A_PAGE}")
         ids = chosen.get("Ids")
-        found = [batch for batch in reversed(self._jobs()) if not ids or _asked(batch)["id"] in ids]
+        found = [batch for batch in reversed(self._all_jobs()) if not ids or _asked_of(batch)["id"] in ids]
         page = found[(number - 1) * size : number * size]
         return {
-            "Items": [self._item(self._looked_at(batch)) for batch in page],
+            "Items": [self._item_of(self._looked_at(batch)) for batch in page],
             "TotalCount": len(found),
             "PageNumber": number,
             "PageSize": size,
         }
 
-    def _stop(self, body: Body, now: float) -> Result | ControlError:
+    def _stop_job(self, body: Body, now: float) -> Result | ControlError:
         del now
-        batch = next((batch for batch in self._jobs() if _asked(batch)["id"] == body.get("Id")), None)
+        batch = next((batch for batch in self._all_jobs() if _asked_of(batch)["id"] == body.get("Id")), None)
         if batch is None:
             return ControlError(404, None, "NotFound.BatchInferenceJob", "The job does not exist.")
         if self._looked_at(batch).status in ENDED:
@@ -144,8 +144,8 @@ class InferenceJobs:
         self._store.cancel_batch(batch)
         return {}
 
-    def _item(self, batch: Batch) -> dict[str, Any]:
-        asked = _asked(batch)
+    def _item_of(self, batch: Batch) -> dict[str, Any]:
+        asked = _asked_of(batch)
         refused = f"第{batch.errors[0]['line']}行: {batch.errors[0]['message']}" if batch.errors else ""
         return {
             "Id": asked["id"],
@@ -155,18 +155,18 @@ class InferenceJobs:
             "CompletionWindow": batch.window,
             "Status": {"Phase": _PHASES[batch.status], "Message": refused, "PhaseTime": ""},
             "RequestCounts": {"Total": batch.rows, "Completed": batch.completed, "Failed": batch.failed},
-            "CreateTime": _shown(batch.created_at),
-            "UpdateTime": _shown(self._wall()),
-            "ExpireTime": _shown(batch.created_at + _DAY),
+            "CreateTime": _shown_time(batch.created_at),
+            "UpdateTime": _shown_time(self._wall()),
+            "ExpireTime": _shown_time(batch.created_at + _DAY),
             "Tags": orjson.loads(asked["tags"]),
         }
 
 
-def _asked(batch: Batch) -> dict[str, str]:
+def _asked_of(batch: Batch) -> dict[str, str]:
     return batch.metadata or {}
 
 
-def _location(body: Body, name: str) -> _Location | None:
+def _location_in(body: Body, name: str) -> _Location | None:
     match body.get(name):
         case {"BucketName": str(bucket), "ObjectKey": str(key)} if bucket and key:
             return _Location(bucket, key)
@@ -191,5 +191,5 @@ def _endpoint_of(body: Mapping[str, Any]) -> str:
     return "/v1/embeddings/multimodal" if is_multimodal else "/v1/embeddings"
 
 
-def _shown(at: float) -> str:
+def _shown_time(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -45,7 +45,7 @@ class Batch(Struct):
     ended_at: float | None = None
     usage: dict[str, int] = {}
 
-    def reject(self, code: str, message: str, line: int | None = None) -> None:
+    def note_error(self, code: str, message: str, line: int | None = None) -> None:
         """Note an error of the file, which the batch fails with once it was validated."""
         self.errors.append({"code": code, "message": message, "param": None, "line": line})
 

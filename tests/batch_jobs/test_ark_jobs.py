@@ -156,11 +156,11 @@ def test_phases_times_and_counts_are_read_and_a_phase_that_nobody_knows_is_waite
         ExpireTime="2026-01-02T00:00:00",
     )
     service, _ = service_with(tmp_path, ListBatchInferenceJobs=(200, {"Result": {"Items": [found]}}))
-    state = asyncio.run(service.look("bi-20260101000000-abcde"))
+    state = asyncio.run(service.look_at_batch("bi-20260101000000-abcde"))
     assert (state.state, state.counts["failed"]) == ("cancelled", 1)
     assert state.output_id == "out/bi-20260101000000-abcde/output/results.jsonl"
     assert (state.created_at, state.expires_at) == (1767225600.0, 0.0), "a time without a zone is not guessed"
     service, _ = service_with(
         tmp_path, ListBatchInferenceJobs=(200, {"Result": {"Items": [item(Status={"Phase": "Initializing"})]}})
     )
-    assert not asyncio.run(service.look("bi-20260101000000-abcde")).has_ended
+    assert not asyncio.run(service.look_at_batch("bi-20260101000000-abcde")).has_ended

@@ -183,14 +183,14 @@ def test_cancelling_keeps_what_is_paid_and_leaves_the_rest(job, lane):
     assert ended.summary.ending == "finished"
     assert usage_of_results(asked) == billed_usage(ended.batches)
     assert 0 < len(results(asked)) < 20
-    assert not parcels_of(asked).open
+    assert not parcels_of(asked).open_parcels
 
 
 def test_what_is_left_goes_online_in_time(job, tmp_path):
     asked = job(rows(20), files=Files(rows=10, rest="online"), hours=Schedule(finish_by="2026-09-21 14:00 UTC"))
     ended = batched(asked, batch_seconds=100_000)
     assert ended.summary.ending == "rest online"
-    assert not parcels_of(asked).open
+    assert not parcels_of(asked).open_parcels
     assert usage_of_results(asked) == billed_usage(ended.batches)
 
 

@@ -72,7 +72,7 @@ def test_ctl_tells_how_it_stands_drains_and_refuses_what_batches_cannot_do(job):
     assert "2 batches at the provider" in told[0].said
     assert (told[0].state.in_flight, told[0].state.left) == (10, 10)
     assert "next run collects" in told[1].said
-    assert (ended.summary.ending, len(parcels_of(asked).open)) == ("stopped", 2)
+    assert (ended.summary.ending, len(parcels_of(asked).open_parcels)) == ("stopped", 2)
 
 
 def replace_commands(session):

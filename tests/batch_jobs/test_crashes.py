@@ -85,7 +85,7 @@ def killer(monkeypatch):
     killer = Killer()
     monkeypatch.setattr("os.fsync", lambda _: None)  # a process that dies in memory keeps what it wrote
     for owner, name in (
-        (ParcelJournal, "write"),
+        (ParcelJournal, "write_step"),
         (ParcelJournal, "remove_files"),
         (BatchHttp, "send_json"),
         (BatchHttp, "upload"),

@@ -70,7 +70,7 @@ def test_what_came_of_an_export_is_recorded_row_by_row_at_the_batch_price(job, t
     assert rows_with_records(asked) == list(range(1, 8))
     assert usage_of_results(asked) == {"input": 60, "output": 30}
     assert {line["service_tier"] for line in results(asked)} == {"batch"}
-    assert not parcels_of(asked).open
+    assert not parcels_of(asked).open_parcels
 
 
 @pytest.mark.parametrize("form", ["lines", "gzip", "utf-16", "list", "list with mark", "CRLF and mark"])
@@ -127,7 +127,7 @@ def test_answers_of_another_run_are_no_answers_of_this_one(job, tmp_path):
     found = collected(asked, written(tmp_path / "theirs.jsonl", [answered(each) for each in foreign]))
     assert (found.merged.unknown, found.merged.spent, found.parcels) == (3, 0, [])
     assert usage_of_results(asked) == {"input": 0, "output": 0}
-    assert parcels_of(asked).open, "the answers of this run may still come"
+    assert parcels_of(asked).open_parcels, "the answers of this run may still come"
 
 
 def test_the_file_that_was_exported_is_not_taken_for_its_answers(job, tmp_path):
@@ -135,7 +135,7 @@ def test_the_file_that_was_exported_is_not_taken_for_its_answers(job, tmp_path):
     [file] = exported(asked, tmp_path).files
     with pytest.raises(UsageError, match="holds requests"):
         collected(asked, Path(file.path))
-    assert parcels_of(asked).open
+    assert parcels_of(asked).open_parcels
 
 
 def test_lines_with_the_rows_own_ids_are_joined_by_them_also_where_they_are_numbers(job, tmp_path):
@@ -168,7 +168,7 @@ def test_rows_that_were_exported_go_nowhere_else_until_they_are_taken_back(job, 
     exported(asked, tmp_path)
     assert exported(asked, tmp_path).files == []
     directory = RunDirectory(Path(asked.run_dir))
-    assert take_back(directory, parcels_of(asked).open, wall) == 3
+    assert take_back(directory, parcels_of(asked).open_parcels, wall) == 3
     assert sum(file.rows for file in exported(asked, tmp_path).files) == 3
 
 

@@ -74,7 +74,7 @@ def test_answers_that_the_provider_lost_halt_the_run_and_are_given_up_by_cancell
         replace(asked, run_dir=asked.run_dir + "-2"), {}, {"cancel": frozenset()}, batch_seconds=60, batch_faults=faults
     )
     assert ended.summary.ending == "finished"
-    assert not parcels_of(replace(asked, run_dir=asked.run_dir + "-2")).open
+    assert not parcels_of(replace(asked, run_dir=asked.run_dir + "-2")).open_parcels
 
 
 def test_a_batch_that_is_cancelling_for_ever_ends_the_session_with_the_reason(job):
@@ -93,13 +93,13 @@ def test_a_batch_that_is_cancelling_for_ever_ends_the_session_with_the_reason(jo
     )
     assert (ended.summary.ending, ended.summary.halt.code) == ("halted", "cancelling")
     assert ended.seconds < 4 * 3600
-    assert len(parcels_of(asked).holding) == 2, "what may still be billed is not sent in another way"
+    assert len(parcels_of(asked).holding_parcels) == 2, "what may still be billed is not sent in another way"
 
 
 def test_a_stuck_batch_does_not_hold_up_the_others(job):
     asked = job(rows(12), files=Files(rows=4, rest="online"), hours=Schedule(finish_by="2026-09-21 16:00 UTC"))
     ended = batched(asked, batch_seconds=100_000, batch_faults={"stuck_cancel": 0.5}, seed=2)
-    open_ = [parcel.number for parcel in parcels_of(asked).holding]
+    open_ = [parcel.number for parcel in parcels_of(asked).holding_parcels]
     assert ended.summary.ending == "halted"
     assert 0 < len(open_) < 3
 
@@ -125,14 +125,14 @@ def test_a_file_that_expired_before_it_was_ordered_is_uploaded_again(job):
 
 async def stop_at_put(session):
     """Stop between the upload and the order."""
-    write = session._journal.write
+    write = session._journal.write_step
 
     def stopping(parcel, step, **said):
         if step == "put":
             session.stop()
         return write(parcel, step, **said)
 
-    session._journal.write = stopping
+    session._journal.write_step = stopping
 
 
 def test_a_batch_that_fails_without_a_reason_halts_and_frees_its_rows(job):
@@ -158,7 +158,7 @@ def test_answers_that_stay_a_web_page_halt_and_are_paid_again_only_when_somebody
     again = replace(asked, run_dir=asked.run_dir + "-2")
     ended = batched(again, {}, {"cancel": frozenset()}, batch_seconds=60, batch_faults=faults)
     assert ended.summary.ending == "finished"
-    assert not parcels_of(again).open
+    assert not parcels_of(again).open_parcels
 
 
 def test_where_the_list_does_not_go_on_a_batch_that_may_exist_is_not_ordered_again(job):
@@ -255,9 +255,9 @@ def test_a_batch_that_lives_outweighs_one_of_the_same_file_that_failed():
 
 def test_an_unknown_word_means_that_the_batch_is_worked_on_unless_it_says_when_it_was_completed():
     form = all_forms()["openai"]
-    assert form.state("crunching") == WAITING
-    assert form.state("all_good", is_completed=True) == DONE
-    assert form.state("in_progress", is_completed=True) == WAITING
+    assert form.state_of_word("crunching") == WAITING
+    assert form.state_of_word("all_good", is_completed=True) == DONE
+    assert form.state_of_word("in_progress", is_completed=True) == WAITING
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_times_are_read_as_they_are_written(written, seconds):
 )
 @pytest.mark.parametrize("name", ["errors", "error"])
 def test_the_reason_of_a_failed_batch_is_found_in_whatever_form_it_has(errors, reason, name):
-    state = asyncio.run(service_of(batches=batch(1, status="failed") | {name: errors}).look("batch-1"))
+    state = asyncio.run(service_of(batches=batch(1, status="failed") | {name: errors}).look_at_batch("batch-1"))
     assert (state.state, state.reason) == (FAILED, reason)
 
 
@@ -330,7 +330,7 @@ def as_mistral(item):
 
 @pytest.mark.parametrize("word", ["completed", "Completed", "SUCCEEDED", "completed-with-errors", "Done"])
 def test_words_of_an_end_are_known_in_any_spelling(word):
-    assert all_forms()["openai"].state(word) == DONE
+    assert all_forms()["openai"].state_of_word(word) == DONE
 
 
 @pytest.mark.parametrize(
@@ -356,7 +356,7 @@ def test_a_reply_that_is_a_web_page_is_told_as_one():
 
 def test_usage_under_both_names_is_read_once():
     usage = {"prompt_tokens": 0, "completion_tokens": 0, "input_tokens": 7, "output_tokens": 9, "total_tokens": 16}
-    state = asyncio.run(service_of(batches=batch(1) | {"usage": usage}).look("batch-1"))
+    state = asyncio.run(service_of(batches=batch(1) | {"usage": usage}).look_at_batch("batch-1"))
     assert state.usage == {"input": 7, "output": 9}
 
 

@@ -95,7 +95,7 @@ def test_an_answer_survives_its_line():
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (b'{"v":2,"do":{"type":"pause"}}', "version 2 of the orders, the other side 1"),
+        (b'{"v":2,"do":{"type":"pause"}}', "version 2 of the commands, the other side 1"),
         (b'{"do":{"type":"pause"}}', "version None"),
         (b'{"v":1,"do":{"type":"fly"}}', "This is not a command"),
         (b'{"v":1,"do":{"type":"set","rpm":-1}}', "This is not a command"),
@@ -105,7 +105,7 @@ def test_an_answer_survives_its_line():
         (b'{"v":' + b"[" * LONGEST, "not one JSON object"),
     ],
 )
-def test_a_line_that_is_no_order_is_refused(line, said):
+def test_a_line_that_is_no_command_is_refused(line, said):
     with pytest.raises(UsageError, match=said):
         decode_command(line)
 

@@ -218,7 +218,7 @@ def test_arkbatch_uploads_as_the_sdk_does(here, lines):
     async def upload():
         async with aiohttp.ClientSession(headers={"Authorization": "Bearer any"}) as session:
             http = BatchHttp(session, here.url)
-            await HttpBatchService(http, form_for(here.url)).upload(lines, "in.jsonl", 0)
+            await HttpBatchService(http, form_for(here.url)).upload_file(lines, "in.jsonl", 0)
 
     asyncio.run(upload())
     assert parts_of(here.tap.requests[-1].body) == parts_of(theirs)
