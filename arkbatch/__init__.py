@@ -26,6 +26,7 @@ __version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from arkbatch import errors
+    from arkbatch.api.estimates import estimate_table
     from arkbatch.api.jobs import arun, load_job, run
     from arkbatch.api.tables import arun_table, embed_table, iter_answers, read_answers, run_table
     from arkbatch.core.job import Job
@@ -42,6 +43,7 @@ _PUBLIC = {
     "arun_table": "arkbatch.api.tables",
     "embed_table": "arkbatch.api.tables",
     "errors": "arkbatch",
+    "estimate_table": "arkbatch.api.estimates",
     "iter_answers": "arkbatch.api.tables",
     "iter_results": "arkbatch.reports.answers.results",
     "iter_vectors": "arkbatch.reports.answers.vectors",
@@ -60,6 +62,7 @@ __all__ = [
     "arun_table",
     "embed_table",
     "errors",
+    "estimate_table",
     "iter_answers",
     "iter_results",
     "iter_vectors",

@@ -166,3 +166,20 @@ def test_the_errors_of_rows_name_parameters():
     (failed,) = labelled(ROWS).failed
     assert "empty skip" in failed["error"]
     assert "--" not in failed["error"]
+
+
+def test_an_estimate_sends_nothing_and_leaves_nothing(tmp_path):
+    found = arkbatch.estimate_table(ROWS, "Label: {text}", model="doubao-seed-1-6-251015")
+    assert [(each.model, each.estimate.rows) for each in found.forecasts] == [("doubao-seed-1-6-251015", 2)]
+    assert "2 rows for doubao-seed-1-6-251015" in repr(found)
+    with pytest.raises(UsageError, match="needs the column txt"):
+        arkbatch.estimate_table(ROWS, "{txt}", model="m")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_sample_of_an_estimate_is_the_beginning_of_the_run():
+    rows = [{"text": f"review {number}"} for number in range(6)]
+    options = {"model": "m", "simulate": True, "progress": False}
+    (found,) = arkbatch.estimate_table(rows, "Label: {text}", sample=2, **options).forecasts
+    assert (found.estimate.sampled, found.estimate.rows) == (2, 6)
+    assert labelled(rows).summary.session["recorded"] == 4

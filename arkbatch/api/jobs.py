@@ -115,7 +115,11 @@ class JobSession:
                 self._session = Session(opened, self._observers)
                 if self._is_draining:
                     self._session.stop()
-                return _unless_halted(await self._session.work())
+                return _unless_halted(await self._send_rows(self._session, opened))
+
+    async def _send_rows(self, session: Session, opened: OpenRun) -> Summary:
+        del opened
+        return await session.work()
 
 
 def _changed(job: Job, options: JobOptions) -> Job:

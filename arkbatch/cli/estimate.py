@@ -4,7 +4,6 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,26 +90,22 @@ def command(input_: str, *, sample: int | None, as_json: bool, **flags: Any) -> 
 
 
 def _with_sample(job: "Job", count: int, tell: Callable[..., int], *, as_json: bool) -> int:
-    from msgspec.structs import replace
 
     from arkbatch.cli.session import carry_out, this_command
     from arkbatch.core.errors import UsageError
     from arkbatch.engine.open_run import OpenRun
     from arkbatch.engine.session import Session
-    from arkbatch.estimate.input_sizes import sample_of
+    from arkbatch.estimate.job_estimate import numbers_of_sample, rows_to_sample
     from arkbatch.journal.run_directory import RunDirectory
 
     async def work(session: Session, run: OpenRun) -> "Summary":
-        sample = sample_of(job, run.info.run_id, count)
-        rows = [run.with_past(row) for row in sample if row.number not in run.journal.ledger]
-        run.found = replace(run.found, to_send=len(rows), total=len(rows))
-        return await session.work_again(iter(rows))
+        return await session.work_again(rows_to_sample(run, job, count))
 
     def finish(summary: "Summary") -> int:
         if summary.halt is not None:
             raise UsageError(f"the sample could not be sent: {summary.halt.message}. {summary.halt.advice}")
         run_id = RunDirectory(Path(job.run_dir)).read_info().run_id
-        return tell({row.number for row in sample_of(job, run_id, count)}, run_id)
+        return tell(numbers_of_sample(job, run_id, count), run_id)
 
     return carry_out(
         job, lambda ready: OpenRun(ready, wall=time.time, command=this_command()), work, as_json=as_json, finish=finish
@@ -123,24 +118,16 @@ def _print_estimate(job: "Job", run: str, sample: Collection[int] = (), run_id: 
 
     import msgspec
 
-    from arkbatch.core.errors import ExitCode, UsageError
+    from arkbatch.core.errors import ExitCode
     from arkbatch.core.language import language_of
     from arkbatch.core.text import count_text, printable_json
-    from arkbatch.estimate.build_estimate import Question, bills_of, make_forecasts
     from arkbatch.estimate.estimate_text import forecasts_text
-    from arkbatch.estimate.input_sizes import RowKinds, readable_rows
-    from arkbatch.estimate.measured_rows import read_records
+    from arkbatch.estimate.job_estimate import estimate_job
 
     if not sample and (answered := _count_answers(job.run_dir)):
         said = f"{count_text(answered, 'answer')} in {job.run_dir} {'was' if answered == 1 else 'were'} not looked at"
         echo_text(f"Note: {said}; --sample measures, and asks for none of them again.")
-    records = read_records(job.run_dir, job.model, sample, partial(bills_of, job)) if sample else None
-    if records is not None and not any(row.answered for row in records.sampled.values()):
-        raise UsageError(f"no row of the sample succeeded; `arkbatch status {job.run_dir}` tells why")
-    kinds = RowKinds(sample, records.ledger if records else ())
-    for row in kinds.rows_to_size(readable_rows(job)):
-        kinds.add(row)
-    found = make_forecasts(Question(job, datetime.now(UTC), records, seed=run_id), kinds.found)
+    found = estimate_job(job, sample, run_id)
     click.echo(
         printable_json(msgspec.json.encode(found))
         if as_json

@@ -21,6 +21,7 @@ from arkbatch.monitor.command_replies import PAUSED
 from arkbatch.monitor.deadline import SpeedUpOptions
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import Progress, RowRate
+from arkbatch.pricing.amounts import amount_text
 
 _QUIET_PART = 5  # after a quiet time, the next look comes after a fifth of it
 
@@ -107,7 +108,13 @@ class ProgressReport:
             refused=refusals.how_often if refusals else "",
             refused_with=refusals.words if refusals else "",
             refused_calls=refusals.count if refusals else 0,
+            cost=self._spent_text(),
         )
+
+    def _spent_text(self) -> str:
+        """What the run has cost so far; empty where nothing has a price, or no real call was made."""
+        amounts = {} if self._run.job.simulated else self._run.bill.total_cost().amounts
+        return " + ".join(f"{amount_text(amount)} {currency}" for currency, amount in sorted(amounts.items()))
 
     def _pause_text(self, now: float) -> str:
         since = self._limiter.pauses.get(PAUSED)

@@ -6,6 +6,7 @@ import threading
 import orjson
 import pytest
 from fakes import SCRIPT, FakeTransport, answer
+from msgspec.structs import replace
 from runs import job_of, numbered, prompts
 from sessions import results, scripted, worked
 from virtual import run_virtual
@@ -51,6 +52,22 @@ def test_the_bar_says_what_the_run_is_bound_by(tmp_path):
     worked(job(tmp_path, 60, rpm=120.0), observer=observer)
     assert "your limit of requests a minute" in {look.bound_by for look in observer.looks}
     assert observer.looks[-1].rpm_limit == 120.0
+
+
+def test_progress_says_what_a_real_run_has_cost_and_nothing_for_made_up_answers(tmp_path, monkeypatch):
+    (tmp_path / "prices.toml").write_text(
+        '[[model]]\nfamily = "m"\ncurrency = "CNY"\nprice.online = { input = 1000, output = 1000 }\n'
+    )
+    asked = job(tmp_path, 10, model="m", prices=str(tmp_path / "prices.toml"), concurrency=1)
+    said = []
+    for simulated in (False, True):
+        folder = str(tmp_path / f"{simulated}.run")
+        observer = Looks()
+        scripted(replace(asked, simulated=simulated, run_dir=folder), FakeTransport(), monkeypatch, observer=observer)
+        said.append(observer.looks[-1].cost)
+    assert said[0].endswith(" CNY")
+    assert float(said[0].split()[0]) > 0
+    assert said[1] == ""
 
 
 def test_a_given_limit_is_kept(tmp_path):
