@@ -56,9 +56,9 @@ def test_the_bar_says_what_the_run_is_bound_by(tmp_path):
 
 def test_progress_says_what_a_real_run_has_cost_and_nothing_for_made_up_answers(tmp_path, monkeypatch):
     (tmp_path / "prices.toml").write_text(
-        '[[model]]\nfamily = "m"\ncurrency = "CNY"\nprice.online = { input = 1000, output = 1000 }\n'
+        '[[model]]\nfamily = "doubao-x"\ncurrency = "CNY"\nprice.online = { input = 1000, output = 1000 }\n'
     )
-    asked = job(tmp_path, 10, model="m", prices=str(tmp_path / "prices.toml"), concurrency=1)
+    asked = job(tmp_path, 10, model="doubao-x", prices=str(tmp_path / "prices.toml"), concurrency=1)
     said = []
     for simulated in (False, True):
         folder = str(tmp_path / f"{simulated}.run")
