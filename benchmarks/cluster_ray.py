@@ -1,6 +1,6 @@
 """A run on a real Ray cluster of a head and two nodes on this machine, and what becomes of it when something is killed.
 
-    python benchmarks/cluster_ray.py                       # all, about four minutes
+    python benchmarks/cluster_ray.py                       # all, about six minutes
     python benchmarks/cluster_ray.py whole kill-node       # some of them
 
 It needs `pip install 'arkbatch[ray]'`. Each node is a `ray start` of its own, as it would be on a machine of its own.
@@ -22,6 +22,7 @@ from pathlib import Path
 
 from cluster_faults import CONCURRENCY, ROOT, RPM, Service, until
 
+INTERRUPTED = 130  # the exit code after a second Ctrl-C
 ROWS, PADDING = 480, "x" * 280  # long enough rows for several shards
 
 
@@ -158,12 +159,38 @@ def kill_driver(run):
     run.drive()
 
 
+def interrupt(run):
+    """Nothing: one Ctrl-C lets the calls in flight end, and the same command goes on."""
+    run.until_at_work()
+    run.in_flight = 0  # none of them is lost
+    run.driver.send_signal(signal.SIGINT)
+    run.driver.wait(60)
+    run.drive()
+
+
+def interrupt_twice(run):
+    """The calls in flight: a second Ctrl-C abandons them, and the same command goes on."""
+    run.until_at_work()
+    run.driver.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    began = time.monotonic()
+    run.driver.send_signal(signal.SIGINT)
+    code = run.driver.wait(60)
+    seconds = time.monotonic() - began
+    print(f"  the second Ctrl-C ended the command in {seconds:.1f} s with exit {code}")
+    assert code == INTERRUPTED
+    assert not list(run.workers())
+    run.drive()
+
+
 FAULTS = {
     "whole": whole,
     "kill-worker": kill_worker,
     "kill-node": kill_node,
     "kill-raylet": kill_raylet,
     "kill-driver": kill_driver,
+    "interrupt": interrupt,
+    "interrupt-twice": interrupt_twice,
 }
 
 
@@ -187,7 +214,7 @@ def measured(name):
         allowed = run.in_flight + CONCURRENCY * (name == "kill-raylet")  # the orphan works on until it is shut out
         is_kept = code == 0 and len(counts) == ROWS == len(results) and repeated <= allowed
         lost, doubled = ROWS - len(counts), len(results) - len(counts)
-        said = f"{name:12} {seconds:6.1f} s  exit {code}  lost {lost}  doubled {doubled}  repeated {repeated} of"
+        said = f"{name:15} {seconds:6.1f} s  exit {code}  lost {lost}  doubled {doubled}  repeated {repeated} of"
         print(f"{said} {run.in_flight} in flight{'' if is_kept else '  BROKEN'}", flush=True)
         if not is_kept:
             print((folder / "log.txt").read_text()[-4000:])

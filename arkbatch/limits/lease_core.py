@@ -20,10 +20,8 @@ The reasoning:
 """
 
 import math
-from collections import deque
 from typing import Protocol
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from arkbatch.core.types import Scope
@@ -34,13 +32,12 @@ from arkbatch.limits.lease_messages import (
     UNLIMITED,
     Amounts,
     Lease,
-    LeaseReport,
     LeaseRequest,
-    Settlement,
     SharedLimits,
 )
-from arkbatch.limits.lease_meter import KEPT_SECONDS, LeaseMeter
+from arkbatch.limits.lease_meter import LeaseMeter
 from arkbatch.limits.lease_workers import LeaseWorkers
+from arkbatch.limits.open_leases import OpenLeases, amount_parts
 
 CALLS_IN_A_CHUNK = 4  # a chunk is as long as it takes a worker to send so many, within these bounds
 LEASES_A_SECOND = 1_000  # of all workers together, so that the coordinator stays below half a core
@@ -73,19 +70,6 @@ class AdaptivePace(Protocol):
     def refused(self, now: float, scope: Scope, after: float | None, sent_at: float) -> None: ...
 
 
-class _OpenLease(Struct):
-    """begins, ends: by the core's clock; closed_at: when its last call was sent, None while that is not known.
-
-    pending: settlements that came before its end was known; until then they could only be booked at a wrong time
-    """
-
-    begins: float
-    ends: float
-    granted: Amounts
-    closed_at: float | None = None
-    pending: list[Amounts] = []
-
-
 class LeaseCore:
     """One for each account and model. Not for threads.
 
@@ -99,15 +83,10 @@ class LeaseCore:
         self.limits = limits
         self.budget = None if limits.budget is None else SharedBudget(limits.budget, spent)
         self._meters = [None if limit is None else LeaseMeter(limit, now) for limit in _per_minute(limits)]
+        self._leases = OpenLeases(self._meters, first)
         self._pace = pace
         self._workers = LeaseWorkers()
-        self._leases: dict[int, _OpenLease] = {}  # those whose charge still lies in the window
-        self._ends: deque[tuple[float, int]] = (
-            deque()
-        )  # when each of them ends, in the order in which they were granted
-        self._first = first
         self._attempts: dict[int, int] = {}  # the attempt that may work, by shard
-        self._number = first - 1
         self._last_begin = now
         self._prober: str | None = None
         self.calls = 0
@@ -172,9 +151,11 @@ class LeaseCore:
 
     def _take_in(self, now: float, request: LeaseRequest) -> None:
         for report in request.reports:
-            self._close(now, report)
+            closed_at = self._leases.close(now, report)
+            if self._pace is not None and closed_at is not None and report.used.requests:
+                self._pace.sent(closed_at, report.used.requests)
         for settlement in request.settlements:
-            self._settle(now, settlement)
+            self._leases.settle(now, settlement)
         self._workers.see(now, request.worker, request.in_flight)
         if self._pace is not None:
             for refusal in request.refusals:
@@ -185,34 +166,6 @@ class LeaseCore:
             self._prober = None
         elif request.is_away and self._prober is None:
             self._prober = request.worker
-
-    def _close(self, now: float, report: LeaseReport) -> None:
-        lease = self._leases.get(report.lease)
-        if lease is None or lease.closed_at is not None:
-            return
-        lease.closed_at = max(lease.begins, min(lease.ends, now - report.seconds_ago))
-        for meter, granted, used in zip(self._meters, _parts(lease.granted), _parts(report.used), strict=True):
-            if meter is not None:
-                meter.close(lease.ends, lease.closed_at, granted, min(used, granted))
-        for difference in lease.pending:
-            self._book(now, lease.closed_at, difference)
-        if self._pace is not None and report.used.requests:
-            self._pace.sent(lease.closed_at, report.used.requests)
-
-    def _settle(self, now: float, settlement: Settlement) -> None:
-        lease = self._leases.get(settlement.lease)
-        if lease is None:
-            if self._first <= settlement.lease <= self._number:  # its charge has left the window
-                self._book(now, now - KEPT_SECONDS, settlement.difference)
-        elif lease.closed_at is None:
-            lease.pending.append(settlement.difference)
-        else:
-            self._book(now, lease.closed_at, settlement.difference)
-
-    def _book(self, now: float, at: float, differences: Amounts) -> None:
-        for meter, difference in zip(self._meters, _parts(differences), strict=True):
-            if meter is not None:
-                meter.settle(now, at, difference)
 
     # ---- places and budget
 
@@ -251,14 +204,9 @@ class LeaseCore:
         return self._reserve(now, begins, begins + LIFE_IN_CHUNKS * chunk, granted, common)
 
     def _reserve(self, now: float, begins: float, ends: float, granted: Amounts, common: Lease) -> Lease:
-        self._number += 1
+        number = self._leases.open(begins, ends, granted)
         self._last_begin = begins
-        self._leases[self._number] = _OpenLease(begins, ends, granted)
-        self._ends.append((ends, self._number))
-        for meter, amount in zip(self._meters, _parts(granted), strict=True):
-            if meter is not None:
-                meter.take(begins, ends, amount)
-        return replace(common, lease=self._number, starts_in=begins - now, ends_in=ends - now, granted=granted)
+        return replace(common, lease=number, starts_in=begins - now, ends_in=ends - now, granted=granted)
 
     def _follow_pace(self, now: float) -> None:
         """Calls a minute: the given limit, or what the service was found to take if that is less."""
@@ -285,7 +233,9 @@ class LeaseCore:
         """A fair share of a chunk, among the workers that could use more than they get."""
         sharers = self._workers.count_sharers(now, request.worker)
         wants_more, parts = False, []
-        for meter, wanted, first in zip(self._meters, _parts(request.wanted), _parts(request.first), strict=True):
+        for meter, wanted, first in zip(
+            self._meters, amount_parts(request.wanted), amount_parts(request.first), strict=True
+        ):
             if meter is None:
                 parts.append(min(wanted, UNLIMITED))
                 continue
@@ -297,14 +247,13 @@ class LeaseCore:
         return Amounts(*parts)
 
     def _earliest(self, now: float, granted: Amounts) -> list[float]:
-        amounts = zip(self._meters, _parts(granted), strict=True)
+        amounts = zip(self._meters, amount_parts(granted), strict=True)
         return [meter.earliest(now, amount) for meter, amount in amounts if meter is not None and amount]
 
     def _forget_old(self, now: float) -> None:
         for name in self._workers.forget_unseen(now):
             self.forget(name)
-        while self._ends and self._ends[0][0] <= now - KEPT_SECONDS:
-            self._leases.pop(self._ends.popleft()[1], None)
+        self._leases.forget_old(now)
 
 
 def _per_minute(limits: SharedLimits) -> tuple[float | None, ...]:
@@ -314,7 +263,3 @@ def _per_minute(limits: SharedLimits) -> tuple[float | None, ...]:
         limits.input_tokens_per_minute,
         limits.output_tokens_per_minute,
     )
-
-
-def _parts(amounts: Amounts) -> tuple[int, int, int, int]:
-    return amounts.requests, amounts.tokens, amounts.input_tokens, amounts.output_tokens

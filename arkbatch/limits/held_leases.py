@@ -1,0 +1,144 @@
+"""The leases that a worker holds: what it may send now, what it has used, and what calls used beyond their reservation.
+
+Pure: `now` comes in. A lease begins when its message has come, and ends counted from when it was asked for. So however
+long a message takes, a worker sends nothing outside of what the coordinator counts.
+"""
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from arkbatch.limits.lease_messages import SHORTEST_CHUNK, Amounts, Lease, LeaseReport, Settlement
+from arkbatch.limits.token_split import Tokens
+
+USED_PART_OF_LIFE = 0.9  # of a lease; the rest is for calls that are on their way
+SETTLED_WITHIN_SECONDS = 3600.0  # calls that last longer settle nothing
+LOW_PART = 0.5  # of a lease; with less left, the next one is asked for
+
+
+class HeldLease(Struct):
+    """A lease in use. granted: what it held at first; requests and the tokens: what is left of it."""
+
+    number: int
+    begins: float
+    ends: float
+    granted: Amounts
+    requests: int
+    tokens: int
+    input_tokens: int
+    output_tokens: int
+    last_used: float
+
+    def fits(self, amount: Tokens) -> bool:
+        """Whether a call of this size may go with what is left."""
+        return (
+            self.requests > 0
+            and self.tokens >= amount.total
+            and self.input_tokens >= amount.input
+            and self.output_tokens >= amount.output
+        )
+
+    def take(self, now: float, amount: Tokens) -> None:
+        """Count a call that goes now."""
+        self.requests -= 1
+        self.tokens -= amount.total
+        self.input_tokens -= amount.input
+        self.output_tokens -= amount.output
+        self.last_used = now
+
+    @property
+    def is_low(self) -> bool:
+        """Whether little is left of it."""
+        granted = self.granted
+        return self.requests < LOW_PART * granted.requests or self.tokens < LOW_PART * granted.tokens
+
+    def report(self, now: float) -> LeaseReport:
+        """Return what was used of it."""
+        granted = self.granted
+        used = Amounts(
+            granted.requests - self.requests,
+            granted.tokens - self.tokens,
+            granted.input_tokens - self.input_tokens,
+            granted.output_tokens - self.output_tokens,
+        )
+        return LeaseReport(self.number, used, max(now - self.last_used, 0.0))
+
+
+class HeldLeases:
+    """The leases of one attempt at a shard, the oldest first."""
+
+    def __init__(self) -> None:
+        self._held: deque[HeldLease] = deque()
+        self._over: list[LeaseReport] = []
+        self._differences: dict[int, Amounts] = {}
+        self._used_from: list[float] = []  # when each lease was first used, beside its number
+        self._used_leases: list[int] = []
+
+    def add(self, now: float, lease: Lease, asked_at: float) -> None:
+        """Take in a lease that has come. asked_at: when its message was sent."""
+        begins = now + lease.starts_in
+        ends = asked_at + lease.starts_in + (lease.ends_in - lease.starts_in) * USED_PART_OF_LIFE
+        granted = lease.granted
+        parts = (granted.requests, granted.tokens, granted.input_tokens, granted.output_tokens)
+        self._held.append(HeldLease(lease.lease, begins, ends, granted, *parts, begins))
+        while self._used_from and self._used_from[0] < now - SETTLED_WITHIN_SECONDS:
+            del self._used_from[0], self._used_leases[0]
+
+    def usable(self, now: float, amount: Tokens) -> HeldLease | None:
+        """Return the first lease with room for the call, now or soon."""
+        while self._held and now >= self._held[0].ends:
+            self._over.append(self._held.popleft().report(now))
+        return next((lease for lease in self._held if lease.fits(amount)), None)
+
+    def spend(self, now: float, amount: Tokens) -> HeldLease:
+        """Count a call for which there is a usable lease, and return that lease."""
+        lease = self.usable(now, amount)
+        assert lease is not None
+        lease.take(now, amount)
+        if not self._used_leases or self._used_leases[-1] != lease.number:
+            self._used_from.append(now)
+            self._used_leases.append(lease.number)
+        return lease
+
+    def settle(self, granted_at: float, reserved: Tokens, used: Tokens) -> None:
+        """Count what a call that was sent then used beyond what it reserved, or less."""
+        place = bisect_right(self._used_from, granted_at) - 1
+        if place < 0 or used == reserved:
+            return
+        difference = Amounts(0, used.total - reserved.total, used.input - reserved.input, used.output - reserved.output)
+        self._add_difference(self._used_leases[place], difference)
+
+    def _add_difference(self, number: int, more: Amounts) -> None:
+        before = self._differences.get(number, Amounts())
+        self._differences[number] = Amounts(
+            0,
+            before.tokens + more.tokens,
+            before.input_tokens + more.input_tokens,
+            before.output_tokens + more.output_tokens,
+        )
+
+    def is_last_low(self, now: float) -> bool:
+        """Whether the next lease is needed soon."""
+        last = self._held[-1] if self._held else None
+        return last is None or last.is_low or (last.begins <= now and last.ends - now < SHORTEST_CHUNK)
+
+    def close_all(self, now: float) -> None:
+        """Give back what is left of every lease."""
+        self._over += [lease.report(now) for lease in self._held]
+        self._held.clear()
+
+    def take_reports(self, now: float) -> tuple[list[LeaseReport], list[Settlement]]:
+        """Return what is to be told of leases and calls since the last time."""
+        while self._held and (now >= self._held[0].ends or not self._held[0].requests):
+            self._over.append(self._held.popleft().report(now))
+        reports, self._over = self._over, []
+        differences, self._differences = self._differences, {}
+        return reports, [Settlement(number, difference) for number, difference in differences.items()]
+
+    def put_back(self, reports: Sequence[LeaseReport], settlements: Sequence[Settlement]) -> None:
+        """Keep what a lost message told, to tell it again."""
+        self._over = [*reports, *self._over]
+        for settlement in settlements:
+            self._add_difference(settlement.lease, settlement.difference)
