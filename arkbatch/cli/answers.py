@@ -49,7 +49,7 @@ def command(run_dir: str, output: str | None, *, defuse: bool, schema: str | Non
     """
     import os
 
-    from arkbatch.cli.remote import remote_file
+    from arkbatch.cli.remote import input_of_run, remote_file
     from arkbatch.cli.sharded_runs import merged_run
     from arkbatch.cli.standard_streams import echo_note
     from arkbatch.core.language import language_of
@@ -60,7 +60,7 @@ def command(run_dir: str, output: str | None, *, defuse: bool, schema: str | Non
 
     say = language_of(os.environ).translate_text
     run_dir, named = merged_run(run_dir), run_dir
-    options = _table_options(run_dir, schema, chosen)
+    options = _table_options(run_dir, schema, chosen | {"input_": chosen["input_"] or input_of_run(run_dir)})
     if output is None:
         import orjson
 

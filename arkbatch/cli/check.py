@@ -38,7 +38,7 @@ def command(input_: str, *, as_json: bool, **flags: Any) -> int:
 
     import msgspec
 
-    from arkbatch.cli.remote import local_copy
+    from arkbatch.cli.remote import local_copy, name_of_input
     from arkbatch.cli.standard_streams import echo_note
     from arkbatch.core.errors import UsageError
     from arkbatch.core.language import language_of
@@ -59,7 +59,10 @@ def command(input_: str, *, as_json: bool, **flags: Any) -> int:
     if as_json:
         click.echo(printable_json(msgspec.json.encode(found)))
     else:
-        click.echo(inspection_text(found, _run_command(input_, flags), language_of(os.environ)))
+        text = inspection_text(found, _run_command(input_, flags), language_of(os.environ))
+        click.echo(
+            text if local_flags is flags and local_input == input_ else text.replace(job.input, name_of_input(input_))
+        )
     return found.exit_code
 
 

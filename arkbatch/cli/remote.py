@@ -63,6 +63,17 @@ def local_copy(input_: str, flags: dict[str, Any]) -> tuple[str, dict[str, Any]]
     return _with_local_input(input_, flags, Path(folder))
 
 
+def input_of_run(run_dir: str) -> str:
+    """Return where the input of a run can be read that is in object storage, "" for a run whose input is on disk.
+
+    It is copied until the command ends. Rows that changed meanwhile are noticed by what was recorded of them.
+    """
+    from arkbatch.journal.run_directory import RunDirectory
+
+    path = RunDirectory(Path(run_dir)).read_info().input.path
+    return "" if (copied := local_copy(path, {})[0]) == path else copied
+
+
 def _with_local_input(input_: str, flags: dict[str, Any], folder: Path | None) -> tuple[str, dict[str, Any]]:
     """Copy remote inputs into the run directory, or into another folder."""
     from arkbatch.rows.remote_input import fetch_input
@@ -108,6 +119,13 @@ def inputs_of(input_: str) -> tuple[list[str], str]:
         [name if is_remote(name) else str(folder / name) for name in names],
         str(folder / run_dir) if isinstance(run_dir, str) else input_[: -len(JOB_FILE)] + ".run",
     )
+
+
+def name_of_input(input_: str) -> str:
+    """Return the inputs as the user names them, also in a job file."""
+    from arkbatch.rows.several_files import joined_paths
+
+    return joined_paths(inputs_of(input_)[0])
 
 
 def _read_job_file(path: Path) -> dict[str, Any]:

@@ -185,7 +185,7 @@ def write_answers_of(run_dir: str, file: str) -> None:
     import os
     from pathlib import Path
 
-    from arkbatch.cli.remote import remote_file
+    from arkbatch.cli.remote import input_of_run, remote_file
     from arkbatch.cli.sharded_runs import merged_run
     from arkbatch.cli.standard_streams import echo_note
     from arkbatch.core.language import language_of
@@ -198,7 +198,7 @@ def write_answers_of(run_dir: str, file: str) -> None:
     if is_remote(run_dir):
         run_dir = merged_run(run_dir)
     info = RunDirectory(Path(run_dir)).read_info()
-    options = TableOptions(schema=read_schema(info, ""))
+    options = TableOptions(schema=read_schema(info, ""), input=input_of_run(run_dir))
     if is_remote(file):
         with remote_file(file, replace=True) as place:
             written = write_answers(run_dir, place, options)

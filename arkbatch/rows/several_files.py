@@ -87,6 +87,8 @@ class SeveralFiles:
 
     def compare(self, known: InputInfo) -> Change:
         """What happened to the files since they were surveyed."""
+        if not known.sha256:
+            return Change.EDITED  # they were in object storage and only their sizes are known
         changes = []
         for source, before in zip_longest(self._sources, known.files):
             if source is None or (before is not None and str(source.path) != before.path):

@@ -10,7 +10,7 @@ from runs import numbered, prompts
 pytest.importorskip("obstore")
 
 from arkbatch.cli import arkbatch
-from arkbatch.core.errors import RunDirectoryError
+from arkbatch.core.errors import RunDirectoryError, UsageError
 
 RUN = "s3://bucket/runs/a.run"
 MODEL = ["--model", "doubao-seed-1-6-251015", "--simulate", "--fixed"]
@@ -73,3 +73,16 @@ def test_another_machine_goes_on_with_a_run_that_one_has_uploaded(bucket, tmp_pa
     (tmp_path / "a.run").rename(tmp_path / "on the first machine")
     assert '"recorded":21' in call("run", "in.jsonl", "-o", RUN, *MODEL)
     assert bucket.objects["runs/a.run/results.jsonl"].count(b"\n") == 30
+
+
+def test_an_input_in_a_bucket_is_joined_to_its_answers(bucket, tmp_path):
+    first, second = (b"".join(b"%b\n" % json.dumps(row).encode() for row in numbered(count)) for count in (12, 8))
+    bucket.objects |= {"in/a.jsonl": first, "in/b.jsonl": second}
+    call("shard", "plan", "s3://bucket/in/*.jsonl", "-o", RUN, *MODEL)
+    assert call("check", "s3://bucket/in/*.jsonl", *MODEL[:2]).startswith("s3://bucket/in/*.jsonl: 20 of 20 rows")
+    call("shard", "run", RUN, "--index", "0", "--of", "1")
+    assert "is in object storage" in call("show", RUN, "3")
+    assert len(call("answers", RUN).splitlines()) == 20
+    bucket.objects["in/a.jsonl"] = bucket.objects["in/a.jsonl"].replace(b"question 3", b"question 4")
+    with pytest.raises(UsageError, match="has changed: row"):
+        call("answers", RUN)

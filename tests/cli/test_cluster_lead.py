@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from arkbatch.cli.cluster_plan import job_of_run
 from arkbatch.cli.cluster_worker import run_worker
 from arkbatch.cli.live_and_metrics import Serving
 from arkbatch.cluster import driver
+from arkbatch.core.errors import RunLocked
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.journal.shard_files import ShardDirectory
 
@@ -83,3 +85,42 @@ def test_each_process_that_leads_is_a_session_and_those_before_the_shards_stay(c
     led(lambda: None, capsys)
     sessions = RunDirectory(Path("a.run")).read_info().sessions
     assert [(each.number, each.ending) for each in sessions] == [(1, "finished"), (2, "stopped"), (3, "finished")]
+
+
+def test_commands_that_merge_first_leave_a_run_at_work_alone(capsys):
+    call("shard", "plan", "in.jsonl", "-o", "a.run", "--shards", "3", *MODEL)
+    read = []
+
+    commands = ["answers a.run", "show a.run 3", "report a.run", "cost a.run --by day"]
+
+    def meanwhile():
+        read.extend(call(*words.split()) for words in commands)
+
+    code, summary = led(meanwhile, capsys)
+    assert code == 3
+    assert (summary["succeeded"], summary["left"], summary["ending"]) == (30, 0, "finished")
+    assert read[0].count('"answer"') == 31
+    assert "Row 3" in read[1]
+
+
+def test_the_last_merge_waits_for_a_command_that_merges(capsys, monkeypatch):
+    call("shard", "plan", "in.jsonl", "-o", "a.run", "--shards", "3", *MODEL)
+    reader = ExitStack()
+    monkeypatch.setattr(cluster_lead.time, "sleep", lambda _: reader.close())
+    code, summary = led(lambda: reader.enter_context(RunDirectory(Path("a.run")).hold_lock(lambda: 0.0)), capsys)
+    assert code == 3
+    assert summary["left"] == 0
+
+
+def test_a_second_coordinator_is_refused_on_whatever_machine_it_is(capsys):
+    call("shard", "plan", "in.jsonl", "-o", "a.run", "--shards", "3", *MODEL)
+    shards = ShardDirectory(Path("a.run"))
+
+    async def main():
+        async with cluster_lead.leading(job_of_run(shards, {}), shards, Serving()):
+            (shards.path / "lock").unlink()  # as another machine sees it whose file system has no locks
+            with pytest.raises(RunLocked, match="is led by the coordinator at http"):
+                async with cluster_lead.leading(job_of_run(shards, {}), shards, Serving()):
+                    pass
+
+    asyncio.run(main())

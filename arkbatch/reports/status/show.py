@@ -23,6 +23,7 @@ from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.reports.run_input import job_of_run
 from arkbatch.reports.status.find_record import MOST, Name, find_records, read_name
 from arkbatch.reports.status.find_run import explain_unreadable, input_file
+from arkbatch.rows.object_storage import is_remote
 from arkbatch.rows.parse import RowReader
 from arkbatch.rows.source import reader_of, source_of
 
@@ -133,7 +134,8 @@ class _Input:
 
     def _line_at(self, place: Located) -> InputLine:
         if self._source is None:
-            return InputLine(None, f"the input {self._named} is no longer there")
+            why = "is in object storage, which show does not read" if is_remote(self._named) else "is no longer there"
+            return InputLine(None, f"the input {self._named} {why}")
         start = Position(place.row - 1, place.offset)
         _, _, line = next(self._source.records(start), (0, 0, b""))
         if self._reader.identity(place.row, line)[0] != place.digest:
