@@ -54,6 +54,7 @@ _BROKEN_LINE = "a request header holds a line break"
 _PER_CALL = {"CONTENT-LENGTH", "TRANSFER-ENCODING"}
 # What Python raises where a name is gone or takes other arguments.
 _CHANGED = (AttributeError, TypeError, LookupError, AssertionError, NotImplementedError)
+TIMER_TOLERANCE_SECONDS = 0.001
 
 
 class ChangedError(Exception):
@@ -201,7 +202,9 @@ class _KeptConnections:
 
     def _close_old(self) -> None:
         self._timer = None
-        oldest = self._loop_time() - IDLE_SECONDS
+        # A timer may come a little early, and a sum of floats may be a little off: both would set the timer again for
+        # the same moment, for ever where a test's clock stands still.
+        oldest = self._loop_time() - IDLE_SECONDS + TIMER_TOLERANCE_SECONDS
         old = bisect_right(self._waiting, oldest, key=itemgetter(0))
         for _, connection in self._waiting[:old]:
             connection.close()

@@ -15,10 +15,10 @@ from arkbatch.core.job_sections import Timeouts
 from arkbatch.core.secret import Secret
 from arkbatch.core.types import Break, Call, Reply
 from arkbatch.transport import aiohttp_internals
-from arkbatch.transport.aiohttp_internals import DirectPosts, OneTimerHandler
+from arkbatch.transport.aiohttp_internals import DirectPosts, OneTimerHandler, _KeptConnections
 from arkbatch.transport.aiohttp_trial import why_unusable
 from arkbatch.transport.auth import ApiKey
-from arkbatch.transport.session_posts import Addresses
+from arkbatch.transport.session_posts import IDLE_SECONDS, Addresses
 from arkbatch.transport.transport import open_transport
 
 CALL = Call("run-1-7-1", "chat", "/chat/completions", '{"model":"doubao","user":"豆包"}'.encode())
@@ -234,3 +234,23 @@ def test_a_fresh_connection_that_is_closed_is_tried_once():
             return await http.send(CALL)
 
     assert (run_virtual(main()).how, len(server.heard)) == (Break.DROPPED, 1)
+
+
+def test_a_look_for_old_connections_is_not_set_for_the_same_moment_again():
+    """Else the loop would turn for ever where its clock stands still, as in these tests."""
+
+    class Closed:
+        def close(self):
+            closed.append(self)
+
+    closed, looks = [], 1_000
+
+    async def main():
+        kept = _KeptConnections()
+        for look in range(looks):
+            began = look / 7
+            kept._waiting, kept._loop_time = [(began, Closed())], lambda: began + IDLE_SECONDS  # noqa: B023
+            kept._close_old()
+
+    run_virtual(main())
+    assert len(closed) == looks
