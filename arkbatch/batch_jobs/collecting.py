@@ -25,6 +25,7 @@ from arkbatch.journal.run_directory import FAILURES
 
 _OUTPUT_SECONDS = 600.0  # until the files of a batch that has ended must be there
 _AGAIN_SECONDS = 60.0
+_LOOK_THERE = "look at it in the provider's console; its rows are left, and the same command sends them again"
 _MOST_FETCHES = 3  # of a file that seems to be cut off
 _KINDS = ("output", "error")
 
@@ -165,7 +166,8 @@ class ParcelCollecting:
         for failure in failures:
             self._context.record(failure)
         if not failures:
-            self._context.stop_session(cause_of(ServiceRefused(400, ended.code, reason), parcel))
+            said = ServiceRefused(400, ended.code, f"batch {parcel.batch_id} failed: {reason}")
+            self._context.stop_session(cause_of(said, parcel, "" if ended.code else _LOOK_THERE))
 
     async def delete_files(self, parcel: Parcel) -> None:
         """Delete the files at the provider, and ours."""

@@ -136,5 +136,5 @@ def _is_news(parcel: Parcel, state: BatchState) -> bool:
 
 def _progress_of(parcel: Parcel) -> str:
     counts = parcel.counts
-    done = f", {rows_done(counts)} of {parcel.cut.rows} rows" if counts else ""
+    done = f", {rows_done(counts)} of {parcel.cut.rows} rows done" if counts else ""
     return f"parcel {parcel.number}: {parcel.state}{done}"

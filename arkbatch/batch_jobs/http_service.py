@@ -114,7 +114,7 @@ class HttpBatchService:
             if not _has_more(page, len(seen), len(items)):
                 return
             if not fresh:
-                said = f"the list {path} says that it goes on, and repeats its first {len(seen)} entries"
+                said = f"the list {path} says that it goes on, and repeats what it gave before"
                 raise ServiceRefused(200, CUT_LIST, said)
             place = {"page": str(number)} if self._form.numbered_pages else {"after": id_of(items[-1])}
 

@@ -87,7 +87,9 @@ class ParcelContext:
         Otherwise it is asked for again, until `patience_seconds` after the last step of the parcel; then the session
         stops.
         """
+        reason = refused.reason if what in refused.reason else f"{what}: {refused.reason}"
         if self.run.wall() < parcel.stage_at + patience_seconds:
+            self.say(f"parcel {parcel.number}: {reason.rstrip('.')}; asked for again in {again_seconds:g} s")
             self.put_off(parcel, again_seconds)
         elif self.accepts_loss:
             return True
@@ -97,7 +99,7 @@ class ParcelContext:
                 f"arkbatch cancel {self.run.directory.path} {parcel.number} gives its answers up, and the next run "
                 "sends its rows again"
             )
-            self.stop_session(cause_of(refused, parcel, advice))
+            self.stop_session(cause_of(ServiceRefused(refused.status, refused.code, reason), parcel, advice))
         return False
 
 

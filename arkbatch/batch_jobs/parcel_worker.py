@@ -11,6 +11,7 @@ from arkbatch.batch_jobs.parcel import Parcel
 from arkbatch.batch_jobs.parcel_context import ParcelContext, cause_of
 from arkbatch.batch_jobs.parcel_steps import Stage
 from arkbatch.batch_jobs.service import ServiceAway, ServiceRefused
+from arkbatch.core.text import duration_text
 from arkbatch.core.types import Cause, Kind
 
 _BACKOFF = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0)
@@ -61,9 +62,9 @@ class ParcelWorker:
         self._away_since = now if self._away_since is None else self._away_since
         pause = max(_BACKOFF[min(self._failures_in_a_row, len(_BACKOFF) - 1)], away.after or 0.0)
         self._failures_in_a_row += 1
-        self._context.say(f"{what}: the service cannot be reached ({away}); next try in {pause:g} s")
+        self._context.say(f"{what}: no usable answer from the provider ({away}); next try in {pause:g} s")
         if now - self._away_since > self._context.run.job.retry.give_up_after:
-            said = f"the service could not be reached for {round(now - self._away_since)} seconds: {away}"
+            said = f"the provider gave no usable answer for {duration_text(now - self._away_since)}: {away}"
             advice = "run the same command again when it is back; nothing is ordered twice"
             self._context.stop_session(Cause(Kind.CONNECTION, "away", said, advice))
         return pause

@@ -300,8 +300,8 @@ CHINESE_REASONS: dict[str, str] = {
     "the reply is an error: {text}": "回复是错误：{text}",
     "the reply has no id of a batch": "回复中没有批量任务的 ID",
     "the reply has no id of a file": "回复中没有文件的 ID",
-    "the list {path} says that it goes on, and repeats its first {count} entries": (
-        "列表 {path} 表示还有后续，却重复前 {count} 项"
+    "the list {path} says that it goes on, and repeats what it gave before": (
+        "列表 {path} 表示还有后续，却重复之前的内容"
     ),
     "a reply without an id": "回复中没有 ID",
     "there is no job {name}": "没有任务 {name}",

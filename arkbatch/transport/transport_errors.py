@@ -42,6 +42,8 @@ def error_detail(error: Exception) -> str:
         return str(error)
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the server closed it without an answer"
+    if isinstance(error, aiohttp.ClientPayloadError) and break_of_error(error) is Break.DROPPED:
+        return "the connection ended in the middle of the answer"
     if isinstance(error, OSError) and error.errno and not isinstance(error, aiohttp.ClientSSLError):
         return os.strerror(error.errno)
     return _USER.sub("//***@", " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":"))
