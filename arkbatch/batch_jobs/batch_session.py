@@ -5,6 +5,7 @@ next session finds them.
 """
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 
@@ -17,7 +18,7 @@ from arkbatch.batch_jobs.parcel_journal import ParcelJournal, read_parcels
 from arkbatch.batch_jobs.parcel_loop import REST, ParcelLoop
 from arkbatch.batch_jobs.parcel_steps import Stage
 from arkbatch.batch_jobs.parcel_worker import ParcelWorker
-from arkbatch.batch_jobs.provider_forms import Form
+from arkbatch.batch_jobs.provider_forms import Form, lane_of_form
 from arkbatch.batch_jobs.service import BatchService
 from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.text import count_text
@@ -89,7 +90,7 @@ class BatchSession:
         only: the rows to send, None for all that are left
         """
         run, time = self._run, asyncio.get_running_loop().time
-        self._refuse_exported()
+        self._refuse_others(read_parcels(run.directory).open_parcels)
         self._journal = ParcelJournal(run.directory, run.wall)
         self._cutter = ParcelCutter(run, self._journal, self._form, self._record_failure, only)
         self._merger = Merger(
@@ -150,14 +151,21 @@ class BatchSession:
             self._notifier.tell_end(summary)
         return summary
 
-    def _refuse_exported(self) -> None:
-        """Rows that were exported may be paid already by somebody else."""
-        exported = [each for each in read_parcels(self._run.directory).holding_parcels if each.stage == Stage.EXPORTED]
-        if exported:
-            rows, path = sum(each.cut.rows for each in exported), self._run.directory.path
+    def _refuse_others(self, parcels: Sequence[Parcel]) -> None:
+        """Refuse to work beside parcels that this session cannot collect: their rows may be paid already."""
+        path = self._run.directory.path
+        if exported := [each for each in parcels if each.stage == Stage.EXPORTED]:
+            rows = sum(each.cut.rows for each in exported)
             raise RunDirectoryError(
                 f"{count_text(rows, 'row')} of {path} were exported: arkbatch collect {path} FILE... merges what came "
                 f"of them, and arkbatch cancel {path} takes them back."
+            )
+        lane = lane_of_form(self._form.name)
+        if others := [each for each in parcels if each.is_open and lane_of_form(each.cut.form) != lane]:
+            rows, other = sum(each.cut.rows for each in others), lane_of_form(others[0].cut.form)
+            raise RunDirectoryError(
+                f"{count_text(rows, 'row')} of {path} were ordered with --lane {other}: the same command with it "
+                f"collects them, and arkbatch cancel {path} takes them back."
             )
 
     def _close_session(self, info: SessionInfo, ending: str, seconds: float) -> None:

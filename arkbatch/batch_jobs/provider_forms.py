@@ -85,6 +85,11 @@ def all_forms() -> Mapping[str, Form]:
     return {form.name: form for form in msgspec.convert(tomllib.loads(text), _FormTable).forms}
 
 
+def lane_of_form(name: str) -> str:
+    """The lane on which a parcel of this form travels."""
+    return "job" if name == ARK_JOBS else "files"
+
+
 def form_for(base_url: str, name: str = "") -> Form:
     """The named form, else that of the host. UsageError: there is none of this name."""
     forms = all_forms()

@@ -2,8 +2,12 @@
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from arkbatch.batch_jobs.parcel import Parcel
 
 from arkbatch.cli.options import summary_json_option
 from arkbatch.cli.standard_streams import echo_text
@@ -42,9 +46,23 @@ def command(run_dir: str, *, parcel: tuple[int, ...], as_json: bool) -> int:
     if all(each.stage == Stage.EXPORTED for each in is_open):
         echo_text("No batch is open." if not taken else f"Look:  arkbatch status {run_dir}")
         return 0
-    return run_batches(
-        job_of_run(run_dir, {}),
-        lambda ready: OpenRun(ready, wall=time.time, command=this_command()),
-        as_json=as_json,
-        cancel=chosen,
-    )
+    codes = [
+        run_batches(
+            job_of_run(run_dir, {"lane": lane}),
+            lambda ready: OpenRun(ready, wall=time.time, command=this_command()),
+            as_json=as_json,
+            cancel=numbers,
+        )
+        for lane, numbers in _by_lane(is_open).items()
+    ]
+    return max(codes)
+
+
+def _by_lane(parcels: "list[Parcel]") -> dict[str, frozenset[int]]:
+    """Return the numbers of ordered parcels by the lane on which they were ordered."""
+    from arkbatch.batch_jobs.parcel_steps import Stage
+    from arkbatch.batch_jobs.provider_forms import lane_of_form
+
+    ordered = [each for each in parcels if each.stage != Stage.EXPORTED]
+    lanes = sorted({lane_of_form(each.cut.form) for each in ordered})
+    return {lane: frozenset(each.number for each in ordered if lane_of_form(each.cut.form) == lane) for lane in lanes}

@@ -276,6 +276,10 @@ CHINESE_REASONS: dict[str, str] = {
     "{file} does not exist or is not a file": "{file} 不存在或不是文件",
     "{file} holds requests, as arkbatch export writes them, and no answers. Name the output and error files that came "
     "of it": "{file} 里是请求（arkbatch export 写出的文件），不是回答。请给出由它得到的输出文件和错误文件",
+    "{rows} of {run_dir} were ordered with --lane {lane}: the same command with it collects them, and arkbatch cancel "
+    "{again} takes them back.": (
+        "{run_dir} 的 {rows} 已用 --lane {lane} 提交：同一命令加该选项可收取结果，用 arkbatch cancel {again} 撤回。"
+    ),
     "{rows} of {run_dir} travel in {batches}, and would be paid "
     "twice: {advice_text}; arkbatch cancel {again} takes the "
     "rows back.": (
