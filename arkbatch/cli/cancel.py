@@ -53,12 +53,12 @@ def command(run_dir: str, *, parcel: tuple[int, ...], as_json: bool) -> int:
             as_json=as_json,
             cancel=numbers,
         )
-        for lane, numbers in _by_lane(is_open).items()
+        for lane, numbers in lanes_to_cancel(is_open).items()
     ]
     return max(codes)
 
 
-def _by_lane(parcels: "list[Parcel]") -> dict[str, frozenset[int]]:
+def lanes_to_cancel(parcels: "list[Parcel]") -> dict[str, frozenset[int]]:
     """Return the numbers of ordered parcels by the lane on which they were ordered."""
     from arkbatch.batch_jobs.parcel_steps import Stage
     from arkbatch.batch_jobs.provider_forms import lane_of_form

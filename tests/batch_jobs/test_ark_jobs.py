@@ -4,7 +4,7 @@ import asyncio
 
 import orjson
 import pytest
-from batch_runs import MODEL, batched, check_all_recorded, rows
+from batch_runs import MODEL, batched, check_all_recorded, parcels_of, rows
 from msgspec.structs import replace
 from runs import job_of, prompts
 from sessions import failures, results
@@ -12,6 +12,8 @@ from sessions import failures, results
 from arkbatch.batch_jobs.ark_job_service import ArkJobService
 from arkbatch.batch_jobs.provider_forms import all_forms
 from arkbatch.batch_jobs.service import BatchOrder, ServiceRefused
+from arkbatch.cli.cancel import lanes_to_cancel
+from arkbatch.core.errors import RunDirectoryError
 from arkbatch.core.job_sections import Files
 from arkbatch.protocol.endpoints.batch_lane import wrong_lane
 from arkbatch.transport.batch_http import HttpReply
@@ -164,3 +166,14 @@ def test_phases_times_and_counts_are_read_and_a_phase_that_nobody_knows_is_waite
         tmp_path, ListBatchInferenceJobs=(200, {"Result": {"Items": [item(Status={"Phase": "Initializing"})]}})
     )
     assert not asyncio.run(service.look_at_batch("bi-20260101000000-abcde")).has_ended
+
+
+def test_batches_of_another_lane_are_left_alone_and_cancelled_on_their_own(job):
+    asked = job(rows(8), files=Files(rows=4))
+    batched(asked, {"detach": True}, batch_seconds=600)
+    with pytest.raises(RunDirectoryError, match="were ordered with --lane job"):
+        batched(replace(asked, lane="files"), batch_seconds=600)
+    parcels = parcels_of(asked).open_parcels
+    assert lanes_to_cancel(parcels) == {"job": {1, 2}}
+    files = [replace(each, cut=replace(each.cut, form="openai")) for each in parcels[:1]]
+    assert lanes_to_cancel([*files, *parcels[1:]]) == {"files": {1}, "job": {2}}
