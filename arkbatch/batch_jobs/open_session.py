@@ -11,7 +11,7 @@ from arkbatch.batch_jobs.merging import Check
 from arkbatch.batch_jobs.parcel_context import Pacing
 from arkbatch.batch_jobs.parcel_journal import PARCELS, has_lost_parcels, read_parcels
 from arkbatch.batch_jobs.parcel_steps import Stage
-from arkbatch.batch_jobs.provider_forms import ARK_JOBS, Form, all_forms, form_for
+from arkbatch.batch_jobs.provider_forms import ARK_JOBS, Form, all_forms, form_for, lane_of_form
 from arkbatch.batch_jobs.service import BatchService
 from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.job import Job
@@ -106,7 +106,7 @@ def refuse_open_parcels(directory: RunDirectory) -> None:
     how = (
         f"arkbatch collect {directory.path} FILE... merges what came of them"
         if exported
-        else "the same command with --lane files collects them"
+        else f"the same command with --lane {lane_of_form(holding[0].cut.form)} collects them"
     )
     raise RunDirectoryError(
         f"{count_text(rows, 'row')} of {directory.path} travel in {count_text(len(holding), 'batch file')}, and would "
@@ -119,5 +119,6 @@ def refuse_lost_parcels(directory: RunDirectory) -> None:
     if has_lost_parcels(directory):
         raise RunDirectoryError(
             f"{directory / PARCELS} is missing or damaged, so that batches may be open which would be paid twice. Run "
-            "the same command with --lane files: it finds them at the provider and collects them."
+            "the same command with the --lane that it had (files or job): it finds them at the provider and collects "
+            "them."
         )

@@ -92,7 +92,7 @@ def parcel_lines(directory: RunDirectory) -> list[str]:
     closed = [parcel for parcel in parcels if not parcel.is_open]
     lines = ["Batch files:"]
     if is_incomplete:
-        lines.append(f"  {PARCELS} is missing or damaged: the next run with --lane files asks the provider for them")
+        lines.append(f"  {PARCELS} is missing or damaged: the next run with its --lane asks the provider for them")
     if closed:
         rows = sum(parcel.cut.rows for parcel in closed)
         lines.append(f"  {count_text(len(closed), 'parcel')} with {count_text(rows, 'row')} ended and recorded")

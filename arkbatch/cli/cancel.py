@@ -18,7 +18,7 @@ from arkbatch.cli.standard_streams import echo_text
 @click.argument("parcel", nargs=-1, type=int)
 @summary_json_option
 def command(run_dir: str, *, parcel: tuple[int, ...], as_json: bool) -> int:
-    """Cancel batches that were ordered with --lane files, wait until they have ended, and merge what was done.
+    """Cancel batches that were ordered with --lane files or job, wait until they have ended, and merge what was done.
 
     What was done before is paid and is recorded. The other rows are left, and are sent again by `arkbatch run`. Rows
     that were exported are taken back, without a service. Without a number all parcels are cancelled.

@@ -287,15 +287,15 @@ CHINESE_REASONS: dict[str, str] = {
         "{advice_text}；arkbatch cancel {again} 可撤回这些行。"
     ),
     "arkbatch collect {run_dir} FILE... merges what came of them": "用 arkbatch collect {run_dir} FILE... 合并结果",
-    "the same command with --lane files collects them": "同一命令加 --lane files 可收取结果",
+    "the same command with --lane {lane} collects them": "同一命令加 --lane {lane} 可收取结果",
     'the form "{form}" has no service to send files to: write the files with arkbatch export, and merge what comes of '
     "them with arkbatch collect": (
         '格式 "{form}" 没有可提交文件的服务：请用 arkbatch export 写出文件，再用 arkbatch collect 合并结果'
     ),
     "{file} is missing or damaged, so that batches may be open which would be paid twice. Run the same command with "
-    "--lane files: it finds them at the provider and collects them.": (
+    "the --lane that it had (files or job): it finds them at the provider and collects them.": (
         "{file} 缺失或损坏，可能有未完成的批量任务，再发送会重复付费。"
-        "请加 --lane files 运行同一命令：它会在服务商处找到并收取。"
+        "请用原来的 --lane（files 或 job）运行同一命令：它会在服务商处找到并收取。"
     ),
     'there is no form of batch files called "{form}"; known are {names}': (
         '没有名为 "{form}" 的批量文件格式；已知的有 {names}'
