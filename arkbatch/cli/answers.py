@@ -61,7 +61,7 @@ def command(run_dir: str, output: str | None, *, defuse: bool, schema: str | Non
     say = language_of(os.environ).translate_text
     run_dir, named = merged_run(run_dir), run_dir
     options = _table_options(run_dir, schema, chosen | {"input_": chosen["input_"] or input_of_run(run_dir)})
-    if output is None:
+    if output is None or output == "-":
         import orjson
 
         for row in iter_answers(run_dir, options):

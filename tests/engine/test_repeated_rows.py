@@ -12,6 +12,7 @@ from arkbatch.estimate.input_sizes import readable_rows
 from arkbatch.journal.journal import read_ledger
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.pricing.run_price_file import bill_of
+from arkbatch.reports.answers.answer_table import TableOptions
 from arkbatch.reports.answers.answers import iter_answers
 
 
@@ -112,3 +113,9 @@ def test_a_retry_sends_equal_requests_once_and_gives_the_others_a_copy(tmp_path,
 def test_an_estimate_counts_equal_requests_once(tmp_path):
     assert [row.number for row in readable_rows(repeating(tmp_path))] == [1, 2, 3]
     assert len(list(readable_rows(job_of(tmp_path / "in.jsonl")))) == 9
+
+
+def test_a_copy_has_no_seconds_of_its_own(tmp_path, monkeypatch):
+    scripted(repeating(tmp_path, 4), FakeTransport(), monkeypatch)
+    options = TableOptions(extras=("seconds",))
+    assert [row["seconds"] is None for row in iter_answers(tmp_path / "a.run", options)] == [False, False, False, True]

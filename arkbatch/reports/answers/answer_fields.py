@@ -136,7 +136,8 @@ READERS: Mapping[str, Callable[[Said], Any]] = {
     "input_tokens": _tokens("input"),
     "output_tokens": _tokens("output"),
     "model": lambda said: said.record.get("model") or None,
-    "seconds": lambda said: said.record.get("seconds"),
+    # Nothing was measured of a row that was never sent, or whose answer is a copy.
+    "seconds": lambda said: said.record.get("seconds") if said.record.get("attempts") else None,
     "request_id": _request_id,
     "attempts": lambda said: said.record.get("attempts"),
     VECTOR: _vector,
