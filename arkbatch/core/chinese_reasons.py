@@ -173,6 +173,7 @@ CHINESE_REASONS: dict[str, str] = {
     "the stream ended before the answer did, without a finish reason": "流在回答完成之前结束，没有结束原因",
     "an event that is no chunk: {text}": "不是数据块的事件：{text}",
     "the server closed it without an answer": "服务器没有回答就断开了连接",
+    "no connection: {address} cannot be reached ({reason})": "没有连接：无法连接 {address}（{reason}）",
     "{address} cannot be reached ({reason})": "无法连接 {address}（{reason}）",
     "{address}: no such name, or no network": "{address}：没有这个名称，或没有网络",
     "the proxy answered {status} {reason}": "代理回答 {status} {reason}",
@@ -404,7 +405,10 @@ CHINESE_REASONS: dict[str, str] = {
     "{number} row without a price": "{number} 行没有价格",
     "{number} rows without a price": "{number} 行没有价格",
     "{cost_text} (as reported by the provider)": "{cost_text}（平台报告）",
-    "at most {cost_text}": "最多 {cost_text}",
+    "at most {cost} in all ({other} on the {lane} lane)": "合计最多 {cost}（{lane} 通道为 {other}）",
+    "at most {cost} in all ({other} on the {lane} lane), {rest_text}": (
+        "合计最多 {cost}（{lane} 通道为 {other}），{rest_text}"
+    ),
     "nothing was billed": "没有收费",
     "today's prices": "今天的价格",
     "first token p50 {first} s, p95 {second} s": "首个 Token p50 {first} s，p95 {second} s",

@@ -15,6 +15,8 @@ from arkbatch.core.text import count_text
 LANGUAGE_VARIABLE = "ARKBATCH_LANG"
 _SETTING = re.compile(r"\((\{key\}|\{address\}|\{model\})\)")  # advice names a setting in brackets
 _WITH_VALUES = CHINESE_MESSAGES | CHINESE_REFUSALS | CHINESE_REASONS
+# What is called `number` or `time` is one, so that a text of several parts is not taken for the last of them.
+_VALUES = {"number": r"[\d.,]+", "time": r"\d[^,;:]*?"}
 _LOCALE_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")  # in the order in which the C library asks them
 
 
@@ -98,9 +100,7 @@ def _filled_patterns() -> list[tuple[re.Pattern[str], str]]:
 
 
 def _pattern_of(pieces: Sequence[tuple[str, str | None, str | None, str | None]]) -> re.Pattern[str]:
-    # What is called `number` is one, so that a text of several parts is not taken for the last of them.
-    value = {"number": r"[\d.,]+"}
-    parts = [re.escape(text) + (f"(?P<{name}>{value.get(name, '.*?')})" if name else "") for text, name, *_ in pieces]
+    parts = [re.escape(text) + (f"(?P<{name}>{_VALUES.get(name, '.*?')})" if name else "") for text, name, *_ in pieces]
     return re.compile("".join(parts), re.DOTALL)
 
 
