@@ -183,3 +183,30 @@ def test_the_sample_of_an_estimate_is_the_beginning_of_the_run():
     (found,) = arkbatch.estimate_table(rows, "Label: {text}", sample=2, **options).forecasts
     assert (found.estimate.sampled, found.estimate.rows) == (2, 6)
     assert labelled(rows).summary.session["recorded"] == 4
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: polars.DataFrame(ROWS).lazy(),
+        lambda: pyarrow.RecordBatch.from_pylist(ROWS),
+        lambda: pyarrow.Table.from_pylist(ROWS).to_reader(),
+        lambda: list(pandas.DataFrame(ROWS).itertuples(index=False)),
+    ],
+    ids=["lazy", "batch", "reader", "named tuples"],
+)
+def test_tables_that_are_not_there_whole_are_taken_too(made):
+    found = arkbatch.estimate_table(made(), "Label: {text}", model="m")
+    assert [each.estimate.rows for each in found.forecasts] == [2]
+
+
+def test_messages_say_switches_as_python_does():
+    with pytest.raises(UsageError, match="allow_empty=True"):
+        labelled(pandas.DataFrame(ROWS)[:0])
+
+
+def test_another_function_of_the_same_name_is_another_run():
+    rows = [{"text": "a"}]
+    first, second = labelled(rows, lambda row: f"say {row['text']}"), labelled(rows, lambda row: f"do {row['text']}")
+    assert first.run_dir != second.run_dir
+    assert labelled(rows, lambda row: f"say {row['text']}").run_dir == first.run_dir

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from os import PathLike
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import orjson
 from msgspec import Struct
 
-from arkbatch.api.frames import column_names, kind_of, records_of
+from arkbatch.api.frames import column_names, in_memory, kind_of, records_of
 from arkbatch.api.jobs import load_job, shows_progress
 from arkbatch.api.options import SharedOptions
 from arkbatch.api.schemas import json_schema_of
@@ -86,7 +87,7 @@ class AskedTable(Struct):
 
     def _default_run_dir(self) -> Path:
         """Named by what is asked, so that the same call resumes and a changed prompt is another run."""
-        prompt = self.prompt if isinstance(self.prompt, str) else getattr(self.prompt, "__qualname__", "function")
+        prompt = self.prompt if isinstance(self.prompt, str) else _fingerprint(self.prompt)
         schema = None if self.schema is None else json_schema_of(self.schema)
         if isinstance(self.data, str | PathLike):
             names: Any = str(self.data)
@@ -137,11 +138,29 @@ def ask_table(
 ) -> AskedTable:
     """Return the call of a table function. UsageError: data or prompt is of no kind that is known."""
     if not isinstance(data, str | PathLike):
+        data = in_memory(data)
         kind_of(data)
     if not isinstance(prompt, str) and not callable(prompt):
         raise UsageError("prompt is a text with {column}, or a function of a row's dict")
     shown = shows_progress() if progress is None else progress
     return AskedTable(data, prompt, schema, is_embedding, observer, shown, rebase, mixed, options)
+
+
+def _fingerprint(function: Callable[..., Any]) -> str:
+    """Return what tells a function from another of the same name, such as a changed `lambda`."""
+    code = getattr(function, "__code__", None)
+    said = [getattr(function, "__qualname__", "function"), *(_said_in(code) if code is not None else ())]
+    return blake2b("\n".join(said).encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+
+def _said_in(code: CodeType) -> Iterator[str]:
+    yield code.co_code.hex()
+    yield " ".join(code.co_names)
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            yield from _said_in(each)
+        else:
+            yield repr(each)
 
 
 def is_read_once(data: Any) -> bool:

@@ -30,10 +30,29 @@ def kind_of(data: Any) -> str:
         return DATASET
     if isinstance(data, Iterable) and not isinstance(data, str | bytes | Mapping):
         return ROWS
+    if isinstance(data, Mapping):
+        raise UsageError("data is a dict: of columns, make a data frame of it, such as pandas.DataFrame(data)")
     raise UsageError(
         f"data is a {type(data).__name__}: give a path, a data frame of pandas, polars or pyarrow, a data set, "
         "or a list of dicts"
     )
+
+
+def in_memory(data: Any) -> Any:
+    """Return lazy frames, batches and other Arrow streams as a table; everything else as it is."""
+    library, name = type(data).__module__.partition(".")[0], type(data).__name__
+    if library == "polars" and name == "LazyFrame":
+        return data.collect()
+    is_stream = hasattr(data, "__arrow_c_stream__") and not hasattr(data, "itertuples") and library != "datasets"
+    if name == "RecordBatch" or (is_stream and not (library == "polars" and hasattr(data, "iter_rows"))):
+        try:
+            import pyarrow as pa
+        except ImportError:
+            return data
+        if isinstance(data, pa.Table | pa.ChunkedArray) or name == "Series":
+            return data
+        return pa.Table.from_batches([data]) if isinstance(data, pa.RecordBatch) else pa.table(data)
+    return data
 
 
 def column_names(data: Any) -> list[str]:
@@ -96,6 +115,9 @@ def _mapping(row: Any, number: int) -> Mapping[str, Any]:
         return {TEXT_COLUMN: row}
     if isinstance(row, Mapping):
         return row
+    if hasattr(row, "_asdict"):  # a named tuple
+        named: Mapping[str, Any] = row._asdict()
+        return named
     raise UsageError(f"row {number} is a {type(row).__name__}: each row is a dict or a text")
 
 

@@ -110,7 +110,17 @@ def name_parameters(message: str) -> str:
     return "".join(part if number % 2 else _renamed(part) for number, part in enumerate(parts))
 
 
+_SWITCHES = {name for name, kind in SharedOptions.__annotations__.items() if kind is bool} | {"rebase", "mixed"}
+
+
 def _renamed(text: str) -> str:
     text = re.sub(r"--set\b", "parameters", text)
     text = re.sub(r"(?<![\w-])-o\b", "run_dir", text)
-    return re.sub(r"(?<![\w-])--([a-z][a-z-]*)", lambda match: match[1].replace("-", "_"), text)
+    return re.sub(r"(?<![\w-])--([a-z][a-z-]*)", _parameter, text)
+
+
+def _parameter(flag: re.Match[str]) -> str:
+    name = flag[1].replace("-", "_")
+    if name.startswith("no_") and name.removeprefix("no_") in _SWITCHES:
+        return f"{name.removeprefix('no_')}=False"
+    return f"{name}=True" if name in _SWITCHES else name
