@@ -64,11 +64,23 @@ class ParcelOrdering:
         try:
             file = await self._context.service.upload_file(path, parcel.name, keep)
         except ServiceRefused as refused:
-            if not refused.excess:
+            if refused.excess:
+                self.cut_smaller(parcel, refused.excess, refused.reason)
+            elif refused.is_unknown_path:
+                self._stop_without_service(refused)
+            else:
                 raise
-            self.cut_smaller(parcel, refused.excess, refused.reason)
         else:
             self._take_file(parcel, file)
+
+    def _stop_without_service(self, refused: ServiceRefused) -> None:
+        run = self._context.run
+        said = f"{run.job.base_url} takes no batch files ({refused.reason})"
+        advice = (
+            f"check base_url. If the provider has none: arkbatch cancel {run.directory.path}, and then the same "
+            "command with --lane online"
+        )
+        self._context.stop_session(Cause(Kind.INVALID_REQUEST, "no_batch_files", said, advice))
 
     def _take_file(self, parcel: Parcel, file: RemoteFile) -> None:
         self._journal.write_step(parcel.number, Stage.PUT, file_id=file.id, file_at=file.created_at)

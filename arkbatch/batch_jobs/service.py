@@ -22,7 +22,7 @@ from arkbatch.transport.batch_http import HttpReply, may_have_arrived
 
 GONE = frozenset((404, 410))
 CUT_LIST = "cut_list"  # the code of a refusal: a list that cannot be read to its end
-_NOT_ALLOWED, _TOO_LARGE_STATUS = 405, 413
+_NOT_ALLOWED, _TOO_LARGE_STATUS, _NOT_IMPLEMENTED = 405, 413, 501
 _LARGE = re.compile(
     r"\b(file|body|entity|upload)\b.{0,40}\b(too (large|big)|exceeds?)\b.{0,40}(size|bytes?|[KMG]i?B|$)", re.IGNORECASE
 )
@@ -63,7 +63,12 @@ class ServiceRefused(Exception):
     @property
     def has_no_list(self) -> bool:
         """What exists at the provider cannot be found out: it has no such list, or one that does not go on."""
-        return self.code == CUT_LIST or self.status in {*GONE, _NOT_ALLOWED}
+        return self.code == CUT_LIST or self.is_unknown_path
+
+    @property
+    def is_unknown_path(self) -> bool:
+        """The server does not know what was called, or has nothing there."""
+        return self.status in {*GONE, _NOT_ALLOWED, _NOT_IMPLEMENTED}
 
     @property
     def excess(self) -> str:
@@ -210,7 +215,7 @@ def checked_reply(reply: HttpReply | Broken) -> HttpReply:
     reason = said.message or f"HTTP {reply.status} without a message"
     if reply.status == 429 and not is_token_limit(said.code, reason) and not rule_for(said, 429)[0].advice:
         raise ServiceAway(reason, may_have_arrived=False, after=_seconds_to_wait(reply))
-    if reply.status >= 500 or reply.status in _PASSING_STATUSES:
+    if (reply.status >= 500 and reply.status != _NOT_IMPLEMENTED) or reply.status in _PASSING_STATUSES:
         raise ServiceAway(f"HTTP {reply.status}: {reason}", may_have_arrived=True, after=_seconds_to_wait(reply))
     is_missing_file = reply.status in {400, 404} and bool(_NO_FILE_YET.search(reason))
     raise ServiceRefused(reply.status, said.code or said.type, reason, is_missing_file=is_missing_file)

@@ -349,6 +349,22 @@ def test_a_refusal_for_the_size_of_a_file_is_told_from_others(status, code, mess
     assert ServiceRefused(status, code, message).excess == excess
 
 
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_server_without_batch_files_is_told_with_what_to_do(job, monkeypatch, status):
+    async def refuse(*_):
+        return HttpReply(status, b"<html>no such page</html>", {})
+
+    monkeypatch.setattr("arkbatch.transport.batch_http.BatchHttp.upload", refuse)
+    asked = job(rows(4))
+    ended = batched(asked, {}, {"cancel": frozenset()})
+    assert ended.summary.ending == "finished"
+    assert not parcels_of(asked).open_parcels
+    ended = batched(replace(asked, run_dir=asked.run_dir + "-2"))
+    assert (ended.summary.ending, ended.summary.halt.code) == ("halted", "no_batch_files")
+    assert "takes no batch files" in ended.summary.halt.message
+    assert "--lane online" in ended.summary.halt.advice
+
+
 def test_a_reply_that_is_a_web_page_is_told_as_one():
     with pytest.raises(ServiceAway, match="a web page"):
         object_in(HttpReply(200, b"<html>Sign in</html>", {}))
