@@ -62,11 +62,12 @@ class ParcelWorker:
         self._away_since = now if self._away_since is None else self._away_since
         pause = max(_BACKOFF[min(self._failures_in_a_row, len(_BACKOFF) - 1)], away.after or 0.0)
         self._failures_in_a_row += 1
-        self._context.say(f"{what}: no usable answer from the provider ({away}); next try in {pause:g} s")
         if now - self._away_since > self._context.run.job.retry.give_up_after:
             said = f"the provider gave no usable answer for {duration_text(now - self._away_since)}: {away}"
             advice = "run the same command again when it is back; nothing is ordered twice"
             self._context.stop_session(Cause(Kind.CONNECTION, "away", said, advice))
+        else:
+            self._context.say(f"{what}: no usable answer from the provider ({away}); next try in {pause:g} s")
         return pause
 
     async def _advance_parcel(self, parcel: Parcel) -> None:
