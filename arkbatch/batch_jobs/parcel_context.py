@@ -59,6 +59,7 @@ class ParcelContext:
         self.record = record
         self.accepts_loss = accepts_loss
         self.retry_at: dict[int, float] = {}
+        self._missed_at: dict[tuple[int, str], float] = {}  # by parcel and thing: loop time at which it was not there
         self.halt: Cause | None = None
         self.stuck: dict[int, Cause] = {}
 
@@ -84,11 +85,12 @@ class ParcelContext:
     ) -> bool:
         """Whether a batch or a file that the provider does not know is given up.
 
-        Otherwise it is asked for again, until `patience_seconds` after the last step of the parcel; then the session
-        stops.
+        Otherwise it is asked for again, until `patience_seconds` after it was first missed in this session; then the
+        session stops. One bad reply in a later session gives nothing up.
         """
         reason = refused.reason if what in refused.reason else f"{what}: {refused.reason}"
-        if self.run.wall() < parcel.stage_at + patience_seconds:
+        now = asyncio.get_running_loop().time()
+        if now < self._missed_at.setdefault((parcel.number, what), now) + patience_seconds:
             self.say(f"parcel {parcel.number}: {reason.rstrip('.')}; asked for again in {again_seconds:g} s")
             self.put_off(parcel, again_seconds)
         elif self.accepts_loss:

@@ -6,7 +6,7 @@ import orjson
 import pytest
 from batch_runs import batched, billed_usage, parcels_of, rows, rows_with_records, usage_of_results
 from msgspec.structs import replace
-from runs import job_of, prompts
+from runs import BEGAN, job_of, prompts
 from sessions import failures, results
 
 from arkbatch.batch_jobs.http_service import HttpBatchService
@@ -15,6 +15,7 @@ from arkbatch.batch_jobs.provider_forms import DONE, FAILED, WAITING, all_forms
 from arkbatch.batch_jobs.reply_objects import object_in, seconds_of
 from arkbatch.batch_jobs.service import ServiceAway, ServiceRefused, checked_reply, find_batch
 from arkbatch.core.job_sections import Files, RetryPolicy, Schedule
+from arkbatch.simulator.batch_routes import BatchRoutes
 from arkbatch.transport.batch_http import HttpReply
 
 
@@ -159,6 +160,26 @@ def test_answers_that_stay_a_web_page_halt_and_are_paid_again_only_when_somebody
     ended = batched(again, {}, {"cancel": frozenset()}, batch_seconds=60, batch_faults=faults)
     assert ended.summary.ending == "finished"
     assert not parcels_of(again).open_parcels
+
+
+def test_one_bad_reply_in_a_later_session_gives_nothing_up(job, monkeypatch):
+    asked, strikes, struck = job(rows(4)), BatchRoutes.strikes, []
+
+    def strike_once(routes, fault):
+        if fault == "web_page" and not struck:
+            struck.append(fault)
+            return True
+        return strikes(routes, fault)
+
+    monkeypatch.setattr(BatchRoutes, "strikes", strike_once)
+    monkeypatch.setattr("arkbatch.simulator.batch_routes._LATE_OUTPUT_SECONDS", 1_000_000.0)
+    faults = {"late_output": 1.0}
+    ended = batched(asked, {}, batch_seconds=60, batch_faults=faults, batch_store=asked.run_dir + "-store", pause=5_000)
+    assert ended.summary.halt.message.startswith("parcel 1: file")
+    monkeypatch.setattr("arkbatch.simulator.batch_routes._LATE_OUTPUT_SECONDS", 0.0)
+    ended = batched(asked, {"cancel": frozenset()}, batch_store=asked.run_dir + "-store", began=BEGAN + 10_000)
+    assert struck
+    assert len(results(asked)) == 4, "a glitch while somebody cancels costs no answers"
 
 
 def test_where_the_list_does_not_go_on_a_batch_that_may_exist_is_not_ordered_again(job):
