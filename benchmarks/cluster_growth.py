@@ -3,7 +3,9 @@
     python benchmarks/cluster_growth.py [ROWS]        # 20,000 rows, 1,000 rows a shard, about two minutes
 
 A server of this script answers at once, and takes about a core itself, so rows a second grow only as far as the machine
-has cores. The processor time a row is that of the coordinator and all workers, with their starts.
+has cores. The processor time a row is that of the coordinator and all workers, without their starts. Each number of
+workers stands beside one process with as many calls in flight as each of them has: with fewer calls in flight a row
+takes more processor time in any process, since each turn of its loop serves fewer of them.
 """
 
 import contextlib
@@ -21,6 +23,7 @@ from cluster_faults import ROOT, Service, until
 
 cluster_faults.LATENCY = 0.02
 ROWS_A_SHARD = 1_000
+CONCURRENCY = 128  # calls in flight of all workers together
 
 
 def processor_time():
@@ -45,12 +48,12 @@ class Measured:
             return subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=log)
 
     def asked(self, run):
-        return ["in.jsonl", "-o", run, "--base-url", self.url, "--model", "m", "--concurrency", 128]
+        return ["in.jsonl", "-o", run, "--base-url", self.url, "--model", "m", "--concurrency", CONCURRENCY]
 
-    def local(self):
+    def local(self, concurrency):
         """One process. Returns seconds and processor time."""
         began, used = time.monotonic(), processor_time()
-        assert self.start("run", *self.asked("local.run")).wait(600) == 0
+        assert self.start("run", *self.asked("local.run"), "--concurrency", concurrency).wait(600) == 0
         return time.monotonic() - began, processor_time() - used
 
     def workers(self, count):
@@ -86,18 +89,20 @@ def in_a_folder(work):
 def main():
     rows = int(sys.argv[1]) if sys.argv[1:] else 20_000
 
-    def local(rows):
-        return in_a_folder(lambda folder, url: Measured(folder, url, rows).local())
+    def local(concurrency):
+        return lambda rows: in_a_folder(lambda folder, url: Measured(folder, url, rows).local(concurrency))
 
     def several(count):
         return lambda rows: in_a_folder(lambda folder, url: Measured(folder, url, rows).workers(count))
 
-    rate, alone = marginal(local, rows)
-    print(f"one process  {rate:7,.0f} rows/s  {1_000 * alone:.3f} ms of processor time a row", flush=True)
     for count in (1, 2, 4):
+        each = CONCURRENCY // count
+        rate, alone = marginal(local(each), rows)
+        said = f"{rate:7,.0f} rows/s  {1_000 * alone:.3f} ms of processor time a row"
+        print(f"one process, {each:3} calls in flight  {said}", flush=True)
         rate, used = marginal(several(count), rows)
         said = f"{rate:7,.0f} rows/s  {1_000 * used:.3f} ms of processor time a row, {1_000 * (used - alone):+.3f}"
-        print(f"{count} worker{'s' if count > 1 else ' '}    {said}", flush=True)
+        print(f"{count} worker{'s' if count > 1 else ' '}, {each:3} calls in flight each {said}", flush=True)
 
 
 if __name__ == "__main__":

@@ -142,7 +142,6 @@ TOUCHES_OUTSIDE = {
     },
     "cluster": {
         "bucket_shards",
-        "cluster_page",
         "driver",
         "earlier_records",
         "merge",

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from arkbatch import __version__
 from arkbatch.cli.cluster_bucket import LEADER, merge_in_bucket, shards_at
 from arkbatch.cli.cluster_plan import job_of_run, plan_run
+from arkbatch.cli.cluster_serving import serve_counts, serve_live_page
 from arkbatch.cli.cluster_worker import run_async, run_worker
 from arkbatch.cli.live_and_metrics import Serving
 from arkbatch.cli.session import print_summary, progress_observer, this_command
@@ -23,12 +24,10 @@ from arkbatch.cli.signals import stop_on_signals
 from arkbatch.cluster.bucket_shards import BucketShards
 from arkbatch.cluster.cluster_commands import ClusterCommands
 from arkbatch.cluster.cluster_notifier import ClusterNotifier
-from arkbatch.cluster.cluster_page import ClusterPage
 from arkbatch.cluster.coordinator import Coordinator
 from arkbatch.cluster.coordinator_address import known_address, token_for
 from arkbatch.cluster.driver import ClusterProgress, build_coordinator, coordinating, shared_limits, until_over
 from arkbatch.cluster.merge import merge
-from arkbatch.cluster.messages import CallTallies
 from arkbatch.cluster.service import LOOPBACK, refuse_second_coordinator
 from arkbatch.core.errors import RunDirectoryError, RunLocked
 from arkbatch.core.job import Job
@@ -45,7 +44,6 @@ from arkbatch.limits.shared_pace import SharedPace
 from arkbatch.monitor.control_socket import HERE, accept_commands
 from arkbatch.monitor.observer import Observer, ObserverGroup
 from arkbatch.monitor.run_log import RunLog
-from arkbatch.pricing.amounts import Money
 from arkbatch.pricing.run_price_file import bill_of
 from arkbatch.pricing.summary import Summary, summarise
 from arkbatch.rows.object_storage import is_remote
@@ -145,8 +143,8 @@ async def leading(
         session = LedSession(shards, this_command(), began=wall(), version=__version__, limits=job.limits)
         coordinator = build_coordinator(job, shards, planned, clock(), pace)
         observers: list[Observer] = [progress_observer(), stack.enter_context(RunLog(run / LOG, wall))]
-        count_calls = await _serve_metrics(job, planned.run_id, serving.metrics, observers, stack)
-        await _serve_page(run, serving.live, coordinator, observers, stack)
+        count_calls = await serve_counts(job, planned.run_id, serving.metrics, observers, stack)
+        await serve_live_page(shards, serving.live, coordinator, observers, stack)
         observer, named = ObserverGroup(observers), replace(job, run_dir=shards.shown)
         notifier = await stack.enter_async_context(ClusterNotifier(named, observer.noted, wall, this_command()))
         progress = ClusterProgress(
@@ -187,47 +185,6 @@ async def _take_commands(run: Path, commands: ClusterCommands, stack: AsyncExitS
             await stack.enter_async_context(accept_commands(RunDirectory(run), commands.handle))
         except RunDirectoryError as error:
             click.echo(f"{error}.", err=True)
-
-
-async def _serve_metrics(
-    job: Job, run_id: str, port: int | None, observers: list[Observer], stack: AsyncExitStack
-) -> Callable[[CallTallies, int], None]:
-    """Serve metrics where they are asked for. Returns what counts the calls of workers."""
-    if port is None:
-        return lambda _, __: None
-    from arkbatch.reports.serve.metrics import Described, Metrics, serve_metrics
-
-    described = Described(run_id, job.model, job.endpoint, job.lane, "yes" if job.simulated else "no")
-    metrics = Metrics(described, Money)  # what the run costs is known after the merge
-    observers.append(metrics)
-    url = await stack.enter_async_context(serve_metrics(metrics, port))
-    click.echo(f"Metrics:  {url}", err=True)
-
-    def count_calls(tallies: CallTallies, succeeded: int) -> None:
-        metrics.count_elsewhere(
-            calls=tallies.calls,
-            retries=tallies.retries,
-            failures=tallies.failures,
-            tokens=tallies.tokens,
-            discarded=tallies.discarded,
-            succeeded=succeeded,
-        )
-
-    return count_calls
-
-
-async def _serve_page(
-    run: Path, port: int | None, coordinator: Coordinator, observers: list[Observer], stack: AsyncExitStack
-) -> None:
-    if port is None:
-        return
-    from arkbatch.reports.serve.live import Moment, serve_page
-
-    moment = Moment()
-    observers.append(moment)
-    page = ClusterPage(run, time.time, time.monotonic, moment.now)
-    url = await stack.enter_async_context(serve_page(page, port=port, stop=coordinator.drain))
-    click.echo(f"Live page:  {url}", err=True)
 
 
 def ending_of(coordinator: Coordinator) -> str:

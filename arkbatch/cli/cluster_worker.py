@@ -136,7 +136,10 @@ def _run_own_shards(shards: ShardDirectory, run_dir: str, index: int, of: int | 
     planned = shards.read_plan()
     own = shards_for(index, of or planned.count, planned.count)
     if not own:
-        raise UsageError(f"--index {index} is beyond the {count_text(planned.count, 'shard')} of {run_dir}.")
+        raise UsageError(
+            f"--index {index} is beyond the {count_text(planned.count, 'shard')} of {run_dir}: give 0 to "
+            f"{min(of or planned.count, planned.count) - 1}."
+        )
     workers = of or planned.count
     job = static_part(job_of_run(shards, flags), workers)
     if workers > 1:

@@ -18,14 +18,22 @@ TOKEN_VARIABLE = "ARKBATCH_COORDINATOR_TOKEN"  # noqa: S105 - its name
 
 
 class CoordinatorAddress(Struct, frozen=True):
-    """Where the coordinator of a run listens, and the token that each message carries."""
+    """Where the coordinator of a run listens, and the token that each message carries.
+
+    url: "" after it has ended in order; the token is kept for the next one
+    """
 
     url: str
     token: str
 
 
 def known_address(shards: ShardDirectory) -> CoordinatorAddress | None:
-    """Return the address that the run's coordinator left, None if there is none."""
+    """Return the address of a coordinator that is there or was killed, None where none is needed."""
+    address = _last_address(shards)
+    return address if address is not None and address.url else None
+
+
+def _last_address(shards: ShardDirectory) -> CoordinatorAddress | None:
     data = shards.read_file(ADDRESS_FILE)
     try:
         return None if data is None else msgspec.json.decode(data, type=CoordinatorAddress)
@@ -56,5 +64,5 @@ def token_for(shards: ShardDirectory, environ: Mapping[str, str]) -> str:
     """Return the token of a run: the one in the environment, the one that it had before, or a new one."""
     if environ.get(TOKEN_VARIABLE):
         return environ[TOKEN_VARIABLE]
-    before = known_address(shards)
+    before = _last_address(shards)
     return before.token if before is not None else new_token()

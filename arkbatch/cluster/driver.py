@@ -1,6 +1,7 @@
 """The process that leads a run on several machines: the coordinator, its service, and what people see of it."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from decimal import ROUND_DOWN, Decimal
@@ -10,7 +11,7 @@ from arkbatch.cluster.coordinator import Coordinator
 from arkbatch.cluster.coordinator_address import CoordinatorAddress, write_address
 from arkbatch.cluster.messages import CallTallies
 from arkbatch.cluster.service import serve_coordinator
-from arkbatch.core.errors import UsageError
+from arkbatch.core.errors import ArkbatchError, UsageError
 from arkbatch.core.job import Job
 from arkbatch.core.job_sections import Limits
 from arkbatch.core.text import count_text
@@ -187,7 +188,11 @@ async def coordinating(
     async with serve_coordinator(coordinator, token, host=host, port=port, clock=clock) as url:
         address = CoordinatorAddress(url, token)
         write_address(shards, address)
-        yield address
+        try:
+            yield address
+        finally:
+            with contextlib.suppress(ArkbatchError):  # then workers find out by themselves
+                write_address(shards, CoordinatorAddress("", token))
 
 
 async def until_over(coordinator: Coordinator, progress: ClusterProgress, clock: Callable[[], float]) -> None:

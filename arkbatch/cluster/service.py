@@ -139,6 +139,15 @@ def _only_with(token: str) -> Any:
     return check
 
 
+def _reason_of(error: Exception) -> str:
+    """Return in a few words why a message did not come through."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.strerror or "it cannot be reached"
+    if isinstance(error, TimeoutError):
+        return f"no answer within {CALL_SECONDS:.0f} s"
+    return str(error) or type(error).__name__
+
+
 async def refuse_second_coordinator(known: CoordinatorAddress | None) -> None:
     """Raise RunLocked if the coordinator answers that left this address, on whatever machine it is."""
     if known is None:
@@ -197,7 +206,7 @@ class CoordinatorClient:
                 message_taken = msgspec.json.decode(answer, type=kind)
         except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
             self._lose(error)
-            raise CoordinatorLost(str(error) or type(error).__name__) from error
+            raise CoordinatorLost(_reason_of(error)) from error
         if self._is_lost:
             self._is_lost = False
             self._note("The coordinator answers again.")
@@ -213,7 +222,7 @@ class CoordinatorClient:
         if not self._is_lost and self._address is not None:
             self._is_lost = True
             self._note(
-                f"The coordinator at {self._address.url} does not answer ({str(error) or type(error).__name__}). "
+                f"The coordinator at {self._address.url} does not answer ({_reason_of(error)}). "
                 f"Waiting for it, {GIVE_UP_AFTER / 60:.0f} minutes at most; meanwhile nothing is sent."
             )
         self._address = None

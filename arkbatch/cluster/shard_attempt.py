@@ -72,9 +72,16 @@ def begin_attempt(shards: ShardDirectory, shard: Shard) -> ShardAttempt:
     directory = shards.attempt_path(shard.index, number)
     if shard.is_whole and not is_remote(shard.part.path):
         return ShardAttempt(shard, number, directory, Path(shard.part.path), is_copy=False)
-    target = shards.path / f"{shard.index:06}.{number}.input{Path(shard.part.path).suffix}"
+    target = shards.copy_path(shard, number)
     copy_shard(shard, target)
     return ShardAttempt(shard, number, directory, target, is_copy=True)
+
+
+def _delete_copies(shards: ShardDirectory, attempt: ShardAttempt) -> None:
+    """Delete the copies of a shard that workers have left which were killed."""
+    if attempt.is_copy and shards.is_shared:
+        for number in range(1, attempt.number):
+            shards.copy_path(attempt.shard, number).unlink(missing_ok=True)
 
 
 def _claim(shards: ShardDirectory, shard: Shard) -> int:
@@ -227,5 +234,6 @@ async def run_attempt(
     await publish_whole(shards, shard, number, tell_alive)
     if is_finished:
         shards.mark_finished(shard, ended)
+        _delete_copies(shards, attempt)
     shards.forget(shard)
     return ShardResult(shard, number, is_finished, summary)

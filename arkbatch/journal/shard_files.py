@@ -142,6 +142,10 @@ class ShardDirectory:
         """Return the run directory of an attempt."""
         return self.path / f"{shard:06}.{number}"
 
+    def copy_path(self, shard: Shard, number: int) -> Path:
+        """Return where an attempt keeps its copy of the input."""
+        return self.path / f"{shard.index:06}.{number}.input{Path(shard.part.path).suffix}"
+
     def seed_path(self, shard: int) -> Path:
         return self.path / f"{shard:06}.seed"
 

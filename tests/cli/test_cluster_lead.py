@@ -14,7 +14,8 @@ from arkbatch.cli.cluster_plan import job_of_run
 from arkbatch.cli.cluster_worker import run_worker
 from arkbatch.cli.live_and_metrics import Serving
 from arkbatch.cluster import driver
-from arkbatch.core.errors import RunLocked
+from arkbatch.cluster.coordinator_address import known_address, token_for
+from arkbatch.core.errors import RunLocked, UsageError
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.journal.shard_files import ShardDirectory
 
@@ -124,3 +125,14 @@ def test_a_second_coordinator_is_refused_on_whatever_machine_it_is(capsys):
                     pass
 
     asyncio.run(main())
+
+
+def test_a_coordinator_that_ended_in_order_is_not_waited_for_and_leaves_its_token(capsys):
+    call("shard", "plan", "in.jsonl", "-o", "a.run", "--shards", "2", *MODEL)
+    shards = ShardDirectory(Path("a.run"))
+    tokens = []
+    led(lambda: tokens.append(known_address(shards).token), capsys, is_drained=True)
+    assert known_address(shards) is None
+    assert token_for(shards, {}) == tokens[0]
+    with pytest.raises(UsageError, match="Give --index I"):
+        call("shard", "run", "a.run")
