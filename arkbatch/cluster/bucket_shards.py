@@ -187,6 +187,7 @@ class BucketShards(ShardDirectory):
             drawn = (number // GENERATION + 1) * GENERATION + secrets.randbelow(GENERATION)
             if self.folder.create(f"{SHARDS}/{shard:06}.{drawn}.claim", b"claimed\n"):
                 self.unpublished.add(f"{shard:06}.{drawn}")
+                self._own_marker(shard, drawn).touch()
                 return drawn
 
     def publish(self, shard: int, number: int, *, is_over: bool = False) -> None:
@@ -203,11 +204,12 @@ class BucketShards(ShardDirectory):
                 self._announced.add(directory)
             if is_over:
                 self.unpublished.discard(directory)
+                self._own_marker(shard, number).unlink(missing_ok=True)
 
     def forget(self, shard: int) -> None:
         """Delete the copy of a shard, whose records are in the bucket."""
         for place in self.path.glob(f"{shard:06}.*"):
-            if place.name not in self.unpublished:
+            if not any(place.name.startswith(attempt) for attempt in self.unpublished):
                 shutil.rmtree(place) if place.is_dir() else place.unlink()
 
     def publish_seeds(self) -> None:
@@ -215,6 +217,15 @@ class BucketShards(ShardDirectory):
         for place in sorted(self.path.glob("*.seed")):
             for file in RECORD_FILES:
                 self._publish_lines(place.name, file)
+
+    def _own_marker(self, shard: int, number: int) -> Path:
+        """A file that says that the attempt was begun here, and not copied from the bucket."""
+        return self.path / f"{shard:06}.{number}.own"
+
+    def left_attempts(self) -> list[tuple[int, int]]:
+        """Return shard and number of the attempts that a killed process began here and did not publish whole."""
+        begun = ((shard, number) for shard, numbers in self.all_attempts().items() for number in numbers)
+        return [names for names in begun if self._own_marker(*names).exists()]
 
     def publish_left(self, shard: int, number: int) -> None:
         """Put the rest of an attempt into the bucket that a killed process began here."""

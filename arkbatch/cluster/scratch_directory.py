@@ -57,9 +57,8 @@ def publish_leftovers(folder: ObjectFolder, wall: Callable[[], float]) -> int:
     for place in sorted(root.iterdir()) if root.is_dir() else ():
         with contextlib.suppress(RunLocked), RunDirectory(place).hold_lock(wall):
             shards = BucketShards(folder, place / folder.address.rpartition("/")[2])
-            for shard, numbers in shards.all_attempts().items():
-                for number in numbers:
-                    shards.publish_left(shard, number)
-                    count += 1
+            for shard, number in shards.left_attempts():
+                shards.publish_left(shard, number)
+                count += 1
             shutil.rmtree(place, ignore_errors=True)
     return count

@@ -229,3 +229,22 @@ def test_records_of_one_machine_go_on_in_a_bucket(job, machine, bucket, tmp_path
     assert work_off(job, two).outcomes.total() == 30 - 12
     assert merged_of(two).is_complete
     assert orjson.loads(bucket.objects["runs/a.run/shards.json"])["run_id"] == "run1"
+
+
+def test_a_copy_that_a_killed_reader_left_replaces_nothing_in_the_bucket(job, machine, folder, bucket, monkeypatch):
+    one = machine("one")
+    one.write_plan(plan_for(job, shard_bytes=10_000))
+    work_off(job, one)
+
+    def killed_while_reading():
+        with scratch_directory(folder, lambda: BEGAN) as reader:
+            reader.fetch_plan()
+            reader.fetch_all()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        killed_while_reading()
+    (run_file,) = [key for key in bucket.objects if key.endswith("/run.json")]
+    bucket.objects[run_file] = b"newer"
+    assert publish_leftovers(folder, lambda: BEGAN) == 0
+    assert bucket.objects[run_file] == b"newer"
