@@ -1,9 +1,9 @@
 """Reads what went wrong from an error body, in whatever shape the service writes it.
 
 Known shapes: Ark's and OpenAI's `{"error": {"code", "message", "type"}}`, the same without the envelope or in a list
-(Gemini), MiniMax's `base_resp`, Baidu's `error_code` and `error_msg`, Ark's control plane (`ResponseMetadata.Error`),
-FastAPI's `detail`, texts, and the HTML of a gateway. `error_rules` decides what the words mean. A message is one line,
-shortened, and without anything that looks like a key.
+(Gemini), MiniMax's `base_resp`, Tencent Cloud's `Response.Error`, Baidu's `error_code` and `error_msg`, Ark's control
+plane (`ResponseMetadata.Error`), FastAPI's `detail`, texts, and the HTML of a gateway. `error_rules` decides what the
+words mean. A message is one line, shortened, and without anything that looks like a key.
 """
 
 import html
@@ -30,6 +30,8 @@ _KEY = re.compile(
 )
 _MESSAGE_NAMES = ("message", "Message", "msg", "err", "error_msg", "status_msg", "detail", "errorMessage")
 _CODE_NAMES = ("code", "Code", "error_code", "status_code")
+_ENVELOPES_IN_ENVELOPES = (("ResponseMetadata", "Error"), ("Response", "Error"), ("response", "error"))
+_CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _RAW = ("raw", "provider_error")  # where OpenRouter quotes the provider
 _PROVIDER_SAYS = "the provider says"
 
@@ -92,7 +94,7 @@ def _possible_envelopes(parsed: Mapping[str, Any]) -> Iterator[Any]:
     for name in ("error", "errors"):
         value = parsed.get(name)
         yield value[0] if isinstance(value, list) and value else value
-    for outer, inner in (("ResponseMetadata", "Error"), ("response", "error")):
+    for outer, inner in _ENVELOPES_IN_ENVELOPES:
         if isinstance(holder := parsed.get(outer), dict):
             yield holder.get(inner)
     yield from (parsed.get(name) for name in ("base_resp", "header"))
@@ -106,6 +108,8 @@ def error_in_success(parsed: dict[str, Any]) -> Complaint | None:
     if parsed.get("error") or parsed.get("errors"):
         return complaint_in(parsed) or Complaint("")
     if "base_resp" in parsed and _is_failing(parsed["base_resp"]):
+        return complaint_in(parsed)
+    if isinstance(response := parsed.get("Response"), dict) and response.get("Error"):
         return complaint_in(parsed)
     choices = parsed.get("choices")
     if not choices and not parsed.get("data") and not parsed.get("output"):
@@ -189,7 +193,7 @@ def _further_words(error: Mapping[str, Any], metadata: Mapping[str, Any], around
         words.append("contentFilter")
     words += [_word_or_empty(detail.get("reason")) for detail in _details_in(error)]
     words += [
-        _word_or_empty(each.get("quotaId"))
+        _CAMEL_CASE.sub(" ", _word_or_empty(each.get("quotaId")))
         for detail in _details_in(error)
         if isinstance(violations := detail.get("violations"), list)
         for each in violations

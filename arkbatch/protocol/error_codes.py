@@ -203,6 +203,7 @@ TYPES: tuple[Rule, ...] = (
     fewer(Kind.OVERLOADED, "resource_unavailable", "capacity_exceeded"),
     # The error of a response that failed (Responses API).
     again(Kind.SERVER_ERROR, "server_error"),
+    again(Kind.SERVER_ERROR, "abort", "aborted"),  # SGLang, of a request that it dropped
     refused(Kind.BLOCKED, "invalid_prompt", "bio_policy", "misalignment_policy_violation"),
     refused(
         Kind.BAD_FILE,
@@ -218,6 +219,7 @@ STATUSES: tuple[Rule, ...] = (
     # no attempt, while 500, 502 and 504 may be the row's own doing and spend its attempts.
     halt(Kind.NOT_FOUND, "the server redirects, where no key follows: " + ADDRESS, 3),
     refused(Kind.TOO_LONG, 413),
+    refused(Kind.BLOCKED, 451),
     halt(Kind.AUTH, KEY, 401),
     halt(Kind.BILLING, RECHARGE, 402),
     halt(Kind.DENIED, PERMIT, 403),

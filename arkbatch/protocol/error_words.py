@@ -67,6 +67,7 @@ _BLOCKED = _any_of(
     "request blocked",
     "content blocked",
     "prompt blocked",
+    "censorship(?: blocked)?",
     "invalid prompt",
     "cyber policy",
     "responsibleaipolicyviolation",
@@ -85,6 +86,9 @@ _TOO_LONG = _any_of(
     r"exceed(?:s|ed)?\b[^.]{0,60}\b(?:context|model token limit|maximum number of tokens|maximum allowed input length)",
     "exceed context size(?: error)?",
     "model token limit",
+    r"exceed(?:s|ed)?\b[^.]{0,60}\bmaximum allowed length",
+    r"tokens \+ (?:max new tokens )?must be",
+    "maximum supported sequence length",
     "available context size",
     r"input token count\b[^.]{0,60}",
     "range of input length",
@@ -128,6 +132,8 @@ _QUOTA = _any_of(
     "每日",
     "每周",
     "每月",
+    r"usage limits?",
+    "call volume quota",
     "使用上限",
     "重置",
 )
@@ -155,6 +161,10 @@ _MONEY = _any_of(
     "exceededbudget",
     "free quota has been exhausted",
     "insufficient user quota",
+    r"not enough (?:balance|credits?|funds)",
+    r"(?:balance|credits?|quota) is not enough",
+    r"(?:doesn.t|don.t|does not|do not) have (?:any |enough |sufficient )?credits?",
+    "total request limit reached",
     "billing (?:hard limit reached|not active|error)",
     "billing insufficient balance",
     "余额不足",
@@ -162,7 +172,8 @@ _MONEY = _any_of(
     "欠费",
     "充值",
     "额度不足",
-    "额度已用尽",
+    "已用尽",
+    "已耗尽",
     "无可用资源包",
 )
 _RATE = _any_of(
@@ -175,12 +186,14 @@ _RATE = _any_of(
     "tpm",
     "qps",
     "allocated quota exceeded",
-    "throttling",
+    "throttling(?:exception)?",
+    "too frequent(?:ly)?",
     "frequency(?! penalty)",
     "increased too quickly",
     "频率过高",
     "频率超限",
     "限流",
+    "流控",
     "请求过于频繁",
     "速率限制",
     "流量限制",
@@ -199,6 +212,8 @@ _KEY = _any_of(
     "expired (?:key|token)",
     "(?:your )?key has expired",
     "invalid iam token",
+    r"security token\b[^.]{0,40}\b(?:expired|invalid)",
+    r"authfailure(?:\.\w+)?",
     r"(?:account|organization)\b[^.]{0,40}\b(?:deactivated|terminated|disabled|restricted|locked)",
     "account deactivated",
     "鉴权失败",
@@ -206,6 +221,12 @@ _KEY = _any_of(
     "无效的令牌",
     "已过期",
     "未授权",
+)
+_PERMISSION = _any_of(
+    r"(?:user )?location is not supported",
+    "unsupported country region territory",
+    "未开通",
+    "授权错误",
 )
 _LOAD = _any_of(
     "concurrency",
@@ -225,6 +246,7 @@ _LOAD = _any_of(
 )
 _MODEL = _any_of(
     r"model\b[^.]{0,80}\b(?:(?:does )?not exist|not (?:found|available|supported)|decommissioned|is not a valid)",
+    "given endpoint does not exist",
     "no endpoints found",
     "not a valid model(?: id)?",
     "(?:invalid|unknown) model",
@@ -256,7 +278,10 @@ _TEMPORARY = _any_of(
     "do request failed",
     "empty response",
     "no db connection",
-    "model is unloaded",
+    r"model (?:is |was |has been )?unloaded",
+    "model has crashed",
+    "degraded function",
+    "abort(?:ed)? before",
     "loading model",
     "tool use failed",
     "json validate failed",
@@ -267,6 +292,7 @@ _TEMPORARY = _any_of(
 )
 _BARE_QUOTA = _any_of("insufficient quota", "exceeded your current quota")
 
+_STATUSES_OF_LOAD = (429, 503, 529)
 _CLASS_NAME = re.compile(r"^litellm\.\w+error:\s*")
 _QUOTATIONS = re.compile(r"(?<!\w)'[^']{1,300}'(?!\w)|\"[^\"]{1,300}\"|`[^`]{1,300}`|“[^”]{1,300}”|「[^」]{1,300}」")
 
@@ -285,9 +311,12 @@ def meaning_of(text: str, status: int) -> Meaning | None:
 
 
 def _normal_text(text: str) -> str:
-    """Return a text in small letters, without quotations, and `_` and `-` as spaces."""
+    """Return a text in small letters, without quotations, and `_` and `-` as spaces.
+
+    A text that is a structure, as some gateways quote the service's whole reply, has its words in quotes.
+    """
     lower = _CLASS_NAME.sub("", text.lower())
-    bare = _QUOTATIONS.sub(" ", lower)
+    bare = lower if lower.lstrip()[:1] in ("{", "[") else _QUOTATIONS.sub(" ", lower)
     return " ".join((bare if bare.strip() else lower).replace("_", " ").replace("-", " ").split())
 
 
@@ -295,12 +324,19 @@ def _is_blocked(said: str, status: int) -> bool:
     return bool(_BLOCKED.search(said)) and not (_ACCOUNT.search(said) and status in (401, 403))
 
 
-def _is_too_long(said: str, _: int) -> bool:
+def _is_too_long(said: str, status: int) -> bool:
+    if status == 429:  # of a minute or a day, and not of one prompt: Bedrock's "Too many tokens, please wait"
+        said = said.replace("too many tokens", "")
     return bool(_TOO_LONG.search(said)) and (not _RATE.search(said) or bool(_TOO_LARGE.search(said)))
 
 
 def _is_quota(said: str, _: int) -> bool:
     return bool(_QUOTA.search(said)) and not _MONEY.search(said)
+
+
+def _is_temporary(said: str, status: int) -> bool:
+    """Whether the same request may do better. Where the status speaks of load, it tells more than these words."""
+    return status not in _STATUSES_OF_LOAD and bool(_TEMPORARY.search(said))
 
 
 def _finds(pattern: re.Pattern[str]) -> Callable[[str, int], bool]:
@@ -317,8 +353,9 @@ _IN_ORDER: tuple[tuple[Meaning, Callable[[str, int], bool]], ...] = (
     (Meaning.MONEY, _finds(_MONEY)),
     (Meaning.KEY, _finds(_KEY)),
     (Meaning.NO_QUOTA, _finds(_BARE_QUOTA)),
+    (Meaning.PERMISSION, _finds(_PERMISSION)),
     (Meaning.LOAD, _finds(_LOAD)),
     (Meaning.MODEL, _finds(_MODEL)),
     (Meaning.ADDRESS, _finds(_ADDRESS)),
-    (Meaning.TEMPORARY, _finds(_TEMPORARY)),
+    (Meaning.TEMPORARY, _is_temporary),
 )

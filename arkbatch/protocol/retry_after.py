@@ -30,9 +30,10 @@ _UNIT = "(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|d
 _DURATION = rf"(\d+(?:\.\d+)?\s*{_UNIT}?(?:\s*\d+(?:\.\d+)?\s*(?:ms|s|m|h))*)"
 _BEFORE_DURATION = r"(?:try|retry|again|wait)[^.\d]{0,40}?\b(?:in|after|for)|retry[_ -]?after|resets? in"
 _IN_WORDS = re.compile(rf"(?:{_BEFORE_DURATION})[:\s]*{_DURATION}(?![\d-])", re.IGNORECASE)
-_DAY_AND_CLOCK = r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)\s*(Z|[+-]\d\d:?\d\d)?"
+_CLOCK_IN_WORDS = re.compile(r"\b(?:in|after|for) (\d{1,3}):([0-5]\d):([0-5]\d)\b")  # Azure's API Management
+_DAY_AND_CLOCK = r"(\d{4}-\d\d-\d\d)(?: at |[ T])(\d\d:\d\d(?::\d\d(?:\.\d+)?)?)\s*(Z|UTC|GMT|[+-]\d\d:?\d\d)?"
 _RESET_TIME = re.compile(
-    rf"(?:reset|available|try again|until|将在|将于|于|至)[^\d]{{0,40}}{_DAY_AND_CLOCK}", re.IGNORECASE
+    rf"(?:reset|available|regain access|try again|until|将在|将于|于|至)[^\d]{{0,40}}{_DAY_AND_CLOCK}", re.IGNORECASE
 )
 _TIME = re.compile(_DAY_AND_CLOCK)
 _UNIT_WORDS = (
@@ -57,6 +58,8 @@ def asked_wait(headers: Mapping[str, str], field: str, message: str, wall: float
         asked.append(wait_of(field, wall))
     if (reset := reset_time(message)) is not None:
         asked.append(_believable(max(0.0, reset.timestamp() - wall)))
+    asked += [3600.0 * int(h) + 60 * int(m) + int(s) for h, m, s in _CLOCK_IN_WORDS.findall(message)]
+    message = _CLOCK_IN_WORDS.sub("", message)
     asked += [seconds_of(_short_units(found.strip())) for found in _IN_WORDS.findall(message)]
     known = [seconds for seconds in asked if seconds is not None]
     return max(known) if known else _until_reset(headers, wall)
@@ -150,4 +153,4 @@ def _unix_time(found: re.Match[str]) -> float | None:
 
 
 def _zone_offset(zone: str | None) -> str:
-    return "+00:00" if zone in ("Z", "z") else zone or _CHINA
+    return "+00:00" if zone and zone.upper() in ("Z", "UTC", "GMT") else zone or _CHINA

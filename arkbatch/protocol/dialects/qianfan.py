@@ -12,6 +12,8 @@ DIALECT = Dialect(
     errors=by_code(
         {
             Meaning.RATE: "18 336501 336502 rpm_rate_limit_exceeded tpm_rate_limit_exceeded",
+            Meaning.QUOTA: "17",
+            Meaning.MONEY: "19",
             Meaning.KEY: "110 111 invalid_iam_token",
             Meaning.MODEL: "invalid_model",
             Meaning.TOO_LONG: "tokens_too_long characters_too_long",
