@@ -2,8 +2,8 @@
 
 A chunk says what is new: texts are appended, the rest replaces what stood before, and tool calls are put together by
 their index. Fields that nobody told us of follow the same rule, so they survive. It knows when a stream has ended
-well (each choice has its finish reason; `[DONE]` proves nothing and is not needed) and recognises an error event,
-which comes after a status of 200. Whether any of that is worth another try is for `verdict`.
+well (each choice has its finish reason; `[DONE]` proves nothing by itself and is not needed) and recognises an error
+event, which comes after a status of 200. Whether any of that is worth another try is for `verdict`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -165,8 +165,12 @@ class Folding:
             self._words = self._words or _no_chunk(event)
         return False
 
-    def end(self) -> Ending:
-        """What has become of the answer, now that nothing more comes."""
+    def end(self, *, has_done: bool = False) -> Ending:
+        """What has become of the answer, now that nothing more comes.
+
+        has_done: the stream ended with `[DONE]`. That alone proves nothing, since gateways write it after a break, too;
+        after text and a count of the output the answer is whole, although no finish reason came.
+        """
         match self._bad:
             case ErrorEvent(body):
                 return ErrorEvent({**self._billed(), **body})
@@ -174,7 +178,7 @@ class Folding:
                 return Garbled(detail, self._body())
         if self._response is not None:
             return Whole(self._response) if self._has_response_ended else Truncated(self._response)
-        if self.is_finished:
+        if self.is_finished or (has_done and self.started and _counts_output(self._top)):
             return Whole(self._body())
         return Garbled(self._words, self._body()) if self._words else Truncated(self._body())
 
@@ -242,6 +246,11 @@ class Folding:
 
 def _counts(body: Body) -> bool:
     return bool(body.get("usage"))
+
+
+def _counts_output(body: Body) -> bool:
+    usage = body.get("usage")
+    return isinstance(usage, dict) and bool(usage.get("completion_tokens"))
 
 
 def _no_chunk(event: Event) -> str:

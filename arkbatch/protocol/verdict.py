@@ -34,6 +34,7 @@ from arkbatch.core.types import (
     Verdict,
 )
 from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem
+from arkbatch.protocol.endpoints.foreign_answers import as_chat_completion
 from arkbatch.protocol.error_body import Complaint, complaint_in, error_in_success, one_line, plain_text, read_complaint
 from arkbatch.protocol.error_codes import STATUS_OF_TYPE, Rule
 from arkbatch.protocol.error_rules import rule_for
@@ -46,6 +47,7 @@ from arkbatch.protocol.setting_names import ANY_SERVER, SettingNames
 LONGEST_WAIT = 3600.0  # seconds; a longer one is believed only of a quota that names the time of its return
 UNBELIEVED_WAIT = 300.0  # what is waited instead: Azure names a day in the squeeze of a minute
 SHORT_WAIT = 600.0  # a refusal for money or right that names so short a wait is meant as one
+FOREIGN_SHAPE = "foreign_shape"
 MAX_UNREADABLE_ANSWERS = 2  # of a row, where what cannot be read was billed
 
 _NO_NUMBERS: Mapping[str, Meaning] = {}
@@ -128,7 +130,7 @@ def _judge_odd(
     reread = read_leniently(reply.body, reply.headers.get("content-type", ""))
     if reread is not None:
         verdict = _judge_parsed(reread.value, endpoint, policy, body)
-        if isinstance(verdict, Done):
+        if isinstance(verdict, Done) and verdict.body is None:
             verdict = replace(verdict, body=orjson.dumps(reread.value), oddity=reread.oddity)
         return reread.value, verdict
     beginning = one_line(plain_text(reply.body)) or "an empty body"
@@ -149,9 +151,19 @@ def _judge_parsed(parsed: Any, endpoint: Endpoint, policy: ReplyPolicy, body: Bo
     answer = endpoint.read(parsed, body)
     if isinstance(answer, Answer):
         return _judge_answer(answer, policy)
+    if endpoint.key == "messages" and (translated := as_chat_completion(parsed)) is not None:
+        return _judge_foreign(endpoint.read(translated, body), translated, policy)
     if not answer.usage and (said := complaint_in(parsed)) is not None:
         return said
     return _judge_problem(answer)
+
+
+def _judge_foreign(read: Answer | Problem, translated: Body, policy: ReplyPolicy) -> Verdict:
+    """Judge an answer in the shape of another API; its record has the shape that readers know."""
+    verdict = _judge_answer(read, policy) if isinstance(read, Answer) else _judge_problem(read)
+    return (
+        replace(verdict, body=orjson.dumps(translated), oddity=FOREIGN_SHAPE) if isinstance(verdict, Done) else verdict
+    )
 
 
 def _judge_problem(problem: Problem) -> Again:

@@ -228,7 +228,7 @@ class _ReplyReader:
         if isinstance(kind, _Stream):
             if broken is None:
                 kind.close()
-            return self._answer_of_stream(kind.folding.end(), broken)
+            return self._answer_of_stream(kind.folding.end(has_done=kind.parser.done), broken)
         body = self._undecided if kind is None else kind.whole()
         if broken is not None and not self._is_complete():
             return self._make_broken(broken)

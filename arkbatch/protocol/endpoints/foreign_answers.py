@@ -1,0 +1,127 @@
+"""Chat answers in the shapes of other APIs, read as chat completions.
+
+A gateway that does not translate what its provider sends, or a base URL that names the provider's own API, gives a paid
+answer in another shape. The text and the finish reason are put where a chat completion has them; all else stays.
+
+Known shapes: a completion's `text`, a message that is a text or stands in `delta`, an answer in an envelope (`data`,
+`result`, `response`) or a list, `result` of Baidu, `output` of DashScope, `message` of Ollama and Cohere, the content
+of Anthropic, and the chunks of a stream that came as one list.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from arkbatch.core.types import Body
+from arkbatch.protocol.sse import Event
+from arkbatch.protocol.stream import Folding, Whole
+
+_ENVELOPES = ("data", "result", "response", "output")
+_REASONS = ("finish_reason", "stop_reason", "done_reason")
+_MAX_ENVELOPES = 3
+
+
+def as_chat_completion(parsed: object, depth: int = 0) -> Body | None:
+    """Return the answer that a reply holds in another shape as a chat completion, None when there is none."""
+    if isinstance(parsed, list):
+        return _from_list(parsed, depth)
+    if not isinstance(parsed, dict):
+        return None
+    if (choices := _choices_in(parsed.get("choices"))) is not None:
+        return {**parsed, "choices": choices}
+    if (message := _message_in(parsed)) is not None:
+        return {**parsed, "choices": [_choice(message, parsed)]} | _usage_of_ollama(parsed)
+    if depth < _MAX_ENVELOPES:
+        for name in _ENVELOPES:
+            inner = parsed.get(name)
+            if isinstance(inner, dict | list) and (found := as_chat_completion(inner, depth + 1)) is not None:
+                outer = {key: value for key, value in parsed.items() if key in ("usage", "model", "id")}
+                return outer | found if found.get("choices") else None
+    return None
+
+
+def _from_list(parsed: list[Any], depth: int) -> Body | None:
+    """Return the answer of a list: of its only item, or of all of them as the chunks of a stream."""
+    if len(parsed) == 1 and depth < _MAX_ENVELOPES and not _is_chunk(parsed[0]):
+        found = parsed[0] if _has_messages(parsed[0]) else as_chat_completion(parsed[0], depth + 1)
+        return found if isinstance(found, dict) else None
+    if not parsed or not all(map(_is_chunk, parsed)):
+        return None
+    folding = Folding()
+    for chunk in parsed:
+        folding.add(Event(orjson.dumps(chunk)))
+    ending = folding.end()
+    return ending.body if isinstance(ending, Whole) else None
+
+
+def _is_chunk(value: object) -> bool:
+    if not isinstance(value, dict) or not isinstance(choices := value.get("choices"), list):
+        return False
+    return all(isinstance(choice, dict) and "delta" in choice for choice in choices)
+
+
+def _has_messages(value: object) -> bool:
+    if not isinstance(value, dict) or not isinstance(choices := value.get("choices"), list) or not choices:
+        return False
+    return all(isinstance(choice, dict) and isinstance(choice.get("message"), dict) for choice in choices)
+
+
+def _choices_in(choices: object) -> list[Body] | None:
+    """Return choices whose messages stand where they belong."""
+    if isinstance(choices, dict):
+        choices = list(choices.values())
+    if not isinstance(choices, list) or not choices:
+        return None
+    found = [_with_message(choice) for choice in choices if isinstance(choice, dict)]
+    whole = [choice for choice in found if choice is not None]
+    return whole if len(whole) == len(choices) else None
+
+
+def _with_message(choice: Mapping[str, Any]) -> Body | None:
+    message = choice.get("message")
+    if isinstance(message, dict):
+        return dict(choice)
+    for said in (message, choice.get("text")):
+        if isinstance(said, str) and said:
+            return {**choice, "message": {"role": "assistant", "content": said}}
+    delta = choice.get("delta")
+    if isinstance(delta, dict) and delta.get("content"):
+        return {**choice, "message": {"role": "assistant", **delta}}
+    return None
+
+
+def _message_in(parsed: Mapping[str, Any]) -> Body | None:
+    """Return the message of an answer that has no choices."""
+    message = parsed.get("message")
+    if isinstance(message, dict) and message.get("role") == "assistant":
+        return dict(message)
+    if parsed.get("role") == "assistant" and parsed.get("content"):
+        return {"role": "assistant", "content": parsed["content"]}
+    for name in ("result", "text", "output"):
+        said = parsed.get(name)
+        if isinstance(said, str) and said and _tells_end_or_usage(parsed):
+            return {"role": "assistant", "content": said}
+    return None
+
+
+def _tells_end_or_usage(parsed: Mapping[str, Any]) -> bool:
+    """Whether a text is rather an answer than a word about the call."""
+    return "usage" in parsed or any(name in parsed for name in _REASONS)
+
+
+def _choice(message: Body, parsed: Mapping[str, Any]) -> Body:
+    reason = next(_texts(parsed, _REASONS), None)
+    return {"index": 0, "finish_reason": reason, "message": message}
+
+
+def _texts(parsed: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[str]:
+    return (value for name in names if isinstance(value := parsed.get(name), str) and value)
+
+
+def _usage_of_ollama(parsed: Mapping[str, Any]) -> Body:
+    """Return usage where a server counts at the top level, under its own names."""
+    counts = parsed.get("prompt_eval_count"), parsed.get("eval_count")
+    if "usage" in parsed or not all(type(count) is int for count in counts):
+        return {}
+    return {"usage": {"prompt_tokens": counts[0], "completion_tokens": counts[1]}}
