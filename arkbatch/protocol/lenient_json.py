@@ -74,6 +74,17 @@ def loads_leniently(data: bytes) -> Any:
             raise ValueError("it is nested too deeply") from error
 
 
+def json_lines(body: bytes) -> list[Any] | None:
+    """Return the values of a body with one JSON value a line, None when it is something else."""
+    lines = [line for line in body.splitlines() if line.strip()]
+    if len(lines) < 2 or not all(line.startswith(b"{") for line in lines):
+        return None
+    try:
+        return [loads_leniently(line) for line in lines]
+    except ValueError:
+        return None
+
+
 def usage_in_unreadable(body: bytes) -> dict[str, Any] | None:
     """Return the last usage object in a body that is no JSON, None when there is none."""
     text = body.decode("utf-8", "replace")

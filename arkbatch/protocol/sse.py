@@ -11,6 +11,7 @@ from msgspec import Struct
 
 _BOM = b"\xef\xbb\xbf"
 _DATA = b"data:"
+_MAX_STRAY_BYTES = 4096
 # `[DONE]` ends a stream. Servers also quote it, write it small, or leave a bracket out.
 _DONE = re.compile(rb"""\s*["']?(?:\[\s*done\b|done\s*\]?["']?\s*$)""", re.IGNORECASE)
 
@@ -34,6 +35,7 @@ class Parser:
         self._data: list[bytes] = []  # the data lines of an event that has not ended
         self._name = ""
         self._at_start = True
+        self.stray = b""  # the first line that is none of an event, such as the error of a proxy
         self._after_return = False  # the last byte was a CR, so a LF that follows belongs to it
 
     def feed(self, packet: bytes) -> list[Event]:
@@ -83,6 +85,8 @@ class Parser:
                 self._data.append(value)
             else:
                 self._name = _event_name(line, self._name)
+                if not self.stray and line.lstrip()[:1] in (b"{", b"<"):
+                    self.stray = line[:_MAX_STRAY_BYTES]
         return events
 
     def _finish_unless_continued(self, value: bytes, events: list[Event]) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 from msgspec import Struct
 
 from arkbatch.core.types import Body
-from arkbatch.protocol.lenient_json import loads_leniently
+from arkbatch.protocol.error_body import complaint_in
+from arkbatch.protocol.lenient_json import dumps_strictly, loads_leniently
 from arkbatch.protocol.sse import Event
 
 _OF_RESPONSES = "response."
@@ -24,6 +25,7 @@ _NO_WORDS = {"", "null", *_SIGNS_OF_LIFE}
 _NAMES = {"role", "id", "type", "name", "object", "format", "signature"}
 
 
+_INPUT_COUNTS = ("prompt_tokens", "input_tokens", "prompt_tokens_details", "input_tokens_details")
 _ABSENT = object()
 
 
@@ -94,6 +96,8 @@ class _Choice:
     def grow(self, choice: dict[str, Any]) -> None:
         if delta := choice.pop("delta", None):
             _grow(self.message, delta)
+        elif type(text := choice.get("text")) is str:  # a chunk of the older completions API
+            _grow(self.message, {"content": choice.pop("text")} if text else {})
         if choice == self._last and "logprobs" not in choice:  # most chunks differ in their delta alone
             return
         self._last = choice
@@ -122,6 +126,7 @@ class Folding:
         self._last: Mapping[str, Any] = {}  # the chunk before, without its choices
         self._choices: dict[int, _Choice] = {}
         self._bad: ErrorEvent | Garbled | None = None
+        self._loose: Body = {}  # the last chunk without choices: an error may come so, as `{"detail": ...}`
         self._words = ""  # of an event that is no chunk and may be none of the answer
         self._response: Body | None = None  # of the Responses API: the last whole response that an event held
         self._has_response_ended = False
@@ -135,7 +140,7 @@ class Folding:
         if self._bad is not None:
             return False
         if event.data[:1] != b"{" and event.data.lstrip()[:1] != b"{":
-            return self._add_text(event)
+            return self._add_list(event) if event.data.lstrip()[:1] == b"[" else self._add_text(event)
         try:
             chunk = loads_leniently(event.data)
             if "choices" in chunk and not event.name and not chunk.get("error"):  # as in nearly all events
@@ -149,12 +154,25 @@ class Folding:
             elif type(kind) is str and kind.startswith(_OF_RESPONSES):
                 self._add_response_event(chunk)
             else:
+                if "choices" not in chunk:
+                    self._loose = chunk
                 self._grow(chunk)
         except (ValueError, TypeError, AttributeError, KeyError):
             if self.is_finished:  # the answer is whole, and this is none of it
                 return False
             self._bad = Garbled(_no_chunk(event), {})
         return event.name not in _SIGNS_OF_LIFE
+
+    def _add_list(self, event: Event) -> bool:
+        """Add the chunks of an event that holds a list of them."""
+        try:
+            chunks = loads_leniently(event.data)
+        except ValueError:
+            chunks = None
+        if not chunks or not isinstance(chunks, list) or not all(isinstance(chunk, dict) for chunk in chunks):
+            return self._add_text(event)
+        added = [self.add(Event(dumps_strictly(chunk), event.name)) for chunk in chunks]
+        return any(added)
 
     def _add_text(self, event: Event) -> bool:
         """An event that is no JSON object is no part of an answer: a sign of life, or words to tell if none comes."""
@@ -180,6 +198,8 @@ class Folding:
             return Whole(self._response) if self._has_response_ended else Truncated(self._response)
         if self.is_finished or (has_done and self.started and _counts_output(self._top)):
             return Whole(self._body())
+        if self._loose and (said := complaint_in(self._loose)) is not None and said.message:
+            return ErrorEvent({**self._billed(), "error": self._loose})
         return Garbled(self._words, self._body()) if self._words else Truncated(self._body())
 
     @property
@@ -226,7 +246,7 @@ class Folding:
             if known is None:
                 known = self._choices[index] = _Choice()
             if not self.started:
-                self.started = _says_something(choice.get("delta"))
+                self.started = _says_something(choice.get("delta")) or bool(choice.get("text"))
             known.grow(choice)
             if choice.get("finish_reason"):
                 self._has_reason = True
@@ -262,7 +282,14 @@ def _says_something(delta: Mapping[str, Any] | None) -> bool:
 
 
 def _replace_value(target: dict[str, Any], key: str, value: Any) -> None:
-    """Nothing that says nothing wipes out what was said: neither a null, nor an empty text, nor a usage of zeros."""
+    """Nothing that says nothing wipes out what was said: neither a null, nor an empty text, nor a usage of zeros.
+
+    A usage of the output alone, as gateways of Anthropic's API end with, keeps the input that was told before.
+    """
+    if key == "usage" and isinstance(value, dict) and isinstance(old := target.get(key), dict):
+        kept = {name: count for name, count in old.items() if name in _INPUT_COUNTS and not value.get(name)}
+        if kept and not _is_zero(value):
+            value = {**value, **kept}
     if key not in target or not (value is None or value == "" or (key == "usage" and _is_zero(value))):
         target[key] = value
 

@@ -40,7 +40,7 @@ from arkbatch.protocol.error_codes import STATUS_OF_TYPE, Rule
 from arkbatch.protocol.error_rules import rule_for
 from arkbatch.protocol.error_words import Meaning
 from arkbatch.protocol.finish_reasons import LENGTH, AnswerEnding, ending_of
-from arkbatch.protocol.lenient_json import read_leniently, usage_in_unreadable
+from arkbatch.protocol.lenient_json import json_lines, read_leniently, usage_in_unreadable
 from arkbatch.protocol.retry_after import asked_wait, http_date, reset_time
 from arkbatch.protocol.setting_names import ANY_SERVER, SettingNames
 
@@ -127,6 +127,11 @@ def _judge_odd(
     reply: Reply, endpoint: Endpoint, policy: ReplyPolicy, body: Body | None
 ) -> tuple[Any, Verdict | Complaint]:
     """Judge what is not quite JSON by what can be read of it, which is returned too."""
+    if (chunks := json_lines(reply.body)) is not None and (whole := as_chat_completion(chunks)) is not None:
+        verdict = _judge_parsed(whole, endpoint, policy, body)
+        if isinstance(verdict, Done):
+            verdict = replace(verdict, body=orjson.dumps(whole), oddity=FOREIGN_SHAPE)
+        return whole, verdict
     reread = read_leniently(reply.body, reply.headers.get("content-type", ""))
     if reread is not None:
         verdict = _judge_parsed(reread.value, endpoint, policy, body)

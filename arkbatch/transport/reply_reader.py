@@ -71,6 +71,8 @@ class _Stream:
 
     def close(self) -> None:
         self._add_events(self.parser.close())
+        if self.parser.stray and not self.folding.is_finished:  # the answer broke off, and this may say why
+            self.folding.add(Event(self.parser.stray))
 
     def is_complete(self) -> bool:
         return self.folding.is_over

@@ -63,6 +63,17 @@ def test_an_answer_in_another_shape_is_kept_with_its_text_and_its_bill(shape):
     assert verdict.finish_reason in {"stop", "end_turn", ""}
 
 
+def test_chunks_as_json_lines_are_one_answer():
+    raw = b"".join(orjson.dumps(chunk) + b"\n" for chunk in CHUNKS)
+    verdict = judge(Reply(200, raw, {}, 1.0), ENDPOINTS["chat"], ReplyPolicy(), wall=0.0)
+    assert (verdict.usage, verdict.oddity) == ({"input": 10, "output": 5}, "foreign_shape")
+    assert orjson.loads(verdict.body)["choices"][0]["message"]["content"] == "fine"
+
+
+def test_the_first_of_several_chunks_is_no_answer():
+    assert isinstance(judged(CHUNKS[0]), Again)
+
+
 @pytest.mark.parametrize(
     "body", [{"result": "ok"}, {"message": "ok"}, {"data": {"ok": True}}, {"choices": [{}]}, [], [1]]
 )

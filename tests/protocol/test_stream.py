@@ -277,6 +277,29 @@ def test_a_chunk_with_a_message_in_the_place_of_a_delta_is_an_answer():
     assert message_of(fold({**HEAD, "choices": [choice]}))["content"] == "ab"
 
 
+def test_usage_in_two_parts_is_one_usage():
+    begun, ended = {"prompt_tokens": 10, "completion_tokens": 0}, {"prompt_tokens": 0, "completion_tokens": 5}
+    for last in (ended, {"completion_tokens": 5}):
+        ending = fold(chunk({"content": "a"}, usage=begun), chunk({}, finish_reason="stop", usage=last))
+        assert ending.body["usage"] == {"prompt_tokens": 10, "completion_tokens": 5}
+
+
+def test_chunks_of_the_older_completions_api_are_put_together():
+    pieces = [{**HEAD, "choices": [{"index": 0, "text": text}]} for text in ("a", "b")]
+    assert message_of(fold(*pieces, STOP))["content"] == "ab"
+
+
+def test_an_event_may_hold_a_list_of_chunks():
+    folding = Folding()
+    folding.add(Event(orjson.dumps([chunk({"content": "a"}), STOP])))
+    assert message_of(folding.end())["content"] == "a"
+
+
+@pytest.mark.parametrize("error", [{"detail": "worker lost"}, {"message": "worker lost"}, {"error_msg": "worker lost"}])
+def test_an_error_without_an_envelope_ends_a_stream_with_its_words(error):
+    assert fold(chunk({"content": "a"}), error) == ErrorEvent({"error": error})
+
+
 def test_halves_of_a_surrogate_pair_and_numbers_that_are_none_are_read():
     folding = Folding()
     for text in (r'"hi \ud83d"', r'"\ude00 \ud83d"'):

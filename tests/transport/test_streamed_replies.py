@@ -190,6 +190,19 @@ def test_signs_of_life_are_no_part_of_the_answer(sign):
     assert answer(sent(sign + b"\n\n", WHOLE, sign + b"\n\n", DONE))["choices"][0]["message"]["content"] == "Hello 界"
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b'{"error": {"message": "worker lost"}}', b"worker lost"),
+        (b"<title>502 Bad Gateway</title>", b"502 Bad Gateway"),
+    ],
+)
+def test_a_line_in_the_place_of_an_event_says_why_the_answer_broke_off(line, words):
+    response = sent(event(chunk("a")), line + b"\n")
+    said = response.body if isinstance(response, Reply) else response.detail.encode()
+    assert words in said
+
+
 def test_words_in_a_stream_without_an_answer_are_told():
     broken = sent(b"data: upstream is away\n\n", DONE)
     assert (broken.how, broken.detail) == (Break.GARBLED, "an event that is no chunk: upstream is away")

@@ -86,7 +86,7 @@ def _with_message(choice: Mapping[str, Any]) -> Body | None:
         if isinstance(said, str) and said:
             return {**choice, "message": {"role": "assistant", "content": said}}
     delta = choice.get("delta")
-    if isinstance(delta, dict) and delta.get("content"):
+    if isinstance(delta, dict) and delta.get("content") and choice.get("finish_reason"):
         return {**choice, "message": {"role": "assistant", **delta}}
     return None
 
