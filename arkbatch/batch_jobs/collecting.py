@@ -15,7 +15,7 @@ from arkbatch.batch_jobs.output_files import (
 from arkbatch.batch_jobs.parcel import Parcel, rows_done
 from arkbatch.batch_jobs.parcel_context import ParcelContext, cause_of
 from arkbatch.batch_jobs.parcel_rows import rows_of
-from arkbatch.batch_jobs.parcel_steps import Stage
+from arkbatch.batch_jobs.parcel_steps import SHORT, Stage
 from arkbatch.batch_jobs.provider_forms import DONE, FAILED
 from arkbatch.batch_jobs.reply_objects import what_is_there
 from arkbatch.batch_jobs.service import ServiceRefused, find_files
@@ -37,7 +37,6 @@ class ParcelCollecting:
         self._context = context
         self._journal = context.journal
         self._merger = merger
-        self._fetches: dict[int, int] = {}
 
     async def collect_answers(self, parcel: Parcel) -> None:
         """Fetch the files of a batch that has ended, and turn their lines into records."""
@@ -79,7 +78,7 @@ class ParcelCollecting:
                 return False
         if self._are_whole(parcel, targets):
             return True
-        self._fetches[parcel.number] = self._fetches.get(parcel.number, 1) + 1
+        self._journal.write_step(parcel.number, SHORT)  # also for later sessions, which may be as short as this one
         for target in targets:
             target.unlink(missing_ok=True)
         self._context.put_off(parcel, _AGAIN_SECONDS)
@@ -122,7 +121,7 @@ class ParcelCollecting:
 
         Neither is certain: a count may be wrong, so that after a few downloads the lines are taken as they are.
         """
-        tries = self._fetches.get(parcel.number, 1)
+        tries = 1 + parcel.short_fetches
         if parcel.stage == Stage.MERGING or tries >= _MOST_FETCHES:
             return True
         if any(is_cut_off(target) for target in targets):

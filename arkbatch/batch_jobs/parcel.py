@@ -7,6 +7,7 @@ from msgspec import Struct
 from arkbatch.batch_jobs.parcel_steps import (
     LOOKED,
     NOT_STARTED,
+    SHORT,
     STOPPING,
     TOO_LARGE,
     TOO_MANY_ROWS,
@@ -23,6 +24,7 @@ class Parcel(Struct):
 
     tries: how often a batch was ordered from its file and refused for good; waits: how often for its tokens
     file_ids: of every upload; uploads_lost: how often a file was sent again because nobody knew whether it had arrived
+    short_fetches: how often its answers seemed to be cut off
     put_at: when the file arrived by our clock, file_at: by the provider's
     ordered_at: when the provider took the batch, 0 while it has not
     refused_ids: batches of the file that failed before they began
@@ -39,6 +41,7 @@ class Parcel(Struct):
     file_at: float = 0.0
     put_at: float = 0.0
     uploads_lost: int = 0
+    short_fetches: int = 0
     batch_id: str = ""
     ordered_at: float = 0.0
     refused_ids: list[str] = []
@@ -117,6 +120,8 @@ class Parcel(Struct):
                 self.is_stopping, self.stopping_at = True, step.at
             case _ if step.step == UPLOAD_LOST:
                 self.uploads_lost += 1
+            case _ if step.step == SHORT:
+                self.short_fetches += 1
             case Stage.ENDED:
                 self._move_on(step)
                 self.ended, self.state = step, step.state

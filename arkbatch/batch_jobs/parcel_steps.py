@@ -32,6 +32,7 @@ class Stage(StrEnum):
 
 
 LOOKED, STOPPING, NOT_STARTED, UPLOAD_LOST = "look", "stopping", "not_started", "upload_lost"
+SHORT = "short"  # the files of answers have fewer lines than the provider counts, or end in the middle of one
 # Codes of a batch that was not started.
 TOO_MANY_TOKENS, TOO_LARGE, TOO_MANY_ROWS = "token_limit_exceeded", "file_too_large", "too_many_tasks"
 

@@ -162,6 +162,15 @@ def test_answers_that_stay_a_web_page_halt_and_are_paid_again_only_when_somebody
     assert not parcels_of(again).open_parcels
 
 
+def test_answers_that_are_fewer_than_counted_are_taken_also_by_sessions_that_end_soon(job):
+    asked = job(rows(4))
+    faults = {"wrong_counts": 1.0}
+    ended = batched(asked, *[{"detach": True}] * 6, batch_seconds=60, batch_faults=faults, pause=100)
+    assert ended.summary.ending == "finished"
+    assert rows_with_records(asked) == [1, 2, 3, 4]
+    assert ended.batches.calls["create"] == 1
+
+
 def test_one_bad_reply_in_a_later_session_gives_nothing_up(job, monkeypatch):
     asked, strikes, struck = job(rows(4)), BatchRoutes.strikes, []
 
