@@ -52,6 +52,7 @@ def command(run_dir: str, output: str | None, *, defuse: bool, schema: str | Non
     from arkbatch.cli.remote import input_of_run, remote_file
     from arkbatch.cli.sharded_runs import merged_run
     from arkbatch.cli.standard_streams import echo_note
+    from arkbatch.core.json_numbers import dumps_as_written
     from arkbatch.core.language import language_of
     from arkbatch.core.text import printable_json, printable_text
     from arkbatch.reports.answers.answers import iter_answers, write_answers
@@ -62,10 +63,8 @@ def command(run_dir: str, output: str | None, *, defuse: bool, schema: str | Non
     run_dir, named = merged_run(run_dir), run_dir
     options = _table_options(run_dir, schema, chosen | {"input_": chosen["input_"] or input_of_run(run_dir)})
     if output is None or output == "-":
-        import orjson
-
         for row in iter_answers(run_dir, options):
-            click.echo(printable_json(orjson.dumps(row)))
+            click.echo(printable_json(dumps_as_written(row)))
     else:
         if is_remote(output):
             with remote_file(output, replace=force) as place:

@@ -222,6 +222,13 @@ def test_numbers_of_the_input_and_of_json_answers_keep_their_digits(tmp_path, en
     assert [written.count(number) for number in numbers] == [3, 3, 1]  # of the input, in the answer, of its fields
 
 
+def test_numbers_beyond_64_bits_are_printed_with_all_their_digits(tmp_path):
+    number = "123456789012345678901234567890"
+    run = run_of(tmp_path, choice(f'{{"d": {number}, "e": 0.10}}'))
+    printed = told(run, "--json-columns").stdout
+    assert f'"d":{number},"e":0.10' in printed
+
+
 def test_parquet_keeps_the_types_of_a_parquet_input(tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq

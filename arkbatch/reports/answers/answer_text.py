@@ -6,8 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
-
+from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.core.text import number_text
 from arkbatch.protocol.endpoints.reply_messages import choices_of
 
@@ -28,7 +27,7 @@ def answer_lines(body: Any) -> Iterator[str]:
         yield f"1 vector: {_numbers(data)}"
     else:
         yield "Reply:"
-        yield orjson.dumps(body).decode()
+        yield dumps_as_written(body).decode()
 
 
 def _choice(choice: Any, number: str) -> Iterator[str]:
@@ -54,7 +53,7 @@ def text_of(content: Any) -> str:
         said = [part for part in content if not is_thought(part)]
         if all(isinstance(part, dict) and "text" in part for part in said):
             return "".join(str(part["text"]) for part in said)
-    return orjson.dumps(content).decode()
+    return dumps_as_written(content).decode()
 
 
 def is_thought(part: Any) -> bool:

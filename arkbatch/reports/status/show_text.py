@@ -9,6 +9,7 @@ import msgspec
 import orjson
 from msgspec import Struct
 
+from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.core.language import Language
 from arkbatch.core.text import duration_text, number_text, printable_text
 from arkbatch.core.types import Attempt, Before
@@ -116,7 +117,7 @@ def _tool_lines(messages: list[dict[str, Any]]) -> Iterator[str]:
         elif text := message.get("content"):
             yield _shorten_text(_pretty_json(text))
         for asked in tool_calls_in(message) if message.get("tool_calls") else ():
-            yield _shorten_text(f"{asked.name}({asked.problem or orjson.dumps(asked.arguments).decode()})")
+            yield _shorten_text(f"{asked.name}({asked.problem or dumps_as_written(asked.arguments).decode()})")
 
 
 def _earlier_cells(before: Before) -> tuple[str, ...]:
@@ -155,7 +156,7 @@ def _ending_lines(record: _Record, run_dir: str, language: Language) -> Iterator
 
 
 def _pretty_json(value: Any) -> str:
-    return value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    return value if isinstance(value, str) else dumps_as_written(value, option=orjson.OPT_INDENT_2).decode()
 
 
 def _shorten_text(text: str) -> str:
