@@ -152,8 +152,8 @@ def test_a_held_connection_shows_signs_of_life():
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         async with open_transport(url, ApiKey(Secret("k")), Timeouts(), 4) as transport:
             await transport.send(Call("c", "batch_chat", "/batch/chat/completions", b"{}"))
-            for held in transport._posts._connector._conns.values():
-                made = held[0][0].transport.get_extra_info("socket")
+            for _, held in transport._posts._kept._waiting:
+                made = held.transport.get_extra_info("socket")
                 seen.append(made.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
         await runner.cleanup()
 
