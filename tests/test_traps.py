@@ -65,7 +65,7 @@ TRAPS = {
     "7.2 an error inside a 200": "transport/test_encrypted_wire::a_certificate_that_does_not_come",
     "7.2 the fetch blocks the SDK's loop, and each call would fetch": "transport/test_encrypting::a_thousand_calls_share_one_certificate",
     "7.2 E2E_CERTIFICATE_PATH": "engine/test_encrypted_runs::a_certificate_that_is_named_is_used_and_nobody_is_asked_for_one",
-    "7.2 VOLC_ARK_ENCRYPTION with any other value than AICC": "config/test_environment::a_flavour_of_encryption_that_the_sdk_would_pass_over_is_refused",
+    "7.2 VOLC_ARK_ENCRYPTION with any other value than AICC": "config/test_server_choice::a_flavour_of_encryption_that_the_sdk_would_pass_over_is_refused",
     "7.3 one nonce for all fields, and for all tries of the SDK": "transport/test_encrypting::each_attempt_has_a_secret_of_its_own",
     "7.3 the secret, the token and the ciphertext of the SDK": "protocol/test_encryption::with_the_sdks_secret_we_send_what_the_sdk_sends",
     "7.4 headers to the letter, in both flavours": "transport/test_encrypting::confidential_computing_asks_for_and_names_its_own_keys",
