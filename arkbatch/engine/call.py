@@ -185,7 +185,7 @@ class CallRunner:
         if row.request_id:  # the row's own for its first call, then with the number of the call
             client_id = row.request_id if log.sent == 1 else f"{row.request_id}-{log.sent}"
         model, stream = row.asked_model, row.body.get("stream") is True
-        moved = permit.flight.moved if stream and permit.flight is not None else None
+        moved = permit.flight.note_data if stream and permit.flight is not None else None
         call = Call(client_id, row.endpoint, prepared.endpoint.path, body, NO_HEADERS, model, stream, moved)
         self._in_flight[client_id] = permit.at
         return StartedCall(admission, call)

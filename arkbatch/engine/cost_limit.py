@@ -31,7 +31,7 @@ from arkbatch.pricing.tariff import Tariff, cost_of
 FRAME = 500  # tokens around a request, and then some: at most 97 were seen
 PART = 6000  # an image takes 5120 at most
 UNSEEN = 4096  # Ark's own limit of output where a request names none; thinking is beside it
-ENOUGH = 20  # answers, after which the longest of them stands for what may come
+MIN_ANSWERS = 20  # answers, after which the longest of them stands for what may come
 SOME_MORE = Decimal("1.1")
 UNITS = 10**9  # parts of a currency in which shares of a budget are counted
 
@@ -284,7 +284,7 @@ class CostLimit:
             return ceiling, ceiling
         known = max(ceiling or 0, self._longest, expected)
         at_first = max(known, UNSEEN)
-        return known if self._answers >= ENOUGH else at_first, at_first
+        return known if self._answers >= MIN_ANSWERS else at_first, at_first
 
     def _note_highest(self, row: Row, given: int, answered: int) -> None:
         """Remember the most that any row of its kind has asked for."""

@@ -20,7 +20,7 @@ from typing import Any
 from arkbatch.core.types import CallResult, Cause, Done, Halt, Refused
 from arkbatch.engine.attempt_log import AttemptLog
 from arkbatch.engine.call import CallRunner, Dependencies, PreparedRow, StartedCall
-from arkbatch.limits.slow_calls import CallInFlight, Share
+from arkbatch.limits.slow_calls import CallInFlight, HedgeAllowance
 
 PUSHED_BACK = 10.0  # s, after which a service that asked for fewer calls is asked twice again
 
@@ -47,7 +47,7 @@ class HedgedCallRunner:
         self._calls = calls
         self._limiter = dependencies.limiter
         self._observer = dependencies.observer
-        self._share = Share(dependencies.hedge)
+        self._share = HedgeAllowance(dependencies.hedge)
         self._spawn = spawn
         self._bells: dict[CallInFlight, asyncio.Future[None]] = {}
         self._loop = asyncio.get_running_loop()
@@ -66,7 +66,7 @@ class HedgedCallRunner:
     def _has_budget(self) -> bool:
         since = self._loop.time() - self._limiter.last_pushback
         disturbed = self._limiter.pauses or self._limiter.circuit_breaker.is_away or since < PUSHED_BACK
-        return not disturbed and self._share.take()
+        return not disturbed and self._share.take_one()
 
     async def run(self, prepared: PreparedRow, log: AttemptLog) -> CallResult | Cause | None:
         """As `CallRunner.run`."""
@@ -81,7 +81,7 @@ class HedgedCallRunner:
                 return await self._race_calls(first, prepared, log)
         finally:
             first.task.cancel()
-        self._share.earn()
+        self._share.note_answer()
         result = first.task.result()
         assert result is not None
         return calls.end_call(started, prepared, log, result)
@@ -111,7 +111,7 @@ class HedgedCallRunner:
                     if leg.started is None or result is None:
                         continue  # the second was not made
                     if isinstance(result.verdict, Done | Refused):
-                        self._share.earn()
+                        self._share.note_answer()
                         self.won += leg is second
                         for other in running:
                             self._report_lost(other, result.verdict, prepared, log)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from arkbatch.engine import ticker
 from arkbatch.engine.hedging import HedgedCallRunner
-from arkbatch.limits.slow_calls import CallInFlight, CallsInFlight, Straggler, described, said
+from arkbatch.limits.slow_calls import CallInFlight, CallsInFlight, SlowCall, slow_call_text, slow_calls_text
 from arkbatch.monitor.observer import Observer
 
 SHOWN = 5
@@ -32,13 +32,13 @@ class SlowCallReport:
         self._observer = observer
         self._wall = wall
         self.number = 0
-        self.longest: tuple[Straggler, ...] = ()
+        self.longest: tuple[SlowCall, ...] = ()
 
     def tick(self, now: float) -> float:
         """Tell of new slow calls, and have them hedged. The next look is when another call may be too slow."""
         if self._flights is None:
             return math.inf
-        slow = self._flights.stragglers(now)
+        slow = self._flights.slow_calls(now)
         if slow or self.number:
             self._tell_observers(slow, now)
         if self._hedging is not None:
@@ -52,14 +52,14 @@ class SlowCallReport:
         for flight in slow:
             if not flight.told:
                 flight.told = True
-                self._observer.slow_call_noticed(described(_as_straggler(flight, now, wall), wall))
+                self._observer.slow_call_noticed(slow_call_text(_as_straggler(flight, now, wall), wall))
         if before and not slow:
             self._observer.slow_call_noticed("")
 
     @property
     def slow_calls_text(self) -> str:
-        return said(self.longest, self._wall(), self.number)
+        return slow_calls_text(self.longest, self._wall(), self.number)
 
 
-def _as_straggler(flight: CallInFlight, now: float, wall: float) -> Straggler:
-    return Straggler(flight.row, wall - (now - flight.heard_at), flight.peers.usual)
+def _as_straggler(flight: CallInFlight, now: float, wall: float) -> SlowCall:
+    return SlowCall(flight.row, wall - (now - flight.heard_at), flight.similar.usual)

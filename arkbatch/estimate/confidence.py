@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from math import log, sqrt
 from typing import NamedTuple
 
-ENOUGH = 5  # with fewer values no bound is reliable
+MIN_SAMPLE = 5  # with fewer values no bound is reliable
 DRAWS = 1000
 MISSED = 0.05  # on each side
 Z = 1.959964  # of the normal distribution, 95 % in the middle
@@ -69,7 +69,7 @@ def growth_power(pairs: Sequence[tuple[float, float]]) -> float:
     """
     logs = [(log(x), log(y)) for x, y in pairs if x > 0 and y > 0]
     n = len(logs)
-    if n < ENOUGH:
+    if n < MIN_SAMPLE:
         return 0.0
     x_mean, y_mean = sum(x for x, _ in logs) / n, sum(y for _, y in logs) / n
     x_square = sum((x - x_mean) ** 2 for x, _ in logs)

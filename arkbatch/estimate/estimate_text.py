@@ -9,7 +9,7 @@ from arkbatch.core.job import Job
 from arkbatch.core.language import Language
 from arkbatch.core.text import duration_text, number_text, printable_text, short_number
 from arkbatch.estimate.build_estimate import Forecast, Question, make_forecasts
-from arkbatch.estimate.confidence import ENOUGH, MISSED
+from arkbatch.estimate.confidence import MIN_SAMPLE, MISSED
 from arkbatch.estimate.forecast import Estimate, Range, combined_cost
 from arkbatch.estimate.input_sizes import by_kind
 from arkbatch.estimate.lane_comparison import Way
@@ -117,7 +117,7 @@ def _way_cells(way: Way) -> tuple[str, ...]:
 
 def _ceiling_lines(estimate: Estimate) -> list[str]:
     """Return what may lie above the high bound, and what cannot be exceeded."""
-    guessed = estimate.sampled >= ENOUGH and estimate.recorded < estimate.rows
+    guessed = estimate.sampled >= MIN_SAMPLE and estimate.recorded < estimate.rows
     said: list[str] = []
     if estimate.output.high == 0:
         return said  # an embedding, whose cost is that of its input

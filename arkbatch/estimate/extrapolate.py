@@ -12,7 +12,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from arkbatch.core.types import Usage
-from arkbatch.estimate.confidence import ENOUGH, growth_power, student_t_limit
+from arkbatch.estimate.confidence import MIN_SAMPLE, growth_power, student_t_limit
 from arkbatch.estimate.strata import Sizes
 from arkbatch.pricing.amounts import Cost, Unknown
 
@@ -189,7 +189,7 @@ def _mean_totals(totals: Sequence[Totals]) -> Totals:
 def _correction_factor(real: Sequence[float], imagined: Sequence[float]) -> float:
     """Return by what factor the sample took more than predicted; 1 if chance explains it."""
     n, more = len(real), [one - other for one, other in zip(real, imagined, strict=True)]
-    if n < ENOUGH or not sum(imagined):
+    if n < MIN_SAMPLE or not sum(imagined):
         return 1.0
     mean = sum(more) / n
     error = sqrt(sum((one - mean) ** 2 for one in more) / (n - 1) / n)

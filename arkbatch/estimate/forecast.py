@@ -16,7 +16,7 @@ from math import ceil, hypot
 
 from msgspec import Struct
 
-from arkbatch.estimate.confidence import ENOUGH, SampleWeights
+from arkbatch.estimate.confidence import MIN_SAMPLE, SampleWeights
 from arkbatch.estimate.extrapolate import Extrapolation, Measured, Price, Prices
 from arkbatch.estimate.strata import SizeGroup, Sizes
 from arkbatch.pricing.amounts import Cost, Unknown
@@ -97,7 +97,7 @@ def from_sample(
     alike = Extrapolation(left, sample, prices)
     likely, longest = alike.totals_by_measured_row(), alike.totals_beyond_sample()
     most = _total_ceiling(left.size_groups(), ceiling, alike.most_given) if alike.limits_hold else PASSED
-    shares, wider = SampleWeights(len(sample), chance) if len(sample) >= ENOUGH else None, alike.sum_widening()
+    shares, wider = SampleWeights(len(sample), chance) if len(sample) >= MIN_SAMPLE else None, alike.sum_widening()
     ranges = partial(_total_range, shares)
     given, answered, tokens, slots, cost = map(ranges, zip(*likely, strict=True), longest, wider)
     surely = most if isinstance(most, Unknown) else ranges([one.cost for one in likely], most, wider.cost).high
@@ -185,8 +185,8 @@ def _add_known(spent: float | Unknown, more: float | Unknown) -> float | Unknown
 
 def _method_text(sampled: int, rows: int) -> str:
     bounds = "low and high hold in 9 of 10 samples"
-    if sampled < ENOUGH:
-        bounds = f"bounds take a sample of {ENOUGH} or more"
+    if sampled < MIN_SAMPLE:
+        bounds = f"bounds take a sample of {MIN_SAMPLE} or more"
     return f"{sampled} of {rows} rows were sent, and every row is priced as if it answered like each in turn; {bounds}"
 
 

@@ -191,12 +191,12 @@ class Limiter:
         """Grant no more permits. All who wait come back at once, with None."""
         self._closed = True
         self._disarm()
-        self._queue.dissolve()
+        self._queue.release_all()
 
-    # ---- what others want
+    # ---- pauses and changes of limits
 
     def pause(self, reason: str) -> None:
-        """Grant no permit until this pause and every other has ended. `reason` is its name, for people too."""
+        """Grant no permit until this pause and every other has ended. `reason`: its name, which people see."""
         now = self._time()
         if self._pauses.begin_pause(reason, now):
             self.circuit_breaker.begin_pause(now)
@@ -231,14 +231,14 @@ class Limiter:
 
     @property
     def pauses(self) -> Mapping[str, float]:
-        """The pauses that stand, and since which loop time."""
+        """The pauses in force, and the loop time at which each began."""
         return self._pauses.since
 
     def paused_seconds(self, now: float) -> float:
-        """Seconds in which any pause stood so far. They count against no row and no time limit."""
-        return self._pauses.seconds(now)
+        """Return the seconds in which any pause was in force. They count against no row and no time limit."""
+        return self._pauses.paused_seconds(now)
 
-    # ---- what an observer asks
+    # ---- for observers
 
     @property
     def reason(self) -> str:
@@ -258,7 +258,7 @@ class Limiter:
         return self._meter.per_minute(self._meter.used, self._time())
 
     def limited_by(self) -> LimitedBy:
-        """What held calls back for most of the last seconds; a hold at once."""
+        """Return what held calls back for most of the last seconds; a pause counts at once."""
         if self._pauses.since:
             return LimitedBy.HELD
         if self.circuit_breaker.is_away:
@@ -266,7 +266,7 @@ class Limiter:
         busy = self.in_flight >= self._concurrency * 0.9
         return self._meter.most_frequent_limit(self._time()) or (LimitedBy.CONCURRENCY if busy else LimitedBy.INPUT)
 
-    # ---- one turn
+    # ---- granting one permit
 
     def _obstacle(self, now: float, tokens: Tokens) -> Obstacle:
         """Seconds to wait and what for; `NO_OBSTACLE` when a call of this size may go now."""
@@ -281,7 +281,7 @@ class Limiter:
         return NO_OBSTACLE
 
     def _take(self, now: float, demand: Demand) -> Permit:
-        """All is taken at one moment, so that what `_obstacle` said still holds."""
+        """Take all at one moment, so that what `_obstacle` said still holds."""
         tokens = demand.tokens
         self._given.spend(now, tokens)
         if self._away or self.circuit_breaker.is_away:
@@ -295,7 +295,7 @@ class Limiter:
         return Permit(now, demand, flight, number, beside)
 
     def _mind_outage(self, now: float) -> None:
-        """What the service took before it was away it need not take at once: the pace is told how long that was."""
+        """Tell the adaptive limit how long the service was away: it need not take at once what it took before."""
         if self.circuit_breaker.is_away:
             self._away = self.circuit_breaker.away_seconds(now)
         else:
@@ -315,27 +315,27 @@ class Limiter:
         assert self.slow_calls is not None
         row, stream = demand.row, demand.row.body.get("stream") is True
         key = (row.endpoint, row.asked_model, stream, doublings(demand.size))
-        return self.slow_calls.begin(now, row.number, key)
+        return self.slow_calls.add_call(now, row.number, key)
 
     def _end_flight(self, permit: Permit, learnt_at: float | None) -> None:
         if permit.flight is not None and self.slow_calls is not None:
-            self.slow_calls.end(permit.flight)
+            self.slow_calls.remove_call(permit.flight)
             if learnt_at is not None:
-                permit.flight.learn(learnt_at)
+                permit.flight.learn_silence(learnt_at)
 
-    # ---- the line
+    # ---- waiting
 
     async def _stand_in_line(self, demand: Demand, *, untried: bool) -> Permit | None:
         if self._closed:
             return None
         waiter = Waiter(demand, self._loop.create_future(), untried=untried)
-        self._queue.join(waiter)
+        self._queue.add_waiter(waiter)
         if len(self._queue) == 1 or self._given.counts_tokens:
             self._look_soon()
         try:
             return await waiter.granted
         except asyncio.CancelledError:
-            self._queue.leave(waiter)
+            self._queue.remove_waiter(waiter)
             permit = None if waiter.granted.cancelled() else waiter.granted.result()
             if permit is not None:
                 self.release_unsent(permit)
@@ -343,16 +343,16 @@ class Limiter:
             raise
 
     def _look_soon(self) -> None:
-        """After all that is told about a call that ended, look once."""
+        """Look once at the waiting calls, after all reports of this round of the loop."""
         if self._queue and not self._looking_soon:
             self._looking_soon = True
             self._loop.call_soon(self._look)
 
     def _look(self) -> None:
-        """Grant turns to all who may go now, then set the timer for when to look again.
+        """Grant permits to all calls that may go now, then set the timer for the next look.
 
-        Granting them here, and not letting each find out when it wakes, keeps a line from living on by itself: one
-        waker a round of the loop is slower than calls end.
+        All are granted here. If each woken call granted the next one, one a round of the loop, calls would end faster
+        than others begin.
         """
         self._looking_soon = False
         self._disarm()
@@ -361,13 +361,13 @@ class Limiter:
         now = self._time()
         wait = math.inf
         while self._queue:
-            coming = self._queue.next(now, rather_untried=self.circuit_breaker.wants_untried)
+            coming = self._queue.next_waiter(now, rather_untried=self.circuit_breaker.wants_untried)
             waiter, wait = coming.waiter, coming.wait
-            # A hold that is over keeps nobody waiting.
+            # A pause that has ended holds no call back.
             self._meter.note_limit(now, None if self._pauses.since else coming.bound)
             if waiter is None:
                 break
-            self._queue.leave(waiter)
+            self._queue.remove_waiter(waiter)
             if not waiter.granted.done():  # else it was cancelled and has not left yet
                 waiter.granted.set_result(self._take(now, waiter.demand))
         if not self._queue:

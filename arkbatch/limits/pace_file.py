@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from arkbatch.journal.run_directory import RunDirectory, replace_file
-from arkbatch.limits.slow_calls import Straggler
+from arkbatch.limits.slow_calls import SlowCall
 from arkbatch.limits.starting_point import Memory
 
 PACE = "pace.json"
@@ -41,7 +41,7 @@ class PaceNote(Struct, frozen=True, omit_defaults=True):
     refused: str = ""
     outlook: str = ""
     straggling: int = 0
-    stragglers: tuple[Straggler, ...] = ()
+    stragglers: tuple[SlowCall, ...] = ()
 
     def memory(self, now: float) -> Memory:
         return Memory(rpm=self.met_rpm, concurrency=self.met_concurrency, age=max(0.0, now - self.at))

@@ -1,4 +1,4 @@
-"""What went through a gate lately, and what kept more from going: for those who look, and for other limits later on."""
+"""Measures the calls and tokens of the last minute, and what limited them."""
 
 from enum import StrEnum
 
@@ -10,18 +10,18 @@ RECENT_SECONDS = 10.0
 class LimitedBy(StrEnum):
     """What keeps a run from going faster."""
 
-    REQUESTS = "requests"  # the requests a minute that were given
-    TOKENS = "tokens"  # the tokens a minute that were given
-    SERVER = "server"  # the pace; its `reason` says more
-    CONCURRENCY = "concurrency"  # all places are taken by calls
-    INPUT = "input"  # places are free and nobody comes
-    HELD = "held"  # somebody wants it so; `reason` says why
+    REQUESTS = "requests"  # the given requests a minute
+    TOKENS = "tokens"  # the given tokens a minute
+    SERVER = "server"  # the adaptive limit, or an outage
+    CONCURRENCY = "concurrency"  # as many calls are in flight as are allowed
+    INPUT = "input"  # no row waits
+    HELD = "held"  # a pause
 
 
 class RateMeter:
-    """What went through lately, and what kept more from going.
+    """What was granted in the last minute, and what held more calls back.
 
-    sent, used: calls and tokens of the last minute
+    sent, used: calls and tokens
     """
 
     __slots__ = ("_held", "_held_by", "_held_since", "_opened_at", "sent", "used")
@@ -33,13 +33,13 @@ class RateMeter:
         self._held = {bound: Window(now, RECENT_SECONDS, 1.0) for bound in LimitedBy}
 
     def note_limit(self, now: float, bound: LimitedBy | None) -> None:
-        """From now on this is what the first in line waits for; None: nobody waits."""
+        """Note what the first waiting call waits for from now on; None: no call waits."""
         if self._held_by is not None:
             self._held[self._held_by].add(now, now - self._held_since)
         self._held_by, self._held_since = bound, now
 
     def most_frequent_limit(self, now: float) -> LimitedBy | None:
-        """What somebody waited for during more than half of the last seconds."""
+        """Return what calls waited for during more than half of the last `RECENT_SECONDS`."""
         self.note_limit(now, self._held_by)
         for seconds in self._held.values():
             seconds.turn(now)
@@ -47,6 +47,6 @@ class RateMeter:
         return most if self._held[most].total * 2 > min(now - self._opened_at, RECENT_SECONDS) else None
 
     def per_minute(self, window: Window, now: float) -> float:
-        """Of a watch younger than a minute, at the rate so far."""
+        """Return the sum of a window as a rate a minute, also in the first minute."""
         window.turn(now)
         return window.total * 60 / min(max(now - self._opened_at, 1.0), WINDOW_SECONDS + JITTER_SECONDS + 0.25)

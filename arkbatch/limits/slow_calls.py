@@ -1,15 +1,15 @@
 """Which calls take far longer than is usual, by what the run itself has seen.
 
-A call is compared with its peers: calls to the same endpoint and model, streamed or not, of about the same size, since
-a long text takes longer than a label. What is compared is silence: for an answer that comes in one piece that is all
-of its time, for a streamed one the longest time without a byte, so that a long answer which moves is no straggler.
+A call is compared with similar calls: to the same endpoint and model, streamed or not, of about the same size, since a
+long text takes longer than a label. What is compared is the time without data: all of the time for an answer that comes
+in one piece, the longest gap for a streamed one, so that a long answer whose parts keep coming is not slow.
 
-A straggler has been silent for `FACTOR` times as long as all but one in twenty of its peers ever were. One in a
-hundred would be nearer to what a straggler is, but where one call in a hundred is one, that quantile is the
-stragglers' own. Nothing is said of calls with too few peers, nor while more are under way than have ended: those that
-end first are the quick ones. Peers are forgotten after some thousand calls, so that a service that changed is followed.
+A slow call has been silent for `FACTOR` times as long as 95 % of the similar calls were. The 99 % quantile would be
+nearer to what "slow" means, but where one call in a hundred is slow, that quantile is a slow call itself. No call is
+slow while there are few similar ones, or while more of them are in flight than have ended, since the quick ones end
+first. Only the last thousand calls count, so that a service that changes is followed.
 
-Pure: `now` comes in, in seconds on the caller's clock. What is done about a straggler is decided elsewhere.
+Pure: `now` comes in, in seconds on the caller's clock. What follows from a slow call is decided in `engine`.
 """
 
 import math
@@ -23,167 +23,165 @@ from arkbatch.core.types import Size
 
 QUANTILE = 0.95
 FACTOR = 3.0
-FLOOR = 5.0  # s; nobody minds less
-ENOUGH = 50  # calls that have ended, of which three are beyond the quantile
+MIN_SILENCE = 5.0  # s; a shorter silence is never slow
+MIN_CALLS = 50  # similar calls that have ended; three of them are beyond the quantile
 REMEMBERED = 1000  # calls
-MOST_PEERS = 64  # groups of them, some 30 KB each
+MAX_GROUPS = 64  # of similar calls, some 30 KB each
 SMALL, PART = 256, 3000  # characters: up to this many make no difference; what an image is worth
-SHARE = 0.05  # of the calls may be made once more
-FEWEST_SAVED = 10.0  # second calls that a run may always have saved up, since slow calls come in bunches
+HEDGED_SHARE = 0.05  # of the calls may be made a second time
+MIN_SAVED = 10.0  # second calls that may always be saved up, since slow calls come in bunches
 
 Key = tuple[str, str, bool, int]  # endpoint, model, streamed, doublings of the request
 
 
 def doublings(size: Size) -> int:
-    """About how large a request is.
+    """Return about how large a request is, as a power of two of its characters.
 
-    By its characters, which are known: estimated tokens change while they are learnt, so that the calls which begin a
-    run would have no peers.
+    Estimated tokens would change while they are learned, and the first calls of a run would be similar to none.
     """
     return (SMALL + size.narrow + 2 * size.wide + PART * size.parts).bit_length()
 
 
-class Straggler(Struct, frozen=True, gc=False):
-    """A call that is one, for people. since: unix time from which on it was silent; usual: seconds that most take."""
+class SlowCall(Struct, frozen=True, gc=False):
+    """A slow call, as people are told of it. since: unix time of its last data; usual: median silence in seconds."""
 
     row: int
     since: float
     usual: float
 
 
-class Peers:
-    """How long calls that are alike were silent. `flying`: how many were under way when they were last counted.
+class SimilarCalls:
+    """How long similar calls were silent. `in_flight`: how many were in flight when they were last counted.
 
-    The last durations are kept as they are: to find their bucket in a histogram would take longer than all else that
-    is done for a call here.
+    The last durations are kept as they are, since finding their bucket in a histogram would take longer.
     """
 
-    __slots__ = ("_lately", "_limit", "_look_again_at", "_seen", "_usual", "flying")
+    __slots__ = ("_lately", "_limit", "_look_again_at", "_seen", "_usual", "in_flight")
 
     def __init__(self) -> None:
         self._lately: deque[float] = deque(maxlen=REMEMBERED)
         self._seen = self._look_again_at = 0
         self._limit = math.inf
         self._usual = 0.0
-        self.flying = 0
+        self.in_flight = 0
 
-    def learn(self, seconds: float) -> None:
-        """One of them got its answer, and was silent for so long."""
+    def add_silence(self, seconds: float) -> None:
+        """Count a call that ended. `seconds`: its longest silence."""
         self._lately.append(seconds)
         self._seen += 1
 
     @property
     def limit(self) -> float:
-        """Seconds of silence that make a straggler; infinite while that is not known."""
-        if self._seen < ENOUGH or self._seen < self.flying:
+        """Seconds of silence after which a call is slow; infinite while that is not known."""
+        if self._seen < MIN_CALLS or self._seen < self.in_flight:
             return math.inf
-        self._look_back()
+        self._update_limit()
         return self._limit
 
     @property
     def usual(self) -> float:
-        """Seconds of silence of the middle one."""
-        self._look_back()
+        """Median silence in seconds."""
+        self._update_limit()
         return self._usual
 
-    def _look_back(self) -> None:
-        """Not at each call: a thousand durations take some while to be put in order."""
+    def _update_limit(self) -> None:
+        """Sort the durations again after each twentieth call: to sort a thousand takes a while."""
         if self._seen < self._look_again_at or not self._seen:
             return
         lately = sorted(self._lately)
-        self._limit = max(FLOOR, FACTOR * lately[int(len(lately) * QUANTILE)])
+        self._limit = max(MIN_SILENCE, FACTOR * lately[int(len(lately) * QUANTILE)])
         self._usual = lately[len(lately) // 2]
         self._look_again_at = self._seen + max(1, len(lately) // 20)
 
 
 class CallInFlight(Struct, eq=False, gc=False):
-    """A call under way. heard_at: its last sign of life, at first when it was sent; told: it was said to straggle."""
+    """A call in flight. heard_at: when its last data came, or when it was sent; told: it was reported as slow."""
 
     row: int
     sent_at: float
     heard_at: float
-    peers: Peers
+    similar: SimilarCalls
     longest: float = 0.0
     told: bool = False
 
-    def moved(self, now: float) -> None:
-        """A part of its answer came."""
+    def note_data(self, now: float) -> None:
+        """Note that a part of the answer came."""
         self.longest = max(self.longest, now - self.heard_at)
         self.heard_at = now
 
-    def learn(self, now: float) -> None:
-        """It was answered, or given up: its peers are known better."""
-        self.peers.learn(max(self.longest, now - self.heard_at))
+    def learn_silence(self, now: float) -> None:
+        """Count the longest silence of a call that ended."""
+        self.similar.add_silence(max(self.longest, now - self.heard_at))
 
 
 class CallsInFlight:
-    """All calls under way, in the order in which they were sent. Used for each call of a run, so it does little."""
+    """All calls in flight, in the order in which they were sent. It is on the path of each row."""
 
     def __init__(self) -> None:
-        self._peers: dict[Key, Peers] = {}
+        self._peers: dict[Key, SimilarCalls] = {}
         self._flying: dict[CallInFlight, None] = {}
 
-    def begin(self, now: float, row: int, key: Key) -> CallInFlight:
+    def add_call(self, now: float, row: int, key: Key) -> CallInFlight:
         peers = self._peers.get(key)
         if peers is None:
-            peers = self._acquaint(key)
+            peers = self._add_group(key)
         flight = CallInFlight(row, now, now, peers)
         self._flying[flight] = None
         return flight
 
-    def end(self, flight: CallInFlight) -> None:
-        """It is over, however it ended."""
+    def remove_call(self, flight: CallInFlight) -> None:
+        """Forget a call that ended in any way."""
         del self._flying[flight]
 
-    def stragglers(self, now: float) -> list[CallInFlight]:
-        """Those that are silent for too long, the longest under way first."""
+    def slow_calls(self, now: float) -> list[CallInFlight]:
+        """Return the slow calls, the one sent first at the beginning."""
         for peers in self._peers.values():
-            peers.flying = 0
+            peers.in_flight = 0
         for flight in self._flying:
-            flight.peers.flying += 1
-        return [flight for flight in self._flying if now - flight.heard_at > flight.peers.limit]
+            flight.similar.in_flight += 1
+        return [flight for flight in self._flying if now - flight.heard_at > flight.similar.limit]
 
     def next_in(self, now: float) -> float:
-        """Seconds until the next of the others may be one."""
-        waits = (flight.heard_at + flight.peers.limit - now for flight in self._flying)
+        """Return the seconds until another call may be slow."""
+        waits = (flight.heard_at + flight.similar.limit - now for flight in self._flying)
         return min((wait for wait in waits if wait >= 0), default=math.inf)
 
-    def _acquaint(self, key: Key) -> Peers:
-        if len(self._peers) >= MOST_PEERS:  # rows may name models as they like
+    def _add_group(self, key: Key) -> SimilarCalls:
+        if len(self._peers) >= MAX_GROUPS:  # rows may name models as they like
             del self._peers[next(iter(self._peers))]
-        peers = self._peers[key] = Peers()
+        peers = self._peers[key] = SimilarCalls()
         return peers
 
 
-class Share:
-    """How many calls may be made once more: a share of those that were answered, saved up for a moment and no longer.
+class HedgeAllowance:
+    """How many slow calls may be made a second time: a share of those that were answered, saved up to a bound.
 
-    Without the bound on what is saved, a service that slows down after a long good time would be asked twice for all.
+    Without the bound, a service that slows down after a long good time would get every call twice.
     """
 
     def __init__(self, width: int) -> None:
         """`width`: calls at once."""
-        self._most = max(FEWEST_SAVED, width * SHARE)
+        self._most = max(MIN_SAVED, width * HEDGED_SHARE)
         self._saved = 0.0
 
-    def earn(self) -> None:
-        """A call was answered."""
-        self._saved = min(self._saved + SHARE, self._most)
+    def note_answer(self) -> None:
+        """Add the share of one answered call."""
+        self._saved = min(self._saved + HEDGED_SHARE, self._most)
 
-    def take(self) -> bool:
-        """Whether one more is allowed; then it is taken."""
+    def take_one(self) -> bool:
+        """Return whether a second call is allowed, and count it."""
         if self._saved < 1.0:
             return False
         self._saved -= 1.0
         return True
 
 
-def said(stragglers: Iterable[Straggler], now: float, number: int) -> str:
+def slow_calls_text(stragglers: Iterable[SlowCall], now: float, number: int) -> str:
     """`3 stragglers (row 17 for 93 s, usually 2.1 s)`; "" without one. `now`: unix time; number: all there are."""
     first = next(iter(stragglers), None)
-    return f"{count_text(number, 'straggler')} ({described(first, now)})" if first else ""
+    return f"{count_text(number, 'straggler')} ({slow_call_text(first, now)})" if first else ""
 
 
-def described(straggler: Straggler, now: float) -> str:
+def slow_call_text(straggler: SlowCall, now: float) -> str:
     silent = duration_text(max(0.0, now - straggler.since))
     return f"row {straggler.row} for {silent}, usually {duration_text(straggler.usual)}"

@@ -1,11 +1,11 @@
-"""The line in front of the limiter: who is next, and who may pass whom.
+"""The queue of calls that wait for a permit: which is next, and which smaller call may overtake a larger one.
 
-First come, first served, with two exceptions. While the first in line is too large for what is left of the minute,
-smaller calls pass it, for `PATIENCE` times as long as the allowance takes to grant its own amount. That starves
-nobody: the line in front of anyone takes at most 1 + `PATIENCE` times as long as in strict order. In strict order,
-rows between 0.1 and 30 % of a minute's tokens leave a tenth of the allowance unused, while the minute drains for the
-large ones. And while the service seems to be away, a row that was never sent goes before those that failed, since
-its answer says more. What stands in the way of a call is for the limiter to know.
+First come, first served, with two exceptions. While the first call is too large for what is left of the minute,
+smaller calls overtake it, for at most `PATIENCE` times as long as the limit takes to grant its tokens. So no call waits
+more than 1 + `PATIENCE` times as long as in strict order. In strict order, rows between 0.1 and 30 % of a minute's
+tokens leave a tenth of the limit unused while the minute drains for the large ones. And while the service seems to be
+away, a row that was never sent goes before those that failed, since its answer tells more. What holds a call back is
+decided by the limiter.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from arkbatch.limits.rate_meter import LimitedBy
 from arkbatch.limits.token_split import Tokens
 
 PATIENCE = 4.0  # for those rows: 0 uses 90 % of the allowance, 2 92 %, 3 97.0 %, 4 97.6 %
-LOOK_AHEAD = 100  # how many of those in line are asked whether they fit
+LOOK_AHEAD = 100  # waiting calls that are examined for one that fits
 
 Obstacle = tuple[float, LimitedBy | None]  # seconds to wait and what for; None: nothing is in the way
 NO_OBSTACLE: Obstacle = (0.0, None)
@@ -38,7 +38,7 @@ class Waiter:
 
 
 class Next(Struct, frozen=True, gc=False):
-    """Who may go now, or None and in how many seconds somebody may. bound: what the first in line waits for."""
+    """The call that may go now, or None and the seconds until one may. bound: what holds the first call back."""
 
     waiter: Waiter | None
     wait: float
@@ -46,10 +46,10 @@ class Next(Struct, frozen=True, gc=False):
 
 
 class WaitQueue:
-    """Those who wait, in order of coming.
+    """The waiting calls, in the order in which they came.
 
-    obstacle: what is in the way of a call of so many tokens at a time
-    seconds_for: how long the scarcest allowance takes to grant so many tokens
+    obstacle: what holds back a call of so many tokens at a loop time
+    seconds_for: the seconds that the scarcest limit takes to grant so many tokens
     """
 
     def __init__(self, obstacle: Callable[[float, Tokens], Obstacle], seconds_for: Callable[[Tokens], float]) -> None:
@@ -62,41 +62,41 @@ class WaitQueue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def join(self, waiter: Waiter) -> None:
+    def add_waiter(self, waiter: Waiter) -> None:
         self._waiting[waiter] = None
 
-    def leave(self, waiter: Waiter) -> None:
+    def remove_waiter(self, waiter: Waiter) -> None:
         self._waiting.pop(waiter, None)
 
-    def dissolve(self) -> None:
-        """Tell all who wait that nobody goes any more."""
+    def release_all(self) -> None:
+        """Return all waiting calls without a permit."""
         for waiter in self._waiting:
             if not waiter.granted.done():
                 waiter.granted.set_result(None)
         self._waiting.clear()
 
-    def next(self, now: float, *, rather_untried: bool) -> Next:
-        """Of a line in which somebody waits."""
-        first = self._foremost(rather_untried=rather_untried)
+    def next_waiter(self, now: float, *, rather_untried: bool) -> Next:
+        """Return what may go now. The queue must not be empty."""
+        first = self._first_waiter(rather_untried=rather_untried)
         if first is not self._first:
             self._first, self._patient_until = first, now + PATIENCE * self._seconds_for(first.tokens)
         wait, bound = self._obstacle(now, first.tokens)
         if bound is None:
             return Next(first, 0.0, None)
         if bound is LimitedBy.TOKENS and now < self._patient_until:
-            smaller, wait = self._smaller(now, first.tokens, wait)
+            smaller, wait = self._smaller_waiter(now, first.tokens, wait)
             return Next(smaller, wait, bound)
         return Next(None, wait, bound)
 
-    def _foremost(self, *, rather_untried: bool) -> Waiter:
+    def _first_waiter(self, *, rather_untried: bool) -> Waiter:
         if rather_untried:
             for waiter in self._waiting:
                 if waiter.untried:
                     return waiter
         return next(iter(self._waiting))
 
-    def _smaller(self, now: float, too_large: Tokens, wait: float) -> tuple[Waiter | None, float]:
-        """The same among those that the first would let pass."""
+    def _smaller_waiter(self, now: float, too_large: Tokens, wait: float) -> tuple[Waiter | None, float]:
+        """Return a smaller call that fits and 0, or None and the seconds until one may fit."""
         for waiter in islice(self._waiting, 1, LOOK_AHEAD):
             if waiter.tokens.total >= too_large.total:
                 continue
@@ -111,20 +111,20 @@ class WaitQueue:
 
 
 class Pauses:
-    """Why nobody is let through just now, and for how long that was so. Times are seconds of one clock.
+    """The pauses of a run, and how long it was paused. Times are seconds of one clock.
 
-    Several reasons may stand at a time (a pause by hand, the hours of the night); what counts is whether any does.
+    Several pauses may be in force at a time (by hand, outside the allowed hours).
 
-    since: when each hold that stands was put, by its name
+    since: when each pause in force began, by its name
     """
 
     def __init__(self) -> None:
         self.since: dict[str, float] = {}
         self._began = 0.0
-        self._before = 0.0  # seconds, in holds that are over
+        self._before = 0.0  # seconds, of pauses that have ended
 
     def begin_pause(self, name: str, now: float) -> bool:
-        """Whether it is the first; one that stands already is put no later for that."""
+        """Begin a pause, unless it is in force. Returns whether it is the only one."""
         is_first = not self.since
         if is_first:
             self._began = now
@@ -132,12 +132,12 @@ class Pauses:
         return is_first
 
     def end_pause(self, name: str, now: float) -> bool:
-        """Whether none is left now; one that does not stand is none."""
+        """End a pause, if it is in force. Returns whether none is left."""
         if self.since.pop(name, None) is None or self.since:
             return False
         self._before += now - self._began
         return True
 
-    def seconds(self, now: float) -> float:
-        """How long any stood so far."""
+    def paused_seconds(self, now: float) -> float:
+        """Return the seconds in which any pause was in force."""
         return self._before + (now - self._began if self.since else 0.0)

@@ -11,7 +11,7 @@ from sessions import failures, results, scripted, worked
 from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job_sections import RetryPolicy
 from arkbatch.core.types import Break, Broken
-from arkbatch.limits.slow_calls import SHARE
+from arkbatch.limits.slow_calls import HEDGED_SHARE
 from arkbatch.monitor.observer import Observer
 
 LAST = 200
@@ -140,7 +140,7 @@ def test_a_service_that_is_slow_for_all_is_not_asked_twice_for_everything(tmp_pa
     transport = FakeTransport(lambda call, attempt: answer(seconds=1 if len(transport.calls) <= 200 else SLOW))
     ended = scripted(ours, transport, monkeypatch)
     assert ended.summary.succeeded == 400
-    assert len(transport.calls) <= 400 * (1 + SHARE)
+    assert len(transport.calls) <= 400 * (1 + HEDGED_SHARE)
 
 
 def test_none_is_asked_again_soon_after_the_service_asked_for_fewer_calls(tmp_path, monkeypatch):
@@ -225,7 +225,7 @@ def test_one_call_in_a_hundred_a_hundred_times_as_slow_costs_hardly_any_time(tmp
     assert quick.seconds < 0.5 * slow.seconds
     assert [len(results(each)) for each in (plain, ours)] == [600, 600]
     usage, again = quick.summary.usage, quick.summary.session["asked_again"]
-    assert 3 <= again <= 600 * SHARE
+    assert 3 <= again <= 600 * HEDGED_SHARE
     assert usage["input"] == sum(record["usage"]["input"] for record in results(ours))
     assert usage["assumed"] == sum(record["usage"].get("assumed", 0) for record in results(ours)) > 0
     assert quick.counters.outcomes.total() == 600 + again

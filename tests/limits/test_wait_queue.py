@@ -10,9 +10,9 @@ def test_holds_that_overlap_count_their_time_once():
     assert not holds.end_pause("paused", 20.0)
     assert holds.since == {"night": 15.0}
     assert holds.end_pause("night", 40.0)
-    assert (holds.seconds(40.0), holds.seconds(100.0)) == (30.0, 30.0)
+    assert (holds.paused_seconds(40.0), holds.paused_seconds(100.0)) == (30.0, 30.0)
     holds.begin_pause("paused", 100.0)
-    assert holds.seconds(105.0) == 35.0
+    assert holds.paused_seconds(105.0) == 35.0
 
 
 def test_putting_one_again_changes_nothing_and_one_that_does_not_stand_is_none():
@@ -22,4 +22,4 @@ def test_putting_one_again_changes_nothing_and_one_that_does_not_stand_is_none()
     holds.begin_pause("paused", 15.0)
     assert holds.since == {"paused": 10.0}
     assert holds.end_pause("paused", 20.0)
-    assert holds.seconds(20.0) == 10.0
+    assert holds.paused_seconds(20.0) == 10.0

@@ -24,7 +24,7 @@ from arkbatch.journal.run_directory import FAILURES, LOG, RESULTS, RunDirectory,
 from arkbatch.journal.run_view import RunView
 from arkbatch.journal.usage_report import by_count
 from arkbatch.limits.pace_file import PaceNote, read_pace
-from arkbatch.limits.slow_calls import Straggler
+from arkbatch.limits.slow_calls import SlowCall
 from arkbatch.monitor.commands import limits_after, pause_of
 from arkbatch.pricing.run_cost import Bill
 from arkbatch.pricing.run_price_file import bill_of
@@ -183,7 +183,7 @@ def _note_of(session: SessionInfo, note: PaceNote | None) -> PaceNote | None:
     return note if fresh else None
 
 
-def _straggler_note(straggler: Straggler, now: float) -> StragglerNote:
+def _straggler_note(straggler: SlowCall, now: float) -> StragglerNote:
     return StragglerNote(straggler.row, round(now - straggler.since, 1), round(straggler.usual, 1))
 
 
