@@ -448,44 +448,7 @@ def rush_hours(chance: random.Random) -> World:
     return World(Gcra(chance, limit, 20), _sum(limit, 3600), length=3600.0)
 
 
-KINDS: dict[str, Kind] = {
-    **{f"{p}% refused": noise(p / 100, None) for p in (1, 3, 10, 30)},
-    **{f"{p}% refused, 1 s": noise(p / 100, 1.0) for p in (1, 3, 10, 30)},
-    **{f"{p}% refused, 2 s": noise(p / 100, 2.0) for p in (3, 10)},
-    "10% refused, 2 s, 3 ms": noise(0.1, 2.0, mean=0.03),
-    **{f"{p}% refused, 60 s": noise(p / 100, 60.0) for p in (1, 3, 10, 30)},
-    "5% refused, a day": noise(0.05, 3600.0),
-    **{f"{p}%, limit above": noise(p / 100, None, limit=50.0) for p in (1, 10, 30)},
-    "10%, 2 s, limit above": noise(0.1, 2.0, limit=50.0),
-    "5% overloaded": overloaded(0.05),
-    "bursts": bursts,
-    "3 s, once": once,
-    "1 of 4 backends": noise(0.25, None),
-    **{f"bucket, burst {n}": gcra(n) for n in (1, 20, 100)},
-    **{f"window {n} s": window(n) for n in (1, 4, 10, 60)},
-    "sliding 10 s": sliding(10),
-    "sliding 60 s": sliding(60),
-    "places, named": places(Scope.CONCURRENCY),
-    "places, unnamed": places(Scope.RATE),
-    "tokens a minute": tokens,
-    "slow queue": queue,
-    **{f"{p}% fail": failing(p / 100) for p in (5, 20, 40)},
-    "bucket x2, /3": changing(lambda chance, limit: Gcra(chance, limit, 20)),
-    "window x2, /3": changing(lambda chance, limit: FixedWindow(chance, limit, 60, after=False)),
-    "two runs": shared,
-    "clumps": clumps,
-    "penalty of 5 s": penalty,
-    "tide": tide,
-    "second and minute": second_and_minute,
-    "queue of a handful": full_queue,
-    "slow refusals": slow_news,
-    "sliding 20 s, 5% by chance": noisy_log,
-    "8 at once, 3% by chance": noisy_places,
-    "rush hours": rush_hours,
-}
-
-
-# ---- held out: looked at only to judge what was built
+# ---- kinds that were held out in the second round
 
 
 def mild_clumps(chance: random.Random) -> World:
@@ -536,13 +499,122 @@ def moving_places(chance: random.Random) -> World:
     return World(Places(chance, places, Scope.RATE, 1.0), 1800 * 8.5 / 1.0, length=1800.0)
 
 
-HELD_OUT: dict[str, Kind] = {
+KINDS: dict[str, Kind] = {
+    **{f"{p}% refused": noise(p / 100, None) for p in (1, 3, 10, 30)},
+    **{f"{p}% refused, 1 s": noise(p / 100, 1.0) for p in (1, 3, 10, 30)},
+    **{f"{p}% refused, 2 s": noise(p / 100, 2.0) for p in (3, 10)},
+    "10% refused, 2 s, 3 ms": noise(0.1, 2.0, mean=0.03),
+    **{f"{p}% refused, 60 s": noise(p / 100, 60.0) for p in (1, 3, 10, 30)},
+    "5% refused, a day": noise(0.05, 3600.0),
+    **{f"{p}%, limit above": noise(p / 100, None, limit=50.0) for p in (1, 10, 30)},
+    "10%, 2 s, limit above": noise(0.1, 2.0, limit=50.0),
+    "5% overloaded": overloaded(0.05),
+    "bursts": bursts,
+    "3 s, once": once,
+    "1 of 4 backends": noise(0.25, None),
+    **{f"bucket, burst {n}": gcra(n) for n in (1, 20, 100)},
+    **{f"window {n} s": window(n) for n in (1, 4, 10, 60)},
+    "sliding 10 s": sliding(10),
+    "sliding 60 s": sliding(60),
+    "places, named": places(Scope.CONCURRENCY),
+    "places, unnamed": places(Scope.RATE),
+    "tokens a minute": tokens,
+    "slow queue": queue,
+    **{f"{p}% fail": failing(p / 100) for p in (5, 20, 40)},
+    "bucket x2, /3": changing(lambda chance, limit: Gcra(chance, limit, 20)),
+    "window x2, /3": changing(lambda chance, limit: FixedWindow(chance, limit, 60, after=False)),
+    "two runs": shared,
+    "clumps": clumps,
+    "penalty of 5 s": penalty,
+    "tide": tide,
+    "second and minute": second_and_minute,
+    "queue of a handful": full_queue,
+    "slow refusals": slow_news,
+    "sliding 20 s, 5% by chance": noisy_log,
+    "8 at once, 3% by chance": noisy_places,
+    "rush hours": rush_hours,
     "20% for 5 s, every 40 s": mild_clumps,
     "15% at times": noise_at_times,
     "penalty of 20 s": long_penalty,
     "limit that walks": walk,
     "window 30 s": half_minute,
     "12 at once, or 5": moving_places,
+}
+
+
+# ---- held out: looked at only to judge what was built
+
+
+class Shards(Base):
+    """Each call goes to one of some machines by chance, and each machine has a bucket of its own."""
+
+    def __init__(self, chance: random.Random, machines: int, rate: float, burst: float) -> None:
+        super().__init__(chance)
+        self.machines = [Gcra(chance, always(rate / machines), burst) for _ in range(machines)]
+
+    def ask(self, now: float) -> Refusal | None:
+        return self.chance.choice(self.machines).ask(now)
+
+
+class Shedding(Base):
+    """Refuses the more of the calls, the more came in the last seconds: none up to its rate, half at twice of it."""
+
+    def __init__(self, chance: random.Random, per_second: float) -> None:
+        super().__init__(chance)
+        self.per_second, self.load, self.at = per_second, 0.0, 0.0
+
+    def ask(self, now: float) -> Refusal | None:
+        self.load *= math.exp((self.at - now) / 2)
+        self.load, self.at = self.load + 0.5, now
+        share = max(0.0, 1 - self.per_second / self.load)
+        return Refusal(Scope.RATE) if self.chance.random() < share else None
+
+
+def shards(chance: random.Random) -> World:
+    rate = math.exp(chance.uniform(math.log(10), math.log(80)))
+    return World(Shards(chance, 3, rate, 20), 1200 * rate, length=1200.0)
+
+
+def shedding(chance: random.Random) -> World:
+    rate = math.exp(chance.uniform(math.log(10), math.log(80)))
+    return World(Shedding(chance, rate), 1200 * rate, length=1200.0)
+
+
+def failing_bucket(chance: random.Random) -> World:
+    """A bucket that also counts the calls which fail by chance, one in ten."""
+    rate = math.exp(chance.uniform(math.log(8), math.log(60)))
+    server = Both(chance, Gcra(chance, always(rate), 15, after=True), Failing(chance, 0.1))
+    return World(server, 1200 * rate * 0.9, length=1200.0)
+
+
+def hiccups(chance: random.Random) -> World:
+    """A bucket, and every minute or so nine of ten calls refused for some seconds, with a `Retry-After` of five."""
+    rate = math.exp(chance.uniform(math.log(10), math.log(60)))
+    phases, now, bad = [(0.0, 0.0)], 0.0, 0.0
+    while (now := now + chance.uniform(40, 90)) < 1800:
+        seconds = chance.uniform(1, 6)
+        phases += [(now, 0.9), (now + seconds, 0.0)]
+        now, bad = now + seconds, bad + seconds
+    server = Both(chance, Phases(chance, phases, Refusal(Scope.RATE, 5.0), 0.2), Gcra(chance, always(rate), 20))
+    return World(server, (1800 - bad) * rate, length=1800.0)
+
+
+def failing_places(chance: random.Random) -> World:
+    """Six calls at once, some of which last ten times as long as the others."""
+
+    class Long(Places):
+        def seconds(self, now: float) -> float:
+            return super().seconds(now) * (10 if self.chance.random() < 0.05 else 1)
+
+    return World(Long(chance, lambda _: 6, Scope.RATE, 1.0), 1200 * 6 / 1.45, length=1200.0)
+
+
+HELD_OUT: dict[str, Kind] = {
+    "three machines": shards,
+    "load shedding": shedding,
+    "bucket, 10% fail": failing_bucket,
+    "hiccups and a bucket": hiccups,
+    "6 at once, some long": failing_places,
 }
 
 
