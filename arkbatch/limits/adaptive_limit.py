@@ -12,17 +12,20 @@ the calls that were granted while others were refused, over as much of the windo
   window of the service was used up and has turned over, so what was granted in that time is its limit.
 * Refusals come between granted calls: what was granted over the last seconds is the limit.
 
-**A cut is a test** (`limit_search`). A refusal is evidence of a limit only if it depends on the load. If fewer calls
-are refused at the lower pace, it was the cause. If as many are, it was not: we go back, and remember the share that
-is refused at any pace as the *floor*. Only refusals beyond the floor (three sigma) count from then on. The floor is
-tested too, at growing intervals. Closures are treated alike: the first one may be an incident and changes nothing.
+**A cut is a test** (`limit_search`). A refusal is evidence of a limit only if it depends on the load. At a lower pace
+either as many calls are refused, or far fewer; Wald's sequential test ends as soon as the refusals tell which. As many:
+the pace was not the cause, so we go back, and remember the share that is refused at any pace as the *floor*. Far
+fewer: we go back once too, and only if calls are refused again, the pace was the cause and stays lower. Only refusals
+beyond the floor count from then on, by more sigmas the fewer calls have shown the floor. The floor falls as soon as
+fewer calls are refused, and is tested at growing intervals. The first closure may be an incident and changes nothing.
 
 **Rate or width**: words and headers decide where they name concurrency. Else the calls do (`refusal_evidence`): if each
 refused call had more calls in flight beside it than the granted ones had, the calls in flight are the limit.
 
 **More is tried on a curve** (`search_curve`): flat at the known limit, then ever steeper, as CUBIC does. A refusal
 while more is tried shows that the limit stands. A limit that was confirmed is tried half as often each time, down to
-once in some minutes; one that turned out elsewhere is looked for within seconds.
+once in some 1,400 calls, since each try costs two or three refusals; one that turned out elsewhere is looked for within
+seconds. What was granted for a minute of trying is known from then on, as no window is longer.
 
 **While all is refused, single calls are tried** at growing pauses, since refused calls may count. A `Retry-After`
 ends the closure, and a try that is granted ends it earlier: servers name a whole window when a second of it is left.
@@ -134,7 +137,7 @@ class AdaptiveLimit:
 
     def granted(self, now: float, permit: Permit) -> None:
         """The call of this permit was not refused for the load, whatever else became of it."""
-        self._search.evidence.add_grant(permit)
+        self._search.evidence.add_grant(now, permit)
         if self._closure.granted(permit.number):
             self._open(now)
         width = self._width

@@ -1,30 +1,47 @@
 """What refusals teach about the rate and the calls in flight: cut to what was granted, and see whether it helped.
 
-A cut is a test. If fewer calls are refused after it, what was cut was the cause, and stays. If as many are refused,
-it was not: the old value comes back, and the share that is refused at any pace is remembered as the *floor*. Only
-what is refused beyond the floor is evidence from then on. Now and then the floor is tested too.
+A cut is a test: at the lower rate, is as large a share refused, or far less? If as large, the rate was not the cause:
+the old value comes back, and that share is the *floor*, refused at any pace. If far less, the old rate is tried
+once more, since trouble may pass; refused again, it is cut. Only what is refused beyond the floor is evidence from then
+on. The floor is lowered when less is refused, and is tested now and then.
 """
 
 import math
 
 from msgspec import Struct
 
-from arkbatch.limits.refusal_evidence import FEWEST, MINUTE, TOLERATED, CallCounts, RefusalEvidence, Suspect
+from arkbatch.limits.refusal_evidence import (
+    FEWEST,
+    MINUTE,
+    SIGMAS,
+    TOLERATED,
+    CallCounts,
+    Expected,
+    RefusalEvidence,
+    Suspect,
+)
 from arkbatch.limits.search_curve import BEGIN, QUICKEST, SAME, SearchCurve
 
-EXPECTED = 10.0  # refusals that a test has to expect, so that their absence means something
-FEWER, AS_OFTEN = 0.3, 0.6  # of the share before: the cut helped and is the answer; it did not help
+EXPECTED = 10.0  # refusals that a part of the floor is made of
+FEWER, AS_OFTEN = 0.2, 0.7  # of the share before: the cut helped; at least so much is as often
+SURE = 5.0  # logarithm of the odds at which a test ends (Wald's sequential test)
+MANY = 15  # refusals that show chance, so that its share is known well
+ANSWERS, MANY_ANSWERS = 2.0, 10.0  # times that of an answer; what fills places of the service first is granted
+FEW_SIGMAS, MANY_SIGMAS = 2.5, 4.0  # looked at once in a while, and at each refusal
 CHANCE_FOR_SURE = 0.01  # share of the calls; less may be a limit that moves a little
 NEARLY = 0.9  # of the base; above it, it was not really cut
 MOST_CHANCE = 0.45  # share of the calls; more is never taken for chance
 LONGEST_TEST = 100.0  # s
 SHORTEST_MEASURE, LATELY = 1.0, 10.0  # s; over which granted calls are counted, at first and once a limit is known
 FAR = 1.2  # times the base; refused so far above it, the base is not the limit
-CHECK_AFTER, CHECK_DEPTH = 20.0, 0.8  # times as many calls as the check takes; of the rate
+CHECK_AFTER = 20.0  # times as many calls as the check takes
+FLOOR_REFUSALS = 200.0  # that the floor is the average of
+COMES_BACK, MOST_DOUBTS = 5.0, 3  # s; in a minute
 FEWEST_GRANTED = 4  # calls between two closures, to tell a rate from them
 CLOSED_LITTLE, CLOSED_MUCH = 0.02, 0.3  # share of the time; between them a closure may come at any pace
 OPEN_AT_LEAST = 0.1  # of the time that it was closed; less is the same closure
 INCIDENT_SECONDS = 15.0  # the first closure, if it is shorter, says nothing of a limit
+MARGIN = 0.985  # of what was granted
 DEEPEST_CUT = 0.25  # of the rate; a window that is used up just after a cut looks as if nothing were granted
 
 
@@ -43,7 +60,7 @@ class Cut(Struct, frozen=True):
     @property
     def depth(self) -> float:
         """How deep it has to be to show whether so large a share of refusals depends on the rate."""
-        return max(self.share, min(2 * self.share, 0.1))
+        return max(1 - (1 - self.share) * 0.85 if self.share > 0.1 else 0.0, min(2 * self.share, 0.1))
 
 
 class ClosureCut(Struct, frozen=True):
@@ -64,7 +81,7 @@ class LimitSearch:
     def __init__(self, now: float, counts: CallCounts, rate: SearchCurve, width: SearchCurve, reason: str) -> None:
         self.rate, self.width, self.reason = rate, width, reason
         self.evidence = RefusalEvidence(now, counts)
-        self.floor = 0.0
+        self.floor, self._floor_calls = 0.0, math.inf  # which so many calls have shown
         self.has_met = False
         self._counts = counts
         self._cut: Cut | None = None
@@ -73,6 +90,11 @@ class LimitSearch:
         self._granted_then = 0
         self._is_first_closure = True
         self._last_minute = self._last_turn = 0.0  # calls granted a second before the last closure, two measures
+        self._raised_at = now
+        self._returned_at, self._doubts, self._is_passing = -math.inf, 0, False
+        self._horizon = LATELY
+        self._tested_at, self._tested = -math.inf, (math.inf, math.inf)
+        self._refused_below = 0.0  # share of the calls, before more was tried
         self._before: ClosureCut | None = None
         self._closed_by_chance = 0.0  # share of the time
 
@@ -84,11 +106,34 @@ class LimitSearch:
     def look(self, now: float) -> None:
         """A call is sent: conclude what can be concluded from the last cut."""
         cut = self._cut
-        if cut is not None and (self.evidence.sent * cut.share >= EXPECTED or now - self.evidence.since > LONGEST_TEST):
+        if cut is None:
+            if self.rate.is_testing and now - self._raised_at > MINUTE:
+                self._raise_base(now)
+            return
+        seconds = now - self.evidence.since
+        if seconds > LONGEST_TEST or (seconds >= ANSWERS * self.evidence.answer_seconds and self._odds(cut) < -SURE):
             self._conclude(now, cut)
+
+    def _raise_base(self, now: float) -> None:
+        """More was tried for a minute, and no window is longer: what was granted in it is known to be granted."""
+        self._raised_at, rate = now, self.rate
+        granted = min(self._counts.per_second(now) / (1 - self.floor), rate.value)
+        if granted > rate.base:
+            rate.base = granted
+            rate.go_on_from(rate.value)
+
+    def _odds(self, cut: Cut) -> float:
+        """Logarithm: how much better "as often as before" explains the refusals since the cut than "far fewer"."""
+        evidence, far_fewer = self.evidence, FEWER * cut.share
+        if cut.share * AS_OFTEN > self.floor:
+            far_fewer = self.floor + FEWER * (cut.share - self.floor)
+        return evidence.refused * math.log(cut.share / far_fewer) - evidence.sent * (cut.share - far_fewer)
 
     def begin_test(self, now: float) -> None:
         """More than what is known is tried from now on, so what was refused before says nothing of it."""
+        self._raised_at = now
+        evidence = self.evidence
+        self._refused_below = min(evidence.share, TOLERATED) if evidence.refused >= FEWEST else 0.0
         self._begin(now)
 
     def begin_anew(self, now: float) -> None:
@@ -100,17 +145,32 @@ class LimitSearch:
 
     def weigh(self, now: float) -> None:
         """A call was refused while others are granted."""
-        evidence = self.evidence
-        if self._cut is not None:
-            if evidence.refused >= 2 * EXPECTED:
-                self._conclude(now, self._cut)
-            return
-        curve = self._curve(self._suspect)
-        fewest = 1 if curve.is_testing and not self.floor else FEWEST
-        if evidence.exceeds(self.floor, fewest=fewest):
+        evidence, cut = self.evidence, self._cut
+        if cut is not None:
+            is_long_enough = now - evidence.since >= ANSWERS * evidence.answer_seconds and evidence.refused >= MANY
+            if is_long_enough and self._odds(cut) > SURE:
+                self._conclude(now, cut)
+        elif self.floor and evidence.undercuts(self.floor):
+            self._lower_floor(evidence.share)
+            self._begin(now)
+        elif self._is_beyond_chance:
             self._cut_suspect(now)
         elif self.floor and evidence.sent * self.floor >= EXPECTED * 4:
             self._check_floor(now)
+
+    @property
+    def _is_beyond_chance(self) -> bool:
+        """While more is tried, a single refusal is enough, if none came before and none comes by chance."""
+        evidence = self.evidence
+        if self.floor:
+            return evidence.exceeds(self._by_chance, sigmas=MANY_SIGMAS if self.floor > TOLERATED else SIGMAS)
+        if self._curve(self._suspect).is_testing:
+            return evidence.exceeds(Expected(self._refused_below), fewest=1)
+        return evidence.exceeds(Expected(TOLERATED))
+
+    @property
+    def _by_chance(self) -> Expected:
+        return Expected(max(self.floor, TOLERATED), self._floor_calls)
 
     @property
     def _suspect(self) -> Suspect:
@@ -140,9 +200,20 @@ class LimitSearch:
         if suspect is Suspect.WIDTH:
             self._cut_width(now, evidence.fewest)
         else:
-            self._cut_rate_to_granted(now, cut, seconds)
+            if before is None:
+                self._is_passing = self._may_pass(now)
+            if self._is_passing and not curve.is_testing:
+                curve.go_on_from(min(curve.value, cut.per_second * (1 - cut.depth)))
+            else:
+                self._cut_rate_to_granted(now, cut, seconds)
         self._begin(now)
         self._cut = None if was_tried else cut
+
+    def _may_pass(self, now: float) -> bool:
+        """Trouble at a rate that was granted: only if it comes again once the rate is back, the rate is the cause."""
+        gap = now - self._returned_at
+        self._doubts = self._doubts + 1 if gap < MINUTE else 1
+        return self.rate.base < math.inf and gap > COMES_BACK and self._doubts < MOST_DOUBTS
 
     def _cut_rate_to_granted(self, now: float, cut: Cut, seconds: float) -> None:
         rate, granted = self.rate, self.evidence.granted / seconds
@@ -150,6 +221,7 @@ class LimitSearch:
         if rate.is_testing:  # a minute that slides grants more until the slower calls before the test have left it
             if now - self._began < MINUTE:  # too little is known of longer windows: halfway
                 minute = math.sqrt(rate.base * rate.value)
+            self._tested_at, self._tested = now, (rate.value, rate.base)
             self._cut_rate(minute, MINUTE)
             return
         if rate.base < math.inf and seconds < LATELY:
@@ -170,31 +242,51 @@ class LimitSearch:
 
     def _conclude(self, now: float, cut: Cut) -> None:
         """Enough calls went after the cut to see whether fewer are refused."""
-        share = self.evidence.share
-        is_slower = self.evidence.sent_per_second(now) <= cut.per_second * (1 - cut.depth / 2)
-        is_as_often = cut.share * AS_OFTEN <= share <= cut.share / AS_OFTEN
-        is_enough = self.evidence.refused >= EXPECTED / 2
-        if is_enough and is_as_often and share < MOST_CHANCE and (is_slower or cut.suspect is Suspect.WIDTH):
-            self._take_for_chance(now, cut, share)
-        elif share <= max(cut.share * FEWER, TOLERATED):
+        share, less = self.evidence.share, 1 - cut.depth / 2
+        per_second = self.evidence.sent_per_second(now)
+        # at a real limit as many are granted as before, however many are sent
+        is_less_granted = per_second * (1 - share) <= cut.per_second * (1 - cut.share) * less
+        is_slower = cut.suspect is Suspect.WIDTH or (per_second <= cut.per_second * less and is_less_granted)
+        evidence = self.evidence
+        if cut.suspect is Suspect.RATE and evidence.refused >= FEWEST and evidence.suspect is Suspect.WIDTH:
+            self._cut_suspect(now, cut)  # with fewer calls it is seen that those with most beside them are refused
+        elif self._odds(cut) < 0:
             self._lower_floor(share)
             if cut.suspect is Suspect.RATE:
-                self.rate.go_on_from(self.rate.base * BEGIN)
+                self.rate.go_on_from(min(self.rate.base * BEGIN, cut.value))
+                self._returned_at = now
             self._begin(now)
-        else:
+        elif share > min(MOST_CHANCE, cut.share / AS_OFTEN) or not is_slower:
             self._cut_suspect(now, cut)
+        elif share < AS_OFTEN * cut.share and cut.suspect is Suspect.RATE:
+            if now - self.evidence.since >= min(MANY_ANSWERS * self.evidence.answer_seconds, LONGEST_TEST):
+                self._take_for_both(now, cut, share)
+        else:
+            self._take_for_chance(now, cut, share)
+
+    def _take_for_both(self, now: float, cut: Cut, share: float) -> None:
+        """The rate was a part of the cause, and chance is the other."""
+        self._set_floor(share)
+        self.rate.base = min(cut.base, cut.per_second * (1 - cut.share) / (1 - share))
+        self.rate.patience = self._horizon
+        self.rate.go_on_from(self.rate.base * BEGIN)
+        self.has_met = True
+        self._begin(now)
 
     def _take_for_chance(self, now: float, cut: Cut, share: float) -> None:
         """Slower calls, or fewer at once, were refused as often."""
         if not self.floor:
             self._check_every = CHECK_AFTER
-        self.floor = max(self.floor, share)
+        if self.evidence.exceeds(self._by_chance):
+            self._set_floor(share)
+        else:
+            self._add_to_floor()
         self._check_at = self._counts.sent + self._check_every * EXPECTED / share
         curve = self._curve(cut.suspect)
         if cut.suspect is Suspect.WIDTH:
             curve.base = cut.base
         else:
-            curve.base = min(cut.base, cut.per_second)
+            curve.base = cut.base if cut.base < math.inf else cut.per_second
             if share > CHANCE_FOR_SURE or cut.base == math.inf:
                 curve.patience = QUICKEST
         curve.go_on_from(min(cut.value, curve.base))
@@ -203,19 +295,35 @@ class LimitSearch:
     def _check_floor(self, now: float) -> None:
         """Now and then go slower, to see whether that brings fewer refusals after all."""
         evidence, rate = self.evidence, self.rate
+        if evidence.exceeds(self._by_chance, sigmas=FEW_SIGMAS):
+            self._cut_suspect(now)
+            return
         if self._counts.sent < self._check_at:
-            self._lower_floor(evidence.share)
+            if not rate.is_testing:
+                self._add_to_floor()
             self._begin(now)
             return
         self._check_every *= 2
         cut = Cut(Suspect.RATE, self.floor, evidence.sent_per_second(now), rate.value, rate.base)
-        rate.base = min(cut.per_second * CHECK_DEPTH, rate.value)
+        rate.base = min(cut.per_second * (1 - cut.depth), rate.value)
         rate.go_on_from(rate.base)
         self._begin(now)
         self._cut = cut
 
+    def _add_to_floor(self) -> None:
+        """What was refused lately without the rate being the cause is a part of the floor."""
+        evidence = self.evidence
+        known = min(self._floor_calls, FLOOR_REFUSALS / self.floor) if self.floor else 0.0
+        self._floor_calls = known + evidence.sent
+        self.floor = (known * self.floor + evidence.refused) / self._floor_calls
+
     def _lower_floor(self, share: float) -> None:
-        self.floor = min(self.floor, (self.floor + share) / 2)
+        """Of what is sent now less is refused, so less is refused at any pace."""
+        if share < self.floor:
+            self._set_floor(share)
+
+    def _set_floor(self, share: float) -> None:
+        self.floor, self._floor_calls = share, self.evidence.sent if share else math.inf
 
     def _begin(self, now: float) -> None:
         self.evidence.begin(now)
@@ -230,9 +338,11 @@ class LimitSearch:
         the calls granted in that time are its limit, whatever its window is like.
         """
         suspect, fewest = self._suspect, self.evidence.fewest
+        if self._cut is not None and until - first_at < SHORTEST_MEASURE:
+            return  # what is refused by chance comes in rows too; the test shows whether it is
         if until - first_at > SHORTEST_MEASURE:
             self._begin(now)  # what was refused in it did not come between granted calls
-        if LATELY < until - first_at < MINUTE:  # the minute before it was of two windows, the one until its end of one
+        if until - first_at < MINUTE:  # the minute before it was of two windows, the one until its end of one
             over = MINUTE + min(now - until, MINUTE)
             before = min(before, self._counts.per_second(now, over) * over / MINUTE)
         seconds, granted = until - self._opened_at, self._counts.granted - self._granted_then
@@ -240,16 +350,30 @@ class LimitSearch:
         if granted < FEWEST_GRANTED or seconds < SHORTEST_MEASURE or not was_open:
             return
         closed = (until - first_at) / seconds
+        self._horizon = min(max(self._horizon, 4 * (until - first_at)), MINUTE)
+        if first_at <= self._tested_at <= until and suspect is Suspect.RATE:  # more was tried than the window gives
+            self._opened_at, self._granted_then = until, self._counts.granted
+            self.rate.base = self._tested[1]
+            self.rate.value = max(self._tested[0], self.rate.base * 1.02)
+            self._cut_rate(before, MINUTE, is_closure=True)
+            self._last_minute, self._last_turn = before, granted / seconds
+            self._begin(now)
+            return
         is_incident = self._is_first_closure and until - first_at < INCIDENT_SECONDS
         self._is_first_closure = False
         self._opened_at, self._granted_then = until, self._counts.granted
         if suspect is Suspect.WIDTH:
             self._cut_width(now, fewest)
             self._begin(now)
-        elif seconds > 2 * MINUTE or (self._is_minute(before, granted / seconds) and not is_incident):
+        elif seconds > 2 * MINUTE or (
+            now - self._began > MINUTE and self._is_minute(before, granted / seconds) and not is_incident
+        ):
             self._learn_rate(now, before, MINUTE, closed)
         elif not is_incident:
-            self._learn_rate(now, granted / seconds, seconds, closed)
+            turn = granted / seconds
+            if seconds < LATELY and self.rate.base < math.inf:
+                turn = max(turn, self._counts.per_second(now, LATELY))
+            self._learn_rate(now, turn, seconds, closed)
         self._last_minute, self._last_turn = before, granted / seconds
 
     def _is_minute(self, minute: float, turn: float) -> bool:
@@ -272,26 +396,28 @@ class LimitSearch:
         else:
             self._closed_by_chance = 0.0
             before = ClosureCut(rate.value, rate.base, closed)
-            self._cut_rate(granted, seconds)
+            self._cut_rate(granted, seconds, is_closure=True)
             if seconds > LATELY / 2 and rate.base < NEARLY * before.base:
                 self._before = before
         self._begin(now)
 
     # ---- cuts
 
-    def _cut_rate(self, granted: float, seconds: float) -> None:
+    def _cut_rate(self, granted: float, seconds: float, *, is_closure: bool = False) -> None:
         """So many calls a second were granted over so many seconds while others were refused."""
         rate = self.rate
         granted /= 1.0 - self.floor
+        if rate.value < FAR * rate.base < math.inf:
+            granted *= MARGIN
         known = min(rate.value, rate.base)
         if known < math.inf:
             granted = max(granted, known * DEEPEST_CUT)
         if rate.base < math.inf and rate.is_testing:
-            granted = max(granted, rate.base) if rate.value > FAR * rate.base else rate.base
+            granted = max(granted, rate.base)
         if seconds == MINUTE:  # while the pace rose, a minute measured too little of a shorter window
-            rate.meet(granted, granted, quick=LATELY if granted > rate.base * FAR else seconds)
+            rate.meet(granted, granted, quick=MINUTE if is_closure and granted < FAR * rate.base else self._horizon)
         else:
-            rate.meet(min(granted, rate.value), granted, quick=seconds)
+            rate.meet(min(granted, rate.value), granted, quick=seconds if is_closure else min(seconds, self._horizon))
         self.has_met = True
         self.reason = f"the service refused more than {rate.base * 60:.0f} calls a minute"
 
@@ -299,7 +425,6 @@ class LimitSearch:
         """With so few calls beside it a call was refused, so as many are granted."""
         width, evidence = self.width, self.evidence
         if not evidence.is_named and not width.is_testing:
-            self.rate.forget()  # the rate was cut for what the calls in flight did
-            self.has_met = False
+            self.rate.patience = QUICKEST  # the rate was perhaps cut for what the calls in flight did
         width.meet(min(fewest, width.value), self._counts.per_second(now))
         self.reason = f"the service refused more than {width.base:.0f} calls at once"

@@ -7,6 +7,7 @@ share is refused at any pace). Counts only, so the state is constant.
 
 import math
 from enum import StrEnum
+from typing import NamedTuple
 
 from arkbatch.core.types import Scope
 from arkbatch.limits.permit import Permit
@@ -54,16 +55,36 @@ class CallCounts:
         return self._minute.last(now, watched) / watched
 
 
+class Expected(NamedTuple):
+    """The share of calls that chance explains, and how many calls have shown it."""
+
+    share: float
+    calls: float = math.inf
+
+
 class RefusalEvidence:
     """Since `since`, when call number `first` was the next.
 
     refused: calls refused; fewest: the fewest calls that were in flight beside one that was refused
+    answer_seconds: the usual time of a call that is granted, whenever it was sent
     """
 
-    __slots__ = ("_above", "_beside", "_counts", "_granted", "_named", "fewest", "first", "refused", "since")
+    __slots__ = (
+        "_above",
+        "_beside",
+        "_counts",
+        "_granted",
+        "_named",
+        "answer_seconds",
+        "fewest",
+        "first",
+        "refused",
+        "since",
+    )
 
     def __init__(self, now: float, counts: CallCounts) -> None:
         self._counts = counts
+        self.answer_seconds = 0.0
         self.begin(now)
 
     def begin(self, now: float) -> None:
@@ -79,8 +100,9 @@ class RefusalEvidence:
             self._named += scope is Scope.CONCURRENCY
             self.fewest = min(self.fewest, permit.beside)
 
-    def add_grant(self, permit: Permit) -> None:
+    def add_grant(self, now: float, permit: Permit) -> None:
         """Count a call that was answered, unless it is older than the evidence."""
+        self.answer_seconds += (now - permit.at - self.answer_seconds) / 20
         if permit.number >= self.first:
             self._granted += 1
             self._beside += permit.beside
@@ -104,10 +126,16 @@ class RefusalEvidence:
     def sent_per_second(self, now: float) -> float:
         return self.sent / max(now - self.since, 0.05)
 
-    def exceeds(self, floor: float, *, fewest: int = FEWEST) -> bool:
-        """Whether more was refused than chance explains, where the share `floor` is refused at any pace."""
-        by_chance = max(floor, TOLERATED) * self.sent
-        return self.refused >= fewest and self.refused > by_chance + SIGMAS * math.sqrt(by_chance)
+    def exceeds(self, expected: Expected, *, fewest: int = FEWEST, sigmas: float = SIGMAS) -> bool:
+        """Whether more was refused than chance explains."""
+        by_chance = expected.share * self.sent
+        spread = math.sqrt(by_chance * (1.0 + self.sent / expected.calls))
+        return self.refused >= fewest and self.refused > by_chance + sigmas * spread
+
+    def undercuts(self, floor: float) -> bool:
+        """Whether less was refused than the share `floor` explains, so that it is not refused at any pace."""
+        by_chance = floor * self.sent
+        return self.refused < by_chance - SIGMAS * math.sqrt(by_chance)
 
     @property
     def is_named(self) -> bool:

@@ -14,8 +14,9 @@ import math
 POWER = 5  # odd, so that the curve comes from below the base and leaves above it
 DOUBLINGS = 3.0  # in each `patience`, once the value is twice the base
 BEGIN = 0.99  # of a rate that was granted, to go on from; the curve is back at the base after 0.4 x patience
-QUICKEST, SLOWEST = 6.0, 160.0  # s; bounds of the patience
-CALLS_BETWEEN = 250.0  # between two tests of a confirmed limit, whatever time they take
+QUICKEST, SLOWEST = 5.0, 160.0  # s; bounds of the patience
+CALLS_BETWEEN = 1400.0  # in the patience of a confirmed limit: each test of it costs two or three refused calls
+CONFIRMED, LONGEST_CONFIRMED = 40.0, 240.0  # s; bounds of that patience
 SAME = 0.1  # so near to the base, another meeting confirms it
 TESTING = 1.01  # times the base; above it, a refusal only shows that the base stands
 
@@ -59,7 +60,8 @@ class SearchCurve:
         """So much is granted and no more. quick: s, the patience when that is news; a confirmed base doubles it."""
         known, begin = self.base, BEGIN
         if known < math.inf and (abs(base / known - 1.0) < SAME or abs(base - known) < self.step):
-            self.patience = min(self.patience * 2.0, max(SLOWEST, CALLS_BETWEEN / max(calls_per_second, 0.001)))
+            longest = min(max(CONFIRMED, CALLS_BETWEEN / max(calls_per_second, 0.001)), LONGEST_CONFIRMED)
+            self.patience = min(self.patience * 2.0, longest)
         else:
             self.patience = min(max(quick, QUICKEST), SLOWEST)
             begin = BEGIN if quick > QUICKEST else 1.0
