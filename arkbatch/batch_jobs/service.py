@@ -16,12 +16,14 @@ from msgspec import Struct
 from arkbatch.batch_jobs.parcel_steps import TOO_LARGE, TOO_MANY_ROWS, TOO_MANY_TOKENS
 from arkbatch.batch_jobs.provider_forms import FAILED, WAITING
 from arkbatch.core.types import Broken
-from arkbatch.protocol.error_body import read_complaint
+from arkbatch.protocol.error_body import Complaint, read_complaint
 from arkbatch.protocol.error_rules import rule_for
+from arkbatch.protocol.retry_after import asked_wait, http_date
 from arkbatch.transport.batch_http import HttpReply, may_have_arrived
 
 GONE = frozenset((404, 410))
 CUT_LIST = "cut_list"  # the code of a refusal: a list that cannot be read to its end
+_LONGEST_WAIT = 3600.0  # s, between two tries
 _NOT_ALLOWED, _TOO_LARGE_STATUS, _NOT_IMPLEMENTED = 405, 413, 501
 _LARGE = re.compile(
     r"\b(file|body|entity|upload)\b.{0,40}\b(too (large|big)|exceeds?)\b.{0,40}(size|bytes?|[KMG]i?B|$)", re.IGNORECASE
@@ -214,16 +216,15 @@ def checked_reply(reply: HttpReply | Broken) -> HttpReply:
     said = read_complaint(reply.body)
     reason = said.message or f"HTTP {reply.status} without a message"
     if reply.status == 429 and not is_token_limit(said.code, reason) and not rule_for(said, 429)[0].advice:
-        raise ServiceAway(reason, may_have_arrived=False, after=_seconds_to_wait(reply))
+        raise ServiceAway(reason, may_have_arrived=False, after=_seconds_to_wait(reply, said))
     if (reply.status >= 500 and reply.status != _NOT_IMPLEMENTED) or reply.status in _PASSING_STATUSES:
-        raise ServiceAway(f"HTTP {reply.status}: {reason}", may_have_arrived=True, after=_seconds_to_wait(reply))
+        raise ServiceAway(f"HTTP {reply.status}: {reason}", may_have_arrived=True, after=_seconds_to_wait(reply, said))
     is_missing_file = reply.status in {400, 404} and bool(_NO_FILE_YET.search(reason))
     raise ServiceRefused(reply.status, said.code or said.type, reason, is_missing_file=is_missing_file)
 
 
-def _seconds_to_wait(reply: HttpReply) -> float | None:
-    try:
-        seconds = float(reply.headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return min(max(seconds, 0.0), 3600.0) if math.isfinite(seconds) else None
+def _seconds_to_wait(reply: HttpReply, said: Complaint) -> float | None:
+    """The seconds that the reply asks to wait, an hour at most. Dates count by the server's own clock."""
+    wall = http_date(reply.headers.get("date", ""))
+    seconds = asked_wait(reply.headers, said.wait, said.message, math.inf if wall is None else wall)
+    return min(seconds, _LONGEST_WAIT) if seconds else None

@@ -412,3 +412,20 @@ def test_sums_that_differ_from_those_of_the_provider_are_told_in_the_log(job):
     assert ended.summary.ending == "finished"
     assert any("differ" in text for text in ended.details)
     assert not batched(replace(asked, run_dir=asked.run_dir + "-2"), batch_seconds=60).details
+
+
+@pytest.mark.parametrize(
+    ("headers", "after"),
+    [
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after-ms": "1500"}, 1.5),
+        ({"retry-after": "Mon, 30 Nov 2026 10:00:20 GMT", "date": "Mon, 30 Nov 2026 10:00:00 GMT"}, 20.0),
+        ({"retry-after": "Mon, 30 Nov 2026 10:00:20 GMT"}, None),
+        ({"retry-after": "86400"}, 3600.0),
+        ({}, None),
+    ],
+)
+def test_every_form_of_a_wait_is_read(headers, after):
+    with pytest.raises(ServiceAway) as caught:
+        checked_reply(HttpReply(503, b"{}", headers))
+    assert caught.value.after == after
