@@ -75,7 +75,3 @@ class SearchCurve:
             times = self.value / self.base
             away = abs(times - 1.0) ** (1.0 / POWER)
             self._x = math.copysign(away, times - 1.0) if times < 2.0 else 1.0 + (math.log2(times) - 1.0) / DOUBLINGS
-
-    def forget(self) -> None:
-        """Nothing limits this number any more."""
-        self.base, self.value = math.inf, self.most
