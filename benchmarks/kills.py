@@ -46,7 +46,7 @@ FAULTS = {
 }
 # The real command. Only how long it waits for a batch to show in a list is shorter than five minutes.
 COMMAND = (
-    "import arkbatch.batch_jobs.ordering as o; o.SETTLING_SECONDS = 1.0; o._LIST_AGAIN_SECONDS = 0.5; "
+    "import arkbatch.batch_jobs.parcel_submission as o; o.SETTLING_SECONDS = 1.0; o._LIST_AGAIN_SECONDS = 0.5; "
     "from arkbatch.cli import main; main()"
 )
 

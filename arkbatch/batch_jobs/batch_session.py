@@ -10,13 +10,13 @@ from collections.abc import Sequence
 import msgspec
 
 from arkbatch.batch_jobs.batch_commands import BatchCommands, batches_text, states_of
-from arkbatch.batch_jobs.merging import Check, Merger
+from arkbatch.batch_jobs.output_merging import Check, Merger
 from arkbatch.batch_jobs.parcel import Parcel
 from arkbatch.batch_jobs.parcel_context import Pacing, ParcelContext
 from arkbatch.batch_jobs.parcel_cutter import ParcelCutter
 from arkbatch.batch_jobs.parcel_journal import ParcelJournal, read_parcels
 from arkbatch.batch_jobs.parcel_loop import REST, ParcelLoop
-from arkbatch.batch_jobs.parcel_steps import Stage
+from arkbatch.batch_jobs.parcel_records import Stage
 from arkbatch.batch_jobs.parcel_worker import ParcelWorker
 from arkbatch.batch_jobs.provider_forms import Form, lane_of_form
 from arkbatch.batch_jobs.service import BatchService

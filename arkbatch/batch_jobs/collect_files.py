@@ -15,13 +15,13 @@ import orjson
 from msgspec import Struct
 
 from arkbatch.batch_jobs.line_records import spent_in
-from arkbatch.batch_jobs.merging import MergedLines, Merger
 from arkbatch.batch_jobs.open_session import check_of, refuse_lost_parcels
 from arkbatch.batch_jobs.output_files import OutputFiles
+from arkbatch.batch_jobs.output_merging import MergedLines, Merger
 from arkbatch.batch_jobs.parcel import Parcels
 from arkbatch.batch_jobs.parcel_journal import ParcelJournal
+from arkbatch.batch_jobs.parcel_records import Stage
 from arkbatch.batch_jobs.parcel_rows import rows_of
-from arkbatch.batch_jobs.parcel_steps import Stage
 from arkbatch.batch_jobs.wire_lines import WireId, is_request_line, read_wire_id
 from arkbatch.core.errors import UsageError
 from arkbatch.core.json_numbers import dumps_as_written, loads_as_written

@@ -11,12 +11,12 @@ from pathlib import Path
 import orjson
 from msgspec import Struct
 
-from arkbatch.batch_jobs.cutting import caps_of
 from arkbatch.batch_jobs.open_session import refuse_lost_parcels
 from arkbatch.batch_jobs.parcel import Parcel
 from arkbatch.batch_jobs.parcel_cutter import ParcelCutter
 from arkbatch.batch_jobs.parcel_journal import ParcelJournal
-from arkbatch.batch_jobs.parcel_steps import Stage
+from arkbatch.batch_jobs.parcel_limits import caps_of
+from arkbatch.batch_jobs.parcel_records import Stage
 from arkbatch.batch_jobs.provider_forms import Form
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.types import Failure

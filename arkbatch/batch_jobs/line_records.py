@@ -24,7 +24,7 @@ from arkbatch.core.types import (
     Verdict,
     add_usage,
 )
-from arkbatch.journal.record_files import read_lines
+from arkbatch.journal.record_reader import read_lines
 
 TIER = "batch"  # the service tier of the records, by which they have the batch price
 

@@ -7,10 +7,10 @@ from typing import Any
 from arkbatch.batch_jobs.ark_job_service import ArkJobService
 from arkbatch.batch_jobs.batch_session import BatchSession
 from arkbatch.batch_jobs.http_service import HttpBatchService
-from arkbatch.batch_jobs.merging import Check
+from arkbatch.batch_jobs.output_merging import Check
 from arkbatch.batch_jobs.parcel_context import Pacing
 from arkbatch.batch_jobs.parcel_journal import PARCELS, has_lost_parcels, read_parcels
-from arkbatch.batch_jobs.parcel_steps import Stage
+from arkbatch.batch_jobs.parcel_records import Stage
 from arkbatch.batch_jobs.provider_forms import ARK_JOBS, Form, all_forms, form_for, lane_of_form
 from arkbatch.batch_jobs.service import BatchService
 from arkbatch.core.errors import RunDirectoryError, UsageError

@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 
 from arkbatch.batch_jobs.wire_lines import OutputLine, WireId, read_line_id, read_output_line, read_wire_id
-from arkbatch.journal.record_files import end_of_lines, read_lines
+from arkbatch.journal.record_reader import end_of_lines, read_lines
 
 _SHOWN_BYTES = 400
 Place = tuple[int, int]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from arkbatch.batch_jobs.parcel_steps import (
+from arkbatch.batch_jobs.parcel_records import (
     LOOKED,
     NOT_STARTED,
     SHORT,

@@ -13,10 +13,10 @@ from typing import BinaryIO
 
 from msgspec import Struct
 
-from arkbatch.batch_jobs.cutting import Caps, GroupKey, Load, load_of, too_large
 from arkbatch.batch_jobs.parcel import Parcel
 from arkbatch.batch_jobs.parcel_journal import ParcelJournal, sha256_of
-from arkbatch.batch_jobs.parcel_steps import Stage, as_ranges
+from arkbatch.batch_jobs.parcel_limits import Caps, GroupKey, Load, load_of, too_large
+from arkbatch.batch_jobs.parcel_records import Stage, as_ranges
 from arkbatch.batch_jobs.provider_forms import Form
 from arkbatch.batch_jobs.wire_lines import encode_line, objection_to, with_parcel
 from arkbatch.core.disk_errors import explain_disk_errors

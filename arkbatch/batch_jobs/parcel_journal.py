@@ -1,7 +1,7 @@
 """`parcels.jsonl` and the files of parcels in a run directory: what was ordered elsewhere, on disk before it is done.
 
 A step is on disk (fsync) when `write_step` returns. A torn last line, which a crash leaves, is cut off. The file is not
-needed to know about rows. If it is lost or damaged, `rebuilding` finds the batches again at the provider.
+needed to know about rows. If it is lost or damaged, `journal_rebuilding` finds the batches again at the provider.
 """
 
 import hashlib
@@ -15,9 +15,9 @@ import msgspec
 from msgspec.structs import replace
 
 from arkbatch.batch_jobs.parcel import Parcel, Parcels
-from arkbatch.batch_jobs.parcel_steps import Stage, Step
+from arkbatch.batch_jobs.parcel_records import Stage, Step
 from arkbatch.core.disk_errors import explain_disk_errors
-from arkbatch.journal.record_files import end_of_lines, read_lines
+from arkbatch.journal.record_reader import end_of_lines, read_lines
 from arkbatch.journal.run_directory import RunDirectory, open_private, replace_file, sync_directory, write_all
 
 PARCELS = "parcels.jsonl"

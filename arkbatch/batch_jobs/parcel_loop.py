@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+from arkbatch.batch_jobs.journal_rebuilding import ParcelRebuilding
 from arkbatch.batch_jobs.parcel import Parcel
 from arkbatch.batch_jobs.parcel_context import ParcelContext
 from arkbatch.batch_jobs.parcel_cutter import ParcelCutter
 from arkbatch.batch_jobs.parcel_journal import PARCELS
-from arkbatch.batch_jobs.parcel_steps import Stage
+from arkbatch.batch_jobs.parcel_planner import ParcelPlanner
+from arkbatch.batch_jobs.parcel_records import Stage
 from arkbatch.batch_jobs.parcel_worker import ParcelWorker
-from arkbatch.batch_jobs.planning import ParcelPlanner
-from arkbatch.batch_jobs.rebuilding import ParcelRebuilding
 from arkbatch.batch_jobs.service import ServiceAway, ServiceRefused
 from arkbatch.core.text import count_text
 from arkbatch.core.types import Cause, Kind

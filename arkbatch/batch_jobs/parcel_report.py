@@ -9,7 +9,7 @@ from typing import Any
 
 from arkbatch.batch_jobs.parcel import Parcel, rows_done
 from arkbatch.batch_jobs.parcel_journal import PARCELS, has_lost_parcels, read_parcels
-from arkbatch.batch_jobs.parcel_steps import Stage
+from arkbatch.batch_jobs.parcel_records import Stage
 from arkbatch.core.text import count_text
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.reports.page.page import ParcelNote

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from arkbatch.batch_jobs.parcel_steps import Step
+from arkbatch.batch_jobs.parcel_records import Step
 from arkbatch.core.input_info import Position
 from arkbatch.core.types import SENT_AGAIN, BadRow, Cause, Failure, Kind, Row
 from arkbatch.engine.open_run import OpenRun

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from arkbatch.batch_jobs.collecting import ParcelCollecting
-from arkbatch.batch_jobs.following import BatchFollowing
-from arkbatch.batch_jobs.merging import Merger
-from arkbatch.batch_jobs.ordering import ParcelOrdering
+from arkbatch.batch_jobs.output_merging import Merger
 from arkbatch.batch_jobs.parcel import Parcel
 from arkbatch.batch_jobs.parcel_context import ParcelContext, cause_of
-from arkbatch.batch_jobs.parcel_steps import Stage
+from arkbatch.batch_jobs.parcel_polling import BatchFollowing
+from arkbatch.batch_jobs.parcel_records import Stage
+from arkbatch.batch_jobs.parcel_results import ParcelCollector
+from arkbatch.batch_jobs.parcel_submission import ParcelSubmission
 from arkbatch.batch_jobs.service import ServiceAway, ServiceRefused
 from arkbatch.core.text import duration_text
 from arkbatch.core.types import Cause, Kind
@@ -22,9 +22,9 @@ class ParcelWorker:
 
     def __init__(self, context: ParcelContext, merger: Merger, is_stopping: Callable[[], bool]) -> None:
         self._context = context
-        self.ordering = ParcelOrdering(context)
+        self.ordering = ParcelSubmission(context)
         self._following = BatchFollowing(context, self.ordering)
-        self._collecting = ParcelCollecting(context, merger)
+        self._collecting = ParcelCollector(context, merger)
         self._is_stopping = is_stopping
         self._failures_in_a_row = 0
         self._away_since: float | None = None

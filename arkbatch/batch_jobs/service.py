@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from arkbatch.batch_jobs.parcel_steps import TOO_LARGE, TOO_MANY_ROWS, TOO_MANY_TOKENS
+from arkbatch.batch_jobs.parcel_records import TOO_LARGE, TOO_MANY_ROWS, TOO_MANY_TOKENS
 from arkbatch.batch_jobs.provider_forms import FAILED, WAITING
 from arkbatch.core.types import Broken
 from arkbatch.protocol.error_body import Complaint, read_complaint

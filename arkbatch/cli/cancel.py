@@ -30,7 +30,7 @@ def command(run_dir: str, *, parcel: tuple[int, ...], as_json: bool) -> int:
     """
     from arkbatch.batch_jobs.export_files import take_back
     from arkbatch.batch_jobs.parcel_journal import read_parcels
-    from arkbatch.batch_jobs.parcel_steps import Stage
+    from arkbatch.batch_jobs.parcel_records import Stage
     from arkbatch.cli.batch_run import run_batches
     from arkbatch.cli.retry import job_of_run
     from arkbatch.cli.session import this_command
@@ -60,7 +60,7 @@ def command(run_dir: str, *, parcel: tuple[int, ...], as_json: bool) -> int:
 
 def lanes_to_cancel(parcels: "list[Parcel]") -> dict[str, frozenset[int]]:
     """Return the numbers of ordered parcels by the lane on which they were ordered."""
-    from arkbatch.batch_jobs.parcel_steps import Stage
+    from arkbatch.batch_jobs.parcel_records import Stage
     from arkbatch.batch_jobs.provider_forms import lane_of_form
 
     ordered = [each for each in parcels if each.stage != Stage.EXPORTED]

@@ -28,7 +28,7 @@ from msgspec import Struct
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunDamaged, RunDirectoryError, RunLocked
 from arkbatch.journal.merge_state import MERGED, Merged
-from arkbatch.journal.record_files import end_of_lines
+from arkbatch.journal.record_reader import end_of_lines
 from arkbatch.journal.run_directory import FAILURES, LEDGER, LOG, RESULTS, RUN, replace_file
 from arkbatch.journal.shard_files import SHARDS, SHARDS_PLAN, Finished, ShardDirectory
 from arkbatch.journal.shard_plan import ShardPlan

@@ -6,7 +6,7 @@ from enum import StrEnum
 from functools import cache, lru_cache
 from string import Formatter
 
-from arkbatch.core.chinese import CHINESE
+from arkbatch.core.chinese_labels import CHINESE
 from arkbatch.core.chinese_messages import CHINESE_MESSAGES
 from arkbatch.core.chinese_reasons import CHINESE_REASONS
 from arkbatch.core.chinese_refusals import CHINESE_REFUSALS

@@ -1,4 +1,6 @@
-"""What rows with audio, video or files have cost: nothing in a request foretells how many tokens these take.
+"""How much of a budget a row with audio, video or files is held at: the dearest seen so far, with a margin.
+
+Nothing in a request foretells how many tokens these take.
 
 An image takes at most 5,120 tokens at Ark. At other servers its tokens are not known before, either.
 

@@ -31,9 +31,9 @@ from arkbatch.core.types import SENT_AGAIN, BadRow, Before, Outcome, Row
 from arkbatch.engine.resume_check import ResumeOptions, check_input, check_settings
 from arkbatch.journal.journal import Journal
 from arkbatch.journal.rebase import rebase_records
-from arkbatch.journal.record_files import last_failures, read_lines
 from arkbatch.journal.record_format import before_of, decode_retryable
 from arkbatch.journal.record_index import RecordIndex
+from arkbatch.journal.record_reader import last_failures, read_lines
 from arkbatch.journal.repeated_rows import RepeatedRows, copied_outcome
 from arkbatch.journal.run_directory import FAILURES, FORMAT, RESULTS, SPOOL, RunDirectory, RunInfo, SessionInfo
 from arkbatch.monitor.commands import limits_after

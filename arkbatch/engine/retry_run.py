@@ -20,9 +20,9 @@ from arkbatch.core.json_numbers import loads_as_written
 from arkbatch.core.types import BadRow, Before, Kind, Outcome, Row
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.journal.bitmap import Bitmap
-from arkbatch.journal.record_files import read_lines
 from arkbatch.journal.record_format import KeptRequest, Retryable, before_of, decode_retryable
 from arkbatch.journal.record_index import RecordIndex
+from arkbatch.journal.record_reader import read_lines
 from arkbatch.journal.repeated_rows import RepeatedRows, copied_outcome
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, RunInfo
 from arkbatch.monitor.progress import FoundRows

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from arkbatch.core.types import Usage, add_usage
 from arkbatch.estimate.forecast import Recorded
 from arkbatch.journal.ledger import Ledger
-from arkbatch.journal.record_files import read_entries
+from arkbatch.journal.record_reader import read_entries
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory
 from arkbatch.pricing.amounts import Unknown
 from arkbatch.pricing.billed_usage import BilledEntry, Spent, new_in

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 
-from arkbatch.journal.record_files import end_of_lines, read_lines
+from arkbatch.journal.record_reader import end_of_lines, read_lines
 from arkbatch.journal.run_directory import FAILURES, RESULTS
 from arkbatch.journal.shard_files import ShardDirectory
 

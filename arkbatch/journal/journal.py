@@ -17,8 +17,8 @@ from arkbatch.core.types import Outcome
 from arkbatch.journal.bitmap import Bitmap
 from arkbatch.journal.cost_account import CostAccount
 from arkbatch.journal.ledger import Ledger, Marks, fold_lines
-from arkbatch.journal.record_files import end_of_lines, read_entries, read_lines
 from arkbatch.journal.record_format import Entry, decode_entry, encode, entry_of
+from arkbatch.journal.record_reader import end_of_lines, read_entries, read_lines
 from arkbatch.journal.run_directory import (
     FAILURES,
     LEDGER,

@@ -22,8 +22,8 @@ from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.text import count_text
 from arkbatch.journal.group_on_disk import Partitions, digest_key
 from arkbatch.journal.journal import read_ledger
-from arkbatch.journal.record_files import read_lines
 from arkbatch.journal.record_format import decode_located
+from arkbatch.journal.record_reader import read_lines
 from arkbatch.journal.run_directory import FAILURES, LEDGER, PENDING, RESULTS, SUPERSEDED, RunDirectory
 from arkbatch.rows.parse import RowReader
 from arkbatch.rows.source import Source

@@ -6,8 +6,8 @@ from types import TracebackType
 from typing import Self
 
 from arkbatch.journal.numbers_on_disk import NumbersOnDisk
-from arkbatch.journal.record_files import decode_line, read_lines
 from arkbatch.journal.record_format import decode_located
+from arkbatch.journal.record_reader import decode_line, read_lines
 
 _RECORD_BUFFER = 8192  # bytes: each seek discards a buffer, so that a larger one reads more than is needed
 

@@ -25,7 +25,6 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from arkbatch.core.types import Scope
-from arkbatch.limits.lease_budget import SharedBudget
 from arkbatch.limits.lease_messages import (
     LONGEST_CHUNK,
     SHORTEST_CHUNK,
@@ -38,6 +37,7 @@ from arkbatch.limits.lease_messages import (
 from arkbatch.limits.lease_meter import LeaseMeter
 from arkbatch.limits.lease_workers import LeaseWorkers
 from arkbatch.limits.open_leases import OpenLeases, amount_parts
+from arkbatch.limits.shared_budget import SharedBudget
 
 CALLS_IN_A_CHUNK = 4  # a chunk is as long as it takes a worker to send so many, within these bounds
 LEASES_A_SECOND = 1_000  # of all workers together, so that the coordinator stays below half a core

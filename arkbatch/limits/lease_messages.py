@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from arkbatch.core.types import Scope
-from arkbatch.limits.lease_budget import BudgetAnswer
+from arkbatch.limits.shared_budget import BudgetAnswer
 
 SHORTEST_CHUNK, LONGEST_CHUNK = 0.25, 1.0  # s that one lease stands for; a worker asks as often
 UNLIMITED = 1 << 53  # stands for "no limit" in an amount; also JavaScript can read it

@@ -13,7 +13,6 @@ from typing import Protocol
 
 from arkbatch.core.errors import ArkbatchError
 from arkbatch.limits.held_leases import HeldLeases
-from arkbatch.limits.lease_budget import BudgetAnswer
 from arkbatch.limits.lease_messages import (
     LONGEST_CHUNK,
     SHORTEST_CHUNK,
@@ -24,6 +23,7 @@ from arkbatch.limits.lease_messages import (
     LoadRefusal,
 )
 from arkbatch.limits.leased_pace import LOOK_AGAIN_SECONDS, LeasedPace
+from arkbatch.limits.shared_budget import BudgetAnswer
 from arkbatch.limits.token_split import Tokens
 
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 0.2, 2.0  # while the coordinator does not answer

@@ -10,7 +10,7 @@ from runs import BEGAN, job_of, prompts
 from sessions import failures, results
 
 from arkbatch.batch_jobs.http_service import HttpBatchService
-from arkbatch.batch_jobs.parcel_steps import TOO_LARGE, TOO_MANY_ROWS
+from arkbatch.batch_jobs.parcel_records import TOO_LARGE, TOO_MANY_ROWS
 from arkbatch.batch_jobs.provider_forms import DONE, FAILED, WAITING, all_forms
 from arkbatch.batch_jobs.reply_objects import object_in, seconds_of
 from arkbatch.batch_jobs.service import ServiceAway, ServiceRefused, checked_reply, find_batch

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from string import Formatter
 
-from arkbatch.core.chinese import CHINESE
+from arkbatch.core.chinese_labels import CHINESE
 from arkbatch.core.chinese_messages import CHINESE_MESSAGES
 from arkbatch.core.chinese_reasons import CHINESE_REASONS
 from arkbatch.core.chinese_refusals import CHINESE_REFUSALS

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from arkbatch.core.errors import RunDamaged, RunLocked, StorageFull
 from arkbatch.core.input_info import Position
 from arkbatch.journal.journal import Journal, read_ledger
-from arkbatch.journal.record_files import read_entries
 from arkbatch.journal.record_format import before_of, decode_entry, decode_retryable, encode
+from arkbatch.journal.record_reader import read_entries
 from arkbatch.journal.run_directory import FAILURES, LEDGER, RESULTS, USAGE, RunDirectory
 
 

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import orjson
 
-from arkbatch.journal.record_files import read_lines
 from arkbatch.journal.record_index import RecordIndex
+from arkbatch.journal.record_reader import read_lines
 from arkbatch.journal.run_directory import RESULTS, RunDirectory
 
 Order = Literal["input", "completion"]

@@ -15,7 +15,7 @@ from msgspec import Struct, field
 
 from arkbatch.core.types import add_usage
 from arkbatch.journal.ledger import Ledger
-from arkbatch.journal.record_files import read_entries
+from arkbatch.journal.record_reader import read_entries
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, RunInfo
 from arkbatch.journal.run_view import RunView
 from arkbatch.pricing.amounts import Money

@@ -18,8 +18,8 @@ from msgspec import Raw, Struct, field
 
 from arkbatch.core.errors import RunDamaged
 from arkbatch.core.histogram import Histogram
-from arkbatch.journal.record_files import read_lines
 from arkbatch.journal.record_format import EntryError
+from arkbatch.journal.record_reader import read_lines
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory
 from arkbatch.pricing.billed_usage import BilledCall, BilledEntry, spent_of
 from arkbatch.pricing.run_cost import Bill

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from arkbatch.batch_jobs.cutting import Load
-from arkbatch.batch_jobs.ordering import file_prefix
 from arkbatch.batch_jobs.output_files import rows_in_files
 from arkbatch.batch_jobs.parcel import Parcel
 from arkbatch.batch_jobs.parcel_context import ParcelContext
 from arkbatch.batch_jobs.parcel_cutter import ParcelCutter
 from arkbatch.batch_jobs.parcel_journal import sha256_of
-from arkbatch.batch_jobs.parcel_steps import Stage, as_ranges
+from arkbatch.batch_jobs.parcel_limits import Load
+from arkbatch.batch_jobs.parcel_records import Stage, as_ranges
+from arkbatch.batch_jobs.parcel_submission import file_prefix
 from arkbatch.batch_jobs.provider_forms import FAILED
 from arkbatch.batch_jobs.service import BatchState, RemoteFile, ServiceRefused
 from arkbatch.core.text import count_text

@@ -1,4 +1,4 @@
-"""From the file of a parcel to its batch: upload, order, and find again what was ordered when a reply was lost.
+"""Submits a parcel: uploads its file, creates the batch, and finds both again when a reply was lost.
 
 Each action is safe to be cut off and to be done again. The intent is on disk before it and the fact behind it. A parcel
 that stands at an intent is looked for at the provider before anything is sent again.
@@ -8,8 +8,8 @@ import asyncio
 
 from arkbatch.batch_jobs.parcel import Parcel
 from arkbatch.batch_jobs.parcel_context import ParcelContext, cause_of
+from arkbatch.batch_jobs.parcel_records import NOT_STARTED, TOO_MANY_TOKENS, UPLOAD_LOST, Stage
 from arkbatch.batch_jobs.parcel_rows import rows_of
-from arkbatch.batch_jobs.parcel_steps import NOT_STARTED, TOO_MANY_TOKENS, UPLOAD_LOST, Stage
 from arkbatch.batch_jobs.provider_forms import MARGIN
 from arkbatch.batch_jobs.service import (
     CUT_LIST,
@@ -45,7 +45,7 @@ def file_name(run_id: str, number: int, sha256: str) -> str:
     return f"{file_prefix(run_id)}{number:04d}-{sha256[:8]}.jsonl"
 
 
-class ParcelOrdering:
+class ParcelSubmission:
     """Uploads the files of parcels and orders batches from them."""
 
     def __init__(self, context: ParcelContext) -> None:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arkbatch.batch_jobs.parcel_steps import TOO_MANY_ROWS
+from arkbatch.batch_jobs.parcel_records import TOO_MANY_ROWS
 from arkbatch.batch_jobs.provider_forms import MARGIN, MOST_ROWS, Form
 from arkbatch.core.job_sections import Files
 from arkbatch.core.types import Row

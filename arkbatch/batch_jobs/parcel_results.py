@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from arkbatch.batch_jobs.line_records import spent_in
-from arkbatch.batch_jobs.merging import MergedLines, Merger
 from arkbatch.batch_jobs.output_files import (
     OutputFiles,
     count_lines,
@@ -12,10 +11,11 @@ from arkbatch.batch_jobs.output_files import (
     is_cut_off,
     rows_at_lines,
 )
+from arkbatch.batch_jobs.output_merging import MergedLines, Merger
 from arkbatch.batch_jobs.parcel import Parcel, rows_done
 from arkbatch.batch_jobs.parcel_context import ParcelContext, cause_of
+from arkbatch.batch_jobs.parcel_records import SHORT, Stage
 from arkbatch.batch_jobs.parcel_rows import rows_of
-from arkbatch.batch_jobs.parcel_steps import SHORT, Stage
 from arkbatch.batch_jobs.provider_forms import DONE, FAILED
 from arkbatch.batch_jobs.reply_objects import what_is_there
 from arkbatch.batch_jobs.service import ServiceRefused, find_files
@@ -30,7 +30,7 @@ _MOST_FETCHES = 3  # of a file that seems to be cut off
 _KINDS = ("output", "error")
 
 
-class ParcelCollecting:
+class ParcelCollector:
     """Turns what batches bring into records."""
 
     def __init__(self, context: ParcelContext, merger: Merger) -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arkbatch.limits.lease_budget import BudgetAnswer, SharedBudget
+from arkbatch.limits.shared_budget import BudgetAnswer, SharedBudget
 
 
 def test_a_call_that_fits_is_granted_with_some_more():

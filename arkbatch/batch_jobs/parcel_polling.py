@@ -1,11 +1,11 @@
-"""While a batch is worked on: how it stands, whether it is overdue, and how it is cancelled."""
+"""Polls the batch of a parcel: how it stands, whether it is overdue; and cancels it."""
 
 import asyncio
 
-from arkbatch.batch_jobs.ordering import SETTLING_SECONDS, ParcelOrdering, window_seconds
 from arkbatch.batch_jobs.parcel import Parcel, rows_done
 from arkbatch.batch_jobs.parcel_context import ParcelContext
-from arkbatch.batch_jobs.parcel_steps import LOOKED, STOPPING, Stage
+from arkbatch.batch_jobs.parcel_records import LOOKED, STOPPING, Stage
+from arkbatch.batch_jobs.parcel_submission import SETTLING_SECONDS, ParcelSubmission, window_seconds
 from arkbatch.batch_jobs.provider_forms import DONE, FAILED
 from arkbatch.batch_jobs.service import BatchState, ServiceRefused, excess_in, is_token_limit
 from arkbatch.core.types import Cause, Kind
@@ -20,7 +20,7 @@ _CANCELLING_SECONDS = 7_200.0  # by the documents ten minutes, 25 were seen
 class BatchFollowing:
     """Follows batches until they have ended."""
 
-    def __init__(self, context: ParcelContext, ordering: ParcelOrdering) -> None:
+    def __init__(self, context: ParcelContext, ordering: ParcelSubmission) -> None:
         self._context = context
         self._journal = context.journal
         self._ordering = ordering

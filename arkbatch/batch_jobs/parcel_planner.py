@@ -4,12 +4,12 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from arkbatch.batch_jobs.cutting import Caps, caps_of, smaller_caps
-from arkbatch.batch_jobs.ordering import ParcelOrdering
 from arkbatch.batch_jobs.parcel import Parcel
 from arkbatch.batch_jobs.parcel_context import ParcelContext
 from arkbatch.batch_jobs.parcel_cutter import ParcelCutter
-from arkbatch.batch_jobs.parcel_steps import Stage
+from arkbatch.batch_jobs.parcel_limits import Caps, caps_of, smaller_caps
+from arkbatch.batch_jobs.parcel_records import Stage
+from arkbatch.batch_jobs.parcel_submission import ParcelSubmission
 from arkbatch.batch_jobs.provider_forms import MARGIN
 from arkbatch.core.text import count_text
 from arkbatch.core.types import Cause
@@ -25,7 +25,7 @@ _NOT_ORDERED = frozenset({Stage.CUT, Stage.PUTTING, Stage.PUT, Stage.STARTING})
 class ParcelPlanner:
     """Cuts parcels one by one: the next only when the one before is ordered."""
 
-    def __init__(self, context: ParcelContext, cutter: ParcelCutter, ordering: ParcelOrdering) -> None:
+    def __init__(self, context: ParcelContext, cutter: ParcelCutter, ordering: ParcelSubmission) -> None:
         self._context = context
         self._cutter = cutter
         self._ordering = ordering
