@@ -238,6 +238,7 @@ class BillsByDialect:
 
     def __init__(self, bill):
         self.bill, self.same, self.other, self.untold, self.tokens = bill, Counter(), Counter(), 0, Counter()
+        self.example = ""
 
     def add(self, line):
         *earlier, last = line["calls"]
@@ -245,15 +246,18 @@ class BillsByDialect:
         kept = {meter: count - discarded.get(meter, 0) for meter, count in line["usage"].items()}
         for call, counted in [*((call, call.get("tokens", {})) for call in earlier), (last, kept)]:
             if (billed := self.bill.pop(call.get("request_id", ""), None)) is not None:
-                self.compare(*billed, counted)
+                self.compare(call, *billed, counted)
 
-    def compare(self, fault, billed, counted):
-        if fault in UNTOLD and not counted:
+    def compare(self, call, fault, billed, counted):
+        # A server that is killed cuts the streams that it is at work on, whatever their fault.
+        if not counted and (fault in UNTOLD or call["verdict"] in ("connection", "timeout")):
             self.untold += 1
             return
         meters = ("input", "output") if fault in HIDES_CACHED else ("input", "output", "cached")
         is_same = all(counted.get(meter, 0) == billed[meter] for meter in meters)
         (self.same if is_same else self.other)[fault] += 1
+        if not is_same and not self.example:
+            self.example = f"{call} was billed {billed} and counted {counted}"
         self.tokens[fault] += billed["input"] + billed["output"]
 
     def report(self):
@@ -261,6 +265,8 @@ class BillsByDialect:
             said = f"counted otherwise in {self.other[fault]}" if self.other[fault] else "counted the same"
             answers = self.same[fault] + self.other[fault]
             yield f"  {fault or 'no fault':17}{answers:>9,} answers, {self.tokens[fault]:>13,} tokens billed, {said}"
+        if self.example:
+            yield f"  for example: {self.example}"
         verdict = "DIFFERS FROM" if self.other else "equals"
         yield f"usage {verdict} what the simulator billed, in {len(self.same | self.other)} kinds of answers"
         lost = self.untold + len(self.bill)
