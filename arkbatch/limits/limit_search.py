@@ -10,6 +10,8 @@ import math
 
 from msgspec import Struct
 
+from arkbatch.limits.cut import AS_OFTEN, SURE, Cut
+from arkbatch.limits.noise_floor import NoiseFloor
 from arkbatch.limits.refusal_evidence import (
     FEWEST,
     MINUTE,
@@ -23,8 +25,6 @@ from arkbatch.limits.refusal_evidence import (
 from arkbatch.limits.search_curve import BEGIN, QUICKEST, SAME, SearchCurve
 
 EXPECTED = 10.0  # refusals that a part of the floor is made of
-FEWER, AS_OFTEN = 0.2, 0.7  # of the share before: the cut helped; at least so much is as often
-SURE = 5.0  # logarithm of the odds at which a test ends (Wald's sequential test)
 MANY = 15  # refusals that show chance, so that its share is known well
 ANSWERS, MANY_ANSWERS = 2.0, 10.0  # times that of an answer; what fills places of the service first is granted
 FEW_SIGMAS, MANY_SIGMAS = 2.5, 4.0  # looked at once in a while, and at each refusal
@@ -35,7 +35,6 @@ LONGEST_TEST = 100.0  # s
 SHORTEST_MEASURE, LATELY = 1.0, 10.0  # s; over which granted calls are counted, at first and once a limit is known
 FAR = 1.2  # times the base; refused so far above it, the base is not the limit
 CHECK_AFTER = 20.0  # times as many calls as the check takes
-FLOOR_REFUSALS = 200.0  # that the floor is the average of
 COMES_BACK, MOST_DOUBTS = 5.0, 3  # s; in a minute
 FEWEST_GRANTED = 4  # calls between two closures, to tell a rate from them
 CLOSED_LITTLE, CLOSED_MUCH = 0.02, 0.3  # share of the time; between them a closure may come at any pace
@@ -43,24 +42,6 @@ OPEN_AT_LEAST = 0.1  # of the time that it was closed; less is the same closure
 INCIDENT_SECONDS = 15.0  # the first closure, if it is shorter, says nothing of a limit
 MARGIN = 0.985  # of what was granted
 DEEPEST_CUT = 0.25  # of the rate; a window that is used up just after a cut looks as if nothing were granted
-
-
-class Cut(Struct, frozen=True):
-    """A cut whose effect is awaited.
-
-    share: refused before it, of `per_second` calls; value, base: of the curve that was cut, as they were
-    """
-
-    suspect: Suspect
-    share: float
-    per_second: float
-    value: float
-    base: float
-
-    @property
-    def depth(self) -> float:
-        """How deep it has to be to show whether so large a share of refusals depends on the rate."""
-        return max(1 - (1 - self.share) * 0.85 if self.share > 0.1 else 0.0, min(2 * self.share, 0.1))
 
 
 class ClosureCut(Struct, frozen=True):
@@ -74,14 +55,14 @@ class ClosureCut(Struct, frozen=True):
 class LimitSearch:
     """The rate and the width that the service grants, as found so far.
 
-    rate: calls a second; width: calls in flight; floor: share of the calls that is refused at any pace
+    rate: calls a second; width: calls in flight
     has_met: a refusal has shown a limit of the rate; reason: one phrase, why the pace is what it is
     """
 
     def __init__(self, now: float, counts: CallCounts, rate: SearchCurve, width: SearchCurve, reason: str) -> None:
         self.rate, self.width, self.reason = rate, width, reason
         self.evidence = RefusalEvidence(now, counts)
-        self.floor, self._floor_calls = 0.0, math.inf  # which so many calls have shown
+        self._noise = NoiseFloor()
         self.has_met = False
         self._counts = counts
         self._cut: Cut | None = None
@@ -99,6 +80,11 @@ class LimitSearch:
         self._closed_by_chance = 0.0  # share of the time
 
     @property
+    def floor(self) -> float:
+        """The share of the calls that is refused at any pace."""
+        return self._noise.share
+
+    @property
     def is_holding(self) -> bool:
         """The effect of a cut is awaited, so nothing may rise."""
         return self._cut is not None
@@ -111,7 +97,8 @@ class LimitSearch:
                 self._raise_base(now)
             return
         seconds = now - self.evidence.since
-        if seconds > LONGEST_TEST or (seconds >= ANSWERS * self.evidence.answer_seconds and self._odds(cut) < -SURE):
+        is_long_enough = seconds >= ANSWERS * self.evidence.answer_seconds
+        if seconds > LONGEST_TEST or (is_long_enough and cut.log_odds(self.evidence, self.floor) < -SURE):
             self._conclude(now, cut)
 
     def _raise_base(self, now: float) -> None:
@@ -121,13 +108,6 @@ class LimitSearch:
         if granted > rate.base:
             rate.base = granted
             rate.go_on_from(rate.value)
-
-    def _odds(self, cut: Cut) -> float:
-        """Logarithm: how much better "as often as before" explains the refusals since the cut than "far fewer"."""
-        evidence, far_fewer = self.evidence, FEWER * cut.share
-        if cut.share * AS_OFTEN > self.floor:
-            far_fewer = self.floor + FEWER * (cut.share - self.floor)
-        return evidence.refused * math.log(cut.share / far_fewer) - evidence.sent * (cut.share - far_fewer)
 
     def begin_test(self, now: float) -> None:
         """More than what is known is tried from now on, so what was refused before says nothing of it."""
@@ -148,10 +128,10 @@ class LimitSearch:
         evidence, cut = self.evidence, self._cut
         if cut is not None:
             is_long_enough = now - evidence.since >= ANSWERS * evidence.answer_seconds and evidence.refused >= MANY
-            if is_long_enough and self._odds(cut) > SURE:
+            if is_long_enough and cut.log_odds(self.evidence, self.floor) > SURE:
                 self._conclude(now, cut)
         elif self.floor and evidence.undercuts(self.floor):
-            self._lower_floor(evidence.share)
+            self._noise.lower_to(evidence.share, evidence)
             self._begin(now)
         elif self._is_beyond_chance:
             self._cut_suspect(now)
@@ -163,14 +143,10 @@ class LimitSearch:
         """While more is tried, a single refusal is enough, if none came before and none comes by chance."""
         evidence = self.evidence
         if self.floor:
-            return evidence.exceeds(self._by_chance, sigmas=MANY_SIGMAS if self.floor > TOLERATED else SIGMAS)
+            return evidence.exceeds(self._noise.expected, sigmas=MANY_SIGMAS if self.floor > TOLERATED else SIGMAS)
         if self._curve(self._suspect).is_testing:
             return evidence.exceeds(Expected(self._refused_below), fewest=1)
         return evidence.exceeds(Expected(TOLERATED))
-
-    @property
-    def _by_chance(self) -> Expected:
-        return Expected(max(self.floor, TOLERATED), self._floor_calls)
 
     @property
     def _suspect(self) -> Suspect:
@@ -250,8 +226,8 @@ class LimitSearch:
         evidence = self.evidence
         if cut.suspect is Suspect.RATE and evidence.refused >= FEWEST and evidence.suspect is Suspect.WIDTH:
             self._cut_suspect(now, cut)  # with fewer calls it is seen that those with most beside them are refused
-        elif self._odds(cut) < 0:
-            self._lower_floor(share)
+        elif cut.log_odds(self.evidence, self.floor) < 0:
+            self._noise.lower_to(share, self.evidence)
             if cut.suspect is Suspect.RATE:
                 self.rate.go_on_from(min(self.rate.base * BEGIN, cut.value))
                 self._returned_at = now
@@ -266,7 +242,7 @@ class LimitSearch:
 
     def _take_for_both(self, now: float, cut: Cut, share: float) -> None:
         """The rate was a part of the cause, and chance is the other."""
-        self._set_floor(share)
+        self._noise.replace_by(share, self.evidence)
         self.rate.base = min(cut.base, cut.per_second * (1 - cut.share) / (1 - share))
         self.rate.patience = self._horizon
         self.rate.go_on_from(self.rate.base * BEGIN)
@@ -277,10 +253,10 @@ class LimitSearch:
         """Slower calls, or fewer at once, were refused as often."""
         if not self.floor:
             self._check_every = CHECK_AFTER
-        if self.evidence.exceeds(self._by_chance):
-            self._set_floor(share)
+        if self.evidence.exceeds(self._noise.expected):
+            self._noise.replace_by(share, self.evidence)
         else:
-            self._add_to_floor()
+            self._noise.add_evidence(self.evidence)
         self._check_at = self._counts.sent + self._check_every * EXPECTED / share
         curve = self._curve(cut.suspect)
         if cut.suspect is Suspect.WIDTH:
@@ -295,12 +271,12 @@ class LimitSearch:
     def _check_floor(self, now: float) -> None:
         """Now and then go slower, to see whether that brings fewer refusals after all."""
         evidence, rate = self.evidence, self.rate
-        if evidence.exceeds(self._by_chance, sigmas=FEW_SIGMAS):
+        if evidence.exceeds(self._noise.expected, sigmas=FEW_SIGMAS):
             self._cut_suspect(now)
             return
         if self._counts.sent < self._check_at:
             if not rate.is_testing:
-                self._add_to_floor()
+                self._noise.add_evidence(self.evidence)
             self._begin(now)
             return
         self._check_every *= 2
@@ -309,21 +285,6 @@ class LimitSearch:
         rate.go_on_from(rate.base)
         self._begin(now)
         self._cut = cut
-
-    def _add_to_floor(self) -> None:
-        """What was refused lately without the rate being the cause is a part of the floor."""
-        evidence = self.evidence
-        known = min(self._floor_calls, FLOOR_REFUSALS / self.floor) if self.floor else 0.0
-        self._floor_calls = known + evidence.sent
-        self.floor = (known * self.floor + evidence.refused) / self._floor_calls
-
-    def _lower_floor(self, share: float) -> None:
-        """Of what is sent now less is refused, so less is refused at any pace."""
-        if share < self.floor:
-            self._set_floor(share)
-
-    def _set_floor(self, share: float) -> None:
-        self.floor, self._floor_calls = share, self.evidence.sent if share else math.inf
 
     def _begin(self, now: float) -> None:
         self.evidence.begin(now)
