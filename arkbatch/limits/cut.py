@@ -17,7 +17,8 @@ SURE = 5.0  # logarithm of the odds at which a test ends
 class Cut(Struct, frozen=True):
     """A cut whose effect is awaited.
 
-    share: refused before it, of `per_second` calls; value, base: of the curve that was cut, as they were
+    share: refused before it, of `per_second` calls, in so many `seconds`
+    value, base: of the curve that was cut, as they were
     """
 
     suspect: Suspect
@@ -25,6 +26,7 @@ class Cut(Struct, frozen=True):
     per_second: float
     value: float
     base: float
+    seconds: float = math.inf
 
     @property
     def depth(self) -> float:

@@ -170,7 +170,8 @@ class LimitSearch:
         value, base = curve.value, curve.base
         if before is not None and before.suspect is suspect:
             value, base = before.value, before.base
-        cut = Cut(suspect, evidence.share, evidence.sent_per_second(now), value, base)
+        measured = seconds if before is None else math.inf
+        cut = Cut(suspect, evidence.share, evidence.sent_per_second(now), value, base, measured)
         # More was tried, and what was granted below it is known: nothing is to be tested.
         was_tried = curve.is_testing and (suspect is Suspect.RATE or evidence.refused < FEWEST)
         if suspect is Suspect.WIDTH:
@@ -237,6 +238,8 @@ class LimitSearch:
         elif share < AS_OFTEN * cut.share and cut.suspect is Suspect.RATE:
             if now - self.evidence.since >= min(MANY_ANSWERS * self.evidence.answer_seconds, LONGEST_TEST):
                 self._take_for_both(now, cut, share)
+        elif cut.suspect is Suspect.RATE and LATELY < self._horizon > cut.seconds:
+            self._cut_suspect(now, cut)  # too short for a window to be used up, which hides what is refused later
         else:
             self._take_for_chance(now, cut, share)
 
