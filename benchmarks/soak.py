@@ -219,8 +219,8 @@ class Lines:
 class Records:
     """What the files of a run add up to."""
 
-    def __init__(self, run_dir, rows, bill):
-        seen, self.usage, self.bills = bytearray(rows + 1), Counter(), BillsByDialect(bill)
+    def __init__(self, run_dir, rows, bill=None):
+        seen, self.usage, self.bills = bytearray(rows + 1), Counter(), BillsByDialect(bill or {})
         self.doubled = self.failed = self.calls = 0
         for name in ("results.jsonl", "failures.jsonl"):
             with (run_dir / name).open("rb") as lines:

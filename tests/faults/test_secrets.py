@@ -53,7 +53,8 @@ def looked_at(folder, rows):
 
 def test_an_access_key_its_secret_and_the_temporary_keys_stay_secret_through_every_fault(tmp_path):
     stalls = {"stall", "stall_inside"}
-    faults = [f"{name}={0.005 if name in stalls else 0.02}" for name in MENU if name not in HALTING | PACED]
+    names = [name for name in MENU if name not in HALTING | PACED]
+    faults = [f"{name}={0.005 if name in stalls else 0.8 / len(names):.3f}" for name in names]
     words = [word for fault in faults for word in ("--fault", fault)]
     marked = ["[[fault:rate_rpm:1]]", "[[fault:overloaded:1]]", "[[fault:refuse]]", "[[fault:unauthorized]]"]
     prompts(tmp_path, *numbered(150), *({"prompt": text} for text in marked))
