@@ -367,6 +367,9 @@ CHINESE_REFUSALS: dict[str, str] = {
         "{run_dir} 不是运行目录：其中有 {names}。请用 -o RUN_DIR 指定另一个。"
     ),
     "{run_dir} is not a run directory: it has no {file}.": "{run_dir} 不是运行目录：其中没有 {file}。",
+    "{address} is in object storage, where this command does not work: copy the run to a disk and name the copy.": (
+        "{address} 在对象存储中，该命令不能在那里使用：请把该任务复制到磁盘，再给出副本的目录。"
+    ),
     "{run_dir} is not a run directory. Name the one that `run` wrote.": (
         "{run_dir} 不是运行目录。请指明 `run` 写出的目录。"
     ),

@@ -8,6 +8,7 @@ has to wait for. `journal` reads and writes the two files of records.
 import contextlib
 import os
 import platform
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ SPOOL = "input.jsonl"
 COPIES = "input"  # copies of an input that lies in object storage
 SOCKET = "ctl.sock"
 SUPERSEDED = "superseded.jsonl"
+_ADDRESS = re.compile(r"(s3|tos|oss|gs|az):/(.+)")  # of object storage, made a path
 _PACE = "pace.json"  # of `limits.pace_file`
 PENDING = ".rebased"  # a journal file that waits to be replaced together with the other one
 
@@ -147,7 +149,7 @@ class RunDirectory:
         try:
             data = (self.path / RUN).read_bytes()
         except FileNotFoundError:
-            raise RunDirectoryError(f"{self.path} is not a run directory: it has no {RUN}.") from None
+            raise RunDirectoryError(_why_no_run(self.path)) from None
         except NotADirectoryError:
             raise RunDirectoryError(
                 f"{self.path} is a file, not a run directory: name the one that `arkbatch run` wrote, such as "
@@ -303,3 +305,13 @@ else:
         except BlockingIOError:
             return False
         return True
+
+
+def _why_no_run(path: Path) -> str:
+    """Return what to do where a directory has no description of a run."""
+    if address := _ADDRESS.fullmatch(str(path)):  # a path has no two slashes in a row
+        return (
+            f"{address[1]}://{address[2]} is in object storage, where this command does not work: copy the run to a "
+            "disk and name the copy."
+        )
+    return f"{path} is not a run directory: it has no {RUN}."
