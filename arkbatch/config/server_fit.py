@@ -76,7 +76,7 @@ def _check_files(typed: Typed) -> None:
     for is_said, what in (
         (bool(file.tools.module), "tools: a batch has no second round"),
         (file.encrypt, "encrypt = true: only Ark's online calls are encrypted"),
-        (file.stream, "stream = true: batch files are not streamed"),
+        (file.stream or bool(file.defaults.get("stream")), "stream = true: batch files are not streamed"),
         (file.hedge, "hedge = true: a batch is not a call that can be too slow"),
         (file.reading.dedupe, "dedupe = true: each row has a line of its own in a batch file"),
     ):

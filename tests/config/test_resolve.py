@@ -433,3 +433,11 @@ def test_a_text_that_is_no_duration_is_refused(tmp_path):
     (tmp_path / "job.toml").write_text('input = "in.jsonl"\n[timeouts]\nread = "soon"\n')
     with pytest.raises(JobError, match=r"timeouts.read = \"soon\""):
         resolve_job("job.toml", {"simulate": True}, {}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["stream = true", "hedge = true", "[defaults]\nstream = true", '[tools]\nmodule = "tools.py"']
+)
+def test_what_batch_files_cannot_carry_is_refused_before_a_row_is_sent(mistake, text):
+    said = mistake(f'{PLAIN}base_url = "http://127.0.0.1:1/v1"\nlane = "files"\n{text}\n')
+    assert "(--lane files) does not go with" in said
