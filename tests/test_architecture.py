@@ -118,6 +118,7 @@ TOUCHES_OUTSIDE = {
         "recorder",
         "retry_run",
         "row_runner",
+        "run_beside",
         "schema_process",
         "session",
         "ticker",

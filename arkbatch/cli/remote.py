@@ -1,7 +1,6 @@
 """Object storage on the command line: inputs, run directories and answers in a bucket."""
 
 import asyncio
-import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from arkbatch.engine.run_beside import run_beside
 from arkbatch.rows.object_storage import is_remote
 
 if TYPE_CHECKING:
@@ -192,13 +192,8 @@ def upload_run(run_dir: str, target: str) -> None:
 @asynccontextmanager
 async def keep_uploaded(run_dir: str, target: str, note: Callable[[str], None]) -> AsyncIterator[None]:
     """Upload the run directory at intervals while the body runs. A failed upload is reported and tried again."""
-    task = asyncio.create_task(_keep_uploading(run_dir, target, note))
-    try:
+    async with run_beside(_keep_uploading(run_dir, target, note)):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def _keep_uploading(run_dir: str, target: str, note: Callable[[str], None]) -> None:

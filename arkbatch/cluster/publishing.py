@@ -1,11 +1,11 @@
 """Puts what an attempt records into the bucket of the run: at intervals, and at its end until it is there."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from arkbatch.core.errors import ArkbatchError, RunDirectoryError
+from arkbatch.engine.run_beside import run_beside
 from arkbatch.journal.shard_files import ShardDirectory
 
 PUBLISH_SECONDS = 20.0  # between two segments; so much is called again at worst when a machine is lost
@@ -22,13 +22,8 @@ async def published_at_intervals(
     if shards.is_shared:
         yield
         return
-    task = asyncio.ensure_future(_publish_at_intervals(shards, shard, number, note))
-    try:
+    async with run_beside(_publish_at_intervals(shards, shard, number, note)):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def _publish_at_intervals(shards: ShardDirectory, shard: int, number: int, note: Callable[[str], None]) -> None:
