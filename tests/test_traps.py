@@ -128,7 +128,7 @@ def test_a_null_is_no_value(tmp_path):
     left_out = dict.fromkeys(("temperature", "stop", "tools", "max_tokens", "logprobs", "stream", "n", "thinking"))
     body = {"messages": [{"role": "user", "content": "x"}], "max_completion_tokens": 9, **left_out}
     path = prompts(tmp_path, {"custom_id": "a", "body": body})
-    read = RowReader(resolve_job(str(path), {"model": "m"}, {"ARK_API_KEY": "k"}, tmp_path)).read(
+    read = RowReader(resolve_job(str(path), {"model": "m"}, {"ARK_API_KEY": "k"}, tmp_path)).read_row(
         1, 0, path.read_bytes()
     )
     assert isinstance(read, Row)

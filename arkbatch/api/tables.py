@@ -47,7 +47,7 @@ class TableResult:
     def failed(self) -> Any:
         """The rows of `frame` that have no answer, of the same kind."""
         with AnswerTable(self.run_dir, self._options) as table:
-            return kept(self.frame, [row.state != "done" for row in table.rows()])
+            return kept(self.frame, [row.state != "done" for row in table.chosen_rows()])
 
     def to(self, kind: str) -> Any:
         """Return the whole table as `rows` (dicts), `pandas`, `polars` or `arrow`."""
@@ -61,9 +61,9 @@ class TableResult:
         taken = set(column_names(self._data))
         with AnswerTable(self.run_dir, self._options) as table:
             is_typed = kind_of(self._data) != ROWS
-            own = [column for column in table.columns(is_typed=is_typed) if column.place != "input"]
-            values_of = table.typed_values if is_typed else table.values
-            values = [values_of(row, own) for row in table.rows()]
+            own = [column for column in table.all_columns(is_typed=is_typed) if column.place != "input"]
+            values_of = table.typed_values if is_typed else table.values_of
+            values = [values_of(row, own) for row in table.chosen_rows()]
         found: dict[str, list[Any]] = {}
         for place, column in enumerate(own):
             name, cells = free_name(column.source, {*taken, *found}), [row[place] for row in values]
@@ -77,17 +77,17 @@ def read_answers(run_dir: FilePath, kind: str = ROWS, *, _options: TableOptions 
     All of it is held in memory; `iter_answers` gives the rows one by one.
     """
     with AnswerTable(Path(run_dir), _options or TableOptions()) as table:
-        columns = table.columns(is_typed=kind != ROWS)
-        values_of = table.values if kind == ROWS else table.typed_values
-        values = [values_of(row, columns) for row in table.rows()]
+        columns = table.all_columns(is_typed=kind != ROWS)
+        values_of = table.values_of if kind == ROWS else table.typed_values
+        values = [values_of(row, columns) for row in table.chosen_rows()]
     return made({column.name: [row[place] for row in values] for place, column in enumerate(columns)}, kind)
 
 
 def iter_answers(run_dir: FilePath) -> Iterator[dict[str, Any]]:
     """Yield every row of a run's input with its columns and its answer, in the order of the input."""
     with AnswerTable(Path(run_dir)) as table:
-        columns = table.columns()
-        for row in table.rows():
+        columns = table.all_columns()
+        for row in table.chosen_rows():
             yield table.as_dict(row, columns)
 
 

@@ -28,7 +28,7 @@ from arkbatch.core.json_numbers import dumps_as_written, loads_as_written
 from arkbatch.core.types import BadRow, Outcome, Row, add_usage
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.journal.run_directory import FAILURES
-from arkbatch.rows.input_file import compression, open_input
+from arkbatch.rows.input_file import compression_of, open_input
 
 _BEGINNING = 1 << 16
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -74,7 +74,7 @@ def _as_json_lines(files: Sequence[Path], place: Path) -> Iterator[list[Path]]:
 
 
 def _readable_file(path: Path, copy: Path) -> Path:
-    if compression(path) is not None:
+    if compression_of(path) is not None:
         with open_input(path) as source, copy.open("wb") as target:
             shutil.copyfileobj(source, target)
         path = copy

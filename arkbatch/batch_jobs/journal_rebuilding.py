@@ -188,9 +188,9 @@ class ParcelRebuilding:
                 parcels_of.setdefault(number, []).append(parcel)
         run = self._context.run
         reader = reader_of(run.job, run.source)
-        for number, offset, line in run.source.records() if parcels_of else ():
+        for number, offset, line in run.source.read_records() if parcels_of else ():
             for parcel in parcels_of.get(number, ()):
-                row = run.with_past(reader.read(number, offset, line))
+                row = run.with_past(reader.read_row(number, offset, line))
                 if isinstance(row, Row):
                     kind = kinds[parcel]
                     kind.endpoint, kind.model = kind.endpoint or row.endpoint, kind.model or row.asked_model

@@ -151,7 +151,7 @@ class ParcelCutter:
             return Cause(Kind.BAD_ROW, "", reason)
         sent = row
         if self._images is not None:
-            body = self._images.encode(row.body)
+            body = self._images.encode_request(row.body)
             if isinstance(body, Cause):
                 return body
             sent = Row(

@@ -15,11 +15,11 @@ def rows_of(run: OpenRun, cut: Step) -> Iterator[Row | BadRow]:
     reader, ledger = reader_of(run.job, run.source), run.journal.ledger
     last = cut.ranges[-1][1] if cut.ranges else 0
     numbers = {number for first, end in cut.ranges for number in range(first, end + 1)}
-    for number, offset, line in run.source.records(Position(cut.line, cut.offset)):
+    for number, offset, line in run.source.read_records(Position(cut.line, cut.offset)):
         if number > last:
             return
         if number in numbers and number not in ledger:
-            yield run.with_past(reader.read(number, offset, line))
+            yield run.with_past(reader.read_row(number, offset, line))
 
 
 def give_back_failed_rows(run: RetryRun) -> frozenset[int]:

@@ -24,7 +24,7 @@ from arkbatch.journal.shard_files import ShardDirectory
 from arkbatch.journal.shard_plan import PLAN_FORMAT, ShardPlan
 from arkbatch.journal.shard_sessions import ShardSessions, write_sessions
 from arkbatch.rows.csv_table import CsvTable
-from arkbatch.rows.job_diff import asked_digest, differences
+from arkbatch.rows.job_diff import asked_digest, job_differences
 from arkbatch.rows.object_storage import is_remote, open_bytes
 from arkbatch.rows.source import open_source
 
@@ -100,7 +100,7 @@ def _plan_in(
         simulated=job.simulated,
         insecure=insecure,
     )
-    if info is not None and (changes := differences(info.asked, said)):
+    if info is not None and (changes := job_differences(info.asked, said)):
         raise RunChanged(f"{run_dir} was begun with other parameters: {'; '.join(changes)}.")
     if info is not None:
         hand_over_records(directory, planned, info.input)
@@ -125,7 +125,7 @@ def _known_plan(job: Job, directory: ShardDirectory, names: Sequence[str], run_d
     paths = [name if is_remote(name) else str(Path(name).absolute()) for name in names]
     if paths != [part.path for part in planned.parts]:
         raise RunChanged(f"{run_dir} was planned for other input files. Give another directory with -o.")
-    if changes := differences(planned.asked, answer_settings(job)):
+    if changes := job_differences(planned.asked, answer_settings(job)):
         raise RunChanged(
             f"{run_dir} was planned with other parameters: {'; '.join(changes)}. Give another directory with -o."
         )
@@ -154,7 +154,7 @@ def _fetch_sample(address: str, run: Path) -> str:
     """Copy the beginning of an object, from which the job is made, and return where it is."""
     sample = run / "shards" / f"sample{Path(address).suffix}"
     sample.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    begin = open_bytes(address).read(0, SAMPLE_BYTES)
+    begin = open_bytes(address).read_range(0, SAMPLE_BYTES)
     sample.write_bytes(begin[: begin.rfind(b"\n") + 1] or begin)
     return str(sample)
 

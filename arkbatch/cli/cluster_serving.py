@@ -84,6 +84,6 @@ async def serve_live_page(
         return
     moment = Moment()
     observers.append(moment)
-    page = ClusterPage(shards, time.time, time.monotonic, moment.now)
+    page = ClusterPage(shards, time.time, time.monotonic, moment.state_now)
     url = await stack.enter_async_context(serve_page(page, port=port, stop=coordinator.drain))
     click.echo(f"Live page:  {url}", err=True)

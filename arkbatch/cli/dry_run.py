@@ -44,7 +44,7 @@ def show_plan(
     check_first_rows(source, job)
     reader = reader_of(job, source)
     first = _SHOWN if job.row_limit is None else min(_SHOWN, job.row_limit)
-    rows = [reader.read(*line) for line in islice(source.records(), first)]
+    rows = [reader.read_row(*line) for line in islice(source.read_records(), first)]
     images = Images(job.images) if job.images else None
     for row in rows:
         reason = _problem_of(row, images)
@@ -55,7 +55,7 @@ def show_plan(
         click.echo(printable_json(dumps_as_written(shown, option=0 if as_json else orjson.OPT_INDENT_2)))
     limits = job.limits
     said = [f"at most {limits.rpm:g} requests a minute" if limits.rpm else "", f"{limits.concurrency} calls at once"]
-    there = source.survey().rows
+    there = source.survey_input().rows
     total = there if job.row_limit is None else min(there, job.row_limit)
     left = max(0, total - count_ended_rows(job, source, options))
     pace = ", ".join(part for part in said if part)
@@ -76,7 +76,7 @@ def _problem_of(row: Row | BadRow, images: Images | None) -> str | None:
     """Return why a row cannot be sent. Its images are read as in a run; messages show their names only."""
     if isinstance(row, BadRow):
         return row.reason
-    encoded = images.encode(row.body) if images else b""
+    encoded = images.encode_request(row.body) if images else b""
     return encoded.message if isinstance(encoded, Cause) else None
 
 

@@ -60,7 +60,7 @@ class Watchers(Struct):
 
         async def open_page(stop: Callable[[], None]) -> None:
             parcels = partial(parcel_notes, run.directory, time.time)
-            look = Look(run.found.run_dir, time.time, moment.now, parcels)
+            look = Look(run.found.run_dir, time.time, moment.state_now, parcels)
             url = await served.enter_async_context(serve_page(look, port=port, stop=stop))
             click.echo(f"Live page:  {url}", err=True)
 

@@ -19,7 +19,7 @@ def command(name: str | None, as_json: bool) -> None:
 
     from arkbatch.core.errors import UsageError
     from arkbatch.protocol.dialects import NAMES, all_dialects, dialect_named
-    from arkbatch.reports.text.summary import table
+    from arkbatch.reports.text.summary import aligned_lines
 
     if name is not None and name not in NAMES:
         raise UsageError(f"{name} is not a known provider; known are {', '.join(NAMES)}")
@@ -29,7 +29,7 @@ def command(name: str | None, as_json: bool) -> None:
         return
     if name is None:
         rows = [(each.name, each.title, each.key or "no key", each.base_url or "its own") for each in dialects]
-        click.echo("\n".join(table([("name", "provider", "key", "address"), *rows], "")))
+        click.echo("\n".join(aligned_lines([("name", "provider", "key", "address"), *rows], "")))
         return
     facts = [
         (label, str(getattr(dialects[0], label)))
@@ -37,4 +37,4 @@ def command(name: str | None, as_json: bool) -> None:
         if getattr(dialects[0], label)
     ]
     codes = ", ".join(f"{code} {meaning.value}" for code, meaning in dialects[0].errors.items())
-    click.echo("\n".join(table([*facts, *([("errors", codes)] if codes else [])], "")))
+    click.echo("\n".join(aligned_lines([*facts, *([("errors", codes)] if codes else [])], "")))

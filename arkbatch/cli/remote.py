@@ -175,7 +175,7 @@ def copy_run_files(folder: "ObjectFolder", run: Path) -> bool:
         return False
     for name in RUN_FILES:
         if name in sizes:  # a run without failures has no file of them
-            folder.download(name, run / name, sizes[name])
+            folder.download_object(name, run / name, sizes[name])
     return True
 
 

@@ -33,7 +33,7 @@ def command(run_dir: str, output: str | None, *, open_: bool, as_json: bool) -> 
     from arkbatch.batch_jobs.parcel_report import parcel_notes
     from arkbatch.core.text import printable_json
     from arkbatch.journal.run_directory import RunDirectory, replace_file
-    from arkbatch.reports.page.page import page_data, render
+    from arkbatch.reports.page.page import page_data, render_page
     from arkbatch.reports.page.timeline import Follower
     from arkbatch.reports.status.find_run import explain_unreadable
     from arkbatch.reports.status.status import read_status
@@ -48,7 +48,7 @@ def command(run_dir: str, output: str | None, *, open_: bool, as_json: bool) -> 
         click.echo(printable_json(msgspec.json.encode(data)))
         return
     path = Path(output or (Path(run_dir) if place == run_dir else Path()) / "report.html")
-    replace_file(path, render(data).encode())
+    replace_file(path, render_page(data).encode())
     click.echo(f"Wrote {path}.")
     if open_ and not webbrowser.open(path.absolute().as_uri()):
         echo_text("No browser was found to open it.")

@@ -85,8 +85,8 @@ class BucketShards(ShardDirectory):
         super().write_plan(plan)
         data = (self.run / SHARDS_PLAN).read_bytes()
         if not is_new:
-            self.folder.write(SHARDS_PLAN, data)
-        elif not self.folder.create(SHARDS_PLAN, data):
+            self.folder.write_object(SHARDS_PLAN, data)
+        elif not self.folder.create_object(SHARDS_PLAN, data):
             raise RunLocked(f"{self.folder.address} was planned by another process meanwhile. Run the command again.")
 
     @property
@@ -149,7 +149,7 @@ class BucketShards(ShardDirectory):
         for each in listed:
             name = each.name.rpartition("/")[2]
             if name in {RUN, LEDGER, LOG}:
-                replace_file(place / name, self.folder.read(each.name))
+                replace_file(place / name, self.folder.read_object(each.name))
 
     def _fetch_segments(self, target: Path, segments: list[_Segment]) -> None:
         here = target.stat().st_size if target.exists() else 0
@@ -162,12 +162,12 @@ class BucketShards(ShardDirectory):
                 )
             end = max(end, segment.begin + segment.size)
             if end > here:
-                self.folder.download(segment.name, target, segment.size, here - segment.begin)
+                self.folder.download_object(segment.name, target, segment.size, here - segment.begin)
                 here = end
 
     def _fetch_file(self, names: tuple[str, str]) -> None:
         stored, here = names
-        replace_file(self.path / here, self.folder.read(stored))
+        replace_file(self.path / here, self.folder.read_object(stored))
 
     # ---- writing
 
@@ -178,14 +178,14 @@ class BucketShards(ShardDirectory):
     def write_file(self, name: str, data: bytes) -> None:
         """Replace a file that stands beside the attempts, here and in the bucket."""
         super().write_file(name, data)
-        self.folder.write(f"{SHARDS}/{name}", data)
+        self.folder.write_object(f"{SHARDS}/{name}", data)
 
     def claim_number(self, shard: int, number: int) -> int:
         """Return a number for a new attempt: of the next generation, and within it by chance."""
         super()._make_directory()
         while True:
             drawn = (number // GENERATION + 1) * GENERATION + secrets.randbelow(GENERATION)
-            if self.folder.create(f"{SHARDS}/{shard:06}.{drawn}.claim", b"claimed\n"):
+            if self.folder.create_object(f"{SHARDS}/{shard:06}.{drawn}.claim", b"claimed\n"):
                 self.unpublished.add(f"{shard:06}.{drawn}")
                 self._own_marker(shard, drawn).touch()
                 return drawn
@@ -239,13 +239,13 @@ class BucketShards(ShardDirectory):
     def mark_finished(self, shard: int, ended: Finished) -> bool:
         """Mark a shard as finished by this attempt. Of several markers the first one counts."""
         is_first = super().mark_finished(shard, ended)
-        self.folder.write(f"{SHARDS}/{shard:06}.{ended.attempt}.done.json", msgspec.json.encode(ended) + b"\n")
+        self.folder.write_object(f"{SHARDS}/{shard:06}.{ended.attempt}.done.json", msgspec.json.encode(ended) + b"\n")
         return is_first
 
     def _publish_file(self, name: str) -> None:
         path = self.path / name
         if path.exists():
-            self.folder.write(f"{SHARDS}/{name}", path.read_bytes())
+            self.folder.write_object(f"{SHARDS}/{name}", path.read_bytes())
 
     def _publish_lines(self, directory: str, file: str) -> None:
         path, key = self.path / directory / file, f"{directory}/{file}"
@@ -254,7 +254,7 @@ class BucketShards(ShardDirectory):
         begin = self._published.get(key, 0)
         stem, _, ending = file.partition(".")
         for segment in _cut_segments(path, begin, end_of_lines(path)):
-            self.folder.write(f"{SHARDS}/{directory}/{stem}.{begin}.{ending}", segment)
+            self.folder.write_object(f"{SHARDS}/{directory}/{stem}.{begin}.{ending}", segment)
             begin += len(segment)
             self._published[key] = begin
 

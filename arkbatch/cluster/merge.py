@@ -138,7 +138,7 @@ def _input_info(plan: ShardPlan, merged: Merged, known: RunInfo | None) -> Input
         if known is not None and (known.input.path, known.input.size, known.input.mtime_ns) == (path, size, time):
             return known.input
         if all(open_bytes(part.path).identity() == Identity(part.size, part.tag) for part in plan.parts):
-            return open_source(Path(path), reading_of(plan)).survey()
+            return open_source(Path(path), reading_of(plan)).survey_input()
     size = sum(part.size for part in plan.parts)
     return InputInfo(path=path, size=size, mtime_ns=0, sha256="", lines=merged.rows, rows=merged.rows)
 

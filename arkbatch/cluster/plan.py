@@ -94,7 +94,7 @@ def _kind_of(name: str, source: ByteSource, size: int, shard_bytes: int) -> Kind
         return "whole"
     if ending in LINES:
         return "lines"
-    if ending in TABLES and source.read(0, 2) not in _UNCUT_MARKS:
+    if ending in TABLES and source.read_range(0, 2) not in _UNCUT_MARKS:
         return "csv"
     return "whole"
 
@@ -119,7 +119,7 @@ def line_start(source: ByteSource, offset: int, size: int) -> int:
         return 0
     place = offset - 1
     while place < size:
-        piece = source.read(place, min(place + _LOOKED_AT, size))
+        piece = source.read_range(place, min(place + _LOOKED_AT, size))
         if not piece:
             return size
         end = piece.find(b"\n")
@@ -142,7 +142,7 @@ def real_range(shard: Shard, source: ByteSource) -> tuple[int, int]:
 
 def cut_table(source: ByteSource, size: int, shard_bytes: int) -> tuple[list[int], int]:
     """Offsets of records at which a table may be cut, and the bytes of its header."""
-    first = source.read(0, min(size, _LOOKED_AT))
+    first = source.read_range(0, min(size, _LOOKED_AT))
     delimiter = _delimiter_of(first)
     header = _header_bytes(first, delimiter)
     cuts: list[int] = []
@@ -225,7 +225,7 @@ class _SourceFile(io.RawIOBase):
         return self._place
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        data = self._source.read(self._place, min(self._place + min(len(buffer), RANGE_BYTES), self._size))
+        data = self._source.read_range(self._place, min(self._place + min(len(buffer), RANGE_BYTES), self._size))
         buffer[: len(data)] = data
         self._place += len(data)
         return len(data)

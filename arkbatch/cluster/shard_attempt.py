@@ -126,7 +126,7 @@ def copy_shard(shard: Shard, target: Path) -> None:
     begin, end = real_range(shard, source)
     with explain_disk_errors(target), open(target, "wb", opener=open_private) as file:
         if begin:
-            file.write(source.read(0, part.header))
+            file.write(source.read_range(0, part.header))
         file.writelines(copy_ranges(source, begin, end))
 
 
@@ -171,12 +171,12 @@ def count_quickly(shards: ShardDirectory) -> None:
 def count_rows(shards: ShardDirectory, shard: Shard, reading: Reading) -> tuple[int, int]:
     """Count the numbers that the rows of a shard take, and the rows. The shard is read for it."""
     if shard.is_whole and not is_remote(shard.part.path):
-        info = open_source(Path(shard.part.path), reading).survey()
+        info = open_source(Path(shard.part.path), reading).survey_input()
         return info.lines, info.rows
     copy = shards.path / f"{shard.index:06}.count{Path(shard.part.path).suffix}"
     try:
         copy_shard(shard, copy)
-        info = open_source(copy, reading).survey()
+        info = open_source(copy, reading).survey_input()
     finally:
         copy.unlink(missing_ok=True)
     return info.lines, info.rows

@@ -171,7 +171,7 @@ class CallRunner:
         """Make the call ready. A result: it cannot be sent, and the admission was given back."""
         needs, row, permit = self._needs, prepared.row, admission.permit
         # Encoded for each call, so that only rows on their way have their images in memory, and none that waits.
-        body = dumps_as_written(row.body) if needs.files is None else needs.files.encode(row.body)
+        body = dumps_as_written(row.body) if needs.files is None else needs.files.encode_request(row.body)
         if isinstance(body, Cause):
             result = CallResult(Broken(Break.CONNECT, body.message), Refused(body))
             needs.limiter.release_unsent(permit)

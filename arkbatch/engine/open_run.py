@@ -43,7 +43,7 @@ from arkbatch.pricing.run_cost import Bill
 from arkbatch.pricing.run_price_file import book_of_job, book_of_run, keep_used_prices, name_of, price_list_of
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.rows.first_look import check_first_rows, look_at, start_notes
-from arkbatch.rows.input_file import Change, compare, spool
+from arkbatch.rows.input_file import Change, compare_file, copy_standard_input
 from arkbatch.rows.job_diff import asked_digest
 from arkbatch.rows.parse import problem_of_defaults
 from arkbatch.rows.several_files import size_and_time, with_each_part
@@ -226,7 +226,7 @@ class OpenRun:
         self._adopt(info, self._survey())
 
     def _survey(self) -> InputInfo:
-        info = self.source.survey()
+        info = self.source.survey_input()
         info.path = self._whole_path()
         return info
 
@@ -243,7 +243,7 @@ class OpenRun:
         stream = self._stdin or sys.stdin.buffer
         fresh = self.input.with_name(SPOOL + ".new")
         if not (stream.isatty() and self.input.exists()):
-            spool(stream, fresh)
+            copy_standard_input(stream, fresh)
             if fresh.stat().st_size or not self.input.exists():
                 self._check_spool(known, fresh)
                 fresh.replace(self.input)
@@ -252,7 +252,7 @@ class OpenRun:
             raise UsageError("Standard input is empty: pipe rows into it, or name an input file.")
 
     def _check_spool(self, known: RunInfo | None, fresh: Path) -> None:
-        if known is not None and not self._wishes.rebase and compare(fresh, known.input) is Change.EDITED:
+        if known is not None and not self._wishes.rebase and compare_file(fresh, known.input) is Change.EDITED:
             raise RunChanged(
                 f"Standard input is not the one that {self.directory.path} began with. "
                 "Say --rebase to keep the results of unchanged rows, or name another directory with -o."
@@ -265,7 +265,7 @@ class OpenRun:
             return None
         if there.lines == there.rows:
             return limit
-        return next(number for number, _, _ in islice(self.source.records(), limit - 1, None))
+        return next(number for number, _, _ in islice(self.source.read_records(), limit - 1, None))
 
     def _found(self) -> FoundRows:
         ledger = self.journal.ledger
@@ -304,11 +304,11 @@ class OpenRun:
         limit, seen = self.job.row_limit, 0
         # A limit counts rows from the top, so that the same command means the same rows each time.
         start = Position() if limit is not None else self._first_left()
-        for number, offset, line in self.source.records(start):
+        for number, offset, line in self.source.read_records(start):
             if limit is not None and (seen := seen + 1) > limit:
                 return
             if number not in ledger and (self.repeats is None or not self.repeats.first_of(number)):
-                row = reader.read(number, offset, line)
+                row = reader.read_row(number, offset, line)
                 yield self.with_past(row) if number in self._interrupted else row
 
     def _find_repeats(self) -> RepeatedRows | None:
@@ -316,7 +316,7 @@ class OpenRun:
         if not self.job.reading.dedupe:
             return None
         reader = reader_of(self.job, self.source)
-        rows = (reader.read(*record) for record in islice(self.source.records(), self.job.row_limit))
+        rows = (reader.read_row(*record) for record in islice(self.source.read_records(), self.job.row_limit))
         repeats = self._stack.enter_context(RepeatedRows(rows, self.directory.path))
         if repeats.count:
             told = f"{repeats.count:,} of {count_text(self.info.input.rows, 'row')} repeat an earlier request"
@@ -329,10 +329,10 @@ class OpenRun:
             return
         reader, ledger = reader_of(self.job, self.source), self.journal.ledger
         with RecordIndex(self.directory / RESULTS) as results, RecordIndex(self.directory / FAILURES) as failures:
-            for number, offset, line in islice(self.source.records(), self.job.row_limit):
+            for number, offset, line in islice(self.source.read_records(), self.job.row_limit):
                 first = self.repeats.first_of(number)
                 if first and first in ledger and number not in ledger:
-                    row = self.with_past(reader.read(number, offset, line))
+                    row = self.with_past(reader.read_row(number, offset, line))
                     record = results.line_of(first) or failures.line_of(first)
                     if record is not None and isinstance(row, Row):
                         yield copied_outcome(row, record, first)

@@ -13,7 +13,7 @@ from arkbatch.journal.journal import read_ledger
 from arkbatch.journal.rebase import survey_edit
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, RunInfo
 from arkbatch.rows.input_file import Change
-from arkbatch.rows.job_diff import differences
+from arkbatch.rows.job_diff import job_differences
 from arkbatch.rows.source import Source, reader_of
 
 
@@ -44,7 +44,7 @@ def count_ended_rows(job: Job, source: Source, options: ResumeOptions) -> int:
 
 def check_settings(directory: RunDirectory, info: RunInfo, job: Job, options: ResumeOptions) -> list[str]:
     """What the job asks for otherwise than the run did. RunChanged: its answers would be mixed with others."""
-    changes = differences(info.asked, answer_settings(job))
+    changes = job_differences(info.asked, answer_settings(job))
     if not changes or options.mixed or not _holds_records(directory):
         return changes
     if info.simulated != job.simulated:
@@ -57,7 +57,7 @@ def check_settings(directory: RunDirectory, info: RunInfo, job: Job, options: Re
 
 def check_input(directory: RunDirectory, info: RunInfo, source: Source, job: Job, options: ResumeOptions) -> Change:
     """What happened to the input since the last session. RunChanged: it was edited without --rebase."""
-    change = source.compare(info.input)
+    change = source.compare_input(info.input)
     if change is Change.EDITED and not options.rebase and _holds_records(directory):
         edit = survey_edit(directory, source, reader_of(job, source))
         # A table is often written anew as a whole; its cells tell whether anything was changed.

@@ -28,7 +28,7 @@ from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, RunI
 from arkbatch.monitor.progress import FoundRows
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.rows.input_file import Change
-from arkbatch.rows.job_diff import merged
+from arkbatch.rows.job_diff import merge_changes
 from arkbatch.rows.source import reader_of
 
 
@@ -105,7 +105,7 @@ class RetryRun(OpenRun):
 
     def _input_stands(self) -> bool:
         """Whether the lines that were never sent still stand where they stood."""
-        return self.source.compare(self.info.input) is not Change.EDITED
+        return self.source.compare_input(self.info.input) is not Change.EDITED
 
     def rows(self) -> Iterator[Row | BadRow]:
         """The chosen rows, without those that repeat the request of another one where the job says so."""
@@ -133,7 +133,7 @@ class RetryRun(OpenRun):
             yield from self._read_again()
 
     def _row(self, failure: Retryable, request: KeptRequest) -> Row:
-        body = merged(loads_as_written(bytes(request.body)), self._choice.changes)
+        body = merge_changes(loads_as_written(bytes(request.body)), self._choice.changes)
         problem = ENDPOINTS[failure.endpoint].objection_to(body, at_ark=self.job.at_ark)
         if problem is not None:
             raise UsageError(f"Row {failure.row} cannot be sent so: {problem}. Correct --set.")
@@ -142,11 +142,11 @@ class RetryRun(OpenRun):
     def _read_again(self) -> Iterator[Row | BadRow]:
         """Lines that were bad may be good by now: the model or the template of the job may have changed."""
         reader = reader_of(self.job, self.source)
-        for number, offset, line in self.source.records():
+        for number, offset, line in self.source.read_records():
             if number in self._unsent:
-                row = reader.read(number, offset, line)
+                row = reader.read_row(number, offset, line)
                 if isinstance(row, Row):
-                    row = msgspec.structs.replace(row, body=merged(row.body, self._choice.changes))
+                    row = msgspec.structs.replace(row, body=merge_changes(row.body, self._choice.changes))
                 yield msgspec.structs.replace(row, before=(NEVER_SENT,))
 
     def _failures(self) -> Iterator[Retryable]:

@@ -19,7 +19,7 @@ from arkbatch.engine.backoff import Delay, GiveUp, decide_retry, spends_attempt
 from arkbatch.engine.call import CallRunner, Dependencies, PreparedRow
 from arkbatch.engine.hedging import HedgedCallRunner
 from arkbatch.protocol.tool_calls import stopped_before_answer
-from arkbatch.rows.packing import halves
+from arkbatch.rows.packing import halve_pack
 
 _GRACE = 2.0  # s, in which other rows may show that a row's last failure was the service's
 
@@ -127,7 +127,7 @@ class RowRunner:
         if pending.prepared is not None:
             return self._end_if_given_up(row, pending.log) or pending.prepared
         files = self._dependencies.files
-        if files is not None and (unfit := files.unfit(row.body)) is not None:
+        if files is not None and (unfit := files.why_unfit(row.body)) is not None:
             return Failure(row, unfit)
         return self._calls.prepare_row(row)
 
@@ -184,7 +184,7 @@ class RowRunner:
     def _give_row_up(self, row: Row, log: AttemptLog, cause: Cause, *, is_refused: bool = False) -> RowEnd:
         """Give a row up. The rows of a pack are tried apart, since one of them may be the reason."""
         if len(row.members) > 1:
-            first, second = halves(row)
+            first, second = halve_pack(row)
             passed = (log.passed_on(with_bill=True), log.passed_on(with_bill=False))
             return RowSplit((PendingRow(first, passed[0], cause), PendingRow(second, passed[1], cause)))
         failure = log.make_failure(row, cause)

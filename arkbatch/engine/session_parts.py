@@ -30,7 +30,7 @@ from arkbatch.protocol.dialects import error_numbers
 from arkbatch.protocol.setting_names import setting_names
 from arkbatch.protocol.structured_output import Validation
 from arkbatch.rows.media_files import Images
-from arkbatch.rows.packing import Packer, packing
+from arkbatch.rows.packing import Packer, packing_of
 from arkbatch.transport.transport import Transport
 
 _TOGETHER, _CLOSE = 16, 1 << 16  # rows, and bytes of the input from the first to the last
@@ -57,7 +57,7 @@ def read_in_groups(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
 
 def pack_rows(rows: Iterator[Row | BadRow], job: Job) -> Iterator[Row | BadRow]:
     """The rows, put together where the job wants it."""
-    most = packing(job.embeddings.pack, at_ark=job.at_ark)
+    most = packing_of(job.embeddings.pack, at_ark=job.at_ark)
     return rows if most is None else Packer(rows, most)
 
 

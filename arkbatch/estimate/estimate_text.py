@@ -15,7 +15,7 @@ from arkbatch.estimate.input_sizes import by_kind
 from arkbatch.estimate.lane_comparison import Way
 from arkbatch.pricing.amounts import Unknown
 from arkbatch.pricing.billed_usage import FREE
-from arkbatch.reports.text.tables import grid
+from arkbatch.reports.text.tables import grid_lines
 
 LOOKED_AT = 1000  # rows
 HEADINGS = ("", "low", "expected", "high")
@@ -71,7 +71,7 @@ def _forecast_text(forecast: Forecast, language: Language) -> str:
     ]
     said = [
         f"{number_text(estimate.rows)} rows for {forecast.model} ({forecast.endpoint}):",
-        *grid(language.say_all(HEADINGS), rows),
+        *grid_lines(language.say_all(HEADINGS), rows),
     ]
     if isinstance(estimate.cost, Unknown):
         advice = "" if forecast.endpoint in FREE else " Give a price with --prices FILE."
@@ -91,7 +91,7 @@ def _ways_lines(forecast: Forecast, language: Language) -> list[str]:
         (f"{way.name} ({way.flag})", *language.say_all(_way_cells(way)), language.say(way.waits))
         for way in forecast.ways
     ]
-    table = grid(language.say_all(("", *HEADINGS[1:], "at most", "answers")), rows)
+    table = grid_lines(language.say_all(("", *HEADINGS[1:], "at most", "answers")), rows)
     return ["Ways to send them:", *table, *_missing_price_lines(forecast)]
 
 
@@ -145,7 +145,7 @@ def _sum_lines(found: list[Forecast], language: Language) -> list[str]:
         return []
     return [
         "All of them:",
-        *grid(
+        *grid_lines(
             language.say_all(HEADINGS),
             [(f"{language.say('cost')} ({found[0].estimate.currency})", *_range_cells(whole, _money_text))],
         ),

@@ -32,7 +32,7 @@ def readable_rows(job: Job, first: int | None = None) -> Iterator[Row]:
 def _good_rows(job: Job, first: int | None) -> Iterator[Row]:
     source = source_of(job)
     reader = reader_of(job, source)
-    found = (reader.read(*record) for record in islice(source.records(), first or job.row_limit))
+    found = (reader.read_row(*record) for record in islice(source.read_records(), first or job.row_limit))
     return (row for row in found if isinstance(row, Row))
 
 

@@ -102,8 +102,8 @@ def _match_records(
                 if name == FAILURES and not counts(record.row):
                     continue
                 by_digest.add(int(record.digest, 16), which, digest_key(record.custom_id), record.row, 0)
-        for number, offset, line in source.records():
-            identity, id_of_row = reader.identity(number, line)
+        for number, offset, line in source.read_records():
+            identity, id_of_row = reader.identity_of(number, line)
             by_digest.add(int(identity, 16), _NEW, digest_key(id_of_row), number, offset)
         for group in by_digest.groups_by_key():
             for which, custom_id, number in _pair_records(group, moves, edit):

@@ -18,7 +18,7 @@ import orjson
 from arkbatch.core.errors import UsageError
 from arkbatch.core.input_info import InputInfo, Position
 from arkbatch.core.template_syntax import Reading
-from arkbatch.rows.input_file import Change, Counted, compare, needs, survey
+from arkbatch.rows.input_file import Change, Counted, compare_file, missing_extra, survey_file
 
 _BATCH = 1024  # rows
 _JSON = orjson.OPT_NON_STR_KEYS
@@ -34,8 +34,8 @@ class ColumnarTable:
         del reading  # it says nothing about such files
         self.path = path
         self._files = _files_of(path)
-        with _opened(path):
-            self.schema = _schema(self._files[0])
+        with _readable_parquet_errors(path):
+            self.schema = _schema_of(self._files[0])
         self.columns = tuple(self.schema.names)
         twice = next((name for name in self.columns if self.columns.count(name) > 1), None)
         if twice is not None:
@@ -45,36 +45,36 @@ class ColumnarTable:
     def description(self) -> str:
         return "Parquet" if _is_parquet(self._files[0]) else "Arrow"
 
-    def records(self, start: Position = Position()) -> Iterator[tuple[int, int, bytes]]:  # noqa: B008  it is frozen
+    def read_records(self, start: Position = Position()) -> Iterator[tuple[int, int, bytes]]:  # noqa: B008  it is frozen
         """Yield number, offset and JSON of each row from a position on."""
         number = start.line
-        for batch in self.batches(number):
+        for batch in self.read_batches(number):
             for row in batch.to_pylist():
                 yield number + 1, number, _as_json(row)
                 number += 1
 
-    def batches(self, first: int = 0) -> Iterator[Any]:
+    def read_batches(self, first: int = 0) -> Iterator[Any]:
         """Yield batches of rows, beginning behind so many rows."""
-        with _opened(self.path):
+        with _readable_parquet_errors(self.path):
             for file in self._files:
-                count = _count(file) if first or len(self._files) > 1 else 0
+                count = _count_rows(file) if first or len(self._files) > 1 else 0
                 if first and count <= first:
                     first -= count
                     continue
-                yield from _batches(file, first)
+                yield from _batches_behind(file, first)
                 first = 0
 
-    def survey(self) -> InputInfo:
-        with _opened(self.path):
-            rows = sum(map(_count, self._files))
-        info = survey(self._files[0], lambda _: Counted(rows, rows))
+    def survey_input(self) -> InputInfo:
+        with _readable_parquet_errors(self.path):
+            rows = sum(map(_count_rows, self._files))
+        info = survey_file(self._files[0], lambda _: Counted(rows, rows))
         info.path = str(self.path)
         return info
 
-    def compare(self, known: InputInfo) -> Change:
-        return compare(self._files[0], known)
+    def compare_input(self, known: InputInfo) -> Change:
+        return compare_file(self._files[0], known)
 
-    def place(self, number: int, offset: int) -> str:
+    def describe_place(self, number: int, offset: int) -> str:
         """Return where a row stands, for a person."""
         del offset
         return f"row {number} of {self.path}"
@@ -82,14 +82,14 @@ class ColumnarTable:
 
 def _as_json(row: dict[str, Any]) -> bytes:
     try:
-        return orjson.dumps(row, default=_plain, option=_JSON)
+        return orjson.dumps(row, default=_plain_value, option=_JSON)
     except TypeError:  # a whole number beyond 64 bits
         import json
 
-        return json.dumps(row, default=_plain).encode()
+        return json.dumps(row, default=_plain_value).encode()
 
 
-def _plain(value: Any) -> Any:
+def _plain_value(value: Any) -> Any:
     """Return a value that JSON cannot hold in a form that it can."""
     match value:
         case Decimal():
@@ -100,12 +100,12 @@ def _plain(value: Any) -> Any:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[None]:
+def _readable_parquet_errors(path: Path) -> Iterator[None]:
     """Raise a readable UsageError in place of pyarrow's errors."""
     try:
         import pyarrow as pa
     except ImportError:
-        raise needs(path, "parquet") from None
+        raise missing_extra(path, "parquet") from None
     try:
         yield
     except (pa.ArrowException, OSError) as error:
@@ -141,33 +141,33 @@ def _is_stream(file: Path) -> bool:
         return opened.read(6) != b"ARROW1"
 
 
-def _parquet(file: Path) -> Any:
+def _open_parquet(file: Path) -> Any:
     import pyarrow.parquet as pq
 
     return pq.ParquetFile(file, pre_buffer=False)
 
 
-def _schema(file: Path) -> Any:
+def _schema_of(file: Path) -> Any:
     import pyarrow as pa
 
     if _is_parquet(file):
-        return _parquet(file).schema_arrow
+        return _open_parquet(file).schema_arrow
     with pa.OSFile(str(file)) as source:
         return (pa.ipc.open_stream(source) if _is_stream(file) else pa.ipc.open_file(source)).schema
 
 
-def _count(file: Path) -> int:
+def _count_rows(file: Path) -> int:
     if _is_parquet(file):
-        return int(_parquet(file).metadata.num_rows)
+        return int(_open_parquet(file).metadata.num_rows)
     return sum(batch.num_rows for batch in _arrow_batches(file))
 
 
-def _batches(file: Path, first: int) -> Iterator[Any]:
+def _batches_behind(file: Path, first: int) -> Iterator[Any]:
     """Yield the batches behind so many rows of a file."""
     if not _is_parquet(file):
         found = _arrow_batches(file)
     else:
-        opened = _parquet(file)
+        opened = _open_parquet(file)
         groups = list(range(opened.num_row_groups))
         while first and groups and opened.metadata.row_group(groups[0]).num_rows <= first:
             first -= opened.metadata.row_group(groups.pop(0)).num_rows

@@ -66,16 +66,16 @@ def shape_of(path: Path, reading: Reading) -> Shape:
     said, rest = _said_delimiter(text)
     delimiter = reading.separator or said or delimiter_of(rest)
     how = _quoting_of(rest, delimiter)
-    titles = _count_titles(_sample(rest, delimiter, **how))
+    titles = _count_titles(_sample_records(rest, delimiter, **how))
     lines, first = _header_record(rest, delimiter, titles if reading.header else 0, **how)
     if delimiter == "|" and _is_markdown(rest):
         raise UsageError(f"{path.name} is a table of Markdown: take out its line of dashes, and save it as CSV")
     before, before_lines = text[: len(text) - len(rest)], 1 if said else 0
     if not reading.header:
-        columns = tuple(map(str, range(1, _width(rest, delimiter, len(first)) + 1)))
+        columns = tuple(map(str, range(1, _most_frequent_width(rest, delimiter, len(first)) + 1)))
         header, header_lines = before, before_lines
     else:
-        columns = _named(first, path)
+        columns = _header_names(first, path)
         header, header_lines = before + "".join(lines), before_lines + len(lines)
     size = encoding.mark + len(header.encode(encoding.name, "replace"))
     shape = Shape(encoding, delimiter, columns, size, header_lines, by_bytes)
@@ -143,7 +143,7 @@ def _quoting_of(text: str, delimiter: str) -> dict[str, Any]:
 
     Another way is taken only where its signs are there, and all records fit with it.
     """
-    usual = _regularity(text, delimiter)
+    usual = _regularity_of(text, delimiter)
     if usual[0] == 1.0:
         return {}
     ways: list[tuple[str, dict[str, Any]]] = [
@@ -152,7 +152,7 @@ def _quoting_of(text: str, delimiter: str) -> dict[str, Any]:
         (f"{delimiter}'", {"quotechar": "'"}),
     ]
     for sign, how in ways:
-        score = _regularity(text, delimiter, **how) if sign in text else (0.0, 0)
+        score = _regularity_of(text, delimiter, **how) if sign in text else (0.0, 0)
         if score[0] == 1.0 or ("skipinitialspace" in how and score > usual):
             return how
     return {}
@@ -165,24 +165,24 @@ def delimiter_of(text: str) -> str:
     """
     best, found = (0.0, 0), ","
     for candidate in DELIMITERS:
-        score = _regularity(text, candidate)
+        score = _regularity_of(text, candidate)
         if score > best:
             best, found = score, candidate
     if best == (0.0, 0):  # a rare one must fit every record
-        found = next((each for each in RARE_DELIMITERS if _regularity(text, each)[0] == 1.0), found)
+        found = next((each for each in RARE_DELIMITERS if _regularity_of(text, each)[0] == 1.0), found)
     return found
 
 
-def _regularity(text: str, delimiter: str, **how: Any) -> tuple[float, int]:
+def _regularity_of(text: str, delimiter: str, **how: Any) -> tuple[float, int]:
     """Return the share of records as wide as the first, and that width; (0, 0) for a single column."""
-    records = _sample(text, delimiter, **how)
+    records = _sample_records(text, delimiter, **how)
     widths = [len(cells) for cells in records[_count_titles(records) :]]
     if not widths or widths[0] < 2:
         return 0.0, 0
     return sum(width == widths[0] for width in widths) / len(widths), widths[0]
 
 
-def _sample(text: str, delimiter: str, **how: Any) -> list[list[str]]:
+def _sample_records(text: str, delimiter: str, **how: Any) -> list[list[str]]:
     """Return the first records, without a last one that is cut off. how: as `csv.reader` is told."""
     part = text[:_SNIFFED]
     try:
@@ -192,9 +192,9 @@ def _sample(text: str, delimiter: str, **how: Any) -> list[list[str]]:
     return records[:-1] if len(part) < len(text) and len(records) > 1 else records
 
 
-def _width(text: str, delimiter: str, first: int) -> int:
+def _most_frequent_width(text: str, delimiter: str, first: int) -> int:
     """Return the most frequent width of a table without a header."""
-    widths = [len(cells) for cells in _sample(text, delimiter)] or [first]
+    widths = [len(cells) for cells in _sample_records(text, delimiter)] or [first]
     return max(set(widths), key=widths.count)
 
 
@@ -203,7 +203,7 @@ def _one_line(name: str) -> str:
     return re.sub(r"\s*[\r\n]+\s*", " ", name)
 
 
-def _named(cells: list[str], path: Path) -> tuple[str, ...]:
+def _header_names(cells: list[str], path: Path) -> tuple[str, ...]:
     """Return the columns of a header; UsageError when two have one name."""
     names = [_one_line(cell.strip().strip("\ufeff")) or f"column{place}" for place, cell in enumerate(cells, 1)]
     for place, name in enumerate(names):

@@ -20,13 +20,13 @@ from arkbatch.rows.input_file import (
     LONGEST_LINE,
     Change,
     Counted,
-    compare,
-    enter,
+    compare_file,
+    go_to_offset,
     open_input,
     skip_rest_of_line,
-    survey,
+    survey_file,
     text_cells,
-    unreadable,
+    unreadable_record,
 )
 from arkbatch.rows.text_encoding import LOOKED_AT
 
@@ -50,36 +50,36 @@ class CsvTable:
     def description(self) -> str:
         return self.shape.description
 
-    def records(self, start: Position = Position()) -> Iterator[tuple[int, int, bytes]]:  # noqa: B008  it is frozen
+    def read_records(self, start: Position = Position()) -> Iterator[tuple[int, int, bytes]]:  # noqa: B008  it is frozen
         """Yield number, offset and JSON of each record from a position on."""
         offset = start.offset if start.line else self.shape.header
         with open_input(self.path) as file:
-            enter(file, self.path, offset)
-            yield from self._records(file, start.line, offset)
+            go_to_offset(file, self.path, offset)
+            yield from self._records_of_file(file, start.line, offset)
 
-    def survey(self) -> InputInfo:
-        return survey(self.path, self._count)
+    def survey_input(self) -> InputInfo:
+        return survey_file(self.path, self._count_records)
 
-    def _count(self, stream: IO[bytes]) -> Counted:
+    def _count_records(self, stream: IO[bytes]) -> Counted:
         stream.read(self.shape.header)
         pieces = _Pieces(stream, self.shape, passes_over_plain=True)
         count = 0
-        for cells in _cells(pieces, self.shape):
+        for cells in _cells_of_records(pieces, self.shape):
             count += len(cells) > 1 or pieces.is_record
-            pieces.clear()
+            pieces.clear_pieces()
         count += pieces.passed_over
         return Counted(count, count, pieces.ends_open)
 
-    def _records(self, file: BinaryIO, number: int, offset: int) -> Iterator[tuple[int, int, bytes]]:
+    def _records_of_file(self, file: BinaryIO, number: int, offset: int) -> Iterator[tuple[int, int, bytes]]:
         pieces, columns = _Pieces(file, self.shape), self.columns
         width, begin, line = len(columns), offset, 1
         base: int | None = self.shape.header_lines if offset == self.shape.header else None
-        for cells in _cells(pieces, self.shape):
-            size = pieces.size
+        for cells in _cells_of_records(pieces, self.shape):
+            size = pieces.size_in_bytes
             if len(cells) > 1 or pieces.is_record:
                 number += 1
                 fits = type(cells) is list and len(cells) <= width and not pieces.ended
-                problem = None if fits else self._problem(cells, ended=pieces.ended)
+                problem = None if fits else self._problem_with_width(cells, ended=pieces.ended)
                 if problem is None:
                     by_name = dict(zip(columns, cells, strict=False))
                     try:
@@ -89,13 +89,13 @@ class CsvTable:
                 if problem is not None:
                     if base is None:
                         base = self.line_at(begin) - 1
-                    record = unreadable(pieces.raw, f"line {base + line} of {self.path.name}: {problem}")
+                    record = unreadable_record(pieces.raw_bytes, f"line {base + line} of {self.path.name}: {problem}")
                 yield number, offset, record
             offset += size
-            line += pieces.lines
-            pieces.clear()
+            line += pieces.line_count
+            pieces.clear_pieces()
 
-    def _problem(self, cells: list[str] | str, *, ended: bool) -> str | None:
+    def _problem_with_width(self, cells: list[str] | str, *, ended: bool) -> str | None:
         """Return why a record does not fit the header; missing last cells are allowed."""
         if isinstance(cells, str):
             return cells
@@ -115,10 +115,10 @@ class CsvTable:
                 offset -= len(part)
             return count
 
-    def compare(self, known: InputInfo) -> Change:
-        return compare(self.path, known)
+    def compare_input(self, known: InputInfo) -> Change:
+        return compare_file(self.path, known)
 
-    def place(self, number: int, offset: int) -> str:
+    def describe_place(self, number: int, offset: int) -> str:
         """Return where a record stands, for a person."""
         return f"row {number} (line {self.line_at(offset)}) of {self.path}"
 
@@ -204,21 +204,21 @@ class _Pieces:
                 break
         return skipped
 
-    def clear(self) -> None:
+    def clear_pieces(self) -> None:
         self._used.clear()
         self.skipped = 0
 
     @property
-    def raw(self) -> bytes:
+    def raw_bytes(self) -> bytes:
         return b"".join(self._used)
 
     @property
-    def size(self) -> int:
+    def size_in_bytes(self) -> int:
         read = len(self._used[0]) if len(self._used) == 1 else sum(map(len, self._used))
         return read + self.skipped
 
     @property
-    def lines(self) -> int:
+    def line_count(self) -> int:
         return len(self._used)
 
     @property
@@ -237,7 +237,7 @@ def _cut_at_returns(line: bytes) -> list[bytes]:
     return [part for part in re.split(rb"(?<=\r)(?!\n)", line) if part]
 
 
-def _cells(pieces: _Pieces, shape: Shape) -> Iterator[list[str] | str]:
+def _cells_of_records(pieces: _Pieces, shape: Shape) -> Iterator[list[str] | str]:
     """Yield the cells of each record, or what is wrong with it; reading continues after a fault."""
     how: dict[str, Any] = {
         "skipinitialspace": shape.skips_blanks,

@@ -48,15 +48,20 @@ def look_at(source: Source, job: Job) -> FirstLook:
     """Read the first rows as a run reads them."""
     reader = RowReader(job, by_cells=source.is_table)
     records = first_records(source, LOOKED_AT)
-    rows = [reader.read(*record) for record in records]
+    rows = [reader.read_row(*record) for record in records]
     bad = [row for row in rows if isinstance(row, BadRow)]
-    kept, near = _kept(reader, records, job)
+    kept, near = _columns_kept_back(reader, records, job)
     return FirstLook(
-        len(rows), len(rows) - len(bad), bad[0].reason if bad else "", kept, near, tuple(_notes(source, job, records))
+        len(rows),
+        len(rows) - len(bad),
+        bad[0].reason if bad else "",
+        kept,
+        near,
+        tuple(_notes_on_columns(source, job, records)),
     )
 
 
-def _kept(reader: RowReader, records: list[Record], job: Job) -> tuple[tuple[str, ...], dict[str, str]]:
+def _columns_kept_back(reader: RowReader, records: list[Record], job: Job) -> tuple[tuple[str, ...], dict[str, str]]:
     names: dict[str, None] = {}
     near: dict[str, str] = {}
     makes_requests = job.template is not None and job.template.makes_requests
@@ -64,7 +69,7 @@ def _kept(reader: RowReader, records: list[Record], job: Job) -> tuple[tuple[str
         columns = columns_of(line)
         if isinstance(columns.get("request"), dict):
             continue  # one of our own failures
-        names.update(dict.fromkeys(reader.kept(columns)))
+        names.update(dict.fromkeys(reader.columns_kept_back(columns)))
         endpoint = "embeddings" if "input" in columns and "messages" not in columns else "chat"
         for name in () if makes_requests else names:
             if found := near_parameter(endpoint, name):
@@ -72,7 +77,7 @@ def _kept(reader: RowReader, records: list[Record], job: Job) -> tuple[tuple[str
     return tuple(names), near
 
 
-def _notes(source: Source, job: Job, records: list[Record]) -> Iterator[str]:
+def _notes_on_columns(source: Source, job: Job, records: list[Record]) -> Iterator[str]:
     """What a person may want to know about the columns."""
     if isinstance(source, CsvTable) and job.reading.header and header_is_data(source.columns):
         yield "the first record looks like a row and not like names of columns: say --no-header if it is one"
@@ -104,7 +109,7 @@ def check_first_rows(source: Source, job: Job) -> FirstLook:
             f"{job.input} has no rows: nothing could be sent. Check the file, or say --allow-empty if that is meant."
         )
     if look.rows and not look.sendable:
-        raise UsageError(_refusal(source, job, look))
+        raise UsageError(_reason_to_refuse(source, job, look))
     check_id_column(source, job)
     return look
 
@@ -112,7 +117,7 @@ def check_first_rows(source: Source, job: Job) -> FirstLook:
 def check_id_column(source: Source, job: Job) -> None:
     """UsageError: the column that names the rows stands in none of the first rows."""
     column = job.template.id if job.template else None
-    names = [] if column is None else _names(first_records(source, LOOKED_AT))
+    names = [] if column is None else _column_names(first_records(source, LOOKED_AT))
     if column is None or not names or column in names or "request" in names:
         return
     near = [name for name in names if name.lower() == column.lower()] or get_close_matches(column, names, 1)
@@ -120,7 +125,7 @@ def check_id_column(source: Source, job: Job) -> None:
     raise UsageError(f"{job.input} has no column {column}, which --id-column names: {hint}")
 
 
-def _refusal(source: Source, job: Job, look: FirstLook) -> str:
+def _reason_to_refuse(source: Source, job: Job, look: FirstLook) -> str:
     """Why nothing can be sent, and the command that works where a template is what is missing."""
     which = "its only row" if look.rows == 1 else f"none of the first {look.rows} rows"
     can = "cannot" if look.rows == 1 else "can"
@@ -136,8 +141,11 @@ def proposed_command(source: Source, job: Job, look: FirstLook) -> list[str]:
         return []
     records = first_records(source, LOOKED_AT)
     if not has_template:
-        said = [f"Its columns: {', '.join(_names(records)[:_NAMED])}"]
-        return [*said, f"For example:  {_command(job, records, f'{{{_longest(records)}}}')}"]
+        said = [f"Its columns: {', '.join(_column_names(records)[:_NAMED])}"]
+        return [
+            *said,
+            f"For example:  {_command_with_prompt(job, records, f'{{{_column_of_longest_texts(records)}}}')}",
+        ]
     if absent is None or job.template is None or job.template.user is None:
         return []
     if isinstance(source, CsvTable) and job.reading.header and header_is_data(source.columns):
@@ -145,20 +153,20 @@ def proposed_command(source: Source, job: Job, look: FirstLook) -> list[str]:
     if isinstance(source, Workbook) and source.other_sheets:
         sheet = ("--sheet", source.other_sheets[0])
         said = [f"Its other sheets: {', '.join(source.other_sheets[:_NAMED])}"]
-        return [*said, f"For example:  {_command(job, records, job.template.user, *sheet)}"]
+        return [*said, f"For example:  {_command_with_prompt(job, records, job.template.user, *sheet)}"]
     if isinstance(source, CsvTable) and len(source.columns) == 1 and absent[1] in source.columns[0].split(" "):
-        return [f"For example:  {_command(job, records, job.template.user, '--delimiter', ' ')}"]
-    near = get_close_matches(absent[1], _names(records), 1)
-    column = near[0] if near else _longest(records)
+        return [f"For example:  {_command_with_prompt(job, records, job.template.user, '--delimiter', ' ')}"]
+    near = get_close_matches(absent[1], _column_names(records), 1)
+    column = near[0] if near else _column_of_longest_texts(records)
     prompt = job.template.user.replace(f"{{{absent[1]}}}", f"{{{column}}}")
-    return [f"For example:  {_command(job, records, prompt)}"]
+    return [f"For example:  {_command_with_prompt(job, records, prompt)}"]
 
 
-def _names(records: list[Record]) -> list[str]:
+def _column_names(records: list[Record]) -> list[str]:
     return list(dict.fromkeys(name for _, _, line in records for name in columns_of(line)))
 
 
-def _longest(records: list[Record]) -> str:
+def _column_of_longest_texts(records: list[Record]) -> str:
     """The column of the longest texts."""
     lengths: dict[str, int] = {}
     for _, _, line in records:
@@ -167,10 +175,10 @@ def _longest(records: list[Record]) -> str:
     return max(lengths, key=lambda name: lengths[name], default="column")
 
 
-def _command(job: Job, records: list[Record], prompt: str, *more: str) -> str:
+def _command_with_prompt(job: Job, records: list[Record], prompt: str, *more: str) -> str:
     """A command with this prompt."""
     words = ["arkbatch", "run", *parts_of(job.input), "--prompt", prompt, *more]
-    words += ["--id-column", "id"] if "id" in _names(records) and prompt != "{id}" else []
+    words += ["--id-column", "id"] if "id" in _column_names(records) and prompt != "{id}" else []
     words += ["--simulate"] if job.simulated else ["--model", job.model] if job.model else []
     return shlex.join(words)
 

@@ -62,13 +62,13 @@ def text_cells(columns: dict[str, str]) -> TextCells:
     return record
 
 
-def unreadable(raw: bytes, reason: str) -> Unreadable:
+def unreadable_record(raw: bytes, reason: str) -> Unreadable:
     record = Unreadable(raw)
     record.reason = reason
     return record
 
 
-def lines(path: Path, start: Position = Position()) -> Iterator[tuple[int, int, bytes]]:  # noqa: B008  it is frozen
+def read_lines(path: Path, start: Position = Position()) -> Iterator[tuple[int, int, bytes]]:  # noqa: B008  it is frozen
     """Yield number, offset and bytes of each line that is not blank, from a position on.
 
     A line over 64 MB is cut at that length, so that it is not valid JSON. Raises UsageError when the file cannot be
@@ -76,7 +76,7 @@ def lines(path: Path, start: Position = Position()) -> Iterator[tuple[int, int, 
     """
     with open_input(path) as file:
         number, offset = start.line, start.offset
-        enter(file, path, offset)
+        go_to_offset(file, path, offset)
         while line := file.readline(LONGEST_LINE):
             size = len(line) + (skip_rest_of_line(file) if len(line) == LONGEST_LINE and line[-1:] != b"\n" else 0)
             number += 1
@@ -87,9 +87,9 @@ def lines(path: Path, start: Position = Position()) -> Iterator[tuple[int, int, 
             offset += size
 
 
-def enter(file: BinaryIO, path: Path, offset: int) -> None:
+def go_to_offset(file: BinaryIO, path: Path, offset: int) -> None:
     """Go to an offset; compressed text is read up to it."""
-    if compression(path) is None:
+    if compression_of(path) is None:
         file.seek(offset)
         return
     while offset > 0 and (part := file.read(min(offset, _BUFFER))):
@@ -106,7 +106,7 @@ def skip_rest_of_line(file: IO[bytes]) -> int:
     return skipped
 
 
-def compression(path: Path) -> str | None:
+def compression_of(path: Path) -> str | None:
     """Return how a file is compressed, by its first bytes, else by its ending; None: not at all.
 
     Plain text is not compressed, whatever its ending is.
@@ -134,17 +134,17 @@ _BEGINNINGS: dict[str, Callable[[bytes], bool]] = {
 @contextmanager
 def open_input(path: Path) -> Iterator[BinaryIO]:
     """Open the uncompressed bytes; UsageError says why a file cannot be read."""
-    with reading(path), path.open("rb", buffering=_BUFFER) as raw:
-        if compression(path) is None:
+    with readable_file_errors(path), path.open("rb", buffering=_BUFFER) as raw:
+        if compression_of(path) is None:
             yield raw
         else:
-            with uncompressed(path, raw) as text:
+            with open_uncompressed(path, raw) as text:
                 yield io.BufferedReader(text, _BUFFER)
 
 
-def uncompressed(path: Path, raw: IO[bytes]) -> Any:
+def open_uncompressed(path: Path, raw: IO[bytes]) -> Any:
     """Open a compressed file's text; a truncated file raises EOFError at its end."""
-    match compression(path):
+    match compression_of(path):
         case "gzip":
             return gzip.open(raw)
         case "bzip2":
@@ -152,11 +152,11 @@ def uncompressed(path: Path, raw: IO[bytes]) -> Any:
         case "xz":
             return lzma.open(raw)
         case "zstd":
-            return _zstd(path).open(raw)
+            return _import_zstd(path).open(raw)
     return raw
 
 
-def _zstd(path: Path) -> Any:
+def _import_zstd(path: Path) -> Any:
     """Return the zstd module of Python 3.14, or its backport for older versions.
 
     The package `zstandard` is not used: it reads a truncated file without an error, and rows would be missing.
@@ -168,34 +168,34 @@ def _zstd(path: Path) -> Any:
             return importlib.import_module(name)
         except ImportError:
             continue
-    raise needs(path, "zstd")
+    raise missing_extra(path, "zstd")
 
 
-def needs(path: Path, extra: str) -> UsageError:
+def missing_extra(path: Path, extra: str) -> UsageError:
     """Return the error for a file that needs an extra."""
     return UsageError(f"{path.name} needs: pip install 'arkbatch[{extra}]'")
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def readable_file_errors(path: Path) -> Iterator[None]:
     """Turn errors of the file system and of damaged files into UsageError."""
     try:
         yield
     except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
-        raise _damaged(path, error) from error
+        raise _damaged_file(path, error) from error
     except OSError as error:
-        if compression(path) and error.errno is None:  # bz2 says so of data that is none
-            raise _damaged(path, error) from error
+        if compression_of(path) and error.errno is None:  # bz2 says so of data that is none
+            raise _damaged_file(path, error) from error
         reason = error.strerror or str(error)
         raise UsageError(f"Cannot read the input {path}: {reason}. Check the path and its permissions.") from error
     except Exception as error:
         if type(error).__name__ == "ZstdError":
-            raise _damaged(path, error) from error
+            raise _damaged_file(path, error) from error
         raise
 
 
-def _damaged(path: Path, error: Exception) -> UsageError:
-    kind = compression(path) or "compressed"
+def _damaged_file(path: Path, error: Exception) -> UsageError:
+    kind = compression_of(path) or "compressed"
     return UsageError(f"{path} is a damaged {kind} file ({error}). Compress it again.")
 
 
@@ -217,17 +217,17 @@ class _Hashing(io.RawIOBase):
         return int(count)
 
 
-def survey(path: Path, count: "Callable[[IO[bytes]], Counted] | None" = None) -> InputInfo:
+def survey_file(path: Path, count: "Callable[[IO[bytes]], Counted] | None" = None) -> InputInfo:
     """Read the whole file once, and return its fingerprint, lines and rows.
 
     It takes about a second per gigabyte.
     count: counts in the uncompressed text, by default lines that are not blank
     """
-    with reading(path), path.open("rb", buffering=0) as raw:
+    with readable_file_errors(path), path.open("rb", buffering=0) as raw:
         stat = os.fstat(raw.fileno())
         hashing = _Hashing(raw)
         stream: IO[bytes] = io.BufferedReader(hashing, _BUFFER)
-        text = stream if compression(path) is None else uncompressed(path, stream)
+        text = stream if compression_of(path) is None else open_uncompressed(path, stream)
         counted = (count or _count_lines)(text)
         while stream.read(_BUFFER):  # what the count did not need belongs to the fingerprint
             pass
@@ -265,20 +265,20 @@ class Change(Enum):
     EDITED = "edited"
 
 
-def compare(path: Path, known: InputInfo) -> Change:
+def compare_file(path: Path, known: InputInfo) -> Change:
     """Return what happened to a file since it was surveyed; same size and time mean no change."""
-    with reading(path):
+    with readable_file_errors(path):
         stat = path.stat()
         if (stat.st_size, stat.st_mtime_ns) == (known.size, known.mtime_ns):
             return Change.SAME
-        if stat.st_size < known.size or _sha256(path, known.size) != known.sha256:
+        if stat.st_size < known.size or _sha256_of(path, known.size) != known.sha256:
             return Change.EDITED
         if stat.st_size == known.size:
             return Change.SAME
         return Change.EDITED if _last_line_changed(path, known) else Change.GREW
 
 
-def _sha256(path: Path, size: int) -> str:
+def _sha256_of(path: Path, size: int) -> str:
     digest = hashlib.sha256()
     with path.open("rb", buffering=0) as file:
         while size and (part := file.read(min(size, _BUFFER))):
@@ -289,14 +289,14 @@ def _sha256(path: Path, size: int) -> str:
 
 def _last_line_changed(path: Path, known: InputInfo) -> bool:
     """Whether a file that ended without a newline has grown in its last row."""
-    if not known.ends_open or compression(path):
+    if not known.ends_open or compression_of(path):
         return known.ends_open
     with path.open("rb") as file:
         file.seek(known.size)
         return file.read(2).lstrip(b"\r")[:1] != b"\n"
 
 
-def spool(stream: IO[bytes], target: Path) -> None:
+def copy_standard_input(stream: IO[bytes], target: Path) -> None:
     """Copy standard input to a file, so that a run that began from it can be resumed."""
     with explain_disk_errors(target):
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -16,41 +16,41 @@ def asked_digest(asked: Mapping[str, Any]) -> str:
     return sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def job_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return lines such as `defaults.temperature: 0.2 -> 0.7`, one for each value that differs."""
-    return list(_differences("", before, now))
+    return list(_differences_below("", before, now))
 
 
-def merged(body: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merge_changes(body: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the body with changes applied; tables are merged, everything else is replaced."""
     result = dict(body)
     for key, value in changes.items():
         old = result.get(key)
-        result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        result[key] = merge_changes(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return result
 
 
-def _differences(prefix: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+def _differences_below(prefix: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
         if isinstance(old, dict | None) and isinstance(new, dict | None):
-            yield from _differences(f"{prefix}{key}.", old or {}, new or {})
+            yield from _differences_below(f"{prefix}{key}.", old or {}, new or {})
         elif old != new:
-            yield f"{prefix}{key}: {' -> '.join(_shown(old, new))}"
+            yield f"{prefix}{key}: {' -> '.join(_shorten_both(old, new))}"
 
 
-def _shown(old: Any, new: Any) -> tuple[str, str]:
+def _shorten_both(old: Any, new: Any) -> tuple[str, str]:
     """Return both values, shortened without hiding where they differ."""
-    texts = _text(old), _text(new)
+    texts = _value_text(old), _value_text(new)
     same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(*texts, strict=False)))
     skip = max(0, same - _LEAD) if max(map(len, texts)) > _SHOWN else 0
-    return _cut(texts[0], skip), _cut(texts[1], skip)
+    return _shorten_text(texts[0], skip), _shorten_text(texts[1], skip)
 
 
-def _text(value: Any) -> str:
+def _value_text(value: Any) -> str:
     return "not set" if value is None else orjson.dumps(value).decode()
 
 
-def _cut(text: str, skip: int) -> str:
+def _shorten_text(text: str, skip: int) -> str:
     rest = text[skip:]
     return ("..." if skip else "") + (rest if len(rest) <= _SHOWN else rest[: _SHOWN - 3] + "...")

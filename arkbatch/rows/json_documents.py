@@ -18,7 +18,16 @@ import orjson
 from arkbatch.core.errors import UsageError
 from arkbatch.core.input_info import InputInfo, Position
 from arkbatch.core.template_syntax import Reading
-from arkbatch.rows.input_file import LONGEST_LINE, Change, Counted, compare, enter, open_input, survey, unreadable
+from arkbatch.rows.input_file import (
+    LONGEST_LINE,
+    Change,
+    Counted,
+    compare_file,
+    go_to_offset,
+    open_input,
+    survey_file,
+    unreadable_record,
+)
 from arkbatch.rows.text_encoding import LOOKED_AT, encoding_of
 
 TEXT_COLUMN = "text"
@@ -41,13 +50,13 @@ def list_in_object(text: str) -> int | None:
     place = 1
     try:
         while True:
-            name, place = _decode(text, _skip(text, place, ", \t\r\n"))
-            place = _skip(text, place, " \t\r\n")
+            name, place = _decode(text, _skip_characters(text, place, ", \t\r\n"))
+            place = _skip_characters(text, place, " \t\r\n")
             if not isinstance(name, str) or text[place] != ":":
                 return None
-            place = _skip(text, place + 1, " \t\r\n")
+            place = _skip_characters(text, place + 1, " \t\r\n")
             if text[place] == "[" and name.lower() in _LIST_NAMES:
-                return place + 1 if text[_skip(text, place + 1, " \t\r\n")] == "{" else None
+                return place + 1 if text[_skip_characters(text, place + 1, " \t\r\n")] == "{" else None
             place = _decode(text, place)[1]
     except (ValueError, IndexError, RecursionError):
         return None
@@ -71,7 +80,7 @@ def _refuse_several_lists(path: Path, text: str) -> None:
         )
 
 
-def _skip(text: str, place: int, what: str) -> int:
+def _skip_characters(text: str, place: int, what: str) -> int:
     while text[place] in what:
         place += 1
     return place
@@ -103,48 +112,52 @@ class JsonDocuments:
         kind = "a JSON list" if self._is_list else "a list in a JSON object" if self._is_wrapped else "JSON objects"
         return f"{kind} in {self._encoding.label}"
 
-    def records(self, start: Position = Position()) -> Iterator[tuple[int, int, bytes]]:  # noqa: B008  it is frozen
+    def read_records(self, start: Position = Position()) -> Iterator[tuple[int, int, bytes]]:  # noqa: B008  it is frozen
         """Yield number, offset and bytes of each element from a position on."""
         offset = start.offset if start.line else self._start
         with open_input(self.path) as file:
-            enter(file, self.path, offset)
-            yield from self._elements(file, start.line, offset)
+            go_to_offset(file, self.path, offset)
+            yield from self._read_elements(file, start.line, offset)
 
-    def survey(self) -> InputInfo:
-        return survey(self.path, self._count)
+    def survey_input(self) -> InputInfo:
+        return survey_file(self.path, self._count_elements)
 
-    def _count(self, stream: IO[bytes]) -> Counted:
+    def _count_elements(self, stream: IO[bytes]) -> Counted:
         stream.read(self._start)
-        count = sum(1 for _ in self._elements(stream, 0, self._start))
+        count = sum(1 for _ in self._read_elements(stream, 0, self._start))
         return Counted(count, count)
 
-    def compare(self, known: InputInfo) -> Change:
-        return compare(self.path, known)
+    def compare_input(self, known: InputInfo) -> Change:
+        return compare_file(self.path, known)
 
-    def place(self, number: int, offset: int) -> str:
+    def describe_place(self, number: int, offset: int) -> str:
         """Return where an element stands, for a person."""
         del offset
         return f"row {number} of {self.path}"
 
-    def _elements(self, file: IO[bytes], number: int, offset: int) -> Iterator[tuple[int, int, bytes]]:
+    def _read_elements(self, file: IO[bytes], number: int, offset: int) -> Iterator[tuple[int, int, bytes]]:
         window = _Window(file, self._encoding.name, offset)
-        while window.skip(_BETWEEN_IN_LIST if self._is_wrapped else _BETWEEN):
+        while window.go_to_next(_BETWEEN_IN_LIST if self._is_wrapped else _BETWEEN):
             number += 1
             offset = window.offset
-            if self._is_wrapped and window.text.startswith("]"):
-                if _MORE_BEHIND.match(window.text) or _LIST_BEHIND.match(window.text):
-                    yield number, offset, unreadable(b"", f"behind the list of {self.path.name} stands another one")
+            if self._is_wrapped and window.text_ahead.startswith("]"):
+                if _MORE_BEHIND.match(window.text_ahead) or _LIST_BEHIND.match(window.text_ahead):
+                    yield (
+                        number,
+                        offset,
+                        unreadable_record(b"", f"behind the list of {self.path.name} stands another one"),
+                    )
                 return
-            element = window.element()
+            element = window.decode_element()
             if isinstance(element, str) or element is None:
-                raw = window.take()
+                raw = window.take_element()
                 reason = f"element {number} of {self.path.name} is not JSON: {element or 'it does not end'}"
-                yield number, offset, unreadable(raw, reason)
+                yield number, offset, unreadable_record(raw, reason)
             elif isinstance(element[0], str):
-                window.take()
+                window.take_element()
                 yield number, offset, orjson.dumps({TEXT_COLUMN: element[0]})
             else:
-                yield number, offset, window.take()
+                yield number, offset, window.take_element()
 
 
 class _Window:
@@ -160,11 +173,11 @@ class _Window:
         self._ended = False
 
     @property
-    def text(self) -> str:
+    def text_ahead(self) -> str:
         """What was read and comes next."""
         return self._text[self.place : self.place + 1000]
 
-    def _grow(self, size: int) -> bool:
+    def _read_more(self, size: int) -> bool:
         """Read more; False at the end of the file."""
         part = self._file.read(size)
         self._ended = not part
@@ -172,22 +185,22 @@ class _Window:
         self.place = 0
         return not self._ended
 
-    def skip(self, between: re.Pattern[str]) -> bool:
+    def go_to_next(self, between: re.Pattern[str]) -> bool:
         """Go to the next element; False when there is none."""
         while True:
             match = between.match(self._text, self.place)
             assert match is not None
-            self._move(match.end())
+            self._move_to(match.end())
             if self.place < len(self._text):
                 return True
-            if not self._grow(_WINDOW):
+            if not self._read_more(_WINDOW):
                 return False
 
-    def _move(self, place: int) -> None:
+    def _move_to(self, place: int) -> None:
         self.offset += len(self._text[self.place : place].encode(self._encoding, "replace"))
         self.place = place
 
-    def element(self) -> tuple[object] | str | None:
+    def decode_element(self) -> tuple[object] | str | None:
         """Return the element at this place, or why there is none; `end` is behind it."""
         size = _WINDOW
         while True:
@@ -200,7 +213,7 @@ class _Window:
                 if self.end < len(self._text) or self._ended or isinstance(value, dict | list | str):
                     return (value,)
                 reason = ""
-            if len(self._text) - self.place > LONGEST_LINE or not self._grow(size):
+            if len(self._text) - self.place > LONGEST_LINE or not self._read_more(size):
                 if not reason:
                     return (value,)
                 following = _NEXT_ELEMENT.search(self._text, self.place + 1)
@@ -208,8 +221,8 @@ class _Window:
                 return reason.partition(": line")[0]
             size *= 2
 
-    def take(self) -> bytes:
+    def take_element(self) -> bytes:
         """Return the bytes of the element in UTF-8, and move the window behind it."""
         text = self._text[self.place : self.end]
-        self._move(self.end)
+        self._move_to(self.end)
         return text.encode("utf-8", "surrogatepass")

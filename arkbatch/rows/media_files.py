@@ -56,30 +56,30 @@ class Images:
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(os.path.realpath(folder))
 
-    def missing(self, body: Body) -> str | None:
+    def why_missing(self, body: Body) -> str | None:
         """Return why a request cannot be sent, without opening a file; None: no reason."""
         for name in file_names(body):
-            if isinstance(file := self._find(name), Cause):
+            if isinstance(file := self._find_file(name), Cause):
                 return file.message
         return None
 
-    def unfit(self, body: Body) -> Cause | None:
+    def why_unfit(self, body: Body) -> Cause | None:
         """Return why a request cannot be sent, before it waits for its permit; None: no reason.
 
         Of each file only the first bytes are read.
         """
-        plan = self._plan(body)
+        plan = self._plan_request(body)
         return plan if isinstance(plan, Cause) else None
 
-    def encode(self, body: Body) -> bytes | Cause:
+    def encode_request(self, body: Body) -> bytes | Cause:
         """Return the request as it is sent, or why it cannot be."""
-        plan = self._plan(body)
-        return plan if isinstance(plan, Cause) else _written(plan)
+        plan = self._plan_request(body)
+        return plan if isinstance(plan, Cause) else _write_plan(plan)
 
-    def _plan(self, body: Body) -> _Plan | Cause:
+    def _plan_request(self, body: Body) -> _Plan | Cause:
         urls: list[tuple[_File, bytes]] = []
         for name in file_names(body):
-            file = self._find(name)
+            file = self._find_file(name)
             if isinstance(file, Cause):
                 return file
             beginning = _beginning_of_url(file)
@@ -96,47 +96,47 @@ class Images:
             return Cause(Kind.BAD_FILE, "", said)
         return _Plan(marked, urls)
 
-    def _find(self, name: FileName) -> _File | Cause:
+    def _find_file(self, name: FileName) -> _File | Cause:
         if name.problem is not None:
-            return _unfit(name, name.problem)
+            return _unfit_file(name, name.problem)
         path = Path(os.path.realpath(self._folder / name.path))
         if not path.is_relative_to(self._folder):
-            return _unfit(name, "a link leads out of the directory of images")
+            return _unfit_file(name, "a link leads out of the directory of images")
         try:
             found = path.stat()
         except FileNotFoundError:
-            return _unfit(name, f"there is no such file in {self._folder}")
+            return _unfit_file(name, f"there is no such file in {self._folder}")
         except OSError as error:
-            return _unfit(name, f"it cannot be read: {error.strerror}")
+            return _unfit_file(name, f"it cannot be read: {error.strerror}")
         if not stat.S_ISREG(found.st_mode):
-            return _unfit(name, "this is no file")
+            return _unfit_file(name, "this is no file")
         if not found.st_size:
-            return _unfit(name, "the file is empty")
+            return _unfit_file(name, "the file is empty")
         if found.st_size > (most := MOST_BYTES[name.kind]):
-            return _unfit(name, f"the file has {found.st_size:,} bytes; allowed are {most:,}")
+            return _unfit_file(name, f"the file has {found.st_size:,} bytes; allowed are {most:,}")
         return _File(name, path, found.st_size)
 
 
-def _unfit(name: FileName, reason: str) -> Cause:
+def _unfit_file(name: FileName, reason: str) -> Cause:
     return Cause(Kind.BAD_FILE, "", name.why_unfit(reason))
 
 
 def _beginning_of_url(file: _File) -> bytes | Cause:
     try:
-        with _opened(file) as opened:
+        with _open_file(file) as opened:
             kind = media_type(opened.read(BYTES_NEEDED))
     except OSError as error:
-        return _unfit(file.name, f"it cannot be read: {error.strerror}")
+        return _unfit_file(file.name, f"it cannot be read: {error.strerror}")
     if kind is None or not kind.startswith(file.name.kind):
-        return _unfit(file.name, f"it begins like no {file.name.kind} format that Ark reads")
+        return _unfit_file(file.name, f"it begins like no {file.name.kind} format that Ark reads")
     return b"data:%b;base64," % kind.encode()
 
 
-def _opened(file: _File) -> BinaryIO:
+def _open_file(file: _File) -> BinaryIO:
     return open(os.open(file.path, _FLAGS), "rb", buffering=_PIECE)
 
 
-def _written(plan: _Plan) -> bytes | Cause:
+def _write_plan(plan: _Plan) -> bytes | Cause:
     if not plan.urls:
         return plan.marked
     whole = BytesIO()
@@ -144,7 +144,7 @@ def _written(plan: _Plan) -> bytes | Cause:
         if place % 2:
             file, beginning = plan.urls[int(piece)]
             whole.write(b'"' + beginning)
-            if (cause := _append(whole, file)) is not None:
+            if (cause := _append_file(whole, file)) is not None:
                 return cause
             whole.write(b'"')
         else:
@@ -152,14 +152,14 @@ def _written(plan: _Plan) -> bytes | Cause:
     return whole.getvalue()
 
 
-def _append(whole: BytesIO, file: _File) -> Cause | None:
+def _append_file(whole: BytesIO, file: _File) -> Cause | None:
     """Append the file in base64; a Cause when it has changed or cannot be read."""
     left = file.size
     try:
-        with _opened(file) as opened:
+        with _open_file(file) as opened:
             while left and (piece := opened.read(min(left, _PIECE))):
                 whole.write(b2a_base64(piece, newline=False))
                 left -= len(piece)
     except OSError as error:
-        return _unfit(file.name, f"it cannot be read: {error.strerror}")
-    return _unfit(file.name, "the file became shorter while it was read") if left else None
+        return _unfit_file(file.name, f"it cannot be read: {error.strerror}")
+    return _unfit_file(file.name, "the file became shorter while it was read") if left else None

@@ -42,7 +42,7 @@ class ObjectFolder:
         listed = [ListedObject(each["path"][begin:], each["size"], each["last_modified"].isoformat()) for each in found]
         return sorted((each for each in listed if each.name.startswith(prefix)), key=lambda each: each.name)
 
-    def read(self, name: str) -> bytes:
+    def read_object(self, name: str) -> bytes:
         """Return an object. UsageError: it does not exist."""
         import obstore
 
@@ -60,14 +60,14 @@ class ObjectFolder:
             except (NotFoundError, FileNotFoundError):
                 return None
 
-    def write(self, name: str, data: bytes) -> None:
+    def write_object(self, name: str, data: bytes) -> None:
         """Put an object, also over one that is there."""
         import obstore
 
         with explain_storage_errors(f"{self.address}/{name}"):
             obstore.put(self._store, f"{self._key}/{name}", data, mode="overwrite")
 
-    def create(self, name: str, data: bytes) -> bool:
+    def create_object(self, name: str, data: bytes) -> bool:
         """Put an object; return False if one is there and the store refuses to replace it."""
         import obstore
         from obstore.exceptions import AlreadyExistsError
@@ -79,12 +79,12 @@ class ObjectFolder:
                 return False
         return True
 
-    def download(self, name: str, target: Path, size: int, begin: int = 0) -> None:
+    def download_object(self, name: str, target: Path, size: int, begin: int = 0) -> None:
         """Append the bytes of an object to a file, from an offset on."""
         source = StoredObject(self._store, f"{self.address}/{name}", f"{self._key}/{name}")
         with explain_disk_errors(target), open(target, "ab") as file:
             file.writelines(copy_ranges(source, begin, size))
 
-    def upload(self, path: Path, name: str) -> None:
+    def upload_file(self, path: Path, name: str) -> None:
         """Put a file, also over an object that is there."""
         upload_file(path, f"{self.address}/{name}", replace=True, environ=self._environ)

@@ -65,7 +65,7 @@ class ByteSource(Protocol):
 
     def identity(self) -> Identity: ...
 
-    def read(self, begin: int, end: int) -> bytes:
+    def read_range(self, begin: int, end: int) -> bytes:
         """The bytes from `begin` up to `end`; fewer at the end of the object."""
         ...
 
@@ -80,16 +80,16 @@ class LocalBytes:
         try:
             stat = Path(self.name).stat()
         except OSError as error:
-            raise _unreadable(self.name, error.strerror or str(error)) from error
+            raise _unreadable_object(self.name, error.strerror or str(error)) from error
         return Identity(stat.st_size, str(stat.st_mtime_ns))
 
-    def read(self, begin: int, end: int) -> bytes:
+    def read_range(self, begin: int, end: int) -> bytes:
         try:
             with open(self.name, "rb") as file:
                 file.seek(begin)
                 return file.read(end - begin)
         except OSError as error:
-            raise _unreadable(self.name, error.strerror or str(error)) from error
+            raise _unreadable_object(self.name, error.strerror or str(error)) from error
 
 
 class StoredObject:
@@ -105,7 +105,7 @@ class StoredObject:
             found = obstore.head(self._store, self._key)
         return Identity(found["size"], found["e_tag"] or "")
 
-    def read(self, begin: int, end: int) -> bytes:
+    def read_range(self, begin: int, end: int) -> bytes:
         import obstore
 
         if end <= begin:
@@ -142,7 +142,7 @@ def list_objects(pattern: str, environ: Mapping[str, str] = os.environ) -> list[
 
 def copy_ranges(source: ByteSource, begin: int, end: int) -> Iterator[bytes]:
     """The bytes of a range, in pieces of some megabytes."""
-    while begin < end and (piece := source.read(begin, min(end, begin + RANGE_BYTES))):
+    while begin < end and (piece := source.read_range(begin, min(end, begin + RANGE_BYTES))):
         yield piece
         begin += len(piece)
 
@@ -246,8 +246,8 @@ class explain_storage_errors:  # noqa: N801 - used as a function
             raise UsageError(f"{self._name} changed while it was read. Run the same command again.") from error
         if isinstance(error, BaseError) and not isinstance(error, AlreadyExistsError):
             first = (str(error).strip().splitlines() or [""])[0]
-            raise _unreadable(self._name, first) from error
+            raise _unreadable_object(self._name, first) from error
 
 
-def _unreadable(name: str, reason: str) -> UsageError:
+def _unreadable_object(name: str, reason: str) -> UsageError:
     return UsageError(f"Cannot reach {name}: {reason}. Check the address, the keys and the permissions.")

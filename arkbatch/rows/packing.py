@@ -46,7 +46,7 @@ class Packing(Struct, frozen=True):
     tokens: int
 
 
-def packing(pack: int | str, *, at_ark: bool) -> Packing | None:
+def packing_of(pack: int | str, *, at_ark: bool) -> Packing | None:
     """Return the limits that a job's `pack` sets, at most Ark's; None when each row goes alone."""
     if pack == 1:
         return None
@@ -74,20 +74,20 @@ class Packer:
         first = self._kept.popleft() if self._kept else next(self._rows)
         if isinstance(first, BadRow) or not _may_be_packed(first):
             return first
-        asked, texts, tokens = _asked(first), len(_inputs(first)), _tokens(first)
+        asked, texts, tokens = _request_without_texts(first), len(_texts_of(first)), _estimated_tokens(first)
         together = [first]
         while texts < self._most.inputs and (row := next(self._rows, None)) is not None:
             self._kept.append(row)
             if isinstance(row, BadRow) or row.endpoint != first.endpoint or not _may_be_packed(row):
                 break
-            if _asked(row) != asked:
+            if _request_without_texts(row) != asked:
                 break
-            texts, tokens = texts + len(_inputs(row)), tokens + _tokens(row)
+            texts, tokens = texts + len(_texts_of(row)), tokens + _estimated_tokens(row)
             if texts > self._most.inputs or tokens > self._most.tokens:
                 break
             together.append(row)
             self._kept.pop()
-        return pack(together)
+        return pack_rows(together)
 
 
 def _may_be_packed(row: Row) -> bool:
@@ -95,19 +95,19 @@ def _may_be_packed(row: Row) -> bool:
     return row.endpoint in PACKED and not row.request_id
 
 
-def pack(rows: Sequence[Row]) -> Row:
+def pack_rows(rows: Sequence[Row]) -> Row:
     """Return one row for these rows, which differ in their texts alone; a single row stays itself."""
     first = rows[0]
     if len(rows) == 1:
         return first
-    body = {**first.body, "input": [text for row in rows for text in _inputs(row)]}
+    body = {**first.body, "input": [text for row in rows for text in _texts_of(row)]}
     return Pack(first.number, first.offset, first.digest, first.custom_id, first.endpoint, body, rows=tuple(rows))
 
 
-def halves(whole: Row) -> tuple[Row, Row]:
+def halve_pack(whole: Row) -> tuple[Row, Row]:
     """Return two smaller packs, to find the row for which this one was refused."""
     middle = len(whole.members) // 2
-    return pack(whole.members[:middle]), pack(whole.members[middle:])
+    return pack_rows(whole.members[:middle]), pack_rows(whole.members[middle:])
 
 
 def split_outcome(outcome: Outcome) -> Sequence[Outcome]:
@@ -122,17 +122,17 @@ def split_failure(failure: Failure) -> list[Failure]:
     whole = failure.row
     if not isinstance(whole, Pack):
         return [failure]
-    weights = [_weight(row) for row in whole.rows]
-    parts = zip(whole.rows, shared(failure.usage, weights), _calls_apart(failure.calls, weights), strict=True)
+    weights = [_weight_of(row) for row in whole.rows]
+    parts = zip(whole.rows, share_usage(failure.usage, weights), _calls_apart(failure.calls, weights), strict=True)
     return [msgspec.structs.replace(failure, row=row, usage=usage, calls=calls) for row, usage, calls in parts]
 
 
 def _split_success(success: Success) -> list[Success]:
     whole = success.row
     assert isinstance(whole, Pack)
-    weights = [_weight(row) for row in whole.rows]
-    usages, discarded = shared(success.usage, weights), shared(success.discarded, weights)
-    replies = _replies(success, whole.rows, usages, discarded)
+    weights = [_weight_of(row) for row in whole.rows]
+    usages, discarded = share_usage(success.usage, weights), share_usage(success.discarded, weights)
+    replies = _replies_of_rows(success, whole.rows, usages, discarded)
     parts = zip(whole.rows, replies, usages, discarded, _calls_apart(success.calls, weights), strict=True)
     return [
         msgspec.structs.replace(success, row=row, reply=reply, usage=usage, discarded=lost, calls=calls)
@@ -140,7 +140,7 @@ def _split_success(success: Success) -> list[Success]:
     ]
 
 
-def shared(usage: Usage, weights: Sequence[int]) -> list[dict[str, int]]:
+def share_usage(usage: Usage, weights: Sequence[int]) -> list[dict[str, int]]:
     """Return each one's part of the counts, by weight; the parts add up exactly."""
     until = list(accumulate(weights, initial=0))
     return [
@@ -153,7 +153,7 @@ def _calls_apart(calls: Sequence[Attempt], weights: Sequence[int]) -> list[list[
     """Return the same calls for each row, with its part of their discarded usage."""
     if not any(call.tokens for call in calls):
         return [list(calls) for _ in weights]
-    parts = [shared(call.tokens, weights) for call in calls]
+    parts = [share_usage(call.tokens, weights) for call in calls]
     return [
         [msgspec.structs.replace(call, tokens=part[place]) for call, part in zip(calls, parts, strict=True)]
         for place in range(len(weights))
@@ -164,7 +164,7 @@ class _Item(Struct):
     index: int | None = None
 
 
-def _replies(
+def _replies_of_rows(
     success: Success, rows: Sequence[Row], usages: Sequence[Usage], discarded: Sequence[Usage]
 ) -> Iterator[Reply]:
     reply = success.reply
@@ -175,8 +175,8 @@ def _replies(
     by_index = dict(zip(indexes, items, strict=True))
     place = 0
     for row, usage, lost in zip(rows, usages, discarded, strict=True):
-        own = range(place, place := place + len(_inputs(row)))
-        data = [_renumbered(by_index[index], number) for number, index in enumerate(own)]
+        own = range(place, place := place + len(_texts_of(row)))
+        data = [_renumber_item(by_index[index], number) for number, index in enumerate(own)]
         body: dict[str, Any] = {**parsed, "data": data}
         if "input" in usage:
             tokens = usage["input"] - lost.get("input", 0)
@@ -184,26 +184,26 @@ def _replies(
         yield msgspec.structs.replace(reply, body=msgspec.json.encode(body))
 
 
-def _renumbered(item: Raw, number: int) -> dict[str, Any]:
+def _renumber_item(item: Raw, number: int) -> dict[str, Any]:
     return {**msgspec.json.decode(item, type=dict[str, Raw]), "index": number}
 
 
-def _asked(row: Row) -> bytes:
+def _request_without_texts(row: Row) -> bytes:
     """Return everything that a row asks for but its texts."""
     return dumps_as_written(
         {name: value for name, value in row.body.items() if name != "input"}, option=orjson.OPT_SORT_KEYS
     )
 
 
-def _inputs(row: Row) -> list[Any]:
+def _texts_of(row: Row) -> list[Any]:
     return inputs_of(row.body["input"])
 
 
-def _weight(row: Row) -> int:
+def _weight_of(row: Row) -> int:
     """Return a row's share of the tokens: its texts in bytes, at least 1."""
-    return max(1, sum(len(text.encode("utf-8", "replace")) if isinstance(text, str) else 4 for text in _inputs(row)))
+    return max(1, sum(len(text.encode("utf-8", "replace")) if isinstance(text, str) else 4 for text in _texts_of(row)))
 
 
-def _tokens(row: Row) -> float:
+def _estimated_tokens(row: Row) -> float:
     size = ENDPOINTS[row.endpoint].size(row.body)
     return size.narrow / _NARROW_IN_A_TOKEN + size.wide / _WIDE_IN_A_TOKEN

@@ -52,7 +52,7 @@ def digest_of(line: bytes) -> str:
     return blake2b(line.strip(), digest_size=8).hexdigest()
 
 
-def _beginning(text: bytes) -> str:
+def _beginning_of(text: bytes) -> str:
     return text[: _TEXT_KEPT * 4].decode("utf-8", "replace")[:_TEXT_KEPT]
 
 
@@ -104,17 +104,17 @@ class RowReader:
         self._last_names: tuple[str, ...] = ()
         self._last_sent: list[str] = []
 
-    def read(self, number: int, offset: int, line: bytes) -> Row | BadRow:
+    def read_row(self, number: int, offset: int, line: bytes) -> Row | BadRow:
         if type(line) is TextCells:
             text: bytes = line
             columns: dict[str, Any] = line.columns
-            digest = self._digest(columns)
+            digest = self._digest_of(columns)
         else:
             text = line.strip()
             value = line.reason if isinstance(line, Unreadable) else parse_record(text)
             if isinstance(value, str):
-                return BadRow(number, offset, digest_of(text), f"row-{number}", value, _beginning(text))
-            digest = self._digest(value) if self._by_cells else digest_of(text)
+                return BadRow(number, offset, digest_of(text), f"row-{number}", value, _beginning_of(text))
+            digest = self._digest_of(value) if self._by_cells else digest_of(text)
             columns = value
         custom_id = self._custom_id(columns, number)
         if custom_id is None:
@@ -123,32 +123,32 @@ class RowReader:
             )
             custom_id = f"row-{number}"
         else:
-            problem = self._row(number, offset, digest, custom_id, columns)
+            problem = self._make_row(number, offset, digest, custom_id, columns)
         if isinstance(problem, Row):
             return problem
-        return BadRow(number, offset, digest, custom_id, problem, _beginning(text))
+        return BadRow(number, offset, digest, custom_id, problem, _beginning_of(text))
 
-    def identity(self, number: int, line: bytes) -> tuple[str, str]:
+    def identity_of(self, number: int, line: bytes) -> tuple[str, str]:
         """Return the digest and the custom_id of a row, also of a bad one."""
         if type(line) is TextCells:
-            return self._digest(line.columns), self._custom_id(line.columns, number) or f"row-{number}"
+            return self._digest_of(line.columns), self._custom_id(line.columns, number) or f"row-{number}"
         text = line.strip()
         value = "" if isinstance(line, Unreadable) else parse_record(text)
         if isinstance(value, str):
             return digest_of(text), f"row-{number}"
-        digest = self._digest(value) if self._by_cells else digest_of(text)
+        digest = self._digest_of(value) if self._by_cells else digest_of(text)
         return digest, self._custom_id(value, number) or f"row-{number}"
 
-    def lacks(self, line: bytes) -> bool:
+    def lacks_value(self, line: bytes) -> bool:
         """Whether a value that the row's prompt needs is missing or empty; False if unreadable."""
         value = line.columns if type(line) is TextCells else parse_record(line.strip())
         if isinstance(line, Unreadable) or isinstance(value, str):
             return False
         if self._template is not None:
-            return self._template.lacks(value)
+            return self._template.lacks_value(value)
         return "prompt" in value and is_empty(value["prompt"])
 
-    def kept(self, value: Mapping[str, Any]) -> list[str]:
+    def columns_kept_back(self, value: Mapping[str, Any]) -> list[str]:
         """Return the columns of a row that are not sent."""
         used = self._sent_columns(value)
         return [name for name in value if name not in used]
@@ -162,7 +162,7 @@ class RowReader:
             known = known_parameters(endpoint_of_body(value["body"]))
             return names | {name for name in value if name in BESIDE_BODY or name in known}
         if self._template is not None:
-            return names.union(self._template.used(value))
+            return names.union(self._template.used_columns(value))
         kind, key = self._kind_of(value)
         content = {key} if key in value else {"prompt", "system"}
         return names | content | {name for name, each in value.items() if is_parameter(kind, name, each)}
@@ -182,7 +182,7 @@ class RowReader:
             return (self._endpoint if own == "input" else "embeddings"), "input"
         return self._endpoint, own
 
-    def _digest(self, value: Mapping[str, Any]) -> str:
+    def _digest_of(self, value: Mapping[str, Any]) -> str:
         if self._template is None or "body" in value or "request" in value:
             return digest_of_cells(value, self._ordered_sent_columns(value))
         # What a template sends depends on the names of the columns alone, which are the same in every row of a table.
@@ -204,14 +204,14 @@ class RowReader:
             return f"row-{number}"
         return id_of(given)
 
-    def _row(self, number: int, offset: int, digest: str, custom_id: str, value: dict[str, Any]) -> Row | str:
-        draft = self._draft(value)
+    def _make_row(self, number: int, offset: int, digest: str, custom_id: str, value: dict[str, Any]) -> Row | str:
+        draft = self._draft_of(value)
         if isinstance(draft, str):
             return draft
         named = draft.endpoint or self._endpoint_of(draft.body)
         route = self._routes.get(named) or self._find_route(named)
-        body = self._filled(draft.body, route)
-        problem = route.refusal or self._objection(body, route)
+        body = self._fill_defaults(draft.body, route)
+        problem = route.refusal or self._why_unsendable(body, route)
         request_id = self._own_request_id(value) if "body" in value or "request" in value else None
         if problem is None and request_id is not None and not is_request_id(request_id):
             said = shown_value(request_id)
@@ -238,7 +238,7 @@ class RowReader:
         route = self._routes[named] = _Route(endpoint, online, objection, passthrough.is_path(endpoint), refusal)
         return route
 
-    def _objection(self, body: Body, route: _Route) -> str | None:
+    def _why_unsendable(self, body: Body, route: _Route) -> str | None:
         """Return why the body cannot be sent."""
         problem = route.objection(body)
         if not route.is_path:
@@ -247,14 +247,14 @@ class RowReader:
                 return _NO_MODEL
             if problem is None and model.startswith("ep-"):
                 problem = wrong_lane(model, self._lane)
-        return problem or self._unreadable(body)
+        return problem or self._why_unreadable(body)
 
     def _own_request_id(self, value: Mapping[str, Any]) -> Any:
         """Return the request id beside the body of a row or of a failure line."""
         request = value["request"] if isinstance(value.get("request"), dict) else value
         return request.get("request_id") if self._is_wrapped(request) else None
 
-    def _unreadable(self, body: Body) -> str | None:
+    def _why_unreadable(self, body: Body) -> str | None:
         """Return why a file that the body names can never be read.
 
         Whether it exists is checked when it is sent.
@@ -268,34 +268,34 @@ class RowReader:
     def _is_wrapped(self, value: Mapping[str, Any]) -> bool:
         return "body" in value and (self._template is None or isinstance(value["body"], dict))
 
-    def _draft(self, value: dict[str, Any]) -> Draft | str:
+    def _draft_of(self, value: dict[str, Any]) -> Draft | str:
         if isinstance(value.get("request"), dict):
             value = value["request"]  # one of our own failure lines
         if "body" in value and self._is_wrapped(value):
             return read_wrapped_row(value, by_cells=self._by_cells)
         if self._template is not None:
-            filled = self._template.fill(value)
+            filled = self._template.fill_template(value)
             return filled if isinstance(filled, str) else Draft(filled, self._endpoint)
         if self._takes_any_body:
             return Draft({name: each for name, each in value.items() if name != _ID}, self._endpoint)
         if "messages" in value or "input" in value or ("text" in value and self._endpoint == tokenization.NAME):
-            return self._bare(value)
+            return self._bare_body(value)
         if "prompt" in value:
-            return self._prompt(value)
+            return self._prompt_body(value)
         return _needs_template(value)
 
-    def _bare(self, value: dict[str, Any]) -> Draft | str:
+    def _bare_body(self, value: dict[str, Any]) -> Draft | str:
         """Return a request body unchanged, except that a single text gets the endpoint's form."""
         kind, key = self._kind_of(value)
         if key not in value or (key == "input" and "instruction" in value and not self._endpoint_said):
-            return self._prompt(value) if "prompt" in value else _needs_template(value)
+            return self._prompt_body(value) if "prompt" in value else _needs_template(value)
         content = self._cell_content(key, value[key]) if self._by_cells else value[key]
         if key == "input" and type(content) is str and kind != responses.NAME:
             content = about_text(content, self._endpoint).get("input", content)
         parameters = self._find_parameters(kind, value)
         return Draft(parameters | {key: content}, kind if kind == responses.NAME else None)
 
-    def _prompt(self, value: dict[str, Any]) -> Draft | str:
+    def _prompt_body(self, value: dict[str, Any]) -> Draft | str:
         """Return the body of `{"prompt": text, "system": text}`, with parameters beside them."""
         prompt, system = value["prompt"], value.get("system")
         if not isinstance(prompt, str) or (system is not None and not isinstance(system, str)):
@@ -315,7 +315,7 @@ class RowReader:
     def _parameters_in_cells(endpoint: str, value: Mapping[str, Any]) -> Body:
         """Return the parameters among the cells of a bare row, and what would be one by mistake."""
         found = parameters_among(endpoint, value)
-        return {name: _typed(name, each) for name, each in found.items() if not is_empty(each)}
+        return {name: _typed_parameter(name, each) for name, each in found.items() if not is_empty(each)}
 
     @staticmethod
     def _cell_content(name: str, value: Any) -> Any:
@@ -324,7 +324,7 @@ class RowReader:
             return json_or_text(value)
         return value
 
-    def _filled(self, body: Body, route: _Route) -> Body:
+    def _fill_defaults(self, body: Body, route: _Route) -> Body:
         """Add the defaults of the job's own endpoint, below the row's values."""
         endpoint = route.online
         if endpoint == self._endpoint and self._defaults:
@@ -383,16 +383,16 @@ def _needs_template(value: Mapping[str, Any]) -> str:
         )
     return (
         'the line has none of "messages", "input", "prompt" and "body"; '
-        f"its columns ({shown_names(value)}) need a template: --prompt '{{{_longest(value)}}}'"
+        f"its columns ({shown_names(value)}) need a template: --prompt '{{{_column_of_longest_text(value)}}}'"
     )
 
 
-def _longest(value: Mapping[str, Any]) -> str:
+def _column_of_longest_text(value: Mapping[str, Any]) -> str:
     """Return the column with the longest text, which is most often the one to ask about."""
     texts = {name: len(each) for name, each in value.items() if isinstance(each, str)}
     return max(texts, key=lambda name: texts[name], default=next(iter(value), "column"))
 
 
-def _typed(name: str, cell: Any) -> Any:
+def _typed_parameter(name: str, cell: Any) -> Any:
     """Return a parameter from a cell of a table with its type, since all cells are text."""
     return cell if name in TEXT_PARAMETERS or not isinstance(cell, str) else json_or_text(cell)

@@ -51,7 +51,7 @@ def _fetch_object(address: str, target: Path, environ: Mapping[str, str]) -> Non
     pending = target.with_name(target.name + ".new")
     with explain_disk_errors(target), open(pending, "wb") as file, ThreadPoolExecutor(RANGES_AT_ONCE) as pool:
         for first in range(0, len(ranges), RANGES_AT_ONCE):  # so many pieces at once in memory
-            file.writelines(pool.map(lambda cut: source.read(*cut), ranges[first : first + RANGES_AT_ONCE]))
+            file.writelines(pool.map(lambda cut: source.read_range(*cut), ranges[first : first + RANGES_AT_ONCE]))
     with explain_disk_errors(target):
         pending.replace(target)
         version.write_bytes(msgspec.json.encode(seen))

@@ -31,10 +31,10 @@ class OneFile(Protocol):
 
     @property
     def description(self) -> str: ...
-    def records(self, start: Position = ...) -> Iterator[tuple[int, int, bytes]]: ...
-    def survey(self) -> InputInfo: ...
-    def compare(self, known: InputInfo) -> Change: ...
-    def place(self, number: int, offset: int) -> str: ...
+    def read_records(self, start: Position = ...) -> Iterator[tuple[int, int, bytes]]: ...
+    def survey_input(self) -> InputInfo: ...
+    def compare_input(self, known: InputInfo) -> Change: ...
+    def describe_place(self, number: int, offset: int) -> str: ...
 
 
 class SeveralFiles:
@@ -54,27 +54,27 @@ class SeveralFiles:
         return f"{len(self._sources)} files, the first of them {self._sources[0].description}"
 
     @cached_property
-    def _surveys(self) -> list[InputInfo]:
-        return [source.survey() for source in self._sources]
+    def _survey_files(self) -> list[InputInfo]:
+        return [source.survey_input() for source in self._sources]
 
-    def records(self, start: Position = Position()) -> Iterator[tuple[int, int, bytes]]:  # noqa: B008  it is frozen
+    def read_records(self, start: Position = Position()) -> Iterator[tuple[int, int, bytes]]:  # noqa: B008  it is frozen
         """Number, offset in its file and bytes of each row from a position on."""
         before = 0
         for place, source in enumerate(self._sources):
             local = Position()
             if start.line:
-                lines = self._surveys[place].lines
+                lines = self._survey_files[place].lines
                 if start.line >= before + lines:
                     before += lines
                     continue
                 if start.line > before:
                     local = Position(start.line - before, start.offset)
-            for number, offset, line in source.records(local):
+            for number, offset, line in source.read_records(local):
                 yield before + number, offset, line
-            before += self._surveys[place].lines
+            before += self._survey_files[place].lines
 
-    def survey(self) -> InputInfo:
-        files = self._surveys
+    def survey_input(self) -> InputInfo:
+        files = self._survey_files
         return InputInfo(
             path=str(self.path),
             size=sum(each.size for each in files),
@@ -85,7 +85,7 @@ class SeveralFiles:
             files=files,
         )
 
-    def compare(self, known: InputInfo) -> Change:
+    def compare_input(self, known: InputInfo) -> Change:
         """What happened to the files since they were surveyed."""
         if not known.sha256:
             return Change.EDITED  # they were in object storage and only their sizes are known
@@ -93,18 +93,18 @@ class SeveralFiles:
         for source, before in zip_longest(self._sources, known.files):
             if source is None or (before is not None and str(source.path) != before.path):
                 return Change.EDITED
-            changes.append(Change.GREW if before is None else source.compare(before))
+            changes.append(Change.GREW if before is None else source.compare_input(before))
         first_grown = next((place for place, each in enumerate(changes) if each is not Change.SAME), None)
         if first_grown is None:
             return Change.SAME
         only_grew = first_grown >= len(known.files) - 1 and Change.EDITED not in changes
         return Change.GREW if only_grew else Change.EDITED
 
-    def place(self, number: int, offset: int) -> str:
+    def describe_place(self, number: int, offset: int) -> str:
         """Where a row stands, for a person."""
-        for source, info in zip(self._sources, self._surveys, strict=True):
+        for source, info in zip(self._sources, self._survey_files, strict=True):
             if number <= info.lines:
-                return source.place(number, offset)
+                return source.describe_place(number, offset)
             number -= info.lines
         return f"row {number} behind the end of {self.path}"
 
@@ -150,14 +150,16 @@ def matching_files(path: Path) -> list[Path]:
     found: dict[Path, None] = {}
     for part in parts_of(path):
         names = glob.glob(part, recursive=True) if _is_pattern(part) else [part]  # noqa: PTH207  it may begin anywhere
-        files = sorted((Path(name) for name in names if Path(name).is_file()), key=lambda each: _natural(str(each)))
+        files = sorted(
+            (Path(name) for name in names if Path(name).is_file()), key=lambda each: _natural_order(str(each))
+        )
         if not files:
             raise UsageError(f"{part} {'matches no file' if _is_pattern(part) else 'does not exist'}")
         found.update(dict.fromkeys(files))
     return list(found)
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def _natural_order(name: str) -> list[tuple[int, str]]:
     parts = re.split(r"(\d+)", name)
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 

@@ -20,7 +20,7 @@ from arkbatch.core.job import Job
 from arkbatch.core.template_syntax import Reading
 from arkbatch.rows.columnar import ColumnarTable, is_data_set
 from arkbatch.rows.csv_table import CsvTable
-from arkbatch.rows.input_file import Change, compare, compression, lines, open_input, survey
+from arkbatch.rows.input_file import Change, compare_file, compression_of, open_input, read_lines, survey_file
 from arkbatch.rows.json_documents import JsonDocuments, list_in_object
 from arkbatch.rows.parse import RowReader
 from arkbatch.rows.several_files import SeveralFiles, stands_for_several
@@ -48,19 +48,19 @@ class Source(Protocol):
     @property
     def description(self) -> str: ...
 
-    def records(self, start: Position = ...) -> Iterator[Record]:
+    def read_records(self, start: Position = ...) -> Iterator[Record]:
         """Number, offset and bytes of each row from a position on."""
         ...
 
-    def survey(self) -> InputInfo:
+    def survey_input(self) -> InputInfo:
         """Read all: the fingerprint, and how many rows there are."""
         ...
 
-    def compare(self, known: InputInfo) -> Change:
+    def compare_input(self, known: InputInfo) -> Change:
         """What happened to the input since it was surveyed, as far as its bytes tell."""
         ...
 
-    def place(self, number: int, offset: int) -> str:
+    def describe_place(self, number: int, offset: int) -> str:
         """Where a row stands, for a person."""
         ...
 
@@ -75,16 +75,16 @@ class JsonLines:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def records(self, start: Position = Position()) -> Iterator[Record]:  # noqa: B008  it is frozen
-        return lines(self.path, start)
+    def read_records(self, start: Position = Position()) -> Iterator[Record]:  # noqa: B008  it is frozen
+        return read_lines(self.path, start)
 
-    def survey(self) -> InputInfo:
-        return survey(self.path)
+    def survey_input(self) -> InputInfo:
+        return survey_file(self.path)
 
-    def compare(self, known: InputInfo) -> Change:
-        return compare(self.path, known)
+    def compare_input(self, known: InputInfo) -> Change:
+        return compare_file(self.path, known)
 
-    def place(self, number: int, offset: int) -> str:
+    def describe_place(self, number: int, offset: int) -> str:
         """Where a line stands, for a person."""
         del offset
         return f"line {number} of {self.path}"
@@ -97,14 +97,14 @@ class WithoutEmpty:
         self._source, self._reader = source, reader
         self.path, self.is_table, self.columns = source.path, source.is_table, source.columns
         self.description = source.description
-        self.compare, self.place = source.compare, source.place
+        self.compare_input, self.describe_place = source.compare_input, source.describe_place
 
-    def records(self, start: Position = Position()) -> Iterator[Record]:  # noqa: B008  it is frozen
-        return (record for record in self._source.records(start) if not self._reader.lacks(record[2]))
+    def read_records(self, start: Position = Position()) -> Iterator[Record]:  # noqa: B008  it is frozen
+        return (record for record in self._source.read_records(start) if not self._reader.lacks_value(record[2]))
 
-    def survey(self) -> InputInfo:
-        info = self._source.survey()
-        info.rows = sum(1 for _ in self.records())
+    def survey_input(self) -> InputInfo:
+        info = self._source.survey_input()
+        info.rows = sum(1 for _ in self.read_records())
         return info
 
 
@@ -125,7 +125,7 @@ def open_source(path: Path, reading: Reading = Reading()) -> Source:  # noqa: B0
     """The input at a path, or at a pattern of paths. UsageError: it cannot be read, or it is not clear how."""
     if stands_for_several(path):
         return SeveralFiles(path, lambda each: open_source(each, reading))
-    match _format(path, reading):
+    match _format_of(path, reading):
         case "lines":
             return JsonLines(path)
         case "documents":
@@ -137,7 +137,7 @@ def open_source(path: Path, reading: Reading = Reading()) -> Source:  # noqa: B0
     return CsvTable(path, reading)
 
 
-def _format(path: Path, reading: Reading) -> str:
+def _format_of(path: Path, reading: Reading) -> str:
     """How a file is read: "lines", "documents", "table", "columnar" or "workbook"."""
     if is_data_set(path):
         return "columnar"
@@ -234,7 +234,7 @@ _UTF16 = {b"\xff\xfe", b"\xfe\xff"}
 
 def ending_of(path: Path) -> str:
     """The ending that says what is in a file, in small letters: `.csv` of `a.CSV.gz`."""
-    return (path.with_suffix("") if compression(path) else path).suffix.lower()
+    return (path.with_suffix("") if compression_of(path) else path).suffix.lower()
 
 
 def _is_object(line: bytes) -> bool:
@@ -270,7 +270,7 @@ def _begins_with_object(text: str, *, whole: bool) -> bool:
 
 def first_records(source: Source, count: int) -> list[Record]:
     """The first rows."""
-    return list(islice(source.records(), count))
+    return list(islice(source.read_records(), count))
 
 
 def missing_input(name: str, path: Path) -> UsageError:

@@ -33,30 +33,30 @@ class TemplateRows:
         self._parts: dict[str, list[Piece]] = {name: split_template(text) for name, text in texts.items() if text}
         self._names = [name for parts in self._parts.values() for _, name in parts if name is not None]
 
-    def used(self, columns: Mapping[str, Any]) -> list[str]:
+    def used_columns(self, columns: Mapping[str, Any]) -> list[str]:
         """The columns that the request is made of."""
         if ALL_COLUMNS in self._names:
             return list(columns)
         named = [*self._names, *([self._image] if self._image else [])]
         return list(dict.fromkeys(column_of(columns, _bare_name(columns, name)) for name in named))
 
-    def fill(self, columns: Mapping[str, Any]) -> Body | str:
+    def fill_template(self, columns: Mapping[str, Any]) -> Body | str:
         """Return the request, or why there is none."""
         filled: dict[str, str] = {}
         for name, parts in self._parts.items():
-            text, lack = self._text(parts, columns)
+            text, lack = self._fill_text(parts, columns)
             if lack is not None:
-                return self._refusal(name, lack, columns)
+                return self._why_refused(name, lack, columns)
             filled[name] = text
         if self._endpoint not in TALKS:
             return self._of_text(filled["input"], columns)
-        content = self._content(filled["user"], columns)
+        content = self._content_with_image(filled["user"], columns)
         if isinstance(content, _Lack):
-            return self._refusal("image", content.column, columns)
+            return self._why_refused("image", content.column, columns)
         system = [{"role": "system", "content": filled["system"]}] if "system" in filled else []
         return {TALKS[self._endpoint]: [*system, {"role": "user", "content": content}]}
 
-    def _text(self, parts: list[Piece], columns: Mapping[str, Any]) -> tuple[str, str | None]:
+    def _fill_text(self, parts: list[Piece], columns: Mapping[str, Any]) -> tuple[str, str | None]:
         """Return the text, and the column that is missing for it, if any."""
         texts = []
         for literal, name in parts:
@@ -73,14 +73,14 @@ class TemplateRows:
                 texts.append(value if isinstance(value, str) else text_of(value))
         return "".join(texts), None
 
-    def lacks(self, columns: Mapping[str, Any]) -> bool:
+    def lacks_value(self, columns: Mapping[str, Any]) -> bool:
         """Whether a value that the request needs is missing or empty."""
         return any(
             name != ALL_COLUMNS and _bare_name(columns, name) == name and is_empty(value_of(columns, name))
             for name in self._names
         )
 
-    def _content(self, text: str, columns: Mapping[str, Any]) -> Any:
+    def _content_with_image(self, text: str, columns: Mapping[str, Any]) -> Any:
         """Return a user message with the row's image, if its column is named."""
         if self._image is None:
             return text
@@ -93,11 +93,11 @@ class TemplateRows:
         if self._endpoint == multimodal.NAME and self._image is not None:
             address = value_of(columns, self._image)
             if is_empty(address):
-                return self._refusal("image", self._image, columns)
+                return self._why_refused("image", self._image, columns)
             return {"input": [*multimodal.in_parts(text), image_part(str(address))]}
         return about_text(text, self._endpoint)
 
-    def _refusal(self, part: str, name: str, columns: Mapping[str, Any]) -> str:
+    def _why_refused(self, part: str, name: str, columns: Mapping[str, Any]) -> str:
         column = column_of(columns, name)
         if column in columns:
             lack = "is missing" if value_of(columns, name) is None else "is empty"

@@ -54,22 +54,22 @@ def encoding_of(begin: bytes, name: str, asked: str = "") -> Encoding:
     Raises UsageError when it is not clear, or Python does not know `asked`.
     """
     if asked:
-        return _asked(begin, asked)
+        return _encoding_asked_for(begin, asked)
     for mark, encoding in _MARKS:
         if begin.startswith(mark):
             return Encoding(encoding, len(mark))
     if found := _utf16_without_mark(begin[:_UTF16_LOOKED_AT]):
         return Encoding(found)
     for encoding in ("utf-8", "gb18030"):
-        text = _decoded(begin, encoding)
+        text = _decode_beginning(begin, encoding)
         if text is not None and (encoding == "utf-8" or _is_common_chinese(text)):
             return Encoding(encoding)
     if _is_damaged_utf8(begin):
         return Encoding("utf-8")
-    raise UsageError(_ask(begin, name))
+    raise UsageError(_question_about_encoding(begin, name))
 
 
-def _asked(begin: bytes, asked: str) -> Encoding:
+def _encoding_asked_for(begin: bytes, asked: str) -> Encoding:
     try:
         name = codecs.lookup(asked).name
     except LookupError:
@@ -92,7 +92,7 @@ def _utf16_without_mark(begin: bytes) -> str:
     return "utf-16-be" if even > 0.3 and odd < 0.05 else ""
 
 
-def _decoded(begin: bytes, encoding: str) -> str | None:
+def _decode_beginning(begin: bytes, encoding: str) -> str | None:
     try:
         return codecs.getincrementaldecoder(encoding)().decode(begin)
     except UnicodeDecodeError:
@@ -122,11 +122,11 @@ def _is_common(character: str) -> bool:
     return 0xA1 <= first <= 0xA3 or 0xB0 <= first <= 0xD7
 
 
-def _ask(begin: bytes, name: str) -> str:
+def _question_about_encoding(begin: bytes, name: str) -> str:
     line = next((line for line in begin.splitlines() if not line.isascii()), begin[:80])
     readings: list[str] = []
     for encoding in ("big5", "shift_jis", "cp1252", "cp1251"):
-        if (text := _decoded(line[:200], encoding)) is not None and len(readings) < 2:
+        if (text := _decode_beginning(line[:200], encoding)) is not None and len(readings) < 2:
             readings.append(f"{encoding}: {text.strip()[:40]}")
     shown = f" (read as {'; as '.join(readings)})" if readings else ""
     return (

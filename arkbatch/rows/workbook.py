@@ -21,7 +21,7 @@ import orjson
 from arkbatch.core.errors import UsageError
 from arkbatch.core.input_info import InputInfo, Position
 from arkbatch.core.template_syntax import Reading
-from arkbatch.rows.input_file import Change, Counted, compare, lines, needs, survey
+from arkbatch.rows.input_file import Change, Counted, compare_file, missing_extra, read_lines, survey_file
 
 WORKBOOKS = (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods")
 _EXACT = 1 << 53  # larger whole numbers were rounded when the workbook was saved
@@ -36,7 +36,7 @@ class Workbook:
         self.path = path
         stat = path.stat()
         said = (reading.sheet, reading.header, stat.st_size, stat.st_mtime_ns)
-        self._folder = _converted(str(path.absolute()), *said)
+        self._folder = _convert_once(str(path.absolute()), *said)
         self._lines = self._folder.path / "rows.jsonl"
         head = orjson.loads((self._folder.path / "head.json").read_bytes())
         self.columns = tuple(head["columns"])
@@ -47,20 +47,20 @@ class Workbook:
     def description(self) -> str:
         return f"sheet {self._sheet!r}"
 
-    def records(self, start: Position = Position()) -> Iterator[tuple[int, int, bytes]]:  # noqa: B008  it is frozen
+    def read_records(self, start: Position = Position()) -> Iterator[tuple[int, int, bytes]]:  # noqa: B008  it is frozen
         """Yield number, offset and JSON of each row from a position on.
 
         The offset is that of the JSON line.
         """
-        return lines(self._lines, start)
+        return read_lines(self._lines, start)
 
-    def survey(self) -> InputInfo:
-        return survey(self.path, lambda _: Counted(self._rows, self._rows))
+    def survey_input(self) -> InputInfo:
+        return survey_file(self.path, lambda _: Counted(self._rows, self._rows))
 
-    def compare(self, known: InputInfo) -> Change:
-        return compare(self.path, known)
+    def compare_input(self, known: InputInfo) -> Change:
+        return compare_file(self.path, known)
 
-    def place(self, number: int, offset: int) -> str:
+    def describe_place(self, number: int, offset: int) -> str:
         """Return where a row stands, for a person."""
         del offset
         return f"row {number} (row {self._first + number} of sheet {self._sheet!r}) of {self.path}"
@@ -75,13 +75,13 @@ class _Folder:
 
 
 @lru_cache(maxsize=8)
-def _converted(path: str, sheet: str, header: bool, size: int, mtime_ns: int) -> "_Folder":  # noqa: ARG001  size and time say whether it is still the same file
+def _convert_once(path: str, sheet: str, header: bool, size: int, mtime_ns: int) -> "_Folder":  # noqa: ARG001  size and time say whether it is still the same file
     """Return a directory with the rows of a sheet as lines, deleted when nothing uses it."""
     folder = _Folder()
     words = [sys.executable, "-m", "arkbatch.rows.workbook", path, str(folder.path), sheet, "1" if header else ""]
     done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603  our own module
     if done.returncode == _NO_LIBRARY:
-        raise needs(Path(path), "excel")
+        raise missing_extra(Path(path), "excel")
     if done.returncode:
         said = done.stderr.strip().splitlines()
         reason = _why_unreadable(said[-1] if said else "the reader ended")
@@ -101,7 +101,7 @@ def _why_unreadable(said: str) -> str:
 _NO_LIBRARY = 86
 
 
-def _convert(path: str, folder: Path, sheet: str, *, header: bool) -> None:
+def _convert_sheet(path: str, folder: Path, sheet: str, *, header: bool) -> None:
     """Write the rows of a sheet as JSON lines, and its columns; runs in a process of its own."""
     try:
         from python_calamine import CalamineWorkbook
@@ -116,10 +116,10 @@ def _convert(path: str, folder: Path, sheet: str, *, header: bool) -> None:
     columns, count, first = None, 0, 0
     with (folder / "rows.jsonl").open("wb") as out:
         for place, cells in enumerate(rows, 1):
-            values = [_plain(cell) for cell in cells]
+            values = [_plain_cell(cell) for cell in cells]
             filled = sum(value is not None for value in values)
             if columns is None and (filled > 1 or (filled == 1 and len(values) == 1) or not header) and filled:
-                columns, first = _columns(values) if header else [str(n + 1) for n in range(len(values))], place
+                columns, first = _header_names(values) if header else [str(n + 1) for n in range(len(values))], place
                 if header:
                     continue
                 first -= 1
@@ -136,7 +136,7 @@ def _first_with_cells(book: Any, names: list[str]) -> str:
     return next((name for name in names if book.get_sheet_by_name(name).height), names[0])
 
 
-def _columns(values: list[Any]) -> list[str]:
+def _header_names(values: list[Any]) -> list[str]:
     names = [
         f"column{place}" if value is None else " ".join(str(value).split("\n")).strip()
         for place, value in enumerate(values, 1)
@@ -147,7 +147,7 @@ def _columns(values: list[Any]) -> list[str]:
     return names
 
 
-def _plain(cell: Any) -> Any:
+def _plain_cell(cell: Any) -> Any:
     """Return a cell as JSON holds it; None for an empty one."""
     match cell:
         case "" | None:
@@ -164,4 +164,4 @@ def _plain(cell: Any) -> Any:
 
 
 if __name__ == "__main__":
-    _convert(sys.argv[1], Path(sys.argv[2]), sys.argv[3], header=bool(sys.argv[4]))
+    _convert_sheet(sys.argv[1], Path(sys.argv[2]), sys.argv[3], header=bool(sys.argv[4]))

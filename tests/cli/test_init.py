@@ -38,7 +38,7 @@ def test_it_writes_the_four_files_and_says_the_next_two_commands(demo):
 def test_the_job_it_writes_resolves_and_every_row_can_be_sent(demo):
     job = resolve_job(str(demo[0] / "job.toml"), {}, {"ARK_API_KEY": "k"}, Path.cwd())
     reader, lines = RowReader(job), Path(job.input).read_bytes().splitlines()
-    rows = [reader.read(number, 0, line) for number, line in enumerate(lines, 1)]
+    rows = [reader.read_row(number, 0, line) for number, line in enumerate(lines, 1)]
     assert len(rows) == 10
     assert all(isinstance(row, Row) for row in rows)
 

@@ -32,7 +32,7 @@ class Bytes:
     def identity(self):
         raise AssertionError("not asked for")
 
-    def read(self, begin, end):
+    def read_range(self, begin, end):
         return self.data[begin:end]
 
 

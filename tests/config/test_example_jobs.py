@@ -20,7 +20,7 @@ def rows(file):
     job = resolve_job(str(file), {}, {"ARK_API_KEY": "k"}, ROOT)
     reader = RowReader(job)
     lines = Path(job.input).read_bytes().splitlines()
-    return job, [reader.read(number, 0, line) for number, line in enumerate(lines, 1)]
+    return job, [reader.read_row(number, 0, line) for number, line in enumerate(lines, 1)]
 
 
 @pytest.mark.parametrize("file", JOBS, ids=lambda file: file.name)

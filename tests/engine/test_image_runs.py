@@ -90,7 +90,7 @@ def test_what_cannot_be_read_fails_with_its_row_before_a_byte_is_sent(folder, mo
 
 
 def test_a_file_that_goes_away_behind_the_look_fails_its_row_as_well(folder, monkeypatch):
-    monkeypatch.setattr(Images, "unfit", lambda *_: None)
+    monkeypatch.setattr(Images, "why_unfit", lambda *_: None)
     transport = FakeTransport()
     job = job_with(folder, seen("gone.png"), seen("a.png"), concurrency=1)
     summary = scripted(job, transport, monkeypatch).summary
@@ -99,7 +99,7 @@ def test_a_file_that_goes_away_behind_the_look_fails_its_row_as_well(folder, mon
 
 
 def test_it_takes_nothing_of_a_budget(folder, monkeypatch):
-    monkeypatch.setattr(Images, "unfit", lambda *_: None)
+    monkeypatch.setattr(Images, "why_unfit", lambda *_: None)
     job = job_with(folder, *[seen("gone.png")] * 5, seen("a.png"), concurrency=1, max_tokens=12_000)
     assert scripted(job, FakeTransport(), monkeypatch).summary.succeeded == 1
 

@@ -223,8 +223,8 @@ def test_what_ark_documents_of_a_request_binds_nobody_else(tmp_path, body):
     from arkbatch.rows.parse import RowReader
 
     path = prompts(tmp_path, body)
-    there = RowReader(resolve_job(str(path), {"model": "m"}, KEY, tmp_path)).read(1, 0, path.read_bytes())
-    here = RowReader(resolve_job(str(path), {"model": "m"}, {"ARK_API_KEY": "k"}, tmp_path)).read(
+    there = RowReader(resolve_job(str(path), {"model": "m"}, KEY, tmp_path)).read_row(1, 0, path.read_bytes())
+    here = RowReader(resolve_job(str(path), {"model": "m"}, {"ARK_API_KEY": "k"}, tmp_path)).read_row(
         1, 0, path.read_bytes()
     )
     assert (isinstance(there, Row), isinstance(here, Row)) == (True, False)

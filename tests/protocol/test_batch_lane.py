@@ -98,7 +98,7 @@ def test_what_is_on_the_wrong_lane_is_refused_before_the_first_call(tmp_path, fl
 )
 def test_so_is_a_row(tmp_path, lane, row, said):
     path = prompts(tmp_path, {"prompt": "a", **row})
-    read = RowReader(job_of(path, lane=lane, model="m")).read(1, 0, path.read_bytes())
+    read = RowReader(job_of(path, lane=lane, model="m")).read_row(1, 0, path.read_bytes())
     assert not isinstance(read, Row)
     assert said in read.reason
 
@@ -112,8 +112,8 @@ def test_a_line_of_a_batch_file_for_the_other_lane_says_which_flag_is_missing(tm
             "body": {"messages": [{"role": "user", "content": "x"}]},
         },
     )
-    assert "--lane batch" in RowReader(job_of(path, lane="online", model="m")).read(1, 0, path.read_bytes()).reason
-    assert RowReader(job_of(path)).read(1, 0, path.read_bytes()).endpoint == "batch_chat"
+    assert "--lane batch" in RowReader(job_of(path, lane="online", model="m")).read_row(1, 0, path.read_bytes()).reason
+    assert RowReader(job_of(path)).read_row(1, 0, path.read_bytes()).endpoint == "batch_chat"
 
 
 def test_what_is_left_out_suits_the_lane_and_what_is_said_stands(tmp_path):
@@ -128,7 +128,7 @@ def test_what_is_left_out_suits_the_lane_and_what_is_said_stands(tmp_path):
 def test_defaults_of_the_job_are_meant_for_its_rows_on_either_lane(tmp_path):
     path = prompts(tmp_path, {"prompt": "a"})
     job = job_of(path, set=["temperature=0"])
-    assert RowReader(job).read(1, 0, path.read_bytes()).body["temperature"] == 0
+    assert RowReader(job).read_row(1, 0, path.read_bytes()).body["temperature"] == 0
 
 
 def test_a_run_does_not_change_its_lane_unless_that_is_meant(tmp_path):

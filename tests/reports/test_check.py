@@ -13,7 +13,7 @@ from arkbatch.reports.status import check as inspection
 from arkbatch.reports.status.advice import NO_ROWS
 from arkbatch.reports.status.check import NO_MODEL, OTHER_REASONS, DuplicateId, inspect_input, sort_of
 from arkbatch.reports.status.check_text import inspection_text
-from arkbatch.reports.text.tables import grid
+from arkbatch.reports.text.tables import grid_lines
 
 
 def prompt(custom_id=None, text="Why is the sky blue?", **more):
@@ -212,7 +212,7 @@ def test_the_help_shows_an_example_and_the_exit_codes():
 
 
 def test_a_grid_aligns_numbers_to_the_right_and_drops_columns_of_nothing():
-    assert grid(("name", "rows", "none"), [("a", "1,000", ""), ("bcdef", "20", "-")]) == [
+    assert grid_lines(("name", "rows", "none"), [("a", "1,000", ""), ("bcdef", "20", "-")]) == [
         "  name    rows",
         "  a      1,000",
         "  bcdef     20",

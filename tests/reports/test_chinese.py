@@ -19,8 +19,8 @@ from arkbatch.monitor.progress import FoundRows
 from arkbatch.pricing.summary import summarise
 from arkbatch.protocol.error_codes import KEY
 from arkbatch.reports.status.advice import advice_for
-from arkbatch.reports.text.summary import found_line, summary_text, table, target_line
-from arkbatch.reports.text.tables import grid
+from arkbatch.reports.text.summary import aligned_lines, found_line, summary_text, target_line
+from arkbatch.reports.text.tables import grid_lines
 
 ZH = Language.CHINESE
 
@@ -65,9 +65,9 @@ def test_the_summary_says_reason_and_what_to_do_and_keeps_the_command():
 
 
 def test_columns_are_aligned_by_what_a_terminal_shows():
-    lines = table([("行数", "1"), ("tokens", "2")])
+    lines = aligned_lines([("行数", "1"), ("tokens", "2")])
     assert [display_width(line[: re.search(r"\d", line).start()]) for line in lines] == [10, 10]
-    lines = grid(["模型", "请求数"], [["doubao", "12"], ["豆包", "3"]])
+    lines = grid_lines(["模型", "请求数"], [["doubao", "12"], ["豆包", "3"]])
     assert {display_width(line) for line in lines} == {2 + 6 + 2 + 6}
 
 

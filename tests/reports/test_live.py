@@ -223,11 +223,11 @@ def test_an_error_of_the_body_comes_out_as_it_is(directory):
 
 def test_a_moment_is_what_the_session_last_said():
     moment = Moment()
-    assert moment.now() is None
+    assert moment.state_now() is None
     standing = Progress(10, 5, 0, 3, 0, 5, 60.0, 5.0, 5.0, 100.0, bound_by="the concurrency")
     moment.progressed(standing)
     moment.stopping(3)
-    now = moment.now()
+    now = moment.state_now()
     assert (now.in_flight, now.bound_by, now.seconds_left, now.stopping) == (3, "the concurrency", 60.0, True)
     moment.closed("stopped")
-    assert moment.now() is None
+    assert moment.state_now() is None

@@ -13,7 +13,7 @@ from runs import answered, failed, job_of, numbered, prompts, worked_off
 from arkbatch.cli import arkbatch
 from arkbatch.core.types import Kind
 from arkbatch.journal.run_directory import USAGE
-from arkbatch.reports.page.page import escaped, live_policy, render
+from arkbatch.reports.page.page import escape_json, live_policy, render_page
 
 EVIL = "</script><script>window.pwned = 1</script><!--"
 
@@ -79,7 +79,7 @@ def test_untrusted_text_cannot_end_the_data_block(evil_run):
 
 @pytest.mark.parametrize("text", ["<", "</script>", "<!--", "]]>", "&lt;", "\u2028", "{{data}}"])
 def test_escaped_json_means_the_same(text):
-    written = escaped(orjson.dumps({"text": text}))
+    written = escape_json(orjson.dumps({"text": text}))
     assert not set("<>&") & set(written)
     assert orjson.loads(written) == {"text": text}
 
@@ -109,7 +109,7 @@ def test_the_file_names_no_address_to_fetch(evil_run):
 
 def test_the_live_page_may_ask_its_own_server_and_no_other():
     assert "connect-src 'self'" in live_policy()
-    assert '<script type="application/json" id="data">null</script>' in render(None)
+    assert '<script type="application/json" id="data">null</script>' in render_page(None)
 
 
 def test_only_the_owner_may_read_the_file(evil_run):

@@ -12,11 +12,11 @@ from arkbatch.monitor.progress import FoundRows
 from arkbatch.pricing.amounts import Money
 from arkbatch.pricing.summary import summarise
 from arkbatch.reports.text.summary import (
+    aligned_lines,
     found_line,
-    headline,
     printable_text,
+    summary_headline,
     summary_text,
-    table,
     target_line,
     tokens_text,
 )
@@ -95,7 +95,7 @@ def test_a_halt_says_why_and_what_to_do():
     ],
 )
 def test_the_first_line_says_how_it_ended(ending, words):
-    assert headline(summary(ending=ending, succeeded=1)).startswith(words)
+    assert summary_headline(summary(ending=ending, succeeded=1)).startswith(words)
 
 
 def test_simulated_answers_are_said_to_be():
@@ -109,8 +109,8 @@ def test_what_simulated_answers_would_have_cost_was_not_spent(simulated, words):
 
 
 def test_columns_are_aligned():
-    assert table([("a", "1"), ("bbb", "2")]) == ["  a    1", "  bbb  2"]
-    assert table([]) == []
+    assert aligned_lines([("a", "1"), ("bbb", "2")]) == ["  a    1", "  bbb  2"]
+    assert aligned_lines([]) == []
 
 
 def test_text_from_outside_cannot_drive_the_terminal():

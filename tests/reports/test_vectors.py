@@ -20,7 +20,7 @@ from arkbatch.cli.vectors import command
 from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.types import Break, Broken, Call, Reply
 from arkbatch.protocol.vectors import vectors_in, with_base64
-from arkbatch.reports.answers.vectors import IDS, head, iter_vectors, write_vectors
+from arkbatch.reports.answers.vectors import IDS, array_head, iter_vectors, write_vectors
 from arkbatch.transport.connection import PackedVectors
 
 FLOATS = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=20)
@@ -187,7 +187,7 @@ def test_numpy_reads_the_file(tmp_path):
 
 @pytest.mark.parametrize(("count", "dimensions"), [(1, 1), (10**15, 4096)])
 def test_the_head_has_the_same_length_for_any_number(count, dimensions):
-    assert len(head(count, dimensions)) == 128
+    assert len(array_head(count, dimensions)) == 128
 
 
 @pytest.mark.parametrize(

@@ -44,11 +44,11 @@ def table(path, **reading):
 
 
 def cells(found):
-    return [list(columns_of(line).values()) for _, _, line in found.records()]
+    return [list(columns_of(line).values()) for _, _, line in found.read_records()]
 
 
 def reasons(found):
-    return {number: line.reason for number, _, line in found.records() if isinstance(line, Unreadable)}
+    return {number: line.reason for number, _, line in found.read_records() if isinstance(line, Unreadable)}
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
@@ -58,9 +58,9 @@ def test_every_record_is_read_and_can_be_entered_at_its_place(tmp_path, encoding
     found = table(written(tmp_path, text_of(CITIES, delimiter, newline).encode(encoding)))
     assert list(found.columns) == CITIES[0]
     assert cells(found) == CITIES[1:]
-    assert found.survey().rows == 3
-    for number, offset, line in found.records():
-        assert next(found.records(Position(number - 1, offset))) == (number, offset, line)
+    assert found.survey_input().rows == 3
+    for number, offset, line in found.read_records():
+        assert next(found.read_records(Position(number - 1, offset))) == (number, offset, line)
 
 
 @given(
@@ -114,14 +114,14 @@ def test_a_quote_that_is_never_closed_is_one_bad_row_with_its_line(tmp_path):
     found = table(written(tmp_path, b'id,text\n1,a\n2,"never\n3,b\n'))
     assert list(reasons(found)) == [2]
     assert reasons(found)[2].startswith("line 3 of in.csv: a quote that opens here is never closed")
-    assert found.survey().rows == 2
+    assert found.survey_input().rows == 2
 
 
 def test_after_a_record_that_is_too_long_reading_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(csv_table, "_MOST_LINES", 5)
     found = table(written(tmp_path, b'id,text\n1,"never\n' + b"x,y\n" * 20))
     assert list(reasons(found)) == [1]
-    assert found.survey().rows > 10
+    assert found.survey_input().rows > 10
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
@@ -130,13 +130,13 @@ def test_a_line_longer_than_a_request_is_one_bad_row_and_is_not_kept_whole(tmp_p
     monkeypatch.setattr(csv_table, "LONGEST_LINE", 1000)
     text = f"id,text\n1,a\n2,{quote}{'北x' * 5_000}{quote}\n3,b\n"
     found = table(written(tmp_path, text.encode(encoding)))
-    assert max(len(record) for _, _, record in found.records()) < 5_000
+    assert max(len(record) for _, _, record in found.read_records()) < 5_000
     assert list(reasons(found)) == [2]
     assert "the line is longer than" in reasons(found)[2]
     assert cells(found)[-1] == ["3", "b"]
-    assert found.survey().rows == 3
-    offsets = {number: offset for number, offset, _ in found.records()}
-    assert [number for number, *_ in found.records(Position(2, offsets[3]))] == [3]
+    assert found.survey_input().rows == 3
+    offsets = {number: offset for number, offset, _ in found.read_records()}
+    assert [number for number, *_ in found.read_records(Position(2, offsets[3]))] == [3]
 
 
 def test_bytes_that_are_no_text_make_one_bad_row(tmp_path):
@@ -157,8 +157,8 @@ def test_compressed_tables_are_read(tmp_path):
     packed = gzip.compress(text_of(CITIES).encode())
     found = table(written(tmp_path, packed, "in.csv.gz"))
     assert cells(found) == CITIES[1:]
-    number, offset, line = list(found.records())[2]
-    assert next(found.records(Position(number - 1, offset))) == (number, offset, line)
+    number, offset, line = list(found.read_records())[2]
+    assert next(found.read_records(Position(number - 1, offset))) == (number, offset, line)
 
 
 def test_the_delimiter_is_the_one_that_makes_equal_records():
@@ -168,8 +168,8 @@ def test_the_delimiter_is_the_one_that_makes_equal_records():
 
 def test_a_row_is_named_with_its_line(tmp_path):
     found = table(written(tmp_path, text_of(CITIES).encode()))
-    number, offset, _ = list(found.records())[2]
-    assert found.place(number, offset) == f"row 3 (line 5) of {tmp_path / 'in.csv'}"
+    number, offset, _ = list(found.read_records())[2]
+    assert found.describe_place(number, offset) == f"row 3 (line 5) of {tmp_path / 'in.csv'}"
     assert Path(found.path).name == "in.csv"
 
 
@@ -186,4 +186,4 @@ def test_a_row_is_named_with_its_line(tmp_path):
 )
 def test_as_many_rows_are_counted_as_are_read(tmp_path, text):
     found = table(written(tmp_path, text.encode()))
-    assert found.survey().rows == len(list(found.records()))
+    assert found.survey_input().rows == len(list(found.read_records()))

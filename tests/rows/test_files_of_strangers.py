@@ -73,11 +73,11 @@ def test_it_runs_at_the_first_try_and_can_be_entered_at_each_row(tmp_path, name,
     look = check_first_rows(source_of(job), job)
     assert (look.rows, look.sendable) == (2, 2)
     source = open_source(path)
-    found = list(source.records())
+    found = list(source.read_records())
     assert [(columns_of(line)["id"], columns_of(line)["text"]) for _, _, line in found] == EXPECTED
-    assert source.survey().rows == 2
+    assert source.survey_input().rows == 2
     number, offset, line = found[1]
-    assert [each[2] for each in source.records(Position(number - 1, offset))] == [line]
+    assert [each[2] for each in source.read_records(Position(number - 1, offset))] == [line]
 
 
 @pytest.mark.parametrize(
@@ -117,4 +117,4 @@ def test_it_is_refused_with_what_to_do(tmp_path, name, data, said):
 def test_what_only_looks_like_a_title_or_a_quote_is_left_as_it_is(tmp_path, text, columns, rows):
     source = open_source(put(tmp_path, "in.csv", text))
     assert source.columns == columns
-    assert source.survey().rows == rows
+    assert source.survey_input().rows == rows

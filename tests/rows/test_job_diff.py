@@ -1,6 +1,6 @@
 import pytest
 
-from arkbatch.rows.job_diff import asked_digest, differences
+from arkbatch.rows.job_diff import asked_digest, job_differences
 
 
 @pytest.mark.parametrize(
@@ -21,12 +21,12 @@ from arkbatch.rows.job_diff import asked_digest, differences
     ],
 )
 def test_each_value_that_differs_has_a_line(before, now, lines):
-    assert differences(before, now) == lines
+    assert job_differences(before, now) == lines
 
 
 def test_texts_that_differ_behind_their_beginning_are_shown_where_they_differ():
     text = "You are a careful translator of contracts. " * 10
-    (line,) = differences({"system": text}, {"system": text + "Be brief."})
+    (line,) = job_differences({"system": text}, {"system": text + "Be brief."})
     old, new = line.removeprefix("system: ").split(" -> ")
     assert old != new
 

@@ -26,7 +26,7 @@ def folder(tmp_path):
 
 
 def encoded(folder, *parts):
-    return Images(folder).encode(asks(*parts))
+    return Images(folder).encode_request(asks(*parts))
 
 
 def sent_urls(data):
@@ -56,7 +56,7 @@ def test_pieces_are_joined_to_one_base64(folder, surplus):
 
 def test_a_row_without_files_is_plain_json(folder):
     body = asks({"type": "text", "text": "a.png"})
-    assert Images(folder).encode(body) == orjson.dumps(body)
+    assert Images(folder).encode_request(body) == orjson.dumps(body)
 
 
 def test_the_type_is_that_of_the_content_whatever_the_name_says(folder):
@@ -68,7 +68,7 @@ def test_of_an_image_nothing_is_in_memory_but_its_place_in_the_body(folder):
     (folder / "large.png").write_bytes(PNG[:8] + os.urandom(9 << 20))
     body = asks(shows("large.png"))
     tracemalloc.start()
-    data = Images(folder).encode(body)
+    data = Images(folder).encode_request(body)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1.25 * len(data)
@@ -77,7 +77,7 @@ def test_of_an_image_nothing_is_in_memory_but_its_place_in_the_body(folder):
 def refused(folder, *parts):
     cause = encoded(folder, *parts)
     assert isinstance(cause, Cause), "it was encoded"
-    assert "shorter" in cause.message or Images(folder).unfit(asks(*parts)) == cause
+    assert "shorter" in cause.message or Images(folder).why_unfit(asks(*parts)) == cause
     assert "\n" not in cause.message
     return cause
 
@@ -156,7 +156,7 @@ def test_an_image_or_a_video_over_its_limit_is_not_read(folder):
 
 def test_a_body_over_its_limit_is_refused_before_an_image_is_read(folder, monkeypatch):
     sparse(folder / "large.png", PNG, 9 << 20)
-    monkeypatch.setattr(module, "_append", None)
+    monkeypatch.setattr(module, "_append_file", None)
     cause = refused(folder, *[shows("large.png")] * 6)
     assert cause.kind is Kind.BAD_FILE
     assert "allowed are 67,108,864" in cause.message
@@ -175,7 +175,9 @@ def test_a_file_that_shrinks_while_it_is_read_fails_its_row(folder, monkeypatch)
 
 
 def test_a_look_tells_what_is_missing_and_opens_nothing(folder, monkeypatch):
-    monkeypatch.setattr(module, "_opened", None)
+    monkeypatch.setattr(module, "_open_file", None)
     images = Images(folder)
-    assert images.missing(asks(shows("a.png"), shows("https://x"))) is None
-    assert images.missing(asks(shows("a.png"), shows("gone.png"))).startswith('image "gone.png": there is no such file')
+    assert images.why_missing(asks(shows("a.png"), shows("https://x"))) is None
+    assert images.why_missing(asks(shows("a.png"), shows("gone.png"))).startswith(
+        'image "gone.png": there is no such file'
+    )

@@ -24,18 +24,18 @@ def test_an_object_is_read_by_ranges_and_only_as_the_version_that_was_seen(store
     seen = source.identity()
     assert seen.size == len(data)
     again = open_bytes("s3://bucket/in/a.jsonl", store.environ, tag=seen.tag)
-    assert again.read(300, 700) == data[300:700]
+    assert again.read_range(300, 700) == data[300:700]
     assert b"".join(copy_ranges(again, 10, len(data))) == data[10:]
     asked = [{name.lower() for name in headers} for command, _, headers in store.requests if command == "GET"]
     assert all("range" in names for names in asked)
     store.objects["in/a.jsonl"] = data[::-1]
     with pytest.raises(UsageError, match="changed while it was read"):
-        again.read(0, 10)
+        again.read_range(0, 10)
 
 
 def test_no_header_is_sent_that_tos_and_oss_refuse(store):
     store.objects["a"] = b"x" * 100
-    open_bytes("s3://bucket/a", store.environ).read(0, 50)
+    open_bytes("s3://bucket/a", store.environ).read_range(0, 50)
     names = {name.lower() for _, _, headers in store.requests for name in headers}
     assert not {name for name in names if "checksum" in name or "sdk" in name or name == "x-amz-trailer"}
 
@@ -51,7 +51,7 @@ def test_a_pattern_lists_the_objects_that_match(store):
 def test_a_store_that_is_overloaded_is_asked_again(store):
     store.objects["a"] = b"0123456789"
     store.refuses = [503, 503]
-    assert open_bytes("s3://bucket/a", store.environ).read(2, 5) == b"234"
+    assert open_bytes("s3://bucket/a", store.environ).read_range(2, 5) == b"234"
     assert len(store.requests) == 3
 
 
@@ -87,7 +87,7 @@ def test_a_file_on_disk_is_read_the_same_way(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"0123456789")
     source = open_bytes(str(path))
-    assert source.read(2, 5) == b"234"
+    assert source.read_range(2, 5) == b"234"
     assert source.identity() == Identity(10, str(Path(path).stat().st_mtime_ns))
     with pytest.raises(UsageError, match="Cannot reach"):
         open_bytes(str(tmp_path / "b")).identity()

@@ -20,7 +20,7 @@ def put(folder, name, data):
 
 
 def rows_of(path):
-    return [columns_of(line) for _, _, line in open_source(path).records()]
+    return [columns_of(line) for _, _, line in open_source(path).read_records()]
 
 
 ROWS = [{"id": "1", "text": "a"}, {"id": "2", "text": "b"}]
@@ -47,9 +47,9 @@ def test_it_is_read_at_the_first_try(tmp_path, name, data):
     path = put(tmp_path, name, data)
     assert rows_of(path) == ROWS
     source = open_source(path)
-    assert source.survey().rows == 2
-    found = list(source.records())
-    assert list(source.records(Position(1, found[1][1]))) == found[1:]
+    assert source.survey_input().rows == 2
+    found = list(source.read_records())
+    assert list(source.read_records(Position(1, found[1][1]))) == found[1:]
 
 
 def test_blanks_before_quotes_are_passed_over(tmp_path):
@@ -88,7 +88,7 @@ def test_a_list_in_each_line_of_json_lines_is_a_value(tmp_path):
 
 def test_an_object_behind_the_one_with_the_list_is_a_bad_row_and_not_lost(tmp_path):
     both = "\n".join(json.dumps({"data": ROWS}, indent=1) for _ in range(2))
-    *good, bad = (line for _, _, line in open_source(put(tmp_path, "a.json", both)).records())
+    *good, bad = (line for _, _, line in open_source(put(tmp_path, "a.json", both)).read_records())
     assert [columns_of(line) for line in good] == ROWS
     assert "stands another one" in bad.reason
 
@@ -96,7 +96,7 @@ def test_an_object_behind_the_one_with_the_list_is_a_bad_row_and_not_lost(tmp_pa
 def test_a_few_damaged_bytes_spoil_their_lines_only(tmp_path):
     text = "id,text\n" + "".join(f"{number},你好世界你好\n" for number in range(20))
     path = put(tmp_path, "a.csv", text.encode() + b"20,a\xff\n21,ok\n")
-    bad = [getattr(line, "reason", None) for _, _, line in open_source(path).records()]
+    bad = [getattr(line, "reason", None) for _, _, line in open_source(path).read_records()]
     assert [place for place, reason in enumerate(bad) if reason] == [20]
 
 
@@ -141,7 +141,7 @@ def test_python_in_the_place_of_json_is_told(tmp_path):
 
     path = put(tmp_path, "a.jsonl", "{'text': 'a'}\n")
     source = open_source(path)
-    row = reader_of(job_of(path), source).read(*next(source.records()))
+    row = reader_of(job_of(path), source).read_row(*next(source.read_records()))
     assert "not JSON but Python" in row.reason
 
 

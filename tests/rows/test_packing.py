@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from arkbatch.core.types import Attempt
-from arkbatch.rows.packing import ADVISED, Pack, Packer, Packing, halves, pack, packing, shared, split_outcome
+from arkbatch.rows.packing import (
+    ADVISED,
+    Pack,
+    Packer,
+    Packing,
+    halve_pack,
+    pack_rows,
+    packing_of,
+    share_usage,
+    split_outcome,
+)
 
 MOST = Packing(inputs=4, tokens=1_000)
 
@@ -70,7 +80,7 @@ def test_every_row_is_in_one_pack_in_order(shapes, most):
     ("asked", "at_ark", "inputs"), [("auto", True, 4), ("auto", False, ADVISED), (256, True, 256), (1, True, None)]
 )
 def test_how_many_go_together_is_what_the_service_advises_or_the_user_says(asked, at_ark, inputs):
-    found = packing(asked, at_ark=at_ark)
+    found = packing_of(asked, at_ark=at_ark)
     assert (found and found.inputs) == inputs
 
 
@@ -80,7 +90,7 @@ def vectors(*indices, **more):
 
 
 def test_each_row_gets_its_own_vectors_whatever_their_order():
-    whole = pack([texts(1, "a"), texts(2, "b", "c"), texts(3, "d")])
+    whole = pack_rows([texts(1, "a"), texts(2, "b", "c"), texts(3, "d")])
     answered = vectors(3, 1, 0, 2, created=1, usage={"prompt_tokens": 8, "total_tokens": 8})
     parts = split_outcome(success(row=whole, reply=answered, usage={"input": 8, "output": 0}))
     bodies = [orjson.loads(part.reply.body) for part in parts]
@@ -96,13 +106,13 @@ def test_each_row_gets_its_own_vectors_whatever_their_order():
 
 def test_the_digits_of_a_vector_stay_as_they_came():
     data = b'{"data":[{"index":0,"embedding":[1.10,2e-3]},{"index":1,"embedding":[0.30000000000000004]}]}'
-    parts = split_outcome(success(row=pack([texts(1, "a"), texts(2, "b")]), reply=reply(data), usage={}))
+    parts = split_outcome(success(row=pack_rows([texts(1, "a"), texts(2, "b")]), reply=reply(data), usage={}))
     assert b'"embedding":[1.10,2e-3]' in parts[0].reply.body
     assert b"usage" not in parts[0].reply.body
 
 
 def test_what_was_billed_for_nothing_is_shared_out_too():
-    whole = pack([texts(1, "a"), texts(2, "bb")])
+    whole = pack_rows([texts(1, "a"), texts(2, "bb")])
     calls = [Attempt("c-1", "bad_reply", 0.5, tokens={"input": 7}), Attempt("c-2", "done", 0.5)]
     answered = vectors(0, 1)
     parts = split_outcome(success(row=whole, reply=answered, usage={"input": 14}, discarded={"input": 7}, calls=calls))
@@ -111,16 +121,16 @@ def test_what_was_billed_for_nothing_is_shared_out_too():
 
 
 def test_a_failed_pack_fails_each_of_its_rows():
-    parts = split_outcome(failure(row=pack([texts(1, "a"), texts(2, "b")]), usage={"input": 5}))
+    parts = split_outcome(failure(row=pack_rows([texts(1, "a"), texts(2, "b")]), usage={"input": 5}))
     assert [(part.row.number, part.row.body["input"]) for part in parts] == [(1, "a"), (2, "b")]
     assert sum(part.usage["input"] for part in parts) == 5
 
 
 def test_halving_ends_with_a_row_alone():
-    whole = pack([texts(number, "a") for number in (1, 2, 3)])
-    first, second = halves(whole)
+    whole = pack_rows([texts(number, "a") for number in (1, 2, 3)])
+    first, second = halve_pack(whole)
     assert not isinstance(first, Pack)
-    assert [each.number for each in halves(second)] == [2, 3]
+    assert [each.number for each in halve_pack(second)] == [2, 3]
 
 
 @given(
@@ -128,7 +138,7 @@ def test_halving_ends_with_a_row_alone():
     st.lists(st.integers(1, 10**6), min_size=1, max_size=256),
 )
 def test_parts_add_up_to_the_last_token(usage, weights):
-    parts = shared(usage, weights)
+    parts = share_usage(usage, weights)
     assert len(parts) == len(weights)
     assert {meter: sum(part[meter] for part in parts) for meter in usage} == usage
     assert all(count >= 0 for part in parts for count in part.values())

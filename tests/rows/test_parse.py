@@ -175,9 +175,9 @@ class TestTemplate:
 @given(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()), st.binary())
 def test_no_line_makes_the_reader_raise(value, raw):
     for line in (raw, orjson.dumps(value)):
-        row = RowReader(job()).read(1, 0, line)
+        row = RowReader(job()).read_row(1, 0, line)
         assert isinstance(row, Row | BadRow)
-        assert row.custom_id == RowReader(job()).identity(1, line)[1]
+        assert row.custom_id == RowReader(job()).identity_of(1, line)[1]
 
 
 def test_the_digest_is_of_the_bytes_without_the_white_space_around():

@@ -31,36 +31,36 @@ def folder(tmp_path):
 
 
 def prompts_of(source):
-    return [columns_of(line)["prompt"] for _, _, line in source.records()]
+    return [columns_of(line)["prompt"] for _, _, line in source.read_records()]
 
 
 def test_rows_are_numbered_through_all_files_in_natural_order(folder):
     source = open_source(folder / "in" / "*.jsonl")
     assert prompts_of(source) == ["a", "b", "c", "d"]
-    assert [number for number, _, _ in source.records()] == [1, 2, 3, 4]
-    assert source.survey().rows == 4
-    assert source.place(3, 0) == f"line 1 of {folder / 'in' / 'part-10.jsonl'}"
+    assert [number for number, _, _ in source.read_records()] == [1, 2, 3, 4]
+    assert source.survey_input().rows == 4
+    assert source.describe_place(3, 0) == f"line 1 of {folder / 'in' / 'part-10.jsonl'}"
 
 
 def test_reading_begins_at_any_row(folder):
     source = open_source(folder / "in" / "*.jsonl")
-    found = list(source.records())
+    found = list(source.read_records())
     for number, offset, line in found:
-        assert next(source.records(Position(number - 1, offset))) == (number, offset, line)
+        assert next(source.read_records(Position(number - 1, offset))) == (number, offset, line)
 
 
 def test_growth_is_told_from_every_other_change(folder):
     pattern = folder / "in" / "*.jsonl"
-    known = open_source(pattern).survey()
-    assert open_source(pattern).compare(known) is Change.SAME
+    known = open_source(pattern).survey_input()
+    assert open_source(pattern).compare_input(known) is Change.SAME
     put(folder, "part-11.jsonl", "e")
-    assert open_source(pattern).compare(known) is Change.GREW
+    assert open_source(pattern).compare_input(known) is Change.GREW
     put(folder, "part-10.jsonl", "c", "d", "d2")
-    assert open_source(pattern).compare(known) is Change.GREW
+    assert open_source(pattern).compare_input(known) is Change.GREW
     put(folder, "part-2.jsonl", "a", "b", "b2")
-    assert open_source(pattern).compare(known) is Change.EDITED
+    assert open_source(pattern).compare_input(known) is Change.EDITED
     (folder / "in" / "part-2.jsonl").unlink()
-    assert open_source(pattern).compare(known) is Change.EDITED
+    assert open_source(pattern).compare_input(known) is Change.EDITED
 
 
 def test_a_run_over_a_pattern_resumes_grows_and_gives_its_answers(folder):

@@ -26,7 +26,7 @@ def written(folder, content, name):
 
 
 def rows_of(path, **reading):
-    return [columns_of(line) for _, _, line in open_source(path, Reading(**reading)).records()]
+    return [columns_of(line) for _, _, line in open_source(path, Reading(**reading)).read_records()]
 
 
 def zstd(data):
@@ -61,22 +61,22 @@ def zstd(data):
 )
 def test_json_is_read_in_every_form_and_entered_at_each_row(tmp_path, name, content):
     source = open_source(written(tmp_path, content, name))
-    found = list(source.records())
+    found = list(source.read_records())
     assert [columns_of(line) for _, _, line in found] == ROWS
-    assert source.survey().rows == 2
+    assert source.survey_input().rows == 2
     for number, offset, line in found:
-        assert next(source.records(Position(number - 1, offset))) == (number, offset, line)
+        assert next(source.read_records(Position(number - 1, offset))) == (number, offset, line)
 
 
 def test_a_bad_line_of_json_lines_is_one_bad_row(tmp_path):
     for first in ("oops", "[1]", '{"a": '):
-        found = list(open_source(written(tmp_path, f"{first}\n{LINES}", "a.jsonl")).records())
+        found = list(open_source(written(tmp_path, f"{first}\n{LINES}", "a.jsonl")).read_records())
         assert len(found) == 3
 
 
 def test_a_bad_element_of_a_list_is_one_bad_row(tmp_path):
     path = written(tmp_path, '[{"prompt": "a"},\n{"prompt": oops},\n{"prompt": "b"}]', "a.json")
-    found = [line for _, _, line in open_source(path).records()]
+    found = [line for _, _, line in open_source(path).read_records()]
     assert [isinstance(line, Unreadable) for line in found] == [False, True, False]
     assert "element 2 of a.json is not JSON" in found[1].reason
 
@@ -108,11 +108,11 @@ def parquet(folder, rows, name="in.parquet"):
 def test_parquet_is_entered_at_any_row(tmp_path):
     rows = [{"text": f"t{number}", "n": number} for number in range(7)]
     source = open_source(parquet(tmp_path, rows))
-    found = list(source.records())
+    found = list(source.read_records())
     assert [columns_of(line) for _, _, line in found] == rows
-    assert (source.survey().rows, source.columns) == (7, ("text", "n"))
+    assert (source.survey_input().rows, source.columns) == (7, ("text", "n"))
     for number, offset, line in found:
-        assert next(source.records(Position(number - 1, offset))) == (number, offset, line)
+        assert next(source.read_records(Position(number - 1, offset))) == (number, offset, line)
 
 
 def test_arrow_files_streams_and_data_sets_on_disk_are_read(tmp_path):
@@ -146,13 +146,13 @@ def test_a_workbook_is_read_with_whole_numbers_and_iso_dates(tmp_path):
         sheet.write_row(5, 0, [1.5, "b"])
         book.add_worksheet("two").write_row(0, 0, ["x", "y"])
     source = open_source(path)
-    found = list(source.records())
+    found = list(source.read_records())
     assert [columns_of(line) for _, _, line in found] == [
         {"id": 17, "text": "a", "when": "2024-01-02"},
         {"id": 1.5, "text": "b", "when": None},
     ]
-    assert source.survey().rows == 2
-    assert next(source.records(Position(found[1][0] - 1, found[1][1]))) == found[1]
+    assert source.survey_input().rows == 2
+    assert next(source.read_records(Position(found[1][0] - 1, found[1][1]))) == found[1]
     assert open_source(path, Reading(sheet="two")).columns == ("x", "y")
     with pytest.raises(UsageError, match="there is no sheet 'three'; its sheets are one, two"):
         open_source(path, Reading(sheet="three"))
@@ -169,7 +169,7 @@ def test_a_table_is_the_same_in_another_format_and_with_another_column(tmp_path)
     identities = []
     for path in made:
         reader = RowReader(job(template=template), by_cells=True)
-        identities.append([reader.identity(number, line) for number, _, line in open_source(path).records()])
+        identities.append([reader.identity_of(number, line) for number, _, line in open_source(path).read_records()])
     assert identities[0] == identities[1] == identities[2] == identities[3]
     assert [custom_id for _, custom_id in identities[0]] == ["1", "2"]
 
@@ -178,5 +178,5 @@ def test_rows_that_lack_a_value_are_skipped_and_the_others_keep_their_numbers(tm
     path = written(tmp_path, "id,text\n1,a\n2,\n3,c\n", "a.csv")
     ours = job(input=str(path), template=Template(user="{text}"), reading=Reading(empty="skip"))
     source = source_of(ours)
-    assert [number for number, _, _ in source.records()] == [1, 3]
-    assert (source.survey().rows, source.survey().lines) == (2, 3)
+    assert [number for number, _, _ in source.read_records()] == [1, 3]
+    assert (source.survey_input().rows, source.survey_input().lines) == (2, 3)

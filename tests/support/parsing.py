@@ -16,4 +16,4 @@ def job(**changes):
 
 def read(value, number=7, **changes):
     line = value if isinstance(value, bytes) else orjson.dumps(value)
-    return RowReader(job(**changes)).read(number, 100, line)
+    return RowReader(job(**changes)).read_row(number, 100, line)

@@ -67,9 +67,9 @@ def failed(row, kind=Kind.TIMEOUT, code="", message="it failed", **changes):
 
 def row_at(job, number):
     """A row as a run reads it."""
-    from arkbatch.rows.input_file import lines
+    from arkbatch.rows.input_file import read_lines
 
-    return next(RowReader(job).read(*line) for line in lines(Path(job.input)) if line[0] == number)
+    return next(RowReader(job).read_row(*line) for line in read_lines(Path(job.input)) if line[0] == number)
 
 
 async def ended(job):

@@ -304,7 +304,7 @@ def test_a_server_that_answers_in_one_piece_although_a_stream_was_asked_for_is_u
 )
 def test_a_row_that_streams_asks_for_its_usage(tmp_path, settings, row, expected):
     path = prompts(tmp_path, {"prompt": "a", **row})
-    body = RowReader(job_of(path, **settings)).read(1, 0, path.read_bytes()).body
+    body = RowReader(job_of(path, **settings)).read_row(1, 0, path.read_bytes()).body
     assert (body.get("stream"), body.get("stream_options")) == expected
 
 

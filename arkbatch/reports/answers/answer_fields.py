@@ -96,17 +96,17 @@ def _finish_reason(said: Said) -> Any:
     return said.choices[0].get("finish_reason") if said.choices else None
 
 
-def _reasoning(said: Said) -> Any:
+def _reasoning_of(said: Said) -> Any:
     message = said.choices[0].get("message") or {} if said.choices else {}
     thoughts = message.get("reasoning_content") or message.get("reasoning")
     return text_of(thoughts) or thoughts_in(message.get("content")) or None
 
 
-def _answers(said: Said) -> Any:
+def _answers_of(said: Said) -> Any:
     return [said_in(choice) for choice in said.choices] or None
 
 
-def _tokens(meter: str) -> Callable[[Said], Any]:
+def _tokens_of_meter(meter: str) -> Callable[[Said], Any]:
     return lambda said: said.record.get("usage", {}).get(meter)
 
 
@@ -114,7 +114,7 @@ def _request_id(said: Said) -> Any:
     return (said.record.get("response") or {}).get("request_id") or None
 
 
-def _vector(said: Said) -> Any:
+def _first_vector(said: Said) -> Any:
     """The first vector of a row, as numbers."""
     if not said.success:
         return None
@@ -131,16 +131,16 @@ READERS: Mapping[str, Callable[[Said], Any]] = {
     "finish_reason": _finish_reason,
     "row": lambda said: said.record["row"],
     "custom_id": lambda said: said.record["custom_id"],
-    "reasoning": _reasoning,
-    "answers": _answers,
-    "input_tokens": _tokens("input"),
-    "output_tokens": _tokens("output"),
+    "reasoning": _reasoning_of,
+    "answers": _answers_of,
+    "input_tokens": _tokens_of_meter("input"),
+    "output_tokens": _tokens_of_meter("output"),
     "model": lambda said: said.record.get("model") or None,
     # Nothing was measured of a row that was never sent, or whose answer is a copy.
     "seconds": lambda said: said.record.get("seconds") if said.record.get("attempts") else None,
     "request_id": _request_id,
     "attempts": lambda said: said.record.get("attempts"),
-    VECTOR: _vector,
+    VECTOR: _first_vector,
 }
 
 
@@ -150,7 +150,7 @@ class CostOfRow:
     def __init__(self, bill: Bill) -> None:
         self._bill = bill
 
-    def of(self, said: Said) -> tuple[float | None, str | None]:
+    def cost_of(self, said: Said) -> tuple[float | None, str | None]:
         """The amount and its currency; None for both where there is no price."""
         self._bill.clear_costs()
         self._bill.fold(self._bill.decode(said.line), Ledger())

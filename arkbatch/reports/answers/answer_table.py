@@ -114,7 +114,7 @@ class AnswerTable:
         with self._stack:
             self._failures = self._stack.enter_context(RecordIndex(self.directory.failures_path))
             self._results = self._stack.enter_context(RecordIndex(self.directory / RESULTS))
-            self._is_edited = self.source.compare(self.info.input) is Change.EDITED
+            self._is_edited = self.source.compare_input(self.info.input) is Change.EDITED
             self._stack = self._stack.pop_all()
         return self
 
@@ -123,13 +123,15 @@ class AnswerTable:
     ) -> None:
         self._stack.close()
 
-    def rows(self) -> Iterator[JoinedRow]:
+    def chosen_rows(self) -> Iterator[JoinedRow]:
         """The rows that the options ask for, in the order of the input."""
-        for number, _, line in self.source.records():
+        for number, _, line in self.source.read_records():
             said = self.said_of(number)
             if said is not None and self._is_edited:
-                self._check(number, line, said)
-            row = JoinedRow(number, columns_of(line), said, said is None and self._skips and self._reader.lacks(line))
+                self._check_identity(number, line, said)
+            row = JoinedRow(
+                number, columns_of(line), said, said is None and self._skips and self._reader.lacks_value(line)
+            )
             if not self.options.only or row.state == self.options.only:
                 yield row
 
@@ -140,14 +142,14 @@ class AnswerTable:
         line = self._failures.line_of(number)
         return None if line is None else take_apart(line, success=False)
 
-    def _check(self, number: int, line: bytes, said: Said) -> None:
-        if self._reader.identity(number, line)[0] != said.record["digest"]:
+    def _check_identity(self, number: int, line: bytes, said: Said) -> None:
+        if self._reader.identity_of(number, line)[0] != said.record["digest"]:
             raise UsageError(
                 f"The input {self.source.path} has changed: row {number} is no longer what was sent. Run it with "
                 "--rebase, or name the input that the run began with: --input FILE."
             )
 
-    def columns(self, *, is_typed: bool = False) -> list[Column]:
+    def all_columns(self, *, is_typed: bool = False) -> list[Column]:
         """All columns of the table. Those of rows without a header are found by reading the input once.
 
         is_typed: each column holds values of its type alone, so that all answers are looked at
@@ -158,7 +160,7 @@ class AnswerTable:
         for column in (*self._own_columns(), *self._json_columns(is_typed=is_typed)):
             found.append(replace(column, name=free_name(column.source, taken)))
             taken.add(found[-1].name)
-        return self._chosen(found)
+        return self._chosen_columns(found)
 
     def _own_columns(self) -> Iterator[Column]:
         """What stands beside the columns of the input in every run."""
@@ -189,10 +191,10 @@ class AnswerTable:
         """The columns of the input and their types. Cells of text tables are text."""
         if isinstance(self.source, CsvTable):
             return dict.fromkeys(self.source.columns, "text")
-        rows = (columns_of(line) for _, _, line in self.source.records())
+        rows = (columns_of(line) for _, _, line in self.source.read_records())
         return {name: kind or "text" for name, kind in types_of_values(rows, self.source.columns).items()}
 
-    def _chosen(self, found: list[Column]) -> list[Column]:
+    def _chosen_columns(self, found: list[Column]) -> list[Column]:
         if not self.options.columns:
             return found
         by_name = {column.name: column for column in found}
@@ -202,7 +204,7 @@ class AnswerTable:
 
     def typed_values(self, row: JoinedRow, columns: Sequence[Column]) -> list[Any]:
         """The values of a row, each as its column's type holds it. The columns are typed."""
-        found = self.values(row, columns)
+        found = self.values_of(row, columns)
         return [
             convert_to_type(value, column.kind) if fits_type(value, column.kind) else None
             for value, column in zip(found, columns, strict=True)
@@ -212,14 +214,14 @@ class AnswerTable:
         """The values of a row as they are, without the columns that the row has not."""
         return {
             column.name: value
-            for column, value in zip(columns, self.values(row, columns), strict=True)
+            for column, value in zip(columns, self.values_of(row, columns), strict=True)
             if column.place != "input" or column.source in row.columns
         }
 
-    def notes(self, columns: Sequence[Column], *, is_typed: bool) -> list[str]:
+    def notes_on_types(self, columns: Sequence[Column], *, is_typed: bool) -> list[str]:
         """What a person should know about the fields of the answers whose values were given so far."""
         asked = [(column.name, column.asked, column.kind) for column in columns if column.place == "json"]
-        return self._misfits.notes(asked, is_typed=is_typed)
+        return self._misfits.notes_on_columns(asked, is_typed=is_typed)
 
     def _fields_of(self, row: JoinedRow, columns: Sequence[Column]) -> dict[str, Any]:
         """The fields of a JSON answer, as far as columns want them. What does not fit is counted."""
@@ -228,18 +230,18 @@ class AnswerTable:
             return {}
         fields = parse_fields(row.said.answer)
         if fields is None:
-            self._misfits.add("", row.number)
+            self._misfits.count_misfit("", row.number)
             return {}
         for column in wanted:
             if not fits_type(fields.get(column.source), column.asked):
-                self._misfits.add(column.name, row.number)
+                self._misfits.count_misfit(column.name, row.number)
         return fields
 
-    def values(self, row: JoinedRow, columns: Sequence[Column]) -> list[Any]:
+    def values_of(self, row: JoinedRow, columns: Sequence[Column]) -> list[Any]:
         """The values of a row as they are."""
         said = row.said
         fields = self._fields_of(row, columns)
-        cost = self._cost.of(said) if self._cost is not None and said is not None else (None, None)
+        cost = self._cost.cost_of(said) if self._cost is not None and said is not None else (None, None)
         found = []
         for column in columns:
             if column.place == "input":
@@ -249,12 +251,12 @@ class AnswerTable:
             elif column.source in _COST:
                 value = cost[_COST.index(column.source)]
             else:
-                value = _field(column.source, row)
+                value = _field_of(column.source, row)
             found.append(value)
         return found
 
 
-def _field(name: str, row: JoinedRow) -> Any:
+def _field_of(name: str, row: JoinedRow) -> Any:
     if row.said is not None:
         return READERS[name](row.said)
     if name == "error":

@@ -20,17 +20,17 @@ def answer_lines(body: Any) -> Iterator[str]:
     data = body.get("data") if isinstance(body, dict) else None
     if choices:
         for number, choice in enumerate(choices):
-            yield from _choice(choice, f" {number + 1}" if len(choices) > 1 else "")
+            yield from _choice_lines(choice, f" {number + 1}" if len(choices) > 1 else "")
     elif isinstance(data, list):
-        yield from _vectors(data)
+        yield from _vector_lines(data)
     elif isinstance(data, dict) and "embedding" in data:
-        yield f"1 vector: {_numbers(data)}"
+        yield f"1 vector: {_numbers_text(data)}"
     else:
         yield "Reply:"
         yield dumps_as_written(body).decode()
 
 
-def _choice(choice: Any, number: str) -> Iterator[str]:
+def _choice_lines(choice: Any, number: str) -> Iterator[str]:
     message = choice.get("message") or {}
     reason = choice.get("finish_reason")
     if thoughts := message.get("reasoning_content"):
@@ -67,20 +67,20 @@ def thoughts_in(content: Any) -> str:
     return "".join(text_of(part.get("thinking") or part.get("reasoning") or part.get("text")) for part in parts)
 
 
-def _vectors(data: list[Any]) -> Iterator[str]:
+def _vector_lines(data: list[Any]) -> Iterator[str]:
     yield f"{number_text(len(data))} vector{'' if len(data) == 1 else 's'}:"
     for item in data[:_VECTORS]:
-        yield f"  {item.get('index')}: {_numbers(item)}"
+        yield f"  {item.get('index')}: {_numbers_text(item)}"
     if len(data) > _VECTORS:
         yield f"  and {number_text(len(data) - _VECTORS)} more, with --json"
 
 
-def _numbers(item: Any) -> str:
-    size, first = _beginning(item.get("embedding"))
+def _numbers_text(item: Any) -> str:
+    size, first = _beginning_of_vector(item.get("embedding"))
     return f"{number_text(size)} numbers, {', '.join(f'{number:.6g}' for number in first)} ..."
 
 
-def _beginning(embedding: Any) -> tuple[int, tuple[float, ...]]:
+def _beginning_of_vector(embedding: Any) -> tuple[int, tuple[float, ...]]:
     """How many numbers a vector has, and the first of them. Base64 holds little-endian 32-bit floats."""
     if isinstance(embedding, list):
         return len(embedding), tuple(embedding[:_NUMBERS])

@@ -58,8 +58,8 @@ def iter_answers(
 ) -> Iterator[dict[str, Any]]:
     """Each row of the input as a dictionary: its columns, `answer`, `error` and `finish_reason`."""
     with AnswerTable(run_dir, options) as table:
-        columns = table.columns()
-        for row in table.rows():
+        columns = table.all_columns()
+        for row in table.chosen_rows():
             yield table.as_dict(row, columns)
 
 
@@ -82,28 +82,28 @@ def write_answers(
         if ending == ".parquet" and isinstance(table.source, ColumnarTable):
             return counts.written(str(file), write_beside(table, table.source, fresh, counts.add))
         is_typed = ending == ".parquet"
-        columns = table.columns(is_typed=is_typed)
-        values_of = table.typed_values if is_typed else table.values
+        columns = table.all_columns(is_typed=is_typed)
+        values_of = table.typed_values if is_typed else table.values_of
         writer = writer_for(ending, fresh, columns, defuse=defuse)
         try:
-            for row in table.rows():
-                writer.write(values_of(row, columns))
+            for row in table.chosen_rows():
+                writer.write_row(values_of(row, columns))
                 counts.add(row.state)
         finally:
-            notes = [*writer.close(), *table.notes(columns, is_typed=is_typed)]
+            notes = [*writer.finish_file(), *table.notes_on_types(columns, is_typed=is_typed)]
     return counts.written(str(file), notes)
 
 
 def _write_lines(table: AnswerTable, file: Path, counts: _Counts) -> list[str]:
     """Write JSON lines, and return what to tell."""
-    columns = table.columns()
+    columns = table.all_columns()
     with file.open("wb", 1 << 20) as out:
-        for row in table.rows():
+        for row in table.chosen_rows():
             out.write(dumps_as_written(table.as_dict(row, columns), option=orjson.OPT_APPEND_NEWLINE))
             counts.add(row.state)
         out.flush()
         os.fsync(out.fileno())
-    return table.notes(columns, is_typed=False)
+    return table.notes_on_types(columns, is_typed=False)
 
 
 def check_file(file: str) -> None:

@@ -17,14 +17,14 @@ def write_beside(table: AnswerTable, source: ColumnarTable, file: Path, ended: C
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = table.columns(is_typed=True)
+    columns = table.all_columns(is_typed=True)
     fields = [source.schema.field(each.source) if each.place == "input" else arrow_field(pa, each) for each in columns]
     schema = pa.schema(fields)
-    rows = table.rows()
+    rows = table.chosen_rows()
     row = next(rows, None)
     number = 0
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        for batch in source.batches():
+        for batch in source.read_batches():
             kept: list[JoinedRow] = []
             while row is not None and row.number <= number + batch.num_rows:
                 kept.append(row)
@@ -33,14 +33,14 @@ def write_beside(table: AnswerTable, source: ColumnarTable, file: Path, ended: C
             if kept:
                 part = batch if len(kept) == batch.num_rows else batch.take(pa.array(places))
                 values = [table.typed_values(each, columns) for each in kept]
-                writer.write_batch(_beside(pa, part, columns, schema, values))
+                writer.write_batch(_columns_beside_input(pa, part, columns, schema, values))
             for each in kept:
                 ended(each.state)
             number += batch.num_rows
-    return table.notes(columns, is_typed=True)
+    return table.notes_on_types(columns, is_typed=True)
 
 
-def _beside(pa: Any, batch: Any, columns: list[Column], schema: Any, values: list[list[Any]]) -> Any:
+def _columns_beside_input(pa: Any, batch: Any, columns: list[Column], schema: Any, values: list[list[Any]]) -> Any:
     arrays = [
         batch.column(batch.schema.get_field_index(column.source))
         if column.place == "input"

@@ -26,12 +26,12 @@ _GROUP_ROWS = 65_536
 
 
 class TableWriter(Protocol):
-    """Takes rows in order. `notes` says at the end what a person should know."""
+    """Writes the rows of a table in order."""
 
-    def write(self, values: list[Any]) -> None: ...
+    def write_row(self, values: list[Any]) -> None: ...
 
-    def close(self) -> list[str]:
-        """Finish the file; what to tell."""
+    def finish_file(self) -> list[str]:
+        """Finish the file, and return notes for the user."""
         ...
 
 
@@ -65,15 +65,15 @@ class CsvWriter:
         self._table.writerow(names)
         self._answers, self._defuse, self._formulas = answers, defuse, 0
 
-    def write(self, values: list[Any]) -> None:
-        cells = [_cell(value) for value in values]
+    def write_row(self, values: list[Any]) -> None:
+        cells = [_cell_text(value) for value in values]
         for place in self._answers:
             self._formulas += cells[place][:1] in {"=", "@"} and cells[place] != ""
         if self._defuse:
-            cells = [_defused(cell) for cell in cells]
+            cells = [_defuse_cell(cell) for cell in cells]
         self._table.writerow(cells)
 
-    def close(self) -> list[str]:
+    def finish_file(self) -> list[str]:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -83,7 +83,7 @@ class CsvWriter:
         return [f"{which}: for a sheet write .xlsx, or say --defuse"]
 
 
-def _cell(value: Any) -> str:
+def _cell_text(value: Any) -> str:
     match value:
         case None:
             return ""
@@ -98,7 +98,7 @@ def _cell(value: Any) -> str:
     return dumps_as_written(value).decode()
 
 
-def _defused(cell: str) -> str:
+def _defuse_cell(cell: str) -> str:
     return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
 
 
@@ -109,18 +109,18 @@ class ParquetWriter:
         self._columns = columns
         self._rows: list[list[Any]] = []
         self._bytes = 0
-        pa, pq = _pyarrow(file)
+        pa, pq = _import_pyarrow(file)
         self._pa = pa
         self._schema = pa.schema([(column.name, _arrow_type(pa, column.kind)) for column in columns])
         self._writer = pq.ParquetWriter(file, self._schema, compression="zstd")
 
-    def write(self, values: list[Any]) -> None:
+    def write_row(self, values: list[Any]) -> None:
         self._rows.append([_without_surrogates(value) for value in values])
         self._bytes += sum(len(value) if isinstance(value, str | list) else 8 for value in values)
         if self._bytes > _GROUP_BYTES or len(self._rows) >= _GROUP_ROWS:
-            self._flush()
+            self._write_group()
 
-    def _flush(self) -> None:
+    def _write_group(self) -> None:
         if not self._rows:
             return
         columns = zip(*self._rows, strict=True)
@@ -128,13 +128,13 @@ class ParquetWriter:
         self._writer.write_batch(self._pa.record_batch(arrays, schema=self._schema))
         self._rows, self._bytes = [], 0
 
-    def close(self) -> list[str]:
-        self._flush()
+    def finish_file(self) -> list[str]:
+        self._write_group()
         self._writer.close()
         return []
 
 
-def _pyarrow(file: Path) -> tuple[Any, Any]:
+def _import_pyarrow(file: Path) -> tuple[Any, Any]:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -181,14 +181,14 @@ class SheetWriter:
         for place, name in enumerate(names):
             self._sheet.write_string(0, place, name)
 
-    def write(self, values: list[Any]) -> None:
+    def write_row(self, values: list[Any]) -> None:
         self._row += 1
         if self._row > _SHEET_ROWS:
             raise UsageError(f"A sheet holds at most {_SHEET_ROWS:,} rows below its header: write .csv or .parquet")
         for place, value in enumerate(values):
-            self._put(place, value)
+            self._write_cell(place, value)
 
-    def _put(self, place: int, value: Any) -> None:
+    def _write_cell(self, place: int, value: Any) -> None:
         match value:
             case None:
                 return
@@ -197,11 +197,11 @@ class SheetWriter:
             case int() | float() if abs(value) < 10**15:
                 self._sheet.write_number(self._row, place, value)
             case _:
-                text = _cell(value)
+                text = _cell_text(value)
                 self._cut += len(text) > _CELL_CHARACTERS
                 self._sheet.write_string(self._row, place, text[:_CELL_CHARACTERS])
 
-    def close(self) -> list[str]:
+    def finish_file(self) -> list[str]:
         self._book.close()
         if not self._cut:
             return []

@@ -132,26 +132,30 @@ class Misfits:
         self._rows: dict[str, list[int]] = {}
         self._counts: dict[str, int] = {}
 
-    def add(self, name: str, row: int) -> None:
+    def count_misfit(self, name: str, row: int) -> None:
         """Count a value that is not of the type of its column. `name`: of the column, "" if no field was found."""
         self._counts[name] = self._counts.get(name, 0) + 1
         if len(rows := self._rows.setdefault(name, [])) < _ROWS_SHOWN:
             rows.append(row)
 
-    def notes(self, columns: Sequence[tuple[str, str, str]], *, is_typed: bool) -> list[str]:
+    def notes_on_columns(self, columns: Sequence[tuple[str, str, str]], *, is_typed: bool) -> list[str]:
         """Return sentences for a person. `columns`: name, type asked for and type written."""
-        told = [self._note(name, asked, written, is_typed) for name, asked, written in columns if name in self._counts]
+        told = [
+            self._note_on_column(name, asked, written, is_typed)
+            for name, asked, written in columns
+            if name in self._counts
+        ]
         if "" in self._counts:
-            which = f"{count_text(self._counts[''], 'answer')} without a JSON object ({self._places('')})"
+            which = f"{count_text(self._counts[''], 'answer')} without a JSON object ({self._rows_text('')})"
             told.append(f"{which}: the columns of its fields are empty there")
         return told
 
-    def _note(self, name: str, asked: str, written: str, is_typed: bool) -> str:
+    def _note_on_column(self, name: str, asked: str, written: str, is_typed: bool) -> str:
         which = f"{count_text(self._counts[name], 'answer')} {'has' if self._counts[name] == 1 else 'have'}"
         done = "the column was written as text" if is_typed and written == "json" else "written as it is"
-        return f"{which} {_TYPES_IN_WORDS[asked]} in {name} ({self._places(name)}): {done}"
+        return f"{which} {_TYPES_IN_WORDS[asked]} in {name} ({self._rows_text(name)}): {done}"
 
-    def _places(self, name: str) -> str:
+    def _rows_text(self, name: str) -> str:
         rows, more = self._rows[name], self._counts[name] - len(self._rows[name])
         numbers = ", ".join(map(number_text, rows))
         return (

@@ -82,11 +82,11 @@ def write_vectors(run_dir: str | Path, file: str | Path, order: Order = "input")
         fresh.open("wb", _BUFFER) as array_file,
         fresh_ids.open("wb", _BUFFER) as ids_file,
     ):
-        vectors, dimensions, rows = _write(iter_vectors(run_dir, order), array_file, ids_file, run_dir)
+        vectors, dimensions, rows = _write_vectors(iter_vectors(run_dir, order), array_file, ids_file, run_dir)
     return WrittenVectors(str(target), str(ids), vectors, dimensions, rows)
 
 
-def _write(
+def _write_vectors(
     found: Iterator[Vector], array_file: BinaryIO, ids_file: BinaryIO, run_dir: str | Path
 ) -> tuple[int, int, int]:
     count = length = rows = last = 0
@@ -106,13 +106,13 @@ def _write(
     if not count:
         raise UsageError(f"{run_dir} has no vectors: none of its rows has succeeded, or they are no embeddings")
     array_file.seek(0)
-    array_file.write(head(count, length // FLOAT))
+    array_file.write(array_head(count, length // FLOAT))
     array_file.flush()
     os.fsync(array_file.fileno())
     return count, length // FLOAT, rows
 
 
-def head(count: int, dimensions: int) -> bytes:
+def array_head(count: int, dimensions: int) -> bytes:
     """The head of an array of 32-bit floats, little-endian, row by row."""
     said = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({count}, {dimensions}), }}"
     return b"\x93NUMPY\x01\x00" + (_HEAD - 10).to_bytes(2, "little") + said.ljust(_HEAD - 11).encode() + b"\n"

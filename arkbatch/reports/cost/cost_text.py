@@ -11,7 +11,7 @@ from arkbatch.pricing.amounts import EXACT, ZERO, Money, amount_text
 from arkbatch.protocol.endpoints.usage import TOOL_CALL_METERS
 from arkbatch.reports.cost.cost import CostLine, Costs
 from arkbatch.reports.text.summary import cost_text
-from arkbatch.reports.text.tables import grid
+from arkbatch.reports.text.tables import grid_lines
 
 METERS = ("input", "cached", "output", "reasoning")
 
@@ -22,7 +22,7 @@ def costs_text(costs: Costs) -> str:
     lines = [_line_cells(line) for line in costs.lines]
     prices = "today's prices" if costs.repriced else "the prices that each run was done at"
     said = [
-        *grid(headings, lines, ""),
+        *grid_lines(headings, lines, ""),
         f"Total: {cost_text(costs.cost, costs.discarded_cost, '') or 'nothing was billed'}, by {prices}.",
         *(f"Without a price: {reason}. Give one with --reprice --prices FILE." for reason in costs.reasons),
         *_tool_calls_text(costs),
@@ -59,7 +59,7 @@ def compared_text(one: Costs, other: Costs) -> str:
     lines.append(("total", *_pair_cells(_total_line(one), _total_line(other))))
     first, second = ", ".join(one.runs), ", ".join(other.runs)
     headings = (one.by, f"answers: {first}", second, f"cost: {first}", second, "difference")
-    return printable_text("\n".join(grid(headings, lines, "")))
+    return printable_text("\n".join(grid_lines(headings, lines, "")))
 
 
 def _total_line(costs: Costs) -> CostLine:

@@ -9,7 +9,7 @@ from arkbatch.core.text import count_text, number_text, printable_text
 from arkbatch.pricing.amounts import ZERO, amount_text
 from arkbatch.pricing.reconcile import ENDPOINT, Amounts, Billed, Ours, Pair, Side
 from arkbatch.reports.cost.reconcile import Reconciliation, plain_tokens
-from arkbatch.reports.text.tables import grid
+from arkbatch.reports.text.tables import grid_lines
 
 ALL_DAYS = "all days"
 NO_DAY = "(no day)"
@@ -29,7 +29,7 @@ def reconciliation_text(found: Reconciliation) -> str:
         (*_pair_cells(pair, day, only), _amounts_text(_payable_amounts(pair), only))
         for pair, day in _shown_pairs(found)
     ]
-    table = grid((*headings, "to pay"), lines, "") if lines else ["Neither side has a call."]
+    table = grid_lines((*headings, "to pay"), lines, "") if lines else ["Neither side has a call."]
     return printable_text("\n".join([*table, "", *_note_lines(found)]))
 
 

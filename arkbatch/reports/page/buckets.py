@@ -36,7 +36,7 @@ class Bucket(Struct):
     ended: int = 0
     ended_sum: float = 0.0
 
-    def merge(self, other: "Bucket") -> None:
+    def add_bucket(self, other: "Bucket") -> None:
         self.calls += other.calls
         self.done += other.done
         self.failed += other.failed
@@ -73,28 +73,28 @@ class Buckets:
         self._origin = 0.0  # the first moment; sums are counted from there, for their digits' sake
         self._buckets: dict[int, Bucket] = {}
 
-    def at(self, moment: float) -> Bucket:
+    def bucket_at(self, moment: float) -> Bucket:
         """The bucket of a moment. Use it at once: the next call may merge it into another."""
-        bucket = self._buckets.get(int(moment // self.width)) or self._new(moment)
+        bucket = self._buckets.get(int(moment // self.width)) or self._add_bucket(moment)
         if moment > self.last:
             self.last = moment
         elif moment < self.first:
             self.first = moment
         return bucket
 
-    def _new(self, moment: float) -> Bucket:
+    def _add_bucket(self, moment: float) -> Bucket:
         if not self._buckets:
             self._origin = self.first = self.last = moment
         while len(self._buckets) >= (self._most if self.width >= 60 else min(self._most, _MOST_SHORT)):
-            self._widen()
+            self._widen_buckets()
         return self._buckets.setdefault(int(moment // self.width), Bucket())
 
     def add_call(self, began: float, ended: float) -> Bucket:
         """Count a call; the bucket that it ended in."""
-        start = self.at(began)
+        start = self.bucket_at(began)
         start.begun += 1
         start.begun_sum += began - self._origin
-        end = self.at(ended)
+        end = self.bucket_at(ended)
         end.calls += 1
         end.ended += 1
         end.ended_sum += ended - self._origin
@@ -109,20 +109,20 @@ class Buckets:
                 yield Stretch(previous, begin, Bucket(), float(active))
             previous = begin + self.width
             bucket = self._buckets[key]
-            busy = self._busy(bucket, active, previous)
+            busy = self._busy_seconds(bucket, active, previous)
             active += bucket.begun - bucket.ended
             begin, end = max(begin, self.first), min(previous, self.last)
             yield Stretch(begin, end, bucket, max(0.0, busy / max(end - begin, self.width / 2)))
 
-    def _busy(self, bucket: Bucket, active: int, end: float) -> float:
+    def _busy_seconds(self, bucket: Bucket, active: int, end: float) -> float:
         """Seconds spent inside calls. `active`: calls that were open when the stretch began."""
         inside = active * self.width - (bucket.begun_sum - bucket.ended_sum)
         return inside + (bucket.begun - bucket.ended) * (end - self._origin)
 
-    def _widen(self) -> None:
+    def _widen_buckets(self) -> None:
         wider = next((width for width in _SECOND_WIDTHS if width > self.width), 2 * self.width)
         factor, merged = wider // self.width, dict[int, Bucket]()
         for key, bucket in self._buckets.items():
             if (other := merged.setdefault(key // factor, bucket)) is not bucket:
-                other.merge(bucket)
+                other.add_bucket(bucket)
         self.width, self._buckets = wider, merged

@@ -19,7 +19,7 @@ from arkbatch.core.limit_changes import LimitChange
 from arkbatch.core.text import printable_value
 from arkbatch.journal.ledger import Tally
 from arkbatch.journal.run_directory import SessionInfo
-from arkbatch.reports.page.series import Series, seconds, series_of
+from arkbatch.reports.page.series import Series, moment_of_text, series_of
 from arkbatch.reports.page.timeline import LastFailure, Timeline
 from arkbatch.reports.status.status import FailureNote, Speed, Status, StragglerNote
 
@@ -123,11 +123,11 @@ def page_data(
     """Put together what the page shows. parcels: every batch file of the run, by number."""
     made_at = wall()
     running = status.writer is not None
-    worked = _worked(status, made_at)
+    worked = _seconds_worked(status, made_at)
     return PageData(
         version=__version__,
         made_at=made_at,
-        state=_state(status),
+        state=_state_of(status),
         paused=status.paused,
         reading=reading,
         run_dir=status.run_dir,
@@ -153,9 +153,9 @@ def page_data(
         outlook=status.outlook,
         straggling=status.straggling,
         stragglers=status.stragglers,
-        next_command=_command(status.go_on),
+        next_command=_command_in(status.go_on),
         models=sorted(status.models, key=lambda tally: -(tally.succeeded + tally.failed))[:_LISTED],
-        failures=[_short(note) for note in status.failures[:_LISTED]],
+        failures=[_shorten_note(note) for note in status.failures[:_LISTED]],
         last_failures=list(reversed(timeline.last_failures)),
         sessions=status.sessions[-_LISTED:],
         more_sessions=max(0, len(status.sessions) - _LISTED),
@@ -171,7 +171,7 @@ def _listed_parcels(parcels: Sequence[ParcelNote]) -> list[ParcelNote]:
     return [msgspec.structs.replace(each, reason=each.reason[:_MESSAGE_SHOWN]) for each in listed]
 
 
-def _state(status: Status) -> str:
+def _state_of(status: Status) -> str:
     if status.writer is not None:
         return "running"
     if status.left:
@@ -179,72 +179,72 @@ def _state(status: Status) -> str:
     return "failed" if status.failed else "finished"
 
 
-def _worked(status: Status, now: float) -> float | None:
+def _seconds_worked(status: Status, now: float) -> float | None:
     """None when a session was killed, since nobody noted how long it had worked."""
     worked = 0.0
     for session in status.sessions:
         if session.ended_at:
             worked += session.seconds
         elif status.writer is not None and session is status.sessions[-1]:
-            worked += max(0.0, now - seconds(session.began_at))
+            worked += max(0.0, now - moment_of_text(session.began_at))
         else:
             return None
     return round(worked, 1)
 
 
-def _short(note: FailureNote) -> FailureNote:
+def _shorten_note(note: FailureNote) -> FailureNote:
     return msgspec.structs.replace(note, sample=note.sample[:_MESSAGE_SHOWN])
 
 
-def _command(go_on: str) -> str:
+def _command_in(go_on: str) -> str:
     """The command in a line such as `Resume with:  arkbatch run job.toml`."""
     command = go_on.rpartition(":  ")[2]
     return command if command.startswith("arkbatch ") else ""
 
 
-def render(data: PageData | None) -> str:
+def render_page(data: PageData | None) -> str:
     """The whole file. Without data it is the live page, which asks the server that it came from."""
-    style, script = _style(), _script()
+    style, script = _style_text(), _script_text()
     pieces = {
-        "policy": _policy(style, script, "'none'" if data else "'self'"),
+        "policy": _content_policy(style, script, "'none'" if data else "'self'"),
         "style": style,
-        "data": escaped(msgspec.json.encode(printable_value(msgspec.to_builtins(data)))),
+        "data": escape_json(msgspec.json.encode(printable_value(msgspec.to_builtins(data)))),
         "script": script,
     }
-    page = _text("template.html")
+    page = _text_of_file("template.html")
     before, *parts = page.split("{{")
     return before + "".join(pieces[name] + after for name, _, after in (part.partition("}}") for part in parts))
 
 
 def live_policy() -> str:
     """The policy of the live page, for its header as well."""
-    return _policy(_style(), _script(), "'self'")
+    return _content_policy(_style_text(), _script_text(), "'self'")
 
 
-def _policy(style: str, script: str, connect: str) -> str:
+def _content_policy(style: str, script: str, connect: str) -> str:
     """What the browser is told to allow: our own script and style; the live page may ask its own server."""
     return (
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:; "
+        f"default-src 'none'; script-src '{_hash_of(script)}'; style-src '{_hash_of(style)}'; img-src data:; "
         f"connect-src {connect}; base-uri 'none'; form-action 'none'"
     )
 
 
-def escaped(data: bytes) -> str:
+def escape_json(data: bytes) -> str:
     """JSON that can stand inside a script element: nothing in it can look like a tag or a comment."""
     return data.decode().replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _style() -> str:
-    return _text("uplot/uPlot.min.css") + _text("page.css")
+def _style_text() -> str:
+    return _text_of_file("uplot/uPlot.min.css") + _text_of_file("page.css")
 
 
-def _script() -> str:
-    return _text("uplot/uPlot.iife.min.js") + _text("page.js")
+def _script_text() -> str:
+    return _text_of_file("uplot/uPlot.iife.min.js") + _text_of_file("page.js")
 
 
-def _hash(text: str) -> str:
+def _hash_of(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _text(name: str) -> str:
+def _text_of_file(name: str) -> str:
     return files("arkbatch.reports.page").joinpath(name).read_text(encoding="utf-8")

@@ -56,36 +56,39 @@ def series_of(timeline: Timeline, sessions: list[SessionInfo], running_at: float
     width = timeline.buckets.width
     ended = None if running_at is None else running_at - width
     settled = None if running_at is None else running_at - width - timeline.latency.quantile(0.95)
-    names = _drawn(timeline.retried)
+    names = _kinds_drawn(timeline.retried)
     limits = [_limits_at(sessions, each.begin, width) for each in stretches]
     return Series(
         width=width,
         at=[round(each.begin, 1) for each in stretches],
-        rows=[_rate(each, each.bucket.done + each.bucket.failed, width, ended) for each in stretches],
-        requests=[_rate(each, each.bucket.calls, width, ended) for each in stretches],
-        tokens=[_rate(each, each.bucket.tokens, width, ended) for each in stretches],
-        cost={currency: _so_far(stretches, currency) for currency in _currencies(stretches)},
+        rows=[_rate_per_minute(each, each.bucket.done + each.bucket.failed, width, ended) for each in stretches],
+        requests=[_rate_per_minute(each, each.bucket.calls, width, ended) for each in stretches],
+        tokens=[_rate_per_minute(each, each.bucket.tokens, width, ended) for each in stretches],
+        cost={currency: _so_far(stretches, currency) for currency in _currencies_in(stretches)},
         in_flight=[
             None if settled is not None and each.begin > settled else round(each.in_flight, 1) for each in stretches
         ],
         requests_limit=[each.get("rpm") for each in limits],
         tokens_limit=[each.get("tpm") for each in limits],
         in_flight_limit=[each.get("concurrency") for each in limits],
-        retries={name: [_rate(each, _caused(each, name, names), width, ended) for each in stretches] for name in names},
+        retries={
+            name: [_rate_per_minute(each, _calls_caused(each, name, names), width, ended) for each in stretches]
+            for name in names
+        },
         retried=dict(sorted(timeline.retried.items(), key=lambda item: -item[1])),
         latency=spread_of(timeline.latency),
         first_token=spread_of(timeline.first_token),
     )
 
 
-def _rate(stretch: Stretch, count: int, width: int, ended: float | None) -> float | None:
+def _rate_per_minute(stretch: Stretch, count: int, width: int, ended: float | None) -> float | None:
     """A minute. A stretch cut short by the run's end counts as half at least: one call is no trend."""
     if ended is not None and stretch.begin > ended:
         return None
     return round(60 * count / max(stretch.end - stretch.begin, width / 2), 2)
 
 
-def _currencies(stretches: list[Stretch]) -> list[str]:
+def _currencies_in(stretches: list[Stretch]) -> list[str]:
     return sorted({currency for each in stretches for currency in each.bucket.cost})
 
 
@@ -94,13 +97,13 @@ def _so_far(stretches: list[Stretch], currency: str) -> list[float]:
     return [float(f"{amount:.6g}") for amount in sums]
 
 
-def _drawn(retried: dict[str, int]) -> list[str]:
+def _kinds_drawn(retried: dict[str, int]) -> list[str]:
     kinds = sorted((kind for kind in retried if kind != OTHERS), key=lambda kind: -retried[kind])
     rest = len(kinds) > _KINDS_DRAWN or OTHERS in retried
     return kinds[:_KINDS_DRAWN] + [OTHERS] * rest
 
 
-def _caused(stretch: Stretch, name: str, names: list[str]) -> int:
+def _calls_caused(stretch: Stretch, name: str, names: list[str]) -> int:
     causes = stretch.bucket.causes
     if name != OTHERS:
         return causes.get(name, 0)
@@ -110,15 +113,15 @@ def _caused(stretch: Stretch, name: str, names: list[str]) -> int:
 def _limits_at(sessions: list[SessionInfo], moment: float, width: int) -> dict[str, float | None]:
     """Those of the last session that had begun when the stretch ended, unless it was over before it began."""
     for session in reversed(sessions):
-        if seconds(session.began_at) < moment + width:
-            over = session.ended_at and seconds(session.ended_at) + width < moment
-            return {} if over else limits_after(session.limits, session.steered, stamp(moment + width))
+        if moment_of_text(session.began_at) < moment + width:
+            over = session.ended_at and moment_of_text(session.ended_at) + width < moment
+            return {} if over else limits_after(session.limits, session.steered, text_of_moment(moment + width))
     return {}
 
 
-def stamp(moment: float) -> str:
+def text_of_moment(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
 
-def seconds(stamp: str) -> float:
+def moment_of_text(stamp: str) -> float:
     return datetime.fromisoformat(stamp).timestamp()

@@ -75,12 +75,12 @@ class Timeline:
         self.last_failures: deque[LastFailure] = deque(maxlen=LAST_FAILURES)
         self._till = _Till(new_bill, self.buckets) if new_bill else None
 
-    def fold(self, text: bytes) -> None:
+    def count_line(self, text: bytes) -> None:
         """Count one line. msgspec.DecodeError: it is none of ours."""
         line = _decode(text)
         ended = line.finished_at.timestamp()
         self._add_calls(line, ended)
-        bucket = self.buckets.at(ended)
+        bucket = self.buckets.bucket_at(ended)
         bucket.tokens += _own_tokens(line)
         if self._till:
             self._till.add(line, ended)
@@ -94,7 +94,7 @@ class Timeline:
             bucket.failed += 1
             self.last_failures.append(_last_failure(line, line.error, ended))
 
-    def settle(self) -> None:
+    def settle_costs(self) -> None:
         """Put what was spent last into its bucket; call it before the buckets are read."""
         if self._till:
             self._till.settle()
@@ -104,15 +104,15 @@ class Timeline:
         if line.before:
             unlisted -= sum(earlier.attempts for earlier in line.before)
         if unlisted > 0:
-            bucket = self.buckets.at(ended)
+            bucket = self.buckets.bucket_at(ended)
             bucket.calls += unlisted
-            self._count(bucket, _OTHERS, unlisted)
-        for call, began in _beginnings(line.calls, ended):
+            self._count_cause(bucket, _OTHERS, unlisted)
+        for call, began in _moments_sent(line.calls, ended):
             bucket = self.buckets.add_call(began, began + call.seconds)
             if call.verdict not in _DONE:
-                self._count(bucket, call.verdict, 1)
+                self._count_cause(bucket, call.verdict, 1)
 
-    def _count(self, bucket: Bucket, kind: str, calls: int) -> None:
+    def _count_cause(self, bucket: Bucket, kind: str, calls: int) -> None:
         bucket.causes[kind] = bucket.causes.get(kind, 0) + calls
         self.retried[kind] = self.retried.get(kind, 0) + calls
 
@@ -144,13 +144,13 @@ class _Till:
     def settle(self) -> None:
         if self._bill is None:
             return
-        cost = self._buckets.at(self._moment).cost
+        cost = self._buckets.bucket_at(self._moment).cost
         for currency, amount in self._bill.total_cost().amounts.items():
             cost[currency] = cost.get(currency, 0.0) + float(amount)
         self._bill = None
 
 
-def _beginnings(calls: list[_Call], ended: float) -> Iterator[tuple[_Call, float]]:
+def _moments_sent(calls: list[_Call], ended: float) -> Iterator[tuple[_Call, float]]:
     """Each call with the moment at which it was sent."""
     if calls and calls[-1].after:
         first = ended - calls[-1].seconds - calls[-1].after
@@ -163,20 +163,20 @@ def _beginnings(calls: list[_Call], ended: float) -> Iterator[tuple[_Call, float
 
 def _own_tokens(line: _TimelineRecord) -> int:
     """Without what the line carries from records that it replaced."""
-    tokens = _tokens(line.usage)
-    return tokens - sum(_tokens(earlier.usage) for earlier in line.before) if line.before else tokens
+    tokens = _token_count(line.usage)
+    return tokens - sum(_token_count(earlier.usage) for earlier in line.before) if line.before else tokens
 
 
-def _tokens(usage: dict[str, int]) -> int:
+def _token_count(usage: dict[str, int]) -> int:
     return usage.get("input", 0) + usage.get("output", 0)
 
 
 def _last_failure(line: _TimelineRecord, error: EntryError, at: float) -> LastFailure:
-    message, prompt = error.message[:_SHOWN], _prompt(line.request)
+    message, prompt = error.message[:_SHOWN], _prompt_beginning(line.request)
     return LastFailure(line.row, line.custom_id, error.kind, error.code, message, prompt, at)
 
 
-def _prompt(request: Raw) -> str:
+def _prompt_beginning(request: Raw) -> str:
     """The beginning of the last message, or of what else was sent; empty for a line that was never sent."""
     asked: Any = msgspec.json.decode(request)
     body = asked["body"] if asked else {}
@@ -195,10 +195,10 @@ class Follower:
         self._start_over()
 
     def _start_over(self) -> None:
-        self.timeline = Timeline(self._bills())
+        self.timeline = Timeline(self._bill_maker())
         self._files = [_Followed(self._directory / FAILURES), _Followed(self._directory / RESULTS)]
 
-    def _bills(self) -> Callable[[], Bill]:
+    def _bill_maker(self) -> Callable[[], Bill]:
         """Makes bills of the run's prices, which are read once."""
         info = self._directory.read_info()
         first = bill_of(info)
@@ -209,10 +209,10 @@ class Follower:
 
         A file that was replaced is read from its beginning, and then so is the other: sums cannot forget.
         """
-        if any(file.replaced() for file in self._files):
+        if any(file.is_replaced() for file in self._files):
             self._start_over()
         whole = all(file.read_on(self.timeline, size) for file in self._files)
-        self.timeline.settle()
+        self.timeline.settle_costs()
         return whole
 
 
@@ -222,10 +222,10 @@ class _Followed:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
-        self._inode = self._stat()[0]
+        self._inode = self._inode_and_size()[0]
 
-    def replaced(self) -> bool:
-        inode, size = self._stat()
+    def is_replaced(self) -> bool:
+        inode, size = self._inode_and_size()
         if not self._inode:
             self._inode = inode
         return inode != self._inode or size < self._offset
@@ -234,7 +234,7 @@ class _Followed:
         end = None if size is None else self._offset + size
         for offset, line in read_lines(self._path, self._offset, end):
             try:
-                timeline.fold(line)
+                timeline.count_line(line)
             except msgspec.DecodeError as error:
                 raise RunDamaged(
                     f"{self._path} holds a line at byte {offset} that arkbatch did not write ({error}). "
@@ -243,7 +243,7 @@ class _Followed:
             self._offset = offset + len(line)
         return end is None or self._offset < end
 
-    def _stat(self) -> tuple[int, int]:
+    def _inode_and_size(self) -> tuple[int, int]:
         try:
             stat = self._path.stat()
         except FileNotFoundError:

@@ -21,9 +21,9 @@ from arkbatch.core.text import printable_value
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import Progress, seconds_left
-from arkbatch.reports.page.page import Now, PageData, ParcelNote, live_policy, page_data, render
+from arkbatch.reports.page.page import Now, PageData, ParcelNote, live_policy, page_data, render_page
 from arkbatch.reports.page.timeline import Follower
-from arkbatch.reports.serve.loopback import HOST, NAMES, listen
+from arkbatch.reports.serve.loopback import HOST, NAMES, listen_on_loopback
 from arkbatch.reports.status.find_run import explain_unreadable
 from arkbatch.reports.status.status import read_status
 
@@ -52,7 +52,7 @@ class Moment(Observer):
         del ending
         self._closed = True
 
-    def now(self) -> Now | None:
+    def state_now(self) -> Now | None:
         if self._standing is None or self._closed:
             return None
         standing = self._standing
@@ -112,9 +112,11 @@ class _Site:
         self._read = asyncio.Event()
         self._page: PageData | None = None
 
-    def app(self) -> web.Application:
-        app = web.Application(middlewares=[self._guard])
-        app.add_routes([web.get("/", self._show), web.get("/events", self._events), web.post("/stop", self._ask_stop)])
+    def make_app(self) -> web.Application:
+        app = web.Application(middlewares=[self._check_host])
+        app.add_routes(
+            [web.get("/", self._show_page), web.get("/events", self._send_events), web.post("/stop", self._ask_stop)]
+        )
         return app
 
     async def keep_looking(self) -> None:
@@ -147,7 +149,7 @@ class _Site:
         return not trouble and self._page is not None and self._page.reading
 
     @web.middleware
-    async def _guard(
+    async def _check_host(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         name, _, port = request.host.partition(":")
@@ -158,7 +160,7 @@ class _Site:
             raise web.HTTPForbidden(text="Open the address that the terminal shows, with the token in it.\n")
         return await handler(request)
 
-    async def _show(self, request: web.Request) -> web.Response:
+    async def _show_page(self, request: web.Request) -> web.Response:
         del request
         headers = {
             "Content-Security-Policy": f"{live_policy()}; frame-ancestors 'none'",
@@ -166,13 +168,13 @@ class _Site:
             "Referrer-Policy": "no-referrer",
             "X-Content-Type-Options": "nosniff",
         }
-        return web.Response(text=render(None), content_type="text/html", headers=headers)
+        return web.Response(text=render_page(None), content_type="text/html", headers=headers)
 
-    async def _events(self, request: web.Request) -> web.StreamResponse:
+    async def _send_events(self, request: web.Request) -> web.StreamResponse:
         stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         await stream.prepare(request)
         seen = self._version
-        with self._reader():
+        with self._count_reader():
             while not self._over:
                 seen = await self._newer_than(seen)
                 if self._message:
@@ -186,7 +188,7 @@ class _Site:
             return self._version
 
     @contextmanager
-    def _reader(self) -> Iterator[None]:
+    def _count_reader(self) -> Iterator[None]:
         self._readers += 1
         self._read.set()
         try:
@@ -216,10 +218,10 @@ async def serve_page(
     UsageError: the port is taken.
     """
     site = _Site(look, stop)
-    runner = web.AppRunner(site.app(), access_log=None, handler_cancellation=True, shutdown_timeout=_FAREWELL)
+    runner = web.AppRunner(site.make_app(), access_log=None, handler_cancellation=True, shutdown_timeout=_FAREWELL)
     await runner.setup()
     try:
-        site.port = await listen(runner, port)
+        site.port = await listen_on_loopback(runner, port)
         async with _beside(site.keep_looking()):
             yield f"http://{HOST}:{site.port}/?token={site.token}"
         await site.say_farewell()

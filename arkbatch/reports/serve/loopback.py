@@ -14,7 +14,7 @@ HOST = "127.0.0.1"
 NAMES = {HOST, "localhost"}
 
 
-async def listen(runner: web.AppRunner, port: int) -> int:
+async def listen_on_loopback(runner: web.AppRunner, port: int) -> int:
     """Listen on loopback; the port that it became, for 0 is any free one. UsageError: it is taken."""
     try:
         await web.TCPSite(runner, HOST, port).start()

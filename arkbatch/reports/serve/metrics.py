@@ -37,7 +37,7 @@ from arkbatch.core.types import (
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import FoundRows, Progress, seconds_left
 from arkbatch.pricing.amounts import Money
-from arkbatch.reports.serve.loopback import HOST, NAMES, listen
+from arkbatch.reports.serve.loopback import HOST, NAMES, listen_on_loopback
 
 try:
     from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -118,11 +118,11 @@ class Metrics(Observer):
                 self._seconds.observe(response.seconds)
                 if isinstance(response, Reply) and response.first_token is not None:
                     self._first_token.observe(response.first_token)
-                _count(self._tokens, usage)
+                _count_usage(self._tokens, usage)
             case Again(cause=cause, usage=usage) | Refused(cause=cause, usage=usage):
                 self._calls.labels(cause.kind.value).inc()
-                _count(self._tokens, usage)
-                _count(self._discarded, usage)
+                _count_usage(self._tokens, usage)
+                _count_usage(self._discarded, usage)
             case Halt(cause=cause):
                 self._calls.labels(cause.kind.value).inc()
             case _:
@@ -131,8 +131,8 @@ class Metrics(Observer):
     def hedge_lost(self, row: Row, client_id: str, usage: Usage) -> None:
         del row, client_id
         self._calls.labels(OUTRUN).inc()
-        _count(self._tokens, usage)
-        _count(self._discarded, usage)
+        _count_usage(self._tokens, usage)
+        _count_usage(self._discarded, usage)
 
     def retrying(self, row: Row, client_id: str, verdict: Again, seconds: float) -> None:
         del row, client_id, seconds
@@ -164,10 +164,10 @@ class Metrics(Observer):
             (self._tokens, tokens),
             (self._discarded, discarded),
         ):
-            _count(counter, counts)
+            _count_usage(counter, counts)
 
 
-def _count(counter: Counter, usage: Usage) -> None:
+def _count_usage(counter: Counter, usage: Usage) -> None:
     for meter, count in usage.items():
         counter.labels(meter).inc(max(0, count))  # a counter refuses to fall, whatever a server says
 
@@ -186,14 +186,14 @@ class _Now(Collector):
         info = GaugeMetricFamily("arkbatch_run_info", "What runs here; always 1", labels=list(labels))
         info.add_metric(list(labels.values()), 1)
         yield info
-        yield from self._run()
+        yield from self._run_metrics()
         for name, told, value in _GAUGES:
             known = None if self.standing is None else value(self.standing)
             if known is not None:
                 yield GaugeMetricFamily(f"arkbatch_{name}", told, known)
-        yield from self._parcels()
+        yield from self._parcel_metrics()
 
-    def _parcels(self) -> Iterator[GaugeMetricFamily]:
+    def _parcel_metrics(self) -> Iterator[GaugeMetricFamily]:
         """The batch files of a run that has any."""
         if self.standing is not None and self._described.lane in BATCH_FILE_LANES:
             family = GaugeMetricFamily("arkbatch_parcels", "Batch files that are open, by state", labels=["state"])
@@ -201,7 +201,7 @@ class _Now(Collector):
                 family.add_metric([state], count)
             yield family
 
-    def _run(self) -> Iterator[GaugeMetricFamily]:
+    def _run_metrics(self) -> Iterator[GaugeMetricFamily]:
         cost = self._cost()
         family = GaugeMetricFamily("arkbatch_run_cost", "Cost of the run's records so far", labels=["currency"])
         for currency, amount in cost.amounts.items():
@@ -236,11 +236,11 @@ async def serve_metrics(metrics: Metrics, port: int = 0) -> AsyncIterator[str]:
     """Serve while the body runs; the address is given to it. Port 0 is any free one. UsageError: the port is taken."""
     app = web.Application(middlewares=[_only_here])
     app[_REGISTRY] = metrics.registry
-    app.add_routes([web.get(PATH, _scrape)])
+    app.add_routes([web.get(PATH, _answer_scrape)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        yield f"http://{HOST}:{await listen(runner, port)}{PATH}"
+        yield f"http://{HOST}:{await listen_on_loopback(runner, port)}{PATH}"
     finally:
         await runner.cleanup()
 
@@ -248,7 +248,7 @@ async def serve_metrics(metrics: Metrics, port: int = 0) -> AsyncIterator[str]:
 _REGISTRY = web.AppKey("registry", CollectorRegistry)
 
 
-async def _scrape(request: web.Request) -> web.Response:
+async def _answer_scrape(request: web.Request) -> web.Response:
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     return web.Response(body=encode(request.app[_REGISTRY]), headers={"Content-Type": content_type})
 

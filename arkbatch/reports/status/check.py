@@ -121,7 +121,7 @@ def inspect_input(job: Job, total: Callable[[int], None], read: Callable[[int], 
     source = source_of(job)
     look = look_at(source, replace(job, model=job.model or NO_MODEL))
     check_id_column(source, job)
-    info = source.survey()
+    info = source.survey_input()
     total(info.rows)
     rows = _RowCounts()
     folder = Path(gettempdir())
@@ -140,7 +140,7 @@ def inspect_input(job: Job, total: Callable[[int], None], read: Callable[[int], 
         groups=groups,
         input_tokens=sum(group.input_tokens for group in groups),
         output_tokens=sum(group.output_tokens for group in groups),
-        largest=rows.largest(),
+        largest=rows.largest_row(),
         reasons=dict(sorted(rows.reasons.items(), key=lambda item: -item[1])),
         bad_lines=rows.bad_lines,
         duplicate_ids=repeats.ids,
@@ -165,11 +165,11 @@ def _read_all(
 ) -> None:
     reader = reader_of(replace(job, model=job.model or NO_MODEL), source)
     images = Images(job.images) if job.images else None
-    for number, offset, line in source.records():
-        row = reader.read(number, offset, line)
+    for number, offset, line in source.read_records():
+        row = reader.read_row(number, offset, line)
         if images is not None and isinstance(row, Row):
             row = _with_its_files(row, images)
-        rows.add(row, len(line))
+        rows.count_row(row, len(line))
         ids.add(digest_key(row.custom_id), number)
         if isinstance(row, Row):
             requests.add(request_key(row), number)
@@ -180,7 +180,7 @@ def _read_all(
 
 def _with_its_files(row: Row, images: Images) -> Row | BadRow:
     """Return the row, or a `BadRow` when a file that it names is missing."""
-    reason = images.missing(row.body)
+    reason = images.why_missing(row.body)
     return row if reason is None else BadRow(row.number, row.offset, row.digest, row.custom_id, reason, "")
 
 
@@ -196,7 +196,7 @@ class _RowCounts:
         self._most_tokens = -1
         self._largest: tuple[Row, int] | None = None
 
-    def add(self, row: Row | BadRow, length: int) -> None:
+    def count_row(self, row: Row | BadRow, length: int) -> None:
         self.count += 1
         if isinstance(row, BadRow):
             self._add_bad(row)
@@ -215,7 +215,7 @@ class _RowCounts:
         if estimate.input > self._most_tokens:
             self._most_tokens, self._largest = estimate.input, (row, length)
 
-    def largest(self) -> LargestRow | None:
+    def largest_row(self) -> LargestRow | None:
         """Return the row with the most input tokens."""
         if self._largest is None:
             return None
@@ -274,8 +274,8 @@ def _repeats_in(group: Iterable[tuple[int, ...]]) -> list[_RepeatedKey]:
 def _name_duplicates(source: Source, reader: RowReader, repeats: list[_RepeatedKey]) -> Iterator[DuplicateId]:
     """Yield the repeated ids; only their keys were kept, so the file is read again."""
     wanted = {repeat.lines[0]: repeat for repeat in repeats}
-    for number, _, line in source.records() if wanted else ():
+    for number, _, line in source.read_records() if wanted else ():
         if repeat := wanted.pop(number, None):
-            yield DuplicateId(reader.identity(number, line)[1], repeat.count, tuple(repeat.lines))
+            yield DuplicateId(reader.identity_of(number, line)[1], repeat.count, tuple(repeat.lines))
         if not wanted:
             return

@@ -7,8 +7,8 @@ from arkbatch.core.text import count_text, number_text, printable_text, short_nu
 from arkbatch.limits.token_estimator import OUTPUT
 from arkbatch.reports.status.advice import NO_ROWS
 from arkbatch.reports.status.check import NO_MODEL, DuplicateId, Inspection
-from arkbatch.reports.text.summary import table
-from arkbatch.reports.text.tables import grid
+from arkbatch.reports.text.summary import aligned_lines
+from arkbatch.reports.text.tables import grid_lines
 
 SHOWN = 20
 _HEADINGS = ("rows", "endpoint", "model", "input tokens", "output tokens", "with max_tokens")
@@ -18,7 +18,7 @@ def inspection_text(found: Inspection, next_command: str, language: Language = L
     """Return sentences and short tables; the last line says what to do next."""
     text = "\n".join(
         [
-            _headline(found),
+            _headline_of(found),
             *_format_lines(found),
             *_group_table(found, language),
             *_size_lines(found),
@@ -31,7 +31,7 @@ def inspection_text(found: Inspection, next_command: str, language: Language = L
     return language.translate_text(text)
 
 
-def _headline(found: Inspection) -> str:
+def _headline_of(found: Inspection) -> str:
     good = found.rows - found.bad - found.unnamed
     parts = [f"{number_text(good)} of {number_text(found.rows)} rows can be sent"]
     parts += [count_text(found.bad, f"bad {found.unit}")] if found.bad else []
@@ -68,7 +68,7 @@ def _group_table(found: Inspection, language: Language) -> list[str]:
     ]
     more = len(found.groups) - SHOWN
     return [
-        *grid(language.say_all(_HEADINGS), rows),
+        *grid_lines(language.say_all(_HEADINGS), rows),
         *([f"  and {number_text(more)} more models"] if more > 0 else []),
     ]
 
@@ -92,7 +92,7 @@ def _bad_lines(found: Inspection, language: Language) -> Iterator[str]:
     if not found.bad:
         return
     yield f"Bad {found.unit}s, {number_text(found.bad)} in all:"
-    yield from table(
+    yield from aligned_lines(
         [
             (f"{language.say(found.unit)} {bad.line}", printable_text(language.translate_text(bad.reason)))
             for bad in found.bad_lines[:SHOWN]
@@ -100,7 +100,7 @@ def _bad_lines(found: Inspection, language: Language) -> Iterator[str]:
     )
     if found.bad > SHOWN:
         yield f"The first {SHOWN} are shown; by reason:"
-        yield from table(
+        yield from aligned_lines(
             [
                 (number_text(lines), printable_text(language.translate_text(reason)))
                 for reason, lines in list(found.reasons.items())[:SHOWN]
@@ -117,7 +117,7 @@ def _duplicate_lines(found: Inspection) -> Iterator[str]:
         f"The same custom_id on several lines: {count_text(found.duplicate_ids, 'id')} on "
         f"{number_text(found.duplicate_lines)} lines. All are sent, and told apart by line number:"
     )
-    yield from table([(printable_text(each.custom_id), _line_numbers(each)) for each in found.duplicates])
+    yield from aligned_lines([(printable_text(each.custom_id), _line_numbers(each)) for each in found.duplicates])
     if found.duplicate_ids > len(found.duplicates):
         yield f"  and {number_text(found.duplicate_ids - len(found.duplicates))} more ids"
 

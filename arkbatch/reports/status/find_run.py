@@ -30,12 +30,12 @@ def input_file(directory: RunDirectory, info: RunInfo) -> Path | None:
     named = Path(info.input.path)
     if stands_for_several(named):
         moved = with_each_part(named, lambda part: directory.path.parent / Path(part).name)
-        return next((path for path in (named, Path(moved)) if _matches(path)), None)
+        return next((path for path in (named, Path(moved)) if _matches_files(path)), None)
     beside = directory / SPOOL if named.name == SPOOL else directory.path.parent / named.name
     return next((path for path in (named, beside) if path.is_file() or is_data_set(path)), None)
 
 
-def _matches(path: Path) -> bool:
+def _matches_files(path: Path) -> bool:
     try:
         return bool(matching_files(path))
     except UsageError:

@@ -116,7 +116,7 @@ class _Input:
     def undone_rows(self, name: Name) -> Iterator[Shown]:
         """Yield rows of this name without a record, by reading the input from its start."""
         for number, offset, line in self._candidate_lines(name):
-            custom_id = self._reader.identity(number, line)[1]
+            custom_id = self._reader.identity_of(number, line)[1]
             if name.text == custom_id or number == name.number:
                 there = InputLine(line.strip(), self._place_text(number, offset))
                 yield Shown(number, custom_id, UNDONE, there, self._request_at(number, offset, line), None)
@@ -128,7 +128,7 @@ class _Input:
         """
         needle, given = msgspec.json.encode(name.text), re.fullmatch(r"row-(\d{1,18})", name.text)
         numbers = {name.number, int(given[1]) if given else None}
-        for number, offset, line in self._source.records() if self._source else ():
+        for number, offset, line in self._source.read_records() if self._source else ():
             if number in numbers or needle in line or b"\\" in line:
                 yield number, offset, line
 
@@ -137,17 +137,17 @@ class _Input:
             why = "is in object storage, which show does not read" if is_remote(self._named) else "is no longer there"
             return InputLine(None, f"the input {self._named} {why}")
         start = Position(place.row - 1, place.offset)
-        _, _, line = next(self._source.records(start), (0, 0, b""))
-        if self._reader.identity(place.row, line)[0] != place.digest:
+        _, _, line = next(self._source.read_records(start), (0, 0, b""))
+        if self._reader.identity_of(place.row, line)[0] != place.digest:
             what = "row" if self._source.is_table else "line"
             return InputLine(None, f"the input {self._path} has changed: {what} {place.row} is no longer what was sent")
         return InputLine(line.strip(), self._place_text(place.row, place.offset))
 
     def _place_text(self, number: int, offset: int) -> str:
-        return self._source.place(number, offset) if self._source else f"row {number}"
+        return self._source.describe_place(number, offset) if self._source else f"row {number}"
 
     def _request_at(self, number: int, offset: int, line: bytes) -> RequestPart | None:
-        row = self._reader.read(number, offset, line)
+        row = self._reader.read_row(number, offset, line)
         return RequestPart("POST", ENDPOINTS[row.endpoint].path, row.body) if isinstance(row, Row) else None
 
 

@@ -18,8 +18,8 @@ from arkbatch.protocol.tool_calls import tool_calls_in
 from arkbatch.reports.answers.answer_text import answer_lines
 from arkbatch.reports.status.advice import advice_for
 from arkbatch.reports.status.show import INTERRUPTED, UNDONE, Shown, ShownRows
-from arkbatch.reports.text.summary import table, tokens_text
-from arkbatch.reports.text.tables import grid
+from arkbatch.reports.text.summary import aligned_lines, tokens_text
+from arkbatch.reports.text.tables import grid_lines
 
 _KEPT = 4_000  # characters of what the user wrote; answers are shown whole
 _CALL_HEADINGS = ("client request id", "server request id", "status", "verdict", "code", "sent after", "seconds", "by")
@@ -66,7 +66,9 @@ def _row_lines(row: Shown, run_dir: str, language: Language) -> Iterator[str]:
     record = _decode(row.record) if row.record else None
     yield said(f"Row {row.row} ({row.custom_id}): {_state_text(row, record)}")
     if record:
-        yield from table([(language.say(label), value) for label, value in _record_facts(record, language) if value])
+        yield from aligned_lines(
+            [(language.say(label), value) for label, value in _record_facts(record, language) if value]
+        )
     yield said(f"Input, {row.input.note}{':' if row.input.text is not None else '.'}")
     if row.input.text is not None:
         yield _shorten_text(row.input.text.decode("utf-8", "replace"))
@@ -100,10 +102,10 @@ def _record_facts(record: _Record, language: Language) -> Iterator[tuple[str, st
 def _attempt_lines(record: _Record, language: Language) -> Iterator[str]:
     if record.before:
         yield language.translate_text("Earlier sessions:")
-        yield from table([_earlier_cells(before) for before in record.before])
+        yield from aligned_lines([_earlier_cells(before) for before in record.before])
     if record.calls:
         yield language.translate_text("Calls:")
-        yield from grid(language.say_all(_CALL_HEADINGS), [_call_cells(call) for call in record.calls])
+        yield from grid_lines(language.say_all(_CALL_HEADINGS), [_call_cells(call) for call in record.calls])
     unlisted = record.attempts - sum(before.attempts for before in record.before) - len(record.calls)
     if unlisted > 0:
         yield language.translate_text(f"  {number_text(unlisted)} calls before the last one are not listed")

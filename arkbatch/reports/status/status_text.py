@@ -14,15 +14,15 @@ from arkbatch.pricing.amounts import Money
 from arkbatch.reports.status.advice import advice_for, names_of_run
 from arkbatch.reports.status.status import FailureNote, Speed, Status
 from arkbatch.reports.text.summary import (
+    aligned_lines,
     cost_text,
     counts_text,
     kind_text,
     reported_text,
     spent_text,
-    table,
     tokens_text,
 )
-from arkbatch.reports.text.tables import grid
+from arkbatch.reports.text.tables import grid_lines
 
 SHOWN = 10  # of sessions, and of kinds of failure
 _METERS = ("input", "cached", "output", "reasoning")
@@ -38,18 +38,18 @@ def status_text(status: Status, language: Language = Language.ENGLISH) -> str:
     return printable_text(
         "\n".join(
             [
-                _headline(status, language),
-                *table(facts),
-                *_section_lines(say("Usage by model:"), grid([*map(say, _MODEL_HEADINGS)], usage)),
+                _headline_of(status, language),
+                *aligned_lines(facts),
+                *_section_lines(say("Usage by model:"), grid_lines([*map(say, _MODEL_HEADINGS)], usage)),
                 *_section_lines(say("Failed rows:"), failures),
                 *_more_line(len(status.failures) - SHOWN, "and {number} more kinds of failure, with --json", language),
                 *_section_lines(
-                    say("Sessions:"), grid([*map(say, _SESSION_HEADINGS)], _session_table(status, language))
+                    say("Sessions:"), grid_lines([*map(say, _SESSION_HEADINGS)], _session_table(status, language))
                 ),
                 *_more_line(len(status.sessions) - SHOWN, "and {number} earlier sessions, with --json", language),
                 *_section_lines(
                     say("Changed while the last session worked:"),
-                    grid([*map(say, _STEERED_HEADINGS)], _steered_table(status)),
+                    grid_lines([*map(say, _STEERED_HEADINGS)], _steered_table(status)),
                 ),
                 *_more_line(len(_last_steered(status)) - SHOWN, "and {number} earlier changes, with --json", language),
                 language.say_next(status.go_on),
@@ -58,7 +58,7 @@ def status_text(status: Status, language: Language = Language.ENGLISH) -> str:
     )
 
 
-def _headline(status: Status, language: Language) -> str:
+def _headline_of(status: Status, language: Language) -> str:
     say, run_dir = language.say, status.run_dir
     if status.writer and status.paused:
         why = f": {' '.join(status.paused.reason.split())}" if status.paused.reason else ""

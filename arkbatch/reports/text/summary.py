@@ -48,10 +48,10 @@ def found_line(found: FoundRows, language: Language = Language.ENGLISH) -> str:
         failed=number_text(found.failed),
         left=number_text(found.left),
     )
-    return resuming + (_changes(found, language) or language.say(" Nothing changed since the last session."))
+    return resuming + (_changes_text(found, language) or language.say(" Nothing changed since the last session."))
 
 
-def _changes(found: FoundRows, language: Language) -> str:
+def _changes_text(found: FoundRows, language: Language) -> str:
     return "".join(f"\n  {language.say('changed')}: {change}" for change in found.changes)
 
 
@@ -72,26 +72,26 @@ def _retry_line(found: FoundRows, language: Language) -> str:
         failed=number_text(found.failed),
         run_dir=found.run_dir,
     )
-    return f"{retrying}{unsent}{_changes(found, language)}"
+    return f"{retrying}{unsent}{_changes_text(found, language)}"
 
 
 def summary_text(summary: Summary, next_command: str, language: Language = Language.ENGLISH) -> str:
     """The short table at the end, whose last line is always the command that goes on."""
-    facts = [(label, value) for label, value in _facts(summary, language) if value]
+    facts = [(label, value) for label, value in _facts_of(summary, language) if value]
     rows = [(language.say(label), language.translate_text(value)) for label, value in facts]
-    lines = [headline(summary, language), *table(rows)]
+    lines = [summary_headline(summary, language), *aligned_lines(rows)]
     if summary.halt:
-        lines.append(_labelled("Reason:", language.translate_text(summary.halt.message), language))
+        lines.append(_labelled_line("Reason:", language.translate_text(summary.halt.message), language))
         advice = language.say(summary.halt.advice)
-        lines += [_labelled("What to do:", advice, language)] if advice else []
+        lines += [_labelled_line("What to do:", advice, language)] if advice else []
     return printable_text("\n".join([*lines, language.say_next(next_command)]))
 
 
-def _labelled(label: str, text: str, language: Language) -> str:
+def _labelled_line(label: str, text: str, language: Language) -> str:
     return f"{padded_text(language.say(label), len('What to do:'))} {text}"
 
 
-def _facts(summary: Summary, language: Language) -> Iterator[tuple[str, str]]:
+def _facts_of(summary: Summary, language: Language) -> Iterator[tuple[str, str]]:
     """Yield what the summary says, by label; what is empty is left out."""
     say = language.say
     away = summary.session.get("seconds_away", 0)
@@ -111,7 +111,7 @@ def _facts(summary: Summary, language: Language) -> Iterator[tuple[str, str]]:
     yield "ended with", counts_text(summary.finish_reasons)
     yield "tokens", tokens_text(summary.usage, language)
     yield "discarded", tokens_text(summary.discarded, language)
-    yield "cost", spent_text(_cost(summary), simulated=summary.simulated, language=language)
+    yield "cost", spent_text(_summary_cost_text(summary), simulated=summary.simulated, language=language)
     yield "reported", reported_text(summary.usage)
     recorded = language.say_count(summary.session["recorded"], "row")
     yield "time", say("{time} ({rows} in this session)", time=duration_text(summary.seconds), rows=recorded)
@@ -170,16 +170,16 @@ def spent_text(said: str, *, simulated: bool, language: Language = Language.ENGL
     return language.say("{cost}, had it been real", cost=said) if AMOUNT.match(said) else ""
 
 
-def _cost(summary: Summary) -> str:
+def _summary_cost_text(summary: Summary) -> str:
     return cost_text(summary.cost, summary.discarded_cost, summary.no_price_because)
 
 
-def headline(summary: Summary, language: Language = Language.ENGLISH) -> str:
+def summary_headline(summary: Summary, language: Language = Language.ENGLISH) -> str:
     """Return how the session ended, in one sentence."""
-    return language.say(_headline(summary))
+    return language.say(_english_headline(summary))
 
 
-def _headline(summary: Summary) -> str:
+def _english_headline(summary: Summary) -> str:
     match summary.ending:
         case "nothing left":
             if not (summary.left or summary.failed or summary.succeeded):
@@ -199,7 +199,7 @@ def tokens_text(usage: dict[str, int], language: Language = Language.ENGLISH) ->
     """`12,345 input (2,000 cached), 678 output (300 reasoning)` and what other meters there are."""
     if not usage:
         return ""
-    parts = [_meter(usage, "input", "cached", language), _meter(usage, "output", "reasoning", language)]
+    parts = [_meter_text(usage, "input", "cached", language), _meter_text(usage, "output", "reasoning", language)]
     others = [f"{number_text(number)} {name}" for name, number in usage.items() if name not in NOT_LISTED and number]
     assumed = [f"of these {number_text(usage[ASSUMED])} {ASSUMED}"] if usage.get(ASSUMED) else []
     notes = "".join(f"; {each}" for each in _usage_notes(usage))
@@ -209,12 +209,12 @@ def tokens_text(usage: dict[str, int], language: Language = Language.ENGLISH) ->
 def _usage_notes(usage: dict[str, int]) -> Iterator[str]:
     """Yield what is wrong with the counts that the replies gave."""
     if replies := usage.get(CONTRADICTORY):
-        yield f"{_replies(replies)} whose counts do not add up"
+        yield f"{_replies_text(replies)} whose counts do not add up"
     if replies := usage.get(UNCOUNTED):
-        yield f"{_replies(replies)} that did not count the output"
+        yield f"{_replies_text(replies)} that did not count the output"
 
 
-def _replies(number: int) -> str:
+def _replies_text(number: int) -> str:
     return f"{number_text(number)} {'reply' if number == 1 else 'replies'}"
 
 
@@ -224,12 +224,12 @@ def reported_text(usage: dict[str, int]) -> str:
     return "" if ticks is None else f"{amount_text(Decimal(ticks) / TICKS_PER_USD)} USD"
 
 
-def _meter(usage: dict[str, int], name: str, part: str, language: Language) -> str:
+def _meter_text(usage: dict[str, int], name: str, part: str, language: Language) -> str:
     inner = f" ({number_text(usage[part])} {language.say(part)})" if usage.get(part) else ""
     return f"{number_text(usage.get(name, 0))} {language.say(name)}{inner}"
 
 
-def table(rows: Sequence[tuple[str, ...]], indent: str = "  ") -> list[str]:
+def aligned_lines(rows: Sequence[tuple[str, ...]], indent: str = "  ") -> list[str]:
     """Lines with their columns aligned."""
     widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)] if rows else []
     return [

@@ -4,22 +4,22 @@ import re
 from collections.abc import Sequence
 
 from arkbatch.core.text import display_width
-from arkbatch.reports.text.summary import table
+from arkbatch.reports.text.summary import aligned_lines
 
 _NUMBER = re.compile(r"([+-]?[\d,.]+[kMG]?|-?)$")
 
 
-def grid(headings: Sequence[str], rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
+def grid_lines(headings: Sequence[str], rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
     """Lines under their headings. Numbers stand to the right; columns of nothing are left out."""
     columns = [
-        _aligned(column)
+        _align_numbers(column)
         for column in zip(headings, *rows, strict=True)
         if any(cell not in {"", "-"} for cell in column[1:])
     ]
-    return table(list(zip(*columns, strict=True)), indent)
+    return aligned_lines(list(zip(*columns, strict=True)), indent)
 
 
-def _aligned(cells: tuple[str, ...]) -> list[str]:
+def _align_numbers(cells: tuple[str, ...]) -> list[str]:
     if not all(_NUMBER.match(cell) for cell in cells[1:]):
         return list(cells)
     width = max(map(display_width, cells))
