@@ -1,20 +1,18 @@
 """The language of texts for people: Chinese where the locale is Chinese, else English."""
 
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import cache, lru_cache
+from importlib.resources import files
 from string import Formatter
+from typing import NamedTuple
 
-from arkbatch.core.chinese_labels import CHINESE
-from arkbatch.core.chinese_messages import CHINESE_MESSAGES
-from arkbatch.core.chinese_reasons import CHINESE_REASONS
-from arkbatch.core.chinese_refusals import CHINESE_REFUSALS
 from arkbatch.core.text import count_text
 
 LANGUAGE_VARIABLE = "ARKBATCH_LANG"
 _SETTING = re.compile(r"\((\{key\}|\{address\}|\{model\})\)")  # advice names a setting in brackets
-_WITH_VALUES = CHINESE_MESSAGES | CHINESE_REFUSALS | CHINESE_REASONS
 # What is called `number` or `time` is one, so that a text of several parts is not taken for the last of them.
 _VALUES = {"number": r"[\d.,]+", "time": r"\d[^,;:]*?"}
 _LOCALE_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")  # in the order in which the C library asks them
@@ -33,7 +31,7 @@ class Language(StrEnum):
         """
         if not values:
             return self.translate_text(text)
-        said = CHINESE.get(text, text) if self is Language.CHINESE else text
+        said = chinese_texts().texts.get(text, text) if self is Language.CHINESE else text
         return said.format(**values)
 
     def say_all(self, texts: Sequence[str]) -> list[str]:
@@ -59,6 +57,23 @@ class Language(StrEnum):
         return f"{self.say(label + ':')}  {command}" if mark else self.say(line)
 
 
+class Translations(NamedTuple):
+    """The Chinese of all texts, by their English text.
+
+    texts: said with their values by name; messages: found by their form, with their values filled in
+    """
+
+    texts: dict[str, str]
+    messages: dict[str, str]
+
+
+@cache
+def chinese_texts() -> Translations:
+    """Read `data/chinese.toml`, once; English texts never need it."""
+    text = files("arkbatch").joinpath("data", "chinese.toml").read_text(encoding="utf-8")
+    return Translations(**tomllib.loads(text))
+
+
 def _translate_line(line: str) -> str:
     text = line.lstrip(" ")
     indent = line[: len(line) - len(text)]
@@ -69,7 +84,8 @@ def _translate_line(line: str) -> str:
 
 
 def _known(text: str) -> str | None:
-    return CHINESE.get(text) or _WITH_VALUES.get(text)
+    known = chinese_texts()
+    return known.texts.get(text) or known.messages.get(text)
 
 
 @lru_cache(1024)
@@ -92,8 +108,8 @@ def _translate_filled(text: str) -> str:
 @cache
 def _filled_patterns() -> list[tuple[re.Pattern[str], str]]:
     """Return what a text with its values matches, and its Chinese, the pattern with the most words of its own first."""
-    advice = {english: chinese for english, chinese in CHINESE.items() if _SETTING.search(english)}
-    known = {english: chinese for english, chinese in (advice | _WITH_VALUES).items() if "{" in english}
+    advice = {english: chinese for english, chinese in chinese_texts().texts.items() if _SETTING.search(english)}
+    known = {english: chinese for english, chinese in (advice | chinese_texts().messages).items() if "{" in english}
     pieces = {english: list(Formatter().parse(english)) for english in known}
     found = sorted(known, key=lambda english: -sum(len(literal) for literal, *_ in pieces[english]))
     return [(_pattern_of(pieces[english]), known[english]) for english in found]
