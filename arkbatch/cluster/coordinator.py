@@ -143,9 +143,11 @@ class Coordinator:
             request = replace(request, wanted=Amounts())
         return LeaseReply(self.core.lease(now, request), self.is_draining)
 
-    def attempt_ended(self, message: AttemptEnded) -> None:
+    def attempt_ended(self, now: float, message: AttemptEnded) -> None:
         """Note the end of an attempt, whether its shard is finished or not."""
         shard, working = message.shard, self._working.get(message.shard)
+        if message.last is not None and working is not None and working.worker == message.worker:
+            self.core.lease(now, message.last)  # what is left of its leases comes back
         self.core.forget(message.worker)
         self.latency.add_counts(message.latency)
         if message.is_finished:

@@ -15,7 +15,8 @@ from arkbatch.core.errors import RunDirectoryError
 from arkbatch.core.input_info import InputInfo
 from arkbatch.core.types import add_usage
 from arkbatch.journal.attempt_lines import lines_of_attempts
-from arkbatch.journal.journal import Journal, read_ledger
+from arkbatch.journal.journal import write_totals
+from arkbatch.journal.ledger import Ledger
 from arkbatch.journal.merge_state import (
     Merged,
     count_finished,
@@ -35,14 +36,17 @@ from arkbatch.journal.run_directory import (
     RunInfo,
     open_private,
 )
-from arkbatch.journal.run_view import lines_of_shard
+from arkbatch.journal.run_view import ledger_of_records, ledger_of_shard, lines_of_shard
 from arkbatch.journal.shard_files import ShardDirectory
 from arkbatch.journal.shard_plan import Shard, ShardPlan
 from arkbatch.journal.shard_records import ShardPlace, ShardRecords
 from arkbatch.journal.shard_sessions import attempt_infos, sessions_of
+from arkbatch.pricing.run_price_file import bill_of, name_of
 from arkbatch.rows.object_storage import Identity, is_remote, open_bytes
 from arkbatch.rows.several_files import joined_paths, size_and_time
 from arkbatch.rows.source import open_source
+
+NO_INPUT = InputInfo(path="", size=0, mtime_ns=0, sha256="", lines=0, rows=0)
 
 
 def merge(run: Path, wall: Callable[[], float], shards: ShardDirectory | None = None) -> Merged:
@@ -65,20 +69,48 @@ def merge(run: Path, wall: Callable[[], float], shards: ShardDirectory | None = 
         read_bytes = source_bytes(shards)
         if before is not None and (before.source_bytes, before.finished) == (read_bytes, count_finished(shards)):
             return before
-        merged = Merged(plan.count, source_bytes=read_bytes)
+        merged, info = Merged(plan.count, source_bytes=read_bytes), _run_info(directory, shards, plan)
+        totals = _Totals(info)
         with explain_disk_errors(run):
-            _write_records(directory, shards, plan, merged)
+            _write_records(directory, shards, plan, merged, totals)
             (directory / LEDGER).unlink(missing_ok=True)
             directory.replace_both()
-        info = _run_info(directory, shards, plan, merged)
+        info.input = _input_info(plan, merged, info.input)
         directory.write_info(info)
-        _write_totals(directory, info, merged, wall)
+        totals.write(directory, merged)
         merged.sizes = record_sizes(directory)
         write_merged(shards, merged)
     return merged
 
 
-def _write_records(directory: RunDirectory, shards: ShardDirectory, plan: ShardPlan, merged: Merged) -> None:
+class _Totals:
+    """The sums of all records, of shard after shard."""
+
+    def __init__(self, info: RunInfo) -> None:
+        self._ledger, self._bill = Ledger(), bill_of(info)
+
+    def add(self, shards: ShardDirectory, shard: int, attempts: list[int], records: ShardRecords, before: int) -> None:
+        """Add a shard, whose rows follow so many others. Of a finished one, its ledger knows the sums."""
+        bill = self._bill.new_account()
+        is_finished = shards.how_finished(shard) is not None
+        part = ledger_of_shard(shards, shard, attempts, bill) if is_finished else ledger_of_records(records, bill)
+        self._ledger.absorb(part, before)
+        self._bill.absorb(bill)
+
+    def write(self, directory: RunDirectory, merged: Merged) -> None:
+        """Write `usage.json` and `ledger.bin`, as a session writes them, and note the sums."""
+        ledger = self._ledger
+        write_totals(directory, ledger, self._bill, name_of(self._bill.pricer.book))
+        merged.done, merged.failed = ledger.done.count, ledger.failed.count
+        merged.left = max(0, merged.rows - ledger.count_ended())
+        merged.billed = add_usage(*(tally.usage for tally in ledger.tallies))
+        discarded = add_usage(*(tally.discarded for tally in ledger.tallies))
+        merged.delivered = {meter: count - discarded.get(meter, 0) for meter, count in merged.billed.items()}
+
+
+def _write_records(
+    directory: RunDirectory, shards: ShardDirectory, plan: ShardPlan, merged: Merged, totals: _Totals
+) -> None:
     pending = [open(directory / f"{name}{PENDING}", "wb", opener=open_private) for name in (RESULTS, FAILURES)]
     results, failures = pending
     try:
@@ -86,6 +118,7 @@ def _write_records(directory: RunDirectory, shards: ShardDirectory, plan: ShardP
             records = ShardRecords(lines_of_attempts(shards, shard.index, attempts))
             for succeeded, line in records.rows_in_order(place):
                 (results if succeeded else failures).write(line)
+            totals.add(shards, shard.index, attempts, records, place.rows)
             merged.doubled_rows += records.doubled_rows
         for file in pending:
             file.flush()
@@ -111,8 +144,8 @@ def _places(shards: ShardDirectory, plan: ShardPlan, merged: Merged) -> Iterator
         merged.rows += counted[1]
 
 
-def _run_info(directory: RunDirectory, shards: ShardDirectory, plan: ShardPlan, merged: Merged) -> RunInfo:
-    """`run.json` of the whole."""
+def _run_info(directory: RunDirectory, shards: ShardDirectory, plan: ShardPlan) -> RunInfo:
+    """`run.json` of the whole, with the input as the merge before found it."""
     known = directory.read_info() if directory.exists else None
     attempts = list(attempt_infos(shards))
     return RunInfo(
@@ -120,7 +153,7 @@ def _run_info(directory: RunDirectory, shards: ShardDirectory, plan: ShardPlan, 
         format=FORMAT,
         created_at=plan.created_at,
         simulated=plan.simulated,
-        input=_input_info(plan, merged, known),
+        input=known.input if known is not None else NO_INPUT,
         asked=plan.asked,
         asked_digest=plan.asked_digest,
         job=plan.job,
@@ -130,26 +163,14 @@ def _run_info(directory: RunDirectory, shards: ShardDirectory, plan: ShardPlan, 
     )
 
 
-def _input_info(plan: ShardPlan, merged: Merged, known: RunInfo | None) -> InputInfo:
+def _input_info(plan: ShardPlan, merged: Merged, known: InputInfo) -> InputInfo:
     """The input as a local session sees it, so that it can go on where the shards stand."""
     path = joined_paths([part.path for part in plan.parts])
     if not any(is_remote(part.path) for part in plan.parts) and all(Path(part.path).exists() for part in plan.parts):
         size, time = size_and_time(Path(path))
-        if known is not None and (known.input.path, known.input.size, known.input.mtime_ns) == (path, size, time):
-            return known.input
+        if (known.path, known.size, known.mtime_ns) == (path, size, time):
+            return known
         if all(open_bytes(part.path).identity() == Identity(part.size, part.tag) for part in plan.parts):
             return open_source(Path(path), reading_of(plan)).survey_input()
     size = sum(part.size for part in plan.parts)
     return InputInfo(path=path, size=size, mtime_ns=0, sha256="", lines=merged.rows, rows=merged.rows)
-
-
-def _write_totals(directory: RunDirectory, info: RunInfo, merged: Merged, wall: Callable[[], float]) -> None:
-    """`usage.json` and `ledger.bin`, as a session writes them."""
-    journal = Journal(directory, info.run_id, wall, lambda _: "")
-    journal.close()
-    ledger, _ = read_ledger(directory)
-    merged.done, merged.failed = ledger.done.count, ledger.failed.count
-    merged.left = max(0, merged.rows - ledger.count_ended())
-    merged.billed = add_usage(*(tally.usage for tally in ledger.tallies))
-    discarded = add_usage(*(tally.discarded for tally in ledger.tallies))
-    merged.delivered = {meter: count - discarded.get(meter, 0) for meter, count in merged.billed.items()}

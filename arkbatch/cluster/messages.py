@@ -91,6 +91,7 @@ class AttemptEnded(Struct, frozen=True, omit_defaults=True):
     is_finished: every row of the shard has its record; spent: of the budget, by all attempts together
     halt: why no row can work until someone acts; trouble: what else went wrong
     latency: how many calls took how long, by the bucket of a `Histogram`
+    last: gives back what is left of the leases; wants_next: the worker wants the next shard
     """
 
     worker: str
@@ -103,6 +104,8 @@ class AttemptEnded(Struct, frozen=True, omit_defaults=True):
     was_stopped: bool = False
     counts: WorkerCounts = WorkerCounts()
     latency: dict[int, int] = {}
+    last: LeaseRequest | None = None
+    wants_next: bool = False
 
 
 class MessageTaken(Struct, frozen=True):

@@ -91,9 +91,10 @@ def _routes(coordinator: Coordinator, clock: Callable[[], float]) -> list[tuple[
         coordinator.heartbeat(clock(), message)
         return MessageTaken()
 
-    def ended(message: AttemptEnded) -> MessageTaken:
-        coordinator.attempt_ended(message)
-        return MessageTaken()
+    def ended(message: AttemptEnded) -> NextShard:
+        now = clock()
+        coordinator.attempt_ended(now, message)
+        return coordinator.next_shard(now, message.worker) if message.wants_next else NextShard()
 
     def state(message: MessageTaken) -> ClusterState:
         del message

@@ -23,7 +23,7 @@ from arkbatch.core.job_sections import Notify
 from arkbatch.core.template_syntax import Reading
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session, summary_of
-from arkbatch.journal.attempt_lines import digest_of_record, lines_of_attempts
+from arkbatch.journal.attempt_lines import AttemptLines, digest_of_record, lines_of_attempts
 from arkbatch.journal.run_directory import FAILURES, RESULTS, open_private
 from arkbatch.journal.run_view import lines_of_shard
 from arkbatch.journal.shard_files import Finished, ShardDirectory, TakenOver
@@ -91,15 +91,18 @@ def _claim(shards: ShardDirectory, shard: Shard) -> int:
     fresh = shards.path / f"{shard.index:06}.{number}.new"
     with explain_disk_errors(fresh):
         fresh.mkdir(mode=0o700, exist_ok=True)
-        taken = _take_over(shards, shard, earlier, fresh)
-        shards.write_taken(shard.index, number, taken)
+        attempts = lines_of_attempts(shards, shard.index, earlier)
+        taken = _take_over(shards, shard, earlier, attempts, fresh) if attempts else TakenOver()
+        if attempts or not shards.is_shared:
+            shards.write_taken(shard.index, number, taken)
         fresh.rename(shards.attempt_path(shard.index, number))
     return number
 
 
-def _take_over(shards: ShardDirectory, shard: Shard, earlier: list[int], fresh: Path) -> TakenOver:
+def _take_over(
+    shards: ShardDirectory, shard: Shard, earlier: list[int], attempts: list[AttemptLines], fresh: Path
+) -> TakenOver:
     """Copy the records of earlier attempts, as they are at this moment."""
-    attempts = lines_of_attempts(shards, shard.index, earlier)
     ends = dict(zip(reversed(earlier), (attempt.results_end for attempt in attempts), strict=False))
     failures = [digest_of_record(line) for attempt in attempts for line in attempt.failures]
     records = ShardRecords(attempts)

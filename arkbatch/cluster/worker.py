@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from arkbatch.cluster.attempt_counter import AttemptCounter
 from arkbatch.cluster.messages import (
@@ -76,6 +77,7 @@ class Worker:
         self._wall = wall
         self._observer = observer
         self._session: Session | None = None
+        self._rates: LeasedRates | None = None  # of the attempt in work
         self._connections = AsyncExitStack()
         self._transport: Transport | None = None
         self.is_stopping = False
@@ -95,37 +97,50 @@ class Worker:
         return self.report
 
     async def _work_off(self, shards: list[Shard]) -> None:
-        while not self.is_stopping:
-            given = await self._client.send_patiently("/next", NextRequest(self._name), NextShard)
-            if given.is_over:
-                break
-            if given.shard is None:
+        given = await self._ask_next()
+        while not given.is_over:
+            if given.shard is not None:
+                given = await self._work_on(shards[given.shard]) or await self._ask_next()
+            else:
                 await asyncio.sleep(given.wait)
-                continue
-            await self._work_on(shards[given.shard])
+                given = await self._ask_next()
 
-    async def _work_on(self, shard: Shard) -> None:
-        counter, attempt = AttemptCounter(), None
+    async def _ask_next(self) -> NextShard:
+        if self.is_stopping:
+            return NextShard(is_over=True)
+        return await self._client.send_patiently("/next", NextRequest(self._name), NextShard)
+
+    async def _work_on(self, shard: Shard) -> NextShard | None:
+        """Work on a shard. Returns what to work on next, None where the coordinator is to be asked."""
+        counter, attempt, self._rates = AttemptCounter(), None, None
         ended = AttemptEnded(self._name, shard.index, 0, is_finished=False, was_stopped=True)
         try:
             attempt = await self._prepare(shard)
             await self._client.send_patiently(
                 "/begun", AttemptBegan(self._name, shard.index, attempt.number), MessageTaken
             )
-            result, spent = await self._run(attempt, counter)
-            ended = self._ended_well(result, spent, counter)
+            ended = self._ended_well(await self._run(attempt, counter), counter)
         except ShardTaken as taken:
             self.report.troubles.append(str(taken))
-            return
+            return None
         except StorageFull:
             raise
         except ArkbatchError as error:
             self.report.troubles.append(str(error))
             number = attempt.number if attempt is not None else 0
             ended = AttemptEnded(self._name, shard.index, number, is_finished=False, trouble=str(error))
-        await self._client.send_patiently("/ended", ended, MessageTaken)
+        return await self._tell_ended(ended)
 
-    def _ended_well(self, result: ShardResult, spent: int, counter: AttemptCounter) -> AttemptEnded:
+    async def _tell_ended(self, ended: AttemptEnded) -> NextShard | None:
+        """Tell how an attempt ended, give its leases back, and ask for the next shard, in one message."""
+        rates, self._rates = self._rates, None
+        last = rates.last_request() if rates is not None else None
+        spent = rates.spent if rates is not None else 0
+        message = replace(ended, spent=spent, last=last, wants_next=not self.is_stopping)
+        given = await self._client.send_patiently("/ended", message, NextShard)
+        return given if message.wants_next else None
+
+    def _ended_well(self, result: ShardResult, counter: AttemptCounter) -> AttemptEnded:
         summary = result.summary
         self.report.shards += result.is_finished
         return AttemptEnded(
@@ -133,7 +148,6 @@ class Worker:
             result.shard,
             result.attempt,
             is_finished=result.is_finished,
-            spent=spent,
             halt=summary.halt if summary.ending == "halted" else None,
             was_stopped=summary.ending == "stopped",
             trouble="" if result.is_finished else f"its session ended as {summary.ending}",
@@ -151,14 +165,14 @@ class Worker:
     async def _tell_alive(self, shard: int) -> None:
         await self._client.send_patiently("/beat", Heartbeat(self._name, shard), MessageTaken)
 
-    async def _run(self, attempt: ShardAttempt, counter: AttemptCounter) -> tuple[ShardResult, int]:
+    async def _run(self, attempt: ShardAttempt, counter: AttemptCounter) -> ShardResult:
         async def ask(request: LeaseRequest) -> Lease:
             reply = await self._client.send("/lease", LeaseMessage(request, counter.counts), LeaseReply)
             if reply.is_draining:
                 self.stop()
             return reply.lease
 
-        rates = LeasedRates(
+        rates = self._rates = LeasedRates(
             ask,
             worker=self._name,
             shard=attempt.shard.index,
@@ -171,7 +185,7 @@ class Worker:
             self._transport = await self._connections.enter_async_context(opened)
         observers = [counter] if self._observer is None else [counter, self._observer]
         try:
-            result = await run_attempt(
+            return await run_attempt(
                 self._job,
                 self._shards,
                 attempt,
@@ -182,10 +196,8 @@ class Worker:
                 started=self._started,
                 tell_alive=lambda: self._tell_alive(attempt.shard.index),
             )
-            return result, rates.spent
         finally:
             self._session = None
-            await rates.end()
 
     def _started(self, session: Session) -> None:
         self._session = session

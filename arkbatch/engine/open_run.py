@@ -104,6 +104,7 @@ class OpenRun:
         self.directory = RunDirectory(Path(job.run_dir))
         self.input = self.directory / SPOOL if job.input == STDIN else Path(job.input)
         self.notes: list[str] = []
+        self.source: Source  # of the input, from its first look on
 
     def __enter__(self) -> Self:
         try:
@@ -129,7 +130,7 @@ class OpenRun:
         if self.job.input == STDIN:
             self._spool(known)
             self._look_at_spool(known)
-        self.source: Source = source_of(self.job, self.input)
+            self.source = source_of(self.job, self.input)
         self.fresh = known is None
         self.info = self._begin() if known is None else self._resume(known)
         self.journal = self._open_journal(self.info)
@@ -143,7 +144,7 @@ class OpenRun:
         """Refuse an input that cannot work before there is a directory, and note which columns are not sent."""
         if self.job.input == STDIN:
             return
-        source = source_of(self.job)
+        source = self.source = source_of(self.job)
         look = look_at(source, self.job) if self.directory.exists else check_first_rows(source, self.job)
         self.notes = start_notes(look)
 

@@ -106,15 +106,11 @@ class Journal:
         """
         self.resume_at = resume_at
         marks = Marks(self._results.end, self._failures.end, resume_at)
-        if self.bill is not None:
-            self.ledger.bill = self.bill.to_bytes(self._prices)
-        data = self.ledger.to_bytes(marks)
-        usage = usage_report(self.ledger, marks, self.bill)
+        write_files = _snapshot(self._directory, self.ledger, marks, self.bill, self._prices)
 
         def write() -> None:
             self.sync()
-            replace_file(self._directory / LEDGER, data)
-            replace_file(self._directory / USAGE, usage)
+            write_files()
 
         return write
 
@@ -181,6 +177,28 @@ class _LineFile:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def write_totals(directory: RunDirectory, ledger: Ledger, bill: CostAccount, prices: str) -> None:
+    """Write `ledger.bin` and `usage.json` for two record files that are on disk and that the ledger stands for."""
+    paths = (directory / RESULTS, directory / FAILURES)
+    results_end, failures_end = (path.stat().st_size for path in paths)
+    _snapshot(directory, ledger, Marks(results_end, failures_end), bill, prices)()
+
+
+def _snapshot(
+    directory: RunDirectory, ledger: Ledger, marks: Marks, bill: CostAccount | None, prices: str
+) -> Callable[[], None]:
+    """Take the present state; the returned function writes it."""
+    if bill is not None:
+        ledger.bill = bill.to_bytes(prices)
+    data, usage = ledger.to_bytes(marks), usage_report(ledger, marks, bill)
+
+    def write() -> None:
+        replace_file(directory / LEDGER, data)
+        replace_file(directory / USAGE, usage)
+
+    return write
 
 
 def read_ledger(

@@ -239,18 +239,23 @@ def open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, or a power cut, finds the old content or the new, never a part."""
+def replace_file(path: Path, data: bytes, *, is_durable: bool = True) -> None:
+    """Write a file so that a reader, or a power cut, finds the old content or the new, never a part.
+
+    is_durable: False for a file that may be lost in a power cut, which saves the wait for the disk
+    """
     fresh = path.with_name(path.name + ".new")
     with explain_disk_errors(path):
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             write_all(descriptor, data)
-            os.fsync(descriptor)
+            if is_durable:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
         fresh.replace(path)
-        sync_directory(path.parent)
+        if is_durable:
+            sync_directory(path.parent)
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from arkbatch.core.input_info import InputInfo
-from arkbatch.journal.attempt_lines import AttemptLines, lines_of_attempts
+from arkbatch.journal.attempt_lines import lines_of_attempts
 from arkbatch.journal.cost_account import CostAccount
 from arkbatch.journal.journal import read_ledger
 from arkbatch.journal.ledger import Ledger
@@ -103,19 +103,10 @@ class RunView:
         whole, before, lines = Ledger(), 0, self._numbers.lines
         for shard in sorted(lines):
             part = bill.new_account()
-            whole.absorb(self._ledger_of(shards, shard, part), before)
+            whole.absorb(ledger_of_shard(shards, shard, self._attempts.get(shard, []), part), before)
             bill.absorb(part)
             before += lines[shard]
         return whole
-
-    def _ledger_of(self, shards: ShardDirectory, shard: int, bill: CostAccount) -> Ledger:
-        attempts = self._attempts.get(shard, [])
-        if len(attempts) > 1:
-            lines = lines_of_attempts(shards, shard, attempts)
-            if any(each.failures or next(each.result_lines(), None) for each in lines[1:]):
-                return _ledger_of_lines(lines, bill)
-        directory = shards.attempt_path(shard, attempts[-1]) if attempts else shards.seed_path(shard)
-        return read_ledger(RunDirectory(directory), bill)[0]
 
     def record_directories(self, now: float) -> list[RunDirectory]:
         """Return the directories to which records were written lately. now: unix time."""
@@ -145,10 +136,20 @@ def lines_of_shard(shards: ShardDirectory, shard: Shard, attempts: list[int]) ->
     return shards.counted(shard)
 
 
-def _ledger_of_lines(lines: list[AttemptLines], bill: CostAccount) -> Ledger:
-    """Return the ledger of a shard of which more than one attempt holds records: each row counts once."""
+def ledger_of_shard(shards: ShardDirectory, shard: int, attempts: list[int], bill: CostAccount) -> Ledger:
+    """Return the ledger of a shard as its files stand now, and have the bill add up what its records cost."""
+    if len(attempts) > 1:
+        lines = lines_of_attempts(shards, shard, attempts)
+        if any(each.failures or next(each.result_lines(), None) for each in lines[1:]):
+            return ledger_of_records(ShardRecords(lines), bill)
+    directory = shards.attempt_path(shard, attempts[-1]) if attempts else shards.seed_path(shard)
+    return read_ledger(RunDirectory(directory), bill)[0]
+
+
+def ledger_of_records(records: ShardRecords, bill: CostAccount) -> Ledger:
+    """Return the ledger of the records of a shard from all attempts: each row counts once."""
     ledger = Ledger()
-    for _, line in ShardRecords(lines).rows_in_order():
+    for _, line in records.rows_in_order():
         entry = bill.decode(line)
         bill.fold(entry, ledger)
         ledger.fold(entry)

@@ -6,7 +6,6 @@ while the coordinator is not there. Without a lease no call begins, so a lost co
 """
 
 import asyncio
-import contextlib
 import math
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -153,13 +152,11 @@ class LeasedRates:
             if budget is not None and lease.budget is not None:
                 budget.allow_share(lease.budget, used_up=lease.budget_answer is BudgetAnswer.USED_UP)
 
-    async def end(self) -> None:
-        """Give back what is left, once. A coordinator that is not there counts it as used."""
+    def last_request(self) -> LeaseRequest:
+        """Return the message that gives back what is left. Without it, the coordinator counts that as used."""
         self._leases.close_all(self._clock())
         self._lacks = self._has_sent = False
-        request = self._request(None, is_away=False)
-        with contextlib.suppress(CoordinatorLost):
-            await self._ask(request)
+        return self._request(None, is_away=False)
 
     @property
     def spent(self) -> int:

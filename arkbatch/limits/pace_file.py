@@ -48,7 +48,9 @@ class PaceNote(Struct, frozen=True, omit_defaults=True):
 
 
 def write_pace(directory: RunDirectory, note: PaceNote) -> None:
-    replace_file(directory / PACE, msgspec.json.format(msgspec.json.encode(note), indent=2) + b"\n")
+    """Replace the note. One that a power cut damages is not used."""
+    data = msgspec.json.format(msgspec.json.encode(note), indent=2) + b"\n"
+    replace_file(directory / PACE, data, is_durable=False)
 
 
 def read_pace(directory: RunDirectory) -> PaceNote | None:

@@ -52,6 +52,8 @@ def prices_at(
     provider: whose list prices hold there; "" at a server that is in no list, where all prices of the user hold
     may_be_unused: a table without any price for this server is no error
     """
+    if file is None and not table:
+        return _packaged_prices_at(provider)
     whole = price_book(file, table)
     book = packaged_prices().only_provider(provider)
     for own, where in _own_books(file, table):
@@ -64,6 +66,13 @@ def prices_at(
             )
         book = held.laid_over(book)
     return PriceBook(book.rows, whole.names)
+
+
+@cache
+def _packaged_prices_at(provider: str) -> PriceBook:
+    """Return the list prices that hold at one server. All callers share them."""
+    whole = packaged_prices()
+    return PriceBook(whole.only_provider(provider).rows, whole.names)
 
 
 def _own_books(file: Path | None, table: Mapping[str, Any] | None) -> Iterator[tuple[PriceBook, str]]:

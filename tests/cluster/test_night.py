@@ -82,7 +82,9 @@ class SimulatedWorker:
         elif self.shard is None:
             self.ask_for_a_shard(coordinator)
         elif not self.todo and not self.in_flight:
-            coordinator.attempt_ended(AttemptEnded(self.name, self.shard, self.attempt, is_finished=True))
+            coordinator.attempt_ended(
+                self.night.now, AttemptEnded(self.name, self.shard, self.attempt, is_finished=True)
+            )
             self.night.finished.add(self.shard)
             self.leave()
             self.turn()

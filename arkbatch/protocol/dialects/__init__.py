@@ -6,6 +6,7 @@ read well, too.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from urllib.parse import urlsplit
 
@@ -53,9 +54,10 @@ def dialect_named(name: str) -> Dialect:
     return dialect
 
 
-def all_dialects() -> list[Dialect]:
+@cache
+def all_dialects() -> tuple[Dialect, ...]:
     """Return all that are known."""
-    return [dialect_named(name) for name in NAMES]
+    return tuple(dialect_named(name) for name in NAMES)
 
 
 def dialect_at(base_url: str) -> Dialect | None:
