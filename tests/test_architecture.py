@@ -202,6 +202,7 @@ TOUCHES_OUTSIDE = {
         "encrypting",
         "fd_limit",
         "large_body",
+        "loose_http",
         "tos_bucket",
         "reply_reader",
         "session_posts",

@@ -3,8 +3,8 @@
 `ClientSession.post` makes a request, a writer, a task and a response for each call, which costs more than all that
 arkbatch does for a row. But two calls of a run differ in a request id and a body only. So `DirectPosts` lets aiohttp's
 `ClientRequest` make the head once, lets its connector open the connections and keeps them itself, writes, and reads
-what aiohttp's parser makes of the reply: well under half the work (`benchmarks/posting.py`). Name resolution, TLS,
-HTTP parsing and decompression stay aiohttp's.
+what aiohttp's parser makes of the reply: well under half the work (`benchmarks/posting.py`). Name resolution, TLS and
+HTTP parsing stay aiohttp's.
 
 These inner parts may change with any version of aiohttp. So nothing else imports them, `aiohttp_trial` tries them out
 before a session begins, and a call that finds them changed goes through the public session, as do all that follow.
@@ -28,6 +28,7 @@ from yarl import URL
 
 from arkbatch.core.types import Call, Response
 from arkbatch.transport.large_body import LARGE
+from arkbatch.transport.loose_http import LooseReader, TolerantParser
 from arkbatch.transport.session_posts import (
     CLIENT_ID,
     CLOSED,
@@ -44,9 +45,11 @@ from arkbatch.transport.session_posts import (
 try:
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.http_exceptions import HttpProcessingError
+    from aiohttp.http_parser import RawResponseMessage
+    from aiohttp.http_writer import HttpVersion
 except ImportError as error:  # another aiohttp
     MISSING = str(error)
-    ResponseHandler = HttpProcessingError = None  # type: ignore[assignment, misc]
+    ResponseHandler = HttpProcessingError = RawResponseMessage = HttpVersion = None  # type: ignore[assignment, misc]
 else:
     MISSING = ""
 
@@ -101,6 +104,14 @@ if not MISSING:
             if not is_whole:
                 self.silent_since = self._loop.time()
             return Incoming(message.code, message.headers, content, is_whole)
+
+        def set_response_params(self, **parameters: Any) -> None:
+            """Begin with the next reply; one that the strict parser refuses is read loosely."""
+            super().set_response_params(**parameters)
+            self._parser = cast("Any", TolerantParser(self._parser, self._make_loose_reader))
+
+        def _make_loose_reader(self) -> LooseReader:
+            return LooseReader(_message_of, partial(aiohttp.StreamReader, self, self._read_bufsize, loop=self._loop))
 
         def is_closed_by_server(self) -> bool:
             """Whether the socket has something to read before anything was asked: the end, or what nobody wants."""
@@ -159,6 +170,11 @@ if not MISSING:
             return super().connection_key
 
 
+def _message_of(version: tuple[int, int], code: int, reason: str, headers: Any) -> Any:
+    """Return a head as aiohttp's parser gives it; its connection is not used again."""
+    return RawResponseMessage(HttpVersion(*version), code, reason, headers, (), True, None, False, False)
+
+
 class _Target(Struct):
     """What is the same for all calls to a path, and the head as far as it is the same with this authorization."""
 
@@ -194,8 +210,10 @@ class _KeptConnections:
         """The connection that was used last and can be used again; None: there is none."""
         while self._waiting:
             since, connection = self._waiting.pop()
-            transport = connection.protocol.transport
-            if transport is not None and not transport.is_closing() and self._loop_time() - since <= IDLE_SECONDS:
+            protocol = connection.protocol
+            is_open = protocol.transport is not None and not protocol.transport.is_closing()
+            # A reply that came while nothing was asked would be taken for that of the next row.
+            if is_open and not protocol.should_close and self._loop_time() - since <= IDLE_SECONDS:
                 return connection
             connection.close()
         return None
@@ -313,7 +331,9 @@ class DirectPosts:
         try:
             if handler.transport is None:
                 raise aiohttp.ServerDisconnectedError
-            handler.set_response_params(read_until_eof=True, read_timeout=self._timeout.sock_read, **HEADER_LIMITS)
+            handler.set_response_params(
+                read_until_eof=True, auto_decompress=False, read_timeout=self._timeout.sock_read, **HEADER_LIMITS
+            )
             self._write_soon(handler.transport, request)
             return await handler.read_head(began)  # type: ignore[no-any-return]
         except CLOSED as error:

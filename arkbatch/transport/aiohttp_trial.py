@@ -54,7 +54,7 @@ async def _try_exchange() -> None:
     loop = asyncio.get_running_loop()
     handler = _handler_to_nowhere(loop, read_timeout=60)
     for body in (b"{}", b"[]"):
-        handler.set_response_params(read_until_eof=True, read_timeout=60, **HEADER_LIMITS)
+        handler.set_response_params(read_until_eof=True, auto_decompress=False, read_timeout=60, **HEADER_LIMITS)
         loop.call_soon(handler.data_received, _HEAD)
         incoming = await handler.read_head(loop.time())
         _expect((incoming.status, incoming.headers["a"]) == (200, "b"), "another head of a reply")
@@ -77,7 +77,7 @@ async def _try_exchange() -> None:
 def _handler_to_nowhere(loop: asyncio.AbstractEventLoop, read_timeout: float) -> "aiohttp_internals.OneTimerHandler":
     handler = aiohttp_internals.OneTimerHandler(loop)
     handler.connection_made(_NoTransport())
-    handler.set_response_params(read_until_eof=True, read_timeout=read_timeout, **HEADER_LIMITS)
+    handler.set_response_params(read_until_eof=True, auto_decompress=False, read_timeout=read_timeout, **HEADER_LIMITS)
     return handler
 
 

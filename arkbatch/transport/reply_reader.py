@@ -9,7 +9,8 @@ ended in good order. An answer that was cut off may have been billed: what its c
 news of the break. A stream counts in its last chunk alone unless it is asked to do so in each
 (`chunk_include_usage`), and what was never said cannot be known.
 
-A reply is waited for as long as data comes. Comments, blank lines and pings are no data.
+A reply is waited for as long as data comes. Comments, blank lines and pings are no data. Compression is taken off here
+and not by aiohttp, which goes by the headers alone and throws away what they describe wrongly.
 """
 
 import asyncio
@@ -22,8 +23,9 @@ from arkbatch.core.types import Body, Break, Broken, Call, Reply, Response
 from arkbatch.protocol.lenient_json import dumps_strictly, loads_leniently
 from arkbatch.protocol.sse import Event, Parser
 from arkbatch.protocol.stream import Ending, ErrorEvent, Folding, Garbled, Truncated, Whole
+from arkbatch.transport.content_decoding import ContentDecoder, may_be_compressed
 from arkbatch.transport.session_posts import Incoming
-from arkbatch.transport.transport_errors import break_of_error, error_detail
+from arkbatch.transport.transport_errors import UnreadableEncodingError, break_of_error, error_detail
 
 _LINGER_SECONDS = 1.0  # for the end of a reply whose connection is to be used again
 _GRACE_SECONDS = 10.0  # for the usage behind a finish reason, and for the end of a body that seems whole
@@ -153,6 +155,8 @@ class _ReplyReader:
         self._read_seconds = read_seconds
         self._time = asyncio.get_running_loop().time
         self._kind: _Body | _Stream | None = None
+        self._decoder: ContentDecoder | None = None  # nearly no reply needs one
+        self._has_begun = False
         self._undecided = b""
         self._size = 0
         self._first_token: float | None = None
@@ -161,8 +165,8 @@ class _ReplyReader:
 
     def read_whole(self, body: bytes) -> Response:
         """The response of a body that has come to its end."""
-        self._feed_part(body)
-        return self._too_large() if len(body) > self._max_bytes else self._end_reply(None)
+        self._take_part(body)
+        return self._too_large() if self._size > self._max_bytes else self._end_reply(None)
 
     async def read(self) -> Response:
         """The response of a body that is still coming, or of a stream."""
@@ -192,10 +196,10 @@ class _ReplyReader:
     async def _read_all(self, deadline: _Deadline) -> None:
         """Read until the end, or until nothing more is wanted."""
         async for part in self._incoming.content.iter_any():
-            self._size += len(part)
-            if self._size > self._max_bytes:
+            has_data = self._take_part(part)
+            if self._size > self._max_bytes or (self._decoder is not None and self._decoder.trouble):
                 return
-            if self._feed_part(part):
+            if has_data:
                 now = self._time()
                 deadline.data_came(now)
                 if self._call.moved is not None:
@@ -205,6 +209,24 @@ class _ReplyReader:
                     return
                 if stream.folding.is_over:
                     deadline.end_in(_LINGER_SECONDS if stream.folding.is_counted else _GRACE_SECONDS)
+
+    def _take_part(self, part: bytes) -> bool:
+        """Add a part as it came; return whether it was data. Nothing is kept of what is over the limit."""
+        if not self._has_begun:
+            self._has_begun = bool(part)
+            said = self._incoming.headers.get("Content-Encoding", "")
+            if may_be_compressed(part, said):
+                self._decoder = ContentDecoder(said)
+        if self._decoder is None:
+            self._size += len(part)
+            return self._size <= self._max_bytes and self._feed_part(part)
+        has_data = False
+        for piece in self._decoder.feed(part):
+            self._size += len(piece)
+            if self._size > self._max_bytes:
+                break
+            has_data = self._feed_part(piece) or has_data
+        return has_data
 
     def _feed_part(self, part: bytes) -> bool:
         """Add a part; return whether it was data."""
@@ -226,6 +248,7 @@ class _ReplyReader:
 
     def _end_reply(self, broken: Exception | None) -> Response:
         """What the reply is, now that nothing more comes."""
+        broken = self._end_decoding() or broken
         kind = self._kind
         if isinstance(kind, _Stream):
             if broken is None:
@@ -235,6 +258,14 @@ class _ReplyReader:
         if broken is not None and not self._is_complete():
             return self._make_broken(broken)
         return self._make_reply(body)
+
+    def _end_decoding(self) -> Exception | None:
+        """Why a compressed body could not be read to its end; None: it could, or was none."""
+        if self._decoder is None:
+            return None
+        if rest := self._decoder.close():
+            self._feed_part(rest)
+        return UnreadableEncodingError(self._decoder.trouble) if self._decoder.trouble else None
 
     def _answer_of_stream(self, ending: Ending, broken: Exception | None) -> Response:
         match ending:

@@ -154,6 +154,7 @@ async def open_transport(
         headers={**headers, **additions.headers},
         cookie_jar=aiohttp.DummyCookieJar(),
         trace_configs=[trace_progress()],
+        auto_decompress=False,
         **HEADER_LIMITS,
     ) as session:
         addresses = Addresses(base_url, additions.query)

@@ -15,14 +15,16 @@ class CallTimeoutError(TimeoutError):
     """A whole call took longer than it may."""
 
 
+class UnreadableEncodingError(Exception):
+    """The compression of a body is broken, or one that was not asked for."""
+
+
 def break_of_error(error: Exception) -> Break:
     match error:
         case aiohttp.ConnectionTimeoutError() | aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError():
             return Break.CONNECT
         case TimeoutError():
             return Break.TIMEOUT
-        case aiohttp.ClientPayloadError() if type(error.__cause__).__name__ == "ContentEncodingError":
-            return Break.GARBLED
         case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError() | ConnectionError():
             return Break.DROPPED
         case aiohttp.ClientOSError() | aiohttp.ClientConnectionError() | OSError():
@@ -38,7 +40,7 @@ def error_detail(error: Exception) -> str:
         return f"{proxy}{error.host}:{error.port} cannot be reached ({_reason_text(error.os_error)})"
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"the proxy answered {error.status} {error.message}".rstrip()
-    if isinstance(error, CallTimeoutError):
+    if isinstance(error, CallTimeoutError | UnreadableEncodingError):
         return str(error)
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the server closed it without an answer"
