@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 from runs import Told, answered, job_of, numbered, prompts, worked_off
 
-from arkbatch.cli import arkbatch
+from arkbatch.cli import arkbatch, exit_code_of
 from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import JobError, RunChanged, RunDirectoryError, RunLocked, UsageError
 from arkbatch.engine.open_run import OpenRun
@@ -146,6 +146,33 @@ def test_a_finished_run_does_not_say_that_the_service_is_away():
 def test_a_mistyped_command_line_is_answered_with_what_was_meant(words, said):
     done = CliRunner().invoke(arkbatch, words)
     assert (done.exit_code, done.stderr.rstrip().endswith(said)) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["runn"], "错误：没有命令 'runn'。是否想写 run？"),
+        (["run"], "错误：缺少参数 'INPUT|JOB.toml...'。"),
+        (["run", "a.jsonl", "--rpm", "many"], "错误：'--rpm' 的值无效：'many' 不是有效的数。"),
+        (["run", "a.jsonl", "--modl", "m"], "错误：没有选项 '--modl'。（是否想写其中之一："),
+        (["answers", "x", "--only", "all"], "错误：'--only' 的值无效：'all' 不在可选值 'done', 'failed' 之中。"),
+        (["status", "a", "b"], "错误：多余的参数（b）"),
+        (["retry", "x", "--model"], "错误：选项 '--model' 需要一个值。"),
+        (["retry", "x", "--kind", "timeou"], "arkbatch: --kind timeou 不是失败种类。是否想写 timeout？种类有："),
+    ],
+)
+def test_a_mistake_in_the_command_line_is_told_in_the_users_language(words, said, monkeypatch, capsys):
+    monkeypatch.setenv("ARKBATCH_LANG", "zh")
+    assert exit_code_of(words) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(said)
+
+
+@pytest.mark.parametrize("words", [["prices", "doubao-seed-1-6-250615"], ["providers"]])
+def test_headings_are_in_the_users_language(words, monkeypatch, capsys):
+    monkeypatch.setenv("ARKBATCH_LANG", "zh")
+    assert exit_code_of(words) == 0
+    headings = re.split(r" {2,}", capsys.readouterr().out.splitlines()[0])
+    assert [each for each in headings if each.isascii()] == []
 
 
 def test_what_has_no_price_would_have_cost_nothing_that_is_known():

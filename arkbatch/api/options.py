@@ -3,13 +3,13 @@
 import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from os import PathLike
 from typing import Any, Literal, TypedDict
 
 import orjson
 
 from arkbatch.core.errors import ArkbatchError, UsageError
+from arkbatch.core.text import suggest_name
 
 FilePath = str | PathLike[str]
 
@@ -85,9 +85,9 @@ def flags_of(options: Mapping[str, Any]) -> dict[str, Any]:
     known = JobOptions.__required_keys__ | JobOptions.__optional_keys__
     for name, value in given.items():
         if name not in known:
-            near = get_close_matches(name, known, 1)
-            hint = f"Did you mean {near[0]}?" if near else f"Request parameters: parameters={{{name!r}: {value!r}}}."
-            raise UsageError(f"{name} is not an option. {hint}")
+            hint = suggest_name(name, known, "Did you mean {}?")
+            others = f"Request parameters: parameters={{{name!r}: {value!r}}}."
+            raise UsageError(f"{name} is not an option. {hint or others}")
     parameters = given.pop("parameters", {})
     if parameters:
         given["set"] = [f"{name}={orjson.dumps(value).decode()}" for name, value in parameters.items()]

@@ -44,12 +44,11 @@ COMMANDS = {
 
 def _suggestion(word: str) -> str:
     """Return what somebody who types this word probably wants."""
-    import difflib
+    from arkbatch.core.text import suggest_name
 
     if word.endswith((".toml", ".jsonl", ".jsonl.gz")):
         return f"To run it: arkbatch run {word}"
-    near = difflib.get_close_matches(word, COMMANDS, 1)
-    return f"Did you mean {near[0]}?" if near else "`arkbatch --help` lists them."
+    return suggest_name(word, COMMANDS, "Did you mean {}?") or "`arkbatch --help` lists them."
 
 
 class LazyCommands(click.Group):
@@ -122,6 +121,17 @@ def _check_words(words: list[str]) -> None:
             raise click.UsageError(f"{word!a} is not UTF-8: rename the file, or write the word anew") from None
 
 
+def _show_mistake(mistake: click.ClickException) -> None:
+    """Print a mistake in the command line in the user's language, with the usage of its command."""
+    import io
+
+    from arkbatch.cli.standard_streams import echo_text
+
+    shown = io.StringIO()
+    mistake.show(shown)
+    echo_text(shown.getvalue().removesuffix("\n"))
+
+
 def main() -> NoReturn:
     """The entry point of the `arkbatch` command."""
     from arkbatch.cli.standard_streams import make_lasting, open_closed_descriptors
@@ -143,7 +153,7 @@ def exit_code_of(words: list[str]) -> int:
     except click.Abort:
         code = 130
     except click.ClickException as mistake:
-        mistake.show()
+        _show_mistake(mistake)
         code = 2
     except OSError as error:
         if error.filename is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from arkbatch.cli.standard_streams import echo_text
+from arkbatch.cli.standard_streams import echo_text, user_language
 
 if TYPE_CHECKING:
     from arkbatch.reports.cost.cost import By, Costs
@@ -117,13 +117,16 @@ def _print_costs(
     if compare:
         other = costs_of(compare)
         both = {"run": costs.to_builtins(), "other": other.to_builtins()}
-        click.echo(printable_json(orjson.dumps(both)) if as_json else compared_text(costs, other))
+        if as_json:
+            click.echo(printable_json(orjson.dumps(both)))
+        else:
+            echo_text(compared_text(costs, other, user_language()), err=False)
     elif as_json:
         click.echo(printable_json(orjson.dumps(costs.to_builtins())))
     elif as_csv:
         click.echo(costs_csv(costs), nl=False)
     else:
-        echo_text(costs_text(costs), err=False)
+        echo_text(costs_text(costs, user_language()), err=False)
 
 
 def _print_reconciliation(
@@ -145,5 +148,7 @@ def _print_reconciliation(
     found = read_reconciliation(run_dirs, bill, key, reprice=reprice, prices=file)
     if as_json:
         click.echo(printable_json(orjson.dumps(found.to_builtins())))
+    elif as_csv:
+        click.echo(reconciliation_csv(found), nl=False)
     else:
-        click.echo(reconciliation_csv(found) if as_csv else reconciliation_text(found), nl=not as_csv)
+        echo_text(reconciliation_text(found, user_language()), err=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from arkbatch.cli.standard_streams import echo_text, user_language
 from arkbatch.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,7 +58,10 @@ def command(model: str | None, file: Path | None, provider: str | None, as_json:
     if provider:
         book = book.only_provider(provider)
     rows = book.rows if model is None else _rows_of(book, model)
-    click.echo(_rows_json(rows) if as_json else "\n".join(_row_lines(rows, explained=model is not None)))
+    if as_json:
+        click.echo(_rows_json(rows))
+    else:
+        echo_text("\n".join(_row_lines(rows, explained=model is not None)), err=False)
 
 
 def _rows_of(book: PriceBook, model: str) -> tuple[PriceRow, ...]:
@@ -81,17 +85,13 @@ def _rows_json(rows: tuple[PriceRow, ...]) -> str:
 
 
 def _row_lines(rows: Iterable[PriceRow], *, explained: bool) -> Iterator[str]:
+    from arkbatch.reports.text.tables import grid_lines
+
     rows = tuple(rows)
-    yield from _table_lines([HEADINGS, *(line for row in rows for line in _row_cells(row))])
+    yield from grid_lines(HEADINGS, [line for row in rows for line in _row_cells(row)], user_language(), "")
     for row in rows if explained else ():
         yield ""
         yield from _explain_row(row)
-
-
-def _table_lines(cells: list[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for line in cells:
-        yield "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
 
 
 def _row_cells(row: PriceRow) -> Iterator[tuple[str, ...]]:
@@ -115,7 +115,7 @@ def _tier_spans(row: PriceRow) -> Iterator[tuple[str, str]]:
 
 def _span_text(start: Decimal, end: Decimal | None) -> str:
     if end is None:
-        return f"over {start}" if start else "any"
+        return user_language().say("over {start}", start=start) if start else user_language().say("any")
     return f"{start}-{end}"
 
 

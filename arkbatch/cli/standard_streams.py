@@ -3,6 +3,10 @@
 import io
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from arkbatch.core.language import Language
 
 
 class LastingStream(io.TextIOWrapper):
@@ -56,23 +60,29 @@ def make_lasting(name: str) -> None:
         setattr(sys, name, LastingStream(stream.detach(), encoding, errors, line_buffering=True))
 
 
+def user_language() -> "Language":
+    """Return the language of the user, by the environment."""
+    from arkbatch.core.language import language_of
+
+    return language_of(os.environ)
+
+
 def echo_text(text: str, *, err: bool = True) -> None:
     """Print a text in the user's language, on standard error unless told otherwise."""
     import click
 
-    from arkbatch.core.language import language_of
     from arkbatch.core.text import printable_text
 
-    click.echo(printable_text(language_of(os.environ).translate_text(text)), err=err)
+    click.echo(printable_text(user_language().translate_text(text)), err=err)
 
 
 def echo_note(remark: str) -> None:
     """Print a remark. A command at the end of a line stands alone, so that it can be pasted."""
     import click
 
-    from arkbatch.core.language import Language, language_of
+    from arkbatch.core.language import Language
     from arkbatch.core.text import printable_text
 
-    language = language_of(os.environ)
+    language = user_language()
     mark = "" if ":  " in remark else "。" if language is Language.CHINESE else "."
     click.echo(printable_text(f"{language.say('Note:')} {language.translate_text(remark)}{mark}"), err=True)

@@ -6,12 +6,12 @@ OpenAI protocol, `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `MODEL_NAME`. The others h
 
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from arkbatch.core.errors import UsageError
 from arkbatch.core.secret_variables import ARK_KEY, OPENAI_KEY
+from arkbatch.core.text import suggest_name
 from arkbatch.core.urls import DEFAULT_PORTS, origin
 from arkbatch.protocol.dialects import NAMES as DIALECTS
 from arkbatch.protocol.dialects import all_dialects, dialect_named
@@ -78,8 +78,7 @@ def provider_address(name: str, said_by: str = "") -> Address:
     if not name:
         return NOWHERE
     if name not in DIALECTS:
-        near = get_close_matches(name, DIALECTS, 1)
-        hint = f"did you mean {near[0]}? " if near else ""
+        hint = suggest_name(name, DIALECTS, "did you mean {}? ")
         raise UsageError(f"{name} is not a known provider: {hint}`arkbatch providers` lists them")
     dialect = dialect_named(name)
     if not dialect.base_url:

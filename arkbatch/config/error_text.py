@@ -5,13 +5,14 @@ mistake and its place; everything else is read from the same types. No section o
 section gets good messages without a change.
 """
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 from msgspec import inspect
+
+from arkbatch.core.text import suggest_name
 
 Path = tuple[str, ...]
 
@@ -40,8 +41,7 @@ def explain_mistake(
     value = _value_at(raw, path)
     kind = _type_at(inspect.type_info(form), path)
     choices = kind.values if isinstance(kind, inspect.LiteralType) else ()
-    near = difflib.get_close_matches(str(value), [str(choice) for choice in choices], 1)
-    hint = f'; did you mean "{near[0]}"?' if near else ""
+    hint = suggest_name(str(value), map(str, choices), '; did you mean "{}"?')
     return f"{name} = {value_text(value)} is not allowed: it must be {allowed_values(kind)}{hint}"
 
 
@@ -92,8 +92,8 @@ def _key_hint(path: Path, table: bool, keys: Mapping[Path, bool]) -> str:
             where = f"under [{'.'.join(key[:-1])}]" if key[:-1] else "at the top of the file"
             return f"{key[-1]} belongs {where}"
     beside = [key[-1] for key, is_table in keys.items() if key[:-1] == path[:-1] and is_table == table]
-    if near := difflib.get_close_matches(path[-1], beside, 1):
-        return f"did you mean {'.'.join((*path[:-1], near[0]))}?"
+    if near := suggest_name(path[-1], beside):
+        return f"did you mean {'.'.join((*path[:-1], near))}?"
     known = f"known here are {', '.join(beside)}" if beside else "no table is known here"
     return known if table or path[:-1] else f"{known}; request parameters such as temperature go under [defaults]"
 

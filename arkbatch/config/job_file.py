@@ -6,7 +6,6 @@ key or the flag, the value and what is allowed. No API parameter is known by nam
 """
 
 import datetime as dt
-import difflib
 import math
 import re
 import sys
@@ -22,6 +21,7 @@ from arkbatch.config.flag_values import Labels, lay_over
 from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job_sections import Notify, Sections
 from arkbatch.core.secret import Secret
+from arkbatch.core.text import suggest_name
 from arkbatch.core.toml_text import TomlError, parse_toml
 from arkbatch.monitor.notification import MASK
 from arkbatch.protocol.endpoints import NAMES
@@ -283,8 +283,7 @@ def unknown_endpoint(name: str) -> str | None:
         return f"endpoint {reason}" if reason else None
     if name in NAMES:
         return None
-    near = difflib.get_close_matches(name, NAMES, 1)
-    meant = f'; did you mean "{near[0]}"?' if near else ""
+    meant = suggest_name(name, NAMES, '; did you mean "{}"?')
     return f'endpoint = "{name}" is not allowed: it must be {", ".join(NAMES)}, or {PATH}{meant}'
 
 

@@ -34,10 +34,6 @@ class Language(StrEnum):
         said = chinese_texts().texts.get(text, text) if self is Language.CHINESE else text
         return said.format(**values)
 
-    def say_all(self, texts: Sequence[str]) -> list[str]:
-        """Return several texts in this language."""
-        return [self.say(text) if text else "" for text in texts]
-
     def translate_text(self, text: str) -> str:
         """Return a text whose values are filled in already in this language, line by line.
 

@@ -2,6 +2,7 @@
 
 import json
 import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -37,6 +38,17 @@ def duration_text(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60:02} s"
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours} h {minutes:02} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def suggest_name(name: str, known: Iterable[str], hint: str = "{}", *, likeness: float = 0.6) -> str:
+    """Return a hint with the known name that a misspelt one probably means, "" where none is near.
+
+    hint: what is said, with {} for the known name; likeness: from 0 to 1
+    """
+    from difflib import get_close_matches  # few runs need it
+
+    near = get_close_matches(name, list(known), 1, likeness)
+    return hint.format(near[0]) if near else ""
 
 
 def display_width(text: str) -> int:

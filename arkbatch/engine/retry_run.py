@@ -7,7 +7,6 @@ read again, since the job may have changed; if the lines themselves were fixed, 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from msgspec import Struct
 from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.job import Job
 from arkbatch.core.json_numbers import loads_as_written
+from arkbatch.core.text import suggest_name
 from arkbatch.core.types import BadRow, Before, Kind, Outcome, Row
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.journal.bitmap import Bitmap
@@ -51,9 +51,8 @@ def chosen_kinds(names: str) -> frozenset[str]:
     known = [kind.value for kind in Kind]
     chosen = frozenset(name.strip() for name in names.split(",") if name.strip())
     for name in sorted(chosen - set(known)):
-        near = get_close_matches(name, known, 1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise UsageError(f"--kind {name} is not a kind of failure.{hint} Kinds are: {', '.join(known)}.")
+        hint = suggest_name(name, known, "Did you mean {}? ")
+        raise UsageError(f"--kind {name} is not a kind of failure. {hint}Kinds are: {', '.join(known)}.")
     return chosen
 
 

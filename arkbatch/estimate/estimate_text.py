@@ -71,7 +71,7 @@ def _forecast_text(forecast: Forecast, language: Language) -> str:
     ]
     said = [
         f"{number_text(estimate.rows)} rows for {forecast.model} ({forecast.endpoint}):",
-        *grid_lines(language.say_all(HEADINGS), rows),
+        *grid_lines(HEADINGS, rows, language),
     ]
     if isinstance(estimate.cost, Unknown):
         advice = "" if forecast.endpoint in FREE else " Give a price with --prices FILE."
@@ -88,10 +88,10 @@ def _ways_lines(forecast: Forecast, language: Language) -> list[str]:
     if len(forecast.ways) < 2:
         return []
     rows = [
-        (f"{way.name} ({way.flag})", *language.say_all(_way_cells(way)), language.say(way.waits))
+        (f"{way.name} ({way.flag})", *map(language.say, _way_cells(way)), language.say(way.waits))
         for way in forecast.ways
     ]
-    table = grid_lines(language.say_all(("", *HEADINGS[1:], "at most", "answers")), rows)
+    table = grid_lines(("", *HEADINGS[1:], "at most", "answers"), rows, language)
     return ["Ways to send them:", *table, *_missing_price_lines(forecast)]
 
 
@@ -146,8 +146,9 @@ def _sum_lines(found: list[Forecast], language: Language) -> list[str]:
     return [
         "All of them:",
         *grid_lines(
-            language.say_all(HEADINGS),
+            HEADINGS,
             [(f"{language.say('cost')} ({found[0].estimate.currency})", *_range_cells(whole, _money_text))],
+            language,
         ),
     ]
 

@@ -5,7 +5,6 @@ One JSON line goes in each direction. The reader of a line checks its size, its 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Annotated, Any
 
 import msgspec
@@ -13,6 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from arkbatch.core.errors import UsageError
 from arkbatch.core.limit_changes import LimitChange
+from arkbatch.core.text import suggest_name
 
 VERSION = 1
 LONGEST = 16_384  # bytes of a line
@@ -157,9 +157,8 @@ def _parse_action(action: str, words: Sequence[str]) -> Action:
                 raise UsageError(f"{action} takes nothing behind it, and there is {words[0]}.")
             return _SIMPLE[action]
         case _:
-            raise UsageError(
-                f"{action} is not a command.{_suggest_word(action, ACTIONS)} Commands are: {', '.join(ACTIONS)}."
-            )
+            hint = suggest_name(action, ACTIONS, "Did you mean {}? ")
+            raise UsageError(f"{action} is not a command. {hint}Commands are: {', '.join(ACTIONS)}.")
 
 
 def _parse_limits(words: Sequence[str]) -> SetLimits:
@@ -169,7 +168,8 @@ def _parse_limits(words: Sequence[str]) -> SetLimits:
     for word in words:
         name, equals, text = word.partition("=")
         if name not in _ALLOWED:
-            raise UsageError(f"{name} cannot be set.{_suggest_word(name, _ALLOWED)} Known are: {', '.join(_ALLOWED)}.")
+            hint = suggest_name(name, _ALLOWED, "Did you mean {}? ")
+            raise UsageError(f"{name} cannot be set. {hint}Known are: {', '.join(_ALLOWED)}.")
         if not equals or not text:
             raise UsageError(f"{name} needs a value: {name}={_EXAMPLES.get(name, 600)}")
         if name in values:
@@ -187,11 +187,6 @@ def _parse_limit(name: str, text: str) -> float | None:
     except ValueError:  # msgspec's ValidationError is one
         raise UsageError(f"{name}={text} is not allowed: it must be {_ALLOWED[name]}.") from None
     return number
-
-
-def _suggest_word(name: str, known: Sequence[str] | dict[str, str]) -> str:
-    near = get_close_matches(name, list(known), 1)
-    return f" Did you mean {near[0]}?" if near else ""
 
 
 _commands = msgspec.json.Decoder(Command)

@@ -8,7 +8,6 @@ would silently lead to a wrong bill.
 import tomllib
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +17,7 @@ import msgspec
 from msgspec import structs
 
 from arkbatch.core.errors import JobError
+from arkbatch.core.text import suggest_name
 from arkbatch.core.toml_text import TomlError, parse_toml
 from arkbatch.pricing.price_book import PriceBook, PriceRow, find_faults, normal_name
 
@@ -101,8 +101,7 @@ def from_table(table: Mapping[str, Any], where: str) -> PriceBook:
     """Return a parsed table as a book; JobError names the entry and the key that is wrong."""
     if strange := sorted(table.keys() - {"map", "model", *SHARED}):
         known = ["map", "model", *SHARED]
-        near = get_close_matches(strange[0], known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        hint = suggest_name(strange[0], known, "did you mean {}?") or f"known are {', '.join(known)}"
         raise JobError(f"{where}: {strange[0]} is not a key of a price table: {hint}")
     shared = {key: table[key] for key in SHARED if key in table}
     models, names = table.get("model", []), table.get("map", {})

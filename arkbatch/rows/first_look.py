@@ -7,12 +7,12 @@ further down is not looked at: single bad rows are rows that fail.
 import re
 import shlex
 from collections.abc import Iterator
-from difflib import get_close_matches
 
 from msgspec import Struct
 
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Job
+from arkbatch.core.text import suggest_name
 from arkbatch.core.types import BadRow
 from arkbatch.protocol.endpoints.parameter_names import near_parameter
 from arkbatch.rows.cells import text_of
@@ -120,8 +120,8 @@ def check_id_column(source: Source, job: Job) -> None:
     names = [] if column is None else _column_names(first_records(source, LOOKED_AT))
     if column is None or not names or column in names or "request" in names:
         return
-    near = [name for name in names if name.lower() == column.lower()] or get_close_matches(column, names, 1)
-    hint = f"{near[0]}, not {column}?" if near else f"the columns are {', '.join(names[:_NAMED])}"
+    near = next((name for name in names if name.lower() == column.lower()), "") or suggest_name(column, names)
+    hint = f"{near}, not {column}?" if near else f"the columns are {', '.join(names[:_NAMED])}"
     raise UsageError(f"{job.input} has no column {column}, which --id-column names: {hint}")
 
 
@@ -156,8 +156,7 @@ def proposed_command(source: Source, job: Job, look: FirstLook) -> list[str]:
         return [*said, f"For example:  {_command_with_prompt(job, records, job.template.user, *sheet)}"]
     if isinstance(source, CsvTable) and len(source.columns) == 1 and absent[1] in source.columns[0].split(" "):
         return [f"For example:  {_command_with_prompt(job, records, job.template.user, '--delimiter', ' ')}"]
-    near = get_close_matches(absent[1], _column_names(records), 1)
-    column = near[0] if near else _column_of_longest_texts(records)
+    column = suggest_name(absent[1], _column_names(records)) or _column_of_longest_texts(records)
     prompt = job.template.user.replace(f"{{{absent[1]}}}", f"{{{column}}}")
     return [f"For example:  {_command_with_prompt(job, records, prompt)}"]
 

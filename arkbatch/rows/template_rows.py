@@ -5,10 +5,10 @@ job says otherwise; a placeholder with a question mark, `{note?}`, may always be
 """
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from arkbatch.core.template_syntax import ALL_COLUMNS, DOUBLE_BRACES, Piece, Template, split_template
+from arkbatch.core.text import suggest_name
 from arkbatch.core.types import Body
 from arkbatch.protocol.endpoints import multimodal, responses, tokenization
 from arkbatch.rows.cells import column_of, is_empty, text_of, value_of
@@ -104,8 +104,8 @@ class TemplateRows:
             lack += " (say --empty skip or --empty send if that is meant)"
         else:
             lack = f"the line lacks (it has {shown_names(columns)})"
-            near = get_close_matches(name, columns, 1)
-            lack += f"; {near[0]}, not {name}?" if near else ""
+            near = suggest_name(name, columns)
+            lack += f"; {near}, not {name}?" if near else ""
             lack += f"; {DOUBLE_BRACES}" if not name.isidentifier() and not near else ""
         return f"the template's {part} needs the column {name}, which {lack}"
 

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from arkbatch.cli.check import command
 from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import ExitCode, UsageError
+from arkbatch.core.language import Language
 from arkbatch.reports.status import check as inspection
 from arkbatch.reports.status.advice import NO_ROWS
 from arkbatch.reports.status.check import NO_MODEL, OTHER_REASONS, DuplicateId, inspect_input, sort_of
@@ -212,7 +213,7 @@ def test_the_help_shows_an_example_and_the_exit_codes():
 
 
 def test_a_grid_aligns_numbers_to_the_right_and_drops_columns_of_nothing():
-    assert grid_lines(("name", "rows", "none"), [("a", "1,000", ""), ("bcdef", "20", "-")]) == [
+    assert grid_lines(("name", "rows", "none"), [("a", "1,000", ""), ("bcdef", "20", "-")], Language.ENGLISH) == [
         "  name    rows",
         "  a      1,000",
         "  bcdef     20",

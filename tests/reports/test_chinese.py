@@ -67,8 +67,8 @@ def test_the_summary_says_reason_and_what_to_do_and_keeps_the_command():
 def test_columns_are_aligned_by_what_a_terminal_shows():
     lines = aligned_lines([("行数", "1"), ("tokens", "2")])
     assert [display_width(line[: re.search(r"\d", line).start()]) for line in lines] == [10, 10]
-    lines = grid_lines(["模型", "请求数"], [["doubao", "12"], ["豆包", "3"]])
-    assert {display_width(line) for line in lines} == {2 + 6 + 2 + 6}
+    lines = grid_lines(["model", "rows"], [["doubao", "12"], ["豆包", "3"]], ZH)
+    assert {display_width(line) for line in lines} == {2 + 6 + 2 + 4}
 
 
 @pytest.mark.parametrize("kind", Kind)

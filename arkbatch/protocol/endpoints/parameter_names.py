@@ -6,9 +6,9 @@ data set: `metadata`, `store`, `audio`, `task`. A parameter that is missing here
 """
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
+from arkbatch.core.text import suggest_name
 from arkbatch.protocol.endpoints import chat, embeddings, multimodal, responses, tokenization
 from arkbatch.protocol.endpoints.parameter_checks import MISTAKEN
 
@@ -66,5 +66,4 @@ def near_parameter(endpoint: str, name: str) -> str | None:
     known = known_parameters(endpoint)
     if name in known or len(name) < 4:
         return None
-    found = get_close_matches(name.lower().replace("-", "_"), known, 1, 0.85)
-    return found[0] if found else None
+    return suggest_name(name.lower().replace("-", "_"), known, likeness=0.85) or None

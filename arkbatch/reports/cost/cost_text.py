@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterator
 from decimal import Decimal
 
+from arkbatch.core.language import Language
 from arkbatch.core.text import number_text, printable_text
 from arkbatch.core.types import add_usage
 from arkbatch.pricing.amounts import EXACT, ZERO, Money, amount_text
@@ -16,13 +17,13 @@ from arkbatch.reports.text.tables import grid_lines
 METERS = ("input", "cached", "output", "reasoning")
 
 
-def costs_text(costs: Costs) -> str:
+def costs_text(costs: Costs, language: Language) -> str:
     """Return one line for each group, then the total and what is missing in it."""
     headings = (costs.by, "answers", *METERS, "cost", "of it discarded")
     lines = [_line_cells(line) for line in costs.lines]
     prices = "today's prices" if costs.repriced else "the prices that each run was done at"
     said = [
-        *grid_lines(headings, lines, ""),
+        *grid_lines(headings, lines, language, ""),
         f"Total: {cost_text(costs.cost, costs.discarded_cost, '') or 'nothing was billed'}, by {prices}.",
         *(f"Without a price: {reason}. Give one with --reprice --prices FILE." for reason in costs.reasons),
         *_tool_calls_text(costs),
@@ -48,7 +49,7 @@ def _money_text(amount: Money) -> str:
     return str(amount) if amount.amounts or amount.unpriced else ""
 
 
-def compared_text(one: Costs, other: Costs) -> str:
+def compared_text(one: Costs, other: Costs, language: Language) -> str:
     """Return two runs side by side, group by group, with the difference in each currency."""
     left, right = ({line.name: line for line in costs.lines} for costs in (one, other))
     nothing = CostLine("")
@@ -56,10 +57,10 @@ def compared_text(one: Costs, other: Costs) -> str:
         (name, *_pair_cells(left.get(name, nothing), right.get(name, nothing)))
         for name in sorted(left.keys() | right.keys())
     ]
-    lines.append(("total", *_pair_cells(_total_line(one), _total_line(other))))
+    lines.append((language.say("total"), *_pair_cells(_total_line(one), _total_line(other))))
     first, second = ", ".join(one.runs), ", ".join(other.runs)
     headings = (one.by, f"answers: {first}", second, f"cost: {first}", second, "difference")
-    return printable_text("\n".join(grid_lines(headings, lines, "")))
+    return printable_text("\n".join(grid_lines(headings, lines, language, "")))
 
 
 def _total_line(costs: Costs) -> CostLine:

@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 
+from arkbatch.core.language import Language
 from arkbatch.core.text import count_text, number_text, printable_text
 from arkbatch.pricing.amounts import ZERO, amount_text
 from arkbatch.pricing.reconcile import ENDPOINT, Amounts, Billed, Ours, Pair, Side
@@ -16,7 +17,7 @@ NO_DAY = "(no day)"
 _NAMED = 5  # keys, in a note
 
 
-def reconciliation_text(found: Reconciliation) -> str:
+def reconciliation_text(found: Reconciliation, language: Language) -> str:
     """Return the comparison by item and day, then the notes.
 
     Items that are on the bill alone take one line each.
@@ -26,10 +27,10 @@ def reconciliation_text(found: Reconciliation) -> str:
     money = f"list price{', ' + only if only else ''}"
     headings = ("item", "day", "side", "tokens: ours", "billed", "difference", f"{money}: ours", "billed", "difference")
     lines = [
-        (*_pair_cells(pair, day, only), _amounts_text(_payable_amounts(pair), only))
+        (*_pair_cells(pair, language.say(day), only, language), _amounts_text(_payable_amounts(pair), only))
         for pair, day in _shown_pairs(found)
     ]
-    table = grid_lines((*headings, "to pay"), lines, "") if lines else ["Neither side has a call."]
+    table = grid_lines((*headings, "to pay"), lines, language, "") if lines else ["Neither side has a call."]
     return printable_text("\n".join([*table, "", *_note_lines(found)]))
 
 
@@ -43,12 +44,12 @@ def _shown_pairs(found: Reconciliation) -> Iterator[tuple[Pair, str]]:
             yield whole, ALL_DAYS if len(days) > 1 else days[0].day or NO_DAY
 
 
-def _pair_cells(pair: Pair, day: str, only: str) -> tuple[str, ...]:
+def _pair_cells(pair: Pair, day: str, only: str, language: Language) -> tuple[str, ...]:
     ours, billed = pair.ours, pair.billed
     return (
-        pair.item or "(no model)",
+        pair.item or language.say("(no model)"),
         day,
-        "" if pair.side is Side.BOTH else pair.side.value,
+        "" if pair.side is Side.BOTH else language.say(pair.side.value),
         number_text(ours.tokens) if ours else "",
         _tokens_text(billed.tokens) if billed else "",
         _signed_text(pair.tokens_over, _tokens_text),

@@ -68,7 +68,7 @@ def _group_table(found: Inspection, language: Language) -> list[str]:
     ]
     more = len(found.groups) - SHOWN
     return [
-        *grid_lines(language.say_all(_HEADINGS), rows),
+        *grid_lines(_HEADINGS, rows, language),
         *([f"  and {number_text(more)} more models"] if more > 0 else []),
     ]
 

@@ -105,7 +105,7 @@ def _attempt_lines(record: _Record, language: Language) -> Iterator[str]:
         yield from aligned_lines([_earlier_cells(before) for before in record.before])
     if record.calls:
         yield language.translate_text("Calls:")
-        yield from grid_lines(language.say_all(_CALL_HEADINGS), [_call_cells(call) for call in record.calls])
+        yield from grid_lines(_CALL_HEADINGS, [_call_cells(call) for call in record.calls], language)
     unlisted = record.attempts - sum(before.attempts for before in record.before) - len(record.calls)
     if unlisted > 0:
         yield language.translate_text(f"  {number_text(unlisted)} calls before the last one are not listed")

@@ -40,16 +40,16 @@ def status_text(status: Status, language: Language = Language.ENGLISH) -> str:
             [
                 _headline_of(status, language),
                 *aligned_lines(facts),
-                *_section_lines(say("Usage by model:"), grid_lines([*map(say, _MODEL_HEADINGS)], usage)),
+                *_section_lines(say("Usage by model:"), grid_lines(_MODEL_HEADINGS, usage, language)),
                 *_section_lines(say("Failed rows:"), failures),
                 *_more_line(len(status.failures) - SHOWN, "and {number} more kinds of failure, with --json", language),
                 *_section_lines(
-                    say("Sessions:"), grid_lines([*map(say, _SESSION_HEADINGS)], _session_table(status, language))
+                    say("Sessions:"), grid_lines(_SESSION_HEADINGS, _session_table(status, language), language)
                 ),
                 *_more_line(len(status.sessions) - SHOWN, "and {number} earlier sessions, with --json", language),
                 *_section_lines(
                     say("Changed while the last session worked:"),
-                    grid_lines([*map(say, _STEERED_HEADINGS)], _steered_table(status)),
+                    grid_lines(_STEERED_HEADINGS, _steered_table(status), language),
                 ),
                 *_more_line(len(_last_steered(status)) - SHOWN, "and {number} earlier changes, with --json", language),
                 language.say_next(status.go_on),

@@ -3,17 +3,20 @@
 import re
 from collections.abc import Sequence
 
+from arkbatch.core.language import Language
 from arkbatch.core.text import display_width
 from arkbatch.reports.text.summary import aligned_lines
 
 _NUMBER = re.compile(r"([+-]?[\d,.]+[kMG]?|-?)$")
 
 
-def grid_lines(headings: Sequence[str], rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
-    """Lines under their headings. Numbers stand to the right; columns of nothing are left out."""
+def grid_lines(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], language: Language, indent: str = "  "
+) -> list[str]:
+    """Return lines under headings in the user's language. Numbers stand to the right; empty columns are left out."""
     columns = [
         _align_numbers(column)
-        for column in zip(headings, *rows, strict=True)
+        for column in zip(map(language.say, headings), *rows, strict=True)
         if any(cell not in {"", "-"} for cell in column[1:])
     ]
     return aligned_lines(list(zip(*columns, strict=True)), indent)
