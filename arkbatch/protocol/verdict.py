@@ -93,7 +93,7 @@ def judge(
         parsed = None
     else:
         try:
-            parsed = orjson.loads(response.body)
+            parsed = endpoint.parse(response.body)
         except orjson.JSONDecodeError:
             parsed, verdict = _judge_odd(response, endpoint, policy, body)
         else:

@@ -372,6 +372,50 @@ def test_vectors_that_do_not_answer_every_input_are_a_problem(parsed, asked, cod
     assert EMBEDDINGS.read(parsed, embed(asked)).code == code
 
 
+BODIES_OF_VECTORS = [
+    *(
+        b'{"data": [{"index": 0, "embedding": %s}], "model": "e", "usage": {"prompt_tokens": 5, "total_tokens": 5}}'
+        % text
+        for text in (
+            b"[0.5, -1e-3]",
+            b"[ 1 ]",
+            b"[]",
+            b"[ ]",
+            b'["x"]',
+            b'[1, "x"]',
+            b"[1, null]",
+            b"[1, true]",
+            b"[1, false]",
+            b"[1, [2]]",
+            b"[1, {}]",
+            b"[[1]]",
+            b"null",
+            b'"AACAPw=="',
+            b'{"float": [1]}',
+        )
+    ),
+    b'{"data": [{"index": 0, "embedding": [1]}], "usage": null, "x_groq": {"usage": {"prompt_tokens": 5}}}',
+    b'{"data": [{"index": 0, "embedding": [1]}], "error": {"message": "no"}}',
+    b'{"data": [{"index": "0", "embedding": [1]}]}',
+    b'{"data": [{"embedding": [1]}]}',
+    b'{"data": [{"index": 0, "embedding": [1], "status": "error"}]}',
+    b'{"data": [], "model": "e"}',
+    b'{"data": {"embedding": [1]}}',
+    b"[]",
+]
+
+
+@pytest.mark.parametrize("body", BODIES_OF_VECTORS)
+def test_a_reply_is_the_same_answer_whether_or_not_its_numbers_are_built(body):
+    assert EMBEDDINGS.read(EMBEDDINGS.parse(body), embed("a")) == EMBEDDINGS.read(orjson.loads(body), embed("a"))
+
+
+@pytest.mark.parametrize("numbers", [b"1..2", b"01", b"1,", b"nan", b"1 2"])
+def test_a_vector_of_malformed_numbers_is_no_json(numbers):
+    with pytest.raises(orjson.JSONDecodeError):
+        EMBEDDINGS.parse(b'{"data": [{"index": 0, "embedding": [%s]}]}' % numbers)
+
+
 @pytest.mark.parametrize(("indexes", "asked"), [((None,), "a"), ((None, 1), ["a", "b"]), ((None, None), ["a", "b"])])
 def test_vectors_without_an_index_are_matched_where_there_is_no_doubt(indexes, asked):
     assert isinstance(EMBEDDINGS.read(vectors(*indexes), embed(asked)), Answer)

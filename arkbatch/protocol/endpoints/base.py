@@ -7,6 +7,7 @@ sent, `size` says how large it is, `read` says what a 200 body means. This modul
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 from msgspec import Struct
 
 from arkbatch.core.types import NO_USAGE, Body, Size, Usage
@@ -44,6 +45,7 @@ class Endpoint(Struct, frozen=True):
     misshapen: why it cannot be sent to any server
     size: how large a request is, for the token estimate
     read: the meaning of a parsed 200 body; with the request body, also whether it answers all of it
+    parse: a 200 body for `read`; `orjson.JSONDecodeError` when it is no JSON
     """
 
     name: str
@@ -53,6 +55,7 @@ class Endpoint(Struct, frozen=True):
     misshapen: Callable[[Body], str | None]
     size: Callable[[Body], Size]
     read: Callable[[object, Body | None], Answer | Problem]
+    parse: Callable[[bytes], object] = orjson.loads
 
     def objection_to(self, body: Body, *, at_ark: bool) -> str | None:
         """Return why a body cannot be sent to the server. The ranges that Ark documents hold at Ark alone."""

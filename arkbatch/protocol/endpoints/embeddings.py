@@ -4,8 +4,14 @@ A vector is a list of numbers or, with `encoding_format` `base64`, a text that h
 floats. It is checked to be one or the other, and kept as it came.
 """
 
+import re
 from typing import Any
 
+import msgspec
+import orjson
+from msgspec import Raw, Struct
+
+from arkbatch.core.json_numbers import NOT_STRICT
 from arkbatch.core.types import Body, Size
 from arkbatch.protocol.endpoints.base import (
     Answer,
@@ -31,6 +37,7 @@ from arkbatch.protocol.vectors import indexes_of
 MOST_INPUTS = 256
 MOST_BYTES = 100_000
 _IN_A_TOKEN = 4  # characters
+_BEGINS_WITH_NUMBER = re.compile(rb"\[\s*[-0-9]")
 INPUT = f"a text or a list of 1 to {MOST_INPUTS} texts"
 
 
@@ -98,6 +105,46 @@ def size(body: Body) -> Size:
     return Size(narrow, wide, 0, 0)
 
 
+class _PlainVector(Struct, forbid_unknown_fields=True, gc=False):
+    embedding: Raw
+    index: int | None = None
+    object: str = ""
+
+
+class _PlainReply(Struct, forbid_unknown_fields=True, gc=False):
+    """The form that nearly all replies have."""
+
+    data: list[_PlainVector]
+    usage: dict[str, Any] | None = None
+    model: str = ""
+    object: str = ""
+    id: str = ""
+    created: int | None = None
+
+
+_decode_plain = msgspec.json.Decoder(_PlainReply).decode
+
+
+def parse(reply: bytes) -> object:
+    """Read a reply; numbers that only have to be numbers stay text, since to build them is most of the work."""
+    try:
+        plain = _decode_plain(reply)
+    except NOT_STRICT:
+        return orjson.loads(reply)
+    if not plain.data or not all(_is_number_list(item.embedding) for item in plain.data):
+        return orjson.loads(reply)
+    data = [{"embedding": item.embedding, "index": item.index} for item in plain.data]
+    return {"data": data, "usage": plain.usage, "model": plain.model}
+
+
+def _is_number_list(value: Raw) -> bool:
+    """Whether a JSON value is a list of numbers. Of the other values each holds one of five characters."""
+    text = bytes(value)
+    if _BEGINS_WITH_NUMBER.match(text) is None or text.rfind(b"[") > 0:
+        return False
+    return not (b'"' in text or b"{" in text or b"u" in text or b"l" in text)
+
+
 def read(parsed: object, body: Body | None = None) -> Answer | Problem:
     if type(parsed) is not dict or parsed.get("error"):
         return problem_without_answer(parsed)
@@ -141,9 +188,11 @@ def _holds_numbers(values: list[Any]) -> bool:
 
 def is_vector(value: object) -> bool:
     """Return whether a value is a list of numbers, or may be a text that holds them."""
+    if type(value) is Raw:  # `parse` has looked at it
+        return True
     if type(value) is list:
         return bool(value) and _holds_numbers(value)
     return type(value) is str and len(value) > 0 and len(value) % 4 == 0
 
 
-ENDPOINT = Endpoint("embeddings", "/embeddings", "input", problem, misshapen, size, read)
+ENDPOINT = Endpoint("embeddings", "/embeddings", "input", problem, misshapen, size, read, parse)
