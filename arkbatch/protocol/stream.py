@@ -14,6 +14,7 @@ from arkbatch.core.types import Body
 from arkbatch.protocol.delta_merging import merge_delta, replace_value, says_something, settled_value
 from arkbatch.protocol.error_body import complaint_in
 from arkbatch.protocol.lenient_json import dumps_strictly, loads_leniently
+from arkbatch.protocol.repeated_chunks import RepeatedChunks
 from arkbatch.protocol.sse import Event
 
 _OF_RESPONSES = "response."
@@ -61,13 +62,14 @@ class _Choice:
         self.rest: dict[str, Any] = {"finish_reason": None}
         self._last: dict[str, Any] = {}
 
-    def grow(self, choice: dict[str, Any]) -> None:
+    def grow(self, choice: dict[str, Any]) -> bool:
+        """Add what a chunk says of this choice; return whether only its delta differs from the one before."""
         if delta := choice.pop("delta", None):
             merge_delta(self.message, delta)
         elif type(text := choice.get("text")) is str:  # a chunk of the older completions API
             merge_delta(self.message, {"content": choice.pop("text")} if text else {})
-        if choice == self._last and "logprobs" not in choice:  # most chunks differ in their delta alone
-            return
+        if choice == self._last and "logprobs" not in choice:
+            return True
         self._last = choice
         for key, value in choice.items():
             if key == "logprobs" and isinstance(value, dict):
@@ -75,6 +77,7 @@ class _Choice:
                 merge_delta(self.rest[key], value)
             elif self.rest.get(key, _ABSENT) != value:
                 replace_value(self.rest, key, value)
+        return False
 
     def folded(self, index: int) -> Body:
         rest = settled_value(self.rest)
@@ -93,6 +96,7 @@ class Folding:
         self._top: dict[str, Any] = {}
         self._last: dict[str, Any] = {}  # the chunk before, without its choices
         self._choices: dict[int, _Choice] = {}
+        self._repeated = RepeatedChunks()
         self._bad: ErrorEvent | Garbled | None = None
         self._loose: Body = {}  # the last chunk without choices: an error may come so, as `{"detail": ...}`
         self._words = ""  # of an event that is no chunk and may be none of the answer
@@ -107,29 +111,38 @@ class Folding:
         """
         if self._bad is not None:
             return False
-        if event.data[:1] != b"{" and event.data.lstrip()[:1] != b"{":
-            return self._add_list(event) if event.data.lstrip()[:1] == b"[" else self._add_text(event)
+        if not event.name and self._repeated.add_text(event.data):
+            return True
+        if event.data[:1] == b"{" or (start := event.data.lstrip()[:1]) == b"{":
+            return self._add_object(event)
+        return self._add_list(event) if start == b"[" else self._add_text(event)
+
+    def _add_object(self, event: Event) -> bool:
         try:
             chunk = loads_leniently(event.data)
             if "choices" in chunk and not event.name and not chunk.get("error"):  # as in nearly all events
-                self._add_chunk(chunk)
+                if (message := self._add_chunk(chunk)) is not None:
+                    self._repeated.learn(event.data, message)
                 return True
-            kind = chunk.get("type")
-            if chunk.get("error"):
-                self._bad = ErrorEvent(chunk)
-            elif "error" in (event.name, kind, chunk.get("object")):  # vLLM names the event or the object so
-                self._bad = ErrorEvent({"error": chunk})
-            elif type(kind) is str and kind.startswith(_OF_RESPONSES):
-                self._add_response_event(chunk)
-            else:
-                if "choices" not in chunk:
-                    self._loose = chunk
-                self._add_chunk(chunk)
+            self._add_other(event, chunk)
         except (ValueError, TypeError, AttributeError, KeyError):
             if self.is_finished:  # the answer is whole, and this is none of it
                 return False
             self._bad = Garbled(_no_chunk(event), {})
         return event.name not in _SIGNS_OF_LIFE
+
+    def _add_other(self, event: Event, chunk: dict[str, Any]) -> None:
+        kind = chunk.get("type")
+        if chunk.get("error"):
+            self._bad = ErrorEvent(chunk)
+        elif "error" in (event.name, kind, chunk.get("object")):  # vLLM names the event or the object so
+            self._bad = ErrorEvent({"error": chunk})
+        elif type(kind) is str and kind.startswith(_OF_RESPONSES):
+            self._add_response_event(chunk)
+        else:
+            if "choices" not in chunk:
+                self._loose = chunk
+            self._add_chunk(chunk)
 
     def _add_list(self, event: Event) -> bool:
         """Add the chunks of an event that holds a list of them."""
@@ -199,9 +212,11 @@ class Folding:
         reasons = [choice.rest["finish_reason"] for choice in self._choices.values()]
         return bool(reasons) and all(reasons)
 
-    def _add_chunk(self, chunk: dict[str, Any]) -> None:
-        top, choices = self._top, chunk.pop("choices", None)
-        if chunk != self._last:  # most chunks differ in their choices alone
+    def _add_chunk(self, chunk: dict[str, Any]) -> dict[str, Any] | None:
+        """Add a chunk; return the message that it adds to, if it says nothing else that the one before did not say."""
+        top, choices, repeated = self._top, chunk.pop("choices", None), None
+        is_same = chunk == self._last
+        if not is_same:
             self._last = chunk
             for key, value in chunk.items():
                 if top.get(key, _ABSENT) != value:
@@ -215,9 +230,11 @@ class Folding:
                 known = self._choices[index] = _Choice()
             if not self.started:
                 self.started = says_something(choice.get("delta")) or bool(choice.get("text"))
-            known.grow(choice)
+            if known.grow(choice) and is_same:
+                repeated = known.message
             if choice.get("finish_reason"):
                 self._has_reason = True
+        return repeated
 
     def _billed(self) -> Body:
         """What chunks with a count of their own (`chunk_include_usage`) have said, and what it is priced by."""
