@@ -23,7 +23,7 @@ from processes import BODY
 from servers import Raw, served, whole
 from virtual import run_virtual
 
-from arkbatch.core.types import Kind
+from arkbatch.core.calls import Kind
 from arkbatch.engine import periodic_sync as durable
 from arkbatch.engine import ticker as telling
 from arkbatch.monitor.observer import Observer

@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 
 from virtual import run_virtual
 
-from arkbatch.core.types import CallResult, Done, Reply, Row, Size
+from arkbatch.core.calls import CallResult, Done, Reply
+from arkbatch.core.row import Row, Size
 from arkbatch.limits.adaptive_limit import AdaptiveLimit
 from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.permit import Demand

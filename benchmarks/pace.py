@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple, Protocol
 
-from arkbatch.core.types import Scope
+from arkbatch.core.calls import Scope
 from arkbatch.limits.adaptive_limit import AdaptiveLimit
 from arkbatch.limits.permit import Permit
 from arkbatch.limits.starting_point import Ramp, Start

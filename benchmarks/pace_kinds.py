@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
-from arkbatch.core.types import Scope
+from arkbatch.core.calls import Scope
 
 WORKERS = 32  # calls at once, as many as the loops beside us have tasks
 

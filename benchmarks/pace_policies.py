@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from pace_kinds import Refusal, World
 
-from arkbatch.core.types import Again, Cause, Done, Kind, Scope
+from arkbatch.core.calls import Again, Cause, Done, Kind, Scope
 from arkbatch.limits.adaptive_limit import AdaptiveLimit
 from arkbatch.limits.circuit_breaker import CircuitBreaker
 from arkbatch.limits.permit import Permit

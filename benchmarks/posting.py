@@ -12,7 +12,7 @@ import aiohttp
 import uvloop
 from servers import canned_server
 
-from arkbatch.core.types import Call, Reply
+from arkbatch.core.calls import Call, Reply
 from arkbatch.transport.aiohttp_internals import DirectPosts
 from arkbatch.transport.session_posts import Addresses, Incoming, Posts, SessionPosts, trace_progress
 

@@ -18,9 +18,11 @@ from pathlib import Path
 from servers import canned_server
 
 import arkbatch
+from arkbatch.core.calls import Reply
 from arkbatch.core.input_info import Position
 from arkbatch.core.job import Job
-from arkbatch.core.types import Attempt, Reply, Row, Success
+from arkbatch.core.outcomes import Attempt, Success
+from arkbatch.core.row import Row
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.journal.record_format import encode
 from arkbatch.journal.run_directory import RESULTS

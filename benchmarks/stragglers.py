@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 from runs import job_of, numbered, prompts
 from sessions import Ended, worked
 
-from arkbatch.core.types import total_tokens
+from arkbatch.core.usage import total_tokens
 
 
 def run(folder: Path, rows: int, slow: float, *, hedge: bool) -> Ended:

@@ -16,9 +16,10 @@ from servers import whole
 from virtual import run_virtual
 
 from arkbatch.config.resolve import resolve_job
+from arkbatch.core.calls import Call
 from arkbatch.core.job_sections import Timeouts
+from arkbatch.core.row import Row
 from arkbatch.core.secret import Secret
-from arkbatch.core.types import Call, Row
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.rows.parse import RowReader
 from arkbatch.transport.auth import ApiKey

@@ -21,8 +21,8 @@ from arkbatch.batch_jobs.parcel_worker import ParcelWorker
 from arkbatch.batch_jobs.provider_forms import Form, lane_of_form
 from arkbatch.batch_jobs.service import BatchService
 from arkbatch.core.errors import RunDirectoryError, UsageError
+from arkbatch.core.outcomes import Failure, Outcome
 from arkbatch.core.text import count_text
-from arkbatch.core.types import Failure, Outcome
 from arkbatch.engine.notifier import SessionNotifier
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import summary_of

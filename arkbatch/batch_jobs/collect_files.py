@@ -25,7 +25,9 @@ from arkbatch.batch_jobs.parcel_rows import rows_of
 from arkbatch.batch_jobs.wire_lines import WireId, is_request_line, read_wire_id
 from arkbatch.core.errors import UsageError
 from arkbatch.core.json_numbers import dumps_as_written, loads_as_written
-from arkbatch.core.types import BadRow, Outcome, Row, add_usage
+from arkbatch.core.outcomes import Outcome
+from arkbatch.core.row import BadRow, Row
+from arkbatch.core.usage import add_usage
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.journal.run_directory import FAILURES
 from arkbatch.rows.input_file import compression_of, open_input

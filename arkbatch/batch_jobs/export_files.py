@@ -19,7 +19,7 @@ from arkbatch.batch_jobs.parcel_limits import caps_of
 from arkbatch.batch_jobs.parcel_records import Stage
 from arkbatch.batch_jobs.provider_forms import Form
 from arkbatch.core.disk_errors import explain_disk_errors
-from arkbatch.core.types import Failure
+from arkbatch.core.outcomes import Failure
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.journal.run_directory import RunDirectory
 

@@ -21,8 +21,9 @@ from arkbatch.batch_jobs.parcel_records import Stage, as_ranges
 from arkbatch.batch_jobs.parcel_submission import file_prefix
 from arkbatch.batch_jobs.provider_forms import FAILED
 from arkbatch.batch_jobs.service import BatchState, RemoteFile, ServiceRefused
+from arkbatch.core.calls import Cause, Kind
+from arkbatch.core.row import Row
 from arkbatch.core.text import count_text
-from arkbatch.core.types import Cause, Kind, Row
 from arkbatch.engine.cost_limit import plain_amount
 from arkbatch.rows.source import reader_of
 

@@ -8,22 +8,10 @@ import msgspec
 from msgspec import Struct
 
 from arkbatch.batch_jobs.wire_lines import OutputLine
-from arkbatch.core.types import (
-    NO_USAGE,
-    Again,
-    Attempt,
-    Cause,
-    Done,
-    Failure,
-    Halt,
-    Refused,
-    Reply,
-    Row,
-    Success,
-    Usage,
-    Verdict,
-    add_usage,
-)
+from arkbatch.core.calls import Again, Cause, Done, Halt, Refused, Reply, Verdict
+from arkbatch.core.outcomes import Attempt, Failure, Success
+from arkbatch.core.row import Row
+from arkbatch.core.usage import NO_USAGE, Usage, add_usage
 from arkbatch.journal.record_reader import read_lines
 
 TIER = "batch"  # the service tier of the records, by which they have the batch price

@@ -13,10 +13,10 @@ from arkbatch.batch_jobs.parcel_journal import PARCELS, has_lost_parcels, read_p
 from arkbatch.batch_jobs.parcel_records import Stage
 from arkbatch.batch_jobs.provider_forms import ARK_JOBS, Form, all_forms, form_for, lane_of_form
 from arkbatch.batch_jobs.service import BatchService
+from arkbatch.core.calls import Verdict
 from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.job import Job
 from arkbatch.core.text import count_text
-from arkbatch.core.types import Verdict
 from arkbatch.engine.json_schema import build_schema_check
 from arkbatch.engine.notifier import SessionNotifier
 from arkbatch.engine.open_run import OpenRun

@@ -15,22 +15,11 @@ from msgspec.structs import replace
 from arkbatch.batch_jobs.line_records import JudgedLine, failure_of, success_of
 from arkbatch.batch_jobs.output_files import OutputFiles
 from arkbatch.batch_jobs.wire_lines import OutputLine, WireId
+from arkbatch.core.calls import Again, Cause, Done, Halt, Kind, Refused, Reply, Verdict
 from arkbatch.core.job import Job
-from arkbatch.core.types import (
-    Again,
-    BadRow,
-    Cause,
-    Done,
-    Halt,
-    Kind,
-    Outcome,
-    Refused,
-    Reply,
-    Row,
-    Usage,
-    Verdict,
-    add_usage,
-)
+from arkbatch.core.outcomes import Outcome
+from arkbatch.core.row import BadRow, Row
+from arkbatch.core.usage import Usage, add_usage
 from arkbatch.protocol.dialects import error_numbers
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.protocol.verdict import judge

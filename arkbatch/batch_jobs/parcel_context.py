@@ -9,7 +9,8 @@ from arkbatch.batch_jobs.parcel import Parcel
 from arkbatch.batch_jobs.parcel_journal import ParcelJournal
 from arkbatch.batch_jobs.provider_forms import Form
 from arkbatch.batch_jobs.service import BatchService, ServiceRefused
-from arkbatch.core.types import Cause, Failure
+from arkbatch.core.calls import Cause
+from arkbatch.core.outcomes import Failure
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.protocol.error_body import Complaint
 from arkbatch.protocol.error_rules import rule_for

@@ -19,10 +19,13 @@ from arkbatch.batch_jobs.parcel_limits import Caps, GroupKey, Load, load_of, too
 from arkbatch.batch_jobs.parcel_records import Stage, as_ranges
 from arkbatch.batch_jobs.provider_forms import Form
 from arkbatch.batch_jobs.wire_lines import encode_line, objection_to, with_parcel
+from arkbatch.core.calls import Cause, Kind
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.input_info import Position
 from arkbatch.core.json_numbers import loads_as_written
-from arkbatch.core.types import BadRow, Cause, Failure, Kind, Row, Usage
+from arkbatch.core.outcomes import Failure
+from arkbatch.core.row import BadRow, Row
+from arkbatch.core.usage import Usage
 from arkbatch.engine.cost_limit import FRAME, HOW_TO_PRICE, MAX_COST, NO_PRICE, PART, UNSEEN, plain_amount
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.journal.run_directory import open_private

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from arkbatch.batch_jobs.parcel_records import TOO_MANY_ROWS
 from arkbatch.batch_jobs.provider_forms import MARGIN, MOST_ROWS, Form
 from arkbatch.core.job_sections import Files
-from arkbatch.core.types import Row
+from arkbatch.core.row import Row
 
 UNLIMITED = 1 << 62
 

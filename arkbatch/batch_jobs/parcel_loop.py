@@ -12,8 +12,8 @@ from arkbatch.batch_jobs.parcel_planner import ParcelPlanner
 from arkbatch.batch_jobs.parcel_records import Stage
 from arkbatch.batch_jobs.parcel_worker import ParcelWorker
 from arkbatch.batch_jobs.service import ServiceAway, ServiceRefused
+from arkbatch.core.calls import Cause, Kind
 from arkbatch.core.text import count_text
-from arkbatch.core.types import Cause, Kind
 
 FINISHED, STOPPED, HALTED, ORDERED, REST = "finished", "stopped", "halted", "ordered", "rest online"
 _MOST_EMPTY = 3  # parcels in a row that came back with nothing at all

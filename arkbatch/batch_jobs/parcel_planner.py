@@ -11,8 +11,8 @@ from arkbatch.batch_jobs.parcel_limits import Caps, caps_of, smaller_caps
 from arkbatch.batch_jobs.parcel_records import Stage
 from arkbatch.batch_jobs.parcel_submission import ParcelSubmission
 from arkbatch.batch_jobs.provider_forms import MARGIN
+from arkbatch.core.calls import Cause
 from arkbatch.core.text import count_text
-from arkbatch.core.types import Cause
 from arkbatch.engine.timezones import due_of
 from arkbatch.pricing.amounts import ZERO
 

@@ -8,7 +8,7 @@ from arkbatch.batch_jobs.parcel_records import LOOKED, STOPPING, Stage
 from arkbatch.batch_jobs.parcel_submission import SETTLING_SECONDS, ParcelSubmission, window_seconds
 from arkbatch.batch_jobs.provider_forms import DONE, FAILED
 from arkbatch.batch_jobs.service import BatchState, ServiceRefused, excess_in, is_token_limit
-from arkbatch.core.types import Cause, Kind
+from arkbatch.core.calls import Cause, Kind
 
 _OUTPUT_SECONDS = 600.0  # until the files of a batch that has ended must be there
 _LOOK_AGAIN_SECONDS = 30.0

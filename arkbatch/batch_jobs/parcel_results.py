@@ -19,8 +19,9 @@ from arkbatch.batch_jobs.parcel_rows import rows_of
 from arkbatch.batch_jobs.provider_forms import DONE, FAILED
 from arkbatch.batch_jobs.reply_objects import what_is_there
 from arkbatch.batch_jobs.service import ServiceRefused, find_files
+from arkbatch.core.calls import Cause, Kind
+from arkbatch.core.outcomes import Failure
 from arkbatch.core.text import count_text
-from arkbatch.core.types import Cause, Failure, Kind
 from arkbatch.journal.run_directory import FAILURES
 
 _OUTPUT_SECONDS = 600.0  # until the files of a batch that has ended must be there

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 from arkbatch.batch_jobs.parcel_records import Step
+from arkbatch.core.calls import Cause, Kind
 from arkbatch.core.input_info import Position
-from arkbatch.core.types import SENT_AGAIN, BadRow, Cause, Failure, Kind, Row
+from arkbatch.core.outcomes import Failure
+from arkbatch.core.row import SENT_AGAIN, BadRow, Row
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.retry_run import RetryRun
 from arkbatch.rows.source import reader_of

@@ -24,8 +24,9 @@ from arkbatch.batch_jobs.service import (
     limit_in,
 )
 from arkbatch.batch_jobs.wire_lines import url_of
+from arkbatch.core.calls import Cause, Kind
+from arkbatch.core.outcomes import Failure
 from arkbatch.core.text import count_text
-from arkbatch.core.types import Cause, Failure, Kind
 
 SETTLING_SECONDS = 300.0  # until a batch that was ordered must stand in the provider's list
 _LIST_AGAIN_SECONDS = 30.0

@@ -11,8 +11,8 @@ from arkbatch.batch_jobs.parcel_records import Stage
 from arkbatch.batch_jobs.parcel_results import ParcelCollector
 from arkbatch.batch_jobs.parcel_submission import ParcelSubmission
 from arkbatch.batch_jobs.service import ServiceAway, ServiceRefused
+from arkbatch.core.calls import Cause, Kind
 from arkbatch.core.text import duration_text
-from arkbatch.core.types import Cause, Kind
 
 _BACKOFF = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0)
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from arkbatch.batch_jobs.parcel_records import TOO_LARGE, TOO_MANY_ROWS, TOO_MANY_TOKENS
 from arkbatch.batch_jobs.provider_forms import FAILED, WAITING
-from arkbatch.core.types import Broken
+from arkbatch.core.calls import Broken
 from arkbatch.protocol.error_body import Complaint, read_complaint
 from arkbatch.protocol.error_rules import rule_for
 from arkbatch.protocol.retry_after import asked_wait, http_date

@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 
 from arkbatch.batch_jobs.provider_forms import Form
 from arkbatch.core.json_numbers import NOT_STRICT, dumps_as_written, loads_strict
-from arkbatch.core.types import Row
+from arkbatch.core.row import Row
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.protocol.lenient_json import read_leniently
 

@@ -29,10 +29,10 @@ from arkbatch.cluster.coordinator_address import known_address, token_for
 from arkbatch.cluster.driver import ClusterProgress, build_coordinator, coordinating, shared_limits, until_over
 from arkbatch.cluster.merge import merge
 from arkbatch.cluster.service import LOOPBACK, refuse_second_coordinator
+from arkbatch.core.calls import Cause
 from arkbatch.core.errors import RunDirectoryError, RunLocked
 from arkbatch.core.job import Job
 from arkbatch.core.text import count_text
-from arkbatch.core.types import Cause
 from arkbatch.engine.cost_limit import MAX_COST, MAX_TOKENS, plain_amount
 from arkbatch.engine.session_parts import build_pace
 from arkbatch.journal.journal import read_ledger

@@ -9,12 +9,13 @@ import click
 import orjson
 
 from arkbatch.cli.standard_streams import echo_text
+from arkbatch.core.calls import Cause
 from arkbatch.core.errors import ExitCode, UsageError
 from arkbatch.core.job import Job
 from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.core.language import language_of
+from arkbatch.core.row import BadRow, Row
 from arkbatch.core.text import count_text, number_text, printable_json
-from arkbatch.core.types import BadRow, Cause, Row
 from arkbatch.engine.resume_check import ResumeOptions, count_ended_rows
 from arkbatch.estimate.estimate_text import forecast_line
 from arkbatch.protocol.endpoints import ENDPOINTS

@@ -19,7 +19,7 @@ def command(run_dir: str, *, as_json: bool) -> int:
 
     from arkbatch.cli.cluster_bucket import merge_run
     from arkbatch.core.text import count_text
-    from arkbatch.core.types import total_tokens
+    from arkbatch.core.usage import total_tokens
 
     merged = merge_run(run_dir)
     if as_json:

@@ -3,8 +3,11 @@
 from typing import assert_never
 
 from arkbatch.cluster.messages import CallTallies, WorkerCounts
+from arkbatch.core.calls import Again, Done, Halt, Refused, Response, Verdict
 from arkbatch.core.histogram import Histogram
-from arkbatch.core.types import OUTRUN, Again, Done, Failure, Halt, Outcome, Refused, Response, Row, Usage, Verdict
+from arkbatch.core.outcomes import OUTRUN, Failure, Outcome
+from arkbatch.core.row import Row
+from arkbatch.core.usage import Usage
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import FoundRows, Progress
 

@@ -22,8 +22,8 @@ from arkbatch.cluster.messages import (
     NextShard,
     WorkerCounts,
 )
+from arkbatch.core.calls import Cause, Kind
 from arkbatch.core.histogram import Histogram
-from arkbatch.core.types import Cause, Kind
 from arkbatch.limits.lease_core import LeaseCore
 from arkbatch.limits.lease_messages import Amounts, Lease
 from arkbatch.limits.lease_workers import LOST_AFTER_SECONDS

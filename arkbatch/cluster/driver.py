@@ -15,7 +15,7 @@ from arkbatch.core.errors import ArkbatchError, UsageError
 from arkbatch.core.job import Job
 from arkbatch.core.job_sections import Limits
 from arkbatch.core.text import count_text
-from arkbatch.core.types import total_tokens
+from arkbatch.core.usage import total_tokens
 from arkbatch.engine.cost_limit import UNITS
 from arkbatch.engine.session_parts import build_pace
 from arkbatch.journal.journal import read_ledger

@@ -13,7 +13,7 @@ from arkbatch.cluster.shard_attempt import counted_rows, reading_of
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunDirectoryError
 from arkbatch.core.input_info import InputInfo
-from arkbatch.core.types import add_usage
+from arkbatch.core.usage import add_usage
 from arkbatch.journal.attempt_lines import lines_of_attempts
 from arkbatch.journal.journal import write_totals
 from arkbatch.journal.ledger import Ledger

@@ -3,7 +3,7 @@
 from msgspec import Struct
 from msgspec.structs import astuple
 
-from arkbatch.core.types import Cause
+from arkbatch.core.calls import Cause
 from arkbatch.limits.lease_messages import Lease, LeaseRequest
 
 

@@ -10,7 +10,7 @@
     │   └── StorageFull         5  the disk took no more bytes
     └── Halted                  4  every request would fail until something is fixed
 
-How a row ends is never an exception: see `Outcome` in `core.types`. A message is one line that says what happened
+How a row ends is never an exception: see `core.outcomes`. A message is one line that says what happened
 and what to do next; it reaches the user unchanged.
 """
 

@@ -1,7 +1,7 @@
 """How fast a streamed answer was: time to the first token, then tokens per second."""
 
+from arkbatch.core.calls import Reply
 from arkbatch.core.histogram import Histogram
-from arkbatch.core.types import Reply
 
 
 def tokens_per_second(reply: Reply, output: int) -> float | None:

@@ -5,26 +5,10 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arkbatch.core.types import (
-    NO_USAGE,
-    OUTRUN,
-    Again,
-    Attempt,
-    BadRow,
-    Cause,
-    Done,
-    Failure,
-    Halt,
-    Refused,
-    Reply,
-    Response,
-    Row,
-    Scope,
-    Success,
-    Usage,
-    Verdict,
-    add_usage,
-)
+from arkbatch.core.calls import Again, Cause, Done, Halt, Refused, Reply, Response, Scope, Verdict
+from arkbatch.core.outcomes import OUTRUN, Attempt, Failure, Success
+from arkbatch.core.row import BadRow, Row
+from arkbatch.core.usage import NO_USAGE, Usage, add_usage
 from arkbatch.engine.backoff import spends_attempt
 from arkbatch.limits.circuit_breaker import doubtful
 

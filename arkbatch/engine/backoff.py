@@ -18,8 +18,8 @@ many such answers there may be; those are counted apart.
 
 from msgspec import Struct
 
+from arkbatch.core.calls import Again, Scope
 from arkbatch.core.job_sections import RetryPolicy
-from arkbatch.core.types import Again, Scope
 
 FLOOR = 0.1
 MOST_DOUBLINGS = 32  # beyond any ceiling, and a float still holds it

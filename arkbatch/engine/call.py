@@ -12,12 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arkbatch.core.errors import Halted
-from arkbatch.core.job_sections import ReplyPolicy, RetryPolicy
-from arkbatch.core.json_numbers import dumps_as_written
-from arkbatch.core.types import (
+from arkbatch.core.calls import (
     NO_HEADERS,
-    NO_USAGE,
     Break,
     Broken,
     Call,
@@ -29,12 +25,13 @@ from arkbatch.core.types import (
     Refused,
     Reply,
     Response,
-    Row,
-    Size,
-    Usage,
     Verdict,
-    assumed_usage,
 )
+from arkbatch.core.errors import Halted
+from arkbatch.core.job_sections import ReplyPolicy, RetryPolicy
+from arkbatch.core.json_numbers import dumps_as_written
+from arkbatch.core.row import Row, Size
+from arkbatch.core.usage import NO_USAGE, Usage, assumed_usage
 from arkbatch.engine.attempt_log import AttemptLog
 from arkbatch.engine.cost_limit import CostLimit, CostReservation
 from arkbatch.engine.halt_watch import EndedCall, HaltWatch

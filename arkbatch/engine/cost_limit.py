@@ -18,9 +18,11 @@ from decimal import ROUND_UP, Decimal
 
 from msgspec import Struct
 
+from arkbatch.core.calls import Cause, Kind
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Job
-from arkbatch.core.types import Body, Cause, Kind, Row, Size, Usage, total_tokens
+from arkbatch.core.row import Body, Row, Size
+from arkbatch.core.usage import Usage, total_tokens
 from arkbatch.engine.media_costs import MediaCosts, MediaKey
 from arkbatch.journal.ledger import Ledger
 from arkbatch.pricing.amounts import ZERO, Cost, Unknown, amount_text

@@ -10,7 +10,8 @@ ends otherwise, the held rows are recorded and no row is held any more.
 import asyncio
 from collections.abc import Sequence
 
-from arkbatch.core.types import Cause, Failure, Kind
+from arkbatch.core.calls import Cause, Kind
+from arkbatch.core.outcomes import Failure
 
 ROWS_TO_STOP = 20
 _SUSPECT = {Kind.INVALID_REQUEST, Kind.NOT_FOUND}  # what a wrong default or model looks like

@@ -17,7 +17,7 @@ import math
 from msgspec import Struct
 from msgspec.structs import replace
 
-from arkbatch.core.types import Again, Cause, Confirm, Done, Halt, Kind, Refused, Scope, Verdict
+from arkbatch.core.calls import Again, Cause, Confirm, Done, Halt, Kind, Refused, Scope, Verdict
 
 ROWS_TO_HALT = 3  # different rows, of refusals that would halt
 ROWS_REFUSED_TO_HALT = 20  # of refused parameters: the account or the model changed, and not the rows

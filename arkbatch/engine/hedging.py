@@ -17,7 +17,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
-from arkbatch.core.types import CallResult, Cause, Done, Halt, Refused
+from arkbatch.core.calls import CallResult, Cause, Done, Halt, Refused
 from arkbatch.engine.attempt_log import AttemptLog
 from arkbatch.engine.call import CallRunner, Dependencies, PreparedRow, StartedCall
 from arkbatch.limits.slow_calls import CallInFlight, HedgeAllowance

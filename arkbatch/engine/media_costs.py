@@ -12,7 +12,7 @@ from decimal import ROUND_UP, Decimal
 
 from msgspec import Struct
 
-from arkbatch.core.types import Row
+from arkbatch.core.row import Row
 from arkbatch.protocol.media import has_unforeseen_parts
 
 MARGIN = Decimal("1.25")

@@ -26,8 +26,9 @@ from arkbatch.core.errors import RunChanged, UsageError
 from arkbatch.core.input_info import InputInfo, Position
 from arkbatch.core.job import Job, answer_settings, job_tables
 from arkbatch.core.json_numbers import loads_as_written
+from arkbatch.core.outcomes import Outcome
+from arkbatch.core.row import SENT_AGAIN, BadRow, Before, Row
 from arkbatch.core.text import count_text
-from arkbatch.core.types import SENT_AGAIN, BadRow, Before, Outcome, Row
 from arkbatch.engine.resume_check import ResumeOptions, check_input, check_settings
 from arkbatch.journal.journal import Journal
 from arkbatch.journal.rebase import rebase_records

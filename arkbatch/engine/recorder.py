@@ -14,9 +14,12 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from arkbatch.core.calls import Cause, Kind
 from arkbatch.core.errors import ArkbatchError
 from arkbatch.core.input_info import Position
-from arkbatch.core.types import CONTRADICTORY, NO_USAGE, BadRow, Cause, Failure, Kind, Outcome, Row, Usage
+from arkbatch.core.outcomes import Failure, Outcome
+from arkbatch.core.row import BadRow, Row
+from arkbatch.core.usage import CONTRADICTORY, NO_USAGE, Usage
 from arkbatch.monitor.observer import Observer
 from arkbatch.rows.packing import split_failure, split_outcome
 

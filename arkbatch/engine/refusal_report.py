@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
-from arkbatch.core.types import Again, Done, Reply, Response, Row, Scope, Verdict
+from arkbatch.core.calls import Again, Done, Reply, Response, Scope, Verdict
+from arkbatch.core.row import Row
 from arkbatch.engine import ticker
 from arkbatch.monitor.observer import Observer
 

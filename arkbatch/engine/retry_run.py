@@ -13,11 +13,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from arkbatch.core.calls import Kind
 from arkbatch.core.errors import RunDirectoryError, UsageError
 from arkbatch.core.job import Job
 from arkbatch.core.json_numbers import loads_as_written
+from arkbatch.core.outcomes import Outcome
+from arkbatch.core.row import BadRow, Before, Row
 from arkbatch.core.text import suggest_name
-from arkbatch.core.types import BadRow, Before, Kind, Outcome, Row
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.journal.bitmap import Bitmap
 from arkbatch.journal.record_format import KeptRequest, Retryable, before_of, decode_retryable

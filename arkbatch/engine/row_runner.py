@@ -11,9 +11,11 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
+from arkbatch.core.calls import Again, Cause, Done, Halt, Kind, Refused, Reply
 from arkbatch.core.histogram import Histogram
+from arkbatch.core.outcomes import Failure, Success
+from arkbatch.core.row import Row
 from arkbatch.core.stream_speed import Speeds
-from arkbatch.core.types import Again, Cause, Done, Failure, Halt, Kind, Refused, Reply, Row, Success
 from arkbatch.engine.attempt_log import AttemptLog
 from arkbatch.engine.backoff import Delay, GiveUp, decide_retry, spends_attempt
 from arkbatch.engine.call import CallRunner, Dependencies, PreparedRow

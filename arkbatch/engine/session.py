@@ -20,7 +20,7 @@ from msgspec import Struct
 from arkbatch.core.errors import ArkbatchError, StorageFull, UsageError
 from arkbatch.core.histogram import Histogram
 from arkbatch.core.input_info import Position
-from arkbatch.core.types import BadRow, Row
+from arkbatch.core.row import BadRow, Row
 from arkbatch.engine.command_handler import CommandHandler, LimitsInForce
 from arkbatch.engine.cost_limit import MAX_COST, MAX_TOKENS, CostLimit, plain_amount
 from arkbatch.engine.notifier import SessionNotifier

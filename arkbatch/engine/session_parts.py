@@ -6,7 +6,7 @@ from pathlib import Path
 
 from arkbatch.core.errors import ArkbatchError
 from arkbatch.core.job import Job
-from arkbatch.core.types import BadRow, Row
+from arkbatch.core.row import BadRow, Row
 from arkbatch.engine.call import Dependencies
 from arkbatch.engine.cost_limit import build_cost_limit
 from arkbatch.engine.open_run import OpenRun

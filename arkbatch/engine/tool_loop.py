@@ -8,8 +8,9 @@ the conversation stands. A session that resumes, or a `retry`, begins the conver
 
 import msgspec
 
+from arkbatch.core.calls import Cause, Done, Reply, Verdict
 from arkbatch.core.job_sections import ToolUse
-from arkbatch.core.types import Body, Cause, Done, Reply, Row, Verdict
+from arkbatch.core.row import Body, Row
 from arkbatch.engine.tool_module import Functions, call_function
 from arkbatch.monitor.observer import Observer
 from arkbatch.protocol.endpoints.batch_lane import online_name

@@ -15,8 +15,10 @@ from collections.abc import Coroutine, Iterator
 from enum import StrEnum
 from typing import Any, assert_never
 
+from arkbatch.core.calls import CallResult, Cause, Kind
 from arkbatch.core.errors import ArkbatchError
-from arkbatch.core.types import BadRow, CallResult, Cause, Failure, Kind, Row, Success
+from arkbatch.core.outcomes import Failure, Success
+from arkbatch.core.row import BadRow, Row
 from arkbatch.engine import ticker
 from arkbatch.engine.attempt_log import AttemptLog
 from arkbatch.engine.call import CallRunner, Dependencies

@@ -11,7 +11,7 @@ from random import Random
 from msgspec import Struct
 
 from arkbatch.core.job import BATCH_FILE_LANES, Job
-from arkbatch.core.types import Usage
+from arkbatch.core.usage import Usage
 from arkbatch.estimate.confidence import fit_line
 from arkbatch.estimate.extrapolate import Measured, Price
 from arkbatch.estimate.forecast import (

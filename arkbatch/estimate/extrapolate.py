@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from arkbatch.core.types import Usage
+from arkbatch.core.usage import Usage
 from arkbatch.estimate.confidence import MIN_SAMPLE, growth_power, student_t_limit
 from arkbatch.estimate.strata import Sizes
 from arkbatch.pricing.amounts import Cost, Unknown

@@ -11,7 +11,7 @@ from typing import Protocol
 from msgspec import Struct, field
 
 from arkbatch.core.job import Job
-from arkbatch.core.types import Row
+from arkbatch.core.row import Row
 from arkbatch.estimate.measured_rows import Kind
 from arkbatch.estimate.strata import Sizes, Strata
 from arkbatch.journal.repeated_rows import RepeatedRows

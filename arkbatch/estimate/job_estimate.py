@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Job
-from arkbatch.core.types import Row
+from arkbatch.core.row import Row
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.estimate.build_estimate import Forecast, Question, bills_of, make_forecasts
 from arkbatch.estimate.input_sizes import RowKinds, readable_rows, sample_of

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from arkbatch.core.types import Usage, add_usage
+from arkbatch.core.usage import Usage, add_usage
 from arkbatch.estimate.forecast import Recorded
 from arkbatch.journal.ledger import Ledger
 from arkbatch.journal.record_reader import read_entries

@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol, Self
 
-from arkbatch.core.types import Outcome
+from arkbatch.core.outcomes import Outcome
 from arkbatch.journal.ledger import Ledger, Tally
 from arkbatch.journal.record_format import Entry
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.input_info import Position
-from arkbatch.core.types import Outcome
+from arkbatch.core.outcomes import Outcome
 from arkbatch.journal.bitmap import Bitmap
 from arkbatch.journal.cost_account import CostAccount
 from arkbatch.journal.ledger import Ledger, Marks, fold_lines

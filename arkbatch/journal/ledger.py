@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from arkbatch.core.errors import RunDamaged
 from arkbatch.core.input_info import Position
-from arkbatch.core.types import Before
+from arkbatch.core.row import Before
 from arkbatch.journal.bitmap import Bitmap
 from arkbatch.journal.record_format import Entry
 

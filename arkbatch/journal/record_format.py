@@ -13,9 +13,12 @@ import msgspec
 import orjson
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from arkbatch.core.calls import Reply
 from arkbatch.core.json_numbers import raw_number
+from arkbatch.core.outcomes import Attempt, Failure, Outcome, Success
+from arkbatch.core.row import BadRow, Before
 from arkbatch.core.stream_speed import tokens_per_second
-from arkbatch.core.types import Attempt, BadRow, Before, Failure, Outcome, Reply, Success, Usage, add_usage
+from arkbatch.core.usage import Usage, add_usage
 from arkbatch.protocol.lenient_json import DEEP_NESTING, MAX_DEPTH, count_openings, cut_nesting, nesting_depth
 
 _BODY_KEPT = 65_536  # bytes of a refused reply that a failure keeps

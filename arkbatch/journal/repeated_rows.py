@@ -14,8 +14,11 @@ from typing import Any, Self
 import msgspec
 from msgspec import Raw, Struct
 
+from arkbatch.core.calls import Cause, Kind, Reply
 from arkbatch.core.json_numbers import raw_number
-from arkbatch.core.types import NO_USAGE, BadRow, Cause, Failure, Kind, Outcome, Reply, Row, Success
+from arkbatch.core.outcomes import Failure, Outcome, Success
+from arkbatch.core.row import BadRow, Row
+from arkbatch.core.usage import NO_USAGE
 from arkbatch.journal.group_on_disk import Partitions
 from arkbatch.journal.numbers_on_disk import NumbersOnDisk
 from arkbatch.journal.record_format import ErrorPart

@@ -15,7 +15,8 @@ import msgspec
 import orjson
 from msgspec import Raw, Struct
 
-from arkbatch.core.types import Before, add_usage
+from arkbatch.core.row import Before
+from arkbatch.core.usage import add_usage
 from arkbatch.journal.attempt_lines import AttemptLines
 from arkbatch.journal.record_format import EntryError, Retryable, before_of
 

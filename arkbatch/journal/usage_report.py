@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from arkbatch.core.types import add_usage
+from arkbatch.core.usage import add_usage
 from arkbatch.journal.cost_account import CostAccount
 from arkbatch.journal.ledger import Ledger, Marks, Tally
 

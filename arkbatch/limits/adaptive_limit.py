@@ -39,8 +39,8 @@ Pure: `now` comes in with each call, memory and time per call are constant.
 
 import math
 
+from arkbatch.core.calls import Scope
 from arkbatch.core.text import duration_text
-from arkbatch.core.types import Scope
 from arkbatch.limits.full_refusal import FullRefusal
 from arkbatch.limits.limit_search import LimitSearch
 from arkbatch.limits.permit import Permit

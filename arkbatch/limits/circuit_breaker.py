@@ -33,8 +33,9 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from arkbatch.core.calls import Again, Cause, Kind, Scope, Verdict
+from arkbatch.core.row import Before
 from arkbatch.core.text import duration_text
-from arkbatch.core.types import Again, Before, Cause, Kind, Scope, Verdict
 
 FEWEST_WITNESSES, MOST_WITNESSES = 3, 20
 WITNESSES_OF = 0.25  # of the calls under way; at one failure in five, eight in a row come once in 400,000 calls

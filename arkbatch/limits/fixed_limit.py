@@ -6,7 +6,7 @@ its own reply asked for.
 
 import math
 
-from arkbatch.core.types import Scope
+from arkbatch.core.calls import Scope
 from arkbatch.limits.permit import Permit
 from arkbatch.limits.starting_point import Memory, Ramp, StartingPoint
 

@@ -24,7 +24,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from arkbatch.core.types import Scope
+from arkbatch.core.calls import Scope
 from arkbatch.limits.lease_messages import (
     LONGEST_CHUNK,
     SHORTEST_CHUNK,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from arkbatch.core.types import Scope
+from arkbatch.core.calls import Scope
 from arkbatch.limits.shared_budget import BudgetAnswer
 
 SHORTEST_CHUNK, LONGEST_CHUNK = 0.25, 1.0  # s that one lease stands for; a worker asks as often

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from arkbatch.core.types import Scope
+from arkbatch.core.calls import Scope
 from arkbatch.limits.permit import Permit
 
 LOOK_AGAIN_SECONDS = 0.05  # until the limiter asks again for what is on its way

@@ -20,7 +20,9 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from arkbatch.core.types import Again, Broken, CallResult, Done, Halt, Kind, Reply, Row, Scope, Size, Usage, Verdict
+from arkbatch.core.calls import Again, Broken, CallResult, Done, Halt, Kind, Reply, Scope, Verdict
+from arkbatch.core.row import Row, Size
+from arkbatch.core.usage import Usage
 from arkbatch.limits.circuit_breaker import CircuitBreaker, may_have_arrived
 from arkbatch.limits.fixed_limit import FixedLimit
 from arkbatch.limits.given_limits import GivenLimits

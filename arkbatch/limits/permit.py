@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from arkbatch.core.types import Row, Size
+from arkbatch.core.row import Row, Size
 from arkbatch.limits.slow_calls import CallInFlight
 from arkbatch.limits.token_estimator import Estimator
 from arkbatch.limits.token_split import Tokens

@@ -9,7 +9,7 @@ import math
 from enum import StrEnum
 from typing import NamedTuple
 
-from arkbatch.core.types import Scope
+from arkbatch.core.calls import Scope
 from arkbatch.limits.permit import Permit
 from arkbatch.limits.token_rate import Window
 

@@ -8,7 +8,7 @@ a second. A call whose end is told before its lease was reported counts as sent 
 from collections import deque
 from typing import Any, Protocol
 
-from arkbatch.core.types import Scope
+from arkbatch.core.calls import Scope
 from arkbatch.limits.permit import Permit
 from arkbatch.limits.starting_point import Ramp
 

@@ -18,8 +18,8 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from arkbatch.core.row import Size
 from arkbatch.core.text import count_text, duration_text
-from arkbatch.core.types import Size
 
 QUANTILE = 0.95
 FACTOR = 3.0

@@ -8,7 +8,8 @@ answers: use one estimator for each endpoint and model.
 
 import math
 
-from arkbatch.core.types import Size, Usage
+from arkbatch.core.row import Size
+from arkbatch.core.usage import Usage
 from arkbatch.limits.token_split import Tokens
 
 # Seed models: 0.25 to 0.3 tokens a Latin letter, 0.5 to 0.67 a Chinese character, 30 to 75 around each request.

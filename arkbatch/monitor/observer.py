@@ -8,16 +8,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from arkbatch.core.calls import Again, Cause, Response, Verdict
 from arkbatch.core.limit_changes import LimitChange
-from arkbatch.core.types import (
-    Again,
-    Cause,
-    Outcome,
-    Response,
-    Row,
-    Usage,
-    Verdict,
-)
+from arkbatch.core.outcomes import Outcome
+from arkbatch.core.row import Row
+from arkbatch.core.usage import Usage
 from arkbatch.monitor.progress import FoundRows, Progress
 
 

@@ -9,20 +9,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from arkbatch.core.calls import Again, Cause, Scope
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.limit_changes import LimitChange
+from arkbatch.core.outcomes import Failure, Outcome
+from arkbatch.core.row import Row
 from arkbatch.core.text import printable_text
-from arkbatch.core.types import (
-    ASSUMED,
-    Again,
-    Cause,
-    Failure,
-    Outcome,
-    Row,
-    Scope,
-    Usage,
-    total_tokens,
-)
+from arkbatch.core.usage import ASSUMED, Usage, total_tokens
 from arkbatch.journal.run_directory import open_private
 from arkbatch.monitor.commands import describe_change
 from arkbatch.monitor.observer import Observer

@@ -10,7 +10,7 @@ from typing import Any, Self
 import msgspec
 from msgspec import Struct, field
 
-from arkbatch.core.types import REPORTED_TICKS, Usage
+from arkbatch.core.usage import REPORTED_TICKS, Usage
 from arkbatch.pricing.price_book import PriceRow
 
 EXACT = Context(prec=200, traps=[Inexact, InvalidOperation])

@@ -12,7 +12,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from arkbatch.core.types import Before, Outcome, Success, Usage
+from arkbatch.core.outcomes import Outcome, Success
+from arkbatch.core.row import Before
+from arkbatch.core.usage import Usage
 from arkbatch.journal.ledger import Ledger
 from arkbatch.journal.record_format import Entry
 

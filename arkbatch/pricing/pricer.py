@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
 
-from arkbatch.core.types import Usage
+from arkbatch.core.usage import Usage
 from arkbatch.pricing.amounts import Cost, Unknown
 from arkbatch.pricing.price_book import PriceBook, PriceRow
 from arkbatch.pricing.tariff import Tariff, Version, cost_of

@@ -17,7 +17,8 @@ from typing import Any, Self
 
 import msgspec
 
-from arkbatch.core.types import Before, Outcome, Success
+from arkbatch.core.outcomes import Outcome, Success
+from arkbatch.core.row import Before
 from arkbatch.journal.ledger import Ledger, Tally
 from arkbatch.pricing.amounts import Money, Unknown
 from arkbatch.pricing.billed_usage import BilledEntry, BilledReply, Spent, decode_billed, new_in, spent_before, spent_by

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from arkbatch.core.types import ASSUMED, CONTRADICTORY, REPORTED_TICKS, Usage
+from arkbatch.core.usage import ASSUMED, CONTRADICTORY, REPORTED_TICKS, Usage
 from arkbatch.pricing.amounts import Cost, Money, Unknown
 from arkbatch.pricing.tariff import Tariff
 

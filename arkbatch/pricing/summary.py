@@ -5,10 +5,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from arkbatch.core.calls import Cause
 from arkbatch.core.errors import ExitCode
 from arkbatch.core.histogram import Histogram
 from arkbatch.core.stream_speed import Speeds
-from arkbatch.core.types import Cause, add_usage
+from arkbatch.core.usage import add_usage
 from arkbatch.journal.ledger import Ledger
 from arkbatch.journal.usage_report import by_count
 from arkbatch.pricing.amounts import Money

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from msgspec import Struct, structs
 
-from arkbatch.core.types import ASSUMED, CONTRADICTORY, REPORTED_TICKS, UNCOUNTED, Usage
+from arkbatch.core.usage import ASSUMED, CONTRADICTORY, REPORTED_TICKS, UNCOUNTED, Usage
 from arkbatch.pricing.amounts import EXACT, ZERO, Cost, Unknown, reported_cost
 from arkbatch.pricing.price_book import Peak, PriceRow, Rates
 from arkbatch.protocol.endpoints.usage import TOOL_CALL_METERS

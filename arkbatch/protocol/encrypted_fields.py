@@ -9,7 +9,7 @@ so that nothing new leaves in clear by being unknown.
 from collections.abc import Callable
 from typing import Any
 
-from arkbatch.core.types import Body
+from arkbatch.core.row import Body
 from arkbatch.protocol.encryption import Seal, Unfit, open_text
 
 _FETCHED = {"http", "https"}

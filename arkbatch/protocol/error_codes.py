@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from arkbatch.core.types import Confirm, Kind, Scope
+from arkbatch.core.calls import Confirm, Kind, Scope
 from arkbatch.protocol.error_words import Meaning
 
 

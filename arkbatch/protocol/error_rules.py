@@ -8,7 +8,7 @@ part (`InvalidParameter.X` is an `InvalidParameter`). If no such code is known, 
 import re
 from collections.abc import Iterator, Mapping
 
-from arkbatch.core.types import Confirm, Kind, Scope
+from arkbatch.core.calls import Confirm, Kind, Scope
 from arkbatch.protocol.error_body import Complaint
 from arkbatch.protocol.error_codes import CODES, MEANINGS, NO_SUCH_PATH, STATUSES, TYPES, Rule, again, halt
 from arkbatch.protocol.error_words import Meaning, meaning_of

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from msgspec import Struct
 
-from arkbatch.core.types import Body
+from arkbatch.core.row import Body
 
 _SHOWN = 200  # characters of a name in a message
 KINDS = {"image_url": "image", "video_url": "video"}

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from arkbatch.core.types import Body
+from arkbatch.core.row import Body
 from arkbatch.protocol.delta_merging import merge_delta, replace_value, says_something, settled_value
 from arkbatch.protocol.error_body import complaint_in
 from arkbatch.protocol.lenient_json import dumps_strictly, loads_leniently

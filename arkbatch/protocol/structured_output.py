@@ -10,7 +10,8 @@ from typing import Any
 
 import orjson
 
-from arkbatch.core.types import Again, Cause, Done, Kind, Reply, Row, Verdict
+from arkbatch.core.calls import Again, Cause, Done, Kind, Reply, Verdict
+from arkbatch.core.row import Row
 from arkbatch.protocol.endpoints import chat, responses
 from arkbatch.protocol.endpoints.batch_lane import online_name
 from arkbatch.protocol.endpoints.reply_messages import messages_of

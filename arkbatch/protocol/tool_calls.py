@@ -12,8 +12,9 @@ from typing import Any
 import orjson
 from msgspec import Struct
 
+from arkbatch.core.calls import Cause, Kind
+from arkbatch.core.row import Body
 from arkbatch.core.text import count_text
-from arkbatch.core.types import Body, Cause, Kind
 from arkbatch.protocol.endpoints import responses
 from arkbatch.protocol.endpoints.reply_messages import messages_of
 

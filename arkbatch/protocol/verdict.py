@@ -17,22 +17,9 @@ import orjson
 from msgspec import Struct
 from msgspec.structs import replace
 
+from arkbatch.core.calls import Again, Break, Broken, Cause, Done, Halt, Kind, Refused, Reply, Response, Scope, Verdict
 from arkbatch.core.job_sections import ReplyPolicy
-from arkbatch.core.types import (
-    Again,
-    Body,
-    Break,
-    Broken,
-    Cause,
-    Done,
-    Halt,
-    Kind,
-    Refused,
-    Reply,
-    Response,
-    Scope,
-    Verdict,
-)
+from arkbatch.core.row import Body
 from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem
 from arkbatch.protocol.endpoints.foreign_answers import as_chat_completion
 from arkbatch.protocol.error_body import Complaint, complaint_in, error_in_success, one_line, plain_text, read_complaint

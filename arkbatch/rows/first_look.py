@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Job
+from arkbatch.core.row import BadRow
 from arkbatch.core.text import suggest_name
-from arkbatch.core.types import BadRow
 from arkbatch.protocol.endpoints.parameter_names import near_parameter
 from arkbatch.rows.cells import text_of
 from arkbatch.rows.csv_shape import header_is_data

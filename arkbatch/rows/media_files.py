@@ -21,8 +21,9 @@ from typing import BinaryIO
 import orjson
 from msgspec import Struct
 
+from arkbatch.core.calls import Cause, Kind
 from arkbatch.core.json_numbers import dumps_as_written
-from arkbatch.core.types import Body, Cause, Kind
+from arkbatch.core.row import Body
 from arkbatch.protocol.media import BYTES_NEEDED, FileName, file_names, media_type, with_files
 
 MOST_BYTES = {"image": 10 << 20, "video": 50 << 20}  # Ark: images under 10 MB, videos of up to 50

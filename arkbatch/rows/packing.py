@@ -16,8 +16,11 @@ import msgspec
 import orjson
 from msgspec import Raw, Struct
 
+from arkbatch.core.calls import Reply
 from arkbatch.core.json_numbers import dumps_as_written
-from arkbatch.core.types import Attempt, BadRow, Failure, Outcome, Reply, Row, Success, Usage
+from arkbatch.core.outcomes import Attempt, Failure, Outcome, Success
+from arkbatch.core.row import BadRow, Row
+from arkbatch.core.usage import Usage
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.protocol.endpoints.embeddings import MOST_INPUTS, inputs_of
 from arkbatch.protocol.vectors import indexes_of

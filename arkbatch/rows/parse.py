@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from arkbatch.core.job import Job
-from arkbatch.core.types import BadRow, Body, Row
+from arkbatch.core.row import BadRow, Body, Row
 from arkbatch.protocol.endpoints import ENDPOINTS, by_body, multimodal, passthrough, responses, tokenization
 from arkbatch.protocol.endpoints.batch_lane import LANE, batch_name, online_name, wrong_lane
 from arkbatch.protocol.endpoints.parameter_names import (

@@ -7,9 +7,9 @@ job says otherwise; a placeholder with a question mark, `{note?}`, may always be
 from collections.abc import Mapping
 from typing import Any
 
+from arkbatch.core.row import Body
 from arkbatch.core.template_syntax import ALL_COLUMNS, DOUBLE_BRACES, Piece, Template, split_template
 from arkbatch.core.text import suggest_name
-from arkbatch.core.types import Body
 from arkbatch.protocol.endpoints import multimodal, responses, tokenization
 from arkbatch.rows.cells import column_of, is_empty, text_of, value_of
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from arkbatch.core.types import Body
+from arkbatch.core.row import Body
 from arkbatch.protocol.endpoints import ENDPOINTS, by_url, passthrough, responses
 from arkbatch.protocol.endpoints.parameter_checks import MISTAKEN
 from arkbatch.protocol.endpoints.parameter_names import known_parameters

@@ -26,7 +26,7 @@ from msgspec import Struct
 from multidict import CIMultiDict
 from yarl import URL
 
-from arkbatch.core.types import Call, Response
+from arkbatch.core.calls import Call, Response
 from arkbatch.transport.large_body import LARGE
 from arkbatch.transport.loose_http import LooseReader, TolerantParser
 from arkbatch.transport.session_posts import (

@@ -16,9 +16,9 @@ from typing import Any, Protocol, Self
 
 from msgspec import Struct
 
+from arkbatch.core.calls import Break, Broken
 from arkbatch.core.errors import Halted
 from arkbatch.core.secret import Secret
-from arkbatch.core.types import Break, Broken
 
 LIFETIME_S = 7 * 86_400  # what we ask for; the service may give less
 

@@ -14,9 +14,9 @@ import aiohttp
 import orjson
 from msgspec import Struct
 
+from arkbatch.core.calls import Break, Broken
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.job import Job
-from arkbatch.core.types import Break, Broken
 from arkbatch.transport.proxies import proxy_for
 from arkbatch.transport.transport_errors import break_of_error, error_detail
 

@@ -10,9 +10,9 @@ from functools import partial
 import aiohttp
 import msgspec
 
+from arkbatch.core.calls import Call, Reply, Response
 from arkbatch.core.job import Job
 from arkbatch.core.secret import NO_KEY, Access
-from arkbatch.core.types import Call, Reply, Response
 from arkbatch.protocol.signing import AccessKey
 from arkbatch.protocol.vectors import with_base64
 from arkbatch.transport.auth import AccessKeys, ApiKey, Credentials, KeyElsewhere, NoKey

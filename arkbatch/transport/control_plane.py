@@ -16,8 +16,8 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from arkbatch.core.calls import Break, Broken
 from arkbatch.core.errors import Halted
-from arkbatch.core.types import Break, Broken
 from arkbatch.protocol.error_body import read_complaint
 from arkbatch.protocol.signing import AccessKey, Realm, Request, canonical_query, sign_request
 from arkbatch.transport.batch_http import HttpReply, lower_names

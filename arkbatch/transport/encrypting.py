@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 import msgspec
 import orjson
 
+from arkbatch.core.calls import Break, Broken, Call, Reply, Response
 from arkbatch.core.errors import Halted, UsageError
 from arkbatch.core.json_numbers import NOT_STRICT, dumps_as_written, loads_strict
-from arkbatch.core.types import Body, Break, Broken, Call, Reply, Response
+from arkbatch.core.row import Body
 from arkbatch.transport.transport import Transport
 
 try:

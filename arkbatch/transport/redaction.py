@@ -11,7 +11,7 @@ import msgspec
 import orjson
 from multidict import CIMultiDict
 
-from arkbatch.core.types import Broken, Response
+from arkbatch.core.calls import Broken, Response
 
 STRUCK = "***"
 # The key for a local server is often a word, such as `anything`, which may stand in an answer.

@@ -19,7 +19,8 @@ from collections.abc import Callable
 
 import aiohttp
 
-from arkbatch.core.types import Body, Break, Broken, Call, Reply, Response
+from arkbatch.core.calls import Break, Broken, Call, Reply, Response
+from arkbatch.core.row import Body
 from arkbatch.protocol.lenient_json import dumps_strictly, loads_leniently
 from arkbatch.protocol.sse import Event, Parser
 from arkbatch.protocol.stream import Ending, ErrorEvent, Folding, Garbled, Truncated, Whole

@@ -12,7 +12,7 @@ import aiohttp
 from msgspec import Struct
 from yarl import URL
 
-from arkbatch.core.types import Call, Response
+from arkbatch.core.calls import Call, Response
 from arkbatch.transport.large_body import make_payload
 
 CLIENT_ID = "X-Client-Request-Id"

@@ -15,8 +15,8 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
+from arkbatch.core.calls import Broken
 from arkbatch.core.secret import Access
-from arkbatch.core.types import Broken
 from arkbatch.protocol.signing import AccessKey
 from arkbatch.protocol.tos_signing import StorageRequest, sign_storage
 from arkbatch.transport.batch_http import HttpReply, lower_names, range_from, save_body

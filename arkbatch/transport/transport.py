@@ -14,11 +14,11 @@ from typing import Protocol
 
 import aiohttp
 
+from arkbatch.core.calls import Broken, Call, Reply, Response
 from arkbatch.core.errors import Halted
 from arkbatch.core.job import Additions
 from arkbatch.core.job_sections import Timeouts
 from arkbatch.core.secret import Secret
-from arkbatch.core.types import Broken, Call, Reply, Response
 from arkbatch.transport import aiohttp_trial
 from arkbatch.transport.aiohttp_internals import DirectPosts
 from arkbatch.transport.auth import Credentials

@@ -6,7 +6,7 @@ import socket
 
 import aiohttp
 
-from arkbatch.core.types import Break
+from arkbatch.core.calls import Break
 
 _USER = re.compile(r"//[^/\s]*@")  # of an address: a name and a password
 

@@ -12,9 +12,9 @@ from sessions import failures, results
 from arkbatch.batch_jobs.parcel_journal import PARCELS
 from arkbatch.batch_jobs.parcel_report import parcel_notes
 from arkbatch.batch_jobs.parcel_rows import give_back_failed_rows
+from arkbatch.core.calls import Kind
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job_sections import Files, RetryPolicy
-from arkbatch.core.types import Kind
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.resume_check import ResumeOptions
 from arkbatch.engine.retry_run import RetryRun, RetrySelection

@@ -17,8 +17,9 @@ from msgspec.structs import replace
 from runs import answered, failed, job_of, numbered, prompts, worked_off
 
 from arkbatch.cli import arkbatch
+from arkbatch.core.calls import Kind
 from arkbatch.core.job_sections import Files
-from arkbatch.core.types import Attempt, Kind
+from arkbatch.core.outcomes import Attempt
 from arkbatch.journal.run_directory import USAGE
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -15,7 +15,7 @@ from arkbatch.config.job_file import JobFile
 from arkbatch.config.resolve import resolve_job
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job_sections import Sections
-from arkbatch.core.types import Row
+from arkbatch.core.row import Row
 from arkbatch.rows.parse import RowReader
 
 COMMENTED_KEY = re.compile(r"^# (?=\[\w+\]$|\w+ = )", re.MULTILINE)

@@ -8,7 +8,7 @@ import pytest
 
 from arkbatch.config.job_file import job_file_schema
 from arkbatch.config.resolve import resolve_job
-from arkbatch.core.types import Row
+from arkbatch.core.row import Row
 from arkbatch.protocol.endpoints.batch_lane import online_name
 from arkbatch.rows.parse import RowReader
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from arkbatch.core.calls import Kind
 from arkbatch.core.language import Language, chinese_texts, language_of
-from arkbatch.core.types import Kind
 from arkbatch.protocol import error_codes
 
 CHINESE = chinese_texts().texts

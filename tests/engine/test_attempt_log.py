@@ -1,7 +1,7 @@
 import pytest
 from builders import reply, row
 
-from arkbatch.core.types import Again, Break, Broken, Cause, Done, Kind, Refused, Scope
+from arkbatch.core.calls import Again, Break, Broken, Cause, Done, Kind, Refused, Scope
 from arkbatch.engine.attempt_log import AttemptLog
 
 SLOW = Again(Cause(Kind.RATE_LIMITED, "limit", "slow down"), Scope.RATE)

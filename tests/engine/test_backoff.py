@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arkbatch.core.calls import Again, Cause, Kind, Scope
 from arkbatch.core.job_sections import RetryPolicy
-from arkbatch.core.types import Again, Cause, Kind, Scope
 from arkbatch.engine.backoff import FLOOR, Delay, GiveUp, decide_retry, spends_attempt
 
 CAUSE = Cause(Kind.SERVER_ERROR, "X", "x")

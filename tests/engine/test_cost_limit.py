@@ -12,8 +12,9 @@ from virtual import run_virtual
 
 from arkbatch.cli.run import command
 from arkbatch.cli.session import _with_budget
+from arkbatch.core.calls import Cause
 from arkbatch.core.errors import ExitCode, UsageError
-from arkbatch.core.types import Cause, Size
+from arkbatch.core.row import Size
 from arkbatch.engine.cost_limit import CostLimit, build_cost_limit
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session

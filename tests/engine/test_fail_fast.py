@@ -1,7 +1,7 @@
 import pytest
 from builders import failure
 
-from arkbatch.core.types import Cause, Kind
+from arkbatch.core.calls import Cause, Kind
 from arkbatch.engine.fail_fast import ROWS_TO_STOP, FailFast
 
 

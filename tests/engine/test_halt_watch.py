@@ -1,6 +1,6 @@
 """Which refusal ends the run, and which fails its row."""
 
-from arkbatch.core.types import Again, Cause, Confirm, Done, Halt, Kind, Refused
+from arkbatch.core.calls import Again, Cause, Confirm, Done, Halt, Kind, Refused
 from arkbatch.engine.halt_watch import ROWS_REFUSED_TO_HALT, EndedCall, HaltWatch
 
 REFUSED_KEY = Halt(Cause(Kind.AUTH, "invalid_api_key", "no", "check the key"), Confirm.AFTER_ANSWERS)

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from runs import job_of, numbered, prompts
 from sessions import failures, results, scripted, worked
 
+from arkbatch.core.calls import Break, Broken
 from arkbatch.core.errors import JobError, UsageError
 from arkbatch.core.job_sections import RetryPolicy
-from arkbatch.core.types import Break, Broken
 from arkbatch.limits.slow_calls import HEDGED_SHARE
 from arkbatch.monitor.observer import Observer
 

@@ -17,8 +17,8 @@ from virtual import run_virtual
 
 from arkbatch.cli.retry import command as retry
 from arkbatch.cli.show import command as show
+from arkbatch.core.calls import Kind
 from arkbatch.core.errors import ExitCode
-from arkbatch.core.types import Kind
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.resume_check import ResumeOptions
 from arkbatch.engine.retry_run import RetryRun, RetrySelection

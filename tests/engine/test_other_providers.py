@@ -219,7 +219,7 @@ def test_a_prefix_of_request_ids_is_sent_and_it_is_said_that_it_may_be_lost(tmp_
     ],
 )
 def test_what_ark_documents_of_a_request_binds_nobody_else(tmp_path, body):
-    from arkbatch.core.types import Row
+    from arkbatch.core.row import Row
     from arkbatch.rows.parse import RowReader
 
     path = prompts(tmp_path, body)

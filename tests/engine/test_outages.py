@@ -11,8 +11,8 @@ from nights import Looks, Proxy, job_for, night, recorded, records, session_of, 
 from runs import failed, numbered, prompts, worked_off
 from virtual import run_virtual
 
+from arkbatch.core.calls import Break, Broken, Kind
 from arkbatch.core.errors import RunDamaged
-from arkbatch.core.types import Break, Broken, Kind
 from arkbatch.engine import periodic_sync as durable
 from arkbatch.engine import session as run_module
 from arkbatch.engine.open_run import OpenRun

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 from runs import job_of, numbered, prompts
 from sessions import failures, results, scripted
 
+from arkbatch.core.calls import Reply
 from arkbatch.core.errors import StorageFull
-from arkbatch.core.types import Attempt, Reply
+from arkbatch.core.outcomes import Attempt
 from arkbatch.engine.call import usage_in
 from arkbatch.engine.recorder import UNRECORDABLE, OutcomeRecorder
 from arkbatch.journal.journal import Journal

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from runs import BEGAN, job_of, numbered, prompts
 from sessions import results, scripted
 
+from arkbatch.core.calls import Again, Cause, Done, Kind, Reply, Scope
 from arkbatch.core.job_sections import RetryPolicy
-from arkbatch.core.types import Again, Cause, Done, Kind, Reply, Scope
 from arkbatch.engine.refusal_report import RefusalReport
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress_bar import progress_text

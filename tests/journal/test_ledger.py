@@ -5,8 +5,8 @@ from builders import before, failure, success
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arkbatch.core.calls import Kind
 from arkbatch.core.input_info import Position
-from arkbatch.core.types import Kind
 from arkbatch.journal.ledger import Ledger, Marks, fold_lines
 from arkbatch.journal.record_format import before_of, decode_entry, decode_retryable, encode, entry_of
 

@@ -5,7 +5,8 @@ import orjson
 import pytest
 from builders import bad_row, before, failure, reply, row, success
 
-from arkbatch.core.types import Attempt, Kind
+from arkbatch.core.calls import Kind
+from arkbatch.core.outcomes import Attempt
 from arkbatch.journal.record_format import before_of, decode_entry, decode_retryable, encode, entry_of
 
 

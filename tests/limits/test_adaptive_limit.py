@@ -5,7 +5,7 @@ from collections import deque
 
 import pytest
 
-from arkbatch.core.types import Scope
+from arkbatch.core.calls import Scope
 from arkbatch.limits.adaptive_limit import AdaptiveLimit
 from arkbatch.limits.permit import Permit
 from arkbatch.limits.starting_point import Memory, Ramp, Start

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from arkbatch.core.types import Again, Cause, Done, Kind, Refused, Scope
+from arkbatch.core.calls import Again, Cause, Done, Kind, Refused, Scope
 from arkbatch.limits.circuit_breaker import (
     FIRST_PAUSE,
     LONGEST_PAUSE,

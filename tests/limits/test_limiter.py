@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual import run_virtual
 
-from arkbatch.core.types import Again, CallResult, Cause, Done, Kind, Reply, Scope, Size
+from arkbatch.core.calls import Again, CallResult, Cause, Done, Kind, Reply, Scope
+from arkbatch.core.row import Size
 from arkbatch.limits.fixed_limit import FixedLimit
 from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.permit import Demand

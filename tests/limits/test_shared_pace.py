@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arkbatch.core.types import Scope
+from arkbatch.core.calls import Scope
 from arkbatch.limits.adaptive_limit import AdaptiveLimit
 from arkbatch.limits.lease_core import LeaseCore
 from arkbatch.limits.lease_messages import Amounts, LeaseReport, LeaseRequest, LoadRefusal, Settlement, SharedLimits

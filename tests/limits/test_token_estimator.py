@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arkbatch.core.types import Size
+from arkbatch.core.row import Size
 from arkbatch.limits.token_estimator import ALWAYS_LEARNED, Estimator
 
 counts = st.integers(0, 100_000)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from builders import failure, row, success
 
+from arkbatch.core.calls import Again, Cause, Kind, Scope
+from arkbatch.core.outcomes import Attempt
 from arkbatch.core.text import display_width
-from arkbatch.core.types import Again, Attempt, Cause, Kind, Scope
 from arkbatch.monitor.observer import Observer, ObserverGroup
 from arkbatch.monitor.progress import FoundRows, Progress
 from arkbatch.monitor.progress_bar import ProgressBar, ProgressLines, fit_parts, progress_figures, progress_text

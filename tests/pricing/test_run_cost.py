@@ -14,9 +14,11 @@ from msgspec.structs import replace
 from runs import answered, failed, job_of, numbered, prompts, worked_off
 
 from arkbatch.cli.cost import command
+from arkbatch.core.calls import Kind
 from arkbatch.core.errors import UsageError
 from arkbatch.core.input_info import Position
-from arkbatch.core.types import Attempt, Kind, add_usage
+from arkbatch.core.outcomes import Attempt
+from arkbatch.core.usage import add_usage
 from arkbatch.journal.journal import Journal, read_ledger
 from arkbatch.journal.ledger import Ledger
 from arkbatch.journal.record_format import before_of, decode_retryable, encode

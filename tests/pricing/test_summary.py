@@ -1,9 +1,9 @@
 import pytest
 from builders import failure, success
 
+from arkbatch.core.calls import Cause, Kind
 from arkbatch.core.histogram import Histogram
 from arkbatch.core.stream_speed import Speeds
-from arkbatch.core.types import Cause, Kind
 from arkbatch.journal.ledger import Ledger
 from arkbatch.journal.record_format import entry_of
 from arkbatch.pricing.summary import summarise

@@ -11,10 +11,11 @@ from virtual import run_virtual
 
 from arkbatch.api.jobs import arun
 from arkbatch.config.resolve import resolve_job
+from arkbatch.core.calls import Call
 from arkbatch.core.errors import JobError, RunChanged, UsageError
 from arkbatch.core.job_sections import Timeouts
+from arkbatch.core.row import Row
 from arkbatch.core.secret import Secret
-from arkbatch.core.types import Call, Row
 from arkbatch.rows.parse import RowReader
 from arkbatch.simulator.server import Counters, Settings, serve
 from arkbatch.transport.auth import ApiKey

@@ -5,8 +5,8 @@ import pytest
 from nights import job_for, night, records
 from runs import prompts
 
+from arkbatch.core.calls import Again, Break, Broken, Halt, Refused, Reply
 from arkbatch.core.job_sections import ReplyPolicy
-from arkbatch.core.types import Again, Break, Broken, Halt, Refused, Reply
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.protocol.sse import Event
 from arkbatch.protocol.stream import ErrorEvent, Folding, Garbled

@@ -2,8 +2,8 @@
 
 import pytest
 
+from arkbatch.core.calls import Again, Halt, Kind, Refused, Reply, Scope
 from arkbatch.core.job_sections import ReplyPolicy
-from arkbatch.core.types import Again, Halt, Kind, Refused, Reply, Scope
 from arkbatch.protocol.dialects import NAMES, all_dialects, dialect_at, dialect_named, error_numbers
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.protocol.verdict import judge

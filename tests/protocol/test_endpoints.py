@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from json_values import JSON
 
-from arkbatch.core.types import Size
+from arkbatch.core.row import Size
 from arkbatch.protocol.endpoints import ENDPOINTS, Answer, Problem, by_body, by_url
 from arkbatch.protocol.endpoints.base import narrow_and_wide
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import orjson
 import pytest
 
+from arkbatch.core.calls import Again, Halt, Kind, Refused, Reply, Scope
 from arkbatch.core.job_sections import ReplyPolicy
-from arkbatch.core.types import Again, Halt, Kind, Refused, Reply, Scope
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.protocol.verdict import judge
 

@@ -3,8 +3,8 @@
 import orjson
 import pytest
 
+from arkbatch.core.calls import Again, Done, Halt, Refused, Reply
 from arkbatch.core.job_sections import ReplyPolicy
-from arkbatch.core.types import Again, Done, Halt, Refused, Reply
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.protocol.sse import Event
 from arkbatch.protocol.stream import Folding, Truncated, Whole

@@ -9,10 +9,11 @@ from runs import job_of, prompts
 from sessions import results, worked
 from virtual import run_virtual
 
+from arkbatch.core.calls import Again, Call, Done, Refused
 from arkbatch.core.job_sections import ReplyPolicy, Timeouts
+from arkbatch.core.row import BadRow, Size
 from arkbatch.core.secret import Secret
 from arkbatch.core.template_syntax import Template
-from arkbatch.core.types import Again, BadRow, Call, Done, Refused, Size
 from arkbatch.protocol.endpoints import ENDPOINTS, Answer, Problem, by_body, by_url
 from arkbatch.protocol.verdict import judge
 from arkbatch.simulator.server import Settings, serve

@@ -2,7 +2,7 @@
 
 import pytest
 
-from arkbatch.core.types import NO_USAGE
+from arkbatch.core.usage import NO_USAGE
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.protocol.endpoints.base import Answer, Problem
 from arkbatch.protocol.endpoints.reply_messages import choices_of

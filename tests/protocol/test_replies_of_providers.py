@@ -3,8 +3,8 @@
 import orjson
 import pytest
 
+from arkbatch.core.calls import Again, Confirm, Done, Halt, Kind, Refused, Reply, Scope
 from arkbatch.core.job_sections import ReplyPolicy
-from arkbatch.core.types import Again, Confirm, Done, Halt, Kind, Refused, Reply, Scope
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.protocol.endpoints.usage import meters_of_usage, usage_in
 from arkbatch.protocol.retry_after import wait_of

@@ -6,8 +6,8 @@ import orjson
 import pytest
 from builders import reply, row
 
+from arkbatch.core.calls import Again, Done, Kind, Refused
 from arkbatch.core.job_sections import ReplyPolicy
-from arkbatch.core.types import Again, Done, Kind, Refused
 from arkbatch.protocol.endpoints import ENDPOINTS, by_body, responses
 from arkbatch.protocol.endpoints.base import Answer, Problem
 from arkbatch.protocol.endpoints.reply_messages import choices_of

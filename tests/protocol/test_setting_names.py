@@ -2,9 +2,9 @@
 
 import pytest
 
+from arkbatch.core.calls import Reply
 from arkbatch.core.job_sections import ReplyPolicy
 from arkbatch.core.language import Language
-from arkbatch.core.types import Reply
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.protocol.setting_names import ANY_SERVER, setting_names
 from arkbatch.protocol.verdict import judge

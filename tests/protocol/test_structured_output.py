@@ -6,7 +6,7 @@ import orjson
 import pytest
 from builders import reply, row
 
-from arkbatch.core.types import Again, Done, Kind
+from arkbatch.core.calls import Again, Done, Kind
 from arkbatch.protocol.structured_output import Validation
 
 DONE = Done({"input": 3, "output": 2}, "doubao-x", "default", "stop")

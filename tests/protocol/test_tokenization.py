@@ -7,8 +7,9 @@ from parsing import read
 from runs import job_of, prompts
 
 from arkbatch.cli import cost, estimate, run
+from arkbatch.core.row import BadRow, Size
 from arkbatch.core.template_syntax import Template
-from arkbatch.core.types import NO_USAGE, BadRow, Size
+from arkbatch.core.usage import NO_USAGE
 from arkbatch.protocol.endpoints import ENDPOINTS, Answer, Problem, by_body, by_url
 from arkbatch.rows.parse import problem_of_defaults
 

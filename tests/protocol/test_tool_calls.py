@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from arkbatch.core.types import Cause, Kind
+from arkbatch.core.calls import Cause, Kind
 from arkbatch.protocol.tool_calls import ToolCall, ToolResult, message_with_calls, next_request, tool_calls_in
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "tools": [{}], "tool_choice": "required"}

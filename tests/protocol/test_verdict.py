@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from arkbatch.core.calls import Again, Break, Broken, Done, Halt, Kind, Refused, Reply, Scope
 from arkbatch.core.job_sections import ReplyPolicy
-from arkbatch.core.types import Again, Break, Broken, Done, Halt, Kind, Refused, Reply, Scope
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.protocol.error_body import MAX_MESSAGE_CHARACTERS as LONGEST
 from arkbatch.protocol.error_codes import RULES

@@ -8,12 +8,12 @@ from click.testing import CliRunner
 from runs import answered, failed, job_of, numbered, prompts, worked_off
 
 from arkbatch.cli.status import command
+from arkbatch.core.calls import Cause, Kind
 from arkbatch.core.histogram import Histogram
 from arkbatch.core.job import Job
 from arkbatch.core.language import Language
 from arkbatch.core.secret import NO_KEY
 from arkbatch.core.text import display_width
-from arkbatch.core.types import Cause, Kind
 from arkbatch.journal.ledger import Ledger
 from arkbatch.monitor.progress import FoundRows
 from arkbatch.pricing.summary import summarise

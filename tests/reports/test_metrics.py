@@ -16,9 +16,9 @@ from runs import BEGAN, failed, job_of, numbered, prompts, worked_off
 from virtual import run_virtual
 
 from arkbatch.cli.live_and_metrics import Serving, session_of
+from arkbatch.core.calls import Again, Broken, Cause, Done, Halt, Kind, Refused
 from arkbatch.core.errors import UsageError
 from arkbatch.core.secret import Secret
-from arkbatch.core.types import Again, Broken, Cause, Done, Halt, Kind, Refused
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import Progress

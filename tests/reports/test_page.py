@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from runs import answered, failed, job_of, numbered, prompts, worked_off
 
 from arkbatch.cli import arkbatch
-from arkbatch.core.types import Kind
+from arkbatch.core.calls import Kind
 from arkbatch.journal.run_directory import USAGE
 from arkbatch.reports.page.page import escape_json, live_policy, render_page
 

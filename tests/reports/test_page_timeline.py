@@ -8,9 +8,10 @@ from builders import before
 from msgspec.structs import replace
 from runs import BEGAN, answered, failed, job_of, numbered, prompts, worked_off
 
+from arkbatch.core.calls import Kind
 from arkbatch.core.errors import RunDamaged
 from arkbatch.core.limit_changes import LimitChange
-from arkbatch.core.types import Attempt, Kind
+from arkbatch.core.outcomes import Attempt
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory
 from arkbatch.reports.page.series import series_of
 from arkbatch.reports.page.timeline import Follower

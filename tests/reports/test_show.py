@@ -15,8 +15,10 @@ from msgspec.structs import replace
 from runs import answered, failed, job_of, numbered, prompts, worked_off
 
 from arkbatch.cli.show import command
+from arkbatch.core.calls import Kind
 from arkbatch.core.errors import ExitCode, RunDirectoryError, UsageError
-from arkbatch.core.types import Attempt, Kind, Row
+from arkbatch.core.outcomes import Attempt
+from arkbatch.core.row import Row
 from arkbatch.journal.record_format import encode
 from arkbatch.journal.run_directory import RESULTS, RunDirectory
 from arkbatch.reports.answers.answer_text import answer_lines

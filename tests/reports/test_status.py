@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from runs import BEGAN, Told, answered, failed, job_of, numbered, prompts, worked_off
 
 from arkbatch.cli.status import command
+from arkbatch.core.calls import Kind
 from arkbatch.core.errors import ExitCode, RunDirectoryError
 from arkbatch.core.limit_changes import LimitChange
-from arkbatch.core.types import Kind
 from arkbatch.journal.run_directory import LOG, RunDirectory
 from arkbatch.reports.status.advice import NO_ROWS, advice_for, next_step, read_answers_step
 from arkbatch.reports.status.find_run import last_lines

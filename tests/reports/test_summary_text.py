@@ -3,10 +3,10 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
+from arkbatch.core.calls import Cause, Kind
 from arkbatch.core.histogram import Histogram
 from arkbatch.core.job import Job
 from arkbatch.core.secret import NO_KEY
-from arkbatch.core.types import Cause, Kind
 from arkbatch.journal.ledger import Ledger
 from arkbatch.monitor.progress import FoundRows
 from arkbatch.pricing.amounts import Money

@@ -17,8 +17,8 @@ from virtual import run_virtual
 
 import arkbatch
 from arkbatch.cli.vectors import command
+from arkbatch.core.calls import Break, Broken, Call, Reply
 from arkbatch.core.errors import RunDirectoryError, UsageError
-from arkbatch.core.types import Break, Broken, Call, Reply
 from arkbatch.protocol.vectors import vectors_in, with_base64
 from arkbatch.reports.answers.vectors import IDS, array_head, iter_vectors, write_vectors
 from arkbatch.transport.connection import PackedVectors

@@ -7,7 +7,7 @@ import orjson
 import pytest
 from media_parts import PNG, as_url, asks, shows
 
-from arkbatch.core.types import Cause, Kind
+from arkbatch.core.calls import Cause, Kind
 from arkbatch.rows import media_files as module
 from arkbatch.rows.media_files import Images
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from arkbatch.core.types import Attempt
+from arkbatch.core.outcomes import Attempt
 from arkbatch.rows.packing import (
     ADVISED,
     Pack,

@@ -8,8 +8,8 @@ from parsing import ASK, job, read
 
 from arkbatch.core.job_sections import Embeddings
 from arkbatch.core.json_numbers import dumps_as_written
+from arkbatch.core.row import BadRow, Row
 from arkbatch.core.template_syntax import Template
-from arkbatch.core.types import BadRow, Row
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.rows import record_json
 from arkbatch.rows.parse import RowReader, digest_of

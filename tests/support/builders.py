@@ -2,7 +2,9 @@
 
 import orjson
 
-from arkbatch.core.types import Attempt, BadRow, Before, Cause, Failure, Kind, Reply, Row, Success
+from arkbatch.core.calls import Cause, Kind, Reply
+from arkbatch.core.outcomes import Attempt, Failure, Success
+from arkbatch.core.row import BadRow, Before, Row
 
 
 def row(number=1, **changes):

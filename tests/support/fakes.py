@@ -4,7 +4,7 @@ import asyncio
 
 import orjson
 
-from arkbatch.core.types import Break, Broken, Call, Reply
+from arkbatch.core.calls import Break, Broken, Call, Reply
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 

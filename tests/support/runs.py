@@ -7,8 +7,10 @@ from builders import reply, success
 
 from arkbatch.api.jobs import arun
 from arkbatch.config.resolve import resolve_job
+from arkbatch.core.calls import Cause, Kind
 from arkbatch.core.errors import Halted
-from arkbatch.core.types import BadRow, Cause, Failure, Kind
+from arkbatch.core.outcomes import Failure
+from arkbatch.core.row import BadRow
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.rows.parse import RowReader
 

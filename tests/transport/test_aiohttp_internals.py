@@ -11,9 +11,9 @@ from http_paths import by_session
 from servers import OK, Raw, served, whole
 from virtual import run_virtual
 
+from arkbatch.core.calls import Break, Call, Reply
 from arkbatch.core.job_sections import Timeouts
 from arkbatch.core.secret import Secret
-from arkbatch.core.types import Break, Call, Reply
 from arkbatch.transport import aiohttp_internals
 from arkbatch.transport.aiohttp_internals import DirectPosts, OneTimerHandler, _KeptConnections
 from arkbatch.transport.aiohttp_trial import why_unusable

@@ -9,9 +9,9 @@ import pytest
 from aiohttp import ClientSession, web
 from virtual import run_virtual
 
+from arkbatch.core.calls import Break, Broken
 from arkbatch.core.errors import Halted
 from arkbatch.core.secret import Secret
-from arkbatch.core.types import Break, Broken
 from arkbatch.protocol.signing import AccessKey, Request, is_genuine
 from arkbatch.transport.auth import AccessKeys, ApiKey, needs_project, resource_type
 from arkbatch.transport.control_plane import ControlPlane, fetch_certificate

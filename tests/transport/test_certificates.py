@@ -7,10 +7,10 @@ from certificates import self_signed
 from servers import Raw, served, whole
 from virtual import run_virtual
 
+from arkbatch.core.calls import Break, Broken, Call, Reply
 from arkbatch.core.errors import Halted
 from arkbatch.core.job_sections import Timeouts
 from arkbatch.core.secret import Secret
-from arkbatch.core.types import Break, Broken, Call, Reply
 from arkbatch.transport.auth import ApiKey
 from arkbatch.transport.transport import open_transport
 

@@ -6,9 +6,9 @@ import pytest
 from servers import Raw, served, whole
 from virtual import run_virtual
 
+from arkbatch.core.calls import Call
 from arkbatch.core.job_sections import Timeouts
 from arkbatch.core.secret import Secret
-from arkbatch.core.types import Call
 from arkbatch.transport import connection_slots, fd_limit
 from arkbatch.transport.auth import ApiKey
 from arkbatch.transport.connection_slots import ConnectionSlots

@@ -9,9 +9,9 @@ from fakes import SCRIPT, FakeTransport
 from simulating import THINKING, chat_body
 from virtual import run_virtual
 
+from arkbatch.core.calls import Again, Broken, Call, Done, Halt, Refused, Reply, Scope
 from arkbatch.core.job_sections import ReplyPolicy, Timeouts
 from arkbatch.core.secret import Secret
-from arkbatch.core.types import Again, Broken, Call, Done, Halt, Refused, Reply, Scope
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.protocol.verdict import judge
 from arkbatch.simulator.server import Settings, serve

@@ -17,8 +17,8 @@ pytest.importorskip("cryptography")
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from arkbatch.core.calls import Break, Broken, Call, Reply
 from arkbatch.core.errors import Halted, UsageError
-from arkbatch.core.types import Break, Broken, Call, Reply
 from arkbatch.protocol import encryption as sealing
 from arkbatch.transport.encrypting import CERTIFICATE_PATH, SealedTransport, from_service, from_text
 

@@ -8,9 +8,9 @@ import pytest
 from aiohttp import web
 from virtual import run_virtual
 
+from arkbatch.core.calls import Break, Call
 from arkbatch.core.job_sections import Timeouts
 from arkbatch.core.secret import Secret
-from arkbatch.core.types import Break, Call
 from arkbatch.transport.auth import ApiKey
 from arkbatch.transport.large_body import LARGE, LargeBody, make_payload
 from arkbatch.transport.transport import open_transport

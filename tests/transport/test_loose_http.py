@@ -8,9 +8,9 @@ import pytest
 from servers import Raw, served
 from virtual import run_virtual
 
+from arkbatch.core.calls import Break, Broken, Call
 from arkbatch.core.job_sections import Timeouts
 from arkbatch.core.secret import Secret
-from arkbatch.core.types import Break, Broken, Call
 from arkbatch.transport.auth import ApiKey
 from arkbatch.transport.loose_http import LooseReader, TolerantParser
 from arkbatch.transport.transport import open_transport

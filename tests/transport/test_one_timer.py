@@ -6,9 +6,9 @@ import pytest
 from servers import OK, Raw, served, whole
 from virtual import run_virtual
 
+from arkbatch.core.calls import Break, Call, Reply
 from arkbatch.core.job_sections import Timeouts
 from arkbatch.core.secret import Secret
-from arkbatch.core.types import Break, Call, Reply
 from arkbatch.transport.aiohttp_internals import OneTimerHandler
 from arkbatch.transport.auth import ApiKey
 from arkbatch.transport.transport import open_transport

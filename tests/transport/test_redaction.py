@@ -3,7 +3,7 @@
 import pytest
 from multidict import CIMultiDict
 
-from arkbatch.core.types import Break, Broken, Reply
+from arkbatch.core.calls import Break, Broken, Reply
 from arkbatch.transport.redaction import Redaction
 
 KEY = "sk-secret-0123"

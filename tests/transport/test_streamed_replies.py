@@ -12,9 +12,9 @@ from virtual import run_virtual
 
 from arkbatch.api.jobs import arun
 from arkbatch.config.resolve import resolve_job
+from arkbatch.core.calls import Break, Broken, Call, Reply
 from arkbatch.core.job_sections import Timeouts
 from arkbatch.core.secret import Secret
-from arkbatch.core.types import Break, Broken, Call, Reply
 from arkbatch.rows.parse import RowReader
 from arkbatch.transport import reply_reader
 from arkbatch.transport.auth import ApiKey

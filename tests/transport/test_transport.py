@@ -10,10 +10,10 @@ from aioresponses import aioresponses
 from servers import OK, Raw, chunked, closed_port, gzipped, served, whole
 from virtual import run_virtual
 
+from arkbatch.core.calls import Break, Broken, Call, Reply
 from arkbatch.core.job import Additions
 from arkbatch.core.job_sections import Timeouts
 from arkbatch.core.secret import Secret
-from arkbatch.core.types import Break, Broken, Call, Reply
 from arkbatch.transport import transport
 from arkbatch.transport.auth import ApiKey, KeyElsewhere
 from arkbatch.transport.connection_slots import ConnectionSlots

@@ -7,7 +7,7 @@ in this package sends, waits or decides what to do about a reply: see `transport
 import re
 from collections.abc import Mapping
 
-from arkbatch.core.types import Body
+from arkbatch.core.row import Body
 from arkbatch.protocol.endpoints import chat, embeddings, multimodal, passthrough, responses, tokenization
 from arkbatch.protocol.endpoints.base import Answer, Endpoint, Problem
 from arkbatch.protocol.endpoints.batch_lane import on_batch_lane

@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 from msgspec import Struct
 
-from arkbatch.core.types import NO_USAGE, Body, Size, Usage
+from arkbatch.core.row import Body, Size
+from arkbatch.core.usage import NO_USAGE, Usage
 
 
 class Answer(Struct, frozen=True, gc=False):

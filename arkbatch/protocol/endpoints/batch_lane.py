@@ -6,7 +6,7 @@ only say that it does not exist. The batch lane does not stream.
 
 from msgspec.structs import replace
 
-from arkbatch.core.types import Body
+from arkbatch.core.row import Body
 from arkbatch.protocol.endpoints.base import Endpoint
 
 LANE = "batch"

@@ -9,7 +9,7 @@ finish reason.
 from typing import Any
 
 from arkbatch.core.json_numbers import dumps_as_written
-from arkbatch.core.types import Body, Size
+from arkbatch.core.row import Body, Size
 from arkbatch.protocol.endpoints.base import (
     Answer,
     Endpoint,

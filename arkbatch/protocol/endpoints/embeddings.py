@@ -12,7 +12,7 @@ import orjson
 from msgspec import Raw, Struct
 
 from arkbatch.core.json_numbers import NOT_STRICT
-from arkbatch.core.types import Body, Size
+from arkbatch.core.row import Body, Size
 from arkbatch.protocol.endpoints.base import (
     Answer,
     Endpoint,

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from arkbatch.core.types import Body
+from arkbatch.core.row import Body
 from arkbatch.protocol.sse import Event
 from arkbatch.protocol.stream import Folding, Whole
 

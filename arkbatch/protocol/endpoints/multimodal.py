@@ -6,7 +6,7 @@ beside it. What images and videos take is counted apart in the usage, because it
 
 from typing import Any
 
-from arkbatch.core.types import Body, Size
+from arkbatch.core.row import Body, Size
 from arkbatch.protocol.endpoints.base import (
     Answer,
     Endpoint,

@@ -9,7 +9,7 @@ first documented, and a new word must not need a new release of ours.
 import json
 from collections.abc import Callable, Mapping
 
-from arkbatch.core.types import Body
+from arkbatch.core.row import Body
 
 Check = Callable[[str, object], str | None]
 

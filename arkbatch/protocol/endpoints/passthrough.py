@@ -8,7 +8,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from arkbatch.core.types import NO_USAGE, Body, Size, Usage
+from arkbatch.core.row import Body, Size
+from arkbatch.core.usage import NO_USAGE, Usage
 from arkbatch.protocol.endpoints.base import (
     Answer,
     Endpoint,

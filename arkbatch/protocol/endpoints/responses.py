@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from arkbatch.core.json_numbers import dumps_as_written
-from arkbatch.core.types import NO_USAGE, Body, Size, Usage
+from arkbatch.core.row import Body, Size
+from arkbatch.core.usage import NO_USAGE, Usage
 from arkbatch.protocol.endpoints.base import (
     Answer,
     Endpoint,

@@ -7,7 +7,8 @@ around each request is not in the count.
 
 from collections.abc import Sequence
 
-from arkbatch.core.types import NO_USAGE, Body, Size
+from arkbatch.core.row import Body, Size
+from arkbatch.core.usage import NO_USAGE
 from arkbatch.protocol.endpoints.base import (
     Answer,
     Endpoint,

@@ -13,7 +13,7 @@ taken for 0.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from arkbatch.core.types import CONTRADICTORY, NO_USAGE, REPORTED_TICKS, TICKS_PER_USD, UNCOUNTED, Usage
+from arkbatch.core.usage import CONTRADICTORY, NO_USAGE, REPORTED_TICKS, TICKS_PER_USD, UNCOUNTED, Usage
 
 INPUT_DETAILS = {
     "cache_write_tokens": "cache_write",

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct, field
 
-from arkbatch.core.types import add_usage
+from arkbatch.core.usage import add_usage
 from arkbatch.journal.ledger import Ledger
 from arkbatch.journal.record_reader import read_entries
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, RunInfo

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from arkbatch.core.language import Language
 from arkbatch.core.text import number_text, printable_text
-from arkbatch.core.types import add_usage
+from arkbatch.core.usage import add_usage
 from arkbatch.pricing.amounts import EXACT, ZERO, Money, amount_text
 from arkbatch.protocol.endpoints.usage import TOOL_CALL_METERS
 from arkbatch.reports.cost.cost import CostLine, Costs

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from arkbatch.core.errors import UsageError
-from arkbatch.core.types import total_tokens
+from arkbatch.core.usage import total_tokens
 from arkbatch.journal.run_directory import RunDirectory, RunInfo
 from arkbatch.pricing.bill_csv import read_bill
 from arkbatch.pricing.billed_usage import Spent

@@ -16,24 +16,12 @@ from aiohttp import web
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from arkbatch.core.calls import Again, Cause, Done, Halt, Kind, Refused, Reply, Response, Verdict
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import BATCH_FILE_LANES
-from arkbatch.core.types import (
-    OUTRUN,
-    Again,
-    Cause,
-    Done,
-    Failure,
-    Halt,
-    Kind,
-    Outcome,
-    Refused,
-    Reply,
-    Response,
-    Row,
-    Usage,
-    Verdict,
-)
+from arkbatch.core.outcomes import OUTRUN, Failure, Outcome
+from arkbatch.core.row import Row
+from arkbatch.core.usage import Usage
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import FoundRows, Progress, seconds_left
 from arkbatch.pricing.amounts import Money

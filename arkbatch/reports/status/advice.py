@@ -4,8 +4,8 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from arkbatch.core.calls import Kind
 from arkbatch.core.language import Language
-from arkbatch.core.types import Kind
 from arkbatch.journal.run_directory import RunInfo
 from arkbatch.pricing.price_book import provider_of
 from arkbatch.protocol.error_codes import KEY, MODEL, PERMIT, RECHARGE

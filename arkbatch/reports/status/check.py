@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from arkbatch.core.errors import ExitCode
 from arkbatch.core.job import Job
-from arkbatch.core.types import BadRow, Row
+from arkbatch.core.row import BadRow, Row
 from arkbatch.journal.group_on_disk import Partitions, digest_key
 from arkbatch.journal.repeated_rows import repeats_in, request_key
 from arkbatch.limits.token_estimator import Estimator

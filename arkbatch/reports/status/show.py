@@ -16,7 +16,7 @@ from msgspec import Raw, Struct
 from arkbatch.core.errors import UsageError
 from arkbatch.core.input_info import Position
 from arkbatch.core.json_numbers import raw_number
-from arkbatch.core.types import Row
+from arkbatch.core.row import Row
 from arkbatch.journal.record_format import Located, RequestPart, decode_located
 from arkbatch.journal.run_directory import RunDirectory, RunInfo
 from arkbatch.protocol.endpoints import ENDPOINTS

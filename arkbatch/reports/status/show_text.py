@@ -11,8 +11,9 @@ from msgspec import Struct
 
 from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.core.language import Language
+from arkbatch.core.outcomes import Attempt
+from arkbatch.core.row import Before
 from arkbatch.core.text import duration_text, number_text, printable_text
-from arkbatch.core.types import Attempt, Before
 from arkbatch.journal.record_format import ErrorPart
 from arkbatch.protocol.tool_calls import tool_calls_in
 from arkbatch.reports.answers.answer_text import answer_lines

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from arkbatch.core.errors import RunDamaged
 from arkbatch.core.limit_changes import LimitChange
-from arkbatch.core.types import add_usage, total_tokens
+from arkbatch.core.usage import add_usage, total_tokens
 from arkbatch.journal.ledger import Ledger, Tally
 from arkbatch.journal.run_directory import FAILURES, LOG, RESULTS, RunDirectory, RunInfo, SessionInfo
 from arkbatch.journal.run_view import RunView

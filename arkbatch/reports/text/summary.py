@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from arkbatch.core.job import Job
 from arkbatch.core.language import Language
 from arkbatch.core.text import display_width, duration_text, number_text, padded_text, printable_text
-from arkbatch.core.types import ASSUMED, CONTRADICTORY, REPORTED_TICKS, TICKS_PER_USD, UNCOUNTED
+from arkbatch.core.usage import ASSUMED, CONTRADICTORY, REPORTED_TICKS, TICKS_PER_USD, UNCOUNTED
 from arkbatch.monitor.progress import FoundRows
 from arkbatch.pricing.amounts import Money, amount_text
 from arkbatch.pricing.summary import Summary
