@@ -1,4 +1,4 @@
-"""One call of a table function: its rows and its schema written down beside the run directory, and its job.
+"""One call of a table function, written beside the run directory as rows and schema.
 
 A path is read as `arkbatch run` reads it. Anything else is first written as lines, so that a generator that cannot be
 repeated is resumed too, and the same call again finds what changed.

@@ -1,4 +1,4 @@
-"""Runs a coroutine to its end from ordinary code, also where an event loop is running, as in a notebook."""
+"""Runs a coroutine to its end from ordinary code, also in a notebook."""
 
 import asyncio
 import threading

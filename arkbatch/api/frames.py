@@ -1,4 +1,4 @@
-"""Data frames and other tables in memory: their rows as plain values, and columns appended to them.
+"""Data frames in memory: rows as plain values, and columns appended to them.
 
 A library is recognized by the module of the object's type, so none is imported that is not there already. The caller's
 object is never changed.

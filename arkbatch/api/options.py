@@ -1,4 +1,4 @@
-"""The options of `load_job` and of the functions for tables: those of `arkbatch run`, with underscores and types."""
+"""The options of `load_job` and of the table functions, with their types."""
 
 import contextlib
 import re

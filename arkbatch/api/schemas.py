@@ -1,4 +1,4 @@
-"""What a caller calls a schema, as a JSON schema: a pydantic model, a dataclass or Struct, a dict, or a file."""
+"""Turns what a caller gives as a schema into a JSON schema."""
 
 from collections.abc import Mapping
 from os import PathLike

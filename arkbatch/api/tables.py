@@ -1,4 +1,4 @@
-"""Tables from Python: a prompt for each row of a data frame, and the same frame back with the answers beside it."""
+"""Tables from Python: a prompt for each row, and the answers in new columns."""
 
 from collections.abc import Iterator
 from functools import cached_property

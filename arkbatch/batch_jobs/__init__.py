@@ -1,4 +1,4 @@
-"""Half-price batch files: rows travel in parcels to a provider and come back as records of the same run directory.
+"""Half-price batch files: rows go in parcels to a provider and return as records.
 
     provider_forms  how each provider deviates from OpenAI's form, as data
     parcel_limits   which rows travel together, within the limits of a form

@@ -1,4 +1,4 @@
-"""Ark's batch inference jobs as a batch service: files lie in object storage (TOS), jobs are made by signed calls.
+"""Ark's batch inference jobs as a batch service: files in TOS, signed calls.
 
 A file's id is its key in the bucket. One job at a time may be active for a key, and the refusal of a second one names
 the first, which is adopted. Nothing of this was tried on the real service: actions, fields and phases are those of

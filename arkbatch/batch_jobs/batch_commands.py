@@ -1,4 +1,4 @@
-"""How a session over batch files stands, in words, and the commands of `arkbatch ctl` that it obeys."""
+"""The state of a session over batch files in words, and its `ctl` commands."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""One process that works on the parcels of a run: it cuts, sends, waits, collects and begins again with the rest.
+"""One process that works on the parcels of a run.
 
 What one parcel needs is known to `parcel_worker`. Whoever ends the process early loses nothing: batches run on, and the
 next session finds them.

@@ -1,4 +1,4 @@
-"""Merges the result files of batches that somebody else ran into a run: a console, a colleague, `vllm run-batch`.
+"""Merges the result files of batches that somebody else ran into a run.
 
 Lines are trusted and counts are not. A row without a line is left; lines that belong to no row are told. Files may be
 compressed, in UTF-16, or one JSON list, as they come out of consoles and shells.

@@ -1,4 +1,4 @@
-"""Writes the rows of a run as batch files for a provider's console, a colleague or `vllm run-batch`, without a network.
+"""Writes the rows of a run as batch files that others can run.
 
 The rows that have no record are cut into files within the limits of a form, and it is noted which rows are in which
 file. `collect_files` merges what came of them.

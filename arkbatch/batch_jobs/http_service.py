@@ -1,4 +1,4 @@
-"""Files and batches at a provider of OpenAI's form over HTTP, as far as its `Form` says otherwise."""
+"""Files and batches over HTTP at a provider of OpenAI's form."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path

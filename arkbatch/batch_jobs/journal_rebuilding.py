@@ -1,4 +1,4 @@
-"""Parcels found again at the provider, after `parcels.jsonl` was lost or damaged, so that nothing is ordered twice.
+"""Finds parcels again at the provider after `parcels.jsonl` was lost or damaged.
 
 Files carry the run and the parcel in their names, and batches in their metadata where the form has it. Which rows are
 in a parcel is read from its file, here or there, or from the lines of its answers. A file without a batch may have one

@@ -1,4 +1,4 @@
-"""Judged lines of output files as outcomes of rows: which calls a record names, and what it counts as discarded."""
+"""Turns judged lines of output files into outcomes of rows."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Puts a session over batch files together: connection, form, observers and the check of answers by a schema."""
+"""Puts a session over batch files together: connection, form, observers and schema check."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager

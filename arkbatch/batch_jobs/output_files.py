@@ -1,4 +1,4 @@
-"""The files of a parcel as lines: which rows stand in them, where, and whether a download is whole."""
+"""Reads the files of a parcel as lines: which rows, where, and whether whole."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Lines of a batch's output files become records, judged by the rules of online calls and priced at the batch price.
+"""Turns lines of a batch's output files into records at the batch price.
 
 Each line is taken by what it says and not by the file in which it stands. Counts are not trusted. A row without a line
 is left; so is one that the batch gave back. What a row spent without an answer is kept with it: as a record that says

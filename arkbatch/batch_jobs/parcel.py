@@ -1,4 +1,4 @@
-"""The state of a parcel, computed from the steps in its journal, and which parcels of a run are open."""
+"""The state of a parcel, computed from the steps in its journal."""
 
 from collections.abc import Iterable, Mapping
 

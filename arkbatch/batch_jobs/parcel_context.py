@@ -1,4 +1,4 @@
-"""What every action on a parcel has in common: the run, the provider, when a parcel is due again, and why to stop."""
+"""What every action on a parcel needs: run, provider, due times, reason to stop."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Cuts the rows of a run into parcels: rows are pulled in order into files of one model and one endpoint.
+"""Cuts the rows of a run into files of one model and endpoint.
 
 A pass goes once through the input and takes the rows that have no record and are in no open parcel. What parcels give
 back is taken by the next pass.

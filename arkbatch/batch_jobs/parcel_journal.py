@@ -1,4 +1,4 @@
-"""`parcels.jsonl` and the files of parcels in a run directory: what was ordered elsewhere, on disk before it is done.
+"""The files of parcels in a run directory, written before each step is done.
 
 A step is on disk (fsync) when `write_step` returns. A torn last line, which a crash leaves, is cut off. The file is not
 needed to know about rows. If it is lost or damaged, `journal_rebuilding` finds the batches again at the provider.

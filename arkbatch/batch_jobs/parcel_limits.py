@@ -1,4 +1,4 @@
-"""Which rows travel together: a file has one endpoint and one model, and stays within every limit of its provider.
+"""Decides which rows travel together within the limits of the provider.
 
 Rows are taken in the order of the input, and a file is closed when the next row would pass a limit. Only rows that may
 be sent now are cut, so that memory and disk follow the parcels on their way and not the length of the input.

@@ -1,4 +1,4 @@
-"""The loop of a session over parcels: cut, send, wait, collect, and begin again with the rows that came back."""
+"""The loop of a session over parcels: cut, send, wait, collect, begin again."""
 
 import asyncio
 from collections.abc import Callable, Sequence

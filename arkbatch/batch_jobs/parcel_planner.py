@@ -1,4 +1,4 @@
-"""When the next parcel may be cut, and how large: within the limits of tokens, money and time."""
+"""Decides when the next parcel may be cut, and how large it is."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""Polls the batch of a parcel: how it stands, whether it is overdue; and cancels it."""
+"""Asks how the batch of a parcel stands, and cancels it."""
 
 import asyncio
 

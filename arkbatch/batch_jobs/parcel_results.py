@@ -1,4 +1,4 @@
-"""From a batch that has ended to its records: fetch its files, merge their lines, delete the files at the provider."""
+"""Fetches the files of an ended batch, merges their lines, and deletes them remotely."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The rows of a parcel as they stand in the input, and failed rows that are given back to the run."""
+"""The rows of a parcel in the input, and failed rows given back."""
 
 from collections.abc import Iterator
 

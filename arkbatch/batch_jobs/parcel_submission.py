@@ -1,4 +1,4 @@
-"""Submits a parcel: uploads its file, creates the batch, and finds both again when a reply was lost.
+"""Submits a parcel: uploads its file, creates the batch, finds both after lost replies.
 
 Each action is safe to be cut off and to be done again. The intent is on disk before it and the fact behind it. A parcel
 that stands at an intent is looked for at the provider before anything is sent again.

@@ -1,4 +1,7 @@
-"""What one parcel needs next, from its file to its records, and how a service is waited for that cannot be reached."""
+"""Takes one parcel from its file to its records, step by step.
+
+A service that cannot be reached is waited for here.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

@@ -1,4 +1,4 @@
-"""How a provider deviates from OpenAI's batch files, as data: paths, limits, spellings, words for its states."""
+"""How a provider deviates from OpenAI's batch files: paths, limits, spellings, states."""
 
 import tomllib
 from collections.abc import Mapping

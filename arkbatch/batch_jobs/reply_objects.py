@@ -1,4 +1,4 @@
-"""Files and batches as a provider's replies describe them, read without trust in the types or names of their fields."""
+"""Files and batches as a provider's replies describe them, read without trust."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What the session needs of a provider of batches: the calls, what they return, and the two ways in which they fail.
+"""The calls that a session makes at a provider of batches.
 
 A refusal and a service that cannot be reached are two exceptions, since either ends a step at any depth.
 `ServiceAway.may_have_arrived` is the reason why intents are written down: after it nobody knows whether the file or

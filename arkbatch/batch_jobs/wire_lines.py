@@ -1,4 +1,4 @@
-"""A row as a line of a batch file, and a line of an output file as what it says about a row.
+"""A row as a line of a batch file, and the lines that come back.
 
 A line has an id of arkbatch's own (`ROW-DIGEST-PARCEL`), made of letters, digits and dashes that every provider takes.
 The user's `custom_id` stays at home: it may be doubled, empty or too long. The digest tells whether the row is still

@@ -1,4 +1,4 @@
-"""Runs a session over batch files for `run` and `cancel`, with the simulator, signals and output."""
+"""Runs a session over batch files for `run` and `cancel`."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Runs on several machines whose records are in a bucket: each command works on a copy of what it needs."""
+"""Commands on runs in a bucket: each works on a copy of what it needs."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Leads a run on several workers from its start to the summary: for `shard serve` and for `run --engine ray`."""
+"""Leads a run on several workers from its start to the summary."""
 
 import asyncio
 import os

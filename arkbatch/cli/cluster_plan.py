@@ -1,4 +1,4 @@
-"""Plans a run on several machines from what the user typed, and reads the job of a planned run."""
+"""Plans a run on several machines, and reads the job of a planned run."""
 
 import os
 import secrets

@@ -1,4 +1,4 @@
-"""The report page and the metrics of a run on several workers, while the run goes on.
+"""Serves the report page and the metrics of a run on several workers.
 
 The page shows the run directory, so the shards are merged now and then while somebody looks at it. A merge takes time
 with the number of records; the pauses between two are ten times as long.

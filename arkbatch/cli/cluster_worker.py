@@ -1,4 +1,4 @@
-"""Workers of a run on several machines: with a coordinator, or each with a part of the limits."""
+"""Workers of a run on several machines, with or without a coordinator."""
 
 import asyncio
 import os

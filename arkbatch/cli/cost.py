@@ -1,4 +1,4 @@
-"""`arkbatch cost`: what runs have cost by the records, also beside a bill of the provider."""
+"""`arkbatch cost`: what runs have cost, also beside a bill of the provider."""
 
 from __future__ import annotations
 

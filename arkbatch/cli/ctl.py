@@ -1,4 +1,4 @@
-"""`arkbatch ctl`: sends a command to the session that works on a run, in another process."""
+"""`arkbatch ctl`: sends a command to the session that works on a run."""
 
 import shlex
 from typing import TYPE_CHECKING

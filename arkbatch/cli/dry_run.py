@@ -1,4 +1,4 @@
-"""`arkbatch run --dry-run`: shows what the run would do and its first requests; sends and writes nothing."""
+"""`arkbatch run --dry-run`: shows what would be sent, and sends nothing."""
 
 import os
 import shlex

@@ -1,4 +1,4 @@
-"""`arkbatch estimate`: tokens, cost and time of a job, without sending it or from a sample."""
+"""`arkbatch estimate`: tokens, cost and time of a job before it runs."""
 
 import shlex
 import sys

@@ -1,4 +1,4 @@
-"""`arkbatch init`: a small job that runs as it is, with every section of a job file explained in place.
+"""`arkbatch init`: writes a small commented job that runs as it is.
 
 The files are package data in `starter`, two of them under other names: git would obey a `.gitignore` that lies
 in the source tree. Nothing is overwritten, so either all of them are written or none.

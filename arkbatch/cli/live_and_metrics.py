@@ -1,4 +1,4 @@
-"""`--live` and `--metrics`: the report page and the metrics for Prometheus that are served beside a session.
+"""`--live` and `--metrics`: serves the report page and Prometheus metrics beside a session.
 
 What serves is imported only when it is asked for: it would make every start slower, and metrics need an extra.
 """

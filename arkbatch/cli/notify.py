@@ -1,4 +1,4 @@
-"""`arkbatch notify`: sends a trial message, which shows that an address works before a run needs it."""
+"""`arkbatch notify`: sends a trial message to each address."""
 
 import asyncio
 import os

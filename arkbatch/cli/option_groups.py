@@ -1,4 +1,4 @@
-"""Options in groups, so that the help of a command with fifty options can be read."""
+"""Options in groups, so that a long help can be read."""
 
 from collections.abc import Callable
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""Runs with shards, for the commands of one machine: merges their shards first, or goes on without shards."""
+"""Runs with shards, for the commands of one machine: merges their shards first."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`arkbatch simulate`: serves the simulator until Ctrl-C, and says how to point a client at it."""
+"""`arkbatch simulate`: serves the simulator until Ctrl-C."""
 
 import asyncio
 import contextlib

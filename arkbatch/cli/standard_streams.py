@@ -1,4 +1,4 @@
-"""Makes the three standard streams safe: a closed or broken one stops what is shown, and never a run."""
+"""Makes the standard streams safe: a broken one never stops a run."""
 
 import io
 import os

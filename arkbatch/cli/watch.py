@@ -1,4 +1,4 @@
-"""`arkbatch watch`: the report page of a run in another process, kept up to date in the browser."""
+"""`arkbatch watch`: serves the report page of a run in another process."""
 
 import asyncio
 import time

@@ -1,1 +1,1 @@
-"""Shards of an input, the same session on many machines, leases on the limits, and the merge."""
+"""Runs on many machines: shards, workers, leases on the limits, and the merge."""

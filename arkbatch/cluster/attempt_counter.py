@@ -1,4 +1,4 @@
-"""Counts how an attempt at a shard stands. The worker tells it to the coordinator with each lease."""
+"""Counts how an attempt at a shard stands, for the coordinator."""
 
 from typing import assert_never
 

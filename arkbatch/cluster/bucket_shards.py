@@ -1,4 +1,4 @@
-"""The shards of a run whose records are in a bucket: what a worker writes is put there piece by piece.
+"""The shards of a run whose records are in a bucket.
 
     RUN/shards.json                               the plan
     RUN/shards/000003.1483920117/results.0.jsonl  a segment: the lines of an attempt from a byte on

@@ -1,4 +1,4 @@
-"""Tells people what happens to a run on several workers: once for the run, and not for each shard."""
+"""Notifies people about a run on several workers, once for the whole run."""
 
 import platform
 import shlex

@@ -1,4 +1,4 @@
-"""The coordinator: which worker has which shard, who is lost, and the leases on the limits of all.
+"""The coordinator: gives shards and leases to workers, and notices lost ones.
 
 Pure: `now` comes in. A worker asks for a shard, says when it begins, and asks for a lease at least once a second. A
 worker that says nothing for some seconds is taken for dead, and its shard goes to another worker. If it is alive after

@@ -1,4 +1,4 @@
-"""The process that leads a run on several machines: the coordinator, its service, and what people see of it."""
+"""The process that leads a run on several machines."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Records of sessions without shards are handed to the shards in which their rows lie, before the first worker starts.
+"""Hands the records of sessions without shards to the shards of their rows.
 
 So a run that one machine began goes on with many, and nothing that was recorded is sent again.
 """

@@ -1,4 +1,4 @@
-"""The directories of all attempts become one run directory: input order, each row once, everything billed counted.
+"""Merges the directories of all attempts into one run directory.
 
 It may be done at any time, also while workers write: what is recorded by then is merged. Done again it writes the same
 bytes. The shards stay until the run is complete and the user removes them.

@@ -1,4 +1,4 @@
-"""The plan of a run that many workers share: which part of which input file is a shard.
+"""Plans which part of which input file is a shard.
 
 * **Lines** are cut by length alone: a line belongs to the shard in whose range its first byte lies. So a plan of a
   thousand files takes a look at each file's size, and no reading.

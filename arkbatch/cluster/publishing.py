@@ -1,4 +1,4 @@
-"""Puts what an attempt records into the bucket of the run: at intervals, and at its end until it is there."""
+"""Puts what an attempt records into the bucket of the run, at intervals."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

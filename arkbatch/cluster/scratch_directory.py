@@ -1,4 +1,4 @@
-"""A directory on this machine for one process that works on a run in a bucket.
+"""A local directory for one process that works on a run in a bucket.
 
 It is below the system's directory for temporary files (`TMPDIR`). A process that ends in order removes it. One that was
 killed leaves it behind, with the records that were not in the bucket yet: the next worker on the machine puts them

@@ -1,4 +1,4 @@
-"""One attempt at one shard: the rows of a range, worked off by the same session as a local run.
+"""One attempt at one shard, by the same session as a local run.
 
 The range is copied into a file of its own, so that the session reads an ordinary input and any format works; a shard
 that is a whole local file is read where it is. The run directory belongs to this attempt alone. It begins with what

@@ -1,4 +1,4 @@
-"""A worker: pulls shards from the coordinator and works them off, one after the other, until all is over.
+"""A worker: takes shards from the coordinator and runs them one by one.
 
 The same loop serves Ray actors, Slurm tasks, pods and plain processes; only who starts it differs.
 """

@@ -1,4 +1,4 @@
-"""Base URLs: what may be one, whose it is, and the addresses of the providers that are known by name.
+"""Base URLs: which are allowed, whose they are, and those of named providers.
 
 Two providers are known by their variables: `ARK_API_KEY`, `ARK_BASE_URL`, `ARK_MODEL`, and, for anything else with the
 OpenAI protocol, `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `MODEL_NAME`. The others have an entry in `protocol/dialects`.

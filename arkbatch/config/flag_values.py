@@ -1,4 +1,4 @@
-"""Flags that stand for keys of the job file, and how their values get into its tables."""
+"""Flags that stand for keys of the job file, and how they are applied."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Reads the files and folders that a job names: images, a JSON schema, a module of tools, texts as @FILE.
+"""Reads the files and folders that a job names.
 
 Paths in a job file are relative to it, paths in flags to the working directory.
 """

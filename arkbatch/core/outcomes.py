@@ -1,4 +1,4 @@
-"""How a row ended: a success or a failure, with each of its calls as the record keeps it.
+"""How a row ended: success or failure, with each of its calls.
 
 These are `msgspec.Struct`s, as in `core.calls`. Times are seconds.
 """

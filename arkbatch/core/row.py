@@ -1,4 +1,4 @@
-"""One input record: a row that can be sent, or one that cannot, and what earlier sessions recorded of it.
+"""One input record: a row that can be sent, or one that cannot.
 
 These are `msgspec.Struct`s, as in `core.calls`. Sizes are characters.
 """

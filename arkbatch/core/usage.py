@@ -1,4 +1,4 @@
-"""What a call or a row used: counts by meter, and how they are added up.
+"""Counts of what calls used, by meter, and their sums.
 
 A `Usage` maps meters to counts; an absent meter means zero. Only `protocol.endpoints` knows which meters exist.
 """

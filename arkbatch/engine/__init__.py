@@ -1,1 +1,1 @@
-"""The worker pool, the life of one row, and the opening and resuming of a run."""
+"""Worker pool, the life of one row, and opening and resuming a run."""

@@ -1,4 +1,4 @@
-"""The calls of one row in this session: their verdicts, what they billed, and how long the row was kept waiting."""
+"""The calls of one row in this session, with verdicts, usage and waits."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Makes one call of a row: admission by budget and limiter, the exchange, the verdict, and the report of its end.
+"""Makes one call of a row: permit, exchange, verdict, report of its end.
 
 What follows from a verdict is decided by `row_runner`. Everything of the outside world comes in by `Dependencies`, so
 that a test can put in something else.

@@ -1,4 +1,4 @@
-"""What a command of `arkbatch ctl` does to the session that is at work, and how it is remembered.
+"""Carries out the commands of `arkbatch ctl` in the session at work.
 
 Each change is written into `run.json` before it is made, so that none is in force that nobody can look up; the
 observers are told too. A change holds for this session: the next one goes by the job.

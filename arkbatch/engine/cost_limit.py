@@ -1,4 +1,4 @@
-"""Keeps a run within a budget of money or tokens: no call goes that could take it past the limit.
+"""Keeps a run within a budget of money or tokens.
 
 What was recorded and what calls in flight may cost at most stay below the limit together. A call that does not fit
 waits for others to end, since most cost less than they may; when none is in flight and the next still does not fit,

@@ -1,4 +1,4 @@
-"""Fail fast: stops a run in which every row would be refused, after twenty of them.
+"""Stops a run after twenty refused rows, when every row would be refused.
 
 The first rows of a session that are refused for the same reason are held back, without a record. When twenty are held
 and no row has succeeded, no new row is sent until all calls in flight have ended. A refusal comes at once and a long

@@ -1,4 +1,4 @@
-"""Asks once more where an answer takes far longer than is usual. The first whole answer wins.
+"""Sends a slow call a second time; the first whole answer wins.
 
 The second call is one like any other: it waits for a permit of its own, takes its own part of the budget (and is left
 out where that has no room), and has a client request id of its own. The first of the two that is answered, or refused

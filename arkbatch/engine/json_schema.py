@@ -1,4 +1,4 @@
-"""A JSON Schema from a file, as a function that says why a value does not satisfy it.
+"""A JSON Schema from a file, as a function that explains a mismatch.
 
 `jsonschema` does the work, installed as the extra `arkbatch[schema]`. A schema is looked at whole before a run begins:
 whether it is one, in a draft that is known, and whether each of its references leads somewhere. Nothing is ever

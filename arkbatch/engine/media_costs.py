@@ -1,4 +1,4 @@
-"""How much of a budget a row with audio, video or files is held at: the dearest seen so far, with a margin.
+"""The part of a budget that is held for a row with media.
 
 Nothing in a request foretells how many tokens these take.
 

@@ -1,4 +1,4 @@
-"""When people are told about a session: at its end, when the service stays away, and when it will be late.
+"""Decides when people are told about a session.
 
 It looks and tells, and decides nothing about the run. Who is not told about something did not ask for it (`[notify]
 on`). A message that does not arrive is noted like everything else that happens, and changes nothing.

@@ -1,4 +1,4 @@
-"""Opens a run directory for a session: finds what is there, and refuses what would mix two runs into one.
+"""Opens a run directory for a session, and refuses to mix two runs.
 
 An input that only grew is continued. One that changed otherwise, or a changed model or parameter, is refused with
 what differs, unless the caller says that it is meant (`rebase`, `mixed`). Nothing is sent from here.

@@ -1,4 +1,4 @@
-"""What a session finds out about the service, told to the observers when it changes and written down for the next.
+"""Reports what a session finds out about the limits of the service.
 
 It only looks, some times a second, at what the pace has learnt; it decides nothing.
 """

@@ -1,4 +1,4 @@
-"""Keeps a journal durable while rows are recorded: a sync a second after a record, a snapshot every ten of them."""
+"""Keeps a journal durable: a sync each second, a snapshot each ten."""
 
 import asyncio
 from collections.abc import Callable

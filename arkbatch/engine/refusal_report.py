@@ -1,4 +1,4 @@
-"""Notes what all calls are refused with, while none is answered: for the bar, `status`, the live page and the metrics.
+"""Notes what all calls are refused with while none is answered.
 
 A refusal here is a reply that says "later" without spending an attempt: a rate, an overload, a quota that returns.
 """

@@ -1,4 +1,4 @@
-"""Opens a run to send its failed rows again: which rows, and what is changed in their requests.
+"""Opens a run to send its failed rows again.
 
 The rows come from `failures.jsonl`, each with its request, so that neither the input nor the defaults are needed again.
 Rows that were interrupted are no failed ones: `run` sends them. Lines that were never sent have no request. They are

@@ -1,4 +1,4 @@
-"""Runs an endless piece of work beside a body of code, and ends it with the body."""
+"""Runs endless work beside a body of code, and ends it with the body."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Keeps a session to its hours, and says early whether it will be done in time.
+"""Keeps a session to its hours, and says early whether it will be late.
 
 `tick` is called some times a second and asks the wall clock each time, so that one which was set, and a machine that
 slept, are noticed at once. Outside its hours the limiter is paused: calls in flight end, and no other begins until the

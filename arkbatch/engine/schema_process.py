@@ -1,4 +1,4 @@
-"""Checks answers against the job's JSON Schema in a process of its own, so that a slow pattern cannot stop the run.
+"""Checks answers against a JSON Schema in another process.
 
 A pattern such as `^(a+)+$` can take a regular expression for ever, and nothing in Python can interrupt it. So answers
 are checked in a child process, which is killed when one answer takes too long, and started anew for the next. A thread

@@ -1,4 +1,4 @@
-"""Builds the parts of a session from its job: the order of its rows, its limiter, and what its calls need."""
+"""Builds the parts of a session from its job."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager

@@ -1,4 +1,4 @@
-"""Lets the parts of a session look at what follows from time alone, some times a second.
+"""Lets the parts of a session act on time alone, several times a second.
 
 A part says in how many seconds it wants to look again. While the session is busy that is soon, and a run that waits
 for days on the batch lane does not wake up a million times to find nothing new.

@@ -1,4 +1,4 @@
-"""Places by name, for the hours of a run: from the time zone database of this machine.
+"""Places by name for the hours of a run, from the time zone database.
 
 A place left out is this machine's own clock, as it is set when it is asked.
 """

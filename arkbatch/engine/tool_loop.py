@@ -1,4 +1,4 @@
-"""The rounds of a row whose model calls tools: which replies ask for one, and the next request after it.
+"""The rounds of a row whose model calls tools.
 
 Each round is a call of its own, with its turn at the limiter, its place in the budget and attempts of its own. The
 functions of one reply run one after the other, in the order in which they were called, so that what they change

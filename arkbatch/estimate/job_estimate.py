@@ -1,4 +1,4 @@
-"""Estimates a whole job: from the sizes of its rows, and from a sample of them that was sent."""
+"""Estimates a whole job from row sizes and a sample that was sent."""
 
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The ways in which the rows of a job could be sent, with their prices and waiting times side by side.
+"""Compares the ways to send a job by price and waiting time.
 
 A price is exact where the price book has the column. Where it has none, the price is left out with the reason, and with
 the share of the online price that the provider names for batch files: no cost is counted by such a share.

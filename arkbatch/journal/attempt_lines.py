@@ -1,4 +1,4 @@
-"""The record lines that each attempt at a shard adds to those that it took over."""
+"""The record lines that an attempt at a shard adds to earlier ones."""
 
 from collections.abc import Iterator
 from hashlib import blake2b

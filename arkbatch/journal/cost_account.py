@@ -1,4 +1,4 @@
-"""The protocol by which a journal adds up costs, so that it does not know prices."""
+"""The protocol by which a journal adds up costs without knowing prices."""
 
 from typing import Any, Protocol, Self
 

@@ -1,4 +1,4 @@
-"""What the last merge of a run's shards did, and whether the shards hold more by now."""
+"""What the last merge of shards did, and whether they hold more now."""
 
 import os
 from pathlib import Path

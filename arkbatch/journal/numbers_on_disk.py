@@ -1,4 +1,4 @@
-"""A number for each row: eight bytes a row, in a file and not in memory.
+"""One number for each row in a file: eight bytes a row.
 
 The file has no name and is mapped, so that ten million rows take 80 MB of disk. Pages are given back now and then,
 since a mapped page counts as memory of the process although the system may take it back at any time.

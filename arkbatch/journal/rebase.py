@@ -1,4 +1,4 @@
-"""Adapts the records of a run to an edited input: records of unchanged rows stay, others are set aside.
+"""Adapts the records of a run to an edited input.
 
 A row is the same when its digest is, wherever it stands now; of several equal rows the first record goes with the
 first. Records without a row in the new input move to `superseded.jsonl`: they were paid for, so they are

@@ -1,4 +1,4 @@
-"""An index of the records of one file by row: eight bytes of disk a row."""
+"""An index of the records of one file by row, on disk."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Finds rows that repeat the request of an earlier row, and copies its record for them.
+"""Finds rows that repeat an earlier request, and copies its record for them.
 
 Two requests are equal when endpoint and body are, whatever the order of the keys. Ids and columns that are not sent do
 not count. Rows are compared by 64 bits of a digest: in ten million rows two that differ agree once in some 300,000

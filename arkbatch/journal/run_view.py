@@ -1,4 +1,4 @@
-"""A run as its files stand now: its own records, or those of its shards where these are newer.
+"""A run as its files stand now, with or without shards.
 
 The counts and costs of shards come from their ledgers, so that a run of many shards is read without its records. Only
 shards of which a worker wrote that was given up for dead are read line by line, since some of their rows stand in two

@@ -1,4 +1,4 @@
-"""The files of a run that several workers share: the plan of its shards, and one run directory for each attempt.
+"""The files of a run that several workers share.
 
     RUN/shards.json                   the plan; a shard is a range of one input file
     RUN/shards/000003.2/              an ordinary run directory: the second attempt at shard 3

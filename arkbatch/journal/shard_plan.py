@@ -1,4 +1,4 @@
-"""The plan of a run that several workers share: its input files, and which range of which file is a shard."""
+"""The plan of a shared run: which range of which file is a shard."""
 
 from collections.abc import Iterator
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""The records of one shard from all attempts at it, with what doubled attempts have billed.
+"""The records of one shard from all attempts at it.
 
 A success stands before a failure, and what the newest attempt wrote before what an earlier one wrote. A record that
 gives way was billed all the same: the record that stays carries it in `before`, as it does for a row that was tried

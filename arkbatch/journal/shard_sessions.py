@@ -1,4 +1,4 @@
-"""The sessions of a run that several workers share, which stand beside the shards until a merge.
+"""The sessions of a shared run, kept beside the shards until a merge.
 
 Each process that leads the workers is one session. Where no process leads, as in a Slurm array without a coordinator,
 the sessions of all attempts together count as one.

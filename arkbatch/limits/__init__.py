@@ -1,1 +1,1 @@
-"""Request and token rates, the adaptive limit, the circuit breaker, and the limiter that admits calls."""
+"""Rates, the adaptive limit, the circuit breaker, and the limiter that admits calls."""

@@ -1,4 +1,4 @@
-"""Whether the service is away, and how it is found again: single probes, then more with each answer.
+"""Notices that the service is away, and finds out by probes when it returns.
 
 Pure: `now` comes in, in seconds on the caller's clock. It hears every verdict and takes the blame off a row: a failure
 that is the service's gets `Scope.SERVICE`, which spends no attempt. It does not know when a row is tried again

@@ -1,4 +1,4 @@
-"""A limit that does not adapt (`[limits] mode = "fixed"`): calls go as the user allows, refused or not.
+"""A limit that does not adapt (`[limits] mode = "fixed"`).
 
 The requests and tokens a minute that the user gave are kept by the limiter. A row that was refused waits as long as
 its own reply asked for.

@@ -1,4 +1,4 @@
-"""The limits that the user gave, or that are published: requests, tokens, input and output tokens a minute.
+"""The limits a minute that the user gave or a provider publishes.
 
 A call goes when each of them allows it, and is counted in each. A limit that changes during a session holds for the
 minute before the change too, so that no minute passes the limit of its end: after a lower one, nobody goes until that

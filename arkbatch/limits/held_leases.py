@@ -1,4 +1,4 @@
-"""The leases that a worker holds: what it may send now, what it has used, and what calls used beyond their reservation.
+"""The leases that a worker holds: what it may send and has used.
 
 Pure: `now` comes in. A lease begins when its message has come, and ends counted from when it was asked for. So however
 long a message takes, a worker sends nothing outside of what the coordinator counts.

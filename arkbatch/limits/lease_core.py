@@ -1,4 +1,4 @@
-"""Leases on the limits that many workers share: how much each may send in the next second.
+"""Leases on shared limits: how much each worker may send next second.
 
 Pure: `now` comes in with each call. All times that go to a worker, or come from one, are seconds from or until the
 moment of the message, so clocks of different machines are never compared; the time that a message takes makes a lease

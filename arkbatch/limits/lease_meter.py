@@ -1,4 +1,4 @@
-"""One limit per minute of which many workers hold leases: when the next lease may begin.
+"""One shared limit per minute: when the next lease may begin.
 
 A lease is used at some time between its beginning and its end, and only the worker knows when. Leases are granted in
 the order of their beginnings. So a window of 60 seconds holds no more than the limit if, whenever a lease is granted,

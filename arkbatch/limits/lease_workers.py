@@ -1,4 +1,4 @@
-"""The workers that ask for leases: who is present, and how many calls at once each may have.
+"""The workers that ask for leases, and how many calls each may have.
 
 Pure: `now` comes in. Every sum is kept up to date, so that one message costs the same with ten workers and with
 thousands.

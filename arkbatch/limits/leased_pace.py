@@ -1,4 +1,4 @@
-"""Calls at once, as the coordinator shares them out, and the refusals that it is to learn of."""
+"""Calls at once as the coordinator shares them out, with refusals to report."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The worker's side of leased limits: what the limiter asks at each call, and the conversation with the coordinator.
+"""The worker's side of leased limits, and its conversation with the coordinator.
 
 The limiter asks synchronously, so between the question and the taking nothing comes in between. `keep` runs beside the
 session: it asks for the next lease while the present one is used, tells what is used and settled, and goes on asking

@@ -1,4 +1,4 @@
-"""The limiter: where each call waits for its permit, and where each end of a call is reported.
+"""The limiter: each call gets its permit here, and reports its end here.
 
 Behind it stand the request rate, the token rates, the adaptive limit, the circuit breaker, the estimates of tokens
 and the watch for slow calls. Callers know none of these:

@@ -1,4 +1,4 @@
-"""The leases that were granted and still lie in the window: what they hold, and what calls under them used.
+"""The granted leases within the window, and what calls under them used.
 
 Pure: `now` comes in. A settlement that comes before the end of its lease is known waits for it, since until then it
 could only be booked at a wrong time.

@@ -1,4 +1,4 @@
-"""`pace.json`: what a session found out about the service's limits, for the next session and for `status`.
+"""`pace.json`: what a session found out about the limits, kept for the next.
 
 It is a cache and no truth: one that is missing, torn or of another model is as good as none. Only limits that were
 met are remembered as such (`Memory`), never a guess that the pace began with.

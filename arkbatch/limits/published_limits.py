@@ -1,4 +1,4 @@
-"""The limits that a provider publishes for its models: a table in the package, with its dates.
+"""The limits that a provider publishes for its models, from a packaged table.
 
 They are where a pace begins to look for the true limit. An account may have been given more, or share what it has
 with others, and an endpoint can have less; so nothing here is a ceiling, and a model that is not in the table is

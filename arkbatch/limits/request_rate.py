@@ -1,4 +1,4 @@
-"""Requests a minute: a bucket that spreads them, and across a change of the limit the count of the last minute."""
+"""Requests a minute: a bucket that spreads them evenly."""
 
 import math
 

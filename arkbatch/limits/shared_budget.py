@@ -1,4 +1,4 @@
-"""A budget of money or tokens of which many workers hold shares: together they never pass it.
+"""A budget that many workers share: together they never pass it.
 
 A worker may commit no more than its share: what it has spent and what its calls in flight may still take. It asks for
 more before a call that does not fit. A share that was granted stays charged until the worker gives it back, so a

@@ -1,4 +1,4 @@
-"""What is known before the first call: what the user gave, the service publishes and an earlier session found.
+"""What is known of the limits before the first call.
 
 Given limits are ceilings; published and remembered ones are only where the search begins, since an account may have
 been given more, and other users may have come. Nothing here knows what happens after the first call.

@@ -1,4 +1,4 @@
-"""How much of a per-minute allowance may be spent now: arithmetic on numbers and a clock that is passed in.
+"""How much of an allowance per minute may be spent now.
 
 Two rules hold together, because each alone is too weak. The *window* counts what was granted in the last
 minute and never lets it pass the limit; alone it would let the first second spend the whole minute, and

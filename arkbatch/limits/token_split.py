@@ -1,4 +1,4 @@
-"""Input and output tokens a minute, each with a limit of its own, and how steeply all tokens may rise.
+"""Input and output tokens a minute, each with its own limit.
 
 Providers limit input and output apart, and Ark refuses traffic that has grown by more than three million tokens over
 the minute before. Both are allowances beside that of all tokens: a call goes when each of them lets it. Nothing

@@ -1,4 +1,4 @@
-"""The queue of calls that wait for a permit: which is next, and which smaller call may overtake a larger one.
+"""The queue of calls that wait for a permit.
 
 First come, first served, with two exceptions. While the first call is too large for what is left of the minute,
 smaller calls overtake it, for at most `PATIENCE` times as long as the limit takes to grant its tokens. So no call waits

@@ -1,4 +1,4 @@
-"""The words and figures in which a session answers commands, on one machine and on several."""
+"""The words and figures in which a session answers commands."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime

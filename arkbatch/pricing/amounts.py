@@ -1,4 +1,4 @@
-"""Amounts of money: a cost, or the reason why there is none, and totals of both.
+"""Amounts of money: a cost, or why there is none, and totals.
 
 Arithmetic is exact: a context that would have to round raises, whatever precision the program has set. Currencies are
 kept apart and never converted. `pricing.tariff` knows what a token costs.

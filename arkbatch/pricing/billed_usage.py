@@ -1,4 +1,4 @@
-"""What one session billed for one row, from its outcome, its line, or a later line that repeats it.
+"""What one session billed for one row.
 
 All three give the same values, so that a bill comes out the same however the records are read. A call keeps the model
 and the service tier that its own reply named, because an answer discarded may have come from another than the one

@@ -1,4 +1,4 @@
-"""Prices usage: the exact cost, or the reason why it is unknown; never 0 for a missing price.
+"""Prices usage: the exact cost, or the reason why it is unknown.
 
 A `Pricer` finds the tariff for a reply's model, lane and service tier and remembers it, because ten million rows are
 priced by a few tariffs. It also remembers which rows of the book it used, so that a run can keep them. The rules of

@@ -1,4 +1,4 @@
-"""The cost of a run: adds up what each record billed, by endpoint, model and service tier.
+"""Adds up the cost of a run by endpoint, model and service tier.
 
 A price tier is chosen by each call's own lengths, so costs are added up and never worked out from summed usage.
 

@@ -1,4 +1,4 @@
-"""The prices of one run: those it has used, over the user's, over the packaged ones.
+"""The prices of one run: those used, the user's, and the packaged ones.
 
 The rows of the book that a run has used stay in its `run.json`, so that a later price change does not alter its past.
 """

@@ -1,4 +1,4 @@
-"""Settings that only Ark has: which are refused at another server, and which have no effect there.
+"""Settings that only Ark has, and what becomes of them at other servers.
 
 A batch lane, encryption and projects exist at Ark alone. Another server would fail each row or, worse, ignore the
 setting, so they are refused. A setting that merely has no effect is reported once. Prices, published limits, ranges of

@@ -1,4 +1,4 @@
-"""Merges the deltas of a streamed answer: texts are appended, tool calls put together, the rest replaced.
+"""Merges the deltas of a streamed answer into one message.
 
 Fields that nobody told us of follow the same rule, so they survive.
 """

@@ -1,4 +1,4 @@
-"""The parts of a chat call and of its reply that are encrypted, and those that cannot be.
+"""The parts of a chat call and reply that are encrypted.
 
 Sealed are the contents of all messages, and images that stand in the body as data URLs. By the service's design the
 rest stays readable: tools and their arguments, reasoning that is sent back, `stop`, `user`, and the addresses of

@@ -1,4 +1,4 @@
-"""Ark's application-layer encryption: what the certificate says, one key agreement a call, fields in and out.
+"""Ark's application-layer encryption of requests and replies.
 
 ECDH on P-256 with an ephemeral key, HKDF-SHA256 to an AES-256-GCM key and nonce, each field as base64 of ciphertext
 and tag. Which fields those are is said in `encrypted_fields`; that nothing leaves unencrypted is kept by

@@ -1,4 +1,4 @@
-"""The tables of errors: what each code, type and status of a service means for a row and for the run.
+"""What each error code, type and status means for a row and the run.
 
 Under one key the first rule counts whose `says` is found in the message: Ark's `QuotaExceeded` means three things, and
 only the message tells which. `CODES` are those of Ark's error page, of the handbook of its command line, and of

@@ -1,4 +1,4 @@
-"""What the finish reasons of all providers mean, and which of them are no end of an answer.
+"""What the finish reasons of all providers mean.
 
 Words of other providers come through gateways in any case, so they are compared without it. A word that nobody knows
 is kept and counted: the answer has content, and nothing says that it was broken off.

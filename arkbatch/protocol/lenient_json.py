@@ -1,4 +1,4 @@
-"""Reads JSON that is not quite JSON, so that a paid answer is not lost for its wrapping.
+"""Reads JSON that is not quite valid, so that paid answers are kept.
 
 A strict reader goes first and reads nearly all replies. What it refuses is read here: a byte order mark, another
 charset, NaN and Infinity (Python servers write them into logprobs), half a surrogate pair (an answer that was cut

@@ -1,4 +1,4 @@
-"""The images, videos and other media of a request: which are files, and the type of some bytes.
+"""The media of a request: which are files, and of what type.
 
 They stand in the contents of a chat's messages, and in the `input` of embeddings and responses. An address with a
 scheme (`https:`, `data:`, `tos:` ...) is the service's business and passes untouched. One without, or with `file:`,

@@ -1,4 +1,4 @@
-"""Recognises chunks of a stream that differ from an earlier one in a single text, so that only that text is parsed.
+"""Recognises stream chunks that differ from an earlier one in a single text.
 
 Nearly all chunks of an answer are the same bytes but for a few words. An earlier chunk is cut into what stands before
 its text and behind it; a chunk with the same bytes around a JSON text says that text and nothing else that is new.

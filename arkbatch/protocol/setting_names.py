@@ -1,4 +1,4 @@
-"""The names under which a user sets the key, the base URL and the model of a run, for advice that names them."""
+"""How a user sets key, base URL and model, for advice that names them."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

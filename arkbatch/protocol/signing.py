@@ -1,4 +1,4 @@
-"""The signature of Volcengine's control plane (HMAC-SHA256, documentation page 6369/67269), made and checked.
+"""The signature of Volcengine's control plane (HMAC-SHA256), made and checked.
 
 It knows how a request becomes a string and how a secret becomes a signature. It does not know what is asked, nor
 when: the time is an argument. Chat and embeddings are never signed; only the call that fetches their temporary

@@ -1,4 +1,4 @@
-"""The chunks of a streamed chat answer, folded into the object that the same call returns without streaming.
+"""Joins the chunks of a streamed chat answer into one reply.
 
 A chunk says what is new: texts are appended, the rest replaces what stood before, and tool calls are put together by
 their index. Fields that nobody told us of follow the same rule, so they survive. It knows when a stream has ended

@@ -1,4 +1,4 @@
-"""Checks answers against a JSON Schema. An answer that does not satisfy it is asked for again.
+"""Checks answers against a JSON Schema, and asks again for a misfit.
 
 The schema comes in as a function, so that this module needs no schema library. Only answers in words are checked, each
 text of them; an answer that calls tools has no text yet. A fence of backticks around the JSON is not removed, since

@@ -1,4 +1,4 @@
-"""The calls of tools in a model's message, their results, and the next request with both.
+"""The tool calls in a message, their results, and the next request.
 
 The message of the model goes back as it came, without its nulls, since providers put marks of their own into it. What
 is wrong with a call is sent to the model as the result of that call, so that it can correct it: an unknown name, or

@@ -1,4 +1,4 @@
-"""The vectors of a reply as little-endian 32-bit floats, which is what base64 in a reply holds.
+"""The vectors of a reply as little-endian 32-bit floats.
 
 Numbers are rounded to 32 bits on the way; the models compute with no more. A value that is no vector stays as it is,
 and the verdict reports it. A reply has a list of vectors, each with its index, or the one of multimodal embeddings.

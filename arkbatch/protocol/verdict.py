@@ -1,4 +1,4 @@
-"""What a reply or a broken exchange means: the one place where a `Verdict` is made.
+"""Decides what a reply or a broken exchange means, as a `Verdict`.
 
 Errors are classified by the tables of `error_codes` and the words of `error_words`; answers with status 200 by their
 endpoint and the job's `ReplyPolicy`. Whether and when a row is tried again is decided in `backoff`, from the scope and

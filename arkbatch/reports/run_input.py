@@ -1,4 +1,4 @@
-"""The input of a run as those read it who only look at the run: its rows, and what the job makes of each."""
+"""The input of a run, for those who only look at the run."""
 
 from pathlib import Path
 

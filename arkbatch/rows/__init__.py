@@ -1,1 +1,1 @@
-"""Turns input of any format into rows with a number, an identity and a request body."""
+"""Turns input of any format into rows: number, identity and request body."""

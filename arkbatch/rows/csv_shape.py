@@ -1,4 +1,4 @@
-"""Finds out how a table as text is written: encoding, delimiter, header, and where its records begin.
+"""Finds out how a text table is written: encoding, delimiter, header.
 
 The delimiter is the one with which most records are as wide as the first. Excel's line `sep=;` before the header says
 it. The standard library's `csv.Sniffer` is not used: it finds delimiters in files of one column.

@@ -1,4 +1,4 @@
-"""The first rows of an input, looked at before there is a run: can any be sent, and what of them stays here?
+"""Looks at the first rows before there is a run: can any be sent?
 
 An input of which no row at the beginning can be sent is refused with the reason and a flag that helps. What stands
 further down is not looked at: single bad rows are rows that fail.

@@ -1,4 +1,4 @@
-"""Reads JSON that is not one object a line: a list, or objects over several lines.
+"""Reads JSON that is a list, or objects over several lines.
 
 Any encoding is read. Elements are read one by one from a window of the text, so that memory does not grow with the
 file. Elements are numbered from 1; an offset is that of the first byte of an element. A list of plain texts has the

@@ -1,4 +1,4 @@
-"""The objects below one address in a bucket: listed, read and written by the rest of their names.
+"""The objects below one address in a bucket: listed, read and written.
 
 Nothing is appended: an object appears whole or not at all. Not every store refuses to create an object that exists, so
 callers choose names that nobody else takes, and a refusal only tells them a collision earlier.

@@ -1,4 +1,4 @@
-"""Objects in a bucket and files on disk, read by ranges: `s3://`, `tos://`, `oss://`, `gs://`, `az://`, a path.
+"""Objects in a bucket, and files on disk, read by ranges.
 
 The library is `obstore` (extra `storage`). Addresses and keys come from the environment, under the names that each
 provider's own tools use. TOS and OSS take a bucket only as a part of the host name.

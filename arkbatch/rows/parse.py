@@ -1,4 +1,4 @@
-"""Parses one input record into a `Row`, or a `BadRow` that says why it cannot be sent.
+"""Parses one input record into a `Row`, or a `BadRow` with the reason.
 
 It reads Ark's `{"custom_id", "body"}`, OpenAI's form with `method` and `url`, a bare request body, the short forms
 `{"prompt"}` and `{"input"}`, any columns through a template, and arkbatch's own failure lines. What a row leaves out is

@@ -1,4 +1,4 @@
-"""Parses one record of JSON into its columns, or into a sentence that says why it holds none."""
+"""Parses one JSON record into its columns, or says why it cannot."""
 
 import json
 import math

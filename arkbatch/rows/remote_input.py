@@ -1,4 +1,4 @@
-"""An input in object storage becomes a file on disk, once, before a run on one machine reads it.
+"""Copies an input from object storage to disk, once, before a run.
 
 The copy is made by ranges, each of the version that was seen first, so that an object which changes meanwhile is
 noticed. A file beside the copy says of which version it is. What began with one version is not continued with another.

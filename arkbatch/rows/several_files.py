@@ -1,4 +1,4 @@
-"""Several files as one input: files and patterns such as `in/*.parquet`, the files of a pattern in natural order.
+"""Several files as one input: names and patterns such as `in/*.parquet`.
 
 They are one text, `a.csv + in/*.csv`, so that a job, `run.json` and messages name them as they name one file.
 The rows of a file follow those of the files before it. Rows that are added to the last file, or further files behind

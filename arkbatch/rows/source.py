@@ -1,4 +1,4 @@
-"""The rows of an input in any format, each with its number, its offset and its bytes.
+"""The rows of an input in any format, with number, offset and bytes.
 
 A source is one file or several. Each row is one JSON object: a line as it stands, an element of a list, or the columns
 of a table. What is in a file is seen in its beginning, and the ending of its name counts where that is not clear.

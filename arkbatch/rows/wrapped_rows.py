@@ -1,4 +1,4 @@
-"""Reads rows that have their request in `body`, as Ark's and OpenAI's batch files do, with settings beside it."""
+"""Reads rows that have their request in `body`, as batch files do."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The lines of the output and error files of a simulated batch: the answers that the same bodies get online.
+"""The output and error lines of a simulated batch.
 
 Faults of lines are drawn here, by the id of the batch: lines that are missing, doubled, failed, in the wrong file, or
 written as only some providers write them.

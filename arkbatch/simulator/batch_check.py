@@ -1,4 +1,4 @@
-"""Finds what is wrong with the file of a simulated batch: its size, its lines, and the tokens that wait beside it."""
+"""Finds what is wrong with the file of a simulated batch."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

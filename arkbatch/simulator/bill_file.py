@@ -1,4 +1,4 @@
-"""The bill of a simulator: a line of JSON for each answer, with its request id, its fault and its tokens.
+"""The bill of a simulator: a line of JSON for each answer.
 
 A line is written before the answer is sent, so a simulator that is killed has billed all that it sent.
 """

@@ -1,4 +1,4 @@
-"""Replies as providers other than Ark write them: usage, endings, errors, and the bytes around an answer.
+"""Replies as providers other than Ark write them.
 
 Each dialect is a fault of the menu. Its answer says and bills the same as Ark's, in another form, so that a client can
 be checked against what was billed. The forms are those of the providers' documents and of public bug reports.

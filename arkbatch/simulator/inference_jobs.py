@@ -1,4 +1,4 @@
-"""Batch inference jobs of the simulated control plane: the batches of files, over objects in a bucket.
+"""Batch inference jobs of the simulated control plane.
 
 A job is worked out as a batch of the same rows is, with the same faults; its answers are put into the bucket when it
 has ended. One job at a time may be active for an object, as Ark has it.

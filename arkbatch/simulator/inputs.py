@@ -1,4 +1,4 @@
-"""Checks the bodies of embeddings, multimodal embeddings and tokenization; like chat bodies, they have no nulls.
+"""Checks the bodies of embeddings, multimodal embeddings and tokenization.
 
 `vectors` and `tokens` rely on it: a body that passes can be answered.
 """

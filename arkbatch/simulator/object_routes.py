@@ -1,4 +1,4 @@
-"""The object storage (TOS) of the simulated service: objects in buckets, with the bucket in the path of the address.
+"""The object storage (TOS) of the simulated service.
 
 Requests are told from others by their signature, which is really verified. Every bucket exists.
 """

@@ -1,4 +1,4 @@
-"""The one module that uses inner parts of aiohttp: a call is written to its connection directly.
+"""The one module that uses inner parts of aiohttp, to post calls faster.
 
 `ClientSession.post` makes a request, a writer, a task and a response for each call, which costs more than all that
 arkbatch does for a row. But two calls of a run differ in a request id and a body only. So `DirectPosts` lets aiohttp's

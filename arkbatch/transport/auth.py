@@ -1,4 +1,4 @@
-"""Provides the `Authorization` header, from an API key or from an access key with its secret.
+"""Provides the `Authorization` header, from an API key or an access key.
 
 An access key never goes to the data plane. It signs a `GetApiKey` call to the control plane, whose answer is a
 temporary key for one resource. That call is allowed only rarely, so a key is shared by all workers and requested once

@@ -1,4 +1,4 @@
-"""Plain HTTP for batch services: small JSON calls, and files that go and come without being held in memory.
+"""Plain HTTP for batch services: small JSON calls, and large files.
 
 It tries nothing twice. A call that was cut off says whether it may have arrived, since a batch that is ordered twice is
 paid twice.

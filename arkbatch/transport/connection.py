@@ -1,4 +1,4 @@
-"""Opens the connection of a job: its transport with credentials, and the wrappers that the job asks for.
+"""Opens the connection of a job, with credentials and wrappers.
 
 Encryption is imported only when it is used, because it needs an optional library.
 """

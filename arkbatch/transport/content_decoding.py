@@ -1,4 +1,4 @@
-"""Takes the compression off a body, by what its bytes are and not by what its headers say.
+"""Decompresses a body by what its bytes are, whatever the headers say.
 
 Proxies name a compression that they have taken off, leave out the name of one that they have put on, or put on two. A
 body that says `gzip` and is JSON is JSON; one that says nothing and begins as gzip does is inflated. Checksums are not

@@ -1,4 +1,4 @@
-"""Application-layer encryption: a transport that wraps a transport, so that no prompt leaves it in clear.
+"""A transport that encrypts each prompt before it leaves, and decrypts replies.
 
 It holds a certificate for each model, makes a new secret for each attempt, and hands on a call only with every content
 sealed. Whatever stands in the way is an answer before a byte of the prompt is sent: a row that cannot be sealed is

@@ -1,4 +1,4 @@
-"""A request body of many megabytes, written to the connection in pieces.
+"""Writes a request body of many megabytes in pieces.
 
 aiohttp would copy it: it warns of bytes of that size, and asks a `BytesIO` for a view, which makes Python copy the
 `BytesIO`. Pieces are views of the one body, and each waits until the connection has taken those before it. aiohttp does

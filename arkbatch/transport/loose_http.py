@@ -1,4 +1,4 @@
-"""Reads replies whose HTTP is not by the book, from the bytes that aiohttp's parser refused.
+"""Reads replies whose HTTP is invalid, from bytes that aiohttp refused.
 
 A strict parser goes first and reads nearly all replies. It refuses a head with `Content-Length` beside `chunked` or
 twice, a line that is no header, a name that is not ASCII, and it loses a whole reply with what stands behind its end. A

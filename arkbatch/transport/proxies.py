@@ -1,4 +1,4 @@
-"""Finds the proxy that the environment names for an address, and checks that it can work.
+"""Finds the proxy for an address in the environment, and checks it.
 
 It is looked up once: aiohttp's `trust_env` reads the environment for each request, which costs as much as the rest of a
 request, and takes keys from `.netrc` besides.

@@ -1,4 +1,4 @@
-"""Removes secrets from replies, since some servers and proxies repeat what they were sent.
+"""Removes secrets from replies, since some servers repeat them.
 
 What a reply says is kept in records and logs. So neither its body nor its headers, nor the text about a broken
 exchange, may contain a key.

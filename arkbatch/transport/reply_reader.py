@@ -1,4 +1,4 @@
-"""Reads a reply off its connection, whole or streamed, and hands it on as the reply that it is unstreamed.
+"""Reads a whole or streamed reply off its connection.
 
 What comes decides how it is read, and not what was asked for or what its Content-Type says: events are folded into one
 answer, anything else is a whole body. So whoever wraps or judges a reply never sees a stream.

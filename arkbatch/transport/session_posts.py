@@ -1,4 +1,4 @@
-"""How a call is posted by aiohttp's public session, and what every way to post has in common.
+"""Posts a call by aiohttp's public session.
 
 The session works with any aiohttp. `aiohttp_internals` does the same for a third of the processor time, where it can.
 """

@@ -1,4 +1,4 @@
-"""Objects in one bucket of TOS over plain HTTP: put, get, look, list and delete, each signed, none tried twice.
+"""Objects in one bucket of TOS over plain HTTP, each call signed.
 
 A bucket stands in the host name. On this machine, where a simulator takes TOS's place, it stands in the path.
 """

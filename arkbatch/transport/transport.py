@@ -1,4 +1,4 @@
-"""One HTTP exchange over aiohttp: a `Call` goes out, a `Reply` or a `Broken` comes back.
+"""One HTTP exchange over aiohttp: from `Call` to `Reply` or `Broken`.
 
 It keeps no count, tries nothing twice and judges nothing. Redirects are not followed, since the key would go along.
 A timeout is one of silence, never of the whole call: thinking models answer after half an hour, and aiohttp's own

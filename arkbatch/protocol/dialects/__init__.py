@@ -1,4 +1,4 @@
-"""Providers by name: what each one's address, key and dialect are. One small module a provider.
+"""Providers by name, each with its address, key and dialect.
 
 A new provider is one more module with a `DIALECT`, and its name in the list below. General rules that know no provider
 read most differences (`endpoints.usage`, `error_words`, `finish_reasons`, `retry_after`), so that an unknown one is

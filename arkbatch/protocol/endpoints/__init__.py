@@ -1,4 +1,4 @@
-"""What each API looks like: its path, the requests that it takes, how large they are, what a reply means.
+"""The endpoints: path, allowed requests, size of a request, meaning of a reply.
 
 `ENDPOINTS` has one entry for each; another API is another module beside `chat` and one more entry here. Nothing
 in this package sends, waits or decides what to do about a reply: see `transport` and `verdict`.

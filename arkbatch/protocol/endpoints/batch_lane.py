@@ -1,4 +1,4 @@
-"""`/batch/...`: the same calls on Ark's batch lane, at half the price, open for hours until their turn.
+"""`/batch/...`: the same calls on Ark's batch lane, at half the price.
 
 Each lane has endpoint ids of its own (`ep-bi-...` here), and an id on the wrong lane is refused here: the service would
 only say that it does not exist. The batch lane does not stream.

@@ -1,4 +1,4 @@
-"""Any other path below the base URL, such as `/rerank`: body and reply stay as they are.
+"""Any other path, such as `/rerank`: body and reply stay as they are.
 
 The name of such an endpoint is its path. A reply with a 2xx status and JSON without an error is an answer. Tokens are
 counted where the reply counts them, in any form that is known; where it does not, the usage is unknown, not zero.

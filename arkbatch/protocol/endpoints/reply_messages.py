@@ -1,4 +1,4 @@
-"""The messages in a reply of any endpoint that answers in words, in the shape of chat.
+"""The messages in a reply of any text endpoint, in the shape of chat.
 
 `answers`, `show`, the check by a schema and tools read an answer's text from here, so that they need not know the APIs.
 """

@@ -1,4 +1,4 @@
-"""`/responses`: the Responses API of OpenAI, which Ark and others serve as well. Items go in, items come out.
+"""`/responses`: the Responses API of OpenAI, which Ark and others also serve.
 
 What a server must know of a request is checked here; ranges are Ark's where the request goes to Ark. The words of a
 reply's status become the finish reasons of chat (`stop`, `length`, `content_filter`, `tool_calls`), so that the job's

@@ -1,4 +1,4 @@
-"""`/tokenization`: texts in, and for each the number of its tokens, their ids and where in the text they stand.
+"""`/tokenization`: counts the tokens of texts.
 
 Ark alone has it, on the online lane only. It generates nothing, its reply counts no usage, and no price list has a row
 for it, so that its rows bill nothing. Only texts can be counted, no images and no messages: what the service puts

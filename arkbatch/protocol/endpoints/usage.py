@@ -1,4 +1,4 @@
-"""How a reply's `usage` becomes meters, the names under which usage is added up, priced and reported.
+"""Turns the `usage` of a reply into meters that are priced and reported.
 
 The names are listed here and nowhere else. `input` includes `cached`, and `output` includes `reasoning`, whatever the
 provider's own way of counting is: meters say what is billed. Providers differ in where they put a count and in whether

@@ -1,4 +1,4 @@
-"""What a table of answers says of a row beside its own columns: the fields, and how each is read from a record."""
+"""The fields of an answer table, and how each is read from a record."""
 
 import struct
 from collections.abc import Callable, Mapping

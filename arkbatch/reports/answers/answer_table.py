@@ -1,4 +1,4 @@
-"""The rows of an input with what became of each: its own columns, and beside them the answer or the error.
+"""The rows of an input with their answers or errors beside them.
 
 Every row of the input is there, in its order, also one that failed or is not done. Rows are joined by their number and
 never by an id. Where the bytes of the input changed since the run read it, the digest of each recorded row is compared,

@@ -1,4 +1,4 @@
-"""The part of a reply that a person wants to read: the text, the thoughts, the tools called, the vectors."""
+"""The part of a reply that a person wants to read."""
 
 import base64
 import binascii

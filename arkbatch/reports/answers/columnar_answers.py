@@ -1,4 +1,4 @@
-"""Answers beside the columns of a Parquet or Arrow input: its columns pass through with their types."""
+"""Answers beside the columns of a Parquet or Arrow input, with their types."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Reading results back: every answer of a run, in the order of completion or of the input."""
+"""Reads every answer of a run, in order of completion or of the input."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Writes a table in the format that the ending of its file names. A file takes its name only when it is whole.
+"""Writes a table in the format that the ending of its file names.
 
 CSV begins with a byte order mark, since sheets take Chinese for something else without it. A sheet runs a cell that
 begins with `=` or `@`: in a workbook text is written as text, in CSV such answers are counted and, if that is wished,

@@ -1,4 +1,4 @@
-"""The columns that the fields of JSON answers make: their types, and the values that are not of their type.
+"""The columns that fields of JSON answers make, with their types and misfits.
 
 A type comes from the schema that the answers were to follow, or else from the values themselves. Formats whose cells
 have types of their own (CSV, JSON lines, workbooks) take each value as it is. Where a column has one type (Parquet,

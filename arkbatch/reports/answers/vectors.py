@@ -1,4 +1,4 @@
-"""The vectors of a run, one by one or as one array in numpy's file format.
+"""The vectors of a run, one by one or as a numpy file.
 
 The array is made of the records, in one pass and without numpy: its rows go into a new file as they are read, its
 head last, when their number is known, and only then the file takes its name. Which row of the input a vector belongs

@@ -1,1 +1,1 @@
-"""The report page: what happened in a run, as one HTML file or live in a browser."""
+"""The report page: a run as one HTML file, or live in a browser."""

@@ -1,4 +1,4 @@
-"""Puts the page together: what it shows, as data, and the one HTML file that shows it.
+"""Puts the report page together: its data, and the HTML file.
 
 Prompts, answers and messages of the service are untrusted. They go into the page as JSON in a block that no browser
 runs, with every `<` escaped so that nothing in them can end the block; the page's own script shows them as text. The

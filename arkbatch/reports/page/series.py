@@ -1,4 +1,4 @@
-"""The columns that the charts draw, made from a timeline and the limits of each session.
+"""The columns that the charts draw, made from a timeline.
 
 Everything is a rate a minute or an average, so that stretches of any length can stand beside each other. Lists run
 in parallel; None is a hole in a line.

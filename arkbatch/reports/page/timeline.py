@@ -1,4 +1,4 @@
-"""What happened when: reads the lines of a run once, in the order in which they stand, and keeps only sums.
+"""Reads the lines of a run once, and sums up what happened when.
 
 A line says when its row ended, how long each call took and how long after the first one it was sent. The last call is
 taken to have ended with its row. Lines written before the beginnings were kept have their calls drawn back to back, so

@@ -1,4 +1,4 @@
-"""Serves the report page of a run on this machine, and tells open pages by server-sent events how the run goes on.
+"""Serves the report page on this machine, and keeps open pages up to date.
 
 Prompts and messages are on the page, so other users of the machine must not see it: every request needs the token
 that only the terminal shows. Nothing is read from the run while no page is open. A look at the

@@ -1,4 +1,4 @@
-"""Servers that only this machine reaches: where they listen, and by which names they may be called.
+"""Servers that only this machine reaches: where they listen, and their names.
 
 The name is checked because a web page elsewhere can give its own name the address 127.0.0.1 and would then be let in by
 the browser.

@@ -1,4 +1,4 @@
-"""Tables with headings, as a terminal shows them: words to the left, numbers to the right."""
+"""Tables with headings in the user's language: words left, numbers right."""
 
 import re
 from collections.abc import Sequence
