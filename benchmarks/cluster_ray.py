@@ -2,6 +2,7 @@
 
     python benchmarks/cluster_ray.py                       # all, about six minutes
     python benchmarks/cluster_ray.py whole kill-node       # some of them
+    python benchmarks/cluster_ray.py --without-arkbatch kill-node    # on nodes that get arkbatch from the command
 
 It needs `pip install 'arkbatch[ray]'`. Each node is a `ray start` of its own, as it would be on a machine of its own.
 Nothing else of Ray on this machine is touched. The exit code is 1 when a row was lost or doubled, or when more calls
@@ -15,13 +16,16 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
+import venv
 from collections import Counter
 from pathlib import Path
 
 from cluster_faults import CONCURRENCY, ROOT, RPM, Service, until
 
+WITHOUT_ARKBATCH = "--without-arkbatch"
 INTERRUPTED = 130  # the exit code after a second Ctrl-C
 ROWS, PADDING = 480, "x" * 280  # long enough rows for several shards
 
@@ -42,13 +46,14 @@ class RayRun:
             "OPENAI_API_KEY": "sk-any",
             "OPENAI_BASE_URL": service.url,
         }
+        self.python, self.of_nodes = sys.executable, self.environment
 
-    def start(self, *words):
+    def start(self, *words, environment=None):
         log = open(self.folder / "log.txt", "ab")
         process = subprocess.Popen(
             list(map(str, words)),
             cwd=self.folder,
-            env=self.environment,
+            env=environment or self.environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -60,7 +65,18 @@ class RayRun:
     def ray(self, *words):
         ray = Path(sys.executable).parent / "ray"
         common = ["--block", "--node-ip-address=127.0.0.1", "--object-store-memory=80000000", "--disable-usage-stats"]
-        return self.start(ray, "start", *words, *common)
+        return self.start(self.python, ray, "start", *words, *common, environment=self.of_nodes)
+
+    def take_arkbatch_away(self):
+        """Have the nodes use a Python of their own, which finds all packages of this one except arkbatch."""
+        venv.create(self.folder / "bare", symlinks=True)
+        site = sysconfig.get_path("purelib", vars={"base": str(self.folder / "bare")})
+        Path(site, "packages.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        self.python = self.folder / "bare" / "bin" / "python"
+        self.of_nodes = {name: value for name, value in self.environment.items() if name != "PYTHONPATH"}
+        lacks = [self.python, "-c", "import importlib.util as i; assert i.find_spec('ray'); import arkbatch"]
+        found = subprocess.run(lacks, env=self.of_nodes, cwd=self.folder, capture_output=True, text=True, check=False)
+        assert "No module named 'arkbatch'" in found.stderr, found.stderr
 
     def start_nodes(self):
         self.ray("--head", f"--port={self.port}", "--num-cpus=0", "--include-dashboard=false")
@@ -201,11 +217,15 @@ def measured(name):
         service = stack.enter_context(Service())
         run = RayRun(folder, service)
         stack.callback(run.stop)
+        if WITHOUT_ARKBATCH in sys.argv:
+            run.take_arkbatch_away()
         run.start_nodes()
         began = time.monotonic()
         run.drive()
         FAULTS[name](run)
         code = run.driver.wait(240)
+        if WITHOUT_ARKBATCH in sys.argv:
+            assert "The cluster has no arkbatch" in (folder / "log.txt").read_text()
         seconds = time.monotonic() - began
         path = run.run / "results.jsonl"
         results = path.read_bytes().splitlines() if path.exists() else []
@@ -223,7 +243,8 @@ def measured(name):
 
 def main():
     print(f"a head and two nodes, 2 workers, {RPM:,} requests a minute together, {CONCURRENCY} in flight")
-    return 1 if [name for name in sys.argv[1:] or list(FAULTS) if not measured(name)] else 0
+    names = [name for name in sys.argv[1:] if name != WITHOUT_ARKBATCH]
+    return 1 if [name for name in names or list(FAULTS) if not measured(name)] else 0
 
 
 if __name__ == "__main__":

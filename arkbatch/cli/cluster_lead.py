@@ -111,7 +111,7 @@ def run_on_ray(
         job = replace(planned.job, run_dir=str(shards.run))
 
         async def lead() -> int:
-            with RayCluster(address, workers) as cluster:
+            with RayCluster(address, workers, lambda text: click.echo(text, err=True)) as cluster:
                 async with leading(job, shards, serving, host=cluster.host) as led:
                     with stop_on_signals(led):
                         watching = asyncio.ensure_future(until_over(led.coordinator, led.progress, time.monotonic))

@@ -10,6 +10,7 @@ import contextlib
 import os
 import platform
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Self
 
 from msgspec import Struct
@@ -22,6 +23,7 @@ LOCAL = "local"
 NEEDS_EXTRA = "--engine ray needs: pip install 'arkbatch[ray]'"
 OBJECT_STORE_BYTES = 80 << 20  # the least that Ray takes; no data goes through it
 WAIT_SECONDS = 0.5
+LOOK_SECONDS = 20.0  # in which a process of the cluster says whether it has arkbatch
 LAST_WORD_SECONDS = 10.0  # in which workers notice that all is over
 SLOWEST_START = 60.0  # s, after which it is said that no worker has started
 
@@ -60,15 +62,29 @@ class RayWorker:
 class RayCluster:
     """A connection to Ray, or a Ray of its own on this machine. Use it as a context manager.
 
-    address: "local", "auto" or HOST:PORT
+    address: "local", "auto" or HOST:PORT; note: is told when the cluster gets arkbatch from here
     """
 
-    def __init__(self, address: str, workers: int) -> None:
-        self._address, self._workers = address, workers
+    def __init__(self, address: str, workers: int, note: Callable[[str], None] = lambda _: None) -> None:
+        self._address, self._workers, self._note = address, workers, note
         self._ray: Any = None
 
     def __enter__(self) -> Self:
         self._ray = _import_ray()
+        self._connect()
+        try:
+            if self._address != LOCAL and self._lacks_arkbatch():
+                self._note("The cluster has no arkbatch: its workers get that of this machine.")
+                self._ray.shutdown()
+                # Ray copies the package to every node; only a connection, and no single actor, can ask for that.
+                self._connect({"py_modules": [str(Path(__file__).parent.parent)]})
+        except BaseException:
+            self._ray.shutdown()
+            raise
+        return self
+
+    def _connect(self, runtime_env: dict[str, Any] | None = None) -> None:
+        """Connect to the cluster, or start one. UsageError: it cannot be used."""
         options: dict[str, Any] = {
             "namespace": "arkbatch",
             "log_to_driver": False,
@@ -80,11 +96,27 @@ class RayCluster:
                 "include_dashboard": False,
                 "object_store_memory": OBJECT_STORE_BYTES,
             }
+        if runtime_env is not None:
+            options["runtime_env"] = runtime_env
         try:
             self._ray.init(address=self._address, **options)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise UsageError(f"Cannot use Ray at {self._address}: {_first_line(error)}.") from error
-        return self
+            raise UsageError(f"Cannot use Ray at {self._address}: {_reason_of(error)}.") from error
+
+    def _lacks_arkbatch(self) -> bool:
+        """Whether a process of the cluster cannot import arkbatch. One that does not answer is not waited for."""
+
+        def has_arkbatch() -> bool:  # Ray copies a function within a function, so it needs no arkbatch there
+            import importlib.util
+
+            return importlib.util.find_spec("arkbatch") is not None
+
+        promise = self._ray.remote(num_cpus=0, max_retries=0)(has_arkbatch).remote()
+        done, _ = self._ray.wait([promise], timeout=LOOK_SECONDS)
+        try:
+            return bool(done) and not self._ray.get(promise)
+        except self._ray.exceptions.RayError:
+            return False  # the workers fail with the reason
 
     def __exit__(self, *error: object) -> None:
         self._ray.shutdown()
@@ -198,8 +230,10 @@ def _import_ray() -> Any:
     return ray
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+def _reason_of(error: BaseException) -> str:
+    """Return the first line of an error of Ray, or all lines about versions that do not fit together."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines if lines[0].startswith("Version mismatch") else lines[:1]).rstrip(".")
 
 
 def _last_line(error: BaseException) -> str:

@@ -148,3 +148,50 @@ def test_options_for_one_machine_are_refused_on_a_cluster(tmp_path):
     result = CliRunner().invoke(arkbatch, words, standalone_mode=False)
     assert isinstance(result.exception, UsageError)
     assert str(result.exception).startswith("--engine ray does not take --mixed, --limit.")
+
+
+class ConnectableRay(FakeRay):
+    """A cluster to which one can connect. lacks: its processes cannot import arkbatch; refusal: why it refuses."""
+
+    def __init__(self, *, lacks=False, refusal=None):
+        super().__init__()
+        self.lacks, self.refusal, self.connections = lacks, refusal, []
+
+    def init(self, **options):
+        if self.refusal is not None:
+            raise RuntimeError(self.refusal)
+        self.connections.append(options.get("runtime_env"))
+
+    def shutdown(self):
+        self.connections.append("closed")
+
+    def remote(self, **options):
+        return lambda _: SimpleNamespace(remote=lambda: "has-arkbatch")
+
+    def wait(self, promises, num_returns=1, timeout=0.0):
+        return promises, []
+
+    def get(self, promise):
+        return not self.lacks
+
+
+def test_a_cluster_without_arkbatch_gets_the_package_of_this_machine(monkeypatch):
+    ray, told = ConnectableRay(lacks=True), []
+    monkeypatch.setattr("arkbatch.cluster.ray_engine._import_ray", lambda: ray)
+    with RayCluster("10.0.0.5:6379", 2, told.append):
+        assert ray.connections == [None, "closed", {"py_modules": [str(ROOT / "arkbatch")]}]
+    assert told == ["The cluster has no arkbatch: its workers get that of this machine."]
+
+
+def test_a_cluster_with_arkbatch_keeps_its_own(monkeypatch):
+    ray = ConnectableRay()
+    monkeypatch.setattr("arkbatch.cluster.ray_engine._import_ray", lambda: ray)
+    with RayCluster("10.0.0.5:6379", 2):
+        assert ray.connections == [None]
+
+
+def test_versions_that_do_not_fit_are_told_in_one_line(monkeypatch):
+    said = "Version mismatch: The cluster was started with:\n    Ray: 2.40.0\n    Python: 3.12.1\nThis process: Ray: 2.60.0\n"
+    monkeypatch.setattr("arkbatch.cluster.ray_engine._import_ray", lambda: ConnectableRay(refusal=said))
+    with pytest.raises(UsageError, match=r"started with: Ray: 2\.40\.0 Python: 3\.12\.1 This"), RayCluster("auto", 2):
+        pass
