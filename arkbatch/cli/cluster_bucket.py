@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from arkbatch.journal.merge_state import MERGED, Merged
+from arkbatch.journal.merge_state import MERGED, Merged, count_finished
 from arkbatch.journal.shard_files import ShardDirectory
 from arkbatch.rows.object_storage import is_remote
 
@@ -70,6 +70,33 @@ def merge_run(run_dir: str) -> Merged:
     with bucket_shards_at(run_dir) as shards:
         shards.fetch_plan()
         return merge_in_bucket(shards)
+
+
+def leave_shards_in_bucket(address: str) -> None:
+    """Merge a run in a bucket, and have it go on without shards; nothing to do for a run without shards.
+
+    RunLocked: a coordinator leads it. RunDirectoryError: not all shards are finished, so a worker may be at work
+    """
+    import asyncio
+
+    from arkbatch.cluster.coordinator_address import known_address
+    from arkbatch.cluster.service import refuse_second_coordinator
+    from arkbatch.core.errors import RunDirectoryError
+
+    with bucket_shards_at(address) as shards:
+        if not shards.is_planned_in_bucket:
+            return
+        shards.fetch_plan()
+        asyncio.run(refuse_second_coordinator(known_address(shards)))
+        shards.bring_all_up_to_date(with_records=False)
+        finished, planned = count_finished(shards), shards.read_plan().count
+        if finished < planned:
+            raise RunDirectoryError(
+                f"{finished:,} of {planned:,} shards of {address} are finished. Finish the others first, with: "
+                f"arkbatch shard serve {address}, and on each machine arkbatch shard run {address}"
+            )
+        merge_in_bucket(shards)
+        shards.put_aside()
 
 
 def merge_in_bucket(shards: "BucketShards") -> Merged:

@@ -49,10 +49,30 @@ def _fetch_earlier_run(target: str, run: Path) -> None:
             f"{target} is a run of several machines. Go on with: arkbatch shard serve {target}, and on each machine "
             f"arkbatch shard run {target}"
         )
+    fetch_run(folder, run)
+
+
+def fetch_run(folder: "ObjectFolder", run: Path) -> None:
+    """Copy a run to this machine, where there is none. RunDirectoryError: the one here is older."""
     if not run.exists():
         run.mkdir(mode=0o700, parents=True)
         if not copy_run_files(folder, run):
             run.rmdir()
+        return
+    import msgspec
+
+    from arkbatch.core.errors import RunDirectoryError
+    from arkbatch.journal.run_directory import RUN, RunDirectory, RunInfo
+
+    directory, stored = RunDirectory(run), folder.read_if_there(RUN)
+    if stored is None or not directory.exists:
+        return
+    here, there = directory.read_info(), msgspec.json.decode(stored, type=RunInfo)
+    if here.run_id != there.run_id or len(here.sessions) < len(there.sessions):
+        raise RunDirectoryError(
+            f"{run} is not the run that {folder.address} holds now, or is older. Move it away, and run the same "
+            f"command again: the run is copied from there."
+        )
 
 
 def local_copy(input_: str, flags: dict[str, Any]) -> tuple[str, dict[str, Any]]:

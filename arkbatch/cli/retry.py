@@ -10,7 +10,10 @@ import click
 if TYPE_CHECKING:
     from arkbatch.cli.live_and_metrics import Serving
     from arkbatch.core.job import Job
+    from arkbatch.engine.open_run import OpenRun
     from arkbatch.engine.retry_run import RetrySelection
+    from arkbatch.engine.session import Session
+    from arkbatch.pricing.summary import Summary
 
 from arkbatch.cli.option_groups import GroupedCommand, input_option
 from arkbatch.cli.options import (
@@ -47,31 +50,64 @@ def command(
       arkbatch retry prompts.run --kind timeout,overloaded --concurrency 8
       arkbatch retry prompts.run --row 17,42 --set max_tokens=4096
       arkbatch retry night.run --lane files
+      arkbatch retry s3://bucket/runs/night.run
     """
-    from arkbatch.cli.sharded_runs import leave_shards
-
-    leave_shards(run_dir)
-    from arkbatch.batch_jobs.open_session import refuse_open_parcels
     from arkbatch.cli.live_and_metrics import Serving
-    from arkbatch.cli.session import carry_out
-    from arkbatch.core.job import BATCH_FILE_LANES
-    from arkbatch.engine.retry_run import RetryRun, RetrySelection, chosen_kinds
-    from arkbatch.journal.run_directory import RunDirectory
+    from arkbatch.cli.remote import upload_run
+    from arkbatch.cli.sharded_runs import leave_shards
+    from arkbatch.core.text import printable_text
+    from arkbatch.engine.retry_run import RetrySelection, chosen_kinds
+    from arkbatch.rows.object_storage import is_remote
 
     changes = _parse_changes(flags.pop("set_"), flags["model"])
     choice = RetrySelection(chosen_kinds(kind), _parse_rows(row), changes)
+    target = run_dir.rstrip("/") if is_remote(run_dir) else ""
+    if target:
+        run_dir = _bring_home(target)
+    else:
+        leave_shards(run_dir)
+    code = _retry_here(run_dir, target, choice, Serving(live, metrics), flags, as_json=as_json)
+    if target:
+        upload_run(run_dir, target)
+        click.echo(printable_text(f"Uploaded:  {target}"), err=True)
+    return code
+
+
+def _bring_home(target: str) -> str:
+    """Copy a run in a bucket to a directory of its name, merged if it has shards. Return that directory."""
+    from arkbatch.cli.cluster_bucket import leave_shards_in_bucket
+    from arkbatch.cli.remote import fetch_run
+    from arkbatch.rows.object_folder import ObjectFolder
+
+    leave_shards_in_bucket(target)
+    run = Path(target.rpartition("/")[2])
+    fetch_run(ObjectFolder(target), run)
+    return str(run)
+
+
+def _retry_here(
+    run_dir: str, target: str, choice: "RetrySelection", serving: "Serving", flags: dict[str, Any], *, as_json: bool
+) -> int:
+    """Send the chosen rows of a run on this machine. It is uploaded to the address `target`, "" for nowhere."""
+    from arkbatch.batch_jobs.open_session import refuse_open_parcels
+    from arkbatch.cli.remote import keep_uploaded
+    from arkbatch.cli.session import carry_out
+    from arkbatch.core.job import BATCH_FILE_LANES
+    from arkbatch.engine.retry_run import RetryRun
+    from arkbatch.journal.run_directory import RunDirectory
+
+    async def work(session: "Session", run: "OpenRun") -> "Summary":
+        if not target:
+            return await session.work_again(run.rows())
+        async with keep_uploaded(run_dir, target, lambda text: click.echo(text, err=True)):
+            return await session.work_again(run.rows())
+
     job = job_of_run(run_dir, flags)
     if job.lane in BATCH_FILE_LANES:
         as_begun = job_of_run(run_dir, flags | {"model": None})
-        return retry_in_batches(job, as_begun, choice, as_json=as_json, serving=Serving(live, metrics))
+        return retry_in_batches(job, as_begun, choice, as_json=as_json, serving=serving)
     refuse_open_parcels(RunDirectory(Path(run_dir)))
-    return carry_out(
-        job,
-        lambda ready: RetryRun(ready, choice, wall=time.time),
-        lambda session, run: session.work_again(run.rows()),
-        as_json=as_json,
-        serving=Serving(live, metrics),
-    )
+    return carry_out(job, lambda ready: RetryRun(ready, choice, wall=time.time), work, as_json=as_json, serving=serving)
 
 
 def retry_in_batches(

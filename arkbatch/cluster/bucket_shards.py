@@ -20,6 +20,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -38,6 +39,7 @@ GENERATION = 10**9  # numbers of attempts: the generation times this, and a part
 SEGMENT_BYTES = 8 << 20  # of one segment at most, unless one line is longer
 TRANSFERS_AT_ONCE = 16
 RECORD_FILES = (RESULTS, FAILURES)
+MERGED_PLAN, MERGED_SHARDS = "shards.merged.json", "shards.merged"  # of a run that went on without shards
 
 
 class _Segment(Struct, frozen=True, order=True):
@@ -93,6 +95,14 @@ class BucketShards(ShardDirectory):
     def is_planned_in_bucket(self) -> bool:
         """Whether somebody has planned the run."""
         return self.folder.read_if_there(SHARDS_PLAN) is not None
+
+    def is_of_present_plan(self) -> bool:
+        """Whether the copy here was made for the shards that the bucket has now."""
+        data = self.folder.read_if_there(SHARDS_PLAN)
+        if data is None or not self.is_planned:
+            return False
+        here, there = self.read_plan(), msgspec.json.decode(data, type=ShardPlan)
+        return (here.run_id, here.parts, here.shard_bytes) == (there.run_id, there.parts, there.shard_bytes)
 
     # ---- reading what is in the bucket
 
@@ -241,6 +251,18 @@ class BucketShards(ShardDirectory):
         is_first = super().mark_finished(shard, ended)
         self.folder.write_object(f"{SHARDS}/{shard:06}.{ended.attempt}.done.json", msgspec.json.encode(ended) + b"\n")
         return is_first
+
+    def put_aside(self) -> None:
+        """Have the run go on without shards: they get other names, and the plan is the first of them.
+
+        Killed meanwhile, the run has no plan, and the next call goes on.
+        """
+        if self.is_planned_in_bucket:
+            self.folder.rename_objects({SHARDS_PLAN: MERGED_PLAN})
+        names = [each.name for each in self.folder.list_objects(f"{SHARDS}/")]
+        taken = {each.name.partition("/")[0] for each in self.folder.list_objects(f"{MERGED_SHARDS}.")}
+        aside = next(name for number in count(1) if (name := f"{MERGED_SHARDS}.{number}") not in taken)
+        self.folder.rename_objects({name: f"{aside}/{name.removeprefix(f'{SHARDS}/')}" for name in names})
 
     def _publish_file(self, name: str) -> None:
         path = self.path / name

@@ -52,11 +52,16 @@ def scratch_directory(folder: ObjectFolder, wall: Callable[[], float], name: str
 
 
 def publish_leftovers(folder: ObjectFolder, wall: Callable[[], float]) -> int:
-    """Put into the bucket what killed processes have left on this machine. Returns how many attempts there were."""
+    """Put into the bucket what killed processes have left on this machine. Returns how many attempts there were.
+
+    What belongs to shards that were cut otherwise stays where it is.
+    """
     root, count = scratch_root(folder.address), 0
     for place in sorted(root.iterdir()) if root.is_dir() else ():
         with contextlib.suppress(RunLocked), RunDirectory(place).hold_lock(wall):
             shards = BucketShards(folder, place / folder.address.rpartition("/")[2])
+            if not shards.is_of_present_plan():
+                continue
             for shard, number in shards.left_attempts():
                 shards.publish_left(shard, number)
                 count += 1

@@ -6,12 +6,15 @@ callers choose names that nobody else takes, and a refusal only tells them a col
 
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from msgspec import Struct
 
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.rows.object_storage import StoredObject, copy_ranges, explain_storage_errors, open_store, upload_file
+
+COPIES_AT_ONCE = 16  # within the store
 
 
 class ListedObject(Struct, frozen=True):
@@ -84,6 +87,19 @@ class ObjectFolder:
         source = StoredObject(self._store, f"{self.address}/{name}", f"{self._key}/{name}")
         with explain_disk_errors(target), open(target, "ab") as file:
             file.writelines(copy_ranges(source, begin, size))
+
+    def rename_objects(self, names: Mapping[str, str]) -> None:
+        """Give objects other names: the store copies all of them, and then the old ones are deleted."""
+        import obstore
+
+        def copy_object(name: str) -> None:
+            obstore.copy(self._store, f"{self._key}/{name}", f"{self._key}/{names[name]}")
+
+        with explain_storage_errors(self.address):
+            with ThreadPoolExecutor(COPIES_AT_ONCE) as pool:
+                list(pool.map(copy_object, names))
+            if names:
+                obstore.delete(self._store, [f"{self._key}/{name}" for name in names])
 
     def upload_file(self, path: Path, name: str) -> None:
         """Put a file, also over an object that is there."""

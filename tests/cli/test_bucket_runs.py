@@ -68,6 +68,54 @@ def test_one_machine_does_not_replace_a_run_of_several(bucket):
         call("run", "in.jsonl", "-o", RUN, *MODEL)
 
 
+def failing_run(bucket):
+    """A run of several machines in a bucket of which all rows were answered but one, which failed."""
+    call("shard", "plan", "in.jsonl", "-o", RUN, "--shards", "3", *MODEL)
+    call("shard", "run", RUN, "--index", "0", "--of", "1")
+    assert json.loads(call("status", RUN, "--json"))["failed"] == 1
+
+
+def test_retry_goes_on_with_a_run_of_several_machines_without_its_shards(bucket, tmp_path):
+    failing_run(bucket)
+    assert '"recorded":1' in call("retry", RUN)
+    now = json.loads(call("status", RUN, "--json"))
+    assert (now["done"], now["failed"], now["left"]) == (30, 1, 0)
+    assert now["usage"] == json.loads(call("status", "a.run", "--json"))["usage"]
+    assert not [key for key in bucket.objects if key.startswith(("runs/a.run/shards/", "runs/a.run/shards.json"))]
+    assert [key for key in bucket.objects if key.startswith("runs/a.run/shards.merged.1/")]  # nothing is lost
+    (tmp_path / "a.run").rename(tmp_path / "on the first machine")
+    assert '"recorded":1' in call("retry", RUN)  # from another machine
+
+
+def test_retry_does_not_replace_a_newer_run_by_an_older_copy(bucket, tmp_path):
+    failing_run(bucket)
+    call("retry", RUN)
+    older = tmp_path / "older"
+    (tmp_path / "a.run").rename(older)
+    call("retry", RUN)
+    (tmp_path / "a.run").rename(tmp_path / "newer")
+    older.rename(tmp_path / "a.run")
+    with pytest.raises(RunDirectoryError, match=r"a\.run is not the run that s3://bucket/runs/a\.run holds now"):
+        call("retry", RUN)
+
+
+def test_retry_waits_until_all_shards_are_finished(bucket):
+    call("shard", "plan", "in.jsonl", "-o", RUN, "--shards", "3", *MODEL)
+    call("shard", "run", RUN, "--index", "0", "--of", "3")
+    before = dict(bucket.objects)
+    with pytest.raises(RunDirectoryError, match=r"1 of 3 shards of s3://bucket/runs/a\.run are finished"):
+        call("retry", RUN)
+    assert bucket.objects == before
+
+
+def test_a_run_is_cut_into_shards_again_after_a_retry(bucket, tmp_path):
+    failing_run(bucket)
+    call("retry", RUN)
+    call("shard", "plan", "in.jsonl", "-o", RUN, "--shards", "2", *MODEL)
+    status = json.loads(call("status", RUN, "--json"))
+    assert (status["done"], status["failed"], status["left"]) == (30, 1, 0)
+
+
 def test_another_machine_goes_on_with_a_run_that_one_has_uploaded(bucket, tmp_path):
     call("run", "in.jsonl", "-o", RUN, "--limit", "10", *MODEL)
     (tmp_path / "a.run").rename(tmp_path / "on the first machine")

@@ -1,10 +1,12 @@
 """A bucket on loopback that speaks as much of S3 as is used: ranges, versions, lists, conditional puts."""
 
+import base64
 import hashlib
 import http.server
+import re
 import threading
 from contextlib import contextmanager
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 
 class Bucket:
@@ -82,8 +84,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_PUT(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if not self.note():
+            return
+        if source := self.headers.get("x-amz-copy-source"):
+            body = self.bucket.objects[source.lstrip("/").removeprefix("bucket/")]
+            self.bucket.objects[self.key()] = body
+            tag = hashlib.md5(body).hexdigest()
+            self.answer(200, f"<CopyObjectResult><ETag>{tag}</ETag></CopyObjectResult>".encode())
             return
         has_condition = self.headers.get("If-None-Match") == "*" and self.bucket.keeps_conditions
         if has_condition and self.key() in self.bucket.objects:
@@ -91,6 +99,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         self.bucket.objects[self.key()] = body
         self.answer(200, ETag=f'"{hashlib.md5(body).hexdigest()}"')
+
+    def do_POST(self):
+        """Delete objects, which a store only takes with a checksum."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if not self.note():
+            return
+        digest = base64.b64encode(hashlib.md5(body).digest()).decode()
+        if not self.path.endswith("?delete") or self.headers.get("Content-MD5") != digest:
+            self.answer(400, b"<Error><Code>InvalidDigest</Code></Error>")
+            return
+        keys = re.findall(r"<Key>(.*?)</Key>", body.decode())
+        for key in keys:
+            self.bucket.objects.pop(quote(key), None)
+        deleted = "".join(f"<Deleted><Key>{key}</Key></Deleted>" for key in keys)
+        self.answer(200, f"<DeleteResult>{deleted}</DeleteResult>".encode(), Content_Type="application/xml")
 
     def list(self):
         query = parse_qs(self.path.partition("?")[2])
