@@ -112,9 +112,11 @@ def test_the_quickstart_runs_unchanged_on_a_local_ray(tmp_path):
     def in_shell(*words):
         environment = os.environ | {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
         command = [sys.executable, "-m", "arkbatch", "run", "jobs/quickstart.toml", "--simulate", *words]
-        return subprocess.run(
-            command, cwd=tmp_path, check=True, capture_output=True, text=True, timeout=300, env=environment
+        ended = subprocess.run(
+            command, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=300, env=environment
         )
+        assert ended.returncode == 0, ended.stderr
+        return ended
 
     ray = in_shell("-o", "ray.run", "--engine", "ray", "--address", "local", "--workers", "2")
     assert "ray" not in ray.stdout.replace("ray.run", "")
