@@ -11,13 +11,13 @@ is closed in order, and the run can be resumed.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 import msgspec
 from msgspec import Struct
 
-from arkbatch.core.errors import ArkbatchError, StorageFull, UsageError
+from arkbatch.core.errors import StorageFull, UsageError
 from arkbatch.core.histogram import Histogram
 from arkbatch.core.input_info import Position
 from arkbatch.core.row import BadRow, Row
@@ -30,6 +30,7 @@ from arkbatch.engine.periodic_sync import PeriodicSync
 from arkbatch.engine.progress_report import ProgressReport
 from arkbatch.engine.recorder import OutcomeRecorder
 from arkbatch.engine.refusal_report import RefusalReport
+from arkbatch.engine.run_beside import run_together
 from arkbatch.engine.run_hours import RunHours
 from arkbatch.engine.session_parts import (
     build_dependencies,
@@ -44,7 +45,7 @@ from arkbatch.engine.session_parts import (
 from arkbatch.engine.slow_call_report import SlowCallReport
 from arkbatch.engine.ticker import keep_ticking
 from arkbatch.engine.tool_loop import ToolLoop
-from arkbatch.engine.worker_pool import Ending, WorkerPool, first_error
+from arkbatch.engine.worker_pool import Ending, WorkerPool
 from arkbatch.journal.run_directory import LOG, SessionInfo
 from arkbatch.limits.leased_rates import LeasedRates
 from arkbatch.limits.limiter import Limiter
@@ -182,7 +183,7 @@ class Session:
                         keep_ticking(ticking),
                         *self._keep_leases(parts),
                     ]
-                    async with _run_beside(*chores):
+                    async with run_together(*chores):
                         ending = (await parts.pool.work_off(job.limits.concurrency)).value
                         if ending == Ending.FINISHED:
                             await self._record_copies(recorder)
@@ -329,16 +330,3 @@ def _session_counts(parts: _Parts) -> dict[str, int]:
         counted |= {"asked_again": pool.hedging.asked_again, "second_won": pool.hedging.won}
     away = round(parts.limiter.circuit_breaker.seconds(asyncio.get_running_loop().time()))
     return counted | ({"seconds_away": away} if away else {})
-
-
-@asynccontextmanager
-async def _run_beside(*chores: "asyncio._CoroutineLike[None]") -> AsyncIterator[None]:
-    """Endless chores that run while the body does. One that fails ends the body with its error."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(chore) for chore in chores]
-            yield
-            for task in tasks:
-                task.cancel()
-    except* ArkbatchError as errors:
-        raise first_error(errors) from None

@@ -36,6 +36,7 @@ from arkbatch.engine.row_runner import (
     RunHalted,
     bill_of,
 )
+from arkbatch.engine.run_beside import first_error
 from arkbatch.rows.packing import split_failure
 
 _MOST_WAITING, _LARGEST_WAITING = 1000, 1 << 16  # rows that wait for their retry without a worker; characters of each
@@ -43,15 +44,6 @@ _LONGEST_HELD = 0.5  # s; a row that waits no longer for its retry keeps its wor
 _EARLY = 0.001  # s; a timer may fire a little before its time, and must not be set anew for the rest
 _MOST_PROBES = 256  # rows beyond one a worker, that are sent to find out whether the service is away
 _PROBES_IN_LINE = 4  # of these that wait for a permit at a time
-
-
-def first_error(errors: BaseExceptionGroup[ArkbatchError]) -> ArkbatchError:
-    """The error of the task that failed first, out of task groups in each other."""
-    first: BaseException = errors
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    assert isinstance(first, ArkbatchError)
-    return first
 
 
 class Ending(StrEnum):

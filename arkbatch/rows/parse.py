@@ -26,7 +26,7 @@ from arkbatch.protocol.media import file_names
 from arkbatch.rows.cells import digest_of_cells, id_of, is_empty
 from arkbatch.rows.input_file import TextCells, Unreadable
 from arkbatch.rows.record_json import json_or_text, parse_record, shown_value, type_in_words
-from arkbatch.rows.template_rows import TALKS, TemplateRows, about_text, shown_names
+from arkbatch.rows.template_rows import TALKS, TemplateRows, about_text, needs_template
 from arkbatch.rows.wrapped_rows import (
     BESIDE_BODY,
     MAX_REQUEST_ID_LETTERS,
@@ -282,13 +282,13 @@ class RowReader:
             return self._bare_body(value)
         if "prompt" in value:
             return self._prompt_body(value)
-        return _needs_template(value)
+        return needs_template(value)
 
     def _bare_body(self, value: dict[str, Any]) -> Draft | str:
         """Return a request body unchanged, except that a single text gets the endpoint's form."""
         kind, key = self._kind_of(value)
         if key not in value or (key == "input" and "instruction" in value and not self._endpoint_said):
-            return self._prompt_body(value) if "prompt" in value else _needs_template(value)
+            return self._prompt_body(value) if "prompt" in value else needs_template(value)
         content = self._cell_content(key, value[key]) if self._by_cells else value[key]
         if key == "input" and type(content) is str and kind != responses.NAME:
             content = about_text(content, self._endpoint).get("input", content)
@@ -366,31 +366,6 @@ def problem_of_defaults(job: Job) -> str | None:
     }
     body = {"model": model, **sample[job.endpoint], **job.defaults}
     return ENDPOINTS[job.endpoint].objection_to(body, at_ark=job.at_ark)
-
-
-def _needs_template(value: Mapping[str, Any]) -> str:
-    """Return what to do about columns that make no request, with the flag for it."""
-    if "conversations" in value:
-        return (
-            "the columns are ShareGPT's: give a template that takes the first turn, "
-            "--prompt '{conversations.0.value}', or write the turns as messages"
-        )
-    if "instruction" in value:
-        more = r"\n\n{input?}" if "input" in value else ""
-        return (
-            "the columns are Alpaca's (instruction, input, output): they need a template, "
-            f"--prompt $'{{instruction}}{more}'"
-        )
-    return (
-        'the line has none of "messages", "input", "prompt" and "body"; '
-        f"its columns ({shown_names(value)}) need a template: --prompt '{{{_column_of_longest_text(value)}}}'"
-    )
-
-
-def _column_of_longest_text(value: Mapping[str, Any]) -> str:
-    """Return the column with the longest text, which is most often the one to ask about."""
-    texts = {name: len(each) for name, each in value.items() if isinstance(each, str)}
-    return max(texts, key=lambda name: texts[name], default=next(iter(value), "column"))
 
 
 def _typed_parameter(name: str, cell: Any) -> Any:

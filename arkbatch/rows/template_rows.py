@@ -143,3 +143,28 @@ def _bare_name(columns: Mapping[str, Any], name: str) -> str:
 
 def _all_columns(columns: Mapping[str, Any]) -> str:
     return "\n".join(f"{name}: {text_of(value)}" for name, value in columns.items() if not is_empty(value))
+
+
+def needs_template(value: Mapping[str, Any]) -> str:
+    """Return what to do about columns that make no request, with the flag for it."""
+    if "conversations" in value:
+        return (
+            "the columns are ShareGPT's: give a template that takes the first turn, "
+            "--prompt '{conversations.0.value}', or write the turns as messages"
+        )
+    if "instruction" in value:
+        more = r"\n\n{input?}" if "input" in value else ""
+        return (
+            "the columns are Alpaca's (instruction, input, output): they need a template, "
+            f"--prompt $'{{instruction}}{more}'"
+        )
+    return (
+        'the line has none of "messages", "input", "prompt" and "body"; '
+        f"its columns ({shown_names(value)}) need a template: --prompt '{{{_column_of_longest_text(value)}}}'"
+    )
+
+
+def _column_of_longest_text(value: Mapping[str, Any]) -> str:
+    """Return the column with the longest text, which is most often the one to ask about."""
+    texts = {name: len(each) for name, each in value.items() if isinstance(each, str)}
+    return max(texts, key=lambda name: texts[name], default=next(iter(value), "column"))

@@ -16,8 +16,9 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from arkbatch.core.errors import ArkbatchError, RunDirectoryError
+from arkbatch.core.errors import RunDirectoryError
 from arkbatch.core.text import printable_value
+from arkbatch.engine.run_beside import run_together
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import Progress, seconds_left
@@ -222,20 +223,8 @@ async def serve_page(
     await runner.setup()
     try:
         site.port = await listen_on_loopback(runner, port)
-        async with _beside(site.keep_looking()):
+        async with run_together(site.keep_looking()):
             yield f"http://{HOST}:{site.port}/?token={site.token}"
         await site.say_farewell()
     finally:
         await runner.cleanup()
-
-
-@asynccontextmanager
-async def _beside(chore: "asyncio._CoroutineLike[None]") -> AsyncIterator[None]:
-    """An endless chore that runs while the body does. What the body raises comes out as it is, not in a group."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(chore)
-            yield
-            task.cancel()
-    except* ArkbatchError as errors:
-        raise errors.exceptions[0] from None
