@@ -170,8 +170,11 @@ def remote_file(address: str, *, replace: bool) -> Iterator[str]:
 
 
 @contextmanager
-def readable_run(run_dir: str) -> Iterator[str]:
-    """Give the run directory to read; one in a bucket is copied until the body ends."""
+def readable_run(run_dir: str, *, with_records: bool = True) -> Iterator[str]:
+    """Give the run directory to read; one in a bucket is copied until the body ends.
+
+    with_records: False for a reader that needs no more than the sums of the ledgers, so that no answer is copied
+    """
     if not is_remote(run_dir):
         yield run_dir
         return
@@ -183,19 +186,29 @@ def readable_run(run_dir: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="arkbatch-") as place:
         run = Path(place) / folder.address.rpartition("/")[2]
         run.mkdir()
-        if not copy_shards(folder, run) and not copy_run_files(folder, run):
+        if not copy_shards(folder, run, with_records=with_records) and not copy_run_files(
+            folder, run, with_records=with_records
+        ):
             raise RunDirectoryError(f"{folder.address} is not a run directory: it has no run.json.")
         yield str(run)
 
 
-def copy_run_files(folder: "ObjectFolder", run: Path) -> bool:
-    """Copy the files of a run in a bucket into a directory; return False where there is no run."""
+def copy_run_files(folder: "ObjectFolder", run: Path, *, with_records: bool = True) -> bool:
+    """Copy the files of a run in a bucket into a directory; return False where there is no run.
+
+    with_records: False where sums suffice; then records are left out that the ledger knows
+    """
+    from arkbatch.journal.journal import stand_in_for_records
+
     sizes = {each.name: each.size for each in folder.list_objects()}
     if "run.json" not in sizes:
         return False
     for name in RUN_FILES:
         if name in sizes:  # a run without failures has no file of them
-            folder.download_object(name, run / name, sizes[name])
+            begin = (run / name).stat().st_size if (run / name).exists() else 0
+            folder.download_object(name, run / name, sizes[name], begin)
+        if name == RUN_FILES[0] and not with_records:
+            stand_in_for_records(run)
     return True
 
 

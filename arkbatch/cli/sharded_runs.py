@@ -39,7 +39,7 @@ def readable_place(run_dir: str, *, is_merged: bool) -> str:
     if is_remote(run_dir):
         from arkbatch.cli.remote import readable_run
 
-        run_dir = click.get_current_context().with_resource(readable_run(run_dir))
+        run_dir = click.get_current_context().with_resource(readable_run(run_dir, with_records=is_merged))
     if is_merged:
         merge_shards(run_dir)
     return run_dir

@@ -33,7 +33,7 @@ def command(run_dir: str, *, as_json: bool) -> None:
     from arkbatch.reports.status.status import read_status
     from arkbatch.reports.status.status_text import status_text
 
-    with readable_run(run_dir) as place:
+    with readable_run(run_dir, with_records=False) as place:
         count_shards(place)
         status, directory = read_status(place, time.time), RunDirectory(Path(place))
         if as_json:

@@ -17,7 +17,7 @@ is drawn by chance within its generation, and each attempt has a marker of its o
 import secrets
 import shutil
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -28,6 +28,7 @@ from msgspec import Struct
 
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunDamaged, RunDirectoryError, RunLocked
+from arkbatch.journal.journal import stand_in_for_records
 from arkbatch.journal.merge_state import MERGED, Merged
 from arkbatch.journal.record_reader import end_of_lines
 from arkbatch.journal.run_directory import FAILURES, LEDGER, LOG, RESULTS, RUN, replace_file
@@ -128,9 +129,12 @@ class BucketShards(ShardDirectory):
         """Copy what all attempts at a shard have published."""
         self._fetch(self.folder.list_objects(f"{SHARDS}/{shard:06}."))
 
-    def fetch_all(self) -> None:
-        """Copy what all attempts have published, and the sessions."""
-        self._fetch(self.folder.list_objects(f"{SHARDS}/"))
+    def fetch_all(self, *, with_records: bool = True) -> None:
+        """Copy what all attempts have published, and the sessions.
+
+        with_records: False where sums suffice; then records are left out that the ledger of their shard knows
+        """
+        self._fetch(self.folder.list_objects(f"{SHARDS}/"), with_records=with_records)
 
     def bring_all_up_to_date(self, *, with_records: bool) -> None:
         """Copy which shards are finished and which attempts there are, or all that they have published."""
@@ -142,24 +146,33 @@ class BucketShards(ShardDirectory):
         for directory in _attempts_in(listed):
             (self.path / directory).mkdir(mode=0o700, exist_ok=True)
 
-    def _fetch(self, listed: list[ListedObject]) -> None:
+    def _fetch(self, listed: list[ListedObject], *, with_records: bool = True) -> None:
         super()._make_directory()
         inside = _attempts_in(listed)
+        attempts = Counter(directory.partition(".")[0] for directory in inside)
+
+        def fetch_directory(directory: str) -> None:
+            # Where a shard has several attempts, only their lines tell which rows they share.
+            is_whole = with_records or attempts[directory.partition(".")[0]] > 1
+            self._fetch_directory(directory, inside[directory], with_records=is_whole)
+
         with ThreadPoolExecutor(TRANSFERS_AT_ONCE) as pool:
-            list(pool.map(self._fetch_directory, inside, inside.values()))
+            list(pool.map(fetch_directory, inside))
             list(pool.map(self._fetch_file, _small_files(listed)))
 
-    def _fetch_directory(self, directory: str, listed: list[ListedObject]) -> None:
+    def _fetch_directory(self, directory: str, listed: list[ListedObject], *, with_records: bool) -> None:
         """Copy the records of one attempt, as far as they are not here yet."""
         place = self.path / directory
         with explain_disk_errors(place):
             place.mkdir(mode=0o700, exist_ok=True)
-        for file in RECORD_FILES:
-            self._fetch_segments(place / file, _segments_of(listed, file))
         for each in listed:
             name = each.name.rpartition("/")[2]
             if name in {RUN, LEDGER, LOG}:
                 replace_file(place / name, self.folder.read_object(each.name))
+        if not with_records:
+            stand_in_for_records(place)
+        for file in RECORD_FILES:
+            self._fetch_segments(place / file, _segments_of(listed, file))
 
     def _fetch_segments(self, target: Path, segments: list[_Segment]) -> None:
         here = target.stat().st_size if target.exists() else 0
@@ -342,11 +355,14 @@ def _cut_segments(path: Path, begin: int, end: int) -> Iterator[bytes]:
             file.seek(begin)
 
 
-def copy_shards(folder: ObjectFolder, run: Path) -> bool:
-    """Copy the shards of a run in a bucket to a directory; return False where the merged files tell as much."""
+def copy_shards(folder: ObjectFolder, run: Path, *, with_records: bool = True) -> bool:
+    """Copy the shards of a run in a bucket to a directory; return False where the merged files tell as much.
+
+    with_records: False where sums suffice
+    """
     shards = BucketShards(folder, run)
     if not shards.is_planned_in_bucket or shards.read_merged() is not None:
         return False
     shards.fetch_plan()
-    shards.fetch_all()
+    shards.fetch_all(with_records=with_records)
     return True

@@ -25,6 +25,7 @@ from arkbatch.journal.run_directory import (
     RESULTS,
     USAGE,
     RunDirectory,
+    open_private,
     replace_file,
     sync_directory,
     write_all,
@@ -199,6 +200,22 @@ def _snapshot(
         replace_file(directory / USAGE, usage)
 
     return write
+
+
+def stand_in_for_records(directory: Path) -> None:
+    """Make empty record files as long as `ledger.bin` covers them, for a reader that needs no more than the sums.
+
+    What was recorded since then can be appended to them. Nothing is made where the ledger cannot be used.
+    """
+    path = directory / LEDGER
+    found = Ledger.from_bytes(path.read_bytes()) if path.exists() else None
+    if found is None:
+        return
+    for name, end in ((RESULTS, found[1].results_end), (FAILURES, found[1].failures_end)):
+        if end:
+            with explain_disk_errors(directory / name), open(directory / name, "wb", opener=open_private) as file:
+                file.seek(end - 1)  # what is passed over takes no space on the disk
+                file.write(b"\n")
 
 
 def read_ledger(

@@ -68,6 +68,27 @@ def test_one_machine_does_not_replace_a_run_of_several(bucket):
         call("run", "in.jsonl", "-o", RUN, *MODEL)
 
 
+def test_status_and_cost_read_no_records_that_a_ledger_knows(bucket):
+    def objects_read(*words):
+        bucket.requests.clear()
+        said = call(*words)
+        return said, [path.partition("?")[0] for command, path, _ in bucket.requests if command == "GET"]
+
+    call("shard", "plan", "in.jsonl", "-o", RUN, "--shards", "3", *MODEL)
+    call("shard", "run", RUN, "--index", "0", "--of", "1")
+    statuses = []
+    for _ in range(2):  # from the shards, and from what is merged
+        said, read = objects_read("status", RUN, "--json")
+        statuses.append(json.loads(said))
+        assert not [path for path in read if path.endswith(".jsonl")]
+        said, read = objects_read("cost", RUN)
+        assert "CNY" in said
+        assert not [path for path in read if path.endswith(".jsonl")]
+        call("merge", RUN)
+    assert [(each["done"], each["failed"], each["left"]) for each in statuses] == [(30, 1, 0)] * 2
+    assert statuses[0]["cost"] == statuses[1]["cost"]
+
+
 def failing_run(bucket):
     """A run of several machines in a bucket of which all rows were answered but one, which failed."""
     call("shard", "plan", "in.jsonl", "-o", RUN, "--shards", "3", *MODEL)
