@@ -7,7 +7,7 @@ user allows, and the oracle's calls. Nothing here knows a policy.
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from arkbatch.core.calls import Scope
@@ -499,50 +499,7 @@ def moving_places(chance: random.Random) -> World:
     return World(Places(chance, places, Scope.RATE, 1.0), 1800 * 8.5 / 1.0, length=1800.0)
 
 
-KINDS: dict[str, Kind] = {
-    **{f"{p}% refused": noise(p / 100, None) for p in (1, 3, 10, 30)},
-    **{f"{p}% refused, 1 s": noise(p / 100, 1.0) for p in (1, 3, 10, 30)},
-    **{f"{p}% refused, 2 s": noise(p / 100, 2.0) for p in (3, 10)},
-    "10% refused, 2 s, 3 ms": noise(0.1, 2.0, mean=0.03),
-    **{f"{p}% refused, 60 s": noise(p / 100, 60.0) for p in (1, 3, 10, 30)},
-    "5% refused, a day": noise(0.05, 3600.0),
-    **{f"{p}%, limit above": noise(p / 100, None, limit=50.0) for p in (1, 10, 30)},
-    "10%, 2 s, limit above": noise(0.1, 2.0, limit=50.0),
-    "5% overloaded": overloaded(0.05),
-    "bursts": bursts,
-    "3 s, once": once,
-    "1 of 4 backends": noise(0.25, None),
-    **{f"bucket, burst {n}": gcra(n) for n in (1, 20, 100)},
-    **{f"window {n} s": window(n) for n in (1, 4, 10, 60)},
-    "sliding 10 s": sliding(10),
-    "sliding 60 s": sliding(60),
-    "places, named": places(Scope.CONCURRENCY),
-    "places, unnamed": places(Scope.RATE),
-    "tokens a minute": tokens,
-    "slow queue": queue,
-    **{f"{p}% fail": failing(p / 100) for p in (5, 20, 40)},
-    "bucket x2, /3": changing(lambda chance, limit: Gcra(chance, limit, 20)),
-    "window x2, /3": changing(lambda chance, limit: FixedWindow(chance, limit, 60, after=False)),
-    "two runs": shared,
-    "clumps": clumps,
-    "penalty of 5 s": penalty,
-    "tide": tide,
-    "second and minute": second_and_minute,
-    "queue of a handful": full_queue,
-    "slow refusals": slow_news,
-    "sliding 20 s, 5% by chance": noisy_log,
-    "8 at once, 3% by chance": noisy_places,
-    "rush hours": rush_hours,
-    "20% for 5 s, every 40 s": mild_clumps,
-    "15% at times": noise_at_times,
-    "penalty of 20 s": long_penalty,
-    "limit that walks": walk,
-    "window 30 s": half_minute,
-    "12 at once, or 5": moving_places,
-}
-
-
-# ---- held out: looked at only to judge what was built
+# ---- kinds that were held out in the third round
 
 
 class Shards(Base):
@@ -609,16 +566,49 @@ def failing_places(chance: random.Random) -> World:
     return World(Long(chance, lambda _: 6, Scope.RATE, 1.0), 1200 * 6 / 1.45, length=1200.0)
 
 
-HELD_OUT: dict[str, Kind] = {
+KINDS: dict[str, Kind] = {
+    **{f"{p}% refused": noise(p / 100, None) for p in (1, 3, 10, 30)},
+    **{f"{p}% refused, 1 s": noise(p / 100, 1.0) for p in (1, 3, 10, 30)},
+    **{f"{p}% refused, 2 s": noise(p / 100, 2.0) for p in (3, 10)},
+    "10% refused, 2 s, 3 ms": noise(0.1, 2.0, mean=0.03),
+    **{f"{p}% refused, 60 s": noise(p / 100, 60.0) for p in (1, 3, 10, 30)},
+    "5% refused, a day": noise(0.05, 3600.0),
+    **{f"{p}%, limit above": noise(p / 100, None, limit=50.0) for p in (1, 10, 30)},
+    "10%, 2 s, limit above": noise(0.1, 2.0, limit=50.0),
+    "5% overloaded": overloaded(0.05),
+    "bursts": bursts,
+    "3 s, once": once,
+    "1 of 4 backends": noise(0.25, None),
+    **{f"bucket, burst {n}": gcra(n) for n in (1, 20, 100)},
+    **{f"window {n} s": window(n) for n in (1, 4, 10, 60)},
+    "sliding 10 s": sliding(10),
+    "sliding 60 s": sliding(60),
+    "places, named": places(Scope.CONCURRENCY),
+    "places, unnamed": places(Scope.RATE),
+    "tokens a minute": tokens,
+    "slow queue": queue,
+    **{f"{p}% fail": failing(p / 100) for p in (5, 20, 40)},
+    "bucket x2, /3": changing(lambda chance, limit: Gcra(chance, limit, 20)),
+    "window x2, /3": changing(lambda chance, limit: FixedWindow(chance, limit, 60, after=False)),
+    "two runs": shared,
+    "clumps": clumps,
+    "penalty of 5 s": penalty,
+    "tide": tide,
+    "second and minute": second_and_minute,
+    "queue of a handful": full_queue,
+    "slow refusals": slow_news,
+    "sliding 20 s, 5% by chance": noisy_log,
+    "8 at once, 3% by chance": noisy_places,
+    "rush hours": rush_hours,
+    "20% for 5 s, every 40 s": mild_clumps,
+    "15% at times": noise_at_times,
+    "penalty of 20 s": long_penalty,
+    "limit that walks": walk,
+    "window 30 s": half_minute,
+    "12 at once, or 5": moving_places,
     "three machines": shards,
     "load shedding": shedding,
     "bucket, 10% fail": failing_bucket,
     "hiccups and a bucket": hiccups,
     "6 at once, some long": failing_places,
 }
-
-
-def kinds(chosen: list[str] | None, *, held_out: bool) -> Iterator[tuple[str, Kind]]:
-    known = {**KINDS, **HELD_OUT}
-    names = chosen or (HELD_OUT if held_out else KINDS)
-    return ((name, known[name]) for name in names)

@@ -15,7 +15,8 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
-from pace_kinds import HELD_OUT, KINDS, kinds
+from pace_held_out import HELD_OUT
+from pace_kinds import KINDS
 from pace_policies import POLICIES, play
 
 
@@ -53,7 +54,7 @@ def main() -> None:
     print(f"{'server':26}" + "".join(f"{policy + ': mean, worst, refused':>28}" for policy in POLICIES))
     seeds = range(given.first, given.first + given.seeds)
     with ProcessPoolExecutor() as pool:
-        for name, _ in kinds(given.kind, held_out=given.held_out):
+        for name in given.kind or (HELD_OUT if given.held_out else KINDS):
             tasks = [(name, policy, seed) for policy in POLICIES for seed in seeds]
             nights = list(pool.map(one, tasks))
             cells = (nights[at : at + given.seeds] for at in range(0, len(nights), given.seeds))
