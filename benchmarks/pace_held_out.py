@@ -6,7 +6,7 @@ from collections import deque
 
 from pace_kinds import Base, FixedWindow, Gcra, Kind, Limit, Places, Refusal, World, always
 
-from arkbatch.core.types import Scope
+from arkbatch.core.calls import Scope
 
 
 class LateLog(Base):

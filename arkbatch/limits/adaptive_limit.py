@@ -10,7 +10,8 @@ the calls that were granted while others were refused, over as much of the windo
 
 * All is refused for a while (a *closure*, `full_refusal`): from the end of one closure to the end of the next, the
   window of the service was used up and has turned over, so what was granted in that time is its limit.
-* Refusals come between granted calls: what was granted over the last seconds is the limit.
+* Refusals come between granted calls: what was granted over the last seconds is the limit. A dense burst of them that
+  ends by itself within two seconds of an unchanged pace is none.
 
 **A cut is a test** (`limit_search`). A refusal is evidence of a limit only if it depends on the load. At a lower pace
 either as many calls are refused, or far fewer; Wald's sequential test ends as soon as the refusals tell which. As many:
@@ -20,7 +21,8 @@ beyond the floor count from then on, by more sigmas the fewer calls have shown t
 fewer calls are refused, and is tested at growing intervals. The first closure may be an incident and changes nothing.
 
 **Rate or width**: words and headers decide where they name concurrency. Else the calls do (`refusal_evidence`): if each
-refused call had more calls in flight beside it than the granted ones had, the calls in flight are the limit.
+refused call had more calls in flight beside it than the granted ones had, the calls in flight are the limit. It has
+no window, so what is granted while more are in flight shows at once that more fit.
 
 **More is tried on a curve** (`search_curve`): flat at the known limit, then ever steeper, as CUBIC does. A refusal
 while more is tried shows that the limit stands. A limit that was confirmed is tried half as often each time, down to
@@ -29,7 +31,8 @@ seconds. What was granted for a minute of trying is known from then on, as no wi
 
 **While all is refused, single calls are tried** at growing pauses, since refused calls may count. A `Retry-After`
 ends the closure, and a try that is granted ends it earlier: servers name a whole window when a second of it is left.
-A `Retry-After` of one call among others that are granted holds that row and nobody else.
+A `Retry-After` of one call among others that are granted holds that row and nobody else; a few seconds are enough
+where refusals are known to come by chance.
 
 **What we do not know begins at full speed**, only not with all calls at once: the width begins at 12 and grows with
 answers and time. Ark refuses steep rises, so at Ark the rate begins and grows as Ark advises (`starting_point`).
@@ -41,10 +44,12 @@ import math
 
 from arkbatch.core.calls import Scope
 from arkbatch.core.text import duration_text
+from arkbatch.limits.closure_rate import Closure
+from arkbatch.limits.found_limits import FoundLimits
 from arkbatch.limits.full_refusal import FullRefusal
 from arkbatch.limits.limit_search import LimitSearch
 from arkbatch.limits.permit import Permit
-from arkbatch.limits.refusal_evidence import CallCounts
+from arkbatch.limits.refusal_evidence import TOLERATED, CallCounts
 from arkbatch.limits.search_curve import SearchCurve  # noqa: TC001 - as elsewhere, no import is for types only
 from arkbatch.limits.starting_point import (
     FIRST_WIDTH,
@@ -65,6 +70,7 @@ WIDEN = 0.25  # more with each answer: a quarter in each round of calls, since w
 DOUBLING_SECONDS = 3.0  # calls that last minutes must not keep the width small for minutes
 STEEP_SECONDS = 180.0  # Ark calls steep what is a fifth more than three minutes before
 LONGEST_ROW_WAIT = 60.0  # s; what a reply asks for beyond this, its row does not wait: tries tell sooner
+CHANCE_WAIT = 5.0  # s; the same where refusals come by chance, since another try is as likely to be granted as any call
 IDLE_SECONDS = 10.0  # without a call for so long, there were no rows
 
 
@@ -91,8 +97,9 @@ class AdaptiveLimit:
         self._ramp = ramp
         self._counts = CallCounts(now)
         curve, reason = first_rate(rate, ramp, start, memory)
-        self._search = LimitSearch(now, self._counts, curve, first_width(concurrency, memory), reason)
-        self._rate, self._width = curve, self._search.width
+        self._found = FoundLimits(self._counts, curve, first_width(concurrency, memory), reason)
+        self._search = LimitSearch(now, self._found)
+        self._rate, self._width = curve, self._found.width
         self._widened_at = now
         self._closure = FullRefusal()
         self._before_closure = 0.0  # calls granted a second in the minute before the last closure
@@ -137,7 +144,7 @@ class AdaptiveLimit:
 
     def granted(self, now: float, permit: Permit) -> None:
         """The call of this permit was not refused for the load, whatever else became of it."""
-        self._search.evidence.add_grant(now, permit)
+        self._search.note_grant(now, permit)
         if self._closure.granted(permit.number):
             self._open(now)
         width = self._width
@@ -158,7 +165,9 @@ class AdaptiveLimit:
             self._search.weigh(now)
             if self._rate.base != base:
                 self._due = max(now, self._last_sent + 1.0 / self._rate.value)
-        return after if after is None or after <= LONGEST_ROW_WAIT else None
+        if after is None or after > LONGEST_ROW_WAIT:
+            return None
+        return min(after, CHANCE_WAIT) if self._search.floor > TOLERATED and not closure.is_closed else after
 
     def told(self, now: float, remaining: int, reset: float) -> None:
         """The server's headers: so many more calls within `reset` seconds (`x-ratelimit-*-requests`)."""
@@ -185,7 +194,7 @@ class AdaptiveLimit:
         """Another ceiling of calls a minute. Only a refusal that came keeps us below it, or no ceiling and a ramp."""
         curve = self._rate
         curve.most = math.inf if rate is None else rate / 60 * USER_MARGIN
-        if self._search.has_met:
+        if self._found.has_met:
             curve.go_on_from(curve.value)
         else:
             curve.base = curve.most  # what was published or remembered only said where to begin
@@ -200,7 +209,7 @@ class AdaptiveLimit:
         """One phrase: why the pace is what it is."""
         closure = self._closure
         if not closure.is_sure:
-            return self._search.reason
+            return self._found.reason
         told = f" and said to wait {duration_text(closure.told_seconds)}" if closure.told_seconds else ""
         return f"the service refuses every call{told}; single calls try it now and then"
 
@@ -216,7 +225,7 @@ class AdaptiveLimit:
     def memory(self) -> Memory:
         """Limits that were met, and never less than was granted for most of the session."""
         rpm, width = self._remembered_rpm, self._width.base
-        if self._search.has_met and self._rate.base < math.inf:
+        if self._found.has_met and self._rate.base < math.inf:
             usual = self._counts.granted / max(self._active_seconds, 1.0)
             rpm = max(self._rate.base, min(usual, self._rate.most)) * 60
         return Memory(rpm=rpm, concurrency=None if width == math.inf else int(width))
@@ -226,7 +235,7 @@ class AdaptiveLimit:
     def _open(self, now: float) -> None:
         first_at, until = self._closure.first_at, self._closure.open()
         if until is not None:
-            self._search.learn_closure(now, first_at, until, self._before_closure)
+            self._search.learn_closure(now, Closure(first_at, until, self._before_closure))
             self._due = max(now, self._last_sent + 1.0 / self._rate.value)
 
     def _wait_for_place(self, now: float, in_flight: int) -> float:

@@ -33,12 +33,14 @@ class Cut(Struct, frozen=True):
         """How deep it has to be to show whether so large a share of refusals depends on the rate."""
         return max(1 - (1 - self.share) * 0.85 if self.share > 0.1 else 0.0, min(2 * self.share, 0.1))
 
+    def is_of_floor(self, floor: float) -> bool:
+        """Return whether no more was refused than at any pace, so that the floor itself is tested."""
+        return self.share * AS_OFTEN <= floor
+
     def log_odds(self, evidence: RefusalEvidence, floor: float) -> float:
         """Return how much better "as often as before" explains the refusals since the cut than "far fewer".
 
         floor: share of the calls that is refused at any pace
         """
-        far_fewer = FEWER * self.share
-        if self.share * AS_OFTEN > floor:
-            far_fewer = floor + FEWER * (self.share - floor)
+        far_fewer = FEWER * self.share if self.is_of_floor(floor) else floor + FEWER * (self.share - floor)
         return evidence.refused * math.log(self.share / far_fewer) - evidence.sent * (self.share - far_fewer)

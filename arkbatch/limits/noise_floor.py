@@ -25,10 +25,12 @@ class NoiseFloor:
         self._calls = known + evidence.sent
         self.share = (known * self.share + evidence.refused) / self._calls
 
-    def lower_to(self, share: float, evidence: RefusalEvidence) -> None:
-        """Follow a smaller share: of what is sent now less is refused, so less is refused at any pace."""
-        if share < self.share:
-            self.replace_by(share, evidence)
+    def follow(self, evidence: RefusalEvidence, *, sigmas: float) -> None:
+        """After a cut: of what is sent now less may be refused, so that less is refused at any pace."""
+        if evidence.undercuts(self.share, sigmas=sigmas):
+            self.replace_by(evidence.share, evidence)
+        elif self.share:
+            self.add_evidence(evidence)
 
     def replace_by(self, share: float, evidence: RefusalEvidence) -> None:
         """Forget what was known before this evidence."""

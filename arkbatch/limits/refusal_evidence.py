@@ -9,6 +9,8 @@ import math
 from enum import StrEnum
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from arkbatch.core.calls import Scope
 from arkbatch.limits.permit import Permit
 from arkbatch.limits.token_rate import Window
@@ -17,6 +19,9 @@ MINUTE = 60.0  # s; limits are counted by the minute or shorter
 FEWEST = 3  # refusals, below which nothing is concluded
 TOLERATED = 0.002  # share refused that is not worth slowing down for
 SIGMAS = 3.0  # by which refusals must pass those that chance explains
+PASSES, APART = 2.0, 1.0  # s; bursts that are shorter pass without a cut; between two bursts
+DENSE, DENSE_PER_SECOND = 0.3, 10.0  # of the calls in a burst were refused, and so many a second
+BY_CHANCE = 9.0  # -log of how seldom so many calls in a row are granted by chance
 NAMED_ABOVE = 4  # times as many calls granted with as many in flight: words that name concurrency are wrong
 
 
@@ -62,6 +67,32 @@ class Expected(NamedTuple):
     calls: float = math.inf
 
 
+class Burst(Struct):
+    """Refusals close to each other. calm: seconds without a refusal before the first of them."""
+
+    since: float
+    last_at: float
+    first: int
+    last: int
+    calm: float
+    refused: int = 1
+
+    @property
+    def is_dense(self) -> bool:
+        """They are more than a few, and have not lasted long so far: they may pass as they came."""
+        seconds = self.last_at - self.since
+        is_short = seconds < PASSES < self.calm
+        return is_short and self.refused >= max(FEWEST, DENSE * self.calls, DENSE_PER_SECOND * seconds)
+
+    @property
+    def calls(self) -> int:
+        return self.last - self.first + 1
+
+    def is_over(self, permit: Permit) -> bool:
+        """Whether a refusal now belongs to another burst: so many calls between them are not granted by chance."""
+        return permit.at - self.last_at > APART and permit.number - self.last > BY_CHANCE * self.calls / self.refused
+
+
 class RefusalEvidence:
     """Since `since`, when call number `first` was the next.
 
@@ -72,6 +103,7 @@ class RefusalEvidence:
     __slots__ = (
         "_above",
         "_beside",
+        "_burst",
         "_counts",
         "_granted",
         "_named",
@@ -84,6 +116,7 @@ class RefusalEvidence:
 
     def __init__(self, now: float, counts: CallCounts) -> None:
         self._counts = counts
+        self._burst = Burst(now, now, 0, 0, 0.0)
         self.answer_seconds = 0.0
         self.begin(now)
 
@@ -95,10 +128,28 @@ class RefusalEvidence:
 
     def add_refusal(self, permit: Permit, scope: Scope) -> None:
         """Count a refused call, unless it is older than the evidence."""
+        burst = self._burst
+        if burst.is_over(permit):
+            if burst.is_dense and burst.first >= self.first:
+                self._discard(burst)
+            self._burst = Burst(permit.at, permit.at, permit.number, permit.number, permit.at - burst.last_at)
+        else:
+            burst.refused += 1
+            burst.last_at, burst.last = max(burst.last_at, permit.at), max(burst.last, permit.number)
         if permit.number >= self.first:
             self.refused += 1
             self._named += scope is Scope.CONCURRENCY
             self.fewest = min(self.fewest, permit.beside)
+
+    def _discard(self, burst: Burst) -> None:
+        """A burst that passed by itself while calls went as before is no evidence of a limit."""
+        self.begin(burst.last_at)
+        self.first = burst.last + 1
+
+    @property
+    def may_pass(self) -> bool:
+        """What is refused just now may pass by itself in a moment."""
+        return self._burst.is_dense
 
     def add_grant(self, now: float, permit: Permit) -> None:
         """Count a call that was answered, unless it is older than the evidence."""
@@ -132,10 +183,10 @@ class RefusalEvidence:
         spread = math.sqrt(by_chance * (1.0 + self.sent / expected.calls))
         return self.refused >= fewest and self.refused > by_chance + sigmas * spread
 
-    def undercuts(self, floor: float) -> bool:
+    def undercuts(self, floor: float, *, sigmas: float = SIGMAS) -> bool:
         """Whether less was refused than the share `floor` explains, so that it is not refused at any pace."""
         by_chance = floor * self.sent
-        return self.refused < by_chance - SIGMAS * math.sqrt(by_chance)
+        return self.refused < by_chance - sigmas * math.sqrt(by_chance)
 
     @property
     def is_named(self) -> bool:
