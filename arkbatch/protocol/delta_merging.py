@@ -8,6 +8,7 @@ from typing import Any
 
 # Texts in a delta that are names and not parts of a text: the last one stands.
 NAMES = {"role", "id", "type", "name", "object", "format", "signature"}
+_MAX_INDEX_DIGITS = 6
 _INPUT_COUNTS = ("prompt_tokens", "input_tokens", "prompt_tokens_details", "input_tokens_details")
 
 
@@ -25,17 +26,25 @@ class _ToolCalls(dict[int, dict[str, Any]]):
     def place_of(self, delta: Mapping[str, Any]) -> int:
         """By index; but another id at the same index is another call, since some servers say 0 of each.
 
-        Some older models leave the index out and send each call whole: then they stand in the order they came.
+        Some older models leave the index out and send each call whole: then they stand in the order they came. What
+        has neither an index nor a beginning of its own goes on with the last call.
         """
         index, name = delta.get("index"), delta.get("id")
+        if type(index) is str and index.isdecimal() and len(index) < _MAX_INDEX_DIGITS:
+            index = int(index)
         if type(index) is not int:
-            return max(self, default=-1) + 1
+            return max(self) if self and not _begins_call(delta) else max(self, default=-1) + 1
         place = self.places.get(index, index)
         known = self.get(place, {}).get("id")
         if name and known and name != known:
             place = next((each for each, call in self.items() if call.get("id") == name), max(self) + 1)
         self.places[index] = place
         return place
+
+
+def _begins_call(delta: Mapping[str, Any]) -> bool:
+    function = delta.get("function")
+    return bool(delta.get("id") or (isinstance(function, dict) and function.get("name")))
 
 
 def says_something(delta: Mapping[str, Any] | None) -> bool:
@@ -104,8 +113,10 @@ def _merge_into_parts(parts: list[Any], text: str) -> None:
         parts.append({"type": "text", "text": GrowingText([text])})
 
 
-def _merge_tool_calls(message: dict[str, Any], deltas: Sequence[dict[str, Any]]) -> None:
-    for delta in deltas:
+def _merge_tool_calls(message: dict[str, Any], deltas: Sequence[Any] | dict[str, Any]) -> None:
+    for delta in [deltas] if isinstance(deltas, dict) else deltas:
+        if not isinstance(delta, dict):
+            continue
         calls = message.setdefault("tool_calls", _ToolCalls())
         call = calls.setdefault(calls.place_of(delta), {})
         merge_delta(call, {key: value for key, value in delta.items() if key != "index"})

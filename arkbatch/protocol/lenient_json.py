@@ -2,13 +2,15 @@
 
 A strict reader goes first and reads nearly all replies. What it refuses is read here: a byte order mark, another
 charset, NaN and Infinity (Python servers write them into logprobs), half a surrogate pair (an answer that was cut
-inside an emoji), something around the JSON (a gateway's comment), and nesting that is deeper than strict readers read.
-What comes out can be written as strict JSON: what no JSON can hold becomes null or U+FFFD, and what is nested too
-deeply becomes a marker. If the body cannot be read at all, its usage may still be found.
+inside an emoji), something around the JSON (a gateway's comment), commas and backslashes where none may stand, JSON as
+a text in JSON, and nesting that is deeper than strict readers read. A body that was cut off behind its choices or data
+has all that was asked for. What comes out can be written as strict JSON: what no JSON can hold becomes null or U+FFFD,
+and what is nested too deeply becomes a marker. If the body cannot be read at all, its usage may still be found.
 """
 
 import json
 import re
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
@@ -18,9 +20,9 @@ from msgspec import Struct
 MAX_DEPTH = 240  # of what is kept; strict readers read some 250 levels, and a record wraps the reply in a few
 TOO_DEEP = "(nested too deeply to be kept)"
 DEEP_NESTING = "deep_nesting"
+CUT_OFF = "cut_off"
 
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _OPENING = re.compile(r"[\[{]")
 _BRACKET_OR_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
@@ -29,6 +31,11 @@ _NEITHER_BRACKET_NOR_QUOTE = bytes(set(range(256)) - set(b'[]{}"'))
 _USAGE = re.compile(r'"usage"\s*:\s*(?=\{)')
 _REPLY_NAMES = {"choices", "data", "error", "output", "usage"}
 _MAX_STARTS = 5  # places at which a JSON value may begin behind other text
+_CLOSING_COMMA = re.compile(r",\s*[\]}]")
+_BAD_ESCAPE = re.compile(r'\\(?:(["\\/bfnrt]|u[0-9a-fA-F]{4})|(?=.))', re.DOTALL)
+_TEXT_OR_COMMA = re.compile(r'"(?:[^"\\]|\\.)*"|,\s*(?=[\]}])', re.DOTALL)
+_MAX_GAP = 100  # characters between a value and what follows it
+_MEMBER_NAME = re.compile(r'\s*,?\s*"([^"\\]{1,80})"\s*:\s*')
 
 
 class Reread(Struct, frozen=True, gc=False):
@@ -43,18 +50,94 @@ def read_leniently(body: bytes, content_type: str = "") -> Reread | None:
     text, oddity = _decode_text(body, content_type)
     text, was_deep = cut_nesting(text)
     oddity = DEEP_NESTING if was_deep else oddity
-    for start in _possible_starts(text):
+    found = _read_text(text)
+    if found is None and (repaired := _repair(text)) != text:
+        found = _read_text(repaired)
+    if found is None and (members := _members_before_cut(text)) is not None:
+        found = Reread(members, CUT_OFF)
+    return None if found is None else Reread(storable_value(found.value), oddity or found.oddity)
+
+
+def _read_text(text: str) -> Reread | None:
+    """Return the first value that looks like a reply, or else one that nothing stands before."""
+    first: Reread | None = None
+    for start, value, end in _values_in(text):
+        has_text_before, has_text_behind = bool(text[:start].strip()), bool(text[end:].strip())
+        found = Reread(value, "text_around_json" if has_text_before or has_text_behind else "odd_json")
+        if isinstance(value, dict) and value.keys() & _REPLY_NAMES:
+            return found
+        if not has_text_before:
+            first = found  # a line of a log, if a reply follows; what follows other text is the script of a web page
+    return first
+
+
+def _values_in(text: str) -> Iterator[tuple[int, Any, int]]:
+    """Yield the first values in a text, none inside another, with the places of their beginning and end."""
+    at = 0
+    for _ in range(_MAX_STARTS):
+        opening = _OPENING.search(text, at)
+        if opening is None:
+            return
         try:
-            value, end = _DECODER.raw_decode(text, start)
+            value, at = _DECODER.raw_decode(text, opening.start())
         except (ValueError, RecursionError):
-            continue
-        has_text_before = bool(text[:start].strip())
-        if has_text_before and not (isinstance(value, dict) and value.keys() & _REPLY_NAMES):
-            continue  # the script of a web page, for instance
-        if has_text_before or text[end:].strip():
-            oddity = oddity or "text_around_json"
-        return Reread(storable_value(value), oddity or "odd_json")
-    return None
+            at = opening.end()
+        else:
+            yield opening.start(), value, at
+
+
+def _repair(text: str) -> str:
+    """Return the text without commas before a closing bracket and without backslashes that escape nothing."""
+    if not _CLOSING_COMMA.search(text) and not _BAD_ESCAPE.search(text):
+        return text
+    return _TEXT_OR_COMMA.sub(_repair_token, text)
+
+
+def _repair_token(token: re.Match[str]) -> str:
+    said = token.group()
+    if said[0] != '"':
+        return said[1:]
+    return _BAD_ESCAPE.sub(lambda found: found.group() if found.group(1) else "\\" + found.group(), said)
+
+
+def _members_before_cut(text: str) -> dict[str, Any] | None:
+    """Return the members of an object that was cut off, None unless its choices or data are whole among them."""
+    start = text.find("{")
+    if start < 0 or text[:start].strip():
+        return None
+    members = _whole_members(text, start + 1)
+    return members if isinstance(members.get("choices") or members.get("data"), list) else None
+
+
+def _whole_members(text: str, at: int) -> dict[str, Any]:
+    """Return the members from a place on whose ends are there; of a usage also those of its own."""
+    members: dict[str, Any] = {}
+    while (name := _MEMBER_NAME.match(text, at)) is not None:
+        try:
+            value, at = _DECODER.raw_decode(text, name.end())
+        except (ValueError, RecursionError):
+            if name[1] == "usage" and text[name.end() : name.end() + 1] == "{":
+                members["usage"] = _whole_members(text, name.end() + 1)
+            break
+        if not isinstance(value, dict | list | str) and text[at : at + _MAX_GAP].lstrip()[:1] not in (",", "}"):
+            break  # the rest of a number may be missing
+        members[name[1]] = value
+    return members
+
+
+def is_cut_behind_answer(body: bytes) -> bool:
+    """Whether a body that was cut off has its choices or data whole."""
+    return _members_before_cut(body.decode("utf-8", "replace")) is not None
+
+
+def text_holding_json(parsed: object) -> Any:
+    """Return what a JSON text holds, if that is JSON again; else None."""
+    if not isinstance(parsed, str) or parsed.lstrip()[:1] not in ("{", "["):
+        return None
+    try:
+        return orjson.loads(parsed)
+    except ValueError:
+        return None
 
 
 def loads_leniently(data: bytes) -> Any:
@@ -69,7 +152,7 @@ def loads_leniently(data: bytes) -> Any:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
         try:
-            return json.loads(data.decode("utf-8", "replace"), parse_int=_whole_number)
+            return json.loads(data.decode("utf-8", "replace"), parse_int=_whole_number, strict=False)
         except RecursionError as error:
             raise ValueError("it is nested too deeply") from error
 
@@ -109,8 +192,9 @@ def _decode_text(body: bytes, content_type: str) -> tuple[str, str]:
     """Return the text of a body, and what is odd about its bytes."""
     if body.startswith(b"\xef\xbb\xbf"):
         return body.decode("utf-8-sig", "replace"), "byte_order_mark"
-    if body.startswith(_UTF_16):
-        return body.decode("utf-16", "replace"), "utf-16"
+    wide = json.detect_encoding(body)  # by the zeros among its first bytes
+    if wide != "utf-8":
+        return body.decode(wide, "replace"), wide
     named = _CHARSET.search(content_type)
     charset = named.group(1).lower() if named else ""
     try:
@@ -123,15 +207,6 @@ def _decode_text(body: bytes, content_type: str) -> tuple[str, str]:
         except (LookupError, UnicodeError):
             pass
     return body.decode("utf-8", "replace"), "bad_bytes"
-
-
-def _possible_starts(text: str) -> list[int]:
-    starts = []
-    for found in _OPENING.finditer(text):
-        starts.append(found.start())
-        if len(starts) == _MAX_STARTS:
-            break
-    return starts
 
 
 def count_openings(text: bytes) -> int:

@@ -12,6 +12,8 @@ from msgspec import Struct
 _BOM = b"\xef\xbb\xbf"
 _DATA = b"data:"
 _MAX_STRAY_BYTES = 4096
+_ODD_DATA = re.compile(rb"[ \t]*data[ \t]*:", re.IGNORECASE)
+_DATA_AGAIN = re.compile(rb"\s*(?:data:\s*)+")  # a gateway that wraps lines which are wrapped already
 # `[DONE]` ends a stream. Servers also quote it, write it small, or leave a bracket out.
 _DONE = re.compile(rb"""\s*["']?(?:\[\s*done\b|done\s*\]?["']?\s*$)""", re.IGNORECASE)
 
@@ -71,15 +73,19 @@ class Parser:
             lines[0] = lines[0].removeprefix(_BOM)
             self._at_start = False
         events: list[Event] = []
-        for line in lines:
-            if not line:
+        for came in lines:
+            if not came:
                 self._finish(events)
-            elif line.startswith(_DATA):
+                continue
+            line = came if came.startswith(_DATA) else _usual_spelling(came)
+            if line.startswith(_DATA):
                 value = line[6:] if line[5:6] == b" " else line[5:]
-                if value[:1] != b"{" and _DONE.match(value):
-                    self._finish(events)
-                    self.done = True
-                    break
+                if value[:1] != b"{":
+                    value = _DATA_AGAIN.sub(b"", value, count=1) if _DATA_AGAIN.match(value) else value
+                    if _DONE.match(value):
+                        self._finish(events)
+                        self.done = True
+                        break
                 if self._data:
                     self._finish_unless_continued(value, events)
                 self._data.append(value)
@@ -106,6 +112,12 @@ class Parser:
                 events.append(Event(whole, self._name))
             self._data = []
         self._name = ""
+
+
+def _usual_spelling(line: bytes) -> bytes:
+    """Return a line with `data:` at its beginning if that is what it means."""
+    odd = _ODD_DATA.match(line)
+    return line if odd is None else _DATA + line[odd.end() :]
 
 
 def _event_name(line: bytes, current: str) -> str:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from arkbatch.core.row import Body
 from arkbatch.protocol.delta_merging import merge_delta, replace_value, says_something, settled_value
-from arkbatch.protocol.error_body import complaint_in
+from arkbatch.protocol.error_body import complaint_in, error_in_success
 from arkbatch.protocol.lenient_json import dumps_strictly, loads_leniently
 from arkbatch.protocol.repeated_chunks import RepeatedChunks
 from arkbatch.protocol.sse import Event
@@ -22,6 +22,7 @@ _LAST_EVENTS = {"response.completed", "response.incomplete", "response.failed"}
 # Names of events, and texts as their data, that only say that the server is alive, or that it has ended.
 _SIGNS_OF_LIFE = {"ping", "pong", "heartbeat", "keepalive", "keep-alive", "keep_alive", "done"}
 _NO_WORDS = {"", "null", *_SIGNS_OF_LIFE}
+_NO_REASONS = ("null", "None", "none")  # DashScope's own API says so until the end
 _ABSENT = object()
 
 
@@ -120,7 +121,7 @@ class Folding:
     def _add_object(self, event: Event) -> bool:
         try:
             chunk = loads_leniently(event.data)
-            if "choices" in chunk and not event.name and not chunk.get("error"):  # as in nearly all events
+            if chunk.get("choices") and not event.name and not chunk.get("error"):  # as in nearly all events
                 if (message := self._add_chunk(chunk)) is not None:
                     self._repeated.learn(event.data, message)
                 return True
@@ -140,8 +141,8 @@ class Folding:
         elif type(kind) is str and kind.startswith(_OF_RESPONSES):
             self._add_response_event(chunk)
         else:
-            if "choices" not in chunk:
-                self._loose = chunk
+            if "choices" not in chunk or error_in_success(chunk) is not None:
+                self._loose = dict(chunk)
             self._add_chunk(chunk)
 
     def _add_list(self, event: Event) -> bool:
@@ -180,7 +181,8 @@ class Folding:
         if self.is_finished or (has_done and self.started and _counts_output(self._top)):
             return Whole(self._body())
         if self._loose and (said := complaint_in(self._loose)) is not None and said.message:
-            return ErrorEvent({**self._billed(), "error": self._loose})
+            own = self._loose if error_in_success(self._loose) is not None else {"error": self._loose}
+            return ErrorEvent({**self._billed(), **own})
         return Garbled(self._words, self._body()) if self._words else Truncated(self._body())
 
     @property
@@ -230,11 +232,17 @@ class Folding:
                 known = self._choices[index] = _Choice()
             if not self.started:
                 self.started = says_something(choice.get("delta")) or bool(choice.get("text"))
+            if choice.get("finish_reason"):
+                self._note_reason(choice)
             if known.grow(choice) and is_same:
                 repeated = known.message
-            if choice.get("finish_reason"):
-                self._has_reason = True
         return repeated
+
+    def _note_reason(self, choice: dict[str, Any]) -> None:
+        if choice["finish_reason"] in _NO_REASONS:
+            choice["finish_reason"] = None
+        else:
+            self._has_reason = True
 
     def _billed(self) -> Body:
         """What chunks with a count of their own (`chunk_include_usage`) have said, and what it is priced by."""

@@ -27,7 +27,7 @@ from arkbatch.protocol.error_codes import STATUS_OF_TYPE, Rule
 from arkbatch.protocol.error_rules import rule_for
 from arkbatch.protocol.error_words import Meaning
 from arkbatch.protocol.finish_reasons import LENGTH, AnswerEnding, ending_of
-from arkbatch.protocol.lenient_json import json_lines, read_leniently, usage_in_unreadable
+from arkbatch.protocol.lenient_json import Reread, json_lines, read_leniently, text_holding_json, usage_in_unreadable
 from arkbatch.protocol.retry_after import asked_wait, http_date, reset_time
 from arkbatch.protocol.setting_names import ANY_SERVER, SettingNames
 
@@ -84,7 +84,11 @@ def judge(
         except orjson.JSONDecodeError:
             parsed, verdict = _judge_odd(response, endpoint, policy, body)
         else:
-            verdict = _judge_parsed(parsed, endpoint, policy, body)
+            if type(parsed) is str and (inner := text_holding_json(parsed)) is not None:
+                parsed = inner
+                verdict = _judge_reread(Reread(inner, "json_in_text"), endpoint, policy, body)
+            else:
+                verdict = _judge_parsed(parsed, endpoint, policy, body)
     if isinstance(verdict, Complaint):
         errors = _Errors(response, wall, numbers, longest_wait, names)
         return _with_bill(errors.judge(verdict), parsed, endpoint)
@@ -121,16 +125,20 @@ def _judge_odd(
         return whole, verdict
     reread = read_leniently(reply.body, reply.headers.get("content-type", ""))
     if reread is not None:
-        verdict = _judge_parsed(reread.value, endpoint, policy, body)
-        if isinstance(verdict, Done) and verdict.body is None:
-            verdict = replace(verdict, body=orjson.dumps(reread.value), oddity=reread.oddity)
-        return reread.value, verdict
+        return reread.value, _judge_reread(reread, endpoint, policy, body)
     beginning = one_line(plain_text(reply.body)) or "an empty body"
     unread = Again(Cause(Kind.BAD_REPLY, "not_json", f"the reply is not JSON: {beginning}"))
     usage = usage_in_unreadable(reply.body)
     if usage is None:
         return None, unread
     return None, replace(_with_bill(unread, {"usage": usage}, endpoint), most=MAX_UNREADABLE_ANSWERS)
+
+
+def _judge_reread(reread: Reread, endpoint: Endpoint, policy: ReplyPolicy, body: Body | None) -> Verdict | Complaint:
+    verdict = _judge_parsed(reread.value, endpoint, policy, body)
+    if isinstance(verdict, Done) and verdict.body is None:
+        return replace(verdict, body=orjson.dumps(reread.value), oddity=reread.oddity)
+    return verdict
 
 
 def _judge_parsed(parsed: Any, endpoint: Endpoint, policy: ReplyPolicy, body: Body | None) -> Verdict | Complaint:

@@ -21,7 +21,7 @@ import aiohttp
 
 from arkbatch.core.calls import Break, Broken, Call, Reply, Response
 from arkbatch.core.row import Body
-from arkbatch.protocol.lenient_json import dumps_strictly, loads_leniently
+from arkbatch.protocol.lenient_json import dumps_strictly, is_cut_behind_answer, loads_leniently
 from arkbatch.protocol.sse import Event, Parser
 from arkbatch.protocol.stream import Ending, ErrorEvent, Folding, Garbled, Truncated, Whole
 from arkbatch.transport.content_decoding import ContentDecoder, may_be_compressed
@@ -31,6 +31,7 @@ from arkbatch.transport.transport_errors import UnreadableEncodingError, break_o
 _LINGER_SECONDS = 1.0  # for the end of a reply whose connection is to be used again
 _GRACE_SECONDS = 10.0  # for the usage behind a finish reason, and for the end of a body that seems whole
 _EVENT_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
+_LONGEST_START = 12
 _BLANK = b" \t\r\n\xef\xbb\xbf"  # also the bytes of a byte order mark
 
 
@@ -89,7 +90,7 @@ class _Stream:
 
 def _kind_of(beginning: bytes) -> _Body | _Stream | None:
     """What a body is by its first bytes; None where they do not tell yet."""
-    start = beginning.lstrip(_BLANK)
+    start = beginning.lstrip(_BLANK)[:_LONGEST_START].lower().replace(b" ", b"")
     if start.startswith(_EVENT_STARTS):
         return _Stream()
     if any(each.startswith(start) for each in _EVENT_STARTS):
@@ -256,7 +257,7 @@ class _ReplyReader:
                 kind.close()
             return self._answer_of_stream(kind.folding.end(has_done=kind.parser.done), broken)
         body = self._undecided if kind is None else kind.whole()
-        if broken is not None and not self._is_complete():
+        if broken is not None and not self._is_complete() and not is_cut_behind_answer(body):
             return self._make_broken(broken)
         return self._make_reply(body)
 

@@ -75,6 +75,33 @@ WHOLE = {
     "callback": http(b"callback(" + answer() + b");"),
     "prefix": http(b")]}',\n" + answer()),
     "nulls behind": http(answer() + b"\0\0"),
+    "wrong checksum": http(gzip.compress(answer())[:-8] + b"12345678", b"Content-Encoding: gzip"),
+    "gzip that was taken off": http(answer(), b"Content-Encoding: gzip"),
+    "gzip that is not named": http(gzip.compress(answer())),
+    "br that was taken off": http(answer(), b"Content-Encoding: br"),
+    "length beside chunked": http(answer(), b"Content-Length: 5", is_chunked=True),
+    "a line that is no header": http(answer(), b"no header"),
+    "a header's name in Chinese": http(answer(), "X-名: 值".encode()),
+    "another reply behind": http(answer()) + http(answer("another")),
+    "junk behind": http(answer()) + b"junk\r\n\r\n",
+    "UTF-16 that nobody names": http(answer().decode().encode("utf-16-le")),
+    "UTF-32": http(answer().decode().encode("utf-32"), b"Content-Type: application/json; charset=utf-32"),
+    "JSON in a text": http(orjson.dumps(answer().decode())),
+    "a comma before the end": http(answer()[:-1] + b",}"),
+    "a line of a log before": http(b'{"level":"warn"}\n' + answer()),
+    "twice": http(answer() * 2),
+    "cut off behind the counts": http(answer()[:-2]),
+    "cut off by the connection": http(answer()[:-1]).replace(b"Content-Length: ", b"Content-Length: 1"),
+    "a status in words": http(answer(), status=b"299 Fine"),
+    "usage of Bedrock": http(answer(usage={"inputTokens": 10, "outputTokens": 5, "totalTokens": 15})),
+    "usage of Cohere": http(
+        answer(usage={"billed_units": {"input_tokens": 10, "output_tokens": 5}, "tokens": {"input_tokens": 70}})
+    ),
+    "no usage but Gemini's": http(
+        answer(usage=None, usageMetadata={"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 15})
+    ),
+    "a finish reason that is a number": http(answer().replace(b'"stop"', b"0")),
+    "content in parts": http(answer().replace(b'"fine"', b'"fine","parts":[1]')),
 }
 STREAMED = {
     "usage with the finish reason": events(chunk("fine"), {**chunk(None, "stop"), "usage": USAGE}),
@@ -109,6 +136,28 @@ STREAMED = {
     "json list": http(orjson.dumps([chunk("fine"), *END]), b"Content-Type: application/json"),
     "done as object": events(chunk("fine"), *END, done=b'data: {"done": true}\n\n'),
     "more behind done": events(chunk("fine"), *END, DONE, done=b'data: {"choices":[{"delta":{"content":"no"}}]}\n\n'),
+    "Data in capitals": events(b"Data: " + orjson.dumps(chunk("fine")) + b"\n\n", *END),
+    "a blank before the colon": events(b"data : " + orjson.dumps(chunk("fine")) + b"\n\n", *END),
+    "indented": events(b"  data: " + orjson.dumps(chunk("fine")) + b"\n\n", *END),
+    "data twice": events(b"data: data: " + orjson.dumps(chunk("fine")) + b"\n\n", *END, done=b"data: " + DONE),
+    "null as a word for no reason": events(chunk("fi", "null"), chunk("ne", "null"), *END),
+    "no tool calls": events({"choices": [{"delta": {"content": "fine", "tool_calls": [None]}}]}, *END),
+    "a whole answer as one event": events(b"data: " + answer() + b"\n\n"),
+    "gzip that is not named": http(
+        gzip.compress(b"".join(b"data: " + orjson.dumps(part) + b"\n\n" for part in (chunk("fine"), *END)))
+    ),
+    "Azure's filters": events(
+        {"choices": [], "prompt_filter_results": [{"prompt_index": 0}], "model": ""},
+        chunk("fine", content_filter_results={"hate": {"filtered": False}}),
+        END[0],
+        {"choices": [{"index": 0, "content_filter_offsets": {"check_offset": 1}, "finish_reason": None}]},
+        LAST,
+    ),
+    "lines of Ollama": http(
+        b'{"model":"m","message":{"role":"assistant","content":"fi"},"done":false}\n'
+        b'{"model":"m","message":{"role":"assistant","content":"ne"},"done":false}\n'
+        b'{"message":{"content":""},"done":true,"done_reason":"stop","prompt_eval_count":10,"eval_count":5}\n'
+    ),
     "a large chunk": events(chunk("fine"), {**chunk(""), "junk": "z" * 300_000}, *END),
 }
 CASES = {

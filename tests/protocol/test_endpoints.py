@@ -365,6 +365,9 @@ def test_vectors_are_matched_by_index(parsed, asked):
         (vectors(0, vector=["x"]), "a", "wrong_data"),
         (vectors(0, vector=[0.5, None, 0.5]), "a", "wrong_data"),
         (vectors(0, vector="AAA"), "a", "wrong_data"),
+        (vectors(0, vector="!!!!"), "a", "wrong_data"),
+        (vectors(0, vector="MTIzNDU2"), "a", "wrong_data"),  # six bytes are no floats
+        ({"data": vectors(0)["data"] + vectors(1, vector=[0.5])["data"]}, ["a", "b"], "wrong_data"),
         ({"error": "x"}, "a", "error_in_200"),
     ],
 )
@@ -414,6 +417,11 @@ def test_a_reply_is_the_same_answer_whether_or_not_its_numbers_are_built(body):
 def test_a_vector_of_malformed_numbers_is_no_json(numbers):
     with pytest.raises(orjson.JSONDecodeError):
         EMBEDDINGS.parse(b'{"data": [{"index": 0, "embedding": [%s]}]}' % numbers)
+
+
+def test_a_total_over_an_input_of_zero_is_all_input():
+    parsed = {**vectors(0), "usage": {"prompt_tokens": 0, "total_tokens": 5}}
+    assert EMBEDDINGS.read(parsed, embed("a")).usage == {"input": 5, "output": 0}
 
 
 @pytest.mark.parametrize(("indexes", "asked"), [((None,), "a"), ((None, 1), ["a", "b"]), ((None, None), ["a", "b"])])

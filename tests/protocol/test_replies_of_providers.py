@@ -43,6 +43,20 @@ def reasoning(count):
         (counted(-9, -5, -14), {}),
         (counted(2**63, 2**70, 5), {"input": 5, "output": 0}),
         ({"total_tokens": 11}, {"input": 11, "output": 0}),
+        ({"promptTokens": 9, "completionTokens": 5, "totalTokens": 14}, {"input": 9, "output": 5}),
+        ({"inputTokens": 9, "outputTokens": 5, "totalTokens": 14}, {"input": 9, "output": 5}),  # Bedrock
+        (
+            {"promptTokenCount": 9, "candidatesTokenCount": 5, "thoughtsTokenCount": 3, "totalTokenCount": 17},
+            {"input": 9, "output": 8, "reasoning": 3},
+        ),  # Gemini's own API
+        (
+            {"input_tokens": 4, "output_tokens": 5, "cache_read_input_tokens": 90, "cache_creation_input_tokens": 6},
+            {"input": 100, "output": 5, "cached": 90, "cache_write": 6},
+        ),  # Anthropic: beside the input
+        (
+            counted(100, 5, 105, cache_read_input_tokens=90),
+            {"input": 100, "output": 5, "cached": 90},
+        ),  # inside, LiteLLM
         ({}, {}),
         (None, {}),
     ],
@@ -56,7 +70,16 @@ def test_an_answer_that_says_something_and_counts_no_output_is_uncounted_and_not
     assert "uncounted" not in meters_of_usage(counted(9, 0, 9))
 
 
-@pytest.mark.parametrize("place", [{"choices": [{"usage": counted(3, 2)}]}, {"x_groq": {"usage": counted(3, 2)}}])
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"choices": [{"usage": counted(3, 2)}]},
+        {"x_groq": {"usage": counted(3, 2)}},
+        {"usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 2}},
+        {"meta": {"billed_units": {"input_tokens": 3, "output_tokens": 2}, "tokens": {"input_tokens": 63}}},
+        {"usage": {"billed_units": {"input_tokens": 3.0, "output_tokens": 2.0}, "tokens": {"input_tokens": 63}}},
+    ],
+)
 def test_usage_is_found_in_a_choice_and_beside_it(place):
     assert usage_in({"usage": None, **place}) == {"input": 3, "output": 2}
 
@@ -177,7 +200,7 @@ def test_half_a_surrogate_pair_and_infinities_are_kept_as_what_json_can_hold():
 
 
 def test_what_cannot_be_read_is_not_bought_for_ever():
-    verdict = judged(200, orjson.dumps(answer())[:-1])
+    verdict = judged(200, orjson.dumps(answer()).replace(b'"choices"', b"choices"))
     assert (verdict.usage, verdict.most) == ({"input": 3, "output": 2}, 2)
 
 

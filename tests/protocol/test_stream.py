@@ -56,6 +56,10 @@ def call(index, **rest):
     return chunk({"tool_calls": [{"index": index, **rest}]})
 
 
+def arguments(text):
+    return {"function": {"arguments": text}}
+
+
 def test_tool_calls_are_put_together_by_index():
     start = {"type": "function"}
     message = message_of(
@@ -78,6 +82,36 @@ def test_whole_tool_calls_without_an_index_stand_in_their_order():
     calls = [{"id": name, "type": "function", "function": {"name": name, "arguments": "{}"}} for name in "ab"]
     ending = fold(chunk({"tool_calls": calls, "content": None}), chunk({}, finish_reason="tool_calls"))
     assert message_of(ending) == {"role": "assistant", "tool_calls": calls, "content": None}
+
+
+CALL = {"id": "a", "function": {"name": "f", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize(
+    "deltas",
+    [
+        [[{"index": "0", "id": "a", "function": {"name": "f", "arguments": "{"}}], [{"index": "0", **arguments("}")}]],
+        [[{"id": "a", "function": {"name": "f", "arguments": "{"}}], [arguments("}")]],
+        [{"index": 0, **CALL}],
+        [[None, {"index": 0, **CALL}]],
+        [[{"index": 0, "id": "a", "function": None}], [{"index": 0, "function": CALL["function"]}]],
+    ],
+)
+def test_tool_calls_in_odd_shapes_are_put_together(deltas):
+    ending = fold(*(chunk({"tool_calls": delta}) for delta in deltas), chunk({}, finish_reason="tool_calls"))
+    assert message_of(ending)["tool_calls"] == [CALL]
+
+
+def test_null_as_a_word_is_no_finish_reason():
+    folding = Folding()
+    folding.add(Event(orjson.dumps(chunk({"content": "a"}, finish_reason="null"))))
+    assert not folding.is_over
+
+
+def test_an_error_beside_choices_of_null_is_told_by_its_number():
+    ending = fold(chunk({"content": "a"}), {"choices": None, "base_resp": {"status_code": 1027, "status_msg": "x"}})
+    assert isinstance(ending, ErrorEvent)
+    assert ending.body["base_resp"]["status_code"] == 1027
 
 
 def test_several_choices_are_kept_apart():

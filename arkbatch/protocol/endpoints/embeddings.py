@@ -5,6 +5,7 @@ floats. It is checked to be one or the other, and kept as it came.
 """
 
 import re
+from base64 import b64decode
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from msgspec import Raw, Struct
 
 from arkbatch.core.json_numbers import NOT_STRICT
 from arkbatch.core.row import Body, Size
+from arkbatch.core.usage import Usage
 from arkbatch.protocol.endpoints.base import (
     Answer,
     Endpoint,
@@ -32,7 +34,7 @@ from arkbatch.protocol.endpoints.parameter_checks import (
     wrong_value,
 )
 from arkbatch.protocol.endpoints.usage import usage_in
-from arkbatch.protocol.vectors import indexes_of
+from arkbatch.protocol.vectors import FLOAT, indexes_of
 
 MOST_INPUTS = 256
 MOST_BYTES = 100_000
@@ -148,7 +150,7 @@ def _is_number_list(value: Raw) -> bool:
 def read(parsed: object, body: Body | None = None) -> Answer | Problem:
     if type(parsed) is not dict or parsed.get("error"):
         return problem_without_answer(parsed)
-    usage = usage_in(parsed)
+    usage = _all_is_input(usage_in(parsed))
     model, tier = text_or_empty(parsed.get("model")), text_or_empty(parsed.get("service_tier"))
     data = parsed.get("data")
     if type(data) is not list or not data:
@@ -159,6 +161,13 @@ def read(parsed: object, body: Body | None = None) -> Answer | Problem:
     return Answer(usage, model, tier)
 
 
+def _all_is_input(usage: Usage) -> Usage:
+    """Return the usage of vectors, which have no output: a total over an input of 0 is all input."""
+    if not usage.get("output"):
+        return usage
+    return {**usage, "input": usage["input"] + usage["output"], "output": 0}
+
+
 def _find_mismatch(data: list[object], asked: object) -> str | None:
     """Why the vectors are not one for each input, or None."""
     expected = len(data) if asked is None else len(inputs_of(asked))
@@ -167,6 +176,8 @@ def _find_mismatch(data: list[object], asked: object) -> str | None:
     items = [item for item in data if isinstance(item, dict) and is_vector(item.get("embedding"))]
     if len(items) != expected:
         return f"of {expected} inputs, {len(items)} have a vector"
+    if expected > 1 and len({_length_of(item["embedding"]) for item in items}) > 1:
+        return f"of {expected} vectors, not all have the same length"
     if indexes_of(items) is None:
         return f"of {expected} vectors, not each says to which input it belongs"
     return None
@@ -192,7 +203,20 @@ def is_vector(value: object) -> bool:
         return True
     if type(value) is list:
         return bool(value) and _holds_numbers(value)
-    return type(value) is str and len(value) > 0 and len(value) % 4 == 0
+    return type(value) is str and _holds_floats(value)
+
+
+def _length_of(vector: Any) -> int:
+    return bytes(vector).count(b",") if type(vector) is Raw else len(vector)
+
+
+def _holds_floats(text: str) -> bool:
+    """Whether a text is base64 of 32-bit floats."""
+    try:
+        length = len(b64decode(text, validate=True))
+    except ValueError:
+        return False
+    return length > 0 and length % FLOAT == 0
 
 
 ENDPOINT = Endpoint("embeddings", "/embeddings", "input", problem, misshapen, size, read, parse)

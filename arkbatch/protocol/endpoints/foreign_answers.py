@@ -46,6 +46,8 @@ def _from_list(parsed: list[Any], depth: int) -> Body | None:
     if len(parsed) == 1 and depth < _MAX_ENVELOPES and not _is_chunk(parsed[0]):
         found = parsed[0] if _has_messages(parsed[0]) else as_chat_completion(parsed[0], depth + 1)
         return found if isinstance(found, dict) else None
+    if parsed and all(map(_is_line_of_ollama, parsed)):
+        return _from_lines_of_ollama(parsed)
     if not parsed or not all(map(_is_chunk, parsed)):
         return None
     folding = Folding()
@@ -59,6 +61,23 @@ def _is_chunk(value: object) -> bool:
     if not isinstance(value, dict) or not isinstance(choices := value.get("choices"), list):
         return False
     return all(isinstance(choice, dict) and "delta" in choice for choice in choices)
+
+
+def _is_line_of_ollama(value: object) -> bool:
+    return isinstance(value, dict) and type(value.get("done")) is bool
+
+
+def _from_lines_of_ollama(lines: list[Any]) -> Body | None:
+    """Return the answer that the lines of a stream make, None where the last of them did not come."""
+    last = lines[-1]
+    if not last["done"]:
+        return None
+    messages = [line["message"] for line in lines if isinstance(line.get("message"), dict)]
+    texts = [message.get("content") for message in messages] + [line.get("response") for line in lines]
+    message: Body = {"role": "assistant", "content": "".join(text for text in texts if isinstance(text, str))}
+    if calls := [call for each in messages if isinstance(each.get("tool_calls"), list) for call in each["tool_calls"]]:
+        message["tool_calls"] = calls
+    return {**last, "choices": [_choice(message, last)]} | _usage_of_ollama(last)
 
 
 def _has_messages(value: object) -> bool:
@@ -93,6 +112,8 @@ def _with_message(choice: Mapping[str, Any]) -> Body | None:
 
 def _message_in(parsed: Mapping[str, Any]) -> Body | None:
     """Return the message of an answer that has no choices."""
+    if parsed.get("done") is False:  # a part of one
+        return None
     message = parsed.get("message")
     if isinstance(message, dict) and message.get("role") == "assistant":
         return dict(message)

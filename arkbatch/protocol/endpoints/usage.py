@@ -37,8 +37,10 @@ TOOL_METERS = {
     "doubao_app": "doubao_app_calls",
 }
 TOOL_CALL_METERS = frozenset(TOOL_METERS.values())
-_INPUT_NAMES = ("prompt_tokens", "input_tokens")
-_OUTPUT_NAMES = ("completion_tokens", "output_tokens")
+# OpenAI's and Anthropic's names, then those of Bedrock and of gateways written in JavaScript, then Gemini's own.
+_INPUT_NAMES = ("prompt_tokens", "input_tokens", "promptTokens", "inputTokens", "promptTokenCount")
+_OUTPUT_NAMES = ("completion_tokens", "output_tokens", "completionTokens", "outputTokens", "candidatesTokenCount")
+_TOTAL_NAMES = ("total_tokens", "totalTokens", "totalTokenCount")
 _CACHED_PLACES = (
     ("prompt_tokens_details", "cached_tokens"),
     ("input_tokens_details", "cached_tokens"),
@@ -46,12 +48,17 @@ _CACHED_PLACES = (
     ("", "prompt_cache_hit_tokens"),  # DeepSeek
     ("", "cached_tokens"),  # Kimi
     ("", "num_cached_tokens"),  # Mistral
+    ("", "cache_read_input_tokens"),  # Anthropic
+    ("", "cacheReadInputTokens"),  # Bedrock
+    ("", "cachedContentTokenCount"),  # Gemini
 )
 _REASONING_PLACES = (
     ("completion_tokens_details", "reasoning_tokens"),
     ("output_tokens_details", "reasoning_tokens"),
     ("", "reasoning_tokens"),  # SGLang
+    ("", "thoughtsTokenCount"),  # Gemini
 )
+_CACHE_COUNTS_OF_ANTHROPIC = ("cache_read_input_tokens", "cache_creation_input_tokens")
 _PLAIN_NAMES = frozenset(
     (
         "prompt_tokens",
@@ -110,13 +117,15 @@ def meters_of_usage(usage: object, *, has_content: bool = False) -> Usage:
     """Return the meters of a usage object: `NO_USAGE` when it counts nothing, which is not a count of zero."""
     if type(usage) is not dict:
         return NO_USAGE
-    given, total = _first_count(usage, _INPUT_NAMES), _count_or_none(usage.get("total_tokens"))
+    given, total = _first_count(usage, _INPUT_NAMES), _first_count(usage, _TOTAL_NAMES)
     completion = _first_count(usage, _OUTPUT_NAMES)
     reasoning = _in_places(usage, _REASONING_PLACES)
     if given is None and completion is None and total is None:
         return _reported_alone(usage)
     if given is None:
         given = max(0, total - (completion or 0)) if total is not None else 0
+    elif total is None and "prompt_tokens" not in usage:
+        given += sum(_count_or_none(usage.get(name)) or 0 for name in _CACHE_COUNTS_OF_ANTHROPIC)  # which are beside it
     counted = {"input": given, "output": 0}
     _add_input_parts(counted, usage)
     if total is not None and total >= counted["input"] + (completion or 0):
@@ -137,7 +146,7 @@ def counts_anything(usage: object) -> bool:
     """Return whether a usage object counts some token: gateways end streams with zeros after the real counts."""
     if type(usage) is not dict:
         return False
-    return any(_count_or_none(usage.get(name)) for name in (*_INPUT_NAMES, *_OUTPUT_NAMES, "total_tokens"))
+    return any(_count_or_none(usage.get(name)) for name in (*_INPUT_NAMES, *_OUTPUT_NAMES, *_TOTAL_NAMES))
 
 
 def _billed_output(given: int, completion: int | None, total: int | None, reasoning: int) -> tuple[int, bool]:
@@ -184,14 +193,20 @@ def _add_details(
 
 
 def _usage_object(reply: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the usage that counts something, or else any: streams have it in a choice (Kimi) or in `x_groq`."""
+    """Return the usage that counts something, or else any.
+
+    Streams have it in a choice (Kimi) or in `x_groq`, Gemini's own API in `usageMetadata`. Cohere tells what it bills
+    beside what it has read.
+    """
     usage = reply.get("usage")
     if counts_anything(usage):
         return usage
-    choices, groq = reply.get("choices"), reply.get("x_groq")
+    choices = reply.get("choices")
     others = [choice.get("usage") for choice in choices if type(choice) is dict] if type(choices) is list else []
-    if type(groq) is dict:
-        others.append(groq.get("usage"))
+    others.append(reply.get("usageMetadata"))
+    for outer, inner in ((reply.get("x_groq"), "usage"), (usage, "billed_units"), (reply.get("meta"), "billed_units")):
+        if type(outer) is dict:
+            others.append(outer.get(inner))
     counting = next((other for other in others if counts_anything(other)), usage)
     return counting if type(counting) is dict else None
 
