@@ -243,8 +243,11 @@ class BillsByDialect:
 
     def add(self, line):
         *earlier, last = line["calls"]
-        discarded = line.get("discarded", {})
-        kept = {meter: count - discarded.get(meter, 0) for meter, count in line["usage"].items()}
+        # What a row had billed when an earlier session ended stands in its usage, and in the line of that session.
+        others = Counter(line.get("discarded", {}))
+        for part in line.get("before", ()):
+            others.update(part["usage"])
+        kept = {meter: count - others[meter] for meter, count in line["usage"].items()}
         for call, counted in [*((call, call.get("tokens", {})) for call in earlier), (last, kept)]:
             if (billed := self.bill.pop(call.get("request_id", ""), None)) is not None:
                 self.compare(call, *billed, counted)

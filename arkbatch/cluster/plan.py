@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from arkbatch.core.errors import UsageError
 from arkbatch.journal.shard_plan import InputPart, Kind, Shard
+from arkbatch.rows.input_file import LONGEST_LINE
 from arkbatch.rows.object_storage import RANGE_BYTES, ByteSource, copy_ranges, is_remote, list_objects, open_bytes
 
 if TYPE_CHECKING:
@@ -164,21 +165,37 @@ def _record_offsets(source: ByteSource, size: int, begin: int, delimiter: str) -
             used.append(line)
             yield line.decode("latin-1")  # quotes and delimiters are the same in every encoding that is cut
 
-    csv.field_size_limit(LARGEST_SHARD)
-    for _ in csv.reader(lines(), delimiter=delimiter):
-        yield offset
-        offset += sum(map(len, used))
-        used.clear()
+    csv.field_size_limit(LONGEST_LINE)
+    try:
+        for _ in csv.reader(lines(), delimiter=delimiter):
+            yield offset
+            offset += sum(map(len, used))
+            used.clear()
+    except csv.Error as error:  # a cell over many lines is larger than the limit
+        raise _too_long(source) from error
+
+
+def _too_long(source: ByteSource) -> UsageError:
+    return UsageError(
+        f"{source.name}: a line is longer than {LONGEST_LINE >> 20} MB, more than a request may have: split the row"
+    )
 
 
 def _lines_of(source: ByteSource, begin: int, end: int) -> Iterator[bytes]:
-    rest = b""
+    """Yield the lines. UsageError: one is longer than a request may be, and would be collected in memory."""
+    parts: list[bytes] = []  # of a line that has not ended; to join them with each piece would be quadratic
     for piece in copy_ranges(source, begin, end):
-        lines = (rest + piece).split(b"\n")
-        rest = lines.pop()
-        yield from (line + b"\n" for line in lines)
-    if rest:
-        yield rest
+        first, newline, others = piece.partition(b"\n")
+        parts.append(first)
+        if sum(map(len, parts)) > LONGEST_LINE:
+            raise _too_long(source)
+        if newline:
+            lines = others.split(b"\n")
+            yield b"".join(parts) + newline
+            parts = [lines.pop()]
+            yield from (line + newline for line in lines)
+    if any(parts):
+        yield b"".join(parts)
 
 
 def _delimiter_of(first: bytes) -> str:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from arkbatch.cluster import plan
 from arkbatch.cluster.plan import (
     cut_table,
     find_inputs,
@@ -69,6 +70,18 @@ def test_a_table_is_cut_where_records_begin_also_when_cells_hold_newlines(rows, 
         read += csv.reader(io.StringIO(data[begin:end].decode(), newline=""))
     assert read == list(csv.reader(io.StringIO(data[header:].decode(), newline="")))
     assert all(cut - before >= shard_bytes for before, cut in itertools.pairwise(cuts))
+
+
+@pytest.mark.parametrize("row", [b"a" * 30, b'"' + b"a" * 30 + b'"'])
+def test_a_table_with_a_row_that_no_request_may_have_is_refused_in_bounded_memory(monkeypatch, row):
+    monkeypatch.setattr(plan, "LONGEST_LINE", 20)
+    monkeypatch.setattr(
+        plan, "copy_ranges", lambda source, *_: iter([source.data[at : at + 7] for at in range(8, 60, 7)])
+    )
+    monkeypatch.setattr(csv, "field_size_limit", lambda _: None)  # it would stay for the tests that follow
+    data = b"id,text\n1,a\n2," + row + b"\n3,b\n"
+    with pytest.raises(UsageError, match="a line is longer than"):
+        cut_table(Bytes(data), len(data), 4)
 
 
 def test_a_thousand_files_of_a_million_rows_are_planned_in_seconds_without_reading(tmp_path):
