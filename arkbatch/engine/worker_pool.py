@@ -186,6 +186,7 @@ class WorkerPool:
         """Read the next row and run it. False: there is none."""
         row = next(self._rows, None)
         if row is None:
+            self._limiter.circuit_breaker.note_last_row(self._time())
             return False
         self.recorder.begin(row)
         if isinstance(row, BadRow):

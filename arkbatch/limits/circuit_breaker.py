@@ -14,7 +14,9 @@ The reasoning:
   fifth says.
 * **What failed just before that was known is forgiven too**: see `covers`.
 * **While it is away one probe goes at a time**, at pauses that grow with the silence, up to a minute. Rows take
-  turns at it, and one that failed too often answers for itself, since it may be all that is wrong.
+  turns at it, and one that failed too often answers for itself, since it may be all that is wrong. So do all, and
+  probes go faster, where for minutes nobody was left to try but rows that had failed, and the server answered each of
+  them with an error of its own: these may be the rows that break it.
 * **A probe had better be a row that never failed**: those that failed may all be at fault, and would keep a service
   for away that is there. Such probes go sooner. While it opens, every other call is one, so that those that failed and
   those that did not are tried side by side.
@@ -51,11 +53,14 @@ LONGEST_UNTRIED = 20.0  # s; the same while there are rows that never failed
 SLOW_PROBE = 60.0  # s without an answer to a probe, until another goes
 FIRST_WIDTH = 2
 EXCUSES, EXCUSES_OF_AN_ERROR = 20, 10  # failed probes of a row; an error in the service's own words may be about it
+NOBODY_ELSE = 600.0  # s in which no other row was left, and those that had failed were answered with errors
 NEVER_SEEN = 300.0  # s; a service that has never answered is rather a wrong address than away
 
 _UNREACHED = "connect"  # the code of a broken exchange in which nothing was sent
 _DOUBTFUL = {Kind.CONNECTION, Kind.TIMEOUT, Kind.SERVER_ERROR}
 _GARBAGE = {"garbled", "not_json"}  # a captive portal, or the page of a gateway
+_ANSWERED = {Kind.SERVER_ERROR, Kind.BAD_REPLY}
+_OF_GATEWAYS = {"garbled", *(f"http_{status}" for status in (502, 503, 504, *range(520, 528)))}
 
 
 class Outage(Struct, frozen=True):
@@ -89,6 +94,7 @@ class CircuitBreaker:
         self._excused: dict[int, int] = {}  # the same, since one of them was answered after all
         self._suspects: set[int] = set()  # of these, who failed while others did not
         self._untried_next = True
+        self._others_until = math.inf  # when the last row was read, or the last one failed that had not failed before
         self._share = 0.0
         self._usual = 0.0  # share of the calls that fail while the service is there
         self._probed_at = self._next_probe = now
@@ -147,6 +153,11 @@ class CircuitBreaker:
         if self.is_away and not self._opening:
             self._next_probe = now
 
+    def note_last_row(self, now: float) -> None:
+        """There are no more rows than those that were read."""
+        if self._others_until == math.inf:
+            self._others_until = now
+
     def covers(self, failed_at: float) -> bool:
         """Whether a failure that was put on a row at that time is now known to have been the service's."""
         return self._last is not None and self._last.since <= failed_at <= self._last.noticed
@@ -162,6 +173,8 @@ class CircuitBreaker:
             return None
         cause, lost = self._last.cause, duration_text(self.away_seconds(now))
         said = f"the service has been away for {lost}" if self._known else f"the service has not answered in {lost}"
+        if is_answered(cause):
+            said = f"every call has failed for {lost}"
         advice = "check the network and the base URL, then run it again; --give-up-after says how long to wait"
         if self.doubts_rows:
             advice += "; if other requests are answered there, the rows that are left break it: fix or remove them"
@@ -177,21 +190,27 @@ class CircuitBreaker:
 
     def end_pause(self, now: float) -> None:
         self._rested, self._rests_since = self._rest(now), None
+        self._others_until = max(self._others_until, now)
 
     # ---- what is shown
 
     @property
     def trouble(self) -> str:
         """What is or was wrong in the last outage."""
-        return f"the service is away: {self._last.cause.message}" if self._last else ""
+        if self._last is None:
+            return ""
+        said = "every call fails" if is_answered(self._last.cause) else "the service is away"
+        return f"{said}: {self._last.cause.message}"
 
     @property
     def plan(self) -> str:
         """What is done about it."""
         if self._known:
             return "trying it again from time to time"
-        again = f"it has never answered, so it is tried again for {duration_text(self.patience)} only"
-        return f"{again}; if the address is wrong, press Ctrl-C and fix it"
+        is_there = self._last is not None and is_answered(self._last.cause)
+        said = "no call has succeeded so far" if is_there else "it has never answered"
+        tried = f"{said}, so it is tried again for {duration_text(self.patience)} only"
+        return f"{tried}; if the address is wrong, press Ctrl-C and fix it"
 
     @property
     def reason(self) -> str:
@@ -263,6 +282,8 @@ class CircuitBreaker:
         """Note a failure and what follows for everyone; whether it is the service's."""
         unreached = not may_have_arrived(cause)
         self._excused[row] = failed = self._excused.get(row, 0) + 1
+        if failed == 1:
+            self._others_until = max(self._others_until, now)
         if self._opening and row in self._suspects and not unreached:
             self._suspects.remove(row)
             return False
@@ -278,10 +299,17 @@ class CircuitBreaker:
             return unreached
         assert self._last is not None
         self._last = Outage(self._last.since, self._last.noticed, cause)
+        has_nobody_else = self._has_nobody_else(now, cause)
         if sent_at >= self._probed_at and not self._opening:
             longest = LONGEST_UNTRIED if failed == 1 and not unreached else LONGEST_PAUSE
-            self._next_probe = now + min(max(FIRST_PAUSE, PAUSE_GROWTH * (now - self._alive_at)), longest)
-        return unreached or failed <= _excuses(cause)
+            grown = FIRST_PAUSE if has_nobody_else else PAUSE_GROWTH * (now - self._alive_at)
+            self._next_probe = now + min(max(FIRST_PAUSE, grown), longest)
+        return unreached or (failed <= _excuses(cause) and not has_nobody_else)
+
+    def _has_nobody_else(self, now: float, cause: Cause) -> bool:
+        """Whether for minutes only rows that had failed were tried, and this one was answered with an error."""
+        is_answer = is_answered(cause) and cause.code not in _OF_GATEWAYS
+        return is_answer and now - max(self._alive_at, self._others_until) > NOBODY_ELSE
 
     def _note_old_failure(self, now: float, verdict: Again) -> Again:
         """A row that fails as it did in an earlier session says nothing of the service, and is no worse off."""
@@ -307,6 +335,11 @@ class CircuitBreaker:
 def doubtful(cause: Cause) -> bool:
     """Whether a failure may be the service's as well as the row's."""
     return cause.kind in _DOUBTFUL or (cause.kind is Kind.BAD_REPLY and cause.code in _GARBAGE)
+
+
+def is_answered(cause: Cause) -> bool:
+    """Whether the server sent this failure, so that it is not away."""
+    return cause.kind in _ANSWERED and cause.code != "garbled"
 
 
 def may_have_arrived(cause: Cause) -> bool:

@@ -122,7 +122,7 @@ class Delivery:
             case "drop_inside" | "stall_inside":
                 return await self._send_half(call, reply, hang=asked.fault == "stall_inside")
             case "garbled":
-                return self.send_body(call, reply[: len(reply) // 2])
+                return self.send_body(call, reply[: len(reply) // 3])  # in the middle of its text
         return self.send_body(call, reply)
 
     async def _send_half(self, call: SimulatedCall, reply: bytes, *, hang: bool) -> web.StreamResponse:

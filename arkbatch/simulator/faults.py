@@ -45,7 +45,7 @@ MENU: Mapping[str, Fault] = {
     "slow": Fault("an answer that takes a hundred times as long as the latency says"),
     "stall": Fault("no reply, ever"),
     "stall_inside": Fault("half a reply, then nothing more, ever"),
-    "garbled": Fault("200 with the first half of a JSON body; a stream with half an event"),
+    "garbled": Fault("200 with the first third of a JSON body; a stream with half an event"),
     "error_in_200": Fault("200 whose body, or an event in whose stream, is a server error", inside=refusals.INTERNAL),
     "overloaded_in_200": Fault("the same with the error of a busy service", inside=refusals.OVERLOADED),
     "sensitive_in_200": Fault("the same, the answer was stopped by moderation", inside=refusals.SENSITIVE_ANSWER),

@@ -17,6 +17,8 @@ from arkbatch.limits.circuit_breaker import (
 
 DROPPED = Again(Cause(Kind.CONNECTION, "dropped", "the connection ended early"))
 UNREACHED = Again(Cause(Kind.CONNECTION, "connect", "no connection"))
+BROKEN = Again(Cause(Kind.SERVER_ERROR, "InternalError", "boom"))
+BAD_GATEWAY = Again(Cause(Kind.SERVER_ERROR, "http_502", "bad gateway"))
 DONE = Done({})
 
 
@@ -94,6 +96,47 @@ def test_a_row_that_fails_at_every_probe_answers_for_itself_in_the_end():
     one = away()
     scopes = [call(one, 20.0 + 60 * number, 77, DROPPED).scope for number in range(25)]
     assert (scopes[19], scopes[20]) == (Scope.SERVICE, Scope.ROW)
+
+
+def rows_left(verdict, *, are_last=True):
+    """The scopes of the calls of three rows in ten minutes and a half of nothing but this verdict."""
+    one = outage()
+    for row in range(3):
+        call(one, 1.0, row, verdict)
+    if are_last:
+        one.note_last_row(1.0)
+    scopes = {now: call(one, float(now), now % 3, verdict).scope for now in (200, 400, 600, 602)}
+    return one, [scopes[now] for now in (200, 600, 602)]
+
+
+def test_the_last_rows_answer_for_themselves_where_the_server_answers_each_with_an_error():
+    one, scopes = rows_left(BROKEN)
+    assert scopes == [Scope.SERVICE, Scope.SERVICE, Scope.ROW]
+    assert one.ready_in(602.0, 0) == FIRST_PAUSE
+
+
+@pytest.mark.parametrize("verdict", [DROPPED, UNREACHED, BAD_GATEWAY])
+def test_the_last_rows_wait_for_a_service_that_is_away(verdict):
+    _, scopes = rows_left(verdict)
+    assert set(scopes) == {Scope.SERVICE}
+
+
+def test_rows_wait_while_there_are_others_to_be_tried():
+    _, scopes = rows_left(BROKEN, are_last=False)
+    assert set(scopes) == {Scope.SERVICE}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [(BROKEN, "every call fails: boom"), (DROPPED, "the service is away: the connection ended early")],
+)
+def test_a_server_that_answers_is_not_said_to_be_away(verdict, words):
+    one, _ = rows_left(verdict)
+    assert one.reason == words
+    one = outage(known=False)
+    for row in range(3):
+        call(one, 1.0, row, BROKEN)
+    assert one.plan.startswith("no call has succeeded so far")
 
 
 def test_probes_go_one_at_a_time_at_growing_pauses():
