@@ -27,7 +27,7 @@ class Progress(Struct, frozen=True, gc=False):
     """The progress of a running session; rates are over the last minute.
 
     seconds: since the start; left: rows that the session has still to send, of `total`
-    rows_per_minute: rows recorded in the last minute, or since the start if that is shorter
+    rows_per_minute: rows recorded in the last minute, or since the start if that is shorter; 0 while no call succeeds
     bound_by: what limits the run, in words
     rpm_found, concurrency_found: the limits that the pace has found, None for none
     reason: why the pace last changed

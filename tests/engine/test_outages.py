@@ -19,6 +19,7 @@ from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.retry_run import RetryRun, RetrySelection
 from arkbatch.engine.session import Session
 from arkbatch.journal.run_directory import RESULTS
+from arkbatch.monitor.progress import seconds_left
 
 MINUTE = 60.0
 
@@ -77,6 +78,7 @@ def test_twenty_minutes_without_network_cost_twenty_minutes_and_nothing_else(tmp
         "the service is away",
         "the service is back",
     ]
+    assert {seconds_left(each) for each in looks.standings if "is away" in each.bound_by} == {None}
 
 
 def test_few_probes_are_sent_into_an_outage(tmp_path):
