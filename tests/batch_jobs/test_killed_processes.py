@@ -14,6 +14,14 @@ from batch_runs import MODEL, billed_usage
 from arkbatch.simulator.server import Counters, Settings, serve
 
 KILLS, ROWS = 12, 40
+# A kill between an order and its answer has the next start look for that order for minutes; the simulator lists at once.
+COMMAND = """
+import sys
+from arkbatch.batch_jobs import parcel_submission
+parcel_submission.SETTLING_SECONDS, parcel_submission._LIST_AGAIN_SECONDS = 5.0, 1.0
+from arkbatch.cli import main
+sys.exit(main())
+"""
 
 
 class Service:
@@ -48,7 +56,7 @@ def test_kill_9_at_random_moments_orders_no_file_twice_and_loses_no_row(tmp_path
         text = f'input = "in.jsonl"\nmodel = ""\nbase_url = "{service.url}"\nlane = "files"\n[files]\nrows = 4\n'
         (tmp_path / "job.toml").write_text(text, encoding="utf-8")
         env = {**os.environ, "OPENAI_BASE_URL": service.url, "OPENAI_API_KEY": "any"}
-        command = [sys.executable, "-m", "arkbatch", "run", "job.toml", "-o", "a.run", "--detach"]
+        command = [sys.executable, "-c", COMMAND, "run", "job.toml", "-o", "a.run", "--detach"]
         for _ in range(KILLS):
             process = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.DEVNULL, stdout=-3)
             try:
