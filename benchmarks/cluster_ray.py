@@ -222,8 +222,12 @@ def measured(name):
         run.start_nodes()
         began = time.monotonic()
         run.drive()
-        FAULTS[name](run)
-        code = run.driver.wait(240)
+        try:
+            FAULTS[name](run)
+            code = run.driver.wait(240)
+        except (AssertionError, subprocess.TimeoutExpired):
+            print((folder / "log.txt").read_text()[-4000:], flush=True)
+            raise
         if WITHOUT_ARKBATCH in sys.argv:
             assert "The cluster has no arkbatch" in (folder / "log.txt").read_text()
         seconds = time.monotonic() - began

@@ -87,7 +87,7 @@ class ProgressReport:
         left = max(0, found.to_send - recorded)
         refusals = self._refusals.refusals
         recent_rate = rate.rows_per_minute(now, recorded)
-        is_answered = not (limiter.circuit_breaker.is_away or refusals)
+        calls_succeed = not (limiter.circuit_breaker.is_away or refusals)
         return Progress(
             total=max(found.total, left),
             left=left,
@@ -96,7 +96,7 @@ class ProgressReport:
             retried=self._pool.runner.retried,
             recorded=recorded,
             seconds=now - self._began,
-            rows_per_minute=recent_rate if is_answered else 0.0,  # else nobody can tell how long the rest takes
+            rows_per_minute=recent_rate if calls_succeed else 0.0,  # else nobody can tell how long the rest takes
             rpm=limiter.requests_per_minute(),
             tpm=limiter.tokens_per_minute(),
             rpm_limit=limits.rpm,

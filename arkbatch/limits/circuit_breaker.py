@@ -60,7 +60,7 @@ _UNREACHED = "connect"  # the code of a broken exchange in which nothing was sen
 _DOUBTFUL = {Kind.CONNECTION, Kind.TIMEOUT, Kind.SERVER_ERROR}
 _GARBAGE = {"garbled", "not_json"}  # a captive portal, or the page of a gateway
 _ANSWERED = {Kind.SERVER_ERROR, Kind.BAD_REPLY}
-_OF_GATEWAYS = {"garbled", *(f"http_{status}" for status in (502, 503, 504, *range(520, 528)))}
+_OF_GATEWAYS = {f"http_{status}" for status in (502, 503, 504, *range(520, 528))}
 
 
 class Outage(Struct, frozen=True):
@@ -302,8 +302,8 @@ class CircuitBreaker:
         has_nobody_else = self._has_nobody_else(now, cause)
         if sent_at >= self._probed_at and not self._opening:
             longest = LONGEST_UNTRIED if failed == 1 and not unreached else LONGEST_PAUSE
-            grown = FIRST_PAUSE if has_nobody_else else PAUSE_GROWTH * (now - self._alive_at)
-            self._next_probe = now + min(max(FIRST_PAUSE, grown), longest)
+            grown = min(max(FIRST_PAUSE, PAUSE_GROWTH * (now - self._alive_at)), longest)
+            self._next_probe = now + (FIRST_PAUSE if has_nobody_else else grown)
         return unreached or (failed <= _excuses(cause) and not has_nobody_else)
 
     def _has_nobody_else(self, now: float, cause: Cause) -> bool:
