@@ -117,7 +117,10 @@ def _whole_members(text: str, at: int) -> dict[str, Any]:
             value, at = _DECODER.raw_decode(text, name.end())
         except (ValueError, RecursionError):
             if name[1] == "usage" and text[name.end() : name.end() + 1] == "{":
-                members["usage"] = _whole_members(text, name.end() + 1)
+                usage = _whole_members(text, name.end() + 1)
+                # One count alone would be a bill that leaves out the rest; of input, output and total two tell all.
+                if sum(type(count) is int for count in usage.values()) >= 2:
+                    members["usage"] = usage
             break
         if not isinstance(value, dict | list | str) and text[at : at + _MAX_GAP].lstrip()[:1] not in (",", "}"):
             break  # the rest of a number may be missing

@@ -199,6 +199,22 @@ def test_half_a_surrogate_pair_and_infinities_are_kept_as_what_json_can_hold():
     assert (choice["message"]["content"], choice["logprobs"]) == ("cut �", None)
 
 
+@pytest.mark.parametrize(
+    ("kept", "usage"),
+    [
+        (b'"prompt_tokens":3,', {}),
+        (b'"prompt_tokens":3,"completion_tokens":2', {}),  # perhaps the beginning of 25
+        (b'"completion_tokens":2,"prompt_tokens":3,', {"input": 3, "output": 2}),
+        (b'"total_tokens":5,"prompt_tokens":3,', {"input": 3, "output": 2}),
+    ],
+)
+def test_of_a_usage_that_was_cut_off_one_count_alone_is_no_bill(kept, usage):
+    whole = orjson.dumps({name: value for name, value in answer().items() if name != "usage"})
+    verdict = judged(200, whole[:-1] + b',"usage":{' + kept)
+    assert isinstance(verdict, Done)
+    assert (verdict.usage, verdict.oddity) == (usage, "cut_off")
+
+
 def test_what_cannot_be_read_is_not_bought_for_ever():
     verdict = judged(200, orjson.dumps(answer()).replace(b'"choices"', b"choices"))
     assert (verdict.usage, verdict.most) == ({"input": 3, "output": 2}, 2)
