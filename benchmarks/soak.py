@@ -278,7 +278,10 @@ class BillsByDialect:
         verdict = "DIFFERS FROM" if self.other or is_odd else "equals"
         yield f"usage {verdict} what the simulator billed, in {len(self.same | self.other)} kinds of answers"
         lost = self.untold + self.unsaid + len(self.bill)
-        yield f"{lost:,} answers that were billed did not arrive whole, so nothing told their usage"
+        yield (
+            f"{lost:,} answers that were billed did not arrive whole, so nothing told their usage; of {self.unsaid:,} "
+            f"answers only the usage is lacking (up to {MOST_CUT_BY_A_KILL * kills:,} where the server is killed)"
+        )
 
 
 def read_bill(path):
