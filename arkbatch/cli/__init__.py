@@ -14,6 +14,8 @@ from typing import NoReturn
 
 import click
 
+from arkbatch.cli.help_text import HelpContext, use_help_context
+
 _NAMES_THAT_NO_FILE_HAS = {errno.ENAMETOOLONG, errno.ELOOP}
 
 COMMANDS = {
@@ -54,6 +56,8 @@ def _suggestion(word: str) -> str:
 class LazyCommands(click.Group):
     """Lists the commands from the table above and imports one only when it is needed."""
 
+    context_class = HelpContext
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
         return list(COMMANDS)
@@ -63,6 +67,7 @@ class LazyCommands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"arkbatch.cli.{cmd_name}").command
+        use_help_context(command)
         return command
 
     def resolve_command(
