@@ -52,18 +52,18 @@ class Run:
         await asyncio.sleep(0.003)
         if self.is_down:
             raise CoordinatorLost
-        return self.core.lease(self.loop.time(), request)
+        return self.core.grant_lease(self.loop.time(), request)
 
     async def one(self, number):
         limiter, loop = Limiter(), self.loop
         rates = LeasedRates(
             self.ask, worker=f"w{number}", shard=number, attempt=1, concurrency=self.concurrency, clock=loop.time
         )
-        keeper = asyncio.ensure_future(rates.keep(limiter, lambda: False))
+        keeper = asyncio.ensure_future(rates.renew_leases(limiter, lambda: False))
 
         def ended():
             limiter.in_flight -= 1
-            rates.pace.granted(loop.time(), None)
+            rates.pace.note_grant(loop.time(), None)
 
         try:
             while self.work[number]:
@@ -73,7 +73,7 @@ class Run:
                     limiter.waiting = 100
                     await asyncio.sleep(wait)
                     continue
-                rates.spend(now, NO_TOKENS)
+                rates.spend_tokens(now, NO_TOKENS)
                 limiter.in_flight += 1
                 self.work[number] -= 1
                 self.sent.append(now)
@@ -152,7 +152,7 @@ def thousand(rpm=60_000.0, workers=1_000, seconds=90):
         now, number, before = heapq.heappop(asks)
         reports = [LeaseReport(before.lease, before.granted, 0.0)] if before is not None else []
         wanted = Amounts(1 << 53)
-        lease = core.lease(now, LeaseRequest(f"w{number}", number, 1, wanted=wanted, places=100, reports=reports))
+        lease = core.grant_lease(now, LeaseRequest(f"w{number}", number, 1, wanted=wanted, places=100, reports=reports))
         calls += 1
         if lease.lease:
             sent.append((now + lease.starts_in, lease.granted.requests))

@@ -131,7 +131,7 @@ async def load(case: Case, minutes: float, seed: int = 1) -> tuple[Server, Waits
             size, reserved = Size(2_000, 0), Tokens(tokens)
             if case.learned:
                 tokens += 650
-                reserved = estimator.estimate(size)
+                reserved = estimator.estimate_tokens(size)
             asked = loop.time()
             permit = await limiter.acquire(Demand(ROW, size, reserved, estimator))
             if permit is None:

@@ -194,17 +194,17 @@ class Adaptive:
         self.ready_in = self.limit.ready_in
 
     def sent(self, now: float, in_flight: int) -> Permit:
-        return Permit(now, None, None, self.limit.sent(now), in_flight)  # type: ignore[arg-type]
+        return Permit(now, None, None, self.limit.begin_call(now), in_flight)  # type: ignore[arg-type]
 
     def answered(self, now: float, permit: Permit | None) -> None:
         assert permit is not None
-        self.limit.granted(now, permit)
+        self.limit.note_grant(now, permit)
 
     def pushed_back(
         self, now: float, refusal: Refusal, permit: Permit | None, _sent_at: float, _attempt: int
     ) -> float | None:
         assert permit is not None
-        self.limit.refused(now, permit, refusal.scope, refusal.after)
+        self.limit.note_refusal(now, permit, refusal.scope, refusal.after)
         return 0.0
 
 

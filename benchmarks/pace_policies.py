@@ -49,21 +49,21 @@ class Ours:
 
     def sent(self, now: float, call: int, in_flight: int) -> None:
         self.outage.note_call(now)
-        self.permits[call] = Permit(now, None, None, self.limit.sent(now), in_flight)  # type: ignore[arg-type]
+        self.permits[call] = Permit(now, None, None, self.limit.begin_call(now), in_flight)  # type: ignore[arg-type]
 
     def ended(self, now: float, call: int, refusal: Refusal | None, attempt: int) -> float:
         permit = self.permits.pop(call)
         if refusal is None:
             self.outage.note_verdict(now, call, Done({}), permit.at)
-            self.limit.granted(now, permit)
+            self.limit.note_grant(now, permit)
             return 0.0
         verdict = Again(Cause(Kind.SERVER_ERROR, "x", ""), refusal.scope, refusal.after)
         self.outage.note_verdict(now, call, verdict, permit.at)
         after: float | None = 0.0
         if refusal.scope is Scope.ROW:
-            self.limit.granted(now, permit)
+            self.limit.note_grant(now, permit)
         else:
-            after = self.limit.refused(now, permit, refusal.scope, refusal.after)
+            after = self.limit.note_refusal(now, permit, refusal.scope, refusal.after)
         return max(min(60.0, 2.0 ** (attempt - 1)) * self.chance.uniform(0.5, 1), after or 0.0)
 
 

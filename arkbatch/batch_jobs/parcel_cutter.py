@@ -104,7 +104,7 @@ class ParcelCutter:
 
     def learn_usage(self, row: Row, usage: Usage) -> None:
         """Take in what a row really used."""
-        self._estimator_of(row).learn(ENDPOINTS[row.endpoint].size(row.body), usage)
+        self._estimator_of(row).learn_usage(ENDPOINTS[row.endpoint].size(row.body), usage)
 
     def abandon_drafts(self) -> None:
         """Close the files that were begun; they are removed as strays."""
@@ -172,7 +172,7 @@ class ParcelCutter:
         return self._measured_load(row, 0, ZERO if isinstance(ceiling, Cause) else ceiling)
 
     def _measured_load(self, row: Row, size: int, ceiling: Decimal) -> Load:
-        tokens = self._estimator_of(row).estimate(ENDPOINTS[row.endpoint].size(row.body)).input
+        tokens = self._estimator_of(row).estimate_tokens(ENDPOINTS[row.endpoint].size(row.body)).input
         return load_of(row, size, tokens, ceiling)
 
     def _line_for(self, row: Row, number: int, pulled: Pulled) -> bytes:

@@ -128,7 +128,7 @@ class ClusterCommands:
         did = changes_text(present, changes)
         self._keep(command, did, changes)
         self._limits, now = limits, self._clock()
-        self._pace.allow(now, limits.concurrency, limits.rpm, ramp_at(self._job.base_url))
+        self._pace.change_ceilings(now, limits.concurrency, limits.rpm, ramp_at(self._job.base_url))
         self._coordinator.core.change_limits(now, shared)
         return set_text(f"{did}, for all workers together", self._job.limits, changes)
 

@@ -116,7 +116,7 @@ class Coordinator:
 
     def attempt_began(self, now: float, message: AttemptBegan) -> None:
         """Note an attempt. It also tells a coordinator that was restarted who works on what."""
-        self.core.admit(message.shard, message.attempt)
+        self.core.admit_attempt(message.shard, message.attempt)
         working = self._adopt(now, message.shard, message.worker)
         working.attempt = message.attempt
 
@@ -141,14 +141,14 @@ class Coordinator:
         working.heard_at, working.counts = now, message.counts
         if self.pauses:
             request = replace(request, wanted=Amounts())
-        return LeaseReply(self.core.lease(now, request), self.is_draining)
+        return LeaseReply(self.core.grant_lease(now, request), self.is_draining)
 
     def attempt_ended(self, now: float, message: AttemptEnded) -> None:
         """Note the end of an attempt, whether its shard is finished or not."""
         shard, working = message.shard, self._working.get(message.shard)
         if message.last is not None and working is not None and working.worker == message.worker:
-            self.core.lease(now, message.last)  # what is left of its leases comes back
-        self.core.forget(message.worker)
+            self.core.grant_lease(now, message.last)  # what is left of its leases comes back
+        self.core.forget_worker(message.worker)
         self.latency.add_counts(message.latency)
         if message.is_finished:
             self._finished.add(shard)
@@ -176,11 +176,11 @@ class Coordinator:
         if budget is None:
             return
         if message.is_finished:
-            budget.end(message.shard, message.attempt, message.spent)
+            budget.end_attempt(message.shard, message.attempt, message.spent)
         elif message.was_stopped or message.halt is not None:
-            budget.report(message.shard, message.attempt, message.spent, 0, gives_back=True)
+            budget.report_spending(message.shard, message.attempt, message.spent, 0, gives_back=True)
         else:
-            budget.lose(message.shard)
+            budget.lose_attempt(message.shard)
 
     # ---- what time alone brings
 
@@ -201,9 +201,9 @@ class Coordinator:
 
     def _lose(self, shard: int, why: str) -> None:
         working = self._working.pop(shard)
-        self.core.forget(working.worker)
+        self.core.forget_worker(working.worker)
         if working.attempt is not None:
-            self.core.admit(shard, working.attempt + 1)
+            self.core.admit_attempt(shard, working.attempt + 1)
         self._counts.end(shard, working.counts)
         self._count_crash(shard, why)
 

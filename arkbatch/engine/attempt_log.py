@@ -10,7 +10,7 @@ from arkbatch.core.outcomes import OUTRUN, Attempt, Failure, Success
 from arkbatch.core.row import BadRow, Row
 from arkbatch.core.usage import NO_USAGE, Usage, add_usage
 from arkbatch.engine.backoff import spends_attempt
-from arkbatch.limits.circuit_breaker import doubtful
+from arkbatch.limits.circuit_breaker import may_be_outage
 
 _CALLS_KEPT = 20  # a row that waits out a night of overload has thousands
 
@@ -114,7 +114,7 @@ class AttemptLog(Struct, eq=False, gc=False):
             self.refused_at = now - held if verdict.scope is not Scope.SERVICE else None
         else:
             self.spent += 1
-            self.doubted_at = now if isinstance(verdict, Again) and doubtful(verdict.cause) else None
+            self.doubted_at = now if isinstance(verdict, Again) and may_be_outage(verdict.cause) else None
 
     def _add_round(self, done: Done) -> None:
         """The next round has all of the attempts."""

@@ -203,7 +203,7 @@ class CallRunner:
             cause = _unreadable(error)
             return CallResult(Broken(Break.GARBLED, cause.message), Refused(cause))
         except BaseException:
-            needs.limiter.abandon(started.admission.permit)
+            needs.limiter.abandon_call(started.admission.permit)
             self._in_flight.pop(started.call.client_id, None)
             raise
         return CallResult(response, verdict)
@@ -294,7 +294,7 @@ class CallRunner:
 
     def forgive_outage(self, log: AttemptLog) -> None:
         """Give an attempt back that was spent on what is now known to have been an outage."""
-        if log.doubted_at is not None and self._needs.limiter.circuit_breaker.covers(log.doubted_at):
+        if log.doubted_at is not None and self._needs.limiter.circuit_breaker.covers_failure(log.doubted_at):
             log.give_attempt_back()
 
 

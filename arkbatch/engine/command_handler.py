@@ -163,7 +163,7 @@ class CommandHandler:
             self._pace.allow_concurrency(limits.concurrency)
             self._slots.allow(limits.concurrency)
             self._pool.grow_workers(limits.concurrency)
-        self._limiter.allow(
+        self._limiter.change_limits(
             concurrency=limits.concurrency, requests_per_minute=limits.rpm, tokens_per_minute=limits.tpm
         )
         if changed.input_tpm is not msgspec.UNSET or changed.output_tpm is not msgspec.UNSET:

@@ -52,7 +52,7 @@ class PaceReport:
             self._observer.pace_changed(self._reason)
         if self._outage.is_away:
             if not self._was_away:
-                self._observer.noted(f"{self._outage.trouble}; {self._outage.plan}")
+                self._observer.noted(f"{self._outage.trouble_text}; {self._outage.plan_text}")
             self._was_away = max(self._outage.away_seconds(now), self._was_away)
         elif self._was_away:
             self._observer.noted(f"the service is back after {duration_text(self._was_away)}")
@@ -72,5 +72,5 @@ class PaceReport:
             reason=self.pace.reason,
             changed_at=self._changed_at,
             away=self._outage.reason,
-            away_seconds=round(self._outage.seconds(now), 1),
+            away_seconds=round(self._outage.total_seconds(now), 1),
         )

@@ -226,7 +226,7 @@ class Session:
         """The conversation about limits that other workers share, where there is one."""
         if self._rates is not None:
             limiter = parts.limiter
-            yield self._rates.keep(limiter, lambda: limiter.circuit_breaker.is_away, parts.cost_limit)
+            yield self._rates.renew_leases(limiter, lambda: limiter.circuit_breaker.is_away, parts.cost_limit)
 
     def _put_together(
         self,
@@ -328,5 +328,5 @@ def _session_counts(parts: _Parts) -> dict[str, int]:
     counted = {"recorded": pool.recorder.recorded, "retried": pool.runner.retried}
     if pool.hedging is not None:
         counted |= {"asked_again": pool.hedging.asked_again, "second_won": pool.hedging.won}
-    away = round(parts.limiter.circuit_breaker.seconds(asyncio.get_running_loop().time()))
+    away = round(parts.limiter.circuit_breaker.total_seconds(asyncio.get_running_loop().time()))
     return counted | ({"seconds_away": away} if away else {})

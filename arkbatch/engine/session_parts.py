@@ -20,7 +20,7 @@ from arkbatch.limits.fixed_limit import FixedLimit
 from arkbatch.limits.leased_rates import LeasedRates
 from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.pace_file import read_pace
-from arkbatch.limits.published_limits import published, ramp_at
+from arkbatch.limits.published_limits import published_limits, ramp_at
 from arkbatch.limits.slow_calls import CallsInFlight
 from arkbatch.limits.starting_point import Memory
 from arkbatch.limits.token_rate import TokenRate
@@ -72,7 +72,7 @@ def build_pace(job: Job, now: float, memory: Memory | None = None) -> AdaptiveLi
     is_found = limits.rpm is None and job.lane == "online"  # the batch lane has a line and no rate
     ramp = ramp_at(job.base_url) if is_found else None
     if is_found:
-        entry = published(job.model, job.base_url)
+        entry = published_limits(job.model, job.base_url)
     return AdaptiveLimit(
         now,
         concurrency=limits.concurrency,

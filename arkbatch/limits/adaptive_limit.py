@@ -114,7 +114,7 @@ class AdaptiveLimit:
         """Seconds until another call may start; math.inf when only an ended call can make room."""
         closure = self._closure
         if closure.is_closed and closure.is_over(now):
-            self._open(now)
+            self._end_closure(now)
         if in_flight >= int(self._width.value):
             return self._wait_for_place(now, in_flight)
         if closure.is_closed:
@@ -125,16 +125,16 @@ class AdaptiveLimit:
         self._bottleneck = self._rate
         return wait
 
-    def sent(self, now: float) -> int:
+    def begin_call(self, now: float) -> int:
         """Note that a call starts. Returns its number."""
-        number = self._counts.add(now)
+        number = self._counts.add_call(now)
         if self._closure.is_closed:
             self._closure.begin_try(now, number)
             self._due = now
         else:
-            self._search.look(now)
+            self._search.check_cut(now)
             if self._bottleneck is not None:
-                self._rise(now)
+                self._raise_pace(now)
         self._active_seconds += min(now - self._last_sent, IDLE_SECONDS)
         self._last_sent = now
         rate = min(self._rate.value, self._told) if now < self._told_until else self._rate.value
@@ -142,39 +142,39 @@ class AdaptiveLimit:
         self._due = max(self._due, now - (SLACK if interval < SHORT_INTERVAL else SLACK * interval)) + interval
         return number
 
-    def granted(self, now: float, permit: Permit) -> None:
+    def note_grant(self, now: float, permit: Permit) -> None:
         """The call of this permit was not refused for the load, whatever else became of it."""
         self._search.note_grant(now, permit)
-        if self._closure.granted(permit.number):
-            self._open(now)
+        if self._closure.note_grant(permit.number):
+            self._end_closure(now)
         width = self._width
         if width.base == math.inf and width.value < self.concurrency:
             width.go_on_from(width.value + WIDEN)
 
-    def refused(self, now: float, permit: Permit, scope: Scope, after: float | None) -> float | None:
+    def note_refusal(self, now: float, permit: Permit, scope: Scope, after: float | None) -> float | None:
         """Note a refusal because of the load; `after` is its `Retry-After`. Returns how long its row must wait."""
         closure, was_closed = self._closure, self._closure.is_closed
-        self._counts.refuse(now, permit.at)
+        self._counts.add_refusal(now, permit.at)
         self._search.evidence.add_refusal(permit, scope)
         interval = 1.0 / max(self._per_second(now), 0.01)
-        is_between = closure.refused(now, permit, self._counts.sent, after, self._search.floor, interval)
+        is_between = closure.note_refusal(now, permit, self._counts.sent, after, self._search.floor, interval)
         if closure.is_closed and not was_closed:
             self._before_closure = self._counts.per_second(now)
         if is_between or not was_closed:
             base = self._rate.base
-            self._search.weigh(now)
+            self._search.weigh_refusal(now)
             if self._rate.base != base:
                 self._due = max(now, self._last_sent + 1.0 / self._rate.value)
         if after is None or after > LONGEST_ROW_WAIT:
             return None
         return min(after, CHANCE_WAIT) if self._search.floor > TOLERATED and not closure.is_closed else after
 
-    def told(self, now: float, remaining: int, reset: float) -> None:
+    def note_headers(self, now: float, remaining: int, reset: float) -> None:
         """The server's headers: so many more calls within `reset` seconds (`x-ratelimit-*-requests`)."""
         if reset > 0:
             self._told, self._told_until = max(remaining, 0.5) / reset, now + reset
 
-    def rested(self, now: float) -> None:
+    def end_pause(self, now: float) -> None:
         """Somebody held all calls back for a while; what was granted before is no measure, and begins anew."""
         self._begin_anew(now, now - self._last_sent, FRESH_SECONDS)
 
@@ -232,8 +232,8 @@ class AdaptiveLimit:
 
     # ---- inside
 
-    def _open(self, now: float) -> None:
-        first_at, until = self._closure.first_at, self._closure.open()
+    def _end_closure(self, now: float) -> None:
+        first_at, until = self._closure.first_at, self._closure.end_closure()
         if until is not None:
             self._search.learn_closure(now, Closure(first_at, until, self._before_closure))
             self._due = max(now, self._last_sent + 1.0 / self._rate.value)
@@ -252,7 +252,7 @@ class AdaptiveLimit:
             return 0.0
         return max(DOUBLING_SECONDS * math.log2((in_flight + 1) / width.value), 0.001)
 
-    def _rise(self, now: float) -> None:
+    def _raise_pace(self, now: float) -> None:
         """Only what was the bottleneck may rise: a rate that no row waited for has not been tried."""
         curve, self._bottleneck = self._bottleneck, None
         if curve is None or self._search.is_holding:
@@ -260,7 +260,7 @@ class AdaptiveLimit:
         waited = min(max(now - max(self._last_sent, self._closure.until), 0.0), LONGEST_STEP)
         is_steep = self._ramp is not None and curve is self._rate and curve.value < math.inf
         was_testing = curve.is_testing
-        curve.rise(waited, self._ramp.allowed(curve.value, waited) if is_steep and self._ramp else math.inf)
+        curve.rise_for(waited, self._ramp.allowed(curve.value, waited) if is_steep and self._ramp else math.inf)
         if curve.is_testing and not was_testing:
             self._search.begin_test(now)
 

@@ -12,7 +12,7 @@ The reasoning:
   up a run. So it takes failures of several different rows without an answer between them, more where more are under
   way, and so many that chance would hardly do it where calls fail often; or four failures in five calls, whatever the
   fifth says.
-* **What failed just before that was known is forgiven too**: see `covers`.
+* **What failed just before that was known is forgiven too**: see `covers_failure`.
 * **While it is away one probe goes at a time**, at pauses that grow with the silence, up to a minute. Rows take
   turns at it, and one that failed too often answers for itself, since it may be all that is wrong. So do all, and
   probes go faster, where for minutes nobody was left to try but rows that had failed, and the server answered each of
@@ -138,7 +138,7 @@ class CircuitBreaker:
         if isinstance(verdict, Again):
             if verdict.scope is Scope.CONCURRENCY:
                 return verdict  # busy is neither here nor away: the pace takes care of it
-            if verdict.scope is Scope.ROW and doubtful(verdict.cause):
+            if verdict.scope is Scope.ROW and may_be_outage(verdict.cause):
                 if before and may_have_arrived(verdict.cause) and _as_before(verdict.cause, before):
                     return self._note_old_failure(now, verdict)
                 if self._note_failure(now, row, verdict.cause, sent_at):
@@ -158,7 +158,7 @@ class CircuitBreaker:
         if self._others_until == math.inf:
             self._others_until = now
 
-    def covers(self, failed_at: float) -> bool:
+    def covers_failure(self, failed_at: float) -> bool:
         """Whether a failure that was put on a row at that time is now known to have been the service's."""
         return self._last is not None and self._last.since <= failed_at <= self._last.noticed
 
@@ -180,7 +180,7 @@ class CircuitBreaker:
             advice += "; if other requests are answered there, the rows that are left break it: fix or remove them"
         return Cause(cause.kind, cause.code, f"{said}: {cause.message}", advice)
 
-    def widen(self, width: int) -> None:
+    def allow_concurrency(self, width: int) -> None:
         """Another number of calls at once from which on it counts as open."""
         self._enough = width
 
@@ -189,13 +189,13 @@ class CircuitBreaker:
         self._rests_since = now
 
     def end_pause(self, now: float) -> None:
-        self._rested, self._rests_since = self._rest(now), None
+        self._rested, self._rests_since = self._rested_seconds(now), None
         self._others_until = max(self._others_until, now)
 
     # ---- what is shown
 
     @property
-    def trouble(self) -> str:
+    def trouble_text(self) -> str:
         """What is or was wrong in the last outage."""
         if self._last is None:
             return ""
@@ -203,7 +203,7 @@ class CircuitBreaker:
         return f"{said}: {self._last.cause.message}"
 
     @property
-    def plan(self) -> str:
+    def plan_text(self) -> str:
         """What is done about it."""
         if self._known:
             return "trying it again from time to time"
@@ -219,16 +219,16 @@ class CircuitBreaker:
             return ""
         if self._opening:
             return "the service is coming back"
-        return self.trouble
+        return self.trouble_text
 
     def away_seconds(self, now: float) -> float:
         """Seconds since the present outage began, less those in which we rested; 0 without one."""
-        return now - self._last.since - self._rest(now) if self._last and self.is_away else 0.0
+        return now - self._last.since - self._rested_seconds(now) if self._last and self.is_away else 0.0
 
-    def _rest(self, now: float) -> float:
+    def _rested_seconds(self, now: float) -> float:
         return self._rested + (0.0 if self._rests_since is None else now - self._rests_since)
 
-    def seconds(self, now: float) -> float:
+    def total_seconds(self, now: float) -> float:
         """How long the service was away, all in all."""
         return self._seconds + self.away_seconds(now)
 
@@ -290,9 +290,9 @@ class CircuitBreaker:
         self._share += (1.0 - self._share) / MEMORY
         self._failing[row] = self._failing.get(row, 0) + 1
         witnesses = sum(self._failing.values()) if unreached else len(self._failing)
-        if witnesses >= self._needed or self._share > SHARE:
+        if witnesses >= self._witnesses_needed or self._share > SHARE:
             if not self.is_away:
-                self._begins(now, cause)
+                self._begin_outage(now, cause)
             self._opening = 0
         if not self.is_away:
             self._usual += (1.0 - self._usual) / CALLS
@@ -304,7 +304,7 @@ class CircuitBreaker:
             longest = LONGEST_UNTRIED if failed == 1 and not unreached else LONGEST_PAUSE
             grown = min(max(FIRST_PAUSE, PAUSE_GROWTH * (now - self._alive_at)), longest)
             self._next_probe = now + (FIRST_PAUSE if has_nobody_else else grown)
-        return unreached or (failed <= _excuses(cause) and not has_nobody_else)
+        return unreached or (failed <= _excused_failures(cause) and not has_nobody_else)
 
     def _has_nobody_else(self, now: float, cause: Cause) -> bool:
         """Whether for minutes only rows that had failed were tried, and this one was answered with an error."""
@@ -317,12 +317,12 @@ class CircuitBreaker:
             self._next_probe = now + FIRST_PAUSE
         return verdict
 
-    def _begins(self, now: float, cause: Cause) -> None:
+    def _begin_outage(self, now: float, cause: Cause) -> None:
         self.is_away, self._last = True, Outage(self._alive_at, now, cause)
         self._probed_at, self._next_probe, self._untried_next = now, now + FIRST_PAUSE, True
 
     @property
-    def _needed(self) -> float:
+    def _witnesses_needed(self) -> float:
         """Witnesses. While it opens two may be enough; so are a few where nobody is under way who could contradict."""
         if self.is_away:
             return min(max(FIRST_WIDTH, self._under_way * RELAPSE_OF), MOST_WITNESSES)
@@ -332,7 +332,7 @@ class CircuitBreaker:
         return min(max(FEWEST_WITNESSES, self._under_way * WITNESSES_OF, by_chance), MOST_WITNESSES)
 
 
-def doubtful(cause: Cause) -> bool:
+def may_be_outage(cause: Cause) -> bool:
     """Whether a failure may be the service's as well as the row's."""
     return cause.kind in _DOUBTFUL or (cause.kind is Kind.BAD_REPLY and cause.code in _GARBAGE)
 
@@ -351,6 +351,6 @@ def _as_before(cause: Cause, before: Sequence[Before]) -> bool:
     return any((each.kind, each.code) == (cause.kind, cause.code) and not each.interrupted for each in before)
 
 
-def _excuses(cause: Cause) -> int:
+def _excused_failures(cause: Cause) -> int:
     own_words = cause.kind is Kind.SERVER_ERROR and not cause.code.startswith("http_")
     return EXCUSES_OF_AN_ERROR if own_words else EXCUSES

@@ -63,7 +63,7 @@ class ClosureRate:
         """More than the base was tried and refused: a closure that follows may come of it."""
         self._tested_at, self._tested = now, (self._found.rate.value, self._found.rate.base)
 
-    def learn(self, now: float, closure: Closure, evidence: RefusalEvidence, suspect: Suspect) -> bool:
+    def learn_closure(self, now: float, closure: Closure, evidence: RefusalEvidence, suspect: Suspect) -> bool:
         """Learn from a closure that is over; whether anything was learned, so that evidence begins anew."""
         found, first_at, until, before = self._found, closure.first_at, closure.until, closure.before
         if closure.seconds < MINUTE:  # the minute before it was of two windows, the one until its end of one
@@ -86,14 +86,14 @@ class ClosureRate:
             found.cut_width(now, evidence, evidence.fewest)
             return True
         closed = closure.seconds / seconds
-        is_minute = repeats(before, granted / seconds, last_minute, last_turn)
+        is_minute = is_minute_steadier(before, granted / seconds, last_minute, last_turn)
         if seconds > 2 * MINUTE or (now - self._began > MINUTE and is_minute and not is_incident):
             return self._learn_rate(before, MINUTE, closed)
-        return not is_incident and self._learn_rate(self._measure(now, granted, seconds, closed), seconds, closed)
+        return not is_incident and self._learn_rate(self._measured_rate(now, granted, seconds, closed), seconds, closed)
 
     def is_minute(self, minute: float, turn: float) -> bool:
         """Whether the minute is the limit, of two measures before a refusal."""
-        return repeats(minute, turn, self._last_minute, self._last_turn)
+        return is_minute_steadier(minute, turn, self._last_minute, self._last_turn)
 
     def _undo_test(self, before: float) -> None:
         found, rate = self._found, self._found.rate
@@ -101,7 +101,7 @@ class ClosureRate:
         rate.value = max(self._tested[0], rate.base * 1.02)
         found.cut_rate(before, MINUTE, is_closure=True)
 
-    def _measure(self, now: float, granted: int, seconds: float, closed: float) -> float:
+    def _measured_rate(self, now: float, granted: int, seconds: float, closed: float) -> float:
         """Calls a second: those that were granted, or more where it was our own pace that left some out."""
         found, turn = self._found, granted / seconds
         if not found.rate.is_testing and found.rate.value < math.inf:
@@ -129,7 +129,7 @@ class ClosureRate:
         return True
 
 
-def repeats(minute: float, turn: float, last_minute: float, last_turn: float) -> bool:
+def is_minute_steadier(minute: float, turn: float, last_minute: float, last_turn: float) -> bool:
     """Of two measures, the one that repeats is the limit: a sliding minute turns over by no single closure."""
     if not (last_minute and last_turn and minute):
         return False

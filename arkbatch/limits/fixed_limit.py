@@ -24,18 +24,18 @@ class FixedLimit:
     def ready_in(self, now: float, in_flight: int) -> float:  # noqa: ARG002 - the adaptive limit needs them
         return math.inf if in_flight >= self.concurrency else 0.0
 
-    def sent(self, now: float) -> int:  # noqa: ARG002
+    def begin_call(self, now: float) -> int:  # noqa: ARG002
         self._numbers += 1
         return self._numbers
 
-    def granted(self, now: float, permit: Permit) -> None: ...
+    def note_grant(self, now: float, permit: Permit) -> None: ...
 
-    def refused(self, now: float, permit: Permit, scope: Scope, after: float | None) -> float | None:  # noqa: ARG002
+    def note_refusal(self, now: float, permit: Permit, scope: Scope, after: float | None) -> float | None:  # noqa: ARG002
         return after
 
-    def told(self, now: float, remaining: int, reset: float) -> None: ...
+    def note_headers(self, now: float, remaining: int, reset: float) -> None: ...
 
-    def rested(self, now: float) -> None: ...
+    def end_pause(self, now: float) -> None: ...
 
     def came_back(self, now: float, away: float) -> None: ...
 

@@ -39,16 +39,20 @@ class FoundLimits:
         if rate.base < math.inf and rate.is_testing:
             granted = max(granted, rate.base)
         if seconds == MINUTE:  # while the pace rose, a minute measured too little of a shorter window
-            rate.meet(granted, granted, quick=MINUTE if is_closure and granted < FAR * rate.base else self.horizon)
+            rate.meet_limit(
+                granted, granted, quick=MINUTE if is_closure and granted < FAR * rate.base else self.horizon
+            )
         else:
-            rate.meet(min(granted, rate.value), granted, quick=seconds if is_closure else min(seconds, self.horizon))
+            rate.meet_limit(
+                min(granted, rate.value), granted, quick=seconds if is_closure else min(seconds, self.horizon)
+            )
         self.has_met = True
         self.reason = f"the service refused more than {rate.base * 60:.0f} calls a minute"
 
     def wait_for_minute(self, minute: float, granted: float) -> None:
         """A sliding minute grants as unevenly as it was used: go as slowly for now, and back within a minute."""
         rate, value = self.rate, self.rate.value
-        rate.meet(minute, granted)
+        rate.meet_limit(minute, granted)
         rate.patience = MINUTE
         rate.go_on_from(min(max(granted, minute * DEEPEST_CUT), value, rate.base))
 
@@ -65,7 +69,7 @@ class FoundLimits:
         width, self._beyond = self.width, 0
         if not evidence.is_named and not width.is_testing:
             self.rate.patience = QUICKEST  # the rate was perhaps cut for what the calls in flight did
-        width.meet(min(fewest, width.value), self.counts.per_second(now))
+        width.meet_limit(min(fewest, width.value), self.counts.per_second(now))
         self.reason = f"the service refused more than {width.base:.0f} calls at once"
 
     def raise_width(self, beside: int) -> None:

@@ -66,7 +66,7 @@ class FullRefusal:
         """It is closed, and several tries said so."""
         return self.is_closed and self._tries_refused >= SURE
 
-    def refused(  # noqa: PLR0917
+    def note_refusal(  # noqa: PLR0917
         self, now: float, permit: Permit, last: int, after: float | None, floor: float, interval: float
     ) -> bool:
         """Note a refusal; whether it is one that comes in between calls that are granted.
@@ -80,7 +80,7 @@ class FullRefusal:
         if permit.number - self._run_first + 1 > (self._run + 1) / DENSE + 2:
             self._run, self._run_first, self._granted, self.first_at = 0, permit.number, 0, permit.at
         self._run += 1
-        if permit.number <= self._cut or self._run < _witnesses(floor) or self._run <= self._granted:
+        if permit.number <= self._cut or self._run < _refusals_needed(floor) or self._run <= self._granted:
             return True
         self.is_closed, self._try, self._tries_refused, self._closed_at = True, None, 0, now
         self._pause = min(max(2 * interval, SHORTEST_PAUSE), LONGEST_PAUSE)
@@ -111,7 +111,7 @@ class FullRefusal:
     def _hear_time(self, now: float, after: float) -> None:
         self.told_seconds, self._told_until = (after, now + after) if after > 0 else (0.0, -math.inf)
 
-    def granted(self, number: int) -> bool:
+    def note_grant(self, number: int) -> bool:
         """A call was granted; whether that shows that a closed service is open."""
         if number <= self._run_first:
             return False
@@ -137,7 +137,7 @@ class FullRefusal:
         unrefused = self._cut - self._run_first - (self._run - 1)
         return not self._tries_refused and unrefused >= max(OPEN, self._run)
 
-    def open(self) -> float | None:
+    def end_closure(self) -> float | None:
         """Open it. When it was closed until, or None when it turned out not to have been closed."""
         tried_at = self.until - self.patience if self._try is not None else self._told_until
         refused, self._run, self._run_first = self._run + self._tries_refused, 0, -1
@@ -154,7 +154,7 @@ class FullRefusal:
         return min(max(NEWS * self._news, SHORTEST_PATIENCE), LONGEST_PATIENCE)
 
 
-def _witnesses(floor: float) -> int:
+def _refusals_needed(floor: float) -> int:
     """How many refusals nearly in a row are more than chance: by the Chernoff bound."""
     if floor <= CHANCE:
         return 1

@@ -39,7 +39,7 @@ class GivenLimits:
         """Whether small calls may go where large ones have to wait."""
         return self._tokens is not None or bool(self._shares)
 
-    def obstacle(self, now: float, tokens: Tokens) -> Obstacle:
+    def find_obstacle(self, now: float, tokens: Tokens) -> Obstacle:
         """Seconds to wait and what for; `NO_OBSTACLE` when a call of this size may go now."""
         if self._tokens is not None and (wait := self._tokens.ready_in(now, tokens.total)) > 0:
             return wait, LimitedBy.TOKENS
@@ -50,21 +50,21 @@ class GivenLimits:
             return wait, LimitedBy.REQUESTS
         return NO_OBSTACLE
 
-    def spend(self, now: float, tokens: Tokens) -> None:
+    def spend_tokens(self, now: float, tokens: Tokens) -> None:
         """Count a call that goes now."""
         if self._requests is not None:
             self._requests.take()
         if self._tokens is not None:
-            self._tokens.spend(now, tokens.total)
+            self._tokens.spend_tokens(now, tokens.total)
         for share in self._shares:
-            share.spend(now, tokens)
+            share.spend_tokens(now, tokens)
 
-    def settle(self, now: float, granted_at: float, reserved: Tokens, used: Tokens) -> None:
+    def settle_tokens(self, now: float, granted_at: float, reserved: Tokens, used: Tokens) -> None:
         """Correct what was reserved for a call to what it used."""
         if self._tokens is not None:
-            self._tokens.settle(now, granted_at, reserved.total, used.total)
+            self._tokens.settle_tokens(now, granted_at, reserved.total, used.total)
         for share in self._shares:
-            share.settle(now, granted_at, reserved, used)
+            share.settle_tokens(now, granted_at, reserved, used)
 
     def seconds_for(self, tokens: Tokens) -> float:
         """How long the scarcest allowance takes to grant this much."""
@@ -94,10 +94,10 @@ class GivenLimits:
         if per_minute is None:
             self._tokens = None
         elif self._tokens is not None:
-            self._tokens.allow(now, per_minute)
+            self._tokens.change_limit(now, per_minute)
         else:
-            self._tokens = TokenRate.after(self._meter.used, per_minute, now)
-            self._tokens.spend(now, reserved)
+            self._tokens = TokenRate.with_past_use(self._meter.used, per_minute, now)
+            self._tokens.spend_tokens(now, reserved)
 
     def change_parts(self, now: float, given: float | None, generated: float | None, reserved: int) -> None:
         """Set other limits of input and of output tokens a minute from now on."""
@@ -105,7 +105,7 @@ class GivenLimits:
         if parts is None:
             parts = SplitTokenRates(None, None)
             self._shares = [parts, *self._shares]
-        parts.allow(now, given, generated, self._meter.used, reserved)
+        parts.change_limits(now, given, generated, self._meter.used, reserved)
 
     @property
     def _parts(self) -> SplitTokenRates | None:

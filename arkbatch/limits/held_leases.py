@@ -31,7 +31,7 @@ class HeldLease(Struct):
     output_tokens: int
     last_used: float
 
-    def fits(self, amount: Tokens) -> bool:
+    def has_room_for(self, amount: Tokens) -> bool:
         """Whether a call of this size may go with what is left."""
         return (
             self.requests > 0
@@ -40,7 +40,7 @@ class HeldLease(Struct):
             and self.output_tokens >= amount.output
         )
 
-    def take(self, now: float, amount: Tokens) -> None:
+    def take_tokens(self, now: float, amount: Tokens) -> None:
         """Count a call that goes now."""
         self.requests -= 1
         self.tokens -= amount.total
@@ -54,7 +54,7 @@ class HeldLease(Struct):
         granted = self.granted
         return self.requests < LOW_PART * granted.requests or self.tokens < LOW_PART * granted.tokens
 
-    def report(self, now: float) -> LeaseReport:
+    def usage_report(self, now: float) -> LeaseReport:
         """Return what was used of it."""
         granted = self.granted
         used = Amounts(
@@ -76,7 +76,7 @@ class HeldLeases:
         self._used_from: list[float] = []  # when each lease was first used, beside its number
         self._used_leases: list[int] = []
 
-    def add(self, now: float, lease: Lease, asked_at: float) -> None:
+    def add_lease(self, now: float, lease: Lease, asked_at: float) -> None:
         """Take in a lease that has come. asked_at: when its message was sent."""
         begins = now + lease.starts_in
         ends = asked_at + lease.starts_in + (lease.ends_in - lease.starts_in) * USED_PART_OF_LIFE
@@ -86,23 +86,23 @@ class HeldLeases:
         while self._used_from and self._used_from[0] < now - SETTLED_WITHIN_SECONDS:
             del self._used_from[0], self._used_leases[0]
 
-    def usable(self, now: float, amount: Tokens) -> HeldLease | None:
+    def usable_lease(self, now: float, amount: Tokens) -> HeldLease | None:
         """Return the first lease with room for the call, now or soon."""
         while self._held and now >= self._held[0].ends:
-            self._over.append(self._held.popleft().report(now))
-        return next((lease for lease in self._held if lease.fits(amount)), None)
+            self._over.append(self._held.popleft().usage_report(now))
+        return next((lease for lease in self._held if lease.has_room_for(amount)), None)
 
-    def spend(self, now: float, amount: Tokens) -> HeldLease:
+    def spend_tokens(self, now: float, amount: Tokens) -> HeldLease:
         """Count a call for which there is a usable lease, and return that lease."""
-        lease = self.usable(now, amount)
+        lease = self.usable_lease(now, amount)
         assert lease is not None
-        lease.take(now, amount)
+        lease.take_tokens(now, amount)
         if not self._used_leases or self._used_leases[-1] != lease.number:
             self._used_from.append(now)
             self._used_leases.append(lease.number)
         return lease
 
-    def settle(self, granted_at: float, reserved: Tokens, used: Tokens) -> None:
+    def settle_tokens(self, granted_at: float, reserved: Tokens, used: Tokens) -> None:
         """Count what a call that was sent then used beyond what it reserved, or less."""
         place = bisect_right(self._used_from, granted_at) - 1
         if place < 0 or used == reserved:
@@ -126,13 +126,13 @@ class HeldLeases:
 
     def close_all(self, now: float) -> None:
         """Give back what is left of every lease."""
-        self._over += [lease.report(now) for lease in self._held]
+        self._over += [lease.usage_report(now) for lease in self._held]
         self._held.clear()
 
     def take_reports(self, now: float) -> tuple[list[LeaseReport], list[Settlement]]:
         """Return what is to be told of leases and calls since the last time."""
         while self._held and (now >= self._held[0].ends or not self._held[0].requests):
-            self._over.append(self._held.popleft().report(now))
+            self._over.append(self._held.popleft().usage_report(now))
         reports, self._over = self._over, []
         differences, self._differences = self._differences, {}
         return reports, [Settlement(number, difference) for number, difference in differences.items()]

@@ -93,10 +93,10 @@ class LeaseCore:
 
     # ---- what the coordinator says
 
-    def admit(self, shard: int, attempt: int) -> None:
+    def admit_attempt(self, shard: int, attempt: int) -> None:
         """From now on this attempt works on the shard, and every earlier one is shut out."""
         if self.budget is not None and self._attempts.get(shard, attempt) != attempt:
-            self.budget.lose(shard)
+            self.budget.lose_attempt(shard)
         self._attempts[shard] = attempt
 
     def change_limits(self, now: float, limits: SharedLimits) -> None:
@@ -109,11 +109,11 @@ class LeaseCore:
             else:
                 meter.change_limit(now, limit)
         if self.budget is not None and limits.budget is not None:
-            self.budget.allow(limits.budget)
+            self.budget.change_budget(limits.budget)
 
-    def forget(self, worker: str) -> None:
+    def forget_worker(self, worker: str) -> None:
         """A worker is gone; its leases end by themselves."""
-        self._workers.forget(worker)
+        self._workers.remove_worker(worker)
         if self._prober == worker:
             self._prober = None
 
@@ -133,7 +133,7 @@ class LeaseCore:
 
     # ---- what a worker asks
 
-    def lease(self, now: float, request: LeaseRequest) -> Lease:
+    def grant_lease(self, now: float, request: LeaseRequest) -> Lease:
         """Take in what the worker tells, and grant the next slot."""
         self.calls += 1
         self._forget_old(now)
@@ -147,16 +147,16 @@ class LeaseCore:
             return replace(common, starts_in=LONGEST_CHUNK)
         if self._prober is not None and self._prober != request.worker:
             return replace(common, starts_in=LONGEST_CHUNK, reason="the service is away")
-        return self._grant(now, request, common)
+        return self._grant_slot(now, request, common)
 
     def _take_in(self, now: float, request: LeaseRequest) -> None:
         for report in request.reports:
-            closed_at = self._leases.close(now, report)
+            closed_at = self._leases.close_lease(now, report)
             if self._pace is not None and closed_at is not None and report.used.requests:
                 self._pace.sent(closed_at, report.used.requests)
         for settlement in request.settlements:
-            self._leases.settle(now, settlement)
-        self._workers.see(now, request.worker, request.in_flight)
+            self._leases.settle_lease(now, settlement)
+        self._workers.note_presence(now, request.worker, request.in_flight)
         if self._pace is not None:
             for refusal in request.refusals:
                 self._pace.refused(now, refusal.scope, refusal.retry_after, now - refusal.sent_seconds_ago)
@@ -182,18 +182,18 @@ class LeaseCore:
             return lease
         names = (request.shard, request.attempt)
         answer = None
-        share = budget.report(*names, request.spent, request.held, gives_back=request.gives_back)
+        share = budget.report_spending(*names, request.spent, request.held, gives_back=request.gives_back)
         if request.needed:
-            answer = budget.extend(*names, request.needed)
-            share = budget.report(*names, request.spent, request.held, gives_back=False)
+            answer = budget.extend_share(*names, request.needed)
+            share = budget.report_spending(*names, request.spent, request.held, gives_back=False)
         return replace(lease, budget=share, budget_answer=answer, budget_is_short=budget.is_short)
 
     # ---- one slot
 
-    def _grant(self, now: float, request: LeaseRequest, common: Lease) -> Lease:
+    def _grant_slot(self, now: float, request: LeaseRequest, common: Lease) -> Lease:
         self._follow_pace(now)
-        chunk = self._chunk()
-        granted = self._amounts(now, request, chunk)
+        chunk = self._chunk_seconds()
+        granted = self._fair_share(now, request, chunk)
         begins = max(self._last_begin, now, *self._earliest(now, granted))
         if self._pace is not None and (wait := self._pace.closed_for(now)) > 0:
             begins = max(begins, now + wait)
@@ -201,10 +201,10 @@ class LeaseCore:
                 return replace(common, starts_in=LONGEST_CHUNK, reason="the service asked for fewer calls")
         if begins - now > LONGEST_RESERVATION:
             return replace(common, starts_in=min(begins - now - LONGEST_RESERVATION / 2, LONGEST_CHUNK))
-        return self._reserve(now, begins, begins + LIFE_IN_CHUNKS * chunk, granted, common)
+        return self._reserve_slot(now, begins, begins + LIFE_IN_CHUNKS * chunk, granted, common)
 
-    def _reserve(self, now: float, begins: float, ends: float, granted: Amounts, common: Lease) -> Lease:
-        number = self._leases.open(begins, ends, granted)
+    def _reserve_slot(self, now: float, begins: float, ends: float, granted: Amounts, common: Lease) -> Lease:
+        number = self._leases.open_lease(begins, ends, granted)
         self._last_begin = begins
         return replace(common, lease=number, starts_in=begins - now, ends_in=ends - now, granted=granted)
 
@@ -220,7 +220,7 @@ class LeaseCore:
         elif meter.per_minute != min(limits):
             meter.change_limit(now, min(limits))
 
-    def _chunk(self) -> float:
+    def _chunk_seconds(self) -> float:
         """Seconds of the limit that one lease stands for."""
         requests = self._meters[0]
         if requests is None:
@@ -229,7 +229,7 @@ class LeaseCore:
         needed = max(CALLS_IN_A_CHUNK * workers / requests.per_second, workers / LEASES_A_SECOND)
         return min(max(needed, SHORTEST_CHUNK), LONGEST_CHUNK)
 
-    def _amounts(self, now: float, request: LeaseRequest, chunk: float) -> Amounts:
+    def _fair_share(self, now: float, request: LeaseRequest, chunk: float) -> Amounts:
         """A fair share of a chunk, among the workers that could use more than they get."""
         sharers = self._workers.count_sharers(now, request.worker)
         wants_more, parts = False, []
@@ -248,11 +248,11 @@ class LeaseCore:
 
     def _earliest(self, now: float, granted: Amounts) -> list[float]:
         amounts = zip(self._meters, amount_parts(granted), strict=True)
-        return [meter.earliest(now, amount) for meter, amount in amounts if meter is not None and amount]
+        return [meter.earliest_begin(now, amount) for meter, amount in amounts if meter is not None and amount]
 
     def _forget_old(self, now: float) -> None:
         for name in self._workers.forget_unseen(now):
-            self.forget(name)
+            self.forget_worker(name)
         self._leases.forget_old(now)
 
 

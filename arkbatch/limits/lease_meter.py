@@ -37,29 +37,29 @@ class LeaseMeter:
         """The even pace."""
         return self.per_minute / EVEN_SECONDS
 
-    def backlog(self, now: float) -> float:
+    def backlog_seconds(self, now: float) -> float:
         """Seconds of the pace that are leased already, beyond now."""
         return max(self._paid_off_at - now, 0.0)
 
-    def earliest(self, now: float, amount: int) -> float:
+    def earliest_begin(self, now: float, amount: int) -> float:
         """When a lease of this amount may begin. An amount larger than the limit goes alone."""
-        self._forget(now)
+        self._forget_old(now)
         return max(now, self._paid_off_at, self._room_at(now, amount))
 
-    def take(self, begins: float, ends: float, amount: int) -> None:
+    def charge_lease(self, begins: float, ends: float, amount: int) -> None:
         """Charge a lease, until its end is known better."""
         self._paid_off_at = max(self._paid_off_at, begins - CREDIT_SECONDS) + amount / self.per_second
-        self._add(_slot_of(ends), amount)
+        self._add_to_slot(_slot_of(ends), amount)
 
-    def close(self, ends: float, closed_at: float, leased: int, used: int) -> None:
+    def close_lease(self, ends: float, closed_at: float, leased: int, used: int) -> None:
         """The lease was used up to `closed_at`, and the rest of it is given back."""
         self._paid_off_at -= (leased - used) / self.per_second
         slot = _slot_of(ends)
         if slot > self._base:
-            self._add(slot, -leased)
-            self._add(_slot_of(min(ends, closed_at)), used)
+            self._add_to_slot(slot, -leased)
+            self._add_to_slot(_slot_of(min(ends, closed_at)), used)
 
-    def settle(self, now: float, closed_at: float, difference: int) -> None:
+    def settle_lease(self, now: float, closed_at: float, difference: int) -> None:
         """Calls of a lease that ended then used more, or less, than they had reserved.
 
         What is given back after the charge has left the window changes the pace only: nothing in the window is free.
@@ -67,13 +67,13 @@ class LeaseMeter:
         self._paid_off_at += difference / self.per_second
         slot = _slot_of(closed_at)
         if slot > self._base:
-            self._add(slot, difference)
+            self._add_to_slot(slot, difference)
         elif difference > 0:
-            self._add(_slot_of(now), difference)
+            self._add_to_slot(_slot_of(now), difference)
 
     def change_limit(self, now: float, per_minute: float) -> None:
         """Another limit from now on; what the last minute holds counts against it."""
-        debt = self.backlog(now) * self.per_second
+        debt = self.backlog_seconds(now) * self.per_second
         self.per_minute = per_minute
         self._paid_off_at = min(self._paid_off_at, now) + debt / self.per_second
 
@@ -87,12 +87,12 @@ class LeaseMeter:
             left -= self._amounts.get(slot, 0)
         return slot * SLOT_SECONDS + KEPT_SECONDS
 
-    def _add(self, slot: int, amount: int) -> None:
+    def _add_to_slot(self, slot: int, amount: int) -> None:
         if slot > self._base and amount:
             self._amounts[slot] = self._amounts.get(slot, 0) + amount
             self._total += amount
 
-    def _forget(self, now: float) -> None:
+    def _forget_old(self, now: float) -> None:
         base = math.floor((now - KEPT_SECONDS) / SLOT_SECONDS + 1e-6)
         if base <= self._base:
             return

@@ -40,7 +40,7 @@ class LeaseWorkers:
     def __len__(self) -> int:
         return len(self._workers)
 
-    def see(self, now: float, name: str, in_flight: int) -> None:
+    def note_presence(self, now: float, name: str, in_flight: int) -> None:
         """Note that a worker is present, and how many calls it has in flight."""
         worker = self._workers.get(name)
         if worker is None:
@@ -54,7 +54,7 @@ class LeaseWorkers:
             self._wanting[name] = now
             self._wanting.move_to_end(name)
 
-    def forget(self, name: str) -> None:
+    def remove_worker(self, name: str) -> None:
         """Remove a worker; its places are free."""
         worker = self._workers.pop(name, None)
         if worker is not None:
@@ -70,7 +70,7 @@ class LeaseWorkers:
             name, worker = next(iter(self._workers.items()))
             if now - worker.seen_at <= LOST_AFTER_SECONDS:
                 break
-            self.forget(name)
+            self.remove_worker(name)
             lost.append(name)
         return lost
 

@@ -27,28 +27,28 @@ class LeasedPace:
         del now
         return 0.0 if in_flight < self.places else LOOK_AGAIN_SECONDS
 
-    def sent(self, now: float) -> int:
+    def begin_call(self, now: float) -> int:
         """Note nothing: the lease counts the call. Returns its number."""
         del now
         self._numbers += 1
         return self._numbers
 
-    def granted(self, now: float, permit: Permit) -> None:
+    def note_grant(self, now: float, permit: Permit) -> None:
         """Count a call that ended."""
         del now, permit
         self.ended += 1
 
-    def refused(self, now: float, permit: Permit, scope: Scope, after: float | None) -> float | None:
+    def note_refusal(self, now: float, permit: Permit, scope: Scope, after: float | None) -> float | None:
         """Note a refusal for the coordinator. Returns how long its row must wait."""
         del now
         self.refusals.append((scope, permit.at, after))
         self._wake_up()
         return after
 
-    def told(self, now: float, remaining: int, reset: float) -> None:
+    def note_headers(self, now: float, remaining: int, reset: float) -> None:
         """Each worker is told the same; the coordinator learns from refusals."""
 
-    def rested(self, now: float) -> None:
+    def end_pause(self, now: float) -> None:
         """Nothing to do: leases begin anew by themselves."""
 
     def came_back(self, now: float, away: float) -> None:

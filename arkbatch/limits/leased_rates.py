@@ -1,8 +1,9 @@
 """The worker's side of leased limits, and its conversation with the coordinator.
 
-The limiter asks synchronously, so between the question and the taking nothing comes in between. `keep` runs beside the
-session: it asks for the next lease while the present one is used, tells what is used and settled, and goes on asking
-while the coordinator is not there. Without a lease no call begins, so a lost coordinator costs time and no refusal.
+The limiter asks synchronously, so between the question and the taking nothing comes in between. `renew_leases` runs
+beside the session: it asks for the next lease while the present one is used, tells what is used and settled, and goes
+on asking while the coordinator is not there. Without a lease no call begins, so a lost coordinator costs time and no
+refusal.
 """
 
 import asyncio
@@ -98,7 +99,7 @@ class LeasedRates:
 
     def ready_in(self, now: float, amount: Tokens) -> float:
         """Seconds until a call of this size may go."""
-        lease = self._leases.usable(now, amount)
+        lease = self._leases.usable_lease(now, amount)
         if lease is not None and lease.begins <= now:
             return 0.0
         if lease is not None:
@@ -109,17 +110,17 @@ class LeasedRates:
         self._first = Amounts(1, amount.total, amount.input, amount.output)
         return LOOK_AGAIN_SECONDS
 
-    def spend(self, now: float, amount: Tokens) -> None:
+    def spend_tokens(self, now: float, amount: Tokens) -> None:
         """A call of this size goes now."""
-        lease = self._leases.spend(now, amount)
+        lease = self._leases.spend_tokens(now, amount)
         self._has_sent = True
         if lease.is_low:
             self._wake_up()
 
-    def settle(self, now: float, granted_at: float, reserved: Tokens, used: Tokens) -> None:
+    def settle_tokens(self, now: float, granted_at: float, reserved: Tokens, used: Tokens) -> None:
         """A call that was granted then has ended, and used so many tokens."""
         del now
-        self._leases.settle(granted_at, reserved, used)
+        self._leases.settle_tokens(granted_at, reserved, used)
 
     def seconds_for(self, amount: Tokens) -> float:
         """How long the limits take to grant this much; not known here."""
@@ -128,7 +129,9 @@ class LeasedRates:
 
     # ---- the conversation
 
-    async def keep(self, limiter: LimiterView, is_away: Callable[[], bool], budget: BudgetHolder | None = None) -> None:
+    async def renew_leases(
+        self, limiter: LimiterView, is_away: Callable[[], bool], budget: BudgetHolder | None = None
+    ) -> None:
         """Ask for leases until it is cancelled. ShardTaken: another worker has the shard."""
         self._wake, retry = asyncio.Event(), FIRST_RETRY_SECONDS
         self._budget = budget
@@ -136,7 +139,7 @@ class LeasedRates:
             budget.begin_sharing(self._wake_up)
         while True:
             await self._until_next()
-            request, asked_at = self._request(limiter, is_away=is_away()), self._clock()
+            request, asked_at = self._next_request(limiter, is_away=is_away()), self._clock()
             self._asked_at = asked_at
             try:
                 lease = await self._ask(request)
@@ -148,7 +151,7 @@ class LeasedRates:
             retry = FIRST_RETRY_SECONDS
             if lease.is_fenced:
                 raise ShardTaken(f"Shard {self._names[1]} was given to another worker, since this one was not heard.")
-            self._take(lease, asked_at)
+            self._take_lease(lease, asked_at)
             if budget is not None and lease.budget is not None:
                 budget.allow_share(lease.budget, used_up=lease.budget_answer is BudgetAnswer.USED_UP)
 
@@ -156,7 +159,7 @@ class LeasedRates:
         """Return the message that gives back what is left. Without it, the coordinator counts that as used."""
         self._leases.close_all(self._clock())
         self._lacks = self._has_sent = False
-        return self._request(None, is_away=False)
+        return self._next_request(None, is_away=False)
 
     @property
     def spent(self) -> int:
@@ -189,7 +192,7 @@ class LeasedRates:
             return True
         return self._has_sent and self._leases.is_last_low(now)
 
-    def _request(self, limiter: LimiterView | None, *, is_away: bool) -> LeaseRequest:
+    def _next_request(self, limiter: LimiterView | None, *, is_away: bool) -> LeaseRequest:
         now, budget = self._clock(), self._budget
         in_flight = limiter.in_flight if limiter is not None else 0
         worker, shard, attempt = self._names
@@ -209,7 +212,7 @@ class LeasedRates:
             wanted=wanted,
             first=first,
             in_flight=in_flight,
-            places=self._places(limiter),
+            places=self._wanted_places(limiter),
             reports=reports,
             settlements=settlements,
             refusals=[
@@ -226,7 +229,7 @@ class LeasedRates:
         self.pace.refusals, self.pace.ended = [], 0
         return request
 
-    def _places(self, limiter: LimiterView | None) -> int:
+    def _wanted_places(self, limiter: LimiterView | None) -> int:
         """How many calls at once this worker could use. At first nobody waits yet, and a shard has many rows."""
         if limiter is None:
             return 0
@@ -234,7 +237,7 @@ class LeasedRates:
             return self.pace.most
         return min(self.pace.most, limiter.in_flight + limiter.waiting + max(FEWEST_PLACES, limiter.in_flight))
 
-    def _take(self, lease: Lease, asked_at: float) -> None:
+    def _take_lease(self, lease: Lease, asked_at: float) -> None:
         now = self._clock()
         self.pace.places = lease.places
         self._gives_back = lease.budget_is_short
@@ -242,7 +245,7 @@ class LeasedRates:
         if not lease.lease:
             self._ask_again_at = now + min(max(lease.starts_in, 0.0), LONGEST_CHUNK)
             return
-        self._leases.add(now, lease, asked_at)
+        self._leases.add_lease(now, lease, asked_at)
         self._lacks = False
         self._first = Amounts(1)
 

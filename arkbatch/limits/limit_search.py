@@ -62,7 +62,7 @@ class LimitSearch:
         """The effect of a cut is awaited, so nothing may rise."""
         return self._cut is not None
 
-    def look(self, now: float) -> None:
+    def check_cut(self, now: float) -> None:
         """A call is sent: conclude what can be concluded from the last cut."""
         cut = self._cut
         if cut is None:
@@ -73,7 +73,7 @@ class LimitSearch:
         seconds = now - self.evidence.since
         is_long_enough = seconds >= ANSWERS * self.evidence.answer_seconds
         if seconds > LONGEST_TEST or (is_long_enough and cut.log_odds(self.evidence, self.floor) < -SURE):
-            self._conclude(now, cut)
+            self._conclude_cut(now, cut)
 
     def note_grant(self, now: float, permit: Permit) -> None:
         """A call was granted."""
@@ -87,27 +87,27 @@ class LimitSearch:
         self._raised_at = now
         evidence = self.evidence
         self._refused_below = min(evidence.share, TOLERATED) if evidence.refused >= FEWEST else 0.0
-        self._begin(now)
+        self._restart_evidence(now)
 
     def begin_anew(self, now: float) -> None:
         """What was counted before now says nothing of what comes."""
-        self._begin(now)
+        self._restart_evidence(now)
         self._closures.begin_anew(now)
 
     # ---- refusals between calls that are granted
 
-    def weigh(self, now: float) -> None:
+    def weigh_refusal(self, now: float) -> None:
         """A call was refused while others are granted."""
         evidence, cut = self.evidence, self._cut
         if cut is not None:
             is_long_enough = now - evidence.since >= ANSWERS * evidence.answer_seconds and evidence.refused >= MANY
             if is_long_enough and cut.log_odds(self.evidence, self.floor) > SURE:
-                self._conclude(now, cut)
-        elif self.floor and evidence.undercuts(self.floor):
-            self._noise.follow(evidence, sigmas=SIGMAS)
-            self._begin(now)
+                self._conclude_cut(now, cut)
+        elif self.floor and evidence.falls_short_of(self.floor):
+            self._noise.follow_cut(evidence, sigmas=SIGMAS)
+            self._restart_evidence(now)
         elif self._is_beyond_chance:
-            if not evidence.may_pass or self._curve(self._suspect).is_testing:
+            if not evidence.may_pass or self._curve_of(self._suspect).is_testing:
                 self._cut_suspect(now)
         elif self.floor and evidence.sent * self.floor >= EXPECTED * 4:
             self._check_floor(now)
@@ -117,10 +117,12 @@ class LimitSearch:
         """While more is tried, a single refusal is enough, if none came before and none comes by chance."""
         evidence = self.evidence
         if self.floor:
-            return evidence.exceeds(self._noise.expected, sigmas=MANY_SIGMAS if self.floor > TOLERATED else SIGMAS)
-        if self._curve(self._suspect).is_testing:
-            return evidence.exceeds(Expected(self._refused_below), fewest=1)
-        return evidence.exceeds(Expected(TOLERATED))
+            return evidence.exceeds_chance(
+                self._noise.expected, sigmas=MANY_SIGMAS if self.floor > TOLERATED else SIGMAS
+            )
+        if self._curve_of(self._suspect).is_testing:
+            return evidence.exceeds_chance(Expected(self._refused_below), fewest=1)
+        return evidence.exceeds_chance(Expected(TOLERATED))
 
     @property
     def _suspect(self) -> Suspect:
@@ -130,7 +132,7 @@ class LimitSearch:
             return Suspect.WIDTH
         return Suspect.RATE if self.rate.is_testing and not evidence.is_named else evidence.suspect
 
-    def _curve(self, suspect: Suspect) -> SearchCurve:
+    def _curve_of(self, suspect: Suspect) -> SearchCurve:
         return self.width if suspect is Suspect.WIDTH else self.rate
 
     def _cut_suspect(self, now: float, before: Cut | None = None) -> None:
@@ -138,7 +140,7 @@ class LimitSearch:
         evidence, suspect = self.evidence, self._suspect
         seconds = now - evidence.since
         self._cut = None
-        curve = self._curve(suspect)
+        curve = self._curve_of(suspect)
         if not curve.is_testing and (evidence.granted < 2 or seconds < SHORTEST_MEASURE):
             return
         value, base = curve.value, curve.base
@@ -157,7 +159,7 @@ class LimitSearch:
                 curve.go_on_from(min(curve.value, cut.per_second * (1 - cut.depth)))
             else:
                 self._cut_rate_to_granted(now, cut, seconds)
-        self._begin(now)
+        self._restart_evidence(now)
         self._cut = None if was_tried else cut
 
     def _may_pass(self, now: float) -> bool:
@@ -186,7 +188,7 @@ class LimitSearch:
             self.found.cut_rate(granted, seconds)
         rate.go_on_from(min(rate.value, cut.per_second * (1 - cut.depth)))
 
-    def _conclude(self, now: float, cut: Cut) -> None:
+    def _conclude_cut(self, now: float, cut: Cut) -> None:
         """Enough calls went after the cut to see whether fewer are refused."""
         share, less = self.evidence.share, 1 - cut.depth / 2
         per_second = self.evidence.sent_per_second(now)
@@ -197,11 +199,11 @@ class LimitSearch:
         if cut.suspect is Suspect.RATE and evidence.refused >= FEWEST and evidence.suspect is Suspect.WIDTH:
             self._cut_suspect(now, cut)  # with fewer calls it is seen that those with most beside them are refused
         elif cut.log_odds(self.evidence, self.floor) < 0:
-            self._noise.follow(evidence, sigmas=0.0 if cut.is_of_floor(self.floor) else PROBABLE)
+            self._noise.follow_cut(evidence, sigmas=0.0 if cut.is_of_floor(self.floor) else PROBABLE)
             if cut.suspect is Suspect.RATE:
                 self.rate.go_on_from(min(self.rate.base * BEGIN, cut.value))
                 self._returned_at = now
-            self._begin(now)
+            self._restart_evidence(now)
         elif share > min(MOST_CHANCE, cut.share / AS_OFTEN) or not is_slower:
             self._cut_suspect(now, cut)
         elif share < AS_OFTEN * cut.share and cut.suspect is Suspect.RATE:
@@ -220,18 +222,18 @@ class LimitSearch:
         self.rate.patience = self.found.horizon
         self.rate.go_on_from(self.rate.base * BEGIN)
         self.found.has_met = True
-        self._begin(now)
+        self._restart_evidence(now)
 
     def _take_for_chance(self, now: float, cut: Cut, share: float) -> None:
         """Slower calls, or fewer at once, were refused as often."""
         if not self.floor:
             self._check_every = CHECK_AFTER
-        if self.evidence.exceeds(self._noise.expected):
+        if self.evidence.exceeds_chance(self._noise.expected):
             self._noise.replace_by(share, self.evidence)
         else:
             self._noise.add_evidence(self.evidence)
         self._plan_check(share)
-        curve = self._curve(cut.suspect)
+        curve = self._curve_of(cut.suspect)
         if cut.suspect is Suspect.WIDTH:
             curve.base = cut.base
         else:
@@ -239,7 +241,7 @@ class LimitSearch:
             if share > CHANCE_FOR_SURE or cut.base == math.inf:
                 curve.patience = QUICKEST
         curve.go_on_from(min(cut.value, curve.base))
-        self._begin(now)
+        self._restart_evidence(now)
 
     def _plan_check(self, share: float) -> None:
         self._check_at = self._counts.sent + self._check_every * EXPECTED / share
@@ -247,23 +249,23 @@ class LimitSearch:
     def _check_floor(self, now: float) -> None:
         """Now and then go slower, to see whether that brings fewer refusals after all."""
         evidence, rate = self.evidence, self.rate
-        if evidence.exceeds(self._noise.expected, sigmas=FEW_SIGMAS):
+        if evidence.exceeds_chance(self._noise.expected, sigmas=FEW_SIGMAS):
             self._cut_suspect(now)
             return
         if self._counts.sent < self._check_at:
             if not rate.is_testing:
                 self._noise.add_evidence(self.evidence)
-            self._begin(now)
+            self._restart_evidence(now)
             return
         self._check_every *= 2
         cut = Cut(Suspect.RATE, self.floor, evidence.sent_per_second(now), rate.value, rate.base)
         rate.base = min(cut.per_second * (1 - cut.depth), rate.value)
         rate.go_on_from(rate.base)
-        self._begin(now)
+        self._restart_evidence(now)
         self._cut = cut
 
-    def _begin(self, now: float) -> None:
-        self.evidence.begin(now)
+    def _restart_evidence(self, now: float) -> None:
+        self.evidence.restart(now)
         self._cut = None
 
     def learn_closure(self, now: float, closure: Closure) -> None:
@@ -271,6 +273,6 @@ class LimitSearch:
         suspect = self._suspect
         if self._cut is not None and closure.seconds < SHORTEST_MEASURE:
             return  # what is refused by chance comes in rows too; the test shows whether it is
-        is_learned = self._closures.learn(now, closure, self.evidence, suspect)
+        is_learned = self._closures.learn_closure(now, closure, self.evidence, suspect)
         if is_learned or closure.seconds > SHORTEST_MEASURE:
-            self._begin(now)  # what was refused in it did not come between granted calls
+            self._restart_evidence(now)  # what was refused in it did not come between granted calls

@@ -7,7 +7,7 @@ and the watch for slow calls. Callers know none of these:
     permit = await limiter.acquire(demand)          # None: the limiter is closed, send nothing
     result = limiter.release(permit, result)        # exactly one of these three for each permit
     limiter.release_unsent(permit)                  #   nothing was sent
-    limiter.abandon(permit)                         #   the caller hung up, nobody knows how the call ended
+    limiter.abandon_call(permit)                    #   the caller hung up, nobody knows how the call ended
 
 Everything that a permit takes is taken at the moment when it is granted. No await stands between the question
 whether a call may go and the taking. A waiter that is cancelled after its permit was granted gives it back.
@@ -53,19 +53,19 @@ class Pace(Protocol):
         """Seconds until a call may go; `math.inf` when only a call that ends can free a place."""
         ...
 
-    def sent(self, now: float) -> int:
+    def begin_call(self, now: float) -> int:
         """Note that a call starts. Returns its number."""
         ...
 
-    def granted(self, now: float, permit: Permit) -> None: ...
+    def note_grant(self, now: float, permit: Permit) -> None: ...
 
-    def refused(self, now: float, permit: Permit, scope: Scope, after: float | None) -> float | None:
+    def note_refusal(self, now: float, permit: Permit, scope: Scope, after: float | None) -> float | None:
         """Note a refusal because of the load. Returns the seconds for which its row must wait at least."""
         ...
 
-    def told(self, now: float, remaining: int, reset: float) -> None: ...
+    def note_headers(self, now: float, remaining: int, reset: float) -> None: ...
 
-    def rested(self, now: float) -> None:
+    def end_pause(self, now: float) -> None:
         """For a while no call was let through, for a reason of our own."""
         ...
 
@@ -112,7 +112,7 @@ class Limiter:
         self.in_flight = 0
         self.last_pushback = -math.inf  # loop time at which the service last asked for fewer calls
         self._reserved = 0  # tokens, for the calls in flight
-        self._queue = WaitQueue(self._obstacle, self._given.seconds_for)
+        self._queue = WaitQueue(self._find_obstacle, self._given.seconds_for)
         self._looking_soon = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -125,7 +125,7 @@ class Limiter:
         if estimator is None:
             estimator = Estimator(output=0) if row.endpoint.endswith("embeddings") else Estimator()
             self._estimators[key] = estimator
-        return Demand(row, size, estimator.estimate(size), estimator)
+        return Demand(row, size, estimator.estimate_tokens(size), estimator)
 
     async def acquire(self, demand: Demand, *, untried: bool = False) -> Permit | None:
         """Wait for the permit to send one call. None: the limiter is closed, send nothing.
@@ -134,8 +134,8 @@ class Limiter:
         """
         if not self._queue and not self._closed:
             now = self._time()
-            if self._obstacle(now, demand.tokens) is NO_OBSTACLE:
-                return self._take(now, demand)
+            if self._find_obstacle(now, demand.tokens) is NO_OBSTACLE:
+                return self._grant_permit(now, demand)
         return await self._stand_in_line(demand, untried=untried)
 
     def release(self, permit: Permit, result: CallResult) -> CallResult:
@@ -156,21 +156,21 @@ class Limiter:
         # Of an answer that was cut off only the beginning was counted, so it teaches nothing.
         if reply is not None and (usage := result.usage):
             if now >= demand.estimator.learns_again_at:
-                demand.estimator.learn(demand.size, usage, now)
-            self._settle(now, permit, _tokens_of(usage))
+                demand.estimator.learn_usage(demand.size, usage, now)
+            self._settle_call(now, permit, _tokens_of(usage))
         else:
-            self._settle(now, permit, _assumed(demand.tokens, verdict))
+            self._settle_call(now, permit, _assumed_tokens(demand.tokens, verdict))
         if isinstance(verdict, Again) and verdict.scope in _LOAD_SCOPES:
             verdict = self._push_back(now, permit, verdict)
         else:
-            self._pace.granted(now, permit)
+            self._pace.note_grant(now, permit)
         if reply is not None and (granted := requests_allowed(reply.headers)) is not None:
-            self._pace.told(now, *granted)
+            self._pace.note_headers(now, *granted)
         return result if verdict is result.verdict else CallResult(response, verdict)
 
     def _push_back(self, now: float, permit: Permit, verdict: Again) -> Again:
         self.last_pushback = now
-        after = self._pace.refused(now, permit, verdict.scope, verdict.after)
+        after = self._pace.note_refusal(now, permit, verdict.scope, verdict.after)
         return verdict if after == verdict.after else replace(verdict, after=after)
 
     def release_unsent(self, permit: Permit) -> None:
@@ -178,9 +178,9 @@ class Limiter:
         now = self._time()
         self._end_flight(permit, None)
         self.circuit_breaker.note_no_verdict(now, permit.at)
-        self._settle(now, permit, NO_TOKENS)
+        self._settle_call(now, permit, NO_TOKENS)
 
-    def abandon(self, permit: Permit) -> None:
+    def abandon_call(self, permit: Permit) -> None:
         """Free the place of a call that the caller hung up on. Its tokens count as they were reserved."""
         now = self._time()
         self._end_flight(permit, now)
@@ -192,7 +192,7 @@ class Limiter:
     def close(self) -> None:
         """Grant no more permits. All who wait come back at once, with None."""
         self._closed = True
-        self._disarm()
+        self._cancel_timer()
         self._queue.release_all()
 
     # ---- pauses and changes of limits
@@ -208,16 +208,16 @@ class Limiter:
         now = self._time()
         if self._pauses.end_pause(reason, now):
             self.circuit_breaker.end_pause(now)
-            self._pace.rested(now)
+            self._pace.end_pause(now)
             self._look_soon()
 
-    def allow(
+    def change_limits(
         self, *, concurrency: int, requests_per_minute: float | None = None, tokens_per_minute: float | None = None
     ) -> None:
         """Set other limits from now on."""
         now = self._time()
         self._concurrency = concurrency
-        self.circuit_breaker.widen(concurrency)
+        self.circuit_breaker.allow_concurrency(concurrency)
         self._given.change_requests(now, requests_per_minute)
         self._given.change_tokens(now, tokens_per_minute, self._reserved)
         self._look_soon()
@@ -270,25 +270,25 @@ class Limiter:
 
     # ---- granting one permit
 
-    def _obstacle(self, now: float, tokens: Tokens) -> Obstacle:
+    def _find_obstacle(self, now: float, tokens: Tokens) -> Obstacle:
         """Seconds to wait and what for; `NO_OBSTACLE` when a call of this size may go now."""
         if self._pauses.since:
             return math.inf, LimitedBy.HELD
         if self.circuit_breaker.is_away and (wait := self.circuit_breaker.ready_in(now, self.in_flight)) > 0:
             return wait, LimitedBy.SERVER
-        if (obstacle := self._given.obstacle(now, tokens)) is not NO_OBSTACLE:
+        if (obstacle := self._given.find_obstacle(now, tokens)) is not NO_OBSTACLE:
             return obstacle
         if (wait := self._pace.ready_in(now, self.in_flight)) > 0:
             return wait, LimitedBy.CONCURRENCY if self.in_flight >= self._concurrency else LimitedBy.SERVER
         return NO_OBSTACLE
 
-    def _take(self, now: float, demand: Demand) -> Permit:
-        """Take all at one moment, so that what `_obstacle` said still holds."""
+    def _grant_permit(self, now: float, demand: Demand) -> Permit:
+        """Take all at one moment, so that what `_find_obstacle` said still holds."""
         tokens = demand.tokens
-        self._given.spend(now, tokens)
+        self._given.spend_tokens(now, tokens)
         if self._away or self.circuit_breaker.is_away:
             self._mind_outage(now)
-        number, beside = self._pace.sent(now), self.in_flight
+        number, beside = self._pace.begin_call(now), self.in_flight
         self.circuit_breaker.note_call(now)
         self.in_flight += 1
         self._reserved += tokens.total
@@ -304,13 +304,13 @@ class Limiter:
             self._pace.came_back(now, self._away)
             self._away = 0.0
 
-    def _settle(self, now: float, permit: Permit, used: Tokens) -> None:
+    def _settle_call(self, now: float, permit: Permit, used: Tokens) -> None:
         """All that ends with a call in one step, since each step reads the clock and is taken for every row."""
         reserved = permit.demand.tokens
         self.in_flight -= 1
         self._reserved -= reserved.total
         self._meter.used.add(now, used.total)
-        self._given.settle(now, permit.at, reserved, used)
+        self._given.settle_tokens(now, permit.at, reserved, used)
         self._look_soon()
 
     def _begin_flight(self, now: float, demand: Demand) -> CallInFlight:
@@ -348,16 +348,16 @@ class Limiter:
         """Look once at the waiting calls, after all reports of this round of the loop."""
         if self._queue and not self._looking_soon:
             self._looking_soon = True
-            self._loop.call_soon(self._look)
+            self._loop.call_soon(self._grant_waiting)
 
-    def _look(self) -> None:
+    def _grant_waiting(self) -> None:
         """Grant permits to all calls that may go now, then set the timer for the next look.
 
         All are granted here. If each woken call granted the next one, one a round of the loop, calls would end faster
         than others begin.
         """
         self._looking_soon = False
-        self._disarm()
+        self._cancel_timer()
         if self._closed:
             return
         now = self._time()
@@ -371,13 +371,13 @@ class Limiter:
                 break
             self._queue.remove_waiter(waiter)
             if not waiter.granted.done():  # else it was cancelled and has not left yet
-                waiter.granted.set_result(self._take(now, waiter.demand))
+                waiter.granted.set_result(self._grant_permit(now, waiter.demand))
         if not self._queue:
             self._meter.note_limit(now, None)
         elif wait < math.inf:
-            self._timer = self._loop.call_later(max(wait, SHORTEST_WAIT), self._look)
+            self._timer = self._loop.call_later(max(wait, SHORTEST_WAIT), self._grant_waiting)
 
-    def _disarm(self) -> None:
+    def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -388,7 +388,7 @@ def _tokens_of(usage: Usage) -> Tokens:
     return Tokens(given + usage.get("output", 0), given)
 
 
-def _assumed(reserved: Tokens, verdict: Verdict) -> Tokens:
+def _assumed_tokens(reserved: Tokens, verdict: Verdict) -> Tokens:
     """Tokens to charge for a call that reported none: all that was reserved when it may have been worked on."""
     if not isinstance(verdict, Again) or not may_have_arrived(verdict.cause):
         return NO_TOKENS

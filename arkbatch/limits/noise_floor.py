@@ -25,9 +25,9 @@ class NoiseFloor:
         self._calls = known + evidence.sent
         self.share = (known * self.share + evidence.refused) / self._calls
 
-    def follow(self, evidence: RefusalEvidence, *, sigmas: float) -> None:
+    def follow_cut(self, evidence: RefusalEvidence, *, sigmas: float) -> None:
         """After a cut: of what is sent now less may be refused, so that less is refused at any pace."""
-        if evidence.undercuts(self.share, sigmas=sigmas):
+        if evidence.falls_short_of(self.share, sigmas=sigmas):
             self.replace_by(evidence.share, evidence)
         elif self.share:
             self.add_evidence(evidence)

@@ -43,17 +43,17 @@ class OpenLeases:
         """Return how many leases are kept."""
         return len(self._leases)
 
-    def open(self, begins: float, ends: float, granted: Amounts) -> int:
+    def open_lease(self, begins: float, ends: float, granted: Amounts) -> int:
         """Charge a lease, and return its number."""
         self._number += 1
         self._leases[self._number] = OpenLease(begins, ends, granted)
         self._ends.append((ends, self._number))
         for meter, amount in zip(self._meters, amount_parts(granted), strict=True):
             if meter is not None:
-                meter.take(begins, ends, amount)
+                meter.charge_lease(begins, ends, amount)
         return self._number
 
-    def close(self, now: float, report: LeaseReport) -> float | None:
+    def close_lease(self, now: float, report: LeaseReport) -> float | None:
         """Give back what a lease did not use. Returns when its last call was sent, None if it was closed before."""
         lease = self._leases.get(report.lease)
         if lease is None or lease.closed_at is not None:
@@ -62,26 +62,26 @@ class OpenLeases:
         used = zip(self._meters, amount_parts(lease.granted), amount_parts(report.used), strict=True)
         for meter, granted, spent in used:
             if meter is not None:
-                meter.close(lease.ends, lease.closed_at, granted, min(spent, granted))
+                meter.close_lease(lease.ends, lease.closed_at, granted, min(spent, granted))
         for difference in lease.pending:
-            self._book(now, lease.closed_at, difference)
+            self._book_differences(now, lease.closed_at, difference)
         return lease.closed_at
 
-    def settle(self, now: float, settlement: Settlement) -> None:
+    def settle_lease(self, now: float, settlement: Settlement) -> None:
         """Book what calls under a lease used beyond what they reserved, or less."""
         lease = self._leases.get(settlement.lease)
         if lease is None:
             if self._first <= settlement.lease <= self._number:  # its charge has left the window
-                self._book(now, now - KEPT_SECONDS, settlement.difference)
+                self._book_differences(now, now - KEPT_SECONDS, settlement.difference)
         elif lease.closed_at is None:
             lease.pending.append(settlement.difference)
         else:
-            self._book(now, lease.closed_at, settlement.difference)
+            self._book_differences(now, lease.closed_at, settlement.difference)
 
-    def _book(self, now: float, at: float, differences: Amounts) -> None:
+    def _book_differences(self, now: float, at: float, differences: Amounts) -> None:
         for meter, difference in zip(self._meters, amount_parts(differences), strict=True):
             if meter is not None:
-                meter.settle(now, at, difference)
+                meter.settle_lease(now, at, difference)
 
     def forget_old(self, now: float) -> None:
         """Drop the leases whose charge has left the window."""

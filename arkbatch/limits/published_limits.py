@@ -47,13 +47,13 @@ class _LimitTable(Struct, frozen=True, forbid_unknown_fields=True):
     limits: tuple[Published, ...] = field(name="limit")
 
 
-def published(model: str, base_url: str) -> Published | None:
+def published_limits(model: str, base_url: str) -> Published | None:
     """The entry for a model at this address; None where nothing is published, as for endpoint ids (`ep-...`)."""
     name = without_date(normal_name(model))
-    return next((one for one in entries(provider_of(base_url)) if one.fits(name)), None)
+    return next((one for one in provider_entries(provider_of(base_url)) if one.fits(name)), None)
 
 
-def entries(provider: str) -> Iterator[Published]:
+def provider_entries(provider: str) -> Iterator[Published]:
     """The entries of a provider, in the order of the table."""
     table = _read_table()
     return iter(table.limits if table.provider == provider else ())

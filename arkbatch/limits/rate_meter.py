@@ -42,11 +42,11 @@ class RateMeter:
         """Return what calls waited for during more than half of the last `RECENT_SECONDS`."""
         self.note_limit(now, self._held_by)
         for seconds in self._held.values():
-            seconds.turn(now)
+            seconds.forget_old(now)
         most = max(self._held, key=lambda bound: self._held[bound].total)
         return most if self._held[most].total * 2 > min(now - self._opened_at, RECENT_SECONDS) else None
 
     def per_minute(self, window: Window, now: float) -> float:
         """Return the sum of a window as a rate a minute, also in the first minute."""
-        window.turn(now)
+        window.forget_old(now)
         return window.total * 60 / min(max(now - self._opened_at, 1.0), WINDOW_SECONDS + JITTER_SECONDS + 0.25)

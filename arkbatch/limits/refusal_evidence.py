@@ -42,14 +42,14 @@ class CallCounts:
         self._minute = Window(now, 2 * MINUTE, 1.0)
         self.sent = self.granted = 0
 
-    def add(self, now: float) -> int:
+    def add_call(self, now: float) -> int:
         """Count a call that starts. Returns its number."""
         self.sent += 1
         self.granted += 1
         self._minute.add(now, 1)
         return self.sent
 
-    def refuse(self, now: float, sent_at: float) -> None:
+    def add_refusal(self, now: float, sent_at: float) -> None:
         """The call that was sent then was not granted."""
         self.granted -= 1
         self._minute.correct(now, sent_at, -1)
@@ -57,7 +57,7 @@ class CallCounts:
     def per_second(self, now: float, seconds: float = MINUTE) -> float:
         """Calls granted a second over the last so many seconds, as far as they were watched."""
         watched = min(max(now - self._began, 0.1), seconds)
-        return self._minute.last(now, watched) / watched
+        return self._minute.sum_of_last(now, watched) / watched
 
 
 class Expected(NamedTuple):
@@ -118,9 +118,9 @@ class RefusalEvidence:
         self._counts = counts
         self._burst = Burst(now, now, 0, 0, 0.0)
         self.answer_seconds = 0.0
-        self.begin(now)
+        self.restart(now)
 
-    def begin(self, now: float) -> None:
+    def restart(self, now: float) -> None:
         """Count anew from the next call on."""
         self.since, self.first = now, self._counts.sent + 1
         self.refused = self._named = self._above = self._granted = self._beside = 0
@@ -131,7 +131,7 @@ class RefusalEvidence:
         burst = self._burst
         if burst.is_over(permit):
             if burst.is_dense and burst.first >= self.first:
-                self._discard(burst)
+                self._discard_burst(burst)
             self._burst = Burst(permit.at, permit.at, permit.number, permit.number, permit.at - burst.last_at)
         else:
             burst.refused += 1
@@ -141,9 +141,9 @@ class RefusalEvidence:
             self._named += scope is Scope.CONCURRENCY
             self.fewest = min(self.fewest, permit.beside)
 
-    def _discard(self, burst: Burst) -> None:
+    def _discard_burst(self, burst: Burst) -> None:
         """A burst that passed by itself while calls went as before is no evidence of a limit."""
-        self.begin(burst.last_at)
+        self.restart(burst.last_at)
         self.first = burst.last + 1
 
     @property
@@ -177,13 +177,13 @@ class RefusalEvidence:
     def sent_per_second(self, now: float) -> float:
         return self.sent / max(now - self.since, 0.05)
 
-    def exceeds(self, expected: Expected, *, fewest: int = FEWEST, sigmas: float = SIGMAS) -> bool:
+    def exceeds_chance(self, expected: Expected, *, fewest: int = FEWEST, sigmas: float = SIGMAS) -> bool:
         """Whether more was refused than chance explains."""
         by_chance = expected.share * self.sent
         spread = math.sqrt(by_chance * (1.0 + self.sent / expected.calls))
         return self.refused >= fewest and self.refused > by_chance + sigmas * spread
 
-    def undercuts(self, floor: float, *, sigmas: float = SIGMAS) -> bool:
+    def falls_short_of(self, floor: float, *, sigmas: float = SIGMAS) -> bool:
         """Whether less was refused than the share `floor` explains, so that it is not refused at any pace."""
         by_chance = floor * self.sent
         return self.refused < by_chance - sigmas * math.sqrt(by_chance)

@@ -44,7 +44,7 @@ class RequestRate:
     def room_in(self, now: float) -> float:
         """Seconds until the last minute has room for a call. The bucket does not know the calls before a change."""
         most = max(self.per_minute, 1.0) - 1
-        self._sent.turn(now)
+        self._sent.forget_old(now)
         return self._sent.falls_to(now, most) if self._sent.total > most else 0.0
 
     def take(self) -> None:

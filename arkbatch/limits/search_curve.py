@@ -41,7 +41,7 @@ class SearchCurve:
         """The value is clearly above what is known to be granted."""
         return self.value > self.base * TESTING and self.value >= self.base + self.step
 
-    def rise(self, seconds: float, allowed: float = math.inf) -> None:
+    def rise_for(self, seconds: float, allowed: float = math.inf) -> None:
         """The value was the bottleneck for so long, and not refused. It may now be as high as `allowed`."""
         if self.value >= self.most:
             return
@@ -56,7 +56,7 @@ class SearchCurve:
         if self.value > most:
             self.go_on_from(most)
 
-    def meet(self, base: float, calls_per_second: float, *, quick: float = QUICKEST) -> None:
+    def meet_limit(self, base: float, calls_per_second: float, *, quick: float = QUICKEST) -> None:
         """So much is granted and no more. quick: s, the patience when that is news; a confirmed base doubles it."""
         known, begin = self.base, BEGIN
         if known < math.inf and (abs(base / known - 1.0) < SAME or abs(base - known) < self.step):

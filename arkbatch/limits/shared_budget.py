@@ -55,13 +55,13 @@ class SharedBudget:
 
     def begin_with(self, shard: int, spent: int) -> None:
         """What the records of a shard that is not finished have spent. Its next attempt reports this as its own."""
-        self._put(shard, _Share(0, spent, spent))
+        self._put_share(shard, _Share(0, spent, spent))
 
-    def allow(self, most: int) -> None:
+    def change_budget(self, most: int) -> None:
         """Another budget from now on."""
         self._most = most
 
-    def report(self, shard: int, attempt: int, spent: int, held: int, *, gives_back: bool) -> int:
+    def report_spending(self, shard: int, attempt: int, spent: int, held: int, *, gives_back: bool) -> int:
         """Note what an attempt has committed so far. Returns its share, from now on."""
         share = self._share_of(shard, attempt)
         self._spent += max(spent - share.spent, 0)
@@ -74,7 +74,7 @@ class SharedBudget:
             share.granted = share.spent + held
         return share.granted
 
-    def extend(self, shard: int, attempt: int, needed: int) -> BudgetAnswer:
+    def extend_share(self, shard: int, attempt: int, needed: int) -> BudgetAnswer:
         """Grant a share with room for a call that may take this much, and for some more where there is enough."""
         share = self._share_of(shard, attempt)
         missing = share.spent + share.held + needed - share.granted
@@ -89,13 +89,13 @@ class SharedBudget:
         may_return = share.held + others
         return BudgetAnswer.WAIT if may_return > 0 else BudgetAnswer.USED_UP
 
-    def end(self, shard: int, attempt: int, spent: int) -> None:
+    def end_attempt(self, shard: int, attempt: int, spent: int) -> None:
         """An attempt has ended in order: only what it spent stays charged."""
         share = self._share_of(shard, attempt)
         self._charged += max(share.spent, spent)
         self._take_away(shard)
 
-    def lose(self, shard: int) -> None:
+    def lose_attempt(self, shard: int) -> None:
         """A worker died or was shut out: what it was granted and is not known to have spent stays charged.
 
         What it spent stands in the records, which the next attempt begins with and reports as its own.
@@ -103,20 +103,20 @@ class SharedBudget:
         share = self._shares.get(shard)
         if share is not None:
             self._charged += share.granted - share.spent
-            self._put(shard, _Share(share.attempt, share.spent, share.spent))
+            self._put_share(shard, _Share(share.attempt, share.spent, share.spent))
 
     def _share_of(self, shard: int, attempt: int) -> _Share:
         share = self._shares.get(shard)
         if share is None:
             share = _Share(attempt)
-            self._put(shard, share)
+            self._put_share(shard, share)
         elif share.attempt != attempt:
-            self.lose(shard)
+            self.lose_attempt(shard)
             share = self._shares[shard]
             share.attempt = attempt
         return share
 
-    def _put(self, shard: int, share: _Share) -> None:
+    def _put_share(self, shard: int, share: _Share) -> None:
         self._take_away(shard)
         self._shares[shard] = share
         self._granted += share.granted

@@ -32,11 +32,11 @@ class _Limit(Protocol):
 
     def ready_in(self, now: float, in_flight: int) -> float: ...
 
-    def sent(self, now: float) -> int: ...
+    def begin_call(self, now: float) -> int: ...
 
-    def granted(self, now: float, permit: Permit) -> None: ...
+    def note_grant(self, now: float, permit: Permit) -> None: ...
 
-    def refused(self, now: float, permit: Permit, scope: Scope, after: float | None) -> float | None: ...
+    def note_refusal(self, now: float, permit: Permit, scope: Scope, after: float | None) -> float | None: ...
 
     def allow_concurrency(self, concurrency: int) -> None: ...
 
@@ -70,18 +70,20 @@ class SharedPace:
         known = min(self._ahead, calls)
         self._ahead -= known
         for _ in range(calls - known):
-            self._open.append((self._limit.sent(at), at))
+            self._open.append((self._limit.begin_call(at), at))
 
     def answered(self, now: float, calls: int) -> None:
         """Note that so many calls ended without a word about the load."""
         for _ in range(calls):
-            self._limit.granted(now, self._ended(now))
+            self._limit.note_grant(now, self._ended(now))
 
     def refused(self, now: float, scope: Scope, after: float | None, sent_at: float) -> None:
         """Note a refusal that a worker met."""
-        self._limit.refused(now, self._ended(sent_at), scope, after)
+        self._limit.note_refusal(now, self._ended(sent_at), scope, after)
 
-    def allow(self, now: float, concurrency: int, requests_per_minute: float | None, ramp: Ramp | None) -> None:
+    def change_ceilings(
+        self, now: float, concurrency: int, requests_per_minute: float | None, ramp: Ramp | None
+    ) -> None:
         """Set other ceilings. ramp: how steeply the service lets calls grow where there is no ceiling."""
         self._limit.allow_rate(now, requests_per_minute, ramp)
         self._limit.allow_concurrency(concurrency)
@@ -90,6 +92,6 @@ class SharedPace:
         beside = len(self._open)
         if not self._open:
             self._ahead += 1
-            return Permit(at, NO_DEMAND, None, self._limit.sent(at), 0)
+            return Permit(at, NO_DEMAND, None, self._limit.begin_call(at), 0)
         number, sent_at = self._open.popleft()
         return Permit(sent_at, NO_DEMAND, None, number, beside - 1)

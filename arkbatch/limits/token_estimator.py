@@ -65,7 +65,7 @@ class Estimator:
         self._replies = 0
         self.learns_again_at = -math.inf  # the time before which further replies need not be learned from
 
-    def estimate(self, size: Size) -> Tokens:
+    def estimate_tokens(self, size: Size) -> Tokens:
         """The tokens to reserve; the output is never above the request's own ceiling."""
         tokens = self._overhead + self._narrow * size.narrow + self._wide * size.wide + self._part * size.parts
         output = int(self._output_for(tokens) + self._margin + 0.5)
@@ -73,7 +73,7 @@ class Estimator:
             output = size.ceiling
         return Tokens(int(tokens) + 1 + output, int(tokens) + 1)
 
-    def learn(self, size: Size, usage: Usage, now: float = -math.inf) -> None:
+    def learn_usage(self, size: Size, usage: Usage, now: float = -math.inf) -> None:
         """Take in the true usage of one call; one without input tokens (not billed, not told) teaches nothing."""
         true_input = usage.get("input", 0)
         if true_input > 0:

@@ -23,7 +23,7 @@ CREDIT_SECONDS = 20.0
 class Window:
     """A sum over the last so many seconds, in slots, so that its memory does not grow with what it counts.
 
-    An amount stays for `seconds` at least and `seconds + slot` at most. `total` is as of the last `turn`.
+    An amount stays for `seconds` at least and `seconds + slot` at most. `total` is as of the last `forget_old`.
     """
 
     __slots__ = ("_amounts", "_count", "_newest", "_place", "_slot", "edge", "total")
@@ -37,7 +37,7 @@ class Window:
         self.edge = (self._newest + 1) * slot
         self.total = 0.0
 
-    def turn(self, now: float) -> None:
+    def forget_old(self, now: float) -> None:
         """Forget what is too old. Callers in a hurry skip this while `now < edge`."""
         newest = int(now // self._slot)
         if newest - self._newest >= self._count:  # all of it, as after each pause of an outage
@@ -53,14 +53,14 @@ class Window:
 
     def add(self, now: float, amount: float) -> None:
         if now >= self.edge:
-            self.turn(now)
+            self.forget_old(now)
         self._amounts[self._place] += amount
         self.total += amount
 
     def correct(self, now: float, when: float, amount: float) -> None:
         """Add to what was counted at `when`; what is forgotten already is corrected as of now."""
         if now >= self.edge:
-            self.turn(now)
+            self.forget_old(now)
         slot = int(when // self._slot)
         if not self._newest - self._count < slot <= self._newest:
             slot = self._newest
@@ -69,19 +69,19 @@ class Window:
 
     def slots(self, now: float) -> Iterator[tuple[float, float]]:
         """When each slot ended, or now, and what it holds; the oldest first."""
-        self.turn(now)
+        self.forget_old(now)
         for slot in range(self._newest - self._count + 1, self._newest + 1):
             yield min((slot + 1) * self._slot, now), self._amounts[slot % self._count]
 
-    def last(self, now: float, seconds: float) -> float:
+    def sum_of_last(self, now: float, seconds: float) -> float:
         """The sum over the newest so many seconds, of these that it spans."""
-        self.turn(now)
+        self.forget_old(now)
         slots = min(round(seconds / self._slot) + 1, self._count)
         return sum(self._amounts[(self._newest - back) % self._count] for back in range(slots))
 
     def falls_to(self, now: float, total: float) -> float:
         """Seconds until the sum is no more than `total`, when nothing is added."""
-        self.turn(now)
+        self.forget_old(now)
         left, turns = self.total, 0
         while left > total and turns < self._count:
             turns += 1
@@ -101,12 +101,12 @@ class TokenRate:
     __slots__ = ("_limit", "_paid_off_at", "_rate", "_window")
 
     def __init__(self, per_minute: float, now: float) -> None:
-        self._limit, self._rate = per_minute, _evenly(per_minute)
+        self._limit, self._rate = per_minute, _even_rate(per_minute)
         self._window = Window(now, WINDOW_SECONDS + JITTER_SECONDS, SLOT_SECONDS)
         self._paid_off_at = now  # and not earlier: a run does not begin with credit
 
     @classmethod
-    def after(cls, used: Window, per_minute: float, now: float) -> "TokenRate":
+    def with_past_use(cls, used: Window, per_minute: float, now: float) -> "TokenRate":
         """One that begins now, and has what was used before it counted against it."""
         budget, seconds = cls(per_minute, now), WINDOW_SECONDS + JITTER_SECONDS
         budget._window = Window(now - seconds - 1.0, seconds, SLOT_SECONDS)
@@ -114,11 +114,11 @@ class TokenRate:
             budget._window.add(when, amount)
         return budget
 
-    def allow(self, now: float, per_minute: float) -> None:
+    def change_limit(self, now: float, per_minute: float) -> None:
         """Another limit from now on. What the last minute holds counts against it, so the promise stands: until a
         lower one is kept by the minute that ends now, nothing is granted.
         """
-        rate = _evenly(per_minute)
+        rate = _even_rate(per_minute)
         debt = max(self._paid_off_at - now, 0.0)  # of the last call; credit is time, and stays
         self._paid_off_at += debt * (self._rate / rate - 1.0)
         self._limit, self._rate = per_minute, rate
@@ -126,17 +126,17 @@ class TokenRate:
     def ready_in(self, now: float, amount: int) -> float:
         window = self._window
         if now >= window.edge:
-            window.turn(now)
+            window.forget_old(now)
         wait = max(self._paid_off_at - now, 0.0)
         if window.total + amount > self._limit and window.total > 0:
             wait = max(wait, window.falls_to(now, max(self._limit - amount, 0)))
         return wait
 
-    def spend(self, now: float, amount: int) -> None:
+    def spend_tokens(self, now: float, amount: int) -> None:
         self._paid_off_at = max(self._paid_off_at, now - CREDIT_SECONDS) + amount / self._rate
         self._window.add(now, amount)
 
-    def settle(self, now: float, granted_at: float, reserved: int, used: int) -> None:
+    def settle_tokens(self, now: float, granted_at: float, reserved: int, used: int) -> None:
         if used != reserved:
             self._paid_off_at += (used - reserved) / self._rate
             self._window.correct(now, granted_at, used - reserved)
@@ -145,6 +145,6 @@ class TokenRate:
         return amount / self._rate
 
 
-def _evenly(per_minute: float) -> float:
+def _even_rate(per_minute: float) -> float:
     """A second. As slow as the window, so that small calls flow evenly and do not clump at the edges of its slots."""
     return per_minute / (WINDOW_SECONDS + JITTER_SECONDS + SLOT_SECONDS / 2)

@@ -40,11 +40,11 @@ class Allowance(Protocol):
         """Seconds until a call of this size may go, 0 when it may go now."""
         ...
 
-    def spend(self, now: float, amount: Tokens) -> None:
+    def spend_tokens(self, now: float, amount: Tokens) -> None:
         """Reserve the amount for a call that goes now."""
         ...
 
-    def settle(self, now: float, granted_at: float, reserved: Tokens, used: Tokens) -> None:
+    def settle_tokens(self, now: float, granted_at: float, reserved: Tokens, used: Tokens) -> None:
         """Replace what was reserved at `granted_at` by what the call turned out to use."""
         ...
 
@@ -61,7 +61,9 @@ class SplitTokenRates:
         self._generated = generated
         self._given_since = self._generated_since = -math.inf
 
-    def allow(self, now: float, given: float | None, generated: float | None, used: Window, reserved: int) -> None:
+    def change_limits(
+        self, now: float, given: float | None, generated: float | None, used: Window, reserved: int
+    ) -> None:
         """Other limits from now on. A part that had none does not know what it used so far: all that was used in the
         last minute, and all that is reserved for calls in flight, is taken for its own.
         """
@@ -76,17 +78,17 @@ class SplitTokenRates:
         """A part of which the call takes nothing holds nobody back."""
         return max((budget.ready_in(now, part) for budget, part in self._parts(amount) if part), default=0.0)
 
-    def spend(self, now: float, amount: Tokens) -> None:
+    def spend_tokens(self, now: float, amount: Tokens) -> None:
         for budget, part in self._parts(amount):
-            budget.spend(now, part)
+            budget.spend_tokens(now, part)
 
-    def settle(self, now: float, granted_at: float, reserved: Tokens, used: Tokens) -> None:
+    def settle_tokens(self, now: float, granted_at: float, reserved: Tokens, used: Tokens) -> None:
         if self._given is not None:
             was = reserved.input if granted_at >= self._given_since else reserved.total
-            self._given.settle(now, max(granted_at, self._given_since), was, used.input)
+            self._given.settle_tokens(now, max(granted_at, self._given_since), was, used.input)
         if self._generated is not None:
             was = reserved.output if granted_at >= self._generated_since else reserved.total
-            self._generated.settle(now, max(granted_at, self._generated_since), was, used.output)
+            self._generated.settle_tokens(now, max(granted_at, self._generated_since), was, used.output)
 
     def seconds_for(self, amount: Tokens) -> float:
         return max((budget.seconds_for(part) for budget, part in self._parts(amount)), default=0.0)
@@ -104,10 +106,10 @@ def _allowed(
     if limit is None:
         return None
     if budget is None:
-        budget = TokenRate.after(used, limit, now)
-        budget.spend(now, reserved)
+        budget = TokenRate.with_past_use(used, limit, now)
+        budget.spend_tokens(now, reserved)
     else:
-        budget.allow(now, limit)
+        budget.change_limit(now, limit)
     return budget
 
 
@@ -120,17 +122,17 @@ class TokenGrowth:
         self._two = Window(now, 2 * WINDOW_SECONDS, 1.0)
 
     def ready_in(self, now: float, amount: Tokens) -> float:
-        self._minute.turn(now)
-        self._two.turn(now)
+        self._minute.forget_old(now)
+        self._two.forget_old(now)
         spent = self._minute.total
         allowed = self._most + self._two.total - spent
         return 0.0 if spent == 0 or spent + amount.total <= allowed else self._minute.edge - now
 
-    def spend(self, now: float, amount: Tokens) -> None:
+    def spend_tokens(self, now: float, amount: Tokens) -> None:
         self._minute.add(now, amount.total)
         self._two.add(now, amount.total)
 
-    def settle(self, now: float, granted_at: float, reserved: Tokens, used: Tokens) -> None:
+    def settle_tokens(self, now: float, granted_at: float, reserved: Tokens, used: Tokens) -> None:
         self._minute.correct(now, granted_at, used.total - reserved.total)
         self._two.correct(now, granted_at, used.total - reserved.total)
 

@@ -33,7 +33,7 @@ class Line:
         return (len(self.sent) - len(self.refused) - granted) / (until - began)
 
     def _send(self):
-        permit = Permit(self.now, None, None, self.limit.sent(self.now), len(self.in_flight))
+        permit = Permit(self.now, None, None, self.limit.begin_call(self.now), len(self.in_flight))
         self.sent.append(self.now)
         said = self.server(self.now, permit)
         if said:
@@ -45,9 +45,9 @@ class Line:
             self.in_flight.remove(each)
             _, permit, said = each
             if said:
-                self.waits.append(self.limit.refused(self.now, permit, *said))
+                self.waits.append(self.limit.note_refusal(self.now, permit, *said))
             else:
-                self.limit.granted(self.now, permit)
+                self.limit.note_grant(self.now, permit)
 
 
 def takes_all(now, permit):
@@ -261,7 +261,7 @@ def test_a_ceiling_of_the_user_is_never_passed():
 
 def test_what_the_headers_say_is_believed_until_their_time_is_over():
     run = line(takes_all)
-    run.limit.told(0.0, 10, 10.0)
+    run.limit.note_headers(0.0, 10, 10.0)
     assert run.run(10.0) < 1.3
     assert run.run(20.0) > 100
 

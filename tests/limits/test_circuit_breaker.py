@@ -84,12 +84,12 @@ def test_more_calls_under_way_need_more_witnesses():
 def test_what_failed_just_before_is_covered_once_it_is_known():
     one = outage()
     call(one, 1.0, 9, DONE)
-    assert not one.covers(5.0)
+    assert not one.covers_failure(5.0)
     for row in range(3):
         call(one, 5.0, row, DROPPED)
-    assert one.covers(5.0)
-    assert not one.covers(0.5)
-    assert not one.covers(6.0)  # by then it was known, and what was put on a row was meant
+    assert one.covers_failure(5.0)
+    assert not one.covers_failure(0.5)
+    assert not one.covers_failure(6.0)  # by then it was known, and what was put on a row was meant
 
 
 def test_a_row_that_fails_at_every_probe_answers_for_itself_in_the_end():
@@ -136,7 +136,7 @@ def test_a_server_that_answers_is_not_said_to_be_away(verdict, words):
     one = outage(known=False)
     for row in range(3):
         call(one, 1.0, row, BROKEN)
-    assert one.plan.startswith("no call has succeeded so far")
+    assert one.plan_text.startswith("no call has succeeded so far")
 
 
 def test_probes_go_one_at_a_time_at_growing_pauses():
@@ -159,7 +159,7 @@ def test_it_opens_slowly_and_is_over_when_all_may_go_again():
     for _ in range(4):
         call(one, 101.0, 1, DONE)
     assert not one.is_away
-    assert one.seconds(500.0) == 101.0  # since the last sign of life, at the beginning
+    assert one.total_seconds(500.0) == 101.0  # since the last sign of life, at the beginning
 
 
 def test_calls_that_hang_since_before_do_not_keep_it_from_opening():
@@ -194,7 +194,7 @@ def test_one_failure_in_eight_does_not_keep_a_wide_run_from_opening():
         under_way -= 1
         one.note_verdict(now, number, DROPPED if chance.random() < 0.125 else DONE, now)
     assert not one.is_away
-    assert one.seconds(now) < 200
+    assert one.total_seconds(now) < 200
 
 
 def test_where_one_call_in_eight_fails_anyway_chance_makes_no_outage():
@@ -228,7 +228,7 @@ def test_four_failures_in_five_calls_are_as_good_as_away():
     one = outage(width=4)
     for number in range(200):
         call(one, number / 10, number, DONE if number % 10 == 9 else DROPPED)
-    assert one.seconds(20.0) > 10
+    assert one.total_seconds(20.0) > 10
 
 
 def test_waiting_ends_when_it_was_told_to_and_sooner_where_nobody_ever_answered():
@@ -244,7 +244,7 @@ def test_a_rest_is_no_time_in_which_the_service_was_away():
     one.begin_pause(100.0)
     assert one.given_up(5_000.0) is None
     one.end_pause(5_000.0)
-    assert one.away_seconds(5_010.0) == one.seconds(5_010.0) == 110.0
+    assert one.away_seconds(5_010.0) == one.total_seconds(5_010.0) == 110.0
     assert one.given_up(5_901.0) is not None
     assert one.ready_in(5_010.0, 0) == 0
 
@@ -333,6 +333,6 @@ def test_rows_that_never_failed_probe_sooner():
 
 def test_of_a_service_that_never_answered_it_says_that_the_address_may_be_wrong():
     one = away(known=False)
-    assert one.plan.startswith("it has never answered, so it is tried again for 5 min 00 s only")
+    assert one.plan_text.startswith("it has never answered, so it is tried again for 5 min 00 s only")
     call(one, 20.0, 1, DONE)
-    assert one.plan == "trying it again from time to time"
+    assert one.plan_text == "trying it again from time to time"

@@ -25,7 +25,7 @@ class SimulatedWorker:
             if now >= ends or not left
         ]
         self.leases = [lease for lease in self.leases if now < lease[2] and lease[3]]
-        lease = self.core.lease(
+        lease = self.core.grant_lease(
             now,
             LeaseRequest(
                 self.name,
@@ -188,13 +188,13 @@ def test_a_coordinator_that_begins_anew_grants_an_even_pace_and_no_burst():
 
 def ask(core, now, worker="a", shard=0, attempt=1, **more):
     more.setdefault("wanted", Amounts(10, 10))
-    return core.lease(now, LeaseRequest(worker, shard, attempt, **more))
+    return core.grant_lease(now, LeaseRequest(worker, shard, attempt, **more))
 
 
 def test_an_attempt_that_was_replaced_gets_no_lease():
     core = LeaseCore(SharedLimits(8, requests_per_minute=600), 0.0)
     assert ask(core, 0.0, attempt=1).lease
-    core.admit(0, 2)
+    core.admit_attempt(0, 2)
     assert ask(core, 1.0, attempt=1).is_fenced
     assert not ask(core, 1.1, worker="b", attempt=2).is_fenced
 

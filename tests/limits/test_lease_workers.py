@@ -68,11 +68,11 @@ def test_shares_are_those_that_counting_anew_gives(steps):
         now += seconds
         name = f"w{which}"
         if kind == "forget":
-            ours.forget(name)
+            ours.remove_worker(name)
             counted.forget(name)
         elif kind == "lease":
             assert sorted(ours.forget_unseen(now)) == sorted(counted.forget_unseen(now))
-            ours.see(now, name, amount)
+            ours.note_presence(now, name, amount)
             counted.see(now, name, amount)
             assert ours.share_places(name, 40 - amount, most) == counted.share_places(name, 40 - amount, most)
             assert ours.count_sharers(now, name) == counted.count_sharers(now, name)
@@ -83,7 +83,7 @@ def test_shares_are_those_that_counting_anew_gives(steps):
 
 
 def lease_of(core, now, number, *, wanted=5, **more):
-    return core.lease(
+    return core.grant_lease(
         now,
         LeaseRequest(f"w{number}", number, 1, wanted=Amounts(wanted, wanted), first=Amounts(1, 5), places=4, **more),
     )

@@ -30,13 +30,13 @@ def test_a_conversation_ends_when_it_is_cancelled_together_with_a_reason_to_ask(
         core = LeaseCore(SharedLimits(8, requests_per_minute=600.0), loop.time())
 
         async def ask(request):
-            return core.lease(loop.time(), request)
+            return core.grant_lease(loop.time(), request)
 
         rates = rates_of(ask)
-        keeper = asyncio.ensure_future(rates.keep(Limiter(), lambda: False))
+        keeper = asyncio.ensure_future(rates.renew_leases(Limiter(), lambda: False))
         await until_granted(rates, loop)
-        rates.spend(loop.time(), Tokens())  # the lease is low now, which wakes the conversation
-        rates.pace.refused(loop.time(), type("Permit", (), {"at": loop.time()}), "rate", None)
+        rates.spend_tokens(loop.time(), Tokens())  # the lease is low now, which wakes the conversation
+        rates.pace.note_refusal(loop.time(), type("Permit", (), {"at": loop.time()}), "rate", None)
         keeper.cancel()
         await asyncio.wait([keeper], timeout=30)
         assert keeper.cancelled()
@@ -52,10 +52,10 @@ def test_without_a_coordinator_nothing_is_sent_and_with_it_again_all_goes_on():
         async def ask(request):
             if is_down[0]:
                 raise CoordinatorLost
-            return core.lease(loop.time(), request)
+            return core.grant_lease(loop.time(), request)
 
         rates = rates_of(ask)
-        keeper = asyncio.ensure_future(rates.keep(Limiter(), lambda: False))
+        keeper = asyncio.ensure_future(rates.renew_leases(Limiter(), lambda: False))
         await asyncio.sleep(60)
         assert rates.ready_in(loop.time(), Tokens()) > 0
         is_down[0], began = False, loop.time()
@@ -70,13 +70,13 @@ def test_a_worker_whose_shard_was_taken_stops():
     async def main():
         loop = asyncio.get_running_loop()
         core = LeaseCore(SharedLimits(8), loop.time())
-        core.admit(0, 2)
+        core.admit_attempt(0, 2)
 
         async def ask(request):
-            return core.lease(loop.time(), request)
+            return core.grant_lease(loop.time(), request)
 
         try:
-            await rates_of(ask).keep(Limiter(), lambda: False)
+            await rates_of(ask).renew_leases(Limiter(), lambda: False)
         except ShardTaken as taken:
             return str(taken)
         return ""

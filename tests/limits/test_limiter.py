@@ -58,13 +58,13 @@ class Narrow(FixedLimit):
 
     def __init__(self, width):
         super().__init__(width)
-        self.told = []
+        self.note_headers = []
 
-    def granted(self, now, permit):
-        self.told.append("answered")
+    def note_grant(self, now, permit):
+        self.note_headers.append("answered")
 
-    def refused(self, now, permit, scope, after):
-        self.told.append((scope, after, now - permit.at))
+    def note_refusal(self, now, permit, scope, after):
+        self.note_headers.append((scope, after, now - permit.at))
         return after
 
 
@@ -168,7 +168,7 @@ def test_rows_of_very_different_size_use_97_percent_and_none_starves():
                     return
                 waits.append(permit.at - asked)
                 granted.append((permit.at, amount))
-                limiter.abandon(permit)
+                limiter.abandon_call(permit)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(60):
@@ -193,7 +193,7 @@ def test_who_gives_up_waiting_takes_nothing_along():
         lost.cancel()
         limiter.answered(first, 10)
         permit = await kept
-        return permit.demand.tokens.total, limiter.in_flight, limiter.waiting, pace.told
+        return permit.demand.tokens.total, limiter.in_flight, limiter.waiting, pace.note_headers
 
     assert run_virtual(main()) == (20, 1, 0, ["answered"])
 
@@ -204,7 +204,7 @@ def test_who_is_called_and_cancelled_in_the_same_step_passes_the_turn_on():
         permit = await limiter.admit(1)
         first, second = (asyncio.ensure_future(limiter.admit(1)) for _ in range(2))
         await asyncio.sleep(1)
-        limiter.abandon(permit)
+        limiter.abandon_call(permit)
         asyncio.get_running_loop().call_soon(first.cancel)  # after the limiter rang, before the first has come
         await asyncio.wait_for(second, 5)
         return first.cancelled(), limiter.in_flight
@@ -223,7 +223,7 @@ def test_any_cancellations_lose_no_permit_and_no_place(seed):
             try:
                 await asyncio.sleep(chance.random())
             except asyncio.CancelledError:
-                limiter.abandon(permit)
+                limiter.abandon_call(permit)
                 raise
             limiter.answered(permit, chance.randint(0, LIMIT // 20))
 
@@ -271,7 +271,7 @@ def test_the_pace_hears_what_became_of_each_call():
         permit = await limiter.admit(1)
         await asyncio.sleep(3)
         limiter.push_back(permit, Scope.RATE, 7.0)
-        return pace.told
+        return pace.note_headers
 
     assert run_virtual(main()) == [(Scope.RATE, 7.0, 3.0)]
 
@@ -406,7 +406,7 @@ def test_a_rest_is_told_to_the_pace_and_taken_off_an_outage():
     class Told(FixedLimit):
         rests = ()
 
-        def rested(self, now):
+        def end_pause(self, now):
             self.rests += (now,)
 
     async def main():
@@ -478,7 +478,7 @@ async def under_changes(limiter, changes, seconds, *, amount=lambda: 1, rest=0.0
         began = now()
         for after, limits in changes:
             await asyncio.sleep(max(began + after - now(), 0))
-            limiter.allow(concurrency=100, **limits)
+            limiter.change_limits(concurrency=100, **limits)
         await asyncio.sleep(began + seconds - now())
         limiter.close()
 
@@ -562,7 +562,7 @@ def test_the_limiter_tells_when_a_lower_limit_lets_the_next_call_go():
         limiter = open_limiter(rpm=600)
         await admit_all(limiter, [1] * 300)
         before = limiter.allowed_in()
-        limiter.allow(concurrency=100, requests_per_minute=60)
+        limiter.change_limits(concurrency=100, requests_per_minute=60)
         waits, asked = limiter.allowed_in(), now()
         permit = await limiter.admit(1)
         return before, waits, permit.at - asked

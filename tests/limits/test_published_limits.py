@@ -2,7 +2,7 @@
 
 import pytest
 
-from arkbatch.limits.published_limits import entries, published, ramp_at
+from arkbatch.limits.published_limits import provider_entries, published_limits, ramp_at
 from arkbatch.pricing.price_book import normal_name
 
 ARK = "https://ark.cn-beijing.volces.com/api/v3"
@@ -21,21 +21,21 @@ ARK = "https://ark.cn-beijing.volces.com/api/v3"
     ],
 )
 def test_a_model_has_the_limit_of_its_family(model, rpm):
-    assert published(model, ARK).start.rpm == rpm
+    assert published_limits(model, ARK).start.rpm == rpm
 
 
 @pytest.mark.parametrize("model", ["ep-20260101000000-abcde", "doubao-seed-9-9-pro", "gpt-4o", ""])
 def test_what_is_not_published_is_not_guessed(model):
-    assert published(model, ARK) is None
+    assert published_limits(model, ARK) is None
 
 
 def test_the_same_name_elsewhere_has_other_limits():
-    assert published("deepseek-v3", "https://api.deepseek.com/v1") is None
-    assert published("deepseek-v3", ARK) is not None
+    assert published_limits("deepseek-v3", "https://api.deepseek.com/v1") is None
+    assert published_limits("deepseek-v3", ARK) is not None
 
 
 def test_each_entry_is_spelt_as_it_is_looked_up():
-    for entry in entries("ark"):
+    for entry in provider_entries("ark"):
         assert all(normal_name(name) == name for name in entry.models)
         assert entry.rpm
 

@@ -38,7 +38,7 @@ class SimulatedWorker:
         if self.lease is not None:
             used = Amounts(self.used, self.used * self.tokens)
             reports = [LeaseReport(self.lease.lease, used, now - self.last_used)]
-        reply = self.core.lease(
+        reply = self.core.grant_lease(
             now,
             LeaseRequest(
                 f"w{self.number}",
@@ -125,7 +125,7 @@ def test_no_minute_passes_a_limit_for_any_schedule_of_leases_refusals_and_crashe
 
 
 def lease_of(core, now, number, **more):
-    return core.lease(now, LeaseRequest(f"w{number}", number, 1, wanted=Amounts(10), places=8, **more))
+    return core.grant_lease(now, LeaseRequest(f"w{number}", number, 1, wanted=Amounts(10), places=8, **more))
 
 
 def test_refusals_that_one_worker_meets_hold_the_others_until_calls_are_taken_again():
@@ -152,11 +152,11 @@ def test_what_was_answered_before_it_was_told_as_sent_counts_once():
         def __init__(self):
             self.numbers, self.ends = 0, 0
 
-        def sent(self, now):
+        def begin_call(self, now):
             self.numbers += 1
             return self.numbers
 
-        def granted(self, now, permit):
+        def note_grant(self, now, permit):
             self.ends += 1
 
     limit = Counting()

@@ -21,7 +21,7 @@ def spend_all(budget, amounts, *, idle=(), start=START):
                 break
             now += wait + 1e-9
         assert wait == 0, "it never becomes ready"
-        budget.spend(now, amount)
+        budget.spend_tokens(now, amount)
         spent.append((now, amount))
     return spent
 
@@ -88,25 +88,25 @@ def test_amounts_above_the_limit_take_their_time_on_average():
 
 def test_a_refund_makes_room_at_once():
     budget = TokenRate(LIMIT, START)
-    budget.spend(START, LIMIT)
+    budget.spend_tokens(START, LIMIT)
     assert budget.ready_in(START + 5, 1) > 50
-    budget.settle(START + 5, START, LIMIT, LIMIT // 100)
+    budget.settle_tokens(START + 5, START, LIMIT, LIMIT // 100)
     assert budget.ready_in(START + 5, LIMIT // 2) == 0
 
 
 def test_an_overrun_is_a_debt_until_its_own_minute_is_over():
     budget = TokenRate(LIMIT, START)
-    budget.spend(START, 10)
-    budget.settle(START + 30, START, 10, LIMIT)
+    budget.spend_tokens(START, 10)
+    budget.settle_tokens(START + 30, START, 10, LIMIT)
     assert 30 < budget.ready_in(START + 30, 10) < 31
     assert budget.ready_in(START + 62, 10) == 0
 
 
 def test_a_refund_ends_with_the_minute_of_its_call_and_is_not_given_twice():
     budget = TokenRate(LIMIT, START)
-    budget.spend(START, LIMIT)
-    budget.settle(START + 50, START, LIMIT, 0)
-    budget.spend(START + 50, LIMIT)
+    budget.spend_tokens(START, LIMIT)
+    budget.settle_tokens(START + 50, START, LIMIT, 0)
+    budget.spend_tokens(START + 50, LIMIT)
     assert budget.ready_in(START + 61, 1) > 40
 
 
@@ -116,9 +116,9 @@ def test_calls_that_last_longer_than_the_window_use_the_limit_on_average(reserve
     budget, now, in_flight, done = TokenRate(LIMIT, START), START, [], 0
     while now < START + 7200:
         while in_flight and in_flight[0] + 100 <= now:
-            budget.settle(now, in_flight.pop(0), reserved, used)
+            budget.settle_tokens(now, in_flight.pop(0), reserved, used)
         if budget.ready_in(now, reserved) == 0:
-            budget.spend(now, reserved)
+            budget.spend_tokens(now, reserved)
             in_flight.append(now)
             done += used if now > START + 600 else 0
         else:
@@ -149,13 +149,13 @@ def test_a_window_knows_when_it_will_have_fallen(amounts, floor):
     for offset, amount in sorted(amounts):
         window.add(START + offset, amount)
     wait = window.falls_to(now, floor)
-    window.turn(now + wait)
+    window.forget_old(now + wait)
     assert window.total <= floor
     if wait:
         again = Window(START, 10, 0.5)
         for offset, amount in sorted(amounts):
             again.add(START + offset, amount)
-        again.turn(now + wait - 0.001)
+        again.forget_old(now + wait - 0.001)
         assert again.total > floor
 
 
@@ -169,11 +169,11 @@ def spend_under_changes(changes, demand, seconds=400.0):
         wait = budget.ready_in(now, min(amount, limit))
         if coming and now + wait >= coming[0][0]:
             now, limit = coming.pop(0)
-            budget.allow(now, limit)
+            budget.change_limit(now, limit)
         elif wait:
             now += wait + 1e-9
         else:
-            budget.spend(now, min(amount, limit))
+            budget.spend_tokens(now, min(amount, limit))
             spent.append((now, min(amount, limit), limit))
             amount = next(amounts, None)
     return spent
@@ -210,7 +210,7 @@ def test_what_was_used_before_a_budget_began_counts_against_it():
     used = Window(START, 60.5, 0.5)
     for second in range(100):
         used.add(START + second, LIMIT / 60)
-    budget = TokenRate.after(used, LIMIT, START + 99.5)
+    budget = TokenRate.with_past_use(used, LIMIT, START + 99.5)
     wait = budget.ready_in(START + 99.5, LIMIT // 2)
     assert 29 < wait < 32
     assert budget.ready_in(START + 99.5 + wait, LIMIT // 2) == 0

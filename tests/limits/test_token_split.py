@@ -26,12 +26,12 @@ def spend_all(allowance, amounts, *, until=float("inf"), settle=lambda amount: a
     for amount in amounts:
         while open_calls and open_calls[0][0] + 1 <= now:
             at, reserved = open_calls.popleft()
-            allowance.settle(now, at, reserved, settle(reserved))
+            allowance.settle_tokens(now, at, reserved, settle(reserved))
         while (wait := allowance.ready_in(now, amount)) > 0:
             now += wait + 1e-6
         if now > until:
             break
-        allowance.spend(now, amount)
+        allowance.spend_tokens(now, amount)
         open_calls.append((now, amount))
         went.append((now, settle(amount)))
     return went
@@ -55,9 +55,9 @@ def test_no_minute_passes_either_limit_and_the_scarcer_is_used(given, generated)
 
 def test_what_was_reserved_is_settled_in_each_part():
     shares = SplitTokenRates(TokenRate(1000, 0.0), TokenRate(1000, 0.0))
-    shares.spend(0.0, tokens_of(900, 900))
+    shares.spend_tokens(0.0, tokens_of(900, 900))
     assert shares.ready_in(1.0, tokens_of(500, 0)) > 30
-    shares.settle(1.0, 0.0, tokens_of(900, 900), tokens_of(100, 900))
+    shares.settle_tokens(1.0, 0.0, tokens_of(900, 900), tokens_of(100, 900))
     assert shares.ready_in(7.0, tokens_of(500, 0)) == 0
     assert shares.ready_in(7.0, tokens_of(500, 500)) > 30
 
@@ -65,29 +65,29 @@ def test_what_was_reserved_is_settled_in_each_part():
 def test_a_limit_that_is_new_knows_the_last_minute_and_what_is_in_flight():
     shares, used = SplitTokenRates(None, None), Window(1000.0, 60.5, 0.5)
     used.add(1030.0, 700)
-    shares.spend(1039.0, tokens_of(300, 100))
-    shares.allow(1040.0, None, 1000, used, 400)
+    shares.spend_tokens(1039.0, tokens_of(300, 100))
+    shares.change_limits(1040.0, None, 1000, used, 400)
     assert shares.ready_in(1041.0, tokens_of(50, 1)) > 40  # all of both might have been output
-    shares.settle(1042.0, 1039.0, tokens_of(300, 100), tokens_of(300, 80))
+    shares.settle_tokens(1042.0, 1039.0, tokens_of(300, 100), tokens_of(300, 80))
     assert shares.ready_in(1050.0, tokens_of(50, 100)) == 0  # 780 of it are used
-    shares.allow(1051.0, 100, None, used, 0)
+    shares.change_limits(1051.0, 100, None, used, 0)
     assert shares.ready_in(1052.0, tokens_of(0, 10**6)) == 0
     assert shares.ready_in(1052.0, tokens_of(1, 0)) > 0
 
 
 def test_a_limit_that_is_changed_goes_on_from_what_was_used():
     shares = SplitTokenRates(TokenRate(1000, 1000.0), None)
-    shares.spend(1000.0, tokens_of(500, 0))
-    shares.allow(1030.0, 400, None, Window(1000.0, 60.5, 0.5), 0)
+    shares.spend_tokens(1000.0, tokens_of(500, 0))
+    shares.change_limits(1030.0, 400, None, Window(1000.0, 60.5, 0.5), 0)
     assert 29 < shares.ready_in(1031.0, tokens_of(10, 0)) < 32
-    shares.settle(1031.0, 1000.0, tokens_of(500, 0), tokens_of(100, 0))
+    shares.settle_tokens(1031.0, 1000.0, tokens_of(500, 0), tokens_of(100, 0))
     assert shares.ready_in(1032.0, tokens_of(10, 0)) == 0
 
 
 def test_a_call_that_was_never_sent_gives_all_back():
     shares = SplitTokenRates(TokenRate(1000, 0.0), TokenRate(1000, 0.0))
-    shares.spend(0.0, tokens_of(900, 900))
-    shares.settle(0.0, 0.0, tokens_of(900, 900), NO_TOKENS)
+    shares.spend_tokens(0.0, tokens_of(900, 900))
+    shares.settle_tokens(0.0, 0.0, tokens_of(900, 900), NO_TOKENS)
     assert shares.ready_in(0.5, tokens_of(900, 900)) == 0
 
 

@@ -192,7 +192,7 @@ class _RowCounts:
         self.groups: dict[tuple[str, str], RowGroup] = {}
         self.reasons: dict[str, int] = {}
         self.bad_lines: list[BadLine] = []
-        self._estimate = Estimator().estimate
+        self._estimate = Estimator().estimate_tokens
         self._most_tokens = -1
         self._largest: tuple[Row, int] | None = None
 
