@@ -148,7 +148,8 @@ def measured(script: str, *arguments: object, root: str = "") -> Measured:
     """What the script prints last. `root`: the checkout in which it finds arkbatch."""
     elsewhere = ["-P"] if root else []  # else the checkout in which we stand would be found first
     command = [sys.executable, *elsewhere, "-c", script, *map(str, arguments)]
-    environ = {**os.environ, "PYTHONPATH": root} if root else None
+    environ = os.environ | ({"PYTHONPATH": root} if root else {})
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)  # installed programs are compiled: only the first round compiles
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environ)
     rate, busy = done.stdout.split()[-2:]
     return Measured(float(rate), float(busy))

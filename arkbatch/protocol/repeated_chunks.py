@@ -12,8 +12,6 @@ from msgspec import Struct
 
 from arkbatch.protocol.delta_merging import NAMES, GrowingText
 
-_PROBE = "arkbatch looks where this text goes"
-_QUOTED_PROBE = orjson.dumps(_PROBE)
 _MAX_PATTERNS = 5  # that are learned in one stream; one that has more has no chunks that repeat
 
 
@@ -48,43 +46,33 @@ class RepeatedChunks:
         self._pattern = None
         return False
 
-    def learn(self, data: bytes, message: dict[str, Any]) -> None:
+    def learn(self, data: bytes, delta: dict[str, Any], message: dict[str, Any]) -> None:
         """Learn the pattern of a chunk that has been added to a message.
 
-        data: but for its delta it says what the chunk before said
+        data: has one choice, and but for its delta it says what the chunk before said
         """
-        if self._learned == _MAX_PATTERNS:
+        name = _name_of_text(delta)
+        if name is None or self._learned == _MAX_PATTERNS:
             return
-        found = _find_text(data)
-        if found is None:
-            return
-        name, before, after = found
-        pieces = message.get(name)
-        if type(pieces) is GrowingText:
+        found, pieces = _find_text(data, name), message.get(name)
+        if found is not None and type(pieces) is GrowingText:
             self._learned += 1
-            self._pattern = _Pattern(before, after, pieces)
+            self._pattern = _Pattern(*found, pieces)
 
 
-def _find_text(data: bytes) -> tuple[str, bytes, bytes] | None:
-    """Return the name of the one text of a chunk and the bytes around it; None: a repetition would say more."""
-    try:
-        chunk = orjson.loads(data)
-        name = _name_of_text(chunk["choices"])
-        found = None if name is None else re.search(rb'"%s"\s*:\s*("(?:[^"\\]|\\.)*")' % re.escape(name.encode()), data)
-        if name is None or found is None:
-            return None
-        before, after = data[: found.start(1)], data[found.end(1) :]
-        # Whether it is the right place, and whether the rest is read as before, is seen by trying.
-        chunk["choices"][0]["delta"][name] = _PROBE
-        return (name, before, after) if orjson.loads(before + _QUOTED_PROBE + after) == chunk else None
-    except (orjson.JSONDecodeError, UnicodeEncodeError):
-        return None
-
-
-def _name_of_text(choices: list[dict[str, Any]]) -> str | None:
-    """Return the name of the text in the only delta, None if more stands in it than one text, names and nothing."""
-    delta = choices[0].get("delta") if len(choices) == 1 else None
-    if not isinstance(delta, dict):
-        return None
+def _name_of_text(delta: dict[str, Any]) -> str | None:
+    """Return the name of the text of a delta, None if more stands in it than one text, names and nothing."""
     said = [name for name, value in delta.items() if value and name not in NAMES]
     return said[0] if len(said) == 1 and type(delta[said[0]]) is str else None
+
+
+def _find_text(data: bytes, name: str) -> tuple[bytes, bytes] | None:
+    """Return the bytes around the text of this name; None: it may be another one."""
+    key = f'"{name}"'.encode(errors="replace")
+    found = re.search(rb'%s\s*:\s*("(?:[^"\\]|\\.)*")' % re.escape(key), data)
+    if found is None:
+        return None
+    before, after = data[: found.start(1)], data[found.end(1) :]
+    # Where nothing is escaped, these bytes are a key or a text, and not a part of one; so one of them is this key.
+    is_only_one = before.count(key) == 1 and key not in after and b"\\" not in before and b"\\" not in after
+    return (before, after) if is_only_one else None

@@ -122,8 +122,8 @@ class Folding:
         try:
             chunk = loads_leniently(event.data)
             if chunk.get("choices") and not event.name and not chunk.get("error"):  # as in nearly all events
-                if (message := self._add_chunk(chunk)) is not None:
-                    self._repeated.learn(event.data, message)
+                if (repeated := self._add_chunk(chunk)) is not None:
+                    self._repeated.learn(event.data, *repeated)
                 return True
             self._add_other(event, chunk)
         except (ValueError, TypeError, AttributeError, KeyError):
@@ -214,8 +214,8 @@ class Folding:
         reasons = [choice.rest["finish_reason"] for choice in self._choices.values()]
         return bool(reasons) and all(reasons)
 
-    def _add_chunk(self, chunk: dict[str, Any]) -> dict[str, Any] | None:
-        """Add a chunk; return the message that it adds to, if it says nothing else that the one before did not say."""
+    def _add_chunk(self, chunk: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Add a chunk; return its delta and the message it belongs to, if all else was said by the one before it."""
         top, choices, repeated = self._top, chunk.pop("choices", None), None
         is_same = chunk == self._last
         if not is_same:
@@ -230,12 +230,13 @@ class Folding:
             known = self._choices.get(index)
             if known is None:
                 known = self._choices[index] = _Choice()
+            delta = choice.get("delta")
             if not self.started:
-                self.started = says_something(choice.get("delta")) or bool(choice.get("text"))
+                self.started = says_something(delta) or bool(choice.get("text"))
             if choice.get("finish_reason"):
                 self._note_reason(choice)
-            if known.grow(choice) and is_same:
-                repeated = known.message
+            if known.grow(choice) and is_same and delta and len(choices) == 1:
+                repeated = (delta, known.message)
         return repeated
 
     def _note_reason(self, choice: dict[str, Any]) -> None:

@@ -137,7 +137,7 @@ class _Deadline:
 
 async def read_reply(call: Call, began: float, max_bytes: int, read_seconds: float, incoming: Incoming) -> Response:
     """Read one reply, whole or streamed. began: the loop time at which its call was sent."""
-    if not incoming.is_whole or (call.stream and incoming.status == 200):
+    if not incoming.is_whole:
         return await _ReplyReader(incoming, call, began, max_bytes, read_seconds).read()
     # Most replies come whole with their head, and need no reader.
     body = incoming.content.read_nowait()
@@ -171,7 +171,7 @@ class _ReplyReader:
         return self._too_large() if self._size > self._max_bytes else self._end_reply(None)
 
     async def read(self) -> Response:
-        """The response of a body that is still coming, or of a stream."""
+        """The response of a body that is still coming."""
         length = self._incoming.headers.get("Content-Length", "")
         if length.isdecimal() and len(length) < 20 and int(length) > self._max_bytes:
             return self._too_large()
