@@ -207,7 +207,7 @@ def _parsed_line(line: bytes) -> Any:
         return loads_strict(line)
     except NOT_STRICT:
         reread = read_leniently(line)
-        return reread.value if reread else None
+        return loads_strict(reread.body) if reread else None
 
 
 def _status_of(body: object) -> int:

@@ -45,14 +45,18 @@ def fill_in_variables(
         secrets.append(Secret(found))
         return found
 
-    for name in headers:
-        _check_name(name, label)
     sent = {name: value(f"headers.{name}", text) for name, text in headers.items()}
     for name, text in sent.items():
         if not (text.isascii() and text.isprintable()):
             raise job_file_error(label, f"headers.{name} holds a character that a header cannot have")
     parameters = {name: value(f"query.{name}", text) for name, text in query.items()}
     return Additions(sent, parameters, tuple(secrets), brings_key(headers, query))
+
+
+def check_header_names(headers: Mapping[str, str], label: str) -> None:
+    """Raise UsageError for a header that a job cannot have."""
+    for name in headers:
+        _check_name(name, label)
 
 
 def _check_name(name: str, label: str) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from arkbatch.config.base_url import ARK, NOWHERE, OPENAI, checked_address, provider_address
 from arkbatch.config.encryption_choice import certificate_text
 from arkbatch.config.flag_values import given_flags
-from arkbatch.config.headers_and_query import brings_key, fill_in_variables
+from arkbatch.config.headers_and_query import brings_key, check_header_names, fill_in_variables
 from arkbatch.config.job_file import Typed, build_job_file, job_file_error, read_job_file
 from arkbatch.config.named_files import resolve_image_folder, resolve_tools, resolve_validation, with_texts
 from arkbatch.config.server_choice import Server, choose_server, find_access_key, withheld_keys
@@ -137,6 +137,7 @@ def _common_fields(
     """Return the fields of a job that runs and retries resolve alike."""
     kept = Sections.__struct_fields__
     query = {**server.query, **typed.file.query}
+    check_header_names(typed.file.headers, typed.label)
     additions = Additions()
     if not (given.get("simulate") or given.get("dry_run")):
         additions = fill_in_variables(typed.file.headers, query, variables, server, typed.label)

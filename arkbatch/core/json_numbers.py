@@ -9,6 +9,7 @@ import json
 import re
 from contextlib import suppress
 from functools import lru_cache
+from math import inf, isfinite
 from typing import Any, Self
 
 import msgspec
@@ -17,6 +18,7 @@ from msgspec import Raw
 
 _MINUS_ZERO = re.compile(rb"(?:^|[:,\[])\s*-0\s*(?:[,\]}]|$)")
 NOT_STRICT = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+_MAX_DIGITS = 308  # of a whole number that a float still holds
 _MAX_64_BITS = 2**64 - 1
 _MIN_64_BITS = -(2**63)
 
@@ -52,6 +54,22 @@ def loads_as_written(text: bytes) -> Any:
     return _loads_slowly(text)
 
 
+def loads_finite(text: bytes) -> Any:
+    """Read strict JSON as `loads_strict`, and a number that no float holds as infinity, which is written as null."""
+    return _decode_finite(text)
+
+
+def finite_float(text: str) -> float:
+    """Return a number with its text, infinity for one that other readers would refuse."""
+    number = _written_float(text)
+    return number if isfinite(number) else inf
+
+
+def finite_int(text: str) -> int | float:
+    """Return a whole number of any length that other readers take."""
+    return int(text) if len(text) < _MAX_DIGITS else finite_float(text)
+
+
 def _loads_slowly(text: bytes) -> Any:
     return json.loads(text, parse_float=_written_float, parse_int=_written_int, parse_constant=lambda _: None)
 
@@ -64,6 +82,7 @@ def _written_float(text: str) -> float:
 
 
 _decode = msgspec.json.Decoder(float_hook=_written_float).decode  # integers of any length are read as such
+_decode_finite = msgspec.json.Decoder(float_hook=finite_float).decode
 
 
 def _written_int(text: str) -> int | float:

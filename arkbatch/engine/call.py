@@ -178,9 +178,7 @@ class CallRunner:
             log.note_resumption(permit.at, needs.limiter.paused_seconds(permit.at))
             self.forgive_outage(log)
         log.sent += 1
-        client_id = f"{needs.call_prefix}-{row.number}-{log.sent}"
-        if row.request_id:  # the row's own for its first call, then with the number of the call
-            client_id = row.request_id if log.sent == 1 else f"{row.request_id}-{log.sent}"
+        client_id = _own_call_id(row, log.sent) if row.request_id else f"{needs.call_prefix}-{row.number}-{log.sent}"
         model, stream = row.asked_model, row.body.get("stream") is True
         moved = permit.flight.note_data if stream and permit.flight is not None else None
         call = Call(client_id, row.endpoint, prepared.endpoint.path, body, NO_HEADERS, model, stream, moved)
@@ -296,6 +294,12 @@ class CallRunner:
         """Give an attempt back that was spent on what is now known to have been an outage."""
         if log.doubted_at is not None and self._needs.limiter.circuit_breaker.covers_failure(log.doubted_at):
             log.give_attempt_back()
+
+
+def _own_call_id(row: Row, number: int) -> str:
+    """Return the row's own id for its first call; the others have a suffix, behind that of a retried row's session."""
+    tries = sum(part.kind != Kind.BAD_ROW for part in row.before)
+    return f"{row.request_id}{f'-{tries + 1}' if tries else ''}{f'-{number}' if tries or number > 1 else ''}"
 
 
 def _unreadable(error: Exception) -> Cause:

@@ -17,6 +17,8 @@ from typing import Any
 import orjson
 from msgspec import Struct
 
+from arkbatch.core.json_numbers import NOT_STRICT, dumps_as_written, finite_float, finite_int, loads_finite
+
 MAX_DEPTH = 240  # of what is kept; strict readers read some 250 levels, and a record wraps the reply in a few
 TOO_DEEP = "(nested too deeply to be kept)"
 DEEP_NESTING = "deep_nesting"
@@ -39,10 +41,11 @@ _MEMBER_NAME = re.compile(r'\s*,?\s*"([^"\\]{1,80})"\s*:\s*')
 
 
 class Reread(Struct, frozen=True, gc=False):
-    """What a body says, and what was odd about it in a word for the log."""
+    """What a body says, what was odd about it in a word for the log, and the same as strict JSON."""
 
     value: Any
     oddity: str
+    body: bytes
 
 
 def read_leniently(body: bytes, content_type: str = "") -> Reread | None:
@@ -54,16 +57,22 @@ def read_leniently(body: bytes, content_type: str = "") -> Reread | None:
     if found is None and (repaired := _repair(text)) != text:
         found = _read_text(repaired)
     if found is None and (members := _members_before_cut(text)) is not None:
-        found = Reread(members, CUT_OFF)
-    return None if found is None else Reread(storable_value(found.value), oddity or found.oddity)
+        found = members, CUT_OFF
+    return None if found is None else reread_value(found[0], oddity or found[1])
 
 
-def _read_text(text: str) -> Reread | None:
-    """Return the first value that looks like a reply, or else one that nothing stands before."""
-    first: Reread | None = None
+def reread_value(value: Any, oddity: str) -> Reread:
+    """Return a value as it is read from the strict JSON that it makes."""
+    body = dumps_strictly(value)
+    return Reread(orjson.loads(body), oddity, body)
+
+
+def _read_text(text: str) -> tuple[Any, str] | None:
+    """Return the first value that looks like a reply, or else one that nothing stands before, and its oddity."""
+    first: tuple[Any, str] | None = None
     for start, value, end in _values_in(text):
         has_text_before, has_text_behind = bool(text[:start].strip()), bool(text[end:].strip())
-        found = Reread(value, "text_around_json" if has_text_before or has_text_behind else "odd_json")
+        found = value, "text_around_json" if has_text_before or has_text_behind else "odd_json"
         if isinstance(value, dict) and value.keys() & _REPLY_NAMES:
             return found
         if not has_text_before:
@@ -152,10 +161,10 @@ def loads_leniently(data: bytes) -> Any:
     if len(data) > 2 * MAX_DEPTH and count_openings(data) > MAX_DEPTH:
         data = cut_nesting(data.decode("utf-8", "replace"))[0].encode()
     try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
+        return loads_finite(data)
+    except NOT_STRICT:
         try:
-            return json.loads(data.decode("utf-8", "replace"), parse_int=_whole_number, strict=False)
+            return _DECODER.decode(data.decode("utf-8", "replace"))
         except RecursionError as error:
             raise ValueError("it is nested too deeply") from error
 
@@ -249,9 +258,9 @@ def cut_nesting(text: str) -> tuple[str, bool]:
 def dumps_strictly(value: Any) -> bytes:
     """Write strict JSON, also of a value with halves of surrogate pairs in it."""
     try:
-        return orjson.dumps(value)
+        return dumps_as_written(value)
     except TypeError:
-        return orjson.dumps(storable_value(value))
+        return dumps_as_written(storable_value(value))
 
 
 def storable_value(value: Any) -> Any:
@@ -262,19 +271,7 @@ def storable_value(value: Any) -> Any:
         return {join_surrogates(name): storable_value(each) for name, each in value.items()}
     if type(value) is list:
         return [storable_value(each) for each in value]
-    if type(value) is float and (value != value or value in (float("inf"), float("-inf"))):  # noqa: PLR0124 - NaN
-        return None
-    return value
+    return value  # NaN and infinity are written as null
 
 
-def _whole_number(digits: str) -> int | float:
-    """Return a number; one beyond 64 bits becomes a float, as the strict reader makes it."""
-    if len(digits) < 19:
-        return int(digits)
-    number = float(digits)
-    if abs(number) < 2.0**63:
-        return int(digits)
-    return number
-
-
-_DECODER = json.JSONDecoder(parse_int=_whole_number, strict=False)
+_DECODER = json.JSONDecoder(parse_int=finite_int, parse_float=finite_float, strict=False)

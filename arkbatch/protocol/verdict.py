@@ -27,7 +27,15 @@ from arkbatch.protocol.error_codes import STATUS_OF_TYPE, Rule
 from arkbatch.protocol.error_rules import rule_for
 from arkbatch.protocol.error_words import Meaning
 from arkbatch.protocol.finish_reasons import LENGTH, AnswerEnding, ending_of
-from arkbatch.protocol.lenient_json import Reread, json_lines, read_leniently, text_holding_json, usage_in_unreadable
+from arkbatch.protocol.lenient_json import (
+    Reread,
+    dumps_strictly,
+    json_lines,
+    read_leniently,
+    reread_value,
+    text_holding_json,
+    usage_in_unreadable,
+)
 from arkbatch.protocol.retry_after import asked_wait, http_date, reset_time
 from arkbatch.protocol.setting_names import ANY_SERVER, SettingNames
 
@@ -86,7 +94,7 @@ def judge(
         else:
             if type(parsed) is str and (inner := text_holding_json(parsed)) is not None:
                 parsed = inner
-                verdict = _judge_reread(Reread(inner, "json_in_text"), endpoint, policy, body)
+                verdict = _judge_reread(reread_value(inner, "json_in_text"), endpoint, policy, body)
             else:
                 verdict = _judge_parsed(parsed, endpoint, policy, body)
     if isinstance(verdict, Complaint):
@@ -121,7 +129,7 @@ def _judge_odd(
     if (chunks := json_lines(reply.body)) is not None and (whole := as_chat_completion(chunks)) is not None:
         verdict = _judge_parsed(whole, endpoint, policy, body)
         if isinstance(verdict, Done):
-            verdict = replace(verdict, body=orjson.dumps(whole), oddity=FOREIGN_SHAPE)
+            verdict = replace(verdict, body=dumps_strictly(whole), oddity=FOREIGN_SHAPE)
         return whole, verdict
     reread = read_leniently(reply.body, reply.headers.get("content-type", ""))
     if reread is not None:
@@ -137,7 +145,7 @@ def _judge_odd(
 def _judge_reread(reread: Reread, endpoint: Endpoint, policy: ReplyPolicy, body: Body | None) -> Verdict | Complaint:
     verdict = _judge_parsed(reread.value, endpoint, policy, body)
     if isinstance(verdict, Done) and verdict.body is None:
-        return replace(verdict, body=orjson.dumps(reread.value), oddity=reread.oddity)
+        return replace(verdict, body=reread.body, oddity=reread.oddity)
     return verdict
 
 
@@ -162,7 +170,9 @@ def _judge_foreign(read: Answer | Problem, translated: Body, policy: ReplyPolicy
     """Judge an answer in the shape of another API; its record has the shape that readers know."""
     verdict = _judge_answer(read, policy) if isinstance(read, Answer) else _judge_problem(read)
     return (
-        replace(verdict, body=orjson.dumps(translated), oddity=FOREIGN_SHAPE) if isinstance(verdict, Done) else verdict
+        replace(verdict, body=dumps_strictly(translated), oddity=FOREIGN_SHAPE)
+        if isinstance(verdict, Done)
+        else verdict
     )
 
 

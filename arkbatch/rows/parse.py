@@ -33,6 +33,7 @@ from arkbatch.rows.wrapped_rows import (
     Draft,
     endpoint_of_body,
     is_request_id,
+    is_setting,
     read_wrapped_row,
 )
 
@@ -89,6 +90,7 @@ class RowReader:
         self._lane = job.lane
         self._images = job.images
         self._at_ark = job.at_ark
+        self._is_encrypted = job.encrypt
         self._vectors = job.embeddings.vectors
         self._send_empty = job.reading.empty == "send"
         self._by_cells = by_cells
@@ -151,7 +153,8 @@ class RowReader:
     def columns_kept_back(self, value: Mapping[str, Any]) -> list[str]:
         """Return the columns of a row that are not sent."""
         used = self._sent_columns(value)
-        return [name for name in value if name not in used]
+        is_refused = is_setting if self._is_wrapped(value) else lambda *_: False
+        return [name for name, each in value.items() if name not in used and not is_refused(name, each)]
 
     def _sent_columns(self, value: Mapping[str, Any]) -> set[str]:
         """Return the columns that the request and the id are made of."""
@@ -272,7 +275,7 @@ class RowReader:
         if isinstance(value.get("request"), dict):
             value = value["request"]  # one of our own failure lines
         if "body" in value and self._is_wrapped(value):
-            return read_wrapped_row(value, by_cells=self._by_cells)
+            return read_wrapped_row(value, by_cells=self._by_cells, is_encrypted=self._is_encrypted)
         if self._template is not None:
             filled = self._template.fill_template(value)
             return filled if isinstance(filled, str) else Draft(filled, self._endpoint)

@@ -1,5 +1,6 @@
 """Reads rows that have their request in `body`, as batch files do."""
 
+import re
 from typing import Any
 
 from msgspec import Struct
@@ -16,6 +17,11 @@ MAX_REQUEST_ID_LETTERS = 200
 _HEADERS_BY_ROW = (
     "headers beside body cannot be sent with one row: leave them out, or give them for all rows in the job file"
 )
+# Whoever writes one of these beside a body expects that its prompt does not leave in clear.
+_ENCRYPTION = re.compile(
+    r"(x|is|xis|use|enable|with)?(e2e|endtoend)?(encrypt|encrypted|encryption|confidential|aicc)(mode|type|method)?"
+)
+_NO_WISH = {"", "0", "false", "no", "none", "null", "off"}
 
 
 class Draft(Struct):
@@ -25,8 +31,11 @@ class Draft(Struct):
     endpoint: str | None = None
 
 
-def read_wrapped_row(value: dict[str, Any], *, by_cells: bool) -> Draft | str:
-    """Read Ark's and OpenAI's form; settings beside `body` count, or are refused."""
+def read_wrapped_row(value: dict[str, Any], *, by_cells: bool, is_encrypted: bool = False) -> Draft | str:
+    """Read Ark's and OpenAI's form; settings beside `body` count, or are refused.
+
+    is_encrypted: the job encrypts what it sends
+    """
     body, url, method = value["body"], value.get("url"), value.get("method", "POST")
     if by_cells and isinstance(body, str):
         body = json_or_text(body)
@@ -35,7 +44,9 @@ def read_wrapped_row(value: dict[str, Any], *, by_cells: bool) -> Draft | str:
     if method not in {"POST", None}:
         return f"method {shown_value(method)} cannot be sent; only POST is"
     for name, each in value.items():
-        if name not in BESIDE_BODY and (problem := _take_into_body(body, name, each)) is not None:
+        if name in BESIDE_BODY or (is_encrypted and asks_for_encryption(name, each)):
+            continue
+        if (problem := _take_into_body(body, name, each)) is not None:
             return problem
     if url is None or (by_cells and not url):
         return Draft(body)
@@ -56,10 +67,23 @@ def is_request_id(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= MAX_REQUEST_ID_LETTERS and value.isascii() and value.isprintable()
 
 
+def asks_for_encryption(name: str, value: Any) -> bool:
+    """Whether a field beside the body asks for encryption, however it is written."""
+    letters = name.lower().replace("-", "").replace("_", "")
+    return _ENCRYPTION.fullmatch(letters) is not None and str(value).strip().lower() not in _NO_WISH
+
+
+def is_setting(name: str, value: Any) -> bool:
+    """Whether a field beside the body is refused, since it is no column but asks for what would not happen."""
+    return name in MISTAKEN or name == "headers" or asks_for_encryption(name, value)
+
+
 def _take_into_body(body: Body, name: str, value: Any) -> str | None:
     """Put a parameter beside the body into it; return why that cannot be done, or None."""
     if value is None or value is False or value == "":
         return None
+    if asks_for_encryption(name, value):
+        return MISTAKEN["encrypt"](name, value)
     if name in MISTAKEN:
         return MISTAKEN[name](name, value)
     if name == "headers":

@@ -147,7 +147,7 @@ def test_a_misspelt_kind_is_refused_with_the_nearest_one():
     assert chosen_kinds("timeout, overloaded") == {"timeout", "overloaded"}
 
 
-def test_a_failed_row_is_sent_again_with_its_own_request_id_and_the_digits_of_its_numbers(tmp_path, monkeypatch):
+def test_a_failed_row_is_sent_again_with_its_request_id_suffixed_and_the_digits_of_its_numbers(tmp_path, monkeypatch):
     seed = b"123456789012345678901234567890"
     path = prompts(
         tmp_path, b'{"body":{"messages":[{"role":"user","content":"hi"}],"seed":%b},"request_id":"mine"}\n' % seed
@@ -157,6 +157,6 @@ def test_a_failed_row_is_sent_again_with_its_own_request_id_and_the_digits_of_it
     scripted(asked, refused, monkeypatch)
     answered = FakeTransport()
     retried(asked, answered, monkeypatch)
-    for transport in (refused, answered):
+    for transport, client_id in ((refused, "mine"), (answered, "mine-2-1")):
         (call,) = transport.calls
-        assert (call.client_id, seed in call.body) == ("mine", True)
+        assert (call.client_id, seed in call.body) == (client_id, True)

@@ -342,3 +342,16 @@ def test_halves_of_a_surrogate_pair_and_numbers_that_are_none_are_read():
     body = orjson.loads(dumps_strictly(folding.end().body))
     assert body["choices"][0]["message"]["content"] == "hi 😀 \ufffd"
     assert body["x"] is None
+
+
+@pytest.mark.parametrize(
+    "number", ["123456789012345678901234567890", "0.1234567890123456789012345678901234567890", "1.10"]
+)
+def test_numbers_of_a_stream_keep_their_digits(number):
+    folding = Folding()
+    for text in (
+        '{"x":%s,"choices":[{"index":0,"delta":{"content":"a","n":[%s]}}]}',
+        '{"x":%s,"choices":[{"index":0,"delta":{},"finish_reason":"stop","n":%s}]}',
+    ):
+        folding.add(Event((text % (number, number)).encode()))
+    assert dumps_strictly(folding.end().body).count(number.encode()) == 3

@@ -227,6 +227,22 @@ def test_vectors_in_base64_are_asked_for_unless_the_row_or_the_job_says_otherwis
     assert "encoding_format" not in read({"input": "a"}).body
 
 
+@pytest.mark.parametrize("name", ["encrypt", "Encrypted", "is_encrypted", "encryption", "x-is-encrypted", "aicc"])
+@pytest.mark.parametrize("value", [True, 1, "true", "AICC"])
+def test_a_wish_for_encryption_beside_a_body_is_refused_unless_the_job_encrypts(name, value):
+    row = {"body": {"messages": ASK}, name: value}
+    assert "(--encrypt)" in read(row).reason
+    sent = read(row, encrypt=True)
+    assert list(sent.body) == ["messages", "model"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("encrypt", False), ("encrypted", "no"), ("encrypted_user", "a"), ("e", 1)]
+)
+def test_what_is_no_wish_for_encryption_is_a_column(name, value):
+    assert isinstance(read({"body": {"messages": ASK}, name: value}), Row)
+
+
 def test_the_request_id_beside_a_body_is_the_rows_own():
     assert read({"body": {"messages": ASK}, "request_id": "ticket-7"}).request_id == "ticket-7"
     assert read({"body": {"messages": ASK}}).request_id == ""

@@ -11,9 +11,8 @@ of Anthropic, and the chunks of a stream that came as one list.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import orjson
-
 from arkbatch.core.row import Body
+from arkbatch.protocol.lenient_json import dumps_strictly
 from arkbatch.protocol.sse import Event
 from arkbatch.protocol.stream import Folding, Whole
 
@@ -52,7 +51,7 @@ def _from_list(parsed: list[Any], depth: int) -> Body | None:
         return None
     folding = Folding()
     for chunk in parsed:
-        folding.add(Event(orjson.dumps(chunk)))
+        folding.add(Event(dumps_strictly(chunk)))
     ending = folding.end()
     return ending.body if isinstance(ending, Whole) else None
 

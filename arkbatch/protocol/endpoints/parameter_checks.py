@@ -35,7 +35,7 @@ _ARGUMENT = "an argument of Ark's SDK"
 _ENCRYPT = "encryption is asked for with encrypt = true in the job (--encrypt)"
 # Whoever writes these means something that would not happen; where it is encryption, the prompt would leave in clear.
 MISTAKEN: Mapping[str, Check] = {
-    "extra_headers": _no_parameter(_ARGUMENT, _ENCRYPT),
+    "extra_headers": _no_parameter(_ARGUMENT, f"headers of all rows go into [headers] of the job file, and {_ENCRYPT}"),
     "extra_body": _no_parameter(_ARGUMENT, "write what it holds beside the other parameters"),
     "extra_query": _no_parameter(_ARGUMENT, "leave it out"),
     "x-is-encrypted": _no_parameter("a header", _ENCRYPT),
