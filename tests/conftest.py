@@ -5,6 +5,7 @@ import sys
 from asyncio.selector_events import BaseSelectorEventLoop
 
 import pytest
+from command_server import command_server
 from http_paths import by_session
 from hypothesis import HealthCheck, settings
 
@@ -51,3 +52,16 @@ def either_way(request, monkeypatch):
     """Both ways in which a call is posted."""
     if request.param == "session":
         by_session(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def quick_commands():
+    """A directory with `arkbatch` and `python`, which run in a fork, on a clock that jumps over every wait."""
+    with command_server() as folder:
+        yield folder
+
+
+def pytest_collection_finish():
+    """Keep what was imported out of every later collection of garbage: it is a million objects, and stays."""
+    gc.collect()
+    gc.freeze()

@@ -17,6 +17,7 @@ import sys
 import threading
 from collections import Counter
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -87,9 +88,15 @@ def environment(**more):
     return given | {"NO_PROXY": "127.0.0.1", "TZ": "UTC", "COLUMNS": "120", "PYTHONUTF8": "1"} | more
 
 
-def said(folder, *commands, **env):
+@pytest.fixture
+def said(quick_commands):
+    """Commands that wait for nobody but the simulator."""
+    return partial(said_by, quick_commands / "python")
+
+
+def said_by(python, folder, *commands, **env):
     """What each command answered, in order."""
-    words = [sys.executable, "-c", DRIVER, json.dumps(commands)]
+    words = [python, "-c", DRIVER.replace("sys.argv[1]", repr(json.dumps(commands)))]
     subprocess.run(words, cwd=folder, env=environment(**env), stdin=subprocess.DEVNULL, check=True, timeout=120)
     return json.loads((folder / "said.json").read_text("utf-8"))
 
@@ -273,7 +280,7 @@ def only_answers(expected, name):
 
 
 @pytest.mark.parametrize("name", SIMULATED)
-def test_it_is_read_resumed_and_retried_as_before(name, tmp_path):
+def test_it_is_read_resumed_and_retried_as_before(name, tmp_path, said):
     folder = copied(name, tmp_path)
     shutil.copytree(folder / "job.run", folder / "before")
     reads, run = list(looks(name).values()), ["run", "job.toml", "--simulate", "--concurrency", "8", *RUN.get(name, [])]
@@ -313,7 +320,7 @@ def test_it_is_read_resumed_and_retried_as_before(name, tmp_path):
     assert set(idle.standing) - set(last.standing) == MENDED.get(name, set())
 
 
-def test_vectors_of_packed_rows_are_those_that_were_recorded(tmp_path):
+def test_vectors_of_packed_rows_are_those_that_were_recorded(tmp_path, said):
     folder = copied("packed", tmp_path)
     (answer,) = said(folder, ["vectors", "job.run", "-o", "v.npy", "--json"])
     assert (answer["code"], json.loads(answer["out"])["vectors"]) == (0, 8)
@@ -326,7 +333,7 @@ def test_vectors_of_packed_rows_are_those_that_were_recorded(tmp_path):
         assert all(abs(each) <= 1 for each in struct.unpack("<8f", numbers[place * 32 :][:32]))
 
 
-def test_only_the_chosen_failures_go_again(tmp_path):
+def test_only_the_chosen_failures_go_again(tmp_path, said):
     folder = copied("mixed", tmp_path)
     first, sent = said(folder, ["-look"], ["retry", "job.run", "--row", "3,13", "--max-attempts", "1"])
     before, after = State(folder, "mixed", first), State(folder, "mixed", sent)
@@ -338,7 +345,7 @@ def test_only_the_chosen_failures_go_again(tmp_path):
     assert all(line in after.failures for line in unchosen)
 
 
-def test_a_changed_parameter_is_refused_and_an_edited_input_too(tmp_path):
+def test_a_changed_parameter_is_refused_and_an_edited_input_too(tmp_path, said):
     folder = copied("edited", tmp_path)
     source = folder / "prompts.jsonl"
     text = source.read_text("utf-8")
@@ -403,7 +410,7 @@ def test_a_server_hears_each_row_that_is_left_once_and_no_other(tmp_path):
         run = ["run", "job.toml", "--base-url", url]
         retry = ["retry", "job.run", "--base-url", url]
         steps = [*reads, ["-look"], run, [*run, "--mixed"], [*run, "--mixed"], retry, retry]
-        answers = said(folder, *steps, OPENAI_API_KEY="none")
+        answers = said_by(sys.executable, folder, *steps, OPENAI_API_KEY="none")
     expected = json.loads((EXPECTED / "served.json").read_text("utf-8"))
     only_answers(expected, "served")
     holds(expected, kept("served", answers[: len(reads)], tmp_path))
