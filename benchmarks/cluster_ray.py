@@ -65,6 +65,7 @@ class RayRun:
     def ray(self, *words):
         ray = Path(sys.executable).parent / "ray"
         common = ["--block", "--node-ip-address=127.0.0.1", "--object-store-memory=80000000", "--disable-usage-stats"]
+        common += ["--min-worker-port=0", "--max-worker-port=0"]  # else two nodes on one machine may choose the same
         return self.start(self.python, ray, "start", *words, *common, environment=self.of_nodes)
 
     def take_arkbatch_away(self):
@@ -81,7 +82,13 @@ class RayRun:
     def start_nodes(self):
         self.ray("--head", f"--port={self.port}", "--num-cpus=0", "--include-dashboard=false")
         until(lambda: can_connect(self.port), 60)
-        self.nodes = [self.ray(f"--address=127.0.0.1:{self.port}", "--num-cpus=1") for _ in range(2)]
+        self.nodes = [self.start_node() for _ in range(2)]
+
+    def start_node(self):
+        """Start a node and wait until it has its sockets: two that begin at once choose the same, and die of it."""
+        node = self.ray(f"--address=127.0.0.1:{self.port}", "--num-cpus=1")
+        until(lambda: all(path.exists() for path in sockets_of(node)), 60)
+        return node
 
     def drive(self):
         words = ["run", "in.jsonl", "-o", "a.run", "--engine", "ray", "--address", f"127.0.0.1:{self.port}"]
@@ -132,6 +139,16 @@ def descendants(pid):
     return found
 
 
+def sockets_of(node):
+    """The files of both sockets of a node, which are named to its raylet."""
+    raylets = [pid for pid in descendants(node.pid) if name_of(pid) == "raylet"]
+    words = Path(f"/proc/{raylets[0]}/cmdline").read_text().split("\0") if raylets else []
+    named = [
+        word.partition("=")[2] for word in words if word.startswith(("--raylet_socket_name=", "--store_socket_name="))
+    ]
+    return [Path(name) for name in named] or [Path("no raylet yet")]
+
+
 def name_of(pid):
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/comm").read_text().strip()
@@ -157,14 +174,14 @@ def kill_node(run):
     for pid in [*descendants(run.nodes[0].pid), run.nodes[0].pid]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    run.ray(f"--address=127.0.0.1:{run.port}", "--num-cpus=1")
+    run.start_node()
 
 
 def kill_raylet(run):
     """The raylet of one node, and not the worker on it, which becomes an orphan."""
     run.until_at_work()
     os.kill(next(pid for pid in descendants(run.nodes[0].pid) if name_of(pid) == "raylet"), signal.SIGKILL)
-    run.ray(f"--address=127.0.0.1:{run.port}", "--num-cpus=1")
+    run.start_node()
 
 
 def kill_driver(run):
@@ -219,10 +236,10 @@ def measured(name):
         stack.callback(run.stop)
         if WITHOUT_ARKBATCH in sys.argv:
             run.take_arkbatch_away()
-        run.start_nodes()
-        began = time.monotonic()
-        run.drive()
         try:
+            run.start_nodes()
+            began = time.monotonic()
+            run.drive()
             FAULTS[name](run)
             code = run.driver.wait(240)
         except (AssertionError, subprocess.TimeoutExpired):
