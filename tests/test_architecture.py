@@ -128,6 +128,7 @@ TOUCHES_OUTSIDE = {
     },
     "estimate": {"build_estimate", "input_sizes", "measured_rows"},
     "journal": {
+        "atomic_files",
         "group_on_disk",
         "journal",
         "record_reader",

@@ -24,7 +24,7 @@ from arkbatch.api.schemas import json_schema_of
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import ArkbatchError, UsageError
 from arkbatch.core.job import Job
-from arkbatch.journal.run_directory import open_private
+from arkbatch.journal.atomic_files import open_private
 from arkbatch.monitor.observer import Observer
 
 RUNS = "arkbatch-runs"  # below the working directory: where runs go that are not told where

@@ -9,7 +9,7 @@ from arkbatch.core.errors import UsageError
 from arkbatch.core.limit_changes import LimitChange
 from arkbatch.core.text import count_text
 from arkbatch.engine.open_run import OpenRun
-from arkbatch.journal.run_directory import SessionInfo
+from arkbatch.journal.run_info import SessionInfo
 from arkbatch.monitor.commands import VERSION, Command, CommandReply, Drain, SessionState, ShowStatus
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import Progress

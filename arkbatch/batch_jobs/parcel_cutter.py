@@ -28,7 +28,7 @@ from arkbatch.core.row import BadRow, Row
 from arkbatch.core.usage import Usage
 from arkbatch.engine.cost_limit import FRAME, HOW_TO_PRICE, MAX_COST, NO_PRICE, PART, UNSEEN, plain_amount
 from arkbatch.engine.open_run import OpenRun
-from arkbatch.journal.run_directory import open_private
+from arkbatch.journal.atomic_files import open_private
 from arkbatch.limits.token_estimator import Estimator
 from arkbatch.pricing.amounts import ZERO, Unknown, amount_text
 from arkbatch.protocol.endpoints import ENDPOINTS

@@ -17,8 +17,9 @@ from msgspec.structs import replace
 from arkbatch.batch_jobs.parcel import Parcel, Parcels
 from arkbatch.batch_jobs.parcel_records import Stage, Step
 from arkbatch.core.disk_errors import explain_disk_errors
+from arkbatch.journal.atomic_files import open_private, replace_file, sync_directory, write_all
 from arkbatch.journal.record_reader import end_of_lines, read_lines
-from arkbatch.journal.run_directory import RunDirectory, open_private, replace_file, sync_directory, write_all
+from arkbatch.journal.run_directory import RunDirectory
 
 PARCELS = "parcels.jsonl"
 FOLDER = "parcels"

@@ -62,7 +62,8 @@ def fetch_run(folder: "ObjectFolder", run: Path) -> None:
     import msgspec
 
     from arkbatch.core.errors import RunDirectoryError
-    from arkbatch.journal.run_directory import RUN, RunDirectory, RunInfo
+    from arkbatch.journal.run_directory import RUN, RunDirectory
+    from arkbatch.journal.run_info import RunInfo
 
     directory, stored = RunDirectory(run), folder.read_if_there(RUN)
     if stored is None or not directory.exists:

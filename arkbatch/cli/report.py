@@ -32,7 +32,8 @@ def command(run_dir: str, output: str | None, *, open_: bool, as_json: bool) -> 
 
     from arkbatch.batch_jobs.parcel_report import parcel_notes
     from arkbatch.core.text import printable_json
-    from arkbatch.journal.run_directory import RunDirectory, replace_file
+    from arkbatch.journal.atomic_files import replace_file
+    from arkbatch.journal.run_directory import RunDirectory
     from arkbatch.reports.page.page import page_data, render_page
     from arkbatch.reports.page.timeline import Follower
     from arkbatch.reports.status.find_run import explain_unreadable

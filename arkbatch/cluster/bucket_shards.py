@@ -28,10 +28,11 @@ from msgspec import Struct
 
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunDamaged, RunDirectoryError, RunLocked
+from arkbatch.journal.atomic_files import replace_file
 from arkbatch.journal.journal import stand_in_for_records
 from arkbatch.journal.merge_state import MERGED, Merged
 from arkbatch.journal.record_reader import end_of_lines
-from arkbatch.journal.run_directory import FAILURES, LEDGER, LOG, RESULTS, RUN, replace_file
+from arkbatch.journal.run_directory import FAILURES, LEDGER, LOG, RESULTS, RUN
 from arkbatch.journal.shard_files import SHARDS, SHARDS_PLAN, Finished, ShardDirectory
 from arkbatch.journal.shard_plan import ShardPlan
 from arkbatch.rows.object_folder import ListedObject, ObjectFolder

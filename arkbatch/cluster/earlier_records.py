@@ -16,8 +16,9 @@ from arkbatch.cluster.plan import added_offset
 from arkbatch.cluster.shard_attempt import counted_rows, reading_of
 from arkbatch.core.errors import RunChanged
 from arkbatch.core.input_info import InputInfo
+from arkbatch.journal.atomic_files import open_private
 from arkbatch.journal.record_reader import read_lines
-from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, open_private
+from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory
 from arkbatch.journal.shard_files import ShardDirectory
 from arkbatch.journal.shard_plan import Shard, ShardPlan
 from arkbatch.journal.shard_records import ShardPlace, placed_line

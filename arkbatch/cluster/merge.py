@@ -14,6 +14,7 @@ from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunDirectoryError
 from arkbatch.core.input_info import InputInfo
 from arkbatch.core.usage import add_usage
+from arkbatch.journal.atomic_files import open_private
 from arkbatch.journal.attempt_lines import lines_of_attempts
 from arkbatch.journal.journal import write_totals
 from arkbatch.journal.ledger import Ledger
@@ -26,16 +27,8 @@ from arkbatch.journal.merge_state import (
     went_on_since,
     write_merged,
 )
-from arkbatch.journal.run_directory import (
-    FAILURES,
-    FORMAT,
-    LEDGER,
-    PENDING,
-    RESULTS,
-    RunDirectory,
-    RunInfo,
-    open_private,
-)
+from arkbatch.journal.run_directory import FAILURES, LEDGER, PENDING, RESULTS, RunDirectory
+from arkbatch.journal.run_info import FORMAT, RunInfo
 from arkbatch.journal.run_view import ledger_of_records, ledger_of_shard, lines_of_shard
 from arkbatch.journal.shard_files import ShardDirectory
 from arkbatch.journal.shard_plan import Shard, ShardPlan

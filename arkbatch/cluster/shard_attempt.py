@@ -23,8 +23,9 @@ from arkbatch.core.job_sections import Notify
 from arkbatch.core.template_syntax import Reading
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.session import Session, summary_of
+from arkbatch.journal.atomic_files import open_private
 from arkbatch.journal.attempt_lines import AttemptLines, digest_of_record, lines_of_attempts
-from arkbatch.journal.run_directory import FAILURES, RESULTS, open_private
+from arkbatch.journal.run_directory import FAILURES, RESULTS
 from arkbatch.journal.run_view import lines_of_shard
 from arkbatch.journal.shard_files import Finished, ShardDirectory, TakenOver
 from arkbatch.journal.shard_plan import Shard, ShardPlan

@@ -16,7 +16,7 @@ from arkbatch.core.text import duration_text
 from arkbatch.engine.cost_limit import CostLimit
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.worker_pool import WorkerPool
-from arkbatch.journal.run_directory import SessionInfo
+from arkbatch.journal.run_info import SessionInfo
 from arkbatch.limits.adaptive_limit import AdaptiveLimit
 from arkbatch.limits.fixed_limit import FixedLimit
 from arkbatch.limits.limiter import Limiter

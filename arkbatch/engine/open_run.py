@@ -36,7 +36,8 @@ from arkbatch.journal.record_format import before_of, decode_retryable
 from arkbatch.journal.record_index import RecordIndex
 from arkbatch.journal.record_reader import last_failures, read_lines
 from arkbatch.journal.repeated_rows import RepeatedRows, copied_outcome
-from arkbatch.journal.run_directory import FAILURES, FORMAT, RESULTS, SPOOL, RunDirectory, RunInfo, SessionInfo
+from arkbatch.journal.run_directory import FAILURES, RESULTS, SPOOL, RunDirectory
+from arkbatch.journal.run_info import FORMAT, RunInfo, SessionInfo
 from arkbatch.monitor.commands import limits_after
 from arkbatch.monitor.progress import FoundRows
 from arkbatch.pricing.pricer import Pricer

@@ -11,7 +11,8 @@ from arkbatch.core.errors import RunChanged
 from arkbatch.core.job import Job, answer_settings
 from arkbatch.journal.journal import read_ledger
 from arkbatch.journal.rebase import survey_edit
-from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, RunInfo
+from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory
+from arkbatch.journal.run_info import RunInfo
 from arkbatch.rows.input_file import Change
 from arkbatch.rows.job_diff import job_differences
 from arkbatch.rows.source import Source, reader_of

@@ -26,7 +26,8 @@ from arkbatch.journal.record_format import KeptRequest, Retryable, before_of, de
 from arkbatch.journal.record_index import RecordIndex
 from arkbatch.journal.record_reader import read_lines
 from arkbatch.journal.repeated_rows import RepeatedRows, copied_outcome
-from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, RunInfo
+from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory
+from arkbatch.journal.run_info import RunInfo
 from arkbatch.monitor.progress import FoundRows
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.rows.input_file import Change

@@ -46,7 +46,8 @@ from arkbatch.engine.slow_call_report import SlowCallReport
 from arkbatch.engine.ticker import keep_ticking
 from arkbatch.engine.tool_loop import ToolLoop
 from arkbatch.engine.worker_pool import Ending, WorkerPool
-from arkbatch.journal.run_directory import LOG, SessionInfo
+from arkbatch.journal.run_directory import LOG
+from arkbatch.journal.run_info import SessionInfo
 from arkbatch.limits.leased_rates import LeasedRates
 from arkbatch.limits.limiter import Limiter
 from arkbatch.limits.pace_file import PaceNote, write_pace

@@ -14,22 +14,13 @@ from pathlib import Path
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.input_info import Position
 from arkbatch.core.outcomes import Outcome
+from arkbatch.journal.atomic_files import open_private, replace_file, sync_directory, write_all
 from arkbatch.journal.bitmap import Bitmap
 from arkbatch.journal.cost_account import CostAccount
 from arkbatch.journal.ledger import Ledger, Marks, fold_lines
 from arkbatch.journal.record_format import Entry, decode_entry, encode, entry_of
 from arkbatch.journal.record_reader import end_of_lines, read_entries, read_lines
-from arkbatch.journal.run_directory import (
-    FAILURES,
-    LEDGER,
-    RESULTS,
-    USAGE,
-    RunDirectory,
-    open_private,
-    replace_file,
-    sync_directory,
-    write_all,
-)
+from arkbatch.journal.run_directory import FAILURES, LEDGER, RESULTS, USAGE, RunDirectory
 from arkbatch.journal.usage_report import usage_report
 
 _BUFFER = 1 << 20

@@ -7,7 +7,8 @@ import msgspec
 from msgspec import Struct
 
 from arkbatch.core.errors import RunDamaged
-from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, replace_file
+from arkbatch.journal.atomic_files import replace_file
+from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory
 from arkbatch.journal.shard_files import ShardDirectory
 
 MERGED = "merged.json"  # beside the shards

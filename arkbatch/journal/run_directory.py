@@ -14,19 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunDamaged, RunDirectoryError, RunLocked
-from arkbatch.core.input_info import InputInfo
-from arkbatch.core.job_sections import Embeddings
-from arkbatch.core.limit_changes import LimitChange
-from arkbatch.core.template_syntax import Reading, Template
-
-FORMAT = 1
+from arkbatch.journal.atomic_files import open_private, replace_file, sync_directory
+from arkbatch.journal.run_info import FORMAT, RunInfo, check_parts
 
 RUN = "run.json"
 RESULTS = "results.jsonl"
@@ -43,79 +37,6 @@ SUPERSEDED = "superseded.jsonl"
 _ADDRESS = re.compile(r"(s3|tos|oss|gs|az):/(.+)")  # of object storage, made a path
 _PACE = "pace.json"  # of `limits.pace_file`
 PENDING = ".rebased"  # a journal file that waits to be replaced together with the other one
-
-
-class SessionInfo(Struct, omit_defaults=True):
-    """One start of `run` or `retry` on this directory.
-
-    limits: those it began with; steered: what was ordered while it worked, with the limits that were set
-    """
-
-    number: int
-    command: str
-    began_at: str
-    version: str = ""
-    ended_at: str = ""
-    ending: str = ""
-    seconds: float = 0.0
-    limits: dict[str, Any] = {}
-    changes: list[str] = []
-    steered: list[LimitChange] = []
-
-
-class RunInfo(Struct):
-    """`run.json`: what was asked, and the sessions that worked on it.
-
-    asked: what must not change between sessions; job: all of the job, as it was in the last one
-    row_limit: rows from the top that are to be worked off, None for all; last_row: the number of the last of them
-    prices: the rows of the price book that were used, so that a later price does not alter the past
-    price_list: whose list prices hold, "" where the address says
-    """
-
-    run_id: str
-    format: int
-    created_at: str
-    simulated: bool
-    input: InputInfo
-    asked: dict[str, Any]
-    asked_digest: str
-    job: dict[str, Any]
-    row_limit: int | None = None
-    prices: dict[str, Any] | None = None
-    sessions: list[SessionInfo] = []
-    last_row: int | None = None
-    price_list: str = ""
-
-
-class _AskedParts(Struct):
-    """What every reader of a run needs of `asked`."""
-
-    endpoint: str
-    model: str
-    base_url: str
-    defaults: dict[str, Any]
-    template: Template | None
-
-
-class _JobParts(Struct):
-    """What readers of a run need of `job`."""
-
-    model: str = ""
-    images: str = ""
-    endpoint_said: bool = False
-    reading: Reading = Reading()
-    embeddings: Embeddings = Embeddings()
-    prices: dict[str, Any] | None = None
-
-
-def _check_parts(info: RunInfo) -> None:
-    """Raise ValueError if a part of `run.json` does not have the form that readers expect."""
-    msgspec.convert(info.asked, _AskedParts)
-    msgspec.convert(info.job, _JobParts)
-    for session in info.sessions:
-        for moment in (session.began_at, session.ended_at, *(each.at for each in session.steered)):
-            if moment:
-                datetime.fromisoformat(moment)
 
 
 class RunDirectory:
@@ -161,7 +82,7 @@ class RunDirectory:
                 raise RunDirectoryError(
                     f"{self.path} was written in format {info.format}, this arkbatch reads {FORMAT}. Update arkbatch."
                 )
-            _check_parts(info)
+            check_parts(info)
         except (msgspec.DecodeError, ValueError) as error:
             raise RunDamaged(
                 f"{self.path / RUN} is damaged ({error}). Restore it from a backup, or delete it and run the same "
@@ -232,59 +153,6 @@ class RunDirectory:
                 if not _try_lock(file.fileno()):
                     return file.read().strip() or "another process"
         return None
-
-
-def open_private(path: str, flags: int) -> int:
-    """An opener for files that only their owner may read."""
-    return os.open(path, flags, 0o600)
-
-
-def replace_file(path: Path, data: bytes, *, is_durable: bool = True) -> None:
-    """Write a file so that a reader, or a power cut, finds the old content or the new, never a part.
-
-    is_durable: False for a file that may be lost in a power cut, which saves the wait for the disk
-    """
-    fresh = path.with_name(path.name + ".new")
-    with explain_disk_errors(path):
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            write_all(descriptor, data)
-            if is_durable:
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        fresh.replace(path)
-        if is_durable:
-            sync_directory(path.parent)
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """`os.write` until nothing is left; a disk that is nearly full takes a part first."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def sync_directory(path: Path) -> None:
-    """Make a rename survive a power cut. Windows cannot open a directory, and needs no such call."""
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def replacing_file(path: Path) -> Iterator[Path]:
-    """Give a new file to write; at the end it replaces the old one, after an error it is deleted."""
-    fresh = path.with_name(path.name + ".new")
-    try:
-        yield fresh
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 if sys.platform == "win32":

@@ -16,7 +16,8 @@ from arkbatch.journal.cost_account import CostAccount
 from arkbatch.journal.journal import read_ledger
 from arkbatch.journal.ledger import Ledger
 from arkbatch.journal.merge_state import shards_are_newer
-from arkbatch.journal.run_directory import FORMAT, RESULTS, RunDirectory, RunInfo
+from arkbatch.journal.run_directory import RESULTS, RunDirectory
+from arkbatch.journal.run_info import FORMAT, RunInfo
 from arkbatch.journal.shard_files import ShardDirectory
 from arkbatch.journal.shard_plan import Shard
 from arkbatch.journal.shard_records import ShardRecords

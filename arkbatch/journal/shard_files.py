@@ -22,7 +22,8 @@ from msgspec import Struct
 
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunDamaged, RunDirectoryError, RunLocked
-from arkbatch.journal.run_directory import RunDirectory, replace_file
+from arkbatch.journal.atomic_files import replace_file
+from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.journal.shard_plan import PLAN_FORMAT, Shard, ShardPlan
 
 SHARDS_PLAN, SHARDS = "shards.json", "shards"

@@ -13,7 +13,8 @@ import msgspec
 from msgspec import Struct
 
 from arkbatch.core.errors import RunDamaged
-from arkbatch.journal.run_directory import RunDirectory, RunInfo, SessionInfo
+from arkbatch.journal.run_directory import RunDirectory
+from arkbatch.journal.run_info import RunInfo, SessionInfo
 from arkbatch.journal.shard_files import ShardDirectory
 from arkbatch.journal.shard_plan import ShardPlan
 

@@ -7,7 +7,8 @@ met are remembered as such (`Memory`), never a guess that the pace began with.
 import msgspec
 from msgspec import Struct
 
-from arkbatch.journal.run_directory import RunDirectory, replace_file
+from arkbatch.journal.atomic_files import replace_file
+from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.limits.slow_calls import SlowCall
 from arkbatch.limits.starting_point import Memory
 

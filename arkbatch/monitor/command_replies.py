@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from arkbatch.core.job_sections import Limits
 from arkbatch.core.limit_changes import LimitChange
 from arkbatch.core.text import count_text, short_number
-from arkbatch.journal.run_directory import SessionInfo
+from arkbatch.journal.run_info import SessionInfo
 from arkbatch.monitor.commands import Command, SessionState, SetLimits, limits_after
 from arkbatch.monitor.progress import Progress
 

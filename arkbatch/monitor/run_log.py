@@ -16,7 +16,7 @@ from arkbatch.core.outcomes import Failure, Outcome
 from arkbatch.core.row import Row
 from arkbatch.core.text import printable_text
 from arkbatch.core.usage import ASSUMED, Usage, total_tokens
-from arkbatch.journal.run_directory import open_private
+from arkbatch.journal.atomic_files import open_private
 from arkbatch.monitor.commands import describe_change
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress import FoundRows

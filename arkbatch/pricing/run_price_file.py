@@ -11,7 +11,7 @@ import msgspec
 
 from arkbatch.core.errors import RunDamaged
 from arkbatch.core.job import SIMULATOR, Job
-from arkbatch.journal.run_directory import RunInfo
+from arkbatch.journal.run_info import RunInfo
 from arkbatch.pricing.price_book import PriceBook, provider_of
 from arkbatch.pricing.price_files import prices_at
 from arkbatch.pricing.pricer import Pricer

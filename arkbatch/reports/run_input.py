@@ -9,7 +9,7 @@ from arkbatch.core.job import Job
 from arkbatch.core.job_sections import Embeddings
 from arkbatch.core.secret import Secret
 from arkbatch.core.template_syntax import Reading, Template
-from arkbatch.journal.run_directory import RunInfo
+from arkbatch.journal.run_info import RunInfo
 from arkbatch.rows.parse import RowReader
 from arkbatch.rows.source import Source, open_source, reader_of
 

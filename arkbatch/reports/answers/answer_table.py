@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from arkbatch.core.errors import UsageError
 from arkbatch.journal.record_index import RecordIndex
-from arkbatch.journal.run_directory import RESULTS, RunDirectory, RunInfo
+from arkbatch.journal.run_directory import RESULTS, RunDirectory
 from arkbatch.pricing.run_price_file import bill_of
 from arkbatch.reports.answers.answer_fields import (
     BASIC,
@@ -44,6 +44,9 @@ from arkbatch.reports.status.find_run import input_file
 from arkbatch.rows.csv_table import CsvTable
 from arkbatch.rows.input_file import Change
 from arkbatch.rows.record_json import columns_of
+
+if TYPE_CHECKING:
+    from arkbatch.journal.run_info import RunInfo
 
 _COST = ("cost", "currency")
 

@@ -12,7 +12,8 @@ from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import UsageError
 from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.core.text import count_text
-from arkbatch.journal.run_directory import RunInfo, replacing_file
+from arkbatch.journal.atomic_files import replacing_file
+from arkbatch.journal.run_info import RunInfo
 from arkbatch.reports.answers.answer_table import AnswerTable, TableOptions
 from arkbatch.reports.answers.columnar_answers import write_beside
 from arkbatch.reports.answers.table_writers import ENDINGS, unknown_ending, writer_for

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import UsageError
-from arkbatch.journal.run_directory import replacing_file
+from arkbatch.journal.atomic_files import replacing_file
 from arkbatch.protocol.vectors import FLOAT, vectors_in
 from arkbatch.reports.answers.results import Order, iter_results
 

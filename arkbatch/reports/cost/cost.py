@@ -16,7 +16,8 @@ from msgspec import Struct, field
 from arkbatch.core.usage import add_usage
 from arkbatch.journal.ledger import Ledger
 from arkbatch.journal.record_reader import read_entries
-from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory, RunInfo
+from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory
+from arkbatch.journal.run_info import RunInfo
 from arkbatch.journal.run_view import RunView
 from arkbatch.pricing.amounts import Money
 from arkbatch.pricing.billed_usage import BilledEntry, Spent, new_in

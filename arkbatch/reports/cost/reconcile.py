@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from arkbatch.core.errors import UsageError
 from arkbatch.core.usage import total_tokens
-from arkbatch.journal.run_directory import RunDirectory, RunInfo
+from arkbatch.journal.run_directory import RunDirectory
+from arkbatch.journal.run_info import RunInfo
 from arkbatch.pricing.bill_csv import read_bill
 from arkbatch.pricing.billed_usage import Spent
 from arkbatch.pricing.price_book import PriceBook

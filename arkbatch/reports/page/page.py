@@ -18,7 +18,7 @@ from arkbatch import __version__
 from arkbatch.core.limit_changes import LimitChange
 from arkbatch.core.text import printable_value
 from arkbatch.journal.ledger import Tally
-from arkbatch.journal.run_directory import SessionInfo
+from arkbatch.journal.run_info import SessionInfo
 from arkbatch.reports.page.series import Series, moment_of_text, series_of
 from arkbatch.reports.page.timeline import LastFailure, Timeline
 from arkbatch.reports.status.status import FailureNote, Speed, Status, StragglerNote

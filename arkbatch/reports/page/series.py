@@ -9,7 +9,7 @@ from itertools import accumulate
 
 from msgspec import Struct
 
-from arkbatch.journal.run_directory import SessionInfo
+from arkbatch.journal.run_info import SessionInfo
 from arkbatch.monitor.commands import limits_after
 from arkbatch.reports.page.buckets import Stretch
 from arkbatch.reports.page.spread import Spread, spread_of

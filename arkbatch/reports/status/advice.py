@@ -6,7 +6,7 @@ from typing import Any
 
 from arkbatch.core.calls import Kind
 from arkbatch.core.language import Language
-from arkbatch.journal.run_directory import RunInfo
+from arkbatch.journal.run_info import RunInfo
 from arkbatch.pricing.price_book import provider_of
 from arkbatch.protocol.error_codes import KEY, MODEL, PERMIT, RECHARGE
 from arkbatch.protocol.setting_names import ANY_SERVER, SettingNames, setting_names

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from arkbatch.core.errors import RunDirectoryError, UsageError
-from arkbatch.journal.run_directory import SPOOL, RunDirectory, RunInfo
+from arkbatch.journal.run_directory import SPOOL, RunDirectory
+from arkbatch.journal.run_info import RunInfo
 from arkbatch.rows.columnar import is_data_set
 from arkbatch.rows.several_files import matching_files, stands_for_several, with_each_part
 

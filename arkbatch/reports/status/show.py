@@ -18,7 +18,8 @@ from arkbatch.core.input_info import Position
 from arkbatch.core.json_numbers import raw_number
 from arkbatch.core.row import Row
 from arkbatch.journal.record_format import Located, RequestPart, decode_located
-from arkbatch.journal.run_directory import RunDirectory, RunInfo
+from arkbatch.journal.run_directory import RunDirectory
+from arkbatch.journal.run_info import RunInfo
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.reports.run_input import job_of_run
 from arkbatch.reports.status.find_record import MOST, Name, find_records, read_name

@@ -20,7 +20,8 @@ from arkbatch.core.errors import RunDamaged
 from arkbatch.core.limit_changes import LimitChange
 from arkbatch.core.usage import add_usage, total_tokens
 from arkbatch.journal.ledger import Ledger, Tally
-from arkbatch.journal.run_directory import FAILURES, LOG, RESULTS, RunDirectory, RunInfo, SessionInfo
+from arkbatch.journal.run_directory import FAILURES, LOG, RESULTS, RunDirectory
+from arkbatch.journal.run_info import RunInfo, SessionInfo
 from arkbatch.journal.run_view import RunView
 from arkbatch.journal.usage_report import by_count
 from arkbatch.limits.pace_file import PaceNote, read_pace

@@ -8,7 +8,7 @@ from arkbatch.core.language import Language
 from arkbatch.core.limit_changes import LimitChange
 from arkbatch.core.text import duration_text, number_text, printable_text, short_number
 from arkbatch.journal.ledger import Tally
-from arkbatch.journal.run_directory import SessionInfo
+from arkbatch.journal.run_info import SessionInfo
 from arkbatch.limits.pace_file import PaceNote
 from arkbatch.pricing.amounts import Money
 from arkbatch.reports.status.advice import advice_for, names_of_run
