@@ -113,8 +113,11 @@ class AdaptiveLimit:
     def ready_in(self, now: float, in_flight: int) -> float:
         """Seconds until another call may start; math.inf when only an ended call can make room."""
         closure = self._closure
-        if closure.is_closed and closure.is_over(now):
-            self._end_closure(now)
+        if closure.is_closed:
+            if not in_flight:
+                closure.note_no_call()
+            if closure.is_over(now):
+                self._end_closure(now)
         if in_flight >= int(self._width.value):
             return self._wait_for_place(now, in_flight)
         if closure.is_closed:
@@ -156,7 +159,8 @@ class AdaptiveLimit:
         closure, was_closed = self._closure, self._closure.is_closed
         self._counts.add_refusal(now, permit.at)
         self._search.evidence.add_refusal(permit, scope)
-        interval = 1.0 / max(self._per_second(now), 0.01)
+        rate = self._rate.value
+        interval = 1.0 / (rate if rate < math.inf else max(self._counts.per_second(now), 1.0))
         is_between = closure.note_refusal(now, permit, self._counts.sent, after, self._search.floor, interval)
         if closure.is_closed and not was_closed:
             self._before_closure = self._counts.per_second(now)
@@ -270,6 +274,3 @@ class AdaptiveLimit:
         self._search.begin_anew(now)
         if self._ramp is not None and idle > long:
             self._rate.go_on_from(min(self._rate.value, self._ramp.start_rpm / 60))
-
-    def _per_second(self, now: float) -> float:
-        return self._rate.value if self._rate.value < math.inf else self._counts.per_second(now)

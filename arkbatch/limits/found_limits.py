@@ -49,6 +49,12 @@ class FoundLimits:
         self.has_met = True
         self.reason = f"the service refused more than {rate.base * 60:.0f} calls a minute"
 
+    def try_rate(self, rate: float) -> None:
+        """Go on so much slower for a while. What was sent while we stood still ourselves is no measure."""
+        known = min(self.rate.value, self.rate.base)
+        slowest = known * DEEPEST_CUT if known < math.inf else 0.0
+        self.rate.go_on_from(min(self.rate.value, max(rate, slowest)))
+
     def wait_for_minute(self, minute: float, granted: float) -> None:
         """A sliding minute grants as unevenly as it was used: go as slowly for now, and back within a minute."""
         rate, value = self.rate, self.rate.value

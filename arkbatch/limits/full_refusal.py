@@ -124,6 +124,11 @@ class FullRefusal:
         """Whether a single call may go, to find out."""
         return self._try is None and now >= self.until - 1e-6
 
+    def note_no_call(self) -> None:
+        """No call is in flight any more, so no news is waited for before the first try."""
+        if self._try is None and not self._tries_refused:
+            self.until = min(self.until, self._closed_at + self._pause)
+
     def begin_try(self, now: float, number: int) -> None:
         """This call is the try."""
         self._try, self.until = number, now + self.patience

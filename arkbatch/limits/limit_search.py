@@ -156,7 +156,7 @@ class LimitSearch:
             if before is None:
                 self._is_passing = self._may_pass(now)
             if self._is_passing and not curve.is_testing:
-                curve.go_on_from(min(curve.value, cut.per_second * (1 - cut.depth)))
+                self.found.try_rate(cut.per_second * (1 - cut.depth))
             else:
                 self._cut_rate_to_granted(now, cut, seconds)
         self._restart_evidence(now)
@@ -186,7 +186,7 @@ class LimitSearch:
             self.found.wait_for_minute(minute, granted)
         else:
             self.found.cut_rate(granted, seconds)
-        rate.go_on_from(min(rate.value, cut.per_second * (1 - cut.depth)))
+        self.found.try_rate(cut.per_second * (1 - cut.depth))
 
     def _conclude_cut(self, now: float, cut: Cut) -> None:
         """Enough calls went after the cut to see whether fewer are refused."""

@@ -1,6 +1,7 @@
 """The pace against model servers in virtual time, and what users and later sessions are told of it."""
 
 import math
+import random
 from collections import deque
 
 import pytest
@@ -48,6 +49,19 @@ class Line:
                 self.waits.append(self.limit.note_refusal(self.now, permit, *said))
             else:
                 self.limit.note_grant(self.now, permit)
+
+
+class HaltingLine(Line):
+    """A line whose own process stands still between these times: nothing is sent, and what ended is told later."""
+
+    def __init__(self, *given, halts, **kind):
+        super().__init__(*given, **kind)
+        self.halts = deque(halts)
+
+    def _end(self):
+        while self.halts and self.now >= self.halts[0][0]:
+            self.now = max(self.now, self.halts.popleft()[1])
+        super()._end()
 
 
 def takes_all(now, permit):
@@ -110,6 +124,27 @@ def line(server, **kind):
 
 def test_a_server_that_takes_all_is_not_held_back():
     assert line(takes_all).run(30) > 0.9 * 32 / 0.2
+
+
+@pytest.mark.parametrize("seed", [21, 36, 45])
+def test_a_process_that_stands_still_at_times_uses_the_time_in_which_it_runs(seed):
+    chance, halts, now = random.Random(seed), [], 0.0
+    while now < 120:
+        begin = now + chance.uniform(0.5, 3)
+        now = begin + chance.uniform(0.3, 2)
+        halts.append((begin, now))
+    halted = sum(end - begin for begin, end in halts if end < 120)
+    limit = AdaptiveLimit(0.0, concurrency=32)
+    run = HaltingLine(limit, bucket(lambda _: 50.0, 20), seconds=0.05, news=0.003, halts=halts)
+    assert run.run(120) > 0.7 * 50 * (120 - halted) / 120
+
+
+def test_a_refusal_with_no_other_call_under_way_is_followed_by_a_try_at_once():
+    limit = AdaptiveLimit(0.0, concurrency=32, rate=6000.0)
+    late = Permit(0.0, None, None, limit.begin_call(0.0), 0)
+    limit.note_refusal(2.0, late, Scope.RATE, None)
+    assert limit.ready_in(2.0, 1) > 1.0
+    assert limit.ready_in(2.0, 0) < 0.1
 
 
 @pytest.mark.parametrize("after", [None, 10.0])
