@@ -23,6 +23,7 @@ from arkbatch.cluster.messages import LeaseMessage, LeaseReply
 from arkbatch.cluster.service import CoordinatorClient, serve_coordinator
 from arkbatch.limits.lease_core import LeaseCore
 from arkbatch.limits.lease_messages import Amounts, LeaseReport, LeaseRequest, SharedLimits
+from arkbatch.limits.leased_pace import WorkerPlaces
 from arkbatch.limits.leased_rates import CoordinatorLost, LeasedRates
 from arkbatch.limits.token_split import NO_TOKENS
 
@@ -57,7 +58,12 @@ class Run:
     async def one(self, number):
         limiter, loop = Limiter(), self.loop
         rates = LeasedRates(
-            self.ask, worker=f"w{number}", shard=number, attempt=1, concurrency=self.concurrency, clock=loop.time
+            self.ask,
+            worker=f"w{number}",
+            shard=number,
+            attempt=1,
+            places=WorkerPlaces(self.concurrency),
+            clock=loop.time,
         )
         keeper = asyncio.ensure_future(rates.renew_leases(limiter, lambda: False))
 

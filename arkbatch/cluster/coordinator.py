@@ -7,7 +7,7 @@ kills its process does not keep the run from ending.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -87,27 +87,41 @@ class Coordinator:
 
     # ---- what workers say
 
-    def next_shard(self, now: float, worker: str) -> NextShard:
-        """Give the worker a shard. A shard that it began before, and did not end, counts as a crash."""
+    def next_shard(self, now: float, worker: str, holds: Collection[int] = ()) -> NextShard:
+        """Give the worker a shard. One that it began before, and neither holds nor ended, counts as a crash."""
         self.check_workers(now)
-        for shard, working in list(self._working.items()):
-            if working.worker == worker and working.attempt is None:
+        for shard in self._shards_of(worker) - set(holds):
+            if self._working[shard].attempt is None:
                 return NextShard(shard)  # the answer before did not arrive
-            if working.worker == worker:
-                self._lose(shard, "its worker began anew")
+            self._lose(shard, "its worker began anew")
         if self.is_over or self.is_draining:
             return NextShard(is_over=True)
-        if not self._waiting or now < self._hands_out_from:
+        if now < self._hands_out_from or self.core.is_away:
             return NextShard(wait=ASK_AGAIN_SECONDS)
-        shard = self._take_from_queue()
-        self._working[shard] = AttemptInProgress(worker, now + PREPARING_SECONDS - LOST_AFTER_SECONDS)
-        return NextShard(shard)
+        taken = self._take_from_queue(self._shards_of(worker))
+        if taken is None:
+            return NextShard(wait=ASK_AGAIN_SECONDS)
+        self._working[taken] = AttemptInProgress(worker, now + PREPARING_SECONDS - LOST_AFTER_SECONDS)
+        return NextShard(taken)
 
-    def _take_from_queue(self) -> int:
-        while (shard := self._queue.popleft()) not in self._waiting:
-            pass
-        self._waiting.remove(shard)
-        return shard
+    def _shards_of(self, worker: str) -> set[int]:
+        return {shard for shard, working in self._working.items() if working.worker == worker}
+
+    def _take_from_queue(self, beside: set[int]) -> int | None:
+        """Take the next shard that waits. beside: what the same worker works on meanwhile.
+
+        A shard at which a worker has died is worked on alone, so that it takes no other one along when it kills again.
+        """
+        if any(shard in self._crashes for shard in beside):
+            return None
+        for _ in range(len(self._queue)):
+            shard = self._queue.popleft()
+            if shard in self._waiting and not (beside and shard in self._crashes):
+                self._waiting.remove(shard)
+                return shard
+            if shard in self._waiting:
+                self._queue.append(shard)
+        return None
 
     def _put_back(self, shard: int) -> None:
         if shard not in self._waiting:
@@ -147,8 +161,8 @@ class Coordinator:
         """Note the end of an attempt, whether its shard is finished or not."""
         shard, working = message.shard, self._working.get(message.shard)
         if message.last is not None and working is not None and working.worker == message.worker:
-            self.core.grant_lease(now, message.last)  # what is left of its leases comes back
-        self.core.forget_worker(message.worker)
+            self.core.take_in(now, message.last)  # what is left of its leases comes back
+        self._free_places(message.worker, shard)
         self.latency.add_counts(message.latency)
         if message.is_finished:
             self._finished.add(shard)
@@ -201,11 +215,18 @@ class Coordinator:
 
     def _lose(self, shard: int, why: str) -> None:
         working = self._working.pop(shard)
-        self.core.forget_worker(working.worker)
+        self._free_places(working.worker, shard)
         if working.attempt is not None:
             self.core.admit_attempt(shard, working.attempt + 1)
         self._counts.end(shard, working.counts)
         self._count_crash(shard, why)
+
+    def _free_places(self, worker: str, shard: int) -> None:
+        """Free what a worker held for a shard. Its calls at once stay, while it works on another one."""
+        if self._shards_of(worker) - {shard}:
+            self.core.end_probing(worker, shard)
+        else:
+            self.core.forget_worker(worker)
 
     def _count_crash(self, shard: int, why: str) -> None:
         crashes = self._crashes[shard] = self._crashes.get(shard, 0) + 1

@@ -43,9 +43,10 @@ class WorkerCounts(Struct, frozen=True, omit_defaults=True):
 
 
 class NextRequest(Struct, frozen=True):
-    """A worker wants a shard."""
+    """A worker wants a shard. holds: the shards on which it goes on working, or for which its end was not told yet."""
 
     worker: str
+    holds: list[int] = []
 
 
 class NextShard(Struct, frozen=True, omit_defaults=True):
@@ -91,7 +92,7 @@ class AttemptEnded(Struct, frozen=True, omit_defaults=True):
     is_finished: every row of the shard has its record; spent: of the budget, by all attempts together
     halt: why no row can work until someone acts; trouble: what else went wrong
     latency: how many calls took how long, by the bucket of a `Histogram`
-    last: gives back what is left of the leases; wants_next: the worker wants the next shard
+    last: gives back what is left of the leases
     """
 
     worker: str
@@ -105,7 +106,6 @@ class AttemptEnded(Struct, frozen=True, omit_defaults=True):
     counts: WorkerCounts = WorkerCounts()
     latency: dict[int, int] = {}
     last: LeaseRequest | None = None
-    wants_next: bool = False
 
 
 class MessageTaken(Struct, frozen=True):

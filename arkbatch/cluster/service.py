@@ -81,7 +81,7 @@ async def serve_coordinator(
 
 def _routes(coordinator: Coordinator, clock: Callable[[], float]) -> list[tuple[str, Any, Callable[[Any], Any]]]:
     def next_shard(message: NextRequest) -> NextShard:
-        return coordinator.next_shard(clock(), message.worker)
+        return coordinator.next_shard(clock(), message.worker, message.holds)
 
     def begun(message: AttemptBegan) -> MessageTaken:
         coordinator.attempt_began(clock(), message)
@@ -91,10 +91,9 @@ def _routes(coordinator: Coordinator, clock: Callable[[], float]) -> list[tuple[
         coordinator.heartbeat(clock(), message)
         return MessageTaken()
 
-    def ended(message: AttemptEnded) -> NextShard:
-        now = clock()
-        coordinator.attempt_ended(now, message)
-        return coordinator.next_shard(now, message.worker) if message.wants_next else NextShard()
+    def ended(message: AttemptEnded) -> MessageTaken:
+        coordinator.attempt_ended(clock(), message)
+        return MessageTaken()
 
     def state(message: MessageTaken) -> ClusterState:
         del message

@@ -5,6 +5,7 @@ that is a whole local file is read where it is. The run directory belongs to thi
 earlier attempts have recorded, so nothing that was recorded is sent again.
 """
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -205,6 +206,7 @@ async def run_attempt(
     rates: LeasedRates | None = None,
     transport: Transport | None = None,
     started: Callable[[Session], None] = lambda _: None,
+    rows_used_up: Callable[[], None] = lambda: None,
     tell_alive: Callable[[], Awaitable[None]] = _tell_nobody,
 ) -> ShardResult:
     """Work off the rows of an attempt that have no record.
@@ -212,6 +214,7 @@ async def run_attempt(
     rates: leases on limits that all workers share, None where this worker has limits of its own
     transport: connections that are kept from shard to shard, None to open new ones
     started: is given the session, to stop it
+    rows_used_up: called when only calls in flight and rows that wait for a retry are left
     tell_alive: called every two seconds while the last records are uploaded
     """
     shard, number = attempt.shard.index, attempt.number
@@ -223,10 +226,11 @@ async def run_attempt(
     async with AsyncExitStack() as stack:
         if attempt.is_copy:
             stack.callback(attempt.input.unlink, missing_ok=True)
-        run = stack.enter_context(OpenRun(job_of_shard(job, attempt), wall=wall, command="shard"))
+        opened = OpenRun(job_of_shard(job, attempt), wall=wall, command="shard")
+        run = await asyncio.to_thread(stack.enter_context, opened)  # it waits for the disk
         await stack.enter_async_context(published_at_intervals(shards, shard, number, note))
         if run.found.to_send:
-            session = Session(run, observers, rates=rates, transport=transport)
+            session = Session(run, observers, rates=rates, transport=transport, rows_used_up=rows_used_up)
             started(session)
             summary = await session.work()
         else:

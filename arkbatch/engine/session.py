@@ -102,6 +102,7 @@ class Session:
     is_stopping: somebody asked for it
     rates: leases on limits that other workers share, None where the limits are this session's own
     transport: connections that sessions before it have used, None to open new ones
+    rows_used_up: called when only calls in flight and rows that wait for a retry are left
     """
 
     def __init__(
@@ -111,6 +112,8 @@ class Session:
         chance: Callable[[], float] = random.random,
         rates: LeasedRates | None = None,
         transport: Transport | None = None,
+        *,
+        rows_used_up: Callable[[], None] = lambda: None,
     ) -> None:
         self._run = run
         self._observers = observers
@@ -118,6 +121,7 @@ class Session:
         self._chance = chance
         self._rates = rates
         self._transport = transport
+        self._rows_used_up = rows_used_up
         self._parts: _Parts | None = None
         self.is_stopping = False
         self._copied = 0
@@ -255,7 +259,7 @@ class Session:
             chance=self._chance,
             validation=validation,
         )
-        pool = WorkerPool(pack_rows(read_in_groups(rows), job), dependencies)
+        pool = WorkerPool(pack_rows(read_in_groups(rows), job), dependencies, self._rows_used_up)
         slow_calls = SlowCallReport(limiter.slow_calls, observer, pool.hedging, run.wall)
         limits = LimitsInForce(job.limits)
         progress = ProgressReport(

@@ -11,7 +11,7 @@ Results come up as return values: a worker runs a row, and records how it ended.
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from enum import StrEnum
 from typing import Any, assert_never
 
@@ -60,10 +60,17 @@ class WorkerPool:
     halt_cause: why no row can be sent, after a halt
     runner: runs each row, and counts; recorder: records how each one ended
     hedging: makes second calls, None when none are wanted
+    rows_used_up: called when no row is left to read, once for each worker
     """
 
-    def __init__(self, rows: Iterator[Row | BadRow], dependencies: Dependencies) -> None:
+    def __init__(
+        self,
+        rows: Iterator[Row | BadRow],
+        dependencies: Dependencies,
+        rows_used_up: Callable[[], None] = lambda: None,
+    ) -> None:
         self._rows = rows
+        self._rows_used_up = rows_used_up
         self._limiter = dependencies.limiter
         self._cost_limit = dependencies.cost_limit
         self._observer = dependencies.observer
@@ -187,6 +194,7 @@ class WorkerPool:
         row = next(self._rows, None)
         if row is None:
             self._limiter.circuit_breaker.note_last_row(self._time())
+            self._rows_used_up()
             return False
         self.recorder.begin(row)
         if isinstance(row, BadRow):

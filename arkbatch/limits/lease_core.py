@@ -88,7 +88,7 @@ class LeaseCore:
         self._workers = LeaseWorkers()
         self._attempts: dict[int, int] = {}  # the attempt that may work, by shard
         self._last_begin = now
-        self._prober: str | None = None
+        self._prober: tuple[str, int] | None = None  # the worker, and the shard for which it probes
         self.calls = 0
 
     # ---- what the coordinator says
@@ -114,7 +114,12 @@ class LeaseCore:
     def forget_worker(self, worker: str) -> None:
         """A worker is gone; its leases end by themselves."""
         self._workers.remove_worker(worker)
-        if self._prober == worker:
+        if self._prober is not None and self._prober[0] == worker:
+            self._prober = None
+
+    def end_probing(self, worker: str, shard: int) -> None:
+        """A worker, which goes on with another shard, probes no more for this one."""
+        if self._prober == (worker, shard):
             self._prober = None
 
     def is_fenced(self, shard: int, attempt: int) -> bool:
@@ -137,7 +142,7 @@ class LeaseCore:
         """Take in what the worker tells, and grant the next slot."""
         self.calls += 1
         self._forget_old(now)
-        self._take_in(now, request)
+        self.take_in(now, request)
         if self.is_fenced(request.shard, request.attempt):
             return Lease(is_fenced=True)
         self._attempts[request.shard] = request.attempt
@@ -145,11 +150,12 @@ class LeaseCore:
         if not request.wanted.requests:
             self._workers.note_demand(now, request.worker, wants_more=False)
             return replace(common, starts_in=LONGEST_CHUNK)
-        if self._prober is not None and self._prober != request.worker:
+        if self._prober is not None and self._prober != (request.worker, request.shard):
             return replace(common, starts_in=LONGEST_CHUNK, reason="the service is away")
         return self._grant_slot(now, request, common)
 
-    def _take_in(self, now: float, request: LeaseRequest) -> None:
+    def take_in(self, now: float, request: LeaseRequest) -> None:
+        """Take in what a worker tells: leases that are over, calls in flight, answers, refusals."""
         for report in request.reports:
             closed_at = self._leases.close_lease(now, report)
             if self._pace is not None and closed_at is not None and report.used.requests:
@@ -165,7 +171,7 @@ class LeaseCore:
         if request.answered:
             self._prober = None
         elif request.is_away and self._prober is None:
-            self._prober = request.worker
+            self._prober = (request.worker, request.shard)
 
     # ---- places and budget
 

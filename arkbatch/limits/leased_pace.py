@@ -1,6 +1,8 @@
 """Calls at once as the coordinator shares them out, with refusals to report."""
 
+import math
 from collections.abc import Callable
+from typing import Protocol
 
 from arkbatch.core.calls import Scope
 from arkbatch.limits.permit import Permit
@@ -8,16 +10,56 @@ from arkbatch.limits.permit import Permit
 LOOK_AGAIN_SECONDS = 0.05  # until the limiter asks again for what is on its way
 
 
-class LeasedPace:
-    """Calls at once, as the coordinator shares them out. What the service refuses is told to it.
+class LimiterView(Protocol):
+    """What is told about the limiter whose calls the leases are for."""
 
-    most: what this worker may have at all; places: its share now
+    in_flight: int
+
+    @property
+    def waiting(self) -> int: ...
+
+
+class WorkerPlaces:
+    """The calls at once that a worker may have, for all of its attempts together.
+
+    most: what it may have at all; granted: its share now; asked_at: when one of its attempts asked last
     """
+
+    def __init__(self, most: int) -> None:
+        self.most, self.granted = most, 0
+        self.asked_at = -math.inf
+        self._limiters: list[LimiterView] = []
+
+    def add_limiter(self, limiter: LimiterView) -> None:
+        """An attempt begins, whose calls count from now on."""
+        self._limiters.append(limiter)
+
+    def remove_limiter(self, limiter: LimiterView) -> None:
+        """An attempt has ended. Without any other, the coordinator takes the places back."""
+        self._limiters.remove(limiter)
+        if not self._limiters:
+            self.granted = 0
+
+    @property
+    def in_flight(self) -> int:
+        return sum(limiter.in_flight for limiter in self._limiters)
+
+    @property
+    def waiting(self) -> int:
+        return sum(limiter.waiting for limiter in self._limiters)
+
+    def are_taken(self, in_flight: int) -> bool:
+        """Whether an attempt with so many calls in flight must wait for a place."""
+        return (in_flight if len(self._limiters) <= 1 else self.in_flight) >= self.granted
+
+
+class LeasedPace:
+    """Calls at once, as the coordinator shares them out. What the service refuses is told to it."""
 
     reason = "the limits are shared with other workers"
 
-    def __init__(self, most: int, wake_up: Callable[[], None]) -> None:
-        self.most, self.places = most, 0
+    def __init__(self, places: WorkerPlaces, wake_up: Callable[[], None]) -> None:
+        self._places = places
         self.ended = 0
         self.refusals: list[tuple[Scope, float, float | None]] = []
         self._numbers = 0
@@ -25,7 +67,7 @@ class LeasedPace:
 
     def ready_in(self, now: float, in_flight: int) -> float:
         del now
-        return 0.0 if in_flight < self.places else LOOK_AGAIN_SECONDS
+        return LOOK_AGAIN_SECONDS if self._places.are_taken(in_flight) else 0.0
 
     def begin_call(self, now: float) -> int:
         """Note nothing: the lease counts the call. Returns its number."""

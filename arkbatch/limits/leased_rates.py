@@ -22,7 +22,7 @@ from arkbatch.limits.lease_messages import (
     LeaseRequest,
     LoadRefusal,
 )
-from arkbatch.limits.leased_pace import LOOK_AGAIN_SECONDS, LeasedPace
+from arkbatch.limits.leased_pace import LOOK_AGAIN_SECONDS, LeasedPace, LimiterView, WorkerPlaces
 from arkbatch.limits.shared_budget import BudgetAnswer
 from arkbatch.limits.token_split import Tokens
 
@@ -36,15 +36,6 @@ class ShardTaken(ArkbatchError):
 
 class CoordinatorLost(Exception):
     """A message did not reach the coordinator, or its answer did not come back."""
-
-
-class LimiterView(Protocol):
-    """What is told about the limiter whose calls the leases are for."""
-
-    in_flight: int
-
-    @property
-    def waiting(self) -> int: ...
 
 
 class BudgetHolder(Protocol):
@@ -69,6 +60,7 @@ class LeasedRates:
     """The leases of one attempt at a shard. An `Allowance` of requests and tokens at once; `pace` limits calls at once.
 
     ask: sends a request to the coordinator; CoordinatorLost when that fails
+    places: of the worker, which may work on another shard beside
     """
 
     def __init__(
@@ -78,13 +70,14 @@ class LeasedRates:
         worker: str,
         shard: int,
         attempt: int,
-        concurrency: int,
+        places: WorkerPlaces,
         clock: Callable[[], float],
     ) -> None:
         self._ask = ask
         self._names = (worker, shard, attempt)
         self._clock = clock
-        self.pace = LeasedPace(concurrency, self._wake_up)
+        self._places = places
+        self.pace = LeasedPace(places, self._wake_up)
         self._leases = HeldLeases()
         self._first = Amounts(1)
         self._lacks = True
@@ -133,14 +126,21 @@ class LeasedRates:
         self, limiter: LimiterView, is_away: Callable[[], bool], budget: BudgetHolder | None = None
     ) -> None:
         """Ask for leases until it is cancelled. ShardTaken: another worker has the shard."""
+        self._places.add_limiter(limiter)
+        try:
+            await self._ask_on(is_away, budget)
+        finally:
+            self._places.remove_limiter(limiter)
+
+    async def _ask_on(self, is_away: Callable[[], bool], budget: BudgetHolder | None) -> None:
         self._wake, retry = asyncio.Event(), FIRST_RETRY_SECONDS
         self._budget = budget
         if budget is not None:
             budget.begin_sharing(self._wake_up)
         while True:
             await self._until_next()
-            request, asked_at = self._next_request(limiter, is_away=is_away()), self._clock()
-            self._asked_at = asked_at
+            request, asked_at = self._next_request(is_away=is_away()), self._clock()
+            self._asked_at = self._places.asked_at = asked_at
             try:
                 lease = await self._ask(request)
             except CoordinatorLost:
@@ -159,7 +159,7 @@ class LeasedRates:
         """Return the message that gives back what is left. Without it, the coordinator counts that as used."""
         self._leases.close_all(self._clock())
         self._lacks = self._has_sent = False
-        return self._next_request(None, is_away=False)
+        return self._next_request(is_away=False)
 
     @property
     def spent(self) -> int:
@@ -172,7 +172,7 @@ class LeasedRates:
         budget = self._budget
         while True:
             now = self._clock()
-            soonest = max(self._asked_at + SHORTEST_CHUNK, self._ask_again_at)
+            soonest = max(self._last_asked_at() + SHORTEST_CHUNK, self._ask_again_at)
             wants = self._wants_lease(now) or self.pace.refusals or (budget is not None and budget.needed())
             due = soonest if wants else self._asked_at + LONGEST_CHUNK
             if now >= due - 1e-6:
@@ -187,14 +187,17 @@ class LeasedRates:
             if soonest > self._clock():
                 await asyncio.sleep(soonest - self._clock())
 
+    def _last_asked_at(self) -> float:
+        """When the worker asked last, for whichever shard; the first question about one is put at once."""
+        return self._asked_at if self._asked_at == -math.inf else self._places.asked_at
+
     def _wants_lease(self, now: float) -> bool:
         if self._lacks:
             return True
         return self._has_sent and self._leases.is_last_low(now)
 
-    def _next_request(self, limiter: LimiterView | None, *, is_away: bool) -> LeaseRequest:
+    def _next_request(self, *, is_away: bool) -> LeaseRequest:
         now, budget = self._clock(), self._budget
-        in_flight = limiter.in_flight if limiter is not None else 0
         worker, shard, attempt = self._names
         spent, held = budget.committed() if budget is not None else (0, 0)
         needed = budget.needed() if budget is not None else 0
@@ -211,8 +214,8 @@ class LeasedRates:
             attempt,
             wanted=wanted,
             first=first,
-            in_flight=in_flight,
-            places=self._wanted_places(limiter),
+            in_flight=self._places.in_flight,
+            places=self._wanted_places(),
             reports=reports,
             settlements=settlements,
             refusals=[
@@ -229,17 +232,16 @@ class LeasedRates:
         self.pace.refusals, self.pace.ended = [], 0
         return request
 
-    def _wanted_places(self, limiter: LimiterView | None) -> int:
+    def _wanted_places(self) -> int:
         """How many calls at once this worker could use. At first nobody waits yet, and a shard has many rows."""
-        if limiter is None:
-            return 0
+        places = self._places
         if self._asked_at == -math.inf:
-            return self.pace.most
-        return min(self.pace.most, limiter.in_flight + limiter.waiting + max(FEWEST_PLACES, limiter.in_flight))
+            return places.most
+        return min(places.most, places.in_flight + places.waiting + max(FEWEST_PLACES, places.in_flight))
 
     def _take_lease(self, lease: Lease, asked_at: float) -> None:
         now = self._clock()
-        self.pace.places = lease.places
+        self._places.granted = lease.places
         self._gives_back = lease.budget_is_short
         self._ask_again_at = -math.inf
         if not lease.lease:

@@ -49,6 +49,40 @@ def test_four_workers_keep_one_limit_and_use_nearly_all_of_it(tmp_path):
     assert seconds <= 1.08 * 1_500 / 10
 
 
+def test_a_worker_begins_the_next_shard_while_the_last_calls_of_one_are_in_flight(tmp_path):
+    job = job_with(tmp_path, 60, concurrency=64)
+    shards = planned(job, Path(job.run_dir))
+    at_work = []
+
+    async def look(coordinator, tasks):
+        while not coordinator.is_over:
+            at_work.append(coordinator.state().working)
+            await asyncio.sleep(1.0)
+
+    async def main(url, counters):
+        await cluster_of(job, url, shards, 1, meanwhile=look)
+
+    _, counters = in_cluster(main, latency=10.0)
+    assert counters.outcomes == {"ok": 60}
+    assert at_work.count(2) > 0.5 * len(at_work)
+    assert max(at_work) == 2
+
+
+def test_two_shards_of_a_worker_together_keep_to_its_calls_at_once(tmp_path):
+    job = job_with(tmp_path, 120, concurrency=5)
+    shards = planned(job, Path(job.run_dir))
+
+    async def main(url, counters):
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await cluster_of(job, url, shards, 1)
+        return loop.time() - began
+
+    seconds, counters = in_cluster(main, latency=10.0, max_inflight=5)
+    assert counters.outcomes == {"ok": 120}
+    assert seconds <= 1.15 * 120 / 5 * 10.0
+
+
 def test_a_worker_that_is_killed_loses_its_shard_to_another_and_no_row_is_lost(tmp_path):
     job = job_with(tmp_path, 200)
     shards = planned(job, Path(job.run_dir), shard_bytes=3_000)

@@ -6,6 +6,7 @@ from virtual import run_virtual
 
 from arkbatch.limits.lease_core import LeaseCore
 from arkbatch.limits.lease_messages import SharedLimits
+from arkbatch.limits.leased_pace import WorkerPlaces
 from arkbatch.limits.leased_rates import CoordinatorLost, LeasedRates, ShardTaken
 from arkbatch.limits.token_split import Tokens
 
@@ -16,7 +17,7 @@ class Limiter:
 
 def rates_of(ask):
     clock = asyncio.get_running_loop().time
-    return LeasedRates(ask, worker="w", shard=0, attempt=1, concurrency=8, clock=clock)
+    return LeasedRates(ask, worker="w", shard=0, attempt=1, places=WorkerPlaces(8), clock=clock)
 
 
 async def until_granted(rates, loop):
@@ -64,6 +65,20 @@ def test_without_a_coordinator_nothing_is_sent_and_with_it_again_all_goes_on():
         keeper.cancel()
 
     run_virtual(main())
+
+
+def test_two_attempts_of_a_worker_share_its_calls_at_once():
+    places, last, next_ = WorkerPlaces(8), Limiter(), Limiter()
+    places.add_limiter(last)
+    places.add_limiter(next_)
+    places.granted, last.in_flight, next_.in_flight = 8, 3, 4
+    assert not places.are_taken(next_.in_flight)
+    next_.in_flight = 5
+    assert places.are_taken(next_.in_flight)
+    places.remove_limiter(last)
+    assert not places.are_taken(next_.in_flight)
+    places.remove_limiter(next_)
+    assert places.are_taken(0)
 
 
 def test_a_worker_whose_shard_was_taken_stops():
