@@ -16,69 +16,39 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, TypeVar
+from typing import IO, Any, Self
 
 import msgspec
-from msgspec import Struct
 
 from arkbatch import __version__
-from arkbatch.core.errors import RunChanged, UsageError
+from arkbatch.core.errors import UsageError
 from arkbatch.core.input_info import InputInfo, Position
 from arkbatch.core.job import Job, answer_settings, job_tables
-from arkbatch.core.json_numbers import loads_as_written
 from arkbatch.core.outcomes import Outcome
-from arkbatch.core.row import SENT_AGAIN, BadRow, Before, Row
+from arkbatch.core.row import BadRow, Row
 from arkbatch.core.text import count_text
-from arkbatch.engine.resume_check import ResumeOptions, check_input, check_settings
+from arkbatch.engine.interrupted_rows import InterruptedRows, R
+from arkbatch.engine.piped_input import keep_piped_input
+from arkbatch.engine.resume_check import ResumeOptions, check_input, check_settings, lapsed_limits
 from arkbatch.journal.journal import Journal
 from arkbatch.journal.rebase import rebase_records
-from arkbatch.journal.record_format import before_of, decode_retryable
 from arkbatch.journal.record_index import RecordIndex
-from arkbatch.journal.record_reader import last_failures, read_lines
 from arkbatch.journal.repeated_rows import RepeatedRows, copied_outcome
 from arkbatch.journal.run_directory import FAILURES, RESULTS, SPOOL, RunDirectory
 from arkbatch.journal.run_info import FORMAT, RunInfo, SessionInfo
-from arkbatch.monitor.commands import limits_after
 from arkbatch.monitor.progress import FoundRows
 from arkbatch.pricing.pricer import Pricer
 from arkbatch.pricing.run_cost import Bill
 from arkbatch.pricing.run_price_file import book_of_job, book_of_run, keep_used_prices, name_of, price_list_of
 from arkbatch.protocol.endpoints import ENDPOINTS
 from arkbatch.rows.first_look import check_first_rows, look_at, start_notes
-from arkbatch.rows.input_file import Change, compare_file, copy_standard_input
+from arkbatch.rows.input_file import Change
 from arkbatch.rows.job_diff import asked_digest
 from arkbatch.rows.parse import problem_of_defaults
 from arkbatch.rows.several_files import size_and_time, with_each_part
 from arkbatch.rows.source import Source, reader_of, source_of
 
 STDIN = "-"
-R = TypeVar("R", Row, BadRow, Row | BadRow)
-
-
-def over_again(info: RunInfo) -> list[str]:
-    """What somebody had set while the last session worked, which held for that one only."""
-    last = info.sessions[-1] if info.sessions else None
-    set_then = limits_after({}, last.steered) if last else {}
-    if not set_then:
-        return []
-    listed = ", ".join(f"{name} {'none' if value is None else f'{value:g}'}" for name, value in set_then.items())
-    return [f"limits that ctl set in the last session ({listed}) hold no more; the job's do"]
-
-
-class InterruptedRow(Struct, frozen=True):
-    """Where the line of such a row begins in the input, and what the row has spent.
-
-    record: the byte at which its failure line begins
-    """
-
-    place: Position
-    before: tuple[Before, ...]
-    record: int
-
-    @property
-    def was_given_back(self) -> bool:
-        """Whether a retry gave the row back to the run; then it is sent as its record says."""
-        return any(earlier.code == SENT_AGAIN for earlier in self.before)
 
 
 class OpenRun:
@@ -130,14 +100,14 @@ class OpenRun:
         self._stack.enter_context(self.directory.hold_lock(self.wall))
         known = self.directory.read_info() if self.directory.exists else None
         if self.job.input == STDIN:
-            self._spool(known)
+            self._keep_piped_input(known)
             self._look_at_spool(known)
             self.source = source_of(self.job, self.input)
         self.fresh = known is None
         self.info = self._begin() if known is None else self._resume(known)
         self.journal = self._open_journal(self.info)
         self._stack.callback(self.journal.close_files)
-        self._interrupted = self._read_interrupted()
+        self._interrupted = InterruptedRows(self.directory, self.journal.ledger.interrupted)
         self.info.last_row = self._last_row()
         self.repeats = self._find_repeats()
         self.found = self._found()
@@ -198,7 +168,7 @@ class OpenRun:
     def _resume(self, info: RunInfo) -> RunInfo:
         self._take_in_settings(info)
         self._take_in_input(info)
-        self._changes += over_again(info)
+        self._changes += lapsed_limits(info)
         info.row_limit, info.job = self.job.row_limit, job_tables(self.job)
         info.price_list = price_list_of(self.job)
         return info
@@ -241,25 +211,9 @@ class OpenRun:
             info.input = now
             self.directory.write_info(info)
 
-    def _spool(self, known: RunInfo | None) -> None:
-        """Keep standard input in the run directory. A later start may leave it empty, or give the same rows again."""
+    def _keep_piped_input(self, known: RunInfo | None) -> None:
         stream = self._stdin or sys.stdin.buffer
-        fresh = self.input.with_name(SPOOL + ".new")
-        if not (stream.isatty() and self.input.exists()):
-            copy_standard_input(stream, fresh)
-            if fresh.stat().st_size or not self.input.exists():
-                self._check_spool(known, fresh)
-                fresh.replace(self.input)
-        fresh.unlink(missing_ok=True)
-        if not self.input.stat().st_size and known is None:
-            raise UsageError("Standard input is empty: pipe rows into it, or name an input file.")
-
-    def _check_spool(self, known: RunInfo | None, fresh: Path) -> None:
-        if known is not None and not self._wishes.rebase and compare_file(fresh, known.input) is Change.EDITED:
-            raise RunChanged(
-                f"Standard input is not the one that {self.directory.path} began with. "
-                "Say --rebase to keep the results of unchanged rows, or name another directory with -o."
-            )
+        keep_piped_input(stream, self.input, known.input if known else None, rebase=self._wishes.rebase)
 
     def _last_row(self) -> int | None:
         """The number of the last row that the limit takes in, None where it takes in all."""
@@ -287,32 +241,22 @@ class OpenRun:
             changes=tuple(self._changes),
         )
 
-    def _read_interrupted(self) -> dict[int, InterruptedRow]:
-        """By number; no more than calls were in flight when a session ended."""
-        path, numbers = self.directory / FAILURES, self.journal.ledger.interrupted
-        end = path.stat().st_size if numbers else 0
-        kept = ((offset, line) for offset, line in last_failures(path, end) if line.row in numbers)
-        return {
-            line.row: InterruptedRow(Position(line.row - 1, line.offset), before_of(line), offset)
-            for offset, line in islice(kept, len(numbers))
-        }
-
     def refresh_interrupted(self) -> None:
         """Take in what rows have spent that were recorded as interrupted in this session."""
-        self._interrupted = self._read_interrupted()
+        self._interrupted = InterruptedRows(self.directory, self.journal.ledger.interrupted)
 
     def rows(self) -> Iterator[Row | BadRow]:
         """The rows that are left, in order. They are read as they are pulled."""
         reader, ledger = reader_of(self.job, self.source), self.journal.ledger
         limit, seen = self.job.row_limit, 0
         # A limit counts rows from the top, so that the same command means the same rows each time.
-        start = Position() if limit is not None else self._first_left()
+        start = Position() if limit is not None else self._interrupted.first_place(self.journal.resume_at)
         for number, offset, line in self.source.read_records(start):
             if limit is not None and (seen := seen + 1) > limit:
                 return
             if number not in ledger and (self.repeats is None or not self.repeats.first_of(number)):
                 row = reader.read_row(number, offset, line)
-                yield self.with_past(row) if number in self._interrupted else row
+                yield self._interrupted.with_past(row)
 
     def _find_repeats(self) -> RepeatedRows | None:
         """Which rows repeat the request of an earlier one; None where that is not asked for."""
@@ -340,30 +284,9 @@ class OpenRun:
                     if record is not None and isinstance(row, Row):
                         yield copied_outcome(row, record, first)
 
-    def _first_left(self) -> Position:
-        """No row before it is left."""
-        places = (each.place for each in self._interrupted.values())
-        return min((self.journal.resume_at, *places), key=lambda place: place.line)
-
     def with_past(self, row: R) -> R:
-        """A row that is left, with what it has spent if it was interrupted.
-
-        A row that a retry gave back is sent as the retry wanted it, unless its line was edited since.
-        """
-        found = self._interrupted.get(row.number)
-        if found is None:
-            return row
-        known = msgspec.structs.replace(row, before=found.before)
-        return self._as_recorded(known, found.record) if found.was_given_back and isinstance(known, Row) else known
-
-    def _as_recorded(self, row: Row, place: int) -> Row:
-        """The row with the request of its failure line, which begins at this byte."""
-        _, line = next(read_lines(self.directory / FAILURES, place))
-        failure = decode_retryable(line)
-        if failure.request is None or failure.digest != row.digest:
-            return row
-        body = loads_as_written(bytes(failure.request.body))
-        return msgspec.structs.replace(row, endpoint=failure.endpoint, body=body)
+        """A row that is left, with what it has spent if it was interrupted."""
+        return self._interrupted.with_past(row)
 
     def begin_session(self, limits: dict[str, Any]) -> SessionInfo:
         """Note the session in `run.json`; its number is part of each request id."""

@@ -13,6 +13,7 @@ from arkbatch.journal.journal import read_ledger
 from arkbatch.journal.rebase import survey_edit
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory
 from arkbatch.journal.run_info import RunInfo
+from arkbatch.monitor.commands import limits_after
 from arkbatch.rows.input_file import Change
 from arkbatch.rows.job_diff import job_differences
 from arkbatch.rows.source import Source, reader_of
@@ -82,3 +83,13 @@ def _other_kind_of_answers(directory: RunDirectory, info: RunInfo) -> str:
 
 def _holds_records(directory: RunDirectory) -> bool:
     return any((directory / name).exists() and (directory / name).stat().st_size for name in (RESULTS, FAILURES))
+
+
+def lapsed_limits(info: RunInfo) -> list[str]:
+    """What somebody had set while the last session worked, which held for that session only."""
+    last = info.sessions[-1] if info.sessions else None
+    set_then = limits_after({}, last.steered) if last else {}
+    if not set_then:
+        return []
+    listed = ", ".join(f"{name} {'none' if value is None else f'{value:g}'}" for name, value in set_then.items())
+    return [f"limits that ctl set in the last session ({listed}) hold no more; the job's do"]
