@@ -112,6 +112,7 @@ TOUCHES_OUTSIDE = {
         "fail_fast",
         "json_schema",
         "open_run",
+        "piped_input",
         "resume_check",
         "periodic_sync",
         "progress_report",

@@ -26,7 +26,8 @@ from arkbatch.core.json_numbers import loads_as_written
 from arkbatch.core.outcomes import Failure
 from arkbatch.core.row import BadRow, Row
 from arkbatch.core.usage import Usage
-from arkbatch.engine.cost_limit import FRAME, HOW_TO_PRICE, MAX_COST, NO_PRICE, PART, UNSEEN, plain_amount
+from arkbatch.engine.call_ceiling import HOW_TO_PRICE, NO_PRICE, UNSEEN, most_input_tokens
+from arkbatch.engine.cost_limit import MAX_COST, plain_amount
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.journal.atomic_files import open_private
 from arkbatch.limits.token_estimator import Estimator
@@ -184,7 +185,7 @@ class ParcelCutter:
         if self._run.job.limits.max_cost is None:
             return ZERO
         size = ENDPOINTS[row.endpoint].size(row.body)
-        given = FRAME + size.narrow + 3 * size.wide + PART * size.parts
+        given = most_input_tokens(size)
         tariff = self._run.bill.tariff_of(row.asked_model, "online", "batch", row.asked_model)
         at = datetime.fromtimestamp(self._run.wall(), UTC)
         answered = UNSEEN if size.ceiling is None else size.ceiling

@@ -33,7 +33,8 @@ from arkbatch.core.json_numbers import dumps_as_written
 from arkbatch.core.row import Row, Size
 from arkbatch.core.usage import NO_USAGE, Usage, assumed_usage
 from arkbatch.engine.attempt_log import AttemptLog
-from arkbatch.engine.cost_limit import CostLimit, CostReservation
+from arkbatch.engine.call_ceiling import CostReservation
+from arkbatch.engine.cost_limit import CostLimit
 from arkbatch.engine.halt_watch import EndedCall, HaltWatch
 from arkbatch.engine.recorder import OutcomeStore
 from arkbatch.engine.tool_loop import ToolLoop

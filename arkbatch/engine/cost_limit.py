@@ -2,9 +2,9 @@
 
 What was recorded and what calls in flight may cost at most stay below the limit together. A call that does not fit
 waits for others to end, since most cost less than they may; when none is in flight and the next still does not fit,
-the budget is used up. A call's most is counted from its bytes (no token is shorter than one) and its own limit of
-output. Without such a limit, or where thinking comes on top of it, the longest answer so far stands for it, and then
-the budget can be passed by as much as a call in flight outdoes that. Rows with audio or video: see `media_costs`.
+the budget is used up. What a call may cost at most: see `call_ceiling`. Where its request names no limit of output, the
+longest answer so far stands for it, and then the budget can be passed by as much as a call in flight outdoes that.
+Rows with audio or video: see `media_costs`.
 
 The amounts of past sessions come from the records, so the limit holds for the run and not for the session. Calls that
 were under way when a process was killed have no record and are not counted.
@@ -16,52 +16,22 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import ROUND_UP, Decimal
 
-from msgspec import Struct
-
 from arkbatch.core.calls import Cause, Kind
 from arkbatch.core.errors import UsageError
 from arkbatch.core.job import Job
-from arkbatch.core.row import Body, Row, Size
+from arkbatch.core.row import Row, Size
 from arkbatch.core.usage import Usage, total_tokens
-from arkbatch.engine.media_costs import MediaCosts, MediaKey
+from arkbatch.engine.call_ceiling import HOW_TO_PRICE, CallCeilings, CostReservation
+from arkbatch.engine.media_costs import MediaCosts
 from arkbatch.journal.ledger import Ledger
 from arkbatch.pricing.amounts import ZERO, Cost, Unknown, amount_text
-from arkbatch.pricing.billed_usage import FREE
 from arkbatch.pricing.run_cost import Bill, lane_of
-from arkbatch.pricing.tariff import Tariff, cost_of
+from arkbatch.pricing.tariff import cost_of
 
-FRAME = 500  # tokens around a request, and then some: at most 97 were seen
-PART = 6000  # an image takes 5120 at most
-UNSEEN = 4096  # Ark's own limit of output where a request names none; thinking is beside it
-MIN_ANSWERS = 20  # answers, after which the longest of them stands for what may come
 SOME_MORE = Decimal("1.1")
 UNITS = 10**9  # parts of a currency in which shares of a budget are counted
 
-HOW_TO_PRICE = (
-    "Give the price with --prices FILE, as [[model]] with family, currency and price.online = { input, output }, "
-    'or say what an endpoint id stands for: [map] "ep-..." = "doubao-seed-1.6".'
-)
-MAX_COST, MAX_TOKENS, NO_PRICE = "max_cost", "max_tokens", "no_price"
-
-
-class CostReservation(Struct, frozen=True, gc=False):
-    """What one call may take at most.
-
-    answered: output tokens in it; media: what kind of media is in the row, of which nothing foretells the tokens
-    """
-
-    cost: Decimal
-    tokens: int
-    answered: int = 0
-    media: MediaKey | None = None
-
-
-class _Largest(Struct):
-    """The most input and the most output that rows of one kind may take; `row` is one of them."""
-
-    row: Row
-    given: int
-    answered: int
+MAX_COST, MAX_TOKENS = "max_cost", "max_tokens"
 
 
 class CostLimit:
@@ -81,10 +51,8 @@ class CostLimit:
         self.tokens = total_tokens(tally.usage for tally in ledger.tallies)
         self._held = CostReservation(ZERO, 0)
         self._in_flight = 0
-        self._longest = self._answers = 0
-        self._ceilings_hold = True
         self._media = MediaCosts(images_too=not job.at_ark)
-        self._largest: dict[tuple[str, str, str], _Largest] = {}
+        self._ceilings = CallCeilings(bill, wall, self.currency, self._media)
         self._closed = False
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._whole = (self._most_cost, self._most_tokens)
@@ -94,7 +62,7 @@ class CostLimit:
 
     async def admit(self, row: Row, size: Size, expected: int) -> CostReservation | Cause | None:
         """Wait until the call fits. A cause: it never will; None: `close` was called. `expected`: output tokens."""
-        hold = self._most_of(row, size, expected)
+        hold = self._ceilings.ceiling_of(row, size, expected)
         if isinstance(hold, Cause):
             return hold
         if self._waiting:
@@ -102,7 +70,7 @@ class CostLimit:
         while not self._closed:
             if self._media.must_wait(hold.media):
                 await self._wait_in_line(first=True)
-                raised = self._most_of(row, size, expected)
+                raised = self._ceilings.ceiling_of(row, size, expected)
                 if isinstance(raised, Cause):
                     return raised
                 hold = raised
@@ -122,7 +90,7 @@ class CostLimit:
 
     def admit_now(self, row: Row, size: Size, expected: int) -> CostReservation | None:
         """The same for a call that can be done without: None when it does not fit at once."""
-        hold = self._most_of(row, size, expected)
+        hold = self._ceilings.ceiling_of(row, size, expected)
         if self._closed or self._waiting or isinstance(hold, Cause) or self._exceeded_budget(hold) is not None:
             return None
         if self._media.must_wait(hold.media):
@@ -144,10 +112,7 @@ class CostLimit:
         self._in_flight -= 1
         cost, tokens = ZERO, total_tokens((usage,))
         if usage:
-            output = usage.get("output", 0)
-            self._longest = max(self._longest, output)
-            self._ceilings_hold &= output <= hold.answered  # else reasoning is billed beside the limit of output
-            self._answers += 1
+            self._ceilings.note_answer(hold, usage.get("output", 0))
             self.tokens += tokens
             cost = self._cost_of_call(hold, row, usage, model, service_tier)
             self.spent += cost
@@ -174,14 +139,12 @@ class CostLimit:
         That begins with a row that has asked in this one, and knows no answers yet by which it could be judged to be
         short. What ended may be judged dearer by then, at another time of the day: hence some more.
         """
-        most = list(self._largest.values())
         if code == MAX_TOKENS:
             given = Decimal(self._whole[1] or 0)
-            least = Decimal(self.tokens + max((each.given + each.answered for each in most), default=0))
+            least = Decimal(self.tokens + self._ceilings.most_tokens())
         else:
             given = self._whole[0] or ZERO
-            costs = [self._highest_cost(each.row, each.given, each.answered) for each in most]
-            least = self.spent + max((cost for cost in costs if isinstance(cost, Decimal)), default=ZERO)
+            least = self.spent + self._ceilings.most_cost()
         return max(2 * given, _rounded_up(least * SOME_MORE))
 
     # ---- a share of a budget that other workers hold shares of too
@@ -249,59 +212,6 @@ class CostLimit:
             "what is recorded is not sent again.",
         )
 
-    def _most_of(self, row: Row, size: Size, expected: int) -> CostReservation | Cause:
-        if row.endpoint in FREE:
-            return CostReservation(ZERO, 0)
-        given = FRAME + size.narrow + 3 * size.wide + PART * size.parts
-        answered, at_first = self._longest_answer(row.body, size, expected)
-        self._note_highest(row, given, at_first)
-        media = self._media.key_of(row, size.parts)
-        cost, tokens = self._highest_cost(row, given, answered), given + answered
-        if isinstance(cost, Cause):
-            return cost
-        if media is not None:
-            cost, tokens = self._media.raised_ceiling(media, cost, tokens)
-        return CostReservation(cost, tokens, answered, media)
-
-    def _highest_cost(self, row: Row, given: int, answered: int) -> Decimal | Cause:
-        """What the call may cost at most, where a budget of money asks for it."""
-        if self._most_cost is None:
-            return ZERO
-        tariff = self._tariff_of_row(row)
-        if isinstance(tariff, Unknown):
-            return _no_price(tariff.reason)
-        at = datetime.fromtimestamp(self._wall(), UTC)
-        window = tariff.version_on(at).brackets[-1].to_input if tariff.version_on(at).brackets else given
-        cost = tariff.highest_cost(min(given, window), answered, at)
-        if isinstance(cost, Unknown):
-            return _no_price(cost.reason)
-        if cost.currency != self.currency:
-            return _no_price(f"row {row.number} is billed in {cost.currency}, and the budget is in {self.currency}")
-        return cost.amount
-
-    def _longest_answer(self, body: Body, size: Size, expected: int) -> tuple[int, int]:
-        """Output tokens, as far as is known by now; and as a session takes it that knows no answers yet."""
-        ceiling = size.ceiling
-        if ceiling is not None and self._ceilings_hold and _is_output_bounded(body, ceiling):
-            return ceiling, ceiling
-        known = max(ceiling or 0, self._longest, expected)
-        at_first = max(known, UNSEEN)
-        return known if self._answers >= MIN_ANSWERS else at_first, at_first
-
-    def _note_highest(self, row: Row, given: int, answered: int) -> None:
-        """Remember the most that any row of its kind has asked for."""
-        kind = (row.endpoint, row.asked_model, str(row.body.get("service_tier")))
-        most = self._largest.get(kind)
-        if most is None:
-            self._largest[kind] = _Largest(row, given, answered)
-        else:
-            most.given, most.answered = max(most.given, given), max(most.answered, answered)
-
-    def _tariff_of_row(self, row: Row) -> Tariff | Unknown:
-        tier = row.body.get("service_tier")
-        tier = tier if isinstance(tier, str) else ""
-        return self._bill.tariff_of(row.asked_model, lane_of(row.endpoint), tier, row.asked_model)
-
     def _cost_of_call(self, hold: CostReservation, row: Row, usage: Usage, model: str, service_tier: str) -> Decimal:
         if self._most_cost is None:
             return ZERO
@@ -344,13 +254,6 @@ def _currency_of_job(job: Job, bill: Bill, now: float) -> str:
     return known.currency
 
 
-def _is_output_bounded(body: Body, ceiling: int) -> bool:
-    """Whether the request's limit of output bounds all that is billed: `max_tokens` does not count the thinking."""
-    thinking = body.get("thinking")
-    silent = isinstance(thinking, dict) and thinking.get("type") == "disabled"
-    return not ceiling or silent or body.get("max_completion_tokens") is not None
-
-
 def _to_units(amount: Decimal) -> int:
     """An amount in the smallest unit of shared budgets, rounded up."""
     return int((amount * UNITS).to_integral_value(rounding=ROUND_UP))
@@ -364,7 +267,3 @@ def plain_amount(amount: Decimal) -> str:
 def _rounded_up(amount: Decimal) -> Decimal:
     """To two digits."""
     return amount.quantize(Decimal(1).scaleb(amount.adjusted() - 1), rounding=ROUND_UP) if amount else amount
-
-
-def _no_price(reason: str) -> Cause:
-    return Cause(Kind.BILLING, NO_PRICE, f"--max-cost cannot hold: {reason}", HOW_TO_PRICE)
