@@ -257,7 +257,8 @@ class BillsByDialect:
         if not counted and (fault in UNTOLD or call["verdict"] in ("connection", "timeout")):
             self.untold += 1
             return
-        if not counted and call["verdict"] == "done":  # all of a stream but its last chunk came before the kill
+        # All of a stream but its last chunk came before the kill; its finish reason may say that it broke off.
+        if not counted and call["verdict"] in ("done", "bad_reply"):
             self.unsaid += 1
             return
         meters = ("input", "output") if fault in HIDES_CACHED else ("input", "output", "cached")

@@ -27,3 +27,11 @@ def test_a_call_that_was_counted_otherwise_is_told():
     bills = soak.BillsByDialect({"a": ("", {**BILL, "output": 73})})
     bills.add(LINE)
     assert (bills.same.total(), bills.other.total()) == (0, 1)
+
+
+def test_an_answer_that_lacks_only_its_usage_is_what_a_killed_server_leaves_and_no_more_of_them():
+    broken_off = {"request_id": "a", "verdict": "bad_reply", "code": "abort"}
+    bills = soak.BillsByDialect({"a": ("finish_abort", BILL)})
+    bills.add({"calls": [broken_off, {"request_id": "b", "verdict": "done"}], "usage": {}})
+    assert "usage equals what the simulator billed, in 0 kinds of answers" in list(bills.report(kills=1))
+    assert "usage DIFFERS FROM what the simulator billed, in 0 kinds of answers" in list(bills.report(kills=0))
