@@ -48,7 +48,7 @@ class AskedTable(Struct):
     mixed: bool
     options: SharedOptions
 
-    def job(self) -> Job:
+    def load_job_of(self) -> Job:
         """Write down what has to be in files, and load the job."""
         options: dict[str, Any] = dict(self.options)
         run_dir = self.run_dir
@@ -61,7 +61,7 @@ class AskedTable(Struct):
             options["text" if self.is_embedding else "prompt"] = self.prompt
         elif self.is_embedding:
             options["endpoint"] = "embeddings"
-        path = self.data if isinstance(self.data, str | PathLike) else self._spool(run_dir)
+        path = self.data if isinstance(self.data, str | PathLike) else self._write_rows(run_dir)
         return load_job(path, run_dir=run_dir, **options)
 
     @contextlib.contextmanager
@@ -87,7 +87,7 @@ class AskedTable(Struct):
 
     def _default_run_dir(self) -> Path:
         """Named by what is asked, so that the same call resumes and a changed prompt is another run."""
-        prompt = self.prompt if isinstance(self.prompt, str) else _fingerprint(self.prompt)
+        prompt = self.prompt if isinstance(self.prompt, str) else _digest_of_function(self.prompt)
         schema = None if self.schema is None else json_schema_of(self.schema)
         if isinstance(self.data, str | PathLike):
             names: Any = str(self.data)
@@ -103,12 +103,12 @@ class AskedTable(Struct):
         form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
         return {"schema": file, "parameters": {"response_format": form, **options.get("parameters", {})}}
 
-    def _spool(self, run_dir: Path) -> Path:
+    def _write_rows(self, run_dir: Path) -> Path:
         file = run_dir.with_suffix(".jsonl")
-        _replace_if_changed(file, (orjson.dumps(self._line(*each)) for each in enumerate(records_of(self.data), 1)))
+        _replace_if_changed(file, (orjson.dumps(self._line_of(*each)) for each in enumerate(records_of(self.data), 1)))
         return file
 
-    def _line(self, number: int, record: dict[str, Any]) -> dict[str, Any]:
+    def _line_of(self, number: int, record: dict[str, Any]) -> dict[str, Any]:
         if isinstance(self.prompt, str):
             return record
         try:
@@ -146,7 +146,7 @@ def ask_table(
     return AskedTable(data, prompt, schema, is_embedding, observer, shown, rebase, mixed, options)
 
 
-def _fingerprint(function: Callable[..., Any]) -> str:
+def _digest_of_function(function: Callable[..., Any]) -> str:
     """Return what tells a function from another of the same name, such as a changed `lambda`."""
     code = getattr(function, "__code__", None)
     said = [getattr(function, "__qualname__", "function"), *(_said_in(code) if code is not None else ())]

@@ -26,7 +26,7 @@ def run_in_thread(work: Callable[[], Coroutine[Any, Any, T]], drain: Callable[[]
     raised again at the end. Whatever the work raises is raised here.
     """
     run: _Run[T] = _Run(work, drain)
-    thread = threading.Thread(target=run.run, name="arkbatch", daemon=True)
+    thread = threading.Thread(target=run.run_loop, name="arkbatch", daemon=True)
     thread.start()
     interrupts = 0
     while not run.ended.is_set():  # not `Thread.join`, which takes the thread for ended when it is interrupted
@@ -34,10 +34,10 @@ def run_in_thread(work: Callable[[], Coroutine[Any, Any, T]], drain: Callable[[]
             run.ended.wait(_LOOK_SECONDS)
         except KeyboardInterrupt:
             interrupts += 1
-            run.interrupt(cancel=interrupts > 1)
+            run.ask_to_end(cancel=interrupts > 1)
     if interrupts:
         raise KeyboardInterrupt
-    return run.outcome()
+    return run.result_or_error()
 
 
 class _Run(Generic[T]):
@@ -52,24 +52,24 @@ class _Run(Generic[T]):
         self._result: list[T] = []
         self._error: BaseException | None = None
 
-    def run(self) -> None:
+    def run_loop(self) -> None:
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                self._result.append(runner.run(self._main()))
+                self._result.append(runner.run(self._run_work()))
         except BaseException as error:  # noqa: BLE001 - it is raised in the thread that waits
             self._error = error
         finally:
             self.ended.set()
 
-    async def _main(self) -> T:
+    async def _run_work(self) -> T:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         return await self._work()
 
-    def interrupt(self, *, cancel: bool) -> None:
+    def ask_to_end(self, *, cancel: bool) -> None:
         if self._loop is not None and self._task is not None and not self._task.done():
             self._loop.call_soon_threadsafe(self._task.cancel if cancel else self._drain)
 
-    def outcome(self) -> T:
+    def result_or_error(self) -> T:
         if self._error is not None:
             raise self._error
         return self._result[0]

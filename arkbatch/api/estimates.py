@@ -58,16 +58,16 @@ def estimate_table(
     shown = progress if sample else False
     asked = ask_table(data, prompt, schema, options, observer=None, progress=shown, rebase=False, mixed=False)
     try:
-        return TableEstimate(_forecasts(asked, sample))
+        return TableEstimate(_forecasts_of(asked, sample))
     finally:
         asked.remove_leftovers()
 
 
-def _forecasts(asked: AskedTable, sample: int | None) -> list[Forecast]:
+def _forecasts_of(asked: AskedTable, sample: int | None) -> list[Forecast]:
     if sample is None:
         asked.options.setdefault("dry_run", True)  # so that no key is needed
-        return estimate_job(asked.job())
-    job = asked.job()
+        return estimate_job(asked.load_job_of())
+    job = asked.load_job_of()
     session = _SampleSession(job, sample, progress=asked.progress)
     run_in_thread(session.work, session.drain)
     run_id = RunDirectory(asked.run_dir).read_info().run_id

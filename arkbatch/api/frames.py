@@ -62,7 +62,7 @@ def column_names(data: Any) -> list[str]:
         return _told_apart([str(name) for name in data.columns])
     if kind in {ARROW, DATASET}:
         return _told_apart([str(name) for name in data.column_names])
-    return list(dict.fromkeys(str(name) for number, row in enumerate(data, 1) for name in _mapping(row, number)))
+    return list(dict.fromkeys(str(name) for number, row in enumerate(data, 1) for name in _row_as_mapping(row, number)))
 
 
 def _told_apart(names: list[str]) -> list[str]:
@@ -73,7 +73,7 @@ def _told_apart(names: list[str]) -> list[str]:
     return names
 
 
-def kept(data: Any, wanted: Sequence[bool]) -> Any:
+def keep_rows(data: Any, wanted: Sequence[bool]) -> Any:
     """Return the rows that are wanted, as a table of the same kind."""
     kind = kind_of(data)
     if kind == PANDAS:
@@ -92,7 +92,7 @@ def records_of(data: Any) -> Iterator[dict[str, Any]]:
     if kind_of(data) != ROWS:
         column_names(data)  # refuses names that stand twice
     for row in _raw_records(data, kind_of(data)):
-        yield {str(name): plain(value) for name, value in row.items()}
+        yield {str(name): as_json_value(value) for name, value in row.items()}
 
 
 def _raw_records(data: Any, kind: str) -> Iterator[Mapping[str, Any]]:
@@ -107,11 +107,12 @@ def _raw_records(data: Any, kind: str) -> Iterator[Mapping[str, Any]]:
             yield from batch.to_pylist()
     else:
         for number, row in enumerate(data, 1):
-            yield _mapping(row, number)
+            yield _row_as_mapping(row, number)
 
 
-def _mapping(row: Any, number: int) -> Mapping[str, Any]:
-    if isinstance(row, str) or plain(row) is None:
+def _row_as_mapping(row: Any, number: int) -> Mapping[str, Any]:
+    """Return a dict, a named tuple or a text as a mapping. UsageError: it is none of these."""
+    if isinstance(row, str) or as_json_value(row) is None:
         return {TEXT_COLUMN: row}
     if isinstance(row, Mapping):
         return row
@@ -121,32 +122,32 @@ def _mapping(row: Any, number: int) -> Mapping[str, Any]:
     raise UsageError(f"row {number} is a {type(row).__name__}: each row is a dict or a text")
 
 
-def plain(value: Any) -> Any:
+def as_json_value(value: Any) -> Any:
     """Return a cell as a JSON value: numbers of NumPy as numbers, times as ISO 8601, missing values as None."""
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
         return None if math.isnan(value) else value
     if isinstance(value, Mapping):
-        return {str(key): plain(each) for key, each in value.items()}
+        return {str(key): as_json_value(each) for key, each in value.items()}
     if isinstance(value, list | tuple | set):
-        return [plain(each) for each in value]
-    return _foreign(value)
+        return [as_json_value(each) for each in value]
+    return _value_of_other_type(value)
 
 
-def _foreign(value: Any) -> Any:
+def _value_of_other_type(value: Any) -> Any:
     """A value of another library's or the standard library's own type."""
     name = type(value).__name__
     if name in {"NAType", "NaTType"}:
         return None
     if hasattr(value, "tolist"):  # NumPy: a scalar, or an array as a list
-        return plain(value.tolist())
+        return as_json_value(value.tolist())
     if hasattr(value, "isoformat"):
         return value.isoformat()
     return str(value)
 
 
-def appended(data: Any, columns: Columns) -> Any:
+def append_columns(data: Any, columns: Columns) -> Any:
     """Return a copy of the table with these columns behind its own, one value a row.
 
     Columns of whole numbers that miss some values stay whole numbers (`Int64` in pandas).
@@ -169,7 +170,7 @@ def appended(data: Any, columns: Columns) -> Any:
             data = data.add_column(name, list(values))
         return data
     return [
-        dict(_mapping(row, number)) | {name: columns[name][number - 1] for name in columns}
+        dict(_row_as_mapping(row, number)) | {name: columns[name][number - 1] for name in columns}
         for number, row in enumerate(data, 1)
     ]
 
@@ -182,7 +183,7 @@ def _pandas_column(values: Sequence[Any], index: Any) -> Any:
     return pd.Series(list(values), index=index, dtype="Int64" if whole else None if held else object)
 
 
-def made(columns: Columns, kind: str) -> Any:
+def make_frame(columns: Columns, kind: str) -> Any:
     """Return a new table of these columns. UsageError: there is no such kind, or its library is not installed."""
     if kind == ROWS:
         names = list(columns)

@@ -91,7 +91,7 @@ class JobSession:
         mixed: bool,
         options: JobOptions,
     ) -> None:
-        self._job = _changed(job, options) if isinstance(job, Job) else load_job(job, **options)
+        self._job = _job_without_options(job, options) if isinstance(job, Job) else load_job(job, **options)
         shown = shows_progress() if progress is None else progress
         self._observers = [each for each in (observer, ProgressBar() if shown else None) if each is not None]
         self._resume = ResumeOptions(rebase, mixed)
@@ -104,7 +104,7 @@ class JobSession:
             self._session.stop()
 
     async def work(self) -> Summary:
-        async with simulated(self._job) as ready:
+        async with with_simulator(self._job) as ready:
             with parameter_names(), OpenRun(ready, self._resume, wall=time.time) as opened:
                 if not opened.found.to_send:
                     return summary_of(opened, "nothing left", 0.0)
@@ -122,7 +122,7 @@ class JobSession:
         return await session.work()
 
 
-def _changed(job: Job, options: JobOptions) -> Job:
+def _job_without_options(job: Job, options: JobOptions) -> Job:
     if options:
         raise TypeError("options go with a path; those of a Job were given to load_job")
     return job
@@ -138,7 +138,7 @@ def _unless_halted(summary: Summary) -> Summary:
 
 
 @asynccontextmanager
-async def simulated(job: Job) -> AsyncIterator[Job]:
+async def with_simulator(job: Job) -> AsyncIterator[Job]:
     """Give a simulated job the address of a simulator that runs meanwhile; any other job as it is."""
     if not job.simulated:
         yield job

@@ -107,19 +107,19 @@ def parameter_names() -> Iterator[None]:
 def name_parameters(message: str) -> str:
     """Return a message with parameters in place of options; commands in it stay, since they are for a terminal."""
     parts = re.split(r"(`[^`]*`|:  arkbatch .*|\barkbatch [a-z]+ .*)", message)
-    return "".join(part if number % 2 else _renamed(part) for number, part in enumerate(parts))
+    return "".join(part if number % 2 else _rename_options(part) for number, part in enumerate(parts))
 
 
 _SWITCHES = {name for name, kind in SharedOptions.__annotations__.items() if kind is bool} | {"rebase", "mixed"}
 
 
-def _renamed(text: str) -> str:
+def _rename_options(text: str) -> str:
     text = re.sub(r"--set\b", "parameters", text)
     text = re.sub(r"(?<![\w-])-o\b", "run_dir", text)
-    return re.sub(r"(?<![\w-])--([a-z][a-z-]*)", _parameter, text)
+    return re.sub(r"(?<![\w-])--([a-z][a-z-]*)", _name_of_flag, text)
 
 
-def _parameter(flag: re.Match[str]) -> str:
+def _name_of_flag(flag: re.Match[str]) -> str:
     name = flag[1].replace("-", "_")
     if name.startswith("no_") and name.removeprefix("no_") in _SWITCHES:
         return f"{name.removeprefix('no_')}=False"

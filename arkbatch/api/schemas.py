@@ -16,17 +16,17 @@ def json_schema_of(schema: Any) -> dict[str, Any]:
     if isinstance(schema, Mapping):
         return dict(schema)
     if isinstance(schema, str | PathLike):
-        return _read(Path(schema))
+        return _read_schema(Path(schema))
     if hasattr(schema, "model_json_schema"):  # pydantic
         return dict(schema.model_json_schema())
     try:
         (found,), parts = msgspec.json.schema_components([schema])
     except TypeError as error:
         raise UsageError(f"schema {schema!r} is no schema: give a class with typed fields, a dict or a file") from error
-    return _inlined(found, parts)
+    return _inline_top_class(found, parts)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_schema(path: Path) -> dict[str, Any]:
     try:
         value = orjson.loads(path.read_bytes())
     except (OSError, orjson.JSONDecodeError) as error:
@@ -36,7 +36,7 @@ def _read(path: Path) -> dict[str, Any]:
     return value
 
 
-def _inlined(found: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
+def _inline_top_class(found: dict[str, Any], parts: dict[str, Any]) -> dict[str, Any]:
     """The class itself at the top, where services look for its properties; classes that it uses stay in `$defs`."""
     name = str(found.get("$ref", "")).rpartition("/")[2]
     top = dict(parts.pop(name)) if name in parts else dict(found)

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 from arkbatch.api.asked_table import AskedTable, Prompt, ask_table, is_read_once
 from arkbatch.api.background import run_in_thread
-from arkbatch.api.frames import ROWS, appended, column_names, kept, kind_of, made
+from arkbatch.api.frames import ROWS, append_columns, column_names, keep_rows, kind_of, make_frame
 from arkbatch.api.jobs import JobSession
 from arkbatch.api.options import FilePath, SharedOptions, name_parameters
 from arkbatch.api.schemas import json_schema_of
@@ -41,13 +41,13 @@ class TableResult:
         """
         if is_read_once(self._data):
             return self.to(ROWS)
-        return appended(self._data, self._own_columns())
+        return append_columns(self._data, self._own_columns())
 
     @cached_property
     def failed(self) -> Any:
         """The rows of `frame` that have no answer, of the same kind."""
         with AnswerTable(self.run_dir, self._options) as table:
-            return kept(self.frame, [row.state != "done" for row in table.chosen_rows()])
+            return keep_rows(self.frame, [row.state != "done" for row in table.chosen_rows()])
 
     def to(self, kind: str) -> Any:
         """Return the whole table as `rows` (dicts), `pandas`, `polars` or `arrow`."""
@@ -80,7 +80,7 @@ def read_answers(run_dir: FilePath, kind: str = ROWS, *, _options: TableOptions 
         columns = table.all_columns(is_typed=kind != ROWS)
         values_of = table.values_of if kind == ROWS else table.typed_values
         values = [values_of(row, columns) for row in table.chosen_rows()]
-    return made({column.name: [row[place] for row in values] for place, column in enumerate(columns)}, kind)
+    return make_frame({column.name: [row[place] for row in values] for place, column in enumerate(columns)}, kind)
 
 
 def iter_answers(run_dir: FilePath) -> Iterator[dict[str, Any]]:
@@ -114,8 +114,8 @@ def run_table(
     """
     asked = ask_table(data, prompt, schema, options, observer=observer, progress=progress, rebase=rebase, mixed=mixed)
     with asked.without_leftovers():
-        session = _session(asked)
-        return _result(asked, run_in_thread(session.work, session.drain))
+        session = _session_of(asked)
+        return _result_of(asked, run_in_thread(session.work, session.drain))
 
 
 async def arun_table(
@@ -132,7 +132,7 @@ async def arun_table(
     """Do as `run_table` in your own event loop. Cancelling it abandons the calls in flight."""
     asked = ask_table(data, prompt, schema, options, observer=observer, progress=progress, rebase=rebase, mixed=mixed)
     with asked.without_leftovers():
-        return _result(asked, await _session(asked).work())
+        return _result_of(asked, await _session_of(asked).work())
 
 
 def embed_table(
@@ -150,17 +150,17 @@ def embed_table(
         data, text, None, options, observer=observer, progress=progress, rebase=rebase, mixed=mixed, is_embedding=True
     )
     with asked.without_leftovers():
-        session = _session(asked)
-        return _result(asked, run_in_thread(session.work, session.drain))
+        session = _session_of(asked)
+        return _result_of(asked, run_in_thread(session.work, session.drain))
 
 
-def _session(asked: AskedTable) -> JobSession:
+def _session_of(asked: AskedTable) -> JobSession:
     return JobSession(
-        asked.job(), asked.observer, progress=asked.progress, rebase=asked.rebase, mixed=asked.mixed, options={}
+        asked.load_job_of(), asked.observer, progress=asked.progress, rebase=asked.rebase, mixed=asked.mixed, options={}
     )
 
 
-def _result(asked: AskedTable, summary: Summary) -> TableResult:
+def _result_of(asked: AskedTable, summary: Summary) -> TableResult:
     schema = None if asked.schema is None else json_schema_of(asked.schema)
     return TableResult(asked.data, summary, TableOptions(schema=schema, vectors=asked.is_embedding))
 

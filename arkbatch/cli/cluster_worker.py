@@ -11,7 +11,7 @@ import click
 from msgspec.structs import replace
 
 from arkbatch.api.background import loop_factory
-from arkbatch.api.jobs import simulated
+from arkbatch.api.jobs import with_simulator
 from arkbatch.cli.cluster_bucket import shards_at
 from arkbatch.cli.cluster_plan import job_of_run
 from arkbatch.cli.session import tell_interrupted
@@ -119,7 +119,7 @@ def _pull_shards(shards: ShardDirectory, run_dir: str, url: str | None, flags: d
 
     async def work() -> int:
         allow_files(job.limits.concurrency)
-        async with simulated(job) as ready, CoordinatorClient(address, note=note) as client:
+        async with with_simulator(job) as ready, CoordinatorClient(address, note=note) as client:
             worker = Worker(client, shards, ready, name=worker_name(), wall=time.time)
             with stop_on_signals(worker):
                 report = await worker.work()
@@ -151,7 +151,7 @@ def _run_own_shards(shards: ShardDirectory, run_dir: str, index: int, of: int | 
     async def work() -> int:
         code: int = ExitCode.OK
         async with (
-            simulated(job) as ready,
+            with_simulator(job) as ready,
             open_connection(ready, time.time, ConnectionSlots()) as transport,
         ):
             for shard in [each for each in planned.all_shards() if each.index in own]:
@@ -202,7 +202,7 @@ async def run_worker(run_dir: str, name: str) -> Any:
         job = without_shared_limits(job_of_run(shards, {}))
         allow_files(job.limits.concurrency)
         async with (
-            simulated(job) as ready,
+            with_simulator(job) as ready,
             CoordinatorClient(lambda: read_address(shards, run_dir)) as client,
         ):
             return await Worker(client, shards, ready, name=name, wall=time.time).work()

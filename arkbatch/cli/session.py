@@ -16,7 +16,7 @@ import orjson
 from msgspec import UNSET
 
 from arkbatch.api.background import loop_factory
-from arkbatch.api.jobs import simulated
+from arkbatch.api.jobs import with_simulator
 from arkbatch.cli.live_and_metrics import Serving, session_of
 from arkbatch.cli.signals import interrupt_at_once, stop_on_signals
 from arkbatch.cli.standard_streams import echo_note, make_lasting
@@ -127,11 +127,11 @@ async def _carry_out(
 
 @asynccontextmanager
 async def told_simulated(job: Job, *, said: bool = False) -> AsyncIterator[Job]:
-    """Do as `api.jobs.simulated`, and print that answers are made up, unless that was printed before."""
+    """Do as `api.jobs.with_simulator`, and print that answers are made up, unless that was printed before."""
     if job.simulated and not said:
         notice = "Simulated: no request leaves this machine, and the answers mean nothing."
         click.echo(language_of(os.environ).say(notice), err=True)
-    async with simulated(job) as ready:
+    async with with_simulator(job) as ready:
         yield ready
 
 
