@@ -28,11 +28,12 @@ class AttemptCounter(Observer):
     def answered(self, row: Row, client_id: str, response: Response, verdict: Verdict) -> None:
         del row, client_id
         tallies = self._tallies
+        if isinstance(verdict, Done):
+            _count(tallies.calls, "done")
+            _add(tallies.tokens, verdict.usage)
+            self.latency.add(response.seconds)
+            return
         match verdict:
-            case Done(usage=usage):
-                _count(tallies.calls, "done")
-                _add(tallies.tokens, usage)
-                self.latency.add(response.seconds)
             case Again(cause=cause, usage=usage) | Refused(cause=cause, usage=usage):
                 _count(tallies.calls, cause.kind.value)
                 _add(tallies.tokens, usage)
@@ -77,4 +78,5 @@ def _count(counts: dict[str, int], name: str) -> None:
 
 def _add(counts: dict[str, int], usage: Usage) -> None:
     for meter, count in usage.items():
-        counts[meter] = counts.get(meter, 0) + max(0, count)
+        if count > 0:
+            counts[meter] = counts.get(meter, 0) + count

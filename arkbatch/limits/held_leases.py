@@ -72,7 +72,7 @@ class HeldLeases:
     def __init__(self) -> None:
         self._held: deque[HeldLease] = deque()
         self._over: list[LeaseReport] = []
-        self._differences: dict[int, Amounts] = {}
+        self._differences: dict[int, list[int]] = {}  # by lease: of all tokens, input and output
         self._used_from: list[float] = []  # when each lease was first used, beside its number
         self._used_leases: list[int] = []
 
@@ -90,7 +90,10 @@ class HeldLeases:
         """Return the first lease with room for the call, now or soon."""
         while self._held and now >= self._held[0].ends:
             self._over.append(self._held.popleft().usage_report(now))
-        return next((lease for lease in self._held if lease.has_room_for(amount)), None)
+        for lease in self._held:
+            if lease.has_room_for(amount):
+                return lease
+        return None
 
     def spend_tokens(self, now: float, amount: Tokens) -> HeldLease:
         """Count a call for which there is a usable lease, and return that lease."""
@@ -107,17 +110,18 @@ class HeldLeases:
         place = bisect_right(self._used_from, granted_at) - 1
         if place < 0 or used == reserved:
             return
-        difference = Amounts(0, used.total - reserved.total, used.input - reserved.input, used.output - reserved.output)
-        self._add_difference(self._used_leases[place], difference)
-
-    def _add_difference(self, number: int, more: Amounts) -> None:
-        before = self._differences.get(number, Amounts())
-        self._differences[number] = Amounts(
-            0,
-            before.tokens + more.tokens,
-            before.input_tokens + more.input_tokens,
-            before.output_tokens + more.output_tokens,
+        number = self._used_leases[place]
+        self._add_difference(
+            number, used.total - reserved.total, used.input - reserved.input, used.output - reserved.output
         )
+
+    def _add_difference(self, number: int, tokens: int, input_tokens: int, output_tokens: int) -> None:
+        sums = self._differences.get(number)
+        if sums is None:
+            sums = self._differences[number] = [0, 0, 0]
+        sums[0] += tokens
+        sums[1] += input_tokens
+        sums[2] += output_tokens
 
     def is_last_low(self, now: float) -> bool:
         """Whether the next lease is needed soon."""
@@ -135,10 +139,11 @@ class HeldLeases:
             self._over.append(self._held.popleft().usage_report(now))
         reports, self._over = self._over, []
         differences, self._differences = self._differences, {}
-        return reports, [Settlement(number, difference) for number, difference in differences.items()]
+        return reports, [Settlement(number, Amounts(0, *sums)) for number, sums in differences.items()]
 
     def put_back(self, reports: Sequence[LeaseReport], settlements: Sequence[Settlement]) -> None:
         """Keep what a lost message told, to tell it again."""
         self._over = [*reports, *self._over]
         for settlement in settlements:
-            self._add_difference(settlement.lease, settlement.difference)
+            more = settlement.difference
+            self._add_difference(settlement.lease, more.tokens, more.input_tokens, more.output_tokens)
