@@ -21,12 +21,13 @@ from arkbatch.core.errors import RunChanged, UsageError
 from arkbatch.core.job import Job, answer_settings, job_tables
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.journal.shard_files import ShardDirectory
-from arkbatch.journal.shard_plan import PLAN_FORMAT, ShardPlan
+from arkbatch.journal.shard_plan import PLAN_FORMAT, InputPart, ShardPlan
 from arkbatch.journal.shard_sessions import ShardSessions, write_sessions
 from arkbatch.rows.csv_table import CsvTable
+from arkbatch.rows.first_look import LOOKED_AT, check_first_rows, look_at
 from arkbatch.rows.job_diff import asked_digest, job_differences
 from arkbatch.rows.object_storage import is_remote, open_bytes
-from arkbatch.rows.source import open_source
+from arkbatch.rows.source import open_source, source_of
 
 SAMPLE_BYTES = 1 << 16
 
@@ -86,6 +87,7 @@ def _plan_in(
     parts, size = plan_parts(names, shard_bytes_of, has_header=job.reading.header)
     if any(part.kind == "csv" for part in parts):
         job = _with_settled_reading(job, parts[0].path, directory.run)
+    _check_input(job, parts)
     run, said = RunDirectory(directory.run), answer_settings(job)
     info = run.read_info() if run.exists else None
     planned = ShardPlan(
@@ -109,6 +111,15 @@ def _plan_in(
             directory.publish_seeds()
     directory.write_plan(planned)
     return planned
+
+
+def _check_input(job: Job, parts: Sequence[InputPart]) -> None:
+    """UsageError: none of the first rows can be sent. What is in a bucket is not fetched for it."""
+    if is_remote(parts[0].path):
+        return
+    source = source_of(job)
+    if len(parts) == 1 or look_at(source, job).rows >= LOOKED_AT:
+        check_first_rows(source, job)
 
 
 def _with_settled_reading(job: Job, path: str, run: Path) -> Job:

@@ -226,7 +226,7 @@ async def run_attempt(
     async with AsyncExitStack() as stack:
         if attempt.is_copy:
             stack.callback(attempt.input.unlink, missing_ok=True)
-        opened = OpenRun(job_of_shard(job, attempt), wall=wall, command="shard")
+        opened = OpenRun(job_of_shard(job, attempt), wall=wall, command="shard", checks_input=False)
         run = await asyncio.to_thread(stack.enter_context, opened)  # it waits for the disk
         await stack.enter_async_context(published_at_intervals(shards, shard, number, note))
         if run.found.to_send:

@@ -54,6 +54,7 @@ STDIN = "-"
 class OpenRun:
     """A run that is locked, read and ready for a session. Use it as a context manager.
 
+    checks_input: an input of which no first row can be sent is refused; a shard may consist of such rows
     found: what was there, and what changed
     """
 
@@ -65,8 +66,10 @@ class OpenRun:
         wall: Callable[[], float],
         command: str = "run",
         stdin: IO[bytes] | None = None,
+        checks_input: bool = True,
     ) -> None:
         self.job = job
+        self._checks_input = checks_input
         self.wall = wall
         self._wishes = wishes
         self._command = command
@@ -117,6 +120,8 @@ class OpenRun:
         if self.job.input == STDIN:
             return
         source = self.source = source_of(self.job)
+        if not self._checks_input:
+            return
         look = look_at(source, self.job) if self.directory.exists else check_first_rows(source, self.job)
         self.notes = start_notes(look)
 

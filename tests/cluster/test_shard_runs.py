@@ -42,6 +42,16 @@ def run_all(job, shards, **settings):
     return in_cluster(main, **settings)[1]
 
 
+def test_a_shard_of_rows_that_cannot_be_sent_or_of_empty_lines_is_finished_as_in_a_local_run(tmp_path):
+    rows = [*numbered(30), *(b'{"nothing": 1}\n' for _ in range(150)), *(b"\n" for _ in range(900)), *numbered(3)]
+    job = job_of(prompts(tmp_path, *rows))
+    shards = planned(job, Path(job.run_dir))
+    run_all(job, shards)
+    merged = merge(Path(job.run_dir), lambda: BEGAN)
+    assert merged.is_complete
+    assert (merged.done, merged.failed) == (33, 150)
+
+
 def test_the_merged_run_holds_the_records_of_a_local_run(job, tmp_path):
     local = job_of(Path(job.input), run_dir=str(tmp_path / "local.run"))
     worked(local)
