@@ -33,7 +33,7 @@ class _Billed(Retryable, gc=False):
     error: EntryError | None = None  # type: ignore[assignment]
 
 
-class _Numbered(Struct, gc=False):
+class _PlaceInLine(Struct, gc=False):
     """What of a line depends on its place, and what stands beside it."""
 
     id: str
@@ -63,7 +63,7 @@ class _Kept(Struct):
 
 
 _decode_row = msgspec.json.Decoder(_Brief).decode
-_decode_numbered = msgspec.json.Decoder(_Numbered).decode
+_decode_place = msgspec.json.Decoder(_PlaceInLine).decode
 _decode_billed = msgspec.json.Decoder(_Billed).decode
 
 
@@ -175,7 +175,7 @@ def placed_line(line: bytes, place: ShardPlace, doubled: list[Before]) -> bytes:
 
 def _placed_quickly(line: bytes, place: ShardPlace) -> bytes:
     """The same for a line as this version writes it, by its bytes; b"" for any other line."""
-    known = _decode_numbered(line)
+    known = _decode_place(line)
     run, _, old = known.id.rpartition("_")
     name = f"row-{known.row}"
     begin = f'{{"id":"{known.id}","custom_id":"{known.custom_id}",'.encode()
