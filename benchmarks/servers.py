@@ -1,7 +1,8 @@
 """Servers that cost next to nothing, so that a benchmark measures the client. Each runs as a process of its own.
 
 They read requests by `Content-Length` from raw sockets and answer each with the same chat completion: plain, streamed
-in 20 chunks, or sealed, which takes the arithmetic of one key agreement for each call. For embeddings it is one vector.
+in 20 chunks at once or one by one, or sealed, which takes the arithmetic of one key agreement for each call. For
+embeddings it is one vector.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+DRIP_SECONDS = 0.005
 TEXT = "An answer of ordinary length. " * 12
 BODY = json.dumps(
     {
@@ -45,7 +47,7 @@ HEAD = (
 REPLY = HEAD % len(BODY) + BODY
 
 
-def streamed_reply() -> bytes:
+def streamed_reply() -> list[bytes]:
     """20 chunks: 18 with text, the finish reason, the usage."""
     head = {"id": "02", "object": "chat.completion.chunk", "created": 1795259743, "model": "doubao-seed-1-6"}
     deltas: list[tuple[dict[str, str], str | None]] = [({"role": "assistant", "content": TEXT[:20]}, None)] * 18
@@ -55,7 +57,7 @@ def streamed_reply() -> bytes:
     events = [*map(json.dumps, [*chunks, {**head, "choices": [], "usage": usage}]), "[DONE]"]
     parts = [f"data: {event}\n\n".encode() for event in events]
     lines = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-    return lines + b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+    return [lines, *(b"%x\r\n%s\r\n" % (len(part), part) for part in parts), b"0\r\n\r\n"]
 
 
 def embeddings_reply() -> bytes:
@@ -104,10 +106,30 @@ class Embedded(Canned):
 
 
 class Streamed(Canned):
-    reply = streamed_reply()
+    """All chunks at once."""
+
+    reply = b"".join(streamed_reply())
 
     def answer(self, head: bytes) -> bytes:  # noqa: ARG002
         return self.reply
+
+
+class Dripped(Canned):
+    """Each chunk by itself, as a model makes them."""
+
+    head_of_reply, *chunks = streamed_reply()
+
+    def answer(self, head: bytes) -> bytes:  # noqa: ARG002
+        self._drip(iter(self.chunks))
+        return self.head_of_reply
+
+    def _drip(self, left: Iterator[bytes]) -> None:
+        if (chunk := next(left, None)) is not None and not self.transport.is_closing():
+            asyncio.get_running_loop().call_later(DRIP_SECONDS, self._write, chunk, left)
+
+    def _write(self, chunk: bytes, left: Iterator[bytes]) -> None:
+        self.transport.write(chunk)
+        self._drip(left)
 
 
 class Sealed(Canned):
@@ -143,7 +165,7 @@ def certificate_of(private) -> str:
     return builder.sign(private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
-KINDS = {"plain": Canned, "embeddings": Embedded, "streamed": Streamed, "sealed": Sealed}
+KINDS = {"plain": Canned, "embeddings": Embedded, "streamed": Streamed, "dripped": Dripped, "sealed": Sealed}
 
 
 async def _serve(port: int, kind: str = "plain") -> None:

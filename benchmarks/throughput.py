@@ -1,6 +1,6 @@
 """Throughput of the whole path, from reading lines to a journal on disk, beside a bare aiohttp loop.
 
-    python benchmarks/throughput.py [--rows 20000] [--rounds 5] [--kinds plain embeddings streamed sealed]
+    python benchmarks/throughput.py [--rows 20000] [--rounds 5] [--kinds plain embeddings streamed dripped sealed]
 
 Both post the same bodies to the same loopback server, a process of its own, in turns in one run, and take turns at
 being first; what counts is the ratio. The bare loop reads nothing and writes nothing. arkbatch runs with its limits on
@@ -11,10 +11,10 @@ On a machine that others use as well, time passes for whoever does not get the p
 little: look at the quartiles, and at the ratio of the processor time (user and system) that the two clients took for an
 answer. That of arkbatch is of its whole run, from opening the run directory to closing it.
 
-Of embeddings each reply holds one vector of 1,024 numbers. Of streamed answers (20 chunks) the bare loop decodes each
-chunk and folds nothing; sealed calls it encrypts and decrypts with `cryptography` itself. A table at the end puts the
-kinds side by side. `--beside DIR` also takes another checkout of arkbatch into the same turns, to see whether it has
-become slower.
+Of embeddings each reply holds one vector of 1,024 numbers. Of streamed answers (20 chunks, which come at once, or
+dripped: one every 5 ms) the bare loop decodes each chunk and folds nothing; sealed calls it encrypts and decrypts with
+`cryptography` itself. A table at the end puts the kinds side by side. `--beside DIR` also takes another checkout of
+arkbatch into the same turns, to see whether it has become slower.
 """
 
 import argparse
@@ -98,7 +98,8 @@ base_url, path, run_dir, concurrency = sys.argv[1], sys.argv[2], sys.argv[3], in
 limits = {"concurrency": concurrency}
 if sys.argv[6] == "limited":
     limits |= {"rpm": 100_000_000, "tpm": 100_000_000_000}
-kinds = {"streamed": {"stream": True}, "sealed": {"encrypt": True}, "embeddings": {"endpoint": "embeddings"}}
+kinds = dict.fromkeys(("streamed", "dripped"), {"stream": True})
+kinds |= {"sealed": {"encrypt": True}, "embeddings": {"endpoint": "embeddings"}}
 job = arkbatch.load_job(
     path, base_url=base_url, run_dir=run_dir, model="doubao-seed-1-6-251015", **limits, **kinds.get(sys.argv[5], {})
 )
@@ -130,7 +131,7 @@ ARK_SDK = OPENAI.replace("import openai", "import volcenginesdkarkruntime as ark
 )
 
 
-LOOPS = {"plain": BARE, "embeddings": BARE, "streamed": BARE_STREAMED, "sealed": BARE_SEALED}
+LOOPS = {"plain": BARE, "embeddings": BARE, "streamed": BARE_STREAMED, "dripped": BARE_STREAMED, "sealed": BARE_SEALED}
 PATHS = {"embeddings": "/embeddings"}
 
 
