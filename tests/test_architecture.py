@@ -112,7 +112,6 @@ TOUCHES_OUTSIDE = {
         "fail_fast",
         "json_schema",
         "open_run",
-        "piped_input",
         "resume_check",
         "periodic_sync",
         "progress_report",
@@ -180,6 +179,7 @@ TOUCHES_OUTSIDE = {
         "vectors",
     },
     "rows": {
+        "piped_input",
         "columnar",
         "csv_shape",
         "csv_table",

@@ -28,7 +28,6 @@ from arkbatch.core.outcomes import Outcome
 from arkbatch.core.row import BadRow, Row
 from arkbatch.core.text import count_text
 from arkbatch.engine.interrupted_rows import InterruptedRows, R
-from arkbatch.engine.piped_input import keep_piped_input
 from arkbatch.engine.resume_check import ResumeOptions, check_input, check_settings, lapsed_limits
 from arkbatch.journal.journal import Journal
 from arkbatch.journal.rebase import rebase_records
@@ -45,6 +44,7 @@ from arkbatch.rows.first_look import check_first_rows, look_at, start_notes
 from arkbatch.rows.input_file import Change
 from arkbatch.rows.job_diff import asked_digest
 from arkbatch.rows.parse import problem_of_defaults
+from arkbatch.rows.piped_input import keep_piped_input
 from arkbatch.rows.several_files import size_and_time, with_each_part
 from arkbatch.rows.source import Source, reader_of, source_of
 

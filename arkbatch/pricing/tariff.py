@@ -120,10 +120,6 @@ class Tariff(Struct, frozen=True):
                     dearest = Cost(amount, version.row.currency, version.row, at_most=True)
         return dearest or self._no_price(version, given)
 
-    def edges_on(self, at: datetime) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return the lengths of input and of output, in tokens, beyond which another price holds."""
-        return version_edges(self.version_on(at))
-
     def version_on(self, at: datetime) -> Version:
         """Return the prices of that day; for a day before all of them, the oldest known."""
         if len(self.versions) == 1:

@@ -11,7 +11,6 @@ import hashlib
 import io
 import lzma
 import os
-import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +21,6 @@ from typing import IO, Any, BinaryIO
 import orjson
 from msgspec import Struct
 
-from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import UsageError
 from arkbatch.core.input_info import InputInfo, Position
 
@@ -294,13 +292,3 @@ def _last_line_changed(path: Path, known: InputInfo) -> bool:
     with path.open("rb") as file:
         file.seek(known.size)
         return file.read(2).lstrip(b"\r")[:1] != b"\n"
-
-
-def copy_standard_input(stream: IO[bytes], target: Path) -> None:
-    """Copy standard input to a file, so that a run that began from it can be resumed."""
-    with explain_disk_errors(target):
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            shutil.copyfileobj(stream, file, _BUFFER)
-            file.flush()
-            os.fsync(file.fileno())

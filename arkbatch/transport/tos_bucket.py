@@ -57,10 +57,6 @@ class ObjectStoreHttp:
             content = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
             return await self._exchange("PUT", name, headers=content, data=opened)
 
-    async def head_object(self, name: str) -> HttpReply | Broken:
-        """Its size and date as headers, 404 when it does not exist."""
-        return await self._exchange("HEAD", name)
-
     async def delete_object(self, name: str) -> HttpReply | Broken:
         return await self._exchange("DELETE", name)
 

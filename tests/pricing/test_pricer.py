@@ -11,6 +11,7 @@ from arkbatch.pricing.amounts import Cost, Money, Unknown
 from arkbatch.pricing.price_book import Peak, PriceBook, PriceRow, Rates, Tier
 from arkbatch.pricing.price_files import packaged_prices
 from arkbatch.pricing.pricer import Pricer, column_of
+from arkbatch.pricing.tariff import version_edges
 
 AT = datetime(2026, 11, 21, 20, tzinfo=UTC)
 BOOK = packaged_prices()
@@ -293,11 +294,11 @@ def test_the_ceiling_sees_that_a_longer_answer_can_be_cheaper():
     pricer = Pricer(PriceBook((PriceRow("m", "CNY", tiers),)))
     limit = pricer.highest_cost(model="m", lane="online", service_tier="", at=AT, given=0, answered=300)
     assert limit.amount == Decimal("0.02")
-    assert pricer.tariff("m", "online").edges_on(AT) == ((), (200,))
+    assert version_edges(pricer.tariff("m", "online").version_on(AT)) == ((), (200,))
 
 
 def test_the_edges_of_a_tariff_are_tokens():
-    assert ARK.tariff(SEED, "online").edges_on(AT) == ((32_000, 128_000), (200,))
+    assert version_edges(ARK.tariff(SEED, "online").version_on(AT)) == ((32_000, 128_000), (200,))
 
 
 def test_the_precision_of_the_program_around_us_changes_nothing():

@@ -9,16 +9,28 @@ from itertools import accumulate
 
 from msgspec import Struct
 
+from arkbatch.core.histogram import Histogram
 from arkbatch.journal.run_info import SessionInfo
 from arkbatch.monitor.commands import limits_after
 from arkbatch.reports.page.buckets import Stretch
-from arkbatch.reports.page.spread import Spread, spread_of
 from arkbatch.reports.page.timeline import Timeline
 
 _KINDS_DRAWN = 5
+_BUCKETS_OF_A_BAR = 4  # of the histogram's buckets, so that a bar is a fifth wider than the one before
 OTHERS = "others"
 
 Column = list[float | None]
+
+
+class Spread(Struct, frozen=True):
+    """Seconds, and how many durations lie between each edge and the next; there is one edge more than counts."""
+
+    count: int
+    p50: float
+    p95: float
+    p99: float
+    edges: list[float]
+    counts: list[int]
 
 
 class Series(Struct, frozen=True):
@@ -125,3 +137,18 @@ def text_of_moment(moment: float) -> str:
 
 def moment_of_text(stamp: str) -> float:
     return datetime.fromisoformat(stamp).timestamp()
+
+
+def spread_of(durations: Histogram) -> Spread | None:
+    """How durations are spread, in the form that a chart draws; None when there are none."""
+    if not durations.count:
+        return None
+    edges, counts = durations.chart_bars(_BUCKETS_OF_A_BAR)
+    return Spread(
+        count=durations.count,
+        p50=round(durations.quantile(0.5), 3),
+        p95=round(durations.quantile(0.95), 3),
+        p99=round(durations.quantile(0.99), 3),
+        edges=[float(f"{edge:.4g}") for edge in edges],
+        counts=counts,
+    )

@@ -1,11 +1,16 @@
 """Keeps standard input in the run directory, so that a run that read it can be resumed."""
 
+import os
+import shutil
 from pathlib import Path
 from typing import IO
 
+from arkbatch.core.disk_errors import explain_disk_errors
 from arkbatch.core.errors import RunChanged, UsageError
 from arkbatch.core.input_info import InputInfo
-from arkbatch.rows.input_file import Change, compare_file, copy_standard_input
+from arkbatch.rows.input_file import Change, compare_file
+
+_BUFFER_BYTES = 1 << 20
 
 
 def keep_piped_input(stream: IO[bytes], copy: Path, known: InputInfo | None, *, rebase: bool) -> None:
@@ -16,7 +21,7 @@ def keep_piped_input(stream: IO[bytes], copy: Path, known: InputInfo | None, *, 
     """
     fresh = copy.with_name(copy.name + ".new")
     if not (stream.isatty() and copy.exists()):
-        copy_standard_input(stream, fresh)
+        _copy_stream(stream, fresh)
         if fresh.stat().st_size or not copy.exists():
             if known is not None and not rebase and compare_file(fresh, known) is Change.EDITED:
                 raise RunChanged(
@@ -27,3 +32,12 @@ def keep_piped_input(stream: IO[bytes], copy: Path, known: InputInfo | None, *, 
     fresh.unlink(missing_ok=True)
     if not copy.stat().st_size and known is None:
         raise UsageError("Standard input is empty: pipe rows into it, or name an input file.")
+
+
+def _copy_stream(stream: IO[bytes], target: Path) -> None:
+    with explain_disk_errors(target):
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            shutil.copyfileobj(stream, file, _BUFFER_BYTES)
+            file.flush()
+            os.fsync(file.fileno())
