@@ -121,6 +121,7 @@ TOUCHES_OUTSIDE = {
         "run_beside",
         "schema_process",
         "session",
+        "session_summary",
         "ticker",
         "tool_module",
         "session_parts",

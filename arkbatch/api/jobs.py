@@ -21,7 +21,8 @@ from arkbatch.core.job import BATCH_FILE_LANES, Job
 from arkbatch.core.secret import NO_KEY
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.resume_check import ResumeOptions
-from arkbatch.engine.session import Session, summary_of
+from arkbatch.engine.session import Session
+from arkbatch.engine.session_summary import summary_of
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress_bar import ProgressBar
 from arkbatch.pricing.summary import Summary

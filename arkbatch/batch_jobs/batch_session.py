@@ -25,7 +25,7 @@ from arkbatch.core.outcomes import Failure, Outcome
 from arkbatch.core.text import count_text
 from arkbatch.engine.notifier import SessionNotifier
 from arkbatch.engine.open_run import OpenRun
-from arkbatch.engine.session import summary_of
+from arkbatch.engine.session_summary import summary_of
 from arkbatch.journal.run_info import SessionInfo
 from arkbatch.monitor.commands import Command, CommandReply
 from arkbatch.monitor.observer import Observer

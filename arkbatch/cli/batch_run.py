@@ -30,7 +30,7 @@ from arkbatch.core.language import language_of
 from arkbatch.core.secret import NO_KEY, Access, Secret
 from arkbatch.core.text import count_text, printable_text
 from arkbatch.engine.open_run import OpenRun
-from arkbatch.engine.session import summary_of
+from arkbatch.engine.session_summary import summary_of
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.pricing.summary import Summary
 from arkbatch.reports.text.summary import found_line

@@ -25,7 +25,8 @@ from arkbatch.core.job import Job
 from arkbatch.core.language import language_of
 from arkbatch.core.text import number_text, printable_json, printable_text
 from arkbatch.engine.open_run import OpenRun
-from arkbatch.engine.session import Session, summary_of
+from arkbatch.engine.session import Session
+from arkbatch.engine.session_summary import summary_of
 from arkbatch.estimate.estimate_text import forecast_line
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.monitor.commands import Command, CommandReply, SetLimits

@@ -23,7 +23,8 @@ from arkbatch.core.job import Job
 from arkbatch.core.job_sections import Notify
 from arkbatch.core.template_syntax import Reading
 from arkbatch.engine.open_run import OpenRun
-from arkbatch.engine.session import Session, summary_of
+from arkbatch.engine.session import Session
+from arkbatch.engine.session_summary import summary_of
 from arkbatch.journal.atomic_files import open_private
 from arkbatch.journal.attempt_lines import AttemptLines, digest_of_record, lines_of_attempts
 from arkbatch.journal.run_directory import FAILURES, RESULTS

@@ -15,14 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 
 import msgspec
-from msgspec import Struct
 
 from arkbatch.core.errors import StorageFull, UsageError
-from arkbatch.core.histogram import Histogram
 from arkbatch.core.input_info import Position
 from arkbatch.core.row import BadRow, Row
 from arkbatch.engine.command_handler import CommandHandler, LimitsInForce
-from arkbatch.engine.cost_limit import MAX_COST, MAX_TOKENS, CostLimit, plain_amount
 from arkbatch.engine.notifier import SessionNotifier
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.pace_report import PaceReport
@@ -33,6 +30,7 @@ from arkbatch.engine.refusal_report import RefusalReport
 from arkbatch.engine.run_beside import run_together
 from arkbatch.engine.run_hours import RunHours
 from arkbatch.engine.session_parts import (
+    SessionParts,
     build_dependencies,
     build_limiter,
     build_outage,
@@ -42,19 +40,18 @@ from arkbatch.engine.session_parts import (
     read_in_groups,
     read_memory,
 )
+from arkbatch.engine.session_summary import summary_of
 from arkbatch.engine.slow_call_report import SlowCallReport
 from arkbatch.engine.ticker import keep_ticking
-from arkbatch.engine.tool_loop import ToolLoop
 from arkbatch.engine.worker_pool import Ending, WorkerPool
 from arkbatch.journal.run_directory import LOG
 from arkbatch.journal.run_info import SessionInfo
 from arkbatch.limits.leased_rates import LeasedRates
-from arkbatch.limits.limiter import Limiter
-from arkbatch.limits.pace_file import PaceNote, write_pace
+from arkbatch.limits.pace_file import write_pace
 from arkbatch.monitor.commands import Command, CommandReply
 from arkbatch.monitor.observer import Observer, ObserverGroup
 from arkbatch.monitor.run_log import RunLog
-from arkbatch.pricing.summary import UNWRITTEN, Summary, summarise
+from arkbatch.pricing.summary import UNWRITTEN, Summary
 from arkbatch.protocol.structured_output import Validation
 from arkbatch.transport.connection import open_connection
 from arkbatch.transport.connection_slots import ConnectionSlots
@@ -63,37 +60,6 @@ from arkbatch.transport.transport import Transport
 ABANDONED = "abandoned"
 _COPIES_TOGETHER = 500  # rows recorded in one go
 DISK_FULL = "disk full"
-
-
-class _Parts(Struct, frozen=True):
-    """What works on the rows of one session."""
-
-    pool: WorkerPool
-    limiter: Limiter
-    cost_limit: CostLimit | None
-    tools: ToolLoop | None
-    pace_report: PaceReport
-    hours: RunHours
-    slow_calls: SlowCallReport
-    refusals: RefusalReport
-    progress: ProgressReport
-    commands: CommandHandler
-
-    @property
-    def in_flight(self) -> int:
-        """Calls of the service, and rows whose tools are at work."""
-        return self.limiter.in_flight + (self.tools.at_work if self.tools is not None else 0)
-
-    def make_pace_note(self, now: float) -> PaceNote:
-        """What the run directory keeps of the limits and of the slow calls."""
-        return msgspec.structs.replace(
-            self.pace_report.make_note(now),
-            waiting=self.hours.waiting,
-            refused=found.full_text if (found := self.refusals.refusals) else "",
-            outlook=self.hours.outlook,
-            straggling=self.slow_calls.number,
-            stragglers=self.slow_calls.longest,
-        )
 
 
 class Session:
@@ -122,7 +88,7 @@ class Session:
         self._rates = rates
         self._transport = transport
         self._rows_used_up = rows_used_up
-        self._parts: _Parts | None = None
+        self._parts: SessionParts | None = None
         self.is_stopping = False
         self._copied = 0
 
@@ -227,7 +193,7 @@ class Session:
                 await asyncio.sleep(0)
         recorder.write()
 
-    def _keep_leases(self, parts: _Parts) -> "Iterator[asyncio._CoroutineLike[None]]":
+    def _keep_leases(self, parts: SessionParts) -> "Iterator[asyncio._CoroutineLike[None]]":
         """The conversation about limits that other workers share, where there is one."""
         if self._rates is not None:
             limiter = parts.limiter
@@ -243,7 +209,7 @@ class Session:
         notifier: SessionNotifier,
         validation: Validation | None,
         refusals: RefusalReport,
-    ) -> _Parts:
+    ) -> SessionParts:
         run, job, observer, began = self._run, self._run.job, self._observer, asyncio.get_running_loop().time()
         pace = build_pace(job, began, read_memory(run))
         outage = build_outage(job, began, known=run.journal.ledger.done.count > 0)
@@ -287,7 +253,7 @@ class Session:
             progress=progress.progress,
             stop=self.stop,
         )
-        return _Parts(
+        return SessionParts(
             pool,
             limiter,
             dependencies.cost_limit,
@@ -299,39 +265,3 @@ class Session:
             progress,
             commands,
         )
-
-
-def summary_of(run: OpenRun, ending: str, seconds: float, parts: _Parts | None = None) -> Summary:
-    """The summary of a session, also of one that had nothing to send."""
-    runner = parts.pool.runner if parts else None
-    return summarise(
-        run.journal.ledger,
-        runner.latency if runner else Histogram(),
-        ending=ending,
-        run_dir=str(run.directory.path),
-        simulated=run.info.simulated,
-        total=run.found.done + run.found.failed + run.found.left,
-        session=_session_counts(parts) if parts else {"recorded": 0, "retried": 0},
-        seconds=seconds,
-        speeds=runner.speeds if runner else None,
-        halt=parts.pool.halt_cause if parts else None,
-        budget=_suggested_budget(parts) if parts else "",
-        bill=run.bill,
-    )
-
-
-def _suggested_budget(parts: _Parts) -> str:
-    """A budget with which a run can go on that ended for want of it, "" for any other end."""
-    cause = parts.pool.halt_cause
-    if parts.cost_limit is None or cause is None or cause.code not in {MAX_COST, MAX_TOKENS}:
-        return ""
-    return plain_amount(parts.cost_limit.suggested_budget(cause.code))
-
-
-def _session_counts(parts: _Parts) -> dict[str, int]:
-    pool = parts.pool
-    counted = {"recorded": pool.recorder.recorded, "retried": pool.runner.retried}
-    if pool.hedging is not None:
-        counted |= {"asked_again": pool.hedging.asked_again, "second_won": pool.hedging.won}
-    away = round(parts.limiter.circuit_breaker.total_seconds(asyncio.get_running_loop().time()))
-    return counted | ({"seconds_away": away} if away else {})

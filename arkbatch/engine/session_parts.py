@@ -4,22 +4,31 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import msgspec
+from msgspec import Struct
+
 from arkbatch.core.errors import ArkbatchError
 from arkbatch.core.job import Job
 from arkbatch.core.row import BadRow, Row
 from arkbatch.engine.call import Dependencies
-from arkbatch.engine.cost_limit import build_cost_limit
+from arkbatch.engine.command_handler import CommandHandler
+from arkbatch.engine.cost_limit import CostLimit, build_cost_limit
 from arkbatch.engine.open_run import OpenRun
-from arkbatch.engine.pace_report import server_name
+from arkbatch.engine.pace_report import PaceReport, server_name
+from arkbatch.engine.progress_report import ProgressReport
+from arkbatch.engine.refusal_report import RefusalReport
+from arkbatch.engine.run_hours import RunHours
 from arkbatch.engine.schema_process import SchemaProcess
+from arkbatch.engine.slow_call_report import SlowCallReport
 from arkbatch.engine.tool_loop import ToolLoop
 from arkbatch.engine.tool_module import load_tool_module
+from arkbatch.engine.worker_pool import WorkerPool
 from arkbatch.limits.adaptive_limit import AdaptiveLimit
 from arkbatch.limits.circuit_breaker import CircuitBreaker
 from arkbatch.limits.fixed_limit import FixedLimit
 from arkbatch.limits.leased_rates import LeasedRates
 from arkbatch.limits.limiter import Limiter
-from arkbatch.limits.pace_file import read_pace
+from arkbatch.limits.pace_file import PaceNote, read_pace
 from arkbatch.limits.published_limits import published_limits, ramp_at
 from arkbatch.limits.slow_calls import CallsInFlight
 from arkbatch.limits.starting_point import Memory
@@ -34,6 +43,37 @@ from arkbatch.rows.packing import Packer, packing_of
 from arkbatch.transport.transport import Transport
 
 _TOGETHER, _CLOSE = 16, 1 << 16  # rows, and bytes of the input from the first to the last
+
+
+class SessionParts(Struct, frozen=True):
+    """What works on the rows of one session."""
+
+    pool: WorkerPool
+    limiter: Limiter
+    cost_limit: CostLimit | None
+    tools: ToolLoop | None
+    pace_report: PaceReport
+    hours: RunHours
+    slow_calls: SlowCallReport
+    refusals: RefusalReport
+    progress: ProgressReport
+    commands: CommandHandler
+
+    @property
+    def in_flight(self) -> int:
+        """Calls of the service, and rows whose tools are at work."""
+        return self.limiter.in_flight + (self.tools.at_work if self.tools is not None else 0)
+
+    def make_pace_note(self, now: float) -> PaceNote:
+        """What the run directory keeps of the limits and of the slow calls."""
+        return msgspec.structs.replace(
+            self.pace_report.make_note(now),
+            waiting=self.hours.waiting,
+            refused=found.full_text if (found := self.refusals.refusals) else "",
+            outlook=self.hours.outlook,
+            straggling=self.slow_calls.number,
+            stragglers=self.slow_calls.longest,
+        )
 
 
 def read_in_groups(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
