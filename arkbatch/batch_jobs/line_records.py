@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import assert_never
 
-import msgspec
 from msgspec import Struct
 
 from arkbatch.batch_jobs.wire_lines import OutputLine
@@ -12,6 +11,7 @@ from arkbatch.core.calls import Again, Cause, Done, Halt, Refused, Reply, Verdic
 from arkbatch.core.outcomes import Attempt, Failure, Success
 from arkbatch.core.row import Row
 from arkbatch.core.usage import NO_USAGE, Usage, add_usage
+from arkbatch.journal.record_format import record_decoder
 from arkbatch.journal.record_reader import read_lines
 
 TIER = "batch"  # the service tier of the records, by which they have the batch price
@@ -100,7 +100,7 @@ class _CallId(Struct):
     id: str = ""
 
 
-_decode = msgspec.json.Decoder(_JournalLine).decode
+_decode = record_decoder(_JournalLine)
 
 
 def spent_in(failures: Path, batch: str) -> frozenset[int]:

@@ -48,7 +48,7 @@ def _steps_in(path: Path) -> Iterator[Step | None]:
     for _, line in read_lines(path):
         try:
             yield _decode(line)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             yield None
 
 

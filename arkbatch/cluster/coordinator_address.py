@@ -37,7 +37,7 @@ def _last_address(shards: ShardDirectory) -> CoordinatorAddress | None:
     data = shards.read_file(ADDRESS_FILE)
     try:
         return None if data is None else msgspec.json.decode(data, type=CoordinatorAddress)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise RunDamaged(
             f"{shards.path / ADDRESS_FILE} cannot be read ({error}). Delete it and start the coordinator again."
         ) from error

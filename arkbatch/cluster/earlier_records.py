@@ -9,7 +9,6 @@ from bisect import bisect_right
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
 from msgspec import Struct
 
 from arkbatch.cluster.plan import added_offset
@@ -17,6 +16,7 @@ from arkbatch.cluster.shard_attempt import counted_rows, reading_of
 from arkbatch.core.errors import RunChanged
 from arkbatch.core.input_info import InputInfo
 from arkbatch.journal.atomic_files import open_private
+from arkbatch.journal.record_format import record_decoder
 from arkbatch.journal.record_reader import read_lines
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory
 from arkbatch.journal.shard_files import ShardDirectory
@@ -30,7 +30,7 @@ class _Numbered(Struct, gc=False):
     row: int
 
 
-_decode = msgspec.json.Decoder(_Numbered).decode
+_decode = record_decoder(_Numbered)
 
 
 def hand_over_records(shards: ShardDirectory, plan: ShardPlan, known: InputInfo) -> int:

@@ -119,7 +119,7 @@ def _handler(kind: Any, answer: Callable[[Any], Any]) -> Callable[[web.Request],
     async def handle(request: web.Request) -> web.Response:
         try:
             message = decode(await request.read())
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return web.Response(status=400, text="This is no message of arkbatch, or of another version of it.")
         return web.Response(body=msgspec.json.encode(answer(message)), content_type="application/json")
 
@@ -204,7 +204,7 @@ class CoordinatorClient:
                     self._address = None
                     raise CoordinatorLost(f"HTTP {response.status}")
                 message_taken = msgspec.json.decode(answer, type=kind)
-        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError, RecursionError) as error:
             self._lose(error)
             raise CoordinatorLost(_reason_of(error)) from error
         if self._is_lost:

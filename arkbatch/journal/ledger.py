@@ -255,7 +255,7 @@ class Ledger:
             return None
         try:
             saved = msgspec.msgpack.decode(memoryview(data)[4:], type=_Saved)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return None
         if saved.format != FORMAT:
             return None

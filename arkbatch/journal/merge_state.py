@@ -45,7 +45,7 @@ def read_merged(shards: ShardDirectory) -> Merged | None:
     path = shards.path / MERGED
     try:
         return msgspec.json.decode(path.read_bytes(), type=Merged) if path.exists() else None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise RunDamaged(f"{path} cannot be read ({error}). Delete it and merge again.") from error
 
 

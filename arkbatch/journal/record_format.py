@@ -5,22 +5,25 @@ for those read it unchanged. The reply's body goes in as the bytes that came, so
 the digits of its numbers survive. `ledger` adds the lines up, `journal` writes them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import orjson
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from arkbatch.core.calls import Reply
-from arkbatch.core.json_numbers import raw_number
+from arkbatch.core.errors import RunDamaged
+from arkbatch.core.json_numbers import NOT_STRICT, raw_number
 from arkbatch.core.outcomes import Attempt, Failure, Outcome, Success
 from arkbatch.core.row import BadRow, Before
 from arkbatch.core.stream_speed import tokens_per_second
 from arkbatch.core.usage import Usage, add_usage
 from arkbatch.protocol.lenient_json import DEEP_NESTING, MAX_DEPTH, count_openings, cut_nesting, nesting_depth
 
+_L = TypeVar("_L")
+_BEGINNING = 60  # bytes of a damaged line in a message
 _BODY_KEPT = 65_536  # bytes of a refused reply that a failure keeps
 
 
@@ -149,9 +152,41 @@ class Retryable(Struct, gc=False):
 
 
 _encode = msgspec.json.Encoder(enc_hook=raw_number).encode
-decode_entry = msgspec.json.Decoder(Entry).decode
-decode_located = msgspec.json.Decoder(Located).decode
-decode_retryable = msgspec.json.Decoder(Retryable).decode
+
+
+def record_decoder(kind: type[_L]) -> Callable[[bytes], _L]:
+    """Return a decoder of lines of the journal; it raises RunDamaged for one that arkbatch did not write."""
+    decode = msgspec.json.Decoder(kind).decode
+
+    def decode_record(line: bytes) -> _L:
+        try:
+            return decode(line)
+        except NOT_STRICT as error:
+            raise damaged_record(line, error) from error
+
+    return decode_record
+
+
+def damaged_record(line: bytes, error: Exception) -> RunDamaged:
+    """Return the error of a line whose place is not known."""
+    beginning = ascii(line[:_BEGINNING].decode("utf-8", "replace"))
+    return RunDamaged(
+        f"The record that begins with {beginning} is not what arkbatch wrote ({error}). Take its line out of the run's "
+        "files, delete ledger.bin beside them, and run the same command again."
+    )
+
+
+def load_record(line: bytes) -> Any:
+    """Return the values of a line, fast and with numbers as floats; RunDamaged as above."""
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise damaged_record(line, error) from error
+
+
+decode_entry = record_decoder(Entry)
+decode_located = record_decoder(Located)
+decode_retryable = record_decoder(Retryable)
 
 
 def encode(outcome: Outcome, entry: Entry | None = None, *, run_id: str, finished_at: datetime, url: str) -> bytes:

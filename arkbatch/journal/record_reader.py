@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-
 from arkbatch.core.errors import RunDamaged, RunDirectoryError
 from arkbatch.journal.bitmap import Bitmap
 from arkbatch.journal.record_format import Entry, Retryable, decode_retryable
@@ -29,9 +27,9 @@ def decode_line(path: Path, offset: int, line: bytes, decode: Callable[[bytes], 
     """Decode a line; RunDamaged when arkbatch did not write it."""
     try:
         return decode(line)
-    except msgspec.DecodeError as error:
+    except RunDamaged as error:
         raise RunDamaged(
-            f"{path} holds a line at byte {offset} that arkbatch did not write ({error}). "
+            f"{path} holds a line at byte {offset} that arkbatch did not write ({error.__cause__}). "
             "Take it out, delete ledger.bin beside it, and run the same command again."
         ) from error
 

@@ -21,7 +21,7 @@ from arkbatch.core.row import BadRow, Row
 from arkbatch.core.usage import NO_USAGE
 from arkbatch.journal.group_on_disk import Partitions
 from arkbatch.journal.numbers_on_disk import NumbersOnDisk
-from arkbatch.journal.record_format import ErrorPart
+from arkbatch.journal.record_format import ErrorPart, record_decoder
 
 _encode = msgspec.json.Encoder(enc_hook=raw_number, order="deterministic").encode
 
@@ -98,7 +98,7 @@ class _RepeatedResponse(Struct):
     body: Raw
 
 
-_decode = msgspec.json.Decoder(_RepeatedRecord).decode
+_decode = record_decoder(_RepeatedRecord)
 
 
 def copied_outcome(row: Row, line: bytes, first: int) -> Outcome:

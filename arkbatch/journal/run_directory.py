@@ -83,7 +83,7 @@ class RunDirectory:
                     f"{self.path} was written in format {info.format}, this arkbatch reads {FORMAT}. Update arkbatch."
                 )
             check_parts(info)
-        except (msgspec.DecodeError, ValueError) as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise RunDamaged(
                 f"{self.path / RUN} is damaged ({error}). Restore it from a backup, or delete it and run the same "
                 f"command again: all answers are in {RESULTS} and are kept."

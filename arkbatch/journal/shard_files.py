@@ -221,5 +221,5 @@ def _create_new(path: Path) -> bool:
 def _read_struct(path: Path, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise RunDamaged(f"{path} cannot be read ({error}). Restore it from a backup.") from error

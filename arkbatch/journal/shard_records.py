@@ -18,7 +18,7 @@ from msgspec import Raw, Struct
 from arkbatch.core.row import Before
 from arkbatch.core.usage import add_usage
 from arkbatch.journal.attempt_lines import AttemptLines
-from arkbatch.journal.record_format import EntryError, Retryable, before_of
+from arkbatch.journal.record_format import EntryError, Retryable, before_of, record_decoder
 
 DOUBLED = "doubled"  # the kind under which a record carries what another attempt billed for its row
 
@@ -62,9 +62,9 @@ class _Kept(Struct):
     size: int
 
 
-_decode_row = msgspec.json.Decoder(_Brief).decode
-_decode_place = msgspec.json.Decoder(_PlaceInLine).decode
-_decode_billed = msgspec.json.Decoder(_Billed).decode
+_decode_row = record_decoder(_Brief)
+_decode_place = record_decoder(_PlaceInLine)
+_decode_billed = record_decoder(_Billed)
 
 
 class ShardRecords:

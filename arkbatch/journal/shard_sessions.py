@@ -33,7 +33,7 @@ def read_sessions(shards: ShardDirectory) -> ShardSessions:
     path = shards.path / SESSIONS_FILE
     try:
         return msgspec.json.decode(path.read_bytes(), type=ShardSessions) if path.exists() else ShardSessions()
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise RunDamaged(f"{path} cannot be read ({error}). Delete it: the sessions of workers are kept.") from error
 
 

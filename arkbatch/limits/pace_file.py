@@ -57,5 +57,5 @@ def write_pace(directory: RunDirectory, note: PaceNote) -> None:
 def read_pace(directory: RunDirectory) -> PaceNote | None:
     try:
         return msgspec.json.decode((directory / PACE).read_bytes(), type=PaceNote)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, msgspec.DecodeError, RecursionError):
         return None

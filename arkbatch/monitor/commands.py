@@ -203,7 +203,7 @@ def decode_command(line: bytes) -> Command:
     _check_version(line)
     try:
         return _commands.decode(line)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise UsageError(f"This is not a command: {error}.") from error
 
 
@@ -212,7 +212,7 @@ def decode_reply(line: bytes) -> CommandReply:
     _check_version(line)
     try:
         return _answers.decode(line)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise UsageError(f"The running process answered something else: {error}.") from error
 
 

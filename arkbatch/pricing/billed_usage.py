@@ -9,14 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 from msgspec import Struct, field
 
 from arkbatch.core.outcomes import Outcome, Success
 from arkbatch.core.row import Before
 from arkbatch.core.usage import Usage
 from arkbatch.journal.ledger import Ledger
-from arkbatch.journal.record_format import Entry
+from arkbatch.journal.record_format import Entry, record_decoder
 
 # Ark's price lists have no row for these, and their replies count nothing: nothing was billed.
 FREE = frozenset({"tokenization"})
@@ -42,7 +41,7 @@ class BilledEntry(Entry):
     asked_model: str = ""
 
 
-decode_billed = msgspec.json.Decoder(BilledEntry).decode
+decode_billed = record_decoder(BilledEntry)
 
 
 class BilledReply(Struct, frozen=True, gc=False):

@@ -55,6 +55,8 @@ def damages(data):
         "number": b"5\n",
         "words": b"hello\n",
         "deep": b"[" * 5_000 + b"\n",
+        "deep inside": data.replace(b"{", b'{"key_of_tomorrow":' + b"[" * 2_000 + b"]" * 2_000 + b",", 1),
+        "bad letter": data.replace(b'"role"', b'"r\xff"'),
         "byte order mark": b"\xef\xbb\xbf" + data,
         "utf-16": data.decode("utf-8", "replace").encode("utf-16"),
         "newer format": data.replace(b'"format": 1', b'"format": 99'),
@@ -97,6 +99,13 @@ def test_no_command_that_reads_a_run_ends_with_a_traceback(folder, name, capsys)
     path.unlink()
     for command, *more in commands:
         checked(capsys, command, "a.run", *more)
+
+
+@pytest.mark.parametrize("state", ["null", "first half", "deep inside", "second half"])
+def test_a_damaged_failure_is_told_by_the_retry_too(folder, capsys, state):
+    path = folder / "a.run" / FAILURES
+    put(path, damages(path.read_bytes())[state] + b"\n")
+    assert checked(capsys, "retry", "a.run") == 5
 
 
 def variants(value):

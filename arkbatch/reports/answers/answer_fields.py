@@ -4,11 +4,11 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import orjson
 from msgspec import Struct
 
 from arkbatch.core.errors import RunDamaged
 from arkbatch.journal.ledger import Ledger
+from arkbatch.journal.record_format import load_record
 from arkbatch.pricing.run_cost import Bill
 from arkbatch.protocol.endpoints.reply_messages import choices_of
 from arkbatch.protocol.vectors import FLOAT, vectors_in
@@ -74,7 +74,7 @@ class Said(Struct):
 
 def take_apart(line: bytes, *, success: bool) -> Said:
     """A record as the fields need it."""
-    record = orjson.loads(line)
+    record = load_record(line)
     response, error, usage = record.get("response"), record.get("error"), record.get("usage", {})
     is_whole = isinstance(response, dict) and "body" in response
     if not (response is None or is_whole) or not isinstance(error, dict | None) or not isinstance(usage, dict):

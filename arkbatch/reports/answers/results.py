@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import orjson
-
+from arkbatch.journal.record_format import load_record
 from arkbatch.journal.record_index import RecordIndex
 from arkbatch.journal.record_reader import read_lines
 from arkbatch.journal.run_directory import RESULTS, RunDirectory
@@ -22,7 +21,7 @@ def iter_results(run_dir: str | Path, order: Order = "input") -> Iterator[dict[s
     directory.read_info()  # says so if this is no run directory
     path = directory / RESULTS
     if order == "completion":
-        yield from (orjson.loads(line) for _, line in read_lines(path))
+        yield from (load_record(line) for _, line in read_lines(path))
         return
     with RecordIndex(path) as index:
-        yield from map(orjson.loads, index.lines_in_order())
+        yield from map(load_record, index.lines_in_order())

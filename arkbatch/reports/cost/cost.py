@@ -15,6 +15,7 @@ from msgspec import Struct, field
 
 from arkbatch.core.usage import add_usage
 from arkbatch.journal.ledger import Ledger
+from arkbatch.journal.record_format import record_decoder
 from arkbatch.journal.record_reader import read_entries
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory
 from arkbatch.journal.run_info import RunInfo
@@ -74,7 +75,7 @@ class CostEntry(BilledEntry):
     custom_id: str = ""
 
 
-_decode = msgspec.json.Decoder(CostEntry).decode
+_decode = record_decoder(CostEntry)
 K = TypeVar("K", bound=Hashable)
 
 

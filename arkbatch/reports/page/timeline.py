@@ -18,7 +18,7 @@ from msgspec import Raw, Struct, field
 
 from arkbatch.core.errors import RunDamaged
 from arkbatch.core.histogram import Histogram
-from arkbatch.journal.record_format import EntryError
+from arkbatch.journal.record_format import EntryError, record_decoder
 from arkbatch.journal.record_reader import read_lines
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory
 from arkbatch.pricing.billed_usage import BilledCall, BilledEntry, spent_of
@@ -44,7 +44,7 @@ class _TimelineRecord(BilledEntry, gc=False):
     request: Raw = Raw(b"null")
 
 
-_decode = msgspec.json.Decoder(_TimelineRecord).decode
+_decode = record_decoder(_TimelineRecord)
 
 
 class LastFailure(Struct, frozen=True):
@@ -235,9 +235,9 @@ class _Followed:
         for offset, line in read_lines(self._path, self._offset, end):
             try:
                 timeline.count_line(line)
-            except msgspec.DecodeError as error:
+            except RunDamaged as error:
                 raise RunDamaged(
-                    f"{self._path} holds a line at byte {offset} that arkbatch did not write ({error}). "
+                    f"{self._path} holds a line at byte {offset} that arkbatch did not write ({error.__cause__}). "
                     "Take it out, delete ledger.bin beside it, and try again."
                 ) from error
             self._offset = offset + len(line)

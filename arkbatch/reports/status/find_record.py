@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from arkbatch.core.errors import RunDamaged
+from arkbatch.journal.record_format import record_decoder
 from arkbatch.journal.run_directory import FAILURES, RESULTS, RunDirectory
 
 MOST = 10  # rows that one name may find
@@ -54,7 +55,7 @@ class _RecordNames(Struct, gc=False):
         return any(text in (call.id, call.request_id) for call in self.calls)
 
 
-_named = msgspec.json.Decoder(_RecordNames).decode
+_named = record_decoder(_RecordNames)
 
 
 def read_name(text: str, run_id: str) -> Name:
@@ -86,10 +87,10 @@ def _collect_records(
     for line in lines_with(path, needles):
         try:
             named = _named(line)
-        except msgspec.DecodeError as error:
+        except RunDamaged as error:
             raise RunDamaged(
-                f"{path} holds a line that arkbatch did not write ({error}). Take it out, delete ledger.bin beside it, "
-                "and run the same command again."
+                f"{path} holds a line that arkbatch did not write ({error.__cause__}). Take it out, "
+                "delete ledger.bin beside it, and run the same command again."
             ) from error
         if named.row not in found:
             if not named.is_called(name):

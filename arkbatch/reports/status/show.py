@@ -17,7 +17,7 @@ from arkbatch.core.errors import UsageError
 from arkbatch.core.input_info import Position
 from arkbatch.core.json_numbers import raw_number
 from arkbatch.core.row import Row
-from arkbatch.journal.record_format import Located, RequestPart, decode_located
+from arkbatch.journal.record_format import Located, RequestPart, decode_located, record_decoder
 from arkbatch.journal.run_directory import RunDirectory
 from arkbatch.journal.run_info import RunInfo
 from arkbatch.protocol.endpoints import ENDPOINTS
@@ -159,7 +159,7 @@ class _KeptRequest(Struct):
     interrupted: bool = False
 
 
-_kept = msgspec.json.Decoder(_KeptRequest).decode
+_kept = record_decoder(_KeptRequest)
 
 
 def _as_json(text: bytes | None) -> bytes:

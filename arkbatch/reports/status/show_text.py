@@ -5,7 +5,6 @@ from datetime import datetime
 from textwrap import indent
 from typing import Any
 
-import msgspec
 import orjson
 from msgspec import Struct
 
@@ -14,7 +13,7 @@ from arkbatch.core.language import Language
 from arkbatch.core.outcomes import Attempt
 from arkbatch.core.row import Before
 from arkbatch.core.text import duration_text, number_text, printable_text
-from arkbatch.journal.record_format import ErrorPart
+from arkbatch.journal.record_format import ErrorPart, record_decoder
 from arkbatch.protocol.tool_calls import tool_calls_in
 from arkbatch.reports.answers.answer_text import answer_lines
 from arkbatch.reports.status.advice import advice_for
@@ -51,7 +50,7 @@ class _Record(Struct):
     interrupted: bool = False
 
 
-_decode = msgspec.json.Decoder(_Record).decode
+_decode = record_decoder(_Record)
 
 
 def show_text(found: ShownRows, run_dir: str, language: Language = Language.ENGLISH) -> str:

@@ -13,13 +13,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 from msgspec import Struct
 
 from arkbatch.core.errors import RunDamaged
 from arkbatch.core.limit_changes import LimitChange
 from arkbatch.core.usage import add_usage, total_tokens
 from arkbatch.journal.ledger import Ledger, Tally
+from arkbatch.journal.record_format import record_decoder
 from arkbatch.journal.run_directory import FAILURES, LOG, RESULTS, RunDirectory
 from arkbatch.journal.run_info import RunInfo, SessionInfo
 from arkbatch.journal.run_view import RunView
@@ -232,7 +232,7 @@ class _Finished(Struct, gc=False):
     usage: dict[str, int]
 
 
-_finished = msgspec.json.Decoder(_Finished).decode
+_finished = record_decoder(_Finished)
 
 
 def _read_speed(directories: list[RunDirectory], session: SessionInfo, now: float, left: int) -> Speed:
