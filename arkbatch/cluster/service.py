@@ -204,7 +204,7 @@ class CoordinatorClient:
                     self._address = None
                     raise CoordinatorLost(f"HTTP {response.status}")
                 message_taken = msgspec.json.decode(answer, type=kind)
-        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError, RecursionError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
             self._lose(error)
             raise CoordinatorLost(_reason_of(error)) from error
         if self._is_lost:

@@ -94,7 +94,7 @@ def parse_setting(text: str) -> tuple[tuple[str, ...], Any]:
         raise UsageError(f"--set {text} is not key=value, such as temperature=0.2 or thinking.type=disabled")
     try:
         decoded = msgspec.json.decode(value)
-    except (msgspec.DecodeError, RecursionError):
+    except msgspec.DecodeError:
         return path, value
     except RecursionError:
         raise UsageError(f"--set {key} is nested too deeply") from None
