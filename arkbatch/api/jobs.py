@@ -23,6 +23,7 @@ from arkbatch.engine.open_run import OpenRun
 from arkbatch.engine.resume_check import ResumeOptions
 from arkbatch.engine.session import Session
 from arkbatch.engine.session_summary import summary_of
+from arkbatch.journal.shard_files import SHARDS_PLAN
 from arkbatch.monitor.observer import Observer
 from arkbatch.monitor.progress_bar import ProgressBar
 from arkbatch.pricing.summary import Summary
@@ -105,6 +106,7 @@ class JobSession:
             self._session.stop()
 
     async def work(self) -> Summary:
+        _leave_shards(self._job)
         async with with_simulator(self._job) as ready:
             with parameter_names(), OpenRun(ready, self._resume, wall=time.time) as opened:
                 if not opened.found.to_send:
@@ -121,6 +123,14 @@ class JobSession:
     async def _send_rows(self, session: Session, opened: OpenRun) -> Summary:
         del opened
         return await session.work()
+
+
+def _leave_shards(job: Job) -> None:
+    """Merge the shards of a run of several workers, so that it goes on with one. RunLocked: they are at work."""
+    if (Path(job.run_dir) / SHARDS_PLAN).is_file():
+        from arkbatch.cluster.merge import set_shards_aside
+
+        set_shards_aside(Path(job.run_dir), time.time)
 
 
 def _job_without_options(job: Job, options: JobOptions) -> Job:

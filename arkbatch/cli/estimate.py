@@ -92,6 +92,7 @@ def command(input_: str, *, sample: int | None, as_json: bool, **flags: Any) -> 
 def _with_sample(job: "Job", count: int, tell: Callable[..., int], *, as_json: bool) -> int:
 
     from arkbatch.cli.session import carry_out, this_command
+    from arkbatch.cli.sharded_runs import leave_shards
     from arkbatch.core.errors import UsageError
     from arkbatch.engine.open_run import OpenRun
     from arkbatch.engine.session import Session
@@ -107,6 +108,7 @@ def _with_sample(job: "Job", count: int, tell: Callable[..., int], *, as_json: b
         run_id = RunDirectory(Path(job.run_dir)).read_info().run_id
         return tell(numbers_of_sample(job, run_id, count), run_id)
 
+    leave_shards(job.run_dir)
     return carry_out(
         job, lambda ready: OpenRun(ready, wall=time.time, command=this_command()), work, as_json=as_json, finish=finish
     )

@@ -62,20 +62,9 @@ def leave_shards(run_dir: str) -> None:
     """
     if not _has_shards(run_dir):
         return
-    from arkbatch.cluster.merge import merge
-    from arkbatch.journal.shard_files import ShardDirectory
+    from arkbatch.cluster.merge import set_shards_aside
 
-    run = Path(run_dir)
-    shards = ShardDirectory(run)
-    with shards.hold_lock(time.time):
-        shards.refuse_workers()
-        merge(run, time.time)
-        plan = run / "shards.json"
-        plan.replace(plan.with_name("shards.merged.json"))
-        number = 1
-        while (aside := run / f"shards.merged.{number}").exists():
-            number += 1
-        shards.path.replace(aside)
+    set_shards_aside(Path(run_dir), time.time)
 
 
 def _has_shards(run_dir: str) -> bool:

@@ -19,6 +19,7 @@ from arkbatch.journal.attempt_lines import lines_of_attempts
 from arkbatch.journal.journal import write_totals
 from arkbatch.journal.ledger import Ledger
 from arkbatch.journal.merge_state import (
+    MERGED,
     Merged,
     count_finished,
     read_merged,
@@ -30,7 +31,7 @@ from arkbatch.journal.merge_state import (
 from arkbatch.journal.run_directory import FAILURES, LEDGER, PENDING, RESULTS, RunDirectory
 from arkbatch.journal.run_info import FORMAT, RunInfo
 from arkbatch.journal.run_view import ledger_of_records, ledger_of_shard, lines_of_shard
-from arkbatch.journal.shard_files import ShardDirectory
+from arkbatch.journal.shard_files import SHARDS_PLAN, ShardDirectory
 from arkbatch.journal.shard_plan import Shard, ShardPlan
 from arkbatch.journal.shard_records import ShardPlace, ShardRecords
 from arkbatch.journal.shard_sessions import attempt_infos, sessions_of
@@ -56,8 +57,9 @@ def merge(run: Path, wall: Callable[[], float], shards: ShardDirectory | None = 
             if before.is_complete:
                 return before
             raise RunDirectoryError(
-                f"{run} was worked on without shards since the last merge, so the shards are out of date. "
-                f"Go on with: arkbatch run"
+                f"{run} was worked on without its shards since the last merge, so neither holds all records. Copy "
+                f"{run / RESULTS} if you need what was recorded since; then delete {shards.path / MERGED} and merge "
+                f"again: the records are then those of the shards."
             )
         read_bytes = source_bytes(shards)
         if before is not None and (before.source_bytes, before.finished) == (read_bytes, count_finished(shards)):
@@ -74,6 +76,20 @@ def merge(run: Path, wall: Callable[[], float], shards: ShardDirectory | None = 
         merged.sizes = record_sizes(directory)
         write_merged(shards, merged)
     return merged
+
+
+def set_shards_aside(run: Path, wall: Callable[[], float]) -> None:
+    """Merge, and have the run go on without shards. RunLocked: workers are at work on them."""
+    shards = ShardDirectory(run)
+    with shards.hold_lock(wall):
+        shards.refuse_workers()
+        merge(run, wall)
+        plan = run / SHARDS_PLAN
+        plan.replace(plan.with_name("shards.merged.json"))
+        number = 1
+        while (aside := run / f"shards.merged.{number}").exists():
+            number += 1
+        shards.path.replace(aside)
 
 
 class _Totals:

@@ -21,7 +21,7 @@ from typing import IO, Any, Self
 import msgspec
 
 from arkbatch import __version__
-from arkbatch.core.errors import UsageError
+from arkbatch.core.errors import RunLocked, UsageError
 from arkbatch.core.input_info import InputInfo, Position
 from arkbatch.core.job import Job, answer_settings, job_tables
 from arkbatch.core.outcomes import Outcome
@@ -35,6 +35,7 @@ from arkbatch.journal.record_index import RecordIndex
 from arkbatch.journal.repeated_rows import RepeatedRows, copied_outcome
 from arkbatch.journal.run_directory import FAILURES, RESULTS, SPOOL, RunDirectory
 from arkbatch.journal.run_info import FORMAT, RunInfo, SessionInfo
+from arkbatch.journal.shard_files import SHARDS_PLAN
 from arkbatch.monitor.progress import FoundRows
 from arkbatch.pricing.pricer import Pricer
 from arkbatch.pricing.run_cost import Bill
@@ -101,6 +102,7 @@ class OpenRun:
         self._look_first()
         self.directory.create()
         self._stack.enter_context(self.directory.hold_lock(self.wall))
+        self._refuse_shards()
         known = self.directory.read_info() if self.directory.exists else None
         if self.job.input == STDIN:
             self._keep_piped_input(known)
@@ -114,6 +116,14 @@ class OpenRun:
         self.info.last_row = self._last_row()
         self.repeats = self._find_repeats()
         self.found = self._found()
+
+    def _refuse_shards(self) -> None:
+        """Raise RunLocked if the records belong to shards: a session must not record beside them."""
+        if (self.directory / SHARDS_PLAN).exists():
+            raise RunLocked(
+                f"{self.directory.path} is a run of several workers, whose records are in its shards. "
+                f"Go on with `arkbatch run` or `arkbatch retry`, which merge them first."
+            )
 
     def _look_first(self) -> None:
         """Refuse an input that cannot work before there is a directory, and note which columns are not sent."""

@@ -9,10 +9,13 @@ from pathlib import Path
 import orjson
 import pytest
 from click.testing import CliRunner
-from runs import numbered, prompts
+from runs import job_of, numbered, prompts
 from sessions import lines_of
 
+from arkbatch import run
 from arkbatch.cli import arkbatch
+from arkbatch.core.errors import RunLocked
+from arkbatch.engine.open_run import OpenRun
 from arkbatch.journal.run_directory import RESULTS
 from arkbatch.journal.shard_files import ShardDirectory
 
@@ -216,3 +219,29 @@ def test_records_of_an_input_that_was_edited_are_not_handed_to_shards(tmp_path):
     prompts(tmp_path, *numbered(20))
     with pytest.raises(Exception, match="The input changed since one machine worked on it"):
         call("shard", "plan", "in.jsonl", "-o", "a.run", *MODEL)
+
+
+def test_nothing_records_beside_the_shards_of_a_run_that_workers_have(tmp_path):
+    call("shard", "plan", "in.jsonl", "-o", "a.run", "--shards", "4", *MODEL)
+    shards = ShardDirectory(Path("a.run"))
+    call("merge", "a.run")
+    with shards.hold_lock(lambda: 0.0):
+        with pytest.raises(RunLocked, match="is led by"):
+            call("estimate", "in.jsonl", "-o", "a.run", "--sample", "3", *MODEL)
+        with pytest.raises(RunLocked, match="is led by"):
+            run("in.jsonl", run_dir="a.run", model=MODEL[1], simulate=True, progress=False)
+        with (
+            pytest.raises(RunLocked, match="in its shards"),
+            OpenRun(job_of(Path("in.jsonl"), run_dir="a.run"), wall=float),
+        ):
+            pass
+    assert answered() == []
+
+
+def test_a_sample_is_sent_after_the_shards_are_merged():
+    call("shard", "plan", "in.jsonl", "-o", "a.run", "--shards", "4", *MODEL)
+    call("shard", "run", "a.run", "--index", "1", "--of", "4")
+    call("estimate", "in.jsonl", "-o", "a.run", "--sample", "3", *MODEL)
+    assert len(set(answered())) == len(answered()) > 3
+    call("run", "in.jsonl", "-o", "a.run", *MODEL)
+    assert sorted(answered()) == sorted(f"task-{number}" for number in range(1, 61))

@@ -9,7 +9,7 @@ from clusters import in_cluster, planned, run_one
 from runs import BEGAN, job_of, numbered, prompts
 from sessions import lines_of, worked
 
-from arkbatch.cluster.merge import merge
+from arkbatch.cluster.merge import merge, set_shards_aside
 from arkbatch.cluster.shard_attempt import begin_attempt
 from arkbatch.journal.run_directory import FAILURES, RESULTS
 from arkbatch.journal.shard_files import ShardDirectory
@@ -143,6 +143,7 @@ def test_a_local_session_goes_on_where_the_shards_stand(job):
     merged = merge(run, lambda: BEGAN)
     assert 0 < merged.left < 41
     assert not merged.is_complete
+    set_shards_aside(run, lambda: BEGAN)
     ended = worked(job)
     assert ended.summary.left == 0
     assert ended.counters.outcomes.total() <= merged.left

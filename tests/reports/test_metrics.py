@@ -21,7 +21,7 @@ from arkbatch.core.errors import UsageError
 from arkbatch.core.secret import Secret
 from arkbatch.engine.open_run import OpenRun
 from arkbatch.monitor.observer import Observer
-from arkbatch.monitor.progress import Progress
+from arkbatch.monitor.progress import FoundRows, Progress
 from arkbatch.pricing.amounts import Money
 from arkbatch.reports.serve.metrics import Described, Metrics, serve_metrics
 from arkbatch.simulator.server import Settings, serve
@@ -136,6 +136,13 @@ def test_what_is_not_known_has_no_sample():
     told = read(metrics)
     assert (told["requests_per_minute_found"], told["run_unpriced_rows"]) == (80, 3)
     assert not [name for name in told if name.endswith("_limit") or name.startswith("run_cost{")]
+
+
+def test_rows_that_are_known_only_as_shards_are_opened_are_told():
+    metrics = Metrics(DESCRIBED, Money)
+    metrics.opened(FoundRows("a.run", 0, 0, 0, 0, 0, fresh=True))
+    metrics.progressed(Progress(10, 5, 0, 3, 0, 5, 60.0, 5.0, 5.0, 100.0))
+    assert read(metrics)["run_rows"] == 10
 
 
 def test_every_name_is_documented():

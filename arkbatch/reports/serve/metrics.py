@@ -197,7 +197,9 @@ class _Now(Collector):
         yield family
         yield GaugeMetricFamily("arkbatch_run_unpriced_rows", "Rows of the run without a price", cost.unpriced)
         if self.found is not None:
-            yield GaugeMetricFamily("arkbatch_run_rows", "Rows that this session counts up to", self.found.total)
+            # On several workers rows are known as their shards are opened.
+            rows = max(self.found.total, self.standing.total if self.standing is not None else 0)
+            yield GaugeMetricFamily("arkbatch_run_rows", "Rows that this session counts up to", rows)
 
 
 _GAUGES: tuple[tuple[str, str, Callable[[Progress], float | None]], ...] = (
