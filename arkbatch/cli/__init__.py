@@ -137,6 +137,25 @@ def _show_mistake(mistake: click.ClickException) -> None:
     echo_text(shown.getvalue().removesuffix("\n"))
 
 
+def _show_error(text: str) -> None:
+    """Print an error in the user's language, as one line."""
+    from arkbatch.cli.standard_streams import user_language
+    from arkbatch.core.text import printable_text
+
+    click.echo(printable_text(f"arkbatch: {user_language().translate_text(text)}"), err=True)
+
+
+def _show_unusable_file(error: OSError) -> int:
+    """Print which file could not be used and why. Return the exit code."""
+    from arkbatch.core.errors import ExitCode
+
+    if error.errno in _NAMES_THAT_NO_FILE_HAS:
+        _show_error(f"{error.strerror}: {str(error.filename)[:80]}...")
+        return ExitCode.USAGE
+    _show_error(f"cannot use {error.filename}: {error.strerror}. Correct that and try again.")
+    return ExitCode.RUN_DIRECTORY
+
+
 def main() -> NoReturn:
     """The entry point of the `arkbatch` command."""
     from arkbatch.cli.standard_streams import make_lasting, open_closed_descriptors
@@ -148,7 +167,7 @@ def main() -> NoReturn:
 
 def exit_code_of(words: list[str]) -> int:
     """Run a command line and return its exit code. An error that arkbatch foresees is printed as one line."""
-    from arkbatch.core.errors import ArkbatchError, ExitCode
+    from arkbatch.core.errors import ArkbatchError
 
     try:
         _check_words(words)
@@ -163,21 +182,9 @@ def exit_code_of(words: list[str]) -> int:
     except OSError as error:
         if error.filename is None:
             raise
-        if error.errno in _NAMES_THAT_NO_FILE_HAS:
-            click.echo(f"arkbatch: {error.strerror}: {str(error.filename)[:80]}...", err=True)
-            code = 2
-        else:
-            click.echo(
-                f"arkbatch: cannot use {error.filename}: {error.strerror}. Correct that and try again.", err=True
-            )
-            code = ExitCode.RUN_DIRECTORY
+        code = _show_unusable_file(error)
     except ArkbatchError as error:
-        import os
-
-        from arkbatch.core.language import language_of
-        from arkbatch.core.text import printable_text
-
-        click.echo(printable_text(f"arkbatch: {language_of(os.environ).translate_text(str(error))}"), err=True)
+        _show_error(str(error))
         code = error.exit_code
     return code if isinstance(code, int) else 0
 
