@@ -9,7 +9,10 @@ from typing import Any
 # Texts in a delta that are names and not parts of a text: the last one stands.
 NAMES = {"role", "id", "type", "name", "object", "format", "signature"}
 _MAX_INDEX_DIGITS = 6
-_INPUT_COUNTS = ("prompt_tokens", "input_tokens", "prompt_tokens_details", "input_tokens_details")
+_INPUT_COUNTS = (
+    *("prompt_tokens", "input_tokens", "prompt_tokens_details", "input_tokens_details"),
+    *("cache_read_input_tokens", "cache_creation_input_tokens"),
+)
 
 
 class GrowingText(list[str]):

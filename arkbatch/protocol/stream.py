@@ -13,10 +13,12 @@ from msgspec import Struct
 from arkbatch.core.row import Body
 from arkbatch.protocol.delta_merging import merge_delta, replace_value, says_something, settled_value
 from arkbatch.protocol.error_body import complaint_in, error_in_success
+from arkbatch.protocol.foreign_events import ForeignEvents
 from arkbatch.protocol.lenient_json import dumps_strictly, loads_leniently
 from arkbatch.protocol.repeated_chunks import RepeatedChunks
 from arkbatch.protocol.sse import Event
 
+ENVELOPE = "response"  # around an answer that was streamed in the shape of another API
 _OF_RESPONSES = "response."
 _LAST_EVENTS = {"response.completed", "response.incomplete", "response.failed"}
 # Names of events, and texts as their data, that only say that the server is alive, or that it has ended.
@@ -103,6 +105,8 @@ class Folding:
         self._words = ""  # of an event that is no chunk and may be none of the answer
         self._response: Body | None = None  # of the Responses API: the last whole response that an event held
         self._has_response_ended = False
+        self._foreign: ForeignEvents | None = None  # of events in the shape of another API
+        self._is_foreign = False  # some of the answer came in them
         self._has_reason = False  # some choice has its finish reason
 
     def add(self, event: Event) -> bool:
@@ -140,10 +144,21 @@ class Folding:
             self._bad = ErrorEvent({"error": chunk})
         elif type(kind) is str and kind.startswith(_OF_RESPONSES):
             self._add_response_event(chunk)
+        elif "choices" not in chunk and (foreign := self._read_foreign(chunk)) is not None:
+            self._add_chunk(foreign)
         else:
             if "choices" not in chunk or error_in_success(chunk) is not None:
                 self._loose = dict(chunk)
             self._add_chunk(chunk)
+
+    def _read_foreign(self, chunk: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the chunk of an event of another API, None where it is none."""
+        if error_in_success(chunk) is not None:
+            return None
+        self._foreign = self._foreign or ForeignEvents()
+        found = self._foreign.chunk_of(chunk)
+        self._is_foreign = self._is_foreign or bool(found and found["choices"])
+        return found
 
     def _add_list(self, event: Event) -> bool:
         """Add the chunks of an event that holds a list of them."""
@@ -179,7 +194,8 @@ class Folding:
         if self._response is not None:
             return Whole(self._response) if self._has_response_ended else Truncated(self._response)
         if self.is_finished or (has_done and self.started and _counts_output(self._top)):
-            return Whole(self._body())
+            # In an envelope, as gateways send it: the verdict takes it out, and marks the record.
+            return Whole(self._body() if not self._is_foreign else {ENVELOPE: self._body()})
         if self._loose and (said := complaint_in(self._loose)) is not None and said.message:
             own = self._loose if error_in_success(self._loose) is not None else {"error": self._loose}
             return ErrorEvent({**self._billed(), **own})

@@ -5,19 +5,20 @@ answer in another shape. The text and the finish reason are put where a chat com
 
 Known shapes: a completion's `text`, a message that is a text or stands in `delta`, an answer in an envelope (`data`,
 `result`, `response`) or a list, `result` of Baidu, `output` of DashScope, `message` of Ollama and Cohere, the content
-of Anthropic, and the chunks of a stream that came as one list.
+of Anthropic, candidates of Gemini, and the chunks of a stream that came as one list.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from arkbatch.core.row import Body
+from arkbatch.protocol.foreign_events import chunk_of_candidates
 from arkbatch.protocol.lenient_json import dumps_strictly
 from arkbatch.protocol.sse import Event
-from arkbatch.protocol.stream import Folding, Whole
+from arkbatch.protocol.stream import ENVELOPE, Folding, Whole
 
 _ENVELOPES = ("data", "result", "response", "output")
-_REASONS = ("finish_reason", "stop_reason", "done_reason")
+_REASONS = ("finish_reason", "stop_reason", "stopReason", "done_reason")
 _MAX_ENVELOPES = 3
 
 
@@ -29,6 +30,8 @@ def as_chat_completion(parsed: object, depth: int = 0) -> Body | None:
         return None
     if (choices := _choices_in(parsed.get("choices"))) is not None:
         return {**parsed, "choices": choices}
+    if "candidates" in parsed or "promptFeedback" in parsed:
+        return _from_candidates(parsed)
     if (message := _message_in(parsed)) is not None:
         return {**parsed, "choices": [_choice(message, parsed)]} | _usage_of_ollama(parsed)
     if depth < _MAX_ENVELOPES:
@@ -40,6 +43,17 @@ def as_chat_completion(parsed: object, depth: int = 0) -> Body | None:
     return None
 
 
+def _from_candidates(parsed: Mapping[str, Any]) -> Body | None:
+    """Return an answer of Gemini."""
+    try:
+        chunk = chunk_of_candidates(parsed)
+    except (TypeError, AttributeError):  # it only looks like one
+        return None
+    for choice in (chunk or {}).get("choices", ()):
+        choice["message"] = {"role": "assistant", "content": None, **choice.pop("delta")}
+    return chunk if chunk and chunk["choices"] else None
+
+
 def _from_list(parsed: list[Any], depth: int) -> Body | None:
     """Return the answer of a list: of its only item, or of all of them as the chunks of a stream."""
     if len(parsed) == 1 and depth < _MAX_ENVELOPES and not _is_chunk(parsed[0]):
@@ -47,13 +61,20 @@ def _from_list(parsed: list[Any], depth: int) -> Body | None:
         return found if isinstance(found, dict) else None
     if parsed and all(map(_is_line_of_ollama, parsed)):
         return _from_lines_of_ollama(parsed)
-    if not parsed or not all(map(_is_chunk, parsed)):
+    if not parsed or not (all(map(_is_chunk, parsed)) or all(map(_is_part_of_gemini, parsed))):
         return None
     folding = Folding()
     for chunk in parsed:
         folding.add(Event(dumps_strictly(chunk)))
     ending = folding.end()
-    return ending.body if isinstance(ending, Whole) else None
+    if not isinstance(ending, Whole):
+        return None
+    body: Body = ending.body.get(ENVELOPE, ending.body)
+    return body
+
+
+def _is_part_of_gemini(value: object) -> bool:
+    return isinstance(value, dict) and "candidates" in value
 
 
 def _is_chunk(value: object) -> bool:
