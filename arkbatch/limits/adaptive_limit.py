@@ -238,9 +238,11 @@ class AdaptiveLimit:
 
     def _end_closure(self, now: float) -> None:
         first_at, until = self._closure.first_at, self._closure.end_closure()
-        if until is not None:
-            self._search.learn_closure(now, Closure(first_at, until, self._before_closure))
-            self._due = max(now, self._last_sent + 1.0 / self._rate.value)
+        if until is None:
+            self._search.weigh_refusal(now)  # what seemed a closure were refusals between granted calls
+            return
+        self._search.learn_closure(now, Closure(first_at, until, self._before_closure))
+        self._due = max(now, self._last_sent + 1.0 / self._rate.value)
 
     def _wait_for_place(self, now: float, in_flight: int) -> float:
         """All places are taken: those given, those found, or those of the beginning, which grow with time too."""
