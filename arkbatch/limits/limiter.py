@@ -26,13 +26,14 @@ from arkbatch.core.usage import Usage
 from arkbatch.limits.circuit_breaker import CircuitBreaker, may_have_arrived
 from arkbatch.limits.fixed_limit import FixedLimit
 from arkbatch.limits.given_limits import GivenLimits
+from arkbatch.limits.pauses import Pauses
 from arkbatch.limits.permit import Demand, Permit
 from arkbatch.limits.rate_meter import LimitedBy, RateMeter
 from arkbatch.limits.slow_calls import CallInFlight, CallsInFlight, doublings
 from arkbatch.limits.token_estimator import Estimator
 from arkbatch.limits.token_rate import TokenRate
 from arkbatch.limits.token_split import NO_TOKENS, Allowance, Tokens
-from arkbatch.limits.wait_queue import NO_OBSTACLE, Obstacle, Pauses, Waiter, WaitQueue
+from arkbatch.limits.wait_queue import NO_OBSTACLE, Obstacle, Waiter, WaitQueue
 from arkbatch.protocol.ratelimit_headers import requests_allowed
 
 # A timer may fire a rounding error early; asking again at once would spin.

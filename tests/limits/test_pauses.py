@@ -1,6 +1,6 @@
 """For how long nobody was let through, whatever the reasons."""
 
-from arkbatch.limits.wait_queue import Pauses
+from arkbatch.limits.pauses import Pauses
 
 
 def test_holds_that_overlap_count_their_time_once():
