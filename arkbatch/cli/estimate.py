@@ -72,12 +72,13 @@ def command(input_: str, *, sample: int | None, as_json: bool, **flags: Any) -> 
     """
     from msgspec.structs import replace
 
+    from arkbatch.cli.cluster_bucket import leave_shards_in_bucket
     from arkbatch.cli.remote import local_copy, local_job_words
     from arkbatch.core.errors import UsageError
     from arkbatch.core.job_sections import Notify, Schedule
 
     if sample:
-        input_, flags, _ = local_job_words(input_, flags)
+        input_, flags, _ = local_job_words(input_, flags, leave_shards_in_bucket)
         local_input = input_
     else:
         local_input, flags = local_copy(input_, flags)

@@ -22,34 +22,23 @@ PAUSE_IN_UPLOADS = 10  # the pause is so many times as long as the upload before
 RUN_FILES = ("ledger.bin", "usage.json", "run.json", "run.log", "failures.jsonl", "results.jsonl")
 
 
-def local_job_words(input_: str, flags: dict[str, Any]) -> tuple[str, dict[str, Any], str]:
+def local_job_words(
+    input_: str, flags: dict[str, Any], leave_shards: "Callable[[str], None]"
+) -> tuple[str, dict[str, Any], str]:
     """Return input and flags of a run on this machine, and the address in a bucket for its directory.
 
     A remote input is copied into the run directory, also one that a job file names. A remote run directory is worked on
     in a directory of its name.
+
+    leave_shards: merges a run of several machines, given its address. RunDirectoryError: not all shards are finished.
     """
     if target := remote_run_dir(input_, flags):
+        from arkbatch.rows.object_folder import ObjectFolder
+
         flags = flags | {"run_dir": target.rpartition("/")[2]}
-        _fetch_earlier_run(target, Path(flags["run_dir"]))
+        leave_shards(target)
+        fetch_run(ObjectFolder(target), Path(flags["run_dir"]))  # so that it is continued and not replaced
     return *_with_local_input(input_, flags, None), target
-
-
-def _fetch_earlier_run(target: str, run: Path) -> None:
-    """Copy what another machine has uploaded there, so that it is continued and not replaced.
-
-    RunDirectoryError: it is a run of several machines.
-    """
-    from arkbatch.core.errors import RunDirectoryError
-    from arkbatch.journal.shard_files import SHARDS_PLAN
-    from arkbatch.rows.object_folder import ObjectFolder
-
-    folder = ObjectFolder(target)
-    if folder.read_if_there(SHARDS_PLAN) is not None:
-        raise RunDirectoryError(
-            f"{target} is a run of several machines. Go on with: arkbatch shard serve {target}, and on each machine "
-            f"arkbatch shard run {target}"
-        )
-    fetch_run(folder, run)
 
 
 def fetch_run(folder: "ObjectFolder", run: Path) -> None:

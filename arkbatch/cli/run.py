@@ -107,10 +107,11 @@ def command(
         if answers is not None:
             write_answers_of(run_dir, answers)
         return code
+    from arkbatch.cli.cluster_bucket import leave_shards_in_bucket
     from arkbatch.cli.remote import local_job_words
     from arkbatch.engine.resume_check import ResumeOptions
 
-    input_, flags, target = local_job_words(input_, flags)
+    input_, flags, target = local_job_words(input_, flags, leave_shards_in_bucket)
     job = job_from(input_, flags)
     if flags["dry_run"]:
         from arkbatch.cli.dry_run import show_plan

@@ -62,10 +62,22 @@ def test_each_command_takes_the_address_of_a_run(bucket, tmp_path):
     assert list((tmp_path / "scratch").glob("*/*")) == []  # nothing is left on this machine
 
 
-def test_one_machine_does_not_replace_a_run_of_several(bucket):
+def test_one_machine_does_not_replace_a_run_of_several_that_have_not_finished(bucket):
     call("shard", "plan", "in.jsonl", "-o", RUN, "--shards", "3", *MODEL)
-    with pytest.raises(RunDirectoryError, match="is a run of several machines"):
+    with pytest.raises(RunDirectoryError, match=r"0 of 3 shards of .* are finished"):
         call("run", "in.jsonl", "-o", RUN, *MODEL)
+
+
+def test_one_machine_goes_on_with_what_several_have_finished(bucket, tmp_path):
+    call("shard", "plan", "in.jsonl", "-o", RUN, "--shards", "3", *MODEL)
+    call("shard", "run", RUN, "--index", "0", "--of", "1")
+    call("merge", RUN)
+    with (tmp_path / "in.jsonl").open("a") as file:
+        file.write('{"prompt": "one more"}\n')
+    assert '"recorded":1' in call("run", "in.jsonl", "-o", RUN, *MODEL)
+    assert bucket.objects["runs/a.run/results.jsonl"].count(b"\n") == 31
+    now = json.loads(call("status", RUN, "--json"))
+    assert (now["done"], now["failed"], now["left"]) == (31, 1, 0)
 
 
 def test_status_and_cost_read_no_records_that_a_ledger_knows(bucket):
