@@ -2,7 +2,7 @@
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arkbatch.protocol.lenient_json import dumps_strictly
@@ -233,11 +233,13 @@ values = st.recursive(
 )
 
 
+@settings(max_examples=60)
 @given(st.lists(st.dictionaries(st.sampled_from(["choices", "usage", "error", "id"]), values)))
 def test_no_chunk_however_odd_raises(chunks):
     fold(*chunks)
 
 
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.dictionaries(names, values), max_size=2), max_size=4))
 def test_no_choice_however_odd_raises(choices):
     fold(*({"choices": each} for each in choices))
