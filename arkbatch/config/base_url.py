@@ -70,10 +70,11 @@ def named_providers() -> list[Provider]:
     ]
 
 
-def provider_address(name: str, said_by: str = "") -> Address:
+def provider_address(name: str, said_by: str = "", *, given: str = "") -> Address:
     """Return the address of a named provider, none for ""; UsageError for an unknown name.
 
     said_by: where the name was set, for people
+    given: a base URL that was set elsewhere, for a provider with an address for each customer
     """
     if not name:
         return NOWHERE
@@ -81,6 +82,8 @@ def provider_address(name: str, said_by: str = "") -> Address:
         hint = suggest_name(name, DIALECTS, "did you mean {}? ")
         raise UsageError(f"{name} is not a known provider: {hint}`arkbatch providers` lists them")
     dialect = dialect_named(name)
+    if not dialect.base_url and given:
+        return NOWHERE
     if not dialect.base_url:
         own = dialect.hosts[0].lstrip(".")
         raise UsageError(

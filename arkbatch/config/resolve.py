@@ -181,13 +181,16 @@ def _resolve_notify(
 
 
 def _resolve_server(typed: Typed, given: Mapping[str, Any], variables: Variables) -> Server:
-    flag, file, provider = given.get("base_url"), typed.file.base_url, given.get("provider") or ""
+    flag, file = given.get("base_url") or "", typed.file.base_url or ""
+    provider = given.get("provider") or ""
     server = choose_server(
         variables,
-        checked_address(flag, "--base-url") if flag else provider_address(provider, f"--provider {provider}"),
+        checked_address(flag, "--base-url")
+        if flag
+        else provider_address(provider, f"--provider {provider}", given=file),
         checked_address(file, f"{typed.label}: base_url", JobError)
         if file
-        else provider_address(typed.file.provider, f"provider in {Path(typed.label).name}"),
+        else provider_address(typed.file.provider, f"provider in {Path(typed.label).name}", given=flag),
         Path(typed.label).name,
     )
     if given.get("simulate"):  # a real key has no business in a simulator

@@ -77,6 +77,11 @@ def exposed_files(variables: Variables) -> tuple[str, ...]:
     """Return warnings about `.env` files with keys that other users of this machine can read."""
     if os.name != "posix":
         return ()
-    files = [place for place in variables.places if place.name != ENVIRONMENT and set(place.values) & SECRETS]
+    files = [place for place in variables.places if place.name != ENVIRONMENT and any(map(_is_secret, place.values))]
     open_to_others = [place.name for place in files if Path(place.name).stat().st_mode & 0o044]
     return tuple(f"others can read the keys in {name}:  chmod 600 {shlex.quote(name)}" for name in open_to_others)
+
+
+def _is_secret(name: str) -> bool:
+    """Whether a variable holds a secret: one of ours, or by its name the key of another provider or gateway."""
+    return name in SECRETS or name.upper().endswith(("KEY", "TOKEN", "SECRET", "PASSWORD"))

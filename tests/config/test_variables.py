@@ -34,9 +34,10 @@ def test_an_env_file_that_is_not_text_is_named(folders):
 
 
 @pytest.mark.parametrize(("mode", "is_told"), [(0o644, True), (0o640, True), (0o604, True), (0o600, False)])
-def test_an_env_file_with_keys_that_others_can_read_is_told(folders, mode, is_told):
+@pytest.mark.parametrize("name", ["ARK_API_KEY", "DEEPSEEK_API_KEY", "GATEWAY_TOKEN"])
+def test_an_env_file_with_keys_that_others_can_read_is_told(folders, mode, is_told, name):
     file = folders[0] / ".env"
-    file.write_text("ARK_API_KEY=a\n")
+    file.write_text(f"{name}=a\n")
     file.chmod(mode)
     (folders[1] / ".env").write_text("ARK_MODEL=m\n")
     told = exposed_files(read_variables({}, folders))
