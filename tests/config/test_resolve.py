@@ -445,6 +445,6 @@ def test_what_batch_files_cannot_carry_is_refused_before_a_row_is_sent(mistake, 
 
 @pytest.mark.parametrize("flags", [{"provider": "azure", "base_url": "https://x.openai.azure.com/openai/v1"}, {}])
 def test_a_provider_with_an_address_for_each_customer_takes_the_one_that_is_given(job, flags):
-    own = "[headers]\n" if flags else 'provider = "azure"\nbase_url = "https://x.openai.azure.com/openai/v1"\n'
+    own = "" if flags else 'provider = "azure"\nbase_url = "https://x.openai.azure.com/openai/v1"\n'
     found = job(own + PLAIN, {"AZURE_OPENAI_API_KEY": "az", "ARK_API_KEY": "a"}, **flags)
     assert (found.base_url, found.api_key.reveal()) == ("https://x.openai.azure.com/openai/v1", "az")
