@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from arkbatch.cli import exit_code_of
+
 LONG = "x" * 300
 
 
@@ -35,3 +37,11 @@ def test_a_word_that_is_no_text_is_told(tmp_path):
     code, said = told("run", "in.jsonl", "--model", b"\xe9", folder=tmp_path)
     assert code == 2
     assert "is not UTF-8" in said
+
+
+@pytest.mark.parametrize("nested", ["[" * 3_000 + "]" * 3_000, "{a=" * 3_000 + "1" + "}" * 3_000])
+def test_a_job_file_that_is_nested_too_deeply_is_told(tmp_path, capsys, nested):
+    path = tmp_path / "job.toml"
+    path.write_text(f"[defaults]\nx = {nested}\n")
+    assert exit_code_of(["check", str(path)]) == 2
+    assert capsys.readouterr().err.endswith("job.toml: it is nested too deeply\n")
