@@ -125,11 +125,14 @@ class ClusterProgress:
             run_dir, self._done_before, self._failed_before, left, left, self._total(), self._finished_before == 0
         )
 
+    def _opened(self) -> int:
+        """Shards whose number of rows is known."""
+        return self._finished_before + self._coordinator.opened
+
     def _total(self) -> int:
         """Return the number of rows, as far as shards were opened; the others are taken to be alike."""
-        state = self._coordinator.state()
+        state, seen = self._coordinator.state(), self._opened()
         known = self._rows_before + state.counts.rows
-        seen = self._finished_before + self._coordinator.opened
         return known if not seen else max(known, round(known * self._shards / seen))
 
     def update(self, now: float) -> None:
@@ -161,6 +164,7 @@ class ClusterProgress:
             tpm=counts.tokens_per_minute,
             rpm_limit=limits.requests_per_minute,
             tpm_limit=limits.tokens_per_minute,
+            is_estimated=self._opened() < self._shards,
             bound_by=f"{count_text(state.workers, 'worker')}, {shards} done",
             waiting=", ".join(sorted(self._coordinator.pauses)),
         )

@@ -32,12 +32,15 @@ class NotificationEvent(StrEnum):
     TRIAL = "trial"
 
 
+_ENDS = {NotificationEvent.END, NotificationEvent.HALT, NotificationEvent.BUDGET, NotificationEvent.STOP}
+
+
 class Notification(Struct, frozen=True):
     """One message.
 
     said: what happened, in a phrase; reason, advice: why, and what to do, empty when there is nothing to say
     done, failed, left: rows; cost: of the whole run so far, None when that is not known
-    go_on: the command that resumes the run; at: when, in ISO 8601
+    go_on: the command that resumes the run, or what to look at it with; at: when, in ISO 8601
     """
 
     event: NotificationEvent
@@ -70,7 +73,7 @@ class Notification(Struct, frozen=True):
             ("Reason", _shorten_text(self.reason)),
             ("What to do", _shorten_text(self.advice)),
             ("Where", f"{self.host}, {self.run_dir}" if self.run_dir else self.host),
-            ("Resume with", self.go_on),
+            ("Resume with" if self.event in _ENDS and self.left else "Next command", self.go_on),
         ]
         shown = lines if self.event is not NotificationEvent.TRIAL else lines[-2:]
         return printable_text("\n".join(f"{name}: {value}" for name, value in shown if value))

@@ -2,6 +2,8 @@
 
 from msgspec import Struct
 
+from arkbatch.core.text import count_text
+
 
 class FoundRows(Struct, frozen=True):
     """What a session found in the run directory, and what it will do.
@@ -36,6 +38,7 @@ class Progress(Struct, frozen=True, gc=False):
     refused: how often and since when all calls are refused, while none is answered; refused_with: the service's words
     cost: of the run so far, in words
     parcels: how many batch files are open, by state; empty for a session of calls
+    is_estimated: `total` is, and `left` with it, since no one has counted the rows so far
     """
 
     total: int
@@ -61,6 +64,15 @@ class Progress(Struct, frozen=True, gc=False):
     refused_calls: int = 0
     cost: str = ""
     parcels: dict[str, int] = {}
+    is_estimated: bool = False
+
+
+def rows_text(standing: Progress) -> str:
+    """Return how many rows have ended, and of how many."""
+    ended = standing.total - standing.left
+    if standing.is_estimated:
+        return f"{ended:,} of about {count_text(standing.total, 'row')}"
+    return f"{ended:,}/{standing.total:,} rows"
 
 
 def seconds_left(standing: Progress) -> float | None:

@@ -12,7 +12,7 @@ from arkbatch.core.limit_changes import LimitChange
 from arkbatch.core.text import count_text, display_width, duration_text, printable_text, short_number
 from arkbatch.monitor.commands import describe_change
 from arkbatch.monitor.observer import Observer
-from arkbatch.monitor.progress import Progress, seconds_left
+from arkbatch.monitor.progress import Progress, rows_text, seconds_left
 
 _WIDE_COLUMNS = 100  # a terminal from here on has room for a long bar
 _USUAL_COLUMNS = 80  # where the terminal does not say
@@ -36,7 +36,7 @@ class ProgressBar(Observer):
         self._bar.bar_format = f"{{percentage:3.0f}}% |{{bar:{width}}}| {{desc}}"
         self._bar.total = standing.total
         self._bar.n = standing.total - standing.left
-        parts = [f"{self._bar.n:,}/{standing.total:,} rows", *progress_figures(standing)]
+        parts = [rows_text(standing), *progress_figures(standing)]
         said = [self._language.translate_text(part) for part in parts]
         self._bar.set_description_str(fit_parts(said, columns - width - len("100% || ")))
 
@@ -74,7 +74,7 @@ class ProgressLines(Observer):
     def progressed(self, standing: Progress) -> None:
         if standing.seconds >= self._next:
             self._next = standing.seconds + self._every
-            parts = [f"{standing.total - standing.left}/{standing.total} rows", *progress_figures(standing)]
+            parts = [rows_text(standing), *progress_figures(standing)]
             print(", ".join(self._language.translate_text(part) for part in parts), file=self._stream, flush=True)
 
     def stopping(self, in_flight: int) -> None:

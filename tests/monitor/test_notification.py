@@ -34,9 +34,21 @@ def test_a_message_says_what_happened_how_far_what_it_cost_where_and_how_to_go_o
         "Rows: 998 done, 2 failed, 0 left, after 3 h 12 min",
         "Cost: 12.40 CNY",
         "Where: box, /data/prompts.run",
-        "Resume with: arkbatch retry /data/prompts.run",
+        "Next command: arkbatch retry /data/prompts.run",
     ]
     assert said.to_builtins()["cost"]["amounts"] == {"CNY": "12.4"}
+
+
+@pytest.mark.parametrize(
+    ("event", "label"),
+    [
+        (NotificationEvent.STOP, "Resume with"),
+        (NotificationEvent.HALT, "Resume with"),
+        (NotificationEvent.OUTAGE, "Next command"),
+    ],
+)
+def test_only_a_session_that_has_ended_with_rows_left_is_resumed(event, label):
+    assert notice(event=event, left=5, go_on="arkbatch x").text.endswith(f"\n{label}: arkbatch x")
 
 
 def test_a_simulated_run_says_so():

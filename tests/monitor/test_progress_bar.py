@@ -10,7 +10,7 @@ from arkbatch.core.calls import Again, Cause, Kind, Scope
 from arkbatch.core.outcomes import Attempt
 from arkbatch.core.text import display_width
 from arkbatch.monitor.observer import Observer, ObserverGroup
-from arkbatch.monitor.progress import FoundRows, Progress
+from arkbatch.monitor.progress import FoundRows, Progress, rows_text
 from arkbatch.monitor.progress_bar import ProgressBar, ProgressLines, fit_parts, progress_figures, progress_text
 from arkbatch.monitor.run_log import RunLog
 
@@ -109,7 +109,7 @@ def test_without_a_terminal_there_is_a_line_a_minute():
     lines = ProgressLines(stream)
     for half_seconds in range(1, 500):
         lines.progressed(look(seconds=half_seconds / 2, rows_per_minute=0.0))
-    assert stream.getvalue().splitlines() == ["400/1000 rows, 32 in flight, 400 req/min, 123k tok/min"] * 4
+    assert stream.getvalue().splitlines() == ["400/1,000 rows, 32 in flight, 400 req/min, 123k tok/min"] * 4
 
 
 def test_several_pass_everything_on_to_each():
@@ -242,3 +242,8 @@ def test_the_log_is_its_owners_only_and_is_added_to(tmp_path):
         logged(tmp_path / "run.log", lambda log: log.closed("finished"))
     assert len((tmp_path / "run.log").read_text().splitlines()) == 2
     assert (tmp_path / "run.log").stat().st_mode & 0o077 == 0
+
+
+def test_a_total_that_no_one_has_counted_is_told_as_such():
+    assert rows_text(look()) == "400/1,000 rows"
+    assert rows_text(look(is_estimated=True)) == "400 of about 1,000 rows"
