@@ -279,7 +279,7 @@ class DirectPosts:
                 except StaleConnectionError:
                     self._is_closed_quietly = True
                     continue  # nothing of a reply was lost, and the next connection may be a fresh one
-            return await self._post_once(target, request, take)
+            return await self._post_once(target, request, take, is_fresh=True)
         except ChangedError as error:
             self._give_up(str(error))
             return await self._through_session.post(call, authorization, take)
@@ -290,8 +290,8 @@ class DirectPosts:
         self._is_usable = False
         self._connector._factory = self._usual_factory
 
-    async def _post_once(self, target: _Target, request: bytes, take: Take) -> Response:
-        connection = await self._take_connection(target)
+    async def _post_once(self, target: _Target, request: bytes, take: Take, *, is_fresh: bool = False) -> Response:
+        connection = await (self._open_connection(target) if is_fresh else self._take_connection(target))
         try:
             response = await take(await self._exchange(connection, request))
         except BaseException:

@@ -201,6 +201,18 @@ def test_a_connection_that_the_server_closed_costs_no_call(how, at_once):
     assert server.connections == 5 * at_once
 
 
+def test_a_call_that_meets_many_closed_connections_is_sent_on_a_fresh_one():
+    server = ClosesAfterward("late")
+
+    async def main():
+        async with served(server) as url, open_transport(url, ApiKey(Secret("k")), Timeouts(), 8) as http:
+            await asyncio.gather(*(http.send(CALL) for _ in range(8)))
+            return await http.send(CALL)
+
+    assert type(run_virtual(main())) is Reply
+    assert server.connections == 9
+
+
 @pytest.mark.parametrize(("seconds", "opened", "still_open"), [(4, 2, 2), (6, 3, 1), (60, 3, 1)])
 def test_connections_rest_for_five_seconds_and_are_closed_then(seconds, opened, still_open):
     events = []
