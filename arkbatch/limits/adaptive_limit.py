@@ -159,9 +159,9 @@ class AdaptiveLimit:
         closure, was_closed = self._closure, self._closure.is_closed
         self._counts.add_refusal(now, permit.at)
         self._search.evidence.add_refusal(permit, scope)
-        rate = self._rate.value
-        interval = 1.0 / (rate if rate < math.inf else max(self._counts.per_second(now), 1.0))
-        is_between = closure.note_refusal(now, permit, self._counts.sent, after, self._search.floor, interval)
+        is_between = closure.note_refusal(
+            now, permit, self._counts.sent, after, self._search.floor, self._call_interval(now, after)
+        )
         if closure.is_closed and not was_closed:
             self._before_closure = self._counts.per_second(now)
         if is_between or not was_closed:
@@ -172,6 +172,11 @@ class AdaptiveLimit:
         if after is None or after > LONGEST_ROW_WAIT:
             return None
         return min(after, CHANCE_WAIT) if self._search.floor > TOLERATED and not closure.is_closed else after
+
+    def _call_interval(self, now: float, after: float | None) -> float:
+        """Return the seconds between calls. While no rate is known, a time that the server named is believed longer."""
+        rate = self._rate.value
+        return 1.0 / (rate if rate < math.inf else max(self._counts.per_second(now), 0.01 if after else 1.0))
 
     def note_headers(self, now: float, remaining: int, reset: float) -> None:
         """The server's headers: so many more calls within `reset` seconds (`x-ratelimit-*-requests`)."""

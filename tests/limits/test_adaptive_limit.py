@@ -147,6 +147,14 @@ def test_a_refusal_with_no_other_call_under_way_is_followed_by_a_try_at_once():
     assert limit.ready_in(2.0, 0) < 0.1
 
 
+@pytest.mark.parametrize(("after", "tried_within"), [(None, 2.5), (1.0, 1.5), (60.0, 31.0)])
+def test_the_first_call_of_all_when_refused_is_tried_again_no_sooner_than_a_named_time_suggests(after, tried_within):
+    limit = AdaptiveLimit(0.0, concurrency=32)
+    first = Permit(0.0, None, None, limit.begin_call(0.0), 0)
+    limit.note_refusal(0.1, first, Scope.RATE, after)
+    assert tried_within / 3 < limit.ready_in(0.1, 0) < tried_within
+
+
 @pytest.mark.parametrize("after", [None, 10.0])
 def test_a_limit_by_the_window_is_found_and_kept_with_few_refusals(after):
     run = line(window(300, 10.0, after))
